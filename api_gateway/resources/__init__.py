@@ -1,0 +1,1 @@
+"""A class a URL; each takes what it needs in its constructor."""

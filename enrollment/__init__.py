@@ -1,0 +1,1 @@
+"""What enrolling is, and its records. Knows neither door."""

@@ -1,0 +1,1 @@
+"""The subject itself: values in, values out, standard library only."""

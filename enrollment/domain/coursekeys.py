@@ -1,0 +1,28 @@
+"""Course keys: ``course-v1:org+course+run`` and the older ``org/course/run``."""
+
+import re
+from typing import NamedTuple
+
+#: Characters allowed in a part of a key (upstream's ``\w.~-``).
+_PART = r"[\w\-~.:]+"
+_MODERN = re.compile(rf"course-v1:({_PART})\+({_PART})\+({_PART})")
+_LEGACY = re.compile(rf"({_PART})/({_PART})/({_PART})")
+
+#: Longest key that upstream's tables hold.
+MAX_COURSE_ID = 255
+
+
+class CourseKey(NamedTuple):
+    """The three parts of a course key."""
+
+    org: str
+    course: str
+    run: str
+
+
+def parse_course_key(text: str) -> CourseKey | None:
+    """The parts of a key, or None where the text is none."""
+    if len(text) > MAX_COURSE_ID:
+        return None
+    match = _MODERN.fullmatch(text) or _LEGACY.fullmatch(text)
+    return None if match is None else CourseKey(*match.groups())

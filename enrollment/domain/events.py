@@ -1,0 +1,60 @@
+"""What happened: one change of one enrollment, and how changes add up to a state."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from enrollment.domain.codes import ChangeKind, Code
+from enrollment.domain.model import Attribute, Enrollment
+
+
+class Standing(NamedTuple):
+    """What an enrollment looks like from outside: its state without clocks."""
+
+    mode: str
+    is_active: bool
+    attributes: tuple[Attribute, ...] = ()
+    cohort: str | None = None
+
+
+class Change(NamedTuple):
+    """One change of one enrollment; ``before`` is None where there was no record."""
+
+    #: Index of the request among those judged together.
+    position: int
+    username: str
+    course_id: str
+    kind: ChangeKind
+    before: Standing | None
+    after: Standing
+
+
+#: The kind of change behind each outcome that changes something.
+KINDS = {
+    Code.ENROLLED: ChangeKind.CREATED,
+    Code.REACTIVATED: ChangeKind.REACTIVATED,
+    Code.MODE_CHANGED: ChangeKind.MODE_CHANGED,
+    Code.DEACTIVATED: ChangeKind.DEACTIVATED,
+    Code.UPDATED: ChangeKind.UPDATED,
+}
+
+
+def standing(enrollment: Enrollment) -> Standing:
+    """The enrollment without its clocks."""
+    return Standing(
+        enrollment.mode, enrollment.is_active, enrollment.attributes, enrollment.cohort
+    )
+
+
+def fold(changes: Iterable[Change]) -> dict[tuple[str, str], Standing]:
+    """Add up changes, from nothing to the state of each (course, learner).
+
+    Raises ValueError where a change does not begin where the one before it ended.
+    """
+    state: dict[tuple[str, str], Standing] = {}
+    for change in changes:
+        key = (change.course_id, change.username)
+        if state.get(key) != change.before:
+            message = f"{key} was {state.get(key)}, but the change begins at {change.before}"
+            raise ValueError(message)
+        state[key] = change.after
+    return state

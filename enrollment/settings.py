@@ -1,0 +1,184 @@
+"""Settings: one place reads the environment; everybody else is handed values."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+#: Every variable and what it is for; ``enroll doctor --settings`` prints it.
+VARIABLES: Mapping[str, str] = {
+    "ENROLL_DATABASE_URL": "Where the records are: postgresql+psycopg://… or sqlite:///path.",
+    "ENROLL_REDIS_URL": "Redis for the cache, for waking waiters and, by default, the queue.",
+    "ENROLL_BROKER_URL": "The queue, if it is not the Redis above (amqp://… for RabbitMQ).",
+    "ENROLL_DATA_DIR": "Where the embedded default keeps its files.",
+    "ENROLL_DEFAULT_WAIT": "Seconds that POST /enrollment waits for its outcome unasked.",
+    "ENROLL_DEFAULT_MODE": "The mode of who names none, where the course offers it.",
+    "ENROLL_UNKNOWN_LEARNERS": "accept: register at first sight; refuse: 406.",
+    "ENROLL_SELF_UNENROLL": "true: learners may deactivate their own enrollments.",
+    "ENROLL_EDX_API_KEY": "A fixed server key, for drop-in use.",
+    "ENROLL_JWT_ISSUER": "The iss that tokens of an outside issuer must carry.",
+    "ENROLL_JWT_AUDIENCE": "The aud that they must carry.",
+    "ENROLL_JWT_ALGORITHM": "The one algorithm that they may be signed with.",
+    "ENROLL_JWT_SECRET": "The outside issuer's shared secret (HS256).",
+    "ENROLL_JWT_PUBLIC_KEY": "File with the outside issuer's public key (PEM).",
+    "ENROLL_JWT_JWKS": "File or https URL with the outside issuer's keys (JWKS).",
+    "ENROLL_MAX_UPLOAD_BYTES": "Largest upload, unpacked.",
+    "ENROLL_MAX_UPLOAD_ROWS": "Most rows in one submission.",
+    "ENROLL_MAX_JSON_BYTES": "Largest JSON document (use NDJSON or CSV above it).",
+    "ENROLL_MAX_ATOMIC_ROWS": "Most rows of a submission that is all or nothing.",
+    "ENROLL_BATCH_ROWS": "Requests in a batch of a bulk submission.",
+    "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
+    "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
+}
+
+
+class SettingsError(ValueError):
+    """A setting is missing or not usable; the message says which and what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What the environment says, checked. Secrets do not show in its repr."""
+
+    database_url: str = field(repr=False)
+    redis_url: str = field(repr=False)
+    broker_url: str = field(repr=False)
+    data_dir: Path = Path(".enroll")
+    default_wait: float = 0.0
+    default_mode: str = "audit"
+    accepts_unknown_learners: bool = True
+    self_unenroll: bool = False
+    edx_api_key: str | None = field(default=None, repr=False)
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    jwt_algorithm: str | None = None
+    jwt_secret: str | None = field(default=None, repr=False)
+    jwt_public_key: Path | None = None
+    jwt_jwks: str | None = None
+    max_upload_bytes: int = 1_000_000_000
+    max_upload_rows: int = 2_000_000
+    max_json_bytes: int = 16_000_000
+    max_atomic_rows: int = 10_000
+    batch_rows: int = 1_000
+    retention_days: int = 30
+    log_level: str = "info"
+
+
+def sqlite_url(data_dir: Path) -> str:
+    """The embedded default's database."""
+    return f"sqlite:///{data_dir / 'enrollment.sqlite3'}"
+
+
+def from_env(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from the environment.
+
+    Raises SettingsError naming the variable, what is wrong and what would be right.
+    """
+    given = {k: v for k, v in (environ or os.environ).items() if k in VARIABLES and v != ""}
+    data_dir = Path(given.get("ENROLL_DATA_DIR", ".enroll"))
+    redis_url = given.get("ENROLL_REDIS_URL", "redis://127.0.0.1:6379/0")
+    values: dict[str, object] = {
+        "data_dir": data_dir,
+        "database_url": _database_url(given.get("ENROLL_DATABASE_URL", sqlite_url(data_dir))),
+        "redis_url": _redis_url("ENROLL_REDIS_URL", redis_url),
+        "broker_url": _broker_url(given.get("ENROLL_BROKER_URL", redis_url)),
+        "accepts_unknown_learners": _choice(
+            given, "ENROLL_UNKNOWN_LEARNERS", ("accept", "refuse"), "accept"
+        )
+        == "accept",
+    }
+    readers = {float: _number, int: _whole, bool: _flag, Path: _path}
+    for known in fields(Settings):
+        name = "ENROLL_" + known.name.upper()
+        if known.name not in values and name in given:
+            reader = next((r for kind, r in readers.items() if kind in _kinds(known.type)), None)
+            values[known.name] = reader(name, given[name]) if reader else given[name]
+    settings = Settings(**values)  # type: ignore[arg-type]
+    _check_tokens(settings)
+    return settings
+
+
+def _kinds(annotation: object) -> tuple[object, ...]:
+    return getattr(annotation, "__args__", (annotation,))
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        message = f"{name} must be a number of 0 or more, not {text!r}"
+        raise SettingsError(message)
+    return value
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        message = f"{name} must be a whole number above 0, not {text!r}"
+        raise SettingsError(message)
+    return int(text)
+
+
+def _flag(name: str, text: str) -> bool:
+    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+    if text.lower() not in known:
+        message = f"{name} must be true or false, not {text!r}"
+        raise SettingsError(message)
+    return known[text.lower()]
+
+
+def _path(_name: str, text: str) -> Path:
+    return Path(text)
+
+
+def _choice(given: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:
+    value = given.get(name, default).lower()
+    if value not in known:
+        message = f"{name} must be one of {', '.join(known)}, not {value!r}"
+        raise SettingsError(message)
+    return value
+
+
+def _database_url(url: str) -> str:
+    for short in ("postgresql://", "postgres://"):
+        if url.startswith(short):
+            return "postgresql+psycopg://" + url.removeprefix(short)
+    if not url.startswith(("postgresql+psycopg://", "sqlite://")):
+        message = (
+            "ENROLL_DATABASE_URL must begin with postgresql+psycopg:// or sqlite:///, "
+            f"not {url.split(':', 1)[0]!r}"
+        )
+        raise SettingsError(message)
+    return url
+
+
+def _redis_url(name: str, url: str) -> str:
+    if url.startswith("redis+cluster://"):
+        message = f"{name}: Redis Cluster cannot carry the queue; name a single server or Sentinel"
+        raise SettingsError(message)
+    if not url.startswith(("redis://", "rediss://", "unix://", "sentinel://")):
+        message = f"{name} must begin with redis:// or rediss://, not {url.split(':', 1)[0]!r}"
+        raise SettingsError(message)
+    return url
+
+
+def _broker_url(url: str) -> str:
+    if url.startswith(("amqp://", "amqps://", "pyamqp://")):
+        return url
+    return _redis_url("ENROLL_BROKER_URL", url)
+
+
+def _check_tokens(settings: Settings) -> None:
+    keys = (settings.jwt_secret, settings.jwt_public_key, settings.jwt_jwks)
+    if settings.jwt_issuer is None and not any(keys):
+        return
+    if settings.jwt_issuer is None or settings.jwt_audience is None:
+        message = "tokens of an outside issuer need ENROLL_JWT_ISSUER and ENROLL_JWT_AUDIENCE"
+        raise SettingsError(message)
+    if sum(key is not None for key in keys) != 1:
+        message = (
+            "tokens of an outside issuer need exactly one of ENROLL_JWT_SECRET, "
+            "ENROLL_JWT_PUBLIC_KEY, ENROLL_JWT_JWKS"
+        )
+        raise SettingsError(message)

@@ -1,0 +1,1 @@
+"""The records: tables, sessions, and a module of queries a noun."""

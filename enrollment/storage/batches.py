@@ -1,0 +1,304 @@
+"""Batches: taken in, claimed, answered, announced again."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    Select,
+    bindparam,
+    func,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import Lane
+from enrollment.storage.tables import POSITION_BITS, BatchRow
+
+#: Waiting batches of the interactive lane that one transaction takes at most.
+MAX_TOGETHER = 64
+#: Requests that one transaction of the interactive lane takes at most.
+MAX_REQUESTS = 1_000
+
+
+class NewBatch(NamedTuple):
+    """Requests on their way into the records."""
+
+    requests: int
+    payload: bytes
+
+
+class ClaimedBatch(NamedTuple):
+    """A batch that this transaction works on, and nobody else."""
+
+    id: int
+    submission_id: UUID | None
+    ordinal: int | None
+    requests: int
+    payload: bytes
+    alone: bool
+    attempts: int
+
+
+class Answer(NamedTuple):
+    """The outcomes of a batch: one compact value, and how many of which."""
+
+    batch_id: int
+    outcomes: bytes
+    tally: dict[str, Any]
+
+
+class Waiting(NamedTuple):
+    """A batch to be announced."""
+
+    id: int
+    lane: Lane
+
+
+class Answered(NamedTuple):
+    """A batch as readers of outcomes see it; ``outcomes`` is None until it is answered."""
+
+    id: int
+    ordinal: int
+    requests: int
+    payload: bytes
+    outcomes: bytes | None
+
+
+def intake_number(batch_id: int, position: int) -> int:
+    """The place of a request in the order of taking in."""
+    return batch_id << POSITION_BITS | position
+
+
+def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
+    """Store a batch of singles, announced at once; returns its id."""
+    return _inserted(session, batch, lane=Lane.INTERACTIVE, announced_at=now)
+
+
+def _inserted(session: Session, batch: NewBatch, **values: object) -> int:
+    row = {"requests": batch.requests, "payload": batch.payload, **values}
+    return session.scalars(insert(BatchRow).values(row).returning(BatchRow.id)).one()
+
+
+def add_of(
+    session: Session,
+    submission_id: UUID,
+    first_ordinal: int,
+    batches: Sequence[NewBatch],
+    *,
+    lane: Lane,
+    alone: bool,
+) -> int:
+    """Store batches of a submission in their order, not announced; returns the first's id."""
+    ids = [
+        _inserted(
+            session, batch, submission_id=submission_id, ordinal=ordinal, lane=lane, alone=alone
+        )
+        for ordinal, batch in enumerate(batches, first_ordinal)
+    ]
+    return ids[0]
+
+
+_CLAIMED = (
+    BatchRow.id,
+    BatchRow.submission_id,
+    BatchRow.ordinal,
+    BatchRow.requests,
+    BatchRow.payload,
+    BatchRow.alone,
+    BatchRow.attempts,
+)
+
+
+def _claimable() -> Select[Any]:
+    return select(*_CLAIMED).where(
+        BatchRow.answered_at.is_(None),
+        BatchRow.announced_at.is_not(None),
+        BatchRow.parked_at.is_(None),
+    )
+
+
+def claim(session: Session, batch_id: int) -> list[ClaimedBatch]:
+    """Lock a batch to answer it, or nothing if it is answered, in work, or not its turn.
+
+    The conditional lock is the guard too: a second delivery of the message finds nothing.
+    """
+    query = _claimable().where(BatchRow.id == batch_id)
+    rows = session.execute(query.with_for_update(skip_locked=True))
+    return [ClaimedBatch(*row) for row in rows]
+
+
+def claim_together(session: Session, lane: Lane) -> list[ClaimedBatch]:
+    """Lock what waits in a lane, oldest first, up to 1,000 requests in all."""
+    query = (
+        _claimable()
+        .where(BatchRow.lane == lane, BatchRow.alone.is_(False))
+        .order_by(BatchRow.id)
+        .limit(MAX_TOGETHER)
+    )
+    taken: list[ClaimedBatch] = []
+    room = MAX_REQUESTS
+    for row in session.execute(query.with_for_update(skip_locked=True)):
+        batch = ClaimedBatch(*row)
+        if taken and batch.requests > room:
+            break
+        room -= batch.requests
+        taken.append(batch)
+    return taken
+
+
+def lane_of(session: Session, batch_id: int) -> tuple[Lane, bool] | None:
+    """The lane of a batch, and whether it is judged by itself."""
+    row = session.execute(
+        select(BatchRow.lane, BatchRow.alone).where(BatchRow.id == batch_id)
+    ).first()
+    return None if row is None else (Lane(row[0]), row[1])
+
+
+def answer(session: Session, answers: Sequence[Answer], *, now: datetime) -> None:
+    """Keep the outcomes of claimed batches."""
+    if len(answers) == 1:
+        only = answers[0]
+        session.execute(
+            update(BatchRow)
+            .where(BatchRow.id == only.batch_id)
+            .values(outcomes=only.outcomes, tally=only.tally, answered_at=now)
+        )
+        return
+    session.connection().execute(
+        update(BatchRow)
+        .where(BatchRow.id == bindparam("batch"))
+        .values(outcomes=bindparam("given"), tally=bindparam("counted"), answered_at=now),
+        [{"batch": one.batch_id, "given": one.outcomes, "counted": one.tally} for one in answers],
+    )
+
+
+def announce_next(
+    session: Session, submission_id: UUID, ordinal: int, *, now: datetime
+) -> Waiting | None:
+    """It is the turn of a submission's batch; None where there is none with that ordinal."""
+    row = session.execute(
+        update(BatchRow)
+        .where(BatchRow.submission_id == submission_id, BatchRow.ordinal == ordinal)
+        .values(announced_at=now)
+        .returning(BatchRow.id, BatchRow.lane)
+    ).first()
+    return None if row is None else Waiting(row[0], Lane(row[1]))
+
+
+def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: datetime) -> int:
+    """Answer a submission's batches from an ordinal on as cancelled; returns their requests."""
+    numbers = session.scalars(
+        update(BatchRow)
+        .where(BatchRow.submission_id == submission_id, BatchRow.ordinal >= ordinal)
+        .values(outcomes=b"", answered_at=now)
+        .returning(BatchRow.requests)
+    )
+    return sum(numbers)
+
+
+def due(session: Session, *, before: datetime, now: datetime, limit: int) -> list[Waiting]:
+    """Batches announced before a moment and still not answered; they count as announced now."""
+    overdue = (
+        select(BatchRow.id)
+        .where(
+            BatchRow.answered_at.is_(None),
+            BatchRow.announced_at.is_not(None),
+            BatchRow.announced_at < before,
+            BatchRow.parked_at.is_(None),
+        )
+        .order_by(BatchRow.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = session.execute(
+        update(BatchRow)
+        .where(BatchRow.id.in_(overdue.scalar_subquery()))
+        .values(announced_at=now)
+        .returning(BatchRow.id, BatchRow.lane)
+    )
+    return sorted(Waiting(row[0], Lane(row[1])) for row in rows)
+
+
+def count_failure(
+    session: Session, batch_ids: Collection[int], *, max_attempts: int, now: datetime
+) -> None:
+    """Note that working on batches failed: each is tried by itself from now on, then parked."""
+    failed = BatchRow.attempts + 1
+    session.execute(
+        update(BatchRow)
+        .where(BatchRow.id.in_(batch_ids), BatchRow.answered_at.is_(None))
+        .values(attempts=failed, alone=True)
+    )
+    session.execute(
+        update(BatchRow)
+        .where(BatchRow.id.in_(batch_ids), BatchRow.attempts >= max_attempts)
+        .values(parked_at=now)
+    )
+
+
+def answered_of(session: Session, batch_ids: Collection[int]) -> set[int]:
+    """Those of the batches that are answered."""
+    rows = session.scalars(
+        select(BatchRow.id).where(BatchRow.id.in_(batch_ids), BatchRow.answered_at.is_not(None))
+    )
+    return set(rows)
+
+
+def result_of(session: Session, batch_id: int) -> Answered | None:
+    """One batch with its outcomes, as far as it is answered."""
+    row = session.execute(_results().where(BatchRow.id == batch_id)).first()
+    return None if row is None else Answered(*row)
+
+
+def results(
+    session: Session, submission_id: UUID, *, from_ordinal: int, limit: int
+) -> list[Answered]:
+    """Batches of a submission in their order, from an ordinal on."""
+    rows = session.execute(
+        _results()
+        .where(BatchRow.submission_id == submission_id, BatchRow.ordinal >= from_ordinal)
+        .order_by(BatchRow.ordinal)
+        .limit(limit)
+    )
+    return [Answered(*row) for row in rows]
+
+
+def _results() -> Select[Any]:
+    return select(
+        BatchRow.id,
+        func.coalesce(BatchRow.ordinal, 0),
+        BatchRow.requests,
+        BatchRow.payload,
+        BatchRow.outcomes,
+    )
+
+
+class Backlog(NamedTuple):
+    """What waits: how many batches, since when the oldest, and how many are parked."""
+
+    waiting: int
+    oldest: datetime | None
+    parked: int
+
+
+def backlog(session: Session) -> Backlog:
+    """What waits for workers, for the health check."""
+    waiting = session.execute(
+        select(func.count(), func.min(BatchRow.announced_at)).where(
+            BatchRow.answered_at.is_(None),
+            BatchRow.announced_at.is_not(None),
+            BatchRow.parked_at.is_(None),
+        )
+    ).one()
+    parked = session.scalars(
+        select(func.count()).where(
+            BatchRow.answered_at.is_(None),
+            BatchRow.announced_at.is_not(None),
+            BatchRow.parked_at.is_not(None),
+        )
+    ).one()
+    return Backlog(waiting[0], waiting[1], parked)

@@ -1,0 +1,189 @@
+"""Events: history of an enrollment, feed of all, outbox; one append-only table for the three."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    BigInteger,
+    Integer,
+    Row,
+    Select,
+    String,
+    Text,
+    insert,
+    literal,
+    select,
+    update,
+)
+from sqlalchemy.orm import Session, aliased
+
+from enrollment.domain.codes import ChangeKind
+from enrollment.storage.arrays import as_json, as_uuid, table_of
+from enrollment.storage.tables import (
+    POSITION_BITS,
+    BigSerial,
+    EventRow,
+    FeedHeadRow,
+    FeedRow,
+)
+
+#: Events that one answer of the history holds at most.
+MAX_HISTORY = 1_000
+
+
+class Event(NamedTuple):
+    """One change of one enrollment, as it is kept."""
+
+    id: int
+    previous_id: int | None
+    kind: ChangeKind
+    course_id: str
+    username: str
+    submission_id: UUID
+    line: int
+    caller: str
+    #: JSON texts of the state.
+    before: str | None
+    after: str
+
+
+class Recorded(NamedTuple):
+    """An event as it is read back; ``position`` is its place in the feed."""
+
+    id: int
+    kind: ChangeKind
+    course_id: str
+    username: str
+    at: datetime
+    submission_id: UUID
+    line: int
+    caller: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any]
+    position: int
+
+
+def event_id(batch_id: int, ordinal: int) -> int:
+    """The id of a batch's n-th event."""
+    return batch_id << POSITION_BITS | ordinal
+
+
+def add(session: Session, events: Sequence[Event], *, now: datetime) -> None:
+    """Append events in one statement."""
+    if not events:
+        return
+    columns = list(zip(*events, strict=True))
+    source = table_of(
+        session,
+        "happened",
+        id=(BigSerial, columns[0]),
+        previous_id=(BigSerial, columns[1]),
+        kind=(String(), columns[2]),
+        course_id=(String(), columns[3]),
+        username=(String(), columns[4]),
+        submission_id=(Text(), [submission.hex for submission in columns[5]]),
+        line=(Integer(), columns[6]),
+        caller=(String(), columns[7]),
+        before=(Text(), columns[8]),
+        after=(Text(), columns[9]),
+    )
+    names = ["id", "previous_id", "kind", "course_id", "username", "line", "caller"]
+    values = select(
+        *(source.c[name] for name in names),
+        as_uuid(session, source.c.submission_id),
+        as_json(session, source.c.before),
+        as_json(session, source.c.after),
+        literal(now, EventRow.at.type),
+    ).order_by(source.c.ordinality)
+    session.execute(
+        insert(EventRow).from_select([*names, "submission_id", "before", "after", "at"], values)
+    )
+
+
+def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
+    """Give the events of each batch their places in the feed; the last statement before a commit.
+
+    ``events_of`` maps a batch to its number of events. The head is locked until the commit,
+    so positions are gapless and no reader passes over one. Returns the last position.
+    """
+    spans = {batch: number for batch, number in sorted(events_of.items()) if number}
+    if not spans:
+        return 0
+    last: int = session.scalars(
+        update(FeedHeadRow)
+        .where(FeedHeadRow.id == 1)
+        .values(position=FeedHeadRow.position + sum(spans.values()))
+        .returning(FeedHeadRow.position)
+    ).one()
+    first = last - sum(spans.values()) + 1
+    rows = []
+    for batch_id, number in spans.items():
+        rows.append({"first": first, "last": first + number - 1, "batch_id": batch_id})
+        first += number
+    session.execute(insert(FeedRow), rows)
+    return last
+
+
+_POSITION = (FeedRow.first + EventRow.id - FeedRow.batch_id * (1 << POSITION_BITS)).label(
+    "position"
+)
+
+
+def _recorded() -> Select[Any]:
+    return select(
+        EventRow.id,
+        EventRow.kind,
+        EventRow.course_id,
+        EventRow.username,
+        EventRow.at,
+        EventRow.submission_id,
+        EventRow.line,
+        EventRow.caller,
+        EventRow.before,
+        EventRow.after,
+        _POSITION,
+    )
+
+
+def _read(row: Row[Any]) -> Recorded:
+    return Recorded(row[0], ChangeKind(row[1]), *row[2:])
+
+
+def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
+    """The events after a position of the feed, in its order; gapless."""
+    shift = 1 << POSITION_BITS
+    rows = session.execute(
+        _recorded()
+        .join(
+            EventRow,
+            EventRow.id.between(
+                FeedRow.batch_id * literal(shift, BigInteger()),
+                FeedRow.batch_id * literal(shift, BigInteger()) + (shift - 1),
+            ),
+        )
+        .select_from(FeedRow)
+        .where(FeedRow.last > position, FeedRow.first <= position + limit)
+        .order_by(FeedRow.first, EventRow.id)
+    )
+    return [event for event in map(_read, rows) if position < event.position <= position + limit]
+
+
+def history(session: Session, newest: int) -> list[Recorded]:
+    """The events of one enrollment, oldest first, found from the newest back."""
+    start = select(EventRow.id, EventRow.previous_id).where(EventRow.id == newest)
+    chain = start.cte("chain", recursive=True)
+    older = aliased(EventRow)
+    chain = chain.union_all(
+        select(older.id, older.previous_id).join(chain, older.id == chain.c.previous_id)
+    )
+    rows = session.execute(
+        _recorded()
+        .select_from(chain)
+        .join(EventRow, EventRow.id == chain.c.id)
+        .join(FeedRow, FeedRow.batch_id == EventRow.id / literal(1 << POSITION_BITS, BigInteger()))
+        .order_by(EventRow.id.desc())
+        .limit(MAX_HISTORY)
+    )
+    return [_read(row) for row in rows][::-1]

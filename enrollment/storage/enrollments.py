@@ -1,0 +1,287 @@
+"""Enrollments: read set-wise before a batch is judged, written set-wise after."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import Boolean, Integer, Row, Select, String, Text, func, literal, select, tuple_
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from enrollment.domain.errors import Conflict
+from enrollment.domain.model import EPOCH, Attribute, Clock, Enrollment
+from enrollment.storage.arrays import as_json, encoded, table_of
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import BigSerial, CourseRow, EnrollmentRow, LearnerRow
+
+#: (row of the learner, row of the course).
+RowKey = tuple[int, int]
+
+
+class LoadedEnrollment(NamedTuple):
+    """An enrollment with what guards and chains its next write."""
+
+    enrollment: Enrollment
+    version: int
+    event_id: int
+
+
+class EnrollmentWrite(NamedTuple):
+    """An enrollment as it is to be; ``version`` is one above what was loaded."""
+
+    key: RowKey
+    enrollment: Enrollment
+    version: int
+    event_id: int
+
+
+class Listed(NamedTuple):
+    """An enrollment as readers see it."""
+
+    username: str
+    course_id: str
+    enrollment: Enrollment
+
+
+_STATE = (
+    EnrollmentRow.mode,
+    EnrollmentRow.is_active,
+    EnrollmentRow.created,
+    EnrollmentRow.active_at,
+    EnrollmentRow.active_rank,
+    EnrollmentRow.active_line,
+    EnrollmentRow.mode_at,
+    EnrollmentRow.mode_rank,
+    EnrollmentRow.mode_line,
+    EnrollmentRow.extras,
+)
+
+
+def standing(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedEnrollment]:
+    """The enrollments that exist among the keys, in one statement."""
+    if not keys:
+        return {}
+    wanted = table_of(
+        session,
+        "wanted",
+        learner_id=(BigSerial, [learner for learner, _ in keys]),
+        course_id=(Integer(), [course for _, course in keys]),
+    )
+    rows = session.execute(
+        select(
+            EnrollmentRow.learner_id,
+            EnrollmentRow.course_id,
+            EnrollmentRow.version,
+            EnrollmentRow.event_id,
+            *_STATE,
+        ).join(
+            wanted,
+            (EnrollmentRow.learner_id == wanted.c.learner_id)
+            & (EnrollmentRow.course_id == wanted.c.course_id),
+        )
+    )
+    return {
+        (row[0], row[1]): LoadedEnrollment(_enrollment(row[4:]), row[2], row[3]) for row in rows
+    }
+
+
+def write(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> None:
+    """Insert or update enrollments in one statement, each guarded by its version.
+
+    Raises Conflict if somebody else wrote one of them since it was loaded: then nothing of
+    this transaction may stay.
+    """
+    if not writes:
+        return
+    source = _written_columns(session, sorted(writes, key=lambda write: write.key))
+    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
+    columns = [name for name in source.c.keys() if name != "ordinality"]  # noqa: SIM118
+    values = [
+        as_json(session, source.c[name]) if name == "extras" else source.c[name] for name in columns
+    ]
+    statement = insert(EnrollmentRow).from_select(
+        [*columns, "created"],
+        select(*values, literal(now, EnrollmentRow.created.type)).order_by(source.c.ordinality),
+    )
+    changed = [name for name in columns if name not in {"learner_id", "course_id"}]
+    statement = statement.on_conflict_do_update(
+        index_elements=["learner_id", "course_id"],
+        set_={name: statement.excluded[name] for name in changed},
+        where=EnrollmentRow.version == statement.excluded.version - 1,
+    )
+    result = session.execute(statement)
+    if result.rowcount != len(writes):  # type: ignore[attr-defined]
+        message = f"{len(writes)} enrollments to write, {result.rowcount} written"  # type: ignore[attr-defined]
+        raise Conflict(message)
+
+
+def _written_columns(session: Session, writes: Sequence[EnrollmentWrite]) -> Any:
+    states = [write.enrollment for write in writes]
+    active = [state.activity_clock for state in states]
+    modes = [state.mode_clock or (None, None, None) for state in states]
+    return table_of(
+        session,
+        "written",
+        learner_id=(BigSerial, [write.key[0] for write in writes]),
+        course_id=(Integer(), [write.key[1] for write in writes]),
+        mode=(String(), [state.mode for state in states]),
+        is_active=(Boolean(), [state.is_active for state in states]),
+        version=(Integer(), [write.version for write in writes]),
+        event_id=(BigSerial, [write.event_id for write in writes]),
+        active_at=(BigSerial, [clock[0] for clock in active]),
+        active_rank=(BigSerial, [clock[1] for clock in active]),
+        active_line=(Integer(), [clock[2] for clock in active]),
+        mode_at=(BigSerial, [clock[0] for clock in modes]),
+        mode_rank=(BigSerial, [clock[1] for clock in modes]),
+        mode_line=(Integer(), [clock[2] for clock in modes]),
+        extras=(Text(), [_extras(state) for state in states]),
+    )
+
+
+def _extras(state: Enrollment) -> str | None:
+    if state.attributes_clock is None and state.cohort_clock is None:
+        return None
+    kept = {
+        "attributes": state.attributes,
+        "attributes_clock": state.attributes_clock,
+        "cohort": state.cohort,
+        "cohort_clock": state.cohort_clock,
+    }
+    return encoded(kept)
+
+
+def _enrollment(cells: Sequence[Any]) -> Enrollment:
+    mode, is_active, created = cells[:3]
+    active, stated, extras = Clock(*cells[3:6]), cells[6:9], cells[9]
+    mode_clock = None if stated[0] is None else Clock(*stated)
+    if extras is None:
+        return Enrollment(mode, is_active, created, active, mode_clock)
+    return Enrollment(
+        mode,
+        is_active,
+        created,
+        active,
+        mode_clock,
+        tuple(Attribute(*attribute) for attribute in extras["attributes"]),
+        _clock(extras["attributes_clock"]),
+        extras["cohort"],
+        _clock(extras["cohort_clock"]),
+    )
+
+
+def _clock(kept: Sequence[int] | None) -> Clock | None:
+    return None if kept is None else Clock(*kept)
+
+
+def _listing() -> Select[Any]:
+    return (
+        select(LearnerRow.username, CourseRow.course_id, *_STATE)
+        .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
+        .join(CourseRow, CourseRow.id == EnrollmentRow.course_id)
+    )
+
+
+def _listed(row: Row[Any]) -> Listed:
+    return Listed(row[0], row[1], _enrollment(row[2:]))
+
+
+def find(session: Session, username: str, course_id: str) -> Listed | None:
+    """One enrollment, active or not."""
+    row = session.execute(
+        _listing().where(LearnerRow.username == username, CourseRow.course_id == course_id)
+    ).first()
+    return None if row is None else _listed(row)
+
+
+def active_of(session: Session, username: str) -> list[Listed]:
+    """The learner's active enrollments, oldest first."""
+    rows = session.execute(
+        _listing()
+        .where(LearnerRow.username == username, EnrollmentRow.is_active)
+        .order_by(EnrollmentRow.created, EnrollmentRow.event_id)
+    )
+    return [_listed(row) for row in rows]
+
+
+class Filters(NamedTuple):
+    """What a listing is narrowed to; empty means everything. All must hold."""
+
+    course_ids: tuple[str, ...] = ()
+    #: ``org+course`` prefixes, each with everything that runs under it.
+    course_prefixes: tuple[str, ...] = ()
+    usernames: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Where a page of the listing ends: newest first, ties by learner and course row."""
+
+    created: int
+    learner_id: int
+    course_id: int
+
+
+def page(
+    session: Session, filters: Filters, *, after: Place | None, limit: int
+) -> tuple[list[Listed], Place | None]:
+    """A page of the listing, inactive ones too, newest first; and where the next begins."""
+    query = (
+        _listing()
+        .add_columns(EnrollmentRow.learner_id, EnrollmentRow.course_id)
+        .order_by(
+            EnrollmentRow.created.desc(),
+            EnrollmentRow.learner_id.desc(),
+            EnrollmentRow.course_id.desc(),
+        )
+        .limit(limit + 1)
+    )
+    query = _narrowed(query, filters)
+    if after is not None:
+        here = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
+        there = EPOCH + timedelta(microseconds=after.created)
+        query = query.where(
+            here
+            < tuple_(
+                literal(there, EnrollmentRow.created.type),
+                literal(after.learner_id),
+                literal(after.course_id),
+            )
+        )
+    rows = session.execute(query).all()
+    listed = [_listed(row[:-2]) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return listed, None
+    last = rows[limit - 1]
+    created = (listed[-1].enrollment.created - EPOCH) // timedelta(microseconds=1)
+    return listed, Place(created, last[-2], last[-1])
+
+
+def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
+    if filters.course_ids or filters.course_prefixes:
+        wanted = CourseRow.course_id.in_(filters.course_ids)
+        for prefix in filters.course_prefixes:
+            for separator in "+/":
+                wanted |= CourseRow.course_id.startswith(prefix + separator, autoescape=True)
+        query = query.where(wanted)
+    if filters.usernames:
+        query = query.where(LearnerRow.username.in_(filters.usernames))
+    if filters.emails:
+        query = query.where(LearnerRow.email.in_([email.lower() for email in filters.emails]))
+    return query
+
+
+def newest_event(session: Session, username: str, course_id: str) -> int | None:
+    """The newest event of an enrollment, or None where there is no enrollment."""
+    return session.scalars(
+        select(EnrollmentRow.event_id)
+        .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
+        .join(CourseRow, CourseRow.id == EnrollmentRow.course_id)
+        .where(LearnerRow.username == username, CourseRow.course_id == course_id)
+    ).first()
+
+
+def count_active(session: Session, course_row: int) -> int:
+    """Active enrollments of a course, counted."""
+    return session.scalars(
+        select(func.count()).where(EnrollmentRow.course_id == course_row, EnrollmentRow.is_active)
+    ).one()

@@ -1,0 +1,87 @@
+"""Idempotency-Keys: who used which, for what."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import String, delete, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from enrollment.storage.arrays import table_of
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import IdempotencyRow
+
+#: (caller, key).
+Used = tuple[str, str]
+
+
+class KeyUse(NamedTuple):
+    """A key, and the request it stands for: SHA-256 of all that makes it the same."""
+
+    caller: str
+    key: str
+    fingerprint: bytes
+    submission_id: UUID
+
+
+def claim(session: Session, uses: Sequence[KeyUse], *, now: datetime) -> set[Used]:
+    """Take keys for submissions; those that were free are returned.
+
+    Sorted, so that two gateways with the same keys wait for each other in one order.
+    """
+    if not uses:
+        return set()
+    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
+    rows = [
+        {
+            "caller": use.caller,
+            "key": use.key,
+            "fingerprint": use.fingerprint,
+            "submission_id": use.submission_id,
+            "created": now,
+        }
+        for use in sorted(uses)
+    ]
+    taken = session.execute(
+        insert(IdempotencyRow)
+        .values(rows)
+        .on_conflict_do_nothing()
+        .returning(IdempotencyRow.caller, IdempotencyRow.key)
+    )
+    return {(row[0], row[1]) for row in taken}
+
+
+def find(session: Session, used: Collection[Used]) -> dict[Used, KeyUse]:
+    """What keys were used for."""
+    if not used:
+        return {}
+    wanted = table_of(
+        session,
+        "wanted",
+        caller=(String(), [caller for caller, _ in used]),
+        key=(String(), [key for _, key in used]),
+    )
+    rows = session.execute(
+        select(
+            IdempotencyRow.caller,
+            IdempotencyRow.key,
+            IdempotencyRow.fingerprint,
+            IdempotencyRow.submission_id,
+        ).join(
+            wanted,
+            (IdempotencyRow.caller == wanted.c.caller) & (IdempotencyRow.key == wanted.c.key),
+        )
+    )
+    return {(row[0], row[1]): KeyUse(*row) for row in rows}
+
+
+def forget(session: Session, submission_id: UUID) -> None:
+    """Free the key of a submission that was never published."""
+    session.execute(delete(IdempotencyRow).where(IdempotencyRow.submission_id == submission_id))
+
+
+def purge(session: Session, *, before: datetime) -> None:
+    """Forget keys older than the moment."""
+    session.execute(delete(IdempotencyRow).where(IdempotencyRow.created < before))

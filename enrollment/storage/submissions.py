@@ -1,0 +1,325 @@
+"""Submissions: taken in, published, counted, cancelled, purged."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Integer,
+    Row,
+    SmallInteger,
+    String,
+    Text,
+    and_,
+    cast,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    not_,
+    or_,
+    select,
+    type_coerce,
+    update,
+)
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import CallerKind, Kind, Lane, State
+from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
+from enrollment.domain.submissions import Options, Submission, Tally, tally_of
+from enrollment.storage.arrays import as_uuid, table_of
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import BatchRow, BigSerial, SubmissionRow
+
+
+class NewSingle(NamedTuple):
+    """A single request on its way into the records."""
+
+    id: UUID
+    caller: str
+    caller_kind: CallerKind
+    received_at: datetime
+    request_id: str | None
+
+
+class NewBulk(NamedTuple):
+    """A file on its way into the records; invisible to workers until it is published."""
+
+    id: UUID
+    caller: str
+    caller_kind: CallerKind
+    received_at: datetime
+    lane: Lane
+    format: str
+    header: str | None
+    options: Options
+    request_id: str | None
+
+
+def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
+    """Store the singles of one batch, in the batch's order, in one statement."""
+    source = table_of(
+        session,
+        "taken",
+        id=(Text(), [single.id.hex for single in singles]),
+        caller=(String(), [single.caller for single in singles]),
+        caller_kind=(String(), [single.caller_kind for single in singles]),
+        received_at=(Text(), [_stored(single.received_at) for single in singles]),
+        request_id=(String(), [single.request_id for single in singles]),
+    )
+    values = select(
+        as_uuid(session, source.c.id),
+        source.c.caller,
+        source.c.caller_kind,
+        _moment(session, source.c.received_at),
+        _moment(session, source.c.received_at),
+        source.c.request_id,
+        literal(Kind.SINGLE, String()),
+        literal(1, Integer()),
+        literal(batch_id, BigSerial),
+        type_coerce(source.c.ordinality - 1, SmallInteger),
+    )
+    names = [
+        "id",
+        "caller",
+        "caller_kind",
+        "received_at",
+        "published_at",
+        "request_id",
+        "kind",
+        "total",
+        "batch_id",
+        "position",
+    ]
+    session.execute(insert(SubmissionRow).from_select(names, values))
+
+
+def _stored(moment: datetime) -> str:
+    """The text form of a moment in UTC that both databases can store."""
+    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _moment(session: Session, cell: ColumnElement[Any]) -> ColumnElement[Any]:
+    """A column of such texts, where moments are to be stored (connections speak UTC)."""
+    return cast(cell, DateTime(timezone=True)) if is_postgresql(session) else cell
+
+
+def open_bulk(session: Session, bulk: NewBulk) -> None:
+    """Store the head of a file; its batches follow, and last it is published."""
+    session.add(
+        SubmissionRow(
+            id=bulk.id,
+            kind=Kind.BULK,
+            caller=bulk.caller,
+            caller_kind=bulk.caller_kind,
+            received_at=bulk.received_at,
+            total=0,
+            lane=bulk.lane,
+            format=bulk.format,
+            header=bulk.header,
+            options=bulk.options.as_json(),
+            request_id=bulk.request_id,
+        )
+    )
+    session.flush()
+
+
+def publish(
+    session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
+) -> None:
+    """The file is complete: from this commit on it is accepted."""
+    session.execute(
+        update(SubmissionRow)
+        .where(SubmissionRow.id == submission_id)
+        .values(total=total, intake=intake, published_at=now)
+    )
+
+
+def discard(session: Session, submission_id: UUID) -> None:
+    """Forget a file that was never published, with its batches."""
+    session.execute(
+        delete(SubmissionRow).where(
+            SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None)
+        )
+    )
+
+
+_COLUMNS = (
+    SubmissionRow.id,
+    SubmissionRow.kind,
+    SubmissionRow.caller,
+    SubmissionRow.caller_kind,
+    SubmissionRow.received_at,
+    SubmissionRow.total,
+    SubmissionRow.tally,
+    SubmissionRow.lane,
+    SubmissionRow.format,
+    SubmissionRow.header,
+    SubmissionRow.options,
+    SubmissionRow.intake,
+    SubmissionRow.batch_id,
+    SubmissionRow.position,
+    SubmissionRow.started_at,
+    SubmissionRow.finished_at,
+    SubmissionRow.cancel_asked_at,
+    SubmissionRow.published_at,
+)
+
+
+def _submission(row: Row[Any]) -> Submission:
+    return Submission(
+        id=row[0],
+        kind=Kind(row[1]),
+        caller=row[2],
+        caller_kind=CallerKind(row[3]),
+        received_at=row[4],
+        total=row[5],
+        tally=tally_of(row[6]),
+        lane=Lane(row[7] or Lane.INTERACTIVE),
+        format=row[8],
+        header=row[9],
+        options=Options(**(row[10] or {})),
+        intake=row[11],
+        batch_id=row[12],
+        position=row[13],
+        started_at=row[14],
+        finished_at=row[15],
+        cancel_asked_at=row[16],
+        published=row[17] is not None,
+    )
+
+
+def find(session: Session, submission_id: UUID) -> Submission | None:
+    """One submission. A single's outcome is with its batch."""
+    row = session.execute(select(*_COLUMNS).where(SubmissionRow.id == submission_id)).first()
+    return None if row is None else _submission(row)
+
+
+def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
+    """The submissions that exist among the ids, in one statement."""
+    if not ids:
+        return {}
+    rows = session.execute(select(*_COLUMNS).where(SubmissionRow.id.in_(ids)))
+    return {row[0]: _submission(row) for row in rows}
+
+
+class Place(NamedTuple):
+    """Where a page of the listing ends."""
+
+    received_at: datetime
+    id: UUID
+
+
+def page(
+    session: Session, caller: str, *, state: State | None, after: Place | None, limit: int
+) -> list[Submission]:
+    """The caller's submissions, newest first. Singles carry the moment of their answer."""
+    answered = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
+    finished = func.coalesce(SubmissionRow.finished_at, answered.scalar_subquery())
+    columns = [
+        finished.label("finished_at") if column is SubmissionRow.finished_at else column
+        for column in _COLUMNS
+    ]
+    query = (
+        select(*columns)
+        .where(SubmissionRow.caller == caller, SubmissionRow.published_at.is_not(None))
+        .order_by(SubmissionRow.received_at.desc(), SubmissionRow.id.desc())
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(
+            or_(
+                SubmissionRow.received_at < after.received_at,
+                and_(SubmissionRow.received_at == after.received_at, SubmissionRow.id < after.id),
+            )
+        )
+    if state is not None:
+        query = query.where(_in_state(state, finished))
+    return [_submission(row) for row in session.execute(query)]
+
+
+def _in_state(state: State, finished: ColumnElement[Any]) -> ColumnElement[bool]:
+    cancelled = SubmissionRow.cancel_asked_at.is_not(None) & (
+        SubmissionRow.kind.__eq__(Kind.SINGLE)
+        | SubmissionRow.tally["cancelled"].as_integer().is_not(None)
+    )
+    conditions: dict[State, ColumnElement[bool]] = {
+        State.QUEUED: finished.is_(None) & SubmissionRow.started_at.is_(None),
+        State.RUNNING: finished.is_(None) & SubmissionRow.started_at.is_not(None),
+        State.DONE: finished.is_not(None) & not_(cancelled),
+        State.CANCELLED: finished.is_not(None) & cancelled,
+    }
+    return conditions[state]
+
+
+def count(
+    session: Session, submission: Submission, tally: Tally, *, finished: bool, now: datetime
+) -> None:
+    """Keep the tally of a bulk after one more of its batches."""
+    session.execute(
+        update(SubmissionRow)
+        .where(SubmissionRow.id == submission.id)
+        .values(
+            tally=tally.as_json(),
+            started_at=submission.started_at or now,
+            finished_at=now if finished else None,
+        )
+    )
+
+
+def ask_cancel(
+    session: Session, submission_id: UUID, caller: str | None, *, now: datetime
+) -> Submission:
+    """Ask that what is not answered yet be cancelled; ``caller`` None may cancel anybody's.
+
+    The batch of a single is locked first: once this returns, no worker answers it otherwise.
+    Raises SubmissionNotFound, SubmissionFinished.
+    """
+    submission = find(session, submission_id)
+    if submission is None or not submission.published or caller not in {None, submission.caller}:
+        raise SubmissionNotFound(str(submission_id))
+    if submission.batch_id is not None:
+        answered = session.scalars(
+            select(BatchRow.answered_at).where(BatchRow.id == submission.batch_id).with_for_update()
+        ).one()
+        if answered is not None:
+            raise SubmissionFinished(str(submission_id))
+    asked = session.scalars(
+        update(SubmissionRow)
+        .where(SubmissionRow.id == submission_id, SubmissionRow.finished_at.is_(None))
+        .values(cancel_asked_at=func.coalesce(SubmissionRow.cancel_asked_at, now))
+        .returning(SubmissionRow.id)
+    ).first()
+    if asked is None:
+        raise SubmissionFinished(str(submission_id))
+    return submission
+
+
+def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
+    """Singles of the batches that are to be cancelled."""
+    rows = session.scalars(
+        select(SubmissionRow.id).where(
+            SubmissionRow.batch_id.in_(batch_ids), SubmissionRow.cancel_asked_at.is_not(None)
+        )
+    )
+    return set(rows)
+
+
+def purge(session: Session, *, before: datetime, unpublished_before: datetime) -> None:
+    """Delete what was finished, or broke off while it came in, before the moments."""
+    session.execute(
+        delete(SubmissionRow).where(
+            SubmissionRow.published_at.is_(None),
+            SubmissionRow.received_at < unpublished_before,
+        )
+    )
+    session.execute(delete(SubmissionRow).where(SubmissionRow.finished_at < before))
+    done = exists().where(BatchRow.id == SubmissionRow.batch_id, BatchRow.answered_at < before)
+    session.execute(delete(SubmissionRow).where(SubmissionRow.kind == Kind.SINGLE, done))
+    session.execute(
+        delete(BatchRow).where(BatchRow.submission_id.is_(None), BatchRow.answered_at < before)
+    )

