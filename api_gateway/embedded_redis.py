@@ -12,7 +12,7 @@ import secrets
 import threading
 from asyncio import AbstractEventLoop, BaseTransport, Task, Transport
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 from fakeredis import FakeServer
 from fakeredis._clients._tcp_server import encode_reply
@@ -24,6 +24,10 @@ VERSION = (7, 4)
 #: A client that leaves more than this unread is cut off.
 MAX_UNREAD_BYTES = 64_000_000
 _START_SECONDS = 10.0
+_INFO = (
+    f"# Server\r\nredis_version:{'.'.join(map(str, VERSION))}.0\r\nredis_mode:embedded\r\n"
+    "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"
+).encode()
 
 
 class _Socket(AsyncFakeSocket):
@@ -49,12 +53,11 @@ class _Socket(AsyncFakeSocket):
     def _process_command(self, fields: list[bytes]) -> None:
         if self._transport.is_closing():
             return
-        if self._is_trusted or not fields:
-            super()._process_command(fields)
-            return
-        rest = self._without_password(fields)
+        rest = fields if self._is_trusted or not fields else self._without_password(fields)
         if rest is None:
             self.put_response(AuthenticationError("the password is missing or wrong"))
+        elif rest and rest[0].upper() == b"INFO":  # fakeredis has none
+            self.put_response(_INFO)
         elif rest:
             super()._process_command(rest)
         else:
@@ -89,14 +92,15 @@ class _Socket(AsyncFakeSocket):
 
 
 class _Client(asyncio.Protocol):
-    def __init__(self, server: FakeServer, password: bytes) -> None:
+    def __init__(self, server: FakeServer, password: bytes, open_ones: set[Transport]) -> None:
         self._server = server
         self._password = password
+        self._open_ones = open_ones
 
     def connection_made(self, transport: BaseTransport) -> None:
-        assert isinstance(transport, Transport)
-        self._transport = transport
-        self._socket = _Socket(self._server, transport, self._password)
+        self._transport = cast("Transport", transport)
+        self._open_ones.add(self._transport)
+        self._socket = _Socket(self._server, self._transport, self._password)
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -106,6 +110,7 @@ class _Client(asyncio.Protocol):
             self._transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._open_ones.discard(self._transport)
         self._socket.leave()
 
 
@@ -130,6 +135,7 @@ class EmbeddedRedis:
         return f"redis://:{self._password}@{self._host}:{self._port}/0"
 
     def __enter__(self) -> Self:
+        """Serving, once the block begins."""
         self._thread.start()
         self._ready.wait(_START_SECONDS)
         if self._failure is not None:
@@ -142,6 +148,7 @@ class EmbeddedRedis:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        """Gone, once the block has ended."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(_START_SECONDS)
@@ -152,18 +159,21 @@ class EmbeddedRedis:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        server = FakeServer(version=VERSION)
-        password = self._password.encode()
+        server, password = FakeServer(version=VERSION), self._password.encode()
+        clients: set[Transport] = set()
         try:
             listener = await self._loop.create_server(
-                lambda: _Client(server, password), self._host, self._port
+                lambda: _Client(server, password, clients), self._host, self._port
             )
         except OSError as error:
             self._failure, self._loop = error, None
             return
+        else:
+            self._port = listener.sockets[0].getsockname()[1]
         finally:
             self._ready.set()
-        self._port = listener.sockets[0].getsockname()[1]
         await self._stop.wait()
         listener.close()
-        listener.close_clients() if hasattr(listener, "close_clients") else None
+        for transport in tuple(clients):
+            transport.abort()
+        await asyncio.sleep(0)  # lets the aborted connections hear of it

@@ -74,7 +74,8 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
 
     Raises SettingsError naming the variable, what is wrong and what would be right.
     """
-    given = {k: v for k, v in (environ or os.environ).items() if k in VARIABLES and v != ""}
+    source = os.environ if environ is None else environ
+    given = {name: text for name, text in source.items() if name in VARIABLES and text != ""}
     data_dir = Path(given.get("ENROLL_DATA_DIR", ".enroll"))
     redis_url = given.get("ENROLL_REDIS_URL", "redis://127.0.0.1:6379/0")
     values: dict[str, object] = {

@@ -10,6 +10,8 @@ import pytest
 import redis
 from hypothesis import settings
 
+from enrollment.storage import migrate
+from enrollment.storage.sessions import Sessions, sessions_for
 from tests.support.servers import (
     ServerMissing,
     create_database,
@@ -89,3 +91,22 @@ def _own_database(url: str) -> str:
     """Test processes that share a Redis take a database each (it has 16)."""
     number = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
     return urlsplit(url)._replace(path=f"/{number}").geturl()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty and migrated database, of each sort in turn."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path / 'enrollment.sqlite3'}"
+    else:
+        url = str(request.getfixturevalue("postgres_url"))
+    migrate.upgrade(url)
+    return url
+
+
+@pytest.fixture
+def sessions(database_url: str) -> Iterator[Sessions]:
+    """Sessions of an empty and migrated database, of each sort in turn."""
+    made = sessions_for(database_url)
+    yield made
+    made.dispose()

@@ -6,7 +6,7 @@ from typing import NamedTuple
 #: Characters allowed in a part of a key (upstream's ``\w.~-``).
 _PART = r"[\w\-~.:]+"
 _MODERN = re.compile(rf"course-v1:({_PART})\+({_PART})\+({_PART})")
-_LEGACY = re.compile(rf"({_PART})/({_PART})/({_PART})")
+_LEGACY = re.compile(rf"(?!course-v1:)({_PART})/({_PART})/({_PART})")
 
 #: Longest key that upstream's tables hold.
 MAX_COURSE_ID = 255

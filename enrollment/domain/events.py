@@ -40,9 +40,7 @@ KINDS = {
 
 def standing(enrollment: Enrollment) -> Standing:
     """The enrollment without its clocks."""
-    return Standing(
-        enrollment.mode, enrollment.is_active, enrollment.attributes, enrollment.cohort
-    )
+    return Standing(enrollment.mode, enrollment.is_active, enrollment.attributes, enrollment.cohort)
 
 
 def fold(changes: Iterable[Change]) -> dict[tuple[str, str], Standing]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
-from enrollment.domain.codes import FAILURES, Code, OnError, Reason
+from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import KINDS, Change, standing
 from enrollment.domain.model import (
     Attribute,
@@ -56,6 +56,18 @@ class Decision(NamedTuple):
     code: Code
     enrollment: Enrollment | None = None
     refusal: Refusal | None = None
+
+
+class Case(NamedTuple):
+    """Everything that one decision looks at."""
+
+    request: Request
+    course: Course
+    seats_taken: int
+    current: Enrollment | None
+    guest: Guest
+    site_default: str
+    now: datetime
 
 
 def _outranked(clock: Clock, kept: Clock | None) -> bool:
@@ -142,18 +154,6 @@ def _written(case: Case, wish: Wish, *, is_active: bool, mode: str) -> Enrollmen
     )
 
 
-class Case(NamedTuple):
-    """Everything that one decision looks at."""
-
-    request: Request
-    course: Course
-    seats_taken: int
-    current: Enrollment | None
-    guest: Guest
-    site_default: str
-    now: datetime
-
-
 def decide(case: Case) -> Decision:
     """Answer one request for a course that exists."""
     request, current = case.request, case.current
@@ -167,14 +167,14 @@ def decide(case: Case) -> Decision:
         if wish == NOTHING:
             return Decision(Code.UNCHANGED)
         if _is_true_already(wish, current):
-            kept = _written(case, wish, is_active=current.is_active, mode=current.mode
-            )
+            kept = _written(case, wish, is_active=current.is_active, mode=current.mode)
             return Decision(Code.UNCHANGED, kept)
-    if wish.is_active is False:
+    away = current is None or not current.is_active
+    if wish.is_active is False or (away and not request.is_active):
         return _withdraw(case, wish)
-    if wish.is_active and (current is None or not current.is_active):
+    if current is None or (away and wish.is_active):
         return _admit(case, wish)
-    return _amend(case, wish)
+    return _amend(case, wish, current)
 
 
 def _withdraw(case: Case, wish: Wish) -> Decision:
@@ -191,8 +191,7 @@ def _withdraw(case: Case, wish: Wish) -> Decision:
         return Decision(Code.REFUSED, refusal=refusal)
     if mode is None:
         mode = default_mode(course, request.asked_at, case.site_default)
-    after = _written(case, wish, is_active=False, mode=mode or course.all_modes()[0].slug
-    )
+    after = _written(case, wish, is_active=False, mode=mode or course.all_modes()[0].slug)
     if current is None or current.is_active:
         return Decision(Code.DEACTIVATED, after)
     return Decision(Code.MODE_CHANGED if after.mode != current.mode else Code.UPDATED, after)
@@ -210,8 +209,7 @@ def _admit(case: Case, wish: Wish) -> Decision:
         or refuse_mode(request, course, mode or case.site_default, lenient=lenient)
         or refuse_when_full(course, case.seats_taken)
     )
-    after = _written(case, wish, is_active=True, mode=mode or case.site_default
-    )
+    after = _written(case, wish, is_active=True, mode=mode or case.site_default)
     refusal = (
         refusal
         or refuse_attributes(after.mode, after.attributes)
@@ -222,18 +220,17 @@ def _admit(case: Case, wish: Wish) -> Decision:
     return Decision(Code.ENROLLED if current is None else Code.REACTIVATED, after)
 
 
-def _amend(case: Case, wish: Wish) -> Decision:
+def _amend(case: Case, wish: Wish, current: Enrollment) -> Decision:
     """A change of mode, attributes or cohort, active or not; nobody asks the window."""
-    request, course, current = case.request, case.course, case.current
-    if current is None:
-        message = "there is nothing to amend where there is no enrollment"
-        raise ValueError(message)
+    request, course = case.request, case.course
     mode = wish.mode or current.mode
     refusal = None
     if mode != current.mode:
-        lenient = not request.is_active or request.rights.use_expired
-        lenient = lenient or (request.force and request.rights.force)
+        lenient = request.rights.use_expired or (request.force and request.rights.force)
         refusal = refuse_mode(request, course, mode, lenient=lenient)
+    if refusal is not None and refusal.reason is Reason.MODE_EXPIRED and not request.is_active:
+        # Withdrawn in that mode and back since: nobody comes back into an expired mode.
+        mode, refusal = current.mode, None
     after = _written(case, wish, is_active=current.is_active, mode=mode)
     refusal = (
         refusal
@@ -242,7 +239,10 @@ def _amend(case: Case, wish: Wish) -> Decision:
     )
     if refusal is not None:
         return Decision(Code.REFUSED, refusal=refusal)
-    return Decision(Code.MODE_CHANGED if mode != current.mode else Code.UPDATED, after)
+    if mode != current.mode:
+        return Decision(Code.MODE_CHANGED, after)
+    same = standing(after) == standing(current)
+    return Decision(Code.SUPERSEDED if same else Code.UPDATED, after)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,9 +283,7 @@ def judge(requests: Iterable[Request], world: World) -> Judgement:
     return judgement
 
 
-def judge_atomically(
-    requests: Iterable[Request], world: World, unreadable: int = 0
-) -> Judgement:
+def judge_atomically(requests: Iterable[Request], world: World, unreadable: int = 0) -> Judgement:
     """All or nothing: one refused row, or an unreadable one, refuses every other."""
     judgement = judge(requests, world)
     if not unreadable and not any(o.code in FAILURES for o in judgement.outcomes):
@@ -294,12 +292,14 @@ def judge_atomically(
 
 
 def aborted(outcome: Outcome) -> Outcome:
-    """The outcome of a row that others in its file spoiled; failures keep their own."""
+    """The outcome of a row that others in its file spoiled; failures keep their own reason.
+
+    What earlier rows of the file did was taken back, so no row says how things stand.
+    """
+    outcome = outcome._replace(mode=None, is_active=None)
     if outcome.code in FAILURES:
         return outcome
-    return outcome._replace(
-        code=Code.REFUSED, reason=Reason.ABORTED, details=None, mode=None, is_active=None
-    )
+    return outcome._replace(code=Code.REFUSED, reason=Reason.ABORTED, details=None)
 
 
 def _answer(position: int, request: Request, world: World, judgement: Judgement) -> None:
@@ -307,10 +307,10 @@ def _answer(position: int, request: Request, world: World, judgement: Judgement)
     key = (request.course_id, request.username)
     current = judgement.enrollments.get(key) or world.enrollments.get(key)
     learner = world.learners.get(request.username)
-    if course is None:
-        decision = Decision(Code.REFUSED, refusal=Refusal(Reason.COURSE_NOT_FOUND))
-    elif learner is None and not world.accepts_unknown_learners:
+    if learner is None and not world.accepts_unknown_learners:
         decision = Decision(Code.REFUSED, refusal=Refusal(Reason.LEARNER_NOT_FOUND))
+    elif course is None:
+        decision = Decision(Code.REFUSED, refusal=Refusal(Reason.COURSE_NOT_FOUND))
     else:
         guest = _guest(learner, request, world, judgement)
         case = Case(
@@ -329,9 +329,7 @@ def _answer(position: int, request: Request, world: World, judgement: Judgement)
     judgement.outcomes.append(_outcome(request, decision, current))
 
 
-def _guest(
-    learner: Learner | None, request: Request, world: World, judgement: Judgement
-) -> Guest:
+def _guest(learner: Learner | None, request: Request, world: World, judgement: Judgement) -> Guest:
     if learner is None:
         return Guest()
     if learner.email is None:

@@ -132,12 +132,10 @@ def refuse_cohort(course: Course, cohort: str | None) -> Refusal | None:
 def kept_mode(
     request: Request, course: Course, current: Enrollment | None, site_default: str
 ) -> str | None:
-    """The mode of who comes without naming one: as before if it can still be had, else the default."""
+    """The mode of who names none: the one it had if that can still be had, else the default."""
     if current is not None and (
         any(mode.slug == current.mode for mode in course.modes_at(request.asked_at))
-        or (
-            request.rights.use_expired and any(mode.slug == current.mode for mode in course.modes)
-        )
+        or (request.rights.use_expired and any(mode.slug == current.mode for mode in course.modes))
     ):
         return current.mode
     return default_mode(course, request.asked_at, site_default)

@@ -66,6 +66,7 @@ class Answered(NamedTuple):
     requests: int
     payload: bytes
     outcomes: bytes | None
+    answered_at: datetime | None
 
 
 def intake_number(batch_id: int, position: int) -> int:
@@ -274,6 +275,7 @@ def _results() -> Select[Any]:
         BatchRow.requests,
         BatchRow.payload,
         BatchRow.outcomes,
+        BatchRow.answered_at,
     )
 
 

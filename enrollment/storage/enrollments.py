@@ -109,7 +109,7 @@ def write(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime)
         set_={name: statement.excluded[name] for name in changed},
         where=EnrollmentRow.version == statement.excluded.version - 1,
     )
-    result = session.execute(statement)
+    result = session.execute(statement.execution_options(preserve_rowcount=True))
     if result.rowcount != len(writes):  # type: ignore[attr-defined]
         message = f"{len(writes)} enrollments to write, {result.rowcount} written"  # type: ignore[attr-defined]
         raise Conflict(message)

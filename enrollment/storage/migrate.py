@@ -84,9 +84,7 @@ def is_current(session: Session) -> bool:
 @cache
 def head() -> str:
     """The version that this release works with."""
-    newest = _scripts().get_current_head()
-    assert newest is not None
-    return newest
+    return str(_scripts().get_current_head())
 
 
 def _lacking(session: Session) -> list[str]:

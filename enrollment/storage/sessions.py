@@ -7,6 +7,7 @@ busy worker starves the gateway's commits.
 
 import fcntl
 import os
+import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -191,9 +192,16 @@ def translated() -> Iterator[None]:
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) in _TRANSIENT_STATES:
             raise Conflict(str(error.orig)) from error
-        if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
+        if _is_away(error):
             raise RecordsUnavailable(str(error.orig)) from error
         raise
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether the database did not do its part, rather than was asked nonsense."""
+    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+        return False
+    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 
 def is_postgresql(session: Session) -> bool:

@@ -192,6 +192,13 @@ def _submission() -> None:
         sa.CheckConstraint("total >= 0", name=op.f("ck_submission_total")),
     )
     op.create_index("ix_submission_caller_received_at", "submission", ["caller", "received_at"])
+    op.create_index(
+        "ix_submission_cancelled_single",
+        "submission",
+        ["batch_id"],
+        sqlite_where=sa.text("cancel_asked_at IS NOT NULL"),
+        postgresql_where=sa.text("cancel_asked_at IS NOT NULL"),
+    )
 
 
 def _batch() -> None:
@@ -201,6 +208,7 @@ def _batch() -> None:
         sa.Column("submission_id", sa.Uuid(), nullable=True),
         sa.Column("ordinal", sa.Integer(), nullable=True),
         sa.Column("lane", sa.String(12), nullable=False),
+        sa.Column("alone", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.Column("requests", sa.SmallInteger(), nullable=False),
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("announced_at", MOMENT, nullable=True),

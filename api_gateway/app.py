@@ -1,0 +1,214 @@
+"""The gateway put together: what it is made of, and which URL leads where."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import falcon.asgi
+from celery import Celery
+from falcon.asgi import Request, Response
+from redis.exceptions import RedisError
+
+from api_gateway import errors
+from api_gateway.authentication import Authenticator
+from api_gateway.course_details import CourseDetails
+from api_gateway.gate import Gate
+from api_gateway.intake import Intake
+from api_gateway.media import noting_disconnects
+from api_gateway.records import Records
+from api_gateway.resources.course_details import CourseDetailsResource
+from api_gateway.resources.courses import CourseResource, CoursesResource
+from api_gateway.resources.enrollment import EnrollmentResource
+from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
+from api_gateway.resources.health import LiveResource, ReadyResource
+from api_gateway.resources.invitations import InvitationResource
+from api_gateway.resources.learners import LearnerResource, LearnersResource
+from api_gateway.resources.listing import ChangesResource, EnrollmentsResource
+from api_gateway.resources.outcomes import OutcomesResource
+from api_gateway.resources.submissions import (
+    CancelResource,
+    SubmissionResource,
+    SubmissionsResource,
+)
+from api_gateway.ringing import Ringer, Send, sender
+from api_gateway.uploads import Uploads
+from api_gateway.waiting import Waiters
+from enrollment.cache import Cache, connect
+from enrollment.queue import broker_settings
+from enrollment.settings import Settings
+from enrollment.storage.sessions import sessions_for
+from enrollment.waking import bounded_redis
+from schemas.files import Limits
+
+BASE = "/api/enrollment/v1"
+#: Threads that storage functions run in; singles share one commit, so few are enough.
+THREADS = 4
+#: Files that are cut and stored at the same time.
+UPLOADS_AT_ONCE = 2
+
+
+def utc_now() -> datetime:
+    """The moment on this machine's clock."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the gateway is made of; everything that is started and stopped."""
+
+    settings: Settings
+    records: Records
+    ringer: Ringer
+    waiters: Waiters
+    details: CourseDetails
+    authenticator: Authenticator
+    uploads_pool: ThreadPoolExecutor
+    ping_redis: Callable[[], bool]
+    now: Callable[[], datetime] = utc_now
+
+
+def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
+    """Make every part; nothing is connected or started yet."""
+    records = Records(
+        sessions_for(settings.database_url, pool_size=THREADS + UPLOADS_AT_ONCE), threads=THREADS
+    )
+    if send is None:
+        app = Celery("enroll", set_as_current=False)
+        app.conf.update(broker_settings(settings.broker_url, client="enroll-gateway"))
+        send = sender(app)
+    ringer = Ringer(send)
+    return Parts(
+        settings=settings,
+        records=records,
+        ringer=ringer,
+        waiters=Waiters(records, settings.redis_url, heard=ringer.answered),
+        details=CourseDetails(records, Cache(connect(settings.redis_url)), now=utc_now),
+        authenticator=Authenticator(records, settings, time.monotonic),
+        uploads_pool=ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="uploads"),
+        ping_redis=_pinger(settings.redis_url),
+    )
+
+
+def _pinger(url: str) -> Callable[[], bool]:
+    client = bounded_redis(url)
+
+    def ping() -> bool:
+        try:
+            return bool(client.ping())
+        except (RedisError, OSError):
+            return False
+
+    return ping
+
+
+class Lifespan:
+    """Starts the parts with the server, and stops them with it."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def process_startup(self, scope: Any, event: Any) -> None:
+        """Begin to ring and to listen."""
+        self._parts.ringer.start()
+        self._parts.waiters.start()
+
+    async def process_shutdown(self, scope: Any, event: Any) -> None:
+        """Let what runs end."""
+        parts = self._parts
+        await parts.waiters.stop()
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, parts.ringer.stop)
+        await loop.run_in_executor(None, parts.uploads_pool.shutdown)
+        await loop.run_in_executor(None, parts.details.close)
+        await loop.run_in_executor(None, parts.records.close)
+
+
+#: URI template by route name; the policy knows every name.
+ROUTES = {
+    "enrollment": f"{BASE}/enrollment",
+    "enrollment_detail": f"{BASE}/enrollment/{{names:path}}",
+    "enrollments": f"{BASE}/enrollments",
+    "course_details": f"{BASE}/course/{{course_id:path}}",
+    "submissions": f"{BASE}/submissions",
+    "submission": f"{BASE}/submissions/{{id}}",
+    "submission_outcomes": f"{BASE}/submissions/{{id}}/outcomes",
+    "submission_cancel": f"{BASE}/submissions/{{id}}/cancel",
+    "courses": f"{BASE}/courses",
+    "course": f"{BASE}/courses/{{course_id:path}}",
+    "learners": f"{BASE}/learners",
+    "learner": f"{BASE}/learners/{{username}}",
+    "invitation": f"{BASE}/invitations/{{rest:path}}",
+    "changes": f"{BASE}/changes",
+    "livez": "/livez",
+    "readyz": "/readyz",
+}
+
+#: Upstream's own routes: errors travel there as ``application/json``.
+V1 = frozenset(
+    ROUTES[name] for name in ("enrollment", "enrollment_detail", "enrollments", "course_details")
+)
+
+
+def make_resources(parts: Parts) -> dict[str, object]:
+    """The resource behind each route name."""
+    records, now, settings = parts.records, parts.now, parts.settings
+    limits = Limits(
+        max_bytes=settings.max_upload_bytes,
+        max_rows=settings.max_upload_rows,
+        max_json_bytes=settings.max_json_bytes,
+        batch_rows=settings.batch_rows,
+    )
+    uploads = Uploads(
+        sessions=records.sessions,
+        ringer=parts.ringer,
+        limits=limits,
+        max_atomic_rows=settings.max_atomic_rows,
+    )
+    return {
+        "enrollment": EnrollmentResource(
+            records=records,
+            intake=Intake(records, parts.ringer),
+            waiters=parts.waiters,
+            now=now,
+            default_wait=settings.default_wait,
+        ),
+        "enrollment_detail": EnrollmentDetailResource(records=records, now=now),
+        "enrollments": EnrollmentsResource(records=records),
+        "course_details": CourseDetailsResource(parts.details),
+        "submissions": SubmissionsResource(
+            records=records,
+            uploads=uploads,
+            pool=parts.uploads_pool,
+            now=now,
+            in_flight=set(),
+        ),
+        "submission": SubmissionResource(records=records, waiters=parts.waiters, now=now),
+        "submission_outcomes": OutcomesResource(records=records),
+        "submission_cancel": CancelResource(records=records, now=now),
+        "courses": CoursesResource(records, parts.details),
+        "course": CourseResource(records, parts.details),
+        "learners": LearnersResource(records),
+        "learner": LearnerResource(records),
+        "invitation": InvitationResource(records, now=now),
+        "changes": ChangesResource(records=records),
+        "livez": LiveResource(),
+        "readyz": ReadyResource(records=records, ping_redis=parts.ping_redis, now=now),
+    }
+
+
+def make_app(parts: Parts) -> Any:
+    """The ASGI application."""
+    names = {template: name for name, template in ROUTES.items()}
+    app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
+        middleware=[Gate(parts.authenticator, names), Lifespan(parts)]
+    )
+    app.req_options.strip_url_path_trailing_slash = True
+    app.req_options.auto_parse_qs_csv = False
+    errors.install(app, V1)
+    for name, resource in make_resources(parts).items():
+        app.add_route(ROUTES[name], resource)
+    return noting_disconnects(app)

@@ -1,0 +1,51 @@
+"""The command ``enroll``: runs the service, looks after it, and speaks to a running one."""
+
+from typing import Any
+
+import click
+
+from api_gateway.cli.courses import courses
+from api_gateway.cli.db import db
+from api_gateway.cli.doctor import doctor
+from api_gateway.cli.keys import keys
+from api_gateway.cli.outcomes import outcomes
+from api_gateway.cli.processes import beat, gateway, worker
+from api_gateway.cli.submissions import cancel, status, submit
+from api_gateway.cli.tokens import tokens
+from api_gateway.cli.unreachable import Unreachable
+from api_gateway.cli.up import up
+
+__all__ = ["main"]
+
+
+class _Enroll(click.Group):
+    """Says what went wrong in one line, where it is the settings, the records or the queue."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        from enrollment.domain.errors import RecordsUnavailable
+        from enrollment.settings import SettingsError
+
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise click.UsageError(str(error)) from error
+        except RecordsUnavailable as error:
+            message = f"The database does not answer (`enroll doctor` says more): {error}"
+            raise Unreachable(message) from error
+
+
+@click.group(cls=_Enroll, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="enrollment-service")
+def main() -> None:
+    """Takes course enrollments, one or a million, and tells the outcome of each.
+
+    Exit codes: 0 all rows accepted, 1 some refused, 2 usage, 3 service not reachable.
+    """
+
+
+for command in (
+    *(up, gateway, worker, beat),
+    *(db, keys, tokens, doctor),
+    *(courses, submit, status, outcomes, cancel),
+):
+    main.add_command(command)

@@ -1,0 +1,79 @@
+"""``enroll keys``: what servers prove themselves with."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+from api_gateway.cli.environment import data_dir_option, records_of
+
+
+@click.group()
+def keys() -> None:
+    """Make, list and revoke the keys of servers."""
+
+
+def _known_scopes(
+    _ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
+) -> frozenset[str]:
+    from api_gateway.tokens import SCOPES
+
+    if unknown := sorted(set(given) - set(SCOPES)):
+        message = f"{', '.join(unknown)}: not one of {', '.join(SCOPES)}"
+        raise click.BadParameter(message)
+    return frozenset(given)
+
+
+@keys.command()
+@click.argument("name")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    required=True,
+    callback=_known_scopes,
+    metavar="[enroll|read|courses|admin]",
+    help="What the key may do; may be given several times.",
+)
+@data_dir_option
+def create(name: str, scopes: frozenset[str], data_dir: Path) -> None:
+    """Make a key called NAME; its text is the last line, and shown this once."""
+    from api_gateway.tokens import new_api_key
+    from enrollment.storage import keys as records
+
+    text, digest = new_api_key()
+    with records_of(data_dir) as sessions, sessions.begin() as session:
+        number = records.add(
+            session, name=name, scopes=scopes, digest=digest, now=datetime.now(UTC)
+        )
+    click.echo(f"Key {number}, {name}, may: {', '.join(sorted(scopes))}. It is not shown again:")
+    click.echo(text)
+
+
+@keys.command("list")
+@data_dir_option
+def list_(data_dir: Path) -> None:
+    """List the keys, without their texts."""
+    from enrollment.storage import keys as records
+
+    with records_of(data_dir) as sessions, sessions.read() as session:
+        known = records.all_keys(session)
+    for key in known:
+        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}Z" if key.revoked_at else "in use"
+        made = f"made {key.created:%Y-%m-%d %H:%M}Z"
+        click.echo(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{made}\t{state}")
+
+
+@keys.command()
+@click.argument("number", type=int, metavar="ID")
+@data_dir_option
+def revoke(number: int, data_dir: Path) -> None:
+    """Make key ID useless; every process knows it within seconds."""
+    from enrollment.storage import keys as records
+
+    with records_of(data_dir) as sessions, sessions.begin() as session:
+        was_in_use = records.revoke(session, number, now=datetime.now(UTC))
+    if not was_in_use:
+        message = f"There is no key {number} in use (`enroll keys list` shows them)."
+        raise click.UsageError(message)
+    click.echo(f"Key {number} is revoked.")

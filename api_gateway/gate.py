@@ -1,0 +1,49 @@
+"""What every request passes: its id, its caller, its permission."""
+
+import re
+import secrets
+
+import falcon.asgi
+
+from api_gateway.authentication import Authenticator
+from api_gateway.policy import POLICY, PUBLIC, check
+
+#: A request id that may be taken over as it is.
+_REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+#: Methods that are answered without asking who it is.
+_ALIASES = {"HEAD": "GET"}
+
+
+class Gate:
+    """Middleware: names the request, finds out who asks, and whether they may."""
+
+    def __init__(self, authenticator: Authenticator, names: dict[str, str]) -> None:
+        self._authenticator = authenticator
+        #: Route names by URI template.
+        self._names = names
+
+    async def process_request(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
+        """Take the request's id, or make one; it comes back with the answer."""
+        given = req.get_header("X-Request-ID")
+        if given is None or not _REQUEST_ID.fullmatch(given):
+            given = secrets.token_hex(8)
+        req.context.request_id = given
+        resp.set_header("X-Request-ID", given)
+
+    async def process_resource(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        resource: object,
+        params: dict[str, object],
+    ) -> None:
+        """Stop who may not. Public routes ask nobody."""
+        route = self._names.get(req.uri_template or "")
+        method = _ALIASES.get(req.method, req.method)
+        need = POLICY.get((route or "", method))
+        if route is None or need is None or need == PUBLIC:
+            req.context.caller = None
+            return
+        caller = await self._authenticator.identify(req)
+        check(caller, route, method)
+        req.context.caller = caller

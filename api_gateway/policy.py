@@ -1,0 +1,110 @@
+"""Who may do what: upstream's privilege table as data, and the questions about one person.
+
+Every route and method stands in ``POLICY``; what is not listed is refused as a bug of ours.
+Usernames are compared exactly, byte for byte.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from api_gateway.callers import Caller
+from api_gateway.problems import forbidden, unauthenticated
+from enrollment.domain.codes import CallerKind
+
+#: Modes that a learner may choose for himself; None leaves the choice to us.
+FREE_MODES = frozenset({None, "audit", "honor"})
+
+
+class Need(NamedTuple):
+    """What a caller needs: any one of these is enough, and with none of them nobody passes."""
+
+    #: Not even credentials.
+    public: bool = False
+    #: Credentials of any sort; what is shown or changed depends on whose they are.
+    anyone: bool = False
+    #: A staff token, or the scope ``admin``.
+    staff: bool = False
+    #: One of these scopes; ``admin`` includes each.
+    scopes: frozenset[str] = frozenset()
+
+
+PUBLIC = Need(public=True)
+ANYONE = Need(anyone=True)
+STAFF = Need(staff=True)
+ENROLL_OR_STAFF = Need(staff=True, scopes=frozenset({"enroll"}))
+READ_OR_STAFF = Need(staff=True, scopes=frozenset({"read"}))
+COURSES = Need(scopes=frozenset({"courses"}))
+COURSES_OR_READ_OR_STAFF = Need(staff=True, scopes=frozenset({"courses", "read"}))
+
+#: Route name and method, and what it needs.
+POLICY: Mapping[tuple[str, str], Need] = {
+    ("enrollment", "GET"): ANYONE,
+    ("enrollment", "POST"): ANYONE,
+    ("enrollment_detail", "GET"): ANYONE,
+    ("enrollments", "GET"): READ_OR_STAFF,
+    ("course_details", "GET"): PUBLIC,
+    ("submissions", "GET"): ANYONE,
+    ("submissions", "POST"): ENROLL_OR_STAFF,
+    ("submission", "GET"): ANYONE,
+    ("submission_outcomes", "GET"): ANYONE,
+    ("submission_cancel", "POST"): ANYONE,
+    ("courses", "GET"): COURSES_OR_READ_OR_STAFF,
+    ("courses", "POST"): COURSES,
+    ("course", "GET"): COURSES_OR_READ_OR_STAFF,
+    ("course", "PUT"): COURSES,
+    ("course", "PATCH"): COURSES,
+    ("course", "DELETE"): COURSES,
+    ("learners", "POST"): STAFF,
+    ("learner", "GET"): READ_OR_STAFF,
+    ("learner", "PUT"): STAFF,
+    ("learner", "DELETE"): STAFF,
+    ("invitation", "GET"): ENROLL_OR_STAFF,
+    ("invitation", "PUT"): ENROLL_OR_STAFF,
+    ("invitation", "DELETE"): ENROLL_OR_STAFF,
+    ("changes", "GET"): READ_OR_STAFF,
+    ("livez", "GET"): PUBLIC,
+    ("readyz", "GET"): PUBLIC,
+}
+
+
+def check(caller: Caller | None, route: str, method: str) -> None:
+    """Let the caller pass, or raise Problem 401 or 403.
+
+    Raises LookupError for a route and method that the table does not know.
+    """
+    need = POLICY[route, method]
+    if need.public:
+        return
+    if caller is None:
+        raise unauthenticated()
+    if not _passes(caller, need):
+        raise forbidden("You do not have permission to perform this action.")
+
+
+def _passes(caller: Caller, need: Need) -> bool:
+    if need.anyone or (need.staff and caller.is_staff):
+        return True
+    return any(caller.may(scope) for scope in need.scopes)
+
+
+def may_act_for(caller: Caller, username: str | None) -> bool:
+    """Whether the caller may enroll that person or change their enrollment.
+
+    None is somebody known by e-mail alone, whom only a privileged caller may name.
+    """
+    return _is_self(caller, username) or caller.is_staff or caller.may("enroll")
+
+
+def may_read_about(caller: Caller, username: str | None) -> bool:
+    """Whether the caller may see that person's enrollments."""
+    return may_act_for(caller, username) or caller.may("read")
+
+
+def refuse_mode(caller: Caller, mode: str | None) -> None:
+    """A learner chooses among the free modes; raises Problem 403 for any other."""
+    if caller.kind is CallerKind.LEARNER and mode not in FREE_MODES:
+        raise forbidden(f"User does not have permission to create enrollment with mode [{mode}].")
+
+
+def _is_self(caller: Caller, username: str | None) -> bool:
+    return username is not None and caller.username == username

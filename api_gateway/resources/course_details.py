@@ -1,0 +1,70 @@
+"""``/course/{course_id}``: what a course offers, open to everybody and read most of all."""
+
+from http import HTTPStatus
+
+import falcon
+from falcon.asgi import Request, Response
+
+from api_gateway.course_details import CourseDetails, Entry, Unkept
+from api_gateway.problems import Problem, bad_request
+from enrollment.domain.coursekeys import parse_course_key
+
+#: Words that mean no; upstream takes any text for yes.
+_NO = frozenset({"", "0", "false"})
+#: Others may keep the answer, and ask each time whether it still stands.
+_HEADERS = {
+    "Content-Type": "application/json",
+    "Cache-Control": "public, no-cache",
+    "Vary": "Accept",
+    "Allow": "GET, HEAD, OPTIONS",
+}
+_HEADERS_UNCHANGED = {name: _HEADERS[name] for name in ("Cache-Control", "Vary", "Allow")}
+
+
+class CourseDetailsResource:
+    """One course in upstream's form."""
+
+    def __init__(self, details: CourseDetails) -> None:
+        self._details = details
+
+    async def on_get(self, req: Request, resp: Response, course_id: str) -> None:
+        """The details, or that they have not changed."""
+        key = (course_id, bool(req.query_string) and wants_expired(req))
+        entry = self._details.kept(key)
+        if isinstance(entry, Unkept):
+            entry = await self._ask(key)
+        if entry is None:
+            raise _no_course(course_id)
+        asked = req.get_header("If-None-Match")
+        if asked is not None and names(asked, entry.etag):
+            resp.status = HTTPStatus.NOT_MODIFIED
+            resp.set_headers(_HEADERS_UNCHANGED)
+        else:
+            resp.data = entry.body
+            resp.set_headers(_HEADERS)
+        resp.set_header("ETag", entry.etag)
+
+    on_head = on_get
+
+    async def _ask(self, key: tuple[str, bool]) -> Entry | None:
+        if parse_course_key(key[0]) is None:
+            raise _no_course(key[0])
+        return await self._details.get(key)
+
+
+def wants_expired(req: falcon.Request) -> bool:
+    """Whether modes past their deadline are asked for."""
+    value = req.get_param("include_expired", default="")
+    return value.lower() not in _NO
+
+
+def names(if_none_match: str, etag: str) -> bool:
+    """Whether an If-None-Match header names the tag, a weak form of it, or anything at all."""
+    if if_none_match == etag:
+        return True
+    tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
+    return etag in tags or tags == ["*"]
+
+
+def _no_course(course_id: str) -> Problem:
+    return bad_request("course_not_found", f"No course found for course ID '{course_id}'")

@@ -1,0 +1,175 @@
+"""``/enrollment``: ask for one, read one's own."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any
+
+from falcon.asgi import Request, Response
+from sqlalchemy.orm import Session
+
+from api_gateway import answers
+from api_gateway.answers import Status
+from api_gateway.callers import Caller
+from api_gateway.headers import fingerprint_head, idempotency_key, preference
+from api_gateway.intake import Asking, Intake, Receipt
+from api_gateway.media import check_is_json, parsed_json, read_body, write_json
+from api_gateway.policy import may_act_for, may_read_about, refuse_mode
+from api_gateway.problems import Problem, bad_request
+from api_gateway.records import Records
+from api_gateway.waiting import Waiters
+from enrollment.domain.codes import Kind
+from enrollment.domain.model import Course
+from enrollment.domain.submissions import Submission
+from enrollment.storage import courses, enrollments, submissions
+from enrollment.storage.enrollments import Listed
+from schemas.courses import details
+from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
+from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
+from schemas.submissions import PATH, dump_submission
+
+#: Bytes of one request's body.
+MAX_BODY = 256_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollmentResource:
+    """The requester's enrollments, and the way to a new one."""
+
+    records: Records
+    intake: Intake
+    waiters: Waiters
+    now: Callable[[], datetime]
+    default_wait: float
+
+    async def on_post(self, req: Request, resp: Response) -> None:
+        """Take one request in: 202, or its outcome for who waits."""
+        first_byte = time.monotonic()
+        caller: Caller = req.context.caller
+        key = idempotency_key(req)
+        wait, applied = preference(req).applied(self.default_wait)
+        body = await read_body(req, MAX_BODY)
+        request = permitted(read_request(req, body), caller)
+        fingerprint = b""
+        if key is not None:
+            digest = fingerprint_head(req)
+            digest.update(body)
+            fingerprint = digest.digest()
+        asking = Asking(caller, request, first_byte, req.context.request_id, key, fingerprint)
+        receipt = await self.intake.accept(asking)
+        if applied is not None:
+            resp.set_header("Preference-Applied", applied)
+        if receipt.batch_id is None:
+            resp.set_header("Idempotency-Replayed", "true")
+        if wait > 0 and await self._answered(receipt, wait, resp):
+            return
+        await self._accepted(receipt, caller, resp)
+
+    async def _answered(self, receipt: Receipt, wait: float, resp: Response) -> bool:
+        if receipt.batch_id is not None:
+            await self.waiters.until_answered(receipt.batch_id, wait)
+        status = await self.records.read(_status, receipt.submission_id)
+        if status.outcome is None and receipt.batch_id is None:
+            await self.waiters.until_answered(status.submission.batch_id or 0, wait)
+            status = await self.records.read(_status, receipt.submission_id)
+        if status.outcome is None:
+            return False
+        resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
+        self._outcome(status, resp)
+        return True
+
+    def _outcome(self, status: Status, resp: Response) -> None:
+        """The outcome, exactly as upstream would have answered."""
+        outcome, kept = status.outcome, status.enrollment
+        if outcome is None:
+            return
+        if outcome.code in GRANTED:
+            write_json(resp, self._shown(kept, status.course) if kept else None)
+            return
+        refusal = v1_refusal(outcome)
+        members = refusal.members
+        if refusal.with_course and status.course is not None:
+            shown = details(status.course, at=self.now(), include_expired=False)
+            members = members | {"course_details": shown}
+        raise Problem(refusal.status, refusal.code, refusal.message, members=members)
+
+    def _shown(self, kept: Listed, course: Course | None) -> dict[str, Any]:
+        return dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
+
+    async def _accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
+        """202: durable, and where to look."""
+        if receipt.batch_id is None:
+            status = await self.records.read(_status, receipt.submission_id)
+            submission, outcome = status.submission, status.outcome
+        else:
+            submission, outcome = _fresh(receipt, caller), None
+        shown = dump_submission(submission, now=self.now(), outcome=outcome)
+        write_json(resp, shown, HTTPStatus.ACCEPTED)
+        resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
+        resp.set_header("Retry-After", "1")
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Active enrollments, oldest first: one's own, or somebody's for who may see them."""
+        caller: Caller = req.context.caller
+        username = req.get_param("user") or caller.username
+        if username is None or not may_read_about(caller, username):
+            write_json(resp, [])
+            return
+        found = await self.records.read(_active_of, username)
+        write_json(resp, [self._shown(kept, course) for kept, course in found])
+
+
+def read_request(req: Request, body: bytes) -> AskedRequest:
+    """The request in a body. Raises Problem 400 in upstream's words (never 422 here)."""
+    check_is_json(req)
+    parsed = parsed_json(body)
+    try:
+        return load_request(parsed)
+    except ShapeError as error:
+        raise bad_request("invalid_row", v1_message(error.findings), *error.findings) from error
+
+
+def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
+    """The request as far as the caller may ask it; nobody named means the caller.
+
+    Raises Problem: 404 with no body for somebody else (upstream 1.9), 403 for a mode.
+    """
+    if request.username is None and request.email is None:
+        request = request._replace(username=caller.username)
+        if caller.username is None:
+            text = "The user  does not exist."
+            raise Problem(HTTPStatus.NOT_ACCEPTABLE, "learner_not_found", text)
+    if not may_act_for(caller, request.username):
+        raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
+    refuse_mode(caller, request.mode)
+    if request.requested_at is not None and not caller.rights.state_time:
+        text = "Only a trusted caller may state requested_at."
+        raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)
+    return request
+
+
+def _fresh(receipt: Receipt, caller: Caller) -> Submission:
+    return Submission(
+        id=receipt.submission_id,
+        kind=Kind.SINGLE,
+        caller=caller.name,
+        caller_kind=caller.kind,
+        received_at=receipt.received_at,
+        total=1,
+    )
+
+
+def _status(session: Session, submission_id: Any) -> Status:
+    submission = submissions.find(session, submission_id)
+    if submission is None:
+        message = f"the submission {submission_id} was accepted and is gone"
+        raise LookupError(message)
+    return answers.single_status(session, submission)
+
+
+def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
+    found = enrollments.active_of(session, username)
+    known = courses.find_all(session, {kept.course_id for kept in found})
+    return [(kept, known.get(kept.course_id)) for kept in found]

@@ -1,0 +1,81 @@
+"""``/enrollment/{username},{course_id}``: one enrollment, and how it came to what it is."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from falcon.asgi import Request, Response
+from sqlalchemy.orm import Session
+
+from api_gateway.callers import Caller
+from api_gateway.media import write_json
+from api_gateway.policy import may_read_about
+from api_gateway.problems import Problem, bad_request
+from api_gateway.records import Records
+from enrollment.domain.coursekeys import parse_course_key
+from enrollment.domain.model import Course
+from enrollment.storage import changes, courses, enrollments
+from enrollment.storage.enrollments import Listed
+from schemas.changes import dump_event
+from schemas.enrollments import dump_enrollment
+
+_HISTORY = "/history"
+
+
+class Named(NamedTuple):
+    """What a path names: somebody (or nobody, for a key alone), a course, its history or not."""
+
+    username: str | None
+    course_id: str
+    history: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollmentDetailResource:
+    """``{username},{course_id}``, ``{course_id}`` alone for oneself, ``…/history``."""
+
+    records: Records
+    now: Callable[[], datetime]
+
+    async def on_get(self, req: Request, resp: Response, names: str) -> None:
+        """One enrollment, active or not; none is 200 with nothing in it (upstream D2)."""
+        caller: Caller = req.context.caller
+        wanted = named(names, caller)
+        if not may_read_about(caller, wanted.username):
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
+        username = wanted.username or ""
+        if wanted.history:
+            events = await self.records.read(_history, username, wanted.course_id)
+            write_json(resp, {"events": events})
+            return
+        found = await self.records.read(_one, username, wanted.course_id)
+        if found is not None:
+            kept, course = found
+            shown = dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
+            write_json(resp, shown)
+
+
+def named(names: str, caller: Caller) -> Named:
+    """Read a path. The name ends at the first comma; raises Problem 400 for no course key."""
+    before, comma, after = names.partition(",")
+    username, rest = (before, after) if comma else (caller.username, names)
+    if parse_course_key(rest) is not None:
+        return Named(username, rest, history=False)
+    course_id = rest.removesuffix(_HISTORY)
+    if course_id != rest and parse_course_key(course_id) is not None:
+        return Named(username, course_id, history=True)
+    raise bad_request("invalid_row", f"'{rest[:255]}' is not a valid course id.")
+
+
+def _one(session: Session, username: str, course_id: str) -> tuple[Listed, Course | None] | None:
+    kept = enrollments.find(session, username, course_id)
+    return None if kept is None else (kept, courses.find(session, course_id))
+
+
+def _history(session: Session, username: str, course_id: str) -> list[dict[str, Any]]:
+    newest = enrollments.newest_event(session, username, course_id)
+    if newest is None:
+        return []
+    return [dump_event(**event._asdict()) for event in changes.history(session, newest)]

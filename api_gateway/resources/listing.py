@@ -1,0 +1,152 @@
+"""``/enrollments`` and ``/changes``: everything, for who may see it."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+from falcon.asgi import Request, Response
+from sqlalchemy.orm import Session
+
+from api_gateway.media import write_json
+from api_gateway.problems import Problem, bad_request
+from api_gateway.records import Records
+from api_gateway.resources.bodies import MAX_PAGE, cursor_at, place_of
+from enrollment.domain.coursekeys import parse_course_key
+from enrollment.storage import changes, enrollments
+from enrollment.storage.enrollments import Filters, Place
+from schemas.changes import dump_event
+from schemas.enrollments import dump_row
+from schemas.scalars import is_storable, parse_username
+
+#: Values in one filter at most (upstream's limit).
+MOST = 100
+DEFAULT_PAGE = 100
+DEFAULT_CHANGES = 1_000
+_MAX_POSITION = 1 << 62
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrollmentsResource:
+    """The listing of all enrollments (openedx-v1 1.10), inactive ones too, newest first."""
+
+    records: Records
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """A cursor page; every filter given must hold."""
+        filters = read_filters(req)
+        limit = _whole(req, "page_size", DEFAULT_PAGE, MAX_PAGE) or DEFAULT_PAGE
+        found, after = await self.records.read(
+            enrollments.page, filters, after=_read_place(req), limit=limit
+        )
+        rows = [dump_row(one.username, one.course_id, one.enrollment) for one in found]
+        write_json(
+            resp,
+            {
+                "next": None if after is None else _link(req, cursor_at("%d.%d.%d" % after)),
+                "previous": None,
+                "results": rows,
+            },
+        )
+
+
+def read_filters(req: Request) -> Filters:
+    """The filters of a query. Raises Problem 400 in upstream's shape."""
+    given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
+    errors: dict[str, str] = {}
+    for name, label in (("course_ids", "course_ids"), ("username", "usernames"), ("email", "emails")):
+        if len(given[name]) > MOST:
+            errors[name] = (
+                f"Too many {label} in a single request - {len(given[name])}. "
+                f"A maximum of {MOST} is allowed"
+            )
+    for course_id in given["course_id"]:
+        if parse_course_key(course_id) is None:
+            errors["course_id"] = f"'{course_id[:100]}' is not a valid course id."
+    for username in given["username"]:
+        if parse_username(username) is None:
+            errors.setdefault("username", f"'{username[:100]}' is not a valid username.")
+    if errors:
+        raise _field_errors(errors)
+    listed = given["course_ids"]
+    whole = [text for text in listed if parse_course_key(text) is not None]
+    return Filters(
+        course_ids=(*given["course_id"], *whole),
+        course_prefixes=tuple(text for text in listed if text not in whole),
+        usernames=given["username"],
+        emails=given["email"],
+    )
+
+
+def _values(req: Request, name: str) -> tuple[str, ...]:
+    """A parameter's values: a comma list, the last where it is given twice."""
+    text = req.get_param(name) or ""
+    values = text.split(",") if name != "course_id" else [text]
+    return tuple(value for value in values if value and is_storable(value))
+
+
+def _field_errors(errors: dict[str, str]) -> Problem:
+    return Problem(
+        HTTPStatus.BAD_REQUEST,
+        "invalid_parameter",
+        next(iter(errors.values())),
+        errors=[{"field": name, "rule": text} for name, text in errors.items()],
+        members={
+            "field_errors": {name: {"developer_message": text} for name, text in errors.items()}
+        },
+    )
+
+
+def _read_place(req: Request) -> Place | None:
+    text = place_of(req)
+    if text is None:
+        return None
+    parts = text.split(".")
+    if len(parts) != len(Place._fields) or not all(part.isdecimal() for part in parts):
+        raise Problem(
+            HTTPStatus.NOT_FOUND,
+            "invalid_parameter",
+            "Invalid cursor",
+            members={"developer_message": "Invalid cursor"},
+        )
+    return Place(*(min(int(part[:19]), _MAX_POSITION) for part in parts))
+
+
+def _link(req: Request, cursor: str) -> str:
+    """The next page's address: the same filters, one cursor."""
+    kept = {name: value for name, value in req.params.items() if name != "cursor"}
+    return f"{req.prefix}{req.path}?{urlencode({**kept, 'cursor': cursor}, doseq=True)}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesResource:
+    """The feed of events: gapless positions, nothing is ever passed over."""
+
+    records: Records
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """The events after a position; ``next`` equals ``since`` at the end."""
+        since = _whole(req, "since", 0, _MAX_POSITION)
+        limit = _whole(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
+        shown = await self.records.read(_since, since, limit)
+        last = shown[-1]["data"]["position"] if shown else since
+        write_json(resp, {"changes": shown, "next": last})
+
+
+def _since(session: Session, since: int, limit: int) -> list[dict[str, Any]]:
+    return [
+        dump_event(**event._asdict()) for event in changes.since(session, since, limit=limit)
+    ]
+
+
+def _whole(req: Request, name: str, default: int, most: int) -> int:
+    """A whole number from a query. Raises Problem 400 for anything else."""
+    text = req.get_param(name)
+    if text is None or text == "":
+        return default
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > most:
+        found = {"field": name, "value": text[:100], "rule": f"0 to {most}"}
+        raise bad_request(
+            "invalid_parameter", f"{name} must be a whole number from 0 to {most}.", found
+        )
+    return int(text)

@@ -1,0 +1,117 @@
+"""``/submissions/{id}/outcomes``: what became of every request, in the order of the input."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from falcon.asgi import Request, Response
+
+from api_gateway import answers
+from api_gateway.answers import Answer, Cursor, Filter, Page
+from api_gateway.callers import Caller
+from api_gateway.media import write_json
+from api_gateway.problems import bad_request
+from api_gateway.records import Records
+from api_gateway.resources.bodies import cursor_at, page_size, place_of
+from api_gateway.resources.submissions import submission_id
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.submissions import Submission
+from schemas.outcomes import dump_outcome
+from schemas.results import layout_of, native_cells, ndjson_line
+
+#: Outcomes that one look at the records reads for a stream.
+_AT_ONCE = 2_000
+
+_JSON, _NDJSON, _CSV = "application/json", "application/x-ndjson", "text/csv"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomesResource:
+    """The outcomes of one submission."""
+
+    records: Records
+
+    async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
+        """A page in JSON; everything in CSV or NDJSON."""
+        caller: Caller = req.context.caller
+        wanted = submission_id(id)
+        submission = await self.records.read(answers.own_submission, wanted, caller)
+        chosen = read_filter(req)
+        form = req.client_prefers([_JSON, _NDJSON, _CSV]) or _JSON
+        resp.set_header("Vary", "Accept")
+        if form == _JSON:
+            await self._page(req, resp, submission, chosen)
+            return
+        resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
+        if form == _CSV:
+            name = f"outcomes-{submission.id}.csv"
+            resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
+        resp.stream = self._stream(submission, chosen, form)
+
+    async def _page(
+        self, req: Request, resp: Response, submission: Submission, chosen: Filter
+    ) -> None:
+        page = await self._read(submission, read_cursor(req), chosen, page_size(req))
+        shown = [dump_outcome(answer.outcome) for answer in page.answers]
+        after = None if page.next is None else cursor_at(f"{page.next[0]}.{page.next[1]}")
+        write_json(resp, {"outcomes": shown, "next": after})
+
+    async def _stream(
+        self, submission: Submission, chosen: Filter, form: str
+    ) -> AsyncIterator[bytes]:
+        """Short reads, one after the other: an open cursor would block commits on SQLite."""
+        layout = layout_of(submission.header)
+        if form == _CSV:
+            yield layout.head().encode()
+        cursor: Cursor | None = Cursor()
+        while cursor is not None:
+            page = await self._read(submission, cursor, chosen, _AT_ONCE)
+            if form == _CSV:
+                lines = [
+                    layout.line(answer.outcome, _cells(answer)) for answer in page.answers
+                ]
+            else:
+                lines = [ndjson_line(answer.outcome) for answer in page.answers]
+            yield "".join(lines).encode()
+            cursor = page.next if page.next != cursor else None
+
+    async def _read(
+        self, submission: Submission, cursor: Cursor, chosen: Filter, limit: int
+    ) -> Page:
+        return await self.records.read(
+            answers.outcomes_page, submission, cursor, chosen, limit=limit
+        )
+
+
+def _cells(answer: Answer) -> list[str]:
+    row = answer.row
+    if row is not None and row.cells is not None:
+        return row.cells
+    return native_cells(answer.outcome, None if row is None else row.request)
+
+
+def read_filter(req: Request) -> Filter:
+    """The outcomes and reasons asked for. Raises Problem 400 for words that are none."""
+    codes = _words(req, "outcome", set(Code))
+    reasons = _words(req, "reason", set(Reason))
+    return Filter(frozenset(map(Code, codes)), frozenset(reasons))
+
+
+def _words(req: Request, name: str, known: set[Any]) -> list[str]:
+    words = [word for word in (req.get_param(name) or "").split(",") if word]
+    for word in words:
+        if word not in known:
+            found = {"field": name, "value": word[:100], "rule": ", ".join(sorted(known))}
+            raise bad_request("option_invalid", f"There is no {name} {word[:100]!r}.", found)
+    return words
+
+
+def read_cursor(req: Request) -> Cursor:
+    """Where the page begins. Raises Problem 400 for a cursor that is none of ours."""
+    text = place_of(req)
+    if text is None:
+        return Cursor()
+    ordinal, _, skip = text.partition(".")
+    if not (ordinal.isdecimal() and skip.isdecimal()):
+        raise bad_request("option_invalid", "The cursor is none that an answer gave.")
+    return Cursor(int(ordinal[:9]), int(skip[:9]))

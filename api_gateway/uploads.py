@@ -1,0 +1,225 @@
+"""Intake of files: spooled to a bounded temporary file, cut into batches, stored in short
+transactions, published last. Until then workers see nothing; what broke off is swept.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from itertools import islice
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from api_gateway.callers import Caller
+from api_gateway.ringing import Ringer
+from enrollment.domain.codes import Lane, OnError
+from enrollment.domain.errors import Conflict, KeyReused, RecordsUnavailable
+from enrollment.domain.submissions import Options
+from enrollment.ids import uuid7
+from enrollment.storage import batches, idempotency, submissions
+from enrollment.storage.batches import NewBatch, Waiting, intake_number
+from enrollment.storage.idempotency import KeyUse
+from enrollment.storage.sessions import Sessions, clock
+from enrollment.storage.submissions import NewBulk
+from schemas.files import BatchDraft, FileHead, Limits, Spooled, split
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+#: Batches that one transaction stores: short, so that singles get in between.
+BATCHES_A_TRANSACTION = 8
+#: Files with more rows wait in the bulk lane unless asked otherwise.
+SMALL_ROWS = 50
+#: How often a transaction that met somebody else's is done again.
+TRIES = 5
+
+
+class Upload(NamedTuple):
+    """A file that has come in whole, and what its caller wants of it."""
+
+    file: BinaryIO
+    media_type: str
+    gzip: bool
+    caller: Caller
+    options: Options
+    lane: Lane | None
+    #: Monotonic seconds at which its first byte was read.
+    first_byte: float
+    request_id: str | None
+    key: str | None
+    #: A SHA-256 fed with all but the body that makes the request the same.
+    digest: Any
+
+
+class Published(NamedTuple):
+    """What became of a file: its submission, or the one that its key stands for."""
+
+    submission_id: UUID
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Uploads:
+    """Stores files. Blocking: its callers run it in a pool of their own."""
+
+    sessions: Sessions
+    ringer: Ringer
+    limits: Limits
+    max_atomic_rows: int
+    monotonic: Callable[[], float] = time.monotonic
+
+    def store(self, upload: Upload) -> Published:
+        """Keep a file durably, whole or not at all.
+
+        Raises Unreadable, TooLarge for what is wrong with the file, KeyReused, and
+        RecordsUnavailable.
+        """
+        limits = self._limits(upload.options)
+        chunks = Spooled(upload.file, limits, gzip=upload.gzip)
+        head, drafts = split(chunks, media_type=upload.media_type, limits=limits)
+        first = list(islice(drafts, BATCHES_A_TRANSACTION))
+        atomic = upload.options.on_error == OnError.ABORT
+        lane = upload.lane or _default_lane(first)
+        if upload.key is not None:
+            for chunk in chunks:
+                upload.digest.update(chunk)
+            replayed = self._replayed(upload)
+            if replayed is not None:
+                return replayed
+        return self._write(upload, head, _Drafts(first, drafts), lane=lane, alone=atomic)
+
+    def _limits(self, options: Options) -> Limits:
+        if options.on_error != OnError.ABORT:
+            return self.limits
+        rows = self.max_atomic_rows
+        return self.limits._replace(max_rows=rows, batch_rows=rows, batch_bytes=1 << 30)
+
+    def _write(
+        self, upload: Upload, head: FileHead, drafts: "_Drafts", *, lane: Lane, alone: bool
+    ) -> Published:
+        submission_id = self._open(upload, head, lane)
+        try:
+            first_id, total = self._store_all(submission_id, drafts, lane=lane, alone=alone)
+            return self._publish(upload, submission_id, first_id, total, lane)
+        except BaseException:
+            self._discard(submission_id)
+            raise
+
+    def _open(self, upload: Upload, head: FileHead, lane: Lane) -> UUID:
+        def opened(session: Session) -> UUID:
+            waited_until = self.monotonic()
+            now = clock(session)
+            bulk = NewBulk(
+                uuid7(now),
+                upload.caller.name,
+                upload.caller.kind,
+                now - timedelta(seconds=max(0.0, waited_until - upload.first_byte)),
+                lane,
+                head.format,
+                head.header,
+                upload.options,
+                upload.request_id,
+            )
+            submissions.open_bulk(session, bulk)
+            return bulk.id
+
+        return self._begin(opened)
+
+    def _store_all(
+        self, submission_id: UUID, drafts: "_Drafts", *, lane: Lane, alone: bool
+    ) -> tuple[int, int]:
+        """Store the batches a few at a time; the id of the first, and the rows of all."""
+        ordinal, total, first_id = 0, 0, 0
+        for some in drafts.groups():
+            news = [NewBatch(draft.rows, draft.payload) for draft in some]
+
+            def stored(session: Session, at: int = ordinal, new: list[NewBatch] = news) -> int:
+                return batches.add_of(session, submission_id, at, new, lane=lane, alone=alone)
+
+            first_of_these = self._begin(stored)
+            first_id = first_id or first_of_these
+            ordinal += len(some)
+            total += sum(draft.rows for draft in some)
+        return first_id, total
+
+    def _publish(
+        self, upload: Upload, submission_id: UUID, first_id: int, total: int, lane: Lane
+    ) -> Published:
+        def published(session: Session) -> bool:
+            now = clock(session)
+            if upload.key is not None:
+                use = self._use(upload, submission_id)
+                if not idempotency.claim(session, [use], now=now):
+                    return False
+            intake = intake_number(first_id, 0)
+            submissions.publish(session, submission_id, total=total, intake=intake, now=now)
+            batches.announce_next(session, submission_id, 0, now=now)
+            return True
+
+        if self._begin(published):
+            self.ringer.ring(Waiting(first_id, lane))
+            return Published(submission_id, is_replay=False)
+        self._discard(submission_id)
+        replayed = self._replayed(upload)
+        if replayed is None:
+            message = "an Idempotency-Key vanished while it was looked at"
+            raise RecordsUnavailable(message)
+        return replayed
+
+    def _use(self, upload: Upload, submission_id: UUID) -> KeyUse:
+        return KeyUse(
+            upload.caller.name, upload.key or "", upload.digest.digest(), submission_id
+        )
+
+    def _replayed(self, upload: Upload) -> Published | None:
+        used = (upload.caller.name, upload.key or "")
+        with self.sessions.read() as session:
+            use = idempotency.find(session, {used}).get(used)
+        if use is None:
+            return None
+        if use.fingerprint != upload.digest.digest():
+            raise KeyReused(upload.key)
+        return Published(use.submission_id, is_replay=True)
+
+    def _begin(self, work: Callable[[Session], T]) -> T:
+        for _ in range(TRIES - 1):
+            try:
+                with self.sessions.begin() as session:
+                    return work(session)
+            except Conflict:
+                continue
+        with self.sessions.begin() as session:
+            return work(session)
+
+    def _discard(self, submission_id: UUID) -> None:
+        """What is not published goes; where that fails the tidying does it later."""
+        try:
+            with self.sessions.begin() as session:
+                submissions.discard(session, submission_id)
+        except (RecordsUnavailable, Conflict) as error:
+            log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
+
+
+class _Drafts:
+    """Batches of a file: those read already, then the rest, a few at a time."""
+
+    def __init__(self, first: list[BatchDraft], rest: Iterator[BatchDraft]) -> None:
+        self._first = first
+        self._rest = rest
+
+    def groups(self) -> Iterator[list[BatchDraft]]:
+        """Groups for one transaction each."""
+        some = self._first
+        while some:
+            yield some
+            some = list(islice(self._rest, BATCHES_A_TRANSACTION))
+
+
+def _default_lane(first: list[BatchDraft]) -> Lane:
+    rows = sum(draft.rows for draft in first)
+    return Lane.INTERACTIVE if rows <= SMALL_ROWS else Lane.BULK
+

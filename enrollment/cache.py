@@ -1,0 +1,133 @@
+"""The Redis side of the cache: never needed, never trusted, never waited for long.
+
+A frozen Redis costs one short time-out a second; a missing one costs less. Whatever is not
+exactly what was put in counts as not there.
+"""
+
+import threading
+import time
+import zlib
+from collections.abc import Callable
+
+from redis import BlockingConnectionPool, Redis, RedisError, ResponseError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+#: Seconds that one call may take.
+TIMEOUT = 0.1
+#: Seconds that Redis is left alone after an error.
+PAUSE = 1.0
+#: Connections of one process: the embedded server pays for each idle one.
+CONNECTIONS = 2
+_HEALTH_CHECK_SECONDS = 30
+#: Before each value: the form of what follows, and its checksum.
+_FORM = b"1"
+_HEAD = len(_FORM) + 4
+
+
+def connect(url: str) -> Redis:
+    """A client that gives up at once; it connects when first used."""
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=CONNECTIONS,
+        timeout=TIMEOUT,
+        socket_timeout=TIMEOUT,
+        socket_connect_timeout=TIMEOUT,
+        health_check_interval=_HEALTH_CHECK_SECONDS,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+    return Redis.from_pool(pool)
+
+
+class Breaker:
+    """Lets calls through until one fails, then one a pause until one succeeds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._is_open = False
+        self._try_again_at = 0.0
+
+    def lets_through(self) -> bool:
+        """Whether to try now; of many who ask an open breaker, one a pause may."""
+        if not self._is_open:
+            return True
+        with self._lock:
+            now = self._clock()
+            if now < self._try_again_at:
+                return False
+            self._try_again_at = now + PAUSE
+            return True
+
+    def succeeded(self) -> None:
+        """It works again."""
+        self._is_open = False
+
+    def failed(self) -> None:
+        """It does not work."""
+        with self._lock:
+            self._is_open = True
+            self._try_again_at = self._clock() + PAUSE
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether a call now would not be let through."""
+        return self._is_open and self._clock() < self._try_again_at
+
+
+class Cache:
+    """Bytes under keys, for a while. No method raises; safe to share between threads."""
+
+    def __init__(self, redis: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._redis = redis
+        self._breaker = Breaker(clock)
+
+    @property
+    def is_resting(self) -> bool:
+        """Whether Redis failed a moment ago, so that asking is of no use."""
+        return self._breaker.is_resting
+
+    def get(self, key: str) -> bytes | None:
+        """What was put there, or None."""
+        if not self._breaker.lets_through():
+            return None
+        try:
+            kept = self._redis.get(key)
+        except ResponseError:  # another type lies there: Redis itself is well
+            self._breaker.succeeded()
+            return None
+        except (RedisError, OSError, ValueError):
+            self._breaker.failed()
+            return None
+        self._breaker.succeeded()
+        return _unpacked(kept) if isinstance(kept, bytes) else None
+
+    def put(self, key: str, value: bytes, ttl: float) -> None:
+        """Keep the value for some seconds, if that can be done at once."""
+        milliseconds = int(ttl * 1000)
+        if milliseconds < 1 or not self._breaker.lets_through():
+            return
+        try:
+            self._redis.set(key, _packed(value), px=milliseconds)
+        except ResponseError:  # full, or a replica: reading may still work
+            self._breaker.succeeded()
+        except (RedisError, OSError, ValueError):
+            self._breaker.failed()
+        else:
+            self._breaker.succeeded()
+
+    def close(self) -> None:
+        """Close every connection."""
+        self._redis.connection_pool.disconnect()
+
+
+def _packed(value: bytes) -> bytes:
+    return _FORM + zlib.crc32(value).to_bytes(4, "big") + value
+
+
+def _unpacked(kept: bytes) -> bytes | None:
+    value = kept[_HEAD:]
+    if kept[:_HEAD] != _FORM + zlib.crc32(value).to_bytes(4, "big"):
+        return None
+    return value

@@ -1,0 +1,89 @@
+"""Logs: one JSON object a line on stderr, also from the libraries; no secrets."""
+
+import json
+import logging
+import re
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+#: The longest text that one field may have; what is longer is cut.
+MAX_TEXT = 8_000
+_SECRETS = (
+    (re.compile(r"(://[^/\s:@\"]*:)[^@\s\"]+@"), r"\1***@"),
+    (re.compile(r"\benr_[A-Za-z0-9_-]{16,}"), "enr_***"),
+    (re.compile(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "***"),
+)
+_SECRET_FIELDS = frozenset({"authorization", "key", "password", "secret", "token"})
+
+
+def configure(level: str, *, process: str, stream: TextIO | None = None) -> None:
+    """Send every record of this process, from us or from a library, to one place in one form."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    ]
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(_formatter(process, shared))
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for noisy in ("alembic", "httpcore", "httpx", "uvicorn.access"):
+        logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        cache_logger_on_first_use=False,
+    )
+
+
+def bind(**fields: object) -> None:
+    """Add fields, such as ``request_id``, to every record of the work that follows here."""
+    structlog.contextvars.bind_contextvars(**fields)
+
+
+def clear() -> None:
+    """Forget the fields that were bound here."""
+    structlog.contextvars.clear_contextvars()
+
+
+def _formatter(process: str, shared: list[Processor]) -> logging.Formatter:
+    def name_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+        event["process"] = process
+        return event
+
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            structlog.processors.StackInfoRenderer(),
+            name_process,
+            _bound_and_hide,
+            _render,
+        ],
+    )
+
+
+def _bound_and_hide(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if name in _SECRET_FIELDS:
+            event[name] = "***"
+        elif isinstance(value, str) and len(value) > MAX_TEXT:
+            event[name] = value[: MAX_TEXT // 2] + " … " + value[-MAX_TEXT // 2 :]
+    return event
+
+
+def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """ASCII only: no value can end the line or speak to a terminal."""
+    line = json.dumps({"event": event.pop("event", None), **event}, default=str, skipkeys=True)
+    for secret, shown in _SECRETS:
+        line = secret.sub(shown, line)
+    return line

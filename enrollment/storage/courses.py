@@ -1,0 +1,289 @@
+"""Courses: written whole by few, read set-wise by every batch.
+
+Every change of a course raises the edition in the same transaction, so whoever reads the
+edition first and the course second never keeps an old course under a new edition.
+"""
+
+import secrets
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from sqlalchemy import Integer, Select, String, or_, select, update
+from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
+from enrollment.domain.model import Course, Mode
+from enrollment.storage.arrays import table_of
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import CourseRow, EditionRow, EnrollmentRow, ModeRow
+
+COURSES_EDITION = "courses"
+#: The edition rises by a random step up to this one: two databases that shared a Redis, or
+#: one that was set back to a backup, never meet old answers under a number used before.
+_LARGEST_STEP = 1 << 31
+
+_COLUMNS = (
+    CourseRow.id,
+    CourseRow.revision,
+    CourseRow.course_id,
+    CourseRow.name,
+    CourseRow.enrollment_start,
+    CourseRow.enrollment_end,
+    CourseRow.course_start,
+    CourseRow.course_end,
+    CourseRow.invite_only,
+    CourseRow.self_paced,
+    CourseRow.cohorts,
+    CourseRow.capacity,
+    CourseRow.seats_taken,
+)
+_MODE_COLUMNS = (
+    ModeRow.slug,
+    ModeRow.name,
+    ModeRow.min_price,
+    ModeRow.suggested_prices,
+    ModeRow.currency,
+    ModeRow.expires_at,
+    ModeRow.description,
+    ModeRow.sku,
+    ModeRow.bulk_sku,
+)
+
+
+class LoadedCourse(NamedTuple):
+    """A course with what guards the next write to its seats."""
+
+    id: int
+    revision: int
+    course: Course
+
+
+def save(session: Session, course: Course) -> None:
+    """Insert the course or put it in the place of the old one; the seats taken stay."""
+    save_all(session, [course])
+
+
+def save_all(session: Session, courses: Iterable[Course]) -> None:
+    """The same for many; of two with one id the later stays.
+
+    Existing rows are locked first, in the order in which batches lock them: a batch in work
+    ends before the change, or finds its courses changed and is judged again.
+    """
+    named = {course.course_id: course for course in courses}
+    if not named:
+        return
+    _lock(session, select(CourseRow.id).where(CourseRow.course_id.in_(_ids(session, named))))
+    ids = _upsert(session, [_values(named[course_id]) for course_id in sorted(named)])
+    session.execute(
+        delete_from(ModeRow).where(
+            ModeRow.course_id.in_(
+                select(CourseRow.id).where(CourseRow.course_id.in_(_ids(session, named)))
+            )
+        )
+    )
+    modes = [
+        _mode_values(ids[course.course_id], position, mode)
+        for course in named.values()
+        for position, mode in enumerate(course.modes)
+    ]
+    if modes:
+        session.execute(ModeRow.__table__.insert(), modes)  # type: ignore[attr-defined]
+    bump_edition(session)
+
+
+def change(session: Session, course_id: str, edit: Callable[[Course], Course]) -> Course:
+    """Put what ``edit`` makes of the course in its place; nobody writes it meanwhile.
+
+    Raises CourseNotFound.
+    """
+    _lock(session, select(CourseRow.id).where(CourseRow.course_id == course_id))
+    current = find(session, course_id)
+    if current is None:
+        raise CourseNotFound(course_id)
+    changed = edit(current)
+    save(session, changed)
+    return changed
+
+
+def find(session: Session, course_id: str) -> Course | None:
+    """The course, or None."""
+    loaded = _load(session, select(*_COLUMNS).where(CourseRow.course_id == course_id))
+    return loaded[0].course if loaded else None
+
+
+def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
+    """Courses in the order of their ids, from behind one on."""
+    query = select(*_COLUMNS).order_by(CourseRow.course_id).limit(limit)
+    if after is not None:
+        query = query.where(CourseRow.course_id > after)
+    return [loaded.course for loaded in _load(session, query)]
+
+
+def delete(session: Session, course_id: str) -> None:
+    """Remove a course that nobody was ever enrolled in.
+
+    Raises CourseNotFound, CourseInUse. The row is locked first: a batch that enrolls into it
+    has its seats counted there, so it is seen here or finds the course gone.
+    """
+    row_id = session.scalar(
+        select(CourseRow.id).where(CourseRow.course_id == course_id).with_for_update()
+    )
+    if row_id is None:
+        raise CourseNotFound(course_id)
+    used = select(EnrollmentRow.learner_id).where(EnrollmentRow.course_id == row_id).limit(1)
+    if session.scalar(used) is not None:
+        raise CourseInUse(course_id)
+    session.execute(delete_from(CourseRow).where(CourseRow.id == row_id))
+    bump_edition(session)
+
+
+def edition(session: Session) -> int:
+    """The number under which answers about courses may be kept at this moment."""
+    number = session.scalar(select(EditionRow.number).where(EditionRow.name == COURSES_EDITION))
+    return number or 0
+
+
+def bump_edition(session: Session) -> None:
+    """Let every kept answer about courses lapse when this transaction commits."""
+    step = 1 + secrets.randbelow(_LARGEST_STEP)
+    insert = _insert(session)(EditionRow).values(name=COURSES_EDITION, number=step)
+    session.execute(
+        insert.on_conflict_do_update(
+            index_elements=["name"], set_={"number": EditionRow.number + step}
+        )
+    )
+
+
+def standing(session: Session, course_ids: Collection[str]) -> dict[str, LoadedCourse]:
+    """The courses that exist among the ids, in a fixed number of statements.
+
+    Those with a seat cap are locked until the transaction ends, so of two batches that want
+    the last seat one waits and sees what the other took.
+    """
+    if not course_ids:
+        return {}
+    wanted = CourseRow.course_id.in_(_ids(session, course_ids))
+    _lock(session, select(CourseRow.id).where(wanted, CourseRow.capacity.is_not(None)))
+    loaded = _load(session, select(*_COLUMNS).where(wanted))
+    return {each.course.course_id: each for each in loaded}
+
+
+def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, int]) -> None:
+    """Add to the seats taken of each course (by row), in one statement.
+
+    ``loaded`` has the revisions that were judged. Raises Conflict if a course was changed or
+    removed since, or if a cap that came meanwhile would be passed: then nothing of this
+    transaction may stay.
+    """
+    if not seats:
+        return
+    rows = sorted(seats)
+    wanted = table_of(
+        session,
+        "wanted",
+        id=(Integer(), rows),
+        delta=(Integer(), [seats[row] for row in rows]),
+        revision=(Integer(), [loaded[row] for row in rows]),
+    )
+    after = CourseRow.seats_taken + wanted.c.delta
+    has_room = or_(CourseRow.capacity.is_(None), wanted.c.delta <= 0, after <= CourseRow.capacity)
+    unchanged = (
+        select(CourseRow.id, wanted.c.delta)
+        .join(wanted, CourseRow.id == wanted.c.id)
+        .where(CourseRow.revision == wanted.c.revision, has_room)
+        .order_by(CourseRow.id)
+        .with_for_update(of=CourseRow)
+        .subquery("unchanged")
+    )
+    result = session.execute(
+        update(CourseRow)
+        .where(CourseRow.id == unchanged.c.id)
+        .values(seats_taken=CourseRow.seats_taken + unchanged.c.delta)
+        .execution_options(synchronize_session=False)
+    )
+    if result.rowcount != len(rows):  # type: ignore[attr-defined]
+        message = f"of {len(rows)} courses some were changed since they were loaded"
+        raise Conflict(message)
+
+
+def _insert(session: Session) -> Any:
+    return postgresql.insert if is_postgresql(session) else sqlite.insert
+
+
+def _ids(session: Session, course_ids: Collection[str]) -> Select[Any]:
+    wanted = table_of(session, "wanted", course_id=(String(), list(course_ids)))
+    return select(wanted.c.course_id)
+
+
+def _lock(session: Session, query: Select[int]) -> None:
+    """Lock the courses in the order of their rows; SQLite has one writer anyway."""
+    if is_postgresql(session):
+        session.execute(query.order_by(CourseRow.id).with_for_update()).all()
+
+
+def _upsert(session: Session, values: list[dict[str, Any]]) -> dict[str, int]:
+    insert = _insert(session)(CourseRow.__table__)
+    kept = {name: insert.excluded[name] for name in values[0] if name != "course_id"}
+    statement = insert.on_conflict_do_update(
+        index_elements=["course_id"], set_={**kept, "revision": CourseRow.revision + 1}
+    ).returning(CourseRow.course_id, CourseRow.id)
+    return {row[0]: row[1] for row in session.execute(statement, values)}
+
+
+def _values(course: Course) -> dict[str, Any]:
+    return {
+        "course_id": course.course_id,
+        "name": course.name,
+        "enrollment_start": course.enrollment_start,
+        "enrollment_end": course.enrollment_end,
+        "course_start": course.course_start,
+        "course_end": course.course_end,
+        "invite_only": course.invite_only,
+        "self_paced": course.self_paced,
+        "cohorts": list(course.cohorts),
+        "capacity": course.capacity,
+    }
+
+
+def _mode_values(row_id: int, position: int, mode: Mode) -> dict[str, Any]:
+    values = {column.key: getattr(mode, column.key) for column in _MODE_COLUMNS}
+    return {"course_id": row_id, "position": position, **values}
+
+
+def _load(session: Session, query: Select[*tuple[Any, ...]]) -> list[LoadedCourse]:
+    """The courses of a query with their modes: two statements."""
+    rows = session.execute(query).all()
+    if not rows:
+        return []
+    wanted = table_of(session, "wanted", id=(Integer(), [row[0] for row in rows]))
+    modes: dict[int, list[Mode]] = {}
+    found = session.execute(
+        select(ModeRow.course_id, *_MODE_COLUMNS)
+        .where(ModeRow.course_id.in_(select(wanted.c.id)))
+        .order_by(ModeRow.course_id, ModeRow.position)
+    )
+    for row in found:
+        modes.setdefault(row[0], []).append(Mode(**dict(zip(_MODE_NAMES, row[1:], strict=True))))
+    return [LoadedCourse(row[0], row[1], _course(row, modes.get(row[0], ()))) for row in rows]
+
+
+_MODE_NAMES = tuple(column.key for column in _MODE_COLUMNS)
+
+
+def _course(row: Any, modes: Collection[Mode]) -> Course:
+    return Course(
+        course_id=row.course_id,
+        name=row.name,
+        enrollment_start=row.enrollment_start,
+        enrollment_end=row.enrollment_end,
+        course_start=row.course_start,
+        course_end=row.course_end,
+        invite_only=row.invite_only,
+        self_paced=row.self_paced,
+        modes=tuple(modes),
+        cohorts=tuple(row.cohorts),
+        capacity=row.capacity,
+        seats_taken=row.seats_taken,
+    )

@@ -1,0 +1,139 @@
+"""Invitations: leave to enroll in a closed or invite-only course, one for a course and e-mail."""
+
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, String, or_, select, update
+from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.orm import Session
+
+from enrollment.domain.errors import Conflict, InvitationNotFound
+from enrollment.domain.model import Invitation
+from enrollment.storage.arrays import table_of
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import InvitationRow
+
+#: (course_id, e-mail in lower case): what names an invitation.
+Pair = tuple[str, str]
+
+_COLUMNS = (
+    InvitationRow.course_id,
+    InvitationRow.email,
+    InvitationRow.expires_at,
+    InvitationRow.auto_enroll,
+    InvitationRow.used_by,
+)
+
+
+class KeptInvitation(NamedTuple):
+    """An invitation and when it was made."""
+
+    invitation: Invitation
+    created: datetime
+
+
+def save(session: Session, invitation: Invitation, *, now: datetime) -> None:
+    """Insert the invitation or change the old one, which stays used if it was."""
+    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
+    statement = insert(InvitationRow).values(
+        **invitation._replace(email=invitation.email.lower())._asdict(), created=now
+    )
+    session.execute(
+        statement.on_conflict_do_update(
+            index_elements=["course_id", "email"],
+            set_={name: statement.excluded[name] for name in ("expires_at", "auto_enroll")},
+        )
+    )
+
+
+def find(session: Session, course_id: str, email: str) -> Invitation | None:
+    """The invitation, or None."""
+    return _first(session, select(*_COLUMNS).where(*_named(course_id, email)))
+
+
+def delete(session: Session, course_id: str, email: str) -> None:
+    """Take an invitation back. Raises InvitationNotFound."""
+    gone = session.scalar(
+        delete_from(InvitationRow)
+        .where(*_named(course_id, email))
+        .returning(InvitationRow.course_id)
+    )
+    if gone is None:
+        message = f"{email} has no invitation to {course_id}"
+        raise InvitationNotFound(message)
+
+
+def of_email(session: Session, email: str) -> list[KeptInvitation]:
+    """Every invitation of an e-mail, oldest first."""
+    rows = session.execute(
+        select(*_COLUMNS, InvitationRow.created)
+        .where(InvitationRow.email == email.lower())
+        .order_by(InvitationRow.created, InvitationRow.course_id)
+    )
+    return [KeptInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
+
+
+def standing(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation]:
+    """The invitations that exist among the pairs, in one statement."""
+    if not pairs:
+        return {}
+    wanted = table_of(
+        session,
+        "wanted",
+        course_id=(String(), [course_id for course_id, _ in pairs]),
+        email=(String(), [email for _, email in pairs]),
+    )
+    rows = session.execute(select(*_COLUMNS).join(wanted, _matches(wanted)))
+    return {(row[0], row[1]): Invitation(*row) for row in rows}
+
+
+def use(session: Session, used: Mapping[Pair, str]) -> None:
+    """Note who used each invitation, in one statement.
+
+    Raises Conflict if one was taken back, or used by somebody else, since it was loaded.
+    """
+    if not used:
+        return
+    pairs = sorted(used)
+    wanted = table_of(
+        session,
+        "wanted",
+        course_id=(String(), [course_id for course_id, _ in pairs]),
+        email=(String(), [email for _, email in pairs]),
+        username=(String(), [used[pair] for pair in pairs]),
+    )
+    by_nobody_else = or_(
+        InvitationRow.used_by.is_(None), InvitationRow.used_by == wanted.c.username
+    )
+    free = (
+        select(InvitationRow.course_id, InvitationRow.email, wanted.c.username)
+        .join(wanted, _matches(wanted))
+        .where(by_nobody_else)
+        .order_by(InvitationRow.course_id, InvitationRow.email)
+        .with_for_update(of=InvitationRow)
+        .subquery("free")
+    )
+    result = session.execute(
+        update(InvitationRow)
+        .where(_matches(free))
+        .values(used_by=free.c.username)
+        .execution_options(synchronize_session=False)
+    )
+    if result.rowcount != len(pairs):  # type: ignore[attr-defined]
+        message = f"of {len(pairs)} invitations some were used or taken back meanwhile"
+        raise Conflict(message)
+
+
+def _named(course_id: str, email: str) -> tuple[Any, Any]:
+    return InvitationRow.course_id == course_id, InvitationRow.email == email.lower()
+
+
+def _matches(table: Any) -> Any:
+    return (InvitationRow.course_id == table.c.course_id) & (InvitationRow.email == table.c.email)
+
+
+def _first(session: Session, query: Select[*tuple[Any, ...]]) -> Invitation | None:
+    row = session.execute(query).first()
+    return None if row is None else Invitation(*row)

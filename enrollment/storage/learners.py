@@ -1,0 +1,134 @@
+"""Learners: people who can be enrolled, known by username, some by e-mail too."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy import Select, String, select
+from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
+from enrollment.domain.model import Learner
+from enrollment.storage.arrays import table_of
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import EnrollmentRow, LearnerRow
+
+_COLUMNS = (
+    LearnerRow.id,
+    LearnerRow.username,
+    LearnerRow.email,
+    LearnerRow.is_active,
+    LearnerRow.is_staff,
+)
+
+
+class LoadedLearner(NamedTuple):
+    """A learner and the number of the row."""
+
+    id: int
+    learner: Learner
+
+
+def save(session: Session, learner: Learner) -> None:
+    """Insert the learner or put it in the place of the old one. Raises EmailTaken."""
+    save_all(session, [learner])
+
+
+def save_all(session: Session, learners: Iterable[Learner]) -> None:
+    """The same for many; of two with one username the later stays. Raises EmailTaken."""
+    named = {learner.username: _lowered(learner) for learner in learners}
+    if not named:
+        return
+    _refuse_taken(session, named)
+    insert = _insert(session)(LearnerRow.__table__)
+    statement = insert.on_conflict_do_update(
+        index_elements=["username"],
+        set_={name: insert.excluded[name] for name in ("email", "is_active", "is_staff")},
+    ).returning(LearnerRow.id)
+    rows = [named[username]._asdict() for username in sorted(named)]
+    try:
+        session.execute(statement, rows).all()
+    except IntegrityError as error:  # the username gives way, so it is the e-mail that clashes
+        message = "two learners cannot have one e-mail"
+        raise EmailTaken(message) from error
+
+
+def find(session: Session, username: str) -> Learner | None:
+    """The learner, or None."""
+    loaded = known(session, [username]).get(username)
+    return None if loaded is None else loaded.learner
+
+
+def delete(session: Session, username: str) -> None:
+    """Remove a learner who was never enrolled. Raises LearnerNotFound, LearnerInUse."""
+    row_id = session.scalar(
+        select(LearnerRow.id).where(LearnerRow.username == username).with_for_update()
+    )
+    if row_id is None:
+        raise LearnerNotFound(username)
+    used = select(EnrollmentRow.course_id).where(EnrollmentRow.learner_id == row_id).limit(1)
+    if session.scalar(used) is not None:
+        raise LearnerInUse(username)
+    session.execute(delete_from(LearnerRow).where(LearnerRow.id == row_id))
+
+
+def known(session: Session, usernames: Collection[str]) -> dict[str, LoadedLearner]:
+    """The learners that exist among the usernames, in one statement."""
+    loaded = _load(session, LearnerRow.username.in_(_texts(session, usernames)))
+    return {each.learner.username: each for each in loaded}
+
+
+def by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearner]:
+    """The learners that have one of the e-mails (in lower case), in one statement."""
+    loaded = _load(session, LearnerRow.email.in_(_texts(session, emails)))
+    return {each.learner.email: each for each in loaded if each.learner.email is not None}
+
+
+def register(session: Session, usernames: Collection[str]) -> dict[str, int]:
+    """Make learners of those who are not yet known; the rows of all of them.
+
+    Inserted in sorted order, so that two batches with the same newcomers wait for each other
+    once and never in a ring.
+    """
+    newcomers = sorted(set(usernames))
+    if not newcomers:
+        return {}
+    wanted = table_of(session, "newcomer", username=(String(), newcomers))
+    names = select(wanted.c.username).order_by(wanted.c.ordinality)
+    insert = _insert(session)(LearnerRow).from_select(["username"], names)
+    statement = insert.on_conflict_do_nothing(index_elements=["username"])
+    made = session.execute(statement.returning(LearnerRow.username, LearnerRow.id))
+    rows = {row[0]: row[1] for row in made}
+    others = [username for username in newcomers if username not in rows]
+    if others:
+        rows |= {username: each.id for username, each in known(session, others).items()}
+    return rows
+
+
+def _lowered(learner: Learner) -> Learner:
+    return learner if learner.email is None else learner._replace(email=learner.email.lower())
+
+
+def _refuse_taken(session: Session, named: dict[str, Learner]) -> None:
+    """Name the e-mail that somebody else has; who is saved along may give theirs away."""
+    emails = [learner.email for learner in named.values() if learner.email is not None]
+    for email, owner in by_email(session, emails).items():
+        if owner.learner.username not in named:
+            message = f"another learner has the e-mail {email}"
+            raise EmailTaken(message)
+
+
+def _insert(session: Session) -> Any:
+    return postgresql.insert if is_postgresql(session) else sqlite.insert
+
+
+def _texts(session: Session, texts: Collection[str]) -> Select[Any]:
+    wanted = table_of(session, "wanted", text=(String(), list(texts)))
+    return select(wanted.c.text)
+
+
+def _load(session: Session, condition: Any) -> list[LoadedLearner]:
+    rows = session.execute(select(*_COLUMNS).where(condition))
+    return [LoadedLearner(row[0], Learner(*row[1:])) for row in rows]

@@ -1,0 +1,73 @@
+"""Saying what was answered, and hearing it: best effort over Redis, rows are the truth."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+#: Channel on which workers say what they answered.
+ANSWERED_CHANNEL = "enroll:answered"
+#: Ids in one message at most.
+MAX_IDS = 1_000
+
+
+class Answered(NamedTuple):
+    """What a worker answered in one transaction."""
+
+    batch_ids: tuple[int, ...]
+    submission_ids: tuple[UUID, ...]
+
+
+def encode(answered: Answered) -> bytes:
+    """The message."""
+    return json.dumps(
+        {
+            "batches": answered.batch_ids[:MAX_IDS],
+            "submissions": [submission.hex for submission in answered.submission_ids[:MAX_IDS]],
+        }
+    ).encode()
+
+
+def decode(message: bytes | str) -> Answered | None:
+    """What the message says; None for one that is not ours."""
+    try:
+        said: Any = json.loads(message)
+        return Answered(
+            tuple(int(batch) for batch in said["batches"]),
+            tuple(UUID(hex=submission) for submission in said["submissions"]),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
+    """A client whose every call ends within the time-out, without trying again by itself."""
+    return Redis.from_url(
+        url,
+        socket_timeout=timeout,
+        socket_connect_timeout=timeout,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=2,
+        health_check_interval=10,
+    )
+
+
+class Bell:
+    """Wakes waiters in every gateway."""
+
+    def __init__(self, url: str) -> None:
+        self._redis = bounded_redis(url)
+
+    def ring(self, batch_ids: Sequence[int], submission_ids: Sequence[UUID]) -> bool:
+        """Say what was answered; False where Redis is away (waiters then ask the records)."""
+        message = encode(Answered(tuple(batch_ids), tuple(submission_ids)))
+        try:
+            self._redis.publish(ANSWERED_CHANNEL, message)
+        except RedisError:
+            return False
+        return True

@@ -1,0 +1,208 @@
+"""Courses as callers see them: upstream's course object and a few members of our own."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from marshmallow import ValidationError, pre_load, validate, validates
+
+from enrollment.domain.model import Course, Mode
+from enrollment.domain.rules import moment_text
+from schemas.scalars import (
+    MAX_MODE,
+    MAX_NAME,
+    CourseId,
+    Flag,
+    Inner,
+    Listed,
+    Moment,
+    Shape,
+    Text,
+    Whole,
+)
+
+MAX_MODES = 100
+MAX_COHORTS = 1_000
+MAX_DESCRIPTION = 10_000
+SELF_PACED = "Self Paced"
+INSTRUCTOR_PACED = "Instructor Paced"
+
+
+class Prices(Text):
+    """Suggested prices: a string as stored, or the list of numbers that older clients send."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(longest=MAX_NAME, pattern=r"([0-9]{1,9}( ?, ?[0-9]{1,9})*)?", **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, list):
+            if any(isinstance(price, bool) or not isinstance(price, int) for price in value):
+                raise self.make_error("invalid")
+            value = ",".join(str(price) for price in value)
+        return super()._deserialize(value, attr, data, **kwargs)
+
+
+class Pacing(Text):
+    """Who sets the pace; on this side of the border it is whether the learner does."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(longest=MAX_NAME, **kwargs)
+        known = (SELF_PACED, INSTRUCTOR_PACED)
+        self.validators = [validate.OneOf(known, error="one_of")]
+
+
+class ModeShape(Shape):
+    """One way to take a course."""
+
+    slug = Text(longest=MAX_MODE, shortest=1, pattern=r"[\w.~-]*", required=True)
+    name = Text(longest=MAX_NAME)
+    min_price = Whole()
+    suggested_prices = Prices()
+    currency = Text(longest=8, shortest=3, pattern="[A-Za-z]*")
+    expiration_datetime = Moment(attribute="expires_at", allow_none=True)
+    description = Text(longest=MAX_DESCRIPTION, allow_none=True)
+    sku = Text(longest=MAX_NAME, allow_none=True)
+    bulk_sku = Text(longest=MAX_NAME, allow_none=True)
+
+
+class CourseShape(Shape):
+    """A course."""
+
+    course_id = CourseId(required=True)
+    course_name = Text(longest=MAX_NAME, attribute="name")
+    enrollment_start = Moment(allow_none=True)
+    enrollment_end = Moment(allow_none=True)
+    course_start = Moment(allow_none=True)
+    course_end = Moment(allow_none=True)
+    invite_only = Flag()
+    course_modes = Listed(Inner(ModeShape), most=MAX_MODES, attribute="modes")
+    pacing_type = Pacing(attribute="self_paced")
+    capacity = Whole(allow_none=True)
+    cohorts = Listed(Text(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
+    #: Counted here; what a caller sends back of an answer is read past.
+    seats_taken = Whole(dump_only=True)
+
+    @pre_load
+    def read_past_seats(self, data: Any, **_: object) -> Any:
+        """Take an answer of ours back as it is."""
+        if not isinstance(data, Mapping) or "seats_taken" not in data:
+            return data
+        return {name: value for name, value in data.items() if name != "seats_taken"}
+
+    @validates("course_modes")
+    def refuse_two_of_a_slug(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
+        """A slug names one mode."""
+        twice = _twice(mode.get("slug") for mode in modes)
+        if twice is not None:
+            raise ValidationError({twice: {"slug": ["duplicate"]}})
+
+    @validates("cohorts")
+    def refuse_two_of_a_name(self, cohorts: Sequence[str], data_key: str) -> None:
+        """A name names one cohort."""
+        twice = _twice(cohorts)
+        if twice is not None:
+            raise ValidationError({twice: ["duplicate"]})
+
+
+COURSE = CourseShape()
+
+
+def load_course(data: object, *, course_id: str | None = None) -> Course:
+    """The course that a caller describes; one that the address names may leave its id out.
+
+    Raises marshmallow's ValidationError with rules for messages.
+    """
+    if course_id is not None and isinstance(data, Mapping):
+        _refuse_mismatch(data, course_id)
+        data = {**data, "course_id": course_id}
+    return Course(**_members(COURSE.load(data)))  # type: ignore[arg-type]
+
+
+def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
+    """The members that a caller wants changed, as ``changed`` takes them."""
+    if isinstance(data, Mapping):
+        _refuse_mismatch(data, course_id)
+    return _members(COURSE.load(data, partial=("course_id",)))  # type: ignore[arg-type]
+
+
+def changed(course: Course, members: Mapping[str, Any]) -> Course:
+    """The course with some members in the place of its own."""
+    return replace(course, **members)
+
+
+def details(course: Course, *, at: datetime, include_expired: bool) -> dict[str, object]:
+    """Upstream's course details object."""
+    modes = course.all_modes() if include_expired else course.modes_at(at)
+    return _dump(course, modes)
+
+
+def dump_course(course: Course) -> dict[str, object]:
+    """All that is stored of a course, so that it can be sent back as it is."""
+    return {
+        **_dump(course, course.modes),
+        "capacity": course.capacity,
+        "cohorts": list(course.cohorts),
+        "seats_taken": course.seats_taken,
+    }
+
+
+def _dump(course: Course, modes: Iterable[Mode]) -> dict[str, object]:
+    return {
+        "course_id": course.course_id,
+        "course_name": course.name,
+        "enrollment_start": _moment(course.enrollment_start),
+        "enrollment_end": _moment(course.enrollment_end),
+        "course_start": _moment(course.course_start),
+        "course_end": _moment(course.course_end),
+        "invite_only": course.invite_only,
+        "course_modes": [_dump_mode(mode) for mode in modes],
+        "pacing_type": SELF_PACED if course.self_paced else INSTRUCTOR_PACED,
+    }
+
+
+def _dump_mode(mode: Mode) -> dict[str, object]:
+    return {
+        "slug": mode.slug,
+        "name": mode.name,
+        "min_price": mode.min_price,
+        "suggested_prices": mode.suggested_prices,
+        "currency": mode.currency,
+        "expiration_datetime": _moment(mode.expires_at),
+        "description": mode.description,
+        "sku": mode.sku,
+        "bulk_sku": mode.bulk_sku,
+    }
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment_text(moment)
+
+
+def _members(loaded: dict[str, Any]) -> dict[str, Any]:
+    members = dict(loaded)
+    if "modes" in members:
+        members["modes"] = tuple(_mode(mode) for mode in members["modes"])
+    if "cohorts" in members:
+        members["cohorts"] = tuple(members["cohorts"])
+    if "self_paced" in members:
+        members["self_paced"] = members["self_paced"] == SELF_PACED
+    return members
+
+
+def _mode(loaded: dict[str, Any]) -> Mode:
+    return Mode(**loaded | {"currency": loaded.get("currency", "usd").lower()})
+
+
+def _refuse_mismatch(data: Mapping[str, Any], course_id: str) -> None:
+    if data.get("course_id", course_id) != course_id:
+        raise ValidationError({"course_id": ["mismatch"]})
+
+
+def _twice(values: Iterable[object]) -> int | None:
+    seen = set()
+    for place, value in enumerate(values):
+        if value in seen:
+            return place
+        seen.add(value)
+    return None

@@ -1,0 +1,147 @@
+"""CSV files, cut into batches between their records."""
+
+import codecs
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from itertools import chain, islice
+
+from schemas.csvfiles import EXPECTED, Columns, columns_of
+from schemas.drafts import BatchDraft, FileHead, check_rows, not_empty
+from schemas.encodings import encoding_of
+from schemas.payloads import CSV, encode_rows
+from schemas.uploads import Limits, Place, Unreadable, cut_lines, without_bom
+
+#: A header whose quotes do not close after so many lines is none.
+_MAX_HEADER_LINES = 20
+#: Longer records, in characters, are taken for a quote that was never closed.
+MAX_RECORD = 131_072
+#: Each costs reading on to its bound and coming back, so a file may not be made of them: it
+#: may have so many, and one more for every thousand rows.
+MAX_UNCLOSED = 50
+
+
+def split_csv(chunks: Iterable[bytes], limits: Limits) -> tuple[FileHead, Iterator[BatchDraft]]:
+    """Cut a CSV file into batches; the chunks are iterated twice."""
+    decoder = codecs.getincrementaldecoder(encoding_of(chunks, limits))
+    texts = _decoded(without_bom(chunks), decoder())
+    lines = chain.from_iterable(cut_lines(texts, _text_lines))
+    before, header = _header(lines)
+    head = FileHead(CSV, header.rstrip("\r\n"))
+    cutter = _CsvCutter(lines, before + 1, columns_of(header.rstrip("\r\n")), limits)
+    return head, not_empty(cutter.batches())
+
+
+def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
+    for chunk in chunks:
+        yield decoder.decode(chunk)
+
+
+def _text_lines(text: str) -> list[str]:
+    """Lines end as csv takes them to: with LF, CR LF or CR."""
+    lines = list(io.StringIO(text, newline=""))
+    if not lines or lines[-1].endswith("\n"):
+        lines.append("")
+    return lines
+
+
+def _header(lines: Iterator[str]) -> tuple[int, str]:
+    """The first line that is not blank, and how many lines there are up to its end."""
+    number = 0
+    for number, line in enumerate(lines, 1):  # noqa: B007 (its last value is told)
+        if line.strip():
+            break
+    else:
+        raise Unreadable("empty", "the file is empty", expected=EXPECTED)
+    record = [line]
+    while "".join(record).count('"') % 2 and len(record) < _MAX_HEADER_LINES:
+        record.extend(islice(lines, 1))
+        number += 1
+    return number, "".join(record)
+
+
+class _CsvCutter:
+    """Cuts lines between records, where the reader of the payload will find them to end."""
+
+    def __init__(
+        self, lines: Iterator[str], first_line: int, columns: Columns, limits: Limits
+    ) -> None:
+        self._lines = lines
+        self._first_line = first_line
+        self._columns = columns
+        self._limits = limits
+        self._total = 0
+        self._given_up = 0
+        self._ended = False
+        #: Lines to be read once more, the next one last.
+        self._again: list[str] = []
+        self._begin()
+
+    def _begin(self) -> None:
+        self._taken: list[str] = []
+        self._rows = self._size = 0
+        #: Where in ``taken``, and at which size, the record in hand begins.
+        self._record = self._record_size = 0
+        self._unclosed: list[int] = []
+
+    def batches(self) -> Iterator[BatchDraft]:
+        """The batches, in order."""
+        batch_rows, batch_size = self._limits.batch_rows, self._limits.batch_bytes
+        while not self._ended:
+            for _ in self._records():
+                if self._rows >= batch_rows or self._size >= batch_size:
+                    yield from self._cut()
+        yield from self._cut()
+
+    def _records(self) -> Iterator[None]:
+        """One step a row; a quote that is never closed costs its line and no other."""
+        blanks = self._columns.blanks
+        reader = csv.reader(self._tapped(), delimiter=self._columns.delimiter)
+        try:
+            for cells in reader:
+                if self._ended:
+                    break
+                self._record = len(self._taken)
+                self._record_size = self._size
+                if "".join(cells).strip(blanks):
+                    self._rows += 1
+                    yield
+        except csv.Error:
+            self._ended = False
+        if self._record < len(self._taken):
+            self._give_up_line()
+            yield
+
+    def _give_up_line(self) -> None:
+        self._given_up += 1
+        if self._given_up > MAX_UNCLOSED + self._total // 1_000:
+            line = self._first_line + self._record
+            message = f"line {line} is one of too many whose quotes never close"
+            raise Unreadable("unclosed_quotes", message, place=Place(line), expected=EXPECTED)
+        self._again += reversed(self._taken[self._record + 1 :])
+        del self._taken[self._record + 1 :]
+        self._unclosed.append(self._record)
+        self._record += 1
+        self._size = self._record_size = sum(map(len, self._taken))
+        self._rows += 1
+        self._ended = False
+
+    def _tapped(self) -> Iterator[str]:
+        again, lines = self._again, self._lines
+        while (line := again.pop() if again else next(lines, None)) is not None:
+            self._taken.append(line)
+            self._size += len(line)
+            if self._size - self._record_size > MAX_RECORD:
+                raise csv.Error
+            yield line
+        self._ended = True
+
+    def _cut(self) -> Iterator[BatchDraft]:
+        self._total += self._rows
+        check_rows(self._total, self._limits)
+        if self._rows:
+            text = "".join(self._taken).encode()
+            payload = encode_rows(text, self._first_line, self._unclosed)
+            yield BatchDraft(self._first_line, self._rows, payload)
+        self._first_line += len(self._taken)
+        self._begin()

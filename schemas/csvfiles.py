@@ -1,0 +1,201 @@
+"""CSV: what its columns are, and what one row of it asks for."""
+
+import csv
+import io
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from schemas.asked import MAX_COHORT, MAX_MODE, AskedRequest, ShapeError, finding, is_course_key
+from schemas.asked import moment as moment_of
+from schemas.fastpath import is_email, is_short_text, is_username
+from schemas.requests import load_request
+from schemas.strictjson import NotHonestJson, loads
+from schemas.uploads import Unreadable
+
+#: The names of our own columns, in the order in which the fast path picks them.
+COLUMNS = (
+    "user",
+    "email",
+    "course_id",
+    "mode",
+    "is_active",
+    "requested_at",
+    "cohort",
+    "force_enrollment",
+    "enrollment_attributes",
+)
+#: Where upstream's clients have it; means the same and goes before it.
+UPSTREAM_COURSE = "course_details.course_id"
+KNOWN = frozenset({*COLUMNS, UPSTREAM_COURSE})
+EXPECTED = "columns course_id and user (or email), separated by , ; tab or |"
+MAX_COLUMNS = 1_000
+
+_DELIMITERS = ",;\t|"
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+#: As spreadsheets and programs spell them most.
+_COMMON_FLAGS = {
+    spelled: flag
+    for word, flag in _FLAGS.items()
+    for spelled in (word, word.upper(), word.capitalize())
+}
+_ACTIVE = _COMMON_FLAGS | {"": True}
+_FORCE = _COMMON_FLAGS | {"": False}
+_new = tuple.__new__
+
+
+class Columns(NamedTuple):
+    """How the rows below a header are to be read."""
+
+    delimiter: str
+    #: Trimmed and case-folded.
+    names: tuple[str, ...]
+
+    @property
+    def blanks(self) -> str:
+        """What a row without content consists of."""
+        return self.delimiter + ' \t\r\n"'
+
+
+def cells_of(record: str, delimiter: str) -> list[str]:
+    """The cells of one record."""
+    return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
+
+
+@lru_cache(maxsize=64)
+def columns_of(header: str) -> Columns:
+    """Read a header. Raises Unreadable where it does not name what is needed."""
+    candidates = [Columns(mark, _names(header, mark)) for mark in _DELIMITERS]
+    columns = max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
+    known = [name for name in columns.names if name in KNOWN]
+    if not _is_enough(set(known)):
+        raise Unreadable("unknown_columns", _missing(columns.names), expected=EXPECTED)
+    if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
+        message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
+        raise Unreadable("repeated_columns", message, expected=EXPECTED)
+    return columns
+
+
+def _names(header: str, delimiter: str) -> tuple[str, ...]:
+    return tuple(name.strip().casefold() for name in cells_of(header, delimiter))
+
+
+def _is_enough(known: set[str]) -> bool:
+    return bool(known & {"course_id", UPSTREAM_COURSE}) and bool(known & {"user", "email"})
+
+
+def _missing(names: Sequence[str]) -> str:
+    if names and names[0][:1] in {"{", "["}:
+        return "this looks like JSON: send it as application/x-ndjson or application/json"
+    have = set(names)
+    lacking = []
+    if not have & {"course_id", UPSTREAM_COURSE}:
+        lacking.append("course_id")
+    if not have & {"user", "email"}:
+        lacking.append("user or email")
+    near = [
+        f"{name[:40]!r} looks like {close[0]!r}"
+        for name in names[:MAX_COLUMNS]
+        if name not in KNOWN and (close := get_close_matches(name[:40], sorted(KNOWN), 1))
+    ]
+    hint = f" ({', '.join(near[:3])})" if near else ""
+    return f"the header names no {' and no '.join(lacking)}{hint}"
+
+
+def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]:
+    """A function that reads well-formed rows; it answers None where it is not sure.
+
+    ``row_request`` is the law: what this answers, that answers too.
+    """
+    names = columns.names
+    width = len(names)
+    if UPSTREAM_COURSE in names and "course_id" in names:
+        return lambda _cells: None
+    places = {UPSTREAM_COURSE if n == "course_id" and n not in names else n: n for n in COLUMNS}
+    # An absent column is read from the empty cell behind the last one.
+    pick = itemgetter(*[names.index(n) if n in names else width for n in places])
+
+    def read(cells: list[str]) -> AskedRequest | None:
+        if len(cells) != width:
+            return None
+        user, email, course_id, mode, active, asked, cohort, forced, more = pick((*cells, ""))
+        is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
+        asked_at = moment_of(asked) if asked else None
+        if (
+            more
+            or is_active is None
+            or force is None
+            or (asked and asked_at is None)
+            or not (user or email)
+            or not is_course_key(course_id)
+            or (user and not (is_username(user) and is_bare(user)))
+            or (email and not (is_email(email) and is_bare(email)))
+            or (mode and not (is_short_text(mode, MAX_MODE) and is_bare(mode)))
+            or (cohort and not (is_short_text(cohort, MAX_COHORT) and is_bare(cohort)))
+        ):
+            return None
+        return _new(
+            AskedRequest,
+            (
+                user or None,
+                email.lower() or None,
+                course_id,
+                is_active,
+                mode or None,
+                None,
+                cohort or None,
+                force,
+                asked_at,
+            ),
+        )
+
+    return read
+
+
+def is_bare(text: str) -> bool:
+    """Whether there is nothing around a cell's content that does not belong to it."""
+    return text[0] not in "' " and text[-1] != " " and (text.isascii() or text == text.strip())
+
+
+def row_request(cells: Sequence[str], columns: Columns) -> AskedRequest:
+    """Read one row. Raises ShapeError with everything that is wrong."""
+    names = columns.names
+    if any(cell.strip() for cell in cells[len(names) :]):
+        extra = next(cell for cell in cells[len(names) :] if cell.strip())
+        message = f"{len(cells)} cells under {len(names)} columns"
+        raise ShapeError([finding("", extra, "columns", message)])
+    body: dict[str, Any] = {
+        name: bare
+        for name, cell in zip(names, cells, strict=False)
+        if name in KNOWN and (bare := bare_cell(cell))
+    }
+    if UPSTREAM_COURSE in body:
+        body["course_id"] = body.pop(UPSTREAM_COURSE)
+    for name in ("is_active", "force_enrollment"):
+        if name in body:
+            body[name] = _FLAGS.get(body[name].casefold(), body[name])
+    if "enrollment_attributes" in body:
+        body["enrollment_attributes"] = _json_cell(body["enrollment_attributes"])
+    return named(load_request(body))
+
+
+def named(request: AskedRequest) -> AskedRequest:
+    """The request, if it says who. Raises ShapeError: in a file nobody is meant by silence."""
+    if request.username is None and request.email is None:
+        raise ShapeError([finding("user", None, "required", "name a user or an email")])
+    return request
+
+
+def bare_cell(cell: str) -> str:
+    """A cell's content, without the mark that keeps a spreadsheet from running it."""
+    text = cell.strip()
+    return text[1:].strip() if text[:1] == "'" and text[1:2] in set("=+-@") else text
+
+
+def _json_cell(cell: str) -> Any:
+    try:
+        return loads(cell)
+    except NotHonestJson as error:
+        raise ShapeError([finding("enrollment_attributes", cell, "json", str(error))]) from error

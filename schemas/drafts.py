@@ -1,0 +1,39 @@
+"""What cutting a file gives."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from schemas.uploads import Limits, TooLarge, Unreadable
+
+
+class FileHead(NamedTuple):
+    """What a file is, as far as all of its rows share it."""
+
+    #: ``csv``, ``ndjson`` or ``json``: how payloads are to be decoded.
+    format: str
+    #: The header of a CSV file as sent, without its line end.
+    header: str | None = None
+
+
+class BatchDraft(NamedTuple):
+    """Some rows of a file, ready to be kept."""
+
+    first_line: int
+    rows: int
+    payload: bytes
+
+
+def not_empty(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
+    """The batches, if there are any. Raises Unreadable."""
+    first = next(batches, None)
+    if first is None:
+        raise Unreadable("empty", "there is not one request in the file", expected="a request")
+    return chain([first], batches)
+
+
+def check_rows(rows: int, limits: Limits) -> None:
+    """Raise TooLarge for more rows than are allowed."""
+    if rows > limits.max_rows:
+        message = f"there are more than {limits.max_rows} rows: send them in parts"
+        raise TooLarge(message)

@@ -1,0 +1,121 @@
+"""Enrollments as upstream shows them, and upstream's answer to every outcome."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.model import Course, Enrollment, Outcome
+from enrollment.domain.rules import moment_text
+from schemas.courses import details
+from schemas.outcomes import dump_outcome, message_of
+
+
+def dump_enrollment(
+    username: str, enrollment: Enrollment, course: Course | None, *, at: datetime
+) -> dict[str, Any]:
+    """The enrollment object (openedx-v1 1.3)."""
+    return {
+        "created": moment_text(enrollment.created),
+        "mode": enrollment.mode,
+        "is_active": enrollment.is_active,
+        "course_details": (
+            None if course is None else details(course, at=at, include_expired=False)
+        ),
+        "user": username,
+    }
+
+
+def dump_row(username: str, course_id: str, enrollment: Enrollment) -> dict[str, Any]:
+    """A row of the listing (openedx-v1 1.10)."""
+    return {
+        "created": moment_text(enrollment.created),
+        "mode": enrollment.mode,
+        "is_active": enrollment.is_active,
+        "user": username,
+        "course_id": course_id,
+    }
+
+
+#: Outcomes after which the enrollment is as was asked, or as somebody asked later.
+GRANTED = frozenset(
+    {
+        Code.ENROLLED,
+        Code.REACTIVATED,
+        Code.MODE_CHANGED,
+        Code.DEACTIVATED,
+        Code.UPDATED,
+        Code.UNCHANGED,
+        Code.SUPERSEDED,
+    }
+)
+
+_STATUS: Mapping[Reason, HTTPStatus] = {
+    Reason.LEARNER_NOT_FOUND: HTTPStatus.NOT_ACCEPTABLE,
+    Reason.NOT_PERMITTED: HTTPStatus.FORBIDDEN,
+    Reason.INTERNAL_ERROR: HTTPStatus.INTERNAL_SERVER_ERROR,
+}
+
+
+class V1Refusal(NamedTuple):
+    """Upstream's status and message for an outcome that is none of ``GRANTED``."""
+
+    status: HTTPStatus
+    code: str
+    message: str
+    #: The course object goes with refused modes.
+    with_course: bool
+    members: dict[str, Any]
+
+
+def v1_refusal(outcome: Outcome) -> V1Refusal:
+    """What upstream answers (openedx-v1 1.9), with our stable code beside it."""
+    if outcome.reason is None:
+        text = "The request was cancelled before it was judged."
+        return V1Refusal(HTTPStatus.CONFLICT, Code.CANCELLED.value, text, False, {})
+    reason = outcome.reason
+    members = {"outcome": dump_outcome(outcome)}
+    with_course = reason in {Reason.MODE_UNAVAILABLE, Reason.MODE_EXPIRED}
+    status = _STATUS.get(reason, HTTPStatus.BAD_REQUEST)
+    return V1Refusal(status, reason.value, _v1_message(outcome), with_course, members)
+
+
+def _v1_message(outcome: Outcome) -> str:
+    facts = outcome.details or {}
+    user, course_id = outcome.user, outcome.course_id
+    texts = {
+        Reason.COURSE_NOT_FOUND: f"No course '{course_id}' found for enrollment",
+        Reason.LEARNER_NOT_FOUND: _unknown_learner(user),
+        Reason.MODE_UNAVAILABLE: _unavailable(facts, course_id),
+        Reason.MODE_EXPIRED: _unavailable(facts, course_id),
+        Reason.MODE_MISMATCH: message_of(outcome) or "",
+        Reason.ATTRIBUTES_MISSING: (
+            f"Missing enrollment attributes: requested mode={facts.get('mode')} "
+            f"required attributes={facts.get('required')}"
+        ),
+        Reason.COHORT_NOT_FOUND: (
+            f"An error occured while adding to cohort [{facts.get('cohort')}]"
+        ),
+        Reason.NOT_PERMITTED: message_of(outcome) or "",
+        Reason.INVALID_ROW: message_of(outcome) or "",
+        Reason.INTERNAL_ERROR: message_of(outcome) or "",
+    }
+    general = (
+        f"An error occurred while creating the new course enrollment for user '{user}' "
+        f"in course '{course_id}'"
+    )
+    return texts.get(outcome.reason or Reason.INTERNAL_ERROR, general)
+
+
+def _unknown_learner(user: str | None) -> str:
+    if user is not None and "@" in user:
+        return f"The user with the email address {user} does not exist."
+    return f"The user {user} does not exist."
+
+
+def _unavailable(facts: Mapping[str, object], course_id: str | None) -> str:
+    return (
+        f"The [{facts.get('mode')}] course mode is expired or otherwise unavailable "
+        f"for course run [{course_id}]."
+    )

@@ -1,0 +1,153 @@
+"""Files of many requests, cut into batches while they are read; no row is judged here."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import orjson
+
+from schemas.csvcutting import split_csv
+from schemas.drafts import BatchDraft, FileHead, check_rows, not_empty
+from schemas.encodings import measured
+from schemas.payloads import CSV, JSON, NDJSON, encode_rows
+from schemas.strictjson import NotHonestJson, loads
+from schemas.uploads import (
+    Limits,
+    Place,
+    Spooled,
+    TooLarge,
+    Unreadable,
+    cut_lines,
+    gunzipped,
+    without_bom,
+)
+
+__all__ = [
+    "BatchDraft",
+    "FileHead",
+    "Limits",
+    "Spooled",
+    "TooLarge",
+    "Unreadable",
+    "format_of",
+    "gunzipped",
+    "split",
+]
+
+_FORMATS = {
+    "application/json": JSON,
+    "application/x-ndjson": NDJSON,
+    "application/ndjson": NDJSON,
+    "application/jsonl": NDJSON,
+    "text/csv": CSV,
+    "application/csv": CSV,
+    "text/plain": CSV,
+}
+
+
+def format_of(media_type: str) -> str | None:
+    """The format that a Content-Type names, or None for one that is not read here."""
+    return _FORMATS.get(media_type.partition(";")[0].strip().lower())
+
+
+def split(
+    chunks: Iterable[bytes], *, media_type: str, limits: Limits
+) -> tuple[FileHead, Iterator[BatchDraft]]:
+    """Cut a file into batches; the chunks are iterated twice, each time from the first.
+
+    Raises Unreadable or TooLarge for what is wrong with the file as a whole: mostly at once,
+    but while the batches are iterated where only that shows it.
+    """
+    kind = format_of(media_type)
+    if kind is None:
+        message = f"{media_type[:100]!r} is not read here"
+        raise Unreadable("unsupported_media_type", message, expected=", ".join(_FORMATS))
+    if kind == JSON:
+        return FileHead(JSON), _json_batches(_json_rows(chunks, limits), limits)
+    if kind == NDJSON or (media_type.lower().startswith("text/plain") and _is_ndjson(chunks)):
+        return FileHead(NDJSON), not_empty(_ndjson_batches(chunks, limits))
+    return split_csv(chunks, limits)
+
+
+def _is_ndjson(chunks: Iterable[bytes]) -> bool:
+    head = next((chunk for chunk in without_bom(chunks) if chunk.strip()), b"")
+    return head.lstrip().startswith(b"{")
+
+
+# --- JSON --------------------------------------------------------------------------------
+
+
+def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
+    document = loads_whole(chunks, limits)
+    if isinstance(document, dict):
+        if set(document) != {"enrollments"}:
+            raise _wrong_document(f"an object with the keys {sorted(document)[:5]}")
+        document = document["enrollments"]
+    if not isinstance(document, list):
+        raise _wrong_document("no array")
+    check_rows(len(document), limits)
+    return document
+
+
+def _wrong_document(found: str) -> Unreadable:
+    expected = '{"enrollments": [request, …]} or [request, …]'
+    message = f"expected {expected}, but there is {found}"
+    return Unreadable("unknown_document", message, expected=expected)
+
+
+def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
+    """Read one JSON document. Raises TooLarge, and Unreadable saying where it is broken."""
+    whole = bytearray()
+    for chunk in chunks:
+        whole += chunk
+        if len(whole) > limits.max_json_bytes:
+            message = (
+                f"a JSON document may have {limits.max_json_bytes} bytes: "
+                "send application/x-ndjson (one request a line) or text/csv, which may be longer"
+            )
+            raise TooLarge(message)
+    try:
+        return loads(bytes(whole))
+    except NotHonestJson as error:
+        raise Unreadable(
+            "malformed_json",
+            f"JSON parse error - {error}",
+            place=Place(error.line, error.column, error.offset),
+            expected="JSON in UTF-8 that every reader reads alike",
+        ) from error
+
+
+def _json_batches(rows: list[object], limits: Limits) -> Iterator[BatchDraft]:
+    texts = (orjson.dumps(row) for row in rows)
+    return not_empty(_line_batches(enumerate(texts, 1), limits))
+
+
+# --- NDJSON ------------------------------------------------------------------------------
+
+
+def _ndjson_batches(chunks: Iterable[bytes], limits: Limits) -> Iterator[BatchDraft]:
+    for _ in measured(chunks, limits):
+        pass
+    cut = cut_lines(without_bom(chunks), lambda text: text.split(b"\n"))
+    lines = enumerate(chain.from_iterable(cut), 1)
+    return _line_batches(lines, limits)
+
+
+def _line_batches(lines: Iterator[tuple[int, bytes]], limits: Limits) -> Iterator[BatchDraft]:
+    total = rows = size = 0
+    first = 1
+    taken: list[bytes] = []
+    for number, line in lines:
+        if not taken:
+            first = number
+        taken.append(line)
+        size += len(line)
+        rows += not (line.isspace() or not line)
+        if rows == limits.batch_rows or size >= limits.batch_bytes:
+            total += rows
+            check_rows(total, limits)
+            if rows:
+                yield BatchDraft(first, rows, encode_rows(b"\n".join(taken), first))
+            taken, rows, size = [], 0, 0
+    check_rows(total + rows, limits)
+    if rows:
+        yield BatchDraft(first, rows, encode_rows(b"\n".join(taken), first))

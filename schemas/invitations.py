@@ -1,0 +1,38 @@
+"""Invitations as callers see them."""
+
+from typing import Any
+
+from enrollment.domain.model import Invitation
+from enrollment.domain.rules import moment_text
+from schemas.scalars import Flag, Moment, Shape
+
+
+class InvitationShape(Shape):
+    """What may be said of an invitation; course and e-mail stand in the address."""
+
+    expires_at = Moment(allow_none=True)
+    auto_enroll = Flag()
+
+
+INVITATION = InvitationShape()
+
+
+def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
+    """The invitation that a caller describes.
+
+    Raises marshmallow's ValidationError with rules for messages.
+    """
+    members: Any = INVITATION.load(data)  # type: ignore[arg-type]
+    return Invitation(course_id, email, **members)
+
+
+def dump_invitation(invitation: Invitation) -> dict[str, object]:
+    """The invitation as JSON has it."""
+    expires_at = invitation.expires_at
+    return {
+        "course_id": invitation.course_id,
+        "email": invitation.email,
+        "expires_at": None if expires_at is None else moment_text(expires_at),
+        "auto_enroll": invitation.auto_enroll,
+        "used_by": invitation.used_by,
+    }

@@ -1,0 +1,37 @@
+"""Learners as callers see them."""
+
+from collections.abc import Mapping
+
+from marshmallow import ValidationError
+
+from enrollment.domain.model import Learner
+from schemas.scalars import Email, Flag, Shape, Username
+
+
+class LearnerShape(Shape):
+    """A person who can be enrolled."""
+
+    username = Username(required=True)
+    email = Email(allow_none=True)
+    is_active = Flag()
+    is_staff = Flag()
+
+
+LEARNER = LearnerShape()
+
+
+def load_learner(data: object, *, username: str | None = None) -> Learner:
+    """The learner that a caller describes; one that the address names may leave the name out.
+
+    Raises marshmallow's ValidationError with rules for messages.
+    """
+    if username is not None and isinstance(data, Mapping):
+        if data.get("username", username) != username:
+            raise ValidationError({"username": ["mismatch"]})
+        data = {**data, "username": username}
+    return Learner(**LEARNER.load(data))  # type: ignore[arg-type]
+
+
+def dump_learner(learner: Learner) -> dict[str, object]:
+    """The learner as JSON has it."""
+    return learner._asdict()

@@ -1,0 +1,108 @@
+"""How the requests of a file are kept in a batch, and read back one by one.
+
+A payload is the very text of its rows behind one line of numbers: the line of the file on
+which the text begins, then the lines (counted from 0 in the text) that belong to no record
+because a quote in them is never closed.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from schemas.asked import AskedRequest, Finding, ShapeError, finding
+from schemas.csvfiles import Columns, columns_of, named, quick_reader, row_request
+from schemas.packing import pack, unpack
+from schemas.requests import load_request
+from schemas.strictjson import NotHonestJson, loads
+
+CSV, NDJSON, JSON = "csv", "ndjson", "json"
+
+
+class Row(NamedTuple):
+    """One row of a file: a request, or what is wrong with it."""
+
+    #: In the file as sent: its first line is 1. In a JSON array, the index and 1.
+    line: int
+    request: AskedRequest | None
+    findings: tuple[Finding, ...] | None
+    #: The row as sent, of a CSV file.
+    cells: list[str] | None
+
+
+def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> bytes:
+    """The payload of some rows."""
+    head = b" ".join(b"%d" % number for number in (first_line, *unclosed))
+    return pack(head + b"\n" + text)
+
+
+def decode_rows(payload: bytes, format_: str, header: str | None = None) -> Iterator[Row]:
+    """Read rows back; one that cannot be read says why, and harms no other."""
+    head, _, text = unpack(payload).partition(b"\n")
+    first_line, *unclosed = map(int, head.split())
+    if format_ != CSV:
+        return _json_rows(text, first_line)
+    if header is None:
+        message = "rows of a CSV file cannot be read without its header"
+        raise ValueError(message)
+    return _csv_rows(text.decode(), first_line, unclosed, columns_of(header))
+
+
+def _json_rows(text: bytes, first_line: int) -> Iterator[Row]:
+    for line, raw in enumerate(text.split(b"\n"), first_line):
+        if raw and not raw.isspace():
+            yield _json_row(raw, line)
+
+
+def _json_row(raw: bytes, line: int) -> Row:
+    try:
+        return Row(line, named(load_request(loads(raw))), None, None)
+    except NotHonestJson as error:
+        shown = raw[:400].decode(errors="replace")
+        message = f"{error.message}: column {error.column}"
+        return Row(line, None, (finding("", shown, "json", message),), None)
+    except ShapeError as error:
+        return Row(line, None, error.findings, None)
+
+
+def _csv_rows(
+    text: str, first_line: int, unclosed: Sequence[int], columns: Columns
+) -> Iterator[Row]:
+    read = quick_reader(columns)
+    if not unclosed:
+        yield from _csv_part(io.StringIO(text, newline=""), first_line, columns, read)
+        return
+    lines = list(io.StringIO(text, newline=""))
+    begin = 0
+    for end in unclosed:
+        yield from _csv_part(iter(lines[begin:end]), first_line + begin, columns, read)
+        message = "a quote in this line is never closed, or the record is too long"
+        cells = [lines[end].rstrip("\r\n")]
+        yield Row(first_line + end, None, (finding("", cells[0], "quote", message),), cells)
+        begin = end + 1
+    yield from _csv_part(iter(lines[begin:]), first_line + begin, columns, read)
+
+
+def _csv_part(
+    lines: Iterator[str],
+    first_line: int,
+    columns: Columns,
+    read: Callable[[list[str]], AskedRequest | None],
+) -> Iterator[Row]:
+    reader = csv.reader(lines, delimiter=columns.delimiter)
+    blanks = columns.blanks
+    line = first_line
+    for cells in reader:
+        request = read(cells)
+        if request is not None:
+            yield Row(line, request, None, cells)
+        elif "".join(cells).strip(blanks):
+            yield _csv_row(line, cells, columns)
+        line = first_line + reader.line_num
+
+
+def _csv_row(line: int, cells: list[str], columns: Columns) -> Row:
+    try:
+        return Row(line, row_request(cells, columns), None, cells)
+    except ShapeError as error:
+        return Row(line, None, error.findings, cells)

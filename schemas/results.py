@@ -1,0 +1,107 @@
+"""Result files: the caller's own columns, then outcome, reason, message."""
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+
+from enrollment.domain.model import Outcome
+from enrollment.domain.rules import moment_text
+from schemas.asked import AskedRequest
+from schemas.csvfiles import cells_of, columns_of
+from schemas.outcomes import dump_outcome, message_of
+
+ADDED = ("outcome", "reason", "message")
+#: Columns of requests that came without a header of their own.
+NATIVE = (
+    "line",
+    "user",
+    "email",
+    "course_id",
+    "mode",
+    "is_active",
+    "requested_at",
+    "enrollment_attributes",
+    "cohort",
+    "force_enrollment",
+)
+#: What a spreadsheet may run: also behind spaces, and in full width.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 (full width is meant)
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+
+
+def safe_cell(cell: str) -> str:
+    """A cell that no spreadsheet runs; reading takes the apostrophe away again."""
+    if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
+        return "'" + cell
+    return cell
+
+
+class Layout(NamedTuple):
+    """How a result file is written: like the file that was sent."""
+
+    delimiter: str
+    names: tuple[str, ...]
+
+    def head(self) -> str:
+        """The first line."""
+        return self._line([*self.names, *ADDED])
+
+    def line(self, outcome: Outcome, cells: Sequence[str]) -> str:
+        """One row: its own cells, as many as the header has, and the answer."""
+        width = len(self.names)
+        own = [*cells[:width], *[""] * (width - len(cells))]
+        answer = [outcome.code.value, outcome.reason or "", message_of(outcome) or ""]
+        return self._line([*own, *answer])
+
+    def _line(self, cells: Iterable[str]) -> str:
+        line = io.StringIO(newline="")
+        writer = csv.writer(line, delimiter=self.delimiter, lineterminator="\r\n")
+        writer.writerow([safe_cell(cell) for cell in cells])
+        return line.getvalue()
+
+
+def layout_of(header: str | None) -> Layout:
+    """The layout of a file with a header, or our own for one without.
+
+    A result file that was mended and sent again has our columns already.
+    """
+    if header is None:
+        return Layout(",", NATIVE)
+    delimiter = columns_of(header).delimiter
+    names = tuple(cells_of(header, delimiter))
+    if tuple(name.strip().casefold() for name in names[-len(ADDED) :]) == ADDED:
+        names = names[: -len(ADDED)]
+    return Layout(delimiter, names)
+
+
+def native_cells(outcome: Outcome, request: AskedRequest | None) -> list[str]:
+    """The cells of a request that came without a header of its own."""
+    if request is None:
+        return [str(outcome.line), outcome.user or "", "", outcome.course_id or ""]
+    attributes = request.attributes
+    return [
+        str(outcome.line),
+        request.username or "",
+        request.email or "",
+        request.course_id,
+        request.mode or "",
+        "true" if request.is_active else "false",
+        moment_text(request.requested_at) if request.requested_at else "",
+        "" if attributes is None else _json([a._asdict() for a in attributes]),
+        request.cohort or "",
+        "true" if request.force else "",
+    ]
+
+
+def ndjson_line(outcome: Outcome) -> str:
+    """One outcome as a line of NDJSON."""
+    return _json(dump_outcome(outcome)) + "\n"
+
+
+def _json(value: Any) -> str:
+    return orjson.dumps(value).decode()
+

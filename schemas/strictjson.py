@@ -1,0 +1,177 @@
+"""JSON that means one thing only: what it leaves open elsewhere is an error here.
+
+orjson reads what is plainly honest; whatever it cannot vouch for is read once more, slowly,
+by a scanner that says where the fault is.
+"""
+
+import json
+import re
+from typing import Any
+
+import orjson
+
+#: Arrays and objects inside each other.
+MAX_DEPTH = 20
+#: Integers that every part of the service can hold.
+MIN_INT, MAX_INT = -(1 << 63), (1 << 63) - 1
+_MAX_DIGITS = 19
+
+_BOM = b"\xef\xbb\xbf"
+#: Escapes that may hide what is looked for in the text itself: NUL, a colon, surrogates.
+_HIDING = re.compile(rb"\\u(?:00(?:00|3[aA])|[dD][89a-fA-F])")
+_TOKEN = re.compile(
+    r'"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)"?(?P<key>[ \t\r\n]*+:)?'
+    r"|(?P<opens>[\[{])|(?P<closes>[\]}])"
+    r"|(?P<number>-?[0-9][0-9.eE+-]*+)|(?P<constant>NaN|-?Infinity)",
+    re.DOTALL,
+)
+_SURROGATE = re.compile("[\ud800-\udfff]")
+#: Outweighs every number of colons.
+_IN_DOUBT = -(1 << 62)
+
+
+class NotHonestJson(ValueError):
+    """The text is not JSON, or is JSON that two readers would read differently."""
+
+    def __init__(self, message: str, line: int, column: int, offset: int) -> None:
+        super().__init__(f"{message}: line {line} column {column} (char {offset})")
+        #: What is wrong, without the place.
+        self.message = message
+        self.line = line
+        self.column = column
+        #: Characters before it, a byte order mark not counted.
+        self.offset = offset
+
+
+def loads(data: bytes | str) -> Any:
+    """Read one JSON text. Raises NotHonestJson and nothing else."""
+    raw = _encoded(data) if isinstance(data, str) else data
+    raw = raw.removeprefix(_BOM)
+    if b"\\u" not in raw or _HIDING.search(raw) is None:
+        try:
+            value = orjson.loads(raw)
+        except ValueError:
+            return _read(raw)
+        # Of a repeated key orjson keeps the last pair, so a colon of the text is missing then.
+        if _colons(value, 0) == raw.count(b":"):
+            return value
+    return _read(raw)
+
+
+def _encoded(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise _fault("Lone surrogate", text, error.start) from error
+
+
+def _colons(value: Any, depth: int) -> int:
+    """How many colons the text of the value has, or less than none where in doubt."""
+    kind = type(value)
+    if kind is str:
+        return int(value.count(":"))
+    if value is None or kind is bool:
+        return 0
+    if kind is int:
+        return 0 if MIN_INT <= value <= MAX_INT else _IN_DOUBT
+    if kind is float or depth == MAX_DEPTH:
+        return _IN_DOUBT
+    depth += 1
+    if kind is list:
+        return sum([_colons(item, depth) for item in value])
+    total = len(value)
+    for key, item in value.items():
+        total += key.count(":")
+        total += item.count(":") if type(item) is str else _colons(item, depth)
+    return total
+
+
+def _read(raw: bytes) -> Any:
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start].decode()
+        raise _fault("Not UTF-8", before, len(before)) from error
+    if not text.strip(" \t\r\n"):
+        raise _fault("Empty, but one JSON value was expected", text, 0)
+    _Scanner(text).scan()
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise _fault(error.msg, text, error.pos) from error
+
+
+def _fault(message: str, text: str, offset: int) -> NotHonestJson:
+    line = text.count("\n", 0, offset) + 1
+    return NotHonestJson(message, line, offset - text.rfind("\n", 0, offset), offset)
+
+
+class _Scanner:
+    """Looks at every token; grammar is left to the parser that comes after it."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        #: The keys of each open object; None for an open array.
+        self._open: list[set[str] | None] = []
+
+    def scan(self) -> None:
+        """Raise NotHonestJson at the first token that is not honest."""
+        judges = {
+            "text": self._text_token,
+            "key": self._text_token,
+            "opens": self._opening,
+            "closes": self._closing,
+            "number": self._number,
+            "constant": self._constant,
+        }
+        for token in _TOKEN.finditer(self._text):
+            judges[str(token.lastgroup)](token)
+
+    def _text_token(self, token: re.Match[str]) -> None:
+        text = token["text"]
+        if "\\" in text:
+            text = _unescaped(text)
+        if "\0" in text:
+            raise _fault("NUL in a string", self._text, token.start())
+        if _SURROGATE.search(text):
+            raise _fault("Lone surrogate in a string", self._text, token.start())
+        keys = self._open[-1] if self._open else None
+        if token["key"] is None or keys is None:
+            return
+        if text in keys:
+            raise _fault(f"Duplicate key {text[:100]!r}", self._text, token.start())
+        keys.add(text)
+
+    def _opening(self, token: re.Match[str]) -> None:
+        if len(self._open) == MAX_DEPTH:
+            raise _fault(f"Nested deeper than {MAX_DEPTH}", self._text, token.start())
+        self._open.append(set() if token["opens"] == "{" else None)
+
+    def _closing(self, _token: re.Match[str]) -> None:
+        if self._open:
+            self._open.pop()
+
+    def _number(self, token: re.Match[str]) -> None:
+        digits = token["number"]
+        if not digits.lstrip("-").isdigit():
+            if _is_infinite(digits):
+                raise _fault("Number out of range", self._text, token.start())
+        elif len(digits.lstrip("-")) > _MAX_DIGITS or not MIN_INT <= int(digits) <= MAX_INT:
+            raise _fault("Integer beyond 64 bits", self._text, token.start())
+
+    def _constant(self, token: re.Match[str]) -> None:
+        raise _fault(f"{token['constant']} is no JSON value", self._text, token.start())
+
+
+def _unescaped(text: str) -> str:
+    try:
+        return str(json.loads(f'"{text}"', strict=False))
+    except json.JSONDecodeError:
+        return text  # the parser says what is wrong with the escape
+
+
+def _is_infinite(digits: str) -> bool:
+    try:
+        return float(digits) in {float("inf"), float("-inf")}
+    except ValueError:
+        return False  # the parser says what is wrong with the number

@@ -1,0 +1,77 @@
+"""A submission as callers see it."""
+
+from datetime import datetime
+from typing import Any
+
+from enrollment.domain.codes import Code, Kind, State
+from enrollment.domain.model import Outcome
+from enrollment.domain.rules import moment_text
+from enrollment.domain.submissions import Submission
+from schemas.outcomes import dump_outcome
+
+#: Where submissions are found.
+PATH = "/api/enrollment/v1/submissions"
+#: Seconds that a poller is asked to leave between two looks, at least and at most.
+_SOONEST, _LATEST = 1, 30
+#: Outcomes a second that are assumed before there is a measure.
+_ASSUMED_PACE = 10_000
+
+
+def dump_submission(
+    submission: Submission,
+    *,
+    now: datetime,
+    outcome: Outcome | None = None,
+    enrollment: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The status object; ``outcome`` and ``enrollment`` for a single that is done."""
+    tally = submission.tally
+    counts = {"total": submission.total, "pending": submission.pending}
+    counts |= {code.value: tally.counts.get(code, 0) for code in Code}
+    link = f"{PATH}/{submission.id}"
+    shown: dict[str, Any] = {
+        "submission_id": str(submission.id),
+        "kind": submission.kind.value,
+        "state": submission.state.value,
+        "result": None if submission.result is None else submission.result.value,
+        "format": submission.format,
+        "options": submission.options.as_json(),
+        "caller": caller_name(submission.caller),
+        "counts": counts,
+        "reasons": dict(tally.reasons),
+        "progress": round(submission.progress, 4),
+        "rows_per_second": submission.rows_per_second(now),
+        "eta_seconds": submission.eta_seconds(now),
+        "received_at": moment_text(submission.received_at),
+        "started_at": _moment(submission.started_at),
+        "finished_at": _moment(submission.finished_at),
+        "links": {"self": link, "outcomes": f"{link}/outcomes", "cancel": f"{link}/cancel"},
+    }
+    if submission.kind is Kind.SINGLE and outcome is not None:
+        shown["outcome"] = dump_outcome(outcome)
+        shown["enrollment"] = enrollment
+    return shown
+
+
+def caller_name(caller: str) -> str:
+    """The name of a key or of a person, without its sort."""
+    return caller.partition(":")[2] or caller
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment_text(moment)
+
+
+def etag(submission: Submission) -> str:
+    """Weak: changes with every outcome, not with the clock."""
+    asked = "c" if submission.cancel_asked_at else ""
+    return f'W/"{submission.state.value}-{submission.tally.answered}{asked}"'
+
+
+def retry_after(submission: Submission, now: datetime) -> int | None:
+    """Whole seconds until another look is worth it, growing with the work that is left."""
+    if submission.state in {State.DONE, State.CANCELLED}:
+        return None
+    guess = submission.eta_seconds(now)
+    left = submission.pending // _ASSUMED_PACE if guess is None else guess // 2
+    return max(_SOONEST, min(_LATEST, left))

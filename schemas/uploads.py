@@ -1,0 +1,218 @@
+"""An upload as bytes: what bounds it, how it is unpacked, and how it can be unreadable."""
+
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import AnyStr, BinaryIO, NamedTuple
+
+CHUNK_BYTES = 256 * 1024
+MAX_LINE = 1_000_000
+#: How much longer than its gzip a text may be, once it is longer than FREE_BYTES.
+MAX_RATIO = 200
+FREE_BYTES = 1_000_000
+
+_GZIP = 31  # the window of zlib, plus 16 for the head and tail of gzip
+#: Codes of what is not even what it claims to be; other files are merely of no use here.
+MALFORMED = frozenset({"malformed_gzip", "malformed_json", "not_text", "unclosed_quotes"})
+
+
+class Limits(NamedTuple):
+    """The bounds of one upload."""
+
+    #: Unpacked.
+    max_bytes: int = 1_000_000_000
+    max_rows: int = 2_000_000
+    max_json_bytes: int = 16_000_000
+    batch_rows: int = 1_000
+    #: A batch of long rows is cut before it has ``batch_rows``.
+    batch_bytes: int = 4_000_000
+
+
+class TooLarge(Exception):
+    """An upload passes a limit; the message names it and says what to do."""
+
+
+class Place(NamedTuple):
+    """Where in a file something is: line and column from 1, offset from 0."""
+
+    line: int | None = None
+    column: int | None = None
+    offset: int | None = None
+
+
+class Unreadable(Exception):
+    """An upload cannot be read as a whole; the message says where and what was expected."""
+
+    def __init__(
+        self, code: str, message: str, *, place: Place | None = None, expected: str | None = None
+    ) -> None:
+        super().__init__(message)
+        #: Stable word for programs.
+        self.code = code
+        self.message = message
+        self.line, self.column, self.offset = place or Place()
+        self.expected = expected
+
+    @property
+    def is_malformed(self) -> bool:
+        """Whether it is not even what it claims to be, rather than of no use here."""
+        return self.code in MALFORMED
+
+    def finding(self) -> dict[str, object]:
+        """The place and the expectation, as far as they are known."""
+        known = {
+            "line": self.line,
+            "column": self.column,
+            "offset": self.offset,
+            "expected": self.expected,
+        }
+        return {"rule": self.code} | {k: v for k, v in known.items() if v is not None}
+
+
+class Spooled:
+    """The chunks of a spooled file, unpacked; every iteration begins at its first byte."""
+
+    def __init__(self, file: BinaryIO, limits: Limits, *, gzip: bool = False) -> None:
+        self._file = file
+        self._limits = limits
+        self._gzip = gzip
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The chunks, from the first."""
+        self._file.seek(0)
+        chunks: Iterator[bytes] = iter(lambda: self._file.read(CHUNK_BYTES), b"")
+        return gunzipped(chunks, self._limits) if self._gzip else chunks
+
+
+def gunzipped(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
+    """Unpack gzip as it comes in, one file or several after each other.
+
+    Raises TooLarge for a text that is too long or suspiciously longer than its gzip, and
+    Unreadable for what is no gzip, or ends too early.
+    """
+    unpacker = _Unpacker(limits)
+    for chunk in chunks:
+        yield from unpacker.feed(chunk)
+    unpacker.finish()
+
+
+class _Unpacker:
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._member = zlib.decompressobj(_GZIP)
+        self._taken = 0
+        self._given = 0
+        #: Inside a member, not between two.
+        self._inside = False
+        self._seen_one = False
+
+    def feed(self, chunk: bytes) -> Iterator[bytes]:
+        self._taken += len(chunk)
+        rest = chunk
+        while rest:
+            if not self._inside:
+                rest = self._begin(rest)
+                continue
+            piece = self._unpack(rest)
+            rest = self._member.unconsumed_tail
+            if self._member.eof:
+                self._inside = False
+                rest = self._member.unused_data
+            if piece:
+                yield piece
+
+    def finish(self) -> None:
+        if self._inside or not self._seen_one:
+            raise Unreadable(
+                "malformed_gzip",
+                "the gzip ends too early: send the file again",
+                place=Place(offset=self._taken),
+                expected="a complete gzip file",
+            )
+
+    def _begin(self, rest: bytes) -> bytes:
+        if self._seen_one:
+            rest = rest.lstrip(b"\0")  # some writers fill up the last block
+        if rest:
+            self._member = zlib.decompressobj(_GZIP)
+            self._inside = self._seen_one = True
+        return rest
+
+    def _unpack(self, rest: bytes) -> bytes:
+        try:
+            piece = self._member.decompress(rest, CHUNK_BYTES)
+        except zlib.error as error:
+            raise Unreadable(
+                "malformed_gzip",
+                f"the body is not gzip, or is damaged, near byte {self._taken - len(rest)}",
+                place=Place(offset=self._taken - len(rest)),
+                expected="a gzip file, as Content-Encoding says",
+            ) from error
+        self._given += len(piece)
+        check_size(self._given, self._limits)
+        if self._given > max(FREE_BYTES, MAX_RATIO * self._taken):
+            message = f"the gzip unpacks to more than {MAX_RATIO} times its size"
+            raise TooLarge(message)
+        return piece
+
+
+def check_size(size: int, limits: Limits) -> None:
+    """Raise TooLarge for an upload of more bytes than are allowed."""
+    if size > limits.max_bytes:
+        message = (
+            f"the upload is longer than {limits.max_bytes} bytes (unpacked): "
+            "send it in parts, or raise ENROLL_MAX_UPLOAD_BYTES"
+        )
+        raise TooLarge(message)
+
+
+def without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The chunks without a UTF-8 byte order mark in front."""
+    head = b""
+    source = iter(chunks)
+    for chunk in source:
+        head += chunk
+        if len(head) >= 3:  # noqa: PLR2004 (bytes of the mark)
+            break
+    if head := head.removeprefix(b"\xef\xbb\xbf"):
+        yield head
+    yield from source
+
+
+def place_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
+    """Line and column (in bytes, from 1) of a byte."""
+    line, seen, begin = 1, 0, 0
+    for chunk in chunks:
+        part = chunk[: max(0, offset - seen)]
+        if (newlines := part.count(b"\n")) > 0:
+            line += newlines
+            begin = seen + part.rindex(b"\n") + 1
+        seen += len(chunk)
+        if seen > offset:
+            break
+    return line, offset - begin + 1
+
+
+def cut_lines(
+    chunks: Iterable[AnyStr], split: Callable[[AnyStr], list[AnyStr]]
+) -> Iterator[list[AnyStr]]:
+    """Whole lines, as many at a time as a chunk brings. Raises TooLarge for a longer one.
+
+    ``split`` cuts a text into its lines and, as the last, what may not be a whole one yet.
+    """
+    rest: AnyStr | None = None
+    number = 1
+    for chunk in chunks:
+        lines = split(chunk if rest is None else rest + chunk)
+        _check_lengths(lines, number)
+        rest = lines.pop()
+        number += len(lines)
+        yield lines
+    if rest:
+        yield [rest]
+
+
+def _check_lengths(lines: list[AnyStr], number: int) -> None:
+    if max(map(len, lines)) > MAX_LINE:
+        line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE)
+        message = f"line {line} is longer than {MAX_LINE} characters"
+        raise TooLarge(message)

@@ -1,0 +1,354 @@
+"""Courses in the records: written whole, read set-wise, seats counted under guard."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+from functools import partial
+
+import pytest
+from sqlalchemy import event, select, text
+
+from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
+from enrollment.domain.model import Course, Mode
+from enrollment.storage import courses
+from enrollment.storage.sessions import Sessions, make_engine
+from enrollment.storage.tables import Base, EnrollmentRow
+
+NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
+ALGEBRA = Course(
+    course_id="course-v1:Uni+ALG+2026",
+    name="Algebra",
+    enrollment_start=NOON,
+    enrollment_end=NOON + timedelta(days=30),
+    course_start=NOON + timedelta(days=31, microseconds=5),
+    course_end=None,
+    invite_only=True,
+    self_paced=True,
+    modes=(
+        Mode(slug="verified", name="Verified", min_price=49, expires_at=NOON, sku="V-1"),
+        Mode(slug="audit", name="Audit", suggested_prices="5,10", description="free"),
+    ),
+    cohorts=("red", "blue"),
+    capacity=20,
+)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sessions(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    engine = make_engine(url)
+    Base.metadata.create_all(engine)
+    yield Sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def statements(sessions):
+    """What is sent to the database from here on; BEGIN is no statement of ours."""
+    seen = []
+
+    def note(_connection, _cursor, statement, *_):
+        if not statement.startswith("BEGIN"):
+            seen.append(statement)
+
+    event.listen(sessions.engine, "before_cursor_execute", note)
+    return seen
+
+
+def a_course(number, **members):
+    return Course(course_id=f"course-v1:Uni+C{number:05}+1", **members)
+
+
+def save(sessions, *many):
+    with sessions.begin() as session:
+        courses.save_all(session, many)
+
+
+@pytest.fixture
+def saved(sessions):
+    return partial(save, sessions)
+
+
+def found(sessions, course_id):
+    with sessions.read() as session:
+        return courses.find(session, course_id)
+
+
+def editions(sessions):
+    with sessions.read() as session:
+        return courses.edition(session)
+
+
+def loaded(sessions, *course_ids):
+    with sessions.begin() as session:
+        return courses.standing(session, course_ids)
+
+
+def take(sessions, course, delta, *, revision=None):
+    with sessions.begin() as session:
+        courses.take_seats(session, {course.id: delta}, {course.id: revision or course.revision})
+
+
+def test_a_course_comes_back_as_it_was_saved(sessions, saved):
+    saved(ALGEBRA)
+
+    assert found(sessions, ALGEBRA.course_id) == ALGEBRA
+
+
+def test_an_unknown_course_is_not_found(sessions):
+    assert found(sessions, "course-v1:a+b+c") is None
+    assert loaded(sessions, "course-v1:a+b+c") == {}
+    assert loaded(sessions) == {}
+
+
+def test_moments_come_back_in_utc(sessions, saved):
+    east = timezone(timedelta(hours=8))
+    saved(a_course(1, enrollment_start=NOON.astimezone(east)))
+
+    assert found(sessions, a_course(1).course_id).enrollment_start.tzinfo is UTC
+
+
+def test_saving_again_replaces_all_but_the_seats_taken(sessions, saved):
+    saved(ALGEBRA)
+    before = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id]
+    take(sessions, before, 3)
+
+    saved(Course(course_id=ALGEBRA.course_id, modes=(Mode(slug="audit"),), capacity=2))
+
+    after = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id]
+    assert after.course == Course(
+        course_id=ALGEBRA.course_id, modes=(Mode(slug="audit"),), capacity=2, seats_taken=3
+    )
+    assert (after.id, after.revision) == (before.id, before.revision + 1)
+
+
+def test_every_change_and_removal_raises_the_edition(sessions, saved):
+    seen = [editions(sessions)]
+    saved(ALGEBRA)
+    seen.append(editions(sessions))
+    saved(ALGEBRA)
+    seen.append(editions(sessions))
+    with sessions.begin() as session:
+        courses.change(session, ALGEBRA.course_id, lambda course: course)
+    seen.append(editions(sessions))
+    with sessions.begin() as session:
+        courses.delete(session, ALGEBRA.course_id)
+    seen.append(editions(sessions))
+
+    assert seen == sorted(set(seen))
+
+
+def test_a_change_that_is_rolled_back_leaves_the_edition(sessions, saved):
+    saved(ALGEBRA)
+    before = editions(sessions)
+
+    with sessions.begin() as session:
+        courses.save(session, replace(ALGEBRA, name="New"))
+        session.rollback()
+
+    assert editions(sessions) == before
+
+
+def test_taking_seats_changes_neither_revision_nor_edition(sessions, saved):
+    saved(ALGEBRA)
+    before, edition = loaded(sessions, ALGEBRA.course_id), editions(sessions)
+
+    take(sessions, before[ALGEBRA.course_id], 2)
+
+    after = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id]
+    assert after.revision == before[ALGEBRA.course_id].revision
+    assert after.course == replace(ALGEBRA, seats_taken=2)
+    assert editions(sessions) == edition
+
+
+def test_ten_thousand_courses_are_saved_at_once_and_loaded_in_three_statements(
+    sessions, saved, statements
+):
+    many = [a_course(number, modes=(Mode(slug="audit"),)) for number in range(10_000)]
+    saved(*many, *many[:3])
+
+    statements.clear()
+    with sessions.begin() as session:
+        standing = courses.standing(session, [course.course_id for course in many])
+
+    assert [standing[course.course_id].course for course in many] == many
+    assert len(statements) <= 3
+    statements.clear()
+    with sessions.begin() as session:
+        courses.take_seats(
+            session,
+            {each.id: 1 for each in standing.values()},
+            {each.id: each.revision for each in standing.values()},
+        )
+    assert len(statements) == 1
+    assert {each.course.seats_taken for each in loaded(sessions, *standing).values()} == {1}
+
+
+def test_saving_nothing_and_taking_nothing_does_nothing(sessions, saved):
+    before = editions(sessions)
+
+    saved()
+    with sessions.begin() as session:
+        courses.take_seats(session, {}, {})
+
+    assert editions(sessions) == before
+
+
+def test_pages_follow_one_another_without_gap(sessions, saved):
+    many = [a_course(number) for number in range(7)]
+    saved(*reversed(many))
+
+    with sessions.read() as session:
+        first = courses.page(session, after=None, limit=3)
+        second = courses.page(session, after=first[-1].course_id, limit=3)
+        third = courses.page(session, after=second[-1].course_id, limit=3)
+
+    assert first + second + third == many
+
+
+def test_a_course_without_enrollments_is_deleted_with_its_modes(sessions, saved):
+    saved(ALGEBRA)
+
+    with sessions.begin() as session:
+        courses.delete(session, ALGEBRA.course_id)
+
+    assert found(sessions, ALGEBRA.course_id) is None
+    with pytest.raises(CourseNotFound), sessions.begin() as session:
+        courses.delete(session, ALGEBRA.course_id)
+
+
+def test_a_course_with_enrollments_stays(sessions, saved):
+    saved(ALGEBRA)
+    row_id = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id].id
+    with sessions.begin() as session:
+        session.add(
+            EnrollmentRow(
+                learner_id=1, course_id=row_id, mode="audit", is_active=False, created=NOON,
+                version=1, event_id=1, active_at=1, active_rank=1, active_line=1,
+            )
+        )  # fmt: skip
+
+    with pytest.raises(CourseInUse), sessions.begin() as session:
+        courses.delete(session, ALGEBRA.course_id)
+
+    assert found(sessions, ALGEBRA.course_id) == ALGEBRA
+
+
+def test_changing_an_unknown_course_says_so(sessions):
+    with pytest.raises(CourseNotFound), sessions.begin() as session:
+        courses.change(session, "course-v1:a+b+c", lambda course: course)
+
+
+def test_a_change_edits_what_is_there_now(sessions, saved):
+    saved(ALGEBRA)
+
+    with sessions.begin() as session:
+        result = courses.change(
+            session, ALGEBRA.course_id, lambda course: replace(course, name="New")
+        )
+
+    assert result == found(sessions, ALGEBRA.course_id) == replace(ALGEBRA, name="New")
+
+
+@pytest.mark.parametrize("capacity", [None, 20])
+def test_seats_of_a_course_changed_since_it_was_loaded_are_not_taken(sessions, saved, capacity):
+    course = replace(ALGEBRA, capacity=capacity)
+    saved(course)
+    before = loaded(sessions, course.course_id)[course.course_id]
+    saved(course)
+
+    with pytest.raises(Conflict):
+        take(sessions, before, 1)
+
+    assert found(sessions, course.course_id).seats_taken == 0
+
+
+def test_one_changed_course_among_many_stops_them_all(sessions, saved):
+    saved(a_course(1), a_course(2))
+    standing = loaded(sessions, a_course(1).course_id, a_course(2).course_id)
+    one, two = standing.values()
+
+    with pytest.raises(Conflict), sessions.begin() as session:
+        courses.take_seats(session, {one.id: 1, two.id: 1}, {one.id: one.revision, two.id: 99})
+
+    assert found(sessions, one.course.course_id).seats_taken == 0
+
+
+def test_seats_of_a_removed_course_are_not_taken_not_even_none(sessions, saved):
+    saved(ALGEBRA)
+    before = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id]
+    with sessions.begin() as session:
+        courses.delete(session, ALGEBRA.course_id)
+
+    with pytest.raises(Conflict):
+        take(sessions, before, 0)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "taken", "delta", "given"),
+    [
+        pytest.param(3, 2, 1, True, id="the last seat"),
+        pytest.param(3, 2, 2, False, id="one too many"),
+        pytest.param(0, 0, 1, False, id="no seats at all"),
+        pytest.param(1, 3, -1, True, id="giving back above a lowered capacity"),
+        pytest.param(1, 3, 0, True, id="nothing above a lowered capacity"),
+        pytest.param(None, 3, 1000, True, id="unlimited"),
+    ],
+)
+def test_seats_are_never_given_beyond_the_capacity(sessions, capacity, taken, delta, given):
+    save(sessions, a_course(1))
+    take(sessions, loaded(sessions, a_course(1).course_id)[a_course(1).course_id], taken)
+    save(sessions, a_course(1, capacity=capacity))
+    now = loaded(sessions, a_course(1).course_id)[a_course(1).course_id]
+
+    if given:
+        take(sessions, now, delta)
+    else:
+        with pytest.raises(Conflict):
+            take(sessions, now, delta)
+
+    assert found(sessions, a_course(1).course_id).seats_taken == taken + (delta if given else 0)
+
+
+def save_without_waiting(session, course):
+    session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+    courses.save(session, course)
+
+
+@pytest.fixture
+def on_postgresql(postgres_url):
+    engine = make_engine(postgres_url)
+    Base.metadata.create_all(engine)
+    yield Sessions(engine)
+    engine.dispose()
+
+
+def test_a_capped_course_is_not_changed_while_a_batch_works_on_it(on_postgresql):
+    with on_postgresql.begin() as session:
+        courses.save_all(session, [ALGEBRA, a_course(1)])
+
+    with on_postgresql.begin() as batch:
+        standing = courses.standing(batch, [ALGEBRA.course_id, a_course(1).course_id])
+        with pytest.raises(Conflict), on_postgresql.begin() as session:
+            save_without_waiting(session, ALGEBRA)
+        with on_postgresql.begin() as session:
+            save_without_waiting(session, a_course(1, capacity=1))
+
+    uncapped = standing[a_course(1).course_id]
+    with pytest.raises(Conflict):
+        take(on_postgresql, uncapped, 5)
+
+
+def test_a_cap_that_comes_between_lock_and_load_is_not_passed(on_postgresql):
+    course = a_course(1)
+    with on_postgresql.begin() as session:
+        courses.save(session, replace(course, capacity=1))
+    with on_postgresql.read() as first, on_postgresql.read() as second:
+        batches = [  # both saw the cap and neither holds a lock
+            courses._load(each, select(*courses._COLUMNS))[0] for each in (first, second)
+        ]
+
+    take(on_postgresql, batches[0], 1)
+    with pytest.raises(Conflict):
+        take(on_postgresql, batches[1], 1)

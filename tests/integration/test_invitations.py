@@ -1,0 +1,242 @@
+"""Invitations in the records."""
+
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+
+import falcon.asgi
+import pytest
+from falcon import testing
+from sqlalchemy import event
+
+from api_gateway.problems import Problem
+from api_gateway.records import Records
+from api_gateway.resources.invitations import InvitationResource
+from enrollment.domain.errors import Conflict, EnrollmentError, InvitationNotFound
+from enrollment.domain.model import Invitation
+from enrollment.storage import invitations
+from enrollment.storage.sessions import Sessions, make_engine
+from enrollment.storage.tables import Base
+
+NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
+ALGEBRA, BOTANY = "course-v1:Uni+ALG+1", "Uni/BOT/1"
+ADA = "ada@example.org"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sessions(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    engine = make_engine(url)
+    Base.metadata.create_all(engine)
+    yield Sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def statements(sessions):
+    """What is sent to the database from here on; BEGIN is no statement of ours."""
+    seen = []
+
+    def note(_connection, _cursor, statement, *_):
+        if not statement.startswith("BEGIN"):
+            seen.append(statement)
+
+    event.listen(sessions.engine, "before_cursor_execute", note)
+    return seen
+
+
+def save(sessions, *many, now=NOON):
+    with sessions.begin() as session:
+        for invitation in many:
+            invitations.save(session, invitation, now=now)
+
+
+def found(sessions, course_id=ALGEBRA, email=ADA):
+    with sessions.read() as session:
+        return invitations.find(session, course_id, email)
+
+
+def use(sessions, used):
+    with sessions.begin() as session:
+        invitations.use(session, used)
+
+
+@pytest.mark.parametrize(
+    "invitation",
+    [
+        Invitation(ALGEBRA, ADA),
+        Invitation(BOTANY, ADA, expires_at=NOON, auto_enroll=True),
+        Invitation(BOTANY, ADA, used_by="ada"),
+    ],
+)
+def test_an_invitation_comes_back_as_saved(sessions, invitation):
+    save(sessions, invitation)
+
+    assert found(sessions, invitation.course_id) == invitation
+
+
+def test_case_does_not_matter_in_the_email(sessions):
+    save(sessions, Invitation(ALGEBRA, "Ada@Example.org"))
+
+    assert found(sessions, email="ADA@example.org") == Invitation(ALGEBRA, ADA)
+
+
+def test_an_invitation_that_was_used_stays_used_when_changed(sessions):
+    save(sessions, Invitation(ALGEBRA, ADA))
+    use(sessions, {(ALGEBRA, ADA): "ada"})
+
+    save(sessions, Invitation(ALGEBRA, ADA, expires_at=NOON, auto_enroll=True))
+
+    assert found(sessions) == Invitation(ALGEBRA, ADA, NOON, auto_enroll=True, used_by="ada")
+
+
+def test_invitations_of_an_email_come_oldest_first_with_their_age(sessions):
+    save(sessions, Invitation(BOTANY, ADA), now=NOON)
+    save(sessions, Invitation(ALGEBRA, ADA), now=NOON + timedelta(hours=1))
+    save(sessions, Invitation(ALGEBRA, "eve@example.org"))
+
+    with sessions.read() as session:
+        kept = invitations.of_email(session, ADA.upper())
+
+    assert kept == [
+        (Invitation(BOTANY, ADA), NOON),
+        (Invitation(ALGEBRA, ADA), NOON + timedelta(hours=1)),
+    ]
+
+
+def test_an_invitation_is_taken_back_once(sessions):
+    save(sessions, Invitation(ALGEBRA, ADA), Invitation(BOTANY, ADA))
+
+    with sessions.begin() as session:
+        invitations.delete(session, ALGEBRA, ADA.upper())
+
+    assert found(sessions) is None
+    assert found(sessions, BOTANY) is not None
+    with pytest.raises(InvitationNotFound), sessions.begin() as session:
+        invitations.delete(session, ALGEBRA, ADA)
+
+
+def test_a_thousand_invitations_are_loaded_and_used_in_one_statement_each(sessions, statements):
+    many = {(ALGEBRA, f"u{number}@example.org"): f"u{number}" for number in range(1_000)}
+    save(sessions, *(Invitation(*pair) for pair in many))
+    statements.clear()
+
+    with sessions.begin() as session:
+        standing = invitations.standing(session, [*many, (BOTANY, ADA)])
+        invitations.use(session, many)
+
+    assert standing == {pair: Invitation(*pair) for pair in many}
+    assert len(statements) == 2
+    assert found(sessions, email="u7@example.org").used_by == "u7"
+
+
+def test_nothing_is_loaded_or_used_where_nothing_is_asked(sessions):
+    with sessions.begin() as session:
+        assert invitations.standing(session, []) == {}
+        invitations.use(session, {})
+
+
+@pytest.mark.parametrize(("used_by", "fits"), [(None, True), ("ada", True), ("eve", False)])
+def test_an_invitation_serves_one_learner(sessions, used_by, fits):
+    save(sessions, Invitation(ALGEBRA, ADA, used_by=used_by), Invitation(BOTANY, ADA))
+    used = {(ALGEBRA, ADA): "ada", (BOTANY, ADA): "ada"}
+
+    if fits:
+        use(sessions, used)
+    else:
+        with pytest.raises(Conflict):
+            use(sessions, used)
+
+    assert found(sessions, BOTANY).used_by == ("ada" if fits else None)
+
+
+def test_an_invitation_taken_back_since_it_was_loaded_cannot_be_used(sessions):
+    with pytest.raises(Conflict):
+        use(sessions, {(ALGEBRA, ADA): "ada"})
+
+
+# --- over HTTP --------------------------------------------------------------------------------
+
+
+async def answer_problem(req, resp, problem, params):
+    resp.status = problem.status
+    resp.media = problem.body()
+
+
+async def answer_error(req, resp, error, params):
+    resp.status = (
+        HTTPStatus.NOT_FOUND if "NotFound" in type(error).__name__ else HTTPStatus.CONFLICT
+    )
+
+
+@pytest.fixture
+def http(sessions):
+    records = Records(sessions, threads=2)
+    app = falcon.asgi.App()
+    app.add_error_handler(Problem, answer_problem)
+    app.add_error_handler(EnrollmentError, answer_error)
+    app.add_route("/invitations/{rest:path}", InvitationResource(records, now=lambda: NOON))
+    yield testing.TestClient(app)
+    records._pool.shutdown(wait=True)
+
+
+@pytest.mark.parametrize("course_id", [ALGEBRA, BOTANY, "Uni%2FBOT%2F1"])
+def test_a_put_makes_an_invitation_and_then_changes_it(http, course_id):
+    path = f"/invitations/{course_id}/Ada%40Example.org"
+    made = http.simulate_put(path)
+    assert made.status_code == 201
+    assert made.json == http.simulate_get(path).json
+    assert made.json["course_id"] == course_id.replace("%2F", "/")
+
+    again = http.simulate_put(
+        path, json={"expires_at": "2026-09-01T12:00:00Z", "auto_enroll": True}
+    )
+
+    assert again.status_code == 200
+    assert again.json == {
+        "course_id": course_id.replace("%2F", "/"), "email": ADA,
+        "expires_at": "2026-09-01T12:00:00Z", "auto_enroll": True, "used_by": None,
+    }  # fmt: skip
+
+
+def test_who_used_an_invitation_is_shown(sessions, http):
+    http.simulate_put(f"/invitations/{ALGEBRA}/{ADA}")
+    use(sessions, {(ALGEBRA, ADA): "ada"})
+
+    assert http.simulate_put(f"/invitations/{ALGEBRA}/{ADA}", json={}).json["used_by"] == "ada"
+    assert http.simulate_get(f"/invitations/{ALGEBRA}/{ADA}").json["used_by"] == "ada"
+
+
+def test_an_invitation_is_deleted_and_then_unknown(http):
+    path = f"/invitations/{ALGEBRA}/{ADA}"
+    http.simulate_put(path)
+
+    assert http.simulate_delete(path).status_code == 204
+    assert http.simulate_get(path).status_code == 404
+    assert http.simulate_delete(path).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+@pytest.mark.parametrize(
+    ("rest", "code"),
+    [
+        (f"algebra/{ADA}", "invalid_course_id"),
+        (ADA, "invalid_course_id"),
+        (f"{ALGEBRA}/ada", "invalid_email"),
+        (f"{ALGEBRA}/", "invalid_email"),
+    ],
+)
+def test_an_address_that_names_no_invitation_is_400(http, method, rest, code):
+    response = http.simulate_request(method, f"/invitations/{rest}")
+
+    assert (response.status_code, response.json["code"]) == (400, code)
+
+
+def test_a_bad_invitation_is_refused_with_field_and_rule(http):
+    response = http.simulate_put(f"/invitations/{ALGEBRA}/{ADA}", json={"used_by": "eve"})
+
+    assert response.status_code == 400
+    assert [(bad["field"], bad["rule"]) for bad in response.json["errors"]] == [
+        ("used_by", "unknown")
+    ]

@@ -1,0 +1,282 @@
+"""Learners in the records."""
+
+import json
+from datetime import UTC, datetime
+from http import HTTPStatus
+
+import falcon.asgi
+import pytest
+from falcon import testing
+from sqlalchemy import event
+
+from api_gateway.problems import Problem
+from api_gateway.records import Records
+from api_gateway.resources.learners import LearnerResource, LearnersResource
+from enrollment.domain.errors import EmailTaken, EnrollmentError, LearnerInUse, LearnerNotFound
+from enrollment.domain.model import Learner
+from enrollment.storage import learners
+from enrollment.storage.sessions import Sessions, make_engine
+from enrollment.storage.tables import Base, EnrollmentRow
+
+ADA = Learner("ada", "ada@example.org", is_active=False, is_staff=True)
+BOB = Learner("bob o'neill@x", None)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sessions(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    engine = make_engine(url)
+    Base.metadata.create_all(engine)
+    yield Sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def statements(sessions):
+    """What is sent to the database from here on; BEGIN is no statement of ours."""
+    seen = []
+
+    def note(_connection, _cursor, statement, *_):
+        if not statement.startswith("BEGIN"):
+            seen.append(statement)
+
+    event.listen(sessions.engine, "before_cursor_execute", note)
+    return seen
+
+
+def save(sessions, *many):
+    with sessions.begin() as session:
+        learners.save_all(session, many)
+
+
+def found(sessions, username):
+    with sessions.read() as session:
+        return learners.find(session, username)
+
+
+@pytest.mark.parametrize("learner", [ADA, BOB, Learner("Zoë +._-", "z@example.org")])
+def test_a_learner_comes_back_as_saved(sessions, learner):
+    with sessions.begin() as session:
+        learners.save(session, learner)
+
+    assert found(sessions, learner.username) == learner
+
+
+def test_an_unknown_learner_is_not_found(sessions):
+    assert found(sessions, "ada") is None
+
+
+def test_usernames_differ_by_case_and_emails_do_not(sessions):
+    save(sessions, Learner("ada", "Ada@Example.ORG"))
+
+    assert found(sessions, "Ada") is None
+    assert found(sessions, "ada").email == "ada@example.org"
+    with pytest.raises(EmailTaken):
+        save(sessions, Learner("eve", "ADA@example.org"))
+
+
+def test_a_taken_email_is_named_and_nobody_is_saved(sessions):
+    save(sessions, ADA)
+
+    with pytest.raises(EmailTaken, match=r"ada@example\.org"):
+        save(sessions, BOB, Learner("eve", "ada@example.org"))
+
+    assert found(sessions, BOB.username) is None
+
+
+def test_two_newcomers_cannot_have_one_email(sessions):
+    with pytest.raises(EmailTaken):
+        save(sessions, Learner("ada", "a@example.org"), Learner("bob", "A@example.org"))
+
+
+def test_saving_again_replaces_the_learner_and_keeps_the_row(sessions):
+    save(sessions, ADA)
+    with sessions.read() as session:
+        row_id = learners.known(session, ["ada"])["ada"].id
+
+    save(sessions, Learner("ada"), Learner("ada", "new@example.org"))
+
+    with sessions.read() as session:
+        assert learners.known(session, ["ada"])["ada"] == (
+            row_id,
+            Learner("ada", "new@example.org"),
+        )
+
+
+def test_an_email_can_be_saved_again_and_given_away(sessions):
+    save(sessions, ADA)
+
+    save(sessions, ADA)
+    save(sessions, ADA._replace(email=None), Learner("eve", ADA.email))
+
+    assert found(sessions, "ada").email is None
+    assert found(sessions, "eve").email == ADA.email
+
+
+def test_saving_nobody_does_nothing(sessions):
+    save(sessions)
+
+    with sessions.begin() as session:
+        assert learners.register(session, []) == {}
+
+
+def test_learners_are_found_by_name_and_by_email_in_one_statement_each(sessions, statements):
+    many = [Learner(f"user{number:05}", f"user{number}@example.org") for number in range(10_000)]
+    save(sessions, *many)
+    statements.clear()
+
+    with sessions.read() as session:
+        known = learners.known(session, [learner.username for learner in many] + ["nobody"])
+        by_email = learners.by_email(session, [learner.email for learner in many] + ["no@body"])
+
+    assert [known[learner.username].learner for learner in many] == many
+    assert [by_email[learner.email].learner for learner in many] == many
+    assert len(known) == len(by_email) == 10_000
+    assert len(statements) == 2
+
+
+def test_newcomers_are_registered_and_others_are_left_as_they_are(sessions):
+    save(sessions, ADA)
+
+    with sessions.begin() as session:
+        rows = learners.register(session, ["zoe", "ada", "bob", "zoe"])
+
+    assert found(sessions, "ada") == ADA
+    assert found(sessions, "zoe") == Learner("zoe")
+    with sessions.read() as session:
+        known = learners.known(session, ["ada", "bob", "zoe"])
+    assert rows == {username: each.id for username, each in known.items()}
+
+
+def test_registering_many_takes_two_statements_at_most(sessions, statements):
+    save(sessions, ADA)
+    statements.clear()
+
+    with sessions.begin() as session:
+        learners.register(session, ["ada", *(f"user{number}" for number in range(2_000))])
+    assert len(statements) == 2
+    statements.clear()
+    with sessions.begin() as session:
+        learners.register(session, [f"other{number}" for number in range(2_000)])
+    assert len(statements) == 1
+
+
+def test_a_learner_who_was_never_enrolled_is_deleted(sessions):
+    save(sessions, ADA)
+
+    with sessions.begin() as session:
+        learners.delete(session, "ada")
+
+    assert found(sessions, "ada") is None
+    with pytest.raises(LearnerNotFound), sessions.begin() as session:
+        learners.delete(session, "ada")
+
+
+def test_a_learner_with_enrollments_stays(sessions):
+    save(sessions, ADA)
+    with sessions.begin() as session:
+        session.add(
+            EnrollmentRow(
+                learner_id=learners.known(session, ["ada"])["ada"].id, course_id=1, mode="audit",
+                is_active=True, created=datetime(2026, 1, 1, tzinfo=UTC), version=1, event_id=1,
+                active_at=1, active_rank=1, active_line=1,
+            )
+        )  # fmt: skip
+
+    with pytest.raises(LearnerInUse), sessions.begin() as session:
+        learners.delete(session, "ada")
+
+
+# --- over HTTP --------------------------------------------------------------------------------
+
+
+async def answer_problem(req, resp, problem, params):
+    resp.status = problem.status
+    resp.media = problem.body()
+
+
+async def answer_error(req, resp, error, params):
+    resp.status = (
+        HTTPStatus.NOT_FOUND if "NotFound" in type(error).__name__ else HTTPStatus.CONFLICT
+    )
+
+
+@pytest.fixture
+def http(sessions):
+    records = Records(sessions, threads=2)
+    app = falcon.asgi.App()
+    app.add_error_handler(Problem, answer_problem)
+    app.add_error_handler(EnrollmentError, answer_error)
+    app.add_route("/learners/{username}", LearnerResource(records))
+    app.add_route("/learners", LearnersResource(records))
+    yield testing.TestClient(app)
+    records._pool.shutdown(wait=True)
+
+
+def test_a_put_makes_a_learner_and_then_replaces_it(http):
+    made = http.simulate_put("/learners/ada", json={"email": "Ada@example.org", "is_staff": True})
+    assert made.status_code == 201
+    assert made.json == http.simulate_get("/learners/ada").json
+    assert made.json == {
+        "username": "ada",
+        "email": "ada@example.org",
+        "is_active": True,
+        "is_staff": True,
+    }
+
+    again = http.simulate_put("/learners/ada", json={"is_active": False})
+
+    assert again.status_code == 200
+    assert again.json == {"username": "ada", "email": None, "is_active": False, "is_staff": False}
+
+
+def test_a_name_with_a_space_is_a_name(http):
+    assert http.simulate_put("/learners/ada%20lovelace", json={}).json["username"] == "ada lovelace"
+
+
+def test_a_learner_is_deleted_and_then_unknown(http):
+    http.simulate_put("/learners/ada", json={})
+
+    assert http.simulate_delete("/learners/ada").status_code == 204
+    assert http.simulate_get("/learners/ada").status_code == 404
+    assert http.simulate_delete("/learners/ada").status_code == 404
+
+
+def test_an_email_that_another_has_is_a_conflict(http):
+    http.simulate_put("/learners/ada", json={"email": "a@example.org"})
+
+    assert http.simulate_put("/learners/eve", json={"email": "A@example.org"}).status_code == 409
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+def test_an_address_that_names_no_username_is_400(http, method):
+    body = {"json": {}} if method == "PUT" else {}
+    response = http.simulate_request(method, "/learners/a%2Cb", **body)
+
+    assert (response.status_code, response.json["code"]) == (400, "invalid_username")
+
+
+def test_a_bad_learner_is_refused_with_field_and_rule(http):
+    response = http.simulate_put("/learners/ada", json={"email": "nobody"})
+
+    assert response.status_code == 400
+    assert response.json["errors"] == [
+        {"pointer": "/email", "field": "email", "value": "nobody", "rule": "email"}
+    ]
+
+
+def test_many_learners_are_saved_all_or_none(http):
+    good = [{"username": "ada"}, {"username": "bob", "email": "b@example.org"}]
+    bad = [*good, {"username": "a,b"}]
+
+    assert http.simulate_post("/learners", json={"learners": bad}).status_code == 400
+    assert http.simulate_get("/learners/ada").status_code == 404
+    response = http.simulate_post(
+        "/learners",
+        body="\n".join(map(json.dumps, good)),
+        headers={"Content-Type": "application/x-ndjson"},
+    )
+    assert (response.status_code, response.json) == (200, {"saved": 2})
+    assert http.simulate_get("/learners/bob").json["email"] == "b@example.org"

@@ -1,0 +1,85 @@
+"""An authenticator on real records, and every way of showing it credentials."""
+
+import asyncio
+from datetime import UTC, datetime
+
+import pytest
+from falcon import testing
+
+from api_gateway import tokens
+from api_gateway.authentication import Authenticator
+from api_gateway.problems import Problem
+from api_gateway.records import Records
+from enrollment.settings import Settings
+from enrollment.storage import keys
+
+SECRET = b"s" * 32
+EDX_KEY = "what you like, even: this.one"
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+class CountingRecords(Records):
+    """The records, counting how often they are asked."""
+
+    asked = 0
+
+    async def run(self, work):
+        self.asked += 1
+        return await super().run(work)
+
+
+class Gate:
+    """An authenticator whose clocks stand still, and credentials to show it."""
+
+    def __init__(self, sessions, *, bound=1000, **settings):
+        self.sessions = sessions
+        self.now = 1000.0
+        self.wall = NOW.timestamp()
+        self.records = CountingRecords(sessions)
+        given = {"database_url": "", "redis_url": "", "broker_url": "", "edx_api_key": EDX_KEY}
+        self.authenticator = Authenticator(
+            self.records,
+            Settings(**(given | settings)),
+            lambda: self.now,
+            wall=lambda: self.wall,
+            bound=bound,
+        )
+
+    def key(self, *scopes, name="sis"):
+        text, digest = tokens.new_api_key()
+        with self.sessions.begin() as session:
+            keys.add(session, name=name, scopes=frozenset(scopes), digest=digest, now=NOW)
+        return text
+
+    def revoke_all(self):
+        with self.sessions.begin() as session:
+            for key in keys.all_keys(session):
+                keys.revoke(session, key.id, now=NOW)
+
+    def see(self, *headers):
+        return asyncio.run(self.authenticator.identify(a_request(*headers)))
+
+    def refusal(self, *headers):
+        with pytest.raises(Problem) as refusal:
+            self.see(*headers)
+        return refusal.value
+
+
+def a_request(*headers):
+    return testing.create_asgi_req(headers=list(headers))
+
+
+def signed(name="ada", *, minutes=60, email=None, staff=False):
+    return tokens.sign(SECRET, name, minutes=minutes, email=email, staff=staff, now=NOW)
+
+
+def edx_header(key=EDX_KEY):
+    return ("X-Edx-Api-Key", key)
+
+
+def jwt_header(text):
+    return ("Authorization", f"JWT {text}")
+
+
+def bearer(text):
+    return ("Authorization", f"Bearer {text}")

@@ -1,0 +1,220 @@
+"""Requests judged together: each sees what the ones before it changed."""
+
+import pytest
+
+from enrollment.domain.codes import ChangeKind, Code, Reason
+from enrollment.domain.events import Standing, fold
+from enrollment.domain.judging import aborted, judge, judge_atomically
+from enrollment.domain.model import Invitation, Learner, Outcome
+from tests.unit.domain.builders import (
+    ALGEBRA,
+    MOMENT,
+    NOON,
+    a_course,
+    a_request,
+    a_world,
+    after,
+    an_enrollment,
+    told,
+)
+
+ENROLLED = (Code.ENROLLED, None)
+FULL = (Code.REFUSED, Reason.COURSE_FULL)
+ABORTED = (Code.REFUSED, Reason.ABORTED)
+
+
+def outcomes_of(asked, world):
+    return [told(outcome) for outcome in judge(asked, world).outcomes]
+
+
+def test_the_last_seat_goes_to_the_first_who_asks():
+    asked = [a_request("ada"), a_request("bob"), a_request("ada", intake=2)]
+
+    outcomes = outcomes_of(asked, a_world(a_course(capacity=1)))
+
+    assert outcomes == [ENROLLED, FULL, (Code.UNCHANGED, None)]
+
+
+def test_a_seat_given_back_is_free_for_the_next():
+    world = a_world(a_course(capacity=1), ada=an_enrollment("audit"))
+    asked = [a_request("bob"), a_request("ada", is_active=False), a_request("bob", line=2)]
+
+    judgement = judge(asked, world)
+
+    outcomes = [told(outcome) for outcome in judgement.outcomes]
+    assert outcomes == [FULL, (Code.DEACTIVATED, None), ENROLLED]
+    assert judgement.seats[ALGEBRA] == 0
+
+
+def test_lowering_the_capacity_drops_nobody_and_gives_no_seat():
+    world = a_world(a_course(capacity=1, seats_taken=2))
+    asked = [a_request("ada"), a_request("bob", is_active=False)]
+
+    assert outcomes_of(asked, world) == [FULL, (Code.DEACTIVATED, None)]
+
+
+def test_an_inactive_record_takes_no_seat():
+    judgement = judge([a_request(is_active=False), a_request("bob")], a_world(a_course(capacity=1)))
+
+    assert [told(o) for o in judgement.outcomes] == [(Code.DEACTIVATED, None), ENROLLED]
+    assert judgement.seats[ALGEBRA] == 1
+
+
+def test_courses_do_not_share_seats():
+    physics = "course-v1:uni+physics+2026"
+    algebra = a_course(capacity=1)
+    world = a_world(courses={ALGEBRA: algebra, physics: a_course()})
+
+    asked = [a_request("ada"), a_request("bob", course_id=physics), a_request("bob")]
+
+    assert outcomes_of(asked, world) == [ENROLLED, ENROLLED, FULL]
+
+
+def invitation(**facts):
+    return Invitation(ALGEBRA, "ada@uni.test", **facts)
+
+
+@pytest.mark.parametrize(
+    ("given", "used"),
+    [
+        pytest.param(invitation(), {(ALGEBRA, "ada@uni.test"): "ada"}, id="unused"),
+        pytest.param(invitation(used_by="ada"), {}, id="used-before"),
+        pytest.param(invitation(expires_at=NOON - MOMENT), {}, id="expired"),
+        pytest.param(None, {}, id="none"),
+    ],
+)
+def test_entering_uses_an_invitation_even_in_an_open_course(given, used):
+    judgement = judge([a_request("ada")], a_world(invitation=given))
+
+    assert [told(outcome) for outcome in judgement.outcomes] == [ENROLLED]
+    assert judgement.invitations_used == used
+
+
+def test_an_invitation_used_in_a_batch_is_used_for_the_rest_of_it():
+    shared = {name: Learner(name, "ada@uni.test") for name in ("ada", "bob")}
+    world = a_world(a_course(invite_only=True), invitation=invitation(), learners=shared)
+    asked = [
+        a_request("ada"),
+        a_request("bob"),
+        a_request("ada", line=2, is_active=False),
+        a_request("ada", line=3),
+    ]
+
+    assert outcomes_of(asked, world) == [
+        ENROLLED,
+        (Code.REFUSED, Reason.INVITE_USED),
+        (Code.DEACTIVATED, None),
+        (Code.REACTIVATED, None),
+    ]
+
+
+def test_who_is_refused_or_withdraws_uses_no_invitation():
+    world = a_world(a_course(capacity=0), invitation=invitation())
+
+    judgement = judge([a_request(), a_request(is_active=False)], world)
+
+    assert judgement.invitations_used == {}
+
+
+def test_nobody_without_an_address_is_invited():
+    learners = {"ada": Learner("ada")}
+    world = a_world(a_course(invite_only=True), invitation=invitation(), learners=learners)
+
+    outcomes = outcomes_of([a_request("ada"), a_request("eve")], world)
+
+    assert outcomes == [(Code.REFUSED, Reason.INVITE_REQUIRED)] * 2
+
+
+def test_all_or_nothing_is_all_where_nothing_is_refused():
+    asked = [a_request("ada"), a_request("ada", intake=2), a_request("bob", is_active=False)]
+
+    assert judge_atomically(asked, a_world()) == judge(asked, a_world())
+
+
+def test_one_refused_row_refuses_all_others_and_writes_nothing():
+    world = a_world(ada=an_enrollment("audit"))
+    asked = [a_request("bob"), a_request("ada"), a_request("bob", mode="honor", line=2)]
+
+    judgement = judge_atomically(asked, world)
+
+    assert [told(outcome) for outcome in judgement.outcomes] == [
+        ABORTED,
+        ABORTED,
+        (Code.REFUSED, Reason.MODE_UNAVAILABLE),
+    ]
+    assert (judgement.enrollments, judgement.changes) == ({}, [])
+    assert (judgement.seats, judgement.invitations_used) == ({}, {})
+    assert {(o.mode, o.is_active) for o in judgement.outcomes} == {(None, None)}
+
+
+def test_an_unreadable_row_refuses_all_others():
+    outcomes = judge_atomically([a_request("ada")], a_world(), unreadable=1).outcomes
+
+    assert [told(outcome) for outcome in outcomes] == [ABORTED]
+
+
+def test_superseded_and_unchanged_rows_spoil_nothing():
+    late = an_enrollment("audit", since=60)
+    asked = [a_request("ada", is_active=False), a_request("bob"), a_request("bob", line=2)]
+
+    outcomes = judge_atomically(asked, a_world(ada=late)).outcomes
+
+    codes = [outcome.code for outcome in outcomes]
+    assert codes == [Code.SUPERSEDED, Code.ENROLLED, Code.UNCHANGED]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "told_as"),
+    [
+        (Code.ENROLLED, None, ABORTED),
+        (Code.SUPERSEDED, None, ABORTED),
+        (Code.INVALID, Reason.INVALID_ROW, (Code.INVALID, Reason.INVALID_ROW)),
+        (Code.REFUSED, Reason.COURSE_FULL, FULL),
+    ],
+)
+def test_a_row_that_failed_by_itself_keeps_its_own_reason(code, reason, told_as):
+    outcome = aborted(Outcome(3, "ada", ALGEBRA, code, reason, None, "audit", is_active=True))
+
+    assert (told(outcome), outcome.line) == (told_as, 3)
+
+
+AUDIT, VERIFIED = Standing("audit", is_active=True), Standing("verified", is_active=True)
+
+
+def test_each_change_begins_where_the_one_before_it_ended():
+    asked = [
+        a_request("ada"),
+        a_request("ada", line=2),
+        a_request("ada", line=3, mode="verified"),
+        a_request("ada", line=4, is_active=False),
+        a_request("ada", line=5),
+    ]
+    world = a_world()
+
+    judgement = judge(asked, world)
+
+    assert [(c.position, c.kind, c.before) for c in judgement.changes] == [
+        (0, ChangeKind.CREATED, None),
+        (2, ChangeKind.MODE_CHANGED, AUDIT),
+        (3, ChangeKind.DEACTIVATED, VERIFIED),
+        (4, ChangeKind.REACTIVATED, VERIFIED._replace(is_active=False)),
+    ]
+    assert fold(judgement.changes) == {(ALGEBRA, "ada"): VERIFIED}
+    assert after(world, judgement).courses[ALGEBRA].seats_taken == 1
+
+
+def test_changes_that_leave_one_out_do_not_add_up():
+    changes = judge([a_request(), a_request(line=2, mode="verified")], a_world()).changes
+
+    with pytest.raises(ValueError, match="begins at"):
+        fold(changes[1:])
+
+
+def test_outcomes_name_the_row_and_how_the_enrollment_stands():
+    asked = [a_request("ada", line=2, mode="verified"), a_request("bob", line=3, mode="honor")]
+
+    first, second = judge(asked, a_world()).outcomes
+
+    assert first == Outcome(2, "ada", ALGEBRA, Code.ENROLLED, mode="verified", is_active=True)
+    assert (second.line, second.user, second.course_id) == (3, "bob", ALGEBRA)
+    assert (second.details, second.mode, second.is_active) == ({"mode": "honor"}, None, None)

@@ -1,0 +1,111 @@
+"""The generated histories really hold what the properties are about."""
+
+from collections import Counter
+from itertools import combinations
+
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.judging import judge
+from enrollment.domain.rules import refuse_outside_window
+from tests.unit.domain.strategies import harmonies, histories, is_stated, merged, repeatable, steps
+
+#: What rows come to that could be read; the rest is found before the rules are asked.
+NEVER_JUDGED = {
+    Code.INVALID,
+    Code.CANCELLED,
+    Reason.INVALID_ROW,
+    Reason.INTERNAL_ERROR,
+    Reason.NOT_PERMITTED,
+    Reason.ABORTED,
+}
+JUDGED = [word for word in (*Code, *Reason) if word not in NEVER_JUDGED]
+SITUATIONS = [
+    "tie",
+    "tie of stated and received",
+    "stale wish",
+    "stale wish heard in part",
+    "closed window",
+    "full course",
+    "several courses",
+    "several learners",
+    "kept mode",
+    "first record of a withdrawal",
+]
+ONLY_GENERATED = settings(
+    repeatable(400), phases=[Phase.generate], suppress_health_check=list(HealthCheck)
+)
+
+
+def situations_of_wishes(rows):
+    """What several wishes for one enrollment have to do with each other."""
+    for one, other in combinations(rows, 2):
+        same = (one.username, one.course_id) == (other.username, other.course_id)
+        if same and one.asked_at == other.asked_at:
+            yield "tie"
+            if is_stated(one) != is_stated(other):
+                yield "tie of stated and received"
+    yield from ["several courses"] * (len({row.course_id for row in rows}) > 1)
+    yield from ["several learners"] * (len({row.username for row in rows}) > 1)
+
+
+def situations_of_a_step(world, request, outcome):
+    """What one request finds, and what it comes to."""
+    course = world.courses.get(request.course_id)
+    current = world.enrollments.get((request.course_id, request.username))
+    yield outcome.code
+    yield from [outcome.reason] * (outcome.reason is not None)
+    if course is not None:
+        yield from ["closed window"] * (refuse_outside_window(request, course) is not None)
+        yield from ["full course"] * (course.capacity == course.seats_taken)
+    if current is None:
+        yield from ["first record of a withdrawal"] * (outcome.code is Code.DEACTIVATED)
+        return
+    yield from ["kept mode"] * (outcome.code is Code.REACTIVATED and request.mode is None)
+    if request.clock < current.activity_clock:
+        yield "stale wish"
+        heard = outcome.code in {Code.MODE_CHANGED, Code.UPDATED}
+        yield from ["stale wish heard in part"] * heard
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """How often each situation, outcome and reason is met."""
+    found = Counter()
+
+    @ONLY_GENERATED
+    @given(histories())
+    def look(history):
+        rows = merged(history.submissions, history.order)
+        found.update(set(situations_of_wishes(rows)))
+        for world, request, judgement in steps(history.world, rows):
+            found.update(set(situations_of_a_step(world, request, judgement.outcomes[0])))
+
+    look()
+    return found
+
+
+@pytest.mark.parametrize("situation", [*SITUATIONS, *JUDGED], ids=str)
+def test_histories_hold(situation, seen):
+    assert seen[situation] >= 3, f"{situation} is met {seen[situation]} times"
+
+
+def test_harmonies_are_mostly_granted_and_can_be_worked_in_several_orders():
+    found = Counter()
+
+    @ONLY_GENERATED
+    @given(harmonies())
+    def look(history):
+        granted = judge(merged(history.submissions, history.order), history.world).outcomes
+        refused = any(outcome.code is Code.REFUSED for outcome in granted)
+        found["refused" if refused else "granted"] += 1
+        pairs = combinations((row for rows in history.submissions for row in rows), 2)
+        found["wishes that meet"] += any(
+            (a.username, a.course_id) == (b.username, b.course_id) and a.clock.at != b.clock.at
+            for a, b in pairs
+        )
+
+    look()
+    assert found["granted"] > 100
+    assert found["wishes that meet"] > 100

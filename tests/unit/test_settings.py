@@ -1,0 +1,142 @@
+"""Settings: what the environment says, and what it may not say."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrollment.settings import VARIABLES, Settings, SettingsError, from_env, sqlite_url
+
+#: An environment that says nothing about this service.
+NOTHING = {"PATH": "/bin"}
+OUTSIDE = {"ENROLL_JWT_ISSUER": "https://idp", "ENROLL_JWT_AUDIENCE": "us"}
+
+
+def test_without_a_word_the_embedded_default_is_meant():
+    assert from_env(NOTHING) == Settings(
+        database_url="sqlite:///.enroll/enrollment.sqlite3",
+        redis_url="redis://127.0.0.1:6379/0",
+        broker_url="redis://127.0.0.1:6379/0",
+    )
+
+
+def test_every_setting_has_its_variable_and_every_variable_its_setting():
+    named = {"ENROLL_" + known.name.upper() for known in fields(Settings)}
+
+    renamed = {"ENROLL_ACCEPTS_UNKNOWN_LEARNERS": "ENROLL_UNKNOWN_LEARNERS"}
+    assert {renamed.get(name, name) for name in named} == set(VARIABLES)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "field", "value"),
+    [
+        ("ENROLL_DATABASE_URL", "postgresql://u:p@h/d", "database_url", "postgresql+psycopg://u:p@h/d"),
+        ("ENROLL_DATABASE_URL", "postgres://u:p@h/d", "database_url", "postgresql+psycopg://u:p@h/d"),
+        ("ENROLL_DATABASE_URL", "postgresql+psycopg://h/d", "database_url", "postgresql+psycopg://h/d"),
+        ("ENROLL_DATABASE_URL", "sqlite:///x", "database_url", "sqlite:///x"),
+        ("ENROLL_REDIS_URL", "rediss://h", "redis_url", "rediss://h"),
+        ("ENROLL_BROKER_URL", "amqp://h", "broker_url", "amqp://h"),
+        ("ENROLL_BROKER_URL", "sentinel://h", "broker_url", "sentinel://h"),
+        ("ENROLL_DEFAULT_WAIT", "2.5", "default_wait", 2.5),
+        ("ENROLL_DEFAULT_WAIT", "0", "default_wait", 0.0),
+        ("ENROLL_DEFAULT_MODE", "honor", "default_mode", "honor"),
+        ("ENROLL_UNKNOWN_LEARNERS", "refuse", "accepts_unknown_learners", False),
+        ("ENROLL_UNKNOWN_LEARNERS", "Accept", "accepts_unknown_learners", True),
+        ("ENROLL_SELF_UNENROLL", "TRUE", "self_unenroll", True),
+        ("ENROLL_SELF_UNENROLL", "0", "self_unenroll", False),
+        ("ENROLL_EDX_API_KEY", "k", "edx_api_key", "k"),
+        ("ENROLL_MAX_UPLOAD_ROWS", "7", "max_upload_rows", 7),
+        ("ENROLL_BATCH_ROWS", "500", "batch_rows", 500),
+        ("ENROLL_RETENTION_DAYS", "", "retention_days", 30),
+        ("ENROLL_EDX_API_KEY", "", "edx_api_key", None),
+    ],
+)  # fmt: skip
+def test_a_variable_becomes_its_setting(name, text, field, value):
+    assert getattr(from_env({name: text, **NOTHING}), field) == value
+
+
+def test_the_records_are_where_the_data_is_and_the_queue_where_redis_is():
+    settings = from_env({"ENROLL_DATA_DIR": "/srv/enroll", "ENROLL_REDIS_URL": "redis://h/3"})
+
+    assert settings.data_dir == Path("/srv/enroll")
+    assert settings.database_url == sqlite_url(Path("/srv/enroll"))
+    assert settings.broker_url == "redis://h/3"
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("ENROLL_DATABASE_URL", "mysql://u:hunter2@h/d"),
+        ("ENROLL_REDIS_URL", "http://u:hunter2@h"),
+        ("ENROLL_REDIS_URL", "redis+cluster://u:hunter2@h"),
+        ("ENROLL_BROKER_URL", "sqs://u:hunter2@h"),
+        ("ENROLL_DEFAULT_WAIT", "soon"),
+        ("ENROLL_DEFAULT_WAIT", "-1"),
+        ("ENROLL_DEFAULT_WAIT", "inf"),
+        ("ENROLL_DEFAULT_WAIT", "nan"),
+        ("ENROLL_UNKNOWN_LEARNERS", "maybe"),
+        ("ENROLL_SELF_UNENROLL", "perhaps"),
+        ("ENROLL_BATCH_ROWS", "0"),
+        ("ENROLL_BATCH_ROWS", "-5"),
+        ("ENROLL_BATCH_ROWS", "1.5"),
+        ("ENROLL_BATCH_ROWS", "²"),
+    ],
+)
+def test_a_wrong_value_is_named_without_its_password(name, text):
+    with pytest.raises(SettingsError) as refusal:
+        from_env({name: text})
+
+    assert name in str(refusal.value)
+    assert "hunter2" not in str(refusal.value)
+
+
+@given(st.text(max_size=12).filter(lambda text: text != ""))
+def test_a_whole_number_is_read_or_refused(text):
+    try:
+        rows = from_env({"ENROLL_BATCH_ROWS": text}).batch_rows
+    except SettingsError:
+        return
+    assert rows == int(text) > 0
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"ENROLL_JWT_SECRET": "s"},
+        {"ENROLL_JWT_PUBLIC_KEY": "issuer.pem"},
+        {"ENROLL_JWT_JWKS": "https://idp/jwks"},
+    ],
+)
+def test_an_outside_issuer_has_a_name_an_audience_and_one_key(key):
+    settings = from_env(OUTSIDE | key)
+
+    assert (settings.jwt_issuer, settings.jwt_audience) == ("https://idp", "us")
+    for missing in OUTSIDE:
+        with pytest.raises(SettingsError, match="ENROLL_JWT_ISSUER and ENROLL_JWT_AUDIENCE"):
+            from_env({name: text for name, text in (OUTSIDE | key).items() if name != missing})
+
+
+@pytest.mark.parametrize(
+    "keys", [{}, {"ENROLL_JWT_SECRET": "s", "ENROLL_JWT_JWKS": "https://idp/jwks"}]
+)
+def test_an_outside_issuer_without_a_key_or_with_two_is_refused(keys):
+    with pytest.raises(SettingsError, match="exactly one of"):
+        from_env(OUTSIDE | keys)
+
+
+def test_secrets_do_not_show(monkeypatch):
+    for name, text in {
+        "ENROLL_DATABASE_URL": "postgresql://u:hunter2@h/d",
+        "ENROLL_REDIS_URL": "redis://:hunter2@h",
+        "ENROLL_EDX_API_KEY": "hunter2",
+        "ENROLL_JWT_SECRET": "hunter2",
+        **OUTSIDE,
+    }.items():
+        monkeypatch.setenv(name, text)
+
+    settings = from_env()
+
+    assert settings.edx_api_key == "hunter2"
+    assert "hunter2" not in repr(settings)

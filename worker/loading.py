@@ -1,0 +1,65 @@
+"""What stands before a batch is judged, loaded set-wise: a fixed number of statements."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from enrollment.domain.judging import Key
+from enrollment.domain.model import Invitation, Request
+from enrollment.storage import courses, enrollments, invitations, learners
+from enrollment.storage.courses import LoadedCourse
+from enrollment.storage.enrollments import LoadedEnrollment
+from enrollment.storage.learners import LoadedLearner
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """Records by the names that requests use, with what guards writing them back."""
+
+    courses: Mapping[str, LoadedCourse]
+    learners: Mapping[str, LoadedLearner]
+    #: By (course_id, username).
+    enrollments: Mapping[Key, LoadedEnrollment]
+    #: By (course_id, e-mail).
+    invitations: Mapping[Key, Invitation]
+
+
+def load(session: Session, requests: Sequence[Request]) -> Loaded:
+    """Everything that the requests touch. Courses with a seat cap are locked first."""
+    pairs = {(request.course_id, request.username) for request in requests}
+    known_courses = courses.standing(session, {course_id for course_id, _ in pairs})
+    known = learners.known(session, {username for _, username in pairs})
+    return Loaded(
+        courses=known_courses,
+        learners=known,
+        enrollments=_enrollments(session, pairs, known_courses, known),
+        invitations=_invitations(session, pairs, known),
+    )
+
+
+def _enrollments(
+    session: Session,
+    pairs: Iterable[Key],
+    known_courses: Mapping[str, LoadedCourse],
+    known: Mapping[str, LoadedLearner],
+) -> dict[Key, LoadedEnrollment]:
+    keys = {
+        (known[username].id, known_courses[course_id].id): (course_id, username)
+        for course_id, username in pairs
+        if username in known and course_id in known_courses
+    }
+    return {
+        keys[key]: kept for key, kept in enrollments.standing(session, keys.keys()).items()
+    }
+
+
+def _invitations(
+    session: Session, pairs: Iterable[Key], known: Mapping[str, LoadedLearner]
+) -> Mapping[Key, Invitation]:
+    guests = {
+        (course_id, email)
+        for course_id, username in pairs
+        if username in known and (email := known[username].learner.email) is not None
+    }
+    return invitations.standing(session, guests)

@@ -1,0 +1,47 @@
+"""What a worker process is made of: settings, records, app, tasks."""
+
+from datetime import timedelta
+from typing import Any
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+
+from enrollment import logs
+from enrollment.settings import Settings
+from enrollment.storage.sessions import sessions_for
+from enrollment.waking import Bell
+from worker.announcing import Announcer
+from worker.celery_app import make_app
+from worker.processing import Processor
+from worker.sweeping import Sweeper
+from worker.tasks import register
+
+
+def build(settings: Settings) -> Celery:
+    """A worker's application with every task. Connects to nothing before the first task."""
+    app = make_app(settings.broker_url)
+    sessions = sessions_for(settings.database_url, pool_size=2)
+    announcer = Announcer(app, Bell(settings.redis_url))
+    processor = Processor(
+        sessions=sessions,
+        default_mode=settings.default_mode,
+        accepts_unknown_learners=settings.accepts_unknown_learners,
+    )
+    sweeper = Sweeper(
+        sessions=sessions,
+        announce=announcer.announce,
+        retention=timedelta(days=settings.retention_days),
+    )
+    register(app, processor, sweeper, announcer)
+
+    def begin_child(**_: Any) -> None:
+        """A forked child never uses its parent's connections."""
+        sessions.engine.dispose(close=False)
+
+    def keep_our_logs(**_: Any) -> None:
+        """Celery leaves logging alone where this signal is heard."""
+        logs.configure(settings.log_level, process="worker")
+
+    worker_process_init.connect(begin_child, weak=False)
+    setup_logging.connect(keep_our_logs, weak=False)
+    return app

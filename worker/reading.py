@@ -1,0 +1,125 @@
+"""From claimed batches to requests that can be judged: whose, asked when, ranked how."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, clock_of
+from enrollment.domain.rules import moment_text
+from enrollment.domain.submissions import Submission
+from enrollment.storage.batches import ClaimedBatch, intake_number
+from schemas.payloads import decode_rows
+from schemas.requests import AskedRequest
+from schemas.singles import decode_singles
+
+
+class Asked(NamedTuple):
+    """One row of a claimed batch, with what its submission says about it."""
+
+    batch_id: int
+    submission_id: UUID
+    caller: str
+    rights: Rights
+    received_at: datetime
+    #: Place of the submission in the order of taking in.
+    intake: int
+    line: int
+    #: None: the row cannot be read, for the reasons in ``findings``.
+    request: AskedRequest | None
+    findings: tuple[Mapping[str, object], ...] | None = None
+
+
+def rows_of(
+    batches: Iterable[ClaimedBatch], submissions: Mapping[UUID, Submission]
+) -> Iterator[Asked]:
+    """Every row of the batches, in order."""
+    for batch in batches:
+        if batch.submission_id is None:
+            yield from _singles(batch)
+        else:
+            yield from _rows(batch, submissions[batch.submission_id])
+
+
+def _singles(batch: ClaimedBatch) -> Iterator[Asked]:
+    for position, single in enumerate(decode_singles(batch.payload)):
+        yield Asked(
+            batch.id,
+            single.submission_id,
+            single.caller,
+            RIGHTS[single.caller_kind],
+            single.received_at,
+            intake_number(batch.id, position),
+            1,
+            single.request,
+        )
+
+
+def _rows(batch: ClaimedBatch, submission: Submission) -> Iterator[Asked]:
+    rights = RIGHTS[submission.caller_kind]
+    intake = submission.intake or 0
+    default_mode = submission.options.default_mode
+    for row in decode_rows(batch.payload, submission.format or "", submission.header):
+        request = row.request
+        if default_mode is not None and request is not None and request.mode is None:
+            request = request._replace(mode=default_mode)
+        yield Asked(
+            batch.id,
+            submission.id,
+            submission.caller,
+            rights,
+            submission.received_at,
+            intake,
+            row.line,
+            request,
+            row.findings,
+        )
+
+
+def settle(asked: Asked, usernames: Mapping[str, str]) -> Request | Outcome:
+    """A row as a request to be judged, or its outcome where it cannot come to that.
+
+    ``usernames`` maps the e-mails of known learners to their usernames.
+    """
+    request = asked.request
+    if request is None:
+        return _failed(asked, Code.INVALID, Reason.INVALID_ROW, asked.findings or ())
+    username = request.username or usernames.get(request.email or "")
+    if username is None:
+        return _failed(asked, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
+    stated = request.requested_at
+    if stated is not None:
+        if not asked.rights.state_time:
+            return _failed(asked, Code.REFUSED, Reason.NOT_PERMITTED, ())
+        if stated > asked.received_at:
+            late = {"field": "requested_at", "value": moment_text(stated), "rule": "in_the_future"}
+            return _failed(asked, Code.INVALID, Reason.INVALID_ROW, (late,))
+    asked_at = asked.received_at if stated is None else stated
+    return Request(
+        asked.line,
+        username,
+        request.course_id,
+        asked_at,
+        clock_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line),
+        asked.rights,
+        request.is_active,
+        request.mode,
+        request.attributes,
+        request.cohort,
+        request.force,
+    )
+
+
+def _failed(
+    asked: Asked, code: Code, reason: Reason, findings: tuple[Mapping[str, object], ...]
+) -> Outcome:
+    request = asked.request
+    return Outcome(
+        asked.line,
+        None if request is None else request.username or request.email,
+        None if request is None else request.course_id,
+        code,
+        reason,
+        {"errors": list(findings)} if findings else None,
+    )

@@ -1,0 +1,49 @@
+"""Finding again what was accepted and not answered, and letting go of what is over."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from enrollment.queue import ANNOUNCED_AGAIN_AFTER, SWEEP_AT_MOST
+from enrollment.storage import batches, idempotency, submissions
+from enrollment.storage.batches import Waiting
+from enrollment.storage.sessions import Sessions, clock
+
+#: How long Idempotency-Keys are kept.
+KEYS_KEPT = timedelta(days=7)
+#: An upload that is not complete after so long broke off.
+UPLOAD_ABANDONED = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweeper:
+    """Repeats what may have been lost with the queue."""
+
+    sessions: Sessions
+    announce: Callable[[Waiting], None]
+    retention: timedelta = timedelta(days=30)
+
+    def sweep(self) -> int:
+        """Announce again what was announced a while ago and is not answered; how many."""
+        with self.sessions.begin() as session:
+            now = clock(session)
+            overdue = batches.due(
+                session,
+                before=now - timedelta(seconds=ANNOUNCED_AGAIN_AFTER),
+                now=now,
+                limit=SWEEP_AT_MOST,
+            )
+        for waiting in overdue:
+            self.announce(waiting)
+        return len(overdue)
+
+    def tidy(self) -> None:
+        """Delete what is kept no longer."""
+        with self.sessions.begin() as session:
+            now = clock(session)
+            submissions.purge(
+                session,
+                before=now - self.retention,
+                unpublished_before=now - UPLOAD_ABANDONED,
+            )
+            idempotency.purge(session, before=now - KEYS_KEPT)

@@ -1,0 +1,113 @@
+"""What a judgement comes to, written set-wise: enrollments, invitations, events, seats."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+
+import orjson
+from sqlalchemy.orm import Session
+
+from enrollment.domain.events import Change, Standing
+from enrollment.domain.judging import Judgement, Key
+from enrollment.storage import changes, courses, enrollments, invitations, learners
+from enrollment.storage.changes import Event, event_id
+from enrollment.storage.enrollments import EnrollmentWrite
+from worker.loading import Loaded
+from worker.reading import Asked
+
+
+def write(
+    session: Session,
+    judgement: Judgement,
+    sources: Sequence[Asked],
+    loaded: Loaded,
+    *,
+    now: datetime,
+) -> Mapping[int, int]:
+    """Write a judgement; ``sources`` are the rows behind its positions.
+
+    Returns the number of events of each batch, for their places in the feed. Raises Conflict
+    where somebody else was first.
+    """
+    events, newest, numbers = _events(judgement.changes, sources, loaded)
+    ids = {name: learner.id for name, learner in loaded.learners.items()}
+    strangers = {username for _, username in judgement.enrollments} - ids.keys()
+    ids |= learners.register(session, strangers)
+    enrollments.write(session, _writes(judgement, loaded, ids, newest), now=now)
+    invitations.use(session, judgement.invitations_used)
+    changes.add(session, events, now=now)
+    _take_seats(session, judgement, loaded)
+    return numbers
+
+
+def _events(
+    happened: Sequence[Change], sources: Sequence[Asked], loaded: Loaded
+) -> tuple[list[Event], dict[Key, int], Counter[int]]:
+    """The events, the newest of each enrollment, and how many each batch has."""
+    newest = {key: kept.event_id for key, kept in loaded.enrollments.items()}
+    numbers: Counter[int] = Counter()
+    events = []
+    for change in happened:
+        asked = sources[change.position]
+        key = (change.course_id, change.username)
+        this = event_id(asked.batch_id, numbers[asked.batch_id])
+        numbers[asked.batch_id] += 1
+        events.append(
+            Event(
+                this,
+                newest.get(key),
+                change.kind,
+                change.course_id,
+                change.username,
+                asked.submission_id,
+                asked.line,
+                asked.caller,
+                None if change.before is None else _state(change.before),
+                _state(change.after),
+            )
+        )
+        newest[key] = this
+    return events, newest, numbers
+
+
+@lru_cache(maxsize=1_000)
+def _state(standing: Standing) -> str:
+    """The state as JSON; members without a value are left out."""
+    shown: dict[str, object] = {"mode": standing.mode, "is_active": standing.is_active}
+    if standing.attributes:
+        shown["attributes"] = [attribute._asdict() for attribute in standing.attributes]
+    if standing.cohort is not None:
+        shown["cohort"] = standing.cohort
+    return orjson.dumps(shown).decode()
+
+
+def _writes(
+    judgement: Judgement,
+    loaded: Loaded,
+    ids: Mapping[str, int],
+    newest: Mapping[Key, int],
+) -> list[EnrollmentWrite]:
+    writes = []
+    for key, enrollment in judgement.enrollments.items():
+        course_id, username = key
+        before = loaded.enrollments.get(key)
+        writes.append(
+            EnrollmentWrite(
+                (ids[username], loaded.courses[course_id].id),
+                enrollment,
+                1 if before is None else before.version + 1,
+                newest[key],
+            )
+        )
+    return writes
+
+
+def _take_seats(session: Session, judgement: Judgement, loaded: Loaded) -> None:
+    """Every course in which somebody came or went is counted, and was not changed meanwhile."""
+    touched = [loaded.courses[course_id] for course_id in sorted(judgement.seats)]
+    courses.take_seats(
+        session,
+        {course.id: judgement.seats[course.course.course_id] for course in touched},
+        {course.id: course.revision for course in touched},
+    )
