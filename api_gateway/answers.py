@@ -115,9 +115,7 @@ def outcomes_page(
     answers: list[Answer] = []
     ordinal, skip = cursor
     while True:
-        found = batches.results(
-            session, submission.id, from_ordinal=ordinal, limit=_BATCHES_A_LOOK
-        )
+        found = batches.results(session, submission.id, from_ordinal=ordinal, limit=_BATCHES_A_LOOK)
         for batch in found:
             if batch.outcomes is None:
                 return Page(answers, Cursor(ordinal, skip))
@@ -147,14 +145,10 @@ def _cancelled(row: Row) -> Outcome:
     request = row.request
     if request is None:
         return Outcome(row.line, None, None, Code.CANCELLED)
-    return Outcome(
-        row.line, request.username or request.email, request.course_id, Code.CANCELLED
-    )
+    return Outcome(row.line, request.username or request.email, request.course_id, Code.CANCELLED)
 
 
-def _single_page(
-    session: Session, submission: Submission, cursor: Cursor, wanted: Filter
-) -> Page:
+def _single_page(session: Session, submission: Submission, cursor: Cursor, wanted: Filter) -> Page:
     if cursor != Cursor():
         return Page([], None)
     batch = batches.result_of(session, submission.batch_id or 0)

@@ -63,7 +63,7 @@ class Errors:
         text = error.description or error.title or status.phrase
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
             text = f'Method "{req.method}" not allowed.'
-        headers = {name: value for name, value in (error.headers or {}).items()}
+        headers = dict(error.headers or {})
         code = status.phrase.lower().replace(" ", "_")
         self._write(req, resp, Problem(status, code, text, headers=headers))
 

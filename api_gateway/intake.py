@@ -108,7 +108,7 @@ class Intake:
         except (RecordsUnavailable, Overloaded) as error:
             _fail(group, error)
             return
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, others in the group live)
             await self._alone(group, error)
             return
         for seat, receipt in zip(group, receipts, strict=True):

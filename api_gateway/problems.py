@@ -12,7 +12,7 @@ from typing import Any
 Finding = Mapping[str, object]
 
 
-class Problem(Exception):  # noqa: N818 (named as in the RFC)
+class Problem(Exception):
     """An answer that is not what was asked for."""
 
     def __init__(

@@ -106,9 +106,7 @@ class Ringer:
             self._release()
 
     def _is_waiting(self) -> bool:
-        return (
-            self._unanswered is not None and self._monotonic() - self._sent_at < PATIENCE
-        )
+        return self._unanswered is not None and self._monotonic() - self._sent_at < PATIENCE
 
     def _hear(self, batch_ids: frozenset[int]) -> None:
         if self._held_back is not None and self._held_back.id in batch_ids:

@@ -3,10 +3,11 @@
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import BinaryIO
+from typing import IO
 
 from falcon.asgi import Request
 
+from api_gateway.media import GONE
 from api_gateway.problems import bad_request, too_large, unsupported
 
 #: Bytes that are gathered before they are written.
@@ -14,7 +15,7 @@ _WRITE_BYTES = 1 << 18
 
 
 @asynccontextmanager
-async def spooled(req: Request, max_bytes: int) -> AsyncIterator[tuple[BinaryIO, bool]]:
+async def spooled(req: Request, max_bytes: int) -> AsyncIterator[tuple[IO[bytes], bool]]:
     """The body as a file, and whether it is gzip; the file is gone after the block.
 
     Raises Problem 413 beyond the limit, 415 for an encoding that is not read here, 400 for
@@ -37,6 +38,8 @@ async def spooled(req: Request, max_bytes: int) -> AsyncIterator[tuple[BinaryIO,
             raise bad_request(
                 "incomplete_upload", f"The body broke off after {size} of {declared} bytes."
             )
+        if GONE in req.scope:
+            raise bad_request("incomplete_upload", f"The body broke off after {size} bytes.")
         yield file, encoding == "gzip"
 
 

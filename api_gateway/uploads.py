@@ -1,5 +1,6 @@
-"""Intake of files: spooled to a bounded temporary file, cut into batches, stored in short
-transactions, published last. Until then workers see nothing; what broke off is swept.
+"""Intake of files: spooled, cut into batches, stored in short transactions, published last.
+
+Until then workers see nothing; what broke off is swept.
 """
 
 import time
@@ -7,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import islice
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import IO, Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import structlog
@@ -41,7 +42,7 @@ TRIES = 5
 class Upload(NamedTuple):
     """A file that has come in whole, and what its caller wants of it."""
 
-    file: BinaryIO
+    file: IO[bytes]
     media_type: str
     gzip: bool
     caller: Caller
@@ -171,9 +172,7 @@ class Uploads:
         return replayed
 
     def _use(self, upload: Upload, submission_id: UUID) -> KeyUse:
-        return KeyUse(
-            upload.caller.name, upload.key or "", upload.digest.digest(), submission_id
-        )
+        return KeyUse(upload.caller.name, upload.key or "", upload.digest.digest(), submission_id)
 
     def _replayed(self, upload: Upload) -> Published | None:
         used = (upload.caller.name, upload.key or "")
@@ -222,4 +221,3 @@ class _Drafts:
 def _default_lane(first: list[BatchDraft]) -> Lane:
     rows = sum(draft.rows for draft in first)
     return Lane.INTERACTIVE if rows <= SMALL_ROWS else Lane.BULK
-

@@ -16,6 +16,11 @@ _SECRETS = (
     (re.compile(r"\benr_[A-Za-z0-9_-]{16,}"), "enr_***"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "***"),
 )
+#: Libraries that tell of every task and every request: only their warnings are wanted.
+_NOISY = (
+    *("alembic", "celery.app.trace", "celery.beat", "celery.worker.strategy"),
+    *("httpcore", "httpx", "kombu", "uvicorn.access"),
+)
 _SECRET_FIELDS = frozenset({"authorization", "key", "password", "secret", "token"})
 
 
@@ -33,7 +38,7 @@ def configure(level: str, *, process: str, stream: TextIO | None = None) -> None
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
-    for noisy in ("alembic", "httpcore", "httpx", "uvicorn.access"):
+    for noisy in _NOISY:
         logging.getLogger(noisy).setLevel(max(number, logging.WARNING))
     logging.captureWarnings(capture=True)
     structlog.configure(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID, uuid5
 
 from enrollment.domain.codes import ChangeKind
@@ -15,38 +15,73 @@ _NAMESPACE = UUID("6f0c1c5e-2f5b-5d0e-9a57-51f8f1a3f6b4")
 SOURCE = "/api/enrollment/v1"
 
 
-def dump_event(
-    *,
-    id: int,  # noqa: A002 (the record's own word)
-    kind: ChangeKind,
-    course_id: str,
-    username: str,
-    at: datetime,
-    submission_id: UUID,
-    line: int,
-    caller: str,
-    before: Mapping[str, Any] | None,
-    after: Mapping[str, Any],
-    position: int,
-) -> dict[str, Any]:
+class Shown(Protocol):
+    """What of an event is shown; the records' own form has all of it."""
+
+    @property
+    def id(self) -> int:
+        """The number it was kept under."""
+
+    @property
+    def kind(self) -> ChangeKind:
+        """What happened."""
+
+    @property
+    def course_id(self) -> str:
+        """Where."""
+
+    @property
+    def username(self) -> str:
+        """To whom."""
+
+    @property
+    def at(self) -> datetime:
+        """When it was committed."""
+
+    @property
+    def submission_id(self) -> UUID:
+        """Which submission asked for it."""
+
+    @property
+    def line(self) -> int:
+        """Which line of it."""
+
+    @property
+    def caller(self) -> str:
+        """Whose submission that was."""
+
+    @property
+    def before(self) -> Mapping[str, Any] | None:
+        """The state it began from; None where there was no record."""
+
+    @property
+    def after(self) -> Mapping[str, Any]:
+        """The state it led to."""
+
+    @property
+    def position(self) -> int:
+        """Its place in the feed."""
+
+
+def dump_event(event: Shown) -> dict[str, Any]:
     """One change of one enrollment, in structured CloudEvents JSON."""
     return {
         "specversion": "1.0",
-        "id": str(uuid5(_NAMESPACE, str(id))),
+        "id": str(uuid5(_NAMESPACE, str(event.id))),
         "source": SOURCE,
-        "type": f"enrollment.{kind.value}",
-        "subject": f"{course_id}/{username}",
-        "time": moment_text(at),
+        "type": f"enrollment.{event.kind.value}",
+        "subject": f"{event.course_id}/{event.username}",
+        "time": moment_text(event.at),
         "datacontenttype": "application/json",
         "data": {
-            "position": position,
-            "user": username,
-            "course_id": course_id,
-            "before": before,
-            "after": after,
-            "submission_id": str(submission_id),
-            "line": line,
-            "caller": caller_name(caller),
+            "position": event.position,
+            "user": event.username,
+            "course_id": event.course_id,
+            "before": event.before,
+            "after": event.after,
+            "submission_id": str(event.submission_id),
+            "line": event.line,
+            "caller": caller_name(event.caller),
             "reason": None,
         },
     }

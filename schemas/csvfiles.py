@@ -109,49 +109,46 @@ def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]
 
     ``row_request`` is the law: what this answers, that answers too.
     """
-    names = columns.names
-    width = len(names)
-    if UPSTREAM_COURSE in names and "course_id" in names:
+    width = len(columns.names)
+    if {UPSTREAM_COURSE, "course_id"} <= set(columns.names):
         return lambda _cells: None
-    places = {UPSTREAM_COURSE if n == "course_id" and n not in names else n: n for n in COLUMNS}
-    # An absent column is read from the empty cell behind the last one.
-    pick = itemgetter(*[names.index(n) if n in names else width for n in places])
+    pick = _picker(columns.names)
 
     def read(cells: list[str]) -> AskedRequest | None:
         if len(cells) != width:
             return None
         user, email, course_id, mode, active, asked, cohort, forced, more = pick((*cells, ""))
         is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
-        asked_at = moment_of(asked) if asked else None
-        if (
-            more
-            or is_active is None
-            or force is None
-            or (asked and asked_at is None)
-            or not (user or email)
-            or not is_course_key(course_id)
-            or (user and not (is_username(user) and is_bare(user)))
-            or (email and not (is_email(email) and is_bare(email)))
-            or (mode and not (is_short_text(mode, MAX_MODE) and is_bare(mode)))
-            or (cohort and not (is_short_text(cohort, MAX_COHORT) and is_bare(cohort)))
-        ):
+        at = moment_of(asked) if asked else None
+        if more or is_active is None or force is None or (asked and at is None):
             return None
+        if not _are_sound(user, email, course_id, mode, cohort):
+            return None
+        who = (user or None, email.lower() or None)
         return _new(
             AskedRequest,
-            (
-                user or None,
-                email.lower() or None,
-                course_id,
-                is_active,
-                mode or None,
-                None,
-                cohort or None,
-                force,
-                asked_at,
-            ),
+            (*who, course_id, is_active, mode or None, None, cohort or None, force, at),
         )
 
     return read
+
+
+def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """Puts cells in our order; an absent column is the empty cell behind the last one."""
+    course = "course_id" if "course_id" in names else UPSTREAM_COURSE
+    wanted = [course if name == "course_id" else name for name in COLUMNS]
+    return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
+
+
+def _are_sound(user: str, email: str, course_id: str, mode: str, cohort: str) -> bool:
+    return (
+        bool(user or email)
+        and is_course_key(course_id)
+        and (not user or (is_username(user) and is_bare(user)))
+        and (not email or (is_email(email) and is_bare(email)))
+        and (not mode or (is_short_text(mode, MAX_MODE) and is_bare(mode)))
+        and (not cohort or (is_short_text(cohort, MAX_COHORT) and is_bare(cohort)))
+    )
 
 
 def is_bare(text: str) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from enrollment.domain.codes import Code, Reason
@@ -65,20 +66,22 @@ class V1Refusal(NamedTuple):
     code: str
     message: str
     #: The course object goes with refused modes.
-    with_course: bool
-    members: dict[str, Any]
+    with_course: bool = False
+    members: Mapping[str, Any] = MappingProxyType({})
 
 
 def v1_refusal(outcome: Outcome) -> V1Refusal:
     """What upstream answers (openedx-v1 1.9), with our stable code beside it."""
     if outcome.reason is None:
         text = "The request was cancelled before it was judged."
-        return V1Refusal(HTTPStatus.CONFLICT, Code.CANCELLED.value, text, False, {})
+        return V1Refusal(HTTPStatus.CONFLICT, Code.CANCELLED.value, text)
     reason = outcome.reason
     members = {"outcome": dump_outcome(outcome)}
     with_course = reason in {Reason.MODE_UNAVAILABLE, Reason.MODE_EXPIRED}
     status = _STATUS.get(reason, HTTPStatus.BAD_REQUEST)
-    return V1Refusal(status, reason.value, _v1_message(outcome), with_course, members)
+    return V1Refusal(
+        status, reason.value, _v1_message(outcome), with_course=with_course, members=members
+    )
 
 
 def _v1_message(outcome: Outcome) -> str:

@@ -69,7 +69,7 @@ class _Facts(dict[str, object]):
     """Facts by name; one that is missing reads as a dash."""
 
     def __missing__(self, name: str) -> str:
-        return "–"
+        return "-"
 
 
 def message_of(outcome: Outcome) -> str | None:
@@ -82,9 +82,11 @@ def message_of(outcome: Outcome) -> str | None:
 
 def _fact(value: object) -> object:
     if value is None:
-        return "–"
+        return "-"
     if isinstance(value, list | tuple):
-        return "; ".join(_finding(item) if isinstance(item, Mapping) else str(item) for item in value)
+        return "; ".join(
+            _finding(item) if isinstance(item, Mapping) else str(item) for item in value
+        )
     return value
 
 

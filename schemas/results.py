@@ -104,4 +104,3 @@ def ndjson_line(outcome: Outcome) -> str:
 
 def _json(value: Any) -> str:
     return orjson.dumps(value).decode()
-

@@ -7,9 +7,8 @@ from uuid import UUID
 
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import EPOCH, Attribute, microseconds
-from schemas.packing import pack_json, unpack_json
 from schemas.asked import AskedRequest
-
+from schemas.packing import pack_json, unpack_json
 
 
 class Single(NamedTuple):
@@ -58,7 +57,7 @@ def _moment(number: int) -> datetime:
 
 def _request(cells: list[Any]) -> AskedRequest:
     *plain, asked = cells
-    request = AskedRequest(*plain, None if asked is None else _moment(asked))
+    request = AskedRequest._make([*plain, None if asked is None else _moment(asked)])
     if request.attributes is None:
         return request
     return request._replace(attributes=tuple(Attribute(*cell) for cell in request.attributes))

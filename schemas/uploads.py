@@ -2,7 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
-from typing import AnyStr, BinaryIO, NamedTuple
+from typing import IO, AnyStr, NamedTuple
 
 CHUNK_BYTES = 256 * 1024
 MAX_LINE = 1_000_000
@@ -69,18 +69,26 @@ class Unreadable(Exception):
 
 
 class Spooled:
-    """The chunks of a spooled file, unpacked; every iteration begins at its first byte."""
+    """The chunks of a spooled file, unpacked; every iteration begins at its first byte.
 
-    def __init__(self, file: BinaryIO, limits: Limits, *, gzip: bool = False) -> None:
+    Iterations may be interleaved, for each keeps its own place in the file.
+    """
+
+    def __init__(self, file: IO[bytes], limits: Limits, *, gzip: bool = False) -> None:
         self._file = file
         self._limits = limits
         self._gzip = gzip
 
     def __iter__(self) -> Iterator[bytes]:
         """The chunks, from the first."""
-        self._file.seek(0)
-        chunks: Iterator[bytes] = iter(lambda: self._file.read(CHUNK_BYTES), b"")
-        return gunzipped(chunks, self._limits) if self._gzip else chunks
+        return gunzipped(self._read(), self._limits) if self._gzip else self._read()
+
+    def _read(self) -> Iterator[bytes]:
+        place = self._file.seek(0)
+        while chunk := self._file.read(CHUNK_BYTES):
+            place += len(chunk)
+            yield chunk
+            self._file.seek(place)
 
 
 def gunzipped(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:

@@ -25,11 +25,10 @@ def main(arguments: list[str]) -> int:
     logs.configure(settings.log_level, process=options.what)
     app = build(settings)
     level = settings.log_level.upper()
-    if options.what == "beat":
-        app.start(["beat", "--loglevel", level])
-        return 0
-    app.worker_main(
-        [
+    app.start(
+        ["beat", "--loglevel", level]
+        if options.what == "beat"
+        else [
             "worker",
             "--pool=prefork",
             "--concurrency=1",
@@ -41,7 +40,6 @@ def main(arguments: list[str]) -> int:
             f"--loglevel={level}",
         ]
     )
-    return 0
 
 
 if __name__ == "__main__":

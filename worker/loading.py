@@ -49,9 +49,7 @@ def _enrollments(
         for course_id, username in pairs
         if username in known and course_id in known_courses
     }
-    return {
-        keys[key]: kept for key, kept in enrollments.standing(session, keys.keys()).items()
-    }
+    return {keys[key]: kept for key, kept in enrollments.standing(session, keys.keys()).items()}
 
 
 def _invitations(

@@ -4,7 +4,7 @@ A fixed number of statements whatever the size. Locks are taken in one order: ba
 courses with a seat cap, enrollments, the courses' seats, the feed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -85,9 +85,7 @@ class Processor:
 
     def _count_failure(self, batch_ids: Sequence[int]) -> None:
         with self.sessions.begin() as session:
-            batches.count_failure(
-                session, batch_ids, max_attempts=MAX_ATTEMPTS, now=clock(session)
-            )
+            batches.count_failure(session, batch_ids, max_attempts=MAX_ATTEMPTS, now=clock(session))
 
     def _answer(self, session: Session, claimed: list[ClaimedBatch]) -> Done:
         now = clock(session)
@@ -119,13 +117,13 @@ class Processor:
         if _is_atomic(claimed, heads):
             unreadable = len(settled) - len(requests)
             judgement = judge_atomically(requests, world, unreadable)
-            if unreadable or judgement.outcomes and not judgement.enrollments:
+            if unreadable or (judgement.outcomes and not judgement.enrollments):
                 settled = [i if isinstance(i, Request) else aborted(i) for i in settled]
         else:
             judgement = judge(requests, world)
         outcomes = list(_merged(settled, judgement.outcomes))
         numbers = write(session, judgement, sources, loaded, now=now)
-        done = _keep(session, claimed, heads, rows, outcomes, now)
+        done = _keep(session, claimed, heads, zip(rows, outcomes, strict=True), now=now)
         changes.take_positions(session, numbers)
         return done
 
@@ -185,8 +183,7 @@ def _settle(
     singles = [batch.id for batch in claimed if batch.submission_id is None]
     dropped = submissions.cancelled_singles(session, singles) if singles else set()
     return [
-        _cancelled(row) if row.submission_id in dropped else settle(row, usernames)
-        for row in rows
+        _cancelled(row) if row.submission_id in dropped else settle(row, usernames) for row in rows
     ]
 
 
@@ -200,9 +197,7 @@ def _cancelled(row: Asked) -> Outcome:
     )
 
 
-def _merged(
-    settled: Sequence[Request | Outcome], judged: Sequence[Outcome]
-) -> Iterator[Outcome]:
+def _merged(settled: Sequence[Request | Outcome], judged: Sequence[Outcome]) -> Iterator[Outcome]:
     """Outcomes in the order of the rows."""
     answers = iter(judged)
     for item in settled:
@@ -213,19 +208,16 @@ def _keep(
     session: Session,
     claimed: Sequence[ClaimedBatch],
     heads: Heads,
-    rows: Sequence[Asked],
-    outcomes: Sequence[Outcome],
+    answered: Iterable[tuple[Asked, Outcome]],
+    *,
     now: datetime,
 ) -> Done:
     """Keep each batch's outcomes, count them, and announce the batch after it."""
-    pairs = zip(rows, outcomes, strict=True)
     answers, tallies = [], {}
-    for batch_id, group in groupby(pairs, key=lambda pair: pair[0].batch_id):
+    for batch_id, group in groupby(answered, key=lambda pair: pair[0].batch_id):
         its_outcomes = [outcome for _, outcome in group]
         tallies[batch_id] = tally_outcomes(its_outcomes)
-        answers.append(
-            Answer(batch_id, encode_outcomes(its_outcomes), tallies[batch_id].as_json())
-        )
+        answers.append(Answer(batch_id, encode_outcomes(its_outcomes), tallies[batch_id].as_json()))
     batches.answer(session, answers, now=now)
     turns = []
     for batch in claimed:

@@ -104,7 +104,7 @@ def _writes(
 
 
 def _take_seats(session: Session, judgement: Judgement, loaded: Loaded) -> None:
-    """Every course in which somebody came or went is counted, and was not changed meanwhile."""
+    """Seats are counted in every course with a change, none of which was edited meanwhile."""
     touched = [loaded.courses[course_id] for course_id in sorted(judgement.seats)]
     courses.take_seats(
         session,

@@ -151,6 +151,11 @@ class Service:
         )
 
 
+def plain(value: object) -> str:
+    """A value as text that cannot give the terminal orders."""
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in str(value))
+
+
 def retry_after(response: httpx.Response, *, default: float) -> float:
     """Seconds that the service asks to wait, within reason."""
     try:
@@ -176,12 +181,12 @@ def _said(response: httpx.Response) -> Iterator[str]:
     except ValueError:
         body = None
     problem = body if isinstance(body, dict) else {}
-    yield str(problem.get("detail") or problem.get("message") or response.reason_phrase)
+    yield plain(problem.get("detail") or problem.get("message") or response.reason_phrase)
     errors = problem.get("errors") or []
     for finding in errors[:FINDINGS]:
         where = finding.get("pointer") or (f"line {finding['line']}" if "line" in finding else "")
         what = [where, finding.get("field"), finding.get("value"), finding.get("rule")]
-        yield "  " + ": ".join(str(word) for word in what if word not in {None, ""})
+        yield "  " + ": ".join(plain(word) for word in what if word not in {None, ""})
     if len(errors) > FINDINGS:
         yield f"  … and {len(errors) - FINDINGS} more"
     if response.status_code == HTTPStatus.UNAUTHORIZED:

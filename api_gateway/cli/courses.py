@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from api_gateway.cli.client import Service, Upload, client_of_service
+from api_gateway.cli.client import Service, Upload, client_of_service, plain
 
 MEDIA_TYPES = {
     ".json": "application/json",
@@ -52,7 +52,7 @@ def list_(*, service: Service) -> None:
         page = service.get("/courses", headers=None, **cursor).json()
         for course in page["courses"]:
             seats = f"{course['seats_taken']}/{_or(course['capacity'], '∞')}"
-            click.echo(f"{course['course_id']}\t{seats}\t{course['course_name']}")
+            click.echo(f"{course['course_id']}\t{seats}\t{plain(course['course_name'])}")
         if not page["next"]:
             return
         cursor = {"cursor": page["next"]}

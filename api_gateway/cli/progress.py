@@ -20,10 +20,15 @@ class Shown(Protocol):
 
 
 @contextmanager
-def progress(what: str, *, clock: Callable[[], float] = time.monotonic) -> Iterator[Shown]:
+def progress(
+    what: str, *, is_shown: bool = True, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Shown]:
     """Show progress inside the block."""
     from rich.console import Console
 
+    if not is_shown:
+        yield _nothing
+        return
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(what, clock)
@@ -37,6 +42,10 @@ def progress(what: str, *, clock: Callable[[], float] = time.monotonic) -> Itera
             )
 
         yield show
+
+
+def _nothing(done: int, total: int, rate: float, left: float | None) -> None:
+    """Nobody is told."""
 
 
 def _bar(console: Any) -> Any:

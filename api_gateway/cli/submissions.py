@@ -27,6 +27,8 @@ FAILURES = ("refused", "invalid", "cancelled")
 #: Seconds that one look at a submission may wait for news, and at least between two looks.
 LOOK_SECONDS = 10
 BETWEEN_LOOKS = 0.25
+#: Smaller files are sent before anybody would look.
+SHOWN_BYTES = 1_000_000
 
 
 @click.command()
@@ -82,8 +84,9 @@ def submit(  # noqa: PLR0913 (each is an option)
 
 def _hand_in(service: Service, file: Path, params: Mapping[str, str]) -> dict[str, Any]:
     headers = media_headers(file)
-    with progress("bytes sent") as shown:
-        rate = Rate(file.stat().st_size, shown)
+    size = file.stat().st_size
+    with progress("bytes sent", is_shown=size >= SHOWN_BYTES) as shown:
+        rate = Rate(size, shown)
         upload = Upload(path=file, headers=headers, params=params, sent=rate.add)
         taken: dict[str, Any] = service.send("/submissions", upload).json()
     return taken
@@ -124,7 +127,7 @@ def cancel(*, service: Service, submission_id: UUID) -> None:
 
 def follow(service: Service, submission_id: str) -> dict[str, Any]:
     """Show how far a submission is until it is done; gives its last state."""
-    headers = {"Prefer": f"wait={LOOK_SECONDS}"}
+    headers: dict[str, str] = {}
     body: dict[str, Any] = {}
     with progress("rows") as shown:
         while body.get("state") not in {"done", "cancelled"}:
@@ -134,7 +137,8 @@ def follow(service: Service, submission_id: str) -> dict[str, Any]:
             if answer.status_code == HTTPStatus.NOT_MODIFIED:
                 continue
             body = answer.json()
-            headers["If-None-Match"] = answer.headers.get("ETag", "")
+            if etag := answer.headers.get("ETag"):  # news count from what was seen
+                headers = {"Prefer": f"wait={LOOK_SECONDS}", "If-None-Match": etag}
             counts = body["counts"]
             shown(
                 counts["total"] - counts["pending"],

@@ -123,7 +123,8 @@ def listener(host: str, port: int) -> Iterator[socket.socket]:
     try:
         listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        message = f"Cannot listen on {host}:{port}: {error.strerror}. Choose another with --port."
+        why = os.strerror(error.errno or 0)
+        message = f"Cannot listen on {host}:{port}: {why}. Choose another with --port."
         raise click.UsageError(message) from error
     with listening:
         yield listening

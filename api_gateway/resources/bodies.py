@@ -8,7 +8,7 @@ from typing import TypeVar
 from falcon.asgi import Request
 from marshmallow import ValidationError
 
-from api_gateway import media
+import api_gateway.media as media
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.records import Records
 from schemas.many import JSON, NDJSON, BadObjects, Many, TooMany, sentence

@@ -92,7 +92,7 @@ class EnrollmentResource:
         members = refusal.members
         if refusal.with_course and status.course is not None:
             shown = details(status.course, at=self.now(), include_expired=False)
-            members = members | {"course_details": shown}
+            members = {**members, "course_details": shown}
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
     def _shown(self, kept: Listed, course: Course | None) -> dict[str, Any]:

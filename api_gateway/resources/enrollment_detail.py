@@ -78,4 +78,4 @@ def _history(session: Session, username: str, course_id: str) -> list[dict[str, 
     newest = enrollments.newest_event(session, username, course_id)
     if newest is None:
         return []
-    return [dump_event(**event._asdict()) for event in changes.history(session, newest)]
+    return [dump_event(event) for event in changes.history(session, newest)]

@@ -43,7 +43,7 @@ class EnrollmentsResource:
         write_json(
             resp,
             {
-                "next": None if after is None else _link(req, cursor_at("%d.%d.%d" % after)),
+                "next": None if after is None else _link(req, cursor_at(".".join(map(str, after)))),
                 "previous": None,
                 "results": rows,
             },
@@ -54,7 +54,8 @@ def read_filters(req: Request) -> Filters:
     """The filters of a query. Raises Problem 400 in upstream's shape."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
     errors: dict[str, str] = {}
-    for name, label in (("course_ids", "course_ids"), ("username", "usernames"), ("email", "emails")):
+    plurals = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
+    for name, label in plurals.items():
         if len(given[name]) > MOST:
             errors[name] = (
                 f"Too many {label} in a single request - {len(given[name])}. "
@@ -134,9 +135,7 @@ class ChangesResource:
 
 
 def _since(session: Session, since: int, limit: int) -> list[dict[str, Any]]:
-    return [
-        dump_event(**event._asdict()) for event in changes.since(session, since, limit=limit)
-    ]
+    return [dump_event(event) for event in changes.since(session, since, limit=limit)]
 
 
 def _whole(req: Request, name: str, default: int, most: int) -> int:

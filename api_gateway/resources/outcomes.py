@@ -67,9 +67,7 @@ class OutcomesResource:
         while cursor is not None:
             page = await self._read(submission, cursor, chosen, _AT_ONCE)
             if form == _CSV:
-                lines = [
-                    layout.line(answer.outcome, _cells(answer)) for answer in page.answers
-                ]
+                lines = [layout.line(answer.outcome, _cells(answer)) for answer in page.answers]
             else:
                 lines = [ndjson_line(answer.outcome) for answer in page.answers]
             yield "".join(lines).encode()

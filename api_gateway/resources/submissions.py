@@ -114,9 +114,7 @@ class SubmissionsResource:
         """The caller's submissions, newest first."""
         caller: Caller = req.context.caller
         state, limit, after = read_state(req), page_size(req), read_place(req)
-        found = await self.records.read(
-            _page, caller.name, state=state, after=after, limit=limit
-        )
+        found = await self.records.read(_page, caller.name, state=state, after=after, limit=limit)
         now = self.now()
         shown = [dump_submission(status.submission, now=now) for status in found]
         last = found[-1].submission if len(found) == limit else None
@@ -142,10 +140,9 @@ def _page(
 def read_options(req: Request) -> tuple[Options, Lane | None]:
     """How a file is to be worked. Raises Problem 400 for what is not known or not done here."""
     given: dict[str, Any] = dict(req.params)
-    for name in given:
-        if name not in _KNOWN:
-            raise _bad_option(name, given[name], f"one of {', '.join(sorted(_KNOWN))}")
     for name, value in given.items():
+        if name not in _KNOWN:
+            raise _bad_option(name, value, f"one of {', '.join(sorted(_KNOWN))}")
         if not isinstance(value, str):
             raise _bad_option(name, value, "given once")
     _check(given, "format", _FORMATS)

@@ -269,7 +269,7 @@ class Judgement:
     #: Every enrollment that was written, as it is at the end.
     enrollments: dict[Key, Enrollment] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    #: Seats taken (or given back, if negative) by course.
+    #: Seats taken (or given back, if negative) by course; every course with a change is there.
     seats: Counter[str] = field(default_factory=Counter)
     #: Invitations used: (course_id, e-mail) to the learner who used it.
     invitations_used: dict[Key, str] = field(default_factory=dict)
@@ -369,8 +369,7 @@ def _record(
         Change(position, request.username, request.course_id, kind, before, standing(after))
     )
     was_active = current is not None and current.is_active
-    if was_active != after.is_active:
-        judgement.seats[request.course_id] += 1 if after.is_active else -1
+    judgement.seats[request.course_id] += after.is_active - was_active
 
 
 def _outcome(request: Request, decision: Decision, current: Enrollment | None) -> Outcome:

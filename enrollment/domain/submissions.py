@@ -35,7 +35,8 @@ class Tally:
 
     def as_json(self) -> dict[str, Any]:
         """The form in which it is kept."""
-        return {**self.counts, "reasons": dict(self.reasons)}
+        counts = {code.value: number for code, number in self.counts.items()}
+        return {**counts, "reasons": dict(self.reasons)}
 
 
 def tally_of(kept: Mapping[str, Any] | None) -> Tally:

@@ -114,7 +114,7 @@ _CLAIMED = (
 )
 
 
-def _claimable() -> Select[Any]:
+def _claimable() -> Select[*tuple[Any, ...]]:
     return select(*_CLAIMED).where(
         BatchRow.answered_at.is_(None),
         BatchRow.announced_at.is_not(None),
@@ -268,7 +268,7 @@ def results(
     return [Answered(*row) for row in rows]
 
 
-def _results() -> Select[Any]:
+def _results() -> Select[*tuple[Any, ...]]:
     return select(
         BatchRow.id,
         func.coalesce(BatchRow.ordinal, 0),

@@ -148,7 +148,8 @@ def _recorded() -> Select[Any]:
 
 
 def _read(row: Row[Any]) -> Recorded:
-    return Recorded(row[0], ChangeKind(row[1]), *row[2:])
+    cells = tuple(row)
+    return Recorded._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
 
 
 def since(session: Session, position: int, *, limit: int) -> list[Recorded]:

@@ -113,6 +113,14 @@ def find(session: Session, course_id: str) -> Course | None:
     return loaded[0].course if loaded else None
 
 
+def find_all(session: Session, course_ids: Collection[str]) -> dict[str, Course]:
+    """The courses that exist among the ids."""
+    if not course_ids:
+        return {}
+    query = select(*_COLUMNS).where(CourseRow.course_id.in_(_ids(session, course_ids)))
+    return {loaded.course.course_id: loaded.course for loaded in _load(session, query)}
+
+
 def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
     """Courses in the order of their ids, from behind one on."""
     query = select(*_COLUMNS).order_by(CourseRow.course_id).limit(limit)

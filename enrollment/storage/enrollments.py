@@ -4,7 +4,18 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from sqlalchemy import Boolean, Integer, Row, Select, String, Text, func, literal, select, tuple_
+from sqlalchemy import (
+    Boolean,
+    ColumnElement,
+    Integer,
+    Select,
+    String,
+    Text,
+    func,
+    literal,
+    select,
+    tuple_,
+)
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -181,7 +192,7 @@ def _listing() -> Select[Any]:
     )
 
 
-def _listed(row: Row[Any]) -> Listed:
+def _listed(row: Sequence[Any]) -> Listed:
     return Listed(row[0], row[1], _enrollment(row[2:]))
 
 
@@ -248,7 +259,7 @@ def page(
             )
         )
     rows = session.execute(query).all()
-    listed = [_listed(row[:-2]) for row in rows[:limit]]
+    listed = [_listed(tuple(row)[:-2]) for row in rows[:limit]]
     if len(rows) <= limit:
         return listed, None
     last = rows[limit - 1]
@@ -258,7 +269,7 @@ def page(
 
 def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
     if filters.course_ids or filters.course_prefixes:
-        wanted = CourseRow.course_id.in_(filters.course_ids)
+        wanted: ColumnElement[bool] = CourseRow.course_id.in_(filters.course_ids)
         for prefix in filters.course_prefixes:
             for separator in "+/":
                 wanted |= CourseRow.course_id.startswith(prefix + separator, autoescape=True)

@@ -170,7 +170,8 @@ _COLUMNS = (
 )
 
 
-def _submission(row: Row[Any]) -> Submission:
+def _submission(cells: Row[Any]) -> Submission:
+    row: Sequence[Any] = tuple(cells)
     return Submission(
         id=row[0],
         kind=Kind(row[1]),

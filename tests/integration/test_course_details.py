@@ -1,36 +1,23 @@
-"""Course details and courses over HTTP: cached, and never old once a change was answered."""
+"""Course details over HTTP: cached, and never old once a change was answered."""
 
 import asyncio
 import json
-import threading
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
+from datetime import timedelta
 
-import falcon.asgi
 import pytest
-from falcon import testing
 
-from api_gateway.course_details import LEASE, UNKEPT, CourseDetails, etag_of
-from api_gateway.problems import Problem
+from api_gateway.course_details import LEASE, UNKEPT, etag_of
 from api_gateway.records import Records
-from api_gateway.resources.course_details import CourseDetailsResource, names
-from api_gateway.resources.courses import CourseResource, CoursesResource
-from enrollment.cache import PAUSE, Cache, connect
-from enrollment.domain.errors import (
-    CourseInUse,
-    CourseNotFound,
-    EnrollmentError,
-    RecordsUnavailable,
-)
+from api_gateway.resources.course_details import names
+from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
 from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base, EnrollmentRow
+from enrollment.storage.tables import Base
 from schemas.courses import details as upstreams_form
-from tests.support.servers import redis_process
+from tests.support.small_gateway import NOON, Clock, SmallGateway
 
-NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 KEY = "course-v1:Uni+ALG+2026"
 ALGEBRA = Course(
     course_id=KEY,
@@ -38,7 +25,6 @@ ALGEBRA = Course(
     modes=(Mode(slug="audit"), Mode(slug="verified", expires_at=NOON - timedelta(days=1))),
 )
 PATH = f"/course/{KEY}"
-STATUS = {CourseNotFound: HTTPStatus.NOT_FOUND, CourseInUse: HTTPStatus.CONFLICT}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -52,54 +38,6 @@ def sessions(request, tmp_path):
     engine.dispose()
 
 
-class Clock:
-    """A clock that only sleeping moves."""
-
-    def __init__(self):
-        self.seconds = 0.0
-
-    def __call__(self):
-        return self.seconds
-
-    def now(self):
-        return NOON + timedelta(seconds=self.seconds)
-
-    async def sleep(self, seconds):
-        self.seconds += seconds
-
-
-class Gateway:
-    """One process of the gateway."""
-
-    def __init__(self, sessions, redis_url, clock):
-        self.clock = clock
-        self.cache = Cache(connect(redis_url), clock=clock)
-        self.records = Records(sessions, threads=2)
-        self.details = CourseDetails(
-            self.records, self.cache, now=clock.now, clock=clock, sleep=clock.sleep
-        )
-        app = falcon.asgi.App()
-        app.add_error_handler(Problem, answer_problem)
-        app.add_error_handler(EnrollmentError, answer_error)
-        app.add_route("/course/{course_id:path}", CourseDetailsResource(self.details))
-        app.add_route("/courses/{course_id:path}", CourseResource(self.records, self.details))
-        app.add_route("/courses", CoursesResource(self.records, self.details))
-        self.http = testing.TestClient(app)
-
-    def close(self):
-        self.details.close()
-        self.records._pool.shutdown(wait=True)
-
-
-async def answer_problem(req, resp, problem, params):
-    resp.status = problem.status
-    resp.media = problem.body()
-
-
-async def answer_error(req, resp, error, params):
-    resp.status = STATUS.get(type(error), HTTPStatus.SERVICE_UNAVAILABLE)
-
-
 @pytest.fixture
 def clock():
     return Clock()
@@ -110,7 +48,7 @@ def start(sessions, redis_url, clock):
     started = []
 
     def start_gateway(url=redis_url):
-        started.append(Gateway(sessions, url, clock))
+        started.append(SmallGateway(sessions, url, clock))
         return started[-1]
 
     yield start_gateway
@@ -377,258 +315,3 @@ def test_a_slow_database_is_read_twice_at_most_and_answers(sessions, gateway):
 
     assert first == second
     assert asked.count(courses.edition) == 2
-
-
-# --- changes ----------------------------------------------------------------------------------
-
-
-def test_when_a_change_was_answered_no_process_serves_the_old_course(sessions, start):
-    save(sessions, ALGEBRA)
-    one, two = start(), start()
-    assert (name_in(one), name_in(two)) == ("Algebra", "Algebra")
-
-    for number in range(3):
-        put(two, course_name=f"New {number}")
-        assert (name_in(one), name_in(two)) == (f"New {number}", f"New {number}")
-
-
-def test_nor_where_redis_is_flushed_or_brings_back_the_past(sessions, start):
-    save(sessions, ALGEBRA)
-    one, two = start(), start()
-    name_in(one)
-    one.details._pool.shutdown(wait=True)
-    past = {key: two.cache._redis.get(key) for key in two.cache._redis.scan_iter()}
-    assert past
-
-    put(two, course_name="New")
-    two.cache._redis.flushdb()
-    assert name_in(two) == "New"
-    for key, value in past.items():
-        two.cache._redis.set(key, value)
-
-    assert name_in(two) == "New"
-    two.clock.seconds += LEASE
-    assert name_in(two) == "New"
-
-
-def test_nor_where_redis_is_frozen(sessions, start):
-    save(sessions, ALGEBRA)
-    with redis_process() as server:
-        one, two = start(server.url), start(server.url)
-        assert (name_in(one), name_in(two)) == ("Algebra", "Algebra")
-        server.hold()
-        put(two, course_name="New")
-        assert (name_in(one), name_in(two)) == ("New", "New")
-        server.release()
-        one.clock.seconds += PAUSE
-        assert (name_in(one), name_in(two)) == ("New", "New")
-
-
-def test_a_slow_reader_writes_where_nobody_looks(sessions, start):
-    save(sessions, ALGEBRA)
-    slow, two = start(), start()
-    read, loaded, go_on = slow.records.read, threading.Event(), threading.Event()
-
-    async def slowly(query, *args):
-        answer = await read(query, *args)
-        if query is courses.find:
-            loaded.set()
-            await asyncio.to_thread(go_on.wait)
-        return answer
-
-    slow.records.read = slowly
-    reader = threading.Thread(target=lambda: asyncio.run(slow.details.get((KEY, False))))
-    reader.start()
-    loaded.wait()
-    put(two, course_name="New")
-    go_on.set()
-    reader.join()
-    slow.details._pool.shutdown(wait=True)
-
-    assert two.cache._redis.dbsize() == 1
-    assert name_in(two) == "New"
-    assert name_in(start()) == "New"
-
-
-def test_a_deleted_course_is_gone_for_all(sessions, start):
-    save(sessions, ALGEBRA)
-    one, two = start(), start()
-    name_in(one)
-
-    assert two.http.simulate_delete(f"/courses/{KEY}").status_code == 204
-
-    assert one.http.simulate_get(PATH).status_code == 400
-
-
-def test_a_course_that_was_unknown_is_known_once_put(sessions, start):
-    one, two = start(), start()
-    assert one.http.simulate_get(PATH).status_code == 400
-
-    put(two, course_name="New")
-
-    assert name_in(one) == "New"
-
-
-def test_nothing_is_kept_in_the_process_at_first(gateway):
-    assert gateway.details.kept((KEY, False)) is UNKEPT
-
-
-# --- courses over HTTP ------------------------------------------------------------------------
-
-
-def test_a_put_creates_then_replaces_and_is_read_back(http):
-    created = http.simulate_put(f"/courses/{KEY}", json={"course_name": "Algebra", "capacity": 3})
-    assert created.status_code == 201
-    assert http.simulate_get(f"/courses/{KEY}").json == created.json
-
-    again = http.simulate_put(f"/courses/{KEY}", json=created.json | {"capacity": None})
-
-    assert again.status_code == 200
-    assert again.json == created.json | {"capacity": None}
-
-
-def test_a_patch_changes_what_it_names(sessions, http):
-    save(sessions, ALGEBRA)
-
-    response = http.simulate_patch(f"/courses/{KEY}", json={"capacity": 5})
-
-    assert response.status_code == 200
-    assert response.json == http.simulate_get(f"/courses/{KEY}").json
-    assert (response.json["capacity"], response.json["course_name"]) == (5, "Algebra")
-
-
-@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
-def test_an_unknown_course_is_404(http, method):
-    body = {"json": {}} if method == "PATCH" else {}
-
-    assert http.simulate_request(method, f"/courses/{KEY}", **body).status_code == 404
-
-
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_an_address_that_names_no_course_key_is_400(http, method):
-    body = {"json": {}} if method in {"PUT", "PATCH"} else {}
-    response = http.simulate_request(method, "/courses/algebra", **body)
-
-    assert (response.status_code, response.json["code"]) == (400, "invalid_course_id")
-
-
-def test_a_bad_course_is_refused_with_field_and_rule(http):
-    response = http.simulate_put(f"/courses/{KEY}", json={"capacity": -1, "colour": "red"})
-
-    assert response.status_code == 400
-    assert {(bad["pointer"], bad["rule"]) for bad in response.json["errors"]} == {
-        ("/capacity", "range"),
-        ("/colour", "unknown"),
-    }
-
-
-def test_a_course_in_use_is_not_deleted(sessions, http):
-    save(sessions, ALGEBRA)
-    with sessions.begin() as session:
-        row_id = courses.standing(session, [KEY])[KEY].id
-        session.add(
-            EnrollmentRow(
-                learner_id=1, course_id=row_id, mode="audit", is_active=True, created=NOON,
-                version=1, event_id=1, active_at=1, active_rank=1, active_line=1,
-            )
-        )  # fmt: skip
-
-    assert http.simulate_delete(f"/courses/{KEY}").status_code == 409
-
-
-def test_courses_are_listed_page_by_page(sessions, http):
-    many = [Course(course_id=f"course-v1:Uni+C{number}+1") for number in range(5)]
-    save(sessions, *many)
-    seen, params = [], {"limit": 2}
-
-    while True:
-        page = http.simulate_get("/courses", params=params).json
-        seen += [course["course_id"] for course in page["courses"]]
-        if page["next"] is None:
-            break
-        params["cursor"] = page["next"]
-
-    assert seen == [course.course_id for course in many]
-
-
-@pytest.mark.parametrize(
-    "query",
-    ["limit=0", "limit=1001", "limit=x", "limit=-1", "limit=99999999", "cursor=%20", "cursor=a", "cursor=_w", "cursor=AA", "cursor=%C3%A4"],
-)  # fmt: skip
-def test_a_page_that_cannot_be_is_400(http, query):
-    response = http.simulate_get("/courses", query_string=query)
-
-    assert (response.status_code, response.json["code"]) == (400, "invalid_parameter")
-
-
-ONE, TWO = {"course_id": "course-v1:Uni+C1+1"}, {"course_id": "course-v1:Uni+C2+1", "capacity": 1}
-
-
-@pytest.mark.parametrize(
-    ("media_type", "body"),
-    [
-        ("application/json", json.dumps([ONE, TWO])),
-        ("application/JSON; charset=utf-8", json.dumps({"courses": [ONE, TWO]})),
-        ("application/x-ndjson", f"{json.dumps(ONE)}\n\r\n{json.dumps(TWO)}"),
-    ],
-)
-def test_many_are_saved_at_once(sessions, http, media_type, body):
-    response = http.simulate_post("/courses", body=body, headers={"Content-Type": media_type})
-
-    assert (response.status_code, response.json) == (200, {"saved": 2})
-    listed = http.simulate_get("/courses").json["courses"]
-    assert [(course["course_id"], course["capacity"]) for course in listed] == [
-        (ONE["course_id"], None),
-        (TWO["course_id"], 1),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("media_type", "body", "where"),
-    [
-        ("application/x-ndjson", f'{json.dumps(ONE)}\n\n{{"course_id": 5}}\n{{', [(3, "course_id", "type"), (4, "", "json")]),
-        ("application/x-ndjson", f"{json.dumps(ONE)}\n{json.dumps(ONE)}", [(2, "course_id", "duplicate")]),
-        ("application/json", json.dumps([ONE, {}]), [("/1/course_id", "course_id", "required")]),
-        ("application/json", json.dumps({"courses": [ONE, 5]}), [("/courses/1", "", "type")]),
-        ("application/json", json.dumps([ONE, ONE]), [("/1/course_id", "course_id", "duplicate")]),
-        ("application/json", "[", [(1, "", "json")]),
-        ("application/json", json.dumps(ONE), [("/courses", "courses", "type")]),
-        ("application/json", json.dumps({"courses": 5}), [("/courses", "courses", "type")]),
-        ("application/json", "5", [("/courses", "courses", "type")]),
-    ],
-)  # fmt: skip
-def test_one_bad_course_among_many_stops_them_all_and_is_named(http, media_type, body, where):
-    response = http.simulate_post("/courses", body=body, headers={"Content-Type": media_type})
-
-    assert response.status_code == 400
-    assert [
-        (bad.get("line") or bad.get("pointer"), bad["field"], bad["rule"])
-        for bad in response.json["errors"]
-    ] == where
-    assert http.simulate_get("/courses").json == {"courses": [], "next": None}
-
-
-@pytest.mark.parametrize("body", ["{}\n" * 150, "{\n" * 150])
-def test_the_first_hundred_bad_ones_are_named(http, body):
-    response = http.simulate_post(
-        "/courses", body=body, headers={"Content-Type": "application/x-ndjson"}
-    )
-
-    assert [bad["line"] for bad in response.json["errors"]] == list(range(1, 101))
-
-
-def test_more_than_are_taken_at_once_is_413(http):
-    lines = "\n".join(f'{{"course_id":"course-v1:a+b+{number}"}}' for number in range(10_001))
-
-    response = http.simulate_post(
-        "/courses", body=lines, headers={"Content-Type": "application/x-ndjson"}
-    )
-
-    assert response.status_code == 413
-    assert "10000" in response.json["detail"]
-
-
-def test_another_media_type_is_415(http):
-    response = http.simulate_post("/courses", body="a,b", headers={"Content-Type": "text/csv"})
-
-    assert response.status_code == 415

@@ -1,21 +1,19 @@
 """Invitations in the records."""
 
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 
-import falcon.asgi
 import pytest
 from falcon import testing
 from sqlalchemy import event
 
-from api_gateway.problems import Problem
 from api_gateway.records import Records
 from api_gateway.resources.invitations import InvitationResource
-from enrollment.domain.errors import Conflict, EnrollmentError, InvitationNotFound
+from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
 from enrollment.storage.sessions import Sessions, make_engine
 from enrollment.storage.tables import Base
+from tests.support.small_gateway import app_with_errors
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 ALGEBRA, BOTANY = "course-v1:Uni+ALG+1", "Uni/BOT/1"
@@ -159,23 +157,10 @@ def test_an_invitation_taken_back_since_it_was_loaded_cannot_be_used(sessions):
 # --- over HTTP --------------------------------------------------------------------------------
 
 
-async def answer_problem(req, resp, problem, params):
-    resp.status = problem.status
-    resp.media = problem.body()
-
-
-async def answer_error(req, resp, error, params):
-    resp.status = (
-        HTTPStatus.NOT_FOUND if "NotFound" in type(error).__name__ else HTTPStatus.CONFLICT
-    )
-
-
 @pytest.fixture
 def http(sessions):
     records = Records(sessions, threads=2)
-    app = falcon.asgi.App()
-    app.add_error_handler(Problem, answer_problem)
-    app.add_error_handler(EnrollmentError, answer_error)
+    app = app_with_errors()
     app.add_route("/invitations/{rest:path}", InvitationResource(records, now=lambda: NOON))
     yield testing.TestClient(app)
     records._pool.shutdown(wait=True)

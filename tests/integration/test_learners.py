@@ -2,21 +2,19 @@
 
 import json
 from datetime import UTC, datetime
-from http import HTTPStatus
 
-import falcon.asgi
 import pytest
 from falcon import testing
 from sqlalchemy import event
 
-from api_gateway.problems import Problem
 from api_gateway.records import Records
 from api_gateway.resources.learners import LearnerResource, LearnersResource
-from enrollment.domain.errors import EmailTaken, EnrollmentError, LearnerInUse, LearnerNotFound
+from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.sessions import Sessions, make_engine
 from enrollment.storage.tables import Base, EnrollmentRow
+from tests.support.small_gateway import app_with_errors
 
 ADA = Learner("ada", "ada@example.org", is_active=False, is_staff=True)
 BOB = Learner("bob o'neill@x", None)
@@ -192,23 +190,10 @@ def test_a_learner_with_enrollments_stays(sessions):
 # --- over HTTP --------------------------------------------------------------------------------
 
 
-async def answer_problem(req, resp, problem, params):
-    resp.status = problem.status
-    resp.media = problem.body()
-
-
-async def answer_error(req, resp, error, params):
-    resp.status = (
-        HTTPStatus.NOT_FOUND if "NotFound" in type(error).__name__ else HTTPStatus.CONFLICT
-    )
-
-
 @pytest.fixture
 def http(sessions):
     records = Records(sessions, threads=2)
-    app = falcon.asgi.App()
-    app.add_error_handler(Problem, answer_problem)
-    app.add_error_handler(EnrollmentError, answer_error)
+    app = app_with_errors()
     app.add_route("/learners/{username}", LearnerResource(records))
     app.add_route("/learners", LearnersResource(records))
     yield testing.TestClient(app)

@@ -320,6 +320,16 @@ def test_a_spooled_file_is_read_from_its_first_byte_each_time():
         assert b"".join(chunks) == b"".join(chunks) == data
 
 
+def test_readers_of_one_spooled_file_do_not_disturb_each_other():
+    data = random.Random(1).randbytes(600_000)
+    for packed in (False, True):
+        chunks = Spooled(io.BytesIO(gzip.compress(data) if packed else data), Limits(), gzip=packed)
+        begun = iter(chunks)
+        first = next(begun)
+        assert b"".join(chunks) == data
+        assert first + b"".join(begun) == data
+
+
 @given(st.lists(st.binary(max_size=50), min_size=1, max_size=3), st.integers(1, 20), st.booleans())
 def test_gzip_is_unpacked_wherever_it_is_cut(parts, size, padded):
     data = b"".join(map(gzip.compress, parts)) + bytes(9 * padded)

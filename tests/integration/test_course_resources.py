@@ -1,0 +1,198 @@
+"""Courses over HTTP: put, changed, listed, and many at once."""
+
+import json
+
+import pytest
+
+from enrollment.domain.model import Course
+from enrollment.storage import courses
+from enrollment.storage.sessions import Sessions, make_engine
+from enrollment.storage.tables import Base, EnrollmentRow
+from tests.support.small_gateway import NOON, Clock, SmallGateway
+
+KEY = "course-v1:Uni+ALG+2026"
+ALGEBRA = Course(course_id=KEY, name="Algebra")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def sessions(request, tmp_path):
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    if request.param == "postgresql":
+        url = request.getfixturevalue("postgres_url")
+    engine = make_engine(url)
+    Base.metadata.create_all(engine)
+    yield Sessions(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def http(sessions, redis_url):
+    gateway = SmallGateway(sessions, redis_url, Clock())
+    yield gateway.http
+    gateway.close()
+
+
+tp
+
+
+def save(sessions, *many):
+    with sessions.begin() as session:
+        courses.save_all(session, many)
+
+
+def test_a_put_creates_then_replaces_and_is_read_back(http):
+    created = http.simulate_put(f"/courses/{KEY}", json={"course_name": "Algebra", "capacity": 3})
+    assert created.status_code == 201
+    assert http.simulate_get(f"/courses/{KEY}").json == created.json
+
+    again = http.simulate_put(f"/courses/{KEY}", json=created.json | {"capacity": None})
+
+    assert again.status_code == 200
+    assert again.json == created.json | {"capacity": None}
+
+
+def test_a_patch_changes_what_it_names(sessions, http):
+    save(sessions, ALGEBRA)
+
+    response = http.simulate_patch(f"/courses/{KEY}", json={"capacity": 5})
+
+    assert response.status_code == 200
+    assert response.json == http.simulate_get(f"/courses/{KEY}").json
+    assert (response.json["capacity"], response.json["course_name"]) == (5, "Algebra")
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH", "DELETE"])
+def test_an_unknown_course_is_404(http, method):
+    body = {"json": {}} if method == "PATCH" else {}
+
+    assert http.simulate_request(method, f"/courses/{KEY}", **body).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
+def test_an_address_that_names_no_course_key_is_400(http, method):
+    body = {"json": {}} if method in {"PUT", "PATCH"} else {}
+    response = http.simulate_request(method, "/courses/algebra", **body)
+
+    assert (response.status_code, response.json["code"]) == (400, "invalid_course_id")
+
+
+def test_a_bad_course_is_refused_with_field_and_rule(http):
+    response = http.simulate_put(f"/courses/{KEY}", json={"capacity": -1, "colour": "red"})
+
+    assert response.status_code == 400
+    assert {(bad["pointer"], bad["rule"]) for bad in response.json["errors"]} == {
+        ("/capacity", "range"),
+        ("/colour", "unknown"),
+    }
+
+
+def test_a_course_in_use_is_not_deleted(sessions, http):
+    save(sessions, ALGEBRA)
+    with sessions.begin() as session:
+        row_id = courses.standing(session, [KEY])[KEY].id
+        session.add(
+            EnrollmentRow(
+                learner_id=1, course_id=row_id, mode="audit", is_active=True, created=NOON,
+                version=1, event_id=1, active_at=1, active_rank=1, active_line=1,
+            )
+        )  # fmt: skip
+
+    assert http.simulate_delete(f"/courses/{KEY}").status_code == 409
+
+
+def test_courses_are_listed_page_by_page(sessions, http):
+    many = [Course(course_id=f"course-v1:Uni+C{number}+1") for number in range(5)]
+    save(sessions, *many)
+    seen, params = [], {"limit": 2}
+
+    while True:
+        page = http.simulate_get("/courses", params=params).json
+        seen += [course["course_id"] for course in page["courses"]]
+        if page["next"] is None:
+            break
+        params["cursor"] = page["next"]
+
+    assert seen == [course.course_id for course in many]
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["limit=0", "limit=1001", "limit=x", "limit=-1", "limit=99999999", "cursor=%20", "cursor=a", "cursor=_w", "cursor=AA", "cursor=%C3%A4"],
+)  # fmt: skip
+def test_a_page_that_cannot_be_is_400(http, query):
+    response = http.simulate_get("/courses", query_string=query)
+
+    assert (response.status_code, response.json["code"]) == (400, "invalid_parameter")
+
+
+ONE, TWO = {"course_id": "course-v1:Uni+C1+1"}, {"course_id": "course-v1:Uni+C2+1", "capacity": 1}
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body"),
+    [
+        ("application/json", json.dumps([ONE, TWO])),
+        ("application/JSON; charset=utf-8", json.dumps({"courses": [ONE, TWO]})),
+        ("application/x-ndjson", f"{json.dumps(ONE)}\n\r\n{json.dumps(TWO)}"),
+    ],
+)
+def test_many_are_saved_at_once(sessions, http, media_type, body):
+    response = http.simulate_post("/courses", body=body, headers={"Content-Type": media_type})
+
+    assert (response.status_code, response.json) == (200, {"saved": 2})
+    listed = http.simulate_get("/courses").json["courses"]
+    assert [(course["course_id"], course["capacity"]) for course in listed] == [
+        (ONE["course_id"], None),
+        (TWO["course_id"], 1),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "where"),
+    [
+        ("application/x-ndjson", f'{json.dumps(ONE)}\n\n{{"course_id": 5}}\n{{', [(3, "course_id", "type"), (4, "", "json")]),
+        ("application/x-ndjson", f"{json.dumps(ONE)}\n{json.dumps(ONE)}", [(2, "course_id", "duplicate")]),
+        ("application/json", json.dumps([ONE, {}]), [("/1/course_id", "course_id", "required")]),
+        ("application/json", json.dumps({"courses": [ONE, 5]}), [("/courses/1", "", "type")]),
+        ("application/json", json.dumps([ONE, ONE]), [("/1/course_id", "course_id", "duplicate")]),
+        ("application/json", "[", [(1, "", "json")]),
+        ("application/json", json.dumps(ONE), [("/courses", "courses", "type")]),
+        ("application/json", json.dumps({"courses": 5}), [("/courses", "courses", "type")]),
+        ("application/json", "5", [("/courses", "courses", "type")]),
+    ],
+)  # fmt: skip
+def test_one_bad_course_among_many_stops_them_all_and_is_named(http, media_type, body, where):
+    response = http.simulate_post("/courses", body=body, headers={"Content-Type": media_type})
+
+    assert response.status_code == 400
+    assert [
+        (bad.get("line") or bad.get("pointer"), bad["field"], bad["rule"])
+        for bad in response.json["errors"]
+    ] == where
+    assert http.simulate_get("/courses").json == {"courses": [], "next": None}
+
+
+@pytest.mark.parametrize("body", ["{}\n" * 150, "{\n" * 150])
+def test_the_first_hundred_bad_ones_are_named(http, body):
+    response = http.simulate_post(
+        "/courses", body=body, headers={"Content-Type": "application/x-ndjson"}
+    )
+
+    assert [bad["line"] for bad in response.json["errors"]] == list(range(1, 101))
+
+
+def test_more_than_are_taken_at_once_is_413(http):
+    lines = "\n".join(f'{{"course_id":"course-v1:a+b+{number}"}}' for number in range(10_001))
+
+    response = http.simulate_post(
+        "/courses", body=lines, headers={"Content-Type": "application/x-ndjson"}
+    )
+
+    assert response.status_code == 413
+    assert "10000" in response.json["detail"]
+
+
+def test_another_media_type_is_415(http):
+    response = http.simulate_post("/courses", body="a,b", headers={"Content-Type": "text/csv"})
+
+    assert response.status_code == 415

@@ -1,0 +1,166 @@
+"""The tables as migrations make them are the tables that the code expects."""
+
+import shutil
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import inspect, select, text
+from sqlalchemy.orm import Session
+
+from enrollment.domain.errors import RecordsUnavailable
+from enrollment.storage import migrate
+from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage.tables import Base, EditionRow, FeedHeadRow
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """An empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/a%20b.sqlite3"
+    return request.getfixturevalue("postgres_url")
+
+
+@pytest.fixture
+def sessions(url):
+    made = sessions_for(url)
+    yield made
+    made.dispose()
+
+
+def tables(sessions: Sessions) -> set[str]:
+    with sessions.read() as session:
+        return set(inspect(session.connection()).get_table_names())
+
+
+def differences(session: Session) -> list[object]:
+    context = MigrationContext.configure(
+        session.connection(), opts={"compare_server_default": True}
+    )
+    return list(compare_metadata(context, Base.metadata))
+
+
+def test_the_migrations_make_what_the_classes_say(url, sessions):
+    migrate.upgrade(url)
+
+    with sessions.read() as session:
+        assert differences(session) == []
+        assert migrate.is_current(session)
+        assert migrate.current(session) == migrate.head()
+    assert migrate.pending(url) == []
+
+
+def test_all_can_be_taken_back_and_done_again(url, sessions):
+    migrate.upgrade(url)
+    migrate.downgrade(url, "base")
+
+    assert tables(sessions) == {"alembic_version"}
+    assert migrate.head() in migrate.pending(url)
+
+    migrate.upgrade(url)
+    with sessions.read() as session:
+        assert differences(session) == []
+
+
+def test_an_empty_database_lacks_everything(url, sessions):
+    with sessions.read() as session:
+        assert not migrate.is_current(session)
+        assert migrate.current(session) is None
+    assert migrate.pending(url)[0] == "0001"
+
+
+def test_the_rows_that_exist_once_are_there(url, sessions):
+    migrate.upgrade(url)
+
+    with sessions.read() as session:
+        heads = session.execute(select(FeedHeadRow.id, FeedHeadRow.position)).all()
+        editions = session.execute(select(EditionRow.name, EditionRow.number)).all()
+    assert [tuple(row) for row in heads] == [(1, 0)]
+    assert [tuple(row) for row in editions] == [("courses", 1)]
+
+
+def test_several_upgrades_at_once_end_as_one(url, sessions):
+    failures = []
+
+    def upgrade():
+        try:
+            migrate.upgrade(url)
+        except Exception as error:  # noqa: BLE001 (whatever it is, the test must see it)
+            failures.append(error)
+
+    threads = [threading.Thread(target=upgrade) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    with sessions.read() as session:
+        assert migrate.is_current(session)
+
+
+def test_what_a_later_release_left_lacks_nothing_and_is_not_touched(url, sessions):
+    migrate.upgrade(url)
+    with sessions.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    with sessions.read() as session:
+        assert migrate.is_current(session)
+    assert migrate.pending(url) == []
+    with pytest.raises(migrate.UnknownRevision, match="9999"):
+        migrate.upgrade(url)
+
+
+def test_an_unknown_version_cannot_be_gone_back_to(url):
+    migrate.upgrade(url)
+
+    with pytest.raises(migrate.UnknownRevision, match="nowhere"):
+        migrate.downgrade(url, "nowhere")
+
+
+def test_a_database_that_is_away_is_said_to_be():
+    away = "postgresql+psycopg://nobody@127.0.0.1:1/none"
+
+    with pytest.raises(RecordsUnavailable):
+        migrate.upgrade(away)
+    with pytest.raises(RecordsUnavailable):
+        migrate.pending(away)
+
+
+def test_packed_values_are_not_packed_again(postgres_url):
+    migrate.upgrade(postgres_url)
+
+    found = sessions_for(postgres_url)
+    with found.read() as session:
+        storage = session.execute(
+            text(
+                "SELECT attname, attstorage::text FROM pg_attribute "
+                "WHERE attrelid = 'batch'::regclass AND attname IN ('payload', 'outcomes')"
+            )
+        ).all()
+    found.dispose()
+    assert {tuple(row) for row in storage} == {("payload", "e"), ("outcomes", "e")}
+
+
+def test_a_draft_of_the_next_version_holds_what_the_database_lacks(tmp_path, monkeypatch):
+    versions = tmp_path / "migrations"
+    copy_of_scripts(versions)
+    monkeypatch.setattr(migrate, "_FOLDER", versions)
+    url = f"sqlite:///{tmp_path}/x.sqlite3"
+    migrate.upgrade(url)
+    made = sessions_for(url)
+    with made.begin() as session:
+        session.execute(text("DROP INDEX ix_enrollment_created"))
+    made.dispose()
+
+    (path,) = migrate.draft(url, "find by time")
+
+    assert path.endswith(f"{int(migrate.head()) + 1:04d}_find_by_time.py")
+    assert "ix_enrollment_created" in Path(path).read_text()
+
+
+def copy_of_scripts(target):
+    shutil.copytree(migrate._FOLDER, target, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))

@@ -1,0 +1,74 @@
+"""A gateway with the course routes alone, on a clock that only sleeping moves."""
+
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from typing import Any
+
+import falcon.asgi
+from falcon import testing
+
+from api_gateway.course_details import CourseDetails
+from api_gateway.problems import Problem
+from api_gateway.records import Records
+from api_gateway.resources.course_details import CourseDetailsResource
+from api_gateway.resources.courses import CourseResource, CoursesResource
+from enrollment.cache import Cache, connect
+from enrollment.domain.errors import EnrollmentError
+from enrollment.storage.sessions import Sessions
+
+NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
+
+
+class Clock:
+    """Seconds from noon."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return NOON + timedelta(seconds=self.seconds)
+
+    async def sleep(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+class SmallGateway:
+    """One process of the gateway."""
+
+    def __init__(self, sessions: Sessions, redis_url: str, clock: Clock) -> None:
+        self.clock = clock
+        self.cache = Cache(connect(redis_url), clock=clock)
+        self.records = Records(sessions, threads=2)
+        self.details = CourseDetails(
+            self.records, self.cache, now=clock.now, clock=clock, sleep=clock.sleep
+        )
+        app = app_with_errors()
+        app.add_route("/course/{course_id:path}", CourseDetailsResource(self.details))
+        app.add_route("/courses/{course_id:path}", CourseResource(self.records, self.details))
+        app.add_route("/courses", CoursesResource(self.records, self.details))
+        self.http = testing.TestClient(app)
+
+    def close(self) -> None:
+        self.details.close()
+        self.records._pool.shutdown(wait=True)
+
+
+def app_with_errors() -> Any:
+    """An app without routes that answers errors with their status and body."""
+    app: Any = falcon.asgi.App()
+    app.add_error_handler(Problem, _answer_problem)
+    app.add_error_handler(EnrollmentError, _answer_error)
+    return app
+
+
+async def _answer_problem(req: Any, resp: Any, problem: Problem, params: Any) -> None:
+    resp.status = problem.status
+    resp.media = problem.body()
+
+
+async def _answer_error(req: Any, resp: Any, error: EnrollmentError, params: Any) -> None:
+    is_missing = type(error).__name__.endswith("NotFound")
+    resp.status = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.CONFLICT
