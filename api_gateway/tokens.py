@@ -90,7 +90,7 @@ def looks_like_api_key(text: str) -> bool:
     return _KEY.fullmatch(text) is not None
 
 
-def sign(  # noqa: PLR0913 (what a token says)
+def sign(
     secret: bytes,
     username: str,
     *,

@@ -3,6 +3,7 @@
 import argparse
 import os
 import sys
+from typing import NoReturn
 
 from enrollment import logs
 from enrollment.queue import QueueName
@@ -10,8 +11,8 @@ from enrollment.settings import SettingsError, from_env
 from worker.main import build
 
 
-def main(arguments: list[str]) -> int:
-    """Run until told to stop; the exit status."""
+def main(arguments: list[str]) -> NoReturn:
+    """Run until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m worker")
     parser.add_argument("what", nargs="?", choices=["worker", "beat"], default="worker")
     parser.add_argument("--lanes", default=",".join(QueueName), help="queues, in order")
@@ -20,27 +21,26 @@ def main(arguments: list[str]) -> int:
     try:
         settings = from_env()
     except SettingsError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
+        parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
+    level = f"--loglevel={settings.log_level.upper()}"
     app = build(settings)
-    level = settings.log_level.upper()
-    app.start(
-        ["beat", "--loglevel", level]
-        if options.what == "beat"
-        else [
-            "worker",
-            "--pool=prefork",
-            "--concurrency=1",
-            "--without-gossip",
-            "--without-mingle",
-            "--without-heartbeat",
-            f"--queues={options.lanes}",
-            f"--hostname={options.name}@%h",
-            f"--loglevel={level}",
-        ]
-    )
+    app.start(["beat", level] if options.what == "beat" else [*_worker(options), level])
+
+
+def _worker(options: argparse.Namespace) -> list[str]:
+    """One request after the other: a process a core, and as many processes as are wanted."""
+    return [
+        "worker",
+        "--pool=prefork",
+        "--concurrency=1",
+        "--without-gossip",
+        "--without-mingle",
+        "--without-heartbeat",
+        f"--queues={options.lanes}",
+        f"--hostname={options.name}@%h",
+    ]
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

@@ -193,12 +193,24 @@ def _said(response: httpx.Response) -> Iterator[str]:
         yield "Give a key with --key or ENROLL_API_KEY (`enroll keys create` makes one)."
 
 
+def _web_address(_ctx: click.Context, _param: click.Parameter, given: str) -> str:
+    try:
+        address = httpx.URL(given)
+    except httpx.InvalidURL as error:
+        raise click.BadParameter(str(error)) from error
+    if address.scheme not in {"http", "https"} or not address.host:
+        message = f"{given} is no address such as http://127.0.0.1:8000"
+        raise click.BadParameter(message)
+    return given
+
+
 def client_of_service(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command the options that find a running service, and a ``service`` to use."""
 
     @click.option(
         "--url",
         envvar="ENROLL_URL",
+        callback=_web_address,
         default="http://127.0.0.1:8000",
         show_default=True,
         help="Where the service is.",
@@ -210,11 +222,7 @@ def client_of_service(command: Callable[..., Any]) -> Callable[..., Any]:
         file = data_dir / ADMIN_KEY
         if key is None and file.is_file():
             key = file.read_text().strip()
-        try:
-            service = Service(url, key)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
-            raise click.BadParameter(str(error), param_hint="--url") from error
-        with service:
+        with Service(url, key) as service:
             return command(*args, service=service, **rest)
 
     return with_service

@@ -94,9 +94,9 @@ def _hand_in(service: Service, file: Path, params: Mapping[str, str]) -> dict[st
 
 def media_headers(file: Path) -> dict[str, str]:
     """What the name of a file says about what is in it."""
-    suffixes = [suffix.lower() for suffix in file.suffixes]
-    headers = {"Content-Encoding": "gzip"} if suffixes[-1:] == [".gz"] else {}
-    kind = MEDIA_TYPES.get((suffixes[:-1] if headers else suffixes or [""])[-1:][0])
+    is_packed = file.suffix.lower() == ".gz"
+    headers = {"Content-Encoding": "gzip"} if is_packed else {}
+    kind = MEDIA_TYPES.get(Path(file.stem if is_packed else file.name).suffix.lower())
     if kind is None:
         known = ", ".join(MEDIA_TYPES)
         message = f"what is in {file.name}? Its name must end in one of {known} (or those and .gz)"

@@ -8,7 +8,7 @@ from typing import TypeVar
 from falcon.asgi import Request
 from marshmallow import ValidationError
 
-import api_gateway.media as media
+from api_gateway.media import read_body
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.records import Records
 from schemas.many import JSON, NDJSON, BadObjects, Many, TooMany, sentence
@@ -40,7 +40,7 @@ async def read_many(req: Request, records: Records, many: Many[T]) -> list[T]:
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in {JSON, NDJSON}:
         raise unsupported(f"Send {JSON} or {NDJSON}.")
-    body = await media.read_body(req, MAX_MANY)
+    body = await read_body(req, MAX_MANY)
     try:
         return await records.run(lambda: many.read(body, media_type))
     except TooMany as error:

@@ -1,0 +1,192 @@
+"""Submissions, handed in and followed from the command line."""
+
+import gzip
+
+import click
+import pytest
+
+from api_gateway.cli.submissions import media_headers
+from tests.support.scripted import DONE, FAILED, ID, QUEUED, Answer
+
+
+@pytest.mark.parametrize(("last", "code"), [(DONE, 0), (FAILED, 1)])
+def test_submit_waits_for_the_end_and_its_code_says_whether_all_were_accepted(
+    enroll, service, rows, last, code
+):
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    service.on(
+        "GET",
+        f"/submissions/{ID}",
+        Answer(200, QUEUED, {"ETag": '"1"'}),
+        Answer(304),
+        Answer(200, last),
+    )
+
+    result = enroll("submit", rows, "--url", service.url, "--key", "K")
+
+    assert result.exit_code == code, result.output
+    sent, first, second, *_ = service.heard
+    assert sent.body == rows.read_bytes()
+    assert sent.headers["content-type"] == "text/csv"
+    assert sent.headers["authorization"] == "Bearer K"
+    assert sent.params == {}
+    assert "prefer" not in first.headers
+    assert second.headers["if-none-match"] == '"1"'
+    assert second.headers["prefer"].startswith("wait=")
+    assert f"total\t{last['counts']['total']}" in result.stdout
+    assert ("course_full\t2" in result.stdout) == (code == 1)
+    assert "rows: 3 of 3" in result.stderr
+
+
+def test_every_call_of_submit_has_a_key_of_its_own(enroll, service, rows):
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+
+    for _ in range(2):
+        enroll("submit", rows, "--no-wait", "--url", service.url)
+
+    first, second = (heard.headers["idempotency-key"] for heard in service.heard)
+    assert first != second
+
+
+def test_submit_without_waiting_gives_the_id(enroll, service, rows):
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+
+    result = enroll("submit", rows, "--no-wait", "--url", service.url)
+
+    assert (result.exit_code, result.stdout) == (0, f"Submission {ID}\n")
+
+
+def test_options_travel_only_where_they_were_given(enroll, service, rows):
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    options = ["--format", "canvas", "--default-mode", "audit", "--dry-run", "--on-error", "abort"]
+
+    enroll("submit", rows, "--no-wait", "--url", service.url, *options)
+
+    assert service.heard[0].params == {
+        "format": "canvas",
+        "default_mode": "audit",
+        "dry_run": "true",
+        "on_error": "abort",
+    }
+
+
+def test_the_rows_that_failed_are_saved_to_be_mended(enroll, service, rows, tmp_path):
+    service.on("POST", "/submissions", Answer(202, FAILED))
+    service.on("GET", f"/submissions/{ID}", Answer(200, FAILED))
+    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"user,outcome\nada,refused\n"))
+    target = tmp_path / "failed.csv"
+
+    result = enroll("submit", rows, "--failed-to", target, "--url", service.url)
+
+    assert result.exit_code == 1
+    assert target.read_text() == "user,outcome\nada,refused\n"
+    assert service.heard[-1].params == {"outcome": "refused,invalid,cancelled"}
+    assert service.heard[-1].headers["accept"] == "text/csv"
+
+
+def test_failed_rows_cannot_be_saved_without_waiting(enroll, rows):
+    result = enroll("submit", rows, "--no-wait", "--failed-to", "x.csv")
+
+    assert result.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "headers"),
+    [
+        ("a.csv", {"Content-Type": "text/csv"}),
+        ("a.CSV", {"Content-Type": "text/csv"}),
+        ("a.b.ndjson", {"Content-Type": "application/x-ndjson"}),
+        ("a.jsonl", {"Content-Type": "application/x-ndjson"}),
+        ("a.json", {"Content-Type": "application/json"}),
+        ("a.zip", {"Content-Type": "application/zip"}),
+        ("a.csv.gz", {"Content-Type": "text/csv", "Content-Encoding": "gzip"}),
+    ],
+)
+def test_the_name_of_a_file_says_what_is_in_it(tmp_path, name, headers):
+    assert media_headers(tmp_path / name) == headers
+
+
+@pytest.mark.parametrize("name", ["a", "a.xlsx", "a.gz", ".gz"])
+def test_a_file_of_another_name_is_not_guessed_at(tmp_path, name):
+    with pytest.raises(click.BadParameter, match="must end in"):
+        media_headers(tmp_path / name)
+
+
+def test_a_packed_file_travels_as_it_is(enroll, service, tmp_path):
+    file = tmp_path / "rows.csv.gz"
+    file.write_bytes(gzip.compress(b"user,course_id\n"))
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+
+    enroll("submit", file, "--no-wait", "--url", service.url)
+
+    assert service.heard[0].body == file.read_bytes()
+    assert service.heard[0].headers["content-encoding"] == "gzip"
+
+
+@pytest.mark.parametrize(("state", "code"), [(QUEUED, 0), (DONE, 0), (FAILED, 1)])
+def test_status_says_how_far_it_is(enroll, service, state, code):
+    service.on("GET", f"/submissions/{ID}", Answer(200, state))
+
+    result = enroll("status", ID, "--url", service.url)
+
+    assert result.exit_code == code
+    assert result.stdout.startswith(state["state"])
+
+
+def test_status_watches_to_the_end(enroll, service):
+    service.on("GET", f"/submissions/{ID}", Answer(200, QUEUED), Answer(200, DONE))
+
+    result = enroll("status", ID, "--watch", "--url", service.url)
+
+    assert result.exit_code == 0
+    assert len(service.heard) == 2
+
+
+def test_on_a_terminal_there_is_a_bar_and_a_table(enroll, service, rows, monkeypatch):
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    service.on("GET", f"/submissions/{ID}", Answer(200, {**DONE, "rows_per_second": 20_000}))
+
+    result = enroll("submit", rows, "--url", service.url)
+
+    assert "━" in result.stderr
+    assert "20,000/s" in result.stderr
+    assert "│" in result.stdout
+
+
+def test_cancel_says_what_the_state_is(enroll, service):
+    service.on("POST", f"/submissions/{ID}/cancel", Answer(202, {**DONE, "state": "running"}))
+
+    result = enroll("cancel", ID, "--url", service.url)
+
+    assert result.exit_code == 0
+    assert "running" in result.stdout
+
+
+def test_outcomes_go_to_stdout_as_csv(enroll, service):
+    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"user,outcome\n"))
+
+    result = enroll(
+        "outcomes", ID, "--outcome", "refused", "--outcome", "invalid", "--url", service.url
+    )
+
+    assert result.stdout == "user,outcome\n"
+    assert service.heard[0].params == {"outcome": "refused,invalid"}
+
+
+def test_outcomes_go_to_a_file_in_the_form_of_its_name(enroll, service, tmp_path):
+    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"{}\n"))
+
+    result = enroll("outcomes", ID, "-o", tmp_path / "o.ndjson", "--url", service.url)
+
+    assert result.exit_code == 0
+    assert (tmp_path / "o.ndjson").read_bytes() == b"{}\n"
+    assert service.heard[0].headers["accept"] == "application/x-ndjson"
+
+
+def test_outcomes_that_are_refused_leave_no_file(enroll, service, tmp_path):
+    result = enroll("outcomes", ID, "-o", tmp_path / "o.csv", "--url", service.url)
+
+    assert result.exit_code == 2
+    assert not (tmp_path / "o.csv").exists()
