@@ -1,4 +1,8 @@
-"""Python columns as a table inside a statement: one statement whatever the batch's size."""
+"""Python columns as a table inside a statement: one statement whatever the batch's size.
+
+Statements are built once a dialect and kept by those who use them: building one anew takes
+longer than executing it.
+"""
 
 import json
 from collections.abc import Sequence
@@ -18,39 +22,68 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
+from sqlalchemy.dialects import postgresql as pg
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from enrollment.storage.sessions import is_postgresql
 
-#: A column of the table: its type, and its values in order.
-Column = tuple[TypeEngine[Any], Sequence[Any]]
 
-
-def table_of(session: Session, name: str, **columns: Column) -> FromClause:
-    """A table with the given columns, in the order of their values.
+class Columns:
+    """A table that is handed over with a statement: its name, its columns and their types.
 
     On PostgreSQL ``unnest`` of one array a column (the fastest way in by a factor of three);
     on SQLite ``json_each`` of one document. Values are text, numbers, booleans or None; the
     column ``ordinality`` counts from 1.
     """
-    if is_postgresql(session):
-        return _unnested(name, columns)
-    return _json_rows(name, columns)
 
+    def __init__(self, name: str, **kinds: TypeEngine[Any]) -> None:
+        self._name = name
+        self._kinds = kinds
 
-def _unnested(name: str, columns: dict[str, Column]) -> FromClause:
-    arrays = [
-        cast(bindparam(None, array_text(values), type_=Text(), unique=True), ARRAY(kind))
-        for kind, values in columns.values()
-    ]
-    shape = [column(label, kind) for label, (kind, _) in columns.items()]
-    return (
-        func.unnest(*arrays)
-        .table_valued(*shape, with_ordinality="ordinality", name=name)
-        .render_derived(name=name)
-    )
+    @property
+    def labels(self) -> list[str]:
+        """The names of the columns, in order."""
+        return list(self._kinds)
+
+    def table(self, *, postgresql: bool) -> FromClause:
+        """The table, to be built into a statement; its values come with ``holding``."""
+        return self._unnested() if postgresql else self._json_rows()
+
+    def holding(self, session: Session, *values: Sequence[Any]) -> dict[str, str]:
+        """The parameters that fill the table: the values of each column, in their order."""
+        if is_postgresql(session):
+            return {
+                f"{self._name}_{label}": array_text(cells)
+                for label, cells in zip(self._kinds, values, strict=True)
+            }
+        return {f"{self._name}_rows": json.dumps(list(zip(*values, strict=True)))}
+
+    def _unnested(self) -> FromClause:
+        arrays = [
+            cast(bindparam(f"{self._name}_{label}", type_=Text()), ARRAY(kind))
+            for label, kind in self._kinds.items()
+        ]
+        shape = [column(label, kind) for label, kind in self._kinds.items()]
+        return (
+            func.unnest(*arrays)
+            .table_valued(*shape, with_ordinality="ordinality", name=self._name)
+            .render_derived(name=self._name)
+        )
+
+    def _json_rows(self) -> FromClause:
+        document = bindparam(f"{self._name}_rows", type_=Text())
+        source = func.json_each(document).table_valued("key", "value", name=f"{self._name}_each")
+        cells: list[ColumnElement[Any]] = [
+            type_coerce(
+                func.json_extract(source.c.value, literal_column(f"'$[{place}]'")), kind
+            ).label(label)
+            for place, (label, kind) in enumerate(self._kinds.items())
+        ]
+        cells.append((source.c.key + 1).label("ordinality"))
+        return select(*cells).select_from(source).subquery(self._name)
 
 
 def array_text(values: Sequence[Any]) -> str:
@@ -81,30 +114,21 @@ def _quoted(value: str | None) -> str:
     return f'"{escaped}"'
 
 
-def _json_rows(name: str, columns: dict[str, Column]) -> FromClause:
-    rows = list(zip(*(values for _, values in columns.values()), strict=True))
-    document = bindparam(None, json.dumps(rows), type_=Text(), unique=True)
-    source = func.json_each(document).table_valued("key", "value", name=f"{name}_rows")
-    cells: list[ColumnElement[Any]] = [
-        type_coerce(func.json_extract(source.c.value, literal_column(f"'$[{place}]'")), kind).label(
-            label
-        )
-        for place, (label, (kind, _)) in enumerate(columns.items())
-    ]
-    cells.append((source.c.key + 1).label("ordinality"))
-    return select(*cells).select_from(source).subquery(name)
-
-
 def encoded(value: object) -> str:
-    """JSON text for a column of a table made by ``table_of``."""
+    """JSON text for a column of a table of such a table."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 
 
-def as_json(session: Session, cell: ColumnElement[Any]) -> ColumnElement[Any]:
+def as_json(cell: ColumnElement[Any], *, postgresql: bool) -> ColumnElement[Any]:
     """A text column of such a table, where JSON is to be stored."""
-    return cast(cell, JSON) if is_postgresql(session) else cell
+    return cast(cell, JSON) if postgresql else cell
 
 
-def as_uuid(session: Session, cell: ColumnElement[Any]) -> ColumnElement[Any]:
+def as_uuid(cell: ColumnElement[Any], *, postgresql: bool) -> ColumnElement[Any]:
     """A column of hex texts, where UUIDs are to be stored."""
-    return cast(cell, Uuid) if is_postgresql(session) else cell
+    return cast(cell, Uuid) if postgresql else cell
+
+
+def insert_on(*, postgresql: bool) -> Any:
+    """The dialect's own ``insert``, which knows ON CONFLICT."""
+    return pg.insert if postgresql else sqlite.insert

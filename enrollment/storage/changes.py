@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
+    Executable,
     Integer,
     Row,
     Select,
     String,
     Text,
+    bindparam,
     insert,
     literal,
     select,
@@ -20,13 +24,15 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.storage.arrays import as_json, as_uuid, table_of
+from enrollment.storage.arrays import Columns, as_json, as_uuid
+from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import (
     POSITION_BITS,
     BigSerial,
     EventRow,
     FeedHeadRow,
     FeedRow,
+    Moment,
 )
 
 #: Events that one answer of the history holds at most.
@@ -70,36 +76,42 @@ def event_id(batch_id: int, ordinal: int) -> int:
     return batch_id << POSITION_BITS | ordinal
 
 
+_HAPPENED = Columns(
+    "happened",
+    id=BigSerial,
+    previous_id=BigSerial,
+    kind=String(),
+    course_id=String(),
+    username=String(),
+    submission_id=Text(),
+    line=Integer(),
+    caller=String(),
+    before=Text(),
+    after=Text(),
+)
+
+
+@cache
+def _append(*, postgresql: bool) -> Executable:
+    source = _HAPPENED.table(postgresql=postgresql)
+    cells: dict[str, ColumnElement[Any]] = dict(source.c)
+    cells["submission_id"] = as_uuid(cells["submission_id"], postgresql=postgresql)
+    for name in ("before", "after"):
+        cells[name] = as_json(cells[name], postgresql=postgresql)
+    kept = _HAPPENED.labels
+    now = bindparam("now", type_=Moment())
+    values = select(*(cells[name] for name in kept), now).order_by(source.c.ordinality)
+    return insert(EventRow.__table__).from_select([*kept, "at"], values)  # type: ignore[arg-type]
+
+
 def add(session: Session, events: Sequence[Event], *, now: datetime) -> None:
     """Append events in one statement."""
     if not events:
         return
     columns = list(zip(*events, strict=True))
-    source = table_of(
-        session,
-        "happened",
-        id=(BigSerial, columns[0]),
-        previous_id=(BigSerial, columns[1]),
-        kind=(String(), columns[2]),
-        course_id=(String(), columns[3]),
-        username=(String(), columns[4]),
-        submission_id=(Text(), [submission.hex for submission in columns[5]]),
-        line=(Integer(), columns[6]),
-        caller=(String(), columns[7]),
-        before=(Text(), columns[8]),
-        after=(Text(), columns[9]),
-    )
-    names = ["id", "previous_id", "kind", "course_id", "username", "line", "caller"]
-    values = select(
-        *(source.c[name] for name in names),
-        as_uuid(session, source.c.submission_id),
-        as_json(session, source.c.before),
-        as_json(session, source.c.after),
-        literal(now, EventRow.at.type),
-    ).order_by(source.c.ordinality)
-    session.execute(
-        insert(EventRow).from_select([*names, "submission_id", "before", "after", "at"], values)
-    )
+    columns[5] = tuple(submission.hex for submission in columns[5])
+    given = _HAPPENED.holding(session, *columns)
+    session.execute(_append(postgresql=is_postgresql(session)), {**given, "now": now})
 
 
 def take_positions(session: Session, events_of: Mapping[int, int]) -> int:

@@ -6,16 +6,16 @@ edition first and the course second never keeps an old course under a new editio
 
 import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Integer, Select, String, or_, select, update
+from sqlalchemy import Executable, Integer, Select, String, or_, select, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
-from enrollment.storage.arrays import table_of
+from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import CourseRow, EditionRow, EnrollmentRow, ModeRow
 
@@ -74,15 +74,10 @@ def save_all(session: Session, courses: Iterable[Course]) -> None:
     named = {course.course_id: course for course in courses}
     if not named:
         return
-    _lock(session, select(CourseRow.id).where(CourseRow.course_id.in_(_ids(session, named))))
+    existing = select(CourseRow.id).where(CourseRow.course_id.in_(sorted(named)))
+    _lock(session, existing)
     ids = _upsert(session, [_values(named[course_id]) for course_id in sorted(named)])
-    session.execute(
-        delete_from(ModeRow).where(
-            ModeRow.course_id.in_(
-                select(CourseRow.id).where(CourseRow.course_id.in_(_ids(session, named)))
-            )
-        )
-    )
+    session.execute(delete_from(ModeRow).where(ModeRow.course_id.in_(existing)))
     modes = [
         _mode_values(ids[course.course_id], position, mode)
         for course in named.values()
@@ -109,24 +104,22 @@ def change(session: Session, course_id: str, edit: Callable[[Course], Course]) -
 
 def find(session: Session, course_id: str) -> Course | None:
     """The course, or None."""
-    loaded = _load(session, select(*_COLUMNS).where(CourseRow.course_id == course_id))
-    return loaded[0].course if loaded else None
+    return find_all(session, [course_id]).get(course_id)
 
 
 def find_all(session: Session, course_ids: Collection[str]) -> dict[str, Course]:
     """The courses that exist among the ids."""
-    if not course_ids:
-        return {}
-    query = select(*_COLUMNS).where(CourseRow.course_id.in_(_ids(session, course_ids)))
-    return {loaded.course.course_id: loaded.course for loaded in _load(session, query)}
+    return {each.course.course_id: each.course for each in _load(session, course_ids)}
 
 
 def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
     """Courses in the order of their ids, from behind one on."""
-    query = select(*_COLUMNS).order_by(CourseRow.course_id).limit(limit)
+    query = select(CourseRow.course_id).order_by(CourseRow.course_id).limit(limit)
     if after is not None:
         query = query.where(CourseRow.course_id > after)
-    return [loaded.course for loaded in _load(session, query)]
+    course_ids = session.scalars(query).all()
+    found = find_all(session, course_ids)
+    return [found[course_id] for course_id in course_ids if course_id in found]
 
 
 def delete(session: Session, course_id: str) -> None:
@@ -156,7 +149,9 @@ def edition(session: Session) -> int:
 def bump_edition(session: Session) -> None:
     """Let every kept answer about courses lapse when this transaction commits."""
     step = 1 + secrets.randbelow(_LARGEST_STEP)
-    insert = _insert(session)(EditionRow).values(name=COURSES_EDITION, number=step)
+    insert = insert_on(postgresql=is_postgresql(session))(EditionRow).values(
+        name=COURSES_EDITION, number=step
+    )
     session.execute(
         insert.on_conflict_do_update(
             index_elements=["name"], set_={"number": EditionRow.number + step}
@@ -164,18 +159,54 @@ def bump_edition(session: Session) -> None:
     )
 
 
+_IDS = Columns("wanted", course_id=String())
+_SEATS = Columns("seats", id=Integer(), delta=Integer(), revision=Integer())
+
+
+@cache
+def _lock_capped(*, postgresql: bool) -> Select[int]:
+    wanted = _IDS.table(postgresql=postgresql)
+    return (
+        select(CourseRow.id)
+        .join(wanted, CourseRow.course_id == wanted.c.course_id)
+        .where(CourseRow.capacity.is_not(None))
+        .order_by(CourseRow.id)
+        .with_for_update(of=CourseRow)
+    )
+
+
 def standing(session: Session, course_ids: Collection[str]) -> dict[str, LoadedCourse]:
     """The courses that exist among the ids, in a fixed number of statements.
 
     Those with a seat cap are locked until the transaction ends, so of two batches that want
-    the last seat one waits and sees what the other took.
+    the last seat one waits and sees what the other took; SQLite has one writer anyway.
     """
     if not course_ids:
         return {}
-    wanted = CourseRow.course_id.in_(_ids(session, course_ids))
-    _lock(session, select(CourseRow.id).where(wanted, CourseRow.capacity.is_not(None)))
-    loaded = _load(session, select(*_COLUMNS).where(wanted))
-    return {each.course.course_id: each for each in loaded}
+    if is_postgresql(session):
+        wanted = _IDS.holding(session, list(course_ids))
+        session.execute(_lock_capped(postgresql=True), wanted).all()
+    return {each.course.course_id: each for each in _load(session, course_ids)}
+
+
+@cache
+def _take_seats(*, postgresql: bool) -> Executable:
+    wanted = _SEATS.table(postgresql=postgresql)
+    after = CourseRow.seats_taken + wanted.c.delta
+    has_room = or_(CourseRow.capacity.is_(None), wanted.c.delta <= 0, after <= CourseRow.capacity)
+    unchanged = (
+        select(CourseRow.id, wanted.c.delta)
+        .join(wanted, CourseRow.id == wanted.c.id)
+        .where(CourseRow.revision == wanted.c.revision, has_room)
+        .order_by(CourseRow.id)
+        .with_for_update(of=CourseRow)
+        .subquery("unchanged")
+    )
+    return (
+        update(CourseRow.__table__)  # type: ignore[arg-type]
+        .where(CourseRow.id == unchanged.c.id)
+        .values(seats_taken=CourseRow.seats_taken + unchanged.c.delta)
+    )
 
 
 def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, int]) -> None:
@@ -188,41 +219,13 @@ def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, 
     if not seats:
         return
     rows = sorted(seats)
-    wanted = table_of(
-        session,
-        "wanted",
-        id=(Integer(), rows),
-        delta=(Integer(), [seats[row] for row in rows]),
-        revision=(Integer(), [loaded[row] for row in rows]),
+    given = _SEATS.holding(
+        session, rows, [seats[row] for row in rows], [loaded[row] for row in rows]
     )
-    after = CourseRow.seats_taken + wanted.c.delta
-    has_room = or_(CourseRow.capacity.is_(None), wanted.c.delta <= 0, after <= CourseRow.capacity)
-    unchanged = (
-        select(CourseRow.id, wanted.c.delta)
-        .join(wanted, CourseRow.id == wanted.c.id)
-        .where(CourseRow.revision == wanted.c.revision, has_room)
-        .order_by(CourseRow.id)
-        .with_for_update(of=CourseRow)
-        .subquery("unchanged")
-    )
-    result = session.execute(
-        update(CourseRow)
-        .where(CourseRow.id == unchanged.c.id)
-        .values(seats_taken=CourseRow.seats_taken + unchanged.c.delta)
-        .execution_options(synchronize_session=False)
-    )
+    result = session.execute(_take_seats(postgresql=is_postgresql(session)), given)
     if result.rowcount != len(rows):  # type: ignore[attr-defined]
         message = f"of {len(rows)} courses some were changed since they were loaded"
         raise Conflict(message)
-
-
-def _insert(session: Session) -> Any:
-    return postgresql.insert if is_postgresql(session) else sqlite.insert
-
-
-def _ids(session: Session, course_ids: Collection[str]) -> Select[Any]:
-    wanted = table_of(session, "wanted", course_id=(String(), list(course_ids)))
-    return select(wanted.c.course_id)
 
 
 def _lock(session: Session, query: Select[int]) -> None:
@@ -232,7 +235,7 @@ def _lock(session: Session, query: Select[int]) -> None:
 
 
 def _upsert(session: Session, values: list[dict[str, Any]]) -> dict[str, int]:
-    insert = _insert(session)(CourseRow.__table__)
+    insert = insert_on(postgresql=is_postgresql(session))(CourseRow.__table__)
     kept = {name: insert.excluded[name] for name in values[0] if name != "course_id"}
     statement = insert.on_conflict_do_update(
         index_elements=["course_id"], set_={**kept, "revision": CourseRow.revision + 1}
@@ -260,19 +263,29 @@ def _mode_values(row_id: int, position: int, mode: Mode) -> dict[str, Any]:
     return {"course_id": row_id, "position": position, **values}
 
 
-def _load(session: Session, query: Select[*tuple[Any, ...]]) -> list[LoadedCourse]:
-    """The courses of a query with their modes: two statements."""
-    rows = session.execute(query).all()
-    if not rows:
-        return []
-    wanted = table_of(session, "wanted", id=(Integer(), [row[0] for row in rows]))
-    modes: dict[int, list[Mode]] = {}
-    found = session.execute(
+@cache
+def _rows(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+    wanted = _IDS.table(postgresql=postgresql)
+    return select(*_COLUMNS).join(wanted, CourseRow.course_id == wanted.c.course_id)
+
+
+@cache
+def _modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+    wanted = _IDS.table(postgresql=postgresql)
+    return (
         select(ModeRow.course_id, *_MODE_COLUMNS)
-        .where(ModeRow.course_id.in_(select(wanted.c.id)))
+        .join(CourseRow, CourseRow.id == ModeRow.course_id)
+        .join(wanted, CourseRow.course_id == wanted.c.course_id)
         .order_by(ModeRow.course_id, ModeRow.position)
     )
-    for row in found:
+
+
+def _load(session: Session, course_ids: Collection[str]) -> list[LoadedCourse]:
+    """The courses that exist among the ids, with their modes: two statements."""
+    wanted, postgresql = _IDS.holding(session, list(course_ids)), is_postgresql(session)
+    rows = session.execute(_rows(postgresql=postgresql), wanted).all()
+    modes: dict[int, list[Mode]] = {}
+    for row in map(tuple, session.execute(_modes(postgresql=postgresql), wanted)):
         modes.setdefault(row[0], []).append(Mode(**dict(zip(_MODE_NAMES, row[1:], strict=True))))
     return [LoadedCourse(row[0], row[1], _course(row, modes.get(row[0], ()))) for row in rows]
 

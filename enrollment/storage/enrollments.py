@@ -2,28 +2,30 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Boolean,
     ColumnElement,
+    Executable,
     Integer,
     Select,
     String,
     Text,
+    bindparam,
     func,
     literal,
     select,
     tuple_,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict
 from enrollment.domain.model import EPOCH, Attribute, Clock, Enrollment
-from enrollment.storage.arrays import as_json, encoded, table_of
+from enrollment.storage.arrays import Columns, as_json, encoded, insert_on
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import BigSerial, CourseRow, EnrollmentRow, LearnerRow
+from enrollment.storage.tables import BigSerial, CourseRow, EnrollmentRow, LearnerRow, Moment
 
 #: (row of the learner, row of the course).
 RowKey = tuple[int, int]
@@ -68,32 +70,75 @@ _STATE = (
 )
 
 
+_KEYS = Columns("wanted", learner_id=BigSerial, course_id=Integer())
+
+
+@cache
+def _standing(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+    wanted = _KEYS.table(postgresql=postgresql)
+    return select(
+        EnrollmentRow.learner_id,
+        EnrollmentRow.course_id,
+        EnrollmentRow.version,
+        EnrollmentRow.event_id,
+        *_STATE,
+    ).join(
+        wanted,
+        (EnrollmentRow.learner_id == wanted.c.learner_id)
+        & (EnrollmentRow.course_id == wanted.c.course_id),
+    )
+
+
 def standing(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedEnrollment]:
     """The enrollments that exist among the keys, in one statement."""
     if not keys:
         return {}
-    wanted = table_of(
-        session,
-        "wanted",
-        learner_id=(BigSerial, [learner for learner, _ in keys]),
-        course_id=(Integer(), [course for _, course in keys]),
-    )
-    rows = session.execute(
-        select(
-            EnrollmentRow.learner_id,
-            EnrollmentRow.course_id,
-            EnrollmentRow.version,
-            EnrollmentRow.event_id,
-            *_STATE,
-        ).join(
-            wanted,
-            (EnrollmentRow.learner_id == wanted.c.learner_id)
-            & (EnrollmentRow.course_id == wanted.c.course_id),
-        )
-    )
+    given = _KEYS.holding(session, *zip(*keys, strict=True))
+    rows = session.execute(_standing(postgresql=is_postgresql(session)), given)
     return {
-        (row[0], row[1]): LoadedEnrollment(_enrollment(row[4:]), row[2], row[3]) for row in rows
+        (row[0], row[1]): LoadedEnrollment(_enrollment(row[4:]), row[2], row[3])
+        for row in map(tuple, rows)
     }
+
+
+_WRITTEN = Columns(
+    "written",
+    learner_id=BigSerial,
+    course_id=Integer(),
+    mode=String(),
+    is_active=Boolean(),
+    version=Integer(),
+    event_id=BigSerial,
+    active_at=BigSerial,
+    active_rank=BigSerial,
+    active_line=Integer(),
+    mode_at=BigSerial,
+    mode_rank=BigSerial,
+    mode_line=Integer(),
+    extras=Text(),
+)
+
+
+@cache
+def _upsert(*, postgresql: bool) -> Executable:
+    source = _WRITTEN.table(postgresql=postgresql)
+    kept = _WRITTEN.labels
+    values = [
+        as_json(source.c[name], postgresql=postgresql) if name == "extras" else source.c[name]
+        for name in kept
+    ]
+    now = bindparam("now", type_=Moment())
+    insert = insert_on(postgresql=postgresql)(EnrollmentRow.__table__)
+    statement = insert.from_select(
+        [*kept, "created"], select(*values, now).order_by(source.c.ordinality)
+    )
+    changed = [name for name in kept if name not in {"learner_id", "course_id"}]
+    upsert: Executable = statement.on_conflict_do_update(
+        index_elements=["learner_id", "course_id"],
+        set_={name: statement.excluded[name] for name in changed},
+        where=EnrollmentRow.version == statement.excluded.version - 1,
+    ).execution_options(preserve_rowcount=True)
+    return upsert
 
 
 def write(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> None:
@@ -104,49 +149,31 @@ def write(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime)
     """
     if not writes:
         return
-    source = _written_columns(session, sorted(writes, key=lambda write: write.key))
-    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
-    columns = [name for name in source.c.keys() if name != "ordinality"]  # noqa: SIM118
-    values = [
-        as_json(session, source.c[name]) if name == "extras" else source.c[name] for name in columns
-    ]
-    statement = insert(EnrollmentRow).from_select(
-        [*columns, "created"],
-        select(*values, literal(now, EnrollmentRow.created.type)).order_by(source.c.ordinality),
-    )
-    changed = [name for name in columns if name not in {"learner_id", "course_id"}]
-    statement = statement.on_conflict_do_update(
-        index_elements=["learner_id", "course_id"],
-        set_={name: statement.excluded[name] for name in changed},
-        where=EnrollmentRow.version == statement.excluded.version - 1,
-    )
-    result = session.execute(statement.execution_options(preserve_rowcount=True))
-    if result.rowcount != len(writes):  # type: ignore[attr-defined]
-        message = f"{len(writes)} enrollments to write, {result.rowcount} written"  # type: ignore[attr-defined]
+    given = _WRITTEN.holding(session, *_columns(sorted(writes, key=lambda write: write.key)))
+    upsert = _upsert(postgresql=is_postgresql(session))
+    done = session.execute(upsert, {**given, "now": now})
+    if done.rowcount != len(writes):  # type: ignore[attr-defined]
+        message = f"{len(writes)} enrollments to write, {done.rowcount} written"  # type: ignore[attr-defined]
         raise Conflict(message)
 
 
-def _written_columns(session: Session, writes: Sequence[EnrollmentWrite]) -> Any:
-    states = [write.enrollment for write in writes]
-    active = [state.activity_clock for state in states]
-    modes = [state.mode_clock or (None, None, None) for state in states]
-    return table_of(
-        session,
-        "written",
-        learner_id=(BigSerial, [write.key[0] for write in writes]),
-        course_id=(Integer(), [write.key[1] for write in writes]),
-        mode=(String(), [state.mode for state in states]),
-        is_active=(Boolean(), [state.is_active for state in states]),
-        version=(Integer(), [write.version for write in writes]),
-        event_id=(BigSerial, [write.event_id for write in writes]),
-        active_at=(BigSerial, [clock[0] for clock in active]),
-        active_rank=(BigSerial, [clock[1] for clock in active]),
-        active_line=(Integer(), [clock[2] for clock in active]),
-        mode_at=(BigSerial, [clock[0] for clock in modes]),
-        mode_rank=(BigSerial, [clock[1] for clock in modes]),
-        mode_line=(Integer(), [clock[2] for clock in modes]),
-        extras=(Text(), [_extras(state) for state in states]),
-    )
+def _columns(writes: Sequence[EnrollmentWrite]) -> list[Sequence[Any]]:
+    """The cells of writes, column by column."""
+    keys, states, versions, events = zip(*writes, strict=True)
+    learners, courses = zip(*keys, strict=True)
+    active = zip(*[state.activity_clock for state in states], strict=True)
+    modes = zip(*[state.mode_clock or (None, None, None) for state in states], strict=True)
+    return [
+        learners,
+        courses,
+        [state.mode for state in states],
+        [state.is_active for state in states],
+        versions,
+        events,
+        *active,
+        *modes,
+        [_extras(state) for state in states],
+    ]
 
 
 def _extras(state: Enrollment) -> str | None:

@@ -6,15 +6,16 @@ from typing import NamedTuple
 from uuid import UUID
 
 from sqlalchemy import String, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from enrollment.storage.arrays import table_of
+from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import IdempotencyRow
 
 #: (caller, key).
 Used = tuple[str, str]
+
+_USED = Columns("used", caller=String(), key=String())
 
 
 class KeyUse(NamedTuple):
@@ -33,7 +34,7 @@ def claim(session: Session, uses: Sequence[KeyUse], *, now: datetime) -> set[Use
     """
     if not uses:
         return set()
-    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
+    insert = insert_on(postgresql=is_postgresql(session))
     rows = [
         {
             "caller": use.caller,
@@ -57,12 +58,7 @@ def find(session: Session, used: Collection[Used]) -> dict[Used, KeyUse]:
     """What keys were used for."""
     if not used:
         return {}
-    wanted = table_of(
-        session,
-        "wanted",
-        caller=(String(), [caller for caller, _ in used]),
-        key=(String(), [key for _, key in used]),
-    )
+    wanted = _USED.table(postgresql=is_postgresql(session))
     rows = session.execute(
         select(
             IdempotencyRow.caller,
@@ -72,7 +68,8 @@ def find(session: Session, used: Collection[Used]) -> dict[Used, KeyUse]:
         ).join(
             wanted,
             (IdempotencyRow.caller == wanted.c.caller) & (IdempotencyRow.key == wanted.c.key),
-        )
+        ),
+        _USED.holding(session, *zip(*used, strict=True)),
     )
     return {(row[0], row[1]): KeyUse(*row) for row in rows}
 

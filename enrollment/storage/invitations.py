@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
-from enrollment.storage.arrays import table_of
+from enrollment.storage.arrays import Columns
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import InvitationRow
 
@@ -75,17 +75,17 @@ def of_email(session: Session, email: str) -> list[KeptInvitation]:
     return [KeptInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
 
 
+_PAIRS = Columns("wanted", course_id=String(), email=String())
+_USED = Columns("used", course_id=String(), email=String(), username=String())
+
+
 def standing(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation]:
     """The invitations that exist among the pairs, in one statement."""
     if not pairs:
         return {}
-    wanted = table_of(
-        session,
-        "wanted",
-        course_id=(String(), [course_id for course_id, _ in pairs]),
-        email=(String(), [email for _, email in pairs]),
-    )
-    rows = session.execute(select(*_COLUMNS).join(wanted, _matches(wanted)))
+    wanted = _PAIRS.table(postgresql=is_postgresql(session))
+    query = select(*_COLUMNS).join(wanted, _matches(wanted))
+    rows = session.execute(query, _PAIRS.holding(session, *zip(*pairs, strict=True)))
     return {(row[0], row[1]): Invitation(*row) for row in rows}
 
 
@@ -97,12 +97,12 @@ def use(session: Session, used: Mapping[Pair, str]) -> None:
     if not used:
         return
     pairs = sorted(used)
-    wanted = table_of(
+    wanted = _USED.table(postgresql=is_postgresql(session))
+    given = _USED.holding(
         session,
-        "wanted",
-        course_id=(String(), [course_id for course_id, _ in pairs]),
-        email=(String(), [email for _, email in pairs]),
-        username=(String(), [used[pair] for pair in pairs]),
+        [course_id for course_id, _ in pairs],
+        [email for _, email in pairs],
+        [used[pair] for pair in pairs],
     )
     by_nobody_else = or_(
         InvitationRow.used_by.is_(None), InvitationRow.used_by == wanted.c.username
@@ -119,7 +119,8 @@ def use(session: Session, used: Mapping[Pair, str]) -> None:
         update(InvitationRow)
         .where(_matches(free))
         .values(used_by=free.c.username)
-        .execution_options(synchronize_session=False)
+        .execution_options(synchronize_session=False),
+        given,
     )
     if result.rowcount != len(pairs):  # type: ignore[attr-defined]
         message = f"of {len(pairs)} invitations some were used or taken back meanwhile"

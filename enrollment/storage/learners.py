@@ -1,17 +1,17 @@
 """Learners: people who can be enrolled, known by username, some by e-mail too."""
 
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, String, select
+from sqlalchemy import Executable, Select, String, select
 from sqlalchemy import delete as delete_from
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
-from enrollment.storage.arrays import table_of
+from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
 
@@ -42,7 +42,7 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
     if not named:
         return
     _refuse_taken(session, named)
-    insert = _insert(session)(LearnerRow.__table__)
+    insert = insert_on(postgresql=is_postgresql(session))(LearnerRow.__table__)
     statement = insert.on_conflict_do_update(
         index_elements=["username"],
         set_={name: insert.excluded[name] for name in ("email", "is_active", "is_staff")},
@@ -76,13 +76,13 @@ def delete(session: Session, username: str) -> None:
 
 def known(session: Session, usernames: Collection[str]) -> dict[str, LoadedLearner]:
     """The learners that exist among the usernames, in one statement."""
-    loaded = _load(session, LearnerRow.username.in_(_texts(session, usernames)))
+    loaded = _load(session, "username", usernames)
     return {each.learner.username: each for each in loaded}
 
 
 def by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearner]:
     """The learners that have one of the e-mails (in lower case), in one statement."""
-    loaded = _load(session, LearnerRow.email.in_(_texts(session, emails)))
+    loaded = _load(session, "email", emails)
     return {each.learner.email: each for each in loaded if each.learner.email is not None}
 
 
@@ -95,11 +95,8 @@ def register(session: Session, usernames: Collection[str]) -> dict[str, int]:
     newcomers = sorted(set(usernames))
     if not newcomers:
         return {}
-    wanted = table_of(session, "newcomer", username=(String(), newcomers))
-    names = select(wanted.c.username).order_by(wanted.c.ordinality)
-    insert = _insert(session)(LearnerRow).from_select(["username"], names)
-    statement = insert.on_conflict_do_nothing(index_elements=["username"])
-    made = session.execute(statement.returning(LearnerRow.username, LearnerRow.id))
+    statement = _register(postgresql=is_postgresql(session))
+    made = session.execute(statement, _NEWCOMERS.holding(session, newcomers))
     rows = {row[0]: row[1] for row in made}
     others = [username for username in newcomers if username not in rows]
     if others:
@@ -120,15 +117,31 @@ def _refuse_taken(session: Session, named: dict[str, Learner]) -> None:
             raise EmailTaken(message)
 
 
-def _insert(session: Session) -> Any:
-    return postgresql.insert if is_postgresql(session) else sqlite.insert
+_WANTED = Columns("wanted", text=String())
+_NEWCOMERS = Columns("newcomer", username=String())
 
 
-def _texts(session: Session, texts: Collection[str]) -> Select[Any]:
-    wanted = table_of(session, "wanted", text=(String(), list(texts)))
-    return select(wanted.c.text)
+@cache
+def _having(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]]:
+    """The learners of whom a column has one of the texts."""
+    wanted = _WANTED.table(postgresql=postgresql)
+    cell = LearnerRow.__table__.c[column]
+    return select(*_COLUMNS).join(wanted, cell == wanted.c.text)
 
 
-def _load(session: Session, condition: Any) -> list[LoadedLearner]:
-    rows = session.execute(select(*_COLUMNS).where(condition))
-    return [LoadedLearner(row[0], Learner(*row[1:])) for row in rows]
+@cache
+def _register(*, postgresql: bool) -> Executable:
+    source = _NEWCOMERS.table(postgresql=postgresql)
+    names = select(source.c.username).order_by(source.c.ordinality)
+    insert = insert_on(postgresql=postgresql)(LearnerRow.__table__)
+    statement = insert.from_select(["username"], names)
+    made: Executable = statement.on_conflict_do_nothing(index_elements=["username"]).returning(
+        LearnerRow.username, LearnerRow.id
+    )
+    return made
+
+
+def _load(session: Session, column: str, texts: Collection[str]) -> list[LoadedLearner]:
+    query = _having(column, postgresql=is_postgresql(session))
+    rows = session.execute(query, _WANTED.holding(session, list(texts)))
+    return [LoadedLearner(row[0], Learner(*row[1:])) for row in map(tuple, rows)]

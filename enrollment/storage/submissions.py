@@ -2,18 +2,21 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
     DateTime,
+    Executable,
     Integer,
     Row,
     SmallInteger,
     String,
     Text,
     and_,
+    bindparam,
     cast,
     delete,
     exists,
@@ -31,7 +34,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.codes import CallerKind, Kind, Lane, State
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
 from enrollment.domain.submissions import Options, Submission, Tally, tally_of
-from enrollment.storage.arrays import as_uuid, table_of
+from enrollment.storage.arrays import Columns, as_uuid
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import BatchRow, BigSerial, SubmissionRow
 
@@ -60,52 +63,55 @@ class NewBulk(NamedTuple):
     request_id: str | None
 
 
+_TAKEN = Columns(
+    "taken",
+    id=Text(),
+    caller=String(),
+    caller_kind=String(),
+    received_at=Text(),
+    request_id=String(),
+)
+
+
+@cache
+def _add_singles(*, postgresql: bool) -> Executable:
+    source = _TAKEN.table(postgresql=postgresql)
+    received_at: ColumnElement[Any] = source.c.received_at
+    if postgresql:
+        received_at = cast(received_at, DateTime(timezone=True))
+    values = {
+        "id": as_uuid(source.c.id, postgresql=postgresql),
+        "caller": source.c.caller,
+        "caller_kind": source.c.caller_kind,
+        "received_at": received_at,
+        "published_at": received_at,
+        "request_id": source.c.request_id,
+        "kind": literal(Kind.SINGLE.value, String()),
+        "total": literal(1, Integer()),
+        "batch_id": bindparam("batch", type_=BigSerial),
+        "position": type_coerce(source.c.ordinality - 1, SmallInteger),
+    }
+    table = SubmissionRow.__table__
+    return insert(table).from_select(list(values), select(*values.values()))  # type: ignore[arg-type]
+
+
 def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
     """Store the singles of one batch, in the batch's order, in one statement."""
-    source = table_of(
+    given = _TAKEN.holding(
         session,
-        "taken",
-        id=(Text(), [single.id.hex for single in singles]),
-        caller=(String(), [single.caller for single in singles]),
-        caller_kind=(String(), [single.caller_kind for single in singles]),
-        received_at=(Text(), [_stored(single.received_at) for single in singles]),
-        request_id=(String(), [single.request_id for single in singles]),
+        [single.id.hex for single in singles],
+        [single.caller for single in singles],
+        [single.caller_kind.value for single in singles],
+        [_stored(single.received_at) for single in singles],
+        [single.request_id for single in singles],
     )
-    values = select(
-        as_uuid(session, source.c.id),
-        source.c.caller,
-        source.c.caller_kind,
-        _moment(session, source.c.received_at),
-        _moment(session, source.c.received_at),
-        source.c.request_id,
-        literal(Kind.SINGLE, String()),
-        literal(1, Integer()),
-        literal(batch_id, BigSerial),
-        type_coerce(source.c.ordinality - 1, SmallInteger),
-    )
-    names = [
-        "id",
-        "caller",
-        "caller_kind",
-        "received_at",
-        "published_at",
-        "request_id",
-        "kind",
-        "total",
-        "batch_id",
-        "position",
-    ]
-    session.execute(insert(SubmissionRow).from_select(names, values))
+    statement = _add_singles(postgresql=is_postgresql(session))
+    session.execute(statement, {**given, "batch": batch_id})
 
 
 def _stored(moment: datetime) -> str:
     """The text form of a moment in UTC that both databases can store."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
-
-
-def _moment(session: Session, cell: ColumnElement[Any]) -> ColumnElement[Any]:
-    """A column of such texts, where moments are to be stored (connections speak UTC)."""
-    return cast(cell, DateTime(timezone=True)) if is_postgresql(session) else cell
 
 
 def open_bulk(session: Session, bulk: NewBulk) -> None:

@@ -13,8 +13,6 @@ from api_gateway.resources.course_details import names
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
-from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base
 from schemas.courses import details as upstreams_form
 from tests.support.small_gateway import NOON, Clock, SmallGateway
 
@@ -25,17 +23,6 @@ ALGEBRA = Course(
     modes=(Mode(slug="audit"), Mode(slug="verified", expires_at=NOON - timedelta(days=1))),
 )
 PATH = f"/course/{KEY}"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/x.sqlite3"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    engine = make_engine(url)
-    Base.metadata.create_all(engine)
-    yield Sessions(engine)
-    engine.dispose()
 
 
 @pytest.fixture

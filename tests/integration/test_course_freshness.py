@@ -10,8 +10,6 @@ from api_gateway.course_details import LEASE, UNKEPT
 from enrollment.cache import PAUSE
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
-from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base
 from tests.support.servers import redis_process
 from tests.support.small_gateway import NOON, Clock, SmallGateway
 
@@ -22,17 +20,6 @@ ALGEBRA = Course(
     modes=(Mode(slug="audit"), Mode(slug="verified", expires_at=NOON - timedelta(days=1))),
 )
 PATH = f"/course/{KEY}"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/x.sqlite3"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    engine = make_engine(url)
-    Base.metadata.create_all(engine)
-    yield Sessions(engine)
-    engine.dispose()
 
 
 @pytest.fixture

@@ -6,23 +6,11 @@ import pytest
 
 from enrollment.domain.model import Course
 from enrollment.storage import courses
-from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base, EnrollmentRow
+from enrollment.storage.tables import EnrollmentRow
 from tests.support.small_gateway import NOON, Clock, SmallGateway
 
 KEY = "course-v1:Uni+ALG+2026"
 ALGEBRA = Course(course_id=KEY, name="Algebra")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/x.sqlite3"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    engine = make_engine(url)
-    Base.metadata.create_all(engine)
-    yield Sessions(engine)
-    engine.dispose()
 
 
 @pytest.fixture
@@ -30,9 +18,6 @@ def http(sessions, redis_url):
     gateway = SmallGateway(sessions, redis_url, Clock())
     yield gateway.http
     gateway.close()
-
-
-tp
 
 
 def save(sessions, *many):

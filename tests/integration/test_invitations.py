@@ -11,24 +11,11 @@ from api_gateway.resources.invitations import InvitationResource
 from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
-from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base
 from tests.support.small_gateway import app_with_errors
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 ALGEBRA, BOTANY = "course-v1:Uni+ALG+1", "Uni/BOT/1"
 ADA = "ada@example.org"
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/x.sqlite3"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    engine = make_engine(url)
-    Base.metadata.create_all(engine)
-    yield Sessions(engine)
-    engine.dispose()
 
 
 @pytest.fixture

@@ -12,23 +12,11 @@ from api_gateway.resources.learners import LearnerResource, LearnersResource
 from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
-from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base, EnrollmentRow
+from enrollment.storage.tables import EnrollmentRow
 from tests.support.small_gateway import app_with_errors
 
 ADA = Learner("ada", "ada@example.org", is_active=False, is_staff=True)
 BOB = Learner("bob o'neill@x", None)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    url = f"sqlite:///{tmp_path}/x.sqlite3"
-    if request.param == "postgresql":
-        url = request.getfixturevalue("postgres_url")
-    engine = make_engine(url)
-    Base.metadata.create_all(engine)
-    yield Sessions(engine)
-    engine.dispose()
 
 
 @pytest.fixture

@@ -1,0 +1,56 @@
+"""Gateways for tests: shared by a file where names keep tests apart, fresh where they cannot."""
+
+import pytest
+
+from enrollment.storage import migrate
+from tests.support.gateway import Gateway
+from tests.support.servers import create_database, drop_database
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def gateway(request, tmp_path_factory):
+    """A gateway on each sort of database; tests use names of their own."""
+    if request.param == "sqlite":
+        yield from _gateway(f"sqlite:///{tmp_path_factory.mktemp('gateway') / 'x.sqlite3'}")
+        return
+    base_url = request.getfixturevalue("postgres_base_url")
+    url = create_database(base_url)
+    yield from _gateway(url)
+    drop_database(base_url, url)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A gateway on SQLite alone, for what no database decides."""
+    yield from _gateway(f"sqlite:///{tmp_path_factory.mktemp('small') / 'x.sqlite3'}")
+
+
+@pytest.fixture
+def alone(database_url):
+    """A gateway whose records hold nothing but what this test puts there."""
+    made = Gateway(database_url)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts gateways with other settings, on one SQLite database."""
+    url = f"sqlite:///{tmp_path / 'x.sqlite3'}"
+    migrate.upgrade(url)
+    started = []
+
+    def started_with(**settings):
+        started.append(Gateway(url, **settings))
+        return started[-1]
+
+    yield started_with
+    for made in started:
+        made.close()
+
+
+def _gateway(url):
+    migrate.upgrade(url)
+    made = Gateway(url)
+    yield made
+    made.close()

@@ -1,0 +1,223 @@
+"""A whole gateway in this process, spoken to as a client does, with a worker beside it."""
+
+import asyncio
+import queue
+import threading
+from concurrent.futures import Future
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+
+from falcon import testing
+
+from api_gateway.app import BASE, make_app, make_parts
+from api_gateway.tokens import SIGNING_SECRET, new_api_key, new_signing_secret, sign
+from enrollment.domain.model import Course, Learner, Mode
+from enrollment.settings import from_env
+from enrollment.storage import batches, courses, keys, learners, secrets
+from enrollment.storage.sessions import Sessions
+from worker.processing import Processor
+
+#: A Redis that is away; whatever needs it must do without.
+NO_REDIS = "redis://127.0.0.1:1/0"
+EDX_KEY = "the one key of an unmodified installation"
+PATIENCE = 30
+AUDIT, HONOR, VERIFIED = Mode(slug="audit"), Mode(slug="honor"), Mode(slug="verified")
+CREDIT, PROFESSIONAL = Mode(slug="credit"), Mode(slug="professional")
+
+_numbers = count(1)
+
+Headers = dict[str, str]
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def ago(**span: float) -> datetime:
+    return utc_now() - timedelta(**span)
+
+
+def ahead(**span: float) -> datetime:
+    return utc_now() + timedelta(**span)
+
+
+def fresh(word: str) -> str:
+    """A name that no other test uses."""
+    return f"{word}{next(_numbers)}"
+
+
+class Gateway:
+    """Calls travel through the application on an event loop of its own."""
+
+    def __init__(self, url: str, *, redis_url: str = NO_REDIS, **environment: str) -> None:
+        self._rung: queue.Queue[object] = queue.Queue()
+        self.settings = from_env(
+            {
+                "ENROLL_DATABASE_URL": url,
+                "ENROLL_REDIS_URL": redis_url,
+                "ENROLL_EDX_API_KEY": EDX_KEY,
+                **{f"ENROLL_{name.upper()}": value for name, value in environment.items()},
+            }
+        )
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._conductor = self._run(self._make())
+        self._run(self._conductor.__aenter__())
+        self._keys: dict[tuple[str, ...], Headers] = {}
+        self._secret: bytes = b""
+        self.processor = Processor(sessions=self.sessions)
+
+    async def _make(self) -> testing.ASGIConductor:
+        self.parts = make_parts(self.settings, send=self._rung.put)
+        return testing.ASGIConductor(make_app(self.parts))
+
+    @property
+    def sessions(self) -> Sessions:
+        return self.parts.records.sessions
+
+    def close(self) -> None:
+        self._run(self._conductor.__aexit__(None, None, None))
+        self._run(self._loop.shutdown_default_executor())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+    # --- who asks ---------------------------------------------------------------------
+
+    def key(self, *scopes: str, name: str = "") -> Headers:
+        """An API key with these scopes, the same one each time."""
+        known = (name, *scopes)
+        if known not in self._keys:
+            text, digest = new_api_key()
+            with self.sessions.begin() as session:
+                keys.add(
+                    session,
+                    name=name or fresh("key-"),
+                    scopes=frozenset(scopes),
+                    digest=digest,
+                    now=utc_now(),
+                )
+            self._keys[known] = {"X-Edx-Api-Key": text}
+        return self._keys[known]
+
+    @property
+    def admin(self) -> Headers:
+        return self.key("admin")
+
+    @property
+    def server(self) -> Headers:
+        return self.key("enroll")
+
+    @property
+    def edx(self) -> Headers:
+        return {"X-Edx-Api-Key": EDX_KEY}
+
+    def learner(self, username: str, *, staff: bool = False) -> Headers:
+        """The token of a person."""
+        if not self._secret:
+            with self.sessions.begin() as session:
+                self._secret = secrets.get_or_make(session, SIGNING_SECRET, new_signing_secret())
+        token = sign(self._secret, username, staff=staff, now=utc_now())
+        return {"Authorization": f"JWT {token}"}
+
+    @property
+    def staff(self) -> Headers:
+        return self.learner("stella", staff=True)
+
+    # --- what is there ----------------------------------------------------------------
+
+    def course(self, *modes: Mode, **members: Any) -> str:
+        """A course of its own for the test that asks; open to all unless said."""
+        course_id = members.pop("course_id", None) or f"course-v1:Uni+{fresh('C')}+2026"
+        self.save(Course(course_id=course_id, modes=modes, **members))
+        return course_id
+
+    def save(self, course: Course) -> None:
+        with self.sessions.begin() as session:
+            courses.save_all(session, [course])
+
+    def person(self, **members: Any) -> str:
+        """A learner who is known."""
+        username = fresh("person")
+        with self.sessions.begin() as session:
+            learners.save(session, Learner(username, **members))
+        return username
+
+    # --- calls ------------------------------------------------------------------------
+
+    def call(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
+        """One call and its answer; what starts without a slash is below the base path."""
+        return self._run(self._request(method, path, who, more))
+
+    async def _request(
+        self, method: str, path: str, who: Headers | None, more: dict[str, Any]
+    ) -> Any:
+        url = path if path.startswith("/") else f"{BASE}/{path}"
+        headers = {**(who or {}), **more.pop("headers", {})}
+        return await self._conductor.simulate_request(method, url, headers=headers, **more)
+
+    def get(self, path: str, who: Headers | None = None, **more: Any) -> Any:
+        return self.call("GET", path, who, **more)
+
+    def post(self, path: str, who: Headers | None = None, **more: Any) -> Any:
+        return self.call("POST", path, who, **more)
+
+    @contextmanager
+    def asking(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
+        """A call that is under way inside the block; its future."""
+        request = self._request(method, path, who, more)
+        future: Future[Any] = asyncio.run_coroutine_threadsafe(request, self._loop)
+        yield future
+        future.result(PATIENCE)
+
+    def answered(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
+        """A call while a worker is at work."""
+        with self.asking(method, path, who, **more) as future:
+            future.add_done_callback(lambda _: self._rung.put(None))
+            while self._rung.get(timeout=PATIENCE) is not None:
+                self.work()
+        return future.result()
+
+    def enroll(self, who: Headers, course_id: str, user: str | None = None, **body: Any) -> Any:
+        """Ask for one enrollment and wait for its outcome."""
+        headers = {"Prefer": "wait=20"} | body.pop("headers", {})
+        asked = {"course_details": {"course_id": course_id}, **body}
+        if user is not None:
+            asked["user"] = user
+        return self.answered("POST", "enrollment", who, json=asked, headers=headers)
+
+    def submit(self, text: str | bytes, who: Headers | None = None, **more: Any) -> Any:
+        """Hand in a file (CSV unless said) and let all of it be worked; its status."""
+        headers = {"Content-Type": more.pop("content_type", "text/csv")} | more.pop("headers", {})
+        accepted = self.post(
+            "submissions", who or self.admin, body=text, headers=headers, **more
+        )
+        assert accepted.status_code == 202, accepted.text
+        self.work()
+        return self.get(accepted.headers["location"], who or self.admin)
+
+    # --- the worker -------------------------------------------------------------------
+
+    def work(self, batches_at_most: int | None = None) -> None:
+        """Answer what waits (or so many batches of it), and say so as a worker does."""
+        number = 0
+        while todo := self._waiting():
+            for waiting in todo:
+                if number == batches_at_most:
+                    return
+                number += 1
+                done = self.processor.process(waiting.id)
+                if done.batch_ids:
+                    self.parts.ringer.answered(done.batch_ids)
+                    keys_heard = [*done.batch_ids, *done.submission_ids]
+                    self._loop.call_soon_threadsafe(self.parts.waiters.wake, keys_heard)
+
+    def _waiting(self) -> list[batches.Waiting]:
+        with self.sessions.begin() as session:
+            return batches.due(session, before=ahead(hours=1), now=utc_now(), limit=100)

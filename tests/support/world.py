@@ -1,0 +1,402 @@
+"""The service without its doors: submissions go in, batches are delivered in any order,
+and what is in the records can be checked against the promises that hold at every moment.
+"""
+
+import hashlib
+import io
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select
+
+from api_gateway.callers import Caller
+from api_gateway.intake import Asking, Stored, store_singles
+from api_gateway.ringing import Ringer
+from api_gateway.uploads import Published, Upload, Uploads
+from enrollment.domain.codes import CallerKind, Code, Lane
+from enrollment.domain.events import Change, Standing, fold
+from enrollment.domain.model import Attribute, Course, Learner, Mode, Outcome
+from enrollment.domain.submissions import Options, Submission
+from enrollment.storage import batches, changes, courses, enrollments, learners, submissions
+from enrollment.storage.batches import Waiting
+from enrollment.storage.changes import Recorded
+from enrollment.storage.sessions import Sessions
+from enrollment.storage.tables import (
+    BatchRow,
+    CourseRow,
+    EnrollmentRow,
+    FeedHeadRow,
+    LearnerRow,
+    SubmissionRow,
+)
+from schemas.asked import AskedRequest
+from schemas.files import Limits
+from schemas.outcomes import decode_outcomes
+from worker.processing import Done, Processor
+
+SERVER = Caller("key:sis", CallerKind.SERVER, frozenset({"enroll"}))
+ADMIN = Caller("key:admin", CallerKind.ADMIN, frozenset({"admin"}))
+ADA = Caller("user:ada", CallerKind.LEARNER, username="ada")
+
+COURSE = "course-v1:Uni+Algebra+2026"
+OTHER = "course-v1:Uni+Biology+2026"
+
+#: As many events as any test makes.
+ALL = 1_000_000
+
+
+def request(user: str | None = "ada", course_id: str = COURSE, **wish: Any) -> AskedRequest:
+    """What one caller wishes for one learner."""
+    return AskedRequest(user, wish.pop("email", None), course_id, **wish)
+
+
+def hours_ago(hours: float) -> datetime:
+    """A moment that was."""
+    return datetime.now(UTC) - timedelta(hours=hours)
+
+
+def csv_of(rows: Iterable[dict[str, object]]) -> bytes:
+    """A native file; a row has what it names, booleans and moments as people write them."""
+    rows = list(rows)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [",".join(names)]
+    lines += [",".join(_cell(row.get(name)) for name in names) for row in rows]
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return value.isoformat() if isinstance(value, datetime) else str(value)
+
+
+def row(user: str = "ada", course_id: str = COURSE, **wish: object) -> dict[str, object]:
+    """One line of a native file."""
+    return {"user": user, "course_id": course_id, **wish}
+
+
+class Batch(NamedTuple):
+    """Where one batch stands."""
+
+    id: int
+    lane: Lane
+    announced: bool
+    answered: bool
+    attempts: int
+    parked: bool
+
+
+@dataclass
+class World:
+    """A database, ways in, and a worker."""
+
+    sessions: Sessions
+    batch_rows: int = 1_000
+    max_atomic_rows: int = 10_000
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.processor = Processor(sessions=self.sessions, **self.settings)
+        self.rings: list[Waiting] = []
+        self.ringer = Ringer(self.rings.append)
+        #: The greatest number of seats that each course ever had.
+        self.most_seats: dict[str, int | None] = {}
+
+    # --- what stands ----------------------------------------------------------------------
+
+    def course(self, course_id: str = COURSE, modes: Iterable[str] = (), **facts: Any) -> Course:
+        """Save a course; without modes it offers audit."""
+        made = Course(
+            course_id=course_id, modes=tuple(Mode(slug=slug) for slug in modes), **facts
+        )
+        with self.sessions.begin() as session:
+            courses.save(session, made)
+        most, now = self.most_seats.get(course_id, 0), made.capacity
+        self.most_seats[course_id] = None if most is None or now is None else max(most, now)
+        return made
+
+    def learner(self, username: str, email: str | None = None, **facts: Any) -> None:
+        """Save a learner."""
+        with self.sessions.begin() as session:
+            learners.save(session, Learner(username, email, **facts))
+
+    # --- ways in --------------------------------------------------------------------------
+
+    def ask(
+        self, *wishes: AskedRequest, caller: Caller = SERVER, hours_ago: float = 0.0
+    ) -> list[UUID]:
+        """Hand in singles that one commit takes in; asked some hours ago."""
+        askings = [Asking(caller, wish, 0.0) for wish in wishes]
+        stored = self.take_in(*askings, now=hours_ago * 3600)
+        return [receipt.submission_id for receipt in stored.receipts]  # type: ignore[union-attr]
+
+    def take_in(self, *askings: Asking, now: float = 0.0) -> Stored:
+        """Store singles; the monotonic clock stands at ``now``."""
+        return store_singles(self.sessions, askings, lambda: now)
+
+    def send(self, content: bytes | Iterable[dict[str, object]], **how: Any) -> UUID:
+        """Hand in a file: bytes, or rows of a native one."""
+        return self.publish(content, **how).submission_id
+
+    def publish(
+        self,
+        content: bytes | Iterable[dict[str, object]],
+        *,
+        caller: Caller = ADMIN,
+        media_type: str = "text/csv",
+        lane: Lane | None = Lane.BULK,
+        key: str | None = None,
+        hours_ago: float = 0.0,
+        file: Any = None,
+        **options: Any,
+    ) -> Published:
+        """Hand in a file, and hear whether it was a replay."""
+        body = content if isinstance(content, bytes) else csv_of(content)
+        return self.uploads(lambda: hours_ago * 3600).store(
+            Upload(
+                file=file or io.BytesIO(body),
+                media_type=media_type,
+                gzip=False,
+                caller=caller,
+                options=Options(**options),
+                lane=lane,
+                first_byte=0.0,
+                request_id=None,
+                key=key,
+                digest=hashlib.sha256(),
+            )
+        )
+
+    def uploads(self, monotonic: Callable[[], float] = time.monotonic) -> Uploads:
+        """The intake of files."""
+        return Uploads(
+            sessions=self.sessions,
+            ringer=self.ringer,
+            limits=Limits(batch_rows=self.batch_rows),
+            max_atomic_rows=self.max_atomic_rows,
+            monotonic=monotonic,
+        )
+
+    # --- work -----------------------------------------------------------------------------
+
+    def deliver(self, *batch_ids: int) -> list[Done]:
+        """Deliver messages in this order."""
+        return [self.processor.process(batch_id) for batch_id in batch_ids]
+
+    def work(self, rng: random.Random | None = None) -> None:
+        """Deliver what waits, in the order of taking in or any other, until nothing does."""
+        while waiting := self.waiting():
+            if rng is not None:
+                rng.shuffle(waiting)
+            self.deliver(*waiting)
+
+    def waiting(self) -> list[int]:
+        """Batches that are announced and not answered."""
+        return [
+            batch.id
+            for batch in self.batches()
+            if batch.announced and not batch.answered and not batch.parked
+        ]
+
+    def batches(self, submission_id: UUID | None = None) -> list[Batch]:
+        """All batches, or those of a file, in order."""
+        query = select(BatchRow).order_by(BatchRow.id)
+        if submission_id is not None:
+            query = query.where(BatchRow.submission_id == submission_id)
+        with self.sessions.read() as session:
+            return [
+                Batch(
+                    found.id,
+                    Lane(found.lane),
+                    found.announced_at is not None,
+                    found.answered_at is not None,
+                    found.attempts,
+                    found.parked_at is not None,
+                )
+                for found in session.scalars(query)
+            ]
+
+    def batch_ids(self, submission_id: UUID) -> list[int]:
+        """The batches of a file, or the one that holds a single."""
+        single = self.submission(submission_id).batch_id
+        if single is not None:
+            return [single]
+        return [batch.id for batch in self.batches(submission_id)]
+
+    # --- what came of it ------------------------------------------------------------------
+
+    def submission(self, submission_id: UUID) -> Submission:
+        """A submission as it is."""
+        with self.sessions.read() as session:
+            found = submissions.find(session, submission_id)
+        assert found is not None
+        return found
+
+    def outcomes(self, submission_id: UUID) -> list[Outcome]:
+        """The outcomes of a submission so far, in its order."""
+        with self.sessions.read() as session:
+            head = submissions.find(session, submission_id)
+            assert head is not None
+            if head.batch_id is not None:
+                kept = batches.result_of(session, head.batch_id)
+                assert kept is not None
+                return decode_outcomes(kept.outcomes)[head.position :][:1] if kept.outcomes else []
+            answered = batches.results(session, submission_id, from_ordinal=0, limit=ALL)
+        return [one for kept in answered if kept.outcomes for one in decode_outcomes(kept.outcomes)]
+
+    def codes(self, submission_id: UUID) -> list[Code]:
+        """Only which outcomes."""
+        return [outcome.code for outcome in self.outcomes(submission_id)]
+
+    def answer(self, submission_id: UUID) -> tuple[Code, str | None]:
+        """The outcome of a submission with one request, and its reason."""
+        (outcome,) = self.outcomes(submission_id)
+        return outcome.code, outcome.reason
+
+    def events(self) -> list[Recorded]:
+        """The whole feed."""
+        with self.sessions.read() as session:
+            return changes.since(session, 0, limit=ALL)
+
+    def enrollments(self) -> dict[tuple[str, str], Standing]:
+        """Every enrollment without its clocks, by course and learner."""
+        with self.sessions.read() as session:
+            listed, _ = enrollments.page(session, enrollments.Filters(), after=None, limit=ALL)
+        return {
+            (one.course_id, one.username): Standing(
+                one.enrollment.mode,
+                one.enrollment.is_active,
+                one.enrollment.attributes,
+                one.enrollment.cohort,
+            )
+            for one in listed
+        }
+
+    def standing(self, username: str = "ada", course_id: str = COURSE) -> Standing | None:
+        """One enrollment without its clocks."""
+        return self.enrollments().get((course_id, username))
+
+    def dump(self) -> dict[str, Any]:
+        """All that a second delivery may not change."""
+        tables: tuple[Any, ...] = (SubmissionRow, BatchRow, EnrollmentRow, LearnerRow, CourseRow)
+        with self.sessions.read() as session:
+            kept: dict[str, Any] = {
+                table.__tablename__: sorted(map(repr, session.execute(select(*table.__table__.c))))
+                for table in tables
+            }
+        return kept | {"events": self.events()}
+
+    # --- promises -------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """Every promise holds, whatever has been answered so far."""
+        assert self.faults() == []
+
+    def faults(self) -> list[str]:
+        """What in the records contradicts the promises."""
+        events = self.events()
+        return [
+            *self._faults_of_the_feed(events),
+            *self._faults_of_the_fold(events),
+            *self._faults_of_the_seats(events),
+            *self._faults_of_the_outcomes(events),
+        ]
+
+    def _faults_of_the_feed(self, events: list[Recorded]) -> Iterable[str]:
+        positions = [event.position for event in events]
+        if positions != list(range(1, len(events) + 1)):
+            yield f"the feed has the positions {positions}"
+        with self.sessions.read() as session:
+            head = session.scalars(select(FeedHeadRow.position)).one()
+        if head != len(events):
+            yield f"the feed's head is {head} after {len(events)} events"
+
+    def _faults_of_the_fold(self, events: list[Recorded]) -> Iterable[str]:
+        try:
+            folded = fold(_change(event) for event in events)
+        except ValueError as error:
+            yield str(error)
+            return
+        kept = self.enrollments()
+        for key in sorted(folded.keys() | kept.keys()):
+            if folded.get(key) != kept.get(key):
+                yield f"{key} is {kept.get(key)}, but its events come to {folded.get(key)}"
+
+    def _faults_of_the_seats(self, events: list[Recorded]) -> Iterable[str]:
+        active: Counter[str] = Counter()
+        for event in events:
+            was = event.before is not None and event.before["is_active"]
+            active[event.course_id] += event.after["is_active"] - was
+            most = self.most_seats.get(event.course_id)
+            if most is not None and active[event.course_id] > most:
+                yield f"{event.course_id} has {active[event.course_id]} of {most} seats taken"
+        with self.sessions.read() as session:
+            counted = session.execute(select(CourseRow.course_id, CourseRow.seats_taken, CourseRow.id))
+            for course_id, taken, number in counted.all():
+                if not taken == active[course_id] == enrollments.count_active(session, number):
+                    yield f"{course_id} counts {taken} seats, but {active[course_id]} are taken"
+
+    def _faults_of_the_outcomes(self, events: list[Recorded]) -> Iterable[str]:
+        with self.sessions.read() as session:
+            kept = session.execute(select(*_KEPT).order_by(BatchRow.id)).all()
+            singles = session.execute(select(*_SINGLE).where(SubmissionRow.batch_id.is_not(None)))
+            places = {(row.batch_id, row.position): row.id for row in singles}
+            heads = session.scalars(select(SubmissionRow.id).where(SubmissionRow.batch_id.is_(None)))
+            files: dict[UUID, list[Outcome]] = {head: [] for head in heads}
+        changed: Counter[UUID] = Counter()
+        for batch in kept:
+            outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
+            if batch.outcomes and len(outcomes) != batch.requests:
+                yield f"batch {batch.id} has {len(outcomes)} outcomes of {batch.requests} requests"
+            for position, outcome in enumerate(outcomes):
+                owner = batch.submission_id or places[batch.id, position]
+                changed[owner] += outcome.code in CHANGES
+            if batch.submission_id is not None:
+                files[batch.submission_id] += outcomes
+        for submission_id, outcomes in files.items():
+            yield from _faults_of_a_file(self.submission(submission_id), outcomes)
+        if +changed != Counter(event.submission_id for event in events):
+            yield f"there are {len(events)} events for {changed.total()} outcomes that changed"
+
+
+_KEPT = (BatchRow.id, BatchRow.submission_id, BatchRow.requests, BatchRow.outcomes)
+_SINGLE = (SubmissionRow.id, SubmissionRow.batch_id, SubmissionRow.position)
+
+#: Outcomes behind which there is an event.
+CHANGES = frozenset(
+    {Code.ENROLLED, Code.REACTIVATED, Code.MODE_CHANGED, Code.DEACTIVATED, Code.UPDATED}
+)
+
+
+def _faults_of_a_file(head: Submission, outcomes: list[Outcome]) -> Iterable[str]:
+    lines = [outcome.line for outcome in outcomes]
+    if lines != sorted(set(lines)):
+        yield f"{head.id} has outcomes of the lines {lines}"
+    cancelled = head.tally.counts.get(Code.CANCELLED, 0)
+    if head.tally.answered != len(outcomes) + cancelled:
+        yield f"{head.id} counts {head.tally.answered} outcomes and has {len(outcomes)}"
+    if (head.finished_at is not None) != (head.pending == 0):
+        yield f"{head.id} has {head.pending} requests without an outcome, but says {head.state}"
+    counted = Counter(outcome.code for outcome in outcomes)
+    counted[Code.CANCELLED] += cancelled
+    if +counted != +Counter(head.tally.counts):
+        yield f"{head.id} counts {head.tally.counts}, but its outcomes are {counted}"
+
+
+def _change(event: Recorded) -> Change:
+    before = None if event.before is None else _standing(event.before)
+    after = _standing(event.after)
+    return Change(0, event.username, event.course_id, event.kind, before, after)
+
+
+def _standing(shown: Any) -> Standing:
+    attributes = tuple(Attribute(**attribute) for attribute in shown.get("attributes", ()))
+    return Standing(shown["mode"], shown["is_active"], attributes, shown.get("cohort"))
