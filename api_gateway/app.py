@@ -208,6 +208,8 @@ def make_app(parts: Parts) -> Any:
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.auto_parse_qs_csv = False
+    # An answer without a body has no type either: clients parse what calls itself JSON.
+    app.resp_options.default_media_type = None  # type: ignore[assignment]
     errors.install(app, V1)
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)

@@ -24,8 +24,9 @@ def main(arguments: list[str]) -> NoReturn:
         parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
     level = f"--loglevel={settings.log_level.upper()}"
-    app = build(settings)
-    app.start(["beat", level] if options.what == "beat" else [*_worker(options), level])
+    app = build(settings, process=options.what)
+    command = ["beat"] if options.what == "beat" else _worker(options)
+    app.start(["--quiet", *command, level])
 
 
 def _worker(options: argparse.Namespace) -> list[str]:

@@ -27,7 +27,7 @@ def _collect_seldom() -> None:
     gc.set_threshold(GARBAGE_THRESHOLD)
 
 
-def build(settings: Settings) -> Celery:
+def build(settings: Settings, *, process: str) -> Celery:
     """A worker's application with every task. Connects to nothing before the first task."""
     app = make_app(settings.broker_url)
     sessions = sessions_for(settings.database_url, pool_size=2)
@@ -51,7 +51,7 @@ def build(settings: Settings) -> Celery:
 
     def keep_our_logs(**_: Any) -> None:
         """Celery leaves logging alone where this signal is heard."""
-        logs.configure(settings.log_level, process="worker")
+        logs.configure(settings.log_level, process=process)
 
     worker_process_init.connect(begin_child, weak=False)
     setup_logging.connect(keep_our_logs, weak=False)

@@ -100,15 +100,20 @@ class EnrollmentResource:
 
     async def _accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
         """202: durable, and where to look."""
+        status = Status(_fresh(receipt, caller))
         if receipt.batch_id is None:
             status = await self.records.read(_status, receipt.submission_id)
-            submission, outcome = status.submission, status.outcome
-        else:
-            submission, outcome = _fresh(receipt, caller), None
-        shown = dump_submission(submission, now=self.now(), outcome=outcome)
+        kept = status.enrollment
+        shown = dump_submission(
+            status.submission,
+            now=self.now(),
+            outcome=status.outcome,
+            enrollment=None if kept is None else self._shown(kept, status.course),
+        )
         write_json(resp, shown, HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
-        resp.set_header("Retry-After", "1")
+        if status.outcome is None:
+            resp.set_header("Retry-After", "1")
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Active enrollments, oldest first: one's own, or somebody's for who may see them."""

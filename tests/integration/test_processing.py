@@ -205,16 +205,16 @@ def test_unknown_learners_are_refused_where_they_must_be_known(sessions):
 
 
 def test_attributes_and_cohort_come_back_as_they_were_given(world):
-    world.course(modes=["audit", "credit"], cohorts=("Ångström, \"A\"",))
+    world.course(modes=["audit", "credit"], cohorts=('Ångström, "A"',))
     attributes = (Attribute("credit", "provider_id", 'a "b" \\ {c,d} \n é'),)
     (single,) = world.ask(
-        request("ada", mode="credit", attributes=attributes, cohort="Ångström, \"A\"")
+        request("ada", mode="credit", attributes=attributes, cohort='Ångström, "A"')
     )
 
     world.work()
 
     assert world.answer(single) == (ENROLLED, None)
-    assert world.standing() == Standing("credit", True, attributes, "Ångström, \"A\"")
+    assert world.standing() == Standing("credit", True, attributes, 'Ångström, "A"')
     world.check()
 
 
@@ -256,7 +256,9 @@ def test_batches_are_answered_in_their_order_whatever_order_they_are_delivered_i
         for _ in numbers:
             world.deliver(*(numbers[place] for place in order for _ in range(2)))
         story = [
-            (e.kind, e.username, e.line, e.after) for e in world.events() if e.course_id == course_id
+            (e.kind, e.username, e.line, e.after)
+            for e in world.events()
+            if e.course_id == course_id
         ]
         return world.codes(file), story
 

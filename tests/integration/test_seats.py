@@ -1,181 +1,269 @@
-"""Seats are counted under guard: of the revision that was judged, and of the capacity."""
+"""Seats are never given beyond the capacity, and never refused while there is room."""
 
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from sqlalchemy import event, select, text
+from sqlalchemy import event, update
 
-from enrollment.domain.errors import Conflict
-from enrollment.domain.model import Course, Mode
-from enrollment.storage import courses, migrate
-from enrollment.storage.sessions import sessions_for
+from enrollment.domain.codes import Code, Lane, Reason
+from enrollment.domain.errors import CourseInUse
+from enrollment.storage import courses
+from enrollment.storage.tables import CourseRow
+from tests.support.halts import PATIENCE, Halt, Side, meeting, together
+from tests.support.world import COURSE, OTHER, request, row
 
-NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
-ALGEBRA = Course(
-    course_id="course-v1:Uni+ALG+2026",
-    name="Algebra",
-    enrollment_start=NOON,
-    enrollment_end=NOON + timedelta(days=30),
-    course_start=NOON + timedelta(days=31, microseconds=5),
-    course_end=None,
-    invite_only=True,
-    self_paced=True,
-    modes=(
-        Mode(slug="verified", name="Verified", min_price=49, expires_at=NOON, sku="V-1"),
-        Mode(slug="audit", name="Audit", suggested_prices="5,10", description="free"),
-    ),
-    cohorts=("red", "blue"),
-    capacity=20,
-)
+FULL = (Code.REFUSED, Reason.COURSE_FULL)
+IN = (Code.ENROLLED, None)
 
 
-@pytest.fixture
-def statements(sessions):
-    """What is sent to the database from here on; BEGIN is no statement of ours."""
-    seen = []
+def test_fifty_clients_race_for_ten_seats_over_both_lanes_with_three_workers(world):
+    world.course(capacity=10)
+    messages = queue.SimpleQueue()
 
-    def note(_connection, _cursor, statement, *_):
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
+    def ask(number):
+        wish = request(f"learner{number}")
+        if number % 2:
+            (submission_id,) = world.ask(wish)
+        else:
+            submission_id = world.send([row(f"learner{number}")], lane=Lane.BULK)
+        messages.put(world.batch_ids(submission_id)[0])
+        return submission_id
 
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    return seen
+    def work():
+        while (number := messages.get(timeout=PATIENCE)) is not None:
+            world.processor.process(number)
 
+    with ThreadPoolExecutor(3) as workers, ThreadPoolExecutor(2) as clients:
+        working = [workers.submit(work) for _ in range(3)]
+        asked = list(clients.map(ask, range(50)))
+        for _ in working:
+            messages.put(None)
+        for one in working:
+            one.result()
+    world.work()
 
-def a_course(number, **members):
-    return Course(course_id=f"course-v1:Uni+C{number:05}+1", **members)
-
-
-def save(sessions, *many):
-    with sessions.begin() as session:
-        courses.save_all(session, many)
-
-
-@pytest.fixture
-def saved(sessions):
-    return partial(save, sessions)
-
-
-def found(sessions, course_id):
-    with sessions.read() as session:
-        return courses.find(session, course_id)
-
-
-def editions(sessions):
-    with sessions.read() as session:
-        return courses.edition(session)
+    answers = [world.answer(submission_id) for submission_id in asked]
+    assert (answers.count(IN), answers.count(FULL)) == (10, 40)
+    world.check()
 
 
-def loaded(sessions, *course_ids):
-    with sessions.begin() as session:
-        return courses.standing(session, course_ids)
+@pytest.mark.parametrize("seats", [0, 1, 7])
+def test_one_file_gets_as_many_seats_as_there_are(world, seats):
+    world.batch_rows = 4
+    world.course(capacity=seats)
+    file = world.send([row(f"learner{n}") for n in range(10)])
+
+    world.work()
+
+    assert world.codes(file) == [Code.ENROLLED] * seats + [Code.REFUSED] * (10 - seats)
+    assert world.submission(file).tally.reasons == {Reason.COURSE_FULL: 10 - seats}
+    world.check()
 
 
-def take(sessions, course, delta, *, revision=None):
-    with sessions.begin() as session:
-        courses.take_seats(session, {course.id: delta}, {course.id: revision or course.revision})
+def test_a_seat_that_is_given_back_is_given_again(world):
+    world.course(capacity=1)
+    file = world.send([row("ada"), row("bob"), row("ada", is_active=False), row("bob")])
+
+    world.work()
+
+    assert world.codes(file) == [Code.ENROLLED, Code.REFUSED, Code.DEACTIVATED, Code.ENROLLED]
+    world.check()
 
 
-@pytest.mark.parametrize("capacity", [None, 20])
-def test_seats_of_a_course_changed_since_it_was_loaded_are_not_taken(sessions, saved, capacity):
-    course = replace(ALGEBRA, capacity=capacity)
-    saved(course)
-    before = loaded(sessions, course.course_id)[course.course_id]
-    saved(course)
+def test_lowering_the_capacity_drops_nobody_and_gives_none_until_there_is_room(world):
+    world.course(capacity=3)
+    world.ask(*(request(user) for user in ("ada", "bob", "eve")))
+    world.work()
 
-    with pytest.raises(Conflict):
-        take(sessions, before, 1)
+    world.course(capacity=1)
+    (late,) = world.ask(request("zoe"))
+    world.work()
+    world.ask(request("ada", is_active=False))
+    (still_late,) = world.ask(request("zoe"))
+    world.work()
+    world.ask(request("bob", is_active=False))
+    world.ask(request("eve", is_active=False))
+    (in_time,) = world.ask(request("zoe"))
+    world.work()
 
-    assert found(sessions, course.course_id).seats_taken == 0
-
-
-def test_one_changed_course_among_many_stops_them_all(sessions, saved):
-    saved(a_course(1), a_course(2))
-    standing = loaded(sessions, a_course(1).course_id, a_course(2).course_id)
-    one, two = standing.values()
-
-    with pytest.raises(Conflict), sessions.begin() as session:
-        courses.take_seats(session, {one.id: 1, two.id: 1}, {one.id: one.revision, two.id: 99})
-
-    assert found(sessions, one.course.course_id).seats_taken == 0
+    assert world.answer(late) == world.answer(still_late) == FULL
+    assert world.answer(in_time) == IN
+    world.check()
 
 
-def test_seats_of_a_removed_course_are_not_taken_not_even_none(sessions, saved):
-    saved(ALGEBRA)
-    before = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id]
-    with sessions.begin() as session:
-        courses.delete(session, ALGEBRA.course_id)
+def test_who_is_enrolled_already_needs_no_seat(world):
+    world.course(modes=["audit", "verified"], capacity=1)
+    world.ask(request("ada"))
+    world.work()
+    again, paid = world.ask(request("ada"), request("ada", mode="verified"))
 
-    with pytest.raises(Conflict):
-        take(sessions, before, 0)
+    world.work()
 
-
-@pytest.mark.parametrize(
-    ("capacity", "taken", "delta", "given"),
-    [
-        pytest.param(3, 2, 1, True, id="the last seat"),
-        pytest.param(3, 2, 2, False, id="one too many"),
-        pytest.param(0, 0, 1, False, id="no seats at all"),
-        pytest.param(1, 3, -1, True, id="giving back above a lowered capacity"),
-        pytest.param(1, 3, 0, True, id="nothing above a lowered capacity"),
-        pytest.param(None, 3, 1000, True, id="unlimited"),
-    ],
-)
-def test_seats_are_never_given_beyond_the_capacity(sessions, capacity, taken, delta, given):
-    save(sessions, a_course(1))
-    take(sessions, loaded(sessions, a_course(1).course_id)[a_course(1).course_id], taken)
-    save(sessions, a_course(1, capacity=capacity))
-    now = loaded(sessions, a_course(1).course_id)[a_course(1).course_id]
-
-    if given:
-        take(sessions, now, delta)
-    else:
-        with pytest.raises(Conflict):
-            take(sessions, now, delta)
-
-    assert found(sessions, a_course(1).course_id).seats_taken == taken + (delta if given else 0)
+    assert world.answer(again) == (Code.UNCHANGED, None)
+    assert world.answer(paid) == (Code.MODE_CHANGED, None)
 
 
-def save_without_waiting(session, course):
-    session.execute(text("SET LOCAL lock_timeout = '50ms'"))
-    courses.save(session, course)
+# --- while a batch is in work -------------------------------------------------------------
 
 
-@pytest.fixture
-def on_postgresql(postgres_url):
-    migrate.upgrade(postgres_url)
-    made = sessions_for(postgres_url)
-    yield made
-    made.dispose()
+def test_a_capacity_that_is_set_while_a_batch_is_in_work_is_kept(postgres_world):
+    world = postgres_world
+    world.course()
+    world.learner("ada")
+    world.learner("bob")
+    file = world.send([row("ada"), row("bob")])
+    (number,) = world.batch_ids(file)
+
+    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+        batch = Side(lambda: world.processor.process(number))
+        halt.until_reached()
+        world.most_seats.clear()
+        world.course(capacity=1)
+        halt.go_on()
+        batch.join()
+
+    assert world.codes(file) == [Code.ENROLLED, Code.REFUSED]
+    world.check()
 
 
-def test_a_capped_course_is_not_changed_while_a_batch_works_on_it(on_postgresql):
-    with on_postgresql.begin() as session:
-        courses.save_all(session, [ALGEBRA, a_course(1)])
+def test_a_capacity_is_lowered_after_the_batch_in_work(postgres_world):
+    world = postgres_world
+    world.course(capacity=2)
+    file = world.send([row("ada"), row("bob")])
+    (number,) = world.batch_ids(file)
 
-    with on_postgresql.begin() as batch:
-        standing = courses.standing(batch, [ALGEBRA.course_id, a_course(1).course_id])
-        with pytest.raises(Conflict), on_postgresql.begin() as session:
-            save_without_waiting(session, ALGEBRA)
-        with on_postgresql.begin() as session:
-            save_without_waiting(session, a_course(1, capacity=1))
+    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+        batch = Side(lambda: world.processor.process(number))
+        halt.until_reached()
+        lowering = Side(lambda: world.course(capacity=1))
+        assert lowering.is_running
+        halt.go_on()
+        batch.join()
+        lowering.join()
+    (late,) = world.ask(request("eve"))
+    world.work()
 
-    uncapped = standing[a_course(1).course_id]
-    with pytest.raises(Conflict):
-        take(on_postgresql, uncapped, 5)
+    assert world.codes(file) == [Code.ENROLLED, Code.ENROLLED]
+    assert world.answer(late) == FULL
+    world.check()
 
 
-def test_a_cap_that_comes_between_lock_and_load_is_not_passed(on_postgresql):
-    course = a_course(1)
-    with on_postgresql.begin() as session:
-        courses.save(session, replace(course, capacity=1))
-    with on_postgresql.read() as first, on_postgresql.read() as second:
-        batches = [  # both saw the cap and neither holds a lock
-            courses._load(each, select(*courses._COLUMNS))[0] for each in (first, second)
-        ]
+@pytest.mark.parametrize("is_active", [True, False])
+def test_a_course_is_not_deleted_under_a_batch_in_work(postgres_world, is_active):
+    world = postgres_world
+    world.course()
+    world.learner("ada")
+    file = world.send([row("ada", is_active=is_active)])
+    (number,) = world.batch_ids(file)
 
-    take(on_postgresql, batches[0], 1)
-    with pytest.raises(Conflict):
-        take(on_postgresql, batches[1], 1)
+    def delete():
+        with world.sessions.begin() as session:
+            courses.delete(session, COURSE)
+
+    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+        batch = Side(lambda: world.processor.process(number))
+        halt.until_reached()
+        delete()
+        halt.go_on()
+        batch.join()
+
+    assert world.answer(file) == (Code.REFUSED, Reason.COURSE_NOT_FOUND)
+    assert world.events() == []
+    world.course()
+    world.ask(request("ada", is_active=is_active))
+    world.work()
+    with pytest.raises(CourseInUse):
+        delete()
+    world.check()
+
+
+def test_two_batches_over_the_same_two_courses_both_come_through(postgres_world):
+    world = postgres_world
+    world.course(capacity=4)
+    world.course(OTHER, capacity=4)
+    there = [row(f"learner{n}", [COURSE, OTHER][n % 2]) for n in range(6)]
+    back = [row(f"other{n}", [OTHER, COURSE][n % 2]) for n in range(6)]
+    files = [world.send(there), world.send(back)]
+
+    together(*(lambda file=file: world.deliver(*world.batch_ids(file)) for file in files))
+
+    codes = [code for file in files for code in world.codes(file)]
+    assert (codes.count(Code.ENROLLED), codes.count(Code.REFUSED)) == (8, 4)
+    world.check()
+
+
+# --- the checker has teeth ----------------------------------------------------------------
+
+
+def count_without_looking(session, seats, loaded):
+    """Sabotage: seats are counted, whatever was set or taken since they were looked at."""
+    for number, delta in seats.items():
+        session.execute(
+            update(CourseRow)
+            .where(CourseRow.id == number)
+            .values(seats_taken=CourseRow.seats_taken + delta)
+        )
+
+
+@contextmanager
+def looking_without_locks(sessions):
+    """Sabotage: two batches may look at the same last seat."""
+
+    def strip(_connection, _cursor, sql, parameters, *_):
+        looks = sql.startswith("SELECT") and "FROM course" in sql
+        return sql.partition(" FOR UPDATE")[0] if looks else sql, parameters
+
+    event.listen(sessions.engine, "before_cursor_execute", strip, retval=True)
+    yield
+    event.remove(sessions.engine, "before_cursor_execute", strip)
+
+
+def race_for_the_last_seat(world):
+    world.course(capacity=1)
+    world.learner("ada")
+    world.learner("bob")
+    files = [world.send([row("ada")]), world.send([row("bob")])]
+    numbers = [world.batch_ids(file)[0] for file in files]
+    with looking_without_locks(world.sessions), meeting(world.sessions, "INSERT INTO enrollment"):
+        together(*(partial(world.processor.process, number) for number in numbers))
+    return sorted(world.answer(file) for file in files)
+
+
+def test_a_worker_that_counts_and_then_inserts_is_found_out(postgres_world, monkeypatch):
+    world = postgres_world
+    monkeypatch.setattr(courses, "take_seats", count_without_looking)
+
+    assert race_for_the_last_seat(world) == [IN, IN]
+
+    assert world.faults() == [f"{COURSE} has 2 of 1 seats taken"]
+
+
+def test_the_guard_alone_keeps_the_last_seat(postgres_world):
+    world = postgres_world
+
+    assert race_for_the_last_seat(world) == [IN, FULL]
+
+    world.check()
+
+
+def test_a_miscounted_course_is_found_out(world):
+    world.course(capacity=5)
+    world.ask(request("ada"))
+    world.work()
+    with world.sessions.begin() as session:
+        session.execute(update(CourseRow).values(seats_taken=0))
+
+    assert world.faults() == [f"{COURSE} counts 0 seats, but 1 are taken"]
+
+
+def test_a_lost_event_is_found_out(world):
+    world.course()
+    world.ask(request("ada"))
+    world.work()
+    with world.sessions.begin() as session:
+        session.connection().exec_driver_sql("DELETE FROM event")
+
+    assert len(world.faults()) == 4

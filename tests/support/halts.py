@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Thread
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import event
 
@@ -41,7 +41,7 @@ class Halt:
         self._reached = threading.Event()
         self._go = threading.Event()
 
-    def __enter__(self) -> "Halt":
+    def __enter__(self) -> Self:
         event.listen(self._engine, "before_cursor_execute", self._wait)
         return self
 

@@ -114,9 +114,7 @@ class World:
 
     def course(self, course_id: str = COURSE, modes: Iterable[str] = (), **facts: Any) -> Course:
         """Save a course; without modes it offers audit."""
-        made = Course(
-            course_id=course_id, modes=tuple(Mode(slug=slug) for slug in modes), **facts
-        )
+        made = Course(course_id=course_id, modes=tuple(Mode(slug=slug) for slug in modes), **facts)
         with self.sessions.begin() as session:
             courses.save(session, made)
         most, now = self.most_seats.get(course_id, 0), made.capacity
@@ -339,7 +337,9 @@ class World:
             if most is not None and active[event.course_id] > most:
                 yield f"{event.course_id} has {active[event.course_id]} of {most} seats taken"
         with self.sessions.read() as session:
-            counted = session.execute(select(CourseRow.course_id, CourseRow.seats_taken, CourseRow.id))
+            counted = session.execute(
+                select(CourseRow.course_id, CourseRow.seats_taken, CourseRow.id)
+            )
             for course_id, taken, number in counted.all():
                 if not taken == active[course_id] == enrollments.count_active(session, number):
                     yield f"{course_id} counts {taken} seats, but {active[course_id]} are taken"
@@ -349,7 +349,9 @@ class World:
             kept = session.execute(select(*_KEPT).order_by(BatchRow.id)).all()
             singles = session.execute(select(*_SINGLE).where(SubmissionRow.batch_id.is_not(None)))
             places = {(row.batch_id, row.position): row.id for row in singles}
-            heads = session.scalars(select(SubmissionRow.id).where(SubmissionRow.batch_id.is_(None)))
+            heads = session.scalars(
+                select(SubmissionRow.id).where(SubmissionRow.batch_id.is_(None))
+            )
             files: dict[UUID, list[Outcome]] = {head: [] for head in heads}
         changed: Counter[UUID] = Counter()
         for batch in kept:

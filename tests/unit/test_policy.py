@@ -48,7 +48,6 @@ PASSES = {
     ("enrollment", "GET"): KNOWN,
     ("enrollment", "POST"): KNOWN,
     ("enrollment_detail", "GET"): KNOWN,
-    ("enrollment_history", "GET"): KNOWN,
     ("enrollments", "GET"): READERS,
     ("course_details", "GET"): EVERYBODY,
     ("submissions", "GET"): KNOWN,

@@ -138,15 +138,18 @@ def test_coming_back_to_a_full_or_closed_course_is_judged_like_coming(gateway):
 
 def test_attributes_are_replaced_and_applied_to_who_is_in_already(gateway):
     course_id, user = gateway.course(AUDIT, VERIFIED), fresh("ann")
-    for number, mode in (("EDX-1000", "verified"), ("EDX-2000", "audit"), ("EDX-3000", "audit")):
-        order = {"namespace": "order", "name": "order_number", "value": number}
+    orders = [
+        {"namespace": "order", "name": "order_number", "value": f"EDX-{number}000"}
+        for number in (1, 2, 3)
+    ]
+    for order, mode in zip(orders, ("verified", "audit", "audit"), strict=True):
         answer = gateway.enroll(
             gateway.server, course_id, user, mode=mode, enrollment_attributes=[order]
         )
         assert state(answer) == (mode, True)
     history = gateway.get(f"enrollment/{user},{course_id}/history", gateway.server).json["events"]
     kept = [event["data"]["after"]["attributes"] for event in history]
-    assert kept == [[["order", "order_number", f"EDX-{n}000"]] for n in (1, 2, 3)]
+    assert kept == [[order] for order in orders]
 
 
 @pytest.mark.parametrize("is_active", [True, None])

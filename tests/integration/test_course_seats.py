@@ -1,0 +1,146 @@
+"""Seats are counted under guard: of the revision that was judged, and of the capacity."""
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from sqlalchemy import text
+
+from enrollment.domain.errors import Conflict
+from enrollment.domain.model import Course, Mode
+from enrollment.storage import courses, migrate
+from enrollment.storage.sessions import sessions_for
+
+ALGEBRA = Course(course_id="course-v1:Uni+ALG+2026", modes=(Mode(slug="audit"),), capacity=20)
+
+
+def a_course(number, **members):
+    return Course(course_id=f"course-v1:Uni+C{number:05}+1", **members)
+
+
+def save(sessions, *many):
+    with sessions.begin() as session:
+        courses.save_all(session, many)
+
+
+@pytest.fixture
+def saved(sessions):
+    return partial(save, sessions)
+
+
+def found(sessions, course_id):
+    with sessions.read() as session:
+        return courses.find(session, course_id)
+
+
+def loaded(sessions, *course_ids):
+    with sessions.begin() as session:
+        return courses.standing(session, course_ids)
+
+
+def take(sessions, course, delta, *, revision=None):
+    with sessions.begin() as session:
+        courses.take_seats(session, {course.id: delta}, {course.id: revision or course.revision})
+
+
+@pytest.mark.parametrize("capacity", [None, 20])
+def test_seats_of_a_course_changed_since_it_was_loaded_are_not_taken(sessions, saved, capacity):
+    course = replace(ALGEBRA, capacity=capacity)
+    saved(course)
+    before = loaded(sessions, course.course_id)[course.course_id]
+    saved(course)
+
+    with pytest.raises(Conflict):
+        take(sessions, before, 1)
+
+    assert found(sessions, course.course_id).seats_taken == 0
+
+
+def test_one_changed_course_among_many_stops_them_all(sessions, saved):
+    saved(a_course(1), a_course(2))
+    standing = loaded(sessions, a_course(1).course_id, a_course(2).course_id)
+    one, two = standing.values()
+
+    with pytest.raises(Conflict), sessions.begin() as session:
+        courses.take_seats(session, {one.id: 1, two.id: 1}, {one.id: one.revision, two.id: 99})
+
+    assert found(sessions, one.course.course_id).seats_taken == 0
+
+
+def test_seats_of_a_removed_course_are_not_taken_not_even_none(sessions, saved):
+    saved(ALGEBRA)
+    before = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id]
+    with sessions.begin() as session:
+        courses.delete(session, ALGEBRA.course_id)
+
+    with pytest.raises(Conflict):
+        take(sessions, before, 0)
+
+
+@pytest.mark.parametrize(
+    ("capacity", "taken", "delta", "given"),
+    [
+        pytest.param(3, 2, 1, True, id="the last seat"),
+        pytest.param(3, 2, 2, False, id="one too many"),
+        pytest.param(0, 0, 1, False, id="no seats at all"),
+        pytest.param(1, 3, -1, True, id="giving back above a lowered capacity"),
+        pytest.param(1, 3, 0, True, id="nothing above a lowered capacity"),
+        pytest.param(None, 3, 1000, True, id="unlimited"),
+    ],
+)
+def test_seats_are_never_given_beyond_the_capacity(sessions, capacity, taken, delta, given):
+    save(sessions, a_course(1))
+    take(sessions, loaded(sessions, a_course(1).course_id)[a_course(1).course_id], taken)
+    save(sessions, a_course(1, capacity=capacity))
+    now = loaded(sessions, a_course(1).course_id)[a_course(1).course_id]
+
+    if given:
+        take(sessions, now, delta)
+    else:
+        with pytest.raises(Conflict):
+            take(sessions, now, delta)
+
+    assert found(sessions, a_course(1).course_id).seats_taken == taken + (delta if given else 0)
+
+
+def save_without_waiting(session, course):
+    session.execute(text("SET LOCAL lock_timeout = '50ms'"))
+    courses.save(session, course)
+
+
+@pytest.fixture
+def on_postgresql(postgres_url):
+    migrate.upgrade(postgres_url)
+    made = sessions_for(postgres_url)
+    yield made
+    made.dispose()
+
+
+def test_a_capped_course_is_not_changed_while_a_batch_works_on_it(on_postgresql):
+    with on_postgresql.begin() as session:
+        courses.save_all(session, [ALGEBRA, a_course(1)])
+
+    with on_postgresql.begin() as batch:
+        standing = courses.standing(batch, [ALGEBRA.course_id, a_course(1).course_id])
+        with pytest.raises(Conflict), on_postgresql.begin() as session:
+            save_without_waiting(session, ALGEBRA)
+        with on_postgresql.begin() as session:
+            save_without_waiting(session, a_course(1, capacity=1))
+
+    uncapped = standing[a_course(1).course_id]
+    with pytest.raises(Conflict):
+        take(on_postgresql, uncapped, 5)
+
+
+def test_a_cap_that_comes_between_lock_and_load_is_not_passed(on_postgresql):
+    course = a_course(1)
+    with on_postgresql.begin() as session:
+        courses.save(session, replace(course, capacity=1))
+    with on_postgresql.read() as first, on_postgresql.read() as second:
+        batches = [  # both saw the cap and neither holds a lock
+            courses._load(each, [course.course_id])[0] for each in (first, second)
+        ]
+
+    take(on_postgresql, batches[0], 1)
+    with pytest.raises(Conflict):
+        take(on_postgresql, batches[1], 1)
