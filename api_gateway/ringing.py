@@ -13,7 +13,7 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from enrollment.domain.codes import Lane
-from enrollment.queue import TaskName
+from enrollment.queue import QUEUE_OF, TaskName
 from enrollment.storage.batches import Waiting
 
 log = structlog.get_logger()
@@ -33,7 +33,10 @@ def sender(app: Celery) -> Send:
 
     def send(waiting: Waiting) -> None:
         app.send_task(
-            TaskName.PROCESS.value, args=[waiting.id], queue=waiting.lane.value, retry=False
+            TaskName.PROCESS.value,
+            args=[waiting.id],
+            queue=QUEUE_OF[waiting.lane].value,
+            retry=False,
         )
 
     return send

@@ -3,8 +3,11 @@
 A message carries ids only and is a hint: the row is the truth.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
+
+from enrollment.domain.codes import Lane
 
 
 class TaskName(StrEnum):
@@ -16,11 +19,18 @@ class TaskName(StrEnum):
 
 
 class QueueName(StrEnum):
-    """Where messages wait. Workers look in this order."""
+    """Where messages wait. Workers look in the order of the names (kombu keeps no other)."""
 
-    INTERACTIVE = "interactive"
-    UPKEEP = "upkeep"
-    BULK = "bulk"
+    INTERACTIVE = "1-interactive"
+    UPKEEP = "2-upkeep"
+    BULK = "3-bulk"
+
+
+#: The queue of each lane.
+QUEUE_OF: Mapping[Lane, QueueName] = {
+    Lane.INTERACTIVE: QueueName.INTERACTIVE,
+    Lane.BULK: QueueName.BULK,
+}
 
 
 #: Seconds: what was announced so long ago and is not answered is announced again.
@@ -66,7 +76,7 @@ def _redis_options(client: str) -> dict[str, Any]:
         "socket_connect_timeout": 1,
         "socket_keepalive": True,
         "health_check_interval": 10,
-        "queue_order_strategy": "priority",
+        "queue_order_strategy": "sorted",
         "global_keyprefix": "enroll:",
         "client_name": client,
         "max_retries": 0,

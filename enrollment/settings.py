@@ -156,9 +156,9 @@ def _database_url(url: str) -> str:
 
 def _redis_url(name: str, url: str) -> str:
     if url.startswith("redis+cluster://"):
-        message = f"{name}: Redis Cluster cannot carry the queue; name a single server or Sentinel"
+        message = f"{name}: Redis Cluster cannot carry the queue; name a single server"
         raise SettingsError(message)
-    if not url.startswith(("redis://", "rediss://", "unix://", "sentinel://")):
+    if not url.startswith(("redis://", "rediss://", "unix://")):
         message = f"{name} must begin with redis:// or rediss://, not {url.split(':', 1)[0]!r}"
         raise SettingsError(message)
     return url

@@ -15,7 +15,7 @@ def main(arguments: list[str]) -> NoReturn:
     """Run until told to stop."""
     parser = argparse.ArgumentParser(prog="python -m worker")
     parser.add_argument("what", nargs="?", choices=["worker", "beat"], default="worker")
-    parser.add_argument("--lanes", default=",".join(QueueName), help="queues, in order")
+    parser.add_argument("--lanes", type=_queues, default=list(QueueName), help="e.g. bulk,upkeep")
     parser.add_argument("--name", default=f"worker-{os.getpid()}")
     options = parser.parse_args(arguments)
     try:
@@ -29,6 +29,16 @@ def main(arguments: list[str]) -> NoReturn:
     app.start(["--quiet", *command, level])
 
 
+def _queues(lanes: str) -> list[QueueName]:
+    """The queues of a comma list of ``interactive``, ``upkeep``, ``bulk``."""
+    try:
+        return [QueueName[lane.strip().upper()] for lane in lanes.split(",")]
+    except KeyError as error:
+        known = ", ".join(queue.name.lower() for queue in QueueName)
+        message = f"there is no lane {error.args[0].lower()!r}: name some of {known}"
+        raise argparse.ArgumentTypeError(message) from error
+
+
 def _worker(options: argparse.Namespace) -> list[str]:
     """One request after the other: a process a core, and as many processes as are wanted."""
     return [
@@ -38,7 +48,7 @@ def _worker(options: argparse.Namespace) -> list[str]:
         "--without-gossip",
         "--without-mingle",
         "--without-heartbeat",
-        f"--queues={options.lanes}",
+        f"--queues={','.join(options.lanes)}",
         f"--hostname={options.name}@%h",
     ]
 

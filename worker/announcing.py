@@ -4,7 +4,7 @@ import structlog
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from enrollment.queue import TaskName
+from enrollment.queue import QUEUE_OF, TaskName
 from enrollment.storage.batches import Waiting
 from enrollment.waking import Bell
 from worker.processing import Done
@@ -23,7 +23,10 @@ class Announcer:
         """Ring for a batch."""
         try:
             self._app.send_task(
-                TaskName.PROCESS.value, args=[waiting.id], queue=waiting.lane.value, retry=False
+                TaskName.PROCESS.value,
+                args=[waiting.id],
+                queue=QUEUE_OF[waiting.lane].value,
+                retry=False,
             )
         except (OperationalError, OSError) as error:
             log.warning("batch.not_announced", batch_id=waiting.id, because=str(error))

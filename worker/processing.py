@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code, Lane, OnError
 from enrollment.domain.errors import Conflict, RecordsUnavailable
-from enrollment.domain.judging import World, aborted, judge, judge_atomically
+from enrollment.domain.judging import World, judge, judge_atomically
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission, Tally
 from enrollment.storage import batches, changes, learners, submissions
@@ -115,10 +115,7 @@ class Processor:
         loaded = load(session, requests)
         world = self._world(loaded, now)
         if _is_atomic(claimed, heads):
-            unreadable = len(settled) - len(requests)
-            judgement = judge_atomically(requests, world, unreadable)
-            if unreadable or (judgement.outcomes and not judgement.enrollments):
-                settled = [i if isinstance(i, Request) else aborted(i) for i in settled]
+            judgement = judge_atomically(requests, world, unreadable=len(rows) - len(requests))
         else:
             judgement = judge(requests, world)
         outcomes = list(_merged(settled, judgement.outcomes))

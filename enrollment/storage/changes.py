@@ -195,8 +195,8 @@ def history(session: Session, newest: int) -> list[Recorded]:
         _recorded()
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
-        .join(FeedRow, FeedRow.batch_id == EventRow.id / literal(1 << POSITION_BITS, BigInteger()))
-        .order_by(EventRow.id.desc())
+        .join(FeedRow, FeedRow.batch_id == EventRow.id // literal(1 << POSITION_BITS, BigInteger()))
+        .order_by(_POSITION.desc())
         .limit(MAX_HISTORY)
     )
     return [_read(row) for row in rows][::-1]

@@ -147,6 +147,7 @@ class InvitationRow(Base):
     """Leave to enroll; the course need not exist yet. The e-mail is kept in lower case."""
 
     __tablename__ = "invitation"
+    __table_args__ = (Index("ix_invitation_email", "email"),)
 
     course_id: Mapped[str] = mapped_column(String(255), primary_key=True)
     email: Mapped[str] = mapped_column(String(255), primary_key=True)

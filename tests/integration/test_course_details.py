@@ -68,9 +68,6 @@ def name_in(gateway):
     return gateway.http.simulate_get(PATH).json["course_name"]
 
 
-# --- reading ----------------------------------------------------------------------------------
-
-
 def test_details_come_in_upstreams_form_with_upstreams_headers(sessions, http):
     save(sessions, ALGEBRA)
 
@@ -155,9 +152,6 @@ def test_a_mode_leaves_the_cached_answer_when_its_time_is_over(sessions, start, 
     left = one.cache._redis.pttl(one.cache._redis.keys()[0])
 
     assert 0 < left <= 5_000
-
-
-# --- levels -----------------------------------------------------------------------------------
 
 
 def test_within_a_lease_neither_redis_nor_records_are_asked(sessions, gateway):

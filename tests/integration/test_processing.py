@@ -214,7 +214,9 @@ def test_attributes_and_cohort_come_back_as_they_were_given(world):
     world.work()
 
     assert world.answer(single) == (ENROLLED, None)
-    assert world.standing() == Standing("credit", True, attributes, 'Ångström, "A"')
+    assert world.standing() == Standing(
+        "credit", is_active=True, attributes=attributes, cohort='Ångström, "A"'
+    )
     world.check()
 
 

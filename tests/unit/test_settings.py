@@ -38,7 +38,6 @@ def test_every_setting_has_its_variable_and_every_variable_its_setting():
         ("ENROLL_DATABASE_URL", "sqlite:///x", "database_url", "sqlite:///x"),
         ("ENROLL_REDIS_URL", "rediss://h", "redis_url", "rediss://h"),
         ("ENROLL_BROKER_URL", "amqp://h", "broker_url", "amqp://h"),
-        ("ENROLL_BROKER_URL", "sentinel://h", "broker_url", "sentinel://h"),
         ("ENROLL_DEFAULT_WAIT", "2.5", "default_wait", 2.5),
         ("ENROLL_DEFAULT_WAIT", "0", "default_wait", 0.0),
         ("ENROLL_DEFAULT_MODE", "honor", "default_mode", "honor"),

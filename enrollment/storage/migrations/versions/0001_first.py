@@ -140,6 +140,7 @@ def _invitation() -> None:
         sa.Column("used_by", sa.String(255), nullable=True),
         sa.PrimaryKeyConstraint("course_id", "email", name="pk_invitation"),
     )
+    op.create_index("ix_invitation_email", "invitation", ["email"])
 
 
 def _enrollment() -> None:

@@ -1,0 +1,230 @@
+"""Deciding: what becomes of one request, given the enrollment as it is.
+
+Fields for which a higher wish was heard already are dropped; what is true already changes
+nothing; the rest meets the rules.
+"""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.events import standing
+from enrollment.domain.model import Attribute, Clock, Course, Enrollment, Request
+from enrollment.domain.rules import (
+    Guest,
+    Refusal,
+    default_mode,
+    kept_mode,
+    refuse_attributes,
+    refuse_cohort,
+    refuse_entry,
+    refuse_mode,
+    refuse_when_full,
+)
+
+
+class Wish(NamedTuple):
+    """The fields of a request that still count; None where it says nothing."""
+
+    is_active: bool | None
+    mode: str | None
+    attributes: tuple[Attribute, ...] | None
+    cohort: str | None
+
+
+NOTHING = Wish(None, None, None, None)
+
+
+class Decision(NamedTuple):
+    """What becomes of one request; ``enrollment`` is None where nothing is written."""
+
+    code: Code
+    enrollment: Enrollment | None = None
+    refusal: Refusal | None = None
+
+
+class Case(NamedTuple):
+    """Everything that one decision looks at."""
+
+    request: Request
+    course: Course
+    seats_taken: int
+    current: Enrollment | None
+    guest: Guest
+    site_default: str
+    now: datetime
+
+
+def _outranked(clock: Clock, kept: Clock | None) -> bool:
+    return kept is not None and clock < kept
+
+
+def _still_counts(request: Request, current: Enrollment | None) -> Wish:
+    """Drop each field for which a higher wish was heard.
+
+    Attributes and cohort go with the mode they were named with.
+    """
+    if current is None:
+        return Wish(request.is_active, request.mode, request.attributes, request.cohort)
+    clock = request.clock
+    late = request.mode is not None and _outranked(clock, current.mode_clock)
+    return Wish(
+        None if clock < current.activity_clock else request.is_active,
+        None if late else request.mode,
+        None if late or _outranked(clock, current.attributes_clock) else request.attributes,
+        None if late or _outranked(clock, current.cohort_clock) else request.cohort,
+    )
+
+
+def _permitted(wish: Wish, request: Request, current: Enrollment | None) -> Wish:
+    """What an ordinary learner may not do to a running enrollment is no wish (upstream 3.6)."""
+    if current is None or not current.is_active:
+        return wish
+    if wish.is_active is False and not request.rights.deactivate:
+        wish = wish._replace(is_active=None)
+    if wish.mode not in {None, current.mode} and not request.rights.change_mode:
+        wish = wish._replace(mode=None, attributes=None, cohort=None)
+    return wish
+
+
+def _only_ties(request: Request, current: Enrollment) -> bool:
+    """True where all was heard already at the very moment asked, and nothing differs."""
+    at = request.clock.at
+    return (
+        (current.activity_clock.at, current.is_active) == (at, request.is_active)
+        and _same(request.mode, current.mode, current.mode_clock, at)
+        and _same(request.attributes, current.attributes, current.attributes_clock, at)
+        and _same(request.cohort, current.cohort, current.cohort_clock, at)
+    )
+
+
+def _same(asked: object, kept: object, clock: Clock | None, at: int) -> bool:
+    return asked is None or (asked == kept and clock is not None and clock.at == at)
+
+
+def _is_true_already(wish: Wish, current: Enrollment) -> bool:
+    return (
+        wish.is_active in {None, current.is_active}
+        and wish.mode in {None, current.mode}
+        and (wish.attributes is None or wish.attributes == current.attributes)
+        and wish.cohort in {None, current.cohort}
+    )
+
+
+def _written(case: Case, wish: Wish, *, is_active: bool, mode: str) -> Enrollment:
+    """The enrollment after the wish: every field that was set or confirmed takes its rank."""
+    clock, current = case.request.clock, case.current
+    if current is None:
+        return Enrollment(
+            mode=mode,
+            is_active=is_active,
+            created=case.now,
+            activity_clock=clock,
+            mode_clock=None if wish.mode is None else clock,
+            attributes=wish.attributes or (),
+            attributes_clock=None if wish.attributes is None else clock,
+            cohort=wish.cohort,
+            cohort_clock=None if wish.cohort is None else clock,
+        )
+    return Enrollment(
+        mode=mode,
+        is_active=is_active,
+        created=current.created,
+        activity_clock=current.activity_clock if wish.is_active is None else clock,
+        mode_clock=current.mode_clock if wish.mode is None else clock,
+        attributes=current.attributes if wish.attributes is None else wish.attributes,
+        attributes_clock=current.attributes_clock if wish.attributes is None else clock,
+        cohort=current.cohort if wish.cohort is None else wish.cohort,
+        cohort_clock=current.cohort_clock if wish.cohort is None else clock,
+    )
+
+
+def decide(case: Case) -> Decision:
+    """Answer one request for a course that exists."""
+    request, current = case.request, case.current
+    heard = _still_counts(request, current)
+    if current is None:
+        wish = heard
+    elif heard == NOTHING:
+        return Decision(Code.UNCHANGED if _only_ties(request, current) else Code.SUPERSEDED)
+    else:
+        wish = _permitted(heard, request, current)
+        if wish == NOTHING:
+            return Decision(Code.UNCHANGED)
+        if _is_true_already(wish, current):
+            kept = _written(case, wish, is_active=current.is_active, mode=current.mode)
+            return Decision(Code.UNCHANGED, kept)
+    away = current is None or not current.is_active
+    if wish.is_active is False or (away and not request.is_active):
+        return _withdraw(case, wish)
+    if current is None or (away and wish.is_active):
+        return _admit(case, wish)
+    return _amend(case, wish, current)
+
+
+def _withdraw(case: Case, wish: Wish) -> Decision:
+    """Withdrawing takes nothing from anybody; where there was no record it makes one."""
+    request, course, current = case.request, case.course, case.current
+    if current is not None and current.is_active and wish.mode not in {None, current.mode}:
+        facts = {"active_mode": current.mode, "requested_mode": wish.mode}
+        return Decision(Code.REFUSED, refusal=Refusal(Reason.MODE_MISMATCH, facts))
+    refusal = refuse_cohort(course, wish.cohort)
+    mode = wish.mode or (current.mode if current else None)
+    if wish.mode is not None and (current is None or wish.mode != current.mode):
+        refusal = refuse_mode(request, course, wish.mode, lenient=True) or refusal
+    if refusal is not None:
+        return Decision(Code.REFUSED, refusal=refusal)
+    if mode is None:
+        mode = default_mode(course, request.asked_at, case.site_default)
+    after = _written(case, wish, is_active=False, mode=mode or course.all_modes()[0].slug)
+    if current is None or current.is_active:
+        return Decision(Code.DEACTIVATED, after)
+    return Decision(Code.MODE_CHANGED if after.mode != current.mode else Code.UPDATED, after)
+
+
+def _admit(case: Case, wish: Wish) -> Decision:
+    """Coming, and coming back, meet every rule."""
+    request, course, current = case.request, case.course, case.current
+    mode = wish.mode or kept_mode(request, course, current, case.site_default)
+    lenient = (request.force and request.rights.force) or (
+        current is not None and request.rights.use_expired
+    )
+    refusal = (
+        refuse_entry(request, course, case.guest)
+        or refuse_mode(request, course, mode or case.site_default, lenient=lenient)
+        or refuse_when_full(course, case.seats_taken)
+    )
+    after = _written(case, wish, is_active=True, mode=mode or case.site_default)
+    refusal = (
+        refusal
+        or refuse_attributes(after.mode, after.attributes)
+        or refuse_cohort(course, wish.cohort)
+    )
+    if refusal is not None:
+        return Decision(Code.REFUSED, refusal=refusal)
+    return Decision(Code.ENROLLED if current is None else Code.REACTIVATED, after)
+
+
+def _amend(case: Case, wish: Wish, current: Enrollment) -> Decision:
+    """A change of mode, attributes or cohort, active or not; nobody asks the window."""
+    request, course = case.request, case.course
+    mode = wish.mode or current.mode
+    refusal = None
+    if mode != current.mode:
+        lenient = request.rights.use_expired or (request.force and request.rights.force)
+        refusal = refuse_mode(request, course, mode, lenient=lenient)
+    if refusal is not None and refusal.reason is Reason.MODE_EXPIRED and not request.is_active:
+        # Withdrawn in that mode and back since: nobody comes back into an expired mode.
+        mode, refusal = current.mode, None
+    after = _written(case, wish, is_active=current.is_active, mode=mode)
+    refusal = (
+        refusal
+        or refuse_attributes(after.mode, after.attributes)
+        or refuse_cohort(course, wish.cohort)
+    )
+    if refusal is not None:
+        return Decision(Code.REFUSED, refusal=refusal)
+    if mode != current.mode:
+        return Decision(Code.MODE_CHANGED, after)
+    same = standing(after) == standing(current)
+    return Decision(Code.SUPERSEDED if same else Code.UPDATED, after)
