@@ -104,10 +104,10 @@ def _same(asked: object, kept: object, clock: Clock | None, at: int) -> bool:
 
 def _is_true_already(wish: Wish, current: Enrollment) -> bool:
     return (
-        wish.is_active in {None, current.is_active}
-        and wish.mode in {None, current.mode}
+        (wish.is_active is None or wish.is_active == current.is_active)
+        and (wish.mode is None or wish.mode == current.mode)
         and (wish.attributes is None or wish.attributes == current.attributes)
-        and wish.cohort in {None, current.cohort}
+        and (wish.cohort is None or wish.cohort == current.cohort)
     )
 
 

@@ -16,10 +16,13 @@ from enrollment.domain.model import (
     Outcome,
     Request,
 )
-from enrollment.domain.rules import Guest, Refusal
+from enrollment.domain.rules import NOBODY, Guest, Refusal
 
 #: (course_id, username): what names an enrollment.
 Key = tuple[str, str]
+
+#: Outcomes after which an invitation is used.
+_ADMITTED = frozenset({Code.ENROLLED, Code.REACTIVATED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,25 +93,19 @@ def _answer(position: int, request: Request, world: World, judgement: Judgement)
         decision = Decision(Code.REFUSED, refusal=Refusal(Reason.COURSE_NOT_FOUND))
     else:
         guest = _guest(learner, request, world, judgement)
-        case = Case(
-            request=request,
-            course=course,
-            seats_taken=course.seats_taken + judgement.seats[course.course_id],
-            current=current,
-            guest=guest,
-            site_default=world.site_default,
-            now=world.now,
-        )
+        seats_taken = course.seats_taken + judgement.seats[course.course_id]
+        case = Case(request, course, seats_taken, current, guest, world.site_default, world.now)
         decision = decide(case)
-        _record(position, request, current, decision, judgement)
-        if decision.code in {Code.ENROLLED, Code.REACTIVATED}:
-            _use_invitation(request, guest, judgement)
+        if decision.enrollment is not None:
+            _record(position, request, current, decision, judgement)
+        if guest.invitation is not None and decision.code in _ADMITTED:
+            _use_invitation(request, guest.invitation, judgement)
     judgement.outcomes.append(_outcome(request, decision, current))
 
 
 def _guest(learner: Learner | None, request: Request, world: World, judgement: Judgement) -> Guest:
     if learner is None:
-        return Guest()
+        return NOBODY
     if learner.email is None:
         return Guest(learner)
     key = (request.course_id, learner.email)
@@ -118,9 +115,8 @@ def _guest(learner: Learner | None, request: Request, world: World, judgement: J
     return Guest(learner, invitation)
 
 
-def _use_invitation(request: Request, guest: Guest, judgement: Judgement) -> None:
-    invitation = guest.invitation
-    if invitation is None or invitation.used_by is not None:
+def _use_invitation(request: Request, invitation: Invitation, judgement: Judgement) -> None:
+    if invitation.used_by is not None:
         return
     if invitation.expires_at is None or invitation.expires_at >= request.asked_at:
         key = (invitation.course_id, invitation.email)

@@ -170,6 +170,11 @@ class Course:
         """The modes that can be taken at a moment; never empty."""
         return tuple(mode for mode in self.modes if mode.is_open(at)) or (SYNTHETIC_MODE,)
 
+    def offers(self, slug: str | None, at: datetime) -> bool:
+        """Whether the mode can be taken at a moment."""
+        slugs = [mode.slug for mode in self.modes if mode.is_open(at)]
+        return slug in slugs if slugs else slug == SYNTHETIC_MODE.slug
+
     def all_modes(self) -> tuple[Mode, ...]:
         """Every mode that the course has, expired ones too; never empty."""
         return self.modes or (SYNTHETIC_MODE,)

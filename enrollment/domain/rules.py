@@ -100,7 +100,7 @@ def refuse_mode(
     request: Request, course: Course, slug: str | None, *, lenient: bool
 ) -> Refusal | None:
     """A mode must be one of the course's, and before its deadline unless lenient."""
-    if slug is not None and any(m.slug == slug for m in course.modes_at(request.asked_at)):
+    if course.offers(slug, request.asked_at):
         return None
     late = next((mode for mode in course.modes if mode.slug == slug), None)
     if late is None:
@@ -134,7 +134,7 @@ def kept_mode(
 ) -> str | None:
     """The mode of who names none: the one it had if that can still be had, else the default."""
     if current is not None and (
-        any(mode.slug == current.mode for mode in course.modes_at(request.asked_at))
+        course.offers(current.mode, request.asked_at)
         or (request.rights.use_expired and any(mode.slug == current.mode for mode in course.modes))
     ):
         return current.mode

@@ -207,7 +207,7 @@ class Gateway:
     def work(self, batches_at_most: int | None = None) -> None:
         """Answer what waits (or so many batches of it), and say so as a worker does."""
         number = 0
-        while todo := self._waiting():
+        while todo := self.waiting():
             for waiting in todo:
                 if number == batches_at_most:
                     return
@@ -218,6 +218,7 @@ class Gateway:
                     keys_heard = [*done.batch_ids, *done.submission_ids]
                     self._loop.call_soon_threadsafe(self.parts.waiters.wake, keys_heard)
 
-    def _waiting(self) -> list[batches.Waiting]:
+    def waiting(self) -> list[batches.Waiting]:
+        """The batches that it is the turn of."""
         with self.sessions.begin() as session:
             return batches.due(session, before=ahead(hours=1), now=utc_now(), limit=100)

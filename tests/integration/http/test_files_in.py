@@ -191,14 +191,7 @@ def test_an_option_that_is_none_is_400_and_says_what_would_do(small, query, name
 )
 def test_small_files_are_quick_unless_asked_otherwise(small, query, rows, lane):
     post(small, csv_of(*["ann,a/b/c,"] * rows), query_string=query)
-    with small.sessions.begin() as session:
-        from datetime import UTC, datetime, timedelta
-
-        from enrollment.storage import batches
-
-        now = datetime.now(UTC)
-        waiting = batches.due(session, before=now + timedelta(hours=1), now=now, limit=100)
-    assert waiting[-1].lane == lane
+    assert small.waiting()[-1].lane == lane
     small.work()
 
 

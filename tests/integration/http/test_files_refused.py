@@ -86,7 +86,7 @@ def test_a_damaged_gzip_is_400(small, packed):
 
 
 def test_a_gzip_that_grows_without_measure_is_413(small):
-    bomb = gzip.compress(ROW + bytes(1) * 0 + b" " * 50_000_000)
+    bomb = gzip.compress(ROW + b" " * 50_000_000)
     assert_refused(small, post(small, bomb, CSV, headers={"Content-Encoding": "gzip"}), 413)
 
 

@@ -1,0 +1,234 @@
+"""GET /submissions and /submissions/{id}: how far it is, waiting for it, cancelling it."""
+
+import pytest
+
+from tests.support.gateway import AUDIT, Gateway, fresh
+
+CSV = {"Content-Type": "text/csv"}
+
+
+def file_of(course_id, rows):
+    return "user,course_id\n" + "".join(f"{fresh('u')},{course_id}\n" for _ in range(rows))
+
+
+def hand_in(gateway, rows=1, who=None, **more):
+    text = file_of(gateway.course(AUDIT), rows)
+    answer = gateway.post("submissions", who or gateway.admin, body=text, headers=CSV, **more)
+    assert answer.status_code == 202, answer.text
+    return answer.headers["location"]
+
+
+@pytest.fixture
+def slow(database_url):
+    """A gateway that cuts files into batches of two rows."""
+    made = Gateway(database_url, batch_rows="2")
+    yield made
+    made.close()
+
+
+def test_a_submission_moves_from_queued_over_running_to_done(slow):
+    place = hand_in(slow, rows=5)
+    seen = []
+    for worked in (0, 1, 1, 1):
+        slow.work(worked)
+        answer = slow.get(place, slow.admin)
+        shown = answer.json
+        seen.append((shown["state"], shown["counts"]["pending"], shown["progress"]))
+        assert shown["counts"]["enrolled"] + shown["counts"]["pending"] == 5
+        assert ("retry-after" in answer.headers) == (shown["state"] != "done")
+        assert (shown["result"] is None) == (shown["state"] != "done")
+    assert seen == [("queued", 5, 0.0), ("running", 3, 0.4), ("running", 1, 0.8), ("done", 0, 1.0)]
+
+
+def test_the_tag_changes_with_every_batch_and_stands_still_when_done(slow):
+    place = hand_in(slow, rows=4)
+    tags = []
+    for worked in (0, 1, 1, 0):
+        slow.work(worked)
+        tags.append(slow.get(place, slow.admin).headers["etag"])
+    assert len(set(tags[:3])) == 3
+    assert tags[2] == tags[3]
+    for given in (tags[3], f'"other", {tags[3]}', "*", tags[3].removeprefix("W/")):
+        same = slow.get(place, slow.admin, headers={"If-None-Match": given})
+        assert (same.status_code, same.content) == (304, b"")
+        assert same.headers["etag"] == tags[3]
+        assert "content-type" not in same.headers
+    assert slow.get(place, slow.admin, headers={"If-None-Match": tags[0]}).status_code == 200
+
+
+def test_a_long_poll_ends_when_all_is_done(slow):
+    place = hand_in(slow, rows=5)
+    with slow.asking("GET", place, slow.admin, headers={"Prefer": "wait=20"}) as future:
+        slow.work()
+    answer = future.result()
+    assert (answer.status_code, answer.json["state"]) == (200, "done")
+    assert answer.headers["preference-applied"] == "wait=20"
+
+
+def test_a_long_poll_with_a_tag_ends_when_it_moved(slow):
+    place = hand_in(slow, rows=5)
+    tag = slow.get(place, slow.admin).headers["etag"]
+    headers = {"Prefer": "wait=20", "If-None-Match": tag}
+    with slow.asking("GET", place, slow.admin, headers=headers) as future:
+        slow.work(1)
+    answer = future.result()
+    assert (answer.status_code, answer.json["state"]) == (200, "running")
+
+
+def test_a_long_poll_in_vain_says_how_far_it_is(slow):
+    place = hand_in(slow, rows=3)
+    answer = slow.get(place, slow.admin, headers={"Prefer": "wait=1"})
+    assert (answer.status_code, answer.json["state"]) == (200, "queued")
+    tag = answer.headers["etag"]
+    again = slow.get(place, slow.admin, headers={"Prefer": "wait=1", "If-None-Match": tag})
+    assert again.status_code == 304
+
+
+def test_a_single_can_be_waited_for_at_its_place_as_well(gateway):
+    body = {"user": fresh("ann"), "course_id": gateway.course(AUDIT)}
+    place = gateway.post("enrollment", gateway.server, json=body).headers["location"]
+    answer = gateway.answered("GET", place, gateway.server, headers={"Prefer": "wait=1"})
+    if answer.json["state"] != "done":  # nothing rang while it waited
+        gateway.work()
+        answer = gateway.get(place, gateway.server, headers={"Prefer": "wait=20"})
+    assert (answer.status_code, answer.json["state"]) == (200, "done")
+
+
+@pytest.mark.parametrize("part", ["", "/outcomes", "/cancel"])
+def test_somebody_else_s_submission_is_as_if_it_were_not_there(gateway, part):
+    place = hand_in(gateway, who=gateway.server) + part
+    nowhere = "submissions/01900000-0000-7000-8000-000000000000" + part
+    method = "POST" if part == "/cancel" else "GET"
+    for who in (gateway.key("enroll", name="another"), gateway.staff, gateway.learner("ann")):
+        answers = [gateway.call(method, path, who) for path in (place, nowhere)]
+        assert [answer.status_code for answer in answers] == [404, 404]
+        assert answers[0].json == answers[1].json
+        assert answers[0].headers["content-type"] == "application/problem+json"
+    gateway.work()
+    if method == "GET":
+        assert gateway.get(place, gateway.admin).status_code == 200
+
+
+@pytest.mark.parametrize("name", ["1", "%00", "x" * 500, "0190-", "null", "a.b", "{}"])
+def test_what_is_no_id_is_404(small, name):
+    for part in ("", "/outcomes"):
+        assert small.get(f"submissions/{name}{part}", small.admin).status_code == 404
+
+
+# --- the listing --------------------------------------------------------------------------
+
+
+def listed(gateway, query="", who=None):
+    answer = gateway.get(f"submissions{query}", who or gateway.admin)
+    assert answer.status_code == 200, answer.text
+    return [one["submission_id"] for one in answer.json["submissions"]], answer.json["next"]
+
+
+def test_the_listing_has_one_s_own_newest_first(alone):
+    places = [hand_in(alone) for _ in range(3)]
+    hand_in(alone, who=alone.server)
+    body = {"user": "ann", "course_id": alone.course(AUDIT)}
+    places.append(alone.post("enrollment", alone.admin, json=body).headers["location"])
+    ids = [place.rpartition("/")[2] for place in reversed(places)]
+    assert listed(alone) == (ids, None)
+    assert len(listed(alone, who=alone.server)[0]) == 1
+    assert listed(alone, who=alone.staff) == ([], None)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+def test_pages_give_everything_once_in_order(alone, size):
+    places = [hand_in(alone) for _ in range(5)]
+    ids, cursor, seen = [], "", 0
+    while cursor is not None:
+        page, cursor = listed(alone, f"?limit={size}" + (f"&cursor={cursor}" if cursor else ""))
+        ids += page
+        seen += 1
+        assert seen <= 6
+    assert ids == [place.rpartition("/")[2] for place in reversed(places)]
+
+
+def test_the_listing_can_be_narrowed_to_a_state(alone):
+    done = hand_in(alone)
+    single = {"user": "ann", "course_id": alone.course(AUDIT)}
+    done_single = alone.post("enrollment", alone.admin, json=single).headers["location"]
+    alone.work()
+    queued = hand_in(alone)
+    cancelled = hand_in(alone)
+    alone.post(cancelled + "/cancel", alone.admin)
+    alone.processor.process(alone.waiting()[-1].id)
+    by_state = {state: listed(alone, f"?state={state}")[0] for state in ("queued", "running", "done", "cancelled")}
+    assert sorted(by_state["done"]) == sorted(p.rpartition("/")[2] for p in (done, done_single))
+    assert set(by_state["running"]) == set()
+    assert {p.rpartition("/")[2] for p in (queued, cancelled)} == {*by_state["queued"], *by_state["cancelled"]}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "state=over",
+        "state=DONE",
+        "limit=0",
+        "limit=x",
+        "limit=1001",
+        "limit=-1",
+        "limit=" + "9" * 400,
+        "limit=%D9%A1",
+        "cursor=!!",
+        "cursor=AAAA",
+        "cursor=%00",
+        "cursor=OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5IHg",
+        "cursor=LTYyMTM1NTk2ODAwMDAwMDAwMDEgMDE5MDAwMDAtMDAwMC03MDAwLTgwMDAtMDAwMDAwMDAwMDAw",
+    ],
+)
+def test_a_query_that_is_no_good_is_400(gateway, query):
+    answer = gateway.get(f"submissions?{query}", gateway.admin)
+    assert answer.status_code == 400, answer.text
+    assert answer.json["errors"][0]["field"] in {"state", "limit", "cursor"}
+
+
+# --- cancelling ---------------------------------------------------------------------------
+
+
+def test_cancelling_leaves_what_is_answered_and_drops_the_rest(slow):
+    place = hand_in(slow, rows=6)
+    slow.work(1)
+    asked = slow.post(place + "/cancel", slow.admin)
+    assert (asked.status_code, asked.json["state"]) == (202, "running")
+    assert asked.headers["location"] == place
+    assert slow.post(place + "/cancel", slow.admin).status_code == 202
+    slow.work()
+    shown = slow.get(place, slow.admin).json
+    assert (shown["state"], shown["result"]) == ("cancelled", "partial")
+    assert (shown["counts"]["enrolled"], shown["counts"]["cancelled"], shown["counts"]["pending"]) == (2, 4, 0)
+    outcomes = slow.get(place + "/outcomes", slow.admin).json["outcomes"]
+    assert [one["outcome"] for one in outcomes] == ["enrolled"] * 2 + ["cancelled"] * 4
+    assert [one["line"] for one in outcomes] == [2, 3, 4, 5, 6, 7]
+    assert all(one["user"] and one["course_id"] for one in outcomes)
+
+
+def test_what_is_done_can_no_longer_be_cancelled(gateway):
+    place = hand_in(gateway)
+    gateway.work()
+    answer = gateway.post(place + "/cancel", gateway.admin)
+    assert (answer.status_code, answer.json["code"]) == (409, "submission_finished")
+    assert gateway.get(place, gateway.admin).json["state"] == "done"
+
+
+def test_a_single_can_be_cancelled_until_it_is_answered(gateway):
+    user = fresh("ann")
+    body = {"user": user, "course_id": gateway.course(AUDIT)}
+    place = gateway.post("enrollment", gateway.learner(user), json=body).headers["location"]
+    assert gateway.post(place + "/cancel", gateway.learner(user)).status_code == 202
+    gateway.work()
+    shown = gateway.get(place, gateway.learner(user)).json
+    assert (shown["state"], shown["result"]) == ("cancelled", "failed")
+    assert shown["outcome"]["outcome"] == "cancelled"
+    assert gateway.post(place + "/cancel", gateway.learner(user)).status_code == 409
+
+
+def test_an_admin_sees_and_cancels_everybody_s(gateway):
+    place = hand_in(gateway, who=gateway.server)
+    assert gateway.get(place, gateway.admin).json["state"] == "queued"
+    assert gateway.post(place + "/cancel", gateway.admin).status_code == 202
+    gateway.work()
+    assert gateway.get(place, gateway.server).json["state"] == "cancelled"
