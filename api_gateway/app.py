@@ -22,6 +22,7 @@ from api_gateway.media import noting_disconnects
 from api_gateway.records import Records
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
+from api_gateway.resources.docs import describing
 from api_gateway.resources.enrollment import EnrollmentResource
 from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
 from api_gateway.resources.health import LiveResource, ReadyResource
@@ -45,8 +46,10 @@ from enrollment.waking import bounded_redis
 from schemas.files import Limits
 
 BASE = "/api/enrollment/v1"
-#: Threads that storage functions run in; singles share one commit, so few are enough.
+#: Threads that reads and small writes run in.
 THREADS = 4
+#: Threads that singles are stored in; they share one commit, so it is one and one to spare.
+INTAKE_THREADS = 2
 #: Files that are cut and stored at the same time.
 UPLOADS_AT_ONCE = 2
 
@@ -62,6 +65,8 @@ class Parts:
 
     settings: Settings
     records: Records
+    #: Threads of their own for intake, so that slow reads never keep singles waiting.
+    intake_records: Records
     ringer: Ringer
     waiters: Waiters
     details: CourseDetails
@@ -73,9 +78,9 @@ class Parts:
 
 def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
     """Make every part; nothing is connected or started yet."""
-    records = Records(
-        sessions_for(settings.database_url, pool_size=THREADS + UPLOADS_AT_ONCE), threads=THREADS
-    )
+    connections = THREADS + INTAKE_THREADS + UPLOADS_AT_ONCE
+    sessions = sessions_for(settings.database_url, pool_size=connections)
+    records = Records(sessions, threads=THREADS)
     if send is None:
         app = Celery("enroll", set_as_current=False)
         app.conf.update(broker_settings(settings.broker_url, client="enroll-gateway"))
@@ -84,6 +89,7 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
     return Parts(
         settings=settings,
         records=records,
+        intake_records=Records(sessions, threads=INTAKE_THREADS),
         ringer=ringer,
         waiters=Waiters(records, settings.redis_url, heard=ringer.answered),
         details=CourseDetails(records, Cache(connect(settings.redis_url)), now=utc_now),
@@ -124,6 +130,7 @@ class Lifespan:
         await loop.run_in_executor(None, parts.ringer.stop)
         await loop.run_in_executor(None, parts.uploads_pool.shutdown)
         await loop.run_in_executor(None, parts.details.close)
+        await loop.run_in_executor(None, parts.intake_records.close)
         await loop.run_in_executor(None, parts.records.close)
 
 
@@ -145,6 +152,9 @@ ROUTES = {
     "changes": f"{BASE}/changes",
     "livez": "/livez",
     "readyz": "/readyz",
+    "openapi": "/openapi.json",
+    "docs": "/docs",
+    "docs_reasons": "/docs/reasons",
 }
 
 #: Upstream's own routes: errors travel there as ``application/json``.
@@ -171,7 +181,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
     return {
         "enrollment": EnrollmentResource(
             records=records,
-            intake=Intake(records, parts.ringer),
+            intake=Intake(parts.intake_records, parts.ringer),
             waiters=parts.waiters,
             now=now,
             default_wait=settings.default_wait,
@@ -197,6 +207,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
         "changes": ChangesResource(records=records),
         "livez": LiveResource(),
         "readyz": ReadyResource(records=records, ping_redis=parts.ping_redis, now=now),
+        **describing(ROUTES, V1),
     }
 
 

@@ -41,9 +41,19 @@ class Gate:
         route = self._names.get(req.uri_template or "")
         method = _ALIASES.get(req.method, req.method)
         need = POLICY.get((route or "", method))
+        if need is None:
+            _refuse_unlisted(resource, req.method)
         if route is None or need is None or need == PUBLIC:
             req.context.caller = None
             return
         caller = await self._authenticator.identify(req)
         check(caller, route, method)
         req.context.caller = caller
+
+
+def _refuse_unlisted(resource: object, method: str) -> None:
+    """What is served stands in the policy; only OPTIONS, and what is not served, need not."""
+    responder = f"on_{method.lower()}"
+    if any(name.startswith(responder) for name in dir(resource)):
+        message = f"{type(resource).__name__}.{responder} stands in no policy"
+        raise LookupError(message)

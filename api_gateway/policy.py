@@ -64,6 +64,9 @@ POLICY: Mapping[tuple[str, str], Need] = {
     ("changes", "GET"): READ_OR_STAFF,
     ("livez", "GET"): PUBLIC,
     ("readyz", "GET"): PUBLIC,
+    ("openapi", "GET"): PUBLIC,
+    ("docs", "GET"): PUBLIC,
+    ("docs_reasons", "GET"): PUBLIC,
 }
 
 

@@ -28,6 +28,11 @@ BREAK = 1.0
 Send = Callable[[Waiting], None]
 
 
+def _is_for_all(waiting: Waiting) -> bool:
+    """Whether who is rung takes everything that waits, not this batch alone."""
+    return waiting.lane is Lane.INTERACTIVE and not waiting.alone
+
+
 def sender(app: Celery) -> Send:
     """Puts a batch's id on its lane's queue. Raises OperationalError, OSError."""
 
@@ -98,7 +103,7 @@ class Ringer:
         """One ring, or one answer."""
         if isinstance(item, frozenset):
             self._hear(item)
-        elif item.lane is Lane.INTERACTIVE and self._is_waiting():
+        elif _is_for_all(item) and self._is_waiting():
             self._held_back = item
         else:
             self._try(item)
@@ -133,5 +138,5 @@ class Ringer:
             self._broken_until = self._monotonic() + BREAK
             log.warning("queue.unreachable", because=str(error))
             return
-        if waiting.lane is Lane.INTERACTIVE:
+        if _is_for_all(waiting):
             self._unanswered, self._sent_at = waiting, now

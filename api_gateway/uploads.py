@@ -105,7 +105,7 @@ class Uploads:
         submission_id = self._open(upload, head, lane)
         try:
             first_id, total = self._store_all(submission_id, drafts, lane=lane, alone=alone)
-            return self._publish(upload, submission_id, first_id, total, lane)
+            return self._publish(upload, submission_id, Waiting(first_id, lane, alone), total)
         except BaseException:
             self._discard(submission_id)
             raise
@@ -148,7 +148,7 @@ class Uploads:
         return first_id, total
 
     def _publish(
-        self, upload: Upload, submission_id: UUID, first_id: int, total: int, lane: Lane
+        self, upload: Upload, submission_id: UUID, first: Waiting, total: int
     ) -> Published:
         def published(session: Session) -> bool:
             now = clock(session)
@@ -156,13 +156,13 @@ class Uploads:
                 use = self._use(upload, submission_id)
                 if not idempotency.claim(session, [use], now=now):
                     return False
-            intake = intake_number(first_id, 0)
+            intake = intake_number(first.id, 0)
             submissions.publish(session, submission_id, total=total, intake=intake, now=now)
             batches.announce_next(session, submission_id, 0, now=now)
             return True
 
         if self._begin(published):
-            self.ringer.ring(Waiting(first_id, lane))
+            self.ringer.ring(first)
             return Published(submission_id, is_replay=False)
         self._discard(submission_id)
         replayed = self._replayed(upload)

@@ -19,8 +19,8 @@ class Announcer:
         self._app = app
         self._bell = bell
 
-    def announce(self, waiting: Waiting) -> None:
-        """Ring for a batch."""
+    def announce(self, waiting: Waiting) -> bool:
+        """Ring for a batch; False where the queue cannot be reached."""
         try:
             self._app.send_task(
                 TaskName.PROCESS.value,
@@ -30,6 +30,8 @@ class Announcer:
             )
         except (OperationalError, OSError) as error:
             log.warning("batch.not_announced", batch_id=waiting.id, because=str(error))
+            return False
+        return True
 
     def tell(self, done: Done) -> None:
         """Ring for what is next, then wake those who wait for what was answered."""

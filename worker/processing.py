@@ -20,7 +20,7 @@ from enrollment.domain.judging import World, judge, judge_atomically
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission, Tally
 from enrollment.storage import batches, changes, learners, submissions
-from enrollment.storage.batches import Answer, ClaimedBatch, Waiting
+from enrollment.storage.batches import Answer, ClaimedBatch, Together, Waiting
 from enrollment.storage.sessions import Sessions, clock
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from worker.loading import Loaded, load
@@ -79,9 +79,12 @@ class Processor:
 
     def _once(self, batch_id: int, taken: list[int]) -> Done:
         with self.sessions.begin() as session:
-            claimed = _claim(session, batch_id)
+            claimed, more = _claim(session, batch_id)
             taken[:] = [batch.id for batch in claimed]
-            return self._answer(session, claimed) if claimed else Done()
+            if not claimed:
+                return Done()
+            done = self._answer(session, claimed)
+            return done if more is None else done._replace(next=(*done.next, more))
 
     def _count_failure(self, batch_ids: Sequence[int]) -> None:
         with self.sessions.begin() as session:
@@ -136,7 +139,7 @@ class Processor:
         )
 
 
-def _claim(session: Session, batch_id: int) -> list[ClaimedBatch]:
+def _claim(session: Session, batch_id: int) -> Together:
     if batches.lane_of(session, batch_id) == (Lane.INTERACTIVE, False):
         return batches.claim_together(session, Lane.INTERACTIVE)
     return batches.claim(session, batch_id)

@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 
 from enrollment.queue import ANNOUNCED_AGAIN_AFTER, SWEEP_AT_MOST
 from enrollment.storage import batches, idempotency, submissions
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions, clock
 
-#: How long Idempotency-Keys are kept.
+#: How long Idempotency-Keys are kept; never longer than what they stand for.
 KEYS_KEPT = timedelta(days=7)
 #: An upload that is not complete after so long broke off.
 UPLOAD_ABANDONED = timedelta(hours=1)
@@ -20,7 +21,7 @@ class Sweeper:
     """Repeats what may have been lost with the queue."""
 
     sessions: Sessions
-    announce: Callable[[Waiting], None]
+    announce: Callable[[Waiting], bool]
     retention: timedelta = timedelta(days=30)
 
     def sweep(self) -> int:
@@ -33,9 +34,8 @@ class Sweeper:
                 now=now,
                 limit=SWEEP_AT_MOST,
             )
-        for waiting in overdue:
-            self.announce(waiting)
-        return len(overdue)
+        rung = takewhile(self.announce, overdue)  # one that fails is enough: the queue is away
+        return sum(1 for _ in rung)
 
     def tidy(self) -> None:
         """Delete what is kept no longer."""
@@ -46,4 +46,4 @@ class Sweeper:
                 before=now - self.retention,
                 unpublished_before=now - UPLOAD_ABANDONED,
             )
-            idempotency.purge(session, before=now - KEYS_KEPT)
+            idempotency.purge(session, before=now - min(KEYS_KEPT, self.retention))

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from typing import Any
@@ -23,15 +23,17 @@ from api_gateway.waiting import Waiters
 from enrollment.domain.codes import Kind
 from enrollment.domain.model import Course
 from enrollment.domain.submissions import Submission
-from enrollment.storage import courses, enrollments, submissions
+from enrollment.storage import courses, enrollments, learners, submissions
 from enrollment.storage.enrollments import Listed
 from schemas.courses import details
 from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
 from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
+from schemas.scalars import is_storable
 from schemas.submissions import PATH, dump_submission
 
 #: Bytes of one request's body.
 MAX_BODY = 256_000
+MAX_ACQUAINTED = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +45,8 @@ class EnrollmentResource:
     waiters: Waiters
     now: Callable[[], datetime]
     default_wait: float
+    #: Persons whose e-mail is kept already.
+    acquainted: set[tuple[str, str]] = field(default_factory=set)
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Take one request in: 202, or its outcome for who waits."""
@@ -57,6 +61,7 @@ class EnrollmentResource:
             digest = fingerprint_head(req)
             digest.update(body)
             fingerprint = digest.digest()
+        await self._acquaint(caller)
         asking = Asking(caller, request, first_byte, req.context.request_id, key, fingerprint)
         receipt = await self.intake.accept(asking)
         if applied is not None:
@@ -66,6 +71,18 @@ class EnrollmentResource:
         if wait > 0 and await self._answered(receipt, wait, resp):
             return
         await self._accepted(receipt, caller, resp)
+
+    async def _acquaint(self, caller: Caller) -> None:
+        """Invitations go by e-mail: what a token says of its person is kept, once a process."""
+        if caller.username is None or caller.email is None:
+            return
+        person = (caller.username, caller.email)
+        if person in self.acquainted:
+            return
+        await self.records.write(learners.acquaint, *person)
+        if len(self.acquainted) >= MAX_ACQUAINTED:
+            self.acquainted.clear()
+        self.acquainted.add(person)
 
     async def _answered(self, receipt: Receipt, wait: float, resp: Response) -> bool:
         if receipt.batch_id is not None:
@@ -125,6 +142,8 @@ class EnrollmentResource:
         found = await self.records.read(_active_of, username)
         write_json(resp, [self._shown(kept, course) for kept, course in found])
 
+    on_head = on_get
+
 
 def read_request(req: Request, body: bytes) -> AskedRequest:
     """The request in a body. Raises Problem 400 in upstream's words (never 422 here)."""
@@ -175,6 +194,8 @@ def _status(session: Session, submission_id: Any) -> Status:
 
 
 def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
+    if not is_storable(username):
+        return []
     found = enrollments.active_of(session, username)
     known = courses.find_all(session, {kept.course_id for kept in found})
     return [(kept, known.get(kept.course_id)) for kept in found]

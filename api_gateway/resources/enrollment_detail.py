@@ -20,6 +20,7 @@ from enrollment.storage import changes, courses, enrollments
 from enrollment.storage.enrollments import Listed
 from schemas.changes import dump_event
 from schemas.enrollments import dump_enrollment
+from schemas.scalars import is_storable
 
 _HISTORY = "/history"
 
@@ -56,6 +57,8 @@ class EnrollmentDetailResource:
             shown = dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
             write_json(resp, shown)
 
+    on_head = on_get
+
 
 def named(names: str, caller: Caller) -> Named:
     """Read a path. The name ends at the first comma; raises Problem 400 for no course key."""
@@ -70,11 +73,15 @@ def named(names: str, caller: Caller) -> Named:
 
 
 def _one(session: Session, username: str, course_id: str) -> tuple[Listed, Course | None] | None:
+    if not is_storable(username):
+        return None
     kept = enrollments.find(session, username, course_id)
     return None if kept is None else (kept, courses.find(session, course_id))
 
 
 def _history(session: Session, username: str, course_id: str) -> list[dict[str, Any]]:
+    if not is_storable(username):
+        return []
     newest = enrollments.newest_event(session, username, course_id)
     if newest is None:
         return []

@@ -26,6 +26,8 @@ class LiveResource:
         """Always 200."""
         write_json(resp, {"status": "ok"})
 
+    on_head = on_get
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyResource:
@@ -58,6 +60,8 @@ class ReadyResource:
                 "findings": findings,
             },
         )
+
+    on_head = on_get
 
     def _findings(self, backlog: Backlog, *, redis: bool) -> list[str]:
         findings = []

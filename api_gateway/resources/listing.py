@@ -1,6 +1,7 @@
 """``/enrollments`` and ``/changes``: everything, for who may see it."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -13,6 +14,7 @@ from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from api_gateway.resources.bodies import MAX_PAGE, cursor_at, place_of
 from enrollment.domain.coursekeys import parse_course_key
+from enrollment.domain.model import microseconds
 from enrollment.storage import changes, enrollments
 from enrollment.storage.enrollments import Filters, Place
 from schemas.changes import dump_event
@@ -24,6 +26,11 @@ MOST = 100
 DEFAULT_PAGE = 100
 DEFAULT_CHANGES = 1_000
 _MAX_POSITION = 1 << 62
+_MAX_DIGITS = 20
+_LAST_MOMENT = microseconds(datetime.max.replace(tzinfo=UTC))
+_MODERN = "course-v1:"
+#: A key that no course has.
+_NO_COURSE = ("",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +56,8 @@ class EnrollmentsResource:
             },
         )
 
+    on_head = on_get
+
 
 def read_filters(req: Request) -> Filters:
     """The filters of a query. Raises Problem 400 in upstream's shape."""
@@ -67,23 +76,41 @@ def read_filters(req: Request) -> Filters:
     for username in given["username"]:
         if parse_username(username) is None:
             errors.setdefault("username", f"'{username[:100]}' is not a valid username.")
+    for name in ("course_ids", "email"):
+        if not all(map(is_storable, given[name])):
+            errors.setdefault(name, f"{name} holds a character that no record can hold.")
     if errors:
         raise _field_errors(errors)
-    listed = given["course_ids"]
-    whole = [text for text in listed if parse_course_key(text) is not None]
-    return Filters(
-        course_ids=(*given["course_id"], *whole),
-        course_prefixes=tuple(text for text in listed if text not in whole),
-        usernames=given["username"],
-        emails=given["email"],
-    )
+    whole, prefixes = _courses(given["course_id"], given["course_ids"])
+    return Filters(whole, prefixes, usernames=given["username"], emails=given["email"])
+
+
+def _courses(
+    exact: tuple[str, ...], listed: tuple[str, ...]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The keys and the ``org+course`` prefixes that both parameters leave."""
+    if not listed:
+        return exact, ()
+    whole: set[str] = set()
+    prefixes: set[str] = set()
+    for text in listed:
+        # Clients leave out the beginning that most keys share.
+        for form in (text, _MODERN + text.removeprefix(_MODERN)):
+            runs = (f"{form}+run", f"{form}/run")
+            is_prefix = any(parse_course_key(run) is not None for run in runs)
+            (prefixes if is_prefix else whole).add(form)
+    if not exact:
+        return tuple(whole), tuple(prefixes)
+    starts = tuple(prefix + mark for prefix in prefixes for mark in "+/")
+    both = tuple(key for key in exact if key in whole or key.startswith(starts))
+    return both or _NO_COURSE, ()
 
 
 def _values(req: Request, name: str) -> tuple[str, ...]:
     """A parameter's values: a comma list, the last where it is given twice."""
     text = req.get_param(name) or ""
     values = text.split(",") if name != "course_id" else [text]
-    return tuple(value for value in values if value and is_storable(value))
+    return tuple(value for value in values if value)
 
 
 def _field_errors(errors: dict[str, str]) -> Problem:
@@ -99,18 +126,29 @@ def _field_errors(errors: dict[str, str]) -> Problem:
 
 
 def _read_place(req: Request) -> Place | None:
-    text = place_of(req)
+    """Where the page begins. Raises Problem 404 for a cursor that is none (as upstream)."""
+    try:
+        text = place_of(req)
+    except Problem as problem:
+        raise _invalid_cursor() from problem
     if text is None:
         return None
     parts = text.split(".")
     if len(parts) != len(Place._fields) or not all(part.isdecimal() for part in parts):
-        raise Problem(
-            HTTPStatus.NOT_FOUND,
-            "invalid_parameter",
-            "Invalid cursor",
-            members={"developer_message": "Invalid cursor"},
-        )
-    return Place(*(min(int(part[:19]), _MAX_POSITION) for part in parts))
+        raise _invalid_cursor()
+    place = Place(*(min(int(part[:19]), _MAX_POSITION) for part in parts))
+    if place.created > _LAST_MOMENT:
+        raise _invalid_cursor()
+    return place
+
+
+def _invalid_cursor() -> Problem:
+    return Problem(
+        HTTPStatus.NOT_FOUND,
+        "invalid_parameter",
+        "Invalid cursor",
+        members={"developer_message": "Invalid cursor"},
+    )
 
 
 def _link(req: Request, cursor: str) -> str:
@@ -133,6 +171,8 @@ class ChangesResource:
         last = shown[-1]["data"]["position"] if shown else since
         write_json(resp, {"changes": shown, "next": last})
 
+    on_head = on_get
+
 
 def _since(session: Session, since: int, limit: int) -> list[dict[str, Any]]:
     return [dump_event(event) for event in changes.since(session, since, limit=limit)]
@@ -143,7 +183,8 @@ def _whole(req: Request, name: str, default: int, most: int) -> int:
     text = req.get_param(name)
     if text is None or text == "":
         return default
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > most:
+    is_whole = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    if not is_whole or int(text) > most:
         found = {"field": name, "value": text[:100], "rule": f"0 to {most}"}
         raise bad_request(
             "invalid_parameter", f"{name} must be a whole number from 0 to {most}.", found

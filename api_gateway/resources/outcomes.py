@@ -48,6 +48,8 @@ class OutcomesResource:
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
         resp.stream = self._stream(submission, chosen, form)
 
+    on_head = on_get
+
     async def _page(
         self, req: Request, resp: Response, submission: Submission, chosen: Filter
     ) -> None:

@@ -126,6 +126,8 @@ class SubmissionsResource:
             },
         )
 
+    on_head = on_get
+
 
 def _page(
     session: Session, caller: str, *, state: State | None, after: Place | None, limit: int
@@ -241,6 +243,8 @@ class SubmissionResource:
             resp.set_header("ETag", etag(status.submission))
             return
         write_status(resp, status, self.now())
+
+    on_head = on_get
 
     async def _awaited(
         self, req: Request, status: Status, caller: Caller, seconds: float

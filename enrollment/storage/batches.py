@@ -56,6 +56,15 @@ class Waiting(NamedTuple):
 
     id: int
     lane: Lane
+    #: Judged by itself: nobody takes it along who was rung for another.
+    alone: bool = False
+
+
+class Together(NamedTuple):
+    """Batches locked in one go, and the next one that had no room, if any."""
+
+    taken: list["ClaimedBatch"]
+    more: Waiting | None = None
 
 
 class Answered(NamedTuple):
@@ -122,33 +131,33 @@ def _claimable() -> Select[*tuple[Any, ...]]:
     )
 
 
-def claim(session: Session, batch_id: int) -> list[ClaimedBatch]:
+def claim(session: Session, batch_id: int) -> Together:
     """Lock a batch to answer it, or nothing if it is answered, in work, or not its turn.
 
     The conditional lock is the guard too: a second delivery of the message finds nothing.
     """
     query = _claimable().where(BatchRow.id == batch_id)
     rows = session.execute(query.with_for_update(skip_locked=True))
-    return [ClaimedBatch(*row) for row in rows]
+    return Together([ClaimedBatch(*row) for row in rows])
 
 
-def claim_together(session: Session, lane: Lane) -> list[ClaimedBatch]:
+def claim_together(session: Session, lane: Lane) -> Together:
     """Lock what waits in a lane, oldest first, up to 1,000 requests in all."""
     query = (
         _claimable()
         .where(BatchRow.lane == lane, BatchRow.alone.is_(False))
         .order_by(BatchRow.id)
-        .limit(MAX_TOGETHER)
+        .limit(MAX_TOGETHER + 1)
     )
     taken: list[ClaimedBatch] = []
     room = MAX_REQUESTS
     for row in session.execute(query.with_for_update(skip_locked=True)):
         batch = ClaimedBatch(*row)
-        if taken and batch.requests > room:
-            break
+        if taken and (batch.requests > room or len(taken) == MAX_TOGETHER):
+            return Together(taken, Waiting(batch.id, lane))
         room -= batch.requests
         taken.append(batch)
-    return taken
+    return Together(taken)
 
 
 def lane_of(session: Session, batch_id: int) -> tuple[Lane, bool] | None:

@@ -55,6 +55,24 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
         raise EmailTaken(message) from error
 
 
+def acquaint(session: Session, username: str, email: str) -> None:
+    """Keep the e-mail that a token vouches for, where the learner has none.
+
+    An e-mail that is somebody else's is left to them: who is right, an operator decides.
+    """
+    known_by = LearnerRow.email == email.lower()
+    if session.scalar(select(LearnerRow.id).where(known_by)) is not None:
+        return
+    insert = insert_on(postgresql=is_postgresql(session))(LearnerRow.__table__)
+    session.execute(
+        insert.values(username=username, email=email.lower()).on_conflict_do_update(
+            index_elements=["username"],
+            set_={"email": insert.excluded.email},
+            where=LearnerRow.email.is_(None),
+        )
+    )
+
+
 def find(session: Session, username: str) -> Learner | None:
     """The learner, or None."""
     loaded = known(session, [username]).get(username)

@@ -48,9 +48,9 @@ class WriteLock:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock inside the block."""
-        writer = os.open(self._writer, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        writer = _opened(self._writer)
         try:
-            turnstile = os.open(self._turnstile, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            turnstile = _opened(self._turnstile)
             try:
                 fcntl.flock(turnstile, fcntl.LOCK_EX)
                 fcntl.flock(writer, fcntl.LOCK_EX)
@@ -59,6 +59,14 @@ class WriteLock:
             yield
         finally:
             os.close(writer)
+
+
+def _opened(path: Path) -> int:
+    """A file to lock; where it cannot be had, neither can the database beside it."""
+    try:
+        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise RecordsUnavailable(str(error)) from error
 
 
 class ThreadLock:

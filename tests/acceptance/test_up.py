@@ -17,118 +17,7 @@ import pytest
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
-PATIENCE = 60.0
-ENROLL = [sys.executable, "-m", "api_gateway.cli"]
 COURSE = "course-v1:DemoX+ALG101+2025"
-
-
-class Stack:
-    """One `enroll up` on a folder of its own."""
-
-    def __init__(self, folder: Path, *options: str, **environment: str) -> None:
-        self.folder = folder
-        self.data = folder / "data"
-        self._environment = {
-            **{name: value for name, value in os.environ.items() if "ENROLL_" not in name},
-            **environment,
-        }
-        self._options = options
-        self._said = folder / f"said-{time.monotonic_ns()}"
-        self._errors = folder / f"errors-{time.monotonic_ns()}"
-        self.url = ""
-
-    def start(self) -> Self:
-        with self._said.open("wb") as out, self._errors.open("wb") as errors:
-            self.process = subprocess.Popen(
-                [*ENROLL, "up", "--port", "0", "--data-dir", self.data, *self._options],
-                stdout=out,
-                stderr=errors,
-                env=self._environment,
-                start_new_session=True,
-            )
-        wait_until(self._address, self.log)
-        self.url = self._address()
-        return self
-
-    def _address(self) -> str:
-        found = re.search(r"is at (\S+)", self._said.read_text())
-        return found.group(1) if found else ""
-
-    def log(self) -> str:
-        return self._errors.read_text()
-
-    def pids(self, name: str = "") -> list[int]:
-        """The processes that were started, newest last."""
-        records = [json.loads(line) for line in self.log().splitlines() if line.startswith("{")]
-        started = [record for record in records if record["event"] == "process.started"]
-        return [record["pid"] for record in started if record["name"].startswith(name)]
-
-    def left(self) -> list[int]:
-        """Processes of this stack that are alive, their children too."""
-        return [pid for pid in alive() if session_of(pid) in {self.process.pid, *self.pids()}]
-
-    def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        return self.process.wait(PATIENCE)
-
-    def key(self) -> str:
-        return (self.data / "admin.key").read_text().strip()
-
-    def http(self) -> httpx.Client:
-        headers = {"Authorization": f"Bearer {self.key()}"}
-        return httpx.Client(base_url=f"{self.url}/api/enrollment/v1", headers=headers, timeout=30)
-
-    def enroll(self, *words: object) -> subprocess.CompletedProcess[str]:
-        command = [*ENROLL, *map(str, words), "--data-dir", self.data]
-        if words[0] in {"submit", "status", "outcomes", "cancel", "courses"}:
-            command += ["--url", self.url]
-        return subprocess.run(
-            command,
-            capture_output=True,
-            text=True,
-            env=self._environment,
-            timeout=PATIENCE,
-            check=False,
-        )
-
-
-@pytest.fixture
-def stack(tmp_path) -> Iterator[Callable[..., Stack]]:
-    made: list[Stack] = []
-
-    def start(*options: str, **environment: str) -> Stack:
-        made.append(Stack(tmp_path, *options, **environment))
-        return made[-1].start()
-
-    yield start
-    for one in made:
-        if one.process.poll() is None:
-            one.process.kill()
-            one.process.wait()
-    for one in made:
-        wait_until(lambda one=one: not one.left(), one.log)
-
-
-def wait_until(true: Callable[[], object], log: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if true():
-            return
-        time.sleep(0.05)
-    pytest.fail(f"it did not come to pass:\n{log()[-4000:]}")
-
-
-def alive() -> list[int]:
-    return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
-
-
-def session_of(pid: int) -> int | None:
-    """The session of a process; none where it has ended."""
-    try:
-        state, _, _, session = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:4]
-    except OSError:
-        return None
-    return None if state == "Z" else int(session)
 
 
 def rows_file(folder: Path, count: int) -> Path:
@@ -136,13 +25,6 @@ def rows_file(folder: Path, count: int) -> Path:
     lines = (f"learner{n},{COURSE}" for n in range(count))
     file.write_text("\n".join(["user,course_id", *lines]) + "\n")
     return file
-
-
-def is_ready(stack: Stack) -> bool:
-    try:
-        return httpx.get(f"{stack.url}/readyz", timeout=5).is_success
-    except httpx.TransportError:
-        return False
 
 
 def test_a_file_is_handed_in_and_answered(stack, tmp_path):
@@ -182,7 +64,7 @@ def test_what_dies_is_started_again(stack):
         os.kill(up.pids(name)[-1], signal.SIGKILL)
         wait_until(lambda name=name: len(up.pids(name)) == 2, up.log)
 
-    wait_until(lambda: is_ready(up), up.log)
+    wait_until(lambda: up.is_ready(), up.log)
     assert up.end() == 0
     assert up.left() == []
 
@@ -230,7 +112,7 @@ def test_a_second_one_on_the_same_folder_is_refused(stack):
 
     assert refused.returncode == 2
     assert str(up.process.pid) in refused.stderr
-    assert is_ready(up)
+    assert up.is_ready()
 
 
 def test_postgresql_and_redis_are_used_where_they_are_named(

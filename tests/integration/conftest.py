@@ -3,10 +3,21 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from enrollment.storage import migrate
 from enrollment.storage.sessions import Sessions, sessions_for
 from tests.support.world import World
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _plain_logs() -> Iterator[None]:
+    """Failures that a test means to happen are told in a line, not in a drawing of a frame."""
+    structlog.configure(
+        processors=[structlog.processors.format_exc_info, structlog.processors.KeyValueRenderer()]
+    )
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from enrollment.domain.codes import Code, Reason, Result, State
+from enrollment.domain.codes import Code, Lane, Reason, Result, State
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
 from enrollment.domain.events import Standing
 from enrollment.domain.model import Attribute
@@ -90,6 +90,7 @@ def test_one_transaction_takes_only_so_many_requests(world):
     (done,) = world.deliver(numbers[2])
 
     assert done.batch_ids == (numbers[0],)
+    assert [waiting.id for waiting in done.next] == [numbers[1]]
     world.work()
     assert len(world.enrollments()) == 1_800
     world.check()
@@ -264,8 +265,8 @@ def test_batches_are_answered_in_their_order_whatever_order_they_are_delivered_i
         ]
         return world.codes(file), story
 
-    world.batch_rows = 2
-    in_order, *others = [told(n, order) for n, order in enumerate(permutations(range(4)))]
+    world.batch_rows = 3
+    in_order, *others = [told(n, order) for n, order in enumerate(permutations(range(3)))]
 
     assert in_order[0] == [
         ENROLLED,
@@ -311,11 +312,9 @@ def test_answering_a_batch_says_whose_turn_is_next(world):
     first, second, third = world.batch_ids(file)
 
     assert [batch.announced for batch in world.batches(file)] == [True, False, False]
-    assert world.deliver(second, third, first)[-1] == (
-        (first,),
-        (file,),
-        ((second, "bulk"),),
-    )
+    done = world.deliver(second, third, first)[-1]
+    assert (done.batch_ids, done.submission_ids) == ((first,), (file,))
+    assert [(waiting.id, waiting.lane) for waiting in done.next] == [(second, Lane.BULK)]
     assert world.submission(file).state is State.RUNNING
     assert world.submission(file).tally.counts == {ENROLLED: 2}
     assert world.deliver(second, third)[-1] == ((third,), (file,), ())

@@ -206,20 +206,20 @@ class World:
 
     def batches(self, submission_id: UUID | None = None) -> list[Batch]:
         """All batches, or those of a file, in order."""
-        query = select(BatchRow).order_by(BatchRow.id)
+        query = select(*_PLACE).order_by(BatchRow.id)
         if submission_id is not None:
             query = query.where(BatchRow.submission_id == submission_id)
         with self.sessions.read() as session:
             return [
                 Batch(
-                    found.id,
-                    Lane(found.lane),
-                    found.announced_at is not None,
-                    found.answered_at is not None,
-                    found.attempts,
-                    found.parked_at is not None,
+                    number,
+                    Lane(lane),
+                    announced is not None,
+                    answered is not None,
+                    attempts,
+                    parked is not None,
                 )
-                for found in session.scalars(query)
+                for number, lane, announced, answered, attempts, parked in session.execute(query)
             ]
 
     def batch_ids(self, submission_id: UUID) -> list[int]:
@@ -369,6 +369,14 @@ class World:
             yield f"there are {len(events)} events for {changed.total()} outcomes that changed"
 
 
+_PLACE = (
+    BatchRow.id,
+    BatchRow.lane,
+    BatchRow.announced_at,
+    BatchRow.answered_at,
+    BatchRow.attempts,
+    BatchRow.parked_at,
+)
 _KEPT = (BatchRow.id, BatchRow.submission_id, BatchRow.requests, BatchRow.outcomes)
 _SINGLE = (SubmissionRow.id, SubmissionRow.batch_id, SubmissionRow.position)
 

@@ -71,6 +71,9 @@ PASSES = {
     ("changes", "GET"): READERS,
     ("livez", "GET"): EVERYBODY,
     ("readyz", "GET"): EVERYBODY,
+    ("openapi", "GET"): EVERYBODY,
+    ("docs", "GET"): EVERYBODY,
+    ("docs_reasons", "GET"): EVERYBODY,
 }
 
 

@@ -140,9 +140,7 @@ def test_refused_rows_are_mended_and_sent_again_as_they_are(gateway):
     mended = gateway.submit(refused.replace("verified", "audit"))
     assert (mended.json["result"], mended.json["counts"]["enrolled"]) == ("succeeded", 2)
     again = csv_of(gateway, mended).text
-    assert again.splitlines()[0] == refused.splitlines()[0].replace("'=Note", "''=Note") or (
-        again.splitlines()[0] == refused.splitlines()[0]
-    )
+    assert again.splitlines()[0] == refused.splitlines()[0]
     assert [row["user"] for row in csv.DictReader(io.StringIO(again), delimiter=";")] == [users[0], users[2]]
 
 
@@ -174,12 +172,12 @@ def test_a_username_that_looks_like_a_formula_comes_back_and_goes_in_again(gatew
     assert outcomes[0]["user"] == user
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/x-ndjson"])
-def test_what_came_without_columns_gets_ours(gateway, content_type):
+@pytest.mark.parametrize("form", ["json", "x-ndjson"])
+def test_what_came_without_columns_gets_ours(gateway, form):
     course_id, user = gateway.course(AUDIT), fresh("u")
     rows = [{"user": user, "course_id": course_id, "is_active": False}, {"user": "a/b"}]
-    text = json.dumps(rows) if content_type.endswith("n") and "nd" not in content_type else "\n".join(map(json.dumps, rows))
-    status = gateway.submit(text, content_type=content_type)
+    text = json.dumps(rows) if form == "json" else "\n".join(map(json.dumps, rows))
+    status = gateway.submit(text, content_type=f"application/{form}")
     found = rows_of(csv_of(gateway, status).text)
     assert [row["line"] for row in found] == ["1", "2"]
     assert (found[0]["user"], found[0]["course_id"], found[0]["is_active"]) == (user, course_id, "false")

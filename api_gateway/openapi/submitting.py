@@ -1,0 +1,138 @@
+"""Operations on submissions: hand many in, follow them, read what became of each."""
+
+from api_gateway.openapi import samples
+from api_gateway.openapi.parts import CSV, JSON, NDJSON, Answer, Operation, json, listed, ref
+
+_TAG = "Submissions"
+_REQUESTS = listed(ref("EnrollmentRequest"))
+_STATUS_HEADERS = ("ETag", "Cache-Control", "Retry-After")
+
+OPERATIONS = (
+    Operation(
+        _TAG,
+        "submissions",
+        "POST",
+        "submit",
+        "Hand in many requests",
+        description=(
+            "CSV with the columns user or email, course_id, and any of mode, is_active, "
+            "requested_at, enrollment_attributes, cohort, force_enrollment, in any order; other "
+            "columns are kept and come back with the outcomes. NDJSON has a request a line. A row "
+            "that cannot be read is that row's outcome, never the file's."
+        ),
+        parameters=(
+            "format",
+            "default_mode",
+            "on_error",
+            "dry_run",
+            "lane",
+            "source",
+            "Idempotency-Key",
+            "Content-Encoding",
+        ),
+        body={
+            CSV: {"type": "string", "examples": [samples.FILE]},
+            NDJSON: {"type": "string", "description": "An EnrollmentRequest a line."},
+            JSON: {
+                "anyOf": [
+                    {
+                        "type": "object",
+                        "properties": {"enrollments": _REQUESTS},
+                        "required": ["enrollments"],
+                        "additionalProperties": False,
+                    },
+                    _REQUESTS,
+                ]
+            },
+            "text/plain": {"type": "string", "description": "CSV or NDJSON, whichever it is."},
+        },
+        answers={
+            202: Answer(
+                "Kept durably, whole; how far it is is found at Location.",
+                json("Submission"),
+                ("Location", "Idempotency-Replayed", *_STATUS_HEADERS),
+            )
+        },
+        problems={
+            400: (
+                "option_invalid idempotency_key_invalid incomplete_upload malformed_json "
+                "malformed_gzip not_text"
+            ),
+            409: "idempotency_key_in_flight",
+            413: "too_large",
+            415: "unsupported_media_type",
+            422: (
+                "unknown_columns repeated_columns unclosed_quotes unknown_document empty "
+                "idempotency_key_reused"
+            ),
+        },
+    ),
+    Operation(
+        _TAG,
+        "submissions",
+        "GET",
+        "listSubmissions",
+        "The caller's submissions",
+        parameters=("state", "limit", "cursor"),
+        answers={200: Answer("A page, newest first.", json("SubmissionPage"))},
+        problems={400: "option_invalid invalid_parameter"},
+    ),
+    Operation(
+        _TAG,
+        "submission",
+        "GET",
+        "getSubmission",
+        "How far a submission is",
+        description=(
+            "With `Prefer: wait=N` the answer waits: with If-None-Match until the ETag differs, "
+            "else until all is done."
+        ),
+        parameters=("Prefer", "If-None-Match"),
+        answers={
+            200: Answer(
+                "The submission as it is now.",
+                json("Submission"),
+                ("Preference-Applied", *_STATUS_HEADERS),
+            ),
+            304: Answer("Nothing has moved.", headers=("ETag", "Preference-Applied")),
+        },
+        problems={404: "not_found"},
+    ),
+    Operation(
+        _TAG,
+        "submission_outcomes",
+        "GET",
+        "listOutcomes",
+        "What became of every request",
+        description=(
+            "JSON comes in pages; NDJSON and CSV are streamed whole, as far as there are "
+            "outcomes. CSV gives the columns of the file that was sent, then outcome, reason and "
+            "message, so that refused rows can be mended and sent again."
+        ),
+        parameters=("outcome", "reason", "limit", "cursor"),
+        answers={
+            200: Answer(
+                "Outcomes, in the order of the input.",
+                {
+                    JSON: ref("OutcomePage"),
+                    NDJSON: {"type": "string", "description": "An Outcome a line."},
+                    CSV: {"type": "string"},
+                },
+                ("Vary", "Content-Disposition"),
+            )
+        },
+        problems={400: "option_invalid invalid_parameter", 404: "not_found"},
+    ),
+    Operation(
+        _TAG,
+        "submission_cancel",
+        "POST",
+        "cancelSubmission",
+        "Cancel what is left of a submission",
+        description="The batch in work is finished and stays; the rest gets the outcome cancelled.",
+        answers={
+            202: Answer("The wish was noted.", json("Submission"), ("Location", *_STATUS_HEADERS))
+        },
+        problems={404: "not_found", 409: "submission_finished"},
+    ),
+)

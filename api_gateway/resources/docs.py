@@ -1,0 +1,67 @@
+"""``/openapi.json``, ``/docs``, ``/docs/reasons``: what the service says of itself."""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cache
+from http import HTTPStatus
+from typing import NamedTuple
+
+from falcon.asgi import Request, Response
+
+from api_gateway.headers import matches
+from api_gateway.media import JSON, dumps
+from api_gateway.openapi.building import build
+from api_gateway.openapi.pages import index_page, reasons_page
+
+_HTML = "text/html; charset=utf-8"
+#: Nothing is loaded, nothing is run, and no other page shows it in a frame.
+_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_SAFE = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "public, no-cache",
+}
+
+
+class Page(NamedTuple):
+    """A body that stays the same while the process lives."""
+
+    content_type: str
+    body: bytes
+    etag: str
+
+
+def page(content_type: str, body: bytes) -> Page:
+    """The page with the tag of its contents."""
+    return Page(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+
+
+class PageResource:
+    """One page, made when it is first asked for."""
+
+    def __init__(self, make: Callable[[], Page]) -> None:
+        self._page = cache(make)
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """The page, or that it has not changed."""
+        shown = self._page()
+        resp.set_headers(_SAFE)
+        resp.set_header("ETag", shown.etag)
+        if matches(req, shown.etag):
+            resp.status = HTTPStatus.NOT_MODIFIED
+            return
+        resp.content_type = shown.content_type
+        resp.data = shown.body
+
+    on_head = on_get
+
+
+def describing(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, PageResource]:
+    """The resources that describe the service, by route name."""
+    document = cache(lambda: build(routes, v1))
+    return {
+        "openapi": PageResource(lambda: page(JSON, dumps(document()))),
+        "docs": PageResource(lambda: page(_HTML, index_page(document()).encode())),
+        "docs_reasons": PageResource(lambda: page(_HTML, reasons_page().encode())),
+    }

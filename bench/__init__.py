@@ -1,0 +1,1 @@
+"""Measures of speed and memory, side by side with a baseline: ``python -m bench``."""

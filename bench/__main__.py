@@ -1,0 +1,98 @@
+"""``python -m bench``: start servers, measure everything in one run, print and keep the figures."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import psycopg
+from rich.console import Console
+
+from bench import accept, bulk, memory, slow_upload
+from bench.stack import Ground, Size, make_ground
+from bench.table import Figure, table_of
+from tests.support.servers import ServerMissing, postgres_server, redis_server
+
+RESULTS = Path(__file__).with_name("results.json")
+FULL = Size(runs=5, seconds=5.0, rows=1_000_000, is_quick=False)
+QUICK = Size(runs=1, seconds=2.0, rows=100_000, is_quick=True)
+
+MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
+    "accept": accept.measure,
+    "bulk": bulk.measure,
+    "slow_upload": slow_upload.measure,
+    "memory": memory.measure,
+}
+
+
+def main() -> int:
+    """Measure; the exit code is 1 where a bar does not hold."""
+    options = _options()
+    size = QUICK if options.quick else FULL
+    size = size._replace(runs=options.runs or size.runs)
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    figures: list[Figure] = []
+    with postgres_server(durable=True) as postgres, redis_server(own=True) as redis:
+        machine = _machine(postgres)
+        with make_ground(postgres, redis) as ground:
+            for name in options.only or MEASURES:
+                begin = time.monotonic()
+                console.print(f"measuring {name} …")
+                figures += MEASURES[name](ground, size)
+                console.print(f"  {time.monotonic() - begin:.0f} s")
+    kept = {
+        "machine": machine,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "runs": size.runs,
+        "quick": size.is_quick,
+        "bars": [figure.as_json() for figure in figures],
+    }
+    RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
+    title = f"{kept['date']}, {size.runs} run(s), load before {machine['load_before']}"
+    console.print(table_of(figures, title))
+    console.print(f"{machine['cpu']}, {machine['cores']} cores; kept in {RESULTS}")
+    return int(any(figure.holds is False for figure in figures))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument("--only", action="append", choices=MEASURES, help="may be repeated")
+    parser.add_argument("--runs", type=int, help="runs of each measure")
+    return parser.parse_args()
+
+
+def _machine(postgres: str) -> dict[str, object]:
+    plain = postgres.replace("postgresql+psycopg://", "postgresql://", 1)
+    with psycopg.connect(plain) as connection:
+        row = connection.execute("SHOW server_version").fetchone()
+    packages = ("falcon", "uvicorn", "celery", "sqlalchemy", "psycopg")
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "postgres": row[0] if row else None,
+        "packages": {name: version(name) for name in packages},
+        "load_before": [round(load, 2) for load in os.getloadavg()],
+    }
+
+
+def _cpu() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ServerMissing as missing:
+        sys.exit(f"cannot measure: {missing}")

@@ -1,0 +1,311 @@
+"""What is read back: one enrollment, lists, the listing of all, the feed, the history."""
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, quote, urlsplit
+
+import pytest
+
+from tests.support.gateway import AUDIT, VERIFIED, ahead, fresh
+
+# --- one ----------------------------------------------------------------------------------
+
+
+def spelt(user, course_id):
+    return [
+        f"enrollment/{user},{course_id}",
+        f"enrollment/{quote(user, safe='')},{quote(course_id, safe='')}",
+        f"enrollment/{quote(f'{user},{course_id}', safe='')}",
+        f"enrollment/{user},{course_id}/",
+    ]
+
+
+@pytest.mark.parametrize("form", ["course-v1:Uni+{}+2026", "Uni/{}/2026", "course-v1:Üni+{}+2026.a-b~c:d"])
+def test_an_enrollment_is_found_however_its_address_is_spelt(gateway, form):
+    course_id = gateway.course(AUDIT, course_id=form.format(fresh("C")))
+    user = fresh("Ann Example.@+-_")
+    first = gateway.enroll(gateway.server, course_id, user)
+    for path in spelt(user, course_id):
+        answer = gateway.get(path, gateway.server)
+        assert answer.status_code == 200, path
+        assert answer.headers["content-type"] == "application/json"
+        assert answer.json == first.json
+    for path in (f"enrollment/{course_id}", f"enrollment/{quote(course_id, safe='')}/"):
+        assert gateway.get(path, gateway.learner(user)).json == first.json
+
+
+def test_an_inactive_enrollment_is_shown_as_such(gateway):
+    course_id, user = gateway.course(AUDIT), fresh("ann")
+    gateway.enroll(gateway.server, course_id, user, is_active=False)
+    shown = gateway.get(f"enrollment/{user},{course_id}", gateway.server).json
+    assert shown["is_active"] is False
+
+
+@pytest.mark.parametrize("names", ["{user},{course}", "{user},course-v1:No+Such+Course", "nobody at all,{course}", "{user},No/Such/Course"])
+def test_no_enrollment_is_200_with_nothing_in_it_and_no_content_type(gateway, names):
+    path = names.format(user=gateway.person(), course=gateway.course(AUDIT))
+    answer = gateway.get(f"enrollment/{path}", gateway.server)
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "content-type" not in answer.headers
+
+
+def test_a_key_alone_has_no_enrollment_of_its_own(small):
+    answer = small.get(f"enrollment/{small.course(AUDIT)}", small.server)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    "names", ["ann,notacourse", "ann,a+b+c", "notacourse", "a+b+c", "ann,course-v1:a+b", "ann,", ",", "ann,a/b", "ann,a b/c/d", "ann,course-v1:a+b+c d", "ann,a/b/c/d", "ann," + "a" * 300 + "/b/c"]
+)
+def test_a_key_that_cannot_be_parsed_is_400(small, names):
+    answer = small.get(f"enrollment/{quote(names)}", small.server)
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/json"
+    assert "is not a valid course id" in answer.json["message"]
+
+
+@pytest.mark.parametrize("user", ["%00", "a%00b", "%ff", "%ed%a0%80", "x" * 1000, "''--", "%27%3B"])
+def test_an_odd_name_in_an_address_finds_nothing_and_breaks_nothing(gateway, user):
+    course_id = gateway.course(AUDIT)
+    for path in (f"enrollment/{user},{course_id}", f"enrollment/{user},{course_id}/history"):
+        answer = gateway.get(path, gateway.server)
+        assert answer.status_code == 200, answer.text
+    assert gateway.get(f"enrollment?user={user}", gateway.server).json == []
+
+
+# --- the list -----------------------------------------------------------------------------
+
+
+def test_the_list_has_active_enrollments_in_the_order_of_their_creation(gateway):
+    user = fresh("ann")
+    ids = [gateway.course(AUDIT, name=f"Course {n}") for n in range(3)]
+    for course_id in ids:
+        gateway.enroll(gateway.server, course_id, user)
+    gateway.enroll(gateway.server, ids[1], user, is_active=False)
+    for who, query in ((gateway.server, f"?user={user}"), (gateway.learner(user), ""), (gateway.staff, f"?user={user}&page_size=1")):
+        shown = gateway.get(f"enrollment{query}", who).json
+        assert [one["course_details"]["course_id"] for one in shown] == [ids[0], ids[2]]
+        assert shown[0]["course_details"]["course_name"] == "Course 0"
+
+
+def test_a_key_without_a_user_and_an_unknown_user_have_an_empty_list(small):
+    for query in ("", "?user=", "?user=nobody", "?what=1"):
+        answer = small.get(f"enrollment{query}", small.server)
+        assert (answer.status_code, answer.json) == (200, [])
+
+
+@pytest.mark.parametrize("member", ["enrollment_start", "enrollment_end", "course_start", "course_end"])
+def test_dates_are_shown_in_utc_with_z_or_null(gateway, member):
+    at = datetime(2015, 1, 2, 3, 4, 5, tzinfo=UTC)
+    course_id, user = gateway.course(AUDIT, **{member: at}), fresh("ann")
+    gateway.enroll(gateway.admin, course_id, user, is_active=False)
+    dates = {"enrollment_start": None, "enrollment_end": None, "course_start": None, "course_end": None}
+    expected = dates | {member: "2015-01-02T03:04:05Z"}
+    for shown in (
+        gateway.get(f"course/{course_id}").json,
+        gateway.get(f"enrollment/{user},{course_id}", gateway.admin).json["course_details"],
+    ):
+        assert {name: shown[name] for name in dates} == expected
+
+
+# --- the listing of all -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def listing(gateway):
+    """Upstream's own fixture: two courses, five rows."""
+    x, z = "course-v1:e+d+X", "course-v1:x+y+Z"
+    for course_id in (x, z):
+        gateway.course(AUDIT, course_id=course_id)
+    emails = {name: f"{name}@example.org" for name in ("student1", "student2", "student3", "staff")}
+    for name, email in emails.items():
+        gateway.call("PUT", f"learners/{name}", gateway.admin, json={"email": email})
+    for name, course_id, active in (
+        ("student1", x, True),
+        ("student2", x, False),
+        ("student2", z, True),
+        ("student3", z, True),
+        ("staff", z, True),
+    ):
+        gateway.enroll(gateway.admin, course_id, name, is_active=active)
+    gateway.course(AUDIT, course_id="course-v1:e+d+X2")
+    gateway.enroll(gateway.admin, "course-v1:e+d+X2", "another")
+    gateway.course(AUDIT, course_id="old/school/run")
+    gateway.enroll(gateway.admin, "old/school/run", "another")
+    return gateway
+
+
+def names(gateway, query, who=None):
+    answer = gateway.get(f"enrollments?{query}", who or gateway.admin)
+    assert answer.status_code == 200, answer.text
+    return sorted(row["user"] for row in answer.json["results"])
+
+
+FILTERED = [
+    ("course_id=course-v1:e%2Bd%2BX", ["student1", "student2"]),
+    ("course_id=course-v1:x%2By%2BZ", ["staff", "student2", "student3"]),
+    ("course_id=course-v1:x%2By%2BZ&username=student2,student3", ["student2", "student3"]),
+    ("course_id=course-v1:x%2By%2BZ&username=student1,student2", ["student2"]),
+    ("username=student2,staff", ["staff", "student2", "student2"]),
+    ("email=student1@example.org", ["student1"]),
+    ("email=STUDENT1@example.org,staff@example.org", ["staff", "student1"]),
+    ("email=student2@example.org&course_id=course-v1:e%2Bd%2BX", ["student2"]),
+    ("course_ids=course-v1:e%2Bd%2BX,course-v1:x%2By%2BZ", ["staff", "student1", "student2", "student2", "student3"]),
+    ("course_ids=course-v1:e%2Bd%2BX,x%2By%2BZ", ["staff", "student1", "student2", "student2", "student3"]),
+    ("course_ids=e%2Bd", ["another", "student1", "student2"]),
+    ("course_ids=course-v1:e%2Bd", ["another", "student1", "student2"]),
+    ("course_ids=course-v1:e%2Bd%2BX&username=student2", ["student2"]),
+    ("course_ids=old/school", ["another"]),
+    ("course_ids=old/school/run", ["another"]),
+    ("course_ids=e", []),
+    ("course_ids=%25", []),
+    ("course_ids=e%2B", []),
+    ("course_id=old/school/run", ["another"]),
+    ("username=nobody", []),
+    ("username=nobody&course_id=course-v1:e%2Bd%2BX", []),
+    ("course_id=course-v1:No%2BSuch%2BOne", []),
+    ("course_id=course-v1:No%2BSuch%2BOne&username=student1", []),
+    ("email=nobody@example.org", []),
+    ("course_id=course-v1:e%2Bd%2BX&course_ids=e%2Bd", ["student1", "student2"]),
+    ("course_id=course-v1:e%2Bd%2BX&course_ids=x%2By%2BZ", []),
+]
+
+
+@pytest.mark.parametrize(("query", "users"), FILTERED)
+def test_every_filter_that_is_given_must_hold(listing, query, users):
+    assert names(listing, query) == users
+
+
+def test_rows_are_flat_inactive_ones_too(listing):
+    rows = listing.get("enrollments?course_id=course-v1:e%2Bd%2BX", listing.admin).json["results"]
+    assert all(set(row) == {"created", "mode", "is_active", "user", "course_id"} for row in rows)
+    assert {row["user"]: row["is_active"] for row in rows} == {"student1": True, "student2": False}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 100])
+def test_pages_follow_each_other_by_their_cursor(listing, size):
+    query, found = f"page_size={size}&username=student2,student3,staff,another", []
+    base = query
+    while True:
+        body = listing.get(f"enrollments?{query}", listing.admin).json
+        found += [(row["user"], row["course_id"]) for row in body["results"]]
+        assert body["previous"] is None
+        assert "count" not in body
+        if body["next"] is None:
+            break
+        address = urlsplit(body["next"])
+        assert address.path == "/api/enrollment/v1/enrollments"
+        cursor = parse_qs(address.query)["cursor"][0]
+        followed = listing.get(f"enrollments?{address.query}&{base}", listing.admin).json
+        query = f"{base}&cursor={cursor}"
+        assert followed == listing.get(f"enrollments?{query}", listing.admin).json | {"next": followed["next"]}
+    assert len(found) == len(set(found)) == 6
+    assert found == [(row["user"], row["course_id"]) for row in listing.get(f"enrollments?{base}&page_size=100", listing.admin).json["results"]]
+
+
+@pytest.mark.parametrize(
+    ("query", "fields"),
+    [
+        ("course_id=1", {"course_id"}),
+        ("course_id=1&username=student1", {"course_id"}),
+        ("username=1*2", {"username"}),
+        ("username=1*2&course_id=course-v1:e%2Bd%2BX", {"username"}),
+        ("course_id=1&username=1*2", {"course_id", "username"}),
+        ("course_id=course-v1:e+d+X", {"course_id"}),
+        ("course_id=%00", {"course_id"}),
+        ("username=%00", {"username"}),
+        ("email=%00", {"email"}),
+        ("course_ids=a%2Bb,%00", {"course_ids"}),
+        ("username=" + ",".join(["u"] * 101), {"username"}),
+        ("email=" + ",".join(["u@x.org"] * 101), {"email"}),
+        ("course_ids=" + ",".join(["a"] * 101), {"course_ids"}),
+    ],
+)
+def test_a_filter_that_is_none_is_400_in_upstream_s_shape(listing, query, fields):
+    answer = listing.get(f"enrollments?{query}", listing.admin)
+    assert answer.status_code == 400, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    errors = answer.json["field_errors"]
+    assert set(errors) == fields
+    assert all(error["developer_message"] for error in errors.values())
+    assert answer.json["message"]
+
+
+def test_a_hundred_and_one_names_are_refused_in_upstream_s_words(listing):
+    answer = listing.get("enrollments?username=" + ",".join(["u"] * 101), listing.admin)
+    words = "Too many usernames in a single request - 101. A maximum of 100 is allowed"
+    assert answer.json["field_errors"]["username"]["developer_message"] == words
+
+
+@pytest.mark.parametrize("cursor", ["x", "!!!", "AAAA", "MQ", "OTk5OTk5OTk5OTk5OTk5OTk5OTkuMS4x", "LTEuMS4x", "%00", "MS4xLjE5OTk5OTk5OTk5OTk5OTk5OTk5"])
+def test_a_cursor_that_is_none_is_404_or_an_end_but_never_a_fault(listing, cursor):
+    answer = listing.get(f"enrollments?cursor={cursor}", listing.admin)
+    assert answer.status_code in {200, 404}, answer.text
+    if answer.status_code == 404:
+        assert answer.json["developer_message"] == "Invalid cursor"
+
+
+@pytest.mark.parametrize("who", ["edx", "staff", "admin"])
+def test_who_may_read_sees_everything(listing, who):
+    everybody = {"student1", "student2", "student3", "staff", "another"}
+    assert everybody <= set(names(listing, "page_size=1000", getattr(listing, who)))
+
+
+# --- the feed -----------------------------------------------------------------------------
+
+
+def test_the_feed_gives_every_change_once_in_order(alone):
+    course_id = alone.course(AUDIT, VERIFIED)
+    alone.enroll(alone.admin, course_id, "ann")
+    alone.enroll(alone.admin, course_id, "ann")
+    alone.enroll(alone.admin, course_id, "ann", mode="verified")
+    alone.enroll(alone.admin, course_id, "ann", is_active=False)
+    alone.submit(f"user,course_id\nbob,{course_id}\nann,{course_id}\nann,nonsense\n")
+    whole = alone.get("changes?since=0", alone.admin).json
+    kinds = [event["type"].partition(".")[2] for event in whole["changes"]]
+    assert kinds == ["created", "mode_changed", "deactivated", "created", "reactivated"]
+    assert [event["data"]["position"] for event in whole["changes"]] == [1, 2, 3, 4, 5]
+    assert whole["next"] == 5
+    assert all(event["specversion"] == "1.0" for event in whole["changes"])
+    assert whole["changes"][0]["subject"] == f"{course_id}/ann"
+    found, since = [], 0
+    while (page := alone.get(f"changes?since={since}&limit=2", alone.admin).json)["changes"]:
+        found += page["changes"]
+        since = page["next"]
+    assert found == whole["changes"]
+    assert alone.get(f"changes?since={since}", alone.admin).json == {"changes": [], "next": since}
+
+
+@pytest.mark.parametrize("path", ["changes", "enrollments"])
+@pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 30, "0" * 20 + "9" * 30, "%00", "%D9%A1"])
+def test_a_number_that_is_none_is_400(gateway, path, value):
+    for name in {"changes": ("since", "limit"), "enrollments": ("page_size",)}[path]:
+        answer = gateway.get(f"{path}?{name}={value}", gateway.admin)
+        assert answer.status_code == 400, answer.text
+        assert answer.json["errors"][0]["field"] == name
+
+
+def test_far_beyond_the_end_of_the_feed_there_is_nothing_yet(gateway):
+    far = 1 << 61
+    assert gateway.get(f"changes?since={far}", gateway.admin).json == {"changes": [], "next": far}
+
+
+# --- the history --------------------------------------------------------------------------
+
+
+def test_the_history_says_who_changed_what_when_by_which_row(gateway):
+    course_id, user = gateway.course(AUDIT, VERIFIED), fresh("ann")
+    status = gateway.submit(f"user,course_id\n{user},{course_id}\n")
+    gateway.enroll(gateway.server, course_id, user, mode="verified")
+    events = gateway.get(f"enrollment/{user},{course_id}/history", gateway.server).json["events"]
+    assert [event["type"] for event in events] == ["enrollment.created", "enrollment.mode_changed"]
+    first, second = (event["data"] for event in events)
+    assert (first["before"], first["after"]["mode"], first["line"]) == (None, "audit", 2)
+    assert first["submission_id"] == status.json["submission_id"]
+    assert first["caller"] == status.json["caller"]
+    assert (second["before"], second["after"]["mode"]) == (first["after"], "verified")
+    assert events[0]["time"] <= events[1]["time"] <= ahead(hours=1).isoformat()
+
+
+def test_no_enrollment_has_an_empty_history(gateway):
+    path = f"enrollment/{fresh('nobody')},{gateway.course(AUDIT)}/history"
+    assert gateway.get(path, gateway.server).json == {"events": []}
