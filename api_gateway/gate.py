@@ -2,6 +2,7 @@
 
 import re
 import secrets
+from itertools import count
 
 import falcon.asgi
 
@@ -21,12 +22,15 @@ class Gate:
         self._authenticator = authenticator
         #: Route names by URI template.
         self._names = names
+        #: Ids are this and a number: randomness for each would be a call of the system each.
+        self._ours = secrets.token_hex(6)
+        self._numbers = count()
 
     async def process_request(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
         """Take the request's id, or make one; it comes back with the answer."""
         given = req.get_header("X-Request-ID")
         if given is None or not _REQUEST_ID.fullmatch(given):
-            given = secrets.token_hex(8)
+            given = f"{self._ours}-{next(self._numbers):08x}"
         req.context.request_id = given
         resp.set_header("X-Request-ID", given)
 

@@ -28,10 +28,17 @@ class Preference(NamedTuple):
         return default_wait, None
 
 
+#: What is said by saying nothing.
+NONE = Preference()
+
+
 def preference(req: falcon.asgi.Request) -> Preference:
     """The preference of a request; parts that are not understood are ignored, as the RFC says."""
+    given = req.get_header("Prefer")
+    if given is None:
+        return NONE
     wait, respond_async = None, False
-    for part in (req.get_header("Prefer") or "").split(","):
+    for part in given.split(","):
         name, _, value = part.partition(";")[0].strip().partition("=")
         if name.strip().lower() == "respond-async":
             respond_async = True

@@ -6,7 +6,6 @@ Singles that arrive while a commit is under way are written together in the next
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -57,8 +56,7 @@ class Receipt(NamedTuple):
     batch_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Seat:
+class _Seat(NamedTuple):
     asking: Asking
     receipt: asyncio.Future[Receipt]
 

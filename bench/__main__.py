@@ -34,6 +34,8 @@ MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
 def main() -> int:
     """Measure; the exit code is 1 where a bar does not hold."""
     options = _options()
+    if sys.platform != "linux":
+        sys.exit("cannot measure: /proc and epoll of Linux are needed")
     size = QUICK if options.quick else FULL
     size = size._replace(runs=options.runs or size.runs)
     console = Console(width=None if sys.stdout.isatty() else 160)

@@ -1,9 +1,12 @@
 """Singles that are durably accepted, a second, beside the framework's bare endpoint."""
 
 import json
+from pathlib import Path
+from typing import NamedTuple
 
 from bench.load import Heard, Load, applied
-from bench.stack import BASE, COURSE, Ground, Service, Size, server, service
+from bench.proc import cpu_seconds
+from bench.stack import BASE, COURSE, Ground, Service, Serving, Size, server, service
 from bench.table import Figure, rate
 from tests.support.folders import working_folder
 
@@ -29,12 +32,18 @@ def _answer_bytes(ours: Service) -> int:
     return len(ours.http.post("/enrollment", json=body).raise_for_status().content)
 
 
+class Taken(NamedTuple):
+    """What a load heard, and the processor time that the server spent on a request (in µs)."""
+
+    heard: Heard
+    cpu: float
+
+
 def measure(ground: Ground, size: Size) -> list[Figure]:
     """Without work going on, alternating with the bare endpoint; then with a worker at work."""
     ours, theirs = _side_by_side(ground, size)
     busy = _with_a_worker(ground, size)
-    here, there = [h.per_second for h in ours], [h.per_second for h in theirs]
-    beside = rate(there, "/s")
+    here, there = [t.heard.per_second for t in ours], [t.heard.per_second for t in theirs]
     return [
         Figure(
             "accept: durable, of bare",
@@ -42,40 +51,48 @@ def measure(ground: Ground, size: Size) -> list[Figure]:
             [100 * a / b for a, b in zip(here, there, strict=True)],
             at_least=AT_LEAST_PERCENT,
             ours=rate(here, "/s"),
-            theirs=beside,
+            theirs=rate(there, "/s"),
         ),
-        Figure("accept: a second", "/s", here, theirs=beside),
-        _latency("accept: p50", [h.p50 for h in ours], [h.p50 for h in theirs]),
-        _latency("accept: p99", [h.p99 for h in ours], [h.p99 for h in theirs]),
-        Figure("accept: a second, a worker works", "/s", [h.per_second for h in busy]),
-        Figure("accept: p99, a worker works", "ms", [h.p99 for h in busy]),
+        _beside("accept: a second", "/s", here, there),
+        _beside("accept: server CPU", "µs", [t.cpu for t in ours], [t.cpu for t in theirs]),
+        _beside("accept: p50", "ms", [t.heard.p50 for t in ours], [t.heard.p50 for t in theirs]),
+        _beside("accept: p99", "ms", [t.heard.p99 for t in ours], [t.heard.p99 for t in theirs]),
+        Figure("accept: a second, a worker works", "/s", [t.heard.per_second for t in busy]),
+        Figure("accept: p99, a worker works", "ms", [t.heard.p99 for t in busy]),
     ]
 
 
-def _latency(name: str, ours: list[float], theirs: list[float]) -> Figure:
-    return Figure(name, "ms", ours, theirs=rate(theirs, "ms"))
+def _beside(name: str, unit: str, ours: list[float], theirs: list[float]) -> Figure:
+    return Figure(name, unit, ours, theirs=rate(theirs, unit))
 
 
-def _side_by_side(ground: Ground, size: Size) -> tuple[list[Heard], list[Heard]]:
+def _taken(load: Load, pid: int) -> Taken:
+    before = cpu_seconds([pid])
+    heard = applied(load)
+    return Taken(heard, 1e6 * (cpu_seconds([pid]) - before) / heard.answered)
+
+
+def _side_by_side(ground: Ground, size: Size) -> tuple[list[Taken], list[Taken]]:
     ours, theirs = [], []
     with (
         ground.database() as url,
         service(ground, url) as made,
         working_folder() as folder,
-        server("bench.bare", "--bytes", _answer_bytes(made), path=PATH, folder=folder) as (
-            bare_port,
-            _,
-        ),
+        _bare(_answer_bytes(made), folder) as (bare_port, bare),
     ):
         for run in range(size.runs):
-            ours.append(applied(_load(made.port, made.key, size, run)))
-            theirs.append(applied(_load(bare_port, made.key, size, run)))
+            ours.append(_taken(_load(made.port, made.key, size, run), made.gateway_pid))
+            theirs.append(_taken(_load(bare_port, made.key, size, run), bare.pid))
     return ours, theirs
 
 
-def _with_a_worker(ground: Ground, size: Size) -> list[Heard]:
-    heard = []
+def _bare(answer: int, folder: Path) -> Serving:
+    return server("bench.bare", "--bytes", answer, environment={}, path=PATH, folder=folder)
+
+
+def _with_a_worker(ground: Ground, size: Size) -> list[Taken]:
+    taken = []
     for run in range(min(size.runs, 3)):
         with ground.database() as url, service(ground, url, workers=1) as made:
-            heard.append(applied(_load(made.port, made.key, size, run)))
-    return heard
+            taken.append(_taken(_load(made.port, made.key, size, run), made.gateway_pid))
+    return taken

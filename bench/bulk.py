@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
+from bench.proc import cpu_seconds, with_children
 from bench.samples import Sample, term
 from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
@@ -38,6 +39,8 @@ class Pace(NamedTuple):
 
     worker: float
     wall: float
+    #: Microseconds of processor time that the worker spent on a row.
+    cpu: float
 
 
 def measure(ground: Ground, size: Size) -> list[Figure]:
@@ -61,6 +64,7 @@ def measure(ground: Ground, size: Size) -> list[Figure]:
         ),
         Figure("bulk: while the worker works", "rows/s", worker, theirs=beside),
         Figure("bulk: from POST to done", "rows/s", wall, theirs=beside),
+        Figure("bulk: worker CPU a row", "µs", [pace.cpu for pace in ours]),
     ]
 
 
@@ -69,13 +73,14 @@ def _through_a_worker(ground: Ground, sample: Sample) -> Pace:
     total = len(sample.rows)
     with ground.database() as url, service(ground, url, workers=1) as made:
         made.load_courses(sample.courses)
-        begin = time.perf_counter()
+        pids = with_children(made.worker_pids)
+        begin, spent = time.perf_counter(), cpu_seconds(pids)
         done = made.until_done(made.submit(sample.content))
-        wall = time.perf_counter() - begin
+        wall, spent = time.perf_counter() - begin, cpu_seconds(pids) - spent
     _check(done, sample, total)
     begun, ended = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
     last = total % BATCH_ROWS or BATCH_ROWS
-    return Pace((total - last) / (ended - begun).total_seconds(), total / wall)
+    return Pace((total - last) / (ended - begun).total_seconds(), total / wall, 1e6 * spent / total)
 
 
 def _check(done: dict[str, Any], sample: Sample, total: int) -> None:

@@ -43,6 +43,8 @@ class Heard(NamedTuple):
     """What came back: answers 202 a second, other answers, and latencies in milliseconds."""
 
     per_second: float
+    #: All answers, those of the warm-up too.
+    answered: int
     others: Mapping[str, int]
     p50: float
     p99: float
@@ -154,6 +156,7 @@ class Generator:
         ordered = sorted(self._latencies) or [float("inf")]
         return Heard(
             per_second=len(self._latencies) / self._load.seconds,
+            answered=self._number - self._load.first,
             others=self._others,
             p50=_part_of(ordered, 0.50),
             p99=_part_of(ordered, 0.99),

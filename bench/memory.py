@@ -2,9 +2,9 @@
 
 import gzip
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
+from bench.proc import megabytes, with_children
 from bench.samples import courses, write_long_file
 from bench.stack import Ground, Service, Size, service
 from bench.table import Figure
@@ -16,8 +16,6 @@ PIECE_BYTES = 1 << 16
 
 def measure(ground: Ground, size: Size) -> list[Figure]:
     """The same file plain and packed; in a full run a worker then works it off."""
-    if not Path("/proc/self/status").exists():
-        return [Figure("memory: gateway", "MB", ours="/proc is needed")]
     with working_folder(on_disk=True) as folder:
         plain, packed = folder / "long.csv", folder / "long.csv.gz"
         write_long_file(plain, size.rows)
@@ -50,7 +48,7 @@ def _gateway(ground: Ground, path: Path, what: str, size: Size, **headers: str) 
 def _worker(ground: Ground, path: Path, size: Size) -> Figure:
     with ground.database() as url, service(ground, url, workers=1) as made:
         made.load_courses(courses())
-        pids = [pid for parent in made.worker_pids for pid in (parent, *children(parent))]
+        pids = with_children(made.worker_pids)
         idle = megabytes(pids, "VmRSS")
         done = made.until_done(_send(made, path))
         peak = megabytes(pids, "VmHWM")
@@ -66,17 +64,3 @@ def _worker(ground: Ground, path: Path, size: Size) -> Figure:
 def _send(made: Service, path: Path, **headers: str) -> str:
     with path.open("rb") as file:
         return made.submit(iter(lambda: file.read(PIECE_BYTES), b""), **headers)
-
-
-def megabytes(pids: Iterable[int], kind: str) -> float:
-    """Memory of processes: what they hold (``VmRSS``), or the most they ever held (``VmHWM``)."""
-    kilobytes = 0
-    for pid in pids:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-        kilobytes += next(int(line.split()[1]) for line in lines if line.startswith(kind))
-    return kilobytes / 1024
-
-
-def children(pid: int) -> list[int]:
-    """The processes that a process started."""
-    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

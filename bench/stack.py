@@ -10,8 +10,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import httpx
 import redis
 
-from api_gateway.tokens import new_api_key
+from api_gateway.tokens import digest_of, new_api_key
 from enrollment.storage import keys, migrate
 from enrollment.storage.sessions import sessions_for
 from tests.support.folders import working_folder
@@ -33,6 +33,10 @@ LOOK_SECONDS = 0.02
 BACKLOG = 2048
 #: The course of measures that need just one.
 COURSE = "course-v1:Bench+Open+2026"
+
+
+#: A server's port and its process, for the length of a block.
+Serving = AbstractContextManager[tuple[int, subprocess.Popen[bytes]]]
 
 
 class Size(NamedTuple):
@@ -96,8 +100,6 @@ def make_ground(postgres: str, redis_url: str) -> Iterator[Ground]:
 
 
 def _prepare(url: str, key: str) -> None:
-    from api_gateway.tokens import digest_of  # noqa: PLC0415
-
     migrate.upgrade(url)
     sessions = sessions_for(url, pool_size=1)
     with sessions.begin() as session:
@@ -113,7 +115,7 @@ def _prepare(url: str, key: str) -> None:
 
 @contextmanager
 def process(
-    module: str, *words: object, log: Path, fds: Sequence[int] = (), **environment: str
+    module: str, *words: object, environment: Mapping[str, str], log: Path, fds: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A Python program of ours; it and its children end with the block, or with this process."""
     tie = ROOT / "tests" / "support" / "tie.py"
@@ -139,7 +141,7 @@ def process(
 
 @contextmanager
 def server(
-    module: str, *words: object, path: str, folder: Path, **environment: str
+    module: str, *words: object, environment: Mapping[str, str], path: str, folder: Path
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
     """A program that serves HTTP on a socket handed to it; its port and its process."""
     log = folder / f"{module}.log"
@@ -148,7 +150,8 @@ def server(
         listening.listen(BACKLOG)
         port = int(listening.getsockname()[1])
         fd = listening.fileno()
-        with process(module, *words, "--fd", fd, log=log, fds=[fd], **environment) as started:
+        words = (*words, "--fd", fd)
+        with process(module, *words, environment=environment, log=log, fds=[fd]) as started:
             _until_it_answers(f"http://127.0.0.1:{port}{path}", started, log)
             yield port, started
 
@@ -221,11 +224,15 @@ def service(ground: Ground, database_url: str, *, workers: int = 0) -> Iterator[
     }
     with ExitStack() as stack:
         folder = stack.enter_context(working_folder(on_disk=True))
-        serving = server("api_gateway.cli", "gateway", path="/readyz", folder=folder, **environment)
-        port, gateway = stack.enter_context(serving)
+        gateway_made = server(
+            "api_gateway.cli", "gateway", environment=environment, path="/readyz", folder=folder
+        )
+        port, gateway = stack.enter_context(gateway_made)
         started = [
-            stack.enter_context(process("worker", log=folder / "worker.log", **environment))
-            for _ in range(workers)
+            stack.enter_context(
+                process("worker", environment=environment, log=folder / f"worker-{number}.log")
+            )
+            for number in range(workers)
         ]
         address = f"http://127.0.0.1:{port}{BASE}"
         bearer = {"Authorization": f"Bearer {ground.key}"}

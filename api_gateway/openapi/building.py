@@ -37,9 +37,9 @@ _DESCRIPTION = """\
 Takes course enrollments, one or a million, keeps them, judges them, and tells the outcome of each.
 
 Every address is taken with and without a trailing slash and never redirects. Where there is GET
-there is HEAD, where it is said in `Allow`; any other method is answered 405. Errors have one shape
-(RFC 9457); on the routes of upstream's own API it travels as `application/json`. The codes are
-explained at `/docs/reasons`.
+there is HEAD; OPTIONS says in `Allow` what there is, and so does 405 for any other method. Errors
+have one shape (RFC 9457); on the routes of upstream's own API it travels as `application/json`.
+`/docs/reasons` explains the codes.
 
 A JWT and a key together are the token's subject with the key's scopes.
 """
@@ -138,7 +138,9 @@ def _responses(operation: Operation, need: Need, media_type: str) -> dict[str, A
     problems |= operation.problems
     responses = {str(status): _answer(answer) for status, answer in operation.answers.items()}
     for status, codes in problems.items():
-        responses[str(status)] = _problem(status, codes.split(), media_type)
+        described = _problem(status, codes.split(), media_type)
+        names = (*_PROBLEM_HEADERS.get(status, ()), *operation.problem_headers)
+        responses[str(status)] = described | {"headers": _headers(names)}
     return dict(sorted(responses.items()))
 
 
@@ -161,7 +163,6 @@ def _problem(status: int, codes: list[str], media_type: str) -> dict[str, Any]:
     }
     return {
         "description": sentences,
-        "headers": _headers(_PROBLEM_HEADERS.get(status, ())),
         "content": {media_type: {"schema": schema, "example": example}},
     }
 

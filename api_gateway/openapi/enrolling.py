@@ -9,6 +9,8 @@ _NOTHING = (
     "The enrollment, active or not. Where there is none (or no such learner or course) the body "
     "is empty and has no Content-Type."
 )
+#: Where the request was taken in, and how it was answered.
+_FOUND = ("Location", "Preference-Applied", "Idempotency-Replayed")
 _EVENTS = Answer(
     "What happened to the enrollment; an empty list where there is none.", json("History")
 )
@@ -31,12 +33,12 @@ OPERATIONS = (
             200: Answer(
                 "It is as was asked (or as somebody asked later). Only after a wait.",
                 json("Enrollment"),
-                ("Preference-Applied", "Location", "Idempotency-Replayed"),
+                _FOUND,
             ),
             202: Answer(
                 "Accepted and kept; the outcome is found at Location.",
                 json("Submission"),
-                ("Location", "Retry-After", "Preference-Applied", "Idempotency-Replayed"),
+                (*_FOUND, "Retry-After"),
             ),
             404: Answer("The caller may not act for this learner. The body is empty."),
         },
@@ -55,6 +57,7 @@ OPERATIONS = (
             415: "unsupported_media_type",
             422: "idempotency_key_reused",
         },
+        problem_headers=_FOUND,
     ),
     Operation(
         _TAG,

@@ -41,6 +41,8 @@ class Operation(NamedTuple):
     description: str = ""
     #: Codes that a problem of each status can carry.
     problems: Mapping[int, str] = MappingProxyType({})
+    #: Names of header components that problems can carry.
+    problem_headers: tuple[str, ...] = ()
     #: Names of parameter components, those of the path left out.
     parameters: Sequence[str] = ()
     #: Schema by media type.

@@ -3,12 +3,9 @@
 from api_gateway.openapi.parts import HTML, JSON, Answer, Operation, json
 
 _TAG = "Service"
-_SAME = Answer("It has not changed.", headers=("ETag", "Cache-Control"))
-_PAGE = Answer(
-    "The page.",
-    {HTML: {"type": "string"}},
-    ("ETag", "Cache-Control", "Content-Security-Policy"),
-)
+_HEADERS = ("ETag", "Cache-Control", "Content-Security-Policy")
+_SAME = Answer("It has not changed.", headers=_HEADERS)
+_PAGE = Answer("The page.", {HTML: {"type": "string"}}, _HEADERS)
 
 OPERATIONS = (
     Operation(
@@ -44,7 +41,7 @@ OPERATIONS = (
         "This document",
         parameters=("If-None-Match",),
         answers={
-            200: Answer("The document.", {JSON: {"type": "object"}}, ("ETag", "Cache-Control")),
+            200: Answer("The document.", {JSON: {"type": "object"}}, _HEADERS),
             304: _SAME,
         },
         uses_records=False,

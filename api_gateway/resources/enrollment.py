@@ -15,21 +15,19 @@ from api_gateway.answers import Status
 from api_gateway.callers import Caller
 from api_gateway.headers import fingerprint_head, idempotency_key, preference
 from api_gateway.intake import Asking, Intake, Receipt
-from api_gateway.media import check_is_json, parsed_json, read_body, write_json
+from api_gateway.media import JSON, check_is_json, parsed_json, read_body, write_json
 from api_gateway.policy import may_act_for, may_read_about, refuse_mode
 from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from api_gateway.waiting import Waiters
-from enrollment.domain.codes import Kind
 from enrollment.domain.model import Course
-from enrollment.domain.submissions import Submission
 from enrollment.storage import courses, enrollments, learners, submissions
 from enrollment.storage.enrollments import Listed
 from schemas.courses import details
 from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
 from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
 from schemas.scalars import is_storable
-from schemas.submissions import PATH, dump_submission
+from schemas.submissions import PATH, accepted_single, dump_submission
 
 #: Bytes of one request's body.
 MAX_BODY = 256_000
@@ -117,9 +115,19 @@ class EnrollmentResource:
 
     async def _accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
         """202: durable, and where to look."""
-        status = Status(_fresh(receipt, caller))
+        wanted = str(receipt.submission_id)
+        resp.set_header("Location", f"{PATH}/{wanted}")
         if receipt.batch_id is None:
-            status = await self.records.read(_status, receipt.submission_id)
+            await self._accepted_before(receipt, resp)
+            return
+        resp.status = HTTPStatus.ACCEPTED
+        resp.content_type = JSON
+        resp.data = accepted_single(wanted, caller.name, receipt.received_at)
+        resp.set_header("Retry-After", "1")
+
+    async def _accepted_before(self, receipt: Receipt, resp: Response) -> None:
+        """The submission of the first request with the same key, as it is now."""
+        status = await self.records.read(_status, receipt.submission_id)
         kept = status.enrollment
         shown = dump_submission(
             status.submission,
@@ -128,7 +136,6 @@ class EnrollmentResource:
             enrollment=None if kept is None else self._shown(kept, status.course),
         )
         write_json(resp, shown, HTTPStatus.ACCEPTED)
-        resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
         if status.outcome is None:
             resp.set_header("Retry-After", "1")
 
@@ -172,17 +179,6 @@ def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
         text = "Only a trusted caller may state requested_at."
         raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)
     return request
-
-
-def _fresh(receipt: Receipt, caller: Caller) -> Submission:
-    return Submission(
-        id=receipt.submission_id,
-        kind=Kind.SINGLE,
-        caller=caller.name,
-        caller_kind=caller.kind,
-        received_at=receipt.received_at,
-        total=1,
-    )
 
 
 def _status(session: Session, submission_id: Any) -> Status:

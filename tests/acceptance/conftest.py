@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import redis
 
+from tests.support.production import EDX_KEY, Production
 from tests.support.running import Stack, wait_until
-from tests.support.servers import create_database, drop_database
+from tests.support.servers import create_database, drop_database, redis_process
 
 
 class Whole(NamedTuple):
@@ -48,9 +50,11 @@ def running(folder: Path, *options: str, **environment: str) -> Iterator[Stack]:
 
 @pytest.fixture(
     scope="module",
-    params=["sqlite-1", "sqlite-3", "postgresql-1", "postgresql-3"],
+    params=["sqlite-1", "postgresql-1", "sqlite-3", "postgresql-3"],
 )
-def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+def whole(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Whole]:
     """The embedded default, and PostgreSQL with a real Redis, with one worker and with three."""
     kind, workers = request.param.split("-")
     folder = tmp_path_factory.mktemp(request.param)
@@ -61,9 +65,24 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
             base = request.getfixturevalue("postgres_base_url")
             url = create_database(base)
             stack.callback(drop_database, base, url)
-            environment = {
-                "ENROLL_DATABASE_URL": url,
-                "ENROLL_REDIS_URL": request.getfixturevalue("redis_base_url"),
-            }
+            redis_url = request.getfixturevalue("redis_base_url")
+            with redis.Redis.from_url(redis_url) as empty:
+                empty.flushdb()
+            environment = {"ENROLL_DATABASE_URL": url, "ENROLL_REDIS_URL": redis_url}
         up = stack.enter_context(running(folder, "--workers", workers, **environment))
         yield Whole(up, url, int(workers))
+
+
+@pytest.fixture(scope="session")
+def production(
+    postgres_base_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Production]:
+    """What docker-compose.yml runs, with a second gateway, set up for Open edX clients."""
+    url = create_database(postgres_base_url)
+    settings = {"ENROLL_EDX_API_KEY": EDX_KEY, "ENROLL_DEFAULT_WAIT": "10"}
+    with (
+        redis_process() as server,
+        Production(tmp_path_factory.mktemp("production"), url, server, **settings) as running,
+    ):
+        yield running
+    drop_database(postgres_base_url, url)

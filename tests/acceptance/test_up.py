@@ -1,23 +1,20 @@
 """`enroll up` with real processes: it serves, mends itself, ends cleanly and forgets nothing."""
 
-import json
 import os
-import re
 import signal
 import stat
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Self
 
-import httpx
 import pytest
+
+from tests.support.counting import books
+from tests.support.running import Running, bare, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 
 COURSE = "course-v1:DemoX+ALG101+2025"
+MANY = 20_000
 
 
 def rows_file(folder: Path, count: int) -> Path:
@@ -48,15 +45,6 @@ def test_what_is_in_the_folder_is_its_owners_alone(stack):
     assert up.enroll("doctor", "--url", up.url).returncode == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_ends_cleanly_when_told_to(stack, number):
-    up = stack()
-
-    assert up.end(number) == 0
-    assert up.left() == []
-    assert "process.killed" not in up.log()
-
-
 def test_what_dies_is_started_again(stack):
     up = stack()
 
@@ -64,45 +52,42 @@ def test_what_dies_is_started_again(stack):
         os.kill(up.pids(name)[-1], signal.SIGKILL)
         wait_until(lambda name=name: len(up.pids(name)) == 2, up.log)
 
-    wait_until(lambda: up.is_ready(), up.log)
+    wait_until(up.is_ready, up.log)
     assert up.end() == 0
     assert up.left() == []
 
 
-def test_nobody_is_left_when_the_supervisor_is_killed(stack):
-    up = stack()
-    assert up.left()
-
-    up.process.kill()
-    up.process.wait()
-
+def test_killed_at_work_it_leaves_nobody_and_finishes_when_started_again(stack, tmp_path):
+    up = stack("--demo")
+    records = f"sqlite:///{up.data / 'enrollment.sqlite3'}"
+    before, key = books(records, COURSE), up.key()
+    with up.http() as http:
+        path = f"/submissions/{hand_in(http, tmp_path)}"
+        counts = wait_until(lambda: some_answered(http.get(path).json()["counts"]), up.log)
+    up.kill()
     wait_until(lambda: not up.left(), up.log)
 
-
-def test_a_restart_finishes_what_was_accepted(stack, tmp_path):
-    up = stack("--demo")
-    handed_in = up.enroll("submit", rows_file(tmp_path, 20_000), "--no-wait")
-    submission = handed_in.stdout.split()[-1]
-    up.process.kill()
-    up.process.wait()
-
     again = stack()
-    done = again.enroll("status", submission, "--watch")
+    done = again.enroll("status", path.rpartition("/")[2], "--watch")
 
+    assert counts["pending"] > 0
     assert done.returncode == 0, done.stderr
-    assert "enrolled\t20000" in done.stdout
-
-
-def test_records_and_key_outlive_it(stack):
-    up = stack("--demo")
-    key = up.key()
-    up.end()
-
-    again = stack()
-
+    assert f"enrolled\t{MANY}" in done.stdout
+    after = books(records, COURSE)
+    assert [new - old for new, old in zip(after, before, strict=True)] == [MANY] * 4
     assert again.key() == key
-    with again.http() as http:
-        assert http.get(f"/courses/{COURSE}").status_code == 200
+
+
+def hand_in(http, folder: Path) -> str:
+    file = rows_file(folder, MANY).read_bytes()
+    taken = http.post("/submissions", content=file, headers={"Content-Type": "text/csv"})
+    assert taken.status_code == 202, taken.text
+    submission_id: str = taken.json()["submission_id"]
+    return submission_id
+
+
+def some_answered(counts: dict[str, int]) -> dict[str, int]:
+    return counts if counts["pending"] < counts["total"] else {}
 
 
 def test_a_second_one_on_the_same_folder_is_refused(stack):
@@ -115,30 +100,21 @@ def test_a_second_one_on_the_same_folder_is_refused(stack):
     assert up.is_ready()
 
 
-def test_postgresql_and_redis_are_used_where_they_are_named(
+def test_the_servers_that_are_named_are_used_and_none_is_made(
     stack, postgres_url, redis_url, tmp_path
 ):
     up = stack("--demo", ENROLL_DATABASE_URL=postgres_url, ENROLL_REDIS_URL=redis_url)
 
-    done = up.enroll("submit", rows_file(tmp_path, 10))
-
-    assert done.returncode == 0, done.stderr
     assert not (up.data / "enrollment.sqlite3").exists()
     assert not (up.data / "redis.url").exists()
-    assert up.end() == 0
 
 
 def test_one_gateway_alone_serves_and_ends(tmp_path):
-    environment = {**os.environ, "ENROLL_DATA_DIR": str(tmp_path)}
-    subprocess.run([*ENROLL, "db", "upgrade"], env=environment, check=True)
-    with (tmp_path / "errors").open("wb") as errors:
-        process = subprocess.Popen(
-            [*ENROLL, "gateway", "--port", "0"], env=environment, stderr=errors
-        )
-    log = (tmp_path / "errors").read_text
-    wait_until(lambda: "running on" in log(), log)
+    environment = bare(ENROLL_DATA_DIR=str(tmp_path))
+    assert Running(tmp_path, ["db", "upgrade"], environment).start().process.wait() == 0
+    gateway = Running(tmp_path, ["gateway", "--port", "0"], environment).start()
+    wait_until(lambda: "running on" in gateway.log(), gateway.log)
 
-    process.terminate()
-
-    assert process.wait(PATIENCE) in {0, -signal.SIGTERM}
-    assert "Application shutdown complete" in log()
+    assert gateway.end() in {0, -signal.SIGTERM}
+    assert "Application shutdown complete" in gateway.log()
+    assert gateway.left() == []

@@ -15,24 +15,11 @@ from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import secrets
 from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base
 from tests.support.gate import EDX_KEY, NOW, SECRET, Gate, bearer, edx_header, jwt_header, signed
 
 EDX = Caller("key:edx", CallerKind.SERVER, frozenset({"enroll", "read", "courses"}))
 ADA = Caller("user:ada", CallerKind.LEARNER, frozenset(), "ada", "ada@example.org")
 EVE = Caller("user:eve", CallerKind.STAFF, frozenset({"enroll", "read"}), "eve")
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/records.sqlite3"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    found = Sessions(make_engine(url))
-    Base.metadata.create_all(found.engine)
-    yield found
-    found.dispose()
 
 
 @pytest.fixture

@@ -8,21 +8,7 @@ import pytest
 from api_gateway import tokens
 from api_gateway.authentication import KEY_SECONDS, TOKEN_SECONDS
 from enrollment.storage import secrets
-from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base
 from tests.support.gate import SECRET, Gate, a_request, edx_header, jwt_header, signed
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/records.sqlite3"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    found = Sessions(make_engine(url))
-    Base.metadata.create_all(found.engine)
-    yield found
-    found.dispose()
 
 
 @pytest.fixture

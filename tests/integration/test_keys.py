@@ -7,23 +7,9 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from enrollment.storage import keys, secrets
-from enrollment.storage.sessions import Sessions, make_engine
-from enrollment.storage.tables import Base
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIGEST = b"d" * 32
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def sessions(request, tmp_path):
-    if request.param == "sqlite":
-        url = f"sqlite:///{tmp_path}/records.sqlite3"
-    else:
-        url = request.getfixturevalue("postgres_url")
-    found = Sessions(make_engine(url))
-    Base.metadata.create_all(found.engine)
-    yield found
-    found.dispose()
 
 
 def add(sessions, name="sis", scopes=frozenset({"enroll"}), digest=DIGEST, now=NOON):

@@ -1,4 +1,4 @@
-"""What becomes of submissions: one outcome a request, counted, cancelled, all or nothing."""
+"""What becomes of submissions: one outcome a request, in order, counted."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -7,11 +7,8 @@ from itertools import permutations
 import pytest
 
 from enrollment.domain.codes import Code, Lane, Reason, Result, State
-from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
 from enrollment.domain.events import Standing
 from enrollment.domain.model import Attribute
-from enrollment.storage import submissions
-from enrollment.storage.sessions import clock
 from tests.support.world import (
     ADA,
     ADMIN,
@@ -26,11 +23,6 @@ from tests.support.world import (
 )
 
 ENROLLED, REFUSED, INVALID = Code.ENROLLED, Code.REFUSED, Code.INVALID
-
-
-def cancel(world, submission_id, caller=None):
-    with world.sessions.begin() as session:
-        submissions.ask_cancel(session, submission_id, caller, now=clock(session))
 
 
 def learners(number):
@@ -346,145 +338,6 @@ def test_a_file_sent_again_with_its_times_changes_nothing(world):
     assert set(world.codes(second)) <= {Code.UNCHANGED, Code.SUPERSEDED}
     assert world.enrollments() == enrollments
     assert world.events() == events
-    world.check()
-
-
-# --- cancelling ---------------------------------------------------------------------------
-
-
-def test_a_queued_file_is_cancelled_whole(world):
-    world.batch_rows = 2
-    world.course()
-    file = world.send(learners(5))
-    cancel(world, file)
-    assert world.submission(file).state is State.QUEUED
-
-    world.work()
-
-    head = world.submission(file)
-    assert (head.state, head.result) == (State.CANCELLED, Result.FAILED)
-    assert head.tally.counts == {Code.CANCELLED: 5}
-    assert world.enrollments() == {}
-    assert all(batch.answered for batch in world.batches(file))
-    world.check()
-
-
-def test_of_a_running_file_what_is_answered_stays(world):
-    world.batch_rows = 2
-    world.course()
-    file = world.send(learners(5))
-    world.deliver(*world.batch_ids(file)[:1])
-    cancel(world, file)
-    assert world.submission(file).state is State.RUNNING
-
-    world.work()
-
-    head = world.submission(file)
-    assert (head.state, head.result) == (State.CANCELLED, Result.PARTIAL)
-    assert head.tally.counts == {ENROLLED: 2, Code.CANCELLED: 3}
-    assert len(world.enrollments()) == 2
-    world.check()
-
-
-def test_a_single_is_cancelled_and_its_neighbours_are_not(world):
-    world.course()
-    ada, bob = world.ask(request("ada"), request("bob"))
-    cancel(world, ada)
-    cancel(world, ada)
-
-    world.work()
-
-    assert world.answer(ada) == (Code.CANCELLED, None)
-    assert world.answer(bob) == (ENROLLED, None)
-    assert set(world.enrollments()) == {(COURSE, "bob")}
-    world.check()
-
-
-def test_what_is_done_can_no_longer_be_cancelled(world):
-    world.course()
-    (single,) = world.ask(request("ada"))
-    file = world.send(learners(1))
-    world.work()
-
-    for submission_id in (single, file):
-        before = world.dump()
-        with pytest.raises(SubmissionFinished):
-            cancel(world, submission_id)
-        assert world.dump() == before
-
-
-def test_what_is_cancelled_can_no_longer_be_cancelled(world):
-    world.course()
-    file = world.send(learners(1))
-    cancel(world, file)
-    world.work()
-
-    with pytest.raises(SubmissionFinished):
-        cancel(world, file)
-
-
-def test_somebody_elses_submission_is_not_found(world):
-    world.course()
-    (single,) = world.ask(request("ada"), caller=ADA)
-
-    with pytest.raises(SubmissionNotFound):
-        cancel(world, single, SERVER.name)
-    cancel(world, single, ADA.name)
-
-
-# --- all or nothing -----------------------------------------------------------------------
-
-
-def test_an_atomic_file_without_a_failure_is_like_any_other(world):
-    world.batch_rows = 2
-    world.course()
-    file = world.send(learners(5), on_error="abort")
-
-    assert len(world.batch_ids(file)) == 1
-    world.work()
-
-    assert world.codes(file) == [ENROLLED] * 5
-    world.check()
-
-
-def test_an_atomic_file_may_say_what_is_true_already(world):
-    world.course()
-    world.send(learners(3))
-    world.work()
-    file = world.send(learners(3), on_error="abort")
-
-    world.work()
-
-    assert world.codes(file) == [Code.UNCHANGED] * 3
-
-
-@pytest.mark.parametrize(
-    ("bad", "own"),
-    [
-        pytest.param("eve,course-v1:No+Such+Course", Reason.COURSE_NOT_FOUND, id="refused"),
-        pytest.param("eve,nonsense", Reason.INVALID_ROW, id="invalid"),
-    ],
-)
-def test_one_bad_row_refuses_all_others_of_an_atomic_file(world, bad, own):
-    world.course()
-    world.ask(request("zoe"))
-    world.work()
-    before = world.events()
-    file = world.send(
-        f"user,course_id\nada,{COURSE}\nbob,nonsense at all\n{bad}\nzoe,{COURSE}\n".encode()
-        if own is Reason.INVALID_ROW
-        else f"user,course_id\nada,{COURSE}\n{bad}\nzoe,{COURSE}\n".encode(),
-        on_error="abort",
-    )
-
-    world.work()
-
-    reasons = [outcome.reason for outcome in world.outcomes(file)]
-    assert reasons[0] is reasons[-1] is Reason.ABORTED
-    assert set(reasons[1:-1]) == {own}
-    assert world.events() == before
-    assert set(world.enrollments()) == {(COURSE, "zoe")}
-    assert world.submission(file).result is Result.FAILED
     world.check()
 
 

@@ -195,9 +195,7 @@ class Gateway:
     def submit(self, text: str | bytes, who: Headers | None = None, **more: Any) -> Any:
         """Hand in a file (CSV unless said) and let all of it be worked; its status."""
         headers = {"Content-Type": more.pop("content_type", "text/csv")} | more.pop("headers", {})
-        accepted = self.post(
-            "submissions", who or self.admin, body=text, headers=headers, **more
-        )
+        accepted = self.post("submissions", who or self.admin, body=text, headers=headers, **more)
         assert accepted.status_code == 202, accepted.text
         self.work()
         return self.get(accepted.headers["location"], who or self.admin)

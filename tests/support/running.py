@@ -74,8 +74,12 @@ def tied(command: Sequence[object]) -> list[str]:
 
 def client(url: str, key: str) -> httpx.Client:
     """Speaks to a service with an API key."""
-    headers = {"Authorization": f"Bearer {key}"}
-    return httpx.Client(base_url=f"{url}{API}", headers=headers, timeout=PATIENCE)
+    return httpx.Client(
+        base_url=f"{url}{API}",
+        headers={"Authorization": f"Bearer {key}"},
+        timeout=PATIENCE,
+        limits=httpx.Limits(max_connections=None),
+    )
 
 
 def is_ready(url: str) -> bool:
@@ -87,9 +91,9 @@ def is_ready(url: str) -> bool:
 
 
 def submission(http: httpx.Client, submission_id: str) -> dict[str, Any]:
-    """A submission as it is now; empty while nobody answers."""
+    """A submission when it is done or some seconds are over; empty while nobody answers."""
     try:
-        answer = http.get(f"/submissions/{submission_id}")
+        answer = http.get(f"/submissions/{submission_id}", headers={"Prefer": "wait=5"})
     except httpx.TransportError:
         return {}
     if answer.is_server_error:
@@ -99,9 +103,7 @@ def submission(http: httpx.Client, submission_id: str) -> dict[str, Any]:
     return body
 
 
-def ended(
-    http: httpx.Client, submission_id: str, log: Callable[[], str] = str
-) -> dict[str, Any]:
+def ended(http: httpx.Client, submission_id: str, log: Callable[[], str] = str) -> dict[str, Any]:
     """A submission when everything in it is answered."""
 
     def look() -> dict[str, Any] | None:
@@ -110,11 +112,6 @@ def ended(
 
     answered: dict[str, Any] = wait_until(look, log)
     return answered
-
-
-def outcomes_of(body: Mapping[str, Any]) -> dict[str, int]:
-    """The counts that are not zero, without the total."""
-    return {name: n for name, n in body["counts"].items() if n and name not in {"total", "pending"}}
 
 
 def open_course(course_id: str, **members: object) -> dict[str, object]:

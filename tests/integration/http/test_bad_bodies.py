@@ -87,13 +87,34 @@ def test_what_is_no_object_is_400(small, body):
 WRONG = {
     "user": [1, True, ["ann"], {"a": 1}, "a" * 256, "a,b", "a/b", "a\nb", "a\u2028b", "😀"],
     "email": [1, True, ["a@b.org"], {"a": 1}, "no-at", "a@b@c", "a" * 250 + "@x.org", "a b@c.org"],
-    "course_id": [1, True, [KNOWN], {"id": KNOWN}, "x", "a+b+c", "course-v1:a+b", "a/b/c/", "course-v1:a+b+" + "c" * 255, KNOWN + "\n"],
+    "course_id": [
+        1,
+        True,
+        [KNOWN],
+        {"id": KNOWN},
+        "x",
+        "a+b+c",
+        "course-v1:a+b",
+        "a/b/c/",
+        "course-v1:a+b+" + "c" * 255,
+        KNOWN + "\n",
+    ],
     "course_details": [1, "x", [KNOWN], True, {"course_id": 7}, {"course_id": [1]}],
     "mode": [1, True, [], {}, "m" * 101],
     "is_active": ["true", 0, 1, [], {}, 1.0],
     "force_enrollment": ["true", 0, 1, [], {}],
     "cohort": [1, [], {}, "c" * 256],
-    "requested_at": [1, True, [], "yesterday", "2026-01-01", "2026-01-01T00:00:00", "2026-13-01T00:00:00Z", "9" * 100, "0001-01-01T00:00:00+23:59"],
+    "requested_at": [
+        1,
+        True,
+        [],
+        "yesterday",
+        "2026-01-01",
+        "2026-01-01T00:00:00",
+        "2026-13-01T00:00:00Z",
+        "9" * 100,
+        "0001-01-01T00:00:00+23:59",
+    ],
     "enrollment_attributes": [
         1,
         "x",
@@ -125,7 +146,17 @@ def test_a_value_that_is_none_is_400_and_named(small, field, value):
 
 @pytest.mark.parametrize(
     "content_type",
-    ["", "text/plain", "text/json", "application/xml", "application/jsonx", "application/json; charset=utf-16", "application/x-www-form-urlencoded", "application/x-ndjson", "nonsense"],
+    [
+        "",
+        "text/plain",
+        "text/json",
+        "application/xml",
+        "application/jsonx",
+        "application/json; charset=utf-16",
+        "application/x-www-form-urlencoded",
+        "application/x-ndjson",
+        "nonsense",
+    ],
 )
 def test_another_media_type_is_415_and_says_what_would_do(small, content_type):
     answer = send(small, whole(), Content_Type=content_type)
@@ -156,7 +187,9 @@ scalars = st.one_of(
 )
 values = st.recursive(
     scalars,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=9), inner, max_size=4)
+    ),
     max_leaves=8,
 )
 near = st.fixed_dictionaries(
@@ -172,7 +205,8 @@ near = st.fixed_dictionaries(
         "cohort": values,
         "requested_at": st.datetimes().map(lambda at: at.isoformat() + "Z") | values,
         "enrollment_attributes": st.lists(
-            st.fixed_dictionaries({"namespace": values, "name": values, "value": values}), max_size=2
+            st.fixed_dictionaries({"namespace": values, "name": values, "value": values}),
+            max_size=2,
         )
         | values,
     },

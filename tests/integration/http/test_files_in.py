@@ -44,7 +44,10 @@ def bodies(course_id, users):
         "unix lines": (text.replace("\r\n", "\n"), "text/csv"),
         "no last line end": (text.rstrip(), "text/csv"),
         "upstream's column": (text.replace("course_id", "course_details.course_id", 1), "text/csv"),
-        "more columns": (text.replace("user,", "note,User ,", 1).replace("\r\nu", "\r\nx,u"), "text/csv"),
+        "more columns": (
+            text.replace("user,", "note,User ,", 1).replace("\r\nu", "\r\nx,u"),
+            "text/csv",
+        ),
     }
 
 
@@ -76,7 +79,10 @@ def test_a_packed_file_is_read(small, form):
 
 
 def test_every_sort_of_outcome_is_counted_with_its_reason(gateway):
-    open_, closed = gateway.course(AUDIT, VERIFIED), gateway.course(AUDIT, enrollment_end=ago(days=1))
+    open_, closed = (
+        gateway.course(AUDIT, VERIFIED),
+        gateway.course(AUDIT, enrollment_end=ago(days=1)),
+    )
     user, gone = fresh("u"), fresh("u")
     rows = [
         f"{user},{open_},audit,true",
@@ -129,7 +135,9 @@ def test_every_sort_of_outcome_is_counted_with_its_reason(gateway):
     assert shown["eta_seconds"] == 0
 
 
-@pytest.mark.parametrize(("rows", "result"), [(["u1,{c},audit"], "succeeded"), (["u1,{c},no"], "failed")])
+@pytest.mark.parametrize(
+    ("rows", "result"), [(["u1,{c},audit"], "succeeded"), (["u1,{c},no"], "failed")]
+)
 def test_the_result_says_how_it_went_as_a_whole(small, rows, result):
     course_id = small.course(AUDIT)
     status = small.submit(csv_of(*[row.format(c=course_id) for row in rows]))
@@ -141,7 +149,9 @@ def test_the_default_mode_is_for_rows_without_one(gateway):
     text = csv_of(f"{one},{course_id},", f"{two},{course_id},audit")
     status = gateway.submit(text, params={"default_mode": "verified"})
     assert status.json["options"]["default_mode"] == "verified"
-    modes = [gateway.get(f"enrollment/{u},{course_id}", gateway.admin).json["mode"] for u in (one, two)]
+    modes = [
+        gateway.get(f"enrollment/{u},{course_id}", gateway.admin).json["mode"] for u in (one, two)
+    ]
     assert modes == ["verified", "audit"]
 
 
@@ -187,7 +197,12 @@ def test_an_option_that_is_none_is_400_and_says_what_would_do(small, query, name
 
 @pytest.mark.parametrize(
     ("query", "rows", "lane"),
-    [("", 50, "interactive"), ("", 51, "bulk"), ("lane=bulk", 1, "bulk"), ("lane=interactive", 60, "interactive")],
+    [
+        ("", 50, "interactive"),
+        ("", 51, "bulk"),
+        ("lane=bulk", 1, "bulk"),
+        ("lane=interactive", 60, "interactive"),
+    ],
 )
 def test_small_files_are_quick_unless_asked_otherwise(small, query, rows, lane):
     post(small, csv_of(*["ann,a/b/c,"] * rows), query_string=query)
@@ -198,7 +213,9 @@ def test_small_files_are_quick_unless_asked_otherwise(small, query, rows, lane):
 def test_servers_state_no_times_but_their_rows_alone_are_refused(gateway):
     course_id, user = gateway.course(AUDIT), fresh("u")
     text = csv_of(
-        f"{user},{course_id},2026-01-01T00:00:00Z", f"{user},{course_id},", head="user,course_id,requested_at"
+        f"{user},{course_id},2026-01-01T00:00:00Z",
+        f"{user},{course_id},",
+        head="user,course_id,requested_at",
     )
     status = gateway.submit(text, gateway.server)
     listed = gateway.get(status.json["links"]["outcomes"], gateway.server).json["outcomes"]
@@ -222,7 +239,10 @@ def test_a_file_sent_again_under_its_key_is_the_same_submission(gateway):
     first = post(gateway, text, headers=keyed)
     gateway.work()
     packed = keyed | {"Content-Encoding": "gzip"}
-    for again in (post(gateway, text, headers=keyed), post(gateway, gzip.compress(text), headers=packed)):
+    for again in (
+        post(gateway, text, headers=keyed),
+        post(gateway, gzip.compress(text), headers=packed),
+    ):
         assert again.status_code == 202
         assert again.headers["idempotency-replayed"] == "true"
         assert again.json["submission_id"] == first.json["submission_id"]
@@ -231,7 +251,12 @@ def test_a_file_sent_again_under_its_key_is_the_same_submission(gateway):
 
 
 @pytest.mark.parametrize(
-    "other", [{"body": b"user,course_id,mode\r\nbob,a/b/c,"}, {"query_string": "lane=bulk"}, {"content_type": "text/plain"}]
+    "other",
+    [
+        {"body": b"user,course_id,mode\r\nbob,a/b/c,"},
+        {"query_string": "lane=bulk"},
+        {"content_type": "text/plain"},
+    ],
 )
 def test_another_file_under_a_used_key_is_422_and_leaves_nothing(gateway, other):
     keyed = {"Idempotency-Key": fresh("key-")}

@@ -58,14 +58,18 @@ def assert_refused(gateway, answer, status, code=None):
     return body
 
 
-@pytest.mark.parametrize(("content_type", "body", "code"), [m[1:] for m in MALFORMED], ids=[m[0] for m in MALFORMED])
+@pytest.mark.parametrize(
+    ("content_type", "body", "code"), [m[1:] for m in MALFORMED], ids=[m[0] for m in MALFORMED]
+)
 def test_what_is_not_what_it_claims_to_be_is_400(small, content_type, body, code):
     found = assert_refused(small, post(small, body, content_type), 400, code)["errors"][0]
     assert found["expected"]
     assert {"line", "column", "offset"} & set(found)
 
 
-@pytest.mark.parametrize(("content_type", "body", "code"), [u[1:] for u in USELESS], ids=[u[0] for u in USELESS])
+@pytest.mark.parametrize(
+    ("content_type", "body", "code"), [u[1:] for u in USELESS], ids=[u[0] for u in USELESS]
+)
 def test_what_is_of_no_use_here_is_422(small, content_type, body, code):
     found = assert_refused(small, post(small, body, content_type), 422, code)["errors"][0]
     assert found["expected"]
@@ -97,7 +101,9 @@ def test_another_packing_is_415(small, encoding):
     assert "gzip" in body["detail"]
 
 
-@pytest.mark.parametrize("content_type", ["", "application/pdf", "text/html", "csv", "application/vnd.ms-excel"])
+@pytest.mark.parametrize(
+    "content_type", ["", "application/pdf", "text/html", "csv", "application/vnd.ms-excel"]
+)
 def test_another_media_type_is_415_and_says_what_would_do(small, content_type):
     body = assert_refused(small, post(small, ROW, content_type), 415)
     assert "text/csv" in body["detail"]
@@ -105,7 +111,11 @@ def test_another_media_type_is_415_and_says_what_would_do(small, content_type):
 
 def test_limits_are_413_say_which_and_leave_nothing(start):
     gateway = start(
-        max_upload_rows="20", max_upload_bytes="5000", max_json_bytes="1000", max_atomic_rows="5", batch_rows="2"
+        max_upload_rows="20",
+        max_upload_bytes="5000",
+        max_json_bytes="1000",
+        max_atomic_rows="5",
+        batch_rows="2",
     )
     rows = b"user,course_id\r\n" + b"ann,a/b/c\r\n" * 21
     long_row = b'{"user": "' + b"a" * 990 + b'"}'

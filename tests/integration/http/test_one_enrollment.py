@@ -77,7 +77,12 @@ def test_a_preference_that_is_not_understood_is_ignored(small, prefer):
 
 @pytest.mark.parametrize(
     ("prefer", "applied"),
-    [("wait=5", "wait=5"), ('wait="5"', "wait=5"), ("WAIT = 5 ; a=b", "wait=5"), ("wait=999", "wait=60")],
+    [
+        ("wait=5", "wait=5"),
+        ('wait="5"', "wait=5"),
+        ("WAIT = 5 ; a=b", "wait=5"),
+        ("wait=999", "wait=60"),
+    ],
 )
 def test_a_wait_is_read_as_the_rfc_writes_it(small, prefer, applied):
     answer = small.enroll(
@@ -122,15 +127,18 @@ def test_a_site_may_wait_by_default_so_that_unmodified_clients_work(start):
     answer = gateway.answered("POST", "enrollment", gateway.edx, json=body)
     assert (answer.status_code, answer.json["user"]) == (200, "ann")
     assert "preference-applied" not in answer.headers
-    now = gateway.post(
-        "enrollment", gateway.edx, json=body, headers={"Prefer": "respond-async"}
-    )
+    now = gateway.post("enrollment", gateway.edx, json=body, headers={"Prefer": "respond-async"})
     assert (now.status_code, now.headers["preference-applied"]) == (202, "respond-async")
 
 
 @pytest.mark.parametrize(
     "content_type",
-    ["application/json", "application/JSON", "application/json; charset=utf-8", "Application/Json;charset=UTF-8"],
+    [
+        "application/json",
+        "application/JSON",
+        "application/json; charset=utf-8",
+        "Application/Json;charset=UTF-8",
+    ],
 )
 @pytest.mark.parametrize("path", ["enrollment", "enrollment/"])
 def test_clients_spell_the_media_type_and_the_path_as_they_like(small, content_type, path):

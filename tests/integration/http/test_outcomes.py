@@ -41,11 +41,27 @@ def test_outcomes_come_in_the_order_of_the_input_with_their_lines(gateway, mixed
     assert body["next"] is None
     shown = body["outcomes"]
     assert [one["line"] for one in shown] == [2, 3, 4, 5, 6]
-    assert [one["outcome"] for one in shown] == ["enrolled", "refused", "invalid", "enrolled", "refused"]
-    assert [one.get("reason") for one in shown] == [None, "course_not_found", "invalid_row", None, "course_not_found"]
+    assert [one["outcome"] for one in shown] == [
+        "enrolled",
+        "refused",
+        "invalid",
+        "enrolled",
+        "refused",
+    ]
+    assert [one.get("reason") for one in shown] == [
+        None,
+        "course_not_found",
+        "invalid_row",
+        None,
+        "course_not_found",
+    ]
     assert set(shown[0]) == {"line", "user", "course_id", "outcome", "mode", "is_active"}
     assert shown[1]["message"]
-    assert shown[2]["errors"][0] == {"field": "course_id", "value": "nonsense", "rule": "course_key"}
+    assert shown[2]["errors"][0] == {
+        "field": "course_id",
+        "value": "nonsense",
+        "rule": "course_key",
+    }
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6])
@@ -82,12 +98,23 @@ def test_filters_narrow_every_form(gateway, mixed, query, lines):
     ndjson = gateway.get(place, gateway.admin, headers={"Accept": "application/x-ndjson"})
     assert [one["line"] for one in page] == lines
     assert [json.loads(line)["line"] for line in ndjson.text.splitlines()] == lines
-    assert [int(row["No"]) + 1 for row in rows_of(csv_of(gateway, mixed, f"?{query}").text)] == lines
+    assert [
+        int(row["No"]) + 1 for row in rows_of(csv_of(gateway, mixed, f"?{query}").text)
+    ] == lines
 
 
 @pytest.mark.parametrize(
     "query",
-    ["outcome=over", "outcome=refused,over", "reason=because", "limit=0", "cursor=!", "cursor=eC54", "cursor=MQ", "cursor=4pGg"],
+    [
+        "outcome=over",
+        "outcome=refused,over",
+        "reason=because",
+        "limit=0",
+        "cursor=!",
+        "cursor=eC54",
+        "cursor=MQ",
+        "cursor=4pGg",
+    ],
 )
 def test_a_query_that_is_no_good_is_400(gateway, mixed, query):
     answer = gateway.get(f"{mixed.json['links']['outcomes']}?{query}", gateway.admin)
@@ -122,7 +149,13 @@ def test_csv_gives_the_file_s_own_columns_back_and_then_the_answer(gateway, mixe
     rows = rows_of(answer.text)
     assert list(rows[0]) == ["No", "user", "course_id", "Remark", "outcome", "reason", "message"]
     assert [row["No"] for row in rows] == list("12345")
-    assert [row["outcome"] for row in rows] == ["enrolled", "refused", "invalid", "enrolled", "refused"]
+    assert [row["outcome"] for row in rows] == [
+        "enrolled",
+        "refused",
+        "invalid",
+        "enrolled",
+        "refused",
+    ]
     assert rows[1]["message"]
     assert rows[0]["reason"] == rows[0]["message"] == ""
 
@@ -141,7 +174,10 @@ def test_refused_rows_are_mended_and_sent_again_as_they_are(gateway):
     assert (mended.json["result"], mended.json["counts"]["enrolled"]) == ("succeeded", 2)
     again = csv_of(gateway, mended).text
     assert again.splitlines()[0] == refused.splitlines()[0]
-    assert [row["user"] for row in csv.DictReader(io.StringIO(again), delimiter=";")] == [users[0], users[2]]
+    assert [row["user"] for row in csv.DictReader(io.StringIO(again), delimiter=";")] == [
+        users[0],
+        users[2],
+    ]
 
 
 FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "  =1", "\t=1", "＝1"]
@@ -180,7 +216,11 @@ def test_what_came_without_columns_gets_ours(gateway, form):
     status = gateway.submit(text, content_type=f"application/{form}")
     found = rows_of(csv_of(gateway, status).text)
     assert [row["line"] for row in found] == ["1", "2"]
-    assert (found[0]["user"], found[0]["course_id"], found[0]["is_active"]) == (user, course_id, "false")
+    assert (found[0]["user"], found[0]["course_id"], found[0]["is_active"]) == (
+        user,
+        course_id,
+        "false",
+    )
     assert [row["outcome"] for row in found] == ["deactivated", "invalid"]
 
 
@@ -204,7 +244,9 @@ def test_outcomes_can_be_read_while_work_goes_on(start):
     course_id = gateway.course(AUDIT)
     text = "user,course_id\n" + "".join(f"u{n},{course_id}\n" for n in range(5))
     headers = {"Content-Type": "text/csv"}
-    place = gateway.post("submissions", gateway.admin, body=text, headers=headers).headers["location"]
+    place = gateway.post("submissions", gateway.admin, body=text, headers=headers).headers[
+        "location"
+    ]
     gateway.work(1)
     first = gateway.get(f"{place}/outcomes", gateway.admin).json
     assert [one["line"] for one in first["outcomes"]] == [2, 3]

@@ -19,7 +19,9 @@ def spelt(user, course_id):
     ]
 
 
-@pytest.mark.parametrize("form", ["course-v1:Uni+{}+2026", "Uni/{}/2026", "course-v1:Üni+{}+2026.a-b~c:d"])
+@pytest.mark.parametrize(
+    "form", ["course-v1:Uni+{}+2026", "Uni/{}/2026", "course-v1:Üni+{}+2026.a-b~c:d"]
+)
 def test_an_enrollment_is_found_however_its_address_is_spelt(gateway, form):
     course_id = gateway.course(AUDIT, course_id=form.format(fresh("C")))
     user = fresh("Ann Example.@+-_")
@@ -40,7 +42,15 @@ def test_an_inactive_enrollment_is_shown_as_such(gateway):
     assert shown["is_active"] is False
 
 
-@pytest.mark.parametrize("names", ["{user},{course}", "{user},course-v1:No+Such+Course", "nobody at all,{course}", "{user},No/Such/Course"])
+@pytest.mark.parametrize(
+    "names",
+    [
+        "{user},{course}",
+        "{user},course-v1:No+Such+Course",
+        "nobody at all,{course}",
+        "{user},No/Such/Course",
+    ],
+)
 def test_no_enrollment_is_200_with_nothing_in_it_and_no_content_type(gateway, names):
     path = names.format(user=gateway.person(), course=gateway.course(AUDIT))
     answer = gateway.get(f"enrollment/{path}", gateway.server)
@@ -54,7 +64,21 @@ def test_a_key_alone_has_no_enrollment_of_its_own(small):
 
 
 @pytest.mark.parametrize(
-    "names", ["ann,notacourse", "ann,a+b+c", "notacourse", "a+b+c", "ann,course-v1:a+b", "ann,", ",", "ann,a/b", "ann,a b/c/d", "ann,course-v1:a+b+c d", "ann,a/b/c/d", "ann," + "a" * 300 + "/b/c"]
+    "names",
+    [
+        "ann,notacourse",
+        "ann,a+b+c",
+        "notacourse",
+        "a+b+c",
+        "ann,course-v1:a+b",
+        "ann,",
+        ",",
+        "ann,a/b",
+        "ann,a b/c/d",
+        "ann,course-v1:a+b+c d",
+        "ann,a/b/c/d",
+        "ann," + "a" * 300 + "/b/c",
+    ],
 )
 def test_a_key_that_cannot_be_parsed_is_400(small, names):
     answer = small.get(f"enrollment/{quote(names)}", small.server)
@@ -81,7 +105,11 @@ def test_the_list_has_active_enrollments_in_the_order_of_their_creation(gateway)
     for course_id in ids:
         gateway.enroll(gateway.server, course_id, user)
     gateway.enroll(gateway.server, ids[1], user, is_active=False)
-    for who, query in ((gateway.server, f"?user={user}"), (gateway.learner(user), ""), (gateway.staff, f"?user={user}&page_size=1")):
+    for who, query in (
+        (gateway.server, f"?user={user}"),
+        (gateway.learner(user), ""),
+        (gateway.staff, f"?user={user}&page_size=1"),
+    ):
         shown = gateway.get(f"enrollment{query}", who).json
         assert [one["course_details"]["course_id"] for one in shown] == [ids[0], ids[2]]
         assert shown[0]["course_details"]["course_name"] == "Course 0"
@@ -93,12 +121,19 @@ def test_a_key_without_a_user_and_an_unknown_user_have_an_empty_list(small):
         assert (answer.status_code, answer.json) == (200, [])
 
 
-@pytest.mark.parametrize("member", ["enrollment_start", "enrollment_end", "course_start", "course_end"])
+@pytest.mark.parametrize(
+    "member", ["enrollment_start", "enrollment_end", "course_start", "course_end"]
+)
 def test_dates_are_shown_in_utc_with_z_or_null(gateway, member):
     at = datetime(2015, 1, 2, 3, 4, 5, tzinfo=UTC)
     course_id, user = gateway.course(AUDIT, **{member: at}), fresh("ann")
     gateway.enroll(gateway.admin, course_id, user, is_active=False)
-    dates = {"enrollment_start": None, "enrollment_end": None, "course_start": None, "course_end": None}
+    dates = {
+        "enrollment_start": None,
+        "enrollment_end": None,
+        "course_start": None,
+        "course_end": None,
+    }
     expected = dates | {member: "2015-01-02T03:04:05Z"}
     for shown in (
         gateway.get(f"course/{course_id}").json,
@@ -149,8 +184,14 @@ FILTERED = [
     ("email=student1@example.org", ["student1"]),
     ("email=STUDENT1@example.org,staff@example.org", ["staff", "student1"]),
     ("email=student2@example.org&course_id=course-v1:e%2Bd%2BX", ["student2"]),
-    ("course_ids=course-v1:e%2Bd%2BX,course-v1:x%2By%2BZ", ["staff", "student1", "student2", "student2", "student3"]),
-    ("course_ids=course-v1:e%2Bd%2BX,x%2By%2BZ", ["staff", "student1", "student2", "student2", "student3"]),
+    (
+        "course_ids=course-v1:e%2Bd%2BX,course-v1:x%2By%2BZ",
+        ["staff", "student1", "student2", "student2", "student3"],
+    ),
+    (
+        "course_ids=course-v1:e%2Bd%2BX,x%2By%2BZ",
+        ["staff", "student1", "student2", "student2", "student3"],
+    ),
     ("course_ids=e%2Bd", ["another", "student1", "student2"]),
     ("course_ids=course-v1:e%2Bd", ["another", "student1", "student2"]),
     ("course_ids=course-v1:e%2Bd%2BX&username=student2", ["student2"]),
@@ -197,9 +238,14 @@ def test_pages_follow_each_other_by_their_cursor(listing, size):
         cursor = parse_qs(address.query)["cursor"][0]
         followed = listing.get(f"enrollments?{address.query}&{base}", listing.admin).json
         query = f"{base}&cursor={cursor}"
-        assert followed == listing.get(f"enrollments?{query}", listing.admin).json | {"next": followed["next"]}
+        assert followed == listing.get(f"enrollments?{query}", listing.admin).json | {
+            "next": followed["next"]
+        }
     assert len(found) == len(set(found)) == 6
-    assert found == [(row["user"], row["course_id"]) for row in listing.get(f"enrollments?{base}&page_size=100", listing.admin).json["results"]]
+    assert found == [
+        (row["user"], row["course_id"])
+        for row in listing.get(f"enrollments?{base}&page_size=100", listing.admin).json["results"]
+    ]
 
 
 @pytest.mark.parametrize(
@@ -236,7 +282,19 @@ def test_a_hundred_and_one_names_are_refused_in_upstream_s_words(listing):
     assert answer.json["field_errors"]["username"]["developer_message"] == words
 
 
-@pytest.mark.parametrize("cursor", ["x", "!!!", "AAAA", "MQ", "OTk5OTk5OTk5OTk5OTk5OTk5OTkuMS4x", "LTEuMS4x", "%00", "MS4xLjE5OTk5OTk5OTk5OTk5OTk5OTk5"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "x",
+        "!!!",
+        "AAAA",
+        "MQ",
+        "OTk5OTk5OTk5OTk5OTk5OTk5OTkuMS4x",
+        "LTEuMS4x",
+        "%00",
+        "MS4xLjE5OTk5OTk5OTk5OTk5OTk5OTk5",
+    ],
+)
 def test_a_cursor_that_is_none_is_404_or_an_end_but_never_a_fault(listing, cursor):
     answer = listing.get(f"enrollments?cursor={cursor}", listing.admin)
     assert answer.status_code in {200, 404}, answer.text
@@ -276,7 +334,9 @@ def test_the_feed_gives_every_change_once_in_order(alone):
 
 
 @pytest.mark.parametrize("path", ["changes", "enrollments"])
-@pytest.mark.parametrize("value", ["x", "-1", "1.5", "9" * 30, "0" * 20 + "9" * 30, "%00", "%D9%A1"])
+@pytest.mark.parametrize(
+    "value", ["x", "-1", "1.5", "9" * 30, "0" * 20 + "9" * 30, "%00", "%D9%A1"]
+)
 def test_a_number_that_is_none_is_400(gateway, path, value):
     for name in {"changes": ("since", "limit"), "enrollments": ("page_size",)}[path]:
         answer = gateway.get(f"{path}?{name}={value}", gateway.admin)

@@ -24,9 +24,7 @@ def cases():
     modes = {"H": "honor", "V": "verified"}
     for (m, a), (n, b) in product(product("HV", (True, False)), repeat=2):
         mismatch = m != n and a and not b
-        yield pytest.param(
-            (modes[m], a), (modes[n], b), mismatch, id=f"{m}{a:d}-to-{n}{b:d}"
-        )
+        yield pytest.param((modes[m], a), (modes[n], b), mismatch, id=f"{m}{a:d}-to-{n}{b:d}")
 
 
 @pytest.mark.parametrize(("before", "after", "mismatch"), list(cases()))

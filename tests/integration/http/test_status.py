@@ -199,7 +199,11 @@ def test_cancelling_leaves_what_is_answered_and_drops_the_rest(slow):
     slow.work()
     shown = slow.get(place, slow.admin).json
     assert (shown["state"], shown["result"]) == ("cancelled", "partial")
-    assert (shown["counts"]["enrolled"], shown["counts"]["cancelled"], shown["counts"]["pending"]) == (2, 4, 0)
+    assert (
+        shown["counts"]["enrolled"],
+        shown["counts"]["cancelled"],
+        shown["counts"]["pending"],
+    ) == (2, 4, 0)
     outcomes = slow.get(place + "/outcomes", slow.admin).json["outcomes"]
     assert [one["outcome"] for one in outcomes] == ["enrolled"] * 2 + ["cancelled"] * 4
     assert [one["line"] for one in outcomes] == [2, 3, 4, 5, 6, 7]

@@ -68,7 +68,10 @@ def test_who_may_not_in_hears_upstream_s_general_words_and_our_reason(gateway, m
 
 @pytest.mark.parametrize(
     ("members", "code"),
-    [({"used_by": "somebody else"}, "invite_used"), ({"expires_at": ago(days=1)}, "invite_expired")],
+    [
+        ({"used_by": "somebody else"}, "invite_used"),
+        ({"expires_at": ago(days=1)}, "invite_expired"),
+    ],
 )
 def test_an_invitation_that_no_longer_serves_refuses(gateway, members, code):
     course_id, email = gateway.course(AUDIT, invite_only=True), fresh("ann") + "@example.org"
@@ -96,7 +99,9 @@ def test_an_unknown_course_is_400_and_nothing_becomes_of_it(gateway):
 def test_an_unavailable_mode_is_400_with_the_course_and_the_words_that_coordinators_read(gateway):
     course_id, user = gateway.course(PROFESSIONAL), fresh("ann")
     answer = gateway.enroll(gateway.learner(user), course_id)
-    words = f"The [audit] course mode is expired or otherwise unavailable for course run [{course_id}]."
+    words = (
+        f"The [audit] course mode is expired or otherwise unavailable for course run [{course_id}]."
+    )
     body = refused(answer, 400, "mode_unavailable", words)
     details = body["course_details"]
     assert details["course_id"] == course_id
@@ -107,9 +112,7 @@ def test_an_expired_mode_is_400_with_the_modes_that_are_left(gateway):
     late = VERIFIED.__class__(slug="verified", expires_at=ago(days=1))
     course_id, user = gateway.course(AUDIT, late), fresh("ann")
     answer = gateway.enroll(gateway.server, course_id, user, mode="verified")
-    words = (
-        f"The [verified] course mode is expired or otherwise unavailable for course run [{course_id}]."
-    )
+    words = f"The [verified] course mode is expired or otherwise unavailable for course run [{course_id}]."
     body = refused(answer, 400, "mode_expired", words)
     assert [mode["slug"] for mode in body["course_details"]["course_modes"]] == ["audit"]
 
@@ -195,7 +198,9 @@ def test_a_key_alone_that_names_nobody_is_406(small):
 def test_the_same_again_is_200_with_the_same_object(gateway):
     course_id, user = gateway.course(AUDIT), fresh("ann")
     first = gateway.enroll(gateway.server, course_id, user)
-    assert [gateway.enroll(gateway.server, course_id, user).json for _ in range(2)] == [first.json] * 2
+    assert [gateway.enroll(gateway.server, course_id, user).json for _ in range(2)] == [
+        first.json
+    ] * 2
 
 
 def test_who_is_in_stays_in_a_course_that_closed_or_filled_up(gateway):
@@ -235,16 +240,34 @@ def test_a_cancelled_request_is_409(gateway: Gateway):
 EARLY_REFUSALS = [
     ({}, "Course ID must be specified to create a new enrollment."),
     ({"course_details": {}}, "Course ID must be specified to create a new enrollment."),
-    ({"course_details": {"course_id": ""}}, "Course ID must be specified to create a new enrollment."),
+    (
+        {"course_details": {"course_id": ""}},
+        "Course ID must be specified to create a new enrollment.",
+    ),
     ({"course_details": "x"}, "Course ID must be specified to create a new enrollment."),
-    ({"course_details": {"course_id": "invalidcourse"}}, "No course 'invalidcourse' found for enrollment"),
+    (
+        {"course_details": {"course_id": "invalidcourse"}},
+        "No course 'invalidcourse' found for enrollment",
+    ),
     ({"course_details": {"course_id": "a+b+c"}}, "No course 'a+b+c' found for enrollment"),
     ({"course_details": {"course_id": 1}}, "No course '1' found for enrollment"),
-    ({"course_details": {"course_id": UNKNOWN}, "is_active": "foo"}, "'foo' is an invalid enrollment activation status."),
-    ({"course_details": {"course_id": UNKNOWN}, "is_active": 1}, "'1' is an invalid enrollment activation status."),
-    ({"course_details": {"course_id": UNKNOWN}, "force_enrollment": "yes"}, "'yes' is an invalid force enrollment status."),
     (
-        {"course_details": {"course_id": UNKNOWN}, "enrollment_attributes": [{"namespace": "a", "name": "b"}]},
+        {"course_details": {"course_id": UNKNOWN}, "is_active": "foo"},
+        "'foo' is an invalid enrollment activation status.",
+    ),
+    (
+        {"course_details": {"course_id": UNKNOWN}, "is_active": 1},
+        "'1' is an invalid enrollment activation status.",
+    ),
+    (
+        {"course_details": {"course_id": UNKNOWN}, "force_enrollment": "yes"},
+        "'yes' is an invalid force enrollment status.",
+    ),
+    (
+        {
+            "course_details": {"course_id": UNKNOWN},
+            "enrollment_attributes": [{"namespace": "a", "name": "b"}],
+        },
         "'value' not in enrollment attribute",
     ),
 ]

@@ -1,0 +1,126 @@
+"""Who waits for an answer is woken by the workers, or by asking the records."""
+
+import asyncio
+
+import pytest
+
+from api_gateway import waiting
+from api_gateway.records import Records
+from api_gateway.waiting import Waiters
+from enrollment.waking import Answered, Bell, decode, encode
+from tests.support.halts import PATIENCE
+from tests.support.world import request, row
+
+#: Whoever is not woken fails the test.
+LONGER = 10 * PATIENCE
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+def with_waiters(world, redis_url, scenario):
+    """Run a scenario on waiters that listen and ask; what they heard."""
+    heard = []
+
+    async def run():
+        waiters = Waiters(records, redis_url, heard=heard.extend)
+        waiters.start()
+        try:
+            await asyncio.wait_for(scenario(waiters), PATIENCE)
+        finally:
+            await waiters.stop()
+
+    records = Records(world.sessions, threads=2)
+    asyncio.run(run())
+    records.close()
+    return heard
+
+
+async def until_listening(waiters):
+    while not waiters._connected:  # noqa: ASYNC110 (nobody else needs to know)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def single(world):
+    world.course()
+    (submission_id,) = world.ask(request("ada"))
+    return world.batch_ids(submission_id)[0]
+
+
+def is_answered(world, number):
+    return number not in world.waiting()
+
+
+def test_while_redis_is_away_the_records_are_asked(world, single):
+    async def scenario(waiters):
+        answer = asyncio.ensure_future(waiters.until_answered(single, LONGER))
+        await asyncio.to_thread(world.work)
+        await answer
+        assert is_answered(world, single)
+
+    with_waiters(world, NOWHERE, scenario)
+
+
+def test_who_waits_for_what_is_answered_already_is_told_so(world, single):
+    world.work()
+
+    async def scenario(waiters):
+        await waiters.until_answered(single, LONGER)
+
+    with_waiters(world, NOWHERE, scenario)
+
+
+def test_the_wait_ends_when_its_time_is_over(world, single):
+    async def scenario(waiters):
+        await waiters.until_answered(single, 0.01)
+        await waiters.until_moved(world.send([row("ada")]), 0.01)
+        assert not waiters._events
+
+    with_waiters(world, NOWHERE, scenario)
+    assert not is_answered(world, single)
+
+
+def test_a_workers_bell_wakes_everybody_who_waits_for_it(world, single, redis_url, monkeypatch):
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", LONGER)
+    file = world.send([row("bob")])
+
+    async def scenario(waiters):
+        await until_listening(waiters)
+        waits = [
+            asyncio.ensure_future(waiters.until_answered(single, LONGER)),
+            asyncio.ensure_future(waiters.until_answered(single, LONGER)),
+            asyncio.ensure_future(waiters.until_moved(file, LONGER)),
+        ]
+        await asyncio.sleep(0)
+        for done in world.deliver(*world.waiting()):
+            assert Bell(redis_url).ring(done.batch_ids, done.submission_ids)
+        await asyncio.gather(*waits)
+
+    assert set(with_waiters(world, redis_url, scenario)) == {single, *world.batch_ids(file)}
+
+
+def test_an_answer_to_somebody_else_wakes_nobody(world, single, redis_url):
+    async def scenario(waiters):
+        await until_listening(waiters)
+        answer = asyncio.ensure_future(waiters.until_answered(single, LONGER))
+        await asyncio.sleep(0)
+        waiters.wake([single + 1])
+        assert not answer.done()
+        waiters.wake([single])
+        await answer
+
+    with_waiters(world, redis_url, scenario)
+
+
+def test_a_bell_that_cannot_be_reached_says_so():
+    assert not Bell(NOWHERE).ring([1], [])
+
+
+@pytest.mark.parametrize("message", [b"", b"{}", b"[]", b"7", b'{"batches":[1]}', b"\xff"])
+def test_what_is_not_ours_is_not_heard(message):
+    assert decode(message) is None
+
+
+def test_what_is_said_is_what_is_heard(world):
+    file = world.send([row("ada")])
+
+    assert decode(encode(Answered((1, 2), (file,)))) == ((1, 2), (file,))

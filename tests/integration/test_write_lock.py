@@ -1,0 +1,277 @@
+"""Transactions begin, commit, and give way to each other; vendors' errors become ours."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, insert, select, text, update
+from sqlalchemy.exc import OperationalError, ProgrammingError
+
+from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.storage.sessions import Sessions, WriteLock, clock, make_engine, sessions_for
+from enrollment.storage.tables import Base, FeedHeadRow, SecretRow
+from tests.support.halts import PATIENCE, Side, together
+
+HOLDER = """
+import sys
+from pathlib import Path
+from enrollment.storage.sessions import WriteLock
+with WriteLock(Path(sys.argv[1])).held():
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "x.sqlite3"
+
+
+@contextmanager
+def held_elsewhere(path):
+    """Another process holds the lock."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    try:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def is_taken(path):
+    """Whether somebody holds a lock on a file."""
+    file = os.open(path, os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def beside(path, what):
+    return path.with_name(f"{path.name}.{what}")
+
+
+def wait_in_line(lock, path, names, name):
+    """A thread that takes the lock; returns when it is next in line."""
+
+    def take():
+        with lock.held():
+            names.append(name)
+
+    side = Side(take)
+    while not is_taken(beside(path, "turnstile")):
+        assert side.is_running
+    return side
+
+
+# --- the lock -----------------------------------------------------------------------------
+
+
+def test_only_one_is_inside(path):
+    inside = []
+
+    def count(_):
+        with WriteLock(path).held():
+            inside.append(1)
+            assert len(inside) == 1
+            inside.clear()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(count, range(100)))
+
+
+def test_whoever_waits_goes_before_the_one_who_just_wrote(path):
+    lock, names = WriteLock(path), []
+
+    with lock.held():
+        other = wait_in_line(lock, path, names, "other")
+        names.append("first")
+    with lock.held():
+        names.append("first again")
+    other.join()
+
+    assert names == ["first", "other", "first again"]
+
+
+def test_the_lock_holds_between_processes(path):
+    with held_elsewhere(path):
+        assert is_taken(beside(path, "writer"))
+
+    assert not is_taken(beside(path, "writer"))
+
+
+def test_a_process_that_is_killed_holds_nothing(path):
+    with held_elsewhere(path) as process:
+        process.kill()
+        process.wait(PATIENCE)
+        with WriteLock(path).held():
+            pass
+
+
+def test_the_lock_is_free_after_a_failure(path):
+    lock = WriteLock(path)
+    with pytest.raises(ZeroDivisionError), lock.held():
+        _ = 1 / 0
+
+    assert not is_taken(beside(path, "writer"))
+
+
+# --- transactions -------------------------------------------------------------------------
+
+
+def keep(session, name):
+    session.execute(insert(SecretRow).values(name=name, value=b"v"))
+
+
+def names(sessions):
+    with sessions.read() as session:
+        return set(session.scalars(select(SecretRow.name)))
+
+
+def test_a_block_that_ends_is_kept_and_one_that_fails_is_not(sessions):
+    with sessions.begin() as session:
+        keep(session, "kept")
+    with pytest.raises(ZeroDivisionError), sessions.begin() as session:
+        _ = keep(session, "lost"), 1 / 0
+
+    assert names(sessions) == {"kept"}
+
+
+def test_a_reading_block_keeps_nothing(sessions):
+    with sessions.read() as session:
+        keep(session, "lost")
+
+    assert names(sessions) == set()
+
+
+def test_many_writers_all_come_through(database_url):
+    several = [sessions_for(database_url, pool_size=2) for _ in range(3)]
+
+    def raise_by_one(number):
+        with several[number % 3].begin() as session:
+            position = session.scalar(select(FeedHeadRow.position).with_for_update())
+            session.execute(update(FeedHeadRow).values(position=position + 1))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(raise_by_one, range(60)))
+
+    with several[0].read() as session:
+        assert session.scalar(select(FeedHeadRow.position)) == 60
+    for sessions in several:
+        sessions.dispose()
+
+
+def test_a_reader_does_not_see_what_is_not_committed(sessions):
+    with sessions.begin() as session:
+        keep(session, "soon")
+        assert names(sessions) == set()
+    assert names(sessions) == {"soon"}
+
+
+def test_in_memory_the_lock_is_one_of_threads():
+    sessions = sessions_for("sqlite://")
+    Base.metadata.create_all(sessions.engine)
+
+    def write(number):
+        with sessions.begin() as session:
+            keep(session, f"n{number}")
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(write, range(40)))
+
+    assert len(names(sessions)) == 40
+    sessions.dispose()
+
+
+# --- errors -------------------------------------------------------------------------------
+
+
+def test_nonsense_is_our_own_error(sessions):
+    with (
+        pytest.raises((ProgrammingError, OperationalError)),
+        sessions.read() as session,
+    ):
+        session.execute(text("SELECT nonsense FROM nowhere"))
+
+
+@pytest.mark.parametrize(
+    "url", ["sqlite:////no/such/folder/x.sqlite3", "postgresql+psycopg://nobody@127.0.0.1:1/x"]
+)
+@pytest.mark.parametrize("way", ["begin", "read"])
+def test_a_database_that_is_away_is_named(url, way):
+    with (
+        pytest.raises(RecordsUnavailable),
+        getattr(Sessions(make_engine(url)), way)() as session,
+    ):
+        session.execute(text("SELECT 1"))
+
+
+def test_a_pool_that_is_empty_does_not_make_wait_for_ever(database_url):
+    sessions = Sessions(make_engine(database_url, pool_size=1, pool_timeout=0.01))
+
+    with sessions.read() as first:
+        first.execute(text("SELECT 1"))
+        with pytest.raises(RecordsUnavailable), sessions.read() as second:
+            second.execute(text("SELECT 1"))
+    sessions.dispose()
+
+
+def test_of_two_that_wait_for_each_other_one_is_told_to_begin_again(postgres_world):
+    sessions = postgres_world.sessions
+    for name in ("a", "b"):
+        with sessions.begin() as session:
+            keep(session, name)
+    both_hold_one = threading.Barrier(2)
+
+    def lock(first, second):
+        try:
+            with sessions.begin() as session:
+                for name in (first, second):
+                    found = select(SecretRow.name).where(SecretRow.name == name)
+                    session.execute(found.with_for_update()).all()
+                    if name == first:
+                        both_hold_one.wait(PATIENCE)
+        except Conflict:
+            return "conflict"
+        return "through"
+
+    assert sorted(together(lambda: lock("a", "b"), lambda: lock("b", "a"))) == [
+        "conflict",
+        "through",
+    ]
+
+
+def test_a_connection_that_was_cut_is_made_anew(postgres_world):
+    sessions = postgres_world.sessions
+
+    def be_cut_off():
+        with sessions.begin() as session:
+            keep(session, "lost")
+            session.execute(select(func.pg_terminate_backend(func.pg_backend_pid())))
+
+    with pytest.raises(RecordsUnavailable):
+        be_cut_off()
+
+    with sessions.begin() as session:
+        keep(session, "kept")
+    assert names(sessions) == {"kept"}
+
+
+def test_a_moment_is_on_the_clock_of_the_database_and_in_utc(sessions):
+    with sessions.read() as session:
+        now = clock(session)
+
+    assert now.tzinfo is UTC
+    assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)

@@ -1,0 +1,63 @@
+"""The OpenAPI document in tests: walking it, and validating by it."""
+
+import copy
+
+from jsonschema import Draft202012Validator
+
+from api_gateway.app import ROUTES, V1
+from api_gateway.openapi.building import build
+
+BASE = "/api/enrollment/v1"
+COURSE_ID = "course-v1:Uni+ALG+2026"
+#: A value for each variable of a path.
+SAMPLES = {
+    "course_id": COURSE_ID,
+    "username": "ada",
+    "email": "ada@example.org",
+    "id": "01900000-0000-7000-8000-000000000000",
+}
+
+
+def document():
+    return build(ROUTES, V1)
+
+
+def closed_document():
+    """The document where no object may hold what is not described."""
+    made = copy.deepcopy(document())
+    for part in parts(made):
+        if part.get("type") == "object" and "properties" in part:
+            part.setdefault("additionalProperties", False)
+    return made
+
+
+def parts(value):
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from parts(inner)
+
+
+def operations(document):
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def resolved(document, part):
+    while "$ref" in part:
+        part = at(document, part["$ref"])
+    return part
+
+
+def at(document, pointer):
+    for step in pointer.removeprefix("#/").split("/"):
+        document = document[step]
+    return document
+
+
+def validator(document, schema):
+    """Schemas as JSON Schema 2020-12, which is what OpenAPI 3.1 says they are."""
+    return Draft202012Validator({**schema, "components": document["components"]})

@@ -1,0 +1,45 @@
+"""A sweeper, and time that passes when told."""
+
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import update
+
+from enrollment.queue import ANNOUNCED_AGAIN_AFTER
+from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
+from worker.sweeping import Sweeper
+
+#: Long enough for what was announced to be announced again.
+FORGOTTEN = {"seconds": 2 * ANNOUNCED_AGAIN_AFTER}
+
+
+class Bench:
+    """A sweeper, and time that passes when told."""
+
+    def __init__(self, world, **settings):
+        self.world = world
+        self.rung = []
+        self.queue_is_away = False
+        self.sweeper = Sweeper(sessions=world.sessions, announce=self.announce, **settings)
+
+    def announce(self, waiting):
+        if not self.queue_is_away:
+            self.rung.append(waiting)
+        return not self.queue_is_away
+
+    def pass_time(self, **spent):
+        ago = datetime.now(UTC) - timedelta(**spent)
+        with self.world.sessions.begin() as session:
+            for column in (BatchRow.announced_at, BatchRow.answered_at):
+                session.execute(
+                    update(BatchRow).where(column.is_not(None)).values({column.key: ago})
+                )
+            for column in (SubmissionRow.received_at, SubmissionRow.finished_at):
+                session.execute(
+                    update(SubmissionRow).where(column.is_not(None)).values({column.key: ago})
+                )
+            session.execute(update(IdempotencyRow).values(created=ago))
+
+    def sweep(self):
+        self.rung.clear()
+        assert self.sweeper.sweep() == len(self.rung)
+        return [waiting.id for waiting in self.rung]

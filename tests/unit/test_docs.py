@@ -1,0 +1,153 @@
+"""The documents say what the program does: every word of theirs that can be looked up is."""
+
+import re
+from itertools import takewhile
+from pathlib import Path
+
+import click
+import pytest
+
+from enrollment.domain.codes import Code, Reason
+from enrollment.settings import VARIABLES
+
+ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")], key=lambda page: page.as_posix()
+)
+README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs" / "settings.md").read_text()
+REASONS = (ROOT / "docs" / "reasons.md").read_text()
+
+ROW = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
+BLOCK = re.compile(r"^```.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MAKE = re.compile(r"\bmake ([a-z]+)")
+ENROLL = re.compile(r"\benroll ((?:[a-z]+(?: \| )?)+)(?: ([a-z]+))?")
+LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#([^)]*))?\)")
+VARIABLE = re.compile(r"ENROLL_[A-Z_]*[A-Z]")
+
+#: Of the command line alone, read by its options.
+CLIENT_VARIABLES = {"ENROLL_URL", "ENROLL_API_KEY"}
+#: Of the tests alone.
+TEST_VARIABLES = {"ENROLL_TEST_POSTGRES_URL", "ENROLL_TEST_REDIS_URL"}
+
+
+def section(text: str, heading: str) -> str:
+    """What stands under a heading, up to the next one."""
+    lines = text.splitlines()
+    below = lines[lines.index(heading) + 1 :]
+    return "\n".join(takewhile(lambda line: not line.startswith("## "), below))
+
+
+def commands_in(text: str) -> list[str]:
+    """Every line that a block of the text gives to type, or shows being typed."""
+    return [line for block in BLOCK.findall(text) for line in block.splitlines()]
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What links can point to inside a page."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+def test_every_setting_is_documented_and_nothing_else():
+    documented = {name for name in ROW.findall(SETTINGS) if name.startswith("ENROLL_")}
+
+    assert documented == set(VARIABLES) | CLIENT_VARIABLES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_page_names_only_settings_that_exist(page):
+    named = set(VARIABLE.findall(page.read_text()))
+    families = {name for name in named if any(known.startswith(name + "_") for known in VARIABLES)}
+
+    assert named - families <= set(VARIABLES) | CLIENT_VARIABLES | TEST_VARIABLES
+
+
+def test_every_outcome_is_documented_and_nothing_else():
+    assert set(ROW.findall(section(REASONS, "## Outcomes"))) == set(Code)
+
+
+def test_every_reason_is_documented_and_nothing_else():
+    assert set(ROW.findall(section(REASONS, "## Reasons"))) == set(Reason)
+
+
+def test_what_upstream_answers_to_a_reason_is_what_the_page_says():
+    from enrollment.domain.model import Outcome
+    from schemas.enrollments import v1_refusal
+
+    rows = re.findall(
+        r"^\| `(\w+)` \|.*\| (\d{3})[^|]*\|$", section(REASONS, "## Reasons"), re.MULTILINE
+    )
+    documented = {Reason(reason): int(status) for reason, status in rows}
+
+    assert set(documented) == set(Reason) - {Reason.ABORTED}
+    for reason, status in documented.items():
+        outcome = Outcome(1, "ada", "course-v1:a+b+c", Code.REFUSED, reason)
+        assert v1_refusal(outcome).status == status, reason
+
+
+def test_what_the_pages_tell_to_make_can_be_made():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    told = {
+        name
+        for page in PAGES
+        for line in commands_in(page.read_text())
+        for name in MAKE.findall(line)
+    }
+
+    assert {"run", "test"} <= told <= targets
+
+
+def test_the_commands_that_the_pages_show_exist():
+    from api_gateway.cli import main
+
+    for page in PAGES:
+        for line in commands_in(page.read_text()):
+            for names, second in ENROLL.findall(line):
+                assert_commands(main, names, second, line)
+
+
+def assert_commands(main: click.Group, names: str, second: str, line: str) -> None:
+    """The words name commands; of a group, the next word is one of its own."""
+    for name in names.split(" | "):
+        first, *rest = name.split()
+        command = main.commands.get(first)
+        assert command is not None, line
+        below = [*rest, second] if second else rest
+        if isinstance(command, click.Group) and below:
+            assert below[0] in command.commands, line
+
+
+def test_every_command_is_in_the_readme():
+    from api_gateway.cli import main
+
+    shown = {
+        word
+        for line in commands_in(section(README, "## The command line"))
+        for word in re.findall(r"[a-z]+", line)
+    }
+
+    assert set(main.commands) <= shown
+
+
+def test_what_is_not_there_yet_is_not_served():
+    from api_gateway.app import ROUTES
+
+    absent = re.findall(r"`(?:[A-Z]+ )?(/[\w/.]+)`", section(README, "## Not there yet"))
+    served = {re.sub(r"/?\{.*", "", template) for template in ROUTES.values()}
+
+    assert absent
+    for path in absent:
+        assert path.rstrip("/") not in served, (
+            f"{path} is served now: take it off the README's list"
+        )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(page):
+    for target, anchor in LINK.findall(page.read_text()):
+        found = (page.parent / target).resolve()
+
+        assert found.exists(), target
+        if anchor:
+            assert anchor in anchors_of(found), f"{target}#{anchor}"

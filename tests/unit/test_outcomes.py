@@ -1,0 +1,158 @@
+"""Outcomes as they are kept, counted and told."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.model import Outcome
+from enrollment.domain.submissions import Tally, tally_of
+from schemas.outcomes import (
+    MESSAGES,
+    decode_outcomes,
+    dump_outcome,
+    encode_outcomes,
+    message_of,
+    tally_outcomes,
+)
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
+OUTCOMES = st.builds(
+    Outcome,
+    st.integers(1, 2**31 - 1),
+    st.none() | TEXT,
+    st.none() | TEXT,
+    st.sampled_from(Code),
+    st.none() | st.sampled_from(Reason),
+    st.none() | st.dictionaries(TEXT, st.none() | TEXT | st.integers(0, 99) | st.lists(TEXT)),
+    st.none() | TEXT,
+    st.none() | st.booleans(),
+)
+
+
+@given(outcomes=st.lists(OUTCOMES, max_size=20))
+def test_outcomes_come_back_as_they_were_kept(outcomes):
+    assert decode_outcomes(encode_outcomes(outcomes)) == outcomes
+
+
+def test_a_thousand_outcomes_are_kept_in_little_room():
+    outcomes = [Outcome(n, f"learner{n}", "course-v1:A+B+C", Code.ENROLLED) for n in range(1_000)]
+
+    assert len(encode_outcomes(outcomes)) < 15_000
+
+
+@given(outcomes=st.lists(OUTCOMES, max_size=20))
+def test_every_outcome_is_counted_once(outcomes):
+    tally = tally_outcomes(outcomes)
+
+    assert tally.answered == len(outcomes)
+    assert sum(tally.reasons.values()) == sum(o.reason is not None for o in outcomes)
+    assert tally_of(tally.as_json()) == tally
+
+
+def test_tallies_add_up():
+    one = Tally(counts={Code.ENROLLED: 2, Code.REFUSED: 1}, reasons={"course_full": 1})
+    two = Tally(counts={Code.REFUSED: 2}, reasons={"course_full": 1, "aborted": 1})
+
+    assert one + two == Tally(
+        counts={Code.ENROLLED: 2, Code.REFUSED: 3}, reasons={"course_full": 2, "aborted": 1}
+    )
+    assert tally_of(None) == tally_of({}) == Tally()
+
+
+# --- what people read ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_reason_says_something_even_without_its_facts(reason):
+    message = message_of(Outcome(1, "ada", "C", Code.REFUSED, reason))
+
+    assert message.endswith(".")
+    assert "{" not in message
+    assert reason in MESSAGES
+
+
+@pytest.mark.parametrize(
+    ("reason", "details", "message"),
+    [
+        (Reason.COURSE_FULL, {"capacity": 10}, "All 10 seats are taken."),
+        (Reason.ENROLLMENT_CLOSED, {"closed_at": "T"}, "Enrollment closed at T."),
+        (Reason.MODE_UNAVAILABLE, {"mode": None}, "The course does not offer the mode -."),
+        (Reason.COHORT_NOT_FOUND, {"cohort": "{x}"}, "The course has no cohort {x}."),
+        (
+            Reason.ATTRIBUTES_MISSING,
+            {"mode": "credit", "required": ["credit:provider_id", "b"]},
+            "The mode credit needs the attributes credit:provider_id; b.",
+        ),
+        (
+            Reason.INVALID_ROW,
+            {"errors": [{"field": "mode", "value": "x", "rule": "slug"}]},
+            "The row cannot be read: mode (x): slug.",
+        ),
+        (
+            Reason.INVALID_ROW,
+            {"errors": [{"field": "user", "value": None, "rule": "required"}]},
+            "The row cannot be read: user: required.",
+        ),
+        (
+            Reason.MODE_MISMATCH,
+            {"active_mode": "audit", "requested_mode": "verified"},
+            (
+                "Enrollment mode mismatch: active mode=audit, requested mode=verified. "
+                "Won't deactivate."
+            ),
+        ),
+    ],
+)
+def test_a_reason_names_its_facts(reason, details, message):
+    assert message_of(Outcome(1, "ada", "C", Code.REFUSED, reason, details)) == message
+
+
+def test_without_a_reason_there_is_nothing_to_say():
+    assert message_of(Outcome(1, "ada", "C", Code.ENROLLED)) is None
+
+
+# --- what programs read -------------------------------------------------------------------
+
+
+def test_an_outcome_shows_what_it_has_and_nothing_else():
+    assert dump_outcome(Outcome(3, "ada", "C", Code.ENROLLED, None, None, "audit", True)) == {  # noqa: FBT003
+        "line": 3,
+        "user": "ada",
+        "course_id": "C",
+        "outcome": "enrolled",
+        "mode": "audit",
+        "is_active": True,
+    }
+
+
+def test_a_refusal_shows_its_reason_and_its_facts():
+    refused = Outcome(
+        3, "ada", "C", Code.REFUSED, Reason.ENROLLMENT_CLOSED, {"closed_at": "2026-01-01T00:00:00Z"}
+    )
+
+    assert dump_outcome(refused) == {
+        "line": 3,
+        "user": "ada",
+        "course_id": "C",
+        "outcome": "refused",
+        "reason": "enrollment_closed",
+        "message": "Enrollment closed at 2026-01-01T00:00:00Z.",
+        "closed_at": "2026-01-01T00:00:00Z",
+    }
+
+
+def test_facts_never_take_the_place_of_what_every_outcome_has():
+    refused = Outcome(
+        1,
+        "ada",
+        "C",
+        Code.REFUSED,
+        Reason.MODE_EXPIRED,
+        {"mode": "verified"},
+        "audit",
+        True,  # noqa: FBT003
+    )
+
+    assert dump_outcome(refused)["outcome"] == "refused"
+    assert dump_outcome(refused)["mode"] == "audit"

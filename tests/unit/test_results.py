@@ -1,0 +1,143 @@
+"""Result files: the caller's own columns, then the answer, safe to open and to send again."""
+
+import csv
+import io
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.model import Attribute, Outcome
+from schemas.asked import AskedRequest
+from schemas.payloads import NDJSON, decode_rows, encode_rows
+from schemas.requests import load_request
+from schemas.results import layout_of, native_cells, ndjson_line, safe_cell
+
+ENROLLED = Outcome(2, "ada", "C", Code.ENROLLED)
+FULL = Outcome(3, "bob", "C", Code.REFUSED, Reason.COURSE_FULL, {"capacity": 1})
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "  =1", "＝1", "＋1x", "－1x", "＠x"],  # noqa: RUF001
+)
+def test_what_a_spreadsheet_would_run_is_made_plain_text(cell):
+    assert safe_cell(cell) == "'" + cell
+
+
+@pytest.mark.parametrize("cell", ["", "ada", "-1", "+3.5", "1-2", "a=b", "'quoted", "course-v1:A"])
+def test_everything_else_stays_as_it_is(cell):
+    assert safe_cell(cell) == cell
+
+
+def test_a_result_file_has_the_callers_columns_and_then_the_answer():
+    layout = layout_of("note;user;course_id")
+
+    assert layout.head() == "note;user;course_id;outcome;reason;message\r\n"
+    assert layout.line(FULL, ["a;b", "bob", "C"]) == (
+        '"a;b";bob;C;refused;course_full;All 1 seats are taken.\r\n'
+    )
+    assert layout.line(ENROLLED, ["", "ada", "C"]) == ";ada;C;enrolled;;\r\n"
+
+
+def test_rows_are_as_wide_as_the_header():
+    layout = layout_of("user,course_id,mode")
+
+    assert layout.line(ENROLLED, ["ada"]) == "ada,,,enrolled,,\r\n"
+    assert layout.line(ENROLLED, ["ada", "C", "m", "more"]) == "ada,C,m,enrolled,,\r\n"
+
+
+@pytest.mark.parametrize("added", ["outcome,reason,message", "Outcome, Reason ,MESSAGE"])
+def test_a_result_file_that_is_sent_again_gets_no_second_answer(added):
+    layout = layout_of(f"user,course_id,{added}")
+
+    assert layout.head() == "user,course_id,outcome,reason,message\r\n"
+    assert layout.line(ENROLLED, ["ada", "C", "refused", "course_full", "…"]) == (
+        "ada,C,enrolled,,\r\n"
+    )
+
+
+def test_without_a_header_the_columns_are_ours():
+    layout = layout_of(None)
+    request = AskedRequest(
+        "ada",
+        "ada@example.org",
+        "course-v1:A+B+C",
+        is_active=False,
+        mode="credit",
+        attributes=(Attribute("credit", "provider_id", "x"),),
+        cohort="red",
+        force=True,
+        requested_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+    )
+
+    cells = native_cells(ENROLLED, request)
+
+    assert dict(zip(layout.names, cells, strict=True)) == {
+        "line": "2",
+        "user": "ada",
+        "email": "ada@example.org",
+        "course_id": "course-v1:A+B+C",
+        "mode": "credit",
+        "is_active": "false",
+        "requested_at": "2026-01-02T03:04:05Z",
+        "enrollment_attributes": '[{"namespace":"credit","name":"provider_id","value":"x"}]',
+        "cohort": "red",
+        "force_enrollment": "true",
+    }
+
+
+def test_a_row_that_could_not_be_read_shows_what_is_known_of_it():
+    invalid = Outcome(7, None, None, Code.INVALID, Reason.INVALID_ROW)
+
+    assert native_cells(invalid, None) == ["7", "", "", ""]
+    assert layout_of(None).line(invalid, native_cells(invalid, None)).startswith("7,,,,,,,,,,inv")
+
+
+@given(
+    st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"))), max_size=4)
+)
+def test_any_cells_come_back_out_of_a_result_file(rows):
+    layout = layout_of("user,course_id,note")
+    text = layout.head() + "".join(layout.line(ENROLLED, cells) for cells in rows)
+
+    read = list(csv.reader(io.StringIO(text, newline="")))
+
+    assert all(len(cells) == 6 for cells in read)
+    for sent, got in zip(rows, read[1:], strict=True):
+        own = (sent + [""] * 3)[:3]
+        assert [cell.removeprefix("'") for cell in got[:3]] == [c.removeprefix("'") for c in own]
+
+
+def test_a_request_that_came_as_json_can_be_sent_again_out_of_its_result_file():
+    body = {
+        "user": "ada",
+        "course_id": "course-v1:A+B+C",
+        "mode": "credit",
+        "enrollment_attributes": [{"namespace": "credit", "name": "provider_id", "value": "x"}],
+        "requested_at": "2026-01-02T03:04:05Z",
+    }
+    (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
+    layout = layout_of(None)
+    line = layout.line(ENROLLED, native_cells(ENROLLED, row.request))
+
+    header = layout.head().strip()
+    (again,) = decode_rows(encode_rows(line.encode(), 2), "csv", header)
+
+    assert again.request == load_request(body)
+
+
+def test_an_outcome_is_a_line_of_ndjson():
+    assert json.loads(ndjson_line(FULL)) == {
+        "line": 3,
+        "user": "bob",
+        "course_id": "C",
+        "outcome": "refused",
+        "reason": "course_full",
+        "message": "All 1 seats are taken.",
+        "capacity": 1,
+    }
+    assert ndjson_line(FULL).endswith("\n")
