@@ -132,7 +132,7 @@ def outcomes_page(
 
 def _answers(batch: Answered, submission: Submission) -> list[Answer]:
     """A batch's outcomes beside its rows; a cancelled batch has none kept."""
-    rows = list(decode_rows(batch.payload, submission.format or "", submission.header))
+    rows = list(decode_rows(batch.payload, submission.encoding or "", submission.header))
     if not batch.outcomes:
         return [Answer(_cancelled(row), row) for row in rows]
     return [

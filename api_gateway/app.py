@@ -185,6 +185,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
             waiters=parts.waiters,
             now=now,
             default_wait=settings.default_wait,
+            self_unenroll=settings.self_unenroll,
         ),
         "enrollment_detail": EnrollmentDetailResource(records=records, now=now),
         "enrollments": EnrollmentsResource(records=records),

@@ -209,9 +209,13 @@ def _replayed(
         heads = submissions.find_all(session, {use.submission_id for use in known.values()})
     answers: dict[UUID, Receipt | KeyReused] = {}
     for id_, asking in again.items():
-        use = known[asking.caller.name, asking.key or ""]
+        use = known.get((asking.caller.name, asking.key or ""))
+        head = None if use is None else heads.get(use.submission_id)
+        if use is None or head is None:
+            message = "an Idempotency-Key was purged while it was looked at"
+            raise RecordsUnavailable(message)
         answers[id_] = (
-            Receipt(use.submission_id, heads[use.submission_id].received_at, None)
+            Receipt(use.submission_id, head.received_at, None)
             if use.fingerprint == asking.fingerprint
             else KeyReused(asking.key)
         )

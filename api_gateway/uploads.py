@@ -35,6 +35,8 @@ T = TypeVar("T")
 BATCHES_A_TRANSACTION = 8
 #: Files with more rows wait in the bulk lane unless asked otherwise.
 SMALL_ROWS = 50
+#: The name of our own columns.
+NATIVE_FORMAT = "native"
 #: How often a transaction that met somebody else's is done again.
 TRIES = 5
 
@@ -121,6 +123,7 @@ class Uploads:
                 now - timedelta(seconds=max(0.0, waited_until - upload.first_byte)),
                 lane,
                 head.format,
+                NATIVE_FORMAT,
                 head.header,
                 upload.options,
                 upload.request_id,

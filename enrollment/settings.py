@@ -114,9 +114,14 @@ def _number(name: str, text: str) -> float:
     return value
 
 
+#: Requests have their number in a batch in 14 bits.
+MAX_BATCH_ROWS = (1 << 14) - 1
+
+
 def _whole(name: str, text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        message = f"{name} must be a whole number above 0, not {text!r}"
+    most = MAX_BATCH_ROWS if name in {"ENROLL_BATCH_ROWS", "ENROLL_MAX_ATOMIC_ROWS"} else 10**12
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= most):
+        message = f"{name} must be a whole number from 1 to {most}, not {text[:40]!r}"
         raise SettingsError(message)
     return int(text)
 

@@ -9,8 +9,6 @@ from enrollment.domain.codes import ChangeKind
 from enrollment.domain.rules import moment_text
 from schemas.submissions import caller_name
 
-#: Makes the ids of events: the same event has the same id at every delivery.
-_NAMESPACE = UUID("6f0c1c5e-2f5b-5d0e-9a57-51f8f1a3f6b4")
 #: The ``source`` of every event.
 SOURCE = "/api/enrollment/v1"
 
@@ -64,10 +62,14 @@ class Shown(Protocol):
 
 
 def dump_event(event: Shown) -> dict[str, Any]:
-    """One change of one enrollment, in structured CloudEvents JSON."""
+    """One change of one enrollment, in structured CloudEvents JSON.
+
+    The id follows from the submission and the record: the same at every delivery, and
+    another in every installation.
+    """
     return {
         "specversion": "1.0",
-        "id": str(uuid5(_NAMESPACE, str(event.id))),
+        "id": str(uuid5(event.submission_id, str(event.id))),
         "source": SOURCE,
         "type": f"enrollment.{event.kind.value}",
         "subject": f"{event.course_id}/{event.username}",

@@ -62,7 +62,7 @@ class Processor:
         taken: list[int] = []
         try:
             return self._until_first(batch_id, taken)
-        except RecordsUnavailable:
+        except (RecordsUnavailable, Conflict):
             raise
         except Exception:
             log.exception("batch.failed", batch_ids=taken or [batch_id])

@@ -60,7 +60,7 @@ def _rows(batch: ClaimedBatch, submission: Submission) -> Iterator[Asked]:
     rights = RIGHTS[submission.caller_kind]
     intake = submission.intake or 0
     default_mode = submission.options.default_mode
-    for row in decode_rows(batch.payload, submission.format or "", submission.header):
+    for row in decode_rows(batch.payload, submission.encoding or "", submission.header):
         request = row.request
         if default_mode is not None and request is not None and request.mode is None:
             request = request._replace(mode=default_mode)

@@ -4,15 +4,16 @@ from typing import Any
 
 from celery import Celery
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.queue import TaskName
 from worker.announcing import Announcer
 from worker.processing import Processor
 from worker.sweeping import Sweeper
 
-#: The database is away: come back later and later for a while, then leave it to the sweeper.
+#: The database is away, or others were first again and again: come back later and later for a
+#: while, then leave it to the sweeper.
 WHEN_DATABASE_RETURNS: dict[str, Any] = {
-    "autoretry_for": (RecordsUnavailable,),
+    "autoretry_for": (RecordsUnavailable, Conflict),
     "retry_backoff": 1,
     "retry_backoff_max": 20,
     "retry_jitter": True,

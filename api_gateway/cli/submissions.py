@@ -20,7 +20,6 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".jsonl": "application/x-ndjson",
     ".ndjson": "application/x-ndjson",
     ".txt": "text/plain",
-    ".zip": "application/zip",
 }
 #: Outcomes of rows that did not get what they asked for.
 FAILURES = ("refused", "invalid", "cancelled")
@@ -63,7 +62,7 @@ def submit(  # noqa: PLR0913 (each is an option)
     wait: bool,
     failed_to: Path | None,
 ) -> None:
-    """Hand in FILE (CSV, NDJSON or JSON, also .gz; ZIP) and wait for its outcomes."""
+    """Hand in FILE (CSV, NDJSON or JSON, also .gz) and wait for its outcomes."""
     if failed_to and not wait:
         message = "--failed-to needs the outcomes, and --no-wait does not wait for them"
         raise click.UsageError(message)

@@ -20,6 +20,7 @@ from api_gateway.policy import may_act_for, may_read_about, refuse_mode
 from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from api_gateway.waiting import Waiters
+from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
 from enrollment.storage import courses, enrollments, learners, submissions
 from enrollment.storage.enrollments import Listed
@@ -43,6 +44,8 @@ class EnrollmentResource:
     waiters: Waiters
     now: Callable[[], datetime]
     default_wait: float
+    #: Learners may deactivate their own enrollments.
+    self_unenroll: bool = False
     #: Persons whose e-mail is kept already.
     acquainted: set[tuple[str, str]] = field(default_factory=set)
 
@@ -60,6 +63,8 @@ class EnrollmentResource:
             digest.update(body)
             fingerprint = digest.digest()
         await self._acquaint(caller)
+        if self.self_unenroll and caller.kind is CallerKind.LEARNER:
+            caller = caller._replace(kind=CallerKind.LEAVER)
         asking = Asking(caller, request, first_byte, req.context.request_id, key, fingerprint)
         receipt = await self.intake.accept(asking)
         if applied is not None:

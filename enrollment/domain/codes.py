@@ -101,6 +101,8 @@ class CallerKind(StrEnum):
 
     #: A token of an ordinary person: acts for itself alone.
     LEARNER = "learner"
+    #: The same where learners may withdraw by themselves (a setting).
+    LEAVER = "leaver"
     #: An API key with scope ``enroll``.
     SERVER = "server"
     #: A token with the staff claim.

@@ -74,6 +74,9 @@ RIGHTS: Mapping[CallerKind, Rights] = {
     CallerKind.LEARNER: Rights(
         deactivate=False, change_mode=False, use_expired=False, force=False, state_time=False
     ),
+    CallerKind.LEAVER: Rights(
+        deactivate=True, change_mode=False, use_expired=False, force=False, state_time=False
+    ),
     CallerKind.SERVER: Rights(
         deactivate=True, change_mode=True, use_expired=True, force=False, state_time=False
     ),

@@ -77,6 +77,9 @@ class Submission:
     total: int
     tally: Tally = field(default_factory=Tally)
     lane: Lane = Lane.INTERACTIVE
+    #: How a file's rows are kept: csv, ndjson or json.
+    encoding: str | None = None
+    #: Whose columns they have: ``native`` is ours.
     format: str | None = None
     header: str | None = None
     options: Options = field(default_factory=Options)

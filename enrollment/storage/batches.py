@@ -85,7 +85,7 @@ def intake_number(batch_id: int, position: int) -> int:
 
 def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
     """Store a batch of singles, announced at once; returns its id."""
-    return _inserted(session, batch, lane=Lane.INTERACTIVE, announced_at=now)
+    return _inserted(session, batch, lane=Lane.INTERACTIVE, announced_at=now, waiting_since=now)
 
 
 def _inserted(session: Session, batch: NewBatch, **values: object) -> int:
@@ -193,7 +193,7 @@ def announce_next(
     row = session.execute(
         update(BatchRow)
         .where(BatchRow.submission_id == submission_id, BatchRow.ordinal == ordinal)
-        .values(announced_at=now)
+        .values(announced_at=now, waiting_since=now)
         .returning(BatchRow.id, BatchRow.lane)
     ).first()
     return None if row is None else Waiting(row[0], Lane(row[1]))
@@ -299,7 +299,7 @@ class Backlog(NamedTuple):
 def backlog(session: Session) -> Backlog:
     """What waits for workers, for the health check."""
     waiting = session.execute(
-        select(func.count(), func.min(BatchRow.announced_at)).where(
+        select(func.count(), func.min(BatchRow.waiting_since)).where(
             BatchRow.answered_at.is_(None),
             BatchRow.announced_at.is_not(None),
             BatchRow.parked_at.is_(None),

@@ -57,6 +57,7 @@ class NewBulk(NamedTuple):
     caller_kind: CallerKind
     received_at: datetime
     lane: Lane
+    encoding: str
     format: str
     header: str | None
     options: Options
@@ -125,6 +126,7 @@ def open_bulk(session: Session, bulk: NewBulk) -> None:
             received_at=bulk.received_at,
             total=0,
             lane=bulk.lane,
+            encoding=bulk.encoding,
             format=bulk.format,
             header=bulk.header,
             options=bulk.options.as_json(),
@@ -163,6 +165,7 @@ _COLUMNS = (
     SubmissionRow.total,
     SubmissionRow.tally,
     SubmissionRow.lane,
+    SubmissionRow.encoding,
     SubmissionRow.format,
     SubmissionRow.header,
     SubmissionRow.options,
@@ -176,27 +179,27 @@ _COLUMNS = (
 )
 
 
-def _submission(cells: Row[Any]) -> Submission:
-    row: Sequence[Any] = tuple(cells)
+def _submission(row: Row[Any]) -> Submission:
     return Submission(
-        id=row[0],
-        kind=Kind(row[1]),
-        caller=row[2],
-        caller_kind=CallerKind(row[3]),
-        received_at=row[4],
-        total=row[5],
-        tally=tally_of(row[6]),
-        lane=Lane(row[7] or Lane.INTERACTIVE),
-        format=row[8],
-        header=row[9],
-        options=Options(**(row[10] or {})),
-        intake=row[11],
-        batch_id=row[12],
-        position=row[13],
-        started_at=row[14],
-        finished_at=row[15],
-        cancel_asked_at=row[16],
-        published=row[17] is not None,
+        id=row.id,
+        kind=Kind(row.kind),
+        caller=row.caller,
+        caller_kind=CallerKind(row.caller_kind),
+        received_at=row.received_at,
+        total=row.total,
+        tally=tally_of(row.tally),
+        lane=Lane(row.lane or Lane.INTERACTIVE),
+        encoding=row.encoding,
+        format=row.format,
+        header=row.header,
+        options=Options(**(row.options or {})),
+        intake=row.intake,
+        batch_id=row.batch_id,
+        position=row.position,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        cancel_asked_at=row.cancel_asked_at,
+        published=row.published_at is not None,
     )
 
 
@@ -211,7 +214,7 @@ def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
     if not ids:
         return {}
     rows = session.execute(select(*_COLUMNS).where(SubmissionRow.id.in_(ids)))
-    return {row[0]: _submission(row) for row in rows}
+    return {row.id: _submission(row) for row in rows}
 
 
 class Place(NamedTuple):
@@ -303,7 +306,19 @@ def ask_cancel(
     ).first()
     if asked is None:
         raise SubmissionFinished(str(submission_id))
+    _unpark(session, submission)
     return submission
+
+
+def _unpark(session: Session, submission: Submission) -> None:
+    """Nothing of a cancelled submission is worked on, so what was parked can be answered."""
+    its_batches = or_(BatchRow.submission_id == submission.id, BatchRow.id == submission.batch_id)
+    session.execute(
+        update(BatchRow)
+        .where(its_batches, BatchRow.parked_at.is_not(None))
+        .values(parked_at=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:

@@ -220,6 +220,9 @@ class SubmissionRow(Base):
     batch_id: Mapped[int | None] = mapped_column(BigInteger)
     position: Mapped[int | None] = mapped_column(SmallInteger)
     lane: Mapped[str | None] = mapped_column(String(12))
+    #: How a file's rows are kept: csv, ndjson or json.
+    encoding: Mapped[str | None] = mapped_column(String(8))
+    #: Whose columns they have.
     format: Mapped[str | None] = mapped_column(String(20))
     options: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: The header line of a CSV file, as sent.
@@ -268,6 +271,8 @@ class BatchRow(Base):
     requests: Mapped[int] = mapped_column(SmallInteger)
     payload: Mapped[bytes]
     announced_at: Mapped[datetime | None]
+    #: The first time that it was.
+    waiting_since: Mapped[datetime | None]
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     parked_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]

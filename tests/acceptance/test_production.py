@@ -3,8 +3,10 @@
 import httpx
 
 from tests.support.production import EDX_KEY
-from tests.support.running import API, ended, moment, open_course
+from tests.support.running import API, ended, moment, needs_proc, open_course
 from tests.support.servers import free_port
+
+pytestmark = needs_proc
 
 ASYNC = {"Prefer": "respond-async"}
 

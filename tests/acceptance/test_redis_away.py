@@ -11,7 +11,9 @@ import redis
 
 from enrollment.queue import QueueName
 from tests.support.counting import books
-from tests.support.running import ended, open_course, wait_until
+from tests.support.running import ended, needs_proc, open_course, wait_until
+
+pytestmark = needs_proc
 
 ROUNDS, SINGLES, ROWS = 5, 20, 2_500
 ASYNC = {"Prefer": "respond-async"}

@@ -18,14 +18,17 @@ from tests.support.running import (
     PATIENCE,
     children_of,
     ended,
+    needs_proc,
     open_course,
     wait_until,
 )
 
+pytestmark = needs_proc
+
 OULAD = Path(__file__).parents[3] / "shared" / "data" / "oulad"
 CLIENTS, SEATS = 50, 10
 CAME, LEFT, LATE = 9_000, 3_000, 100
-ONE_WORKER = ["sqlite-1", "postgresql-1"]
+EMBEDDED, SERVERS = ["sqlite-1"], ["postgresql-1"]
 OPEN, CLOSED = "course-v1:Uni+{}+Open", "course-v1:Uni+{}+Closed"
 
 
@@ -133,9 +136,18 @@ def in_work(up, submitting):
     return newest and 0 < newest["counts"]["pending"] < newest["counts"]["total"]
 
 
-@pytest.mark.parametrize("whole", ONE_WORKER, indirect=True, scope="module")
-@pytest.mark.parametrize("name", ["pool child", "worker", "gateway"])
+@pytest.mark.parametrize("whole", EMBEDDED, indirect=True, scope="module")
+@pytest.mark.parametrize("name", ["pool child", "gateway"])
 def test_who_is_killed_at_work_loses_nothing_and_repeats_nothing(whole, tmp_path, name):
+    nothing_is_lost_when_killed(whole, tmp_path, name)
+
+
+@pytest.mark.parametrize("whole", [*EMBEDDED, *SERVERS], indirect=True, scope="module")
+def test_a_worker_killed_at_work_loses_nothing_and_repeats_nothing(whole, tmp_path):
+    nothing_is_lost_when_killed(whole, tmp_path, "worker")
+
+
+def nothing_is_lost_when_killed(whole, tmp_path, name):
     up, word = whole.up, name.replace(" ", "")
     file = prepared(up, word, tmp_path)
     before, started = books(whole.database_url), up.pids()
@@ -159,7 +171,6 @@ def test_who_is_killed_at_work_loses_nothing_and_repeats_nothing(whole, tmp_path
 
 def test_it_ends_in_good_order_and_leaves_nobody(whole):
     number = signal.SIGINT if whole.workers == 1 else signal.SIGTERM
-
     said = len(whole.up.log())
 
     assert whole.up.end(number) == 0

@@ -13,6 +13,7 @@ from falcon import testing
 
 from api_gateway.app import BASE, make_app, make_parts
 from api_gateway.tokens import SIGNING_SECRET, new_api_key, new_signing_secret, sign
+from api_gateway.waiting import Key
 from enrollment.domain.model import Course, Learner, Mode
 from enrollment.settings import from_env
 from enrollment.storage import batches, courses, keys, learners, secrets
@@ -213,8 +214,8 @@ class Gateway:
                 done = self.processor.process(waiting.id)
                 if done.batch_ids:
                     self.parts.ringer.answered(done.batch_ids)
-                    keys_heard = [*done.batch_ids, *done.submission_ids]
-                    self._loop.call_soon_threadsafe(self.parts.waiters.wake, keys_heard)
+                    heard: list[Key] = [*done.batch_ids, *done.submission_ids]
+                    self._loop.call_soon_threadsafe(self.parts.waiters.wake, heard)
 
     def waiting(self) -> list[batches.Waiting]:
         """The batches that it is the turn of."""

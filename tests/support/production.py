@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,7 +55,7 @@ class Production:
         self.beat = self._run("beat")
         self.start_worker()
         for url in self.urls:
-            wait_until(lambda url=url: is_ready(url), self.log)
+            wait_until(partial(is_ready, url), self.log)
         return self
 
     def __exit__(self, *_: object) -> None:

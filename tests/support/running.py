@@ -22,6 +22,8 @@ API = "/api/enrollment/v1"
 ENROLL = [sys.executable, "-m", "api_gateway.cli"]
 ENDED = {"done", "cancelled"}
 _CLIENTS = {"submit", "status", "outcomes", "cancel", "courses"}
+#: For modules whose tests look for processes.
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 _TIE = Path(__file__).with_name("tie.py")
 
 
@@ -173,10 +175,10 @@ class Running:
 
     def bury(self) -> None:
         """Nothing of it is left."""
+        self.kill()
         for pid in self.left():
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        self.process.wait()
 
     @contextmanager
     def held(self) -> Iterator[None]:

@@ -180,7 +180,7 @@ def test_refused_rows_are_mended_and_sent_again_as_they_are(gateway):
     ]
 
 
-FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "  =1", "\t=1", "＝1"]
+FORMULAS = ["=cmd|' /C calc'!A0", "+1+1", "-1+1", "@SUM(A1)", "  =1", "\t=1", "\uff1d1"]
 
 
 @pytest.mark.parametrize("formula", FORMULAS)

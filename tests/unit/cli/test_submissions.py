@@ -98,7 +98,6 @@ def test_failed_rows_cannot_be_saved_without_waiting(enroll, rows):
         ("a.b.ndjson", {"Content-Type": "application/x-ndjson"}),
         ("a.jsonl", {"Content-Type": "application/x-ndjson"}),
         ("a.json", {"Content-Type": "application/json"}),
-        ("a.zip", {"Content-Type": "application/zip"}),
         ("a.csv.gz", {"Content-Type": "text/csv", "Content-Encoding": "gzip"}),
     ],
 )
