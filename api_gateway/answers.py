@@ -1,5 +1,6 @@
 """Reading back what became of a submission, for status, outcomes and waiting callers."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
@@ -87,6 +88,10 @@ class Filter(NamedTuple):
             not self.reasons or (outcome.reason or "") in self.reasons
         )
 
+    def may_take(self, tally: Mapping[str, object] | None) -> bool:
+        """Whether a batch with this tally has any of those asked for."""
+        return not tally or not self.codes or any(code.value in tally for code in self.codes)
+
 
 class Answer(NamedTuple):
     """One outcome with the row it belongs to, as far as the row is at hand."""
@@ -104,21 +109,29 @@ class Page(NamedTuple):
 
 #: Batches that one look at the records reads.
 _BATCHES_A_LOOK = 4
+#: Looks in one transaction: on SQLite nobody commits while one reads.
+_LOOKS_A_PAGE = 8
 
 
 def outcomes_page(
     session: Session, submission: Submission, cursor: Cursor, wanted: Filter, *, limit: int
 ) -> Page:
-    """Outcomes from a cursor on, up to the first batch that is not answered."""
+    """Outcomes from a cursor on, up to the first batch that is not answered.
+
+    A look is short: where few outcomes are wanted a page may be empty and have a next.
+    """
     if submission.batch_id is not None:
         return _single_page(session, submission, cursor, wanted)
     answers: list[Answer] = []
     ordinal, skip = cursor
-    while True:
+    for _ in range(_LOOKS_A_PAGE):
         found = batches.results(session, submission.id, from_ordinal=ordinal, limit=_BATCHES_A_LOOK)
         for batch in found:
             if batch.outcomes is None:
                 return Page(answers, Cursor(ordinal, skip))
+            if not wanted.may_take(batch.tally):
+                ordinal, skip = batch.ordinal + 1, 0
+                continue
             for answer in _answers(batch, submission)[skip:]:
                 if len(answers) == limit:
                     return Page(answers, Cursor(ordinal, skip))
@@ -128,6 +141,7 @@ def outcomes_page(
             ordinal, skip = batch.ordinal + 1, 0
         if len(found) < _BATCHES_A_LOOK:
             return Page(answers, None)
+    return Page(answers, Cursor(ordinal, skip))
 
 
 def _answers(batch: Answered, submission: Submission) -> list[Answer]:

@@ -2,6 +2,7 @@
 
 import re
 import secrets
+import time
 from itertools import count
 
 import falcon.asgi
@@ -27,7 +28,8 @@ class Gate:
         self._numbers = count()
 
     async def process_request(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Take the request's id, or make one; it comes back with the answer."""
+        """Note when it came; take its id, or make one, which comes back with the answer."""
+        req.context.first_byte = time.monotonic()
         given = req.get_header("X-Request-ID")
         if given is None or not _REQUEST_ID.fullmatch(given):
             given = f"{self._ours}-{next(self._numbers):08x}"

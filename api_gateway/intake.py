@@ -5,22 +5,29 @@ Singles that arrive while a commit is under way are written together in the next
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 import structlog
+from sqlalchemy.orm import Session
 
 from api_gateway.callers import Caller
 from api_gateway.records import Records
 from api_gateway.ringing import Ringer
 from enrollment.domain.codes import Lane
-from enrollment.domain.errors import KeyReused, Overloaded, RecordsUnavailable
+from enrollment.domain.errors import (
+    Conflict,
+    EnrollmentError,
+    KeyReused,
+    Overloaded,
+    RecordsUnavailable,
+)
 from enrollment.ids import uuid7
 from enrollment.storage import batches, idempotency, submissions
 from enrollment.storage.batches import NewBatch, Waiting
-from enrollment.storage.idempotency import KeyUse
+from enrollment.storage.idempotency import KeyUse, Used
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewSingle
 from schemas.requests import AskedRequest
@@ -46,6 +53,11 @@ class Asking(NamedTuple):
     #: SHA-256 of all that makes the request the same; only where there is a key.
     fingerprint: bytes = b""
 
+    @property
+    def used(self) -> Used | None:
+        """The caller and the key, where there is a key."""
+        return None if self.key is None else (self.caller.name, self.key)
+
 
 class Receipt(NamedTuple):
     """What a caller gets for a single: durable, or taken in before under the same key."""
@@ -54,6 +66,10 @@ class Receipt(NamedTuple):
     received_at: datetime
     #: The batch that it waits in; None where it is replayed.
     batch_id: int | None
+
+
+#: What became of one asking: a receipt, or what is raised to who asked.
+Answer = Receipt | EnrollmentError
 
 
 class _Seat(NamedTuple):
@@ -99,18 +115,24 @@ class Intake:
         finally:
             self._committing = None
 
-    async def _commit(self, group: list[_Seat]) -> None:
+    async def _commit(self, group: list[_Seat], *, again: bool = False) -> None:
         askings = [seat.asking for seat in group]
         try:
-            receipts = await self._records.run(lambda: self._store(askings))
+            answers = await self._records.run(lambda: self._store(askings))
         except (RecordsUnavailable, Overloaded) as error:
             _fail(group, error)
+            return
+        except Conflict as conflict:
+            if again:
+                _fail(group, RecordsUnavailable(str(conflict)))
+            else:
+                await self._commit(group, again=True)
             return
         except Exception as error:  # noqa: BLE001 (whatever it is, others in the group live)
             await self._alone(group, error)
             return
-        for seat, receipt in zip(group, receipts, strict=True):
-            _resolve(seat, receipt)
+        for seat, answer in zip(group, answers, strict=True):
+            _resolve(seat, answer)
 
     async def _alone(self, group: list[_Seat], error: Exception) -> None:
         """One that cannot be stored never fails the others: each gets its own transaction."""
@@ -121,17 +143,17 @@ class Intake:
         for seat in group:
             await self._commit([seat])
 
-    def _store(self, askings: Sequence[Asking]) -> list[Receipt | KeyReused]:
-        batch = store_singles(self._records.sessions, askings, self._monotonic)
-        if batch.batch_id is not None:
-            self._ringer.ring(Waiting(batch.batch_id, Lane.INTERACTIVE))
-        return batch.receipts
+    def _store(self, askings: Sequence[Asking]) -> list[Answer]:
+        stored = store_singles(self._records.sessions, askings, self._monotonic)
+        if stored.batch_id is not None:
+            self._ringer.ring(Waiting(stored.batch_id, Lane.INTERACTIVE))
+        return stored.answers
 
 
 class Stored(NamedTuple):
     """What one transaction took in; ``batch_id`` is None where all was replayed."""
 
-    receipts: list[Receipt | KeyReused]
+    answers: list[Answer]
     batch_id: int | None
 
 
@@ -140,95 +162,87 @@ def store_singles(
 ) -> Stored:
     """Store singles in one transaction; those with a key that was used before are replayed."""
     with sessions.begin() as session:
+        session.connection()  # what it takes to get one is time waited too
         waited_until = monotonic()
         now = clock(session)
         ids = [uuid7(now) for _ in askings]
-        uses = _uses(askings, ids)
-        taken = idempotency.claim(session, list(uses.values()), now=now)
-        fresh = [
-            (asking, id_)
-            for asking, id_ in zip(askings, ids, strict=True)
-            if asking.key is None
-            or (
-                (asking.caller.name, asking.key) in taken
-                and uses[asking.caller.name, asking.key].submission_id == id_
-            )
-        ]
-        singles = [
-            Single(
-                id_,
-                asking.caller.name,
-                asking.caller.kind,
-                now - timedelta(seconds=max(0.0, waited_until - asking.first_byte)),
-                asking.request,
-            )
-            for asking, id_ in fresh
-        ]
+        fresh = _fresh(session, askings, ids, now)
+        singles = [_single(ids[place], askings[place], waited_until, now) for place in fresh]
         batch_id = None
         if singles:
             batch = NewBatch(len(singles), encode_singles(singles))
             batch_id = batches.add_singles(session, batch, now=now)
-            news = [
-                NewSingle(s.submission_id, s.caller, s.caller_kind, s.received_at, a.request_id)
-                for s, (a, _) in zip(singles, fresh, strict=True)
-            ]
+            news = [_new(one, askings[place]) for one, place in zip(singles, fresh, strict=True)]
             submissions.add_singles(session, news, batch_id=batch_id)
-    receipts = {s.submission_id: Receipt(s.submission_id, s.received_at, batch_id) for s in singles}
-    replayed = _replayed(sessions, askings, ids, receipts)
-    return Stored([receipts.get(id_) or replayed[id_] for id_ in ids], batch_id)
+        answers: dict[int, Answer] = {
+            place: Receipt(one.submission_id, one.received_at, batch_id)
+            for one, place in zip(singles, fresh, strict=True)
+        }
+        again = [place for place in range(len(askings)) if place not in answers]
+        answers |= _replayed(session, {place: askings[place] for place in again})
+    return Stored([answers[place] for place in range(len(askings))], batch_id)
 
 
-def _uses(askings: Sequence[Asking], ids: Sequence[UUID]) -> dict[tuple[str, str], KeyUse]:
-    """The keys of a group; of two the same the first counts."""
-    uses: dict[tuple[str, str], KeyUse] = {}
+def _fresh(
+    session: Session, askings: Sequence[Asking], ids: Sequence[UUID], now: datetime
+) -> list[int]:
+    """The places of those that were not asked before under their key."""
+    uses: dict[Used, KeyUse] = {}
     for asking, id_ in zip(askings, ids, strict=True):
-        if asking.key is not None:
-            use = KeyUse(asking.caller.name, asking.key, asking.fingerprint, id_)
-            uses.setdefault((use.caller, use.key), use)
-    return uses
+        if asking.used is not None:
+            use = KeyUse(*asking.used, asking.fingerprint, id_)
+            uses.setdefault(asking.used, use)  # of two the same the first counts
+    free = idempotency.claim(session, list(uses.values()), now=now)
+    return [
+        place
+        for place, asking in enumerate(askings)
+        if asking.used is None
+        or (asking.used in free and uses[asking.used].submission_id == ids[place])
+    ]
 
 
-def _replayed(
-    sessions: Sessions,
-    askings: Sequence[Asking],
-    ids: Sequence[UUID],
-    receipts: dict[UUID, Receipt],
-) -> dict[UUID, Receipt | KeyReused]:
-    """What the keys that were used before stand for."""
-    again = {
-        id_: asking
-        for asking, id_ in zip(askings, ids, strict=True)
-        if id_ not in receipts and asking.key is not None
-    }
+def _single(id_: UUID, asking: Asking, waited_until: float, now: datetime) -> Single:
+    waited = timedelta(seconds=max(0.0, waited_until - asking.first_byte))
+    caller = asking.caller
+    return Single(id_, caller.name, caller.kind, now - waited, asking.request)
+
+
+def _new(single: Single, asking: Asking) -> NewSingle:
+    return NewSingle(
+        single.submission_id,
+        single.caller,
+        single.caller_kind,
+        single.received_at,
+        asking.request_id,
+    )
+
+
+def _replayed(session: Session, again: Mapping[int, Asking]) -> dict[int, Answer]:
+    """What keys that were used before stand for; claiming them has waited for who used them."""
     if not again:
         return {}
-    with sessions.read() as session:
-        known = idempotency.find(
-            session, {(asking.caller.name, asking.key or "") for asking in again.values()}
-        )
-        heads = submissions.find_all(session, {use.submission_id for use in known.values()})
-    answers: dict[UUID, Receipt | KeyReused] = {}
-    for id_, asking in again.items():
-        use = known.get((asking.caller.name, asking.key or ""))
+    known = idempotency.find(session, {asking.used for asking in again.values() if asking.used})
+    heads = submissions.find_all(session, {use.submission_id for use in known.values()})
+    answers: dict[int, Answer] = {}
+    for place, asking in again.items():
+        use = known.get(asking.used or ("", ""))
         head = None if use is None else heads.get(use.submission_id)
         if use is None or head is None:
-            message = "an Idempotency-Key was purged while it was looked at"
-            raise RecordsUnavailable(message)
-        answers[id_] = (
-            Receipt(use.submission_id, head.received_at, None)
-            if use.fingerprint == asking.fingerprint
-            else KeyReused(asking.key)
-        )
+            answers[place] = RecordsUnavailable("an Idempotency-Key was purged just now")
+        elif use.fingerprint != asking.fingerprint:
+            answers[place] = KeyReused(asking.key)
+        else:
+            answers[place] = Receipt(use.submission_id, head.received_at, None)
     return answers
 
 
-def _resolve(seat: _Seat, receipt: Receipt | KeyReused) -> None:
+def _resolve(seat: _Seat, answer: Answer) -> None:
     if seat.receipt.done():
         return
-    if isinstance(receipt, KeyReused):
-        seat.receipt.set_exception(receipt)
+    if isinstance(answer, EnrollmentError):
+        seat.receipt.set_exception(answer)
     else:
-        seat.receipt.set_result(receipt)
+        seat.receipt.set_result(answer)
 
 
 def _fail(group: Sequence[_Seat], error: Exception) -> None:

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
 
 from enrollment.domain.codes import Lane
 from enrollment.queue import QUEUE_OF, TaskName
@@ -134,7 +133,7 @@ class Ringer:
             return
         try:
             self._send(waiting)
-        except (OperationalError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 (a doorbell that dies rings for nobody)
             self._broken_until = self._monotonic() + BREAK
             log.warning("queue.unreachable", because=str(error))
             return

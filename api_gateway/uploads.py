@@ -25,12 +25,14 @@ from enrollment.storage.batches import NewBatch, Waiting, intake_number
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewBulk
-from schemas.files import BatchDraft, FileHead, Limits, Spooled, split
+from schemas.files import BatchDraft, FileHead, Limits, Spooled, TooLarge, split
 
 log = structlog.get_logger()
 
 T = TypeVar("T")
 
+#: Bytes of a file that is all or nothing: it is one batch.
+MAX_ATOMIC_BYTES = 64_000_000
 #: Batches that one transaction stores: short, so that singles get in between.
 BATCHES_A_TRANSACTION = 8
 #: Files with more rows wait in the bulk lane unless asked otherwise.
@@ -86,6 +88,9 @@ class Uploads:
         head, drafts = split(chunks, media_type=upload.media_type, limits=limits)
         first = list(islice(drafts, BATCHES_A_TRANSACTION))
         atomic = upload.options.on_error == OnError.ABORT
+        if atomic and len(first) > 1:
+            message = "a file that is all or nothing must fit in one batch: send fewer lines"
+            raise TooLarge(message)
         lane = upload.lane or _default_lane(first)
         if upload.key is not None:
             for chunk in chunks:
@@ -99,7 +104,12 @@ class Uploads:
         if options.on_error != OnError.ABORT:
             return self.limits
         rows = self.max_atomic_rows
-        return self.limits._replace(max_rows=rows, batch_rows=rows, batch_bytes=1 << 30)
+        return self.limits._replace(
+            max_rows=rows,
+            batch_rows=rows,
+            max_bytes=MAX_ATOMIC_BYTES,
+            batch_bytes=2 * MAX_ATOMIC_BYTES,
+        )
 
     def _write(
         self, upload: Upload, head: FileHead, drafts: "_Drafts", *, lane: Lane, alone: bool
@@ -114,6 +124,7 @@ class Uploads:
 
     def _open(self, upload: Upload, head: FileHead, lane: Lane) -> UUID:
         def opened(session: Session) -> UUID:
+            session.connection()  # what it takes to get one is time waited too
             waited_until = self.monotonic()
             now = clock(session)
             bulk = NewBulk(

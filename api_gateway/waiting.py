@@ -98,6 +98,8 @@ class Waiters:
                 await self._hear_all()
             except (RedisError, OSError) as error:
                 log.info("waiters.deaf", because=str(error))
+            except Exception:
+                log.exception("waiters.deaf")
             self._connected = False
             self._ask.set()
             await asyncio.sleep(RECONNECT_SECONDS)
@@ -133,3 +135,5 @@ class Waiters:
             self.wake(await self._records.read(batches.answered_of, batch_ids))
         except EnrollmentError as error:
             log.info("waiters.not_answered", because=str(error))
+        except Exception:
+            log.exception("waiters.not_answered")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -135,7 +135,8 @@ def process(
     try:
         yield started
     finally:
-        os.killpg(started.pid, signal.SIGKILL)  # its records are dropped with the run
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(started.pid, signal.SIGKILL)  # its records are dropped with the run
         started.wait()
 
 

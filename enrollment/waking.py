@@ -41,7 +41,7 @@ def decode(message: bytes | str) -> Answered | None:
             tuple(int(batch) for batch in said["batches"]),
             tuple(UUID(hex=submission) for submission in said["submissions"]),
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 

@@ -132,6 +132,10 @@ def _ndjson_batches(chunks: Iterable[bytes], limits: Limits) -> Iterator[BatchDr
     return _line_batches(lines, limits)
 
 
+#: What a line costs in memory beside its bytes: a file of empty lines is not small.
+ITEM_BYTES = 64
+
+
 def _line_batches(lines: Iterator[tuple[int, bytes]], limits: Limits) -> Iterator[BatchDraft]:
     total = rows = size = 0
     first = 1
@@ -140,7 +144,7 @@ def _line_batches(lines: Iterator[tuple[int, bytes]], limits: Limits) -> Iterato
         if not taken:
             first = number
         taken.append(line)
-        size += len(line)
+        size += len(line) + ITEM_BYTES
         rows += not (line.isspace() or not line)
         if rows == limits.batch_rows or size >= limits.batch_bytes:
             total += rows

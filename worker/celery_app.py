@@ -11,6 +11,9 @@ from enrollment.queue import (
     broker_settings,
 )
 
+#: Seconds. A run that waited longer is dropped; Celery compares the clocks of two machines.
+CLOCKS_MAY_DIFFER = 300.0
+
 
 def make_app(broker_url: str) -> Celery:
     """An application with the queues and the settings that the promise rests on."""
@@ -50,5 +53,5 @@ def _every(seconds: float, task: TaskName) -> dict[str, object]:
     return {
         "task": task.value,
         "schedule": seconds,
-        "options": {"queue": QueueName.UPKEEP.value, "expires": seconds},
+        "options": {"queue": QueueName.UPKEEP.value, "expires": seconds + CLOCKS_MAY_DIFFER},
     }

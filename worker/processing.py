@@ -4,6 +4,7 @@ A fixed number of statements whatever the size. Locks are taken in one order: ba
 courses with a seat cap, enrollments, the courses' seats, the feed.
 """
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,7 +16,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code, Lane, OnError
-from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.domain.judging import World, judge, judge_atomically
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission, Tally
@@ -31,6 +32,8 @@ log = structlog.get_logger()
 
 #: How often a batch is judged again because somebody else wrote first.
 TRIES = 10
+#: Seconds after which it is not tried again at once: each try may wait for a lock.
+TRY_SECONDS = 8.0
 #: After so many failures a batch is parked, to be retried by hand.
 MAX_ATTEMPTS = 5
 
@@ -62,6 +65,10 @@ class Processor:
         taken: list[int] = []
         try:
             return self._until_first(batch_id, taken)
+        except TookTooLong:
+            log.warning("batch.took_too_long", batch_ids=taken or [batch_id])
+            self._count_failure(taken or [batch_id])
+            raise
         except (RecordsUnavailable, Conflict):
             raise
         except Exception:
@@ -70,10 +77,13 @@ class Processor:
             raise
 
     def _until_first(self, batch_id: int, taken: list[int]) -> Done:
+        until = time.monotonic() + TRY_SECONDS
         for _ in range(TRIES - 1):
             try:
                 return self._once(batch_id, taken)
             except Conflict as conflict:
+                if time.monotonic() > until:
+                    raise
                 log.info("batch.judged_again", batch_id=batch_id, because=str(conflict))
         return self._once(batch_id, taken)
 
@@ -239,4 +249,7 @@ def _move_on(
     submissions.count(session, head, total, finished=finished, now=now)
     if finished:
         return None
-    return batches.announce_next(session, head.id, (batch.ordinal or 0) + 1, now=now)
+    following = batches.announce_next(session, head.id, (batch.ordinal or 0) + 1, now=now)
+    if following is None:
+        log.error("submission.has_no_next_batch", submission_id=str(head.id))
+    return following

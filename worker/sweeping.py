@@ -13,7 +13,10 @@ from enrollment.storage.sessions import Sessions, clock
 #: How long Idempotency-Keys are kept; never longer than what they stand for.
 KEYS_KEPT = timedelta(days=7)
 #: An upload that is not complete after so long broke off.
-UPLOAD_ABANDONED = timedelta(hours=1)
+UPLOAD_ABANDONED = timedelta(days=1)
+#: What one transaction deletes at most: bulks with all of their batches, batches of singles.
+BULKS_AT_ONCE = 5
+BATCHES_AT_ONCE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +41,16 @@ class Sweeper:
         return sum(1 for _ in rung)
 
     def tidy(self) -> None:
-        """Delete what is kept no longer."""
+        """Delete what is kept no longer, a little in each transaction."""
         with self.sessions.begin() as session:
             now = clock(session)
-            submissions.purge(
-                session,
-                before=now - self.retention,
-                unpublished_before=now - UPLOAD_ABANDONED,
-            )
+            submissions.purge_broken_off(session, before=now - UPLOAD_ABANDONED)
             idempotency.purge(session, before=now - min(KEYS_KEPT, self.retention))
+        for purge, portion in (
+            (submissions.purge_bulks, BULKS_AT_ONCE),
+            (submissions.purge_singles, BATCHES_AT_ONCE),
+        ):
+            deleted = portion
+            while deleted == portion:
+                with self.sessions.begin() as session:
+                    deleted = purge(session, before=now - self.retention, limit=portion)

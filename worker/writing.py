@@ -33,7 +33,10 @@ def write(
     events, newest, numbers = _events(judgement.changes, sources, loaded)
     ids = {name: learner.id for name, learner in loaded.learners.items()}
     strangers = {username for _, username in judgement.enrollments} - ids.keys()
-    ids |= learners.register(session, strangers)
+    newcomers = learners.register(session, strangers)
+    ids |= newcomers
+    first_here = judgement.enrollments.keys() - loaded.enrollments.keys()
+    learners.hold(session, {ids[name] for _, name in first_here if name not in newcomers})
     enrollments.write(session, _writes(judgement, loaded, ids, newest), now=now)
     invitations.use(session, judgement.invitations_used)
     changes.add(session, events, now=now)

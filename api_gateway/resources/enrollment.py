@@ -1,6 +1,5 @@
 """``/enrollment``: ask for one, read one's own."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -51,7 +50,7 @@ class EnrollmentResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Take one request in: 202, or its outcome for who waits."""
-        first_byte = time.monotonic()
+        first_byte: float = req.context.first_byte
         caller: Caller = req.context.caller
         key = idempotency_key(req)
         wait, applied = preference(req).applied(self.default_wait)

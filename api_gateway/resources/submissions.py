@@ -57,7 +57,7 @@ class SubmissionsResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Take a file in: 202 once it is durable, whole."""
-        first_byte = time.monotonic()
+        first_byte: float = req.context.first_byte
         caller: Caller = req.context.caller
         media_type = req.content_type or ""
         if format_of(media_type) is None:

@@ -55,3 +55,7 @@ class Conflict(EnrollmentError):
 
 class RecordsUnavailable(EnrollmentError):
     """The database did not answer."""
+
+
+class TookTooLong(RecordsUnavailable):
+    """A statement did not end in its time."""

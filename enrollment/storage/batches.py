@@ -1,6 +1,6 @@
 """Batches: taken in, claimed, answered, announced again."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -10,6 +10,7 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
+    or_,
     select,
     update,
 )
@@ -20,6 +21,8 @@ from enrollment.storage.tables import POSITION_BITS, BatchRow
 
 #: Waiting batches of the interactive lane that one transaction takes at most.
 MAX_TOGETHER = 64
+#: A batch that was announced again so often is worked by itself.
+SUSPICIOUS_REPEATS = 3
 #: Requests that one transaction of the interactive lane takes at most.
 MAX_REQUESTS = 1_000
 
@@ -76,6 +79,8 @@ class Answered(NamedTuple):
     payload: bytes
     outcomes: bytes | None
     answered_at: datetime | None
+    #: None until it is answered, and of a cancelled one.
+    tally: Mapping[str, Any] | None
 
 
 def intake_number(batch_id: int, position: int) -> int:
@@ -146,7 +151,7 @@ def claim_together(session: Session, lane: Lane) -> Together:
     query = (
         _claimable()
         .where(BatchRow.lane == lane, BatchRow.alone.is_(False))
-        .order_by(BatchRow.id)
+        .order_by(BatchRow.waiting_since, BatchRow.id)
         .limit(MAX_TOGETHER + 1)
     )
     taken: list[ClaimedBatch] = []
@@ -211,7 +216,12 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
 
 
 def due(session: Session, *, before: datetime, now: datetime, limit: int) -> list[Waiting]:
-    """Batches announced before a moment and still not answered; they count as announced now."""
+    """Batches announced before a moment and still not answered; they count as announced now.
+
+    One that had to be announced so often may be what kills its workers: from then on nobody
+    takes it along with others.
+    """
+    often = BatchRow.repeats + 1 >= SUSPICIOUS_REPEATS
     overdue = (
         select(BatchRow.id)
         .where(
@@ -227,10 +237,14 @@ def due(session: Session, *, before: datetime, now: datetime, limit: int) -> lis
     rows = session.execute(
         update(BatchRow)
         .where(BatchRow.id.in_(overdue.scalar_subquery()))
-        .values(announced_at=now)
-        .returning(BatchRow.id, BatchRow.lane)
+        .values(
+            announced_at=now,
+            repeats=BatchRow.repeats + 1,
+            alone=or_(BatchRow.alone, often),
+        )
+        .returning(BatchRow.id, BatchRow.lane, BatchRow.alone)
     )
-    return sorted(Waiting(row[0], Lane(row[1])) for row in rows)
+    return sorted(Waiting(row[0], Lane(row[1]), row[2]) for row in rows)
 
 
 def count_failure(
@@ -285,6 +299,7 @@ def _results() -> Select[*tuple[Any, ...]]:
         BatchRow.payload,
         BatchRow.outcomes,
         BatchRow.answered_at,
+        BatchRow.tally,
     )
 
 

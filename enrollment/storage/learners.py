@@ -1,6 +1,7 @@
 """Learners: people who can be enrolled, known by username, some by e-mail too."""
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -9,11 +10,11 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
+from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import EnrollmentRow, LearnerRow
+from enrollment.storage.tables import BigSerial, EnrollmentRow, LearnerRow
 
 _COLUMNS = (
     LearnerRow.id,
@@ -64,13 +65,13 @@ def acquaint(session: Session, username: str, email: str) -> None:
     if session.scalar(select(LearnerRow.id).where(known_by)) is not None:
         return
     insert = insert_on(postgresql=is_postgresql(session))(LearnerRow.__table__)
-    session.execute(
-        insert.values(username=username, email=email.lower()).on_conflict_do_update(
-            index_elements=["username"],
-            set_={"email": insert.excluded.email},
-            where=LearnerRow.email.is_(None),
-        )
+    statement = insert.values(username=username, email=email.lower()).on_conflict_do_update(
+        index_elements=["username"],
+        set_={"email": insert.excluded.email},
+        where=LearnerRow.email.is_(None),
     )
+    with suppress(IntegrityError), session.begin_nested():  # somebody else had it just now
+        session.execute(statement)
 
 
 def find(session: Session, username: str) -> Learner | None:
@@ -120,6 +121,33 @@ def register(session: Session, usernames: Collection[str]) -> dict[str, int]:
     if others:
         rows |= {username: each.id for username, each in known(session, others).items()}
     return rows
+
+
+_ROWS = Columns("held", id=BigSerial)
+
+
+@cache
+def _held() -> Select[int]:
+    wanted = _ROWS.table(postgresql=True)
+    return (
+        select(LearnerRow.id)
+        .join(wanted, LearnerRow.id == wanted.c.id)
+        .order_by(LearnerRow.id)
+        .with_for_update(read=True, key_share=True, of=LearnerRow)
+    )
+
+
+def hold(session: Session, rows: Collection[int]) -> None:
+    """See to it that learners are not deleted before this transaction has ended.
+
+    Raises Conflict if one is gone already. SQLite has one writer anyway.
+    """
+    if not rows or not is_postgresql(session):
+        return
+    held = session.execute(_held(), _ROWS.holding(session, sorted(rows))).all()
+    if len(held) != len(rows):
+        message = "a learner was deleted since it was loaded"
+        raise Conflict(message)
 
 
 def _lowered(learner: Learner) -> Learner:

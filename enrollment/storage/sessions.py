@@ -9,6 +9,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -22,7 +23,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 
 #: Milliseconds that one statement may take on PostgreSQL.
 STATEMENT_TIMEOUT_MS = 10_000
@@ -30,7 +31,12 @@ LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 30_000
 #: Seconds that SQLite waits for another process's lock.
 SQLITE_BUSY_SECONDS = 10.0
+#: Seconds between two questions for the lock of SQLite's writers.
+LOCK_ASKED_EVERY = 0.0005
 #: Serialization failure, deadlock, lock not available: the same work may go through next time.
+_CANCELLED = "57014"
+#: A standby that took over is not yet one that writes.
+_READ_ONLY = "25006"
 _TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03"})
 
 
@@ -52,8 +58,9 @@ class WriteLock:
         try:
             turnstile = _opened(self._turnstile)
             try:
-                fcntl.flock(turnstile, fcntl.LOCK_EX)
-                fcntl.flock(writer, fcntl.LOCK_EX)
+                until = time.monotonic() + SQLITE_BUSY_SECONDS
+                _take(turnstile, until)
+                _take(writer, until)
             finally:
                 os.close(turnstile)
             yield
@@ -67,6 +74,23 @@ def _opened(path: Path) -> int:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise RecordsUnavailable(str(error)) from error
+
+
+def _take(file: int, until: float) -> None:
+    """Lock a file; raises RecordsUnavailable where another process holds it too long.
+
+    Asked for again and again, because waiting for a file lock has no time-out.
+    """
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() >= until:
+                message = "another process holds the database"
+                raise RecordsUnavailable(message) from error
+            time.sleep(LOCK_ASKED_EVERY)
+        else:
+            return
 
 
 class ThreadLock:
@@ -198,8 +222,11 @@ def translated() -> Iterator[None]:
     except PoolTimeout as error:
         raise RecordsUnavailable(str(error)) from error
     except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) in _TRANSIENT_STATES:
+        state = getattr(error.orig, "sqlstate", None)
+        if state in _TRANSIENT_STATES:
             raise Conflict(str(error.orig)) from error
+        if state == _CANCELLED:
+            raise TookTooLong(str(error.orig)) from error
         if _is_away(error):
             raise RecordsUnavailable(str(error.orig)) from error
         raise
@@ -209,6 +236,8 @@ def _is_away(error: DBAPIError) -> bool:
     """Whether the database did not do its part, rather than was asked nonsense."""
     if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
         return False
+    if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
+        return True
     return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
 
 

@@ -19,7 +19,6 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
-    exists,
     func,
     insert,
     literal,
@@ -32,7 +31,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane, State
-from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
+from enrollment.domain.errors import RecordsUnavailable, SubmissionFinished, SubmissionNotFound
 from enrollment.domain.submissions import Options, Submission, Tally, tally_of
 from enrollment.storage.arrays import Columns, as_uuid
 from enrollment.storage.sessions import is_postgresql
@@ -139,12 +138,19 @@ def open_bulk(session: Session, bulk: NewBulk) -> None:
 def publish(
     session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
 ) -> None:
-    """The file is complete: from this commit on it is accepted."""
-    session.execute(
+    """The file is complete: from this commit on it is accepted.
+
+    Raises RecordsUnavailable where it was swept as abandoned meanwhile.
+    """
+    kept = session.scalar(
         update(SubmissionRow)
-        .where(SubmissionRow.id == submission_id)
+        .where(SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None))
         .values(total=total, intake=intake, published_at=now)
+        .returning(SubmissionRow.id)
     )
+    if kept is None:
+        message = "the upload was swept while it came in"
+        raise RecordsUnavailable(message)
 
 
 def discard(session: Session, submission_id: UUID) -> None:
@@ -331,17 +337,29 @@ def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]
     return set(rows)
 
 
-def purge(session: Session, *, before: datetime, unpublished_before: datetime) -> None:
-    """Delete what was finished, or broke off while it came in, before the moments."""
-    session.execute(
-        delete(SubmissionRow).where(
-            SubmissionRow.published_at.is_(None),
-            SubmissionRow.received_at < unpublished_before,
-        )
+def purge_broken_off(session: Session, *, before: datetime) -> None:
+    """Delete what began to come in before the moment and was never published."""
+    broken_off = SubmissionRow.published_at.is_(None), SubmissionRow.received_at < before
+    session.execute(delete(SubmissionRow).where(*broken_off))
+
+
+def purge_bulks(session: Session, *, before: datetime, limit: int) -> int:
+    """Delete a few bulks that were finished before the moment, with their batches; how many."""
+    old = select(SubmissionRow.id).where(SubmissionRow.finished_at < before).limit(limit)
+    ids = session.scalars(old).all()
+    session.execute(delete(SubmissionRow).where(SubmissionRow.id.in_(ids)))
+    return len(ids)
+
+
+def purge_singles(session: Session, *, before: datetime, limit: int) -> int:
+    """Delete a few batches of singles that were answered before the moment; how many."""
+    old = (
+        select(BatchRow.id)
+        .where(BatchRow.submission_id.is_(None), BatchRow.answered_at < before)
+        .order_by(BatchRow.answered_at)
+        .limit(limit)
     )
-    session.execute(delete(SubmissionRow).where(SubmissionRow.finished_at < before))
-    done = exists().where(BatchRow.id == SubmissionRow.batch_id, BatchRow.answered_at < before)
-    session.execute(delete(SubmissionRow).where(SubmissionRow.kind == Kind.SINGLE, done))
-    session.execute(
-        delete(BatchRow).where(BatchRow.submission_id.is_(None), BatchRow.answered_at < before)
-    )
+    ids = session.scalars(old).all()
+    session.execute(delete(SubmissionRow).where(SubmissionRow.batch_id.in_(ids)))
+    session.execute(delete(BatchRow).where(BatchRow.id.in_(ids)))
+    return len(ids)

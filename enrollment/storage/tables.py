@@ -198,6 +198,8 @@ class SubmissionRow(Base):
     __tablename__ = "submission"
     __table_args__ = (
         Index("ix_submission_caller_received_at", "caller", "received_at"),
+        Index("ix_submission_batch_id", "batch_id"),
+        Index("ix_submission_finished_at", "finished_at"),
         Index(
             "ix_submission_cancelled_single",
             "batch_id",
@@ -249,9 +251,15 @@ class BatchRow(Base):
         CheckConstraint("requests > 0", name="requests"),
         CheckConstraint("(outcomes IS NULL) = (answered_at IS NULL)", name="answered"),
         Index(
+            "ix_batch_answered_singles",
+            "answered_at",
+            sqlite_where=text("submission_id IS NULL"),
+            postgresql_where=text("submission_id IS NULL"),
+        ),
+        Index(
             "ix_batch_waiting",
             "lane",
-            "announced_at",
+            "waiting_since",
             "id",
             sqlite_where=text("answered_at IS NULL AND announced_at IS NOT NULL"),
             postgresql_where=text("answered_at IS NULL AND announced_at IS NOT NULL"),
@@ -273,6 +281,8 @@ class BatchRow(Base):
     announced_at: Mapped[datetime | None]
     #: The first time that it was.
     waiting_since: Mapped[datetime | None]
+    #: How often it was announced again by the sweeper.
+    repeats: Mapped[int] = mapped_column(Integer, server_default="0")
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     parked_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]

@@ -194,6 +194,8 @@ def _submission() -> None:
         sa.CheckConstraint("total >= 0", name=op.f("ck_submission_total")),
     )
     op.create_index("ix_submission_caller_received_at", "submission", ["caller", "received_at"])
+    op.create_index("ix_submission_batch_id", "submission", ["batch_id"])
+    op.create_index("ix_submission_finished_at", "submission", ["finished_at"])
     op.create_index(
         "ix_submission_cancelled_single",
         "submission",
@@ -215,6 +217,7 @@ def _batch() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("announced_at", MOMENT, nullable=True),
         sa.Column("waiting_since", MOMENT, nullable=True),
+        sa.Column("repeats", sa.Integer(), server_default=sa.text("0"), nullable=False),
         sa.Column("attempts", sa.SmallInteger(), server_default="0", nullable=False),
         sa.Column("parked_at", MOMENT, nullable=True),
         sa.Column("answered_at", MOMENT, nullable=True),
@@ -232,9 +235,16 @@ def _batch() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index(
+        "ix_batch_answered_singles",
+        "batch",
+        ["answered_at"],
+        sqlite_where=sa.text("submission_id IS NULL"),
+        postgresql_where=sa.text("submission_id IS NULL"),
+    )
+    op.create_index(
         "ix_batch_waiting",
         "batch",
-        ["lane", "announced_at", "id"],
+        ["lane", "waiting_since", "id"],
         sqlite_where=WAITING,
         postgresql_where=WAITING,
     )
