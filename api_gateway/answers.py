@@ -156,10 +156,7 @@ def _answers(batch: Answered, submission: Submission) -> list[Answer]:
 
 
 def _cancelled(row: Row) -> Outcome:
-    request = row.request
-    if request is None:
-        return Outcome(row.line, None, None, Code.CANCELLED)
-    return Outcome(row.line, request.username or request.email, request.course_id, Code.CANCELLED)
+    return Outcome(row.line, row.user, row.course_id, Code.CANCELLED)
 
 
 def _single_page(session: Session, submission: Submission, cursor: Cursor, wanted: Filter) -> Page:

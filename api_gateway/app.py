@@ -39,6 +39,7 @@ from api_gateway.ringing import Ringer, Send, sender
 from api_gateway.uploads import Uploads
 from api_gateway.waiting import Waiters
 from enrollment.cache import Cache, connect
+from enrollment.garbage import collect_seldom
 from enrollment.queue import broker_settings
 from enrollment.settings import Settings
 from enrollment.storage.sessions import sessions_for
@@ -119,6 +120,7 @@ class Lifespan:
 
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Begin to ring and to listen."""
+        collect_seldom()
         self._parts.ringer.start()
         self._parts.waiters.start()
 

@@ -24,7 +24,7 @@ from enrollment.domain.errors import (
     Overloaded,
     RecordsUnavailable,
 )
-from enrollment.ids import uuid7
+from enrollment.ids import uuid7s
 from enrollment.storage import batches, idempotency, submissions
 from enrollment.storage.batches import NewBatch, Waiting
 from enrollment.storage.idempotency import KeyUse, Used
@@ -165,7 +165,7 @@ def store_singles(
         session.connection()  # what it takes to get one is time waited too
         waited_until = monotonic()
         now = clock(session)
-        ids = [uuid7(now) for _ in askings]
+        ids = uuid7s(now, len(askings))
         fresh = _fresh(session, askings, ids, now)
         singles = [_single(ids[place], askings[place], waited_until, now) for place in fresh]
         batch_id = None

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 import structlog
 from celery import Celery
 
-from enrollment.domain.codes import Lane
 from enrollment.queue import QUEUE_OF, TaskName
 from enrollment.storage.batches import Waiting
 
@@ -25,11 +24,6 @@ PATIENCE = 0.2
 BREAK = 1.0
 
 Send = Callable[[Waiting], None]
-
-
-def _is_for_all(waiting: Waiting) -> bool:
-    """Whether who is rung takes everything that waits, not this batch alone."""
-    return waiting.lane is Lane.INTERACTIVE and not waiting.alone
 
 
 def sender(app: Celery) -> Send:
@@ -102,7 +96,7 @@ class Ringer:
         """One ring, or one answer."""
         if isinstance(item, frozenset):
             self._hear(item)
-        elif _is_for_all(item) and self._is_waiting():
+        elif item.is_for_all and self._is_waiting():
             self._held_back = item
         else:
             self._try(item)
@@ -137,5 +131,5 @@ class Ringer:
             self._broken_until = self._monotonic() + BREAK
             log.warning("queue.unreachable", because=str(error))
             return
-        if _is_for_all(waiting):
+        if waiting.is_for_all:
             self._unanswered, self._sent_at = waiting, now

@@ -14,6 +14,7 @@ import jwt
 
 from api_gateway.token_keys import Keys, OneKey, UnknownKey, outside_keys
 from enrollment.settings import Settings, SettingsError
+from schemas.scalars import parse_email, parse_username
 
 #: What an API key may be allowed; ``admin`` includes the others.
 SCOPES = ("enroll", "read", "courses", "admin")
@@ -31,7 +32,6 @@ MAX_TOKEN = 8_192
 MAX_LIFETIME = timedelta(hours=24)
 #: Seconds by which two machines' clocks may differ.
 LEEWAY = 5.0
-MAX_NAME = 255
 MAX_MOMENT = 1e12
 MAX_KID = 200
 
@@ -99,7 +99,10 @@ def sign(
     minutes: float = 60,
     now: datetime,
 ) -> str:
-    """A token of our own for a person. Raises ValueError where it would live too long."""
+    """A token of our own for a person. Raises ValueError for one that would not be believed."""
+    if parse_username(username) is None or (email is not None and parse_email(email) is None):
+        message = "a token names a username and perhaps an e-mail address"
+        raise ValueError(message)
     if not 0 < minutes <= MAX_LIFETIME.total_seconds() / 60:
         message = f"a token lives for up to {MAX_LIFETIME.total_seconds() / 60:g} minutes"
         raise ValueError(message)
@@ -270,8 +273,8 @@ def _username(claims: Mapping[str, Any]) -> str:
     name = claims.get("preferred_username")
     if name is None:
         name = claims.get("sub")
-    if not isinstance(name, str) or not _is_plain(name):
-        message = "The token must name its bearer (preferred_username, or else sub)."
+    if not isinstance(name, str) or parse_username(name) is None:
+        message = "The token must name its bearer (preferred_username, or else sub) by a username."
         raise TokenRefused(message, code="token_malformed")
     return name
 
@@ -281,10 +284,7 @@ def _email(claims: Mapping[str, Any]) -> str | None:
     email = claims.get("email") or None
     if email is None or claims.get("email_verified") is False:
         return None
-    if not isinstance(email, str) or not _is_plain(email):
+    address = parse_email(email) if isinstance(email, str) else None
+    if address is None:
         _malformed()
-    return email
-
-
-def _is_plain(text: str) -> bool:
-    return 0 < len(text) <= MAX_NAME and text.isprintable()
+    return address

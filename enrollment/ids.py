@@ -5,12 +5,25 @@ from datetime import datetime
 from uuid import UUID
 
 _MILLISECONDS = 1000
+_NOISE_BYTES = 10
 
 
 def uuid7(now: datetime) -> UUID:
     """A fresh UUIDv7: 48 bits of milliseconds since 1970, then 74 random bits."""
-    stamp = int(now.timestamp() * _MILLISECONDS)
-    noise = secrets.randbits(74)
-    high = (stamp << 16) | 0x7000 | (noise >> 62)
+    return uuid7s(now, 1)[0]
+
+
+def uuid7s(now: datetime, number: int) -> list[UUID]:
+    """Some at once: the system is asked for randomness once."""
+    stamp = int(now.timestamp() * _MILLISECONDS) << 16 | 0x7000
+    noise = secrets.token_bytes(_NOISE_BYTES * number)
+    return [
+        _made(stamp, int.from_bytes(noise[at : at + _NOISE_BYTES]))
+        for at in range(0, len(noise), _NOISE_BYTES)
+    ]
+
+
+def _made(stamp: int, noise: int) -> UUID:
+    high = stamp | (noise >> 62 & 0xFFF)
     low = (0b10 << 62) | (noise & ((1 << 62) - 1))
     return UUID(int=(high << 64) | low)

@@ -1,6 +1,5 @@
 """What one request asks for, and the checks of its parts that every reader shares."""
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -8,21 +7,12 @@ from typing import NamedTuple
 
 from enrollment.domain.coursekeys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.model import Attribute
+from schemas.scalars import short
 
-MAX_USERNAME = 255
-MAX_EMAIL = 254
-MAX_MODE = 100
 MAX_COHORT = 255
 MAX_ATTRIBUTES = 100
 MAX_ATTRIBUTE_TEXT = 255
 MAX_MOMENT = 64
-#: Longest value that a finding shows.
-MAX_SHOWN = 100
-
-USERNAME = re.compile(r"[\w .@+-]+")
-EMAIL = re.compile("[^@\\s\0-\x1f\x7f\ud800-\udfff]+@[^@\\s\0-\x1f\x7f\ud800-\udfff]+")
-#: What PostgreSQL cannot store.
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
 #: One thing that is wrong: ``field``, ``value`` and ``rule``, and ``message`` where it helps.
 Finding = Mapping[str, object]
@@ -64,9 +54,7 @@ def finding(field: str, value: object, rule: str, message: str | None = None) ->
 
 def shown(value: object) -> str:
     """A value as people and databases can take it: one short line."""
-    text = str(value)
-    short = text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
-    return "".join(c if c.isprintable() else "\ufffd" for c in short)
+    return "".join(c if c.isprintable() else "\ufffd" for c in short(str(value)))
 
 
 @lru_cache(maxsize=8192)

@@ -4,9 +4,9 @@ import codecs
 import csv
 import io
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 
-from schemas.csvfiles import EXPECTED, Columns, columns_of
+from schemas.csvfiles import EXPECTED, Columns, columns_of, is_unclosed
 from schemas.drafts import BatchDraft, FileHead, check_rows, not_empty
 from schemas.encodings import encoding_of
 from schemas.payloads import CSV, encode_rows
@@ -46,18 +46,29 @@ def _text_lines(text: str) -> list[str]:
 
 
 def _header(lines: Iterator[str]) -> tuple[int, str]:
-    """The first line that is not blank, and how many lines there are up to its end."""
+    """The first record that is not blank, and how many lines there are up to its end."""
     number = 0
     for number, line in enumerate(lines, 1):  # noqa: B007 (its last value is told)
         if line.strip():
             break
     else:
         raise Unreadable("empty", "the file is empty", expected=EXPECTED)
-    record = [line]
-    while "".join(record).count('"') % 2 and len(record) < _MAX_HEADER_LINES:
-        record.extend(islice(lines, 1))
+    first, record = number, line
+    while _is_header_open(record, first):
+        more = next(lines, None)
         number += 1
-    return number, "".join(record)
+        if more is None or number - first == _MAX_HEADER_LINES:
+            message = f"a quote of the header, in line {first}, is never closed"
+            raise Unreadable("unclosed_quotes", message, place=Place(first), expected=EXPECTED)
+        record += more
+    return number, record
+
+
+def _is_header_open(record: str, line: int) -> bool:
+    if len(record) > MAX_RECORD:
+        message = f"the header, in line {line}, is longer than {MAX_RECORD} characters"
+        raise Unreadable("unknown_columns", message, place=Place(line), expected=EXPECTED)
+    return is_unclosed(record)
 
 
 class _CsvCutter:

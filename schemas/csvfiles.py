@@ -2,16 +2,19 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import lru_cache
+from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from schemas.asked import MAX_COHORT, MAX_MODE, AskedRequest, ShapeError, finding, is_course_key
+from schemas.asked import MAX_COHORT, AskedRequest, ShapeError, finding, is_course_key
 from schemas.asked import moment as moment_of
 from schemas.fastpath import is_email, is_short_text, is_username
 from schemas.requests import load_request
+from schemas.scalars import MAX_MODE
 from schemas.strictjson import NotHonestJson, loads
 from schemas.uploads import Unreadable
 
@@ -43,6 +46,9 @@ _COMMON_FLAGS = {
 }
 _ACTIVE = _COMMON_FLAGS | {"": True}
 _FORCE = _COMMON_FLAGS | {"": False}
+#: What a spreadsheet may run: also behind spaces, and in full width.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 (full width is meant)
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _new = tuple.__new__
 
 
@@ -67,8 +73,7 @@ def cells_of(record: str, delimiter: str) -> list[str]:
 @lru_cache(maxsize=64)
 def columns_of(header: str) -> Columns:
     """Read a header. Raises Unreadable where it does not name what is needed."""
-    candidates = [Columns(mark, _names(header, mark)) for mark in _DELIMITERS]
-    columns = max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
+    columns = _likeliest(header)
     known = [name for name in columns.names if name in KNOWN]
     if not _is_enough(set(known)):
         raise Unreadable("unknown_columns", _missing(columns.names), expected=EXPECTED)
@@ -78,8 +83,21 @@ def columns_of(header: str) -> Columns:
     return columns
 
 
+def _likeliest(header: str) -> Columns:
+    candidates = [Columns(mark, _names(header, mark)) for mark in _DELIMITERS]
+    return max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
+
+
+def is_unclosed(header: str) -> bool:
+    """Whether a quote of the header is still open where its text ends."""
+    more = iter([""])
+    lines = chain(io.StringIO(header, newline=""), more)
+    next(csv.reader(lines, delimiter=_likeliest(header).delimiter), None)
+    return next(more, None) is None
+
+
 def _names(header: str, delimiter: str) -> tuple[str, ...]:
-    return tuple(name.strip().casefold() for name in cells_of(header, delimiter))
+    return tuple(bare_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
 def _is_enough(known: set[str]) -> bool:
@@ -163,19 +181,25 @@ def row_request(cells: Sequence[str], columns: Columns) -> AskedRequest:
         extra = next(cell for cell in cells[len(names) :] if cell.strip())
         message = f"{len(cells)} cells under {len(names)} columns"
         raise ShapeError([finding("", extra, "columns", message)])
-    body: dict[str, Any] = {
-        name: bare
-        for name, cell in zip(names, cells, strict=False)
-        if name in KNOWN and (bare := bare_cell(cell))
-    }
-    if UPSTREAM_COURSE in body:
-        body["course_id"] = body.pop(UPSTREAM_COURSE)
+    body = told_by(cells, columns)
     for name in ("is_active", "force_enrollment"):
         if name in body:
             body[name] = _FLAGS.get(body[name].casefold(), body[name])
     if "enrollment_attributes" in body:
         body["enrollment_attributes"] = _json_cell(body["enrollment_attributes"])
     return named(load_request(body))
+
+
+def told_by(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+    """The content of the cells of our own columns, but for empty ones."""
+    body = {
+        name: bare
+        for name, cell in zip(columns.names, cells, strict=False)
+        if name in KNOWN and (bare := bare_cell(cell))
+    }
+    if UPSTREAM_COURSE in body:
+        body["course_id"] = body.pop(UPSTREAM_COURSE)
+    return body
 
 
 def named(request: AskedRequest) -> AskedRequest:
@@ -187,8 +211,13 @@ def named(request: AskedRequest) -> AskedRequest:
 
 def bare_cell(cell: str) -> str:
     """A cell's content, without the mark that keeps a spreadsheet from running it."""
-    text = cell.strip()
-    return text[1:].strip() if text[:1] == "'" and text[1:2] in set("=+-@") else text
+    marked = cell[:1] == "'" and may_run(cell[1:])
+    return (cell[1:] if marked else cell).strip()
+
+
+def may_run(cell: str) -> bool:
+    """Whether a spreadsheet may run a cell."""
+    return _FORMULA.match(cell) is not None and _NUMBER.fullmatch(cell) is None
 
 
 def _json_cell(cell: str) -> Any:

@@ -1,8 +1,9 @@
 """Text files: which encoding they are in, and that they are text at all."""
 
 import codecs
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 from schemas.uploads import Limits, Place, Unreadable, check_size, place_of
 
@@ -11,6 +12,57 @@ _NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _ALL_CP1252 = bytes(set(range(256)) - set(_NOT_CP1252))
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _ZIP = b"PK\x03\x04"
+
+
+#: Names that a Content-Type may give to an encoding that is read here. As on the web,
+#: ISO 8859-1 is CP1252: its letters are the same, and control characters have no use.
+_UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+_ONE_BYTE = frozenset(
+    {"cp1252", "windows-1252", "iso-8859-1", "iso8859-1", "iso_8859-1", "latin1", "latin-1"}
+)
+
+
+def declared_charset(media_type: str) -> str | None:
+    """The encoding that a Content-Type names, in lower case, or None."""
+    for parameter in media_type.split(";")[1:]:
+        name, _, value = parameter.partition("=")
+        if name.strip().lower() == "charset":
+            return value.strip().strip("\"'").lower() or None
+    return None
+
+
+def is_read_here(charset: str | None) -> bool:
+    """Whether texts in this encoding are read; None leaves it to be found out."""
+    return charset is None or charset in _UTF_8 or charset in _ONE_BYTE
+
+
+def as_declared(chunks: Iterable[bytes], charset: str | None) -> Iterable[bytes]:
+    """The chunks in UTF-8 where another encoding is declared, else as they are."""
+    return _FromCp1252(chunks) if charset in _ONE_BYTE else chunks
+
+
+class _FromCp1252:
+    """The same chunks in UTF-8, every time from the first.
+
+    What begins with UTF-8's byte order mark is UTF-8, whatever was declared; of what is no
+    text in CP1252 the reader of UTF-8 says where.
+    """
+
+    def __init__(self, chunks: Iterable[bytes]) -> None:
+        self._chunks = chunks
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The chunks, from the first."""
+        chunks = iter(self._chunks)
+        head = b""
+        while len(head) < len(BOM_UTF8) and (more := next(chunks, None)) is not None:
+            head += more
+        if head.startswith((BOM_UTF8, *_UTF_16, _ZIP)):
+            yield head
+            yield from chunks
+            return
+        for chunk in chain([head], chunks):
+            yield chunk.decode("cp1252", "surrogateescape").encode("utf-8", "surrogateescape")
 
 
 def measured(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:

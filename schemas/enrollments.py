@@ -94,7 +94,7 @@ def _v1_message(outcome: Outcome) -> str:
         Reason.MODE_EXPIRED: _unavailable(facts, course_id),
         Reason.MODE_MISMATCH: message_of(outcome) or "",
         Reason.ATTRIBUTES_MISSING: (
-            f"Missing enrollment attributes: requested mode={facts.get('mode')} "
+            f"Missing enrollment attributes: requested mode={facts.get('requested_mode')} "
             f"required attributes={facts.get('required')}"
         ),
         Reason.COHORT_NOT_FOUND: (
@@ -119,6 +119,6 @@ def _unknown_learner(user: str | None) -> str:
 
 def _unavailable(facts: Mapping[str, object], course_id: str | None) -> str:
     return (
-        f"The [{facts.get('mode')}] course mode is expired or otherwise unavailable "
+        f"The [{facts.get('requested_mode')}] course mode is expired or otherwise unavailable "
         f"for course run [{course_id}]."
     )

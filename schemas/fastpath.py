@@ -8,18 +8,14 @@ from typing import Any
 
 from enrollment.domain.model import Attribute
 from schemas.asked import (
-    EMAIL,
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
-    MAX_EMAIL,
-    MAX_MODE,
-    MAX_USERNAME,
-    USERNAME,
     AskedRequest,
     is_course_key,
     moment,
 )
+from schemas.scalars import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME
 
 _new = tuple.__new__
 
@@ -60,7 +56,7 @@ def is_username(text: Any) -> bool:
     """Whether something is a username for certain."""
     return (
         type(text) is str
-        and len(text) <= MAX_USERNAME
+        and len(text) <= MAX_NAME
         and (text.isalnum() or USERNAME.fullmatch(text) is not None)
     )
 

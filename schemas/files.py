@@ -7,7 +7,7 @@ import orjson
 
 from schemas.csvcutting import split_csv
 from schemas.drafts import BatchDraft, FileHead, check_rows, not_empty
-from schemas.encodings import measured
+from schemas.encodings import as_declared, declared_charset, is_read_here, measured
 from schemas.payloads import CSV, JSON, NDJSON, encode_rows
 from schemas.strictjson import NotHonestJson, loads
 from schemas.uploads import (
@@ -45,7 +45,9 @@ _FORMATS = {
 
 
 def format_of(media_type: str) -> str | None:
-    """The format that a Content-Type names, or None for one that is not read here."""
+    """The format that a Content-Type names, or None for one, or a charset, not read here."""
+    if not is_read_here(declared_charset(media_type)):
+        return None
     return _FORMATS.get(media_type.partition(";")[0].strip().lower())
 
 
@@ -61,6 +63,7 @@ def split(
     if kind is None:
         message = f"{media_type[:100]!r} is not read here"
         raise Unreadable("unsupported_media_type", message, expected=", ".join(_FORMATS))
+    chunks = as_declared(chunks, declared_charset(media_type))
     if kind == JSON:
         return FileHead(JSON), _json_batches(_json_rows(chunks, limits), limits)
     if kind == NDJSON or (media_type.lower().startswith("text/plain") and _is_ndjson(chunks)):

@@ -50,13 +50,13 @@ MESSAGES: Mapping[Reason, str] = {
     Reason.INVITE_USED: "The invitation was used by another learner.",
     Reason.INVITE_EXPIRED: "The invitation expired at {expired_at}.",
     Reason.COURSE_FULL: "All {capacity} seats are taken.",
-    Reason.MODE_UNAVAILABLE: "The course does not offer the mode {mode}.",
-    Reason.MODE_EXPIRED: "The mode {mode} could be taken until {expired_at}.",
+    Reason.MODE_UNAVAILABLE: "The course does not offer the mode {requested_mode}.",
+    Reason.MODE_EXPIRED: "The mode {requested_mode} could be taken until {expired_at}.",
     Reason.MODE_MISMATCH: (
         "Enrollment mode mismatch: active mode={active_mode}, "
         "requested mode={requested_mode}. Won't deactivate."
     ),
-    Reason.ATTRIBUTES_MISSING: "The mode {mode} needs the attributes {required}.",
+    Reason.ATTRIBUTES_MISSING: "The mode {requested_mode} needs the attributes {required}.",
     Reason.COHORT_NOT_FOUND: "The course has no cohort {cohort}.",
     Reason.NOT_PERMITTED: "The caller may not ask for this.",
     Reason.INVALID_ROW: "The row cannot be read: {errors}.",
@@ -93,7 +93,7 @@ def _fact(value: object) -> object:
 def _finding(finding: Mapping[str, object]) -> str:
     value = finding.get("value")
     shown = "" if value is None else f" ({value})"
-    return f"{finding.get('field')}{shown}: {finding.get('rule')}"
+    return f"{finding.get('field') or 'row'}{shown}: {finding.get('rule')}"
 
 
 def dump_outcome(outcome: Outcome) -> dict[str, Any]:

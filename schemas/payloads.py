@@ -7,16 +7,20 @@ because a quote in them is never closed.
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 from schemas.asked import AskedRequest, Finding, ShapeError, finding
-from schemas.csvfiles import Columns, columns_of, named, quick_reader, row_request
+from schemas.csvfiles import Columns, columns_of, named, quick_reader, row_request, told_by
 from schemas.packing import pack, unpack
-from schemas.requests import load_request
+from schemas.requests import load_request, stated
 from schemas.strictjson import NotHonestJson, loads
 
 CSV, NDJSON, JSON = "csv", "ndjson", "json"
+_NOTHING: Mapping[str, object] = MappingProxyType({})
+#: Longest name of a learner or a course that an outcome repeats unread.
+_MAX_NAME = 255
 
 
 class Row(NamedTuple):
@@ -28,6 +32,25 @@ class Row(NamedTuple):
     findings: tuple[Finding, ...] | None
     #: The row as sent, of a CSV file.
     cells: list[str] | None
+    #: What fields hold in a row that cannot be read, as far as that much of it can.
+    told: Mapping[str, object] = _NOTHING
+
+    @property
+    def user(self) -> str | None:
+        """Who it is about, by name or e-mail, as far as that can be told."""
+        if self.request is not None:
+            return self.request.username or self.request.email
+        return self._plain("user") or self._plain("email")
+
+    @property
+    def course_id(self) -> str | None:
+        """Which course it is about, as far as that can be told."""
+        return self._plain("course_id") if self.request is None else self.request.course_id
+
+    def _plain(self, name: str) -> str | None:
+        value = self.told.get(name)
+        fits = isinstance(value, str) and 0 < len(value) <= _MAX_NAME and value.isprintable()
+        return str(value) if fits else None
 
 
 def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> bytes:
@@ -55,14 +78,17 @@ def _json_rows(text: bytes, first_line: int) -> Iterator[Row]:
 
 
 def _json_row(raw: bytes, line: int) -> Row:
+    body: object = None
     try:
-        return Row(line, named(load_request(loads(raw))), None, None)
+        body = loads(raw)
+        return Row(line, named(load_request(body)), None, None)
     except NotHonestJson as error:
         shown = raw[:400].decode(errors="replace")
         message = f"{error.message}: column {error.column}"
         return Row(line, None, (finding("", shown, "json", message),), None)
     except ShapeError as error:
-        return Row(line, None, error.findings, None)
+        told = stated(body) if isinstance(body, dict) else _NOTHING
+        return Row(line, None, error.findings, None, told)
 
 
 def _csv_rows(
@@ -105,4 +131,4 @@ def _csv_row(line: int, cells: list[str], columns: Columns) -> Row:
     try:
         return Row(line, row_request(cells, columns), None, cells)
     except ShapeError as error:
-        return Row(line, None, error.findings, cells)
+        return Row(line, None, error.findings, cells, told_by(cells, columns))

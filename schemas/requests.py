@@ -8,15 +8,9 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre
 
 from enrollment.domain.model import Attribute
 from schemas.asked import (
-    EMAIL,
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
-    MAX_EMAIL,
-    MAX_MODE,
-    MAX_USERNAME,
-    UNSTORABLE,
-    USERNAME,
     AskedRequest,
     Finding,
     ShapeError,
@@ -26,15 +20,18 @@ from schemas.asked import (
     shown,
 )
 from schemas.fastpath import read_request
+from schemas.scalars import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME, is_storable
 
 __all__ = ["AskedRequest", "Finding", "RequestSchema", "ShapeError", "load_request", "v1_message"]
 
+#: Where an empty text says nothing; elsewhere it is a value, and one of the wrong type.
+_MAY_BE_EMPTY = frozenset({"user", "email", "course_id", "mode", "cohort", "requested_at"})
 #: An error's text is the name of the rule that it breaks.
 _RULES: dict[str, Any] = {"required": "required", "null": "type", "invalid": "type", "type": "type"}
 
 
 def _storable(text: str) -> None:
-    if UNSTORABLE.search(text):
+    if not is_storable(text):
         raise ValidationError("characters")
 
 
@@ -127,7 +124,7 @@ class RequestSchema(Schema):
         unknown = EXCLUDE
 
     error_messages = _RULES
-    user = _text(_at_most(MAX_USERNAME), _username)
+    user = _text(_at_most(MAX_NAME), _username)
     email = LowerCase(validate=[_at_most(MAX_EMAIL), _email], error_messages=_RULES)
     course_id = _text(_course_key, required=True)
     course_details = fields.Nested(CourseDetailsSchema, error_messages=_RULES)
@@ -144,7 +141,7 @@ class RequestSchema(Schema):
 
     @pre_load
     def leave_out_what_is_absent(self, data: Any, **_: object) -> Any:
-        """What is null or empty was not sent."""
+        """What is null, or an empty text where a text may stand, was not sent."""
         return stated(data) if isinstance(data, Mapping) else data
 
     @post_load
@@ -175,7 +172,11 @@ def stated(body: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("user", "email", "course_id"):
         if not given.get(key):
             given.pop(key, None)
-    return {key: value for key, value in given.items() if value is not None and value != ""}
+    return {
+        key: value
+        for key, value in given.items()
+        if value is not None and not (value == "" and key in _MAY_BE_EMPTY)
+    }
 
 
 def load_request(body: object) -> AskedRequest:

@@ -2,8 +2,8 @@
 
 import csv
 import io
-import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -11,7 +11,7 @@ import orjson
 from enrollment.domain.model import Outcome
 from enrollment.domain.rules import moment_text
 from schemas.asked import AskedRequest
-from schemas.csvfiles import cells_of, columns_of
+from schemas.csvfiles import cells_of, columns_of, may_run
 from schemas.outcomes import dump_outcome, message_of
 
 ADDED = ("outcome", "reason", "message")
@@ -28,16 +28,13 @@ NATIVE = (
     "cohort",
     "force_enrollment",
 )
-#: What a spreadsheet may run: also behind spaces, and in full width.
-_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 (full width is meant)
-_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+#: Columns whose values are no texts: a text in them stays a fault, for its quotes stay.
+_TYPED = frozenset({"is_active", "enrollment_attributes", "force_enrollment"})
 
 
 def safe_cell(cell: str) -> str:
     """A cell that no spreadsheet runs; reading takes the apostrophe away again."""
-    if _FORMULA.match(cell) and not _NUMBER.fullmatch(cell):
-        return "'" + cell
-    return cell
+    return "'" + cell if may_run(cell) else cell
 
 
 class Layout(NamedTuple):
@@ -45,17 +42,23 @@ class Layout(NamedTuple):
 
     delimiter: str
     names: tuple[str, ...]
+    #: Columns behind them that hold an older answer.
+    answered: int = 0
 
     def head(self) -> str:
         """The first line."""
         return self._line([*self.names, *ADDED])
 
     def line(self, outcome: Outcome, cells: Sequence[str]) -> str:
-        """One row: its own cells, as many as the header has, and the answer."""
+        """One row: its own cells, as many as the header has, and the answer.
+
+        Cells that have no column stand behind it: a row is not mended by losing them.
+        """
         width = len(self.names)
         own = [*cells[:width], *[""] * (width - len(cells))]
         answer = [outcome.code.value, outcome.reason or "", message_of(outcome) or ""]
-        return self._line([*own, *answer])
+        more = cells[width + self.answered :]
+        return self._line([*own, *answer, *(more if any(map(str.strip, more)) else ())])
 
     def _line(self, cells: Iterable[str]) -> str:
         line = io.StringIO(newline="")
@@ -74,14 +77,20 @@ def layout_of(header: str | None) -> Layout:
     delimiter = columns_of(header).delimiter
     names = tuple(cells_of(header, delimiter))
     if tuple(name.strip().casefold() for name in names[-len(ADDED) :]) == ADDED:
-        names = names[: -len(ADDED)]
+        return Layout(delimiter, names[: -len(ADDED)], len(ADDED))
     return Layout(delimiter, names)
 
 
-def native_cells(outcome: Outcome, request: AskedRequest | None) -> list[str]:
-    """The cells of a request that came without a header of its own."""
-    if request is None:
+def native_cells(
+    outcome: Outcome,
+    request: AskedRequest | None,
+    told: Mapping[str, object] = MappingProxyType({}),
+) -> list[str]:
+    """The cells of a request that came without a header, or of what was told in its place."""
+    if request is None and not told:
         return [str(outcome.line), outcome.user or "", "", outcome.course_id or ""]
+    if request is None:
+        return [str(outcome.line), *(_told_cell(name, told.get(name)) for name in NATIVE[1:])]
     attributes = request.attributes
     return [
         str(outcome.line),
@@ -95,6 +104,13 @@ def native_cells(outcome: Outcome, request: AskedRequest | None) -> list[str]:
         request.cohort or "",
         "true" if request.force else "",
     ]
+
+
+def _told_cell(name: str, value: object) -> str:
+    """A value as it was sent: a text where the column takes texts, else JSON."""
+    if value is None:
+        return ""
+    return value if isinstance(value, str) and name not in _TYPED else _json(value)
 
 
 def ndjson_line(outcome: Outcome) -> str:

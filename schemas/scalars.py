@@ -53,8 +53,12 @@ WORDS: ErrorMessages = {
     "unknown": "unknown",
 }
 
-USERNAME = re.compile(r"[\w .@_+-]+")
-EMAIL = re.compile(r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f]+@[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f]+")
+#: Spaces are legal inside of it; around it they would make a second learner who looks the same.
+USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
+_EMAIL_PART = r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f\ud800-\udfff]+"
+EMAIL = re.compile(f"{_EMAIL_PART}@{_EMAIL_PART}")
+#: What PostgreSQL cannot store.
+UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _MOMENT = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
     r"([Zz]|[+-][0-9]{2}:?[0-9]{2})"
@@ -84,7 +88,7 @@ def parse_email(text: str) -> str | None:
 
 def is_storable(text: str) -> bool:
     """Whether every database can hold the text: PostgreSQL takes no NUL, UTF-8 no surrogates."""
-    return "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text)
+    return UNSTORABLE.search(text) is None
 
 
 class Text(fields.String):
@@ -232,7 +236,11 @@ def shown(value: object) -> object:
     if value is None or isinstance(value, bool | int | float):
         return value
     text = value if isinstance(value, str) else type(value).__name__
-    text = text.encode("utf-8", "replace").decode().replace("\0", "?")
+    return short(UNSTORABLE.sub("?", text))
+
+
+def short(text: str) -> str:
+    """A text as long as an error message may show it."""
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
 
 

@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import IO, AnyStr, NamedTuple
 
 CHUNK_BYTES = 256 * 1024
@@ -9,6 +10,11 @@ MAX_LINE = 1_000_000
 #: How much longer than its gzip a text may be, once it is longer than FREE_BYTES.
 MAX_RATIO = 200
 FREE_BYTES = 1_000_000
+
+#: Members of gzip may hold a byte each: what comes of them is handed on in larger pieces,
+#: because whoever looks for the end of a line looks at all of it once more for each.
+_PIECE_BYTES = 64 * 1024
+_PIECES = 16 * 1024
 
 _GZIP = 31  # the window of zlib, plus 16 for the head and tail of gzip
 #: Codes of what is not even what it claims to be; other files are merely of no use here.
@@ -98,9 +104,17 @@ def gunzipped(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
     Unreadable for what is no gzip, or ends too early.
     """
     unpacker = _Unpacker(limits)
-    for chunk in chunks:
-        yield from unpacker.feed(chunk)
+    held: list[bytes] = []
+    size = 0
+    for piece in chain.from_iterable(map(unpacker.feed, chunks)):
+        held.append(piece)
+        size += len(piece)
+        if size >= _PIECE_BYTES or len(held) == _PIECES:
+            yield b"".join(held)
+            held, size = [], 0
     unpacker.finish()
+    if held:
+        yield b"".join(held)
 
 
 class _Unpacker:

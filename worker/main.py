@@ -1,6 +1,5 @@
 """What a worker process is made of: settings, records, app, tasks."""
 
-import gc
 from datetime import timedelta
 from typing import Any
 
@@ -8,6 +7,7 @@ from celery import Celery
 from celery.signals import setup_logging, worker_process_init
 
 from enrollment import logs
+from enrollment.garbage import collect_seldom
 from enrollment.settings import Settings
 from enrollment.storage.sessions import sessions_for
 from enrollment.waking import Bell
@@ -16,15 +16,6 @@ from worker.celery_app import make_app
 from worker.processing import Processor
 from worker.sweeping import Sweeper
 from worker.tasks import register
-
-#: New objects before the garbage collector looks: more than a batch makes, which its
-#: reference counts free anyway. With Python's own 700 it took a quarter of a batch's time.
-GARBAGE_THRESHOLD = 200_000
-
-
-def _collect_seldom() -> None:
-    gc.freeze()
-    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def build(settings: Settings, *, process: str) -> Celery:
@@ -47,7 +38,7 @@ def build(settings: Settings, *, process: str) -> Celery:
     def begin_child(**_: Any) -> None:
         """A forked child never uses its parent's connections."""
         sessions.engine.dispose(close=False)
-        _collect_seldom()
+        collect_seldom()
 
     def keep_our_logs(**_: Any) -> None:
         """Celery leaves logging alone where this signal is heard."""

@@ -29,6 +29,9 @@ class Asked(NamedTuple):
     #: None: the row cannot be read, for the reasons in ``findings``.
     request: AskedRequest | None
     findings: tuple[Mapping[str, object], ...] | None = None
+    #: Whom and what a row names that cannot be read.
+    user: str | None = None
+    course_id: str | None = None
 
 
 def rows_of(
@@ -74,6 +77,7 @@ def _rows(batch: ClaimedBatch, submission: Submission) -> Iterator[Asked]:
             row.line,
             request,
             row.findings,
+            *(() if request is not None else (row.user, row.course_id)),
         )
 
 
@@ -117,8 +121,8 @@ def _failed(
     request = asked.request
     return Outcome(
         asked.line,
-        None if request is None else request.username or request.email,
-        None if request is None else request.course_id,
+        asked.user if request is None else request.username or request.email,
+        asked.course_id if request is None else request.course_id,
         code,
         reason,
         {"errors": list(findings)} if findings else None,

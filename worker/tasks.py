@@ -26,8 +26,9 @@ def register(app: Celery, processor: Processor, sweeper: Sweeper, announcer: Ann
 
     @app.task(name=TaskName.PROCESS.value, **WHEN_DATABASE_RETURNS)
     def process_batch(batch_id: int) -> None:
-        """Answer one accepted batch, then say so and ring for the next."""
-        announcer.tell(processor.process(batch_id))
+        """Answer an accepted batch and some behind it; say so, and ring for the next."""
+        for done in processor.process_in_turn(batch_id):
+            announcer.tell(done)
 
     @app.task(name=TaskName.SWEEP.value)
     def sweep() -> None:

@@ -10,7 +10,7 @@ from api_gateway.resources.bodies import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.resources.listing import DEFAULT_CHANGES, MOST
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.coursekeys import MAX_COURSE_ID
-from schemas.asked import MAX_EMAIL, MAX_MODE, MAX_USERNAME
+from schemas.scalars import MAX_EMAIL, MAX_MODE, MAX_NAME
 
 
 def _in_path(name: str, description: str, most: int, example: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ _OPTION_TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_MODE}
 
 #: By the name of the component, which operations use.
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {
-    "username": _in_path("username", "Who: a username, case and all.", MAX_USERNAME, "ada"),
+    "username": _in_path("username", "Who: a username, case and all.", MAX_NAME, "ada"),
     "course_id": _in_path(
         "course_id",
         "course-v1:org+course+run, or the older org/course/run; raw or percent-encoded.",

@@ -56,13 +56,13 @@ OPERATIONS = (
         problems={
             400: (
                 "option_invalid idempotency_key_invalid incomplete_upload malformed_json "
-                "malformed_gzip not_text"
+                "malformed_gzip not_text unclosed_quotes"
             ),
             409: "idempotency_key_in_flight",
             413: "too_large",
             415: "unsupported_media_type",
             422: (
-                "unknown_columns repeated_columns unclosed_quotes unknown_document empty "
+                "unknown_columns repeated_columns unknown_document empty "
                 "idempotency_key_reused"
             ),
         },

@@ -87,7 +87,9 @@ def _cells(answer: Answer) -> list[str]:
     row = answer.row
     if row is not None and row.cells is not None:
         return row.cells
-    return native_cells(answer.outcome, None if row is None else row.request)
+    if row is None:
+        return native_cells(answer.outcome, None)
+    return native_cells(answer.outcome, row.request, row.told)
 
 
 def read_filter(req: Request) -> Filter:

@@ -31,9 +31,9 @@ from enrollment.domain.submissions import Options
 from enrollment.storage import submissions
 from enrollment.storage.sessions import clock
 from enrollment.storage.submissions import Place
-from schemas.asked import MAX_MODE, UNSTORABLE
 from schemas.enrollments import dump_enrollment
 from schemas.files import TooLarge, Unreadable, format_of
+from schemas.scalars import MAX_MODE, is_storable
 from schemas.submissions import PATH, dump_submission, etag, retry_after
 
 #: Seconds after which a long poll looks by itself.
@@ -62,8 +62,8 @@ class SubmissionsResource:
         media_type = req.content_type or ""
         if format_of(media_type) is None:
             raise unsupported(
-                "Send text/csv, application/x-ndjson or application/json, "
-                f"not {media_type[:100]!r}."
+                "Send text/csv, application/x-ndjson or application/json, in UTF-8 "
+                f"or CP1252, not {media_type[:100]!r}."
             )
         options, lane = read_options(req)
         key = idempotency_key(req)
@@ -153,7 +153,7 @@ def read_options(req: Request) -> tuple[Options, Lane | None]:
     _check(given, "lane", frozenset(Lane))
     for name in ("default_mode", "source"):
         value = given.get(name)
-        if value is not None and (not 0 < len(value) <= MAX_MODE or UNSTORABLE.search(value)):
+        if value is not None and (not 0 < len(value) <= MAX_MODE or not is_storable(value)):
             raise _bad_option(name, value, f"1 to {MAX_MODE} characters")
     options = Options(
         default_mode=given.get("default_mode"),

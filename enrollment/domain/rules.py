@@ -104,11 +104,11 @@ def refuse_mode(
         return None
     late = next((mode for mode in course.modes if mode.slug == slug), None)
     if late is None:
-        return Refusal(Reason.MODE_UNAVAILABLE, {"mode": slug})
+        return Refusal(Reason.MODE_UNAVAILABLE, {"requested_mode": slug})
     if lenient:
         return None
     expired = moment_text(late.expires_at) if late.expires_at else None
-    return Refusal(Reason.MODE_EXPIRED, {"mode": slug, "expired_at": expired})
+    return Refusal(Reason.MODE_EXPIRED, {"requested_mode": slug, "expired_at": expired})
 
 
 def refuse_attributes(mode: str, attributes: tuple[Attribute, ...]) -> Refusal | None:
@@ -116,9 +116,8 @@ def refuse_attributes(mode: str, attributes: tuple[Attribute, ...]) -> Refusal |
     if mode == CREDIT and not any(
         (a.namespace, a.name) == (CREDIT, "provider_id") for a in attributes
     ):
-        return Refusal(
-            Reason.ATTRIBUTES_MISSING, {"mode": mode, "required": ["credit:provider_id"]}
-        )
+        facts = {"requested_mode": mode, "required": ["credit:provider_id"]}
+        return Refusal(Reason.ATTRIBUTES_MISSING, facts)
     return None
 
 

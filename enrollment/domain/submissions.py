@@ -120,12 +120,13 @@ class Submission:
         return self.tally.answered / self.total if self.total else 1.0
 
     def rows_per_second(self, now: datetime) -> int | None:
-        """Outcomes a second since work began; None before."""
+        """Rows worked a second since work began, None before; what is cancelled is no work."""
         if self.started_at is None:
             return None
         end = self.finished_at or now
         spent = (end - self.started_at).total_seconds()
-        return int(self.tally.answered / max(spent, _MEASURABLE_SECONDS))
+        worked = self.tally.answered - self.tally.counts.get(Code.CANCELLED, 0)
+        return int(worked / max(spent, _MEASURABLE_SECONDS))
 
     def eta_seconds(self, now: datetime) -> int | None:
         """Seconds until the last outcome at today's pace; None before there is one."""

@@ -42,8 +42,13 @@ class ClaimedBatch(NamedTuple):
     ordinal: int | None
     requests: int
     payload: bytes
+    lane: str
     alone: bool
-    attempts: int
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether it is taken together with what else waits in its lane."""
+        return self.lane == Lane.INTERACTIVE and not self.alone
 
 
 class Answer(NamedTuple):
@@ -61,6 +66,11 @@ class Waiting(NamedTuple):
     lane: Lane
     #: Judged by itself: nobody takes it along who was rung for another.
     alone: bool = False
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether who is rung takes everything that waits in the lane, not this batch alone."""
+        return self.lane is Lane.INTERACTIVE and not self.alone
 
 
 class Together(NamedTuple):
@@ -123,8 +133,8 @@ _CLAIMED = (
     BatchRow.ordinal,
     BatchRow.requests,
     BatchRow.payload,
+    BatchRow.lane,
     BatchRow.alone,
-    BatchRow.attempts,
 )
 
 
@@ -171,6 +181,12 @@ def lane_of(session: Session, batch_id: int) -> tuple[Lane, bool] | None:
         select(BatchRow.lane, BatchRow.alone).where(BatchRow.id == batch_id)
     ).first()
     return None if row is None else (Lane(row[0]), row[1])
+
+
+def singles_wait(session: Session) -> bool:
+    """Whether anything waits in the interactive lane."""
+    query = _claimable().where(BatchRow.lane == Lane.INTERACTIVE)
+    return session.scalar(query.with_only_columns(BatchRow.id).limit(1)) is not None
 
 
 def answer(session: Session, answers: Sequence[Answer], *, now: datetime) -> None:

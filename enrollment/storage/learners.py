@@ -188,6 +188,8 @@ def _register(*, postgresql: bool) -> Executable:
 
 
 def _load(session: Session, column: str, texts: Collection[str]) -> list[LoadedLearner]:
+    if not texts:
+        return []
     query = _having(column, postgresql=is_postgresql(session))
     rows = session.execute(query, _WANTED.holding(session, list(texts)))
     return [LoadedLearner(row[0], Learner(*row[1:])) for row in map(tuple, rows)]

@@ -187,7 +187,7 @@ def test_two_gateways_that_both_have_begun_store_it_once(postgres_world):
 
 
 def assert_stored_once(world, stored):
-    receipts = [one.receipts[0] for one in stored]
+    receipts = [one.answers[0] for one in stored]
     assert len({receipt.submission_id for receipt in receipts}) == 1
     assert sorted(receipt.batch_id is None for receipt in receipts) == [False, True]
     assert count(world, SubmissionRow) == count(world, BatchRow) == 1
@@ -204,7 +204,7 @@ def test_two_gateways_with_the_same_keys_in_other_orders_both_come_through(postg
             lambda: world.take_in(asking(key="ours"), *reversed(there)),
         )
 
-    first, second = (one.receipts for one in stored)
+    first, second = (one.answers for one in stored)
     assert [r.submission_id for r in first[:6]] == [r.submission_id for r in reversed(second[1:])]
     assert count(world, SubmissionRow) == 8
 

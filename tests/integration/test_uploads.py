@@ -197,7 +197,7 @@ def left_behind(in_small_steps, monkeypatch):
         faults.setattr(batches, "add_of", fails_at(3, RecordsUnavailable("gone")))
         faults.setattr(submissions, "discard", gone)
         with pytest.raises(RecordsUnavailable):
-            world.send(learners(20), hours_ago=2)
+            world.send(learners(20), hours_ago=25)
     assert kept(world) == [1, 16, 0]
     return world
 

@@ -134,7 +134,7 @@ class World:
         """Hand in singles that one commit takes in; asked some hours ago."""
         askings = [Asking(caller, wish, 0.0) for wish in wishes]
         stored = self.take_in(*askings, now=hours_ago * 3600)
-        return [receipt.submission_id for receipt in stored.receipts]  # type: ignore[union-attr]
+        return [receipt.submission_id for receipt in stored.answers]  # type: ignore[union-attr]
 
     def take_in(self, *askings: Asking, now: float = 0.0) -> Stored:
         """Store singles; the monotonic clock stands at ``now``."""

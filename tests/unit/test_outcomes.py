@@ -77,11 +77,15 @@ def test_every_reason_says_something_even_without_its_facts(reason):
     [
         (Reason.COURSE_FULL, {"capacity": 10}, "All 10 seats are taken."),
         (Reason.ENROLLMENT_CLOSED, {"closed_at": "T"}, "Enrollment closed at T."),
-        (Reason.MODE_UNAVAILABLE, {"mode": None}, "The course does not offer the mode -."),
+        (
+            Reason.MODE_UNAVAILABLE,
+            {"requested_mode": None},
+            "The course does not offer the mode -.",
+        ),
         (Reason.COHORT_NOT_FOUND, {"cohort": "{x}"}, "The course has no cohort {x}."),
         (
             Reason.ATTRIBUTES_MISSING,
-            {"mode": "credit", "required": ["credit:provider_id", "b"]},
+            {"requested_mode": "credit", "required": ["credit:provider_id", "b"]},
             "The mode credit needs the attributes credit:provider_id; b.",
         ),
         (
@@ -93,6 +97,11 @@ def test_every_reason_says_something_even_without_its_facts(reason):
             Reason.INVALID_ROW,
             {"errors": [{"field": "user", "value": None, "rule": "required"}]},
             "The row cannot be read: user: required.",
+        ),
+        (
+            Reason.INVALID_ROW,
+            {"errors": [{"field": "", "value": "x", "rule": "columns"}]},
+            "The row cannot be read: row (x): columns.",
         ),
         (
             Reason.MODE_MISMATCH,
@@ -149,10 +158,11 @@ def test_facts_never_take_the_place_of_what_every_outcome_has():
         "C",
         Code.REFUSED,
         Reason.MODE_EXPIRED,
-        {"mode": "verified"},
+        {"requested_mode": "verified"},
         "audit",
         True,  # noqa: FBT003
     )
 
     assert dump_outcome(refused)["outcome"] == "refused"
     assert dump_outcome(refused)["mode"] == "audit"
+    assert dump_outcome(refused)["requested_mode"] == "verified"

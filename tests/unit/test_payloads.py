@@ -1,3 +1,4 @@
+import json
 from datetime import UTC, datetime
 
 import pytest
@@ -33,7 +34,7 @@ def test_a_row_is_read_and_its_cells_are_kept():
     row = one(f"ada,{KEY},audit,false,2026-01-02T03:04:05Z,hello\n")
 
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    assert row == (
+    assert row[:4] == (
         2,
         AskedRequest("ada", None, KEY, is_active=False, mode="audit", requested_at=at),
         None,
@@ -94,6 +95,61 @@ def test_attributes_are_json_in_a_cell():
     assert asked.attributes == (Attribute("credit", "provider_id", "x"),)
     assert (asked.cohort, asked.force) == ("blue", True)
     assert rules(one(f"ada,,{KEY},,,,,,[", WIDE)) == [("enrollment_attributes", "[", "json")]
+
+
+@pytest.mark.parametrize(
+    ("cell", "mode"),
+    [
+        ("'=m", "=m"),
+        ("'  =m", "=m"),
+        ("'\tm", "m"),
+        ("'＝m", "＝m"),  # noqa: RUF001 (full width is meant)
+        ("''=m", "''=m"),
+        ("'m", "'m"),
+        ("'-1", "'-1"),
+        ("'", "'"),
+    ],
+)
+def test_the_mark_is_taken_away_where_it_would_have_been_set_and_nowhere_else(cell, mode):
+    assert one(f"ada,{KEY},{cell},,,").request.mode == mode
+
+
+def test_a_header_that_was_made_plain_text_is_read_as_before():
+    assert one(f"ada,{KEY}", "'\tuser,course_id").request.username == "ada"
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        (f"a;b,{KEY},,x,,", ("a;b", KEY)),
+        ("ada,nope,,,,", ("ada", "nope")),
+        (f",{KEY},,,,", (None, KEY)),
+        (f"ada,{KEY},,,,,x", ("ada", KEY)),
+        (f"{'a' * 256},x,,,,", (None, "x")),
+    ],
+)
+def test_a_row_that_cannot_be_read_tells_whom_it_names(row, told):
+    unread = one(row)
+
+    assert unread.request is None
+    assert (unread.user, unread.course_id) == told
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ({"user": "ada", "course_id": "nope"}, ("ada", "nope")),
+        ({"email": "A@b", "course_details": {"course_id": "x"}}, ("A@b", "x")),
+        ({"user": 7, "course_id": [KEY]}, (None, None)),
+        ({"user": "a\nb", "course_id": KEY}, (None, KEY)),
+        ([], (None, None)),
+    ],
+)
+def test_a_line_of_json_that_cannot_be_read_tells_whom_it_names(body, told):
+    [row] = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
+
+    assert row.request is None
+    assert (row.user, row.course_id) == told
 
 
 @pytest.mark.parametrize(

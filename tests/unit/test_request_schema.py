@@ -104,6 +104,17 @@ def test_the_course_in_the_details_goes_before_the_other():
         pytest.param(
             ASK | {"is_active": "true"}, [("is_active", "true", "type")], id="active-word"
         ),
+        pytest.param(ASK | {"is_active": ""}, [("is_active", "", "type")], id="active-empty"),
+        pytest.param(
+            ASK | {"force_enrollment": ""}, [("force_enrollment", "", "type")], id="force-empty"
+        ),
+        pytest.param(
+            ASK | {"enrollment_attributes": ""},
+            [("enrollment_attributes", "", "type")],
+            id="attributes-empty",
+        ),
+        pytest.param(ASK | {"user": " ada"}, [("user", " ada", "pattern")], id="space-before"),
+        pytest.param(ASK | {"user": "ada "}, [("user", "ada ", "pattern")], id="space-behind"),
         pytest.param(ASK | {"is_active": 1}, [("is_active", "1", "type")], id="active-number"),
         pytest.param(
             ASK | {"force_enrollment": 0}, [("force_enrollment", "0", "type")], id="force"

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Attribute, Outcome
 from schemas.asked import AskedRequest
-from schemas.payloads import NDJSON, decode_rows, encode_rows
+from schemas.csvfiles import bare_cell
+from schemas.payloads import NDJSON, Row, decode_rows, encode_rows
 from schemas.requests import load_request
 from schemas.results import layout_of, native_cells, ndjson_line, safe_cell
 
 ENROLLED = Outcome(2, "ada", "C", Code.ENROLLED)
+INVALID = Outcome(2, None, None, Code.INVALID, Reason.INVALID_ROW)
 FULL = Outcome(3, "bob", "C", Code.REFUSED, Reason.COURSE_FULL, {"capacity": 1})
 
 
@@ -47,7 +49,24 @@ def test_rows_are_as_wide_as_the_header():
     layout = layout_of("user,course_id,mode")
 
     assert layout.line(ENROLLED, ["ada"]) == "ada,,,enrolled,,\r\n"
-    assert layout.line(ENROLLED, ["ada", "C", "m", "more"]) == "ada,C,m,enrolled,,\r\n"
+    assert layout.line(ENROLLED, ["ada", "C", "m", " ", ""]) == "ada,C,m,enrolled,,\r\n"
+
+
+def test_cells_that_have_no_column_are_kept_behind_the_answer_and_stay_a_fault():
+    cells = ["ada", "course-v1:A+B+C", "", "=more"]
+    header, found = "user,course_id", []
+    for _ in range(3):
+        row = Row(2, None, None, cells)
+        layout = layout_of(header)
+        line = layout.line(INVALID, row.cells)
+        header = layout.head().strip()
+        (again,) = decode_rows(encode_rows(line.encode(), 2), "csv", header)
+        found.append((line, again.findings[0]["rule"]))
+        cells = again.cells
+
+    assert {rule for _, rule in found} == {"columns"}
+    assert len({line for line, _ in found}) == 1
+    assert found[0][0].endswith(",,'=more\r\n")
 
 
 @pytest.mark.parametrize("added", ["outcome,reason,message", "Outcome, Reason ,MESSAGE"])
@@ -106,10 +125,46 @@ def test_any_cells_come_back_out_of_a_result_file(rows):
 
     read = list(csv.reader(io.StringIO(text, newline="")))
 
-    assert all(len(cells) == 6 for cells in read)
     for sent, got in zip(rows, read[1:], strict=True):
         own = (sent + [""] * 3)[:3]
-        assert [cell.removeprefix("'") for cell in got[:3]] == [c.removeprefix("'") for c in own]
+        more = sent[3:] if any(map(str.strip, sent[3:])) else []
+        assert list(map(bare_cell, got)) == list(map(bare_cell, [*own, "enrolled", "", "", *more]))
+
+
+@given(st.text(st.sampled_from("'=+-@ \t\r\n\0＝1.a,\xa0\x1f")))  # noqa: RUF001
+def test_a_cell_that_was_made_plain_text_is_read_as_before(cell):
+    once = safe_cell(cell)
+
+    assert bare_cell(once) == bare_cell(cell)
+    assert safe_cell(once) == once
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"user": "ada", "course_id": "course-v1:A+B+C", "is_active": ""},
+        {"user": "ada", "course_id": "course-v1:A+B+C", "is_active": "true"},
+        {"user": "ada", "course_id": "course-v1:A+B+C", "enrollment_attributes": "[]"},
+        {"user": "ada", "course_id": "nope", "mode": "audit", "is_active": False},
+        {"user": "a/b", "course_details": {"course_id": "course-v1:A+B+C"}},
+        {"user": ["ada"], "course_id": "course-v1:A+B+C"},
+        {"course_id": "course-v1:A+B+C", "cohort": "red"},
+    ],
+)
+def test_a_request_that_cannot_be_read_stands_in_its_result_file_and_stays_a_fault(body):
+    (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
+    layout = layout_of(None)
+    cells = native_cells(INVALID, row.request, row.told)
+    shown = dict(zip(layout.names, cells, strict=True))
+
+    (again,) = decode_rows(
+        encode_rows(layout.line(INVALID, cells).encode(), 2), "csv", layout.head().strip()
+    )
+
+    assert (again.user, again.course_id) == (row.user or shown["user"] or None, row.course_id)
+    assert shown["mode"] == body.get("mode", "")
+    assert shown["cohort"] == body.get("cohort", "")
+    assert [found["field"] for found in again.findings] == [f["field"] for f in row.findings]
 
 
 def test_a_request_that_came_as_json_can_be_sent_again_out_of_its_result_file():

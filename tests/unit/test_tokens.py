@@ -91,9 +91,19 @@ def test_a_token_of_ours_says_what_was_signed(given, claims):
     assert verifier().verify(tokens.sign(SECRET, "ada", now=NOW, **given)) == claims
 
 
-@given(name=st.text(st.characters(categories=["L", "N", "P"]), min_size=1, max_size=255))
+@given(
+    name=st.text(
+        st.characters(categories=["L", "N"], include_characters=" .@_+-"), min_size=1, max_size=255
+    ).filter(lambda name: name == name.strip(" "))
+)
 def test_a_name_comes_back_to_the_letter(name):
     assert verifier().verify(tokens.sign(SECRET, name, now=NOW)).username == name
+
+
+@pytest.mark.parametrize(("name", "email"), [("a:b", None), (" ada", None), ("ada", "ada")])
+def test_a_token_that_would_not_be_believed_is_not_signed(name, email):
+    with pytest.raises(ValueError, match="username"):
+        tokens.sign(SECRET, name, email=email, now=NOW)
 
 
 def test_the_secret_may_be_asked_for_late():
@@ -116,6 +126,7 @@ def test_a_token_is_not_signed_for_no_time_or_too_long(minutes):
         pytest.param({"administrator": "true"}, ("ada", None, False), id="staff-as-text"),
         pytest.param({"administrator": 1}, ("ada", None, False), id="staff-as-number"),
         pytest.param({"email": "a@b.c"}, ("ada", "a@b.c", False), id="email"),
+        pytest.param({"email": "A@B.c"}, ("ada", "a@b.c", False), id="email-in-capitals"),
         pytest.param({"email": ""}, ("ada", None, False), id="blank-email"),
         pytest.param({"email": "a@b.c", "email_verified": True}, ("ada", "a@b.c", False), id="verified-email"),
         pytest.param({"email": "a@b.c", "email_verified": False}, ("ada", None, False), id="doubted-email"),
@@ -162,7 +173,14 @@ def test_a_good_token_is_believed(changed, expected):
         pytest.param({"preferred_username": "a\nb"}, "token_malformed", id="line-break"),
         pytest.param({"preferred_username": "\ud800"}, "token_malformed", id="lone-surrogate"),
         pytest.param({"preferred_username": "a" * 256}, "token_malformed", id="long-name"),
+        pytest.param({"preferred_username": " ada"}, "token_malformed", id="space-before-a-name"),
+        pytest.param({"preferred_username": "ada "}, "token_malformed", id="space-behind-a-name"),
+        pytest.param({"preferred_username": "a/b"}, "token_malformed", id="no-username"),
+        pytest.param({"preferred_username": ..., "sub": "idp|7"}, "token_malformed", id="sub-is-no-username"),
         pytest.param({"email": 7}, "token_malformed", id="email-as-number"),
+        pytest.param({"email": "ada"}, "token_malformed", id="no-email"),
+        pytest.param({"email": "a@b@c"}, "token_malformed", id="two-ats"),
+        pytest.param({"email": "a" * 250 + "@b.cd"}, "token_malformed", id="long-email"),
         pytest.param({"email": "a\0@b.c"}, "token_malformed", id="nul-in-email"),
         pytest.param({"filler": "x" * 8192}, "token_malformed", id="too-long"),
     ],

@@ -1,0 +1,100 @@
+"""A statement that never ends, a learner who goes meanwhile, an upload that was swept."""
+
+import fcntl
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import event, text
+
+from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.storage import batches, learners, submissions
+from enrollment.storage import sessions as sessions_module
+from enrollment.storage.sessions import WriteLock
+from tests.support.world import request
+
+
+def test_a_statement_that_takes_too_long_is_named(postgres_world):
+    with pytest.raises(TookTooLong), postgres_world.sessions.begin() as session:
+        session.execute(text("SET LOCAL statement_timeout = 20"))
+        session.execute(text("SELECT pg_sleep(5)"))
+
+
+def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
+    world.course()
+    world.ask(request("ada"))
+    (number,) = world.waiting()
+
+    def too_long(*_args, **_kwargs):
+        message = "cancelled"
+        raise TookTooLong(message)
+
+    with monkeypatch.context() as faults:
+        faults.setattr(batches, "answer", too_long)
+        with pytest.raises(TookTooLong):
+            world.processor.process(number)
+
+    with world.sessions.read() as session:
+        assert batches.lane_of(session, number) == ("interactive", True)
+    assert world.processor.process(number).batch_ids == (number,)
+    world.check()
+
+
+def test_a_batch_that_is_announced_again_and_again_is_worked_by_itself(world):
+    world.course()
+    world.ask(request("ada"))
+    (number,) = world.waiting()
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+
+    for _ in range(batches.SUSPICIOUS_REPEATS):
+        with world.sessions.begin() as session:
+            (waiting,) = batches.due(session, before=later, now=datetime.now(UTC), limit=10)
+
+    assert (waiting.id, waiting.alone) == (number, True)
+    assert world.processor.process(number).batch_ids == (number,)
+    world.check()
+
+
+def test_a_learner_cannot_go_while_a_batch_enrolls_them(postgres_world):
+    world = postgres_world
+    world.course()
+    world.learner("ada")
+    world.ask(request("ada"))
+    (number,) = world.waiting()
+    refused = []
+
+    def delete_meanwhile(_connection, _cursor, statement, *_):
+        if "INSERT INTO enrollment" not in statement or refused:
+            return
+        with pytest.raises(Conflict) as waited, world.sessions.begin() as session:
+            session.execute(text("SET LOCAL lock_timeout = 50"))
+            learners.delete(session, "ada")
+        refused.append(waited.value)
+
+    event.listen(world.sessions.engine, "before_cursor_execute", delete_meanwhile)
+    world.processor.process(number)
+    event.remove(world.sessions.engine, "before_cursor_execute", delete_meanwhile)
+
+    assert refused
+    world.check()
+
+
+def test_a_file_that_was_swept_is_not_published(sessions):
+    now = datetime.now(UTC)
+
+    with pytest.raises(RecordsUnavailable, match="swept"), sessions.begin() as session:
+        submissions.publish(session, uuid4(), total=1, intake=1, now=now)
+
+
+def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions_module, "SQLITE_BUSY_SECONDS", 0.01)
+    lock = WriteLock(tmp_path / "x.sqlite3")
+    with (tmp_path / "x.sqlite3.writer").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RecordsUnavailable, match="holds the database"), lock.held():
+            pytest.fail("the lock was given twice")
+
+    held = False
+    with lock.held():
+        held = True
+    assert held
