@@ -17,6 +17,7 @@ from api_gateway import errors
 from api_gateway.authentication import Authenticator
 from api_gateway.course_details import CourseDetails
 from api_gateway.gate import Gate
+from api_gateway.heads import minding_heads
 from api_gateway.intake import Intake
 from api_gateway.media import noting_disconnects
 from api_gateway.records import Records
@@ -36,6 +37,7 @@ from api_gateway.resources.submissions import (
     SubmissionsResource,
 )
 from api_gateway.ringing import Ringer, Send, sender
+from api_gateway.spooling import Spooling
 from api_gateway.uploads import Uploads
 from api_gateway.waiting import Waiters
 from enrollment.cache import Cache, connect
@@ -195,13 +197,14 @@ def make_resources(parts: Parts) -> dict[str, object]:
         "submissions": SubmissionsResource(
             records=records,
             uploads=uploads,
+            spooling=Spooling(settings.max_upload_bytes),
             pool=parts.uploads_pool,
             now=now,
             in_flight=set(),
         ),
         "submission": SubmissionResource(records=records, waiters=parts.waiters, now=now),
-        "submission_outcomes": OutcomesResource(records=records),
-        "submission_cancel": CancelResource(records=records, now=now),
+        "submission_outcomes": OutcomesResource(records=records, now=now),
+        "submission_cancel": CancelResource(records=records, ringer=parts.ringer, now=now),
         "courses": CoursesResource(records, parts.details),
         "course": CourseResource(records, parts.details),
         "learners": LearnersResource(records),
@@ -227,4 +230,4 @@ def make_app(parts: Parts) -> Any:
     errors.install(app, V1)
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)
-    return noting_disconnects(app)
+    return minding_heads(noting_disconnects(app))

@@ -9,9 +9,12 @@ import falcon.asgi
 
 from api_gateway.authentication import Authenticator
 from api_gateway.policy import POLICY, PUBLIC, check
+from api_gateway.problems import bad_request
 
 #: A request id that may be taken over as it is.
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
+#: A host that may stand in the links of answers.
+_HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
 #: Methods that are answered without asking who it is.
 _ALIASES = {"HEAD": "GET"}
 
@@ -28,13 +31,19 @@ class Gate:
         self._numbers = count()
 
     async def process_request(self, req: falcon.asgi.Request, resp: falcon.asgi.Response) -> None:
-        """Note when it came; take its id, or make one, which comes back with the answer."""
+        """Note when it came; take its id, or make one, which comes back with the answer.
+
+        Raises Problem 400 for a host that is none.
+        """
         req.context.first_byte = time.monotonic()
         given = req.get_header("X-Request-ID")
         if given is None or not _REQUEST_ID.fullmatch(given):
             given = f"{self._ours}-{next(self._numbers):08x}"
         req.context.request_id = given
         resp.set_header("X-Request-ID", given)
+        host = req.get_header("Host")
+        if host is not None and not _HOST.fullmatch(host):
+            raise bad_request("bad_request", "The header Host names no host.")
 
     async def process_resource(
         self,
@@ -55,6 +64,18 @@ class Gate:
         caller = await self._authenticator.identify(req)
         check(caller, route, method)
         req.context.caller = caller
+
+    async def process_response(
+        self,
+        req: falcon.asgi.Request,
+        resp: falcon.asgi.Response,
+        _resource: object,
+        _succeeded: bool,  # noqa: FBT001 (the framework's own signature)
+    ) -> None:
+        """Say in Allow that OPTIONS is allowed, where it was."""
+        if req.method == "OPTIONS" and (allowed := resp.get_header("Allow")) is not None:
+            methods = {*allowed.split(", "), "OPTIONS"}
+            resp.set_header("Allow", ", ".join(sorted(methods)))
 
 
 def _refuse_unlisted(resource: object, method: str) -> None:

@@ -227,10 +227,10 @@ def _replayed(session: Session, again: Mapping[int, Asking]) -> dict[int, Answer
     for place, asking in again.items():
         use = known.get(asking.used or ("", ""))
         head = None if use is None else heads.get(use.submission_id)
-        if use is None or head is None:
-            answers[place] = RecordsUnavailable("an Idempotency-Key was purged just now")
-        elif use.fingerprint != asking.fingerprint:
+        if use is not None and use.fingerprint != asking.fingerprint:
             answers[place] = KeyReused(asking.key)
+        elif use is None or head is None:
+            answers[place] = RecordsUnavailable("an Idempotency-Key was purged just now")
         else:
             answers[place] = Receipt(use.submission_id, head.received_at, None)
     return answers

@@ -76,15 +76,19 @@ def parsed_json(body: bytes) -> Any:
         ) from error
 
 
-def check_is_json(req: Request) -> None:
-    """Raise a Problem (415) for any other Content-Type; its case says nothing."""
+def check_is_json(req: Request, *, also: str | None = None) -> None:
+    """Raise a Problem (415) for any other Content-Type; its case says nothing.
+
+    ``also`` is what would do beside JSON, for the message.
+    """
     given = req.content_type or ""
     if given == JSON:
         return
     kind, _, options = given.partition(";")
     charset = options.strip().lower().removeprefix("charset=").strip('"')
     if kind.strip().lower() != JSON or (charset and charset not in _CHARSETS):
-        raise unsupported(f"Send {JSON} in UTF-8, not {given[:100]!r}.")
+        known = JSON if also is None else f"{JSON} or {also}"
+        raise unsupported(f"Send {known} in UTF-8, not {given[:100]!r}.")
 
 
 def write_json(
@@ -94,6 +98,11 @@ def write_json(
     resp.status = status
     resp.content_type = media_type
     resp.data = dumps(obj)
+
+
+def keep_private(resp: Response) -> None:
+    """What is about persons is kept by nobody on the way, and not by the browser."""
+    resp.set_header("Cache-Control", "private, no-store")
 
 
 def dumps(obj: object) -> bytes:

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -106,10 +107,14 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else moment_text(moment)
 
 
-def etag(submission: Submission) -> str:
-    """Weak: changes with every outcome, not with the clock."""
+def etag(submission: Submission, enrollment: dict[str, Any] | None = None) -> str:
+    """Weak: changes with every outcome, not with the clock.
+
+    The enrollment that is shown with a single goes on changing after its outcome.
+    """
     asked = "c" if submission.cancel_asked_at else ""
-    return f'W/"{submission.state.value}-{submission.tally.answered}{asked}"'
+    shown = "" if enrollment is None else f"-{sha256(orjson.dumps(enrollment)).hexdigest()[:16]}"
+    return f'W/"{submission.state.value}-{submission.tally.answered}{asked}{shown}"'
 
 
 def retry_after(submission: Submission, now: datetime) -> int | None:

@@ -35,19 +35,47 @@ def _known_scopes(
     metavar="[enroll|read|courses|admin]",
     help="What the key may do; may be given several times.",
 )
+@click.option(
+    "--rotate",
+    is_flag=True,
+    help="Make another key of a name that has one, with the same scopes.",
+)
 @data_dir_option
-def create(name: str, scopes: frozenset[str], data_dir: Path) -> None:
-    """Make a key called NAME; its text is the last line, and shown this once."""
+def create(*, name: str, scopes: frozenset[str], rotate: bool, data_dir: Path) -> None:
+    """Make a key called NAME; its text is the last line, and shown this once.
+
+    Keys of one name are one caller: each sees what was asked with the others.
+    """
     from api_gateway.tokens import new_api_key
     from enrollment.storage import keys as records
 
     text, digest = new_api_key()
     with records_of(data_dir) as sessions, sessions.begin() as session:
+        named = [key for key in records.all_keys(session) if key.name == name]
+        _refuse_another(
+            name, [key.scopes for key in named if not key.revoked_at], scopes, rotate=rotate
+        )
         number = records.add(
             session, name=name, scopes=scopes, digest=digest, now=datetime.now(UTC)
         )
     click.echo(f"Key {number}, {name}, may: {', '.join(sorted(scopes))}. It is not shown again:")
     click.echo(text)
+
+
+def _refuse_another(
+    name: str, in_use: list[frozenset[str]], wanted: frozenset[str], *, rotate: bool
+) -> None:
+    """Two servers that share a name by mistake would be one caller."""
+    if in_use and not rotate:
+        message = (
+            f"There is a key {name} in use, and keys of one name are one caller: choose another "
+            "name, or give --rotate to make its successor."
+        )
+        raise click.UsageError(message)
+    if in_use and wanted not in in_use:
+        has = "; ".join(", ".join(sorted(scopes)) for scopes in in_use)
+        message = f"The key {name} in use may: {has}. Its successor must have the same scopes."
+        raise click.UsageError(message)
 
 
 @keys.command("list")

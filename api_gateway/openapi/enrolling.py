@@ -1,10 +1,12 @@
 """Operations on enrollments: ask for one, read one, read all."""
 
-from api_gateway.openapi.parts import Answer, Operation, json, listed, ref
+from api_gateway.forms import FORM
+from api_gateway.openapi.parts import TEXT, Answer, Operation, json, listed, one_of, ref
 
 _TAG = "Enrollments"
 _ONE = "{username},{course_id}"
-_NOBODY = Answer("Somebody else, whom the caller may not see. The body is empty.")
+_KEPT = ("Cache-Control",)
+_NOBODY = Answer("Somebody else, whom the caller may not see. The body is empty.", headers=_KEPT)
 _NOTHING = (
     "The enrollment, active or not. Where there is none (or no such learner or course) the body "
     "is empty and has no Content-Type."
@@ -12,8 +14,22 @@ _NOTHING = (
 #: Where the request was taken in, and how it was answered.
 _FOUND = ("Location", "Preference-Applied", "Idempotency-Replayed")
 _EVENTS = Answer(
-    "What happened to the enrollment; an empty list where there is none.", json("History")
+    "What happened to the enrollment; an empty list where there is none.", json("History"), _KEPT
 )
+
+_FORM = {
+    "type": "object",
+    "description": "The same as a form, where true and false are words.",
+    "properties": {
+        "user": TEXT,
+        "email": TEXT,
+        "mode": TEXT,
+        "is_active": one_of(["true", "True", "false", "False"]),
+        "course_details.course_id": TEXT,
+        "course_id": TEXT,
+        "course_details": {**TEXT, "description": "JSON."},
+    },
+}
 
 OPERATIONS = (
     Operation(
@@ -28,7 +44,7 @@ OPERATIONS = (
             "Who is refused after a wait finds the reason in `code`."
         ),
         parameters=("Prefer", "Idempotency-Key"),
-        body=json("EnrollmentRequest"),
+        body={**json("EnrollmentRequest"), FORM: _FORM},
         answers={
             200: Answer(
                 "It is as was asked (or as somebody asked later). Only after a wait.",
@@ -70,8 +86,10 @@ OPERATIONS = (
             200: Answer(
                 "Oldest first, not paged; empty where the caller may not see them.",
                 {"application/json": listed(ref("Enrollment"))},
+                _KEPT,
             )
         },
+        problem_headers=_KEPT,
     ),
     Operation(
         _TAG,
@@ -80,8 +98,9 @@ OPERATIONS = (
         "getEnrollment",
         "One enrollment of a learner",
         tail=_ONE,
-        answers={200: Answer(_NOTHING, json("Enrollment")), 404: _NOBODY},
+        answers={200: Answer(_NOTHING, json("Enrollment"), _KEPT), 404: _NOBODY},
         problems={400: "invalid_row"},
+        problem_headers=_KEPT,
     ),
     Operation(
         _TAG,
@@ -90,8 +109,9 @@ OPERATIONS = (
         "getOwnEnrollment",
         "One enrollment of the caller",
         tail="{course_id}",
-        answers={200: Answer(_NOTHING, json("Enrollment")), 404: _NOBODY},
+        answers={200: Answer(_NOTHING, json("Enrollment"), _KEPT), 404: _NOBODY},
         problems={400: "invalid_row"},
+        problem_headers=_KEPT,
     ),
     Operation(
         _TAG,
@@ -102,6 +122,7 @@ OPERATIONS = (
         tail=_ONE + "/history",
         answers={200: _EVENTS, 404: _NOBODY},
         problems={400: "invalid_row"},
+        problem_headers=_KEPT,
     ),
     Operation(
         _TAG,
@@ -112,6 +133,7 @@ OPERATIONS = (
         tail="{course_id}/history",
         answers={200: _EVENTS, 404: _NOBODY},
         problems={400: "invalid_row"},
+        problem_headers=_KEPT,
     ),
     Operation(
         _TAG,
@@ -121,8 +143,9 @@ OPERATIONS = (
         "All enrollments, inactive ones too",
         description="Every filter that is given must hold. Values that nobody has give no rows.",
         parameters=("one_course", "course_ids", "usernames", "emails", "cursor", "page_size"),
-        answers={200: Answer("A page, newest first.", json("EnrollmentPage"))},
+        answers={200: Answer("A page, newest first.", json("EnrollmentPage"), _KEPT)},
         problems={400: "invalid_parameter", 404: "invalid_parameter"},
+        problem_headers=_KEPT,
     ),
     Operation(
         "Courses",
@@ -150,7 +173,8 @@ OPERATIONS = (
             "later. Ask again with `since` set to `next`."
         ),
         parameters=("since", "changes_limit"),
-        answers={200: Answer("Events, in the order of the feed.", json("Changes"))},
+        answers={200: Answer("Events, in the order of the feed.", json("Changes"), _KEPT)},
         problems={400: "invalid_parameter"},
+        problem_headers=_KEPT,
     ),
 )

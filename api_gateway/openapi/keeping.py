@@ -4,6 +4,9 @@ from api_gateway.openapi.parts import JSON, NDJSON, Answer, Operation, Schema, j
 
 _BODY = "malformed_json incomplete_body invalid_body"
 _BAD_BODY = {408: "request_timeout", 413: "too_large", 415: "unsupported_media_type"}
+_BAD_MANY = "invalid_body incomplete_body idempotency_key_invalid"
+_KEY = ("Idempotency-Key",)
+_SAVED = Answer("All are made or replaced.", json("Saved"), ("Idempotency-Replayed",))
 _GONE = Answer("It is gone.")
 
 
@@ -39,9 +42,10 @@ _COURSES = (
         "POST",
         "saveCourses",
         "Make or replace many courses, all or none",
+        parameters=_KEY,
         body=_many("Course", "courses"),
-        answers={200: Answer("All are made or replaced.", json("Saved"))},
-        problems={400: "invalid_body incomplete_body", **_BAD_BODY},
+        answers={200: _SAVED},
+        problems={400: _BAD_MANY, 422: "idempotency_key_reused", **_BAD_BODY},
     ),
     Operation(
         "Courses",
@@ -97,9 +101,15 @@ _LEARNERS = (
         "POST",
         "saveLearners",
         "Make or replace many learners, all or none",
+        parameters=_KEY,
         body=_many("Learner", "learners"),
-        answers={200: Answer("All are made or replaced.", json("Saved"))},
-        problems={400: "invalid_body incomplete_body", 409: "email_taken", **_BAD_BODY},
+        answers={200: _SAVED},
+        problems={
+            400: _BAD_MANY,
+            409: "email_taken",
+            422: "idempotency_key_reused",
+            **_BAD_BODY,
+        },
     ),
     Operation(
         "Learners",

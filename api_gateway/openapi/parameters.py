@@ -78,8 +78,9 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "cursor": _in_query("cursor", _CURSOR, TEXT),
     "page_size": _in_query(
         "page_size",
-        "Rows on a page; 0 means the default.",
-        {**WHOLE, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
+        f"Rows on a page, at most {MAX_PAGE}: more means that, and what is no number above 0 means "
+        "the default.",
+        {"type": "integer", "default": DEFAULT_PAGE},
     ),
     "limit": _in_query(
         "limit",
@@ -94,7 +95,13 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "since": _in_query(
         "since", "The position after which the events begin.", {**WHOLE, "default": 0}
     ),
-    "state": _in_query("state", "Submissions in this state only.", one_of([*State])),
+    "state": _in_query(
+        "state",
+        "Submissions in this state only; in any of these where it is given again.",
+        listed(one_of([*State])),
+        style="form",
+        explode=True,
+    ),
     "outcome": _words("outcome", "These outcomes only.", one_of([*Code]), len(Code)),
     "reason": _words("reason", "Outcomes with these reasons only.", one_of([*Reason]), len(Reason)),
     "format": _in_query(
@@ -118,7 +125,7 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     ),
     "Idempotency-Key": _header(
         "Idempotency-Key",
-        "The same key with the same request is answered with the same submission.",
+        "The same key with the same request is taken in once, and answered as the first time.",
         {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
     ),
     "If-None-Match": _header(

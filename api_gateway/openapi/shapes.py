@@ -37,7 +37,7 @@ _FACTS = {
     "expired_at": or_null(MOMENT),
     "capacity": WHOLE,
     "active_mode": TEXT,
-    "requested_mode": TEXT,
+    "requested_mode": or_null(TEXT),
     "required": listed(TEXT),
     "cohort": TEXT,
     "errors": listed(ref("Finding")),
@@ -265,7 +265,14 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "Events after a position; next is the position to ask from, since itself at the end.",
         {"changes": listed(ref("Event")), "next": WHOLE},
     ),
-    "History": record("Events of one enrollment, oldest first.", {"events": listed(ref("Event"))}),
+    "History": record(
+        "Events of one enrollment, oldest first.",
+        {
+            "events": listed(ref("Event")),
+            "truncated": {"const": True, "description": "Older ones stand in the feed alone."},
+        },
+        optional=("truncated",),
+    ),
     "Live": record("The process is there.", {"status": {"const": "ok"}}),
     "Ready": record(
         "What works and what does not.",

@@ -58,13 +58,11 @@ OPERATIONS = (
                 "option_invalid idempotency_key_invalid incomplete_upload malformed_json "
                 "malformed_gzip not_text unclosed_quotes"
             ),
+            408: "request_timeout",
             409: "idempotency_key_in_flight",
             413: "too_large",
             415: "unsupported_media_type",
-            422: (
-                "unknown_columns repeated_columns unknown_document empty "
-                "idempotency_key_reused"
-            ),
+            422: ("unknown_columns repeated_columns unknown_document empty idempotency_key_reused"),
         },
     ),
     Operation(
@@ -74,8 +72,9 @@ OPERATIONS = (
         "listSubmissions",
         "The caller's submissions",
         parameters=("state", "limit", "cursor"),
-        answers={200: Answer("A page, newest first.", json("SubmissionPage"))},
+        answers={200: Answer("A page, newest first.", json("SubmissionPage"), ("Cache-Control",))},
         problems={400: "option_invalid invalid_parameter"},
+        problem_headers=("Cache-Control",),
     ),
     Operation(
         _TAG,
@@ -94,7 +93,7 @@ OPERATIONS = (
                 json("Submission"),
                 ("Preference-Applied", *_STATUS_HEADERS),
             ),
-            304: Answer("Nothing has moved.", headers=("ETag", "Preference-Applied")),
+            304: Answer("Nothing has moved.", headers=("Preference-Applied", *_STATUS_HEADERS)),
         },
         problems={404: "not_found"},
     ),
@@ -105,9 +104,9 @@ OPERATIONS = (
         "listOutcomes",
         "What became of every request",
         description=(
-            "JSON comes in pages; NDJSON and CSV are streamed whole, as far as there are "
-            "outcomes. CSV gives the columns of the file that was sent, then outcome, reason and "
-            "message, so that refused rows can be mended and sent again."
+            "JSON comes in pages, as far as there are outcomes; NDJSON and CSV are streamed whole, "
+            "once the submission is finished. CSV gives the columns of the file that was sent, "
+            "then outcome, reason and message, so that refused rows can be mended and sent again."
         ),
         parameters=("outcome", "reason", "limit", "cursor"),
         answers={
@@ -121,7 +120,12 @@ OPERATIONS = (
                 ("Vary", "Content-Disposition"),
             )
         },
-        problems={400: "option_invalid invalid_parameter", 404: "not_found"},
+        problems={
+            400: "option_invalid invalid_parameter",
+            404: "not_found",
+            409: "submission_not_finished",
+        },
+        problem_headers=("Vary", "Retry-After"),
     ),
     Operation(
         _TAG,

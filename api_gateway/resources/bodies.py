@@ -3,14 +3,16 @@
 import base64
 import binascii
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
-from falcon.asgi import Request
+from falcon.asgi import Request, Response
 from marshmallow import ValidationError
 
-from api_gateway.media import read_body
+from api_gateway.media import read_body, write_json
+from api_gateway.once import use_of_key
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.records import Records
+from enrollment.storage.idempotency import KeyUse
 from schemas.many import JSON, NDJSON, BadObjects, Many, TooMany, sentence
 from schemas.scalars import findings, is_storable
 
@@ -35,18 +37,33 @@ def checked(load: Callable[[], T], data: object) -> T:
         raise bad_request("invalid_body", sentence(found[0]), *found) from error
 
 
-async def read_many(req: Request, records: Records, many: Many[T]) -> list[T]:
+class Sent(NamedTuple, Generic[T]):
+    """The objects of a body, and the key that they came under."""
+
+    objects: list[T]
+    use: KeyUse | None
+
+
+async def read_many(req: Request, records: Records, many: Many[T]) -> Sent[T]:
     """The objects of a body, read beside the event loop."""
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in {JSON, NDJSON}:
         raise unsupported(f"Send {JSON} or {NDJSON}.")
     body = await read_body(req, MAX_MANY)
     try:
-        return await records.run(lambda: many.read(body, media_type))
+        objects = await records.run(lambda: many.read(body, media_type))
     except TooMany as error:
         raise too_large(f"At most {many.most} {many.name} are taken at once.") from error
     except BadObjects as error:
         raise bad_request("invalid_body", str(error), *error.found) from error
+    return Sent(objects, use_of_key(req, body))
+
+
+def write_saved(resp: Response, saved: int, *, is_replay: bool) -> None:
+    """How many were made or replaced, now or the first time."""
+    write_json(resp, {"saved": saved})
+    if is_replay:
+        resp.set_header("Idempotency-Replayed", "true")
 
 
 def page_size(req: Request) -> int:

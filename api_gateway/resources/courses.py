@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway import media
 from api_gateway.course_details import CourseDetails
+from api_gateway.once import once
 from api_gateway.problems import bad_request
 from api_gateway.records import Records
 from api_gateway.resources.bodies import (
@@ -18,11 +19,13 @@ from api_gateway.resources.bodies import (
     page_size,
     place_of,
     read_many,
+    write_saved,
 )
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
 from enrollment.storage import courses
+from enrollment.storage.idempotency import KeyUse
 from schemas.courses import changed, dump_course, load_changes, load_course
 from schemas.many import Many
 
@@ -99,10 +102,14 @@ class CoursesResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make or replace many, all or none."""
-        many = await read_many(req, self._records, MANY)
-        await self._records.write(courses.save_all, many)
+        many, use = await read_many(req, self._records, MANY)
+        is_replay = await self._records.write(_save_once, many, use)
         await self._details.settle()
-        media.write_json(resp, {"saved": len(many)})
+        write_saved(resp, len(many), is_replay=is_replay)
+
+
+def _save_once(session: Session, many: list[Course], use: KeyUse | None) -> bool:
+    return once(session, use, lambda: courses.save_all(session, many))
 
 
 def known_form(course_id: str) -> str:

@@ -12,9 +12,17 @@ from sqlalchemy.orm import Session
 from api_gateway import answers
 from api_gateway.answers import Status
 from api_gateway.callers import Caller
+from api_gateway.forms import FORM, form_request
 from api_gateway.headers import fingerprint_head, idempotency_key, preference
 from api_gateway.intake import Asking, Intake, Receipt
-from api_gateway.media import JSON, check_is_json, parsed_json, read_body, write_json
+from api_gateway.media import (
+    JSON,
+    check_is_json,
+    keep_private,
+    parsed_json,
+    read_body,
+    write_json,
+)
 from api_gateway.policy import may_act_for, may_read_about, refuse_mode
 from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
@@ -55,7 +63,7 @@ class EnrollmentResource:
         key = idempotency_key(req)
         wait, applied = preference(req).applied(self.default_wait)
         body = await read_body(req, MAX_BODY)
-        request = permitted(read_request(req, body), caller)
+        request = permitted(read_request(req, body, caller), caller)
         fingerprint = b""
         if key is not None:
             digest = fingerprint_head(req)
@@ -145,6 +153,7 @@ class EnrollmentResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Active enrollments, oldest first: one's own, or somebody's for who may see them."""
+        keep_private(resp)
         caller: Caller = req.context.caller
         username = req.get_param("user") or caller.username
         if username is None or not may_read_about(caller, username):
@@ -156,14 +165,33 @@ class EnrollmentResource:
     on_head = on_get
 
 
-def read_request(req: Request, body: bytes) -> AskedRequest:
-    """The request in a body. Raises Problem 400 in upstream's words (never 422 here)."""
-    check_is_json(req)
-    parsed = parsed_json(body)
+def read_request(req: Request, body: bytes, caller: Caller) -> AskedRequest:
+    """The request in a body. Raises Problem 400 in upstream's words (never 422 here).
+
+    Who may not act for the learner is told so before anything about the rest (404).
+    """
+    parsed = _parsed(req, body)
+    named = parsed.get("user") if isinstance(parsed, dict) else None
+    if isinstance(named, str) and named and not may_act_for(caller, named):
+        raise _stranger()
     try:
         return load_request(parsed)
     except ShapeError as error:
         raise bad_request("invalid_row", v1_message(error.findings), *error.findings) from error
+
+
+def _parsed(req: Request, body: bytes) -> Any:
+    """The body as JSON would have it, whether it is JSON or a form."""
+    kind = (req.content_type or "").partition(";")[0].strip().lower()
+    if kind == FORM:
+        return form_request(body)
+    check_is_json(req, also=FORM)
+    return parsed_json(body)
+
+
+def _stranger() -> Problem:
+    """404 without a body, as upstream answers for somebody else."""
+    return Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
 
 
 def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
@@ -177,7 +205,7 @@ def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
             text = "The user  does not exist."
             raise Problem(HTTPStatus.NOT_ACCEPTABLE, "learner_not_found", text)
     if not may_act_for(caller, request.username):
-        raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
+        raise _stranger()
     refuse_mode(caller, request.mode)
     if request.requested_at is not None and not caller.rights.state_time:
         text = "Only a trusted caller may state requested_at."

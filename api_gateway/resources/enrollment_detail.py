@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.callers import Caller
-from api_gateway.media import write_json
+from api_gateway.media import keep_private, write_json
 from api_gateway.policy import may_read_about
 from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
@@ -43,13 +43,17 @@ class EnrollmentDetailResource:
     async def on_get(self, req: Request, resp: Response, names: str) -> None:
         """One enrollment, active or not; none is 200 with nothing in it (upstream D2)."""
         caller: Caller = req.context.caller
+        keep_private(resp)
         wanted = named(names, caller)
         if not may_read_about(caller, wanted.username):
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
         username = wanted.username or ""
         if wanted.history:
             events = await self.records.read(_history, username, wanted.course_id)
-            write_json(resp, {"events": events})
+            is_cut = bool(events) and events[0]["data"]["before"] is not None
+            write_json(
+                resp, {"events": events, "truncated": True} if is_cut else {"events": events}
+            )
             return
         found = await self.records.read(_one, username, wanted.course_id)
         if found is not None:

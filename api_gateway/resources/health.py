@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Any
 
+import structlog
 from falcon.asgi import Request, Response
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api_gateway.media import write_json
@@ -14,6 +16,8 @@ from api_gateway.records import Records
 from enrollment.domain.errors import EnrollmentError
 from enrollment.storage import batches, migrate
 from enrollment.storage.batches import Backlog
+
+log = structlog.get_logger()
 
 #: An unanswered batch older than this is worth naming.
 OLD = timedelta(seconds=60)
@@ -41,7 +45,8 @@ class ReadyResource:
         """What works and what does not."""
         try:
             is_current, backlog = await self.records.read(_look)
-        except EnrollmentError:
+        except (EnrollmentError, SQLAlchemyError) as error:
+            log.warning("ready.not", because=str(error))
             self._unready(resp, "the database does not answer")
             return
         if not is_current:

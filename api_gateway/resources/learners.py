@@ -6,12 +6,14 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway import media
+from api_gateway.once import once
 from api_gateway.problems import bad_request
 from api_gateway.records import Records
-from api_gateway.resources.bodies import MAX_BODY, MOST, checked, read_many
+from api_gateway.resources.bodies import MAX_BODY, MOST, checked, read_many, write_saved
 from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
+from enrollment.storage.idempotency import KeyUse
 from schemas.learners import dump_learner, load_learner
 from schemas.many import Many
 from schemas.scalars import parse_username
@@ -59,9 +61,13 @@ class LearnersResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make or replace many, all or none."""
-        many = await read_many(req, self._records, MANY)
-        await self._records.write(learners.save_all, many)
-        media.write_json(resp, {"saved": len(many)})
+        many, use = await read_many(req, self._records, MANY)
+        is_replay = await self._records.write(_save_once, many, use)
+        write_saved(resp, len(many), is_replay=is_replay)
+
+
+def _save_once(session: Session, many: list[Learner], use: KeyUse | None) -> bool:
+    return once(session, use, lambda: learners.save_all(session, many))
 
 
 def known_form(username: str) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway.media import write_json
+from api_gateway.media import keep_private, write_json
 from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from api_gateway.resources.bodies import MAX_PAGE, cursor_at, place_of
@@ -29,6 +29,10 @@ _MAX_POSITION = 1 << 62
 _MAX_DIGITS = 20
 _LAST_MOMENT = microseconds(datetime.max.replace(tzinfo=UTC))
 _MODERN = "course-v1:"
+#: What narrows the listing, and goes on to the next page.
+_NARROWING = ("course_id", "course_ids", "username", "email", "page_size")
+#: Filters that take a list, and what upstream calls their values.
+_PLURALS = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
 #: A key that no course has.
 _NO_COURSE = ("",)
 
@@ -41,8 +45,9 @@ class EnrollmentsResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """A cursor page; every filter given must hold."""
+        keep_private(resp)
         filters = read_filters(req)
-        limit = _whole(req, "page_size", DEFAULT_PAGE, MAX_PAGE) or DEFAULT_PAGE
+        limit = _rows(req)
         found, after = await self.records.read(
             enrollments.page, filters, after=_read_place(req), limit=limit
         )
@@ -63,13 +68,9 @@ def read_filters(req: Request) -> Filters:
     """The filters of a query. Raises Problem 400 in upstream's shape."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
     errors: dict[str, str] = {}
-    plurals = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
-    for name, label in plurals.items():
-        if len(given[name]) > MOST:
-            errors[name] = (
-                f"Too many {label} in a single request - {len(given[name])}. "
-                f"A maximum of {MOST} is allowed"
-            )
+    for name in _PLURALS:
+        if req.has_param(name) and (wrong := _wrong_number(name, len(given[name]))):
+            errors[name] = wrong
     for course_id in given["course_id"]:
         if parse_course_key(course_id) is None:
             errors["course_id"] = f"'{course_id[:100]}' is not a valid course id."
@@ -83,6 +84,17 @@ def read_filters(req: Request) -> Filters:
         raise _field_errors(errors)
     whole, prefixes = _courses(given["course_id"], given["course_ids"])
     return Filters(whole, prefixes, usernames=given["username"], emails=given["email"])
+
+
+def _wrong_number(name: str, number: int) -> str | None:
+    """What is wrong with so many values; none would narrow to nobody and list everybody."""
+    if number == 0:
+        return f"{name} is given and names none."
+    if number <= MOST:
+        return None
+    return (
+        f"Too many {_PLURALS[name]} in a single request - {number}. A maximum of {MOST} is allowed"
+    )
 
 
 def _courses(
@@ -153,8 +165,18 @@ def _invalid_cursor() -> Problem:
 
 def _link(req: Request, cursor: str) -> str:
     """The next page's address: the same filters, one cursor."""
-    kept = {name: value for name, value in req.params.items() if name != "cursor"}
-    return f"{req.prefix}{req.path}?{urlencode({**kept, 'cursor': cursor}, doseq=True)}"
+    kept = {name: req.get_param(name) for name in _NARROWING if req.has_param(name)}
+    return f"{req.prefix}{req.path}?{urlencode({**kept, 'cursor': cursor})}"
+
+
+def _rows(req: Request) -> int:
+    """Rows on a page: never more than the most; what is no number of rows means the usual."""
+    text = req.get_param("page_size") or ""
+    if not (text.isascii() and text.isdigit()):
+        return DEFAULT_PAGE
+    digits = text.lstrip("0")
+    wanted = MAX_PAGE if len(digits) > len(str(MAX_PAGE)) else int(digits or "0")
+    return min(wanted, MAX_PAGE) or DEFAULT_PAGE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,6 +187,7 @@ class ChangesResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """The events after a position; ``next`` equals ``since`` at the end."""
+        keep_private(resp)
         since = _whole(req, "since", 0, _MAX_POSITION)
         limit = _whole(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
         shown = await self.records.read(_since, since, limit)

@@ -1,7 +1,9 @@
 """``/submissions/{id}/outcomes``: what became of every request, in the order of the input."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
 from typing import Any
 
 from falcon.asgi import Request, Response
@@ -10,7 +12,7 @@ from api_gateway import answers
 from api_gateway.answers import Answer, Cursor, Filter, Page
 from api_gateway.callers import Caller
 from api_gateway.media import write_json
-from api_gateway.problems import bad_request
+from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from api_gateway.resources.bodies import cursor_at, page_size, place_of
 from api_gateway.resources.submissions import submission_id
@@ -18,6 +20,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Submission
 from schemas.outcomes import dump_outcome
 from schemas.results import layout_of, native_cells, ndjson_line
+from schemas.submissions import retry_after
 
 #: Outcomes that one look at the records reads for a stream.
 _AT_ONCE = 2_000
@@ -30,18 +33,21 @@ class OutcomesResource:
     """The outcomes of one submission."""
 
     records: Records
+    now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """A page in JSON; everything in CSV or NDJSON."""
+        """A page in JSON; everything in CSV or NDJSON, once there is everything."""
         caller: Caller = req.context.caller
         wanted = submission_id(id)
-        submission = await self.records.read(answers.own_submission, wanted, caller)
-        chosen = read_filter(req)
+        status = await self.records.read(answers.status, wanted, caller)
+        submission, chosen = status.submission, read_filter(req)
         form = req.client_prefers([_JSON, _NDJSON, _CSV]) or _JSON
         resp.set_header("Vary", "Accept")
         if form == _JSON:
             await self._page(req, resp, submission, chosen)
             return
+        if submission.finished_at is None:
+            raise _not_finished(submission, self.now())
         resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
         if form == _CSV:
             name = f"outcomes-{submission.id}.csv"
@@ -83,6 +89,17 @@ class OutcomesResource:
         )
 
 
+def _not_finished(submission: Submission, now: datetime) -> Problem:
+    """A file has no place to say that rows are missing, so there is none before the end."""
+    return Problem(
+        HTTPStatus.CONFLICT,
+        "submission_not_finished",
+        f"{submission.pending} of {submission.total} requests have no outcome yet: ask again when "
+        f"the submission is finished, or read the pages in {_JSON}.",
+        headers={"Retry-After": str(retry_after(submission, now) or 1)},
+    )
+
+
 def _cells(answer: Answer) -> list[str]:
     row = answer.row
     if row is not None and row.cells is not None:
@@ -100,7 +117,8 @@ def read_filter(req: Request) -> Filter:
 
 
 def _words(req: Request, name: str, known: set[Any]) -> list[str]:
-    words = [word for word in (req.get_param(name) or "").split(",") if word]
+    given = req.get_param_as_list(name) or []
+    words = [word for text in given for word in text.split(",") if word]
     for word in words:
         if word not in known:
             found = {"field": name, "value": word[:100], "rule": ", ".join(sorted(known))}

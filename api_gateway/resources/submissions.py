@@ -1,6 +1,7 @@
 """``/submissions``: hand many in, see how far they are, cancel what is left."""
 
 import asyncio
+import re
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -17,18 +18,20 @@ from api_gateway import answers
 from api_gateway.answers import Status
 from api_gateway.callers import Caller
 from api_gateway.headers import fingerprint_head, idempotency_key, matches, preference
-from api_gateway.media import write_json
+from api_gateway.media import keep_private, write_json
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.records import Records
 from api_gateway.resources.bodies import cursor_at, page_size, place_of
-from api_gateway.spooling import spooled
+from api_gateway.ringing import Ringer
+from api_gateway.spooling import Spooling
 from api_gateway.uploads import Published, Upload, Uploads
 from api_gateway.waiting import Waiters
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.errors import KeyInFlight, SubmissionNotFound
 from enrollment.domain.model import EPOCH, microseconds
-from enrollment.domain.submissions import Options
+from enrollment.domain.submissions import Options, Submission
 from enrollment.storage import submissions
+from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import clock
 from enrollment.storage.submissions import Place
 from schemas.enrollments import dump_enrollment
@@ -41,6 +44,8 @@ LOOK_SECONDS = 1.0
 #: Query parameters that a file may come with.
 _KNOWN = frozenset({"format", "default_mode", "on_error", "lane", "source", "dry_run"})
 _FORMATS = frozenset({"auto", "native"})
+#: The one text of an id that is given out; others that Python reads name nothing.
+_CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +54,7 @@ class SubmissionsResource:
 
     records: Records
     uploads: Uploads
+    spooling: Spooling
     #: Files are stored here, so that they never keep singles waiting for a thread.
     pool: ThreadPoolExecutor
     now: Callable[[], datetime]
@@ -73,7 +79,7 @@ class SubmissionsResource:
         if key is not None:
             self.in_flight.add(used)
         try:
-            async with spooled(req, self.uploads.limits.max_bytes) as (file, gzip):
+            async with self.spooling.spooled(req) as (file, gzip):
                 upload = Upload(
                     file,
                     media_type,
@@ -113,8 +119,9 @@ class SubmissionsResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """The caller's submissions, newest first."""
         caller: Caller = req.context.caller
-        state, limit, after = read_state(req), page_size(req), read_place(req)
-        found = await self.records.read(_page, caller.name, state=state, after=after, limit=limit)
+        keep_private(resp)
+        states, limit, after = read_states(req), page_size(req), read_place(req)
+        found = await self.records.read(_page, caller.name, states=states, after=after, limit=limit)
         now = self.now()
         shown = [dump_submission(status.submission, now=now) for status in found]
         last = found[-1].submission if len(found) == limit else None
@@ -130,9 +137,9 @@ class SubmissionsResource:
 
 
 def _page(
-    session: Session, caller: str, *, state: State | None, after: Place | None, limit: int
+    session: Session, caller: str, *, states: frozenset[State], after: Place | None, limit: int
 ) -> list[Status]:
-    found = submissions.page(session, caller, state=state, after=after, limit=limit)
+    found = submissions.page(session, caller, states=states, after=after, limit=limit)
     return [
         Status(one) if one.batch_id is None else answers.single_status(session, one)
         for one in found
@@ -174,14 +181,13 @@ def _bad_option(name: str, value: object, expected: str) -> Problem:
     return bad_request("option_invalid", f"The option {name} must be {expected}.", found)
 
 
-def read_state(req: Request) -> State | None:
-    """The state that a listing is narrowed to. Raises Problem 400."""
-    text = req.get_param("state")
-    if text is None:
-        return None
-    if text not in set(State):
-        raise _bad_option("state", text, f"one of {', '.join(State)}")
-    return State(text)
+def read_states(req: Request) -> frozenset[State]:
+    """The states that a listing is narrowed to; none means all. Raises Problem 400."""
+    given = req.get_param_as_list("state") or []
+    for text in given:
+        if text not in set(State):
+            raise _bad_option("state", text, f"one of {', '.join(State)}")
+    return frozenset(map(State, given))
 
 
 def read_place(req: Request) -> Place | None:
@@ -198,27 +204,39 @@ def read_place(req: Request) -> Place | None:
 
 def submission_id(text: str) -> UUID:
     """The id in a path. Raises SubmissionNotFound for what is none."""
-    try:
-        return UUID(text)
-    except ValueError as error:
-        raise SubmissionNotFound(text[:100]) from error
+    if not _CANONICAL.fullmatch(text):
+        raise SubmissionNotFound(text[:100])
+    return UUID(text)
 
 
 def write_status(
     resp: Response, status: Status, now: datetime, *, code: HTTPStatus = HTTPStatus.OK
 ) -> None:
     """The status object with its headers."""
-    submission, kept = status.submission, status.enrollment
-    shown = None
-    if kept is not None:
-        shown = dump_enrollment(kept.username, kept.enrollment, status.course, at=now)
-    body = dump_submission(submission, now=now, outcome=status.outcome, enrollment=shown)
+    shown = _shown_enrollment(status, now)
+    write_head(resp, status.submission, shown, now)
+    body = dump_submission(status.submission, now=now, outcome=status.outcome, enrollment=shown)
     write_json(resp, body, code)
-    resp.set_header("ETag", etag(submission))
+
+
+def _shown_enrollment(status: Status, now: datetime) -> dict[str, Any] | None:
+    kept = status.enrollment
+    if kept is None:
+        return None
+    return dump_enrollment(kept.username, kept.enrollment, status.course, at=now)
+
+
+def write_head(
+    resp: Response, submission: Submission, shown: dict[str, Any] | None, now: datetime
+) -> str:
+    """The headers of the status object, whether it is sent or not; gives its tag."""
+    tag = etag(submission, shown)
+    resp.set_header("ETag", tag)
     resp.set_header("Cache-Control", "private, no-cache")
     pause = retry_after(submission, now)
     if pause is not None:
         resp.set_header("Retry-After", str(pause))
+    return tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,11 +256,11 @@ class SubmissionResource:
         if wait:
             status = await self._awaited(req, status, caller, wait)
             resp.set_header("Preference-Applied", f"wait={wait:g}")
-        if matches(req, etag(status.submission)):
+        now = self.now()
+        if matches(req, write_head(resp, status.submission, _shown_enrollment(status, now), now)):
             resp.status = HTTPStatus.NOT_MODIFIED
-            resp.set_header("ETag", etag(status.submission))
             return
-        write_status(resp, status, self.now())
+        write_status(resp, status, now)
 
     on_head = on_get
 
@@ -272,6 +290,7 @@ class CancelResource:
     """``/submissions/{id}/cancel``."""
 
     records: Records
+    ringer: Ringer
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
@@ -279,11 +298,13 @@ class CancelResource:
         caller: Caller = req.context.caller
         wanted = submission_id(id)
         whose = None if caller.may("admin") else caller.name
-        await self.records.write(_ask_cancel, wanted, whose)
+        asked = await self.records.write(_ask_cancel, wanted, whose)
+        if asked.batch_id is not None:  # a worker may have passed it by while it was locked
+            self.ringer.ring(Waiting(asked.batch_id, Lane.INTERACTIVE))
         status = await self.records.read(answers.status, wanted, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{PATH}/{wanted}")
 
 
-def _ask_cancel(session: Session, wanted: UUID, whose: str | None) -> None:
-    submissions.ask_cancel(session, wanted, whose, now=clock(session))
+def _ask_cancel(session: Session, wanted: UUID, whose: str | None) -> Submission:
+    return submissions.ask_cancel(session, wanted, whose, now=clock(session))

@@ -114,6 +114,16 @@ def add(session: Session, events: Sequence[Event], *, now: datetime) -> None:
     session.execute(_append(postgresql=is_postgresql(session)), {**given, "now": now})
 
 
+_HEAD = FeedHeadRow.metadata.tables[FeedHeadRow.__tablename__]
+_TAKE = (
+    update(_HEAD)
+    .where(_HEAD.c.id == 1)
+    .values(position=_HEAD.c.position + bindparam("number", type_=BigInteger()))
+    .returning(_HEAD.c.position)
+)
+_STAND = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
+
+
 def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
     """Give the events of each batch their places in the feed; the last statement before a commit.
 
@@ -123,18 +133,14 @@ def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
     spans = {batch: number for batch, number in sorted(events_of.items()) if number}
     if not spans:
         return 0
-    last: int = session.scalars(
-        update(FeedHeadRow)
-        .where(FeedHeadRow.id == 1)
-        .values(position=FeedHeadRow.position + sum(spans.values()))
-        .returning(FeedHeadRow.position)
-    ).one()
-    first = last - sum(spans.values()) + 1
+    number_of_all = sum(spans.values())
+    last: int = session.scalars(_TAKE, {"number": number_of_all}).one()
+    first = last - number_of_all + 1
     rows = []
     for batch_id, number in spans.items():
         rows.append({"first": first, "last": first + number - 1, "batch_id": batch_id})
         first += number
-    session.execute(insert(FeedRow), rows)
+    session.execute(_STAND, rows if len(rows) > 1 else rows[0])
     return last
 
 

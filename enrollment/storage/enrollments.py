@@ -274,7 +274,7 @@ def page(
         )
         .limit(limit + 1)
     )
-    query = _narrowed(query, filters)
+    query = _narrowed(query, filters, postgresql=is_postgresql(session))
     if after is not None:
         here = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
         there = EPOCH + timedelta(microseconds=after.created)
@@ -295,12 +295,12 @@ def page(
     return listed, Place(created, last[-2], last[-1])
 
 
-def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
+def _narrowed(query: Select[Any], filters: Filters, *, postgresql: bool) -> Select[Any]:
     if filters.course_ids or filters.course_prefixes:
         wanted: ColumnElement[bool] = CourseRow.course_id.in_(filters.course_ids)
         for prefix in filters.course_prefixes:
             for separator in "+/":
-                wanted |= _begins_with(prefix + separator)
+                wanted |= _begins_with(prefix + separator, postgresql=postgresql)
         query = query.where(wanted)
     if filters.usernames:
         query = query.where(LearnerRow.username.in_(filters.usernames))
@@ -309,10 +309,13 @@ def _narrowed(query: Select[Any], filters: Filters) -> Select[Any]:
     return query
 
 
-def _begins_with(start: str) -> ColumnElement[bool]:
-    """A range, not LIKE: case counts on every database, and the index is used."""
+def _begins_with(start: str, *, postgresql: bool) -> ColumnElement[bool]:
+    """A range of bytes, because case counts, which LIKE ignores on SQLite.
+
+    PostgreSQL compares by the locale of the database unless told otherwise.
+    """
+    key = CourseRow.course_id.collate("C") if postgresql else CourseRow.course_id
     after = start[:-1] + chr(ord(start[-1]) + 1)
-    key = collate(CourseRow.course_id, "C") if False else CourseRow.course_id
     return (key >= start) & (key < after)
 
 

@@ -11,7 +11,6 @@ from sqlalchemy import (
     DateTime,
     Executable,
     Integer,
-    Row,
     SmallInteger,
     String,
     Text,
@@ -162,30 +161,31 @@ def discard(session: Session, submission_id: UUID) -> None:
     )
 
 
+_TABLE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__]
 _COLUMNS = (
-    SubmissionRow.id,
-    SubmissionRow.kind,
-    SubmissionRow.caller,
-    SubmissionRow.caller_kind,
-    SubmissionRow.received_at,
-    SubmissionRow.total,
-    SubmissionRow.tally,
-    SubmissionRow.lane,
-    SubmissionRow.encoding,
-    SubmissionRow.format,
-    SubmissionRow.header,
-    SubmissionRow.options,
-    SubmissionRow.intake,
-    SubmissionRow.batch_id,
-    SubmissionRow.position,
-    SubmissionRow.started_at,
-    SubmissionRow.finished_at,
-    SubmissionRow.cancel_asked_at,
-    SubmissionRow.published_at,
+    _TABLE.c.id,
+    _TABLE.c.kind,
+    _TABLE.c.caller,
+    _TABLE.c.caller_kind,
+    _TABLE.c.received_at,
+    _TABLE.c.total,
+    _TABLE.c.tally,
+    _TABLE.c.lane,
+    _TABLE.c.encoding,
+    _TABLE.c.format,
+    _TABLE.c.header,
+    _TABLE.c.options,
+    _TABLE.c.intake,
+    _TABLE.c.batch_id,
+    _TABLE.c.position,
+    _TABLE.c.started_at,
+    _TABLE.c.finished_at,
+    _TABLE.c.cancel_asked_at,
+    _TABLE.c.published_at,
 )
 
 
-def _submission(row: Row[Any]) -> Submission:
+def _submission(row: Any) -> Submission:
     return Submission(
         id=row.id,
         kind=Kind(row.kind),
@@ -215,11 +215,14 @@ def find(session: Session, submission_id: UUID) -> Submission | None:
     return None if row is None else _submission(row)
 
 
+_FIND_ALL = select(*_COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expanding=True)))
+
+
 def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
     """The submissions that exist among the ids, in one statement."""
     if not ids:
         return {}
-    rows = session.execute(select(*_COLUMNS).where(SubmissionRow.id.in_(ids)))
+    rows = session.execute(_FIND_ALL, {"ids": list(ids)})
     return {row.id: _submission(row) for row in rows}
 
 
@@ -231,13 +234,21 @@ class Place(NamedTuple):
 
 
 def page(
-    session: Session, caller: str, *, state: State | None, after: Place | None, limit: int
+    session: Session,
+    caller: str,
+    *,
+    states: Collection[State],
+    after: Place | None,
+    limit: int,
 ) -> list[Submission]:
-    """The caller's submissions, newest first. Singles carry the moment of their answer."""
+    """The caller's submissions, newest first; in any of the states, if some are named.
+
+    Singles carry the moment of their answer.
+    """
     answered = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
     finished = func.coalesce(SubmissionRow.finished_at, answered.scalar_subquery())
     columns = [
-        finished.label("finished_at") if column is SubmissionRow.finished_at else column
+        finished.label("finished_at") if column is _TABLE.c.finished_at else column
         for column in _COLUMNS
     ]
     query = (
@@ -253,8 +264,8 @@ def page(
                 and_(SubmissionRow.received_at == after.received_at, SubmissionRow.id < after.id),
             )
         )
-    if state is not None:
-        query = query.where(_in_state(state, finished))
+    if states:
+        query = query.where(or_(*(_in_state(state, finished) for state in sorted(states))))
     return [_submission(row) for row in session.execute(query)]
 
 
@@ -272,18 +283,29 @@ def _in_state(state: State, finished: ColumnElement[Any]) -> ColumnElement[bool]
     return conditions[state]
 
 
+_COUNT = (
+    update(_TABLE)
+    .where(_TABLE.c.id == bindparam("its"))
+    .values(
+        tally=bindparam("counted"),
+        started_at=bindparam("started"),
+        finished_at=bindparam("finished"),
+    )
+)
+
+
 def count(
     session: Session, submission: Submission, tally: Tally, *, finished: bool, now: datetime
 ) -> None:
     """Keep the tally of a bulk after one more of its batches."""
     session.execute(
-        update(SubmissionRow)
-        .where(SubmissionRow.id == submission.id)
-        .values(
-            tally=tally.as_json(),
-            started_at=submission.started_at or now,
-            finished_at=now if finished else None,
-        )
+        _COUNT,
+        {
+            "its": submission.id,
+            "counted": tally.as_json(),
+            "started": submission.started_at or now,
+            "finished": now if finished else None,
+        },
     )
 
 
@@ -327,14 +349,15 @@ def _unpark(session: Session, submission: Submission) -> None:
     )
 
 
+_CANCELLED_SINGLES = select(_TABLE.c.id).where(
+    _TABLE.c.batch_id.in_(bindparam("batches", expanding=True)),
+    _TABLE.c.cancel_asked_at.is_not(None),
+)
+
+
 def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
     """Singles of the batches that are to be cancelled."""
-    rows = session.scalars(
-        select(SubmissionRow.id).where(
-            SubmissionRow.batch_id.in_(batch_ids), SubmissionRow.cancel_asked_at.is_not(None)
-        )
-    )
-    return set(rows)
+    return set(session.scalars(_CANCELLED_SINGLES, {"batches": list(batch_ids)}))
 
 
 def purge_broken_off(session: Session, *, before: datetime) -> None:

@@ -135,10 +135,20 @@ class LearnerRow(Base):
     """A person who can be enrolled; the e-mail is kept in lower case."""
 
     __tablename__ = "learner"
+    __table_args__ = (
+        # Most have none: they cost nothing here.
+        Index(
+            "uq_learner_email",
+            "email",
+            unique=True,
+            sqlite_where=text("email IS NOT NULL"),
+            postgresql_where=text("email IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
     username: Mapped[str] = mapped_column(String(255), unique=True)
-    email: Mapped[str | None] = mapped_column(String(255), unique=True)
+    email: Mapped[str | None] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_staff: Mapped[bool] = mapped_column(server_default=text("false"))
 

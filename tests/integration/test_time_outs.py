@@ -14,10 +14,20 @@ from enrollment.storage.sessions import WriteLock
 from tests.support.world import request
 
 
+def under(sessions, limit, work):
+    """Do the work in a transaction that has little patience."""
+    with sessions.begin() as session:
+        session.execute(text(f"SET LOCAL {limit} = 50"))
+        work(session)
+
+
+def sleep(session):
+    session.execute(text("SELECT pg_sleep(5)"))
+
+
 def test_a_statement_that_takes_too_long_is_named(postgres_world):
-    with pytest.raises(TookTooLong), postgres_world.sessions.begin() as session:
-        session.execute(text("SET LOCAL statement_timeout = 20"))
-        session.execute(text("SELECT pg_sleep(5)"))
+    with pytest.raises(TookTooLong):
+        under(postgres_world.sessions, "statement_timeout", sleep)
 
 
 def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
@@ -66,9 +76,8 @@ def test_a_learner_cannot_go_while_a_batch_enrolls_them(postgres_world):
     def delete_meanwhile(_connection, _cursor, statement, *_):
         if "INSERT INTO enrollment" not in statement or refused:
             return
-        with pytest.raises(Conflict) as waited, world.sessions.begin() as session:
-            session.execute(text("SET LOCAL lock_timeout = 50"))
-            learners.delete(session, "ada")
+        with pytest.raises(Conflict) as waited:
+            under(world.sessions, "lock_timeout", lambda session: learners.delete(session, "ada"))
         refused.append(waited.value)
 
     event.listen(world.sessions.engine, "before_cursor_execute", delete_meanwhile)

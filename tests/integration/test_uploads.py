@@ -219,7 +219,7 @@ def test_workers_do_not_see_an_incomplete_file(left_behind):
 
 def test_callers_do_not_see_an_incomplete_file(left_behind):
     with left_behind.sessions.read() as session:
-        assert submissions.page(session, "key:admin", state=None, after=None, limit=9) == []
+        assert submissions.page(session, "key:admin", states=(), after=None, limit=9) == []
 
 
 def test_an_incomplete_file_is_swept(left_behind):

@@ -217,6 +217,10 @@ class Gateway:
                     heard: list[Key] = [*done.batch_ids, *done.submission_ids]
                     self._loop.call_soon_threadsafe(self.parts.waiters.wake, heard)
 
+    def rung(self) -> batches.Waiting | None:
+        """What a worker is told next."""
+        return self._rung.get(timeout=PATIENCE)
+
     def waiting(self) -> list[batches.Waiting]:
         """The batches that it is the turn of."""
         with self.sessions.begin() as session:

@@ -87,8 +87,11 @@ def test_a_header_without_measure_is_refused_where_it_begins(quote, length):
 
 PIECES = st.lists(
     st.sampled_from(
-        ["user", "course_id", KEY, ",", ";", "\t", '"', '""', "\n", "\r", "\r\n", " ", "'", "ada"]
-        + ["{", "}", "[", "]", ":", '"user"', "\ufeff", "\x85", "\u2028", "é", "\0", "1", "true"]
+        [
+            *("user", "course_id", KEY, "ada", '"user"', "true", "1"),
+            *(",", ";", "\t", '"', '""', "\n", "\r", "\r\n", " ", "'"),
+            *("{", "}", "[", "]", ":", "\ufeff", "\x85", "\u2028", "é", "\0"),
+        ]
     ),
     max_size=60,
 ).map(lambda pieces: "".join(pieces).encode())
@@ -146,16 +149,16 @@ def test_what_is_declared_in_an_encoding_that_is_read_is_read(media_type, charse
 @pytest.mark.parametrize(
     ("media_type", "text"),
     [
-        ("text/csv", f"user,course_id\nzÃ©,{KEY}\n"),
-        ("application/x-ndjson", f'{{"user":"zÃ©","course_id":"{KEY}"}}\n'),
-        ("application/json", f'[{{"user":"zÃ©","course_id":"{KEY}"}}]'),
+        ("text/csv", f"user,course_id\nzÃª,{KEY}\n"),
+        ("application/x-ndjson", f'{{"user":"zÃª","course_id":"{KEY}"}}\n'),
+        ("application/json", f'[{{"user":"zÃª","course_id":"{KEY}"}}]'),
     ],
 )
 @pytest.mark.parametrize("size", [1, 5, 1000])
 def test_a_declared_encoding_goes_before_the_one_that_it_looks_like(media_type, text, size):
     """The bytes are UTF-8 for another name; who declares CP1252 means the name as written."""
-    data = text.replace("©", "b").encode("cp1252")
+    data = text.encode("cp1252")
 
     rows = rows_of(data, f"{media_type}; charset=windows-1252", size=size)
 
-    assert [row.request.username for row in rows] == ["zÃb"]
+    assert [row.request.username for row in rows] == ["zÃª"]

@@ -20,6 +20,8 @@ MALFORMED = [
     ("neither UTF-8 nor CP1252", CSV, ROW + b"\x81\x8d,\xff\r\n", "not_text"),
     ("UTF-16", CSV, ROW.decode().encode("utf-16"), "not_text"),
     ("NUL", CSV, ROW + b"a\0b,a/b/c\r\n", "not_text"),
+    ("a header that stays open", CSV, b'user,"course_id\n', "unclosed_quotes"),
+    ("a header that stays open above rows", CSV, b'user,"course_id\n' + ROW * 3, "unclosed_quotes"),
     ("a workbook", CSV, b"PK\x03\x04" + bytes(100), "not_text"),
 ]
 USELESS = [
@@ -38,6 +40,12 @@ USELESS = [
     ("no course", CSV, b"user,mode\r\nann,audit\r\n", "unknown_columns"),
     ("nobody", CSV, b"course_id,mode\r\na/b/c,audit\r\n", "unknown_columns"),
     ("a column twice", CSV, b"user,course_id,user\r\nann,a/b/c,bob\r\n", "repeated_columns"),
+    (
+        "a header without measure",
+        CSV,
+        b"user,course_id," + b"x" * 200_000 + b"\r\nann,a/b/c\r\n",
+        "unknown_columns",
+    ),
     ("JSON as CSV", CSV, b'[{"user": "ann"}]', "unknown_columns"),
     ("no header", CSV, b"ann,a/b/c\r\nbob,a/b/c\r\n", "unknown_columns"),
 ]
@@ -82,7 +90,8 @@ def test_a_misspelt_column_is_named(small):
 
 
 @pytest.mark.parametrize(
-    "packed", [b"", b"no gzip", gzip.compress(ROW, mtime=0)[:-6], gzip.compress(ROW, mtime=0) + b"more"]
+    "packed",
+    [b"", b"no gzip", gzip.compress(ROW, mtime=0)[:-6], gzip.compress(ROW, mtime=0) + b"more"],
 )
 def test_a_damaged_gzip_is_400(small, packed):
     answer = post(small, packed, CSV, headers={"Content-Encoding": "gzip"})
@@ -109,6 +118,13 @@ def test_another_media_type_is_415_and_says_what_would_do(small, content_type):
     assert "text/csv" in body["detail"]
 
 
+@pytest.mark.parametrize("media_type", [CSV, NDJSON, JSON, "text/plain"])
+@pytest.mark.parametrize("charset", ["utf-16", "shift_jis", "iso-8859-15"])
+def test_another_encoding_is_415_even_where_the_bytes_could_be_read(small, media_type, charset):
+    body = assert_refused(small, post(small, ROW, f"{media_type}; charset={charset}"), 415)
+    assert "UTF-8" in body["detail"]
+
+
 def test_limits_are_413_say_which_and_leave_nothing(start):
     gateway = start(
         max_upload_rows="20",
@@ -125,7 +141,12 @@ def test_limits_are_413_say_which_and_leave_nothing(start):
         (json.dumps([{"user": "ann"}] * 21).encode(), JSON, {}, "20"),
         (rows[:100], CSV, {"query_string": "on_error=abort"}, "5"),
         (ROW + b"x" * 5000, CSV, {}, "ENROLL_MAX_UPLOAD_BYTES"),
-        (gzip.compress(ROW + b"x" * 5000, mtime=0), CSV, {"headers": {"Content-Encoding": "gzip"}}, "5000"),
+        (
+            gzip.compress(ROW + b"x" * 5000, mtime=0),
+            CSV,
+            {"headers": {"Content-Encoding": "gzip"}},
+            "5000",
+        ),
         (b"[" + long_row + b"]", JSON, {}, "application/x-ndjson"),
     ]
     for body, content_type, more, said in cases:

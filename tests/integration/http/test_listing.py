@@ -62,6 +62,9 @@ FILTERED = [
     ("course_ids=e", []),
     ("course_ids=%25", []),
     ("course_ids=e%2B", []),
+    ("course_ids=E%2Bd", []),
+    ("course_ids=course-v1:e%2BD", []),
+    ("course_ids=OLD/school", []),
     ("course_id=old/school/run", ["another"]),
     ("username=nobody", []),
     ("username=nobody&course_id=course-v1:e%2Bd%2BX", []),
@@ -121,6 +124,10 @@ def test_pages_follow_each_other_by_their_cursor(listing, size):
         ("course_id=course-v1:e+d+X", {"course_id"}),
         ("course_id=%00", {"course_id"}),
         ("username=%00", {"username"}),
+        ("username=,", {"username"}),
+        ("username=", {"username"}),
+        ("email=,,", {"email"}),
+        ("course_ids=,&email=,", {"course_ids", "email"}),
         ("email=%00", {"email"}),
         ("course_ids=a%2Bb,%00", {"course_ids"}),
         ("username=" + ",".join(["u"] * 101), {"username"}),
@@ -136,6 +143,25 @@ def test_a_filter_that_is_none_is_400_in_upstream_s_shape(listing, query, fields
     assert set(errors) == fields
     assert all(error["developer_message"] for error in errors.values())
     assert answer.json["message"]
+
+
+@pytest.mark.parametrize(
+    ("size", "rows"),
+    [("2", 2), ("0002", 2), ("0", 7), ("-1", 7), ("x", 7), ("", 7), ("\u0661", 7), ("9" * 500, 7)],
+)
+def test_a_page_size_is_never_refused(listing, size, rows):
+    query = {"page_size": size, "course_ids": "e+d,x+y,old/school"}
+    answer = listing.get("enrollments", listing.admin, params=query, params_csv=False)
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json["results"]) == rows
+
+
+def test_the_next_page_keeps_what_narrows_and_nothing_else(listing):
+    query = "username=nobody&username=student2&page_size=9&page_size=1&junk=1&cursor="
+    address = urlsplit(listing.get(f"enrollments?{query}", listing.admin).json["next"])
+    kept = parse_qs(address.query)
+    assert kept.pop("cursor")
+    assert kept == {"username": ["student2"], "page_size": ["1"]}
 
 
 def test_a_hundred_and_one_names_are_refused_in_upstream_s_words(listing):

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
+from enrollment.storage import changes
 from tests.support.gateway import AUDIT, VERIFIED, ahead, fresh
 
 # --- one ----------------------------------------------------------------------------------
@@ -203,3 +204,38 @@ def test_the_history_says_who_changed_what_when_by_which_row(gateway):
 def test_no_enrollment_has_an_empty_history(gateway):
     path = f"enrollment/{fresh('nobody')},{gateway.course(AUDIT)}/history"
     assert gateway.get(path, gateway.server).json == {"events": []}
+
+
+@pytest.mark.parametrize(("most", "is_cut"), [(2, True), (3, False), (4, False)])
+def test_a_history_that_leaves_out_the_oldest_says_so(gateway, monkeypatch, most, is_cut):
+    monkeypatch.setattr(changes, "MAX_HISTORY", most)
+    course_id, user = gateway.course(AUDIT), fresh("ann")
+    for is_active in (True, False, True):
+        gateway.enroll(gateway.server, course_id, user, is_active=is_active)
+    shown = gateway.get(f"enrollment/{user},{course_id}/history", gateway.server).json
+    assert len(shown["events"]) == min(most, 3)
+    assert shown.get("truncated", False) is is_cut
+
+
+# --- who may keep it ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "enrollment",
+        "enrollment?user={user}",
+        "enrollment/{user},{course_id}",
+        "enrollment/nobody,{course_id}",
+        "enrollment/{user},{course_id}/history",
+        "enrollments?page_size=1",
+        "changes?limit=1",
+        "submissions",
+    ],
+)
+def test_what_is_about_persons_is_kept_by_nobody_on_the_way(small, path):
+    course_id, user = small.course(AUDIT), fresh("ann")
+    small.enroll(small.admin, course_id, user)
+    answer = small.get(path.format(user=user, course_id=course_id), small.admin)
+    assert answer.status_code == 200
+    assert answer.headers["cache-control"] == "private, no-store"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.gateway import AUDIT, Gateway, fresh
+from tests.support.gateway import AUDIT, VERIFIED, Gateway, fresh
 
 CSV = {"Content-Type": "text/csv"}
 
@@ -56,6 +56,28 @@ def test_the_tag_changes_with_every_batch_and_stands_still_when_done(slow):
     assert slow.get(place, slow.admin, headers={"If-None-Match": tags[0]}).status_code == 200
 
 
+def test_the_tag_of_a_single_follows_its_enrollment(gateway):
+    course_id, user = gateway.course(AUDIT, VERIFIED), fresh("ann")
+    body = {"user": user, "course_id": course_id}
+    place = gateway.post("enrollment", gateway.server, json=body).headers["location"]
+    waiting = gateway.get(place, gateway.server)
+    still = {"If-None-Match": waiting.headers["etag"]}
+    same = gateway.get(place, gateway.server, headers=still)
+    assert same.status_code == 304
+    assert same.headers["retry-after"] == waiting.headers["retry-after"]
+    gateway.work()
+    done = gateway.get(place, gateway.server)
+    known = {"If-None-Match": done.headers["etag"]}
+    same = gateway.get(place, gateway.server, headers=known)
+    assert same.status_code == 304
+    assert same.headers["cache-control"] == done.headers["cache-control"] == "private, no-cache"
+    assert "retry-after" not in same.headers
+    gateway.enroll(gateway.server, course_id, user, mode="verified")
+    changed = gateway.get(place, gateway.server, headers=known)
+    assert (changed.status_code, changed.json["enrollment"]["mode"]) == (200, "verified")
+    assert changed.headers["etag"] != done.headers["etag"]
+
+
 def test_a_long_poll_ends_when_all_is_done(slow):
     place = hand_in(slow, rows=5)
     with slow.asking("GET", place, slow.admin, headers={"Prefer": "wait=20"}) as future:
@@ -105,6 +127,24 @@ def test_somebody_else_s_submission_is_as_if_it_were_not_there(gateway, part):
     gateway.work()
     if method == "GET":
         assert gateway.get(place, gateway.admin).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda id_: id_.replace("-", ""),
+        lambda id_: f"{{{id_}}}",
+        lambda id_: f"urn:uuid:{id_}",
+        lambda id_: id_.replace("-", "") + "----",
+        lambda id_: id_.replace("-", "_"),
+        lambda id_: id_[:-1],
+    ],
+)
+def test_only_the_id_that_was_given_out_names_a_submission(small, form):
+    place, _, id_ = hand_in(small).rpartition("/")
+    assert small.get(f"{place}/{id_.upper()}", small.admin).status_code == 200
+    for part in ("", "/outcomes"):
+        assert small.get(f"{place}/{form(id_)}{part}", small.admin).status_code == 404
 
 
 @pytest.mark.parametrize("name", ["1", "%00", "x" * 500, "0190-", "null", "a.b", "{}"])
@@ -162,10 +202,20 @@ def test_the_listing_can_be_narrowed_to_a_state(slow):
         assert found == [place.rpartition("/")[2] for place in reversed(expected)], state
 
 
+def test_the_listing_can_be_narrowed_to_several_states(slow):
+    done, running = hand_in(slow), hand_in(slow, rows=3)
+    slow.work(2)
+    queued = hand_in(slow)
+    ids = {name.rpartition("/")[2] for name in (done, running)}
+    assert set(listed(slow, "?state=done&state=running")[0]) == ids
+    assert listed(slow, "?state=running&state=queued")[0][0] == queued.rpartition("/")[2]
+
+
 @pytest.mark.parametrize(
     "query",
     [
         "state=over",
+        "state=over&state=done",
         "state=DONE",
         "limit=0",
         "limit=x",
@@ -228,6 +278,16 @@ def test_a_single_can_be_cancelled_until_it_is_answered(gateway):
     assert (shown["state"], shown["result"]) == ("cancelled", "failed")
     assert shown["outcome"]["outcome"] == "cancelled"
     assert gateway.post(place + "/cancel", gateway.learner(user)).status_code == 409
+
+
+def test_cancelling_a_single_rings_for_its_batch(start):
+    gateway = start()
+    body = {"user": fresh("ann"), "course_id": gateway.course(AUDIT)}
+    place = gateway.post("enrollment", gateway.server, json=body).headers["location"]
+    rung = gateway.rung()
+    gateway.parts.ringer.answered([rung.id])  # its worker passed it by
+    gateway.post(place + "/cancel", gateway.server)
+    assert gateway.rung() == rung
 
 
 def test_an_admin_sees_and_cancels_everybody_s(gateway):

@@ -1,9 +1,12 @@
 """What every route has in common: methods, errors, ids, and standing up without its neighbours."""
 
+import asyncio
+
 import pytest
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from api_gateway.app import ROUTES
+from api_gateway.heads import minding_heads
 from api_gateway.policy import POLICY
 from enrollment.storage.tables import BatchRow
 from tests.support.gateway import AUDIT, Gateway, fresh
@@ -46,7 +49,7 @@ def test_a_method_that_a_route_does_not_have_is_405_and_says_which_it_has(small,
 def test_options_say_what_may_be_asked_to_anybody(small, route):
     answer = small.call("OPTIONS", path_of(route))
     assert answer.status_code == 200
-    assert {*answer.headers["allow"].split(", "), "OPTIONS"} == may(route)
+    assert set(answer.headers["allow"].split(", ")) == may(route)
     assert answer.content == b""
 
 
@@ -109,6 +112,52 @@ def test_an_id_that_may_not_be_kept_is_replaced(small, given):
     ]
     assert given not in made
     assert made[0] != made[1]
+
+
+@pytest.mark.parametrize("host", ["a b", "a/b", "a.example?x", "a,b", "<x>", "a@b", "ä"])
+@pytest.mark.parametrize("path", ["/livez", "/nothing", "enrollments"])
+def test_a_host_that_is_none_is_400(small, host, path):
+    answer = small.get(path, small.admin, host=host)
+    assert (answer.status_code, answer.json["code"]) == (400, "bad_request")
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+@pytest.mark.parametrize("host", ["a.example", "a.example:8000", "127.0.0.1", "[::1]:80", "a_b-c"])
+def test_a_host_that_is_one_is_taken(small, host):
+    assert small.get("/livez", host=host).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({f"X-{n}": "x" for n in range(90)}, 200),
+        ({f"X-{n}": "x" for n in range(101)}, 431),
+        ({"X-Long": "x" * 31_000}, 200),
+        ({"X-Long": "x" * 32_001}, 431),
+        ({f"X-{n}": "x" * 1_000 for n in range(32)}, 431),
+    ],
+)
+def test_a_head_that_is_too_large_is_431(small, headers, status):
+    answer = small.get("/livez", headers=headers)
+    assert answer.status_code == status
+    if status == 431:
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json["code"] == "headers_too_large"
+
+
+@pytest.mark.parametrize(("version", "status"), [("1.0", 200), ("1.1", 400), ("2", 400)])
+def test_who_names_no_host_is_400_where_the_protocol_asks_for_one(version, status):
+    async def served(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+
+    sent = []
+
+    async def send(event):
+        sent.append(event)
+
+    scope = {"type": "http", "http_version": version, "headers": iter([(b"x-other", b"1")])}
+    asyncio.run(minding_heads(served)(scope, None, send))
+    assert sent[0]["status"] == status
 
 
 def test_a_fault_of_ours_is_500_with_an_id_and_no_internals(small, capsys):
@@ -185,6 +234,15 @@ def test_with_a_database_that_lacks_its_tables_a_gateway_is_not_ready(tmp_path):
     gateway.close()
     assert (ready.status_code, ready.json["status"]) == (503, "unready")
     assert "migrations" in ready.json["findings"][0]
+
+
+def test_with_a_database_that_is_damaged_a_gateway_is_not_ready(start):
+    gateway = start()
+    with gateway.sessions.begin() as session:
+        session.execute(text("DROP TABLE batch"))
+    ready = gateway.get("/readyz")
+    assert (ready.status_code, ready.json["status"]) == (503, "unready")
+    assert int(ready.headers["retry-after"]) >= 1
 
 
 def test_without_redis_a_gateway_is_ready_and_says_what_is_missing(alone):

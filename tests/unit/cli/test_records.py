@@ -33,6 +33,31 @@ def test_keys_are_made_listed_and_revoked(enroll, scopes_of):
     assert enroll("keys", "revoke", 1).exit_code == 2
 
 
+def test_a_name_that_has_a_key_gets_another_only_to_rotate(enroll, scopes_of):
+    enroll("db", "upgrade")
+    create = ("keys", "create", "sis", "--scope", "enroll")
+    first = enroll(*create).stdout.splitlines()[-1]
+
+    again = enroll(*create)
+    more = enroll(*create, "--scope", "read", "--rotate")
+    second = enroll(*create, "--rotate")
+
+    assert (again.exit_code, more.exit_code, second.exit_code) == (2, 2, 0)
+    assert "--rotate" in again.stderr
+    assert "enroll" in more.stderr
+    assert scopes_of(first) == scopes_of(second.stdout.splitlines()[-1]) == {"enroll"}
+    assert len(enroll("keys", "list").stdout.splitlines()) == 2
+
+
+def test_a_name_whose_key_is_revoked_is_free_again(enroll):
+    enroll("db", "upgrade")
+    create = ("keys", "create", "sis", "--scope")
+    enroll(*create, "enroll")
+    enroll("keys", "revoke", 1)
+
+    assert enroll(*create, "read").exit_code == 0
+
+
 def test_a_scope_that_is_none_is_wrong_usage(enroll):
     assert enroll("keys", "create", "sis", "--scope", "all").exit_code == 2
 

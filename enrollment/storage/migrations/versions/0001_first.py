@@ -124,8 +124,15 @@ def _learner() -> None:
         sa.Column("is_active", sa.Boolean(), server_default=sa.text("true"), nullable=False),
         sa.Column("is_staff", sa.Boolean(), server_default=sa.text("false"), nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_learner"),
-        sa.UniqueConstraint("email", name="uq_learner_email"),
         sa.UniqueConstraint("username", name="uq_learner_username"),
+    )
+    op.create_index(
+        "uq_learner_email",
+        "learner",
+        ["email"],
+        unique=True,
+        sqlite_where=sa.text("email IS NOT NULL"),
+        postgresql_where=sa.text("email IS NOT NULL"),
     )
 
 

@@ -1,0 +1,103 @@
+"""Uploads on their way in: slow ones are taken, those that hardly come are not."""
+
+import asyncio
+
+import falcon.asgi
+import pytest
+from falcon import testing
+
+from api_gateway.problems import Problem
+from api_gateway.spooling import Patience, Spooling
+
+
+class Sender:
+    """Sends chunks, each so many seconds after the one before; then the end, or nothing."""
+
+    def __init__(self, chunks, *, seconds, ends=True):
+        self.now = 0.0
+        self._seconds = seconds
+        self._chunks = list(chunks)
+        self._ends = ends
+
+    def monotonic(self):
+        return self.now
+
+    async def receive(self):
+        if not self._chunks and not self._ends:
+            await asyncio.Event().wait()
+        self.now += self._seconds
+        body = self._chunks.pop(0) if self._chunks else b""
+        more = bool(self._chunks) or not self._ends
+        return {"type": "http.request", "body": body, "more_body": more}
+
+    def request(self, **headers):
+        scope = testing.create_scope(path="/", method="POST", headers=headers)
+        return falcon.asgi.Request(scope, self.receive)
+
+
+def spool(sender, **more):
+    spooling = Spooling(10_000_000, monotonic=sender.monotonic, **more)
+
+    async def taken():
+        async with spooling.spooled(sender.request()) as (file, _):
+            file.seek(0)
+            return len(file.read())
+
+    return asyncio.run(taken())
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds"),
+    [(100_000, 1.0), (10_000, 1.0), (1_000, 1.0), (29_000, 29.0), (1, 0.1)],
+)
+def test_an_upload_may_be_slow(size, seconds):
+    assert spool(Sender([b"x" * size] * 90, seconds=seconds)) == 90 * size
+
+
+def test_an_upload_may_begin_slowly():
+    assert spool(Sender([b"x"] * 29, seconds=1.0)) == 29
+
+
+def test_an_upload_that_trickles_is_408():
+    sender = Sender([b"x" * 900] * 10_000, seconds=1.0)
+    with pytest.raises(Problem) as caught:
+        spool(sender)
+    assert (caught.value.status, caught.value.code) == (408, "request_timeout")
+    assert sender.now == 31.0
+
+
+def test_an_upload_that_falls_silent_is_408():
+    with pytest.raises(Problem) as caught:
+        spool(Sender([b"x"], seconds=0.0, ends=False), patience=Patience(silence=0.01))
+    assert (caught.value.status, caught.value.code) == (408, "request_timeout")
+
+
+def test_one_upload_too_many_is_told_to_come_back_and_places_are_given_back():
+    sender = Sender([b"x"], seconds=0.0)
+    spooling = Spooling(10, at_once=2)
+
+    async def at_once():
+        async with spooling.spooled(sender.request()), spooling.spooled(sender.request()):
+            with pytest.raises(Problem) as caught:
+                async with spooling.spooled(sender.request()):
+                    pytest.fail("there was no place")
+        async with spooling.spooled(sender.request()) as (file, _):
+            assert not file.closed
+        return caught.value
+
+    problem = asyncio.run(at_once())
+    assert (problem.status, problem.code) == (503, "unavailable")
+    assert int(problem.headers["Retry-After"]) >= 1
+
+
+def test_a_refused_upload_gives_its_place_back():
+    spooling = Spooling(10, at_once=1)
+
+    async def in_turn():
+        with pytest.raises(Problem, match="may have 10 bytes"):
+            async with spooling.spooled(Sender([b"x" * 11], seconds=0.0).request()):
+                pytest.fail("it was too long")
+        async with spooling.spooled(Sender([b"x"], seconds=0.0).request()) as (_, packed):
+            return packed
+
+    assert asyncio.run(in_turn()) is False
