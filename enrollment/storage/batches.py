@@ -98,14 +98,25 @@ def intake_number(batch_id: int, position: int) -> int:
     return batch_id << POSITION_BITS | position
 
 
+#: What is executed for every batch is built once, on the table rather than its class: the
+#: mapper's part of a statement costs more than the rest of it.
+_TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]
+_BATCH = _TABLE.c
+
+_INSERT = insert(_TABLE).returning(_BATCH.id)
+
+
 def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
     """Store a batch of singles, announced at once; returns its id."""
-    return _inserted(session, batch, lane=Lane.INTERACTIVE, announced_at=now, waiting_since=now)
+    return _inserted(
+        session, batch, lane=Lane.INTERACTIVE.value, announced_at=now, waiting_since=now
+    )
 
 
 def _inserted(session: Session, batch: NewBatch, **values: object) -> int:
     row = {"requests": batch.requests, "payload": batch.payload, **values}
-    return session.scalars(insert(BatchRow).values(row).returning(BatchRow.id)).one()
+    made: int = session.scalars(_INSERT, row).one()
+    return made
 
 
 def add_of(
@@ -120,17 +131,17 @@ def add_of(
     """Store batches of a submission in their order, not announced; returns the first's id."""
     ids = [
         _inserted(
-            session, batch, submission_id=submission_id, ordinal=ordinal, lane=lane, alone=alone
+            session,
+            batch,
+            submission_id=submission_id,
+            ordinal=ordinal,
+            lane=lane.value,
+            alone=alone,
         )
         for ordinal, batch in enumerate(batches, first_ordinal)
     ]
     return ids[0]
 
-
-#: What workers execute for every batch is built once, on the table rather than its class: the
-#: mapper's part of a statement costs more than the rest of it.
-_TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]
-_BATCH = _TABLE.c
 
 _CLAIMABLE = select(
     _BATCH.id,

@@ -248,10 +248,13 @@ def is_postgresql(session: Session) -> bool:
     return session.get_bind().dialect.name == "postgresql"
 
 
+_CLOCK = select(func.clock_timestamp())
+
+
 def clock(session: Session) -> datetime:
     """The moment on the database's clock; SQLite's is that of this machine."""
     if is_postgresql(session):
-        now: datetime = session.scalars(select(func.clock_timestamp())).one()
+        now: datetime = session.scalars(_CLOCK).one()
         return now.astimezone(UTC)
     return datetime.now(UTC)
 

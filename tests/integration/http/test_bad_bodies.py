@@ -153,7 +153,7 @@ def test_a_value_that_is_none_is_400_and_named(small, field, value):
         "application/xml",
         "application/jsonx",
         "application/json; charset=utf-16",
-        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
         "application/x-ndjson",
         "nonsense",
     ],

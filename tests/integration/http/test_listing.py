@@ -147,7 +147,18 @@ def test_a_filter_that_is_none_is_400_in_upstream_s_shape(listing, query, fields
 
 @pytest.mark.parametrize(
     ("size", "rows"),
-    [("2", 2), ("0002", 2), ("0", 7), ("-1", 7), ("x", 7), ("", 7), ("\u0661", 7), ("9" * 500, 7)],
+    [
+        ("2", 2),
+        ("0002", 2),
+        ("0", 7),
+        ("-1", 7),
+        ("x", 7),
+        ("1.5", 7),
+        ("", 7),
+        ("\0", 7),
+        ("\u0661", 7),
+        ("9" * 500, 7),
+    ],
 )
 def test_a_page_size_is_never_refused(listing, size, rows):
     query = {"page_size": size, "course_ids": "e+d,x+y,old/school"}

@@ -168,13 +168,12 @@ def test_the_feed_gives_every_change_once_in_order(alone):
     assert alone.get(f"changes?since={since}", alone.admin).json == {"changes": [], "next": since}
 
 
-@pytest.mark.parametrize("path", ["changes", "enrollments"])
 @pytest.mark.parametrize(
     "value", ["x", "-1", "1.5", "9" * 30, "0" * 20 + "9" * 30, "%00", "%D9%A1"]
 )
-def test_a_number_that_is_none_is_400(gateway, path, value):
-    for name in {"changes": ("since", "limit"), "enrollments": ("page_size",)}[path]:
-        answer = gateway.get(f"{path}?{name}={value}", gateway.admin)
+def test_a_number_that_is_none_is_400(gateway, value):
+    for name in ("since", "limit"):
+        answer = gateway.get(f"changes?{name}={value}", gateway.admin)
         assert answer.status_code == 400, answer.text
         assert answer.json["errors"][0]["field"] == name
 

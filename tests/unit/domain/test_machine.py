@@ -21,7 +21,7 @@ from tests.unit.domain.builders import (
     wished,
 )
 
-LEARNER, SERVER, STAFF, ADMIN = CallerKind
+LEARNER, LEAVER, SERVER, STAFF, ADMIN = CallerKind
 
 #: Honor and verified, each active or not: the matrix of upstream's mode changes by servers.
 MATRIX = [
