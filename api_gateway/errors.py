@@ -50,7 +50,12 @@ class Errors:
         """An error of the domain: its docstring is its message."""
         status, code = STATUS[type(error)]
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
-            log.warning("request.unavailable", path=req.path, because=str(error))
+            log.warning(
+                "request.unavailable",
+                path=req.path,
+                request_id=req.context.get("request_id"),
+                because=str(error),
+            )
             self._write(req, resp, unavailable("The service cannot store or read just now."))
             return
         text = (type(error).__doc__ or "").strip()
@@ -71,7 +76,13 @@ class Errors:
     async def bug(self, req: Request, resp: Response, error: Exception, _params: Any) -> None:
         """A fault of ours: the log knows more under the same id."""
         number = secrets.token_hex(8)
-        log.error("request.failed", path=req.path, correlation_id=number, exc_info=error)
+        log.error(
+            "request.failed",
+            path=req.path,
+            request_id=req.context.get("request_id"),
+            correlation_id=number,
+            exc_info=error,
+        )
         text = f"Something went wrong here; the operator finds it under {number}."
         members = {"correlation_id": number}
         status = HTTPStatus.INTERNAL_SERVER_ERROR

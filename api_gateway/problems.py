@@ -59,11 +59,6 @@ def bad_request(code: str, detail: str, *errors: Finding) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, code, detail, errors=errors)
 
 
-def not_found(detail: str) -> Problem:
-    """404: there is no such thing, or it is somebody else's."""
-    return Problem(HTTPStatus.NOT_FOUND, "not_found", detail)
-
-
 def forbidden(detail: str) -> Problem:
     """403."""
     return Problem(HTTPStatus.FORBIDDEN, "not_permitted", detail)

@@ -4,6 +4,7 @@ from typing import Any
 
 from celery import Celery
 
+from enrollment import logs
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.queue import TaskName
 from worker.announcing import Announcer
@@ -27,6 +28,8 @@ def register(app: Celery, processor: Processor, sweeper: Sweeper, announcer: Ann
     @app.task(name=TaskName.PROCESS.value, **WHEN_DATABASE_RETURNS)
     def process_batch(batch_id: int) -> None:
         """Answer an accepted batch and some behind it; say so, and ring for the next."""
+        logs.clear()
+        logs.bind(batch_id=batch_id)
         for done in processor.process_in_turn(batch_id):
             announcer.tell(done)
 

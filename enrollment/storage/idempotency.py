@@ -74,11 +74,6 @@ def find(session: Session, used: Collection[Used]) -> dict[Used, KeyUse]:
     return {(row[0], row[1]): KeyUse(*row) for row in rows}
 
 
-def forget(session: Session, submission_id: UUID) -> None:
-    """Free the key of a submission that was never published."""
-    session.execute(delete(IdempotencyRow).where(IdempotencyRow.submission_id == submission_id))
-
-
 def purge(session: Session, *, before: datetime) -> None:
     """Forget keys older than the moment."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.created < before))
