@@ -24,6 +24,7 @@ from enrollment.domain.errors import (
     Overloaded,
     RecordsUnavailable,
 )
+from enrollment.failpoints import Point, reached
 from enrollment.ids import uuid7s
 from enrollment.storage import batches, idempotency, submissions
 from enrollment.storage.batches import NewBatch, Waiting
@@ -186,6 +187,8 @@ def store_singles(
         }
         again = [place for place in range(len(askings)) if place not in answers]
         answers |= _replayed(session, {place: askings[place] for place in again})
+        reached(Point.INTAKE_BEFORE_COMMIT)
+    reached(Point.INTAKE_COMMITTED)
     return Stored([answers[place] for place in range(len(askings))], batch_id)
 
 

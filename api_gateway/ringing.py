@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 import structlog
 from celery import Celery
 
+from enrollment.failpoints import Point, reached
 from enrollment.queue import QUEUE_OF, TaskName
 from enrollment.storage.batches import Waiting
 
@@ -126,7 +127,10 @@ class Ringer:
         if now < self._broken_until:
             return
         try:
+            reached(Point.RING_BEFORE)
             self._send(waiting)
+            if reached(Point.RING_SENT):
+                self._send(waiting)
         except Exception as error:  # noqa: BLE001 (a doorbell that dies rings for nobody)
             self._broken_until = self._monotonic() + BREAK
             log.warning("queue.unreachable", because=str(error))

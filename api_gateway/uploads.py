@@ -19,6 +19,7 @@ from api_gateway.ringing import Ringer
 from enrollment.domain.codes import Lane, OnError
 from enrollment.domain.errors import Conflict, KeyReused, RecordsUnavailable
 from enrollment.domain.submissions import Options
+from enrollment.failpoints import Point, reached
 from enrollment.ids import uuid7
 from enrollment.storage import batches, idempotency, submissions
 from enrollment.storage.batches import NewBatch, Waiting, intake_number
@@ -173,9 +174,11 @@ class Uploads:
             intake = intake_number(first.id, 0)
             submissions.publish(session, submission_id, total=total, intake=intake, now=now)
             batches.announce_next(session, submission_id, 0, now=now)
+            reached(Point.INTAKE_BEFORE_COMMIT)
             return True
 
         if self._begin(published):
+            reached(Point.INTAKE_COMMITTED)
             self.ringer.ring(first)
             return Published(submission_id, is_replay=False)
         self._discard(submission_id)

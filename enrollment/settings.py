@@ -29,6 +29,7 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_BATCH_ROWS": "Requests in a batch of a bulk submission.",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
+    "ENROLL_FAILPOINTS": "For tests of faults only: where things are made to go wrong.",
 }
 
 
@@ -62,6 +63,7 @@ class Settings:
     batch_rows: int = 1_000
     retention_days: int = 30
     log_level: str = "info"
+    failpoints: str = ""
 
 
 def sqlite_url(data_dir: Path) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from celery import Celery
 from celery.signals import setup_logging, worker_process_init
 
-from enrollment import logs
+from enrollment import failpoints, logs
 from enrollment.garbage import collect_seldom
 from enrollment.settings import Settings
 from enrollment.storage.sessions import sessions_for
@@ -20,6 +20,7 @@ from worker.tasks import register
 
 def build(settings: Settings, *, process: str) -> Celery:
     """A worker's application with every task. Connects to nothing before the first task."""
+    failpoints.arm(settings.failpoints)
     app = make_app(settings.broker_url)
     sessions = sessions_for(settings.database_url, pool_size=2)
     announcer = Announcer(app, Bell(settings.redis_url))

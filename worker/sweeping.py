@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
 
+from enrollment.failpoints import Point, reached
 from enrollment.queue import ANNOUNCED_AGAIN_AFTER, SWEEP_AT_MOST
 from enrollment.storage import batches, idempotency, submissions
 from enrollment.storage.batches import Waiting
@@ -37,8 +38,13 @@ class Sweeper:
                 now=now,
                 limit=SWEEP_AT_MOST,
             )
-        rung = takewhile(self.announce, overdue)  # one that fails is enough: the queue is away
+        reached(Point.SWEEP_READ)
+        rung = takewhile(self._announce, overdue)  # one that fails is enough: the queue is away
         return sum(1 for _ in rung)
+
+    def _announce(self, waiting: Waiting) -> bool:
+        rung = self.announce(waiting)
+        return self.announce(waiting) if reached(Point.SWEEP_ANNOUNCED) else rung
 
     def tidy(self) -> None:
         """Delete what is kept no longer, a little in each transaction."""

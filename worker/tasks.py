@@ -6,6 +6,7 @@ from celery import Celery
 
 from enrollment import logs
 from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.failpoints import Point, reached
 from enrollment.queue import TaskName
 from worker.announcing import Announcer
 from worker.processing import Processor
@@ -30,7 +31,10 @@ def register(app: Celery, processor: Processor, sweeper: Sweeper, announcer: Ann
         """Answer an accepted batch and some behind it; say so, and ring for the next."""
         logs.clear()
         logs.bind(batch_id=batch_id)
+        reached(Point.TASK_POPPED)
         for done in processor.process_in_turn(batch_id):
+            if reached(Point.WORK_COMMITTED):
+                processor.process(batch_id)
             announcer.tell(done)
 
     @app.task(name=TaskName.SWEEP.value)
