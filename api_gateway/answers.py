@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy.orm import Session
 
 from api_gateway.callers import Caller
-from enrollment.domain.codes import Code
+from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
 from enrollment.domain.submissions import Submission
@@ -145,14 +145,19 @@ def outcomes_page(
 
 
 def _answers(batch: Answered, submission: Submission) -> list[Answer]:
-    """A batch's outcomes beside its rows; a cancelled batch has none kept."""
-    rows = list(decode_rows(batch.payload, submission.encoding or "", submission.header))
-    if not batch.outcomes:
-        return [Answer(_cancelled(row), row) for row in rows]
-    return [
-        Answer(outcome, row)
-        for outcome, row in zip(decode_outcomes(batch.outcomes), rows, strict=True)
+    """A batch's outcomes beside its rows; a cancelled batch has none kept.
+
+    A row that no worker could judge is not read here either.
+    """
+    outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
+    left_out = [
+        place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
+    encoding, header = submission.encoding or "", submission.header
+    rows = list(decode_rows(batch.payload, encoding, header, left_out))
+    if not outcomes:
+        return [Answer(_cancelled(row), row) for row in rows]
+    return [Answer(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]
 
 
 def _cancelled(row: Row) -> Outcome:

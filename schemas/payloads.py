@@ -7,7 +7,7 @@ because a quote in them is never closed.
 
 import csv
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -59,21 +59,44 @@ def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> b
     return pack(head + b"\n" + text)
 
 
-def decode_rows(payload: bytes, format_: str, header: str | None = None) -> Iterator[Row]:
-    """Read rows back; one that cannot be read says why, and harms no other."""
+class _LeftOut:
+    """Places of rows that are not read, asked for one after another."""
+
+    def __init__(self, places: Collection[int]) -> None:
+        self._places = frozenset(places)
+        self._next = 0
+
+    def is_next(self) -> bool:
+        """Whether the next row is one of them."""
+        self._next += 1
+        return self._next - 1 in self._places
+
+
+def decode_rows(
+    payload: bytes, format_: str, header: str | None = None, left_out: Collection[int] = ()
+) -> Iterator[Row]:
+    """Read rows back; one that cannot be read says why, and harms no other.
+
+    Rows at the places ``left_out`` are there without a request and without findings.
+    """
     head, _, text = unpack(payload).partition(b"\n")
     first_line, *unclosed = map(int, head.split())
+    missing = _LeftOut(left_out) if left_out else None
     if format_ != CSV:
-        return _json_rows(text, first_line)
+        return _json_rows(text, first_line, missing)
     if header is None:
         message = "rows of a CSV file cannot be read without its header"
         raise ValueError(message)
-    return _csv_rows(text.decode(), first_line, unclosed, columns_of(header))
+    return _csv_rows(text.decode(), first_line, unclosed, columns_of(header), missing)
 
 
-def _json_rows(text: bytes, first_line: int) -> Iterator[Row]:
+def _json_rows(text: bytes, first_line: int, missing: _LeftOut | None) -> Iterator[Row]:
     for line, raw in enumerate(text.split(b"\n"), first_line):
-        if raw and not raw.isspace():
+        if not raw or raw.isspace():
+            continue
+        if missing is not None and missing.is_next():
+            yield Row(line, None, None, None)
+        else:
             yield _json_row(raw, line)
 
 
@@ -92,21 +115,27 @@ def _json_row(raw: bytes, line: int) -> Row:
 
 
 def _csv_rows(
-    text: str, first_line: int, unclosed: Sequence[int], columns: Columns
+    text: str,
+    first_line: int,
+    unclosed: Sequence[int],
+    columns: Columns,
+    missing: _LeftOut | None,
 ) -> Iterator[Row]:
     read = quick_reader(columns)
     if not unclosed:
-        yield from _csv_part(io.StringIO(text, newline=""), first_line, columns, read)
+        yield from _csv_part(io.StringIO(text, newline=""), first_line, columns, read, missing)
         return
     lines = list(io.StringIO(text, newline=""))
     begin = 0
     for end in unclosed:
-        yield from _csv_part(iter(lines[begin:end]), first_line + begin, columns, read)
+        yield from _csv_part(iter(lines[begin:end]), first_line + begin, columns, read, missing)
+        if missing is not None:
+            missing.is_next()
         message = "a quote in this line is never closed, or the record is too long"
         cells = [lines[end].rstrip("\r\n")]
         yield Row(first_line + end, None, (finding("", cells[0], "quote", message),), cells)
         begin = end + 1
-    yield from _csv_part(iter(lines[begin:]), first_line + begin, columns, read)
+    yield from _csv_part(iter(lines[begin:]), first_line + begin, columns, read, missing)
 
 
 def _csv_part(
@@ -114,13 +143,15 @@ def _csv_part(
     first_line: int,
     columns: Columns,
     read: Callable[[list[str]], AskedRequest | None],
+    missing: _LeftOut | None,
 ) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=columns.delimiter)
     blanks = columns.blanks
     line = first_line
     for cells in reader:
-        request = read(cells)
-        if request is not None:
+        if missing is not None and "".join(cells).strip(blanks) and missing.is_next():
+            yield Row(line, None, None, cells)
+        elif (request := read(cells)) is not None:
             yield Row(line, request, None, cells)
         elif "".join(cells).strip(blanks):
             yield _csv_row(line, cells, columns)

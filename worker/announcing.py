@@ -7,7 +7,7 @@ from kombu.exceptions import OperationalError
 from enrollment.queue import QUEUE_OF, TaskName
 from enrollment.storage.batches import Waiting
 from enrollment.waking import Bell
-from worker.processing import Done
+from worker.answering import Done
 
 log = structlog.get_logger()
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
@@ -10,9 +11,10 @@ from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, clock_of
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.batches import ClaimedBatch, intake_number
-from schemas.payloads import decode_rows
+from schemas.payloads import Row, decode_rows
 from schemas.requests import AskedRequest
-from schemas.singles import decode_singles
+from schemas.singles import Single, decode_singles
+from worker import suspecting
 
 
 class Asked(NamedTuple):
@@ -32,21 +34,34 @@ class Asked(NamedTuple):
     #: Whom and what a row names that cannot be read.
     user: str | None = None
     course_id: str | None = None
+    #: Judging it makes its whole batch fail.
+    is_poisonous: bool = False
 
 
 def rows_of(
     batches: Iterable[ClaimedBatch], submissions: Mapping[UUID, Submission]
 ) -> Iterator[Asked]:
-    """Every row of the batches, in order."""
+    """Every row of the batches that is to be tried, in order."""
     for batch in batches:
         if batch.submission_id is None:
-            yield from _singles(batch)
+            rows = _singles(batch, decode_singles(batch.payload))
         else:
-            yield from _rows(batch, submissions[batch.submission_id])
+            head = submissions[batch.submission_id]
+            left_out = suspecting.left_out(batch)
+            read = decode_rows(batch.payload, head.encoding or "", head.header, left_out)
+            rows = _rows(batch, head, read)
+        yield from rows if batch.suspicion is None else _tried(batch, rows)
 
 
-def _singles(batch: ClaimedBatch) -> Iterator[Asked]:
-    for position, single in enumerate(decode_singles(batch.payload)):
+def _tried(batch: ClaimedBatch, rows: Iterator[Asked]) -> Iterator[Asked]:
+    """The beginning of a batch under suspicion; those found to be poisonous are marked."""
+    left_out = suspecting.left_out(batch)
+    for place, row in enumerate(islice(rows, suspecting.beginning(batch))):
+        yield row._replace(is_poisonous=True) if place in left_out else row
+
+
+def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Asked]:
+    for position, single in enumerate(singles):
         yield Asked(
             batch.id,
             single.submission_id,
@@ -59,11 +74,11 @@ def _singles(batch: ClaimedBatch) -> Iterator[Asked]:
         )
 
 
-def _rows(batch: ClaimedBatch, submission: Submission) -> Iterator[Asked]:
+def _rows(batch: ClaimedBatch, submission: Submission, rows: Iterable[Row]) -> Iterator[Asked]:
     rights = RIGHTS[submission.caller_kind]
     intake = submission.intake or 0
     default_mode = submission.options.default_mode
-    for row in decode_rows(batch.payload, submission.encoding or "", submission.header):
+    for row in rows:
         request = row.request
         if default_mode is not None and request is not None and request.mode is None:
             request = request._replace(mode=default_mode)
@@ -87,6 +102,8 @@ def settle(asked: Asked, usernames: Mapping[str, str]) -> Request | Outcome:
     ``usernames`` maps the e-mails of known learners to their usernames.
     """
     request = asked.request
+    if asked.is_poisonous:
+        return _failed(asked, Code.INVALID, Reason.INTERNAL_ERROR, ())
     if request is None:
         return _failed(asked, Code.INVALID, Reason.INVALID_ROW, asked.findings or ())
     username = request.username or usernames.get(request.email or "")

@@ -10,19 +10,17 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    or_,
     select,
     update,
 )
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
+from enrollment.domain.suspicion import Suspicion, suspicion_of
 from enrollment.storage.tables import POSITION_BITS, BatchRow
 
 #: Waiting batches of the interactive lane that one transaction takes at most.
 MAX_TOGETHER = 64
-#: A batch that was announced again so often is worked by itself.
-SUSPICIOUS_REPEATS = 3
 #: Requests that one transaction of the interactive lane takes at most.
 MAX_REQUESTS = 1_000
 
@@ -44,11 +42,19 @@ class ClaimedBatch(NamedTuple):
     payload: bytes
     lane: str
     alone: bool
+    #: How often it was announced again.
+    repeats: int
+    suspicion: Suspicion | None
 
     @property
     def is_for_all(self) -> bool:
         """Whether it is taken together with what else waits in its lane."""
         return self.lane == Lane.INTERACTIVE and not self.alone
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it was tried before, for all that is known."""
+        return self.repeats > 0 or self.suspicion is not None
 
 
 class Answer(NamedTuple):
@@ -151,12 +157,20 @@ _CLAIMABLE = select(
     _BATCH.payload,
     _BATCH.lane,
     _BATCH.alone,
+    _BATCH.repeats,
+    _BATCH.suspicion,
+    _BATCH.attempts,
 ).where(
     _BATCH.answered_at.is_(None),
     _BATCH.announced_at.is_not(None),
     _BATCH.parked_at.is_(None),
 )
 _CLAIM = _CLAIMABLE.where(_BATCH.id == bindparam("batch")).with_for_update(skip_locked=True)
+_CLAIM_AGAIN = (
+    _CLAIMABLE.where(_BATCH.id.in_(bindparam("batches", expanding=True)))
+    .order_by(_BATCH.waiting_since, _BATCH.id)
+    .with_for_update(skip_locked=True)
+)
 _CLAIM_TOGETHER = (
     _CLAIMABLE.where(_BATCH.lane == bindparam("its_lane"), _BATCH.alone.is_(False))
     .order_by(_BATCH.waiting_since, _BATCH.id)
@@ -171,7 +185,18 @@ def claim(session: Session, batch_id: int) -> Together:
     The conditional lock is the guard too: a second delivery of the message finds nothing.
     """
     rows = session.execute(_CLAIM, {"batch": batch_id})
-    return Together([ClaimedBatch(*row) for row in rows])
+    return Together([_claimed(row) for row in rows])
+
+
+def _claimed(row: Any) -> ClaimedBatch:
+    *facts, kept, attempts = row
+    return ClaimedBatch._make((*facts, suspicion_of(kept, attempts)))
+
+
+def claim_again(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
+    """Lock those of some batches that are still to be answered and not in work."""
+    rows = session.execute(_CLAIM_AGAIN, {"batches": list(batch_ids)})
+    return [_claimed(row) for row in rows]
 
 
 def claim_together(session: Session, lane: Lane) -> Together:
@@ -179,7 +204,7 @@ def claim_together(session: Session, lane: Lane) -> Together:
     taken: list[ClaimedBatch] = []
     room = MAX_REQUESTS
     for row in session.execute(_CLAIM_TOGETHER, {"its_lane": lane.value}):
-        batch = ClaimedBatch(*row)
+        batch = _claimed(row)
         if taken and (batch.requests > room or len(taken) == MAX_TOGETHER):
             return Together(taken, Waiting(batch.id, lane))
         room -= batch.requests
@@ -248,12 +273,7 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
 
 
 def due(session: Session, *, before: datetime, now: datetime, limit: int) -> list[Waiting]:
-    """Batches announced before a moment and still not answered; they count as announced now.
-
-    One that had to be announced so often may be what kills its workers: from then on nobody
-    takes it along with others.
-    """
-    often = BatchRow.repeats + 1 >= SUSPICIOUS_REPEATS
+    """Batches announced before a moment and still not answered; they count as announced now."""
     overdue = (
         select(BatchRow.id)
         .where(
@@ -269,31 +289,10 @@ def due(session: Session, *, before: datetime, now: datetime, limit: int) -> lis
     rows = session.execute(
         update(BatchRow)
         .where(BatchRow.id.in_(overdue.scalar_subquery()))
-        .values(
-            announced_at=now,
-            repeats=BatchRow.repeats + 1,
-            alone=or_(BatchRow.alone, often),
-        )
+        .values(announced_at=now, repeats=BatchRow.repeats + 1)
         .returning(BatchRow.id, BatchRow.lane, BatchRow.alone)
     )
     return sorted(Waiting(row[0], Lane(row[1]), row[2]) for row in rows)
-
-
-def count_failure(
-    session: Session, batch_ids: Collection[int], *, max_attempts: int, now: datetime
-) -> None:
-    """Note that working on batches failed: each is tried by itself from now on, then parked."""
-    failed = BatchRow.attempts + 1
-    session.execute(
-        update(BatchRow)
-        .where(BatchRow.id.in_(batch_ids), BatchRow.answered_at.is_(None))
-        .values(attempts=failed, alone=True)
-    )
-    session.execute(
-        update(BatchRow)
-        .where(BatchRow.id.in_(batch_ids), BatchRow.attempts >= max_attempts)
-        .values(parked_at=now)
-    )
 
 
 def answered_of(session: Session, batch_ids: Collection[int]) -> set[int]:

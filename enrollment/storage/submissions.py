@@ -344,7 +344,7 @@ def _unpark(session: Session, submission: Submission) -> None:
     session.execute(
         update(BatchRow)
         .where(its_batches, BatchRow.parked_at.is_not(None))
-        .values(parked_at=None)
+        .values(parked_at=None, suspicion=None, attempts=0)
         .execution_options(synchronize_session=False)
     )
 

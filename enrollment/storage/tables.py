@@ -293,7 +293,10 @@ class BatchRow(Base):
     waiting_since: Mapped[datetime | None]
     #: How often it was announced again by the sweeper.
     repeats: Mapped[int] = mapped_column(Integer, server_default="0")
+    #: Tries that failed or were never ended.
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
+    #: What is known of a batch that was tried and not answered.
+    suspicion: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     parked_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
     #: Empty bytes: every request was cancelled.

@@ -1,19 +1,23 @@
-"""What fails again and again is set aside, and everything else goes on."""
+"""What fails again and again is taken apart or set aside, and everything else goes on."""
 
 import pytest
 from sqlalchemy import update
 
-from enrollment.domain.codes import Code, State
-from enrollment.domain.errors import Conflict, RecordsUnavailable
-from enrollment.storage import batches, changes, submissions
+from enrollment import failpoints
+from enrollment.domain.codes import Code, Reason, State
+from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.domain.suspicion import MAX_POISONOUS
+from enrollment.storage import batches, changes, submissions, suspects
 from enrollment.storage.sessions import clock
 from enrollment.storage.tables import BatchRow
+from schemas import payloads
 from tests.support.patience import FORGOTTEN, Bench
-from tests.support.world import request, row
-from worker import processing
-from worker.processing import MAX_ATTEMPTS, TRIES
+from tests.support.world import ADA, COURSE, request, row
+from worker import answering
+from worker.processing import TRIES
 
 ENROLLED = Code.ENROLLED
+POISON = (Code.INVALID, Reason.INTERNAL_ERROR)
 
 
 @pytest.fixture
@@ -22,8 +26,18 @@ def bench(world):
     return Bench(world)
 
 
+@pytest.fixture
+def armed():
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+class Died(BaseException):
+    """The worker is gone, and had no chance to say anything."""
+
+
 def spoil(world, submission_id):
-    """Make a batch one that nobody can work."""
+    """Make a batch one that nobody can read."""
     (number,) = world.batch_ids(submission_id)[:1]
     with world.sessions.begin() as session:
         session.execute(update(BatchRow).where(BatchRow.id == number).values(payload=b"?"))
@@ -34,83 +48,299 @@ def attempts(world):
     return {batch.id: batch.attempts for batch in world.batches()}
 
 
-def fails(world, number):
-    with pytest.raises(ValueError, match="packed values"):
-        world.processor.process(number)
+def answers(world, submission_id):
+    return [(outcome.code, outcome.reason) for outcome in world.outcomes(submission_id)]
 
 
-def test_a_batch_that_fails_is_counted_and_changes_nothing_else(bench):
+def parked(world):
+    with world.sessions.read() as session:
+        return suspects.parked(session, limit=10)
+
+
+def deliver_and_die(world, *batch_ids):
+    for batch_id in batch_ids:
+        with pytest.raises(Died):
+            world.processor.process(batch_id)
+
+
+# --- a request that cannot be judged ------------------------------------------------------
+
+
+def test_a_batch_that_fails_is_counted_changes_nothing_and_is_next_by_itself(bench, armed):
     world = bench.world
-    number = spoil(world, world.send([row("ada")]))
+    armed("work.judging=raise@poison")
+    (number,) = world.batch_ids(world.send([row("ada"), row("poison")]))
     before = world.events(), world.enrollments()
 
-    fails(world, number)
+    (done,) = world.deliver(number)
 
+    assert [(waiting.id, waiting.alone) for waiting in done.next] == [(number, True)]
     assert attempts(world) == {number: 1}
     assert (world.events(), world.enrollments()) == before
 
 
-def test_after_so_many_failures_a_batch_is_parked_and_shown(bench):
+@pytest.mark.parametrize("place", [0, 1, 6, 9])
+def test_a_poisonous_request_stands_alone_in_the_end_and_the_rest_is_answered(bench, armed, place):
     world = bench.world
-    number = spoil(world, world.send([row("ada")]))
+    armed("work.judging=raise@poison")
+    rows = [row(f"learner{n}") for n in range(10)]
+    rows[place] = row("poison")
+    file = world.send(rows)
 
-    for attempt in range(MAX_ATTEMPTS):
-        assert [batch.parked for batch in world.batches()] == [False], attempt
-        fails(world, number)
-    world.deliver(number)
+    world.work()
+
+    expected = [(ENROLLED, None)] * 10
+    expected[place] = POISON
+    assert answers(world, file) == expected
+    assert world.outcomes(file)[place].line == place + 2
+    assert len(world.events()) == 9
+    world.check()
+
+
+def test_a_poisonous_single_costs_nobody_who_came_with_it(bench, armed):
+    world = bench.world
+    armed("work.judging=raise@poison")
+    ada, poison, eve = world.ask(request("ada"), request("poison"), request("eve"))
+    (zoe,) = world.ask(request("zoe"))
+
+    world.work()
+
+    assert world.codes(ada) == world.codes(eve) == world.codes(zoe) == [ENROLLED]
+    assert answers(world, poison) == [POISON]
+    assert world.outcomes(poison)[0].user == "poison"
+    world.check()
+
+
+def test_others_of_its_lane_are_answered_before_it_is(bench, armed):
+    world = bench.world
+    armed("work.judging=raise@poison")
+    (ada,), (poison,), (eve,) = (world.ask(request(user)) for user in ("ada", "poison", "eve"))
+
+    (done,) = world.deliver(world.batch_ids(eve)[0])
+    assert [waiting.alone for waiting in done.next] == [True, True, True]
+    (late,) = world.ask(request("zoe"))
+    world.deliver(*(world.batch_ids(one)[0] for one in (late, ada, eve)))
+
+    assert world.codes(ada) == world.codes(eve) == world.codes(late) == [ENROLLED]
+    assert world.codes(poison) == []
+
+
+def test_the_next_batches_of_a_file_wait_for_the_one_that_fails(bench, armed):
+    world = bench.world
+    world.batch_rows = 1
+    armed("work.judging=raise@poison")
+    file = world.send([row("poison"), row("bob")])
+    first, second = world.batch_ids(file)
+    world.deliver(first, second)
+    assert world.submission(file).state is State.QUEUED
+
+    world.work()
+
+    assert answers(world, file) == [POISON, (ENROLLED, None)]
+    world.check()
+
+
+def test_of_a_file_that_is_all_or_nothing_nothing_is_done(bench, armed):
+    world = bench.world
+    armed("work.judging=raise@poison")
+    file = world.send([row("ada"), row("poison"), row("ada")], on_error="abort")
+
+    world.work()
+
+    aborted = (Code.REFUSED, Reason.ABORTED)
+    assert answers(world, file) == [aborted, POISON, aborted]
+    assert world.enrollments() == {}
+    world.check()
+
+
+def test_a_row_that_no_worker_can_even_read_is_found_and_given_back_as_sent(bench, monkeypatch):
+    world = bench.world
+    read = payloads.quick_reader
+
+    def fragile(columns):
+        quick = read(columns)
+
+        def fail(cells):
+            if "poison" in cells:
+                raise ArithmeticError(cells)
+            return quick(cells)
+
+        return fail
+
+    monkeypatch.setattr(payloads, "quick_reader", fragile)
+    file = world.send([row("ada"), row("poison"), row("eve")])
+
+    world.work()
+
+    assert answers(world, file) == [(ENROLLED, None), POISON, (ENROLLED, None)]
+    world.check()
+
+
+def test_beyond_three_the_batch_is_parked_shown_and_can_be_tried_again(bench, armed):
+    world = bench.world
+    armed("work.judging=raise@poison")
+    names = [f"poison{n}" for n in range(MAX_POISONOUS + 1)]
+    file = world.send([row("ada"), *map(row, names)])
+    (number,) = world.batch_ids(file)
+
+    world.work()
+
+    (shown,) = parked(world)
+    assert (shown.id, shown.submission_id, shown.requests) == (number, file, 5)
+    assert shown.poisonous == (2, 3, 4, 5)
+    assert shown.attempts == attempts(world)[number] > 0
+    assert world.submission(file).state is State.QUEUED
     bench.pass_time(**FORGOTTEN)
-
-    assert [batch.parked for batch in world.batches()] == [True]
-    assert attempts(world) == {number: MAX_ATTEMPTS}
     assert bench.sweep() == []
     with world.sessions.read() as session:
         assert batches.backlog(session) == (0, None, 1)
 
+    armed("")
+    with world.sessions.begin() as session:
+        assert suspects.retry(session, [number + 1]) == []
+        assert suspects.retry(session, [number]) == [number]
+    assert bench.sweep() == [number]
+    world.work()
+    assert world.codes(file) == [ENROLLED] * 5
+    world.check()
 
-def test_the_others_of_its_lane_are_answered(bench):
+
+def test_a_batch_that_nobody_can_read_is_parked_and_no_request_blamed(bench):
     world = bench.world
-    (ada,), (poison,), (eve,) = (world.ask(request(user)) for user in ("ada", "bad", "eve"))
-    spoil(world, poison)
-    fails(world, world.batch_ids(eve)[0])
-    (late,) = world.ask(request("zoe"))
+    spoil(world, world.send([row("ada"), row("bob")]))
 
-    world.deliver(*world.batch_ids(late), *world.batch_ids(ada), *world.batch_ids(eve))
+    world.work()
 
-    assert world.codes(ada) == world.codes(eve) == world.codes(late) == [ENROLLED]
-    assert world.codes(poison) == []
-    while world.waiting():
-        fails(world, world.batch_ids(poison)[0])
-    assert attempts(world)[world.batch_ids(poison)[0]] == MAX_ATTEMPTS
+    (shown,) = parked(world)
+    assert shown.poisonous == ()
 
 
-def test_the_next_batches_of_a_file_wait_for_the_one_that_fails(bench):
+def test_every_parked_batch_can_be_set_free_at_once(bench):
     world = bench.world
-    world.batch_rows = 1
-    file = world.send([row("ada"), row("bob")])
-    first, second = world.batch_ids(file)
-    spoil(world, file)
-    fails(world, first)
-    other = world.send([row("eve")])
+    spoiled = [spoil(world, world.send([row("ada")])) for _ in range(2)]
+    world.work()
 
-    world.deliver(second, *world.batch_ids(other))
+    with world.sessions.begin() as session:
+        assert suspects.retry(session, None) == spoiled
 
-    assert world.submission(file).state is State.QUEUED
-    assert world.codes(other) == [ENROLLED]
+    assert parked(world) == []
+    assert set(attempts(world).values()) == {0}
 
 
-def test_a_database_that_is_away_is_no_failure_of_the_batch(bench, monkeypatch):
+# --- a worker that dies -------------------------------------------------------------------
+
+
+def die_of(monkeypatch, *names):
+    """Workers die while they judge one of these learners."""
+
+    def meet(rows):
+        if any(asked.request.username in names for asked in rows if not asked.is_poisonous):
+            raise Died
+
+    monkeypatch.setattr(answering, "is_armed", lambda: True)
+    monkeypatch.setattr(answering, "_meet_poison", meet)
+
+
+def work_while_they_die(bench):
+    deaths = 0
+    while waiting := bench.world.waiting():
+        for batch_id in waiting:
+            try:
+                bench.world.processor.process(batch_id)
+            except Died:
+                deaths += 1
+        bench.pass_time(**FORGOTTEN)
+        bench.sweep()
+    return deaths
+
+
+def test_a_request_that_kills_its_workers_is_found(bench, monkeypatch):
+    world = bench.world
+    die_of(monkeypatch, "poison")
+    file = world.send([row(f"learner{n}") for n in range(6)] + [row("poison"), row("zoe")])
+    (single,) = world.ask(request("eve"))
+
+    deaths = work_while_they_die(bench)
+
+    assert answers(world, file) == [(ENROLLED, None)] * 6 + [POISON, (ENROLLED, None)]
+    assert world.codes(single) == [ENROLLED]
+    assert 4 <= deaths <= 10
+    world.check()
+
+
+def test_a_single_that_kills_its_workers_costs_nobody_who_waits_with_it(bench, monkeypatch):
+    world = bench.world
+    die_of(monkeypatch, "poison")
+    singles = [world.ask(request(user))[0] for user in ("ada", "poison", "eve")]
+
+    work_while_they_die(bench)
+
+    assert [answers(world, one) for one in singles] == [
+        [(ENROLLED, None)],
+        [POISON],
+        [(ENROLLED, None)],
+    ]
+    world.check()
+
+
+def test_a_try_is_noted_before_it_is_made_once_the_batch_was_announced_again(bench, monkeypatch):
+    world = bench.world
+    (number,) = world.batch_ids(world.ask(request("ada"))[0])
+    die_of(monkeypatch, "ada")
+
+    deliver_and_die(world, number)
+    assert attempts(world) == {number: 0}
+    bench.pass_time(**FORGOTTEN)
+    bench.sweep()
+    deliver_and_die(world, number)
+    assert attempts(world) == {number: 1}
+
+
+def test_workers_that_die_by_chance_cost_nothing_but_time(bench, monkeypatch):
+    world = bench.world
+    world.batch_rows = 2
+    file = world.send([row("ada"), row("bob"), row("eve")])
+    with monkeypatch.context() as fault:
+        die_of(fault, "ada")
+        for _ in range(3):
+            deliver_and_die(world, *world.waiting())
+            bench.pass_time(**FORGOTTEN)
+            bench.sweep()
+
+    world.work()
+
+    assert world.codes(file) == [ENROLLED] * 3
+    world.check()
+
+
+# --- what says nothing about the batch ----------------------------------------------------
+
+
+@pytest.mark.parametrize("error", [RecordsUnavailable, TookTooLong, Conflict])
+@pytest.mark.parametrize("announced_again", [False, True])
+def test_a_database_that_is_away_or_slow_is_no_failure_of_the_batch(
+    bench, monkeypatch, error, announced_again
+):
     world = bench.world
     (single,) = world.ask(request("ada"))
-    monkeypatch.setattr(batches, "claim_together", gone)
-
-    with pytest.raises(RecordsUnavailable):
-        world.deliver(*world.batch_ids(single))
+    if announced_again:
+        bench.pass_time(**FORGOTTEN)
+        bench.sweep()
+    with monkeypatch.context() as fault:
+        fault.setattr(changes, "take_positions", raising(error))
+        with pytest.raises(error):
+            world.deliver(*world.batch_ids(single))
 
     assert list(attempts(world).values()) == [0]
+    world.work()
+    assert world.codes(single) == [ENROLLED]
 
 
-def gone(*_):
-    raise RecordsUnavailable("gone")
+def raising(error):
+    def fail(*_):
+        raise error("gone")
+
+    return fail
 
 
 def test_a_batch_is_judged_again_when_somebody_was_first(bench, monkeypatch):
@@ -155,7 +385,7 @@ def test_a_failure_between_claim_and_answer_takes_everything_back(bench, monkeyp
     world.ask(request("ada"))
     before = world.dump()
     with monkeypatch.context() as faults:
-        faults.setattr(processing, "tally_outcomes", gone)
+        faults.setattr(answering, "tally_outcomes", raising(RecordsUnavailable))
         with pytest.raises(RecordsUnavailable):
             world.deliver(*world.waiting())
     assert world.dump() == before
@@ -166,11 +396,14 @@ def test_a_failure_between_claim_and_answer_takes_everything_back(bench, monkeyp
     world.check()
 
 
+# --- cancelled ----------------------------------------------------------------------------
+
+
 def test_a_cancelled_file_is_answered_though_its_batch_failed_before(bench):
     world = bench.world
     file = world.send([row("ada")])
     number = spoil(world, file)
-    fails(world, number)
+    world.deliver(number)
     with world.sessions.begin() as session:
         submissions.ask_cancel(session, file, None, now=clock(session))
 
@@ -178,3 +411,46 @@ def test_a_cancelled_file_is_answered_though_its_batch_failed_before(bench):
 
     assert world.submission(file).state is State.CANCELLED
     world.check()
+
+
+def test_a_parked_file_that_is_cancelled_is_answered(bench):
+    world = bench.world
+    file = world.send([row("ada")])
+    number = spoil(world, file)
+    world.work()
+    with world.sessions.begin() as session:
+        submissions.ask_cancel(session, file, None, now=clock(session))
+
+    world.deliver(number)
+
+    assert world.submission(file).state is State.CANCELLED
+    world.check()
+
+
+def test_while_the_beginning_of_a_file_is_tried_it_can_be_cancelled(bench, armed):
+    world = bench.world
+    armed("work.judging=raise@poison")
+    file = world.send([row("ada"), row("poison"), row("eve")])
+    (number,) = world.batch_ids(file)
+    world.deliver(number, number, number)
+    with world.sessions.begin() as session:
+        submissions.ask_cancel(session, file, None, now=clock(session))
+
+    world.work()
+
+    assert world.codes(file) == []
+    assert world.submission(file).state is State.CANCELLED
+    world.check()
+
+
+def test_learners_of_a_beginning_that_was_only_tried_are_not_registered(bench, armed):
+    world = bench.world
+    armed("work.judging=raise@poison")
+    (number,) = world.batch_ids(world.send([row("ada"), row("bob"), row("poison")]))
+
+    world.deliver(number, number, number)
+
+    assert world.events() == []
+    assert world.enrollments() == {}
+    assert "ada" not in str(world.dump()["learner"])
+    assert (ADA.username, COURSE) not in world.enrollments()

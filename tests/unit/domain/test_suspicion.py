@@ -1,0 +1,146 @@
+"""The request that makes a batch fail is found, whatever fails meanwhile for other reasons."""
+
+import json
+from math import ceil, log2
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from enrollment.domain.suspicion import (
+    MAX_ATTEMPTS,
+    MAX_POISONOUS,
+    PROVEN_FAILURES,
+    WHOLE_FAILURES,
+    Suspicion,
+    suspicion_of,
+)
+
+
+def worked(total, fails):
+    """Try a batch until it is answered or given up; ``fails(places)`` says how a try ends."""
+    known = Suspicion()
+    for _ in range(2 * MAX_ATTEMPTS):
+        if known.is_hopeless:
+            return known, False
+        known = kept(known.begin())
+        beginning = [p for p in range(known.step(total)) if p not in known.poisonous]
+        if fails(beginning):
+            known = kept(known.fail(total))
+        elif known.is_search:
+            known = kept(known.succeed(total))
+        else:
+            return known, True
+    raise AssertionError(f"no end is in sight: {known}")
+
+
+def kept(known):
+    """As it is after it was written and read back."""
+    again = suspicion_of(json.loads(json.dumps(known.as_json())), known.attempts)
+    assert again == known
+    return known
+
+
+@st.composite
+def batches(draw, poisonous):
+    total = draw(st.integers(1, 1_200))
+    places = st.sets(st.integers(0, total - 1), max_size=poisonous)
+    return total, draw(places)
+
+
+@given(batches(MAX_POISONOUS))
+def test_up_to_three_poisonous_requests_are_found_and_the_rest_is_answered(batch):
+    total, poison = batch
+
+    known, answered = worked(total, lambda places: not poison.isdisjoint(places))
+
+    assert answered
+    assert set(known.poisonous) == poison
+
+
+@given(batches(MAX_POISONOUS))
+def test_finding_one_takes_as_many_tries_as_halving_does(batch):
+    total, poison = batch
+    halvings = ceil(log2(total + 1)) + 1
+
+    known, _ = worked(total, lambda places: not poison.isdisjoint(places))
+
+    assert known.attempts <= 1 + len(poison) * (WHOLE_FAILURES + halvings + PROVEN_FAILURES)
+
+
+@given(st.integers(MAX_POISONOUS + 1, 50), st.data())
+def test_with_more_than_three_the_fault_is_ours(total, data):
+    number = st.integers(MAX_POISONOUS + 1, total)
+    places = st.integers(0, total - 1)
+    poison = data.draw(number.flatmap(lambda n: st.sets(places, min_size=n, max_size=n)))
+
+    known, answered = worked(total, lambda places: not poison.isdisjoint(places))
+
+    assert not answered
+    assert set(known.poisonous) <= poison
+
+
+@given(st.integers(1, 1_200))
+def test_where_not_even_none_of_them_passes_no_request_is_to_blame(total):
+    known, answered = worked(total, lambda places: True)
+
+    assert not answered
+    assert known.is_ours
+    assert known.poisonous == ()
+
+
+@given(st.integers(2, 300), st.data())
+def test_requests_that_fail_only_together_cost_the_later_one(total, data):
+    first, second = sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=2, max_size=2)))
+
+    known, answered = worked(total, lambda places: {first, second} <= set(places))
+
+    assert answered
+    assert known.poisonous == (second,)
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_workers_that_die_by_chance_never_cost_a_request(seed):
+    chance = Random(seed)
+    total = chance.randint(1, 1_000)
+
+    known, answered = worked(total, lambda places: chance.random() < 0.05)
+
+    assert answered
+    assert known.poisonous == ()
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_poison_is_found_though_workers_die_by_chance(seed):
+    chance = Random(seed)
+    total = chance.randint(1, 1_000)
+    poison = chance.randrange(total)
+
+    known, answered = worked(total, lambda places: poison in places or chance.random() < 0.03)
+
+    assert answered
+    assert known.poisonous == (poison,)
+
+
+def test_what_comes_and_goes_is_given_up_in_the_end():
+    turns = iter([True, True, False] * MAX_ATTEMPTS)
+
+    known, answered = worked(1, lambda places: bool(places) and next(turns))
+
+    assert answered or known.is_hopeless
+
+
+def test_a_try_that_says_nothing_about_the_batch_is_not_counted():
+    known = Suspicion(attempts=3, failures=1)
+
+    assert known.begin().forgive() == known
+    assert known.forgive() == known
+
+
+def test_a_failure_is_counted_once_whether_its_beginning_was_noted_or_not():
+    assert Suspicion().fail(10) == Suspicion().begin().fail(10)
+
+
+def test_where_nothing_is_kept_nothing_is_known():
+    assert suspicion_of(None, 0) is None

@@ -1,0 +1,216 @@
+"""The one transaction that answers batches: load, judge, write; all of it or none.
+
+A fixed number of statements whatever the size. Locks are taken in one order: batches,
+courses with a seat cap, enrollments, the courses' seats, the feed.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import NamedTuple
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import Code, OnError
+from enrollment.domain.judging import World, judge, judge_atomically
+from enrollment.domain.model import Outcome, Request
+from enrollment.domain.submissions import Submission, Tally
+from enrollment.failpoints import Point, is_armed, reached
+from enrollment.storage import batches, changes, learners, submissions
+from enrollment.storage.batches import Answer, ClaimedBatch, Waiting
+from enrollment.storage.sessions import clock
+from schemas.outcomes import encode_outcomes, tally_outcomes
+from worker import suspecting
+from worker.loading import Loaded, load
+from worker.reading import Asked, rows_of, settle
+from worker.suspecting import BeginningPasses
+from worker.writing import write
+
+log = structlog.get_logger()
+
+Heads = Mapping[UUID, Submission]
+
+
+class Done(NamedTuple):
+    """What one transaction answered, and whose turn it is now."""
+
+    batch_ids: tuple[int, ...] = ()
+    #: Bulk submissions that moved on.
+    submission_ids: tuple[UUID, ...] = ()
+    next: tuple[Waiting, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answerer:
+    """Answers batches that are claimed, inside the transaction that claimed them."""
+
+    default_mode: str = "audit"
+    accepts_unknown_learners: bool = True
+
+    def answer(self, session: Session, claimed: list[ClaimedBatch]) -> Done:
+        """Answer the batches, or what is left of those that are cancelled.
+
+        Raises Conflict where somebody else wrote first, and BeginningPasses where only the
+        beginning of a batch was to be tried.
+        """
+        now = clock(session)
+        ids = {batch.submission_id for batch in claimed if batch.submission_id is not None}
+        heads = submissions.find_all(session, ids)
+        cancelled = [batch for batch in claimed if _is_cancelled(batch, heads)]
+        dropped = _cancel(session, cancelled, heads, now)
+        kept = [batch for batch in claimed if batch not in cancelled]
+        if not kept:
+            return dropped
+        done = self._work(session, kept, heads, now)
+        return Done(
+            done.batch_ids + dropped.batch_ids,
+            done.submission_ids + dropped.submission_ids,
+            done.next,
+        )
+
+    def _work(
+        self, session: Session, claimed: list[ClaimedBatch], heads: Heads, now: datetime
+    ) -> Done:
+        only_tried = suspecting.is_search(claimed[0])
+        rows = list(rows_of(claimed, heads))
+        if is_armed():
+            _meet_poison(rows)
+        settled = _settle(session, claimed, rows)
+        requests = [item for item in settled if isinstance(item, Request)]
+        sources = [
+            row for row, item in zip(rows, settled, strict=True) if isinstance(item, Request)
+        ]
+        loaded = load(session, requests)
+        world = self._world(loaded, now)
+        if _is_atomic(claimed, heads):
+            judgement = judge_atomically(requests, world, unreadable=len(rows) - len(requests))
+        else:
+            judgement = judge(requests, world)
+        outcomes = list(_merged(settled, judgement.outcomes))
+        numbers = write(session, judgement, sources, loaded, now=now)
+        if only_tried:
+            raise BeginningPasses
+        done = _keep(session, claimed, heads, zip(rows, outcomes, strict=True), now=now)
+        changes.take_positions(session, numbers)
+        reached(Point.WORK_BEFORE_COMMIT)
+        return done
+
+    def _world(self, loaded: Loaded, now: datetime) -> World:
+        return World(
+            now=now,
+            courses={key: course.course for key, course in loaded.courses.items()},
+            enrollments={key: kept.enrollment for key, kept in loaded.enrollments.items()},
+            learners={name: learner.learner for name, learner in loaded.learners.items()},
+            invitations=loaded.invitations,
+            site_default=self.default_mode,
+            accepts_unknown_learners=self.accepts_unknown_learners,
+        )
+
+
+def _meet_poison(rows: Iterable[Asked]) -> None:
+    for row in rows:
+        if row.request is not None and not row.is_poisonous:
+            reached(Point.WORK_JUDGING, row.request.username or row.request.email or "")
+
+
+def _is_cancelled(batch: ClaimedBatch, heads: Heads) -> bool:
+    return batch.submission_id is not None and (
+        heads[batch.submission_id].cancel_asked_at is not None
+    )
+
+
+def _is_atomic(claimed: Sequence[ClaimedBatch], heads: Heads) -> bool:
+    submission_id = claimed[0].submission_id
+    return submission_id is not None and heads[submission_id].options.on_error == OnError.ABORT
+
+
+def _cancel(
+    session: Session, cancelled: Sequence[ClaimedBatch], heads: Heads, now: datetime
+) -> Done:
+    """Answer what is left of cancelled submissions at one stroke."""
+    for batch in cancelled:
+        if batch.submission_id is None or batch.ordinal is None:
+            continue
+        head = heads[batch.submission_id]
+        number = batches.cancel_from(session, head.id, batch.ordinal, now=now)
+        tally = head.tally + Tally(counts={Code.CANCELLED: number})
+        submissions.count(session, head, tally, finished=True, now=now)
+    return Done(
+        tuple(batch.id for batch in cancelled),
+        tuple(batch.submission_id for batch in cancelled if batch.submission_id),
+    )
+
+
+def _settle(
+    session: Session, claimed: Sequence[ClaimedBatch], rows: Sequence[Asked]
+) -> list[Request | Outcome]:
+    """Each row as a request to be judged, or with its outcome already."""
+    emails = {row.request.email for row in rows if row.request and not row.request.username}
+    known = learners.by_email(session, {email for email in emails if email is not None})
+    usernames = {email: learner.learner.username for email, learner in known.items()}
+    singles = [batch.id for batch in claimed if batch.submission_id is None]
+    dropped = submissions.cancelled_singles(session, singles) if singles else set()
+    return [
+        _cancelled(row) if row.submission_id in dropped else settle(row, usernames) for row in rows
+    ]
+
+
+def _cancelled(row: Asked) -> Outcome:
+    request = row.request
+    return Outcome(
+        row.line,
+        None if request is None else request.username,
+        None if request is None else request.course_id,
+        Code.CANCELLED,
+    )
+
+
+def _merged(settled: Sequence[Request | Outcome], judged: Sequence[Outcome]) -> Iterator[Outcome]:
+    """Outcomes in the order of the rows."""
+    answers = iter(judged)
+    for item in settled:
+        yield item if isinstance(item, Outcome) else next(answers)
+
+
+def _keep(
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    heads: Heads,
+    answered: Iterable[tuple[Asked, Outcome]],
+    *,
+    now: datetime,
+) -> Done:
+    """Keep each batch's outcomes, count them, and announce the batch after it."""
+    answers, tallies = [], {}
+    for batch_id, group in groupby(answered, key=lambda pair: pair[0].batch_id):
+        its_outcomes = [outcome for _, outcome in group]
+        tallies[batch_id] = tally_outcomes(its_outcomes)
+        answers.append(Answer(batch_id, encode_outcomes(its_outcomes), tallies[batch_id].as_json()))
+    batches.answer(session, answers, now=now)
+    turns = []
+    for batch in claimed:
+        if batch.submission_id is not None and batch.ordinal is not None:
+            head = heads[batch.submission_id]
+            turns.append(_move_on(session, batch, head, tallies[batch.id], now))
+    return Done(
+        tuple(batch.id for batch in claimed),
+        tuple(batch.submission_id for batch in claimed if batch.submission_id),
+        tuple(turn for turn in turns if turn is not None),
+    )
+
+
+def _move_on(
+    session: Session, batch: ClaimedBatch, head: Submission, tally: Tally, now: datetime
+) -> Waiting | None:
+    total = head.tally + tally
+    finished = total.answered == head.total
+    submissions.count(session, head, total, finished=finished, now=now)
+    if finished:
+        return None
+    following = batches.announce_next(session, head.id, (batch.ordinal or 0) + 1, now=now)
+    if following is None:
+        log.error("submission.has_no_next_batch", submission_id=str(head.id))
+    return following
