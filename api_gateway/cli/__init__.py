@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from api_gateway.cli.batches import batches
 from api_gateway.cli.courses import courses
 from api_gateway.cli.db import db
 from api_gateway.cli.doctor import doctor
@@ -45,7 +46,7 @@ def main() -> None:
 
 for command in (
     *(up, gateway, worker, beat),
-    *(db, keys, tokens, doctor),
+    *(db, keys, tokens, batches, doctor),
     *(courses, submit, status, outcomes, cancel),
 ):
     main.add_command(command)

@@ -1,0 +1,95 @@
+"""Fail points do what they are armed for, and nothing else."""
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from enrollment import failpoints
+from enrollment.failpoints import Action, FailPointReached, Point, Trap, parse, reached
+
+
+@pytest.fixture
+def armed():
+    yield failpoints.arm
+    failpoints.arm("")
+
+
+def test_unarmed_points_do_nothing():
+    assert not failpoints.is_armed()
+    assert [reached(point) for point in Point] == [False] * len(Point)
+
+
+def test_a_setting_names_points_actions_and_how_often():
+    assert parse(
+        "work.before_commit=crash%5; ring.before=sleep:0.25*3 ;work.judging=raise@poi.on"
+    ) == (
+        Trap(Point.WORK_BEFORE_COMMIT, Action.CRASH, percent=5.0),
+        Trap(Point.RING_BEFORE, Action.SLEEP, seconds=0.25, times=3),
+        Trap(Point.WORK_JUDGING, Action.RAISE, about="poi.on"),
+    )
+    assert parse("") == parse(" ; ") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("nowhere=crash", "nowhere"),
+        ("ring.before=explode", "explode"),
+        ("ring.before", "POINT=ACTION"),
+        ("ring.before=sleep:x", "POINT=ACTION"),
+        ("work.judging=raise@(", "work.judging"),
+        ("intake.committed=duplicate", "can be done twice"),
+    ],
+)
+def test_what_cannot_be_armed_says_why(text, says):
+    with pytest.raises(ValueError, match="ENROLL_FAILPOINTS") as error:
+        parse(text)
+
+    assert says in str(error.value)
+
+
+def test_an_armed_point_raises_as_often_as_told_and_the_others_do_not(armed):
+    armed("task.popped=raise*2")
+
+    for _ in range(2):
+        with pytest.raises(FailPointReached, match=r"task\.popped"):
+            reached(Point.TASK_POPPED)
+    assert not reached(Point.TASK_POPPED)
+    assert not reached(Point.RING_BEFORE)
+
+
+def test_a_point_may_be_about_certain_learners(armed):
+    armed("work.judging=raise@poison")
+
+    assert not reached(Point.WORK_JUDGING, "ada")
+    with pytest.raises(FailPointReached, match="poisonous"):
+        reached(Point.WORK_JUDGING, "poisonous")
+
+
+def test_a_point_may_close_at_a_rate(armed):
+    armed("ring.sent=duplicate%30")
+
+    assert 200 < sum(reached(Point.RING_SENT) for _ in range(1_000)) < 400
+
+
+def test_what_is_done_at_a_point_may_be_done_twice(armed):
+    armed("sweep.announced=duplicate*1")
+
+    assert [reached(Point.SWEEP_ANNOUNCED) for _ in range(2)] == [True, False]
+
+
+def test_a_crash_leaves_no_time_for_anything():
+    program = (
+        "from enrollment import failpoints as f\n"
+        "f.arm('task.popped=crash')\n"
+        "try:\n    f.reached(f.Point.TASK_POPPED)\nfinally:\n    print('still here')\n"
+    )
+
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert ended.returncode == -signal.SIGKILL
+    assert "still here" not in ended.stdout
