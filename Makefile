@@ -1,10 +1,11 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test check coverage bench lock clean
+.PHONY: help install run test check coverage bench faults lock clean
 
 PYTHON ?= python3
 WORKERS ?= 2
 ARGS ?=
+SEEDS ?= 5000
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -46,6 +47,10 @@ coverage: install  ## Run all tests and show which branches none went through
 
 bench: install  ## Measure, and compare with the kept baselines
 	$(BIN)/python -m bench $(ARGS)
+
+faults: install  ## Break everything that can break, under load, for an hour (ARGS="--only F2" for one)
+	$(BIN)/python -m tests.faults $(ARGS)
+	$(BIN)/python -m tests.faults.simulator --seeds $(SEEDS)
 
 lock: install  ## Write the locks anew (UPGRADE=--upgrade takes newer releases)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

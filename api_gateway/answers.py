@@ -11,12 +11,13 @@ from api_gateway.callers import Caller
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
-from enrollment.domain.submissions import Submission
+from enrollment.domain.submissions import Member, Submission
 from enrollment.storage import batches, courses, enrollments, submissions
 from enrollment.storage.batches import Answered
 from enrollment.storage.enrollments import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
-from schemas.payloads import Row, decode_rows
+from schemas.payloads import Row
+from schemas.sent import form_of, member_at, shown_rows
 from schemas.singles import decode_singles
 
 
@@ -81,12 +82,18 @@ class Filter(NamedTuple):
 
     codes: frozenset[Code] = frozenset()
     reasons: frozenset[str] = frozenset()
+    #: Of one file of an archive.
+    file: Member | None = None
 
     def takes(self, outcome: Outcome) -> bool:
         """Whether the outcome is among those asked for."""
         return (not self.codes or outcome.code in self.codes) and (
             not self.reasons or (outcome.reason or "") in self.reasons
         )
+
+    def takes_row(self, submission: Submission, line: int) -> bool:
+        """Whether a line of the submission is in the file asked for."""
+        return self.file is None or member_at(submission.files, line) == self.file
 
     def may_take(self, tally: Mapping[str, object] | None) -> bool:
         """Whether a batch with this tally has any of those asked for."""
@@ -136,7 +143,8 @@ def outcomes_page(
                 if len(answers) == limit:
                     return Page(answers, Cursor(ordinal, skip))
                 skip += 1
-                if wanted.takes(answer.outcome):
+                is_there = wanted.takes_row(submission, answer.outcome.line)
+                if is_there and wanted.takes(answer.outcome):
                     answers.append(answer)
             ordinal, skip = batch.ordinal + 1, 0
         if len(found) < _BATCHES_A_LOOK:
@@ -153,8 +161,7 @@ def _answers(batch: Answered, submission: Submission) -> list[Answer]:
     left_out = [
         place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
-    encoding, header = submission.encoding or "", submission.header
-    rows = list(decode_rows(batch.payload, encoding, header, left_out))
+    rows = list(shown_rows(batch.payload, form_of(submission, batch.payload), left_out))
     if not outcomes:
         return [Answer(_cancelled(row), row) for row in rows]
     return [Answer(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]

@@ -9,20 +9,24 @@ from datetime import UTC, datetime
 from typing import Any
 
 import falcon.asgi
+import structlog
 from celery import Celery
 from falcon.asgi import Request, Response
-from redis.exceptions import RedisError
 
 from api_gateway import errors
 from api_gateway.authentication import Authenticator
 from api_gateway.course_details import CourseDetails
+from api_gateway.following import Following
 from api_gateway.gate import Gate
 from api_gateway.heads import minding_heads
 from api_gateway.intake import Intake
 from api_gateway.media import noting_disconnects
+from api_gateway.progress import Progress
 from api_gateway.records import Records
+from api_gateway.resources.bulk_enroll import BulkEnrollResource
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
+from api_gateway.resources.crosswalks import CrosswalkResource, MissingResource
 from api_gateway.resources.docs import describing
 from api_gateway.resources.enrollment import EnrollmentResource
 from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
@@ -31,22 +35,23 @@ from api_gateway.resources.invitations import InvitationResource
 from api_gateway.resources.learners import LearnerResource, LearnersResource
 from api_gateway.resources.listing import ChangesResource, EnrollmentsResource
 from api_gateway.resources.outcomes import OutcomesResource
-from api_gateway.resources.submissions import (
-    CancelResource,
-    SubmissionResource,
-    SubmissionsResource,
-)
+from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
+from api_gateway.resources.submissions import SubmissionsResource
 from api_gateway.ringing import Ringer, Send, sender
 from api_gateway.spooling import Spooling
+from api_gateway.taking import Taking
 from api_gateway.uploads import Uploads
 from api_gateway.waiting import Waiters
 from enrollment.cache import Cache, connect
+from enrollment.domain.errors import NotDurable, RecordsUnavailable
 from enrollment.garbage import collect_seldom
 from enrollment.queue import broker_settings
 from enrollment.settings import Settings
-from enrollment.storage.sessions import sessions_for
-from enrollment.waking import bounded_redis
+from enrollment.storage.durability import durable_sessions, look_at_start
+from enrollment.waking import Bell
 from schemas.files import Limits
+
+log = structlog.get_logger()
 
 BASE = "/api/enrollment/v1"
 #: Threads that reads and small writes run in.
@@ -72,6 +77,7 @@ class Parts:
     intake_records: Records
     ringer: Ringer
     waiters: Waiters
+    progress: Progress
     details: CourseDetails
     authenticator: Authenticator
     uploads_pool: ThreadPoolExecutor
@@ -82,36 +88,28 @@ class Parts:
 def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
     """Make every part; nothing is connected or started yet."""
     connections = THREADS + INTAKE_THREADS + UPLOADS_AT_ONCE
-    sessions = sessions_for(settings.database_url, pool_size=connections)
+    sessions = durable_sessions(
+        settings.database_url, pool_size=connections, accepts_loss=settings.accept_data_loss
+    )
     records = Records(sessions, threads=THREADS)
     if send is None:
         app = Celery("enroll", set_as_current=False)
         app.conf.update(broker_settings(settings.broker_url, client="enroll-gateway"))
         send = sender(app)
     ringer = Ringer(send)
+    waiters = Waiters(records, settings.redis_url, heard=ringer.answered)
     return Parts(
         settings=settings,
         records=records,
         intake_records=Records(sessions, threads=INTAKE_THREADS),
         ringer=ringer,
-        waiters=Waiters(records, settings.redis_url, heard=ringer.answered),
+        waiters=waiters,
+        progress=Progress(following=Following(records, waiters), now=utc_now),
         details=CourseDetails(records, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=Authenticator(records, settings, time.monotonic),
         uploads_pool=ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="uploads"),
-        ping_redis=_pinger(settings.redis_url),
+        ping_redis=Bell(settings.redis_url).is_heard,
     )
-
-
-def _pinger(url: str) -> Callable[[], bool]:
-    client = bounded_redis(url)
-
-    def ping() -> bool:
-        try:
-            return bool(client.ping())
-        except (RedisError, OSError):
-            return False
-
-    return ping
 
 
 class Lifespan:
@@ -121,10 +119,23 @@ class Lifespan:
         self._parts = parts
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Begin to ring and to listen."""
+        """Look at the records, then begin to ring and to listen.
+
+        Raises NotDurable: a gateway does not start on what loses commits.
+        """
         collect_seldom()
+        await self._look_at_records()
         self._parts.ringer.start()
         self._parts.waiters.start()
+
+    async def _look_at_records(self) -> None:
+        records = self._parts.records
+        try:
+            await records.run(lambda: look_at_start(records.sessions))
+        except NotDurable:
+            raise
+        except RecordsUnavailable as error:
+            log.warning("records.unreachable", because=str(error))
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
         """Let what runs end."""
@@ -146,13 +157,17 @@ ROUTES = {
     "course_details": f"{BASE}/course/{{course_id:path}}",
     "submissions": f"{BASE}/submissions",
     "submission": f"{BASE}/submissions/{{id}}",
+    "submission_events": f"{BASE}/submissions/{{id}}/events",
     "submission_outcomes": f"{BASE}/submissions/{{id}}/outcomes",
     "submission_cancel": f"{BASE}/submissions/{{id}}/cancel",
+    "bulk_enroll": "/api/bulk_enroll/v1/bulk_enroll",
     "courses": f"{BASE}/courses",
     "course": f"{BASE}/courses/{{course_id:path}}",
     "learners": f"{BASE}/learners",
     "learner": f"{BASE}/learners/{{username}}",
     "invitation": f"{BASE}/invitations/{{rest:path}}",
+    "crosswalk": f"{BASE}/crosswalks/{{source}}",
+    "crosswalk_missing": f"{BASE}/crosswalks/{{source}}/missing",
     "changes": f"{BASE}/changes",
     "livez": "/livez",
     "readyz": "/readyz",
@@ -163,7 +178,14 @@ ROUTES = {
 
 #: Upstream's own routes: errors travel there as ``application/json``.
 V1 = frozenset(
-    ROUTES[name] for name in ("enrollment", "enrollment_detail", "enrollments", "course_details")
+    ROUTES[name]
+    for name in (
+        "enrollment",
+        "enrollment_detail",
+        "enrollments",
+        "course_details",
+        "bulk_enroll",
+    )
 )
 
 
@@ -182,6 +204,8 @@ def make_resources(parts: Parts) -> dict[str, object]:
         limits=limits,
         max_atomic_rows=settings.max_atomic_rows,
     )
+    taking = Taking(uploads=uploads, pool=parts.uploads_pool)
+    progress, following = parts.progress, parts.progress.following
     return {
         "enrollment": EnrollmentResource(
             records=records,
@@ -196,20 +220,30 @@ def make_resources(parts: Parts) -> dict[str, object]:
         "course_details": CourseDetailsResource(parts.details),
         "submissions": SubmissionsResource(
             records=records,
-            uploads=uploads,
+            taking=taking,
             spooling=Spooling(settings.max_upload_bytes),
-            pool=parts.uploads_pool,
             now=now,
-            in_flight=set(),
         ),
-        "submission": SubmissionResource(records=records, waiters=parts.waiters, now=now),
+        "submission": SubmissionResource(
+            records=records, following=following, progress=progress, now=now
+        ),
+        "submission_events": EventsResource(records=records, progress=progress),
         "submission_outcomes": OutcomesResource(records=records, now=now),
         "submission_cancel": CancelResource(records=records, ringer=parts.ringer, now=now),
+        "bulk_enroll": BulkEnrollResource(
+            records=records,
+            taking=taking,
+            following=following,
+            now=now,
+            default_wait=settings.default_wait,
+        ),
         "courses": CoursesResource(records, parts.details),
         "course": CourseResource(records, parts.details),
         "learners": LearnersResource(records),
         "learner": LearnerResource(records),
         "invitation": InvitationResource(records, now=now),
+        "crosswalk": CrosswalkResource(records=records),
+        "crosswalk_missing": MissingResource(records=records, now=now),
         "changes": ChangesResource(records=records),
         "livez": LiveResource(),
         "readyz": ReadyResource(records=records, ping_redis=parts.ping_redis, now=now),

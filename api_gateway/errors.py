@@ -30,6 +30,7 @@ STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
     domain.Overloaded: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     domain.Conflict: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     domain.RecordsUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     domain.TookTooLong: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 }
 

@@ -30,6 +30,14 @@ def form_request(body: bytes) -> dict[str, Any]:
     return asked
 
 
+def form_fields(body: bytes) -> dict[str, str]:
+    """A form's texts; those of a field that is given more than once with commas between."""
+    given: dict[str, str] = {}
+    for name, text in _fields(body):
+        given[name] = f"{given[name]},{text}" if name in given else text
+    return given
+
+
 def _fields(body: bytes) -> list[tuple[str, str]]:
     try:
         return parse_qsl(

@@ -44,6 +44,8 @@ CROWD = 32
 GATHER_SECONDS = 0.004
 #: Singles that may wait for their transaction before more are turned away.
 MAX_WAITING = 10_000
+#: Who waited behind a transaction that took so many seconds to fail does not wait for another.
+LONG_SECONDS = 3.0
 
 
 class Asking(NamedTuple):
@@ -124,10 +126,14 @@ class Intake:
 
     async def _commit(self, group: list[_Seat], *, again: bool = False) -> None:
         askings = [seat.asking for seat in group]
+        began = self._monotonic()
         try:
             answers = await self._records.run(lambda: self._store(askings))
         except (RecordsUnavailable, Overloaded) as error:
             _fail(group, error)
+            if self._monotonic() - began > LONG_SECONDS:
+                _fail(self._waiting, error)
+                self._waiting = []
             return
         except Conflict as conflict:
             if again:

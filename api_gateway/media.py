@@ -19,6 +19,8 @@ JSON = "application/json"
 
 #: Where ``noting_disconnects`` notes in the scope that a client has gone.
 GONE = "enroll.gone"
+#: Where who answers slowly leaves a function that is called when the client goes.
+ON_GONE = "enroll.on_gone"
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _OPTIONS = orjson.OPT_UTC_Z
 
@@ -34,11 +36,16 @@ def noting_disconnects(app: Any) -> Any:
             event = await receive()
             if event["type"] == "http.disconnect":
                 scope[GONE] = True
+                scope.get(ON_GONE, _nothing)()
             return event
 
         await app(scope, noted if scope["type"] == "http" else receive, send)
 
     return noting
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
 
 
 async def read_body(

@@ -1,10 +1,12 @@
 """The gateway's way to the records: storage functions, run in a small bounded thread pool.
 
-A pool thread cannot be cancelled, so every statement has a time-out and the queue before
-the pool a bound; beyond it the answer is Overloaded, never a wait without end.
+A pool thread cannot be cancelled, so every statement has a time-out, the queue before the
+pool a bound, and whoever asks a limit to their patience: a server that is there and says
+nothing keeps a thread, never a caller.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Concatenate, ParamSpec, TypeVar
@@ -21,6 +23,10 @@ T = TypeVar("T")
 MAX_WAITING = 1_000
 #: How often a write that met somebody else's is done again.
 TRIES = 4
+#: Seconds after which it is not done again: each try may wait for a lock.
+TRY_SECONDS = 4.0
+#: Seconds that an answer of the database is waited for; longer than a statement may take.
+PATIENCE = 12.0
 
 
 class Records:
@@ -51,27 +57,23 @@ class Records:
             with self.sessions.begin() as session:
                 return command(session, *args, **kwargs)
 
-        def work() -> T:
-            for _ in range(TRIES - 1):
-                try:
-                    return once()
-                except Conflict:
-                    continue
-            try:
-                return once()
-            except Conflict as error:
-                raise RecordsUnavailable(str(error)) from error
-
-        return await self.run(work)
+        return await self.run(lambda: done_again(once))
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the pool."""
+        """Run blocking work in the pool.
+
+        Raises RecordsUnavailable where it does not end in time; then it may still be done.
+        """
         if self._waiting >= MAX_WAITING:
             message = "too many requests wait for the database"
             raise Overloaded(message)
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            async with asyncio.timeout(PATIENCE):
+                return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+        except TimeoutError as error:
+            message = "the database did not answer in time"
+            raise RecordsUnavailable(message) from error
         finally:
             self._waiting -= 1
 
@@ -79,3 +81,21 @@ class Records:
         """Let running work end, then close every connection."""
         self._pool.shutdown(wait=True)
         self.sessions.dispose()
+
+
+def done_again(once: Callable[[], T]) -> T:
+    """Do what may meet somebody else's, a few times and not for long.
+
+    Raises RecordsUnavailable where it met them each time.
+    """
+    until = time.monotonic() + TRY_SECONDS
+    for _ in range(TRIES - 1):
+        try:
+            return once()
+        except Conflict as error:
+            if time.monotonic() > until:
+                raise RecordsUnavailable(str(error)) from error
+    try:
+        return once()
+    except Conflict as error:
+        raise RecordsUnavailable(str(error)) from error

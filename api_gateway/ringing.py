@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 import structlog
 from celery import Celery
 
+from enrollment.breaker import Breaker, Subject
 from enrollment.failpoints import Point, reached
-from enrollment.queue import QUEUE_OF, TaskName
+from enrollment.queue import Publisher
 from enrollment.storage.batches import Waiting
 
 log = structlog.get_logger()
@@ -21,22 +22,16 @@ log = structlog.get_logger()
 MAX_WAITING = 10_000
 #: Seconds after which an unanswered ring of the interactive lane no longer holds others back.
 PATIENCE = 0.2
-#: Seconds without a try after the queue could not be reached.
-BREAK = 1.0
 
 Send = Callable[[Waiting], None]
 
 
 def sender(app: Celery) -> Send:
-    """Puts a batch's id on its lane's queue. Raises OperationalError, OSError."""
+    """Puts a batch's id on its lane's queue. Raises whatever the broker's library raises."""
+    publisher = Publisher(app)
 
     def send(waiting: Waiting) -> None:
-        app.send_task(
-            TaskName.PROCESS.value,
-            args=[waiting.id],
-            queue=QUEUE_OF[waiting.lane].value,
-            retry=False,
-        )
+        publisher.send(waiting.id, waiting.lane)
 
     return send
 
@@ -55,7 +50,7 @@ class Ringer:
         self._unanswered: Waiting | None = None
         self._sent_at = 0.0
         self._held_back: Waiting | None = None
-        self._broken_until = 0.0
+        self._breaker = Breaker(Subject.QUEUE, monotonic)
         self._thread = threading.Thread(target=self._run, name="ringer", daemon=True)
 
     def start(self) -> None:
@@ -123,8 +118,7 @@ class Ringer:
             self._try(held_back)
 
     def _try(self, waiting: Waiting) -> None:
-        now = self._monotonic()
-        if now < self._broken_until:
+        if not self._breaker.lets_through():
             return
         try:
             reached(Point.RING_BEFORE)
@@ -132,8 +126,8 @@ class Ringer:
             if reached(Point.RING_SENT):
                 self._send(waiting)
         except Exception as error:  # noqa: BLE001 (a doorbell that dies rings for nobody)
-            self._broken_until = self._monotonic() + BREAK
-            log.warning("queue.unreachable", because=str(error))
+            self._breaker.failed(error)
             return
+        self._breaker.succeeded()
         if waiting.is_for_all:
-            self._unanswered, self._sent_at = waiting, now
+            self._unanswered, self._sent_at = waiting, self._monotonic()

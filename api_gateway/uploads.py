@@ -3,9 +3,11 @@
 Until then workers see nothing; what broke off is swept.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import islice
 from typing import IO, Any, NamedTuple, TypeVar
@@ -15,8 +17,9 @@ import structlog
 from sqlalchemy.orm import Session
 
 from api_gateway.callers import Caller
+from api_gateway.records import done_again
 from api_gateway.ringing import Ringer
-from enrollment.domain.codes import Lane, OnError
+from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, KeyReused, RecordsUnavailable
 from enrollment.domain.submissions import Options
 from enrollment.failpoints import Point, reached
@@ -26,7 +29,19 @@ from enrollment.storage.batches import NewBatch, Waiting, intake_number
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewBulk
-from schemas.files import BatchDraft, FileHead, Limits, Spooled, TooLarge, split
+from schemas.archives import split_archive
+from schemas.files import (
+    ZIP,
+    BatchDraft,
+    FileHead,
+    Limits,
+    Spooled,
+    TooLarge,
+    Wanted,
+    format_of,
+    split,
+)
+from schemas.foreign import AUTO, source_of
 
 log = structlog.get_logger()
 
@@ -38,10 +53,6 @@ MAX_ATOMIC_BYTES = 64_000_000
 BATCHES_A_TRANSACTION = 8
 #: Files with more rows wait in the bulk lane unless asked otherwise.
 SMALL_ROWS = 50
-#: The name of our own columns.
-NATIVE_FORMAT = "native"
-#: How often a transaction that met somebody else's is done again.
-TRIES = 5
 
 
 class Upload(NamedTuple):
@@ -59,6 +70,8 @@ class Upload(NamedTuple):
     key: str | None
     #: A SHA-256 fed with all but the body that makes the request the same.
     digest: Any
+    #: What it is said to be; ``auto`` leaves it to be found out.
+    format: str = AUTO
 
 
 class Published(NamedTuple):
@@ -86,23 +99,28 @@ class Uploads:
         """
         limits = self._limits(upload.options)
         chunks = Spooled(upload.file, limits, gzip=upload.gzip)
-        head, drafts = split(chunks, media_type=upload.media_type, limits=limits)
+        with _cut(upload, chunks, limits) as (head, drafts):
+            return self._store(upload, head, drafts, chunks)
+
+    def _store(
+        self, upload: Upload, head: FileHead, drafts: Iterator[BatchDraft], chunks: Spooled
+    ) -> Published:
         first = list(islice(drafts, BATCHES_A_TRANSACTION))
-        atomic = upload.options.on_error == OnError.ABORT
-        if atomic and len(first) > 1:
+        if upload.options.is_atomic and len(first) > 1:
             message = "a file that is all or nothing must fit in one batch: send fewer lines"
             raise TooLarge(message)
-        lane = upload.lane or _default_lane(first)
+        lane = upload.lane or _default_lane(first, upload.options)
         if upload.key is not None:
             for chunk in chunks:
                 upload.digest.update(chunk)
             replayed = self._replayed(upload)
             if replayed is not None:
                 return replayed
-        return self._write(upload, head, _Drafts(first, drafts), lane=lane, alone=atomic)
+        alone = upload.options.is_alone
+        return self._write(upload, head, _Drafts(first, drafts), lane=lane, alone=alone)
 
     def _limits(self, options: Options) -> Limits:
-        if options.on_error != OnError.ABORT:
+        if not options.is_atomic:
             return self.limits
         rows = self.max_atomic_rows
         return self.limits._replace(
@@ -134,11 +152,12 @@ class Uploads:
                 upload.caller.kind,
                 now - timedelta(seconds=max(0.0, waited_until - upload.first_byte)),
                 lane,
+                head.encoding,
                 head.format,
-                NATIVE_FORMAT,
                 head.header,
-                upload.options,
+                replace(upload.options, source=upload.options.source or source_of(head.format)),
                 upload.request_id,
+                head.files,
             )
             submissions.open_bulk(session, bulk)
             return bulk.id
@@ -202,14 +221,11 @@ class Uploads:
         return Published(use.submission_id, is_replay=True)
 
     def _begin(self, work: Callable[[Session], T]) -> T:
-        for _ in range(TRIES - 1):
-            try:
-                with self.sessions.begin() as session:
-                    return work(session)
-            except Conflict:
-                continue
-        with self.sessions.begin() as session:
-            return work(session)
+        def once() -> T:
+            with self.sessions.begin() as session:
+                return work(session)
+
+        return done_again(once)
 
     def _discard(self, submission_id: UUID) -> None:
         """What is not published goes; where that fails the tidying does it later."""
@@ -218,6 +234,22 @@ class Uploads:
                 submissions.discard(session, submission_id)
         except (RecordsUnavailable, Conflict) as error:
             log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
+
+
+@contextmanager
+def _cut(
+    upload: Upload, chunks: Spooled, limits: Limits
+) -> Iterator[tuple[FileHead, Iterator[BatchDraft]]]:
+    """The upload in batches; what it takes to cut it goes with the block."""
+    wanted = Wanted(upload.format, upload.options.course_id)
+    if format_of(upload.media_type) != ZIP:
+        yield split(chunks, media_type=upload.media_type, limits=limits, wanted=wanted)
+    elif not upload.gzip:
+        yield split_archive(upload.file, limits, wanted)
+    else:  # an archive is not read from its beginning to its end
+        with tempfile.TemporaryFile(prefix="enroll-unpacked-") as unpacked:
+            unpacked.writelines(chunks)
+            yield split_archive(unpacked, limits, wanted)
 
 
 class _Drafts:
@@ -235,6 +267,7 @@ class _Drafts:
             some = list(islice(self._rest, BATCHES_A_TRANSACTION))
 
 
-def _default_lane(first: list[BatchDraft]) -> Lane:
+def _default_lane(first: list[BatchDraft], options: Options) -> Lane:
+    """Small files are quick; what changes nothing hurries nobody."""
     rows = sum(draft.rows for draft in first)
-    return Lane.INTERACTIVE if rows <= SMALL_ROWS else Lane.BULK
+    return Lane.INTERACTIVE if rows <= SMALL_ROWS and not options.dry_run else Lane.BULK

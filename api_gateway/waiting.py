@@ -6,19 +6,22 @@ task per process asks for all: often while Redis is away, seldom while it is the
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
+from typing import Any
 from uuid import UUID
 
 import structlog
 from redis.asyncio import Redis
+from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from api_gateway.records import Records
+from enrollment.breaker import PAUSE, Breaker, Subject
 from enrollment.domain.errors import EnrollmentError
-from enrollment.storage import batches
+from enrollment.domain.submissions import Mark
+from enrollment.storage import batches, submissions
 from enrollment.waking import ANSWERED_CHANNEL, decode
 
 log = structlog.get_logger()
@@ -27,8 +30,8 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.1
 #: The same while it is there.
 LOOK_SECONDS = 1.0
-#: Seconds before Redis is tried again.
-RECONNECT_SECONDS = 1.0
+#: Seconds without a word after which Redis is asked for one, and that it may take to answer.
+QUIET_SECONDS = 2.0
 
 #: A batch's id, or a bulk submission's.
 Key = int | UUID
@@ -47,7 +50,9 @@ class Waiters:
         self._records = records
         self._redis_url = redis_url
         self._heard = heard
-        self._events: defaultdict[Key, set[asyncio.Event]] = defaultdict(set)
+        #: With what is known already of a bulk by who waits for it to move.
+        self._events: defaultdict[Key, dict[asyncio.Event, Mark | None]] = defaultdict(dict)
+        self._breaker = Breaker(Subject.WAKING)
         self._connected = False
         self._ask = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -66,23 +71,21 @@ class Waiters:
 
     async def until_answered(self, batch_id: int, seconds: float) -> None:
         """Return when the batch is answered, or when the time is over."""
+        await self._wait(batch_id, None, seconds)
+
+    async def until_moved(self, submission_id: UUID, known: Mark, seconds: float) -> None:
+        """Return when the bulk is no longer where it is known to be, or when the time is over."""
+        await self._wait(submission_id, known, seconds)
+
+    async def _wait(self, key: Key, known: Mark | None, seconds: float) -> None:
         event = asyncio.Event()
-        self._events[batch_id].add(event)
+        self._events[key][event] = known
         self._ask.set()
-        await self._wait(batch_id, event, seconds)
-
-    async def until_moved(self, submission_id: UUID, seconds: float) -> None:
-        """Return when a batch of the submission was answered, or when the time is over."""
-        event = asyncio.Event()
-        self._events[submission_id].add(event)
-        await self._wait(submission_id, event, seconds)
-
-    async def _wait(self, key: Key, event: asyncio.Event, seconds: float) -> None:
         try:
             with suppress(TimeoutError):
                 await asyncio.wait_for(event.wait(), seconds)
         finally:
-            self._events[key].discard(event)
+            del self._events[key][event]
             if not self._events[key]:
                 del self._events[key]
 
@@ -96,44 +99,79 @@ class Waiters:
         while True:
             try:
                 await self._hear_all()
-            except (RedisError, OSError) as error:
-                log.info("waiters.deaf", because=str(error))
-            except Exception:
-                log.exception("waiters.deaf")
+            except Exception as error:  # noqa: BLE001 (nobody may stay deaf, whatever it was)
+                self._breaker.failed(error)
             self._connected = False
             self._ask.set()
-            await asyncio.sleep(RECONNECT_SECONDS)
+            await asyncio.sleep(PAUSE)
 
     async def _hear_all(self) -> None:
         redis = Redis.from_url(
-            self._redis_url, socket_connect_timeout=1.0, retry=Retry(NoBackoff(), 0)
+            self._redis_url,
+            socket_timeout=QUIET_SECONDS,
+            socket_connect_timeout=QUIET_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            protocol=2,
         )
         async with redis, redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(ANSWERED_CHANNEL)
             self._connected = True
-            async for message in channel.listen():
-                answered = decode(message["data"])
-                if answered is not None:
-                    self._heard(answered.batch_ids)
-                    self.wake(answered.batch_ids)
-                    self.wake(answered.submission_ids)
+            self._breaker.succeeded()
+            while True:
+                self._hear(await _next_word(channel))
+
+    def _hear(self, message: Mapping[str, Any]) -> None:
+        answered = decode(message["data"])
+        if answered is not None:
+            self._heard(answered.batch_ids)
+            self.wake(answered.batch_ids)
+            self.wake(answered.submission_ids)
 
     async def _poll(self) -> None:
         while True:
             self._ask.clear()
-            waited = {key for key in self._events if isinstance(key, int)}
-            if waited:
-                await self._ask_for(waited)
+            await self._ask_for(
+                {key for key in self._events if isinstance(key, int)},
+                {key for key in self._events if isinstance(key, UUID)},
+            )
             with suppress(TimeoutError):
                 pause = LOOK_SECONDS if self._connected else POLL_SECONDS
                 if not self._events:
                     pause = None  # type: ignore[assignment]
                 await asyncio.wait_for(self._ask.wait(), pause)
 
-    async def _ask_for(self, batch_ids: Collection[int]) -> None:
+    async def _ask_for(self, batch_ids: Collection[int], bulks: Collection[UUID]) -> None:
         try:
-            self.wake(await self._records.read(batches.answered_of, batch_ids))
+            if batch_ids:
+                self.wake(await self._records.read(batches.answered_of, batch_ids))
+            if bulks:
+                self._compare(await self._records.read(submissions.marks, bulks), bulks)
         except EnrollmentError as error:
             log.info("waiters.not_answered", because=str(error))
         except Exception:
             log.exception("waiters.not_answered")
+
+
+    def _compare(self, marks: Mapping[UUID, Mark], bulks: Collection[UUID]) -> None:
+        """Wake those who wait for bulks that moved, or that are no more."""
+        for bulk in bulks:
+            for event, known in self._events.get(bulk, {}).items():
+                if marks.get(bulk) != known:
+                    event.set()
+
+
+async def _next_word(channel: PubSub) -> Mapping[str, Any]:
+    """What is heard next. Raises ConnectionError where even a question is met with silence.
+
+    A connection whose other end is gone is as quiet as one on which nothing happens.
+    """
+    is_asked = False
+    while True:
+        message: Mapping[str, Any] | None = await channel.get_message(timeout=QUIET_SECONDS)
+        if message is not None and message["type"] == "message":
+            return message
+        if message is None and is_asked:
+            raise ConnectionError("Redis does not answer")
+        if message is None:
+            await channel.ping()
+        is_asked = message is None

@@ -4,7 +4,6 @@ A frozen Redis costs one short time-out a second; a missing one costs less. What
 exactly what was put in counts as not there.
 """
 
-import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -13,10 +12,10 @@ from redis import BlockingConnectionPool, Redis, RedisError, ResponseError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from enrollment.breaker import Breaker, Subject
+
 #: Seconds that one call may take.
 TIMEOUT = 0.1
-#: Seconds that Redis is left alone after an error.
-PAUSE = 1.0
 #: Connections of one process: the embedded server pays for each idle one.
 CONNECTIONS = 2
 _HEALTH_CHECK_SECONDS = 30
@@ -40,48 +39,12 @@ def connect(url: str) -> Redis:
     return Redis.from_pool(pool)
 
 
-class Breaker:
-    """Lets calls through until one fails, then one a pause until one succeeds."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._is_open = False
-        self._try_again_at = 0.0
-
-    def lets_through(self) -> bool:
-        """Whether to try now; of many who ask an open breaker, one a pause may."""
-        if not self._is_open:
-            return True
-        with self._lock:
-            now = self._clock()
-            if now < self._try_again_at:
-                return False
-            self._try_again_at = now + PAUSE
-            return True
-
-    def succeeded(self) -> None:
-        """It works again."""
-        self._is_open = False
-
-    def failed(self) -> None:
-        """It does not work."""
-        with self._lock:
-            self._is_open = True
-            self._try_again_at = self._clock() + PAUSE
-
-    @property
-    def is_resting(self) -> bool:
-        """Whether a call now would not be let through."""
-        return self._is_open and self._clock() < self._try_again_at
-
-
 class Cache:
     """Bytes under keys, for a while. No method raises; safe to share between threads."""
 
     def __init__(self, redis: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
-        self._breaker = Breaker(clock)
+        self._breaker = Breaker(Subject.CACHE, clock)
 
     @property
     def is_resting(self) -> bool:
@@ -97,8 +60,8 @@ class Cache:
         except ResponseError:  # another type lies there: Redis itself is well
             self._breaker.succeeded()
             return None
-        except (RedisError, OSError, ValueError):
-            self._breaker.failed()
+        except (RedisError, OSError, ValueError) as error:
+            self._breaker.failed(error)
             return None
         self._breaker.succeeded()
         return _unpacked(kept) if isinstance(kept, bytes) else None
@@ -112,8 +75,8 @@ class Cache:
             self._redis.set(key, _packed(value), px=milliseconds)
         except ResponseError:  # full, or a replica: reading may still work
             self._breaker.succeeded()
-        except (RedisError, OSError, ValueError):
-            self._breaker.failed()
+        except (RedisError, OSError, ValueError) as error:
+            self._breaker.failed(error)
         else:
             self._breaker.succeeded()
 

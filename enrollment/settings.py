@@ -29,6 +29,7 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_BATCH_ROWS": "Requests in a batch of a bulk submission.",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
+    "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true runs on what can lose commits.",
     "ENROLL_FAILPOINTS": "For tests of faults only: where things are made to go wrong.",
 }
 
@@ -63,6 +64,7 @@ class Settings:
     batch_rows: int = 1_000
     retention_days: int = 30
     log_level: str = "info"
+    accept_data_loss: bool = False
     failpoints: str = ""
 
 
@@ -162,8 +164,12 @@ def _database_url(url: str) -> str:
 
 
 def _redis_url(name: str, url: str) -> str:
-    if url.startswith("redis+cluster://"):
-        message = f"{name}: Redis Cluster cannot carry the queue; name a single server"
+    scheme = url.split(":", 1)[0].lower()
+    if "cluster" in scheme:
+        message = (
+            f"{name}: {scheme} is a Redis Cluster, which cannot carry the queue: its keys would "
+            "lie on different servers. Name a single server, redis:// or rediss://"
+        )
         raise SettingsError(message)
     if not url.startswith(("redis://", "rediss://", "unix://")):
         message = f"{name} must begin with redis:// or rediss://, not {url.split(':', 1)[0]!r}"

@@ -1,7 +1,8 @@
 """Saying what was answered, and hearing it: best effort over Redis, rows are the truth."""
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -9,6 +10,8 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
+
+from enrollment.breaker import Breaker, Subject
 
 #: Channel on which workers say what they answered.
 ANSWERED_CHANNEL = "enroll:answered"
@@ -58,16 +61,28 @@ def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
 
 
 class Bell:
-    """Wakes waiters in every gateway."""
+    """Wakes waiters in every gateway. No method raises."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = bounded_redis(url)
+        self._breaker = Breaker(Subject.WAKING, clock)
 
     def ring(self, batch_ids: Sequence[int], submission_ids: Sequence[UUID]) -> bool:
         """Say what was answered; False where Redis is away (waiters then ask the records)."""
         message = encode(Answered(tuple(batch_ids), tuple(submission_ids)))
-        try:
-            self._redis.publish(ANSWERED_CHANNEL, message)
-        except RedisError:
+        return self._tried(lambda: self._redis.publish(ANSWERED_CHANNEL, message))
+
+    def is_heard(self) -> bool:
+        """Whether Redis answers; while it does not, it is asked once a pause."""
+        return self._tried(self._redis.ping)
+
+    def _tried(self, call: Callable[[], object]) -> bool:
+        if not self._breaker.lets_through():
             return False
+        try:
+            call()
+        except (RedisError, OSError) as error:
+            self._breaker.failed(error)
+            return False
+        self._breaker.succeeded()
         return True

@@ -3,12 +3,14 @@
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
-from schemas.csvfiles import EXPECTED, Columns, columns_of, is_unclosed
-from schemas.drafts import BatchDraft, FileHead, check_rows, not_empty
+from schemas.csvfiles import EXPECTED, Columns, is_unclosed
+from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
 from schemas.encodings import encoding_of
+from schemas.foreign import BY_NAME, OUR_COLUMNS, Recognised, has_course, recognise
+from schemas.foreign.rows import Reader
 from schemas.payloads import CSV, encode_rows
 from schemas.uploads import Limits, Place, Unreadable, cut_lines, without_bom
 
@@ -20,16 +22,51 @@ MAX_RECORD = 131_072
 #: may have so many, and one more for every thousand rows.
 MAX_UNCLOSED = 50
 
+AS_IT_IS = Wanted()
 
-def split_csv(chunks: Iterable[bytes], limits: Limits) -> tuple[FileHead, Iterator[BatchDraft]]:
+
+def split_csv(
+    chunks: Iterable[bytes], limits: Limits, wanted: Wanted = AS_IT_IS, lines_before: int = 0
+) -> tuple[FileHead, Iterator[BatchDraft]]:
     """Cut a CSV file into batches; the chunks are iterated twice."""
     decoder = codecs.getincrementaldecoder(encoding_of(chunks, limits))
     texts = _decoded(without_bom(chunks), decoder())
     lines = chain.from_iterable(cut_lines(texts, _text_lines))
-    before, header = _header(lines)
-    head = FileHead(CSV, header.rstrip("\r\n"))
-    cutter = _CsvCutter(lines, before + 1, columns_of(header.rstrip("\r\n")), limits)
+    before, record = _header(lines)
+    found = recognise(record.rstrip("\r\n"), wanted.format)
+    _check_course(found, wanted)
+    if not found.has_header:
+        first = list(io.StringIO(record, newline=""))
+        lines, before = chain(first, lines), before - len(first)
+    head = FileHead(CSV, found.header, found.format)
+    first_line = lines_before + before + 1
+    cutter = _CsvCutter(lines, first_line, found.columns, limits, _counter(found))
     return head, not_empty(cutter.batches())
+
+
+def _check_course(found: Recognised, wanted: Wanted) -> None:
+    """Raise Unreadable for rows that name no course where nobody else does, or both do."""
+    if has_course(found.format, found.columns):
+        check_unsaid(wanted)
+    elif wanted.course_id is None:
+        message = (
+            f"rows of this {found.format} file name no course: say which with the option course_id"
+        )
+        raise Unreadable("course_missing", message, expected="course_id=…")
+
+
+def check_unsaid(wanted: Wanted) -> None:
+    """Raise Unreadable where a course is named beside rows that name theirs."""
+    if wanted.course_id is not None:
+        message = "each row of this file has a place for its course: leave the option course_id out"
+        raise Unreadable("course_twice", message, expected="no option course_id")
+
+
+def _counter(found: Recognised) -> Callable[[list[str]], int] | None:
+    """How many requests a row means; None where each means one."""
+    if found.format in OUR_COLUMNS or not BY_NAME[found.format].numbered:
+        return None
+    return Reader(found.format, found.columns).count
 
 
 def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
@@ -75,12 +112,18 @@ class _CsvCutter:
     """Cuts lines between records, where the reader of the payload will find them to end."""
 
     def __init__(
-        self, lines: Iterator[str], first_line: int, columns: Columns, limits: Limits
+        self,
+        lines: Iterator[str],
+        first_line: int,
+        columns: Columns,
+        limits: Limits,
+        count: Callable[[list[str]], int] | None = None,
     ) -> None:
         self._lines = lines
         self._first_line = first_line
         self._columns = columns
         self._limits = limits
+        self._count = count
         self._total = 0
         self._given_up = 0
         self._ended = False
@@ -115,7 +158,7 @@ class _CsvCutter:
                 self._record = len(self._taken)
                 self._record_size = self._size
                 if "".join(cells).strip(blanks):
-                    self._rows += 1
+                    self._rows += 1 if self._count is None else self._count(cells)
                     yield
         except csv.Error:
             self._ended = False

@@ -35,8 +35,10 @@ UPSTREAM_COURSE = "course_details.course_id"
 KNOWN = frozenset({*COLUMNS, UPSTREAM_COURSE})
 EXPECTED = "columns course_id and user (or email), separated by , ; tab or |"
 MAX_COLUMNS = 1_000
+DELIMITERS = ",;\t|"
+#: Columns of an answer, which result files have behind the file's own.
+ADDED = ("outcome", "reason", "message")
 
-_DELIMITERS = ",;\t|"
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 #: As spreadsheets and programs spell them most.
 _COMMON_FLAGS = {
@@ -84,7 +86,7 @@ def columns_of(header: str) -> Columns:
 
 
 def _likeliest(header: str) -> Columns:
-    candidates = [Columns(mark, _names(header, mark)) for mark in _DELIMITERS]
+    candidates = [Columns(mark, names_of(header, mark)) for mark in DELIMITERS]
     return max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
 
 
@@ -96,7 +98,8 @@ def is_unclosed(header: str) -> bool:
     return next(more, None) is None
 
 
-def _names(header: str, delimiter: str) -> tuple[str, ...]:
+def names_of(header: str, delimiter: str) -> tuple[str, ...]:
+    """The names in a header, trimmed and case-folded."""
     return tuple(bare_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
@@ -176,6 +179,11 @@ def is_bare(text: str) -> bool:
 
 def row_request(cells: Sequence[str], columns: Columns) -> AskedRequest:
     """Read one row. Raises ShapeError with everything that is wrong."""
+    return named(load_request(row_body(cells, columns)))
+
+
+def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+    """What a row says, as JSON would say it. Raises ShapeError where it cannot be told."""
     names = columns.names
     if any(cell.strip() for cell in cells[len(names) :]):
         extra = next(cell for cell in cells[len(names) :] if cell.strip())
@@ -187,7 +195,7 @@ def row_request(cells: Sequence[str], columns: Columns) -> AskedRequest:
             body[name] = _FLAGS.get(body[name].casefold(), body[name])
     if "enrollment_attributes" in body:
         body["enrollment_attributes"] = _json_cell(body["enrollment_attributes"])
-    return named(load_request(body))
+    return body
 
 
 def told_by(cells: Sequence[str], columns: Columns) -> dict[str, Any]:

@@ -4,16 +4,32 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
+from enrollment.domain.submissions import Member
+from schemas.foreign import AUTO, NATIVE
 from schemas.uploads import Limits, TooLarge, Unreadable
+
+
+class Wanted(NamedTuple):
+    """What a caller says about a file beside it."""
+
+    #: Forced; ``auto`` leaves it to be found out.
+    format: str = AUTO
+    #: The course of rows that have no place for one.
+    course_id: str | None = None
 
 
 class FileHead(NamedTuple):
     """What a file is, as far as all of its rows share it."""
 
     #: ``csv``, ``ndjson`` or ``json``: how payloads are to be decoded.
-    format: str
-    #: The header of a CSV file as sent, without its line end.
+    encoding: str
+    #: The header of a CSV file as sent, without its line end; of one without a header, that of
+    #: its format.
     header: str | None = None
+    #: Whose columns the rows have.
+    format: str = NATIVE
+    #: The files of an archive that are read, in their order.
+    files: tuple[Member, ...] = ()
 
 
 class BatchDraft(NamedTuple):

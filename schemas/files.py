@@ -5,9 +5,10 @@ from itertools import chain
 
 import orjson
 
-from schemas.csvcutting import split_csv
-from schemas.drafts import BatchDraft, FileHead, check_rows, not_empty
+from schemas.csvcutting import AS_IT_IS, check_unsaid, split_csv
+from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
 from schemas.encodings import as_declared, declared_charset, is_read_here, measured
+from schemas.foreign import AUTO, NATIVE
 from schemas.payloads import CSV, JSON, NDJSON, encode_rows
 from schemas.strictjson import NotHonestJson, loads
 from schemas.uploads import (
@@ -22,17 +23,22 @@ from schemas.uploads import (
 )
 
 __all__ = [
+    "ZIP",
     "BatchDraft",
     "FileHead",
     "Limits",
     "Spooled",
     "TooLarge",
     "Unreadable",
+    "Wanted",
     "format_of",
     "gunzipped",
     "split",
+    "type_of_name",
 ]
 
+#: An archive of any of the others.
+ZIP = "zip"
 _FORMATS = {
     "application/json": JSON,
     "application/x-ndjson": NDJSON,
@@ -41,6 +47,18 @@ _FORMATS = {
     "text/csv": CSV,
     "application/csv": CSV,
     "text/plain": CSV,
+    "application/zip": ZIP,
+    "application/x-zip-compressed": ZIP,
+}
+
+
+_ENDINGS = {
+    ".csv": "text/csv",
+    ".txt": "text/plain",
+    ".json": "application/json",
+    ".ndjson": "application/x-ndjson",
+    ".jsonl": "application/x-ndjson",
+    ".zip": "application/zip",
 }
 
 
@@ -51,24 +69,42 @@ def format_of(media_type: str) -> str | None:
     return _FORMATS.get(media_type.partition(";")[0].strip().lower())
 
 
+def type_of_name(name: str) -> str | None:
+    """The media type that the end of a file's name stands for, or None."""
+    ending = name[name.rfind(".") :].lower()
+    return _ENDINGS.get(ending)
+
+
 def split(
-    chunks: Iterable[bytes], *, media_type: str, limits: Limits
+    chunks: Iterable[bytes],
+    *,
+    media_type: str,
+    limits: Limits,
+    wanted: Wanted = AS_IT_IS,
+    lines_before: int = 0,
 ) -> tuple[FileHead, Iterator[BatchDraft]]:
     """Cut a file into batches; the chunks are iterated twice, each time from the first.
 
-    Raises Unreadable or TooLarge for what is wrong with the file as a whole: mostly at once,
-    but while the batches are iterated where only that shows it.
+    Lines are counted on from those before. Raises Unreadable or TooLarge for what is wrong with
+    the file as a whole: mostly at once, but while the batches are iterated where only that
+    shows it.
     """
     kind = format_of(media_type)
-    if kind is None:
+    if kind in {None, ZIP}:
         message = f"{media_type[:100]!r} is not read here"
         raise Unreadable("unsupported_media_type", message, expected=", ".join(_FORMATS))
     chunks = as_declared(chunks, declared_charset(media_type))
+    if kind != CSV and wanted.format not in {AUTO, NATIVE}:
+        message = f"{wanted.format} files are CSV, and this is {kind}"
+        raise Unreadable("unknown_document", message, expected="text/csv")
     if kind == JSON:
-        return FileHead(JSON), _json_batches(_json_rows(chunks, limits), limits)
-    if kind == NDJSON or (media_type.lower().startswith("text/plain") and _is_ndjson(chunks)):
-        return FileHead(NDJSON), not_empty(_ndjson_batches(chunks, limits))
-    return split_csv(chunks, limits)
+        check_unsaid(wanted)
+        return FileHead(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
+    is_plain = media_type.lower().startswith("text/plain") and wanted.format == AUTO
+    if kind == NDJSON or (is_plain and _is_ndjson(chunks)):
+        check_unsaid(wanted)
+        return FileHead(NDJSON), not_empty(_ndjson_batches(chunks, limits, lines_before))
+    return split_csv(chunks, limits, wanted, lines_before)
 
 
 def _is_ndjson(chunks: Iterable[bytes]) -> bool:
@@ -119,19 +155,19 @@ def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
         ) from error
 
 
-def _json_batches(rows: list[object], limits: Limits) -> Iterator[BatchDraft]:
+def _json_batches(rows: list[object], limits: Limits, before: int) -> Iterator[BatchDraft]:
     texts = (orjson.dumps(row) for row in rows)
-    return not_empty(_line_batches(enumerate(texts, 1), limits))
+    return not_empty(_line_batches(enumerate(texts, before + 1), limits))
 
 
 # --- NDJSON ------------------------------------------------------------------------------
 
 
-def _ndjson_batches(chunks: Iterable[bytes], limits: Limits) -> Iterator[BatchDraft]:
+def _ndjson_batches(chunks: Iterable[bytes], limits: Limits, before: int) -> Iterator[BatchDraft]:
     for _ in measured(chunks, limits):
         pass
     cut = cut_lines(without_bom(chunks), lambda text: text.split(b"\n"))
-    lines = enumerate(chain.from_iterable(cut), 1)
+    lines = enumerate(chain.from_iterable(cut), before + 1)
     return _line_batches(lines, limits)
 
 

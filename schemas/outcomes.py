@@ -107,7 +107,8 @@ def dump_outcome(outcome: Outcome) -> dict[str, Any]:
     if outcome.reason is not None:
         shown["reason"] = outcome.reason.value
         shown["message"] = message_of(outcome)
-        shown |= outcome.details or {}
+    if outcome.details is not None:
+        shown |= outcome.details
     if outcome.mode is not None:
         shown["mode"] = outcome.mode
     if outcome.is_active is not None:

@@ -18,7 +18,7 @@ from schemas.requests import load_request, stated
 from schemas.strictjson import NotHonestJson, loads
 
 CSV, NDJSON, JSON = "csv", "ndjson", "json"
-_NOTHING: Mapping[str, object] = MappingProxyType({})
+NOTHING: Mapping[str, object] = MappingProxyType({})
 #: Longest name of a learner or a course that an outcome repeats unread.
 _MAX_NAME = 255
 
@@ -33,7 +33,7 @@ class Row(NamedTuple):
     #: The row as sent, of a CSV file.
     cells: list[str] | None
     #: What fields hold in a row that cannot be read, as far as that much of it can.
-    told: Mapping[str, object] = _NOTHING
+    told: Mapping[str, object] = NOTHING
 
     @property
     def user(self) -> str | None:
@@ -47,6 +47,18 @@ class Row(NamedTuple):
         """Which course it is about, as far as that can be told."""
         return self._plain("course_id") if self.request is None else self.request.course_id
 
+    @property
+    def named(self) -> Mapping[str, object]:
+        """Whom and what it names, as a body has them."""
+        request = self.request
+        if request is None:
+            return self.told
+        return {
+            "user": request.username,
+            "email": request.email,
+            "course_id": request.course_id,
+        }
+
     def _plain(self, name: str) -> str | None:
         value = self.told.get(name)
         fits = isinstance(value, str) and 0 < len(value) <= _MAX_NAME and value.isprintable()
@@ -59,7 +71,7 @@ def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> b
     return pack(head + b"\n" + text)
 
 
-class _LeftOut:
+class LeftOut:
     """Places of rows that are not read, asked for one after another."""
 
     def __init__(self, places: Collection[int]) -> None:
@@ -73,24 +85,43 @@ class _LeftOut:
 
 
 def decode_rows(
-    payload: bytes, format_: str, header: str | None = None, left_out: Collection[int] = ()
+    payload: bytes,
+    encoding: str,
+    header: str | None = None,
+    left_out: Collection[int] = (),
 ) -> Iterator[Row]:
-    """Read rows back; one that cannot be read says why, and harms no other.
+    """Read rows of our own columns back; one that cannot be read says why, and harms no other.
 
     Rows at the places ``left_out`` are there without a request and without findings.
     """
+    first_line, unclosed, text = opened(payload)
+    missing = LeftOut(left_out) if left_out else None
+    if encoding != CSV:
+        return _json_rows(text, first_line, missing)
+    return _csv_rows(text.decode(), first_line, unclosed, columns_of(given_header(header)), missing)
+
+
+def first_line_of(payload: bytes) -> int:
+    """The line of the file on which the text of some rows begins."""
+    return opened(payload)[0]
+
+
+def opened(payload: bytes) -> tuple[int, list[int], bytes]:
+    """Its first line, the lines that belong to no record, and the text."""
     head, _, text = unpack(payload).partition(b"\n")
     first_line, *unclosed = map(int, head.split())
-    missing = _LeftOut(left_out) if left_out else None
-    if format_ != CSV:
-        return _json_rows(text, first_line, missing)
+    return first_line, unclosed, text
+
+
+def given_header(header: str | None) -> str:
+    """The header. Raises ValueError where there is none."""
     if header is None:
         message = "rows of a CSV file cannot be read without its header"
         raise ValueError(message)
-    return _csv_rows(text.decode(), first_line, unclosed, columns_of(header), missing)
+    return header
 
 
-def _json_rows(text: bytes, first_line: int, missing: _LeftOut | None) -> Iterator[Row]:
+def _json_rows(text: bytes, first_line: int, missing: LeftOut | None) -> Iterator[Row]:
     for line, raw in enumerate(text.split(b"\n"), first_line):
         if not raw or raw.isspace():
             continue
@@ -106,11 +137,9 @@ def _json_row(raw: bytes, line: int) -> Row:
         body = loads(raw)
         return Row(line, named(load_request(body)), None, None)
     except NotHonestJson as error:
-        shown = raw[:400].decode(errors="replace")
-        message = f"{error.message}: column {error.column}"
-        return Row(line, None, (finding("", shown, "json", message),), None)
+        return Row(line, None, (not_json(raw, error),), None)
     except ShapeError as error:
-        told = stated(body) if isinstance(body, dict) else _NOTHING
+        told = stated(body) if isinstance(body, dict) else NOTHING
         return Row(line, None, error.findings, None, told)
 
 
@@ -119,23 +148,38 @@ def _csv_rows(
     first_line: int,
     unclosed: Sequence[int],
     columns: Columns,
-    missing: _LeftOut | None,
+    missing: LeftOut | None,
 ) -> Iterator[Row]:
     read = quick_reader(columns)
+    for line, part, given_up in parts(text, first_line, unclosed):
+        if given_up is None:
+            yield from _csv_part(part, line, columns, read, missing)
+            continue
+        if missing is not None:
+            missing.is_next()
+        yield Row(line, None, (unclosed_row(given_up),), [given_up])
+
+
+def parts(
+    text: str, first_line: int, unclosed: Sequence[int]
+) -> Iterator[tuple[int, Iterator[str], str | None]]:
+    """The text between lines whose quotes never close, and these lines, each for itself."""
     if not unclosed:
-        yield from _csv_part(io.StringIO(text, newline=""), first_line, columns, read, missing)
+        yield first_line, io.StringIO(text, newline=""), None
         return
     lines = list(io.StringIO(text, newline=""))
     begin = 0
     for end in unclosed:
-        yield from _csv_part(iter(lines[begin:end]), first_line + begin, columns, read, missing)
-        if missing is not None:
-            missing.is_next()
-        message = "a quote in this line is never closed, or the record is too long"
-        cells = [lines[end].rstrip("\r\n")]
-        yield Row(first_line + end, None, (finding("", cells[0], "quote", message),), cells)
+        yield first_line + begin, iter(lines[begin:end]), None
+        yield first_line + end, iter(()), lines[end].rstrip("\r\n")
         begin = end + 1
-    yield from _csv_part(iter(lines[begin:]), first_line + begin, columns, read, missing)
+    yield first_line + begin, iter(lines[begin:]), None
+
+
+def unclosed_row(cell: str) -> Finding:
+    """What is wrong with a line whose quote never closes."""
+    message = "a quote in this line is never closed, or the record is too long"
+    return finding("", cell, "quote", message)
 
 
 def _csv_part(
@@ -143,7 +187,7 @@ def _csv_part(
     first_line: int,
     columns: Columns,
     read: Callable[[list[str]], AskedRequest | None],
-    missing: _LeftOut | None,
+    missing: LeftOut | None,
 ) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=columns.delimiter)
     blanks = columns.blanks
@@ -163,3 +207,9 @@ def _csv_row(line: int, cells: list[str], columns: Columns) -> Row:
         return Row(line, row_request(cells, columns), None, cells)
     except ShapeError as error:
         return Row(line, None, error.findings, cells, told_by(cells, columns))
+
+
+def not_json(raw: bytes, error: NotHonestJson) -> Finding:
+    """What is wrong with a line that is no JSON."""
+    message = f"{error.message}: column {error.column}"
+    return finding("", raw[:400].decode(errors="replace"), "json", message)

@@ -11,10 +11,11 @@ import orjson
 from enrollment.domain.model import Outcome
 from enrollment.domain.rules import moment_text
 from schemas.asked import AskedRequest
-from schemas.csvfiles import cells_of, columns_of, may_run
+from schemas.csvfiles import ADDED, cells_of, may_run
+from schemas.foreign import NATIVE as OURS
+from schemas.foreign import columns_in
 from schemas.outcomes import dump_outcome, message_of
 
-ADDED = ("outcome", "reason", "message")
 #: Columns of requests that came without a header of their own.
 NATIVE = (
     "line",
@@ -67,14 +68,14 @@ class Layout(NamedTuple):
         return line.getvalue()
 
 
-def layout_of(header: str | None) -> Layout:
+def layout_of(header: str | None, format_: str = OURS) -> Layout:
     """The layout of a file with a header, or our own for one without.
 
     A result file that was mended and sent again has our columns already.
     """
     if header is None:
         return Layout(",", NATIVE)
-    delimiter = columns_of(header).delimiter
+    delimiter = columns_in(format_, header).delimiter
     names = tuple(cells_of(header, delimiter))
     if tuple(name.strip().casefold() for name in names[-len(ADDED) :]) == ADDED:
         return Layout(delimiter, names[: -len(ADDED)], len(ADDED))
@@ -113,9 +114,9 @@ def _told_cell(name: str, value: object) -> str:
     return value if isinstance(value, str) and name not in _TYPED else _json(value)
 
 
-def ndjson_line(outcome: Outcome) -> str:
+def ndjson_line(outcome: Outcome, more: Mapping[str, object] = MappingProxyType({})) -> str:
     """One outcome as a line of NDJSON."""
-    return _json(dump_outcome(outcome)) + "\n"
+    return _json({**dump_outcome(outcome), **more}) + "\n"
 
 
 def _json(value: Any) -> str:

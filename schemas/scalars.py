@@ -40,6 +40,7 @@ RULES: Mapping[str, str] = {
     "duplicate": "is given twice",
     "mismatch": "is not what the address says",
     "json": "is not honest JSON",
+    "source": "must be 1 to 100 letters, digits, dots, dashes or underscores",
 }
 
 WORDS: ErrorMessages = {
@@ -56,6 +57,7 @@ WORDS: ErrorMessages = {
 #: Spaces are legal inside of it; around it they would make a second learner who looks the same.
 USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
 _EMAIL_PART = r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f\ud800-\udfff]+"
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 EMAIL = re.compile(f"{_EMAIL_PART}@{_EMAIL_PART}")
 #: What PostgreSQL cannot store.
 UNSTORABLE = re.compile("[\0\ud800-\udfff]")
@@ -84,6 +86,11 @@ def parse_email(text: str) -> str | None:
     """The e-mail in lower case, or None where the text cannot be one."""
     lowered = text.lower()
     return lowered if len(lowered) <= MAX_EMAIL and EMAIL.fullmatch(lowered) else None
+
+
+def is_source(text: str) -> bool:
+    """Whether the text can name whose ids a file has."""
+    return _SOURCE.fullmatch(text) is not None
 
 
 def is_storable(text: str) -> bool:

@@ -11,7 +11,8 @@ import orjson
 from enrollment.domain.codes import CallerKind, Code, Kind, State
 from enrollment.domain.model import EPOCH, Outcome
 from enrollment.domain.rules import moment_text
-from enrollment.domain.submissions import Submission
+from enrollment.domain.submissions import Member, Submission
+from schemas.foreign import NATIVE, taken_for
 from schemas.outcomes import dump_outcome
 
 #: Where submissions are found.
@@ -50,12 +51,34 @@ def dump_submission(
         "received_at": moment_text(submission.received_at),
         "started_at": _moment(submission.started_at),
         "finished_at": _moment(submission.finished_at),
-        "links": {"self": link, "outcomes": f"{link}/outcomes", "cancel": f"{link}/cancel"},
+        "links": {
+            "self": link,
+            "outcomes": f"{link}/outcomes",
+            "events": f"{link}/events",
+            "cancel": f"{link}/cancel",
+        },
     }
+    shown |= _shown_files(submission)
     if submission.kind is Kind.SINGLE and outcome is not None:
         shown["outcome"] = dump_outcome(outcome)
         shown["enrollment"] = enrollment
     return shown
+
+
+def _shown_files(submission: Submission) -> dict[str, Any]:
+    """What the columns of a CSV file, or of each file of an archive, were taken for."""
+    if submission.files:
+        return {"files": list(map(_shown_file, submission.files))}
+    if submission.header is None:
+        return {}
+    return {"columns": taken_for(submission.format or NATIVE, submission.header)}
+
+
+def _shown_file(member: Member) -> dict[str, Any]:
+    shown = {"name": member.name, "format": member.format, "lines_before": member.lines_before}
+    if member.header is None:
+        return shown
+    return {**shown, "columns": taken_for(member.format, member.header)}
 
 
 class _Pattern(NamedTuple):
@@ -112,9 +135,14 @@ def etag(submission: Submission, enrollment: dict[str, Any] | None = None) -> st
 
     The enrollment that is shown with a single goes on changing after its outcome.
     """
-    asked = "c" if submission.cancel_asked_at else ""
     shown = "" if enrollment is None else f"-{sha256(orjson.dumps(enrollment)).hexdigest()[:16]}"
-    return f'W/"{submission.state.value}-{submission.tally.answered}{asked}{shown}"'
+    return f'W/"{position(submission)}{shown}"'
+
+
+def position(submission: Submission) -> str:
+    """How far it is, in a word that no other move leads to."""
+    asked = "c" if submission.cancel_asked_at else ""
+    return f"{submission.state.value}-{submission.tally.answered}{asked}"
 
 
 def retry_after(submission: Submission, now: datetime) -> int | None:

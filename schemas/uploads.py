@@ -18,7 +18,9 @@ _PIECES = 16 * 1024
 
 _GZIP = 31  # the window of zlib, plus 16 for the head and tail of gzip
 #: Codes of what is not even what it claims to be; other files are merely of no use here.
-MALFORMED = frozenset({"malformed_gzip", "malformed_json", "not_text", "unclosed_quotes"})
+MALFORMED = frozenset(
+    {"malformed_gzip", "malformed_json", "malformed_zip", "not_text", "unclosed_quotes"}
+)
 
 
 class Limits(NamedTuple):
@@ -49,13 +51,20 @@ class Unreadable(Exception):
     """An upload cannot be read as a whole; the message says where and what was expected."""
 
     def __init__(
-        self, code: str, message: str, *, place: Place | None = None, expected: str | None = None
+        self,
+        code: str,
+        message: str,
+        *,
+        place: Place | None = None,
+        found: str | None = None,
+        expected: str | None = None,
     ) -> None:
         super().__init__(message)
         #: Stable word for programs.
         self.code = code
         self.message = message
         self.line, self.column, self.offset = place or Place()
+        self.found = found
         self.expected = expected
 
     @property
@@ -69,6 +78,7 @@ class Unreadable(Exception):
             "line": self.line,
             "column": self.column,
             "offset": self.offset,
+            "value": self.found,
             "expected": self.expected,
         }
         return {"rule": self.code} | {k: v for k, v in known.items() if v is not None}

@@ -4,9 +4,10 @@ A fixed number of statements whatever the size. Locks are taken in one order: ba
 courses with a seat cap, enrollments, the courses' seats, the feed.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import NamedTuple
 from uuid import UUID
@@ -14,17 +15,21 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from enrollment.domain.codes import Code, OnError
-from enrollment.domain.judging import World, judge, judge_atomically
+from enrollment.domain.codes import Code
+from enrollment.domain.judging import Judgement, World, judge, judge_atomically
 from enrollment.domain.model import Outcome, Request
-from enrollment.domain.submissions import Submission, Tally
+from enrollment.domain.submissions import Options, Submission, Tally
+from enrollment.domain.trying import traces
 from enrollment.failpoints import Point, is_armed, reached
-from enrollment.storage import batches, changes, learners, submissions
+from enrollment.storage import batches, changes, crosswalks, learners, submissions
 from enrollment.storage.batches import Answer, ClaimedBatch, Waiting
 from enrollment.storage.sessions import clock
 from schemas.outcomes import encode_outcomes, tally_outcomes
+from schemas.trials import encode_trial
 from worker import suspecting
+from worker.inviting import Guests
 from worker.loading import Loaded, load
+from worker.overlaying import Overlay, Overlays
 from worker.reading import Asked, rows_of, settle
 from worker.suspecting import BeginningPasses
 from worker.writing import write
@@ -32,6 +37,7 @@ from worker.writing import write
 log = structlog.get_logger()
 
 Heads = Mapping[UUID, Submission]
+NOTHING_SPECIAL = Options()
 
 
 class Done(NamedTuple):
@@ -43,12 +49,35 @@ class Done(NamedTuple):
     next: tuple[Waiting, ...] = ()
 
 
+class Judged(NamedTuple):
+    """Claimed batches, and what they come to; nothing of it is written yet."""
+
+    rows: list[Asked]
+    settled: list[Request | Outcome]
+    guests: Guests | None
+    loaded: Loaded
+    world: World
+    judgement: Judgement
+
+    @property
+    def sources(self) -> list[Asked]:
+        """The rows behind the judgement's positions."""
+        both = zip(self.rows, self.settled, strict=True)
+        return [row for row, item in both if isinstance(item, Request)]
+
+    @property
+    def outcomes(self) -> list[Outcome]:
+        """The outcomes in the order of the rows."""
+        return list(_merged(self.settled, self.judgement.outcomes))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answerer:
     """Answers batches that are claimed, inside the transaction that claimed them."""
 
     default_mode: str = "audit"
     accepts_unknown_learners: bool = True
+    overlays: Overlays = field(default_factory=Overlays)
 
     def answer(self, session: Session, claimed: list[ClaimedBatch]) -> Done:
         """Answer the batches, or what is left of those that are cancelled.
@@ -74,29 +103,68 @@ class Answerer:
     def _work(
         self, session: Session, claimed: list[ClaimedBatch], heads: Heads, now: datetime
     ) -> Done:
-        only_tried = suspecting.is_search(claimed[0])
-        rows = list(rows_of(claimed, heads))
-        if is_armed():
-            _meet_poison(rows)
-        settled = _settle(session, claimed, rows)
-        requests = [item for item in settled if isinstance(item, Request)]
-        sources = [
-            row for row, item in zip(rows, settled, strict=True) if isinstance(item, Request)
-        ]
-        loaded = load(session, requests)
-        world = self._world(loaded, now)
-        if _is_atomic(claimed, heads):
-            judgement = judge_atomically(requests, world, unreadable=len(rows) - len(requests))
-        else:
-            judgement = judge(requests, world)
-        outcomes = list(_merged(settled, judgement.outcomes))
-        numbers = write(session, judgement, sources, loaded, now=now)
-        if only_tried:
+        if _options(claimed, heads).dry_run:
+            return self._try(session, claimed[0], heads, now)
+        judged = self._judged(session, claimed, heads, now)
+        guests = judged.guests
+        outcomes = judged.outcomes
+        if guests is not None:
+            outcomes = list(
+                guests.tell(judged.rows, judged.settled, judged.judgement, judged.loaded)
+            )
+        numbers = write(session, judged.judgement, judged.sources, judged.loaded, now=now)
+        if guests is not None:
+            guests.write(session, now=now)
+        if suspecting.is_search(claimed[0]):
             raise BeginningPasses
-        done = _keep(session, claimed, heads, zip(rows, outcomes, strict=True), now=now)
+        answered = zip(judged.rows, outcomes, strict=True)
+        done = _keep(session, claimed, heads, answered, encode_outcomes, now)
         changes.take_positions(session, numbers)
         reached(Point.WORK_BEFORE_COMMIT)
         return done
+
+    def _try(self, session: Session, batch: ClaimedBatch, heads: Heads, now: datetime) -> Done:
+        """Answer a batch of a dry run: nothing is written but what would have become of it.
+
+        Raises ReadsBack where it is not yet known what the batches before it would have done.
+        """
+        submission_id = batch.submission_id or UUID(int=0)
+        overlay = self.overlays.before(session, submission_id, batch.ordinal or 0)
+        judged = self._judged(session, [batch], heads, now, overlay)
+        if suspecting.is_search(batch):
+            raise BeginningPasses
+        encode = partial(encode_trial, traces=traces(judged.judgement, judged.world))
+        answered = zip(judged.rows, judged.outcomes, strict=True)
+        done = _keep(session, [batch], heads, answered, encode, now)
+        reached(Point.WORK_BEFORE_COMMIT)
+        if not done.next:
+            self.overlays.drop(submission_id)
+        return done
+
+    def _judged(
+        self,
+        session: Session,
+        claimed: Sequence[ClaimedBatch],
+        heads: Heads,
+        now: datetime,
+        overlay: Overlay | None = None,
+    ) -> Judged:
+        """What the batches come to; with an overlay in a world that is as it would be."""
+        rows = list(rows_of(claimed, heads, partial(crosswalks.standing, session)))
+        if is_armed():
+            _meet_poison(rows)
+        guests = _guests(session, claimed, heads, rows)
+        settled = _settle(session, claimed, rows, guests)
+        requests = [item for item in settled if isinstance(item, Request)]
+        loaded = load(session, requests, lock=overlay is None)
+        world = self._world(loaded, now)
+        if overlay is not None:
+            world = overlay.over(world, {(it.course_id, it.username) for it in requests})
+        if _options(claimed, heads).is_atomic:
+            judgement = judge_atomically(requests, world, unreadable=len(rows) - len(requests))
+        else:
+            judgement = judge(requests, world)
+        return Judged(rows, settled, guests, loaded, world, judgement)
 
     def _world(self, loaded: Loaded, now: datetime) -> World:
         return World(
@@ -122,9 +190,10 @@ def _is_cancelled(batch: ClaimedBatch, heads: Heads) -> bool:
     )
 
 
-def _is_atomic(claimed: Sequence[ClaimedBatch], heads: Heads) -> bool:
+def _options(claimed: Sequence[ClaimedBatch], heads: Heads) -> Options:
+    """What the batches are to be judged by: each with options that matter here is alone."""
     submission_id = claimed[0].submission_id
-    return submission_id is not None and heads[submission_id].options.on_error == OnError.ABORT
+    return NOTHING_SPECIAL if submission_id is None else heads[submission_id].options
 
 
 def _cancel(
@@ -144,10 +213,23 @@ def _cancel(
     )
 
 
+def _guests(
+    session: Session, claimed: Sequence[ClaimedBatch], heads: Heads, rows: Sequence[Asked]
+) -> Guests | None:
+    """Who is named where those who are not known are invited; None everywhere else."""
+    auto_enroll = _options(claimed, heads).auto_enroll
+    return None if auto_enroll is None else Guests(session, rows, auto_enroll=auto_enroll)
+
+
 def _settle(
-    session: Session, claimed: Sequence[ClaimedBatch], rows: Sequence[Asked]
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    rows: Sequence[Asked],
+    guests: Guests | None,
 ) -> list[Request | Outcome]:
     """Each row as a request to be judged, or with its outcome already."""
+    if guests is not None:
+        return [guests.settle(row) for row in rows]
     emails = {row.request.email for row in rows if row.request and not row.request.username}
     known = learners.by_email(session, {email for email in emails if email is not None})
     usernames = {email: learner.learner.username for email, learner in known.items()}
@@ -180,7 +262,7 @@ def _keep(
     claimed: Sequence[ClaimedBatch],
     heads: Heads,
     answered: Iterable[tuple[Asked, Outcome]],
-    *,
+    encode: Callable[[list[Outcome]], bytes],
     now: datetime,
 ) -> Done:
     """Keep each batch's outcomes, count them, and announce the batch after it."""
@@ -188,7 +270,7 @@ def _keep(
     for batch_id, group in groupby(answered, key=lambda pair: pair[0].batch_id):
         its_outcomes = [outcome for _, outcome in group]
         tallies[batch_id] = tally_outcomes(its_outcomes)
-        answers.append(Answer(batch_id, encode_outcomes(its_outcomes), tallies[batch_id].as_json()))
+        answers.append(Answer(batch_id, encode(its_outcomes), tallies[batch_id].as_json()))
     batches.answer(session, answers, now=now)
     turns = []
     for batch in claimed:

@@ -1,7 +1,6 @@
 """The Celery application, made from settings; nothing happens at import."""
 
 from celery import Celery
-from kombu import Queue
 
 from enrollment.queue import (
     SWEEP_EVERY,
@@ -20,11 +19,12 @@ def make_app(broker_url: str) -> Celery:
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(broker_url, client="enroll-worker"))
     app.conf.update(
-        task_queues=[Queue(name.value, routing_key=name.value) for name in QueueName],
+        worker_consumer="worker.consuming:Consumer",
         task_acks_late=True,
         # The records decide what is tried again, and count how often.
         task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
+        worker_enable_prefetch_count_reduction=False,  # one message is the least there is
         worker_max_tasks_per_child=5_000,
         # A statement takes 10 s at most; beyond the visibility time-out nobody would own it.
         task_soft_time_limit=20,
@@ -34,7 +34,7 @@ def make_app(broker_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         beat_schedule=_schedule(),
-        beat_scheduler="celery.beat:Scheduler",
+        beat_scheduler="worker.beating:Beat",
         beat_max_loop_interval=SWEEP_EVERY,
         timezone="UTC",
     )

@@ -25,10 +25,10 @@ class Loaded:
     invitations: Mapping[Key, Invitation]
 
 
-def load(session: Session, requests: Sequence[Request]) -> Loaded:
-    """Everything that the requests touch. Courses with a seat cap are locked first."""
+def load(session: Session, requests: Sequence[Request], *, lock: bool = True) -> Loaded:
+    """Everything that the requests touch. Courses with a seat cap are locked first, if at all."""
     pairs = {(request.course_id, request.username) for request in requests}
-    known_courses = courses.standing(session, {course_id for course_id, _ in pairs})
+    known_courses = courses.standing(session, {course_id for course_id, _ in pairs}, lock=lock)
     known = learners.known(session, {username for _, username in pairs})
     return Loaded(
         courses=known_courses,

@@ -4,12 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_init, worker_process_init
 
 from enrollment import failpoints, logs
+from enrollment.domain.errors import NotDurable
 from enrollment.garbage import collect_seldom
 from enrollment.settings import Settings
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.durability import durable_sessions, look_at_start
 from enrollment.waking import Bell
 from worker.announcing import Announcer
 from worker.celery_app import make_app
@@ -17,12 +18,17 @@ from worker.processing import Processor
 from worker.sweeping import Sweeper
 from worker.tasks import register
 
+#: The exit status of every command whose service cannot be used.
+NOT_USABLE = 3
+
 
 def build(settings: Settings, *, process: str) -> Celery:
     """A worker's application with every task. Connects to nothing before the first task."""
     failpoints.arm(settings.failpoints)
     app = make_app(settings.broker_url)
-    sessions = sessions_for(settings.database_url, pool_size=2)
+    sessions = durable_sessions(
+        settings.database_url, pool_size=2, accepts_loss=settings.accept_data_loss
+    )
     announcer = Announcer(app, Bell(settings.redis_url))
     processor = Processor(
         sessions=sessions,
@@ -36,6 +42,15 @@ def build(settings: Settings, *, process: str) -> Celery:
     )
     register(app, processor, sweeper, announcer)
 
+    def look_at_records(**_: Any) -> None:
+        """A worker does not start on what loses commits; its children connect anew."""
+        try:
+            look_at_start(sessions)
+        except NotDurable as refusal:
+            raise SystemExit(NOT_USABLE) from refusal
+        finally:
+            sessions.dispose()
+
     def begin_child(**_: Any) -> None:
         """A forked child never uses its parent's connections."""
         sessions.engine.dispose(close=False)
@@ -45,6 +60,7 @@ def build(settings: Settings, *, process: str) -> Celery:
         """Celery leaves logging alone where this signal is heard."""
         logs.configure(settings.log_level, process=process)
 
+    worker_init.connect(look_at_records, weak=False)
     worker_process_init.connect(begin_child, weak=False)
     setup_logging.connect(keep_our_logs, weak=False)
     return app

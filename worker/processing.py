@@ -7,7 +7,7 @@ message finds nothing. What fails is noted, tried again, and taken apart.
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from enrollment.storage.batches import ClaimedBatch, Together, Waiting
 from enrollment.storage.sessions import Sessions, clock
 from worker import suspecting
 from worker.answering import Answerer, Done
+from worker.overlaying import Overlays, ReadsBack
 from worker.suspecting import BeginningPasses
 
 log = structlog.get_logger()
@@ -27,8 +28,9 @@ log = structlog.get_logger()
 TRIES = 10
 #: Seconds after which it is not tried again at once: each try may wait for a lock.
 TRY_SECONDS = 8.0
-#: Seconds that one message's work on a file may take before it is another's turn.
+#: Seconds that one message's work on a file may take before it is another's turn, and its batches.
 TURN_SECONDS = 0.25
+TURN_BATCHES = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Processor:
     sessions: Sessions
     default_mode: str = "audit"
     accepts_unknown_learners: bool = True
+    #: What dry runs would have done so far, for their next batches.
+    overlays: Overlays = field(default_factory=Overlays)
 
     def process(self, batch_id: int) -> Done:
         """Answer the batch (in the interactive lane, all that waits there), or do nothing.
@@ -64,7 +68,9 @@ class Processor:
         """
         until = time.monotonic() + TURN_SECONDS
         done = self.process(batch_id)
-        while self._goes_on(done) and time.monotonic() < until:
+        for _ in range(TURN_BATCHES - 1):
+            if not self._goes_on(done) or time.monotonic() >= until:
+                break
             yield done._replace(next=())
             done = self.process(done.next[0].id)
         yield done
@@ -85,6 +91,10 @@ class Processor:
                 if attempt == TRIES - 1 or time.monotonic() > until:
                     raise
                 log.info("batch.judged_again", batch_id=batch_id, because=str(conflict))
+            except ReadsBack:
+                same = _alone(tried)
+                self._forgive(tried)
+                return Done(next=same)
             except TookTooLong:
                 log.warning("batch.took_too_long", batch_ids=[batch.id for batch in tried])
                 self._forgive(tried, apart=True)
@@ -110,6 +120,7 @@ class Processor:
         return Answerer(
             default_mode=self.default_mode,
             accepts_unknown_learners=self.accepts_unknown_learners,
+            overlays=self.overlays,
         )
 
     def _try(self, noted: Sequence[ClaimedBatch]) -> Done:

@@ -1,20 +1,25 @@
 """From claimed batches to requests that can be judged: whose, asked when, ranked how."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
 from typing import NamedTuple
 from uuid import UUID
 
 from enrollment.domain.codes import Code, Reason
+from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, clock_of
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.batches import ClaimedBatch, intake_number
 from schemas.payloads import Row, decode_rows
 from schemas.requests import AskedRequest
+from schemas.sent import Sent, decode_sent, form_of
 from schemas.singles import Single, decode_singles
 from worker import suspecting
+
+#: What ids of other systems are here.
+Find = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
 
 
 class Asked(NamedTuple):
@@ -39,18 +44,59 @@ class Asked(NamedTuple):
 
 
 def rows_of(
-    batches: Iterable[ClaimedBatch], submissions: Mapping[UUID, Submission]
+    batches: Iterable[ClaimedBatch], submissions: Mapping[UUID, Submission], find: Find
 ) -> Iterator[Asked]:
-    """Every row of the batches that is to be tried, in order."""
-    for batch in batches:
+    """Every row of the batches that is to be tried, in order.
+
+    Ids of other systems are looked for once, those of all batches together.
+    """
+    read = [(batch, _read(batch, submissions)) for batch in batches]
+    ours = _translations(read, submissions, find)
+    for batch, content in read:
         if batch.submission_id is None:
             rows = _singles(batch, decode_singles(batch.payload))
         else:
             head = submissions[batch.submission_id]
-            left_out = suspecting.left_out(batch)
-            read = decode_rows(batch.payload, head.encoding or "", head.header, left_out)
-            rows = _rows(batch, head, read)
+            rows = _rows(batch, head, _translated(content, head, ours))
         yield from rows if batch.suspicion is None else _tried(batch, rows)
+
+
+def _read(
+    batch: ClaimedBatch, submissions: Mapping[UUID, Submission]
+) -> Iterator[Row] | list[Sent]:
+    """Rows in our ids; or, in one list, rows as they were sent."""
+    if batch.submission_id is None:
+        return iter(())
+    head = submissions[batch.submission_id]
+    form = form_of(head, batch.payload)
+    left_out = suspecting.left_out(batch)
+    if form.is_ours and head.options.source is None:
+        return decode_rows(batch.payload, form.encoding, form.header, left_out)
+    return list(decode_sent(batch.payload, form, left_out))
+
+
+def _translations(
+    read: Iterable[tuple[ClaimedBatch, Iterator[Row] | list[Sent]]],
+    submissions: Mapping[UUID, Submission],
+    find: Find,
+) -> Mapping[Theirs, str]:
+    wanted: set[Theirs] = set()
+    for batch, content in read:
+        if batch.submission_id is None or not isinstance(content, list):
+            continue
+        source = submissions[batch.submission_id].options.source
+        if source is not None:
+            wanted.update(theirs for sent in content for theirs in sent.ids(source))
+    return find(wanted) if wanted else {}
+
+
+def _translated(
+    content: Iterator[Row] | list[Sent], head: Submission, ours: Mapping[Theirs, str]
+) -> Iterator[Row]:
+    if not isinstance(content, list):
+        return content
+    source = head.options.source
+    return (sent.row(source, ours) for sent in content)
 
 
 def _tried(batch: ClaimedBatch, rows: Iterator[Asked]) -> Iterator[Asked]:

@@ -15,6 +15,7 @@ from api_gateway.cli.submissions import cancel, status, submit
 from api_gateway.cli.tokens import tokens
 from api_gateway.cli.unreachable import Unreachable
 from api_gateway.cli.up import up
+from api_gateway.cli.verify import verify
 
 __all__ = ["main"]
 
@@ -46,7 +47,7 @@ def main() -> None:
 
 for command in (
     *(up, gateway, worker, beat),
-    *(db, keys, tokens, batches, doctor),
+    *(db, keys, tokens, batches, doctor, verify),
     *(courses, submit, status, outcomes, cancel),
 ):
     main.add_command(command)

@@ -16,17 +16,10 @@ from sqlalchemy.orm import Session
 from api_gateway.cli.environment import REDIS_URL, settings_of, variables
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.settings import Settings, SettingsError
-from enrollment.storage import migrate
-from enrollment.storage.sessions import is_postgresql, sessions_for
+from enrollment.storage import durability, migrate
+from enrollment.storage.sessions import sessions_for
 
 OLDEST_REDIS = (6, 2)
-#: Settings without which PostgreSQL forgets what it committed when the power goes.
-DURABLE = {
-    "fsync": ("on",),
-    "full_page_writes": ("on",),
-    "synchronous_commit": ("on", "remote_apply", "remote_write", "local"),
-}
-SQLITE_FULL = 2
 _SECONDS = 3.0
 
 
@@ -47,6 +40,7 @@ def examine(data_dir: Path, url: str | None) -> Iterator[Finding]:
         yield Finding("wrong", "settings", str(error), "`enroll doctor --settings` lists them all")
         return
     yield Finding("ok", "settings", "every value is usable")
+    yield from _for_tests_only(settings)
     yield from records(settings)
     given = variables(data_dir)
     is_named = "ENROLL_REDIS_URL" in given or (data_dir / REDIS_URL).is_file()
@@ -54,6 +48,16 @@ def examine(data_dir: Path, url: str | None) -> Iterator[Finding]:
     if settings.broker_url != settings.redis_url:
         yield broker(settings.broker_url)
     yield gateway(url or "http://127.0.0.1:8000", is_named=url is not None)
+
+
+def _for_tests_only(settings: Settings) -> Iterator[Finding]:
+    """What nobody sets where something must be kept."""
+    if settings.accept_data_loss:
+        advice = "unset it: with it the service runs where commits can be lost"
+        yield Finding("note", "settings", "ENROLL_ACCEPT_DATA_LOSS is set", advice)
+    if settings.failpoints:
+        advice = "unset it: with it things are made to go wrong"
+        yield Finding("note", "settings", "ENROLL_FAILPOINTS is set", advice)
 
 
 def records(settings: Settings) -> Iterator[Finding]:
@@ -70,7 +74,8 @@ def records(settings: Settings) -> Iterator[Finding]:
             session.execute(text("SELECT 1"))
             yield Finding("ok", "database", f"{shown} answers")
             yield _tables(session)
-            yield from _durability(session)
+            for fact in durability.facts(session):
+                yield Finding(fact.mark, "durability", fact.says, fact.advice)
     except RecordsUnavailable as error:
         advice = "is it running, and is ENROLL_DATABASE_URL right?"
         yield Finding("wrong", "database", f"{shown}: {_one_line(error)}", advice)
@@ -84,22 +89,6 @@ def _tables(session: Session) -> Finding:
         return Finding("ok", "tables", f"at {at}")
     says = f"at {at or 'none'}, but this release needs {migrate.head()}"
     return Finding("wrong", "tables", says, "run `enroll db upgrade`")
-
-
-def _durability(session: Session) -> Iterator[Finding]:
-    if not is_postgresql(session):
-        level = session.execute(text("PRAGMA synchronous")).scalar_one()
-        version = session.execute(text("SELECT sqlite_version()")).scalar_one()
-        mark: Literal["ok", "wrong"] = "ok" if level >= SQLITE_FULL else "wrong"
-        yield Finding(mark, "durability", f"SQLite {version}, synchronous={level}")
-        return
-    for name, durable in DURABLE.items():
-        value = session.execute(text(f"SHOW {name}")).scalar_one()
-        if value in durable:
-            yield Finding("ok", "durability", f"{name} is {value}")
-        else:
-            advice = f"set {name}=on: what was answered 202 can be lost in a power cut"
-            yield Finding("wrong", "durability", f"{name} is {value}", advice)
 
 
 def redis_server(url: str, *, is_named: bool) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".jsonl": "application/x-ndjson",
     ".ndjson": "application/x-ndjson",
     ".txt": "text/plain",
+    ".zip": "application/zip",
 }
 #: Outcomes of rows that did not get what they asked for.
 FAILURES = ("refused", "invalid", "cancelled")
@@ -32,7 +33,15 @@ SHOWN_BYTES = 1_000_000
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--format", "format_", default="auto", show_default=True, help="Force the form.")
+@click.option(
+    "--format",
+    "format_",
+    default="auto",
+    show_default=True,
+    help="What FILE is (canvas, oneroster, …); auto finds it out.",
+)
+@click.option("--source", metavar="NAME", help="Whose ids FILE has: the crosswalk that is used.")
+@click.option("--course-id", metavar="ID", help="Course of rows that have no place for one.")
 @click.option("--default-mode", metavar="MODE", help="Mode of rows that name none.")
 @click.option("--dry-run", is_flag=True, help="Judge everything, change nothing.")
 @click.option(
@@ -56,17 +65,28 @@ def submit(  # noqa: PLR0913 (each is an option)
     service: Service,
     file: Path,
     format_: str,
+    source: str | None,
+    course_id: str | None,
     default_mode: str | None,
     dry_run: bool,
     on_error: str,
     wait: bool,
     failed_to: Path | None,
 ) -> None:
-    """Hand in FILE (CSV, NDJSON or JSON, also .gz) and wait for its outcomes."""
+    """Hand in FILE (CSV, NDJSON, JSON or ZIP, also .gz) and wait for its outcomes.
+
+    CSV files of other systems are taken unchanged; docs/formats.md lists them.
+    """
     if failed_to and not wait:
         message = "--failed-to needs the outcomes, and --no-wait does not wait for them"
         raise click.UsageError(message)
-    given = {"format": format_, "on_error": on_error, "default_mode": default_mode}
+    given = {
+        "format": format_,
+        "source": source,
+        "course_id": course_id,
+        "on_error": on_error,
+        "default_mode": default_mode,
+    }
     usual = ("auto", "continue", None)
     params = {name: value for name, value in given.items() if value and value not in usual}
     if dry_run:
@@ -151,7 +171,9 @@ def follow(service: Service, submission_id: str) -> dict[str, Any]:
 def report(submission: Mapping[str, Any]) -> int:
     """Print a submission's state and counts; gives the exit code."""
     result = f", {submission['result']}" if submission.get("result") else ""
-    click.echo(f"{submission['state']}{result}")
+    is_trial = (submission.get("options") or {}).get("dry_run")
+    tried = " (a dry run: nothing was changed)" if is_trial else ""
+    click.echo(f"{submission['state']}{result}{tried}")
     show_counts(submission["counts"], submission.get("reasons") or {})
     failed = any(submission["counts"].get(outcome) for outcome in FAILURES)
     return SOME_REFUSED if failed else ACCEPTED

@@ -132,19 +132,23 @@ def listener(host: str, port: int) -> Iterator[socket.socket]:
 
 def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
     """Tables of this release, and a key in the folder with which everything is allowed."""
-    from enrollment.storage import migrate
-    from enrollment.storage.sessions import sessions_for
+    from enrollment.domain.errors import NotDurable
+    from enrollment.storage import durability, migrate
 
-    url = from_env(environment).database_url
+    settings = from_env(environment)
+    url = settings.database_url
     try:
         migrate.upgrade(url)
     except migrate.UnknownRevision as error:
         message = f"The records are those of a later release: {error}"
         raise click.UsageError(message) from error
-    sessions = sessions_for(url, pool_size=1)
+    sessions = durability.durable_sessions(url, pool_size=1, accepts_loss=settings.accept_data_loss)
     try:
         with sessions.begin() as session:
             _make_admin_key(session, folder / ADMIN_KEY)
+    except NotDurable as refusal:
+        message = f"The database can lose what was answered 202. {refusal}; {durability.WAY_OUT}."
+        raise click.UsageError(message) from refusal
     finally:
         sessions.dispose()
 

@@ -10,6 +10,7 @@ from marshmallow import Schema
 from api_gateway.openapi import samples
 from api_gateway.openapi.parts import NULL, listed, or_null
 from schemas.courses import CourseShape, ModeShape
+from schemas.crosswalks import EntryShape
 from schemas.invitations import InvitationShape
 from schemas.learners import LearnerShape
 from schemas.requests import AttributeSchema, CourseDetailsSchema, RequestSchema
@@ -27,6 +28,7 @@ _EXAMPLES: Mapping[str, object] = {
     "EnrollmentRequest": samples.REQUEST,
     "Course": samples.NEW_COURSE,
     "Learner": samples.LEARNER,
+    "CrosswalkEntry": samples.ENTRY,
     "Invitation": {"expires_at": samples.INVITATION["expires_at"]},
 }
 
@@ -45,6 +47,7 @@ def add_bodies(spec: APISpec) -> None:
         "Learner": LearnerShape(),
         "LearnerMembers": LearnerShape(partial=("username",)),
         "Invitation": InvitationShape(),
+        "CrosswalkEntry": EntryShape(),
     }
     for name, schema in bodies.items():
         spec.components.schema(name, schema=schema)

@@ -9,7 +9,7 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from api_gateway.openapi import enrolling, keeping, service, submitting
+from api_gateway.openapi import enrolling, keeping, mapping, service, submitting
 from api_gateway.openapi.bodies import add_bodies, inner_name
 from api_gateway.openapi.codes import meanings
 from api_gateway.openapi.parameters import HEADERS, PARAMETERS
@@ -22,12 +22,21 @@ OPERATIONS: tuple[Operation, ...] = (
     *enrolling.OPERATIONS,
     *submitting.OPERATIONS,
     *keeping.OPERATIONS,
+    *mapping.OPERATIONS,
     *service.OPERATIONS,
 )
 PROBLEM_JSON = "application/problem+json"
 _TAIL = re.compile(r"\{(\w+):path\}")
 _NAMES = re.compile(r"\{(\w+)\}")
-_TAGS = ("Enrollments", "Submissions", "Courses", "Learners", "Invitations", "Service")
+_TAGS = (
+    "Enrollments",
+    "Submissions",
+    "Courses",
+    "Learners",
+    "Invitations",
+    "Crosswalks",
+    "Service",
+)
 #: Headers that go with every problem of a status.
 _PROBLEM_HEADERS = {401: ("WWW-Authenticate",), 503: ("Retry-After",)}
 #: What each operation can meet, beside its own problems.

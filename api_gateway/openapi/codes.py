@@ -9,6 +9,8 @@ from schemas.outcomes import MESSAGES
 OF_THE_GATEWAY: Mapping[str, str] = {
     "bad_request": "A header or a parameter cannot be read.",
     "cancelled": "The request was cancelled before it was judged.",
+    "course_missing": "The rows of the file name no course, and the option course_id is not there.",
+    "course_twice": "The rows of the file name their courses, and the option course_id another.",
     "empty": "The file holds not one request.",
     "headers_too_large": "The request has too many headers, or too long ones.",
     "idempotency_key_invalid": "The Idempotency-Key is too long, or not printable ASCII.",
@@ -18,9 +20,12 @@ OF_THE_GATEWAY: Mapping[str, str] = {
     "invalid_course_id": "The address names no course key.",
     "invalid_email": "The address names no e-mail.",
     "invalid_parameter": "A parameter of the query has a value that it cannot have.",
+    "invalid_source": "The address names nothing that ids could come from.",
     "invalid_username": "The address names no username.",
     "malformed_gzip": "The body is not gzip, or is damaged.",
     "malformed_json": "The body is not JSON; errors says at which line and column.",
+    "malformed_form": "The form cannot be read, or has no field named file.",
+    "malformed_zip": "The body is no ZIP archive that is read here, or is damaged.",
     "method_not_allowed": "The address does not take this method; Allow lists those it takes.",
     "not_authenticated": "Credentials are missing, unknown, expired or revoked.",
     "not_found": "There is no such thing, or it is somebody else's.",
@@ -31,8 +36,8 @@ OF_THE_GATEWAY: Mapping[str, str] = {
     "submission_not_finished": "Some requests have no outcome yet; files are given at the end.",
     "too_large": "The body is larger than is taken; the message says the limit.",
     "unclosed_quotes": "A quoted cell of the file never ends.",
-    "unknown_columns": "The file has no columns that name a learner and a course.",
-    "unknown_document": "The JSON is no list of requests.",
+    "unknown_columns": "The file is none that is known here; errors says what was found.",
+    "unknown_document": "What is in the file is not what was said, or no list of requests.",
     "unsupported_media_type": "The Content-Type or Content-Encoding is none that is read here.",
 }
 

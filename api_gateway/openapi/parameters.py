@@ -10,6 +10,7 @@ from api_gateway.resources.bodies import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.resources.listing import DEFAULT_CHANGES, MOST
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.coursekeys import MAX_COURSE_ID
+from schemas.foreign import AUTO, NAMES
 from schemas.scalars import MAX_EMAIL, MAX_MODE, MAX_NAME
 
 
@@ -44,6 +45,7 @@ def _header(name: str, description: str, schema: Schema, **more: object) -> dict
 
 
 _CURSOR = "Where the page begins: what the page before said under next."
+_SOURCE: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
 _OPTION_TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_MODE}
 
 #: By the name of the component, which operations use.
@@ -105,7 +107,19 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     "outcome": _words("outcome", "These outcomes only.", one_of([*Code]), len(Code)),
     "reason": _words("reason", "Outcomes with these reasons only.", one_of([*Reason]), len(Reason)),
     "format": _in_query(
-        "format", "What the file is.", {**one_of(["auto", "native"]), "default": "auto"}
+        "format",
+        "What the file is; auto: found out by its content.",
+        {**one_of(NAMES), "default": AUTO},
+    ),
+    "course": _in_query(
+        "course_id", "The course of rows whose format has no place for one.", _OPTION_TEXT
+    ),
+    "file": _in_query("file", "Of this file of an archive only.", TEXT),
+    "submission": _in_query(
+        "submission",
+        "Whose rows: the submission_id that a 202 gave.",
+        {"type": "string", "format": "uuid"},
+        required=True,
     ),
     "default_mode": _in_query("default_mode", "The mode of rows without one.", _OPTION_TEXT),
     "on_error": _in_query(
@@ -114,8 +128,24 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
         {**one_of([*OnError]), "default": OnError.CONTINUE.value},
     ),
     "lane": _in_query("lane", "Which queue; by the number of rows unless said.", one_of([*Lane])),
-    "source": _in_query("source", "Whose ids these are.", _OPTION_TEXT),
-    "dry_run": _in_query("dry_run", "Not offered yet: only no is taken.", one_of(["false", "0"])),
+    "of_source": _in_query(
+        "source",
+        "Whose ids these are: the crosswalk that is used. The format's name, unless it is ours.",
+        _SOURCE,
+    ),
+    "source": {
+        "name": "source",
+        "in": "path",
+        "required": True,
+        "description": "Whose ids these are.",
+        "schema": _SOURCE,
+        "example": "canvas",
+    },
+    "dry_run": _in_query(
+        "dry_run",
+        "Everything is judged and answered, nothing is changed.",
+        {**one_of(["true", "1", "false", "0"]), "default": "false"},
+    ),
     "Prefer": _header(
         "Prefer",
         f"wait=N: up to N seconds (at most {MAX_WAIT:g}) for what is asked; "
@@ -130,6 +160,11 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     ),
     "If-None-Match": _header(
         "If-None-Match", "The ETag of the answer at hand: 304 while it still stands.", TEXT
+    ),
+    "Last-Event-ID": _header(
+        "Last-Event-ID",
+        "The id of the last event that was heard: nothing is told twice.",
+        TEXT,
     ),
     "Content-Encoding": _header(
         "Content-Encoding", "How the body is packed.", one_of(["gzip", "identity"])
@@ -160,6 +195,7 @@ HEADERS: Mapping[str, Mapping[str, Any]] = {
     "Cache-Control": _sent("Who may keep the answer, and for how long."),
     "Vary": _sent("Which headers of the request decided the form."),
     "Content-Disposition": _sent("A name for the file."),
+    "X-Accel-Buffering": _sent("Asks proxies to pass on each event as it comes."),
     "Content-Security-Policy": _sent("The page loads nothing and is shown in no frame."),
     "WWW-Authenticate": _sent("The schemes that would do."),
     "X-Request-ID": _sent("The request's id."),

@@ -92,7 +92,42 @@ SUBMISSION: dict[str, Any] = {
     "received_at": "2026-09-01T12:00:00Z",
     "started_at": "2026-09-01T12:00:00.240000Z",
     "finished_at": "2026-09-01T12:00:00.250000Z",
-    "links": {"self": _LINK, "outcomes": f"{_LINK}/outcomes", "cancel": f"{_LINK}/cancel"},
+    "links": {
+        "self": _LINK,
+        "outcomes": f"{_LINK}/outcomes",
+        "events": f"{_LINK}/events",
+        "cancel": f"{_LINK}/cancel",
+    },
+}
+BULK_ENROLL: dict[str, Any] = {
+    "action": "enroll",
+    "identifiers": "ada, new@example.org",
+    "courses": COURSE_ID,
+    "auto_enroll": True,
+}
+_NOWHERE = {"user": False, "enrollment": False, "allowed": False, "auto_enroll": False}
+BULK_ENROLL_ANSWER: dict[str, Any] = {
+    "action": "enroll",
+    "auto_enroll": True,
+    "email_students": False,
+    "courses": {
+        COURSE_ID: {
+            "action": "enroll",
+            "auto_enroll": True,
+            "results": [
+                {
+                    "identifier": "ada",
+                    "before": {**_NOWHERE, "user": True},
+                    "after": {**_NOWHERE, "user": True, "enrollment": True},
+                },
+                {
+                    "identifier": "new@example.org",
+                    "before": _NOWHERE,
+                    "after": {**_NOWHERE, "allowed": True, "auto_enroll": True},
+                },
+            ],
+        }
+    },
 }
 EVENT: dict[str, Any] = {
     "specversion": "1.0",
@@ -114,3 +149,5 @@ EVENT: dict[str, Any] = {
         "reason": None,
     },
 }
+
+ENTRY = {"kind": "course", "theirs": "MATH-101", "ours": COURSE_ID}

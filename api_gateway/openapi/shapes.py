@@ -15,7 +15,8 @@ from api_gateway.openapi.parts import (
     record,
     ref,
 )
-from enrollment.domain.codes import ChangeKind, Code, Kind, OnError, Reason, Result, State
+from enrollment.domain.codes import ChangeKind, Code, IdKind, Kind, OnError, Reason, Result, State
+from schemas.bulk_enroll import ENROLL, UNENROLL
 from schemas.courses import INSTRUCTOR_PACED, SELF_PACED
 
 _DETAILS = {
@@ -69,6 +70,12 @@ _PROBLEM = record(
     ),
 )
 
+_TAKEN_FOR = {
+    "type": "object",
+    "description": "The columns that are read, and what each was taken for.",
+    "additionalProperties": TEXT,
+}
+
 _SUBMISSION = record(
     "A submission: one request or a million, and how far they are.",
     {
@@ -83,6 +90,8 @@ _SUBMISSION = record(
             ),
         },
         "format": or_null(TEXT),
+        "columns": _TAKEN_FOR,
+        "files": listed(ref("ArchiveFile")),
         "options": ref("Options"),
         "caller": TEXT,
         "counts": ref("Counts"),
@@ -98,11 +107,13 @@ _SUBMISSION = record(
         "received_at": MOMENT,
         "started_at": or_null(MOMENT),
         "finished_at": or_null(MOMENT),
-        "links": record("Where more is.", {"self": TEXT, "outcomes": TEXT, "cancel": TEXT}),
+        "links": record(
+            "Where more is.", {name: TEXT for name in ("self", "outcomes", "events", "cancel")}
+        ),
         "outcome": ref("Outcome"),
         "enrollment": or_null(ref("Enrollment")),
     },
-    optional=("outcome", "enrollment"),
+    optional=("columns", "files", "outcome", "enrollment"),
     example=samples.SUBMISSION,
 )
 
@@ -116,12 +127,23 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
             "column": {"type": "integer", "minimum": 0},
             "offset": WHOLE,
             "field": TEXT,
+            "kind": {**one_of([*IdKind]), "description": "What the id is of that is not mapped."},
             "value": {},
             "rule": {"type": "string", "description": "One word that says what is broken."},
             "expected": TEXT,
             "message": TEXT,
         },
-        optional=("pointer", "line", "column", "offset", "field", "value", "expected", "message"),
+        optional=(
+            "pointer",
+            "line",
+            "column",
+            "offset",
+            "field",
+            "kind",
+            "value",
+            "expected",
+            "message",
+        ),
     ),
     "Mode": record(
         "One way to take a course.",
@@ -193,6 +215,8 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         "The one answer to a request; the facts behind a reason stand beside it.",
         {
             "line": {"type": "integer", "minimum": 1},
+            "file": {"type": "string", "description": "Of an archive."},
+            "file_line": {"type": "integer", "minimum": 1},
             "user": or_null(TEXT),
             "course_id": or_null(TEXT),
             "outcome": one_of([*Code]),
@@ -200,10 +224,68 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
             "message": TEXT,
             "mode": or_null(TEXT),
             "is_active": FLAG,
+            "before": ref("BulkEnrollState"),
+            "after": ref("BulkEnrollState"),
             **_FACTS,
         },
-        optional=("reason", "message", "mode", "is_active", *_FACTS),
+        optional=(
+            "file",
+            "file_line",
+            "reason",
+            "message",
+            "mode",
+            "is_active",
+            "before",
+            "after",
+            *_FACTS,
+        ),
         example=samples.OUTCOME,
+    ),
+    "BulkEnrollState": record(
+        "How a learner and a course stood at a moment.",
+        {
+            "user": {**FLAG, "description": "Somebody here has this name or e-mail."},
+            "enrollment": {**FLAG, "description": "There is an active enrollment."},
+            "allowed": {**FLAG, "description": "There is an invitation."},
+            "auto_enroll": {**FLAG, "description": "And it enrolls by itself."},
+            "cohort": or_null(TEXT),
+        },
+        optional=("cohort",),
+    ),
+    "BulkEnrollResult": record(
+        "What became of one identifier in one course.",
+        {
+            "identifier": TEXT,
+            "before": ref("BulkEnrollState"),
+            "after": ref("BulkEnrollState"),
+            "invalidIdentifier": {"const": True, "description": "It names nobody."},
+            "error": {"const": True, "description": "It was refused; reason says why."},
+            "reason": one_of([*Reason, Code.CANCELLED.value]),
+            "message": TEXT,
+        },
+        optional=("before", "after", "invalidIdentifier", "error", "reason", "message"),
+    ),
+    "BulkEnrollCourse": record(
+        "What became of every identifier in one course.",
+        {
+            "action": one_of([ENROLL, UNENROLL]),
+            "auto_enroll": FLAG,
+            "results": listed(ref("BulkEnrollResult")),
+        },
+    ),
+    "BulkEnrollAnswer": record(
+        "What became of every identifier in every course, in the order of the request.",
+        {
+            "action": one_of([ENROLL, UNENROLL]),
+            "auto_enroll": FLAG,
+            "email_students": FLAG,
+            "courses": {
+                "type": "object",
+                "description": "By course id.",
+                "additionalProperties": ref("BulkEnrollCourse"),
+            },
+        },
+        example=samples.BULK_ENROLL_ANSWER,
     ),
     "OutcomePage": record(
         "Some outcomes, in the order of the input; ask again from next until it is null.",
@@ -215,10 +297,35 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
     ),
     "Options": record(
         "The options that were given.",
-        {"default_mode": TEXT, "on_error": one_of([*OnError]), "source": TEXT, "dry_run": FLAG},
-        optional=("default_mode", "on_error", "source", "dry_run"),
+        {
+            "default_mode": TEXT,
+            "on_error": one_of([*OnError]),
+            "source": TEXT,
+            "dry_run": FLAG,
+            "auto_enroll": {**FLAG, "description": "Of a bulk enrollment in upstream's form."},
+            "reason": {**TEXT, "description": "Why, as its caller said."},
+            "course_id": TEXT,
+        },
+        optional=(
+            "default_mode",
+            "on_error",
+            "source",
+            "dry_run",
+            "auto_enroll",
+            "reason",
+            "course_id",
+        ),
     ),
     "Submission": _SUBMISSION,
+    "ArchiveFile": record(
+        "One file of an archive; lines are counted on from those of the files before it.",
+        {"name": TEXT, "format": TEXT, "lines_before": WHOLE, "columns": _TAKEN_FOR},
+        optional=("columns",),
+    ),
+    "Crosswalk": record(
+        "Some entries, in the order of kind and theirs.",
+        {"source": TEXT, "entries": listed(ref("CrosswalkEntry")), "next": or_null(TEXT)},
+    ),
     "SubmissionPage": record(
         "Some submissions, newest first.",
         {"submissions": listed(ref("Submission")), "next": or_null(TEXT)},

@@ -1,11 +1,53 @@
 """Operations on submissions: hand many in, follow them, read what became of each."""
 
+from api_gateway.forms import FORM
 from api_gateway.openapi import samples
-from api_gateway.openapi.parts import CSV, JSON, NDJSON, Answer, Operation, json, listed, ref
+from api_gateway.openapi.parts import (
+    CSV,
+    FLAG,
+    JSON,
+    NDJSON,
+    TEXT,
+    Answer,
+    Operation,
+    json,
+    listed,
+    one_of,
+    ref,
+)
+from api_gateway.progress import EVENTS
+from schemas.bulk_enroll import ENROLL, UNENROLL
 
 _TAG = "Submissions"
 _REQUESTS = listed(ref("EnrollmentRequest"))
 _STATUS_HEADERS = ("ETag", "Cache-Control", "Retry-After")
+
+_STREAM = {EVENTS: {"type": "string", "description": "Events named progress and done."}}
+_HEARD = Answer(
+    "The end was heard already; only where Last-Event-ID says so.",
+    headers=("Cache-Control", "Vary"),
+)
+_WORDS = {
+    "anyOf": [TEXT, listed(TEXT)],
+    "description": "A comma list, or a list of such.",
+}
+_BULK_ENROLL = {
+    "type": "object",
+    "properties": {
+        "action": one_of([ENROLL, UNENROLL]),
+        "identifiers": {
+            **TEXT,
+            "description": "Usernames and e-mails; commas, blanks and line ends part them.",
+        },
+        "courses": _WORDS,
+        "cohorts": {**_WORDS, "description": "One for each course."},
+        "auto_enroll": {**FLAG, "description": "What invitations say."},
+        "email_students": {**FLAG, "description": "Given back; no mail is sent from here."},
+        "reason": {**TEXT, "description": "Kept with the submission."},
+    },
+    "required": ["action", "identifiers", "courses"],
+    "examples": [samples.BULK_ENROLL],
+}
 
 OPERATIONS = (
     Operation(
@@ -18,7 +60,10 @@ OPERATIONS = (
             "CSV with the columns user or email, course_id, and any of mode, is_active, "
             "requested_at, enrollment_attributes, cohort, force_enrollment, in any order; other "
             "columns are kept and come back with the outcomes. NDJSON has a request a line. A row "
-            "that cannot be read is that row's outcome, never the file's."
+            "that cannot be read is that row's outcome, never the file's. CSV files of other "
+            "systems are taken unchanged, and known by their content: see format. Their ids are "
+            "translated by the crosswalk of their source. A ZIP archive holds one or more files "
+            "of any of these sorts, read in the order of their names."
         ),
         parameters=(
             "format",
@@ -26,7 +71,8 @@ OPERATIONS = (
             "on_error",
             "dry_run",
             "lane",
-            "source",
+            "of_source",
+            "course",
             "Idempotency-Key",
             "Content-Encoding",
         ),
@@ -45,6 +91,13 @@ OPERATIONS = (
                 ]
             },
             "text/plain": {"type": "string", "description": "CSV or NDJSON, whichever it is."},
+            "application/zip": {"type": "string", "format": "binary"},
+            "multipart/form-data": {
+                "type": "object",
+                "description": "A browser's upload; options may be fields as well.",
+                "properties": {"file": {"type": "string", "format": "binary"}},
+                "required": ["file"],
+            },
         },
         answers={
             202: Answer(
@@ -56,13 +109,16 @@ OPERATIONS = (
         problems={
             400: (
                 "option_invalid idempotency_key_invalid incomplete_upload malformed_json "
-                "malformed_gzip not_text unclosed_quotes"
+                "malformed_gzip malformed_zip malformed_form not_text unclosed_quotes"
             ),
             408: "request_timeout",
             409: "idempotency_key_in_flight",
             413: "too_large",
             415: "unsupported_media_type",
-            422: ("unknown_columns repeated_columns unknown_document empty idempotency_key_reused"),
+            422: (
+                "unknown_columns repeated_columns course_missing course_twice unknown_document "
+                "empty idempotency_key_reused"
+            ),
         },
     ),
     Operation(
@@ -84,18 +140,42 @@ OPERATIONS = (
         "How far a submission is",
         description=(
             "With `Prefer: wait=N` the answer waits: with If-None-Match until the ETag differs, "
-            "else until all is done."
+            "else until all is done. With `Accept: text/event-stream` it is what `/events` gives."
         ),
-        parameters=("Prefer", "If-None-Match"),
+        parameters=("Prefer", "If-None-Match", "Last-Event-ID"),
         answers={
             200: Answer(
                 "The submission as it is now.",
-                json("Submission"),
-                ("Preference-Applied", *_STATUS_HEADERS),
+                {**json("Submission"), **_STREAM},
+                ("Preference-Applied", "Vary", "X-Accel-Buffering", *_STATUS_HEADERS),
             ),
-            304: Answer("Nothing has moved.", headers=("Preference-Applied", *_STATUS_HEADERS)),
+            204: _HEARD,
+            304: Answer(
+                "Nothing has moved.", headers=("Preference-Applied", "Vary", *_STATUS_HEADERS)
+            ),
         },
         problems={404: "not_found"},
+        problem_headers=("Vary", "Cache-Control"),
+    ),
+    Operation(
+        _TAG,
+        "submission_events",
+        "GET",
+        "followSubmission",
+        "Every move of a submission, until it is finished",
+        description=(
+            "Server-sent events. Each has the submission as it is then for its data, and an id; "
+            "those before the end are called `progress`, the last one is `done` (its state says "
+            "whether it was cancelled). Where it moves often, moves are left out, never the last. "
+            "A comment every 15 seconds shows that both sides are still there."
+        ),
+        parameters=("Last-Event-ID",),
+        answers={
+            200: Answer("The events.", _STREAM, ("Cache-Control", "X-Accel-Buffering")),
+            204: _HEARD,
+        },
+        problems={404: "not_found"},
+        problem_headers=("Cache-Control",),
     ),
     Operation(
         _TAG,
@@ -108,7 +188,7 @@ OPERATIONS = (
             "once the submission is finished. CSV gives the columns of the file that was sent, "
             "then outcome, reason and message, so that refused rows can be mended and sent again."
         ),
-        parameters=("outcome", "reason", "limit", "cursor"),
+        parameters=("outcome", "reason", "file", "limit", "cursor"),
         answers={
             200: Answer(
                 "Outcomes, in the order of the input.",
@@ -138,5 +218,42 @@ OPERATIONS = (
             202: Answer("The wish was noted.", json("Submission"), ("Location", *_STATUS_HEADERS))
         },
         problems={404: "not_found", 409: "submission_finished"},
+    ),
+    Operation(
+        _TAG,
+        "bulk_enroll",
+        "POST",
+        "bulkEnroll",
+        "Enroll or unenroll a list of learners, in upstream's form",
+        description=(
+            "Every identifier is enrolled into, or out of, every course; windows and invitations "
+            "are passed, seats never. An e-mail that nobody here has becomes an invitation. The "
+            "list is a submission in the interactive lane, and its outcome is waited for: 20 "
+            "seconds, or as long as `Prefer: wait=N` says. After that the answer is 202, and the "
+            "outcomes are those of the submission."
+        ),
+        parameters=("Prefer", "Idempotency-Key"),
+        body={JSON: _BULK_ENROLL, FORM: _BULK_ENROLL},
+        answers={
+            200: Answer(
+                "What became of each.",
+                json("BulkEnrollAnswer"),
+                ("Location", "Preference-Applied", "Idempotency-Replayed", "Cache-Control"),
+            ),
+            202: Answer(
+                "Kept durably, and not all done yet.",
+                json("Submission"),
+                ("Location", "Preference-Applied", "Idempotency-Replayed", *_STATUS_HEADERS),
+            ),
+        },
+        problems={
+            400: "invalid_body malformed_json incomplete_body idempotency_key_invalid",
+            408: "request_timeout",
+            409: "idempotency_key_in_flight",
+            413: "too_large",
+            415: "unsupported_media_type",
+            422: "idempotency_key_reused",
+        },
+        problem_headers=("Cache-Control",),
     ),
 )

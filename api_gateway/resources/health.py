@@ -1,10 +1,11 @@
 """``/livez`` and ``/readyz``: is the process there, and can it keep its promise."""
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from falcon.asgi import Request, Response
@@ -13,14 +14,26 @@ from sqlalchemy.orm import Session
 
 from api_gateway.media import write_json
 from api_gateway.records import Records
-from enrollment.domain.errors import EnrollmentError
-from enrollment.storage import batches, migrate
+from enrollment.domain.errors import EnrollmentError, NotDurable
+from enrollment.storage import batches, durability, migrate
 from enrollment.storage.batches import Backlog
+from enrollment.storage.durability import Fact
 
 log = structlog.get_logger()
 
 #: An unanswered batch older than this is worth naming.
 OLD = timedelta(seconds=60)
+#: Seconds after which who asks hears that there is no answer.
+PATIENCE = 4.0
+
+
+class Look(NamedTuple):
+    """What the database says of itself."""
+
+    facts: list[Fact]
+    #: Why it cannot be used; empty where it can.
+    because: str
+    backlog: Backlog = Backlog(0, None, 0)
 
 
 class LiveResource:
@@ -44,16 +57,21 @@ class ReadyResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """What works and what does not."""
         try:
-            is_current, backlog = await self.records.read(_look)
-        except (EnrollmentError, SQLAlchemyError) as error:
+            async with asyncio.timeout(PATIENCE):
+                look = await self.records.read(_look)
+        except NotDurable as error:
+            self._unready(resp, f"the database does not keep what it commits: {error}")
+            return
+        except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
             log.warning("ready.not", because=str(error))
             self._unready(resp, "the database does not answer")
             return
-        if not is_current:
-            self._unready(resp, "the database lacks migrations: run `enroll db upgrade`")
+        if because := look.because or await self._why_no_writes():
+            self._unready(resp, because)
             return
         redis = await self.records.run(self.ping_redis)
-        findings = self._findings(backlog, redis=redis)
+        backlog = look.backlog
+        findings = self._findings(look, redis=redis)
         write_json(
             resp,
             {
@@ -68,8 +86,23 @@ class ReadyResource:
 
     on_head = on_get
 
-    def _findings(self, backlog: Backlog, *, redis: bool) -> list[str]:
-        findings = []
+    async def _why_no_writes(self) -> str:
+        """After a write that was not taken one is tried: else nobody who is kept away would."""
+        sessions = self.records.sessions
+        if not sessions.was_refused:
+            return ""
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await self.records.write(durability.try_to_write)
+        except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
+            log.warning("ready.not", because=str(error))
+            return "the database takes no writes: the log says why"
+        sessions.was_refused = False
+        return ""
+
+    def _findings(self, look: Look, *, redis: bool) -> list[str]:
+        backlog = look.backlog
+        findings = [f"commits can be lost: {loss}" for loss in durability.losses(look.facts)]
         if not redis:
             findings.append("Redis is away: requests are kept, work goes on when it is back")
         if backlog.parked:
@@ -84,7 +117,11 @@ class ReadyResource:
         resp.set_header("Retry-After", "2")
 
 
-def _look(session: Session) -> tuple[bool, Backlog]:
+def _look(session: Session) -> Look:
+    facts = durability.facts(session)
+    if because := durability.cannot_write(facts):
+        session.invalidate()  # another connection may lead to a server that writes
+        return Look(facts, because)
     if not migrate.is_current(session):
-        return False, Backlog(0, None, 0)
-    return True, batches.backlog(session)
+        return Look(facts, "the database lacks migrations: run `enroll db upgrade`")
+    return Look(facts, "", batches.backlog(session))

@@ -15,11 +15,13 @@ from api_gateway.media import write_json
 from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from api_gateway.resources.bodies import cursor_at, page_size, place_of
-from api_gateway.resources.submissions import submission_id
+from api_gateway.resources.statuses import submission_id
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.submissions import Submission
+from enrollment.domain.submissions import Member, Submission
+from schemas.foreign import NATIVE
 from schemas.outcomes import dump_outcome
-from schemas.results import layout_of, native_cells, ndjson_line
+from schemas.results import Layout, layout_of, native_cells, ndjson_line
+from schemas.sent import member_at
 from schemas.submissions import retry_after
 
 #: Outcomes that one look at the records reads for a stream.
@@ -40,19 +42,21 @@ class OutcomesResource:
         caller: Caller = req.context.caller
         wanted = submission_id(id)
         status = await self.records.read(answers.status, wanted, caller)
-        submission, chosen = status.submission, read_filter(req)
+        submission = status.submission
+        chosen = read_filter(req)._replace(file=read_file(req, submission))
         form = req.client_prefers([_JSON, _NDJSON, _CSV]) or _JSON
         resp.set_header("Vary", "Accept")
         if form == _JSON:
             await self._page(req, resp, submission, chosen)
             return
         if submission.finished_at is None:
-            raise _not_finished(submission, self.now())
+            raise not_finished(submission, self.now())
         resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
+        layout = layout_in(submission, chosen.file) if form == _CSV else None
         if form == _CSV:
             name = f"outcomes-{submission.id}.csv"
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        resp.stream = self._stream(submission, chosen, form)
+        resp.stream = self._stream(submission, chosen, layout)
 
     on_head = on_get
 
@@ -60,24 +64,29 @@ class OutcomesResource:
         self, req: Request, resp: Response, submission: Submission, chosen: Filter
     ) -> None:
         page = await self._read(submission, read_cursor(req), chosen, page_size(req))
-        shown = [dump_outcome(answer.outcome) for answer in page.answers]
+        shown = [
+            dump_outcome(answer.outcome) | file_of(submission, answer.outcome.line)
+            for answer in page.answers
+        ]
         after = None if page.next is None else cursor_at(f"{page.next[0]}.{page.next[1]}")
         write_json(resp, {"outcomes": shown, "next": after})
 
     async def _stream(
-        self, submission: Submission, chosen: Filter, form: str
+        self, submission: Submission, chosen: Filter, layout: Layout | None
     ) -> AsyncIterator[bytes]:
         """Short reads, one after the other: an open cursor would block commits on SQLite."""
-        layout = layout_of(submission.header)
-        if form == _CSV:
+        if layout is not None:
             yield layout.head().encode()
         cursor: Cursor | None = Cursor()
         while cursor is not None:
             page = await self._read(submission, cursor, chosen, _AT_ONCE)
-            if form == _CSV:
+            if layout is not None:
                 lines = [layout.line(answer.outcome, _cells(answer)) for answer in page.answers]
             else:
-                lines = [ndjson_line(answer.outcome) for answer in page.answers]
+                lines = [
+                    ndjson_line(answer.outcome, file_of(submission, answer.outcome.line))
+                    for answer in page.answers
+                ]
             yield "".join(lines).encode()
             cursor = page.next if page.next != cursor else None
 
@@ -89,7 +98,7 @@ class OutcomesResource:
         )
 
 
-def _not_finished(submission: Submission, now: datetime) -> Problem:
+def not_finished(submission: Submission, now: datetime) -> Problem:
     """A file has no place to say that rows are missing, so there is none before the end."""
     return Problem(
         HTTPStatus.CONFLICT,
@@ -107,6 +116,40 @@ def _cells(answer: Answer) -> list[str]:
     if row is None:
         return native_cells(answer.outcome, None)
     return native_cells(answer.outcome, row.request, row.told)
+
+
+def layout_in(submission: Submission, file: Member | None) -> Layout:
+    """How the result file is written. Raises Problem 400 where its rows have several forms."""
+    if not submission.files:
+        return layout_of(submission.header, submission.format or NATIVE)
+    members = submission.files if file is None else (file,)
+    layouts = {layout_of(member.header, member.format) for member in members}
+    if len(layouts) > 1:
+        names = [member.name for member in members]
+        found = {"field": "file", "value": None, "rule": "required", "expected": ", ".join(names)}
+        message = "The files of the archive have different columns: say which with file=."
+        raise bad_request("option_invalid", message, found)
+    return layouts.pop()
+
+
+def file_of(submission: Submission, line: int) -> dict[str, object]:
+    """Where in an archive a line stands; nothing for every other submission."""
+    if not submission.files:
+        return {}
+    member = member_at(submission.files, line)
+    return {"file": member.name, "file_line": line - member.lines_before}
+
+
+def read_file(req: Request, submission: Submission) -> Member | None:
+    """The file of an archive that is asked for. Raises Problem 400 for one that is not in it."""
+    name = req.get_param("file")
+    if name is None:
+        return None
+    for member in submission.files:
+        if member.name == name:
+            return member
+    found = {"field": "file", "value": name[:100], "rule": "one_of"}
+    raise bad_request("option_invalid", "The submission has no file of that name.", found)
 
 
 def read_filter(req: Request) -> Filter:

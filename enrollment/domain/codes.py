@@ -109,3 +109,10 @@ class CallerKind(StrEnum):
     STAFF = "staff"
     #: An API key with scope ``admin``.
     ADMIN = "admin"
+
+
+class IdKind(StrEnum):
+    """What an id of another system stands for."""
+
+    COURSE = "course"
+    LEARNER = "learner"

@@ -57,5 +57,9 @@ class RecordsUnavailable(EnrollmentError):
     """The database did not answer."""
 
 
+class NotDurable(RecordsUnavailable):
+    """The database does not keep what it commits."""
+
+
 class TookTooLong(RecordsUnavailable):
     """A statement did not end in its time."""

@@ -3,10 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from enrollment.domain.codes import FAILURES, CallerKind, Code, Kind, Lane, Result, State
+from enrollment.domain.codes import (
+    FAILURES,
+    CallerKind,
+    Code,
+    Kind,
+    Lane,
+    OnError,
+    Result,
+    State,
+)
 
 #: Progress is not worth a figure before this many seconds.
 _MEASURABLE_SECONDS = 0.001
@@ -52,8 +61,32 @@ class Options:
     """How a submission is to be read and worked."""
 
     default_mode: str | None = None
-    on_error: str = "continue"
+    on_error: str = OnError.CONTINUE.value
     source: str | None = None
+    #: Everything is judged and nothing is changed.
+    dry_run: bool = False
+    #: Of a list in the form of upstream's bulk enrollment: whether who is not known here yet, and
+    #: so invited, is to be enrolled at once later. None of every other submission.
+    auto_enroll: bool | None = None
+    #: Why, as its caller says.
+    reason: str | None = None
+    #: The course of rows that have no place for one.
+    course_id: str | None = None
+
+    @property
+    def is_atomic(self) -> bool:
+        """Whether it is all or nothing."""
+        return self.on_error == OnError.ABORT
+
+    @property
+    def invites(self) -> bool:
+        """Whether who is not known here yet is invited."""
+        return self.auto_enroll is not None
+
+    @property
+    def is_alone(self) -> bool:
+        """Whether its batches are judged by themselves, never together with others."""
+        return self.is_atomic or self.dry_run or self.invites
 
     def as_json(self) -> dict[str, Any]:
         """The options that were given, in the form in which they are kept and shown."""
@@ -61,8 +94,34 @@ class Options:
             "default_mode": self.default_mode,
             "on_error": self.on_error,
             "source": self.source,
+            "dry_run": self.dry_run or None,
+            "auto_enroll": self.auto_enroll,
+            "reason": self.reason,
+            "course_id": self.course_id,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+
+class Member(NamedTuple):
+    """One file of an archive."""
+
+    name: str
+    #: Lines of the files before it: its own are counted on from there.
+    lines_before: int
+    #: How its rows are kept: csv, ndjson or json.
+    encoding: str
+    #: Whose columns they have.
+    format: str
+    #: The header of a CSV file.
+    header: str | None = None
+
+
+class Mark(NamedTuple):
+    """How far a bulk is, as far as it takes to tell that it moved."""
+
+    answered: int
+    is_finished: bool
+    is_to_be_cancelled: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +141,8 @@ class Submission:
     #: Whose columns they have: ``native`` is ours.
     format: str | None = None
     header: str | None = None
+    #: The files of an archive; its encoding, format and header are those of the first.
+    files: tuple[Member, ...] = ()
     options: Options = field(default_factory=Options)
     intake: int | None = None
     #: Of a single: the batch that holds it, and where.
@@ -96,6 +157,13 @@ class Submission:
     def pending(self) -> int:
         """Requests without an outcome."""
         return self.total - self.tally.answered
+
+    @property
+    def mark(self) -> Mark:
+        """How far it is; another one after every move."""
+        return Mark(
+            self.tally.answered, self.finished_at is not None, self.cancel_asked_at is not None
+        )
 
     @property
     def state(self) -> State:

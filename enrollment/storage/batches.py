@@ -322,6 +322,26 @@ def results(
     return [Answered(*row) for row in rows]
 
 
+_OUTCOMES = (
+    select(_BATCH.outcomes)
+    .where(
+        _BATCH.submission_id == bindparam("its"),
+        _BATCH.ordinal >= bindparam("place"),
+        _BATCH.outcomes.is_not(None),
+    )
+    .order_by(_BATCH.ordinal)
+    .limit(bindparam("most"))
+)
+
+
+def outcomes_of(
+    session: Session, submission_id: UUID, from_ordinal: int, limit: int
+) -> list[bytes]:
+    """Outcomes of a submission's answered batches in their order, from an ordinal on."""
+    given = {"its": submission_id, "place": from_ordinal, "most": limit}
+    return list(session.scalars(_OUTCOMES, given))
+
+
 def _results() -> Select[*tuple[Any, ...]]:
     return select(
         BatchRow.id,

@@ -127,10 +127,11 @@ _STAND = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
 def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
     """Give the events of each batch their places in the feed; the last statement before a commit.
 
-    ``events_of`` maps a batch to its number of events. The head is locked until the commit,
-    so positions are gapless and no reader passes over one. Returns the last position.
+    ``events_of`` maps a batch to its number of events, in the order in which the batches were
+    judged, which need not be that of their ids. The head is locked until the commit, so
+    positions are gapless and no reader passes over one. Returns the last position.
     """
-    spans = {batch: number for batch, number in sorted(events_of.items()) if number}
+    spans = {batch: number for batch, number in events_of.items() if number}
     if not spans:
         return 0
     number_of_all = sum(spans.values())

@@ -175,15 +175,18 @@ def _lock_capped(*, postgresql: bool) -> Select[int]:
     )
 
 
-def standing(session: Session, course_ids: Collection[str]) -> dict[str, LoadedCourse]:
+def standing(
+    session: Session, course_ids: Collection[str], *, lock: bool = True
+) -> dict[str, LoadedCourse]:
     """The courses that exist among the ids, in a fixed number of statements.
 
-    Those with a seat cap are locked until the transaction ends, so of two batches that want
-    the last seat one waits and sees what the other took; SQLite has one writer anyway.
+    Unless told otherwise those with a seat cap are locked until the transaction ends, so of two
+    batches that want the last seat one waits and sees what the other took; SQLite has one writer
+    anyway.
     """
     if not course_ids:
         return {}
-    if is_postgresql(session):
+    if lock and is_postgresql(session):
         wanted = _IDS.holding(session, list(course_ids))
         session.execute(_lock_capped(postgresql=True), wanted).all()
     return {each.course.course_id: each for each in _load(session, course_ids)}

@@ -1,17 +1,17 @@
 """Invitations: leave to enroll in a closed or invite-only course, one for a course and e-mail."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, String, or_, select, update
+from sqlalchemy import Executable, Select, String, or_, select, tuple_, update
 from sqlalchemy import delete as delete_from
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
-from enrollment.storage.arrays import Columns
+from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import InvitationRow
 
@@ -36,16 +36,29 @@ class KeptInvitation(NamedTuple):
 
 def save(session: Session, invitation: Invitation, *, now: datetime) -> None:
     """Insert the invitation or change the old one, which stays used if it was."""
-    insert = postgresql.insert if is_postgresql(session) else sqlite.insert
-    statement = insert(InvitationRow).values(
-        **invitation._replace(email=invitation.email.lower())._asdict(), created=now
+    save_all(session, [invitation], now=now)
+
+
+def save_all(session: Session, saved: Iterable[Invitation], *, now: datetime) -> None:
+    """The same for many, each for another course and e-mail."""
+    rows = [
+        {**invitation._asdict(), "email": invitation.email.lower(), "created": now}
+        for invitation in sorted(saved, key=lambda one: (one.course_id, one.email.lower()))
+    ]
+    if not rows:
+        return
+    statement = _insert(postgresql=is_postgresql(session))
+    session.execute(statement, rows)
+
+
+@cache
+def _insert(*, postgresql: bool) -> Executable:
+    statement = insert_on(postgresql=postgresql)(InvitationRow.__table__)
+    upsert: Executable = statement.on_conflict_do_update(
+        index_elements=["course_id", "email"],
+        set_={name: statement.excluded[name] for name in ("expires_at", "auto_enroll")},
     )
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=["course_id", "email"],
-            set_={name: statement.excluded[name] for name in ("expires_at", "auto_enroll")},
-        )
-    )
+    return upsert
 
 
 def find(session: Session, course_id: str, email: str) -> Invitation | None:
@@ -63,6 +76,20 @@ def delete(session: Session, course_id: str, email: str) -> None:
     if gone is None:
         message = f"{email} has no invitation to {course_id}"
         raise InvitationNotFound(message)
+
+
+def delete_all(session: Session, pairs: Collection[Pair]) -> None:
+    """Take invitations back, those that there are, in one statement."""
+    if not pairs:
+        return
+    wanted = _PAIRS.table(postgresql=is_postgresql(session))
+    those = select(wanted.c.course_id, wanted.c.email)
+    session.execute(
+        delete_from(InvitationRow)
+        .where(tuple_(InvitationRow.course_id, InvitationRow.email).in_(those))
+        .execution_options(synchronize_session=False),
+        _PAIRS.holding(session, *zip(*sorted(pairs), strict=True)),
+    )
 
 
 def of_email(session: Session, email: str) -> list[KeptInvitation]:

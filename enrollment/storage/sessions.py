@@ -1,4 +1,4 @@
-"""Engines and sessions: the one way in and out of the database.
+"""Sessions: the one way in and out of the database.
 
 ``Sessions.begin()`` is the only thing that commits. On SQLite every write transaction
 passes a fair lock between processes first (two file locks as a turnstile): without it a
@@ -7,37 +7,34 @@ busy worker starves the gateway's commits.
 
 import fcntl
 import os
-import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, func, select
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import StaticPool
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.domain.errors import RecordsUnavailable, TookTooLong
+from enrollment.storage.engines import SQLITE_BUSY_SECONDS, make_engine
+from enrollment.storage.translating import translated
 
-#: Milliseconds that one statement may take on PostgreSQL.
-STATEMENT_TIMEOUT_MS = 10_000
-LOCK_TIMEOUT_MS = 5_000
-IDLE_IN_TRANSACTION_MS = 30_000
-#: Seconds that SQLite waits for another process's lock.
-SQLITE_BUSY_SECONDS = 10.0
+__all__ = [
+    "NoLock",
+    "Sessions",
+    "ThreadLock",
+    "WriteLock",
+    "clock",
+    "is_postgresql",
+    "make_engine",
+    "sessions_for",
+    "translated",
+]
+
 #: Seconds between two questions for the lock of SQLite's writers.
 LOCK_ASKED_EVERY = 0.0005
-#: Serialization failure, deadlock, lock not available: the same work may go through next time.
-_CANCELLED = "57014"
-#: A standby that took over is not yet one that writes.
-_READ_ONLY = "25006"
-_TRANSIENT_STATES = frozenset({"40001", "40P01", "55P03"})
 
 
 class WriteLock:
@@ -115,72 +112,27 @@ class NoLock:
         yield
 
 
-def make_engine(url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> Engine:
-    """An engine for PostgreSQL (psycopg 3) or SQLite; connects only when first used."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() == "sqlite":
-        return _sqlite_engine(parsed, pool_size, pool_timeout)
-    return create_engine(
-        parsed,
-        pool_size=pool_size,
-        max_overflow=0,
-        pool_timeout=pool_timeout,
-        pool_pre_ping=True,
-        pool_recycle=1800,
-        connect_args={
-            "connect_timeout": 3,
-            "keepalives_idle": 10,
-            "keepalives_interval": 5,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 15_000,
-            "application_name": "enroll",
-            "options": (
-                f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
-                f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
-                " -c timezone=UTC -c jit=off"
-                # Keys are looked up by the thousand: on today's disks never by reading all.
-                " -c random_page_cost=1.1"
-            ),
-        },
-    )
+def _machine_time() -> datetime:
+    return datetime.now(UTC)
 
 
-def _sqlite_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
-    args = {"check_same_thread": False, "timeout": SQLITE_BUSY_SECONDS}
-    if url.database in {None, "", ":memory:"}:
-        engine = create_engine(url, poolclass=StaticPool, connect_args=args)
-    else:
-        engine = create_engine(
-            url,
-            pool_size=pool_size,
-            max_overflow=0,
-            pool_timeout=pool_timeout,
-            connect_args=args,
-        )
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _prepare_sqlite(connection: Any, _record: object) -> None:
-    """Durable commits through the rollback journal; transactions begin where we say so."""
-    connection.isolation_level = None
-    for pragma in ("journal_mode=TRUNCATE", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}").close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    how = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
-    connection.exec_driver_sql(f"BEGIN {how}")
+#: Where a session keeps the clock that stands in for SQLite's.
+_NOW = "now"
 
 
 class Sessions:
-    """Where sessions come from. Safe to share between threads, not between processes."""
+    """Where sessions come from. Safe to share between threads, not between processes.
 
-    def __init__(self, engine: Engine) -> None:
+    ``now`` tells the time where the database has no clock of its own (SQLite).
+    """
+
+    def __init__(self, engine: Engine, *, now: Callable[[], datetime] | None = None) -> None:
         self.engine = engine
         self._lock = _write_lock(engine)
         self._writer = engine.execution_options(writes=True)
+        self._info = {_NOW: now or _machine_time}
+        #: Whether the database did not take a write; who finds that it does again says so here.
+        self.was_refused = False
 
     @contextmanager
     def begin(self) -> Iterator[Session]:
@@ -190,8 +142,19 @@ class Sessions:
         RecordsUnavailable where the database does not answer (then an error at the commit
         leaves open whether it took place).
         """
-        with translated(), self._lock.held(), Session(self._writer) as session, session.begin():
+        opened = self._opened(self._writer)
+        with self._noted(), translated(), self._lock.held(), opened as session, session.begin():
             yield session
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except TookTooLong:
+            raise
+        except RecordsUnavailable:
+            self.was_refused = True
+            raise
 
     @contextmanager
     def read(self) -> Iterator[Session]:
@@ -199,8 +162,11 @@ class Sessions:
 
         Raises RecordsUnavailable where the database does not answer.
         """
-        with translated(), Session(self.engine) as session:
+        with translated(), self._opened(self.engine) as session:
             yield session
+
+    def _opened(self, bind: Engine) -> Session:
+        return Session(bind, info=self._info)
 
     def dispose(self) -> None:
         """Close every connection."""
@@ -216,33 +182,6 @@ def _write_lock(engine: Engine) -> WriteLock | ThreadLock | NoLock:
     return WriteLock(Path(str(database)))
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Vendor errors become ours at the edge."""
-    try:
-        yield
-    except PoolTimeout as error:
-        raise RecordsUnavailable(str(error)) from error
-    except DBAPIError as error:
-        state = getattr(error.orig, "sqlstate", None)
-        if state in _TRANSIENT_STATES:
-            raise Conflict(str(error.orig)) from error
-        if state == _CANCELLED:
-            raise TookTooLong(str(error.orig)) from error
-        if _is_away(error):
-            raise RecordsUnavailable(str(error.orig)) from error
-        raise
-
-
-def _is_away(error: DBAPIError) -> bool:
-    """Whether the database did not do its part, rather than was asked nonsense."""
-    if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-        return False
-    if getattr(error.orig, "sqlstate", None) == _READ_ONLY:
-        return True
-    return isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-
-
 def is_postgresql(session: Session) -> bool:
     """Whether the session talks to PostgreSQL (else SQLite)."""
     return session.get_bind().dialect.name == "postgresql"
@@ -252,11 +191,13 @@ _CLOCK = select(func.clock_timestamp())
 
 
 def clock(session: Session) -> datetime:
-    """The moment on the database's clock; SQLite's is that of this machine."""
+    """The moment on the database's clock; SQLite has none and takes that of its sessions."""
+    now: datetime
     if is_postgresql(session):
-        now: datetime = session.scalars(_CLOCK).one()
+        now = session.scalars(_CLOCK).one()
         return now.astimezone(UTC)
-    return datetime.now(UTC)
+    now = session.info.get(_NOW, _machine_time)()
+    return now
 
 
 def sessions_for(url: str, *, pool_size: int = 5) -> Sessions:

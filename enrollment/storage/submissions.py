@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane, State
 from enrollment.domain.errors import RecordsUnavailable, SubmissionFinished, SubmissionNotFound
-from enrollment.domain.submissions import Options, Submission, Tally, tally_of
+from enrollment.domain.submissions import Mark, Member, Options, Submission, Tally, tally_of
 from enrollment.storage.arrays import Columns, as_uuid
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import BatchRow, BigSerial, SubmissionRow
@@ -60,6 +60,7 @@ class NewBulk(NamedTuple):
     header: str | None
     options: Options
     request_id: str | None
+    files: tuple[Member, ...] = ()
 
 
 _TAKEN = Columns(
@@ -127,6 +128,7 @@ def open_bulk(session: Session, bulk: NewBulk) -> None:
             encoding=bulk.encoding,
             format=bulk.format,
             header=bulk.header,
+            files=[list(member) for member in bulk.files] or None,
             options=bulk.options.as_json(),
             request_id=bulk.request_id,
         )
@@ -174,6 +176,7 @@ _COLUMNS = (
     _TABLE.c.encoding,
     _TABLE.c.format,
     _TABLE.c.header,
+    _TABLE.c.files,
     _TABLE.c.options,
     _TABLE.c.intake,
     _TABLE.c.batch_id,
@@ -198,6 +201,7 @@ def _submission(row: Any) -> Submission:
         encoding=row.encoding,
         format=row.format,
         header=row.header,
+        files=tuple(Member(*member) for member in row.files or ()),
         options=Options(**(row.options or {})),
         intake=row.intake,
         batch_id=row.batch_id,
@@ -224,6 +228,23 @@ def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
         return {}
     rows = session.execute(_FIND_ALL, {"ids": list(ids)})
     return {row.id: _submission(row) for row in rows}
+
+
+_MARKS = select(
+    _TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at
+).where(_TABLE.c.id.in_(bindparam("ids", expanding=True)))
+
+
+def marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Mark]:
+    """How far bulks are, those that exist among the ids, in one statement."""
+    return {
+        row.id: Mark(
+            tally_of(row.tally).answered,
+            row.finished_at is not None,
+            row.cancel_asked_at is not None,
+        )
+        for row in session.execute(_MARKS, {"ids": list(ids)})
+    }
 
 
 class Place(NamedTuple):

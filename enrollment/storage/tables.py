@@ -239,6 +239,8 @@ class SubmissionRow(Base):
     options: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: The header line of a CSV file, as sent.
     header: Mapped[str | None]
+    #: The files of an archive: name, lines before it, encoding, format, header.
+    files: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     #: {"enrolled": n, …, "reasons": {code: n}}, of the batches answered so far.
     tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     started_at: Mapped[datetime | None]
@@ -346,6 +348,17 @@ class FeedHeadRow(Base):
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
     position: Mapped[int] = mapped_column(BigInteger)
+
+
+class CrosswalkRow(Base):
+    """What one id of another system is here."""
+
+    __tablename__ = "crosswalk"
+
+    source: Mapped[str] = mapped_column(String(100), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(8), primary_key=True)
+    theirs: Mapped[str] = mapped_column(String(255), primary_key=True)
+    ours: Mapped[str] = mapped_column(String(255))
 
 
 class IdempotencyRow(Base):

@@ -93,7 +93,7 @@ def test_pages_of_any_length_come_to_the_whole_feed(sessions, limit):
                 happen(session, batch_id, number)
             changes.take_positions(session, spans)
 
-    names = [f"4.{0}", *(f"9.{n}" for n in range(3)), *(f"2.{n}" for n in range(5)), "8.0", "8.1"]
+    names = [*(f"9.{n}" for n in range(3)), "4.0", *(f"2.{n}" for n in range(5)), "8.0", "8.1"]
     assert Reader(sessions, limit).read_on() == [
         (position, f"learner{name}") for position, name in enumerate(names, 1)
     ]

@@ -3,13 +3,16 @@
 import asyncio
 
 import pytest
+from sqlalchemy import delete
 
 from api_gateway import waiting
 from api_gateway.records import Records
 from api_gateway.waiting import Waiters
+from enrollment.storage import submissions
+from enrollment.storage.tables import SubmissionRow
 from enrollment.waking import Answered, Bell, decode, encode
 from tests.support.halts import PATIENCE
-from tests.support.world import request, row
+from tests.support.world import hours_ago, request, row
 
 #: Whoever is not woken fails the test.
 LONGER = 10 * PATIENCE
@@ -69,10 +72,47 @@ def test_who_waits_for_what_is_answered_already_is_told_so(world, single):
     with_waiters(world, NOWHERE, scenario)
 
 
+def test_who_waits_for_a_file_to_move_needs_no_redis_either(world):
+    world.batch_rows = 1
+    world.course()
+    file = world.send([row("ada"), row("bob")])
+
+    async def scenario(waiters):
+        first = world.submission(file).mark
+        move = asyncio.ensure_future(waiters.until_moved(file, first, LONGER))
+        await asyncio.to_thread(world.deliver, world.batch_ids(file)[0])
+        await move
+        await waiters.until_moved(file, first, LONGER)  # it has moved already
+        second = world.submission(file).mark
+        cancelling = asyncio.ensure_future(waiters.until_moved(file, second, LONGER))
+        await asyncio.to_thread(cancel, world, file)
+        await cancelling
+
+    with_waiters(world, NOWHERE, scenario)
+
+
+def test_who_waits_for_a_file_that_is_no_more_is_told_so(world):
+    file = world.send([row("ada")])
+    mark = world.submission(file).mark
+    with world.sessions.begin() as session:
+        session.execute(delete(SubmissionRow))
+
+    async def scenario(waiters):
+        await waiters.until_moved(file, mark, LONGER)
+
+    with_waiters(world, NOWHERE, scenario)
+
+
+def cancel(world, file):
+    with world.sessions.begin() as session:
+        submissions.ask_cancel(session, file, None, now=hours_ago(0))
+
+
 def test_the_wait_ends_when_its_time_is_over(world, single):
     async def scenario(waiters):
         await waiters.until_answered(single, 0.01)
-        await waiters.until_moved(world.send([row("ada")]), 0.01)
+        file = world.send([row("ada")])
+        await waiters.until_moved(file, world.submission(file).mark, 0.01)
         assert not waiters._events
 
     with_waiters(world, NOWHERE, scenario)
@@ -82,13 +122,14 @@ def test_the_wait_ends_when_its_time_is_over(world, single):
 def test_a_workers_bell_wakes_everybody_who_waits_for_it(world, single, redis_url, monkeypatch):
     monkeypatch.setattr(waiting, "LOOK_SECONDS", LONGER)
     file = world.send([row("bob")])
+    mark = world.submission(file).mark
 
     async def scenario(waiters):
         await until_listening(waiters)
         waits = [
             asyncio.ensure_future(waiters.until_answered(single, LONGER)),
             asyncio.ensure_future(waiters.until_answered(single, LONGER)),
-            asyncio.ensure_future(waiters.until_moved(file, LONGER)),
+            asyncio.ensure_future(waiters.until_moved(file, mark, LONGER)),
         ]
         await asyncio.sleep(0)
         for done in world.deliver(*world.waiting()):

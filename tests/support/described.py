@@ -15,6 +15,7 @@ SAMPLES = {
     "username": "ada",
     "email": "ada@example.org",
     "id": "01900000-0000-7000-8000-000000000000",
+    "source": "canvas",
 }
 
 

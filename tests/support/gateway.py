@@ -59,6 +59,7 @@ class Gateway:
                 "ENROLL_DATABASE_URL": url,
                 "ENROLL_REDIS_URL": redis_url,
                 "ENROLL_EDX_API_KEY": EDX_KEY,
+                "ENROLL_ACCEPT_DATA_LOSS": "true",
                 **{f"ENROLL_{name.upper()}": value for name, value in environment.items()},
             }
         )

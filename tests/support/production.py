@@ -117,4 +117,5 @@ class Production:
             "ENROLL_DATABASE_URL": self.database_url,
             "ENROLL_REDIS_URL": self.redis.url,
             "ENROLL_DATA_DIR": str(self._folder / "not there"),
+            "ENROLL_ACCEPT_DATA_LOSS": "true",  # the tests' servers need not outlive a power cut
         }

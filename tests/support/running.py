@@ -63,9 +63,12 @@ def _stat(pid: int) -> tuple[int, int, int] | None:
 
 
 def bare(**environment: str) -> dict[str, str]:
-    """This environment without settings of the service, then those that are given."""
+    """This environment without settings of the service, then those that are given.
+
+    Servers of the tests need not outlive a power cut.
+    """
     kept = {name: value for name, value in os.environ.items() if "ENROLL_" not in name}
-    return {**kept, **environment}
+    return {**kept, "ENROLL_ACCEPT_DATA_LOSS": "true", **environment}
 
 
 def tied(command: Sequence[object]) -> list[str]:

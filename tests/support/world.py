@@ -6,7 +6,6 @@ import hashlib
 import io
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,11 +16,13 @@ from sqlalchemy import select
 
 from api_gateway.callers import Caller
 from api_gateway.intake import Asking, Stored, store_singles
+from api_gateway.reports import Report
 from api_gateway.ringing import Ringer
 from api_gateway.uploads import Published, Upload, Uploads
+from api_gateway.verifying import verify
 from enrollment.domain.codes import CallerKind, Code, Lane
-from enrollment.domain.events import Change, Standing, fold
-from enrollment.domain.model import Attribute, Course, Learner, Mode, Outcome
+from enrollment.domain.events import Standing
+from enrollment.domain.model import Course, Learner, Mode, Outcome
 from enrollment.domain.submissions import Options, Submission
 from enrollment.storage import batches, changes, courses, enrollments, learners, submissions
 from enrollment.storage.batches import Waiting
@@ -31,7 +32,6 @@ from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
     EnrollmentRow,
-    FeedHeadRow,
     LearnerRow,
     SubmissionRow,
 )
@@ -154,6 +154,7 @@ class World:
         key: str | None = None,
         hours_ago: float = 0.0,
         file: Any = None,
+        format_: str = "auto",
         **options: Any,
     ) -> Published:
         """Hand in a file, and hear whether it was a replay."""
@@ -170,6 +171,7 @@ class World:
                 request_id=None,
                 key=key,
                 digest=hashlib.sha256(),
+                format=format_,
             )
         )
 
@@ -300,73 +302,11 @@ class World:
 
     def faults(self) -> list[str]:
         """What in the records contradicts the promises."""
-        events = self.events()
-        return [
-            *self._faults_of_the_feed(events),
-            *self._faults_of_the_fold(events),
-            *self._faults_of_the_seats(events),
-            *self._faults_of_the_outcomes(events),
-        ]
+        return [violation.says for violation in self.report().violations]
 
-    def _faults_of_the_feed(self, events: list[Recorded]) -> Iterable[str]:
-        positions = [event.position for event in events]
-        if positions != list(range(1, len(events) + 1)):
-            yield f"the feed has the positions {positions}"
-        with self.sessions.read() as session:
-            head = session.scalars(select(FeedHeadRow.position)).one()
-        if head != len(events):
-            yield f"the feed's head is {head} after {len(events)} events"
-
-    def _faults_of_the_fold(self, events: list[Recorded]) -> Iterable[str]:
-        try:
-            folded = fold(_change(event) for event in events)
-        except ValueError as error:
-            yield str(error)
-            return
-        kept = self.enrollments()
-        for key in sorted(folded.keys() | kept.keys()):
-            if folded.get(key) != kept.get(key):
-                yield f"{key} is {kept.get(key)}, but its events come to {folded.get(key)}"
-
-    def _faults_of_the_seats(self, events: list[Recorded]) -> Iterable[str]:
-        active: Counter[str] = Counter()
-        for event in events:
-            was = event.before is not None and event.before["is_active"]
-            active[event.course_id] += event.after["is_active"] - was
-            most = self.most_seats.get(event.course_id)
-            if most is not None and active[event.course_id] > most:
-                yield f"{event.course_id} has {active[event.course_id]} of {most} seats taken"
-        with self.sessions.read() as session:
-            counted = session.execute(
-                select(CourseRow.course_id, CourseRow.seats_taken, CourseRow.id)
-            )
-            for course_id, taken, number in counted.all():
-                if not taken == active[course_id] == enrollments.count_active(session, number):
-                    yield f"{course_id} counts {taken} seats, but {active[course_id]} are taken"
-
-    def _faults_of_the_outcomes(self, events: list[Recorded]) -> Iterable[str]:
-        with self.sessions.read() as session:
-            kept = session.execute(select(*_KEPT).order_by(BatchRow.id)).all()
-            singles = session.execute(select(*_SINGLE).where(SubmissionRow.batch_id.is_not(None)))
-            places = {(row.batch_id, row.position): row.id for row in singles}
-            heads = session.scalars(
-                select(SubmissionRow.id).where(SubmissionRow.batch_id.is_(None))
-            )
-            files: dict[UUID, list[Outcome]] = {head: [] for head in heads}
-        changed: Counter[UUID] = Counter()
-        for batch in kept:
-            outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
-            if batch.outcomes and len(outcomes) != batch.requests:
-                yield f"batch {batch.id} has {len(outcomes)} outcomes of {batch.requests} requests"
-            for position, outcome in enumerate(outcomes):
-                owner = batch.submission_id or places[batch.id, position]
-                changed[owner] += outcome.code in CHANGES
-            if batch.submission_id is not None:
-                files[batch.submission_id] += outcomes
-        for submission_id, outcomes in files.items():
-            yield from _faults_of_a_file(self.submission(submission_id), outcomes)
-        if +changed != Counter(event.submission_id for event in events):
-            yield f"there are {len(events)} events for {changed.total()} outcomes that changed"
+    def report(self) -> Report:
+        """The records as the shipped checker finds them."""
+        return verify(self.sessions, capacities=self.most_seats)
 
 
 _PLACE = (
@@ -377,36 +317,3 @@ _PLACE = (
     BatchRow.attempts,
     BatchRow.parked_at,
 )
-_KEPT = (BatchRow.id, BatchRow.submission_id, BatchRow.requests, BatchRow.outcomes)
-_SINGLE = (SubmissionRow.id, SubmissionRow.batch_id, SubmissionRow.position)
-
-#: Outcomes behind which there is an event.
-CHANGES = frozenset(
-    {Code.ENROLLED, Code.REACTIVATED, Code.MODE_CHANGED, Code.DEACTIVATED, Code.UPDATED}
-)
-
-
-def _faults_of_a_file(head: Submission, outcomes: list[Outcome]) -> Iterable[str]:
-    lines = [outcome.line for outcome in outcomes]
-    if lines != sorted(set(lines)):
-        yield f"{head.id} has outcomes of the lines {lines}"
-    cancelled = head.tally.counts.get(Code.CANCELLED, 0)
-    if head.tally.answered != len(outcomes) + cancelled:
-        yield f"{head.id} counts {head.tally.answered} outcomes and has {len(outcomes)}"
-    if (head.finished_at is not None) != (head.pending == 0):
-        yield f"{head.id} has {head.pending} requests without an outcome, but says {head.state}"
-    counted = Counter(outcome.code for outcome in outcomes)
-    counted[Code.CANCELLED] += cancelled
-    if +counted != +Counter(head.tally.counts):
-        yield f"{head.id} counts {head.tally.counts}, but its outcomes are {counted}"
-
-
-def _change(event: Recorded) -> Change:
-    before = None if event.before is None else _standing(event.before)
-    after = _standing(event.after)
-    return Change(0, event.username, event.course_id, event.kind, before, after)
-
-
-def _standing(shown: Any) -> Standing:
-    attributes = tuple(Attribute(**attribute) for attribute in shown.get("attributes", ()))
-    return Standing(shown["mode"], shown["is_active"], attributes, shown.get("cohort"))

@@ -8,7 +8,8 @@ from redis import ConnectionError as Refused
 from redis import ResponseError
 from redis.exceptions import ReadOnlyError
 
-from enrollment.cache import CONNECTIONS, PAUSE, TIMEOUT, Breaker, Cache, connect
+from enrollment.breaker import PAUSE
+from enrollment.cache import CONNECTIONS, TIMEOUT, Cache, connect
 
 
 class Clock:
@@ -142,20 +143,6 @@ def test_no_error_comes_through(redis, cache, monkeypatch, error):
 
     assert cache.get("k") is None
     cache.put("k", b"value", 60)
-
-
-def test_of_many_who_ask_an_open_breaker_one_a_pause_may(clock):
-    breaker = Breaker(clock)
-    assert [breaker.lets_through() for _ in range(3)] == [True] * 3
-
-    breaker.failed()
-    assert [breaker.lets_through() for _ in range(3)] == [False] * 3
-
-    clock.now += PAUSE
-    assert [breaker.lets_through() for _ in range(3)] == [True, False, False]
-
-    breaker.succeeded()
-    assert [breaker.lets_through() for _ in range(3)] == [True] * 3
 
 
 def test_the_client_gives_up_at_once_and_does_not_try_again():

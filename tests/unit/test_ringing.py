@@ -6,9 +6,9 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from api_gateway import ringing
-from api_gateway.ringing import BREAK, PATIENCE, Ringer, sender
+from api_gateway.ringing import PATIENCE, Ringer
+from enrollment.breaker import PAUSE
 from enrollment.domain.codes import Lane
-from enrollment.queue import TaskName
 from enrollment.storage.batches import Waiting
 
 
@@ -129,7 +129,7 @@ def test_a_queue_that_is_away_is_left_alone_for_a_while(bench, failure):
     assert bench.tried == 1
 
     bench.failure = None
-    bench.now += BREAK
+    bench.now += PAUSE
     bench.take(single(4))
 
     assert bench.sent == [4]
@@ -140,7 +140,7 @@ def test_the_doorbell_outlives_any_failure(bench):
     bench.take(single(1))
 
     bench.failure = None
-    bench.now += BREAK
+    bench.now += PAUSE
     bench.take(bulk(2))
 
     assert bench.sent == [2]
@@ -189,24 +189,3 @@ def test_ringing_never_blocks(monkeypatch):
         ringer.ring(bulk(number))
 
     assert ringer._inbox.qsize() == 2
-
-
-class App:
-    """A queue that keeps what it is given."""
-
-    def __init__(self):
-        self.sent = []
-
-    def send_task(self, name, *, args, queue, retry):
-        self.sent.append((name, args, queue, retry))
-
-
-@pytest.mark.parametrize("waiting", [single(7), bulk(7)])
-def test_a_ring_is_a_message_with_an_id_and_nothing_else(waiting):
-    app = App()
-
-    sender(app)(waiting)
-
-    ((name, args, queue, retry),) = app.sent
-    assert (name, args, retry) == (TaskName.PROCESS.value, [7], False)
-    assert waiting.lane.value in queue

@@ -91,6 +91,15 @@ def test_a_wrong_value_is_named_without_its_password(name, text):
     assert "hunter2" not in str(refusal.value)
 
 
+@pytest.mark.parametrize("name", ["ENROLL_REDIS_URL", "ENROLL_BROKER_URL"])
+@pytest.mark.parametrize(
+    "scheme", ["redis+cluster", "rediss+cluster", "valkey+cluster", "REDIS+CLUSTER", "redis-cluster"]
+)
+def test_a_redis_cluster_is_refused_with_the_reason(name, scheme):
+    with pytest.raises(SettingsError, match=f"{name}: .*cannot carry the queue"):
+        from_env({name: f"{scheme}://u:hunter2@h"})
+
+
 @given(st.text(max_size=12).filter(lambda text: text != ""))
 def test_a_whole_number_is_read_or_refused(text):
     try:

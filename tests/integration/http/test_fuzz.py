@@ -90,7 +90,7 @@ def asked_for(query):
 def test_no_address_and_no_query_breaks_a_read(gateway, route, part, query):
     template = ROUTES[route].replace(":path", "")
     given_parts = dict.fromkeys(
-        ("names", "course_id", "id", "username", "rest"), quote(part, safe="")
+        ("names", "course_id", "id", "username", "rest", "source"), quote(part, safe="")
     )
     path = template.format(**given_parts)
     for who in (gateway.admin, gateway.learner("ann")):

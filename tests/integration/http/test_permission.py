@@ -177,6 +177,7 @@ ALLOWED = {
     ("changes", "GET"): "staff admin edx read",
     ("submissions", "GET"): "everybody",
     ("submissions", "POST"): "staff admin edx enroll",
+    ("bulk_enroll", "POST"): "staff admin",
     ("courses", "GET"): "staff admin edx read courses",
     ("courses", "POST"): "admin edx courses",
     ("course", "GET"): "staff admin edx read courses",
@@ -190,6 +191,10 @@ ALLOWED = {
     ("invitation", "GET"): "staff admin edx enroll",
     ("invitation", "PUT"): "staff admin edx enroll",
     ("invitation", "DELETE"): "staff admin edx enroll",
+    ("crosswalk", "GET"): "staff admin edx enroll",
+    ("crosswalk", "PUT"): "staff admin edx enroll",
+    ("crosswalk", "PATCH"): "staff admin edx enroll",
+    ("crosswalk_missing", "GET"): "staff admin edx enroll",
 }
 EVERYBODY = ["self", "staff", "admin", "edx", "enroll", "read", "courses"]
 
@@ -199,6 +204,7 @@ def path_of(route):
         "course_id": "course-v1:No+Such+One",
         "username": "nobody",
         "rest": "a/b/c/d@example.org",
+        "source": "canvas",
     }
     return ROUTES[route].replace(":path", "").format(**given)
 
@@ -233,7 +239,9 @@ def test_without_credentials_every_route_but_the_public_ones_is_401(small, route
     path = (
         ROUTES[route]
         .replace(":path", "")
-        .format(course_id="a/b/c", username="ann", rest="x", names="ann,a/b/c", id="1")
+        .format(
+            course_id="a/b/c", username="ann", rest="x", names="ann,a/b/c", id="1", source="s"
+        )
     )
     for who in ({}, {"X-Edx-Api-Key": ""}, {"Authorization": "Basic YTpi"}):
         answer = small.call(method, path, who)

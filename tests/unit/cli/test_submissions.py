@@ -59,11 +59,14 @@ def test_submit_without_waiting_gives_the_id(enroll, service, rows):
 def test_options_travel_only_where_they_were_given(enroll, service, rows):
     service.on("POST", "/submissions", Answer(202, QUEUED))
     options = ["--format", "canvas", "--default-mode", "audit", "--dry-run", "--on-error", "abort"]
+    options += ["--source", "sis", "--course-id", "a/b/c"]
 
     enroll("submit", rows, "--no-wait", "--url", service.url, *options)
 
     assert service.heard[0].params == {
         "format": "canvas",
+        "source": "sis",
+        "course_id": "a/b/c",
         "default_mode": "audit",
         "dry_run": "true",
         "on_error": "abort",

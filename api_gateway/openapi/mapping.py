@@ -1,0 +1,106 @@
+"""Operations on crosswalks: what ids of other systems are here."""
+
+from api_gateway.openapi.parts import (
+    CSV,
+    JSON,
+    NDJSON,
+    Answer,
+    Operation,
+    Schema,
+    json,
+    listed,
+    ref,
+)
+
+_TAG = "Crosswalks"
+_ENTRIES = listed(ref("CrosswalkEntry"))
+_BODY: dict[str, Schema] = {
+    JSON: {
+        "anyOf": [
+            _ENTRIES,
+            {
+                "type": "object",
+                "properties": {"entries": _ENTRIES},
+                "required": ["entries"],
+                "additionalProperties": False,
+            },
+        ]
+    },
+    NDJSON: {"type": "string", "description": "A CrosswalkEntry a line."},
+    CSV: {
+        "type": "string",
+        "description": "The columns kind, theirs and ours; rows without ours are left out.",
+    },
+}
+_SAVED = Answer("So many entries were saved.", json("Saved"))
+_PROBLEMS = {
+    400: "invalid_source invalid_body incomplete_body",
+    408: "request_timeout",
+    413: "too_large",
+    415: "unsupported_media_type",
+}
+
+OPERATIONS = (
+    Operation(
+        _TAG,
+        "crosswalk",
+        "GET",
+        "getCrosswalk",
+        "What the ids of a source are here",
+        parameters=("limit", "cursor"),
+        answers={
+            200: Answer(
+                "A page in JSON; everything in CSV.",
+                {JSON: ref("Crosswalk"), CSV: {"type": "string"}},
+                ("Cache-Control", "Vary", "Content-Disposition"),
+            )
+        },
+        problems={400: "invalid_source invalid_parameter"},
+        problem_headers=("Cache-Control", "Vary"),
+    ),
+    Operation(
+        _TAG,
+        "crosswalk",
+        "PUT",
+        "putCrosswalk",
+        "These entries and no others",
+        body=_BODY,
+        answers={200: _SAVED},
+        problems=_PROBLEMS,
+    ),
+    Operation(
+        _TAG,
+        "crosswalk",
+        "PATCH",
+        "patchCrosswalk",
+        "These entries beside those that are there",
+        body=_BODY,
+        answers={200: _SAVED},
+        problems=_PROBLEMS,
+    ),
+    Operation(
+        _TAG,
+        "crosswalk_missing",
+        "GET",
+        "listMissing",
+        "Ids of a submission that are still to be mapped",
+        description=(
+            "The ids that rows were refused for and that are in no entry: fill in the column ours "
+            "and send the file back with PATCH, then the refused rows again."
+        ),
+        parameters=("submission",),
+        answers={
+            200: Answer(
+                "The columns kind, theirs and ours, which is empty.",
+                {CSV: {"type": "string"}},
+                ("Cache-Control", "Content-Disposition"),
+            )
+        },
+        problems={
+            400: "invalid_source invalid_parameter",
+            404: "not_found",
+            409: "submission_not_finished",
+        },
+        problem_headers=("Cache-Control", "Retry-After"),
+    ),
+)

@@ -1,0 +1,85 @@
+"""Crosswalks: what ids of other systems are here, one a source."""
+
+from collections.abc import Collection, Mapping, Sequence
+
+from sqlalchemy import String, delete, func, select, text, tuple_
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import IdKind
+from enrollment.domain.crosswalks import Entry, Theirs
+from enrollment.storage.arrays import Columns, insert_on
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import CrosswalkRow
+
+#: Entries that one statement writes.
+_AT_ONCE = 5_000
+_WANTED = Columns("wanted", source=String(), kind=String(), theirs=String())
+
+
+def standing(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, str]:
+    """What the ids are here, as far as that is known, in one statement."""
+    if not wanted:
+        return {}
+    table = _WANTED.table(postgresql=is_postgresql(session))
+    query = select(
+        CrosswalkRow.source, CrosswalkRow.kind, CrosswalkRow.theirs, CrosswalkRow.ours
+    ).join(
+        table,
+        (CrosswalkRow.source == table.c.source)
+        & (CrosswalkRow.kind == table.c.kind)
+        & (CrosswalkRow.theirs == table.c.theirs),
+    )
+    rows = session.execute(query, _WANTED.holding(session, *zip(*sorted(wanted), strict=True)))
+    return {Theirs(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
+
+
+def put(session: Session, source: str, entries: Sequence[Entry]) -> None:
+    """These entries and no others."""
+    _alone(session)
+    session.execute(delete(CrosswalkRow).where(CrosswalkRow.source == source))
+    _save(session, source, entries)
+
+
+def merge(session: Session, source: str, entries: Sequence[Entry]) -> None:
+    """These entries; others stay as they are."""
+    _alone(session)
+    _save(session, source, entries)
+
+
+def page(
+    session: Session, source: str, *, after: tuple[str, str] | None, limit: int
+) -> list[Entry]:
+    """Entries in the order of kind and their id, from behind one of them."""
+    query = (
+        select(CrosswalkRow.kind, CrosswalkRow.theirs, CrosswalkRow.ours)
+        .where(CrosswalkRow.source == source)
+        .order_by(CrosswalkRow.kind, CrosswalkRow.theirs)
+        .limit(limit)
+    )
+    if after is not None:
+        query = query.where(tuple_(CrosswalkRow.kind, CrosswalkRow.theirs) > after)
+    return [Entry(IdKind(kind), theirs, ours) for kind, theirs, ours in session.execute(query)]
+
+
+def count(session: Session, source: str) -> int:
+    """How many entries there are."""
+    query = select(func.count()).select_from(CrosswalkRow).where(CrosswalkRow.source == source)
+    return session.scalars(query).one()
+
+
+def _alone(session: Session) -> None:
+    """Nobody else writes until this transaction ends: of two that replace all, one is whole."""
+    if is_postgresql(session):
+        session.execute(text("LOCK TABLE crosswalk IN SHARE ROW EXCLUSIVE MODE"))
+
+
+def _save(session: Session, source: str, entries: Sequence[Entry]) -> None:
+    insert = insert_on(postgresql=is_postgresql(session))(CrosswalkRow)
+    statement = insert.on_conflict_do_update(
+        index_elements=["source", "kind", "theirs"], set_={"ours": insert.excluded.ours}
+    )
+    for begin in range(0, len(entries), _AT_ONCE):
+        rows = [
+            {"source": source, **entry._asdict()} for entry in entries[begin : begin + _AT_ONCE]
+        ]
+        session.execute(statement, rows)

@@ -1,0 +1,150 @@
+"""Engines: how each sort of database is connected to, and when a connection is given up."""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.pool import StaticPool
+
+from enrollment.domain.errors import RecordsUnavailable
+from enrollment.storage.translating import give_up_stale
+
+#: Milliseconds that one statement may take on PostgreSQL.
+STATEMENT_TIMEOUT_MS = 10_000
+LOCK_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_MS = 30_000
+#: Seconds that SQLite waits for another process's lock.
+SQLITE_BUSY_SECONDS = 10.0
+
+
+def make_engine(url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> Engine:
+    """An engine for PostgreSQL (psycopg 3) or SQLite; connects only when first used."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        engine = _sqlite_engine(parsed, pool_size, pool_timeout)
+    else:
+        engine = _postgresql_engine(parsed, pool_size, pool_timeout)
+    event.listen(engine, "handle_error", give_up_stale)
+    event.listen(engine, "commit", _refuse_to_commit_nothing)
+    return engine
+
+
+def _postgresql_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=pool_timeout,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": 3,
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+            "application_name": "enroll",
+            "options": (
+                f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
+                f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
+                " -c timezone=UTC -c jit=off"
+                # Keys are looked up by the thousand: on today's disks never by reading all.
+                " -c random_page_cost=1.1"
+            ),
+        },
+    )
+
+
+def _sqlite_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
+    args = {"check_same_thread": False, "timeout": SQLITE_BUSY_SECONDS}
+    if url.database in {None, "", ":memory:"}:
+        engine = create_engine(url, poolclass=StaticPool, connect_args=args)
+    else:
+        engine = create_engine(
+            url,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=pool_timeout,
+            connect_args=args,
+        )
+        event.listen(engine, "checkout", _same_file(str(url.database)))
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "close", _let_go)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, record: Any) -> None:
+    """Durable commits through the rollback journal; transactions begin where we say so."""
+    connection.isolation_level = None
+    try:
+        _leave_wal(connection)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {pragma}").close()
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+def _leave_wal(connection: Any) -> None:
+    """The rollback journal, unless the file is in WAL mode and somebody else has it open."""
+    try:
+        connection.execute("PRAGMA journal_mode=TRUNCATE").close()
+    except sqlite3.OperationalError:
+        if connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
+            raise
+
+
+def _let_go(connection: Any, _record: object) -> None:
+    """No lock outlives its connection.
+
+    It would where a cursor lives on, in the traceback of the error for which this is closed.
+    """
+    with suppress(sqlite3.Error):
+        connection.rollback()
+
+
+def _same_file(path: str) -> Callable[[Any, Any, Any], None]:
+    """A connection to a file that was replaced meanwhile is not used again."""
+
+    def check(_connection: object, record: Any, _proxy: object) -> None:
+        now = _identity(path)
+        if record.info.setdefault("file", now) != now:
+            message = "the database is another file now"
+            raise DisconnectionError(message)
+
+    return check
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)  # noqa: PTH116 (asked for each transaction)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _begin_sqlite(connection: Any) -> None:
+    how = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
+    connection.exec_driver_sql(f"BEGIN {how}")
+
+
+def _refuse_to_commit_nothing(connection: Connection) -> None:
+    """A transaction that its database gave up already cannot be committed.
+
+    Both would say that it was: PostgreSQL answers COMMIT with ROLLBACK, SQLite is not asked.
+    """
+    driver: Any = connection.connection.dbapi_connection
+    if connection.dialect.name == "sqlite":
+        is_lost = not driver.in_transaction
+    else:
+        is_lost = driver.info.transaction_status == TransactionStatus.INERROR
+    if is_lost:
+        message = "the transaction was rolled back by the database"
+        raise RecordsUnavailable(message)

@@ -1,0 +1,134 @@
+"""Crosswalks as callers see them: entries of ``kind``, ``theirs`` and ``ours``, in JSON or CSV."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+
+from marshmallow import ValidationError, fields, validate
+
+from enrollment.domain.codes import IdKind
+from enrollment.domain.crosswalks import MAX_THEIRS, Entry
+from schemas.asked import is_course_key
+from schemas.csvfiles import DELIMITERS, bare_cell, names_of
+from schemas.many import BadObjects, Many, TooMany
+from schemas.results import safe_cell
+from schemas.scalars import (
+    MAX_FINDINGS,
+    MAX_NAME,
+    WORDS,
+    Shape,
+    Text,
+    finding,
+    findings,
+    parse_username,
+)
+
+#: Entries that are taken at once, and ids to map that are given at once.
+MOST = 50_000
+COLUMNS = ("kind", "theirs", "ours")
+_KINDS = {kind.value: kind for kind in IdKind}
+
+
+class EntryShape(Shape):
+    """What one id of another system is here."""
+
+    kind = fields.String(
+        required=True, validate=validate.OneOf([*IdKind], error="one_of"), error_messages=WORDS
+    )
+    theirs = Text(longest=MAX_THEIRS, shortest=1, required=True)
+    ours = Text(longest=MAX_NAME, shortest=1, required=True)
+
+
+_ENTRY = EntryShape()
+
+
+def load_entry(data: object) -> Entry:
+    """The entry that a caller describes. Raises marshmallow's ValidationError."""
+    members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
+    kind, ours = _KINDS[members["kind"]], members["ours"]
+    if kind is IdKind.COURSE and not is_course_key(ours):
+        raise ValidationError({"ours": ["course_key"]})
+    if kind is IdKind.LEARNER and parse_username(ours) is None:
+        raise ValidationError({"ours": ["pattern"]})
+    return Entry(kind, members["theirs"], ours)
+
+
+def dump_entry(entry: Entry) -> dict[str, str]:
+    """The entry as JSON has it."""
+    return {"kind": entry.kind.value, "theirs": entry.theirs, "ours": entry.ours}
+
+
+def _key(entry: Entry) -> str:
+    return f"{entry.kind.value} {entry.theirs}"
+
+
+MANY = Many("entries", load_entry, key=_key, key_field="theirs", most=MOST)
+
+
+def read_csv(body: bytes) -> list[Entry]:
+    """The entries of a CSV file; rows without ``ours`` are still to be filled in, and left out.
+
+    Raises BadObjects, TooMany.
+    """
+    found: list[dict[str, object]] = []
+    entries: dict[tuple[IdKind, str], Entry] = {}
+    for line, row in _rows(body):
+        if not row.get("ours"):
+            continue
+        try:
+            entry = load_entry(row)
+        except ValidationError as error:
+            found += [_placed(bad, line) for bad in findings(error, row)]
+        else:
+            if entries.setdefault(entry[:2], entry) is not entry:
+                found.append(_placed(finding(["theirs"], entry.theirs, "duplicate"), line))
+        if len(entries) > MOST:
+            raise TooMany
+        if len(found) >= MAX_FINDINGS:
+            break
+    if found:
+        raise BadObjects(found[:MAX_FINDINGS])
+    return list(entries.values())
+
+
+def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
+    text = _text(body)
+    head = text.partition("\n")[0].rstrip("\r")
+    mark = max(DELIMITERS, key=lambda mark: len({*names_of(head, mark)} & {*COLUMNS}))
+    names = names_of(head, mark)
+    if lacks := [name for name in COLUMNS if name not in names]:
+        raise BadObjects([{"line": 1, "field": lacks[0], "value": head[:100], "rule": "required"}])
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    try:
+        line = 1
+        for cells in reader:
+            row = dict(zip(names, map(bare_cell, cells), strict=False))
+            if line > 1 and any(row.values()):
+                yield line, {name: row[name] for name in COLUMNS if row.get(name)}
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise BadObjects([{"line": line, "field": "", "value": "", "rule": "quote"}]) from error
+
+
+def _text(body: bytes) -> str:
+    try:
+        return body.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = body[: error.start].count(b"\n") + 1
+        raise BadObjects([{"line": line, "field": "", "value": "", "rule": "encoding"}]) from error
+
+
+def _placed(bad: Mapping[str, object], line: int) -> dict[str, object]:
+    return {"line": line, **{name: bad[name] for name in ("field", "value", "rule")}}
+
+
+def csv_head() -> str:
+    """The first line of a CSV file of entries."""
+    return ",".join(COLUMNS) + "\r\n"
+
+
+def csv_lines(rows: Iterable[Iterable[str]]) -> str:
+    """Entries as lines of a CSV file."""
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\r\n").writerows([map(safe_cell, row) for row in rows])
+    return text.getvalue()

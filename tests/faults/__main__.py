@@ -1,0 +1,88 @@
+"""``python -m tests.faults``: the fault matrix with real processes; 1 where a run is not good."""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.faults import every_second
+from tests.faults.matrix import Matrix, plan
+from tests.faults.nemeses import BOTH, FAULTS, NOT_HERE, Fault
+from tests.faults.table import Row, as_json, head, line, totals
+from tests.support.servers import ServerMissing
+
+SECONDS, SHORT_SECONDS = 6.0, 5.0
+
+
+def main(words: Sequence[str]) -> int:
+    """Run what is asked for; the exit status."""
+    asked = _parser().parse_args(words)
+    only = {code for code in asked.only.split(",") if code}
+    databases = BOTH if asked.database == "both" else (asked.database,)
+    faults = [fault for fault in FAULTS if not only or fault.code in only]
+    seeds = 1 if asked.short else asked.seeds
+    seconds = asked.seconds or (SHORT_SECONDS if asked.short else SECONDS)
+    runs = [
+        run for run in plan(faults, databases, seeds) if not asked.short or run[1] in run[0].short
+    ]
+    began = time.monotonic()
+    folder = Path(asked.keep or tempfile.mkdtemp(prefix="enroll-faults-"))
+    special = (
+        [(sort, 1) for sort in databases]
+        if every_second.CODE in (only or {every_second.CODE}) and not asked.short
+        else []
+    )
+    rows = _all(runs, special, folder, seconds)
+    rows += [_not_here(code) for code in NOT_HERE if not asked.short and code in (only or {code})]
+    took = time.monotonic() - began
+    print(totals(rows, took))
+    if asked.report:
+        asked.report.write_text(json.dumps(as_json(rows, took), indent=1) + "\n")
+    return 0 if all(row.is_good for row in rows) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults")
+    parser.add_argument("--only", default="", metavar="F1,F8", help="these faults alone")
+    parser.add_argument("--database", default="both", choices=[*BOTH, "both"])
+    parser.add_argument("--seeds", default=3, type=int, help="runs of each fault")
+    parser.add_argument("--seconds", type=float, help="load of each run")
+    parser.add_argument("--short", action="store_true", help="the set that CI runs")
+    parser.add_argument("--report", type=Path, metavar="FILE.json")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where failed runs are kept")
+    return parser
+
+
+def _all(
+    runs: Sequence[tuple[type[Fault], str, int]],
+    special: Sequence[tuple[str, int]],
+    folder: Path,
+    seconds: float,
+) -> list[Row]:
+    """Every row, printed as soon as it is known."""
+    rows = []
+    print(head(), flush=True)
+    with Matrix(folder, seconds=seconds) as matrix:
+        for fault, sort, seed in runs:
+            rows.append(matrix.run(fault, sort, seed))
+            print(line(rows[-1]), flush=True)
+        for sort, seed in special:
+            rows.append(matrix.every_second(sort, seed))
+            print(line(rows[-1]), flush=True)
+    return rows
+
+
+def _not_here(code: str) -> Row:
+    row = Row(fault=code, title=NOT_HERE[code], database="", seed=0, judged="not here")
+    print(line(row), flush=True)
+    return row
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ServerMissing as missing:
+        sys.exit(str(missing))

@@ -1,0 +1,67 @@
+"""A PostgreSQL that may be stopped, killed and filled, and somebody who asks a gateway on it."""
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from api_gateway import records
+from enrollment.storage import engines, migrate
+from tests.support.desk import Desk
+from tests.support.gateway import Gateway
+from tests.support.servers import create_database, drop_database, postgres_process
+
+
+@pytest.fixture(scope="module")
+def server():
+    """A server of this file's own, to be stopped and killed."""
+    with postgres_process() as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def template(server):
+    """Tables to copy."""
+    url = create_database(server.url)
+    migrate.upgrade(url)
+    return make_url(url).database
+
+
+@pytest.fixture
+def url(server, template):
+    """Records that this test alone uses."""
+    made = create_database(server.url, template=template)
+    yield made
+    drop_database(server.url, made)
+
+
+@pytest.fixture
+def start():
+    """Starts gateways that find their database somewhere."""
+    started = []
+
+    def started_at(url, **settings):
+        started.append(Gateway(url, **settings))
+        return Desk(started[-1])
+
+    yield started_at
+    for gateway in started:
+        gateway.close()
+
+
+@pytest.fixture
+def desk(start, url):
+    return start(url)
+
+
+@pytest.fixture
+def other(url):
+    """Somebody else's session on the same records."""
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as session:
+        yield session
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Time-outs as short as a test can wait for."""
+    monkeypatch.setattr(engines, "LOCK_TIMEOUT_MS", 100)
+    monkeypatch.setattr(records, "PATIENCE", 0.5)

@@ -1,0 +1,194 @@
+"""What clients and nemeses did and saw, kept line by line by the process that is never killed.
+
+A client writes ``invoke`` before it sends and ``ok``, ``fail`` or ``unknown`` when it knows
+what came of it; who breaks something writes ``start``, ``witness`` and ``stop``.
+"""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+#: Seconds between two flushes to the disk itself.
+SYNC_SECONDS = 1.0
+
+
+class Op(StrEnum):
+    """What a record is about."""
+
+    #: POST /enrollment.
+    SINGLE = "single"
+    #: POST /submissions.
+    FILE = "file"
+    #: The same key with another body, which must be refused.
+    REUSE = "reuse"
+    #: GET /submissions/{id}.
+    STATUS = "status"
+    #: GET /submissions/{id}/outcomes.
+    OUTCOMES = "outcomes"
+    #: GET /enrollment/{username},{course_id} after an outcome was known.
+    ENROLLMENT = "enrollment"
+    #: GET /changes.
+    FEED = "feed"
+    #: PUT /courses/{id}.
+    COURSE = "course"
+    #: Something was broken, shown to be broken, mended.
+    NEMESIS = "nemesis"
+    #: A remark that no invariant looks at.
+    NOTE = "note"
+
+
+class Phase(StrEnum):
+    """How far what the record is about has come."""
+
+    INVOKE = "invoke"
+    OK = "ok"
+    #: It surely had no effect.
+    FAIL = "fail"
+    #: It may have had its effect or not.
+    UNKNOWN = "unknown"
+    #: Of a nemesis.
+    START = "start"
+    WITNESS = "witness"
+    STOP = "stop"
+    #: Of all nemeses: from now on nothing is broken.
+    HEAL = "heal"
+
+
+class Record(NamedTuple):
+    """One line of a history."""
+
+    #: Its line in the file, from 1.
+    number: int
+    #: Seconds since 1970; they never go back within one history.
+    t: float
+    client: str
+    op: Op
+    phase: Phase
+    #: The Idempotency-Key.
+    key: str | None = None
+    #: The HTTP status.
+    status: int | None = None
+    #: The submission.
+    id: str | None = None
+    #: Whatever else belongs to it.
+    facts: Mapping[str, Any] = {}
+
+
+class Nemesis:
+    """One thing that is broken for a while."""
+
+    def __init__(self, history: "History", fault: str) -> None:
+        self._history = history
+        self.fault = fault
+
+    def witness(self, **facts: object) -> None:
+        """Note what proves that it took hold."""
+        self._history.write(Op.NEMESIS, Phase.WITNESS, client="nemesis", fault=self.fault, **facts)
+
+
+class History:
+    """A file of records, written by any number of threads."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()
+        self._begun = time.time() - time.monotonic()
+        self._synced = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def now(self) -> float:
+        """Seconds since 1970 on a clock that nobody sets."""
+        return self._begun + time.monotonic()
+
+    def write(
+        self,
+        op: Op,
+        phase: Phase,
+        *,
+        client: str,
+        key: str | None = None,
+        status: int | None = None,
+        id: str | None = None,  # noqa: A002 (the name in the file)
+        **facts: object,
+    ) -> float:
+        """Add a record; returns its time. Facts are any values that JSON knows."""
+        kept: dict[str, object] = {"client": client, "op": op, "phase": phase}
+        given = {"key": key, "status": status, "id": id}
+        kept |= {name: value for name, value in given.items() if value is not None}
+        with self._lock:
+            t = self.now()
+            line = json.dumps({"t": t, **kept, **facts}, separators=(",", ":"))
+            self._file.write(line + "\n")
+            self._file.flush()
+            if time.monotonic() - self._synced > SYNC_SECONDS:
+                self._sync()
+        return t
+
+    @contextmanager
+    def nemesis(self, fault: str, **facts: object) -> Iterator[Nemesis]:
+        """Something is broken inside this block."""
+        self.write(Op.NEMESIS, Phase.START, client="nemesis", fault=fault, **facts)
+        try:
+            yield Nemesis(self, fault)
+        finally:
+            self.write(Op.NEMESIS, Phase.STOP, client="nemesis", fault=fault)
+
+    def heal(self) -> float:
+        """From now on nothing is broken."""
+        return self.write(Op.NEMESIS, Phase.HEAL, client="nemesis")
+
+    def close(self) -> None:
+        """Everything is on the disk."""
+        with self._lock:
+            if not self._file.closed:
+                self._file.flush()
+                self._sync()
+                self._file.close()
+
+    def _sync(self) -> None:
+        os.fsync(self._file.fileno())
+        self._synced = time.monotonic()
+
+
+def read_history(path: Path) -> Iterator[Record]:
+    """The records of a file, in their order."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            yield record_of(number, json.loads(line))
+
+
+def record_of(number: int, kept: dict[str, Any]) -> Record:
+    """A record out of the values of its line."""
+    facts = {name: value for name, value in kept.items() if name not in _FIELDS}
+    return Record(
+        number,
+        kept["t"],
+        kept["client"],
+        Op(kept["op"]),
+        Phase(kept["phase"]),
+        kept.get("key"),
+        kept.get("status"),
+        kept.get("id"),
+        facts,
+    )
+
+
+_FIELDS = frozenset(Record._fields) - {"number", "facts"}

@@ -1,0 +1,214 @@
+"""The records of a run as the service keeps them, read past it: items, batches, events."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import Code
+from enrollment.domain.model import Clock, Outcome, clock_of
+from enrollment.storage import changes
+from enrollment.storage.batches import intake_number
+from enrollment.storage.changes import Recorded
+from enrollment.storage.sessions import Sessions
+from enrollment.storage.tables import (
+    BatchRow,
+    CourseRow,
+    EnrollmentRow,
+    FeedHeadRow,
+    FeedRow,
+    IdempotencyRow,
+    LearnerRow,
+    SubmissionRow,
+)
+from schemas.asked import AskedRequest
+from schemas.outcomes import decode_outcomes
+from schemas.payloads import decode_rows
+from schemas.singles import decode_singles
+
+#: Events that one look reads.
+PAGE = 10_000
+
+#: (submission, line).
+Place = tuple[str, int]
+#: (course, learner).
+Pair = tuple[str, str]
+
+
+class Mark(NamedTuple):
+    """Where the records of earlier runs end."""
+
+    batch_id: int = 0
+    position: int = 0
+
+
+@dataclass(eq=False, slots=True)
+class Item:
+    """One request as it is kept, with what came of it."""
+
+    submission_id: str
+    line: int
+    batch: Any
+    #: None: the row cannot be read.
+    request: AskedRequest | None
+    received_at: datetime
+    clock: Clock
+    outcome: Outcome | None
+    events: list[Recorded] = field(default_factory=list)
+
+    @property
+    def place(self) -> Place:
+        """What names it."""
+        return self.submission_id, self.line
+
+
+class Standing(NamedTuple):
+    """An enrollment as it is kept, with its clocks."""
+
+    is_active: bool
+    mode: str
+    activity_clock: Clock
+    mode_clock: Clock | None
+
+
+@dataclass
+class Ledger:
+    """The records from a mark on."""
+
+    mark: Mark
+    head: int = 0
+    #: Rows of the tables, by id; unpublished submissions are there too.
+    submissions: dict[str, Any] = field(default_factory=dict)
+    batches: dict[int, Any] = field(default_factory=dict)
+    items: dict[Place, Item] = field(default_factory=dict)
+    items_of: dict[Pair, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    items_of_batch: dict[int, list[Item]] = field(default_factory=lambda: defaultdict(list))
+    #: In the order of the feed.
+    events: list[Recorded] = field(default_factory=list)
+    #: First position of each batch's events.
+    spans: dict[int, int] = field(default_factory=dict)
+    standings: dict[Pair, Standing] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    #: What does not fit together, found while reading.
+    odd: list[tuple[str, str]] = field(default_factory=list)
+
+
+def mark(sessions: Sessions) -> Mark:
+    """Where the records end now: a check from here on leaves alone what is before."""
+    with sessions.read() as session:
+        last = session.scalar(select(BatchRow.id).order_by(BatchRow.id.desc()).limit(1))
+        return Mark(last or 0, session.scalars(select(FeedHeadRow.position)).one())
+
+
+def read_ledger(sessions: Sessions, since: Mark) -> Ledger:
+    """Everything after the mark."""
+    ledger = Ledger(since)
+    with sessions.read() as session:
+        _read_batches(session, ledger)
+        _read_submissions(session, ledger)
+        _read_items(ledger)
+        _read_events(session, ledger)
+        _read_standings(session, ledger)
+        kept = session.execute(select(IdempotencyRow.key, IdempotencyRow.submission_id))
+        ledger.keys = {key: str(id_) for key, id_ in kept}
+    return ledger
+
+
+def _read_batches(session: Session, ledger: Ledger) -> None:
+    rows = select(*BatchRow.__table__.c).where(BatchRow.id > ledger.mark.batch_id)
+    ledger.batches = {row.id: row for row in session.execute(rows.order_by(BatchRow.id))}
+    spans = select(FeedRow.batch_id, FeedRow.first).where(FeedRow.last > ledger.mark.position)
+    ledger.spans = {row.batch_id: row.first for row in session.execute(spans)}
+
+
+def _read_submissions(session: Session, ledger: Ledger) -> None:
+    first = ledger.mark.batch_id
+    files = select(BatchRow.submission_id).where(BatchRow.id > first).distinct()
+    for chosen in (SubmissionRow.batch_id > first, SubmissionRow.id.in_(files)):
+        for row in session.execute(select(*SubmissionRow.__table__.c).where(chosen)):
+            ledger.submissions[str(row.id)] = row
+
+
+def _read_items(ledger: Ledger) -> None:
+    for batch in ledger.batches.values():
+        items = list(_items_of(ledger, batch))
+        outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
+        if outcomes and len(outcomes) != len(items):
+            told = f"{len(outcomes)} outcomes for {len(items)} requests"
+            ledger.odd.append((str(items[0].submission_id), f"batch {batch.id} has {told}"))
+        for item, outcome in zip(items, outcomes, strict=False):
+            item.outcome = outcome
+        if batch.outcomes == b"":  # cancelled as a whole
+            for item in items:
+                item.outcome = Outcome(item.line, None, None, Code.CANCELLED)
+        for item in items:
+            _keep(ledger, item)
+
+
+def _keep(ledger: Ledger, item: Item) -> None:
+    if item.place in ledger.items:
+        ledger.odd.append((item.submission_id, f"line {item.line} is kept twice"))
+    ledger.items[item.place] = item
+    ledger.items_of_batch[item.batch.id].append(item)
+    if item.request is not None and item.request.username:
+        ledger.items_of[item.request.course_id, item.request.username].append(item)
+
+
+def _items_of(ledger: Ledger, batch: Any) -> Iterator[Item]:
+    if batch.submission_id is None:
+        for position, single in enumerate(decode_singles(batch.payload)):
+            intake = intake_number(batch.id, position)
+            id_ = str(single.submission_id)
+            yield _item(id_, 1, batch, single.request, single.received_at, intake)
+        return
+    head = ledger.submissions[str(batch.submission_id)]
+    for row in decode_rows(batch.payload, head.encoding or "", head.header):
+        yield _item(str(head.id), row.line, batch, row.request, head.received_at, head.intake or 0)
+
+
+def _item(
+    id_: str,
+    line: int,
+    batch: Any,
+    request: AskedRequest | None,
+    received_at: datetime,
+    intake: int,
+) -> Item:
+    stated = None if request is None else request.requested_at
+    clock = clock_of(stated or received_at, stated=stated is not None, intake=intake, line=line)
+    return Item(id_, line, batch, request, received_at, clock, None)
+
+
+def _read_events(session: Session, ledger: Ledger) -> None:
+    ledger.head = session.scalars(select(FeedHeadRow.position)).one()
+    position = ledger.mark.position
+    while page := changes.since(session, position, limit=PAGE):
+        ledger.events += page
+        position = page[-1].position
+    for event in ledger.events:
+        item = ledger.items.get((str(event.submission_id), event.line))
+        if item is not None:
+            item.events.append(event)
+
+
+def _read_standings(session: Session, ledger: Ledger) -> None:
+    courses = {event.course_id for event in ledger.events} | {pair[0] for pair in ledger.items_of}
+    numbers = select(CourseRow.id, CourseRow.course_id).where(CourseRow.course_id.in_(courses))
+    for number, course_id in session.execute(numbers).all():
+        rows = (
+            select(LearnerRow.username, *EnrollmentRow.__table__.c)
+            .join_from(EnrollmentRow, LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
+            .where(EnrollmentRow.course_id == number)
+        )
+        for row in session.execute(rows):
+            ledger.standings[course_id, row.username] = _standing(row)
+
+
+def _standing(row: Any) -> Standing:
+    activity = Clock(row.active_at, row.active_rank, row.active_line)
+    mode = None if row.mode_at is None else Clock(row.mode_at, row.mode_rank, row.mode_line)
+    return Standing(row.is_active, row.mode, activity, mode)

@@ -1,0 +1,116 @@
+"""What outlives a schedule: the database, the real tasks, and the hooks through which it acts."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import SimpleNamespace
+from typing import Any, Protocol, Self
+
+import structlog
+
+from api_gateway import uploads
+from enrollment import failpoints
+from enrollment.failpoints import Point
+from enrollment.storage.sessions import Sessions
+from tests.faults.simulator.broker import Broker
+from tests.faults.simulator.database import Database
+from tests.faults.simulator.processes import Fate, MortalSessions
+from tests.faults.simulator.scenes import Scene, set_up
+from tests.faults.simulator.service import Announcer, Tasks
+from tests.faults.simulator.weather import START, VirtualTime
+from worker import processing
+from worker.answering import Done
+
+#: Parts of a file that one transaction stores: so few that small files take several.
+PARTS_A_TRANSACTION = 2
+
+
+class Player(Protocol):
+    """The schedule that is played at the moment."""
+
+    fate: Fate
+    time: VirtualTime
+    broker: Broker
+
+    def work_takes(self) -> float:
+        """Seconds on a worker's clock."""
+
+    def hear(self, done: Done) -> None:
+        """What a worker answered, on its way to the gateways."""
+
+    def beside(self) -> None:
+        """What others do between what a worker's transaction reads and what it writes."""
+
+
+class _Traps:
+    """Stands where fail points ask whether they are armed."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+
+    def meet(self, point: Point, about: str) -> bool:
+        return self._bench.player.fate.reached(point, about)
+
+
+class Bench:
+    """A service in one thread; schedules are played on it one after the other."""
+
+    player: Player
+
+    def __init__(self) -> None:
+        self.database = Database()
+        engine = self.database.engine
+        #: What operators and observers use: nobody dies there.
+        self.sessions = Sessions(engine, now=lambda: self.player.time.now())
+        self.mortal = MortalSessions(
+            engine,
+            now=lambda: self.player.time.now(),
+            fate=lambda: self.player.fate,
+            beside=lambda: self.player.beside(),
+        )
+        announcer = Announcer(lambda: self.player.broker, lambda done: self.player.hear(done))
+        self.tasks = Tasks(self.mortal, announcer)
+        self._undo = ExitStack()
+
+    def begin(self, player: Player, scene: Scene) -> None:
+        """Let a schedule begin where its scene begins."""
+        self.player = player
+        if not self.database.reset(scene):
+            with self.sessions.begin() as session:
+                set_up(session, scene, now=START)
+            self.database.keep(scene)
+
+    def __enter__(self) -> Self:
+        clock = SimpleNamespace(monotonic=lambda: self.player.work_takes())
+        self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
+        self._undo.enter_context(instead(processing, "time", clock))
+        self._undo.enter_context(instead(uploads, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION))
+        self._undo.enter_context(_silence())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+        self.database.close()
+
+
+@contextmanager
+def instead(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Something else stands under a name, inside the block."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Faults by the thousand need no log."""
+    before = structlog.get_config()
+    nothing = structlog.make_filtering_bound_logger(logging.CRITICAL)
+    structlog.configure(wrapper_class=nothing)
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

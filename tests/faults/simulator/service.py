@@ -1,0 +1,238 @@
+"""The service's processes, made of the real functions: gateways, workers, a sweeper."""
+
+import hashlib
+import io
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from kombu.exceptions import OperationalError
+
+from api_gateway import intake
+from api_gateway.intake import Asking, Receipt
+from api_gateway.ringing import Ringer
+from api_gateway.uploads import Upload, Uploads
+from enrollment.domain.codes import Lane
+from enrollment.domain.errors import (
+    Conflict,
+    KeyReused,
+    RecordsUnavailable,
+    SubmissionFinished,
+)
+from enrollment.domain.submissions import Options
+from enrollment.failpoints import FailPointReached
+from enrollment.queue import TaskName
+from enrollment.storage import submissions
+from enrollment.storage.batches import Waiting
+from enrollment.storage.sessions import Sessions, clock
+from schemas.asked import AskedRequest
+from schemas.files import Limits
+from tests.faults.simulator.broker import Broker, Message
+from tests.faults.simulator.processes import Died, Fate, Process
+from tests.faults.simulator.weather import VirtualTime
+from tests.faults.simulator.wishes import Attempt
+from worker import tasks
+from worker.answering import Done
+from worker.processing import Processor
+from worker.sweeping import Sweeper
+
+#: What a caller sees as "I do not know": the connection broke, 500, 503.
+UNKNOWN = (Died, RecordsUnavailable, Conflict, FailPointReached)
+
+
+class SteppedRinger(Ringer):
+    """The doorbell without its thread: it rings when its turn has come."""
+
+    def __init__(self, send: Callable[[Waiting], None], *, monotonic: Callable[[], float]) -> None:
+        super().__init__(send, monotonic=monotonic)
+        self.inbox: list[Any] = []
+
+    def _put(self, item: Any) -> None:
+        self.inbox.append(item)
+
+    def step(self) -> None:
+        """One item, or a look at what was held back."""
+        if self.inbox:
+            self.take(self.inbox.pop(0))
+        else:
+            self.look_again()
+
+
+class Gateway:
+    """Takes requests in, and rings for them."""
+
+    def __init__(
+        self, name: str, sessions: Sessions, broker: Broker, fate: Fate, time: VirtualTime
+    ) -> None:
+        self.process = Process(name, forget=self._forget)
+        self._sessions, self._broker, self._fate, self._time = sessions, broker, fate, time
+        self.ringer: SteppedRinger
+        self._forget()
+
+    def _forget(self) -> None:
+        self.ringer = SteppedRinger(self._broker.send, monotonic=self._time.monotonic)
+
+    def take(self, group: list[Attempt]) -> None:
+        """Singles that one commit takes in."""
+        began = self._time.monotonic()
+        askings = [
+            Asking(a.caller, _request(a), began, a.label, a.key, a.fingerprint) for a in group
+        ]
+        try:
+            with self._fate.running(self.process):
+                stored = intake.store_singles(self._sessions, askings, self._time.monotonic)
+                if stored.batch_id is not None:
+                    self.ringer.ring(Waiting(stored.batch_id, Lane.INTERACTIVE))
+        except UNKNOWN:
+            return
+        for attempt, answer in zip(group, stored.answers, strict=True):
+            if isinstance(answer, Receipt):
+                attempt.id = answer.submission_id
+            attempt.is_reuse = isinstance(answer, KeyReused)
+
+    def upload(self, attempt: Attempt, *, batch_rows: int) -> None:
+        """A file."""
+        uploads = Uploads(
+            sessions=self._sessions,
+            ringer=self.ringer,
+            limits=Limits(batch_rows=batch_rows),
+            max_atomic_rows=100,
+            monotonic=self._time.monotonic,
+        )
+        try:
+            with self._fate.running(self.process):
+                attempt.id = uploads.store(self._upload_of(attempt)).submission_id
+        except KeyReused:
+            attempt.is_reuse = True
+        except UNKNOWN:
+            return
+
+    def _upload_of(self, attempt: Attempt) -> Upload:
+        return Upload(
+            file=io.BytesIO(attempt.content),
+            media_type="text/csv",
+            gzip=False,
+            caller=attempt.caller,
+            options=Options(on_error="abort" if attempt.is_atomic else "continue"),
+            lane=attempt.lane,
+            first_byte=self._time.monotonic(),
+            request_id=attempt.label,
+            key=attempt.key,
+            digest=hashlib.sha256(attempt.head),
+        )
+
+    def cancel(self, submission_id: UUID) -> bool | None:
+        """Ask that the rest be cancelled; False: it is finished; None: nobody knows.
+
+        Raises SubmissionNotFound.
+        """
+        try:
+            with self._fate.running(self.process):
+                with self._sessions.begin() as session:
+                    now = clock(session)
+                    asked = submissions.ask_cancel(session, submission_id, None, now=now)
+                if asked.batch_id is not None:
+                    self.ringer.ring(Waiting(asked.batch_id, Lane.INTERACTIVE))
+        except SubmissionFinished:
+            return False
+        except UNKNOWN:
+            return None
+        return True
+
+    def ring(self) -> None:
+        """The doorbell's turn."""
+        try:
+            with self._fate.running(self.process):
+                self.ringer.step()
+        except Died:
+            return
+
+
+def _request(attempt: Attempt) -> AskedRequest:
+    (wish,) = attempt.wishes
+    return AskedRequest(
+        wish.user, None, wish.course_id, wish.is_active, wish.mode, requested_at=wish.stated
+    )
+
+
+class Worker:
+    """Works on one message at a time."""
+
+    def __init__(self, name: str, fate: Fate, *, begins: Callable[[], object]) -> None:
+        self.process = Process(name, begins=begins, is_worker=True)
+        self.message: Message | None = None
+        self._fate = fate
+
+    def work(
+        self, task: Callable[[int], None], message: Message, broker: Broker
+    ) -> Exception | None:
+        """Do what the message asks for; what went wrong that nothing foretold."""
+        self.message = message
+        try:
+            with self._fate.running(self.process):
+                task(message.batch_id)
+        except Died:
+            broker.orphan(message)
+        except (RecordsUnavailable, Conflict):
+            broker.retry(message)
+        except FailPointReached:
+            return None
+        except Exception as error:  # noqa: BLE001 (told as a fault, with the schedule)
+            return error
+        finally:
+            self.message = None
+        return None
+
+
+class Announcer:
+    """What workers and the sweeper say, over the same broker."""
+
+    def __init__(self, broker: Callable[[], Broker], hear: Callable[[Done], None]) -> None:
+        self._broker = broker
+        self._hear = hear
+
+    def announce(self, waiting: Waiting) -> bool:
+        """Ring for a batch; False where the queue cannot be reached."""
+        try:
+            self._broker().send(waiting)
+        except OperationalError:
+            return False
+        return True
+
+    def tell(self, done: Done) -> None:
+        """Ring for what is next, then say what was answered."""
+        for waiting in done.next:
+            self.announce(waiting)
+        if done.batch_ids:
+            self._hear(done)
+
+
+class Tasks:
+    """The real tasks, where Celery would keep them."""
+
+    def __init__(self, sessions: Sessions, announcer: Announcer) -> None:
+        self._kept: dict[str, Callable[..., None]] = {}
+        processor = Processor(sessions=sessions)
+        sweeper = Sweeper(sessions=sessions, announce=announcer.announce)
+        tasks.register(self, processor, sweeper, announcer)  # type: ignore[arg-type]
+
+    def task(self, *, name: str, **_: Any) -> Callable[..., Any]:
+        """Keep a task under its name."""
+
+        def keep(task: Callable[..., None]) -> Callable[..., None]:
+            self._kept[name] = task
+            return task
+
+        return keep
+
+    def process(self, batch_id: int) -> None:
+        """Work on a batch."""
+        self._kept[TaskName.PROCESS](batch_id)
+
+    def sweep(self) -> None:
+        """Announce again what was forgotten."""
+        self._kept[TaskName.SWEEP]()
+
+    def tidy(self) -> None:
+        """Let go of what is over."""
+        self._kept[TaskName.TIDY]()

@@ -1,0 +1,235 @@
+"""Whatever is done in whatever order, the records are sound and come to what the model says."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from enrollment.failpoints import Point
+from tests.faults import sabotage
+from tests.faults.simulator.bench import Bench
+from tests.faults.simulator.model import CourseFacts
+from tests.faults.simulator.processes import BEGINNING, COMMITTED, COMMITTING
+from tests.faults.simulator.scenes import SCENES
+from tests.faults.simulator.simulation import Simulation
+from tests.faults.simulator.weather import CALM
+from tests.faults.simulator.wishes import (
+    ALGEBRA,
+    BIOLOGY,
+    KEYS,
+    LANES,
+    LEARNERS,
+    MODES,
+    MOMENTS,
+    Attempt,
+    Wish,
+)
+from tests.support.world import ADMIN
+
+#: Machines that are run, and the rules that each follows.
+SETTINGS = settings(
+    derandomize=True,
+    database=None,
+    max_examples=30,
+    stateful_step_count=30,
+    suppress_health_check=list(HealthCheck),
+)
+#: A machine that is to find something need not find the shortest way to it.
+HUNTING = settings(SETTINGS, max_examples=200, phases=[Phase.generate], print_blob=False)
+
+WISHES = st.builds(
+    Wish,
+    st.sampled_from(LEARNERS),
+    st.sampled_from((ALGEBRA, BIOLOGY)),
+    st.booleans(),
+    st.none() | st.sampled_from(MODES),
+    st.none() | st.sampled_from(MOMENTS[:2]),
+)
+PLACES = st.integers(0, 100)
+DEADLY = st.sampled_from(
+    [BEGINNING, COMMITTING, COMMITTED, *(one for one in Point if one is not Point.WORK_JUDGING)]
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """Clients, operators and misfortune; beside it, what every key stands for."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench = bench
+        self.calls = 0
+        #: (caller, key) to the id that was told and what it was told for.
+        self.keys = {}
+
+    @initialize(scene=st.sampled_from(SCENES))
+    def begin(self, scene):
+        self.sim = Simulation(self.bench, random.Random(0), CALM, scene._replace(granted=False))
+
+    # --- clients --------------------------------------------------------------------------
+
+    @rule(wish=WISHES, key=st.none() | st.sampled_from(KEYS))
+    def ask(self, wish, key):
+        self.call(Attempt(self.label(), ADMIN, (wish,), key=key))
+
+    @rule(
+        wishes=st.lists(WISHES, min_size=1, max_size=4),
+        key=st.none() | st.sampled_from(KEYS),
+        lane=st.sampled_from(LANES),
+        is_atomic=st.booleans(),
+    )
+    def send(self, wishes, key, lane, is_atomic):
+        wishes = tuple(wishes)
+        self.call(Attempt(self.label(), ADMIN, wishes, True, key, lane, is_atomic))  # noqa: FBT003
+
+    @precondition(lambda self: self.known(key=True))
+    @rule(place=PLACES)
+    def ask_again(self, place):
+        self.call(pick(self.known(key=True), place).again(self.label()))
+
+    @precondition(lambda self: self.known(id=True))
+    @rule(place=PLACES)
+    def cancel(self, place):
+        self.sim.cancel(self.sim.gateways[0], pick(self.known(id=True), place).id)
+
+    @precondition(lambda self: self.known(id=True))
+    @rule(place=PLACES)
+    def read(self, place):
+        self.sim.read(pick(self.known(id=True), place).id)
+
+    def label(self):
+        self.calls += 1
+        return f"c{self.calls}"
+
+    def known(self, **having):
+        return [
+            attempt
+            for attempt in self.sim.history.attempts
+            if all(getattr(attempt, name) is not None for name in having)
+        ]
+
+    def call(self, attempt):
+        gateway = self.sim.gateways[self.calls % 2]
+        if attempt.is_file:
+            self.sim.send(gateway, attempt, batch_rows=2)
+        else:
+            self.sim.ask(gateway, [attempt])
+        self.look_at_the_key(attempt)
+
+    def look_at_the_key(self, attempt):
+        stands_for = self.keys.get(attempt.key)
+        if stands_for is None:
+            if attempt.key is not None and attempt.id is not None:
+                self.keys[attempt.key] = (attempt.fingerprint, attempt.id)
+        elif not attempt.is_unknown:
+            same = stands_for[0] == attempt.fingerprint
+            assert (attempt.id, attempt.is_reuse) == ((stands_for[1] if same else None), not same)
+
+    # --- operators ------------------------------------------------------------------------
+
+    @rule(capacity=st.none() | st.integers(0, 3))
+    def change_seats(self, capacity):
+        self.sim.edit(ALGEBRA, CourseFacts(capacity=capacity))
+
+    @rule(seconds=st.none() | st.sampled_from([-1, 0, 3]))
+    def close_or_open(self, seconds):
+        closes = None if seconds is None else self.sim.time.now() + timedelta(seconds=seconds)
+        self.sim.edit(BIOLOGY, CourseFacts(closes=closes))
+
+    @rule(username=st.sampled_from(LEARNERS))
+    def invite_or_not(self, username):
+        self.sim.invite(BIOLOGY, username)
+
+    # --- the queue, time and misfortune ---------------------------------------------------
+
+    @rule(place=PLACES)
+    def ring(self, place):
+        pick(self.sim.gateways, place).ring()
+
+    @precondition(lambda self: self.sim.broker.ready())
+    @rule(place=PLACES)
+    def deliver_in_any_order(self, place):
+        self.sim.deliver(self.sim.workers[0], pick(self.sim.broker.ready(), place))
+
+    @precondition(lambda self: self.sim.broker.ready())
+    @rule(place=PLACES, delay=st.sampled_from([0.0, 6.0]))
+    def double(self, place, delay):
+        self.sim.broker.put(pick(self.sim.broker.ready(), place).batch_id, delay)
+
+    @rule()
+    def flush(self):
+        self.sim.broker.flush()
+
+    @rule()
+    def sweep(self):
+        self.sim.sweep()
+
+    @rule(seconds=st.sampled_from([0.3, 2.0, 6.0]))
+    def pass_time(self, seconds):
+        self.sim.time.advance(seconds)
+
+    @rule(where=DEADLY)
+    def doom(self, where):
+        """Who comes there next dies."""
+        self.sim.fate.doomed_at = where
+
+    # --- the promises ---------------------------------------------------------------------
+
+    @rule()
+    def settle(self):
+        self.sim.fate.doomed_at = None
+        self.sim.settle()
+
+        assert self.sim.faults() == []
+
+    @invariant()
+    def is_sound(self):
+        assert self.sim.world().faults() == []
+
+    def teardown(self):
+        if hasattr(self, "sim"):
+            self.settle()
+            self.sim.heal()
+            assert self.sim.faults() == []
+
+
+def pick(ones, place):
+    return ones[place % len(ones)]
+
+
+@pytest.fixture
+def bench():
+    with Bench() as made:
+        yield made
+
+
+def test_the_service_does_what_the_model_says(bench):
+    run_state_machine_as_test(lambda: Machine(bench), settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no_sweeper",
+        "no_guard",
+        "events_after_the_commit",
+        "a_stale_course_decides",
+        "the_last_to_be_worked_wins",
+        "all_batches_are_announced_at_once",
+        "cancelled_requests_are_worked",
+        "cancelling_takes_answers_back",
+        "accepted_before_the_commit",
+    ],
+)
+def test_the_machine_finds_sabotage(bench, name):
+    with sabotage.MUTANTS[name](), pytest.raises(AssertionError):
+        run_state_machine_as_test(lambda: Machine(bench), settings=HUNTING)

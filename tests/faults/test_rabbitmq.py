@@ -1,0 +1,176 @@
+"""RabbitMQ by its URL alone: requests flow, outlive its death, and singles pass files by."""
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import NamedTuple
+
+import kombu
+import pytest
+
+from enrollment.queue import QueueName
+from tests.faults.proxy import HalfOpen, Pass, Proxy
+from tests.support.binaries import ServerMissing
+from tests.support.rabbitmq import RabbitServer, rabbitmq_process
+from tests.support.running import ended, needs_proc, wait_until
+from tests.support.servers import LOOPBACK, redis_process
+from tests.support.service import Service, ask, hand_in, open_for_all
+
+pytestmark = [needs_proc, pytest.mark.slow, pytest.mark.timeout(240)]
+
+#: Seconds that a 202 may take, whatever the queue does; the machine is shared.
+BOUND = 2.0
+ROWS = 30
+
+
+class Broker(NamedTuple):
+    """Where RabbitMQ is; only one of our own can be spoilt."""
+
+    url: str
+    server: RabbitServer | None = None
+    proxy: Proxy | None = None
+
+
+@pytest.fixture(scope="module")
+def broker() -> Iterator[Broker]:
+    if named := os.environ.get("ENROLL_TEST_RABBITMQ_URL"):
+        yield Broker(named)
+        return
+    with ExitStack() as stack:
+        try:
+            server = stack.enter_context(rabbitmq_process())
+        except ServerMissing as missing:
+            pytest.skip(str(missing))
+        proxy = stack.enter_context(Proxy(LOOPBACK, server.port))
+        yield Broker(server.url.replace(f":{server.port}/", f":{proxy.port}/"), server, proxy)
+
+
+@pytest.fixture
+def own(broker):
+    """A RabbitMQ that a test may spoil."""
+    if broker.server is None:
+        pytest.skip("the RabbitMQ that was named is not ours to spoil")
+    return broker
+
+
+@pytest.fixture(scope="module")
+def service(broker, tmp_path_factory):
+    """A service whose queue is RabbitMQ; Redis is its cache and wakes who waits."""
+    with (
+        redis_process() as redis,
+        Service(
+            tmp_path_factory.mktemp("rabbitmq"),
+            ENROLL_REDIS_URL=redis.url,
+            ENROLL_BROKER_URL=broker.url,
+        ) as service,
+    ):
+        yield service.start_all()
+
+
+def test_singles_and_files_flow_over_durable_quorum_queues(broker, service):
+    course = "course-v1:Uni+Rabbit+flow"
+    with service.http() as http:
+        open_for_all(http, course)
+        waited = ask(http, "ada", course, Prefer="wait=30")
+        taken = hand_in(http, course, "n", singles=5, rows=2_500)
+        for each in taken:
+            ended(http, each, service.log)
+
+    assert waited.status_code == 200, waited.text
+    assert service.enrolled(course) == 1 + 5 + 2_500
+    with kombu.Connection(broker.url) as connection:
+        for name in QueueName:  # who declares a queue otherwise than it is, is refused
+            connection.default_channel.queue_declare(
+                name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"}
+            )
+    assert "error" not in {
+        line.partition('"level": "')[2][:5] for line in service.log().splitlines()
+    }
+
+
+def test_a_single_does_not_wait_for_the_file_before_it(service):
+    course = "course-v1:Uni+Rabbit+lanes"
+    with service.http() as http:
+        open_for_all(http, course)
+        (file,) = hand_in(http, course, "bulk", singles=0, rows=30_000)
+        answers = [ask(http, f"single{n}", course, Prefer="wait=30") for n in range(5)]
+        file_then = http.get(f"/submissions/{file}").json()
+        assert [answer.status_code for answer in answers] == [200] * 5
+        assert file_then["counts"]["pending"] > 0, "the file was too short to show anything"
+        ended(http, file, service.log)
+
+
+@contextmanager
+def frozen(own):
+    own.server.hold()
+    try:
+        yield
+    finally:
+        own.server.release()
+
+
+@contextmanager
+def killed(own):
+    own.server.kill()
+    try:
+        yield
+    finally:
+        own.server.start()
+
+
+@contextmanager
+def half_open(own):
+    own.proxy.set(HalfOpen())
+    try:
+        yield
+    finally:
+        own.proxy.set(Pass())
+
+
+@pytest.mark.parametrize("trouble", [frozen, killed, half_open], ids=lambda each: each.__name__)
+def test_what_was_taken_without_rabbitmq_is_worked_when_it_is_back(own, service, trouble):
+    course = f"course-v1:Uni+Rabbit+{trouble.__name__}"
+    before = service.gateway.log().count('"queue.unreachable"')
+    taken = []
+    with service.http() as http:
+        open_for_all(http, course)
+        with trouble(own):
+            while service.gateway.log().count('"queue.unreachable"') == before:
+                taken += quickly(http, course, len(taken))
+            taken += quickly(http, course, len(taken))
+        answered = [ended(http, each, service.log) for each in taken]
+        assert service.is_well(course)["state"] == "done"
+
+    assert {each["state"] for each in answered} == {"done"}
+    assert service.gateway.log().count('"queue.unreachable"') == before + 1
+    assert [one.process.poll() for one in (service.gateway, service.worker, service.beat)] == [
+        None
+    ] * 3
+
+
+def quickly(http, course, number):
+    """A single and a file; their 202s do not wait for the queue."""
+    taken = []
+    for handed in (partial(hand_in, singles=1, rows=0), partial(hand_in, singles=0, rows=ROWS)):
+        taken += handed(http, course, f"n{number}x{len(taken)}")
+    return taken
+
+
+def test_a_gateway_starts_and_answers_202_without_its_rabbitmq(tmp_path, own):
+    course = "course-v1:Uni+Rabbit+start"
+    own.server.stop()
+    try:
+        with Service(
+            tmp_path, ENROLL_REDIS_URL=f"redis://{LOOPBACK}:1/0", ENROLL_BROKER_URL=own.url
+        ) as service:
+            service.start_all()
+            with service.http() as http:
+                open_for_all(http, course)
+                taken = hand_in(http, course, "n", singles=3, rows=ROWS)
+                own.server.start()
+                for each in taken:
+                    ended(http, each, service.log)
+            assert service.enrolled(course) == 3 + ROWS
+    finally:
+        wait_until(own.server.answers)

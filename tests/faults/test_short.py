@@ -1,0 +1,46 @@
+"""The faults that bite most, against real processes under load, for a few seconds each."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.faults.__main__ import SHORT_SECONDS
+from tests.faults.matrix import Matrix
+from tests.faults.nemeses import FAULTS, Fault
+from tests.faults.table import line
+from tests.support.running import needs_proc
+
+pytestmark = [
+    needs_proc,
+    pytest.mark.slow,
+    pytest.mark.xdist_group("processes"),
+    pytest.mark.timeout(240),  # starting, load, healing and judging, on a busy machine
+]
+
+#: Those of one database together, so that its stack goes on.
+RUNS = sorted(
+    ((sort, fault) for fault in FAULTS for sort in fault.short),
+    key=lambda run: run[0],
+)
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
+    folder: Path = tmp_path_factory.mktemp("faults")
+    with Matrix(folder, seconds=SHORT_SECONDS) as running:
+        yield running
+
+
+@pytest.mark.parametrize(
+    ("sort", "fault"),
+    [pytest.param(sort, fault, id=f"{fault.code}-{fault.__name__}-{sort}") for sort, fault in RUNS],
+)
+def test_what_was_promised_holds_under(matrix: Matrix, sort: str, fault: type[Fault]) -> None:
+    if why := fault.missing():
+        pytest.skip(why)
+
+    row = matrix.run(fault, sort, 1)
+
+    assert row.is_good, line(row)
+    assert row.witnessed, line(row)

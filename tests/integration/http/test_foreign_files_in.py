@@ -1,0 +1,527 @@
+"""Files of other systems over HTTP: crosswalks, archives, forms; mended rows sent again."""
+
+import csv
+import gzip
+import io
+import json
+import zipfile
+
+import pytest
+
+from tests.support.gateway import AUDIT, VERIFIED, fresh
+
+CANVAS = "course_id,user_id,role,section_id,status\r\n"
+
+
+@pytest.fixture
+def source(gateway):
+    """A source of its own, and a course behind its id MATH."""
+    name = fresh("source")
+    course_id = gateway.course(AUDIT, VERIFIED)
+    answer = gateway.call(
+        "PUT",
+        f"crosswalks/{name}",
+        gateway.admin,
+        json=[{"kind": "course", "theirs": "MATH", "ours": course_id}],
+    )
+    assert (answer.status_code, answer.json) == (200, {"saved": 1})
+    return name, course_id
+
+
+def archive(files, **options):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, **options) as out:
+        for name, content in files.items():
+            out.writestr(name, content)
+    return packed.getvalue()
+
+
+def form(content, name="file.csv", media_type="application/octet-stream", **fields):
+    parts = "".join(
+        f'--xyz\r\nContent-Disposition: form-data; name="{field}"\r\n\r\n{value}\r\n'
+        for field, value in fields.items()
+    )
+    head = f'--xyz\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+    body = content if isinstance(content, bytes) else content.encode()
+    return (
+        parts.encode()
+        + head.encode()
+        + f"Content-Type: {media_type}\r\n\r\n".encode()
+        + body
+        + b"\r\n--xyz--\r\n"
+    )
+
+
+FORM = "multipart/form-data; boundary=xyz"
+
+
+def outcomes(gateway, status, query=""):
+    path = status.json["links"]["outcomes"] + query
+    return gateway.get(path, gateway.admin).json["outcomes"]
+
+
+def told(gateway, status):
+    return [
+        (one["line"], one["user"], one["course_id"], one["outcome"])
+        for one in outcomes(gateway, status)
+    ]
+
+
+def result_file(gateway, status, query="?outcome=refused,invalid"):
+    answer = gateway.get(
+        status.json["links"]["outcomes"] + query, gateway.admin, headers={"Accept": "text/csv"}
+    )
+    assert answer.status_code == 200, answer.text
+    return answer.text
+
+
+# --- crosswalks --------------------------------------------------------------------------
+
+
+def test_a_file_of_another_system_is_taken_unchanged(gateway, source):
+    name, course_id = source
+    ada, bob = fresh("u"), fresh("u")
+    text = CANVAS + (
+        f"MATH,{ada},student,,active\r\nMATH,{bob},student,,deleted\r\n"
+        f"MATH,{fresh('u')},teacher,,active\r\nBIO,{ada},student,,active\r\n"
+    )
+
+    status = gateway.submit(text, query_string=f"source={name}&default_mode=verified")
+
+    shown = status.json
+    assert shown["format"] == "canvas"
+    assert shown["columns"]["user_id"] == "learner"
+    assert shown["options"] == {
+        "source": name, "default_mode": "verified", "on_error": "continue",
+    }  # fmt: skip
+    found = outcomes(gateway, status)
+    assert [one["outcome"] for one in found] == ["enrolled", "deactivated", "invalid", "invalid"]
+    assert (found[0]["course_id"], found[0]["mode"]) == (course_id, "verified")
+    assert found[2]["errors"][0]["rule"] == "role_not_learner"
+    assert found[3]["errors"] == [
+        {"field": "course_id", "kind": "course", "value": "BIO", "rule": "not_in_crosswalk"}
+    ]
+    assert (found[3]["user"], found[3]["course_id"]) == (ada, "BIO")
+
+
+def test_what_is_missing_is_filled_in_sent_back_and_the_rows_sent_again(gateway, source):
+    name, _ = source
+    other, ada = gateway.course(AUDIT), fresh("u")
+    text = (
+        CANVAS
+        + f"MATH,{ada},student,,active\r\nBIO,a;b,student,,active\r\nBIO,c|d,student,,active\r\n"
+    )
+    status = gateway.submit(text, query_string=f"source={name}")
+
+    path = f"crosswalks/{name}/missing?submission={status.json['submission_id']}"
+    missing = gateway.get(path, gateway.admin)
+    assert missing.headers["content-disposition"] == f'attachment; filename="to-map-{name}.csv"'
+    assert missing.text == "kind,theirs,ours\r\ncourse,BIO,\r\nlearner,a;b,\r\nlearner,c|d,\r\n"
+
+    filled = missing.text.replace("BIO,", f"BIO,{other}").replace("a;b,", f"a;b,{ada}")
+    saved = gateway.call(
+        "PATCH",
+        f"crosswalks/{name}",
+        gateway.admin,
+        body=filled,
+        headers={"Content-Type": "text/csv"},
+    )
+    assert saved.json == {"saved": 2}
+    assert gateway.get(path, gateway.admin).text == "kind,theirs,ours\r\nlearner,c|d,\r\n"
+
+    again = gateway.submit(result_file(gateway, status), query_string=f"source={name}")
+    assert again.json["format"] == "canvas"
+    assert [one["outcome"] for one in outcomes(gateway, again)] == ["enrolled", "invalid"]
+    assert outcomes(gateway, again)[0]["user"] == ada
+
+
+def test_the_crosswalk_of_the_format_is_used_unless_another_is_named(gateway):
+    course_id, theirs = gateway.course(AUDIT), fresh("MATH")
+    gateway.call(
+        "PATCH",
+        "crosswalks/canvas",
+        gateway.admin,
+        json={"entries": [{"kind": "course", "theirs": theirs, "ours": course_id}]},
+    )
+    status = gateway.submit(CANVAS + f"{theirs},{fresh('u')},student,,active\n")
+
+    assert status.json["options"]["source"] == "canvas"
+    assert outcomes(gateway, status)[0]["course_id"] == course_id
+
+
+def test_a_crosswalk_is_read_back_as_it_was_written(gateway):
+    name, course_id = fresh("source"), gateway.course(AUDIT)
+    rows = [("learner", f"id{n:04}", fresh("u")) for n in range(5)] + [("course", "=C;", course_id)]
+    body = "\ufeffOURS;Kind;theirs\n" + "".join(f'{o};{k};"{t}"\n' for k, t, o in rows)
+    put = gateway.call(
+        "PUT", f"crosswalks/{name}", gateway.admin, body=body.encode(),
+        headers={"Content-Type": "text/csv"},
+    )  # fmt: skip
+    assert put.json == {"saved": 6}, put.text
+
+    text = gateway.get(f"crosswalks/{name}", gateway.admin, headers={"Accept": "text/csv"}).text
+    assert list(csv.reader(io.StringIO(text)))[1] == ["course", "'=C;", course_id]
+    found, cursor = [], ""
+    while cursor is not None:
+        page = gateway.get(f"crosswalks/{name}?limit=4{cursor}", gateway.admin).json
+        found += [(one["kind"], one["theirs"], one["ours"]) for one in page["entries"]]
+        cursor = page["next"] and f"&cursor={page['next']}"
+    assert found == sorted(rows)
+    back = gateway.call(
+        "PUT", f"crosswalks/{name}", gateway.admin, body=text, headers={"Content-Type": "text/csv"}
+    )
+    assert back.json == {"saved": 6}
+    gateway.call("PUT", f"crosswalks/{name}", gateway.admin, json=[])
+    assert gateway.get(f"crosswalks/{name}", gateway.admin).json["entries"] == []
+
+
+@pytest.mark.parametrize(
+    ("media_type", "body", "found"),
+    [
+        ("application/json", '[{"kind":"x","theirs":"a","ours":"b"}]', ("kind", "one_of")),
+        ("application/json", '[{"kind":"course","theirs":"a","ours":"b"}]', ("ours", "course_key")),
+        ("application/json", '[{"kind":"learner","theirs":"a","ours":"b/c"}]', ("ours", "pattern")),
+        ("application/x-ndjson", '{"kind":"learner","theirs":"","ours":"b"}', ("theirs", "length")),
+        ("application/json", "{}", ("entries", "type")),
+        ("text/csv", "kind,theirs\nlearner,a\n", ("ours", "required")),
+        ("text/csv", "kind,theirs,ours\nlearner,a,b\nlearner,a,c\n", ("theirs", "duplicate")),
+        ("text/csv", 'kind,theirs,ours\nlearner,"a,b\n', None),
+        ("text/csv", b"kind,theirs,ours\nlearner,\xff,b\n", ("", "encoding")),
+    ],
+)
+def test_entries_that_cannot_be_taken_are_named_and_none_is_taken(small, media_type, body, found):
+    answer = small.call(
+        "PUT", "crosswalks/bad", small.admin, body=body, headers={"Content-Type": media_type}
+    )
+
+    if found is None:
+        assert answer.json == {"saved": 0}
+    else:
+        assert (answer.status_code, answer.json["code"]) == (400, "invalid_body")
+        error = answer.json["errors"][0]
+        assert (error["field"], error["rule"]) == found
+    assert small.get("crosswalks/bad", small.admin).json["entries"] == []
+
+
+@pytest.mark.parametrize("name", ["a b", "-a", "x" * 101, "%C3%A4", "a%2Fb"])
+def test_a_source_has_a_plain_name(small, name):
+    for method in ("GET", "PUT"):
+        answer = small.call(method, f"crosswalks/{name}", small.admin, json=[])
+        assert answer.status_code in {400, 404}
+    assert small.get("submissions", small.admin).json["submissions"] == []
+
+
+def test_only_the_ids_of_the_submissions_own_source_are_missing(gateway, source):
+    name, _ = source
+    status = gateway.submit(CANVAS + "BIO,ada,student,,active\n", query_string=f"source={name}")
+    number = status.json["submission_id"]
+
+    for path in (
+        f"crosswalks/other/missing?submission={number}",
+        f"crosswalks/{name}/missing",
+        f"crosswalks/{name}/missing?submission=",
+    ):
+        assert gateway.get(path, gateway.admin).json["code"] == "invalid_parameter"
+    assert gateway.get(f"crosswalks/{name}/missing?submission=x", gateway.admin).status_code == 404
+    path = f"crosswalks/{name}/missing?submission={number}"
+    assert gateway.get(path, gateway.key("enroll")).status_code == 404
+
+
+# --- lines that mean many ----------------------------------------------------------------
+
+
+def test_each_enrollment_of_a_line_has_its_outcome_and_can_be_sent_again_alone(gateway, source):
+    name, course_id = source
+    ada = fresh("u")
+    text = f"username,firstname,course1,course2,course3,role3\n{ada},Ada,MATH,BIO,MATH,teacher\n"
+    status = gateway.submit(text, query_string=f"source={name}")
+
+    assert status.json["counts"]["total"] == 3
+    assert told(gateway, status) == [
+        (2, ada, course_id, "enrolled"),
+        (2, ada, "BIO", "invalid"),
+        (2, ada, "MATH", "invalid"),
+    ]
+    rows = list(csv.reader(io.StringIO(result_file(gateway, status))))
+    assert rows[1][:6] == [ada, "Ada", "", "BIO", "", ""]
+    assert rows[2][:6] == [ada, "Ada", "", "", "MATH", "teacher"]
+
+
+# --- archives ----------------------------------------------------------------------------
+
+MANIFEST = (
+    "propertyName,value\r\nmanifest.version,1.0\r\noneroster.version,{version}\r\n"
+    "file.enrollments,{kind}\r\nfile.users,bulk\r\n"
+)
+ONEROSTER = (
+    "sourcedId,status,dateLastModified,classSourcedId,schoolSourcedId,userSourcedId,role,"
+    "primary,beginDate,endDate\r\n"
+)
+
+
+def send(gateway, body, media_type="application/zip", headers=None, **more):
+    return gateway.post(
+        "submissions",
+        gateway.admin,
+        body=body,
+        headers={"Content-Type": media_type, **(headers or {})},
+        **more,
+    )
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+@pytest.mark.parametrize("folder", ["", "export/"])
+def test_a_oneroster_archive_is_read_by_its_manifest(gateway, source, version, folder):
+    name, course_id = source
+    ada = fresh("u")
+    body = archive(
+        {
+            f"{folder}users.csv": "sourcedId,username\nx,y\n",
+            f"{folder}manifest.csv": MANIFEST.format(version=version, kind="bulk"),
+            f"{folder}enrollments.csv": ONEROSTER + f"e1,,,MATH,s,{ada},student,,,\r\n",
+        }
+    )
+    status = gateway.submit(body, content_type="application/zip", query_string=f"source={name}")
+
+    assert status.json["format"] == "oneroster"
+    assert [file["name"] for file in status.json["files"]] == [f"{folder}enrollments.csv"]
+    assert told(gateway, status) == [(2, ada, course_id, "enrolled")]
+    assert result_file(gateway, status, "").startswith("sourcedId,status,")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "code"),
+    [
+        (MANIFEST.format(version="1.1", kind="absent"), "unknown_document"),
+        (MANIFEST.format(version="2.0", kind="bulk"), "unknown_document"),
+        ("propertyName,value\r\n", "unknown_document"),
+    ],
+)
+def test_a_manifest_without_enrollments_is_refused(small, manifest, code):
+    answer = send(small, archive({"manifest.csv": manifest, "enrollments.csv": ONEROSTER}))
+
+    assert (answer.status_code, answer.json["code"]) == (422, code)
+
+
+def test_files_of_an_archive_are_read_in_the_order_of_their_names(gateway):
+    course_id, ada, bob = gateway.course(AUDIT), fresh("u"), fresh("u")
+    head = "user,course_id,is_active\n"
+    body = archive(
+        {
+            "b.csv": head + f"{ada},{course_id},false\r{bob},{course_id},maybe",
+            "a.csv": head + f"{ada},{course_id},true\n\n",
+            "c.ndjson": json.dumps({"user": bob, "course_id": course_id}) + "\n",
+            "__MACOSX/._a.csv": "junk",
+            ".DS_Store": "junk",
+            "d/empty.csv": head,
+        }
+    )
+    status = gateway.submit(body, content_type="application/zip")
+
+    assert told(gateway, status) == [
+        (2, ada, course_id, "enrolled"),
+        (5, ada, course_id, "deactivated"),
+        (6, bob, course_id, "invalid"),
+        (7, bob, course_id, "enrolled"),
+    ]
+    found = outcomes(gateway, status)
+    assert [(one["file"], one["file_line"]) for one in found] == [
+        ("a.csv", 2),
+        ("b.csv", 2),
+        ("b.csv", 3),
+        ("c.ndjson", 1),
+    ]
+    assert [one["line"] for one in outcomes(gateway, status, "?file=b.csv")] == [5, 6]
+    assert result_file(gateway, status, "?file=b.csv&outcome=invalid") == (
+        "user,course_id,is_active,outcome,reason,message\r\n"
+        f"{bob},{course_id},maybe,invalid,invalid_row,"
+        "The row cannot be read: is_active (maybe): type.\r\n"
+    )
+    link = status.json["links"]["outcomes"]
+    mixed = gateway.get(link, gateway.admin, headers={"Accept": "text/csv"})
+    assert (mixed.status_code, mixed.json["code"]) == (400, "option_invalid")
+    assert gateway.get(f"{link}?file=no.csv", gateway.admin).status_code == 400
+    lines = gateway.get(link, gateway.admin, headers={"Accept": "application/x-ndjson"}).text
+    assert json.loads(lines.splitlines()[-1])["file"] == "c.ndjson"
+
+
+def test_an_archive_of_d2l_is_read_by_its_columns(gateway, source):
+    name, course_id = source
+    ada = fresh("u")
+    body = archive(
+        {
+            "manifest.json": "{}",
+            "8-Enrollments.csv": (
+                f"type,action,child_code,role_name,parent_code\nenrollment,,{ada},Student,MATH\n"
+            ),
+            "1-Other.csv": "type,action,code,name\n",
+        }
+    )
+    status = gateway.submit(body, content_type="application/zip", query_string=f"source={name}")
+
+    assert told(gateway, status) == [(2, ada, course_id, "enrolled")]
+
+
+def test_a_packed_archive_is_unpacked_first(gateway):
+    course_id = gateway.course(AUDIT)
+    body = gzip.compress(archive({"a.csv": f"user,course_id\n{fresh('u')},{course_id}\n"}))
+    status = gateway.submit(
+        body, content_type="application/zip", headers={"Content-Encoding": "gzip"}
+    )
+
+    assert status.json["counts"]["enrolled"] == 1
+
+
+def damaged(body):
+    at = body.index(b"user,course_id")
+    return body[:at] + b"X" + body[at + 1 :]
+
+
+def encrypted(body):
+    at = body.index(b"PK\x01\x02")
+    return body[: at + 8] + b"\x01" + body[at + 9 :]
+
+
+GOOD = {"a.csv": "user,course_id\nada,a/b/c\n"}
+STORED = {"a.csv": b"user,course_id\nada,a/b/c\n"}
+
+
+def stored(files):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as out:
+        for name, content in files.items():
+            out.writestr(name, content)
+    return packed.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        pytest.param(b"PK\x03\x04nothing", 400, "malformed_zip", id="no-end"),
+        pytest.param(b"", 400, "malformed_zip", id="nothing"),
+        pytest.param(archive(GOOD)[:-30], 400, "malformed_zip", id="cut-off"),
+        pytest.param(damaged(stored(STORED)), 400, "malformed_zip", id="damaged"),
+        pytest.param(encrypted(archive(GOOD)), 400, "malformed_zip", id="encrypted"),
+        pytest.param(archive({"../a.csv": "x"}), 400, "malformed_zip", id="outside"),
+        pytest.param(archive({"/a.csv": "x"}), 400, "malformed_zip", id="root"),
+        pytest.param(archive({"a\n.csv": "x"}), 400, "malformed_zip", id="name"),
+        pytest.param(
+            b"PK\x06\x07".join([archive(GOOD)[:-22], b"\0" * 16 + archive(GOOD)[-22:]]),
+            400, "malformed_zip", id="zip64",
+        ),
+        pytest.param(archive({}), 422, "empty", id="no-files"),
+        pytest.param(archive({"a.csv": ""}), 422, "empty", id="empty-file"),
+        pytest.param(archive({"a.csv": "user,course_id\n"}), 422, "empty", id="header-only"),
+        pytest.param(archive({"a.exe": "x"}), 422, "unknown_document", id="what-is-it"),
+        pytest.param(archive({"a.zip": "x"}), 422, "unknown_document", id="in-each-other"),
+        pytest.param(archive(GOOD | {"b.csv": "x,y\n1,2\n"}), 422, "unknown_columns", id="one-bad"),
+        pytest.param(archive({"a.csv": b"user,course_id\n\0"}), 400, "not_text", id="no-text"),
+        pytest.param(archive({f"{n}.csv": "x" for n in range(101)}), 413, "too_large", id="many"),
+        pytest.param(archive({f"{n}.csv": "" for n in range(25_000)}), 413, "too_large", id="list"),
+        pytest.param(archive({"a.csv": "x" * 9_000_000}), 413, "too_large", id="bomb"),
+    ],
+)  # fmt: skip
+def test_an_archive_that_cannot_be_read_is_refused_and_leaves_nothing(small, body, status, code):
+    answer = send(small, body)
+
+    assert (answer.status_code, answer.json["code"]) == (status, code), answer.text
+    assert small.get("submissions", small.admin).json["submissions"] == []
+
+
+def test_a_fault_in_a_file_of_an_archive_names_the_file(small):
+    answer = send(small, archive(GOOD | {"b.csv": "x,y\n1,2\n"}))
+
+    assert answer.json["detail"].startswith("b.csv: ")
+
+
+# --- forms -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "pack"),
+    [
+        ("term.csv", lambda text: text.encode()),
+        ("TERM.CSV.gz", lambda text: gzip.compress(text.encode())),
+        ("term.zip", lambda text: archive({"a.csv": text})),
+        ("term.xyz", lambda text: text.encode()),
+    ],
+)
+def test_a_browsers_form_brings_a_file_and_its_options(gateway, name, pack):
+    course_id, ada = gateway.course(AUDIT, VERIFIED), fresh("u")
+    body = form(
+        pack(f"user,course_id\n{ada},{course_id}\n"),
+        name,
+        "text/csv" if name.endswith("xyz") else "application/vnd.ms-excel",
+        default_mode="verified",
+        source="",
+    )
+    status = gateway.submit(body, content_type=FORM, query_string="on_error=abort")
+
+    assert status.json["options"] == {"default_mode": "verified", "on_error": "abort"}
+    assert outcomes(gateway, status)[0]["mode"] == "verified"
+
+
+FILE = "user,course_id\nada,a/b/c\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "query", "status", "code"),
+    [
+        pytest.param(form(FILE), "multipart/form-data", "", 400, "malformed_form", id="boundary"),
+        pytest.param(b"nothing", FORM, "", 400, "malformed_form", id="no-form"),
+        pytest.param(form(FILE)[:-20], FORM, "", 400, "malformed_form", id="no-end"),
+        pytest.param(b"--xyz--\r\n", FORM, "", 400, "malformed_form", id="no-file"),
+        pytest.param(form(FILE, "a.exe"), FORM, "", 415, "unsupported_media_type", id="what"),
+        pytest.param(form(FILE, colour="red"), FORM, "", 400, "option_invalid", id="unknown"),
+        pytest.param(form(FILE, lane="fast"), FORM, "", 400, "option_invalid", id="value"),
+        pytest.param(form(FILE, lane="bulk"), FORM, "lane=bulk", 400, "option_invalid", id="twice"),
+        pytest.param(form(FILE, format="canvas"), FORM, "", 422, "unknown_columns", id="format"),
+        pytest.param(form(FILE, lane="x" * 5_000), FORM, "", 400, "malformed_form", id="long"),
+        pytest.param(form(""), FORM, "", 422, "empty", id="empty"),
+    ],
+)
+def test_a_form_that_cannot_be_read_is_refused_and_leaves_nothing(
+    small, body, content_type, query, status, code
+):
+    answer = send(small, body, content_type, query_string=query)
+
+    assert (answer.status_code, answer.json["code"]) == (status, code), answer.text
+    assert small.get("submissions", small.admin).json["submissions"] == []
+
+
+def test_a_form_sent_again_under_its_key_is_taken_in_once_whatever_its_boundary(gateway):
+    body, key = form(FILE, default_mode="audit"), {"Idempotency-Key": fresh("key")}
+    first = send(gateway, body, FORM, key)
+    again = send(gateway, body.replace(b"xyz", b"abcd"), FORM.replace("xyz", "abcd"), key)
+    other = send(gateway, form(FILE, default_mode="honor"), FORM, key)
+
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json["submission_id"] == first.json["submission_id"]
+    assert other.json["code"] == "idempotency_key_reused"
+
+
+def test_a_file_without_courses_is_for_the_course_beside_it(gateway):
+    course_id, ada = gateway.course(AUDIT), fresh("u")
+    text = f"{ada}@example.org,{ada},Ada A,GB\n"
+    refused = send(gateway, text, "text/csv")
+    assert (refused.status_code, refused.json["code"]) == (422, "course_missing")
+
+    status = gateway.submit(form(text, course_id=course_id), content_type=FORM)
+
+    assert status.json["format"] == "openedx_dashboard"
+    assert told(gateway, status) == [(1, ada, course_id, "enrolled")]
+    again = result_file(gateway, status, "")
+    second = gateway.submit(
+        again,
+        query_string={"course_id": course_id} and f"course_id={course_id.replace('+', '%2B')}",
+    )
+    assert [one["outcome"] for one in outcomes(gateway, second)] == ["unchanged"]
+
+
+def test_a_file_of_no_known_format_is_told_the_formats(small):
+    answer = send(small, "student,class\nada,MATH\n", "text/csv")
+
+    assert (answer.status_code, answer.json["code"]) == (422, "unknown_columns")
+    error = answer.json["errors"][0]
+    assert error["value"] == "student,class"
+    assert "canvas: course_id, section_id, user_id" in error["expected"]

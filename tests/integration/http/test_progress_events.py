@@ -1,0 +1,313 @@
+"""Progress as server-sent events: each move is told, and who goes away costs nothing."""
+
+import asyncio
+import gc
+import json
+from typing import NamedTuple
+
+import pytest
+from falcon import testing
+
+from api_gateway import progress
+from enrollment.domain.errors import RecordsUnavailable
+from tests.support.gateway import AUDIT, PATIENCE, Gateway, fresh
+
+CSV = {"Content-Type": "text/csv"}
+EVENTS = {"Accept": "text/event-stream"}
+
+
+class Event(NamedTuple):
+    name: str
+    id: str
+    shown: dict
+
+
+def events_in(text):
+    """The events of a stream, comments left out."""
+    blocks = [block for block in text.split("\n\n") if block and not block.startswith(":")]
+    fields = [dict(line.split(": ", 1) for line in block.split("\n")) for block in blocks]
+    return [Event(it["event"], it["id"], json.loads(it["data"])) for it in fields]
+
+
+def hand_in(gateway, rows=1, who=None):
+    course_id = gateway.course(AUDIT)
+    text = "user,course_id\n" + "".join(f"{fresh('u')},{course_id}\n" for _ in range(rows))
+    answer = gateway.post("submissions", who or gateway.admin, body=text, headers=CSV)
+    assert answer.status_code == 202, answer.text
+    return answer.json
+
+
+@pytest.fixture(autouse=True)
+def _eager(monkeypatch):
+    """Nobody waits between two events."""
+    monkeypatch.setattr(progress, "PAUSE_SECONDS", 0.0)
+
+
+@pytest.fixture
+def slow(database_url):
+    """A gateway that cuts files into batches of two rows; Redis is away."""
+    made = Gateway(database_url, batch_rows="2")
+    yield made
+    made.close()
+
+
+class Reader:
+    """A client that keeps a connection open: it reads when told to, and may go away."""
+
+    def __init__(self, gateway, path, who, **headers):
+        self._gateway = gateway
+        self.reads = asyncio.Event()
+        self.reads.set()
+        self._gone = asyncio.Event()
+        self.sent = []
+        scope = testing.create_scope(
+            path=path, headers={**who, **EVENTS, **headers}, http_version="1.1"
+        )
+        self._requested = False
+        self.task = self._on_loop(self._start(scope))
+
+    async def _start(self, scope):
+        app = self._gateway._conductor.app
+        return asyncio.ensure_future(app(scope, self._receive, self._send))
+
+    async def _receive(self):
+        if not self._requested:
+            self._requested = True
+            return {"type": "http.request", "body": b"", "more_body": False}
+        await self._gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def _send(self, event):
+        await self.reads.wait()
+        self.sent.append(event)
+
+    def _on_loop(self, work):
+        return self._gateway._run(work)
+
+    def go_away(self):
+        self._gateway._loop.call_soon_threadsafe(self._gone.set)
+
+    def stop_reading(self):
+        self._gateway._loop.call_soon_threadsafe(self.reads.clear)
+
+    def read_on(self):
+        self._gateway._loop.call_soon_threadsafe(self.reads.set)
+
+    @property
+    def text(self):
+        return b"".join(it.get("body", b"") for it in self.sent).decode()
+
+    @property
+    def events(self):
+        return events_in(self.text)
+
+    def until(self, is_so):
+        async def looked():
+            async with asyncio.timeout(PATIENCE):
+                while not is_so():  # noqa: ASYNC110 (what is sent tells nobody)
+                    await asyncio.sleep(0.005)
+
+        self._on_loop(looked())
+
+    def until_ended(self):
+        self.until(self.task.done)
+        self.task.result()
+
+
+# --- what is told -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["accept", "link"])
+def test_each_move_is_told_until_all_is_done(slow, way):
+    taken = hand_in(slow, rows=5)
+    path = taken["links"]["self" if way == "accept" else "events"]
+    reader = Reader(slow, path, slow.admin)
+    for batches in range(1, 5):
+        reader.until(lambda so_far=batches: len(reader.events) == so_far)
+        slow.work(1)
+    reader.until_ended()
+    assert [
+        (it.name, it.shown["state"], it.shown["counts"]["pending"]) for it in reader.events
+    ] == [
+        ("progress", "queued", 5),
+        ("progress", "running", 3),
+        ("progress", "running", 1),
+        ("done", "done", 0),
+    ]
+    assert len({it.id for it in reader.events}) == 4
+    last = slow.get(taken["links"]["self"], slow.admin).json
+    assert reader.events[-1].shown == last
+
+
+def test_the_stream_is_kept_by_nobody_on_the_way(small):
+    taken = hand_in(small)
+    small.work()
+    answer = small.get(taken["links"]["events"], small.admin)
+    assert answer.headers["content-type"] == "text/event-stream"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["x-accel-buffering"] == "no"
+    assert [it.name for it in events_in(answer.text)] == ["done"]
+
+
+@pytest.mark.parametrize(
+    "accept", ["*/*", "application/json", "application/json, text/event-stream"]
+)
+def test_who_does_not_ask_for_events_gets_the_status(small, accept):
+    place = hand_in(small)["links"]["self"]
+    answer = small.get(place, small.admin, headers={"Accept": accept})
+    assert (answer.headers["content-type"], answer.headers["vary"]) == (
+        "application/json",
+        "Accept",
+    )
+    assert small.call("HEAD", place, small.admin, headers=EVENTS).headers["etag"]
+
+
+def test_a_single_is_told_with_its_outcome(small):
+    body = {"user": fresh("ann"), "course_id": small.course(AUDIT)}
+    links = small.post("enrollment", small.server, json=body).json["links"]
+    reader = Reader(small, links["events"], small.server)
+    reader.until(lambda: reader.events)
+    small.work()
+    reader.until_ended()
+    assert [it.name for it in reader.events] == ["progress", "done"]
+    assert reader.events[-1].shown["outcome"]["outcome"] == "enrolled"
+
+
+def test_cancelling_is_told_and_ends_the_stream(slow):
+    taken = hand_in(slow, rows=4)
+    reader = Reader(slow, taken["links"]["events"], slow.admin)
+    slow.work(1)
+    slow.post(taken["links"]["cancel"], slow.admin)
+    slow.work()
+    reader.until_ended()
+    assert (reader.events[-1].name, reader.events[-1].shown["state"]) == ("done", "cancelled")
+
+
+def test_somebody_else_s_events_are_404(small):
+    links = hand_in(small, who=small.server)["links"]
+    for path in (links["events"], links["self"]):
+        assert small.get(path, small.learner("ann"), headers=EVENTS).status_code == 404
+        assert small.get(path, small.learner("ann"), headers=EVENTS).json["code"] == "not_found"
+
+
+# --- coming back --------------------------------------------------------------------------
+
+
+def test_who_comes_back_is_told_what_has_happened_since_and_nothing_twice(slow):
+    taken = hand_in(slow, rows=4)
+    first = Reader(slow, taken["links"]["events"], slow.admin)
+    first.until(lambda: len(first.events) == 1)
+    first.go_away()
+    first.until_ended()
+    heard = {"Last-Event-ID": first.events[-1].id}
+    second = Reader(slow, taken["links"]["events"], slow.admin, **heard)
+    second.until(lambda: ": ping" in second.text)
+    assert second.events == []
+    slow.work(1)
+    second.until(lambda: len(second.events) == 1)
+    second.go_away()
+    second.until_ended()
+    slow.work()
+    third = Reader(slow, taken["links"]["events"], slow.admin, **heard)
+    third.until_ended()
+    assert [it.shown["state"] for it in third.events] == ["done"]
+
+
+def test_who_heard_the_end_is_told_not_to_come_back(small):
+    taken = hand_in(small)
+    small.work()
+    (end,) = events_in(small.get(taken["links"]["events"], small.admin).text)
+    again = small.get(taken["links"]["events"], small.admin, headers={"Last-Event-ID": end.id})
+    assert (again.status_code, again.content) == (204, b"")
+
+
+@pytest.mark.parametrize("given", ["", "x", "running-999999", "\u00e4"])
+def test_an_event_id_that_is_none_of_ours_means_nothing(small, given):
+    taken = hand_in(small)
+    small.work()
+    headers = {"Last-Event-ID": given}
+    answer = small.get(taken["links"]["events"], small.admin, headers=headers)
+    assert [it.name for it in events_in(answer.text)] == ["done"]
+
+
+# --- who is slow, silent or gone ----------------------------------------------------------
+
+
+def test_who_reads_nothing_is_told_the_latest_once_and_keeps_nothing_waiting(slow):
+    taken = hand_in(slow, rows=12)
+    reader = Reader(slow, taken["links"]["events"], slow.admin)
+    reader.until(lambda: len(reader.events) == 1)
+    reader.stop_reading()
+    slow.work()
+    reader.read_on()
+    reader.until_ended()
+    assert reader.events[-1].name == "done"
+    assert len(reader.events) <= 3
+
+
+def test_who_goes_away_frees_everything_at_once(slow):
+    taken = hand_in(slow, rows=2)
+    readers = [Reader(slow, taken["links"]["events"], slow.admin) for _ in range(3)]
+    for reader in readers:
+        reader.until(lambda it=reader: it.events)
+    streams = slow.parts.progress.streams
+    assert sum(streams.values()) == 3
+    for reader in readers:
+        reader.go_away()
+    for reader in readers:
+        reader.until_ended()
+    gc.collect()
+    readers[0].until(lambda: not streams)
+    assert not slow.parts.waiters._events
+
+
+def test_many_who_wait_cost_one_question_for_all_of_them(slow):
+    taken = hand_in(slow, rows=2)
+    readers = [Reader(slow, taken["links"]["events"], slow.admin) for _ in range(200)]
+    for reader in readers:
+        reader.until(lambda it=reader: it.events)
+    assert len(slow.parts.waiters._events) == 1
+    slow.work()
+    for reader in readers:
+        reader.until_ended()
+        assert reader.events[-1].name == "done"
+
+
+def test_beyond_what_a_caller_may_have_open_there_is_503(small):
+    links = hand_in(small)["links"]
+    caller = small.get(links["self"], small.admin).json["caller"]
+    streams = small.parts.progress.streams
+    streams[f"key:{caller}"] = progress.MAX_STREAMS
+    answer = small.get(links["events"], small.admin)
+    assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"]
+    del streams[f"key:{caller}"]
+
+
+def test_where_nothing_happens_signs_of_life_are_sent(small, monkeypatch):
+    monkeypatch.setattr(progress, "HEARTBEAT_SECONDS", 0.01)
+    taken = hand_in(small)
+    reader = Reader(small, taken["links"]["events"], small.admin)
+    reader.until(lambda: reader.text.count(": ping\n\n") >= 3)
+    assert len(reader.events) == 1
+    reader.go_away()
+    reader.until_ended()
+    small.work()
+
+
+def test_while_the_records_are_away_the_stream_lives_on(slow, monkeypatch):
+    taken = hand_in(slow, rows=2)
+    reader = Reader(slow, taken["links"]["events"], slow.admin)
+    reader.until(lambda: len(reader.events) == 1)
+    read, refused = slow.parts.records.read, []
+
+    async def away(query, *args, **kwargs):
+        refused.append(query)
+        raise RecordsUnavailable("away")
+
+    monkeypatch.setattr(slow.parts.records, "read", away)
+    slow.work()
+    reader.until(lambda: len(refused) >= 2)
+    monkeypatch.setattr(slow.parts.records, "read", read)
+    reader.until_ended()
+    assert reader.events[-1].name == "done"

@@ -1,0 +1,116 @@
+"""One gateway, workers and the schedule as processes, with a queue that a test may spoil."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+import httpx
+
+from api_gateway.tokens import new_api_key
+from enrollment.storage import keys, migrate
+from enrollment.storage.sessions import sessions_for
+from tests.support.counting import books
+from tests.support.running import Running, bare, client, ended, is_ready, open_course, wait_until
+from tests.support.servers import free_port
+
+ASYNC = {"Prefer": "respond-async"}
+
+
+class Service:
+    """A service on a folder of its own; SQLite unless told otherwise."""
+
+    def __init__(self, folder: Path, *, database_url: str = "", **environment: str) -> None:
+        self.folder = folder
+        self.database_url = database_url or f"sqlite:///{folder / 'enrollment.sqlite3'}"
+        self._environment = {
+            "ENROLL_DATABASE_URL": self.database_url,
+            "ENROLL_DATA_DIR": str(folder),
+            # some tests' PostgreSQL is quick instead of durable
+            "ENROLL_ACCEPT_DATA_LOSS": "true",
+            **environment,
+        }
+        self._running: list[Running] = []
+        self._key = ""
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        """The records are there; nothing runs."""
+        migrate.upgrade(self.database_url)
+        sessions = sessions_for(self.database_url, pool_size=1)
+        self._key, digest = new_api_key()
+        with sessions.begin() as session:
+            scopes = frozenset({"admin"})
+            keys.add(session, name="t", scopes=scopes, digest=digest, now=datetime.now(UTC))
+        sessions.dispose()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing of it is left."""
+        for one in self._running:
+            one.bury()
+
+    def start(self, *words: str, **environment: str) -> Running:
+        """One `enroll` process of it."""
+        running = Running(self.folder, words, bare(**self._environment, **environment)).start()
+        self._running.append(running)
+        return running
+
+    def start_all(self) -> Self:
+        """A gateway that is ready, a worker and the schedule."""
+        self.worker = self.start("worker")
+        self.beat = self.start("beat")
+        return self.start_gateway()
+
+    def start_gateway(self) -> Self:
+        """A gateway that is ready."""
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.gateway = self.start("gateway", "--port", str(port))
+        wait_until(lambda: is_ready(self.url), self.log)
+        return self
+
+    def http(self) -> httpx.Client:
+        """Speaks to it as admin."""
+        return client(self.url, self._key)
+
+    def log(self) -> str:
+        """What every process wrote."""
+        return "\n".join(one.log() for one in self._running)
+
+    def is_well(self, course: str) -> dict[str, Any]:
+        """The outcome of one more single, waited for."""
+        with self.http() as http:
+            answer = ask(http, f"well{datetime.now(UTC).timestamp()}".replace(".", ""), course)
+            assert answer.status_code in {200, 202}, answer.text
+            return ended(http, answer.json()["submission_id"], self.log)
+
+    def enrolled(self, course: str) -> int:
+        """How many are in, by every account there is of it."""
+        seats, active, events, *_ = books(self.database_url, course)
+        assert seats == active == events
+        return int(active)
+
+
+def open_for_all(http: httpx.Client, course: str) -> str:
+    """A course that anybody may enroll in."""
+    made = http.put(f"/courses/{course}", json=open_course(course))
+    assert made.is_success, made.text
+    return course
+
+
+def ask(http: httpx.Client, user: str, course: str, **headers: str) -> httpx.Response:
+    """One enrollment, not waited for."""
+    asked = {"user": user, "course_details": {"course_id": course}}
+    return http.post("/enrollment", json=asked, headers={**ASYNC, **headers})
+
+
+def hand_in(
+    http: httpx.Client, course: str, name: str, *, singles: int, rows: int
+) -> Sequence[str]:
+    """Singles and a file; the ids of the submissions, each with its 202."""
+    taken = [ask(http, f"{name}{number}", course) for number in range(singles)]
+    file = [{"user": f"{name}row{number}", "course_id": course} for number in range(rows)]
+    taken += [http.post("/submissions", json={"enrollments": file})] if file else []
+    assert [answer.status_code for answer in taken] == [202] * len(taken), taken[-1].text
+    return [answer.json()["submission_id"] for answer in taken]

@@ -1,0 +1,98 @@
+"""After the commit: no failure of the queue comes through, and none costs more than it must."""
+
+import pytest
+from amqp.exceptions import MessageNacked, PreconditionFailed
+from celery.exceptions import SoftTimeLimitExceeded
+from kombu.exceptions import LimitExceeded, OperationalError
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ResponseError,
+    WatchError,
+)
+
+from enrollment.breaker import PAUSE
+from enrollment.domain.codes import Lane
+from enrollment.storage.batches import Waiting
+from enrollment.waking import Bell
+from worker.announcing import Announcer
+from worker.answering import Done
+from worker.celery_app import make_app
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+ERRORS = [
+    *(OperationalError("away"), OSError("away"), TimeoutError(), ConnectionResetError()),
+    *(AuthenticationError("NOAUTH"), BusyLoadingError("LOADING"), ReadOnlyError("READONLY")),
+    *(OutOfMemoryError("OOM"), ResponseError("WRONGTYPE"), ResponseError("MISCONF"), WatchError()),
+    *(MessageNacked(), PreconditionFailed("406"), LimitExceeded(2)),
+    *(KeyError("a library's slip"), AttributeError("another"), SoftTimeLimitExceeded()),
+]
+
+
+class Bench:
+    """An announcer on a queue that fails when told; time passes when told."""
+
+    def __init__(self):
+        self.now = 100.0
+        self.failure = None
+        self.tried = []
+        app = make_app(NOWHERE)
+        app.send_task = self.send_task
+        self.bell = Bell(NOWHERE, clock=lambda: self.now)
+        self.announcer = Announcer(app, self.bell, clock=lambda: self.now)
+
+    def send_task(self, name, *, args, **said):
+        self.tried.append(args[0])
+        if self.failure is not None:
+            raise self.failure
+
+    def announce(self, *numbers):
+        return [self.announcer.announce(Waiting(number, Lane.BULK)) for number in numbers]
+
+
+@pytest.fixture
+def bench():
+    return Bench()
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_no_error_of_the_queue_comes_through(bench, error):
+    bench.failure = error
+
+    assert bench.announce(1) == [False]
+
+
+def test_a_queue_that_failed_is_left_alone_for_a_moment(bench):
+    bench.failure = OperationalError("away")
+    assert bench.announce(1, 2, 3) == [False] * 3
+    assert bench.tried == [1]
+
+    bench.failure = None
+    bench.now += PAUSE
+
+    assert bench.announce(4, 5) == [True, True]
+    assert bench.tried == [1, 4, 5]
+
+
+def test_telling_of_what_was_done_never_fails(bench):
+    bench.failure = OperationalError("away")
+
+    bench.announcer.tell(Done((1, 2), (), (Waiting(3, Lane.BULK),)))
+    bench.announcer.tell(Done())
+
+    assert bench.tried == [3]
+
+
+def test_a_bell_that_nobody_hears_rests(bench):
+    assert not bench.bell.ring([1], [])
+    assert not bench.bell.is_heard()
+
+
+def test_a_bell_is_heard_where_redis_answers(redis_url):
+    bell = Bell(redis_url)
+
+    assert bell.is_heard()
+    assert bell.ring([1], [])

@@ -1,0 +1,72 @@
+"""What does not work is left alone for a moment, and an outage is said once."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from enrollment.breaker import PAUSE, Breaker, Subject
+
+
+class Clock:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock):
+    return Breaker(Subject.QUEUE, clock)
+
+
+def tried(breaker, times=3):
+    return [breaker.lets_through() for _ in range(times)]
+
+
+def test_of_many_who_ask_an_open_breaker_one_a_pause_may(breaker, clock):
+    assert tried(breaker) == [True] * 3
+
+    breaker.failed(OSError("away"))
+    assert tried(breaker) == [False] * 3
+
+    clock.now += PAUSE
+    assert tried(breaker) == [True, False, False]
+
+    breaker.succeeded()
+    assert tried(breaker) == [True] * 3
+
+
+def test_it_rests_until_the_pause_is_over(breaker, clock):
+    assert not breaker.is_resting
+    breaker.failed(OSError("away"))
+    assert breaker.is_resting
+
+    clock.now += PAUSE
+
+    assert not breaker.is_resting
+
+
+def test_an_outage_is_said_when_it_begins_and_when_it_is_over(breaker, clock):
+    with capture_logs() as said:
+        for _ in range(2):
+            for _ in range(5):
+                breaker.failed(OSError("away"))
+                clock.now += PAUSE
+            breaker.succeeded()
+            breaker.succeeded()
+
+    begun = {"event": "queue.unreachable", "log_level": "warning", "because": "away", "sort": "OSError"}
+    over = {"event": "queue.reachable_again", "log_level": "info", "after_seconds": 5.0}
+    assert said == [begun, over] * 2
+
+
+def test_what_always_worked_is_not_worth_a_word(breaker):
+    with capture_logs() as said:
+        breaker.succeeded()
+
+    assert said == []

@@ -1,0 +1,156 @@
+"""How both doors talk to the broker: every word with it has a bound, and the bounds fit together."""
+
+import ssl
+import time
+
+import pytest
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from api_gateway.ringing import sender
+from enrollment.breaker import PAUSE
+from enrollment.domain.codes import Lane
+from enrollment.queue import (
+    ANNOUNCED_AGAIN_AFTER,
+    ANSWER_SECONDS,
+    CONNECT_SECONDS,
+    HEALTH_SECONDS,
+    HEARTBEAT_SECONDS,
+    SWEEP_EVERY,
+    VISIBILITY_TIMEOUT,
+    Publisher,
+    QueueName,
+    TaskName,
+    broker_settings,
+)
+from enrollment.storage.batches import Waiting
+from enrollment.storage.engines import LOCK_TIMEOUT_MS, SQLITE_BUSY_SECONDS, STATEMENT_TIMEOUT_MS
+from worker.celery_app import make_app
+from worker.processing import TRY_SECONDS
+
+NOWHERE = "redis://127.0.0.1:1/0"
+REDIS, RABBITMQ = "redis://h/0", "amqp://h//"
+
+
+def test_whoever_waits_longer_waits_for_who_waits_shorter():
+    app = make_app(REDIS)
+    statement = max(STATEMENT_TIMEOUT_MS / 1000, SQLITE_BUSY_SECONDS)
+
+    assert statement > LOCK_TIMEOUT_MS / 1000
+    assert TRY_SECONDS + statement < app.conf.task_soft_time_limit < app.conf.task_time_limit
+    assert app.conf.task_time_limit * 3 < VISIBILITY_TIMEOUT
+    assert app.conf.broker_transport_options["visibility_timeout"] == VISIBILITY_TIMEOUT
+
+
+def test_a_silent_queue_is_found_out_before_the_sweeper_would_have_to_ring_often():
+    longest_pop = 1.0
+
+    assert CONNECT_SECONDS + ANSWER_SECONDS + PAUSE < ANNOUNCED_AGAIN_AFTER
+    assert SWEEP_EVERY < ANNOUNCED_AGAIN_AFTER
+    assert longest_pop + 2 * HEALTH_SECONDS + PAUSE <= 10
+    assert 2 * HEARTBEAT_SECONDS + PAUSE <= 15
+
+
+@pytest.mark.parametrize("url", [REDIS, "rediss://h/0", "unix:///run/redis.sock"])
+def test_every_word_with_redis_has_a_bound(url):
+    options = broker_settings(url, client="c")["broker_transport_options"]
+
+    assert options["socket_timeout"] == ANSWER_SECONDS
+    assert options["socket_connect_timeout"] == CONNECT_SECONDS
+    assert options["max_retries"] == 0
+    assert options["queue_order_strategy"] == "sorted"
+
+
+@pytest.mark.parametrize("url", [RABBITMQ, "amqps://h//", "pyamqp://h//"])
+def test_every_word_with_rabbitmq_has_a_bound_and_is_confirmed(url):
+    settings = broker_settings(url, client="c")
+    options = settings["broker_transport_options"]
+
+    assert options["confirm_publish"] is True
+    assert (options["read_timeout"], options["write_timeout"]) == (ANSWER_SECONDS, ANSWER_SECONDS)
+    assert settings["broker_connection_timeout"] == ANSWER_SECONDS
+    assert {queue.name for queue in settings["task_queues"]} == set(QueueName)
+    for queue in settings["task_queues"]:
+        assert queue.durable
+        assert queue.queue_arguments == {"x-queue-type": "quorum"}
+
+
+def test_lanes_are_looked_at_in_the_order_of_their_names():
+    assert sorted(QueueName) == [QueueName.INTERACTIVE, QueueName.UPKEEP, QueueName.BULK]
+
+
+@pytest.mark.parametrize(
+    ("url", "checked"),
+    [
+        ("rediss://h/0", {"ssl_cert_reqs": ssl.CERT_REQUIRED}),
+        ("amqps://h//", {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None}),
+        (REDIS, None),
+        (RABBITMQ, None),
+    ],
+)
+def test_certificates_are_checked(url, checked):
+    app = make_app(url)
+
+    assert app.connection_for_write().ssl == checked
+
+
+def test_a_socket_in_the_file_system_is_named_as_kombu_names_it():
+    app = make_app("unix://:secret@/run/redis.sock?db=3")
+
+    connection = app.connection_for_write()
+    assert connection.transport.driver_type == "redis"
+    assert "/run/redis.sock" in connection.hostname
+    assert connection.hostname.endswith("virtual_host=3")
+
+
+class Ears:
+    """An app that hears what is sent, and may refuse it."""
+
+    def __init__(self, url=NOWHERE):
+        self.app = Celery("t", set_as_current=False)
+        self.app.conf.update(broker_settings(url, client="t"))
+        self.sent = []
+        self.failure = None
+        self.app.send_task = self.hear
+
+    def hear(self, name, **said):
+        self.sent.append((name, said))
+        if self.failure is not None:
+            raise self.failure
+
+
+@pytest.mark.parametrize("lane", Lane)
+def test_a_ring_is_a_message_with_an_id_and_nothing_else(lane):
+    ears = Ears()
+
+    sender(ears.app)(Waiting(7, lane))
+
+    ((name, said),) = ears.sent
+    assert (name, said["args"], said["retry"]) == (TaskName.PROCESS.value, [7], False)
+    assert lane.value in said["queue"]
+
+
+def test_a_connection_on_which_something_failed_is_not_used_again():
+    ears = Ears()
+    publisher = Publisher(ears.app)
+    publisher.send(1, Lane.BULK)
+    publisher.send(2, Lane.BULK)
+    ears.failure = KeyError("whatever the library raises")
+    with pytest.raises(KeyError):
+        publisher.send(3, Lane.BULK)
+    ears.failure = None
+    publisher.send(4, Lane.BULK)
+
+    first, second, third, fourth = (said["producer"] for _, said in ears.sent)
+    assert first is second is third
+    assert fourth is not third
+
+
+def test_a_queue_that_refuses_connections_refuses_at_once():
+    app = make_app(NOWHERE)
+    began = time.monotonic()
+
+    with pytest.raises(OperationalError):
+        Publisher(app).send(1, Lane.BULK)
+
+    assert time.monotonic() - began < CONNECT_SECONDS + ANSWER_SECONDS

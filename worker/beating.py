@@ -1,0 +1,33 @@
+"""The schedule: rings for what is due, and is back a second after the queue is."""
+
+from typing import Any
+
+from celery.beat import ScheduleEntry, Scheduler
+from kombu import Connection
+
+from enrollment.breaker import Breaker, Subject
+from worker.consuming import EVERY_SECOND
+
+
+class Beat(Scheduler):
+    """Celery's, whose connection to a RabbitMQ that was restarted would never work again."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._breaker = Breaker(Subject.QUEUE)
+        super().__init__(*args, **kwargs)
+
+    def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:
+        """Ring once; what fails is not made up for, the next run does it."""
+        try:
+            self.apply_async(entry, producer=producer, advance=False)
+        except Exception as error:  # noqa: BLE001 (the schedule goes on, whatever fails)
+            self._breaker.failed(error.__context__ or error)
+            self.close()
+        else:
+            self._breaker.succeeded()
+
+    def _ensure_connected(self) -> Connection:
+        def away(error: BaseException, _seconds: float) -> None:
+            self._breaker.failed(error)
+
+        return self.connection.ensure_connection(away, **EVERY_SECOND)

@@ -1,0 +1,122 @@
+"""Lists in the form of upstream's bulk enrollment: who is not known here yet is invited.
+
+Each row says how things stood before it and after it, which is what such a list is answered.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import FAILURES, Code, Reason
+from enrollment.domain.events import Standing, standing
+from enrollment.domain.judging import Judgement, Key
+from enrollment.domain.model import Invitation, Learner, Outcome, Request
+from enrollment.storage import invitations, learners
+from schemas.requests import AskedRequest
+from worker.loading import Loaded
+from worker.reading import Asked, settle
+
+
+class Guests:
+    """Whom the rows of one list name, and who of them is invited where."""
+
+    def __init__(self, session: Session, rows: Sequence[Asked], *, auto_enroll: bool) -> None:
+        asked = [row.request for row in rows if row.request is not None]
+        names = {one.username or one.email or "" for one in asked}
+        emails = {one.email for one in asked if one.email is not None}
+        known = learners.known(session, names)
+        self._by_name = {name: loaded.learner for name, loaded in known.items()}
+        with_email = learners.by_email(session, emails)
+        self._by_email = {email: loaded.learner for email, loaded in with_email.items()}
+        pairs = {pair for one in asked if (pair := self._pair(one)) is not None}
+        self._invitations = invitations.standing(session, pairs)
+        self._standing: dict[Key, Standing] = {}
+        self._auto_enroll = auto_enroll
+        self._touched: set[Key] = set()
+
+    def settle(self, row: Asked) -> Request | Outcome:
+        """A row as a request to be judged, or its outcome: that of a guest changes nothing."""
+        asked = row.request
+        if asked is None or row.is_poisonous:
+            return settle(row, {})
+        learner = self._learner(asked)
+        if learner is not None and (learner.is_active or not asked.is_active):
+            named = asked._replace(username=learner.username, email=None)
+            return settle(row._replace(request=named), {})
+        code, reason = Code.UNCHANGED, None
+        if self._pair(asked) is None:
+            code, reason = Code.REFUSED, Reason.LEARNER_NOT_FOUND
+        return Outcome(row.line, asked.username or asked.email, asked.course_id, code, reason)
+
+    def tell(
+        self,
+        rows: Sequence[Asked],
+        settled: Sequence[Request | Outcome],
+        judgement: Judgement,
+        loaded: Loaded,
+    ) -> Iterator[Outcome]:
+        """The outcomes in order, each with what stood before it and after it."""
+        self._standing = {key: standing(it.enrollment) for key, it in loaded.enrollments.items()}
+        changes = {change.position: change.after for change in judgement.changes}
+        judged = iter(enumerate(judgement.outcomes))
+        for row, item in zip(rows, settled, strict=True):
+            position, outcome = (-1, item) if isinstance(item, Outcome) else next(judged)
+            if row.request is None or outcome.code in FAILURES:
+                yield outcome
+                continue
+            before = self._state(row.request)
+            if position in changes:
+                self._standing[self._key(row.request)] = changes[position]
+            self._invite(row.request, is_guest=isinstance(item, Outcome))
+            after = self._state(row.request)
+            yield outcome._replace(details={"before": before, "after": after})
+
+    def write(self, session: Session, *, now: datetime) -> None:
+        """Keep the invitations as they are now."""
+        made = [self._invitations[pair] for pair in self._touched & self._invitations.keys()]
+        invitations.save_all(session, made, now=now)
+        invitations.delete_all(session, self._touched - self._invitations.keys())
+
+    def _learner(self, asked: AskedRequest) -> Learner | None:
+        if asked.username is not None:
+            return self._by_name.get(asked.username)
+        email = asked.email or ""
+        return self._by_email.get(email) or self._by_name.get(email)
+
+    def _key(self, asked: AskedRequest) -> Key:
+        learner = self._learner(asked)
+        return asked.course_id, "" if learner is None else learner.username
+
+    def _pair(self, asked: AskedRequest) -> Key | None:
+        """The course and the e-mail that an invitation would be for."""
+        learner = self._learner(asked)
+        email = asked.email if learner is None else learner.email
+        return None if email is None else (asked.course_id, email)
+
+    def _invite(self, asked: AskedRequest, *, is_guest: bool) -> None:
+        """Who leaves is no longer invited; who is not here yet is."""
+        pair = self._pair(asked)
+        if pair is None:
+            return
+        if not asked.is_active:
+            if self._invitations.pop(pair, None) is not None:
+                self._touched.add(pair)
+        elif is_guest:
+            kept = self._invitations.get(pair, Invitation(*pair))
+            self._invitations[pair] = kept._replace(auto_enroll=self._auto_enroll)
+            self._touched.add(pair)
+
+    def _state(self, asked: AskedRequest) -> Mapping[str, object]:
+        stands = self._standing.get(self._key(asked))
+        pair = self._pair(asked)
+        invitation = None if pair is None else self._invitations.get(pair)
+        state: dict[str, object] = {
+            "user": self._learner(asked) is not None,
+            "enrollment": stands is not None and stands.is_active,
+            "allowed": invitation is not None,
+            "auto_enroll": invitation is not None and invitation.auto_enroll,
+        }
+        if asked.cohort is not None:
+            state["cohort"] = None if stands is None else stands.cohort
+        return state

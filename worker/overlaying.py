@@ -1,0 +1,153 @@
+"""Overlays: what the rows of a dry run before a batch would have done, for those in it.
+
+An overlay is made of the outcomes that were given, and of nothing else: whichever process
+works on the next batch comes to the same one, and one that is lost is read back. It lives in a
+temporary file, so that memory does not grow with the dry run.
+"""
+
+import sqlite3
+from collections import Counter, OrderedDict
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from enrollment.domain.judging import Key, World
+from enrollment.domain.model import Enrollment
+from enrollment.storage import batches
+from schemas.packing import pack_json, unpack_json
+from schemas.trials import decode_traces, enrollment_of, state_of
+
+#: Overlays that one process keeps; who comes back for another reads it anew.
+MOST = 4
+#: Batches that one transaction reads back: as long as judging one takes, so that singles wait
+#: for no more.
+READ_AT_ONCE = 16
+
+_TABLES = """
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+PRAGMA cache_size = -16000;
+CREATE TABLE enrollment (
+    course_id TEXT, username TEXT, state BLOB, PRIMARY KEY (course_id, username)
+) WITHOUT ROWID;
+CREATE TABLE invitation (
+    course_id TEXT, email TEXT, used_by TEXT, PRIMARY KEY (course_id, email)
+) WITHOUT ROWID;
+"""
+
+
+class ReadsBack(Exception):
+    """What earlier rows would have done is not all read yet; the rest takes another turn."""
+
+
+class Overlay:
+    """What the batches of one dry run would have done so far."""
+
+    def __init__(self) -> None:
+        #: Batches that it holds.
+        self.batches = 0
+        self._seats: Counter[str] = Counter()
+        self._kept = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._kept.executescript(_TABLES)
+
+    def close(self) -> None:
+        """Its file goes."""
+        self._kept.close()
+
+    def add(self, outcomes: bytes) -> None:
+        """Add what one more batch would have done."""
+        traced = list(decode_traces(outcomes))
+        states = [(*key, pack_json(state_of(trace.enrollment))) for key, trace in traced]
+        used = [
+            (course_id, trace.invitation, username)
+            for (course_id, username), trace in traced
+            if trace.invitation is not None
+        ]
+        self._kept.execute("BEGIN")
+        self._kept.executemany("INSERT OR REPLACE INTO enrollment VALUES (?, ?, ?)", states)
+        self._kept.executemany("INSERT OR REPLACE INTO invitation VALUES (?, ?, ?)", used)
+        self._kept.execute("COMMIT")
+        for (course_id, _), trace in traced:
+            self._seats[course_id] += trace.seats
+        self.batches += 1
+
+    def over(self, world: World, keys: Iterable[Key]) -> World:
+        """The world as it would be; ``keys`` are the enrollments that are looked at."""
+        if not self.batches:
+            return world
+        invitations = {
+            pair: invitation._replace(used_by=self._used_by(pair) or invitation.used_by)
+            for pair, invitation in world.invitations.items()
+        }
+        courses = {
+            course_id: replace(course, seats_taken=course.seats_taken + self._seats[course_id])
+            for course_id, course in world.courses.items()
+        }
+        would_be = {key: kept for key in keys if (kept := self._enrollment(key)) is not None}
+        return replace(
+            world,
+            courses=courses,
+            enrollments={**world.enrollments, **would_be},
+            invitations=invitations,
+        )
+
+    def _enrollment(self, key: Key) -> Enrollment | None:
+        query = "SELECT state FROM enrollment WHERE course_id = ? AND username = ?"
+        with closing(self._kept.execute(query, key)) as found:
+            row = found.fetchone()
+        if row is None:
+            return None
+        state: Any = unpack_json(row[0])
+        return enrollment_of(state)
+
+    def _used_by(self, pair: Key) -> str | None:
+        query = "SELECT used_by FROM invitation WHERE course_id = ? AND email = ?"
+        with closing(self._kept.execute(query, pair)) as found:
+            row: tuple[str] | None = found.fetchone()
+        return None if row is None else row[0]
+
+
+class Overlays:
+    """The overlays of one process."""
+
+    def __init__(self) -> None:
+        self._open: OrderedDict[UUID, Overlay] = OrderedDict()
+
+    def before(self, session: Session, submission_id: UUID, ordinal: int) -> Overlay:
+        """What the batches before one would have done. Raises ReadsBack."""
+        overlay = self._open.get(submission_id)
+        if overlay is None or overlay.batches > ordinal:
+            overlay = self._made(submission_id)
+        self._open.move_to_end(submission_id)
+        number = min(READ_AT_ONCE, ordinal - overlay.batches)
+        if number:
+            given = batches.outcomes_of(session, submission_id, overlay.batches, number)
+            self._add(submission_id, overlay, given)
+        if overlay.batches < ordinal:
+            raise ReadsBack
+        return overlay
+
+    def _add(self, submission_id: UUID, overlay: Overlay, given: Iterable[bytes]) -> None:
+        try:
+            for outcomes in given:
+                overlay.add(outcomes)
+        except BaseException:  # half of a batch is worse than none
+            self.drop(submission_id)
+            raise
+
+    def drop(self, submission_id: UUID) -> None:
+        """Nobody needs the overlay any more."""
+        overlay = self._open.pop(submission_id, None)
+        if overlay is not None:
+            overlay.close()
+
+    def _made(self, submission_id: UUID) -> Overlay:
+        self.drop(submission_id)
+        while len(self._open) >= MOST:
+            self.drop(next(iter(self._open)))
+        made = self._open[submission_id] = Overlay()
+        return made
