@@ -42,22 +42,26 @@ def verify(
         if not migrate.is_current(session):
             message = f"they are at {migrate.current(session) or 'none'}: run `enroll db upgrade`"
             raise NotMigrated(message)
-        audit.go_by_keys(session)
-        report = Report()
-        _check(session, report, Seats(capacities or {}), progress)
-        for place, one in enumerate(report.found[:TOLD]):
-            report.found[place] = one._replace(story=timeline(session, one.violation.about))
-        return report
+        return examine(session, capacities=capacities or {}, progress=progress)
 
 
-def _check(session: Session, report: Report, seats: Seats, progress: Progress | None) -> None:
-    end = audit.head(session)
+def examine(
+    session: Session,
+    *,
+    capacities: Mapping[str, int | None],
+    progress: Progress | None = None,
+) -> Report:
+    """The same inside a transaction that sees one moment, on tables that are right."""
+    audit.go_by_keys(session)
+    report, told, end = Report(), progress or Progress(), audit.head(session)
     if progress is not None:
         progress.begin(accounts.size(session, end or 0))
-    told = progress or Progress()
-    chains = Chains(session, report, told, seats)
+    chains = Chains(session, report, told, Seats(capacities))
     chains.check_feed(end)
     chains.check_enrollments()
     requests = Requests(session, report, told)
     requests.check_files()
     requests.check_singles()
+    for place, one in enumerate(report.found[:TOLD]):
+        report.found[place] = one._replace(story=timeline(session, one.violation.about))
+    return report

@@ -151,7 +151,6 @@ class Waiters:
         except Exception:
             log.exception("waiters.not_answered")
 
-
     def _compare(self, marks: Mapping[UUID, Mark], bulks: Collection[UUID]) -> None:
         """Wake those who wait for bulks that moved, or that are no more."""
         for bulk in bulks:

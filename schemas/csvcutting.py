@@ -22,6 +22,9 @@ MAX_RECORD = 131_072
 #: may have so many, and one more for every thousand rows.
 MAX_UNCLOSED = 50
 
+#: Rows at which a batch is cut where one line may mean a thousand: batches hold less than 16,384.
+_MOST_OF_MANY = 15_000
+
 AS_IT_IS = Wanted()
 
 
@@ -141,6 +144,8 @@ class _CsvCutter:
     def batches(self) -> Iterator[BatchDraft]:
         """The batches, in order."""
         batch_rows, batch_size = self._limits.batch_rows, self._limits.batch_bytes
+        if self._count is not None:
+            batch_rows = min(batch_rows, _MOST_OF_MANY)
         while not self._ended:
             for _ in self._records():
                 if self._rows >= batch_rows or self._size >= batch_size:

@@ -25,7 +25,7 @@ from schemas.trials import decode_traces, enrollment_of, state_of
 MOST = 4
 #: Batches that one transaction reads back: as long as judging one takes, so that singles wait
 #: for no more.
-READ_AT_ONCE = 16
+READ_AT_ONCE = 4
 
 _TABLES = """
 PRAGMA journal_mode = OFF;

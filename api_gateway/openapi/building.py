@@ -9,7 +9,14 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from api_gateway.openapi import enrolling, keeping, mapping, service, submitting
+from api_gateway.openapi import (
+    bulk_enrolling,
+    enrolling,
+    keeping,
+    mapping,
+    service,
+    submitting,
+)
 from api_gateway.openapi.bodies import add_bodies, inner_name
 from api_gateway.openapi.codes import meanings
 from api_gateway.openapi.parameters import HEADERS, PARAMETERS
@@ -21,6 +28,7 @@ from api_gateway.problems import Problem
 OPERATIONS: tuple[Operation, ...] = (
     *enrolling.OPERATIONS,
     *submitting.OPERATIONS,
+    *bulk_enrolling.OPERATIONS,
     *keeping.OPERATIONS,
     *mapping.OPERATIONS,
     *service.OPERATIONS,
@@ -87,7 +95,7 @@ def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
     )
     add_bodies(spec)
     components = spec.components
-    for name, shape in SHAPES.items():
+    for name, shape in {**SHAPES, **mapping.SHAPES, **bulk_enrolling.SHAPES}.items():
         components.schema(name, dict(shape))
     for name, parameter in PARAMETERS.items():
         components.parameter(name, parameter["in"], dict(parameter))

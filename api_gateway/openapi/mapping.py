@@ -1,14 +1,21 @@
-"""Operations on crosswalks: what ids of other systems are here."""
+"""Files of other systems: operations on crosswalks, and the shapes that come with files."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from api_gateway.openapi.parts import (
     CSV,
     JSON,
     NDJSON,
+    TEXT,
+    WHOLE,
     Answer,
     Operation,
     Schema,
     json,
     listed,
+    or_null,
+    record,
     ref,
 )
 
@@ -38,6 +45,25 @@ _PROBLEMS = {
     408: "request_timeout",
     413: "too_large",
     415: "unsupported_media_type",
+}
+
+#: What the columns of a file were taken for.
+TAKEN_FOR: Schema = {
+    "type": "object",
+    "description": "The columns that are read, and what each was taken for.",
+    "additionalProperties": TEXT,
+}
+
+SHAPES: Mapping[str, Mapping[str, Any]] = {
+    "ArchiveFile": record(
+        "One file of an archive; lines are counted on from those of the files before it.",
+        {"name": TEXT, "format": TEXT, "lines_before": WHOLE, "columns": TAKEN_FOR},
+        optional=("columns",),
+    ),
+    "Crosswalk": record(
+        "Some entries, in the order of kind and theirs.",
+        {"source": TEXT, "entries": listed(ref("CrosswalkEntry")), "next": or_null(TEXT)},
+    ),
 }
 
 OPERATIONS = (

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api_gateway.openapi import samples
+from api_gateway.openapi import mapping, samples
 from api_gateway.openapi.parts import (
     FLAG,
     MOMENT,
@@ -16,7 +16,6 @@ from api_gateway.openapi.parts import (
     ref,
 )
 from enrollment.domain.codes import ChangeKind, Code, IdKind, Kind, OnError, Reason, Result, State
-from schemas.bulk_enroll import ENROLL, UNENROLL
 from schemas.courses import INSTRUCTOR_PACED, SELF_PACED
 
 _DETAILS = {
@@ -70,12 +69,6 @@ _PROBLEM = record(
     ),
 )
 
-_TAKEN_FOR = {
-    "type": "object",
-    "description": "The columns that are read, and what each was taken for.",
-    "additionalProperties": TEXT,
-}
-
 _SUBMISSION = record(
     "A submission: one request or a million, and how far they are.",
     {
@@ -90,7 +83,7 @@ _SUBMISSION = record(
             ),
         },
         "format": or_null(TEXT),
-        "columns": _TAKEN_FOR,
+        "columns": mapping.TAKEN_FOR,
         "files": listed(ref("ArchiveFile")),
         "options": ref("Options"),
         "caller": TEXT,
@@ -108,7 +101,7 @@ _SUBMISSION = record(
         "started_at": or_null(MOMENT),
         "finished_at": or_null(MOMENT),
         "links": record(
-            "Where more is.", {name: TEXT for name in ("self", "outcomes", "events", "cancel")}
+            "Where more is.", dict.fromkeys(("self", "outcomes", "events", "cancel"), TEXT)
         ),
         "outcome": ref("Outcome"),
         "enrollment": or_null(ref("Enrollment")),
@@ -118,6 +111,7 @@ _SUBMISSION = record(
 )
 
 SHAPES: Mapping[str, Mapping[str, Any]] = {
+    **mapping.SHAPES,
     "Problem": _PROBLEM | {"additionalProperties": True},
     "Finding": record(
         "One thing that is wrong, and where.",
@@ -241,52 +235,6 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         ),
         example=samples.OUTCOME,
     ),
-    "BulkEnrollState": record(
-        "How a learner and a course stood at a moment.",
-        {
-            "user": {**FLAG, "description": "Somebody here has this name or e-mail."},
-            "enrollment": {**FLAG, "description": "There is an active enrollment."},
-            "allowed": {**FLAG, "description": "There is an invitation."},
-            "auto_enroll": {**FLAG, "description": "And it enrolls by itself."},
-            "cohort": or_null(TEXT),
-        },
-        optional=("cohort",),
-    ),
-    "BulkEnrollResult": record(
-        "What became of one identifier in one course.",
-        {
-            "identifier": TEXT,
-            "before": ref("BulkEnrollState"),
-            "after": ref("BulkEnrollState"),
-            "invalidIdentifier": {"const": True, "description": "It names nobody."},
-            "error": {"const": True, "description": "It was refused; reason says why."},
-            "reason": one_of([*Reason, Code.CANCELLED.value]),
-            "message": TEXT,
-        },
-        optional=("before", "after", "invalidIdentifier", "error", "reason", "message"),
-    ),
-    "BulkEnrollCourse": record(
-        "What became of every identifier in one course.",
-        {
-            "action": one_of([ENROLL, UNENROLL]),
-            "auto_enroll": FLAG,
-            "results": listed(ref("BulkEnrollResult")),
-        },
-    ),
-    "BulkEnrollAnswer": record(
-        "What became of every identifier in every course, in the order of the request.",
-        {
-            "action": one_of([ENROLL, UNENROLL]),
-            "auto_enroll": FLAG,
-            "email_students": FLAG,
-            "courses": {
-                "type": "object",
-                "description": "By course id.",
-                "additionalProperties": ref("BulkEnrollCourse"),
-            },
-        },
-        example=samples.BULK_ENROLL_ANSWER,
-    ),
     "OutcomePage": record(
         "Some outcomes, in the order of the input; ask again from next until it is null.",
         {"outcomes": listed(ref("Outcome")), "next": or_null(TEXT)},
@@ -317,15 +265,6 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
         ),
     ),
     "Submission": _SUBMISSION,
-    "ArchiveFile": record(
-        "One file of an archive; lines are counted on from those of the files before it.",
-        {"name": TEXT, "format": TEXT, "lines_before": WHOLE, "columns": _TAKEN_FOR},
-        optional=("columns",),
-    ),
-    "Crosswalk": record(
-        "Some entries, in the order of kind and theirs.",
-        {"source": TEXT, "entries": listed(ref("CrosswalkEntry")), "next": or_null(TEXT)},
-    ),
     "SubmissionPage": record(
         "Some submissions, newest first.",
         {"submissions": listed(ref("Submission")), "next": or_null(TEXT)},

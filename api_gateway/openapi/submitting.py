@@ -1,22 +1,17 @@
 """Operations on submissions: hand many in, follow them, read what became of each."""
 
-from api_gateway.forms import FORM
 from api_gateway.openapi import samples
 from api_gateway.openapi.parts import (
     CSV,
-    FLAG,
     JSON,
     NDJSON,
-    TEXT,
     Answer,
     Operation,
     json,
     listed,
-    one_of,
     ref,
 )
 from api_gateway.progress import EVENTS
-from schemas.bulk_enroll import ENROLL, UNENROLL
 
 _TAG = "Submissions"
 _REQUESTS = listed(ref("EnrollmentRequest"))
@@ -27,28 +22,6 @@ _HEARD = Answer(
     "The end was heard already; only where Last-Event-ID says so.",
     headers=("Cache-Control", "Vary"),
 )
-_WORDS = {
-    "anyOf": [TEXT, listed(TEXT)],
-    "description": "A comma list, or a list of such.",
-}
-_BULK_ENROLL = {
-    "type": "object",
-    "properties": {
-        "action": one_of([ENROLL, UNENROLL]),
-        "identifiers": {
-            **TEXT,
-            "description": "Usernames and e-mails; commas, blanks and line ends part them.",
-        },
-        "courses": _WORDS,
-        "cohorts": {**_WORDS, "description": "One for each course."},
-        "auto_enroll": {**FLAG, "description": "What invitations say."},
-        "email_students": {**FLAG, "description": "Given back; no mail is sent from here."},
-        "reason": {**TEXT, "description": "Kept with the submission."},
-    },
-    "required": ["action", "identifiers", "courses"],
-    "examples": [samples.BULK_ENROLL],
-}
-
 OPERATIONS = (
     Operation(
         _TAG,
@@ -218,42 +191,5 @@ OPERATIONS = (
             202: Answer("The wish was noted.", json("Submission"), ("Location", *_STATUS_HEADERS))
         },
         problems={404: "not_found", 409: "submission_finished"},
-    ),
-    Operation(
-        _TAG,
-        "bulk_enroll",
-        "POST",
-        "bulkEnroll",
-        "Enroll or unenroll a list of learners, in upstream's form",
-        description=(
-            "Every identifier is enrolled into, or out of, every course; windows and invitations "
-            "are passed, seats never. An e-mail that nobody here has becomes an invitation. The "
-            "list is a submission in the interactive lane, and its outcome is waited for: 20 "
-            "seconds, or as long as `Prefer: wait=N` says. After that the answer is 202, and the "
-            "outcomes are those of the submission."
-        ),
-        parameters=("Prefer", "Idempotency-Key"),
-        body={JSON: _BULK_ENROLL, FORM: _BULK_ENROLL},
-        answers={
-            200: Answer(
-                "What became of each.",
-                json("BulkEnrollAnswer"),
-                ("Location", "Preference-Applied", "Idempotency-Replayed", "Cache-Control"),
-            ),
-            202: Answer(
-                "Kept durably, and not all done yet.",
-                json("Submission"),
-                ("Location", "Preference-Applied", "Idempotency-Replayed", *_STATUS_HEADERS),
-            ),
-        },
-        problems={
-            400: "invalid_body malformed_json incomplete_body idempotency_key_invalid",
-            408: "request_timeout",
-            409: "idempotency_key_in_flight",
-            413: "too_large",
-            415: "unsupported_media_type",
-            422: "idempotency_key_reused",
-        },
-        problem_headers=("Cache-Control",),
     ),
 )

@@ -42,6 +42,8 @@ class KeptFile(NamedTuple):
     is_finished: bool
     cancel_asked: bool
     is_dry_run: bool | None = False
+    #: One line may mean many requests, each with its outcome.
+    repeats_lines: bool = False
 
     def about(self) -> About:
         """What a violation on it is about."""
@@ -159,7 +161,8 @@ class File:
         self, batch: KeptBatch, outcomes: Iterable[Outcome]
     ) -> Iterator[Violation]:
         for outcome in outcomes:
-            if outcome.line <= self._line:
+            is_again = outcome.line == self._line and not self._head.repeats_lines
+            if outcome.line < self._line or is_again:
                 says = f"batch {batch.id} answers line {outcome.line} after line {self._line}"
                 yield Violation(Fault.OUTCOMES_LINES, says, batch.about(outcome.line))
                 return

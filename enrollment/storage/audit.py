@@ -209,7 +209,7 @@ _PAGE_OF_IDS = (
     select(_EVENT.c.id)
     .where(_EVENT.c.id > bindparam("after"))
     .order_by(_EVENT.c.id)
-    .limit(20 * IDS)
+    .limit(4 * IDS)
     .subquery()
 )
 _COUNT = select(func.count(), func.max(_PAGE_OF_IDS.c.id))

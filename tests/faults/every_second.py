@@ -24,8 +24,10 @@ OULAD = Path(__file__).parents[3] / "shared" / "data" / "oulad"
 CODE, TITLE = "1/s", "kill -9 of any process every second while a real file is worked"
 #: Slow enough that there is something to kill for a while.
 SLOWED = armed(worker="work.before_commit=sleep:0.15")
-#: Seconds that the file may take in all.
-PATIENCE = 300.0
+#: Seconds of killing at most: who is killed more often than it can start does nothing at all.
+KILLING = 40.0
+#: Seconds that the rest of the file may take then.
+PATIENCE = 120.0
 KILLS = 5  # fewer show nothing
 
 
@@ -88,8 +90,8 @@ def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) 
 
 
 def _kill_every_second(stack: Stack, chance: random.Random) -> Iterator[dict[str, object]]:
-    """Kill until nothing waits; what was killed while some waited and some was done."""
-    until = time.monotonic() + PATIENCE
+    """Kill while anything waits; what was killed while some waited and some was done."""
+    until = time.monotonic() + KILLING
     while (pending := _pending(stack)) and time.monotonic() < until:
         next_at = time.monotonic() + 1.0
         name, pid = _victim(stack, chance)
@@ -98,8 +100,6 @@ def _kill_every_second(stack: Stack, chance: random.Random) -> Iterator[dict[str
             if 0 < pending < stack.total():
                 yield {"died": name, "pid": pid, "pending": pending}
         time.sleep(max(0.0, next_at - time.monotonic()))
-    if pending:
-        raise StackBroken(f"{pending} requests still wait after {PATIENCE:.0f} s")
 
 
 def _pending(stack: Stack) -> int:

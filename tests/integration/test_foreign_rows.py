@@ -141,6 +141,7 @@ def test_a_line_that_means_many_is_cut_and_counted_by_its_requests(mapped):
         (line, code)
         for line, code in product(range(2, 7), [Code.ENROLLED, Code.ENROLLED, Code.INVALID])
     ]
+    mapped.check()
 
 
 def test_what_is_looked_for_is_found_by_source_kind_and_id(mapped):

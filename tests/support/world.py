@@ -19,7 +19,7 @@ from api_gateway.intake import Asking, Stored, store_singles
 from api_gateway.reports import Report
 from api_gateway.ringing import Ringer
 from api_gateway.uploads import Published, Upload, Uploads
-from api_gateway.verifying import verify
+from api_gateway.verifying import examine
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import Standing
 from enrollment.domain.model import Course, Learner, Mode, Outcome
@@ -28,6 +28,7 @@ from enrollment.storage import batches, changes, courses, enrollments, learners,
 from enrollment.storage.batches import Waiting
 from enrollment.storage.changes import Recorded
 from enrollment.storage.sessions import Sessions
+from enrollment.storage.snapshots import snapshot
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
@@ -306,7 +307,8 @@ class World:
 
     def report(self) -> Report:
         """The records as the shipped checker finds them."""
-        return verify(self.sessions, capacities=self.most_seats)
+        with snapshot(self.sessions) as session:
+            return examine(session, capacities=self.most_seats)
 
 
 _PLACE = (

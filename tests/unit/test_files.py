@@ -262,7 +262,8 @@ def test_empty_ndjson_is_refused():
 def test_other_media_types_are_not_read():
     assert refusal_of(b"x", "image/png").code == "unsupported_media_type"
     assert format_of("Text/CSV; charset=utf-8") == "csv"
-    assert format_of("application/zip") is None
+    assert format_of("application/zip") == "zip"
+    assert format_of("application/gzip") is None
 
 
 ASK = json.dumps({"user": "ada", "course_id": KEY})

@@ -101,3 +101,48 @@ def test_a_refused_upload_gives_its_place_back():
             return packed
 
     assert asyncio.run(in_turn()) is False
+
+
+FORM = (
+    b'--xyz\r\nContent-Disposition: form-data; name="lane"\r\n\r\nbulk\r\n'
+    b'--xyz\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n'
+    b"Content-Type: text/csv\r\n\r\nuser,course_id\r\n--xy\r\n--xyz--\r\n"
+)
+
+
+def spool_form(sender, most=10_000_000, **headers):
+    async def taken():
+        spooling = Spooling(most, monotonic=sender.monotonic)
+        async with spooling.spooled_form(sender.request(**headers), "xyz") as form:
+            form.file.seek(0)
+            return form.file.read(), form.name, form.media_type, form.fields
+
+    return asyncio.run(taken())
+
+
+@pytest.mark.parametrize("size", [1, 7, 10_000])
+def test_a_form_is_taken_apart_while_it_comes_in(size):
+    chunks = [FORM[at : at + size] for at in range(0, len(FORM), size)]
+
+    assert spool_form(Sender(chunks, seconds=0.0)) == (
+        b"user,course_id\r\n--xy",
+        "a.csv",
+        "text/csv",
+        {"lane": "bulk"},
+    )
+
+
+@pytest.mark.parametrize("end", [10, 60, 150, len(FORM) - 9])
+def test_a_form_that_breaks_off_says_so(end):
+    sender = Sender([FORM[:end]], seconds=0.0)
+    with pytest.raises(Problem) as caught:
+        spool_form(sender, **{"Content-Length": str(len(FORM))})
+    assert (caught.value.status, caught.value.code) == (400, "incomplete_upload")
+
+
+def test_a_form_has_the_bounds_of_any_upload():
+    with pytest.raises(Problem, match="may have 100 bytes"):
+        spool_form(Sender([FORM[:60], FORM[60:]], seconds=0.0), most=100)
+    with pytest.raises(Problem) as caught:
+        spool_form(Sender([FORM], seconds=0.0), **{"Content-Encoding": "gzip"})
+    assert caught.value.status == 415

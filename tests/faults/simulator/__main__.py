@@ -55,6 +55,7 @@ def show(report: Report, *, verbose: bool) -> None:
         print(f"  ({left_out} lines before; all with --seed {report.seed} --verbose)")
     for line in report.trace[left_out:]:
         print(f"  {line}")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

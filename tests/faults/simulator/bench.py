@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any, Protocol, Self
 
@@ -61,15 +62,9 @@ class Bench:
         self.database = Database()
         engine = self.database.engine
         #: What operators and observers use: nobody dies there.
-        self.sessions = Sessions(engine, now=lambda: self.player.time.now())
-        self.mortal = MortalSessions(
-            engine,
-            now=lambda: self.player.time.now(),
-            fate=lambda: self.player.fate,
-            beside=lambda: self.player.beside(),
-        )
-        announcer = Announcer(lambda: self.player.broker, lambda done: self.player.hear(done))
-        self.tasks = Tasks(self.mortal, announcer)
+        self.sessions = Sessions(engine, now=self._now)
+        self.mortal = MortalSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
+        self.tasks = Tasks(self.mortal, Announcer(self._broker, self._hear))
         self._undo = ExitStack()
 
     def begin(self, player: Player, scene: Scene) -> None:
@@ -80,8 +75,28 @@ class Bench:
                 set_up(session, scene, now=START)
             self.database.keep(scene)
 
+    # Whoever plays changes; what is built on the bench stays.
+
+    def _now(self) -> datetime:
+        return self.player.time.now()
+
+    def _fate(self) -> Fate:
+        return self.player.fate
+
+    def _broker(self) -> Broker:
+        return self.player.broker
+
+    def _beside(self) -> None:
+        self.player.beside()
+
+    def _hear(self, done: Done) -> None:
+        self.player.hear(done)
+
+    def _work_takes(self) -> float:
+        return self.player.work_takes()
+
     def __enter__(self) -> Self:
-        clock = SimpleNamespace(monotonic=lambda: self.player.work_takes())
+        clock = SimpleNamespace(monotonic=self._work_takes)
         self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
         self._undo.enter_context(instead(processing, "time", clock))
         self._undo.enter_context(instead(uploads, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION))

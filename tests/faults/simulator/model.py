@@ -52,6 +52,13 @@ class Record:
     mode_rank: Rank | None
 
 
+class Heard(NamedTuple):
+    """What of a wish still counts; none where a higher wish was heard."""
+
+    active: bool | None
+    mode: str | None
+
+
 @dataclass
 class Model:
     """Who is enrolled where, by the rules alone."""
@@ -84,43 +91,40 @@ class Model:
             return "refused", "course_not_found"
         key = (wish.course_id, wish.user)
         now = self.records.get(key)
-        active = None if now and asked.rank < now.active_rank else wish.is_active
-        mode = None if now and now.mode_rank and asked.rank < now.mode_rank else wish.mode
-        if now is not None and active is None and mode is None:
+        heard = _heard(asked, now)
+        if now is not None and heard == (None, None):
             return ("unchanged" if _ties(asked, now) else "superseded"), None
-        if now is not None and active in {None, now.is_active} and mode in {None, now.mode}:
-            self._write(key, asked, now, active, mode)
+        if now is not None and _is_true_already(heard, now):
+            self._write(key, asked, now, heard)
             return "unchanged", None
-        return self._change(key, asked, now, active, mode)
+        return self._change(key, asked, now, heard)
 
-    def _change(
-        self, key: Key, asked: Asked, now: Record | None, active: bool | None, mode: str | None
-    ) -> Answer:
+    def _change(self, key: Key, asked: Asked, now: Record | None, heard: Heard) -> Answer:
+        active, mode = heard
         away = now is None or not now.is_active
         if active is False or (away and not asked.wish.is_active):
-            return self._withdraw(key, asked, now, active, mode)
+            return self._withdraw(key, asked, now, heard)
         if mode is not None and mode not in MODES and not (away and active):
             return "refused", "mode_unavailable"
         if now is None or (away and active):
-            why = self._why_not(key, asked, now, mode)
+            why = self._why_not(key, asked, mode)
             if why is not None:
                 return "refused", why
-            self._write(key, asked, now, active, mode)
+            self._write(key, asked, now, heard)
             return ("enrolled" if now is None else "reactivated"), None
-        self._write(key, asked, now, active, mode)
+        self._write(key, asked, now, heard)
         return "mode_changed", None
 
-    def _withdraw(
-        self, key: Key, asked: Asked, now: Record | None, active: bool | None, mode: str | None
-    ) -> Answer:
+    def _withdraw(self, key: Key, asked: Asked, now: Record | None, heard: Heard) -> Answer:
+        mode = heard.mode
         if now is not None and now.is_active and mode not in {None, now.mode}:
             return "refused", "mode_mismatch"
         if mode is not None and mode not in MODES:
             return "refused", "mode_unavailable"
-        self._write(key, asked, now, active, mode)
+        self._write(key, asked, now, heard)
         return ("deactivated" if now is None or now.is_active else "mode_changed"), None
 
-    def _why_not(self, key: Key, asked: Asked, now: Record | None, mode: str | None) -> str | None:
+    def _why_not(self, key: Key, asked: Asked, mode: str | None) -> str | None:
         course = self.courses[key[0]]
         closed = None
         if course.opens is not None and asked.at <= course.opens:
@@ -135,9 +139,8 @@ class Model:
             return "course_full"
         return None
 
-    def _write(
-        self, key: Key, asked: Asked, now: Record | None, active: bool | None, mode: str | None
-    ) -> None:
+    def _write(self, key: Key, asked: Asked, now: Record | None, heard: Heard) -> None:
+        active, mode = heard
         if now is None:
             now = Record(asked.wish.is_active, "audit", asked.rank, None)
         if active is not None:
@@ -149,6 +152,20 @@ class Model:
     def seats(self, course_id: str) -> int:
         """Seats taken in a course."""
         return sum(key[0] == course_id and one.is_active for key, one in self.records.items())
+
+
+def _heard(asked: Asked, now: Record | None) -> Heard:
+    wish = asked.wish
+    if now is None:
+        return Heard(wish.is_active, wish.mode)
+    late = now.mode_rank is not None and asked.rank < now.mode_rank
+    return Heard(
+        None if asked.rank < now.active_rank else wish.is_active, None if late else wish.mode
+    )
+
+
+def _is_true_already(heard: Heard, now: Record) -> bool:
+    return heard.active in {None, now.is_active} and heard.mode in {None, now.mode}
 
 
 def _ties(asked: Asked, now: Record) -> bool:

@@ -2,7 +2,7 @@
 
 import random
 import traceback
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import NamedTuple
 from uuid import UUID
@@ -12,11 +12,11 @@ from sqlalchemy import select
 from enrollment.domain.codes import Lane
 from enrollment.storage.tables import BatchRow
 from tests.faults.simulator.bench import Bench
-from tests.faults.simulator.scenes import Scene, draw_scene
+from tests.faults.simulator.scenes import draw_scene
 from tests.faults.simulator.service import Gateway, Worker
 from tests.faults.simulator.simulation import Simulation
-from tests.faults.simulator.weather import Weather, draw_weather
-from tests.faults.simulator.wishes import ALGEBRA, BIOLOGY, KEYS, LEARNERS, Attempt, Drawer
+from tests.faults.simulator.weather import draw_weather
+from tests.faults.simulator.wishes import ALGEBRA, BIOLOGY, LANES, LEARNERS, Attempt, Drawer
 
 #: Seconds that may pass at once: less and more than every patience.
 PAUSES = (0.001, 0.1, 0.3, 1.0, 2.5, 6.0)
@@ -42,7 +42,11 @@ class Schedule(Simulation):
         super().__init__(bench, rng, weather, scene)
         self.seed = seed
         self.drawer = Drawer(
-            rng, granted=scene.granted, poisonous=weather.poison, narrow=weather.overlapping > 0
+            rng,
+            granted=scene.granted,
+            poisonous=weather.poison,
+            narrow=weather.narrow,
+            lanes=(Lane.BULK,) if weather.overlapping else LANES,
         )
         self.calls_left = rng.randint(2, 8 if weather.overlapping else 6)
         self.calls_beside = 3
@@ -231,6 +235,3 @@ def play(bench: Bench, seed: int) -> Report:
     except Exception as error:  # noqa: BLE001 (what nothing foretold is a fault, with its seed)
         lines = traceback.format_exc().splitlines()
         return Report(seed, [*schedule.trace, *lines], [f"it broke: {error!r}"], 0)
-
-
-__all__ = ["KEYS", "Report", "Scene", "Schedule", "Weather", "dataclass", "play"]

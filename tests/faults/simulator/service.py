@@ -40,6 +40,10 @@ from worker.sweeping import Sweeper
 UNKNOWN = (Died, RecordsUnavailable, Conflict, FailPointReached)
 
 
+#: How often the clock moves from one transaction of a gateway to the next.
+TIME_PASSES = 0.7
+
+
 class SteppedRinger(Ringer):
     """The doorbell without its thread: it rings when its turn has come."""
 
@@ -64,13 +68,18 @@ class Gateway:
     def __init__(
         self, name: str, sessions: Sessions, broker: Broker, fate: Fate, time: VirtualTime
     ) -> None:
-        self.process = Process(name, forget=self._forget)
+        self.process = Process(name, forget=self._forget, begins=self._begin)
         self._sessions, self._broker, self._fate, self._time = sessions, broker, fate, time
         self.ringer: SteppedRinger
         self._forget()
 
     def _forget(self) -> None:
         self.ringer = SteppedRinger(self._broker.send, monotonic=self._time.monotonic)
+
+    def _begin(self) -> None:
+        """Time passes between transactions, or too little to be seen."""
+        if self._fate.happens(TIME_PASSES):
+            self._time.tick()
 
     def take(self, group: list[Attempt]) -> None:
         """Singles that one commit takes in."""

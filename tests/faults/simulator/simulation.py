@@ -1,16 +1,14 @@
 """The parts of one schedule put together, and each thing that can happen in it."""
 
 import random
-from dataclasses import replace
-from datetime import timedelta
 from uuid import UUID
 
 from sqlalchemy import func, select
 
 from enrollment.domain.errors import SubmissionNotFound
+from enrollment.domain.model import Invitation
 from enrollment.storage import courses, invitations
 from enrollment.storage.tables import BatchRow, FeedHeadRow, SubmissionRow
-from enrollment.domain.model import Invitation
 from tests.faults.simulator import checks, records
 from tests.faults.simulator.bench import Bench
 from tests.faults.simulator.broker import Broker, Message
@@ -19,7 +17,7 @@ from tests.faults.simulator.model import CourseFacts, Model
 from tests.faults.simulator.processes import Fate, Process
 from tests.faults.simulator.scenes import Scene, course, email
 from tests.faults.simulator.service import UNKNOWN, Gateway, Worker
-from tests.faults.simulator.weather import START, VirtualTime, Weather
+from tests.faults.simulator.weather import VirtualTime, Weather
 from tests.faults.simulator.wishes import Attempt
 from tests.support.world import World
 from worker.answering import Done

@@ -59,6 +59,8 @@ class Weather(NamedTuple):
     overlapping: float = 0.0
     #: Some wishes kill whoever judges them.
     poison: bool = False
+    #: Almost every wish is about one enrollment.
+    narrow: bool = False
 
 
 CALM = Weather()
@@ -85,4 +87,5 @@ def draw_weather(rng: random.Random) -> Weather:
         returned=rng.choice((0.0, 0.5, 1.0)),
         overlapping=overlapping,
         poison=rng.random() < 0.1,
+        narrow=overlapping > 0.0 or rng.random() < 0.4,
     )

@@ -111,6 +111,8 @@ class Drawer:
     poisonous: bool = False
     #: Almost all of it is about one enrollment.
     narrow: bool = False
+    #: The lanes that files ask for.
+    lanes: tuple[Lane | None, ...] = LANES
     _labels: int = field(default=0)
 
     def label(self) -> str:
@@ -154,14 +156,14 @@ class Drawer:
     def file(self) -> Attempt:
         """A few rows, often several batches of them."""
         rng, caller = self.rng, self.caller()
-        number = rng.choice((1, 2, 3) if self.narrow else (1, 2, 3, 3, 4, 5, 7))
+        number = rng.choice((1, 2, 3, 3, 4, 5, 7))
         return Attempt(
             self.label(),
             caller,
             tuple(self.wish(caller) for _ in range(number)),
             is_file=True,
             key=self._key(),
-            lane=Lane.BULK if self.narrow else rng.choice(LANES),
+            lane=rng.choice(self.lanes),
             is_atomic=not (self.granted or self.poisonous) and rng.random() < 0.1,
         )
 

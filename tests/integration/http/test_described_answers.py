@@ -266,3 +266,30 @@ def test_answers_about_courses_learners_and_invitations_are_as_described(small, 
 def test_answers_of_the_service_itself_are_as_described(small, ask):
     for path in ("/livez", "/readyz", "/openapi.json", "/docs", "/docs/reasons"):
         ask("GET", path, {}, 200)
+
+
+def test_answers_to_lists_in_upstream_s_form_are_as_described(small, ask):
+    path = "/api/bulk_enroll/v1/bulk_enroll"
+    course_id, email = small.course(AUDIT, cohorts=("A",)), f"{fresh('p')}@example.org"
+    identifiers = f"{small.person()} {email} nobody-{fresh('n')}"
+    body = {"action": "enroll", "identifiers": identifiers, "courses": course_id, "cohorts": "A"}
+    done = ask("POST", path, small.admin, 200, call=small.answered, json=body)
+    place = done.headers["location"]
+    outcomes = f"{BASE}/submissions/{{id}}/outcomes"
+    ask("GET", outcomes, small.admin, 200, id=place.rpartition("/")[2])
+    at_once = {"Prefer": "respond-async", "Idempotency-Key": fresh("key")}
+    ask("POST", path, small.admin, 202, json=body, headers=at_once)
+    small.work()
+    ask("POST", path, small.admin, 400, json={})
+    ask("POST", path, small.server, 403, json=body)
+
+
+def test_events_are_as_described(small, ask):
+    text = f"user,course_id\n{fresh('ann')},{small.course(AUDIT)}\n"
+    id_ = small.submit(text, query_string="dry_run=true").json["submission_id"]
+    for path, accept in ((f"{BASE}/submissions/{{id}}/events", "*/*"), (f"{BASE}/submissions/{{id}}", "text/event-stream")):  # fmt: skip
+        headers = {"Accept": accept}
+        ask("GET", path, small.admin, 200, id=id_, headers=headers)
+        heard = headers | {"Last-Event-ID": "done-1"}
+        ask("GET", path, small.admin, 204, id=id_, headers=heard)
+        ask("GET", path, small.server, 404, id=id_, headers=headers)

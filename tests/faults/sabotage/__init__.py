@@ -1,0 +1,33 @@
+"""The real code with one promise broken in it at a time: a checker that never fails proves nothing.
+
+``python -m tests.faults.sabotage`` shows after how many schedules each is found.
+"""
+
+from typing import NamedTuple
+
+from tests.faults.sabotage import deciding, forgetting, telling
+from tests.faults.sabotage.registry import MUTANTS
+from tests.faults.simulator.bench import Bench
+from tests.faults.simulator.schedule import Report, play
+
+__all__ = ["MUTANTS", "SEEDS", "Found", "deciding", "find", "forgetting", "telling"]
+
+#: Schedules after which a mutant counts as not found.
+SEEDS = 600
+
+
+class Found(NamedTuple):
+    """The first schedule that shows the sabotage, if any."""
+
+    after: int
+    report: Report | None
+
+
+def find(name: str, *, seeds: int = SEEDS) -> Found:
+    """Play schedules against a mutant until one of them finds it."""
+    with MUTANTS[name](), Bench() as bench:
+        for seed in range(seeds):
+            report = play(bench, seed)
+            if report.faults:
+                return Found(seed + 1, report)
+    return Found(seeds, None)

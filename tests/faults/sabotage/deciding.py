@@ -1,0 +1,160 @@
+"""What is decided by the wrong facts, or cancelled wrongly, or written over others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+
+from enrollment.domain import deciding
+from enrollment.domain.errors import Conflict, SubmissionFinished
+from enrollment.storage import batches, courses, enrollments, submissions
+from enrollment.storage.batches import Waiting
+from enrollment.storage.tables import BatchRow, CourseRow
+from tests.faults.sabotage.registry import mutant
+from tests.faults.simulator.bench import instead
+from worker import answering
+from worker.answering import Answerer
+
+
+@mutant
+def a_stale_course_decides() -> Iterator[None]:
+    """A course is judged as it was when it was first seen; only its seats are counted anew."""
+    real = courses.standing
+    seen: dict[str, Any] = {}
+
+    def standing(session: Any, course_ids: Any) -> dict[str, Any]:
+        fresh = real(session, course_ids)
+        for course_id, loaded in fresh.items():
+            if course_id not in seen or loaded.revision <= seen[course_id].revision:
+                seen[course_id] = loaded
+            old = replace(seen[course_id].course, seats_taken=loaded.course.seats_taken)
+            fresh[course_id] = loaded._replace(course=old)
+        return fresh
+
+    with instead(courses, "standing", standing):
+        yield
+
+
+@mutant
+def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
+    """The last seat is refused."""
+    real = courses.standing
+
+    def standing(session: Any, course_ids: Any) -> dict[str, Any]:
+        return {
+            course_id: loaded._replace(
+                course=replace(loaded.course, seats_taken=loaded.course.seats_taken + 1)
+            )
+            for course_id, loaded in real(session, course_ids).items()
+        }
+
+    with instead(courses, "standing", standing):
+        yield
+
+
+@mutant
+def judged_when_it_is_worked() -> Iterator[None]:
+    """Deadlines are judged by the moment of the work, not by that of the wish."""
+    real_work, real_settle = Answerer._work, answering.settle
+    moments: list[datetime] = []
+
+    def work(self: Answerer, session: Any, claimed: Any, heads: Any, now: datetime) -> Any:
+        moments[:] = [now]
+        return real_work(self, session, claimed, heads, now)
+
+    def settle(asked: Any, usernames: Any) -> Any:
+        return real_settle(asked._replace(received_at=moments[0]), usernames)
+
+    with instead(Answerer, "_work", work), instead(answering, "settle", settle):
+        yield
+
+
+@mutant
+def the_last_to_be_worked_wins() -> Iterator[None]:
+    """The rank of a wish counts for nothing."""
+    with instead(deciding, "_outranked", lambda clock, kept: False):
+        yield
+
+
+@mutant
+def all_batches_are_announced_at_once() -> Iterator[None]:
+    """The batches of a file are worked in any order."""
+    real = batches.announce_next
+
+    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
+        if ordinal == 0:
+            everything = update(BatchRow).where(BatchRow.submission_id == its)
+            session.execute(everything.values(announced_at=now, waiting_since=now))
+        return real(session, its, ordinal, now=now)
+
+    with instead(batches, "announce_next", announce):
+        yield
+
+
+@mutant
+def cancelled_requests_are_worked() -> Iterator[None]:
+    """Workers do not look whether somebody cancelled."""
+    with (
+        instead(answering, "_is_cancelled", lambda batch, heads: False),
+        instead(submissions, "cancelled_singles", lambda session, ids: set()),
+    ):
+        yield
+
+
+@mutant
+def cancelling_takes_answers_back() -> Iterator[None]:
+    """What was answered before is cancelled too."""
+    real = batches.cancel_from
+
+    def cancel(session: Any, submission_id: Any, ordinal: int, *, now: datetime) -> int:
+        return real(session, submission_id, 0, now=now)
+
+    with instead(batches, "cancel_from", cancel):
+        yield
+
+
+@mutant
+def what_is_finished_can_be_cancelled() -> Iterator[None]:
+    """Who cancels what was answered hears that it will be dropped."""
+    real = submissions.ask_cancel
+
+    def ask(session: Any, submission_id: Any, caller: Any, *, now: datetime) -> Any:
+        try:
+            return real(session, submission_id, caller, now=now)
+        except SubmissionFinished:
+            return submissions.find(session, submission_id)
+
+    with instead(submissions, "ask_cancel", ask):
+        yield
+
+
+@mutant
+def enrollments_without_version_guard() -> Iterator[None]:
+    """What is written goes over whatever somebody else wrote since it was read."""
+    real = enrollments.write
+
+    def write(session: Any, writes: Sequence[Any], *, now: datetime) -> None:
+        try:
+            real(session, writes, now=now)
+        except Conflict:
+            kept = enrollments.standing(session, {one.key for one in writes})
+            anyhow = [one._replace(version=kept[one.key].version + 1) for one in writes]
+            real(session, anyhow, now=now)
+
+    with instead(enrollments, "write", write):
+        yield
+
+
+@mutant
+def seats_without_guard() -> Iterator[None]:
+    """Seats are counted whatever became of the course since it was read."""
+
+    def take(session: Any, seats: dict[int, int], loaded: dict[int, int]) -> None:
+        for row, delta in seats.items():
+            count = update(CourseRow).where(CourseRow.id == row)
+            session.execute(count.values(seats_taken=CourseRow.seats_taken + delta))
+
+    with instead(courses, "take_seats", take):
+        yield

@@ -1,0 +1,83 @@
+"""What is forgotten, or done twice."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from api_gateway import intake
+from enrollment.storage import batches, idempotency, suspects
+from enrollment.storage.batches import Waiting
+from enrollment.storage.sessions import Sessions
+from enrollment.storage.tables import BatchRow
+from tests.faults.sabotage.registry import mutant
+from tests.faults.simulator.bench import instead
+from worker.sweeping import Sweeper
+
+
+@mutant
+def no_sweeper() -> Iterator[None]:
+    """Nobody looks for what was accepted and not answered."""
+    with instead(Sweeper, "sweep", lambda _: 0):
+        yield
+
+
+@mutant
+def the_next_batch_is_only_announced() -> Iterator[None]:
+    """That it is the turn of a file's next batch stands in a message, and in no row."""
+    real = batches.announce_next
+
+    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
+        waiting = real(session, its, ordinal, now=now)
+        if ordinal > 0 and waiting is not None:
+            forget = update(BatchRow).where(BatchRow.id == waiting.id)
+            session.execute(forget.values(announced_at=None))
+        return waiting
+
+    with instead(batches, "announce_next", announce):
+        yield
+
+
+@mutant
+def a_crash_is_not_counted() -> Iterator[None]:
+    """That a try began is noted nowhere, so a worker that dies leaves no trace."""
+    real = suspects.keep
+
+    def keep(session: Any, noted: Sequence[Any], **how: Any) -> None:
+        real(session, [one for one in noted if not one.known.begun], **how)
+
+    with instead(suspects, "keep", keep):
+        yield
+
+
+@mutant
+def no_guard() -> Iterator[None]:
+    """Who is rung for a batch answers it, answered or not."""
+    anyhow = select(*batches._CLAIMABLE.selected_columns).where(
+        BatchRow.announced_at.is_not(None), BatchRow.parked_at.is_(None)
+    )
+    real = batches._CLAIM.whereclause
+    by_id = real.clauses[-1]  # type: ignore[union-attr]
+    with instead(batches, "_CLAIM", anyhow.where(by_id)):
+        yield
+
+
+@mutant
+def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
+    """Whether an Idempotency-Key is free is read first, and the single stored then."""
+    real_store, real_claim = intake.store_singles, idempotency.claim
+
+    def store(sessions: Sessions, askings: Any, monotonic: Any) -> Any:
+        with sessions.read() as session:
+            used = idempotency.find(session, {a.used for a in askings if a.used})
+
+        def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.Used]:
+            real_claim(session, uses, now=now)
+            return {(use.caller, use.key) for use in uses} - used.keys()
+
+        with instead(idempotency, "claim", claim):
+            return real_store(sessions, askings, monotonic)
+
+    with instead(intake, "store_singles", store):
+        yield

@@ -1,0 +1,122 @@
+"""What is told too early, or written too late."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from api_gateway import intake
+from api_gateway.uploads import Uploads
+from enrollment.domain.errors import EnrollmentError
+from enrollment.failpoints import FailPointReached
+from enrollment.storage import batches, changes
+from enrollment.storage.batches import Waiting
+from enrollment.storage.sessions import Sessions
+from tests.faults.sabotage.registry import mutant
+from tests.faults.simulator.bench import instead
+from tests.faults.simulator.processes import Died
+
+
+class _Undone:
+    """Sessions whose transactions come to nothing."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        with self._sessions.read() as session:
+            yield session
+            session.rollback()
+
+
+@mutant
+def accepted_before_the_commit() -> Iterator[None]:
+    """The caller hears 202, then the single is stored; or not."""
+    real = intake.store_singles
+
+    def store(sessions: Sessions, askings: Any, monotonic: Any) -> Any:
+        made: dict[int, Any] = {}
+        ids = intake.uuid7s
+        with instead(
+            intake, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
+        ):
+            with instead(intake, "reached", lambda _: False):
+                told = real(_Undone(sessions), askings, monotonic)  # type: ignore[arg-type]
+            with suppress(Died, EnrollmentError, FailPointReached):
+                return real(sessions, askings, monotonic)
+        return told
+
+    with instead(intake, "store_singles", store):
+        yield
+
+
+@mutant
+def accepted_before_it_is_whole() -> Iterator[None]:
+    """A file is published with its first part; the others follow."""
+
+    def write(self: Uploads, upload: Any, head: Any, drafts: Any, *, lane: Any, alone: bool) -> Any:
+        groups = list(drafts.groups())
+        total = sum(draft.rows for some in groups for draft in some)
+        submission_id = self._open(upload, head, lane)
+        first, _ = self._store_all(submission_id, _Groups(groups[:1]), lane=lane, alone=alone)  # type: ignore[arg-type]
+        published = self._publish(upload, submission_id, Waiting(first, lane, alone), total)
+        at = len(groups[0])
+        for some in groups[1:]:
+            news = [batches.NewBatch(draft.rows, draft.payload) for draft in some]
+            with self.sessions.begin() as session:
+                batches.add_of(session, submission_id, at, news, lane=lane, alone=alone)
+            at += len(some)
+        return published
+
+    with instead(Uploads, "_write", write):
+        yield
+
+
+class _Groups:
+    """Parts of a file, as its intake asks for them."""
+
+    def __init__(self, groups: list[Any]) -> None:
+        self.groups = lambda: iter(groups)
+
+
+@mutant
+def places_in_the_feed_by_batch() -> Iterator[None]:
+    """Events stand in the feed in the order of their batches, not in that of the judging."""
+    real = changes.take_positions
+
+    def take(session: Any, events_of: Any) -> int:
+        return real(session, dict(sorted(events_of.items())))
+
+    with instead(changes, "take_positions", take):
+        yield
+
+
+@mutant
+def events_after_the_commit() -> Iterator[None]:
+    """Events and their places in the feed are written in a transaction of their own."""
+    add, take, begin = changes.add, changes.take_positions, Sessions.begin
+
+    @contextmanager
+    def begin_and_tell(self: Sessions) -> Iterator[Any]:
+        with begin(self) as session:
+            yield session
+            later = session.info.pop("later", [])
+        if later:
+            with self.begin() as session:
+                for write in later:
+                    write(session)
+
+    def later(write: Callable[..., Any]) -> Callable[..., int]:
+        def note(session: Any, what: Any, **how: Any) -> int:
+            kept = session.info.setdefault("later", [])
+            kept.append(lambda session: write(session, what, **how))
+            return 0
+
+        return note
+
+    with (
+        instead(Sessions, "begin", begin_and_tell),
+        instead(changes, "add", later(add)),
+        instead(changes, "take_positions", later(take)),
+    ):
+        yield
