@@ -51,6 +51,7 @@ bench: install  ## Measure, and compare with the kept baselines
 faults: install  ## Break everything that can break, under load, for an hour (ARGS="--only F2" for one)
 	$(BIN)/python -m tests.faults $(ARGS)
 	$(BIN)/python -m tests.faults.simulator --seeds $(SEEDS)
+	$(BIN)/python -m tests.faults.sabotage
 
 lock: install  ## Write the locks anew (UPGRADE=--upgrade takes newer releases)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

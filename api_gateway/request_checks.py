@@ -59,11 +59,11 @@ class Requests:
         for batch, its_singles in _beside(batches, singles):
             if its_singles is not None:
                 self._report.checked["singles"] += its_singles.number
+                if batch is None:
+                    self._report.add([rules.fault_of_lost_batch(its_singles)])
             if batch is not None:
                 self._report.add(rules.faults_of_singles(batch, its_singles))
                 self._check_batch(batch, cancel_asked=False)
-            elif its_singles is not None:
-                self._report.add([rules.fault_of_lost_batch(its_singles)])
 
     def _check_batch(
         self, batch: KeptBatch, *, cancel_asked: bool, is_dry_run: bool = False

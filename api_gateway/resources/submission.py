@@ -84,6 +84,12 @@ class EventsResource:
         status = await self.records.read(answers.status, wanted, req.context.caller)
         self.progress.answer(req, resp, status)
 
+    async def on_head(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
+        """Whether there is something to follow; no stream is opened."""
+        await self.records.read(answers.status, submission_id(id), req.context.caller)
+        resp.content_type = EVENTS
+        resp.set_header("Cache-Control", "no-store")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelResource:

@@ -14,7 +14,7 @@ from typing import Self
 from tests.faults import every_second
 from tests.faults.checker import Mark, Verdict, check, mark
 from tests.faults.history import History
-from tests.faults.load import Load
+from tests.faults.load import Load, Mix
 from tests.faults.nemeses import Fault, Scene
 from tests.faults.nemeses.database import DiskFull
 from tests.faults.stack import Stack, StackBroken, records_on
@@ -41,9 +41,11 @@ class _Run:
 class Matrix:
     """Runs one fault after another; a stack serves many of them."""
 
-    def __init__(self, folder: Path, *, seconds: float) -> None:
+    def __init__(self, folder: Path, *, seconds: float, share: float = 1.0) -> None:
+        """``share`` of each fault's load is enough where time is short."""
         self.folder = folder
         self._seconds = seconds
+        self._share = share
         self._stacks: dict[str, Stack] = {}
         self._exits: dict[str, ExitStack] = {}
 
@@ -91,6 +93,10 @@ class Matrix:
             row = _guarded(stack, folder, about, lambda: every_second.run(stack, folder, seed))
         return _tidied(row, folder, began)
 
+    def _mix(self, fault: type[Fault]) -> Mix:
+        mix, share = fault.mix, self._share
+        return replace(mix, singles=mix.singles * share, files=mix.files * share)
+
     def _folder(self, name: str) -> Path:
         folder = self.folder / name.lower()
         folder.mkdir(parents=True, exist_ok=True)
@@ -109,7 +115,7 @@ class Matrix:
                 history,
                 chance.randrange(10**6),
                 run=run,
-                mix=fault.mix,
+                mix=self._mix(fault),
                 since=since.position,
             )
             scene = Scene(stack, history, load, chance, run, since.position)

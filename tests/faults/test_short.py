@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.__main__ import SHORT_SECONDS
+from tests.faults.__main__ import SHORT_SECONDS, SHORT_SHARE
 from tests.faults.matrix import Matrix
 from tests.faults.nemeses import FAULTS, Fault
 from tests.faults.table import line
@@ -28,7 +28,7 @@ RUNS = sorted(
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Matrix]:
     folder: Path = tmp_path_factory.mktemp("faults")
-    with Matrix(folder, seconds=SHORT_SECONDS) as running:
+    with Matrix(folder, seconds=SHORT_SECONDS, share=SHORT_SHARE) as running:
         yield running
 
 

@@ -60,7 +60,12 @@ def test_an_outage_is_said_when_it_begins_and_when_it_is_over(breaker, clock):
             breaker.succeeded()
             breaker.succeeded()
 
-    begun = {"event": "queue.unreachable", "log_level": "warning", "because": "away", "sort": "OSError"}
+    begun = {
+        "event": "queue.unreachable",
+        "log_level": "warning",
+        "because": "away",
+        "sort": "OSError",
+    }
     over = {"event": "queue.reachable_again", "log_level": "info", "after_seconds": 5.0}
     assert said == [begun, over] * 2
 

@@ -93,7 +93,8 @@ def test_a_wrong_value_is_named_without_its_password(name, text):
 
 @pytest.mark.parametrize("name", ["ENROLL_REDIS_URL", "ENROLL_BROKER_URL"])
 @pytest.mark.parametrize(
-    "scheme", ["redis+cluster", "rediss+cluster", "valkey+cluster", "REDIS+CLUSTER", "redis-cluster"]
+    "scheme",
+    ["redis+cluster", "rediss+cluster", "valkey+cluster", "REDIS+CLUSTER", "redis-cluster"],
 )
 def test_a_redis_cluster_is_refused_with_the_reason(name, scheme):
     with pytest.raises(SettingsError, match=f"{name}: .*cannot carry the queue"):

@@ -68,7 +68,10 @@ class Schedule(Simulation):
     def meanwhile(self) -> None:
         if self._held:  # what the open transaction locks would have to be minded
             return
-        for _ in range(self.rng.randint(1, 2)):
+        if self.calls_beside > 0 and self.rng.random() < 0.4:
+            self.calls_beside -= 1
+            self.ask(self.rng.choice(self.gateways), [self.drawer.single()])
+        else:
             self.step()
 
     # --- what happens next ----------------------------------------------------------------

@@ -74,7 +74,7 @@ def draw_weather(rng: random.Random) -> Weather:
 
     overlapping = rng.choice((0.0, 0.0, 0.0, 0.8))
     return Weather(
-        meanwhile=rng.choice((0.0, 0.1, 0.3)),
+        meanwhile=rng.choice((0.0, 0.15, 0.5)),
         crash=chance(0.12),
         away=chance(0.08),
         conflict=chance(0.08),
