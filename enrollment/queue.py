@@ -25,10 +25,14 @@ class TaskName(StrEnum):
 
 
 class QueueName(StrEnum):
-    """Where messages wait. Workers look in the order of the names (kombu keeps no other)."""
+    """Where messages wait. Workers look in the order of the names (kombu keeps no other).
 
+    Upkeep is first: it takes milliseconds, and while a request kills every worker that meets
+    it, the sweep is what finds that out.
+    """
+
+    UPKEEP = "0-upkeep"
     INTERACTIVE = "1-interactive"
-    UPKEEP = "2-upkeep"
     BULK = "3-bulk"
 
 

@@ -23,7 +23,6 @@ from enrollment.domain.trying import traces
 from enrollment.failpoints import Point, is_armed, reached
 from enrollment.storage import batches, changes, crosswalks, learners, submissions
 from enrollment.storage.batches import Answer, ClaimedBatch, Waiting
-from enrollment.storage.sessions import clock
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from schemas.trials import encode_trial
 from worker import suspecting
@@ -79,13 +78,12 @@ class Answerer:
     accepts_unknown_learners: bool = True
     overlays: Overlays = field(default_factory=Overlays)
 
-    def answer(self, session: Session, claimed: list[ClaimedBatch]) -> Done:
+    def answer(self, session: Session, claimed: list[ClaimedBatch], *, now: datetime) -> Done:
         """Answer the batches, or what is left of those that are cancelled.
 
         Raises Conflict where somebody else wrote first, and BeginningPasses where only the
         beginning of a batch was to be tried.
         """
-        now = clock(session)
         ids = {batch.submission_id for batch in claimed if batch.submission_id is not None}
         heads = submissions.find_all(session, ids)
         cancelled = [batch for batch in claimed if _is_cancelled(batch, heads)]

@@ -109,10 +109,11 @@ class Processor:
             claimed, more = _claim(session, batch_id)
             if not claimed:
                 return Done()
-            if not any(batch.is_suspect for batch in claimed):
+            now = clock(session)
+            if not any(batch.is_suspect(now) for batch in claimed):
                 tried[:] = claimed
-                return _and_more(self._answerer.answer(session, claimed), more)
-            tried[:] = suspecting.begin(session, claimed, now=clock(session))
+                return _and_more(self._answerer.answer(session, claimed, now=now), more)
+            tried[:] = suspecting.begin(session, claimed, now=now)
         return _and_more(self._try(tried), more)
 
     @property
@@ -129,7 +130,9 @@ class Processor:
         try:
             with self.sessions.begin() as session:
                 claimed = batches.claim_again(session, ids) if ids else []
-                return self._answerer.answer(session, claimed) if claimed else Done()
+                if not claimed:
+                    return Done()
+                return self._answerer.answer(session, claimed, now=clock(session))
         except BeginningPasses:
             (batch,) = noted
             with self.sessions.begin() as session:

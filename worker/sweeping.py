@@ -1,5 +1,6 @@
 """Finding again what was accepted and not answered, and letting go of what is over."""
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -18,6 +19,23 @@ UPLOAD_ABANDONED = timedelta(days=1)
 #: What one transaction deletes at most: bulks with all of their batches, batches of singles.
 BULKS_AT_ONCE = 5
 BATCHES_AT_ONCE = 200
+
+
+class Seldom:
+    """Lets one call through in so many seconds: what piled up while nobody worked costs nothing."""
+
+    def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._monotonic = monotonic
+        self._latest = monotonic() - seconds
+
+    def lets_through(self) -> bool:
+        """Whether the last call that was let through is long ago."""
+        now = self._monotonic()
+        if now - self._latest < self._seconds:
+            return False
+        self._latest = now
+        return True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,48 +1,69 @@
-"""The tasks: a name, a retry policy, one line each. They carry ids only."""
+"""The tasks: a name and one line each. They carry ids only."""
 
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
+import structlog
 from celery import Celery
 
 from enrollment import logs
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.failpoints import Point, reached
-from enrollment.queue import TaskName
+from enrollment.queue import SWEEP_EVERY, TaskName
 from worker.announcing import Announcer
 from worker.processing import Processor
-from worker.sweeping import Sweeper
+from worker.sweeping import Seldom, Sweeper
 
-#: The database is away, or others were first again and again: come back later and later for a
-#: while, then leave it to the sweeper.
-WHEN_DATABASE_RETURNS: dict[str, Any] = {
-    "autoretry_for": (RecordsUnavailable, Conflict),
-    "retry_backoff": 1,
-    "retry_backoff_max": 20,
-    "retry_jitter": True,
-    "max_retries": 5,
-}
+log = structlog.get_logger()
+
+#: Ids of batches are below this.
+_TOO_LARGE = 1 << 63
 
 
 def register(app: Celery, processor: Processor, sweeper: Sweeper, announcer: Announcer) -> None:
     """Declare every task on the app."""
+    seldom = Seldom(SWEEP_EVERY / 2)
 
-    @app.task(name=TaskName.PROCESS.value, **WHEN_DATABASE_RETURNS)
+    @app.task(name=TaskName.PROCESS.value)
     def process_batch(batch_id: int) -> None:
         """Answer an accepted batch and some behind it; say so, and ring for the next."""
         logs.clear()
         logs.bind(batch_id=batch_id)
+        if not _is_id(batch_id):
+            log.warning("message.without_batch")
+            return
         reached(Point.TASK_POPPED)
-        for done in processor.process_in_turn(batch_id):
-            if reached(Point.WORK_COMMITTED):
-                processor.process(batch_id)
-            announcer.tell(done)
+        with _left_to_the_sweep():
+            for done in processor.process_in_turn(batch_id):
+                if reached(Point.WORK_COMMITTED):
+                    processor.process(batch_id)
+                announcer.tell(done)
 
     @app.task(name=TaskName.SWEEP.value)
     def sweep() -> None:
         """Ring again for what was forgotten."""
-        sweeper.sweep()
+        with _left_to_the_sweep():
+            if seldom.lets_through():
+                sweeper.sweep()
 
     @app.task(name=TaskName.TIDY.value)
     def tidy() -> None:
         """Delete what is kept no longer."""
-        sweeper.tidy()
+        with _left_to_the_sweep():
+            sweeper.tidy()
+
+
+def _is_id(given: object) -> bool:
+    return type(given) is int and 0 < given < _TOO_LARGE
+
+
+@contextmanager
+def _left_to_the_sweep() -> Iterator[None]:
+    """The database is away, or others were first again and again: the next sweep rings again.
+
+    Nothing is put back on the queue to wait there: the records know what is to be done.
+    """
+    try:
+        yield
+    except (Conflict, RecordsUnavailable) as error:
+        log.warning("task.postponed", because=str(error))

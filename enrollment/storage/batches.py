@@ -1,7 +1,7 @@
 """Batches: taken in, claimed, answered, announced again."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,6 +21,8 @@ from enrollment.storage.tables import POSITION_BITS, BatchRow
 
 #: Waiting batches of the interactive lane that one transaction takes at most.
 MAX_TOGETHER = 64
+#: A batch that waits for so long may have been met by a worker that died.
+SUSPICIOUS = timedelta(seconds=2)
 #: Requests that one transaction of the interactive lane takes at most.
 MAX_REQUESTS = 1_000
 
@@ -42,6 +44,7 @@ class ClaimedBatch(NamedTuple):
     payload: bytes
     lane: str
     alone: bool
+    announced_at: datetime
     #: How often it was announced again.
     repeats: int
     suspicion: Suspicion | None
@@ -51,10 +54,11 @@ class ClaimedBatch(NamedTuple):
         """Whether it is taken together with what else waits in its lane."""
         return self.lane == Lane.INTERACTIVE and not self.alone
 
-    @property
-    def is_suspect(self) -> bool:
+    def is_suspect(self, now: datetime) -> bool:
         """Whether it was tried before, for all that is known."""
-        return self.repeats > 0 or self.suspicion is not None
+        return (
+            self.repeats > 0 or self.suspicion is not None or now - self.announced_at > SUSPICIOUS
+        )
 
 
 class Answer(NamedTuple):
@@ -157,6 +161,7 @@ _CLAIMABLE = select(
     _BATCH.payload,
     _BATCH.lane,
     _BATCH.alone,
+    _BATCH.announced_at,
     _BATCH.repeats,
     _BATCH.suspicion,
     _BATCH.attempts,

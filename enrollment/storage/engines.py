@@ -18,7 +18,7 @@ from enrollment.storage.translating import give_up_stale
 #: Milliseconds that one statement may take on PostgreSQL.
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
-IDLE_IN_TRANSACTION_MS = 30_000
+IDLE_IN_TRANSACTION_MS = 15_000
 #: Seconds that SQLite waits for another process's lock.
 SQLITE_BUSY_SECONDS = 10.0
 

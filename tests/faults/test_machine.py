@@ -27,7 +27,6 @@ from tests.faults.simulator.wishes import (
     ALGEBRA,
     BIOLOGY,
     KEYS,
-    LANES,
     LEARNERS,
     MODES,
     MOMENTS,
@@ -74,6 +73,7 @@ class Machine(RuleBasedStateMachine):
     @initialize(scene=st.sampled_from(SCENES))
     def begin(self, scene):
         self.sim = Simulation(self.bench, random.Random(0), CALM, scene._replace(granted=False))
+        self.sim.turn_is_over = 0.5
 
     # --- clients --------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ class Machine(RuleBasedStateMachine):
     @rule(
         wishes=st.lists(WISHES, min_size=1, max_size=4),
         key=st.none() | st.sampled_from(KEYS),
-        lane=st.sampled_from(LANES),
+        lane=st.sampled_from(CALM.lanes),
         is_atomic=st.booleans(),
     )
     def send(self, wishes, key, lane, is_atomic):
@@ -177,10 +177,10 @@ class Machine(RuleBasedStateMachine):
     def pass_time(self, seconds):
         self.sim.time.advance(seconds)
 
-    @rule(where=DEADLY)
-    def doom(self, where):
-        """Who comes there next dies."""
-        self.sim.fate.doomed_at = where
+    @rule(where=DEADLY, spared=st.integers(0, 2))
+    def doom(self, where, spared):
+        """Who comes there next dies, or one of those after."""
+        self.sim.fate.doomed_at, self.sim.fate.spared = where, spared
 
     # --- the promises ---------------------------------------------------------------------
 

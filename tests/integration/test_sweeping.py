@@ -11,6 +11,7 @@ from enrollment.storage.tables import BatchRow, EventRow, IdempotencyRow, Submis
 from tests.support.halts import together
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import request, row
+from worker.sweeping import Seldom
 
 ENROLLED = Code.ENROLLED
 
@@ -119,6 +120,15 @@ def test_two_sweepers_at_once_announce_everything_once(bench):
     announced = together(*(other.sweep for other in others))
 
     assert sorted(announced[0] + announced[1]) == bench.world.waiting()
+
+
+def test_sweeps_that_piled_up_while_nobody_worked_are_one():
+    now = 100.0
+    seldom = Seldom(1.0, lambda: now)
+
+    assert [seldom.lets_through() for _ in range(3)] == [True, False, False]
+    now += 1.0
+    assert seldom.lets_through()
 
 
 # --- tidying ------------------------------------------------------------------------------

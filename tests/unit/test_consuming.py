@@ -154,4 +154,4 @@ def test_the_schedule_rings(redis_url):
     beat.close()
 
     with beat.app.connection_for_write() as connection:
-        assert connection.default_channel._size("2-upkeep") == 1
+        assert connection.default_channel._size("0-upkeep") == 1

@@ -76,7 +76,7 @@ def test_every_word_with_rabbitmq_has_a_bound_and_is_confirmed(url):
 
 
 def test_lanes_are_looked_at_in_the_order_of_their_names():
-    assert sorted(QueueName) == [QueueName.INTERACTIVE, QueueName.UPKEEP, QueueName.BULK]
+    assert sorted(QueueName) == [QueueName.UPKEEP, QueueName.INTERACTIVE, QueueName.BULK]
 
 
 @pytest.mark.parametrize(

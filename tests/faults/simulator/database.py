@@ -29,14 +29,16 @@ class Database:
         self.engine: Engine = make_engine("sqlite://")
         self._empty = migrated()
         self._pictures: dict[object, sqlite3.Connection] = {}
-
-    @property
-    def connection(self) -> sqlite3.Connection:
-        """The driver's one connection; everybody's, so nothing is to be left open on it."""
         with self.engine.connect() as connection:
             raw = connection.connection.dbapi_connection
         assert isinstance(raw, sqlite3.Connection)
-        return raw
+        #: The driver's one connection; everybody's, so nothing is to be left open on it.
+        self.connection = raw
+
+    def ask(self, query: str) -> tuple[int, ...]:
+        """The one row that answers a query."""
+        row: tuple[int, ...] = self.connection.execute(query).fetchone()
+        return row
 
     def reset(self, picture: object = None) -> bool:
         """Put it back to a picture; False where there is none of that name: it is empty then."""

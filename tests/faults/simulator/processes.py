@@ -68,8 +68,10 @@ class Fate:
     ) -> None:
         self.active = True
         self.weather = weather
-        #: A moment or a fail point at which the next process dies; then it is forgotten.
+        #: A moment or a fail point at which some process dies: not the first that comes there,
+        #: if others are to be spared.
         self.doomed_at: str | None = None
+        self.spared = 0
         #: How many failures may be had that the work counts.
         self.failures_left = 1
         self._rng = rng
@@ -172,8 +174,10 @@ class Fate:
 
     def _die_perhaps(self, where: str) -> None:
         if self.doomed_at == where:
-            self.doomed_at = None
-            self._kill(where)
+            self.spared -= 1
+            if self.spared < 0:
+                self.doomed_at = None
+                self._kill(where)
         if self.happens(self.weather.crash):
             self._kill(where)
 

@@ -16,7 +16,7 @@ from tests.faults.simulator.scenes import draw_scene
 from tests.faults.simulator.service import Gateway, Worker
 from tests.faults.simulator.simulation import Simulation
 from tests.faults.simulator.weather import draw_weather
-from tests.faults.simulator.wishes import ALGEBRA, BIOLOGY, LANES, LEARNERS, Attempt, Drawer
+from tests.faults.simulator.wishes import ALGEBRA, BIOLOGY, LEARNERS, Attempt, Drawer
 
 #: Seconds that may pass at once: less and more than every patience.
 PAUSES = (0.001, 0.1, 0.3, 1.0, 2.5, 6.0)
@@ -46,17 +46,18 @@ class Schedule(Simulation):
             granted=scene.granted,
             poisonous=weather.poison,
             narrow=weather.narrow,
-            lanes=(Lane.BULK,) if weather.overlapping else LANES,
+            lanes=weather.lanes,
         )
-        self.calls_left = rng.randint(2, 8 if weather.overlapping else 6)
-        self.calls_beside = 3
+        self.calls_left = rng.randint(2, 5)
+        #: Calls that are made while some process stands still.
+        self.calls_beside = 2
         #: Lanes and submissions of batches that open transactions hold.
         self._held: list[tuple[str, UUID | None]] = []
         self.note(f"seed {seed}: {scene} {weather}")
 
     def play(self) -> Report:
         """From the beginning to the verdict."""
-        for _ in range(self.rng.randint(8, 24)):
+        for _ in range(self.rng.randint(6, 18)):
             self.step()
         while self.calls_left > 0:
             self.step()
@@ -81,13 +82,13 @@ class Schedule(Simulation):
         rung = any(gateway.ringer.inbox for gateway in self.gateways)
         idle = any(worker.message is None for worker in self.workers)
         weather = self.fate.weather
-        deliveries = 0.5 if weather.overlapping and len(self.broker.ready()) < 2 else 4.0
+        deliveries = 0.5 if weather.narrow and len(self.broker.ready()) < 2 else 4.0
         chances = {
             self.call: 3.0 if self.calls_left > 0 else 0.0,
             self.ring_somewhere: 3.0 if rung else 0.1,
             self.deliver_any: deliveries if idle and self.broker.ready() else 0.0,
             self.pass_time: 1.0,
-            self.sweep: 0.7,
+            self.sweep: 0.4,
             self.cancel_any: 0.4,
             self.edit_any: 0.0 if self.scene.granted or weather.overlapping else 0.4,
             self.read_any: 0.3,
@@ -149,7 +150,7 @@ class Schedule(Simulation):
         elif kind < 0.6:
             self.ask(gateway, [self.drawer.single() for _ in range(self.rng.randint(1, 3))])
         else:
-            self.send(gateway, self.drawer.file(), batch_rows=self.rng.choice((1, 2, 2, 3)))
+            self.send(gateway, self.drawer.file(), batch_rows=self.rng.choice((1, 2, 2, 3, 4)))
 
     def again(self, gateway: Gateway, attempt: Attempt) -> None:
         """A client repeats a call under its key; sometimes it is another call by mistake."""

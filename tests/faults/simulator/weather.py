@@ -4,6 +4,8 @@ import random
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from enrollment.domain.codes import Lane
+
 #: When every schedule begins.
 START = datetime(2026, 9, 1, 12, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -61,6 +63,8 @@ class Weather(NamedTuple):
     poison: bool = False
     #: Almost every wish is about one enrollment.
     narrow: bool = False
+    #: The lanes that files ask for.
+    lanes: tuple[Lane | None, ...] = (None, Lane.BULK, Lane.INTERACTIVE)
 
 
 CALM = Weather()
@@ -73,6 +77,10 @@ def draw_weather(rng: random.Random) -> Weather:
         return rng.random() * most if rng.random() < 0.6 else 0.0
 
     overlapping = rng.choice((0.0, 0.0, 0.0, 0.8))
+    narrow = overlapping > 0.0 or rng.random() < 0.4
+    lanes = CALM.lanes
+    if narrow:
+        lanes = (Lane.BULK,) if overlapping else (Lane.INTERACTIVE,)
     return Weather(
         meanwhile=rng.choice((0.0, 0.15, 0.5)),
         crash=chance(0.12),
@@ -87,5 +95,6 @@ def draw_weather(rng: random.Random) -> Weather:
         returned=rng.choice((0.0, 0.5, 1.0)),
         overlapping=overlapping,
         poison=rng.random() < 0.1,
-        narrow=overlapping > 0.0 or rng.random() < 0.4,
+        narrow=narrow,
+        lanes=lanes,
     )

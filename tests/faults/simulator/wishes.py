@@ -19,7 +19,6 @@ LEARNERS = ("ada", "bob", "eve")
 POISON = "poison"
 MODES = ("audit", "verified")
 KEYS = ("k1", "k2")
-LANES = (None, Lane.BULK, Lane.BULK, Lane.INTERACTIVE)
 #: Moments that are stated: equal ones often, one that is not yet.
 MOMENTS = (START - timedelta(hours=2), START - timedelta(hours=1), START + timedelta(days=2))
 
@@ -112,7 +111,7 @@ class Drawer:
     #: Almost all of it is about one enrollment.
     narrow: bool = False
     #: The lanes that files ask for.
-    lanes: tuple[Lane | None, ...] = LANES
+    lanes: tuple[Lane | None, ...] = (None,)
     _labels: int = field(default=0)
 
     def label(self) -> str:
@@ -156,7 +155,7 @@ class Drawer:
     def file(self) -> Attempt:
         """A few rows, often several batches of them."""
         rng, caller = self.rng, self.caller()
-        number = rng.choice((1, 2, 3, 3, 4, 5, 7))
+        number = rng.choice((1, 2, 3, 3, 4, 5))
         return Attempt(
             self.label(),
             caller,
