@@ -263,9 +263,9 @@ def _row(this: _Run, verdict: Verdict, about: dict[str, object]) -> Row:
 def plan(
     faults: Sequence[type[Fault]], databases: Sequence[str], seeds: int
 ) -> Iterator[tuple[type[Fault], str, int]]:
-    """Every run, those of one database together so that its stack goes on."""
+    """Every run, those of one database together so that its stack goes on; all faults soon."""
     for sort in databases:
-        for fault in faults:
-            if sort in fault.where:
-                for seed in range(1, min(seeds, fault.most_seeds) + 1):
+        for seed in range(1, seeds + 1):
+            for fault in faults:
+                if sort in fault.where and seed <= fault.most_seeds:
                     yield fault, sort, seed
