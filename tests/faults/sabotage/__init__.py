@@ -16,6 +16,14 @@ __all__ = ["MUTANTS", "SEEDS", "Found", "deciding", "find", "forgetting", "telli
 SEEDS = 600
 
 
+#: What a mutant shows that no longer fits the code that it patches.
+BROKEN = ("TypeError", "AttributeError", "NameError", "AssertionError", "it broke")
+
+
+class NotSabotageButBroken(Exception):
+    """A mutant fails by itself, so that it is found says nothing about the checks."""
+
+
 class Found(NamedTuple):
     """The first schedule that shows the sabotage, if any."""
 
@@ -28,6 +36,8 @@ def find(name: str, *, seeds: int = SEEDS) -> Found:
     with MUTANTS[name](), Bench() as bench:
         for seed in range(seeds):
             report = play(bench, seed)
+            if any(broken in fault for fault in report.faults for broken in BROKEN):
+                raise NotSabotageButBroken(report.faults)
             if report.faults:
                 return Found(seed + 1, report)
     return Found(seeds, None)

@@ -24,8 +24,8 @@ def a_stale_course_decides() -> Iterator[None]:
     real = courses.standing
     seen: dict[str, Any] = {}
 
-    def standing(session: Any, course_ids: Any) -> dict[str, Any]:
-        fresh = real(session, course_ids)
+    def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
+        fresh = real(session, course_ids, **how)
         for course_id, loaded in fresh.items():
             if course_id not in seen or loaded.revision <= seen[course_id].revision:
                 seen[course_id] = loaded
@@ -42,12 +42,12 @@ def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
     """The last seat is refused."""
     real = courses.standing
 
-    def standing(session: Any, course_ids: Any) -> dict[str, Any]:
+    def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
         return {
             course_id: loaded._replace(
                 course=replace(loaded.course, seats_taken=loaded.course.seats_taken + 1)
             )
-            for course_id, loaded in real(session, course_ids).items()
+            for course_id, loaded in real(session, course_ids, **how).items()
         }
 
     with instead(courses, "standing", standing):

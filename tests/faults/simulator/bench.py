@@ -1,17 +1,18 @@
 """What outlives a schedule: the database, the real tasks, and the hooks through which it acts."""
 
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from types import SimpleNamespace
-from typing import Any, Protocol, Self
+from typing import Any, NoReturn, Protocol, Self
 
 import structlog
 
 from api_gateway import uploads
 from enrollment import failpoints
-from enrollment.failpoints import Point
+from enrollment.failpoints import FailPointReached, Point
 from enrollment.storage.sessions import Sessions
 from tests.faults.simulator.broker import Broker
 from tests.faults.simulator.database import Database
@@ -38,6 +39,9 @@ class Player(Protocol):
 
     def hear(self, done: Done) -> None:
         """What a worker answered, on its way to the gateways."""
+
+    def surprised(self, what: str) -> None:
+        """The service logs an error that nobody made on purpose."""
 
     def beside(self) -> None:
         """What others do between what a worker's transaction reads and what it writes."""
@@ -100,8 +104,15 @@ class Bench:
         self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
         self._undo.enter_context(instead(processing, "time", clock))
         self._undo.enter_context(instead(uploads, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION))
-        self._undo.enter_context(_silence())
+        self._undo.enter_context(_logs_go_to(self._look))
         return self
+
+    def _look(self, _logger: object, _level: str, entry: dict[str, Any]) -> NoReturn:
+        """Whatever the service calls an error is a fault, unless it was made on purpose."""
+        error = sys.exc_info()[1] if entry.get("exc_info") else None
+        if not isinstance(error, FailPointReached):
+            self.player.surprised(f"{entry['event']}: {error!r}")
+        raise structlog.DropEvent
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
@@ -120,11 +131,11 @@ def instead(owner: Any, name: str, value: object) -> Iterator[None]:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
-    """Faults by the thousand need no log."""
+def _logs_go_to(look: Callable[..., NoReturn]) -> Iterator[None]:
+    """Errors that are logged are looked at, inside the block; the rest is dropped."""
     before = structlog.get_config()
-    nothing = structlog.make_filtering_bound_logger(logging.CRITICAL)
-    structlog.configure(wrapper_class=nothing)
+    errors = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=errors, processors=[look])
     try:
         yield
     finally:

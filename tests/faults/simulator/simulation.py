@@ -82,6 +82,11 @@ class Simulation:
             self.time.advance(0.3)
         return self.time.monotonic()
 
+    def surprised(self, what: str) -> None:
+        """An error that nobody made on purpose is a fault."""
+        self.history.faults.append(f"logged: {what}")
+        self.note(f"    {what}")
+
     def hear(self, done: Done) -> None:
         """Gateways hear what was answered, unless the message gets lost."""
         for gateway in self.gateways:
