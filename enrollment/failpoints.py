@@ -119,11 +119,19 @@ class _Armed:
 
     def __init__(self, traps: Iterable[Trap], seed: str) -> None:
         self._traps = list(traps)
-        self._left = {trap: trap.times for trap in self._traps}
-        self._random = random.Random(seed)  # noqa: S311 (no secret)
+        self._seed = seed
         self._lock = threading.Lock()
+        self._begin()
+
+    def _begin(self) -> None:
+        """Each process draws for itself, also one that was forked from another."""
+        self._pid = os.getpid()
+        self._left = {trap: trap.times for trap in self._traps}
+        self._random = random.Random(f"{self._seed} {self._pid}")  # noqa: S311 (no secret)
 
     def meet(self, point: Point, about: str) -> bool:
+        if os.getpid() != self._pid:
+            self._begin()
         twice = False
         for trap in self._traps:
             if trap.point is point and re.search(trap.about, about) and self._closes(trap):
@@ -160,7 +168,7 @@ def arm(text: str) -> None:
     """
     global _armed  # noqa: PLW0603 (one question must be all that an unarmed point costs)
     traps = parse(text)
-    _armed = _Armed(traps, f"{text} {os.getpid()}") if traps else None
+    _armed = _Armed(traps, text) if traps else None
     if traps:
         log.warning("failpoints.armed", traps=text)
 

@@ -93,3 +93,24 @@ def test_a_crash_leaves_no_time_for_anything():
 
     assert ended.returncode == -signal.SIGKILL
     assert "still here" not in ended.stdout
+
+
+def test_processes_that_are_forked_from_one_draw_each_for_itself():
+    program = (
+        "import os\n"
+        "from enrollment import failpoints as f\n"
+        "f.arm('ring.sent=duplicate%50')\n"
+        "for _ in range(4):\n"
+        "    if not os.fork():\n"
+        "        drawn = ''.join(str(int(f.reached(f.Point.RING_SENT))) for _ in range(64))\n"
+        "        os.write(1, f'{drawn}\\n'.encode())\n"
+        "        os._exit(0)\n"
+        "    os.wait()\n"
+    )
+
+    told = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+
+    drawn = [line for line in told.stdout.splitlines() if set(line) <= {"0", "1"}]
+    assert len(drawn) == len(set(drawn)) == 4
