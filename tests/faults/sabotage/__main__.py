@@ -20,7 +20,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = find(name, seeds=given.seeds)
         missed += found.report is None
         verdict = MISSED if found.report is None else FOUND
-        fault = "" if found.report is None else found.report.faults[0]
+        fault = "" if found.report is None else found.report.faults[-1]
         print(f"{name:42} {verdict} {found.after:3} schedules  {fault[:110]}", flush=True)
     print(f"{len(MUTANTS) if not given.only else 1} mutants, {missed} not found")
     return 1 if missed else 0

@@ -11,6 +11,10 @@ from tests.faults.simulator.model import CourseFacts, Model
 from tests.faults.simulator.wishes import Attempt
 
 
+#: How a fault begins that is nothing but an error in the log.
+LOGGED = "logged: "
+
+
 class Edit(NamedTuple):
     """An operator's change of a course or an invitation."""
 

@@ -12,7 +12,7 @@ from enrollment.storage.tables import FeedHeadRow
 from tests.faults.simulator import checks, records
 from tests.faults.simulator.bench import Bench
 from tests.faults.simulator.broker import Broker, Message
-from tests.faults.simulator.history import Cancelling, Capacity, Edit, History, Reading
+from tests.faults.simulator.history import LOGGED, Cancelling, Capacity, Edit, History, Reading
 from tests.faults.simulator.model import CourseFacts, Model
 from tests.faults.simulator.processes import Fate, Process
 from tests.faults.simulator.scenes import Scene, course, email
@@ -84,7 +84,7 @@ class Simulation:
 
     def surprised(self, what: str) -> None:
         """An error that nobody made on purpose is a fault."""
-        self.history.faults.append(f"logged: {what}")
+        self.history.faults.append(f"{LOGGED}{what}")
         self.note(f"    {what}")
 
     def hear(self, done: Done) -> None:
