@@ -98,8 +98,10 @@ class Matrix:
         return replace(mix, singles=mix.singles * share, files=mix.files * share)
 
     def _folder(self, name: str) -> Path:
+        """An empty one: the history of an earlier run is that of another service."""
         folder = self.folder / name.lower()
-        folder.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         return folder
 
     def _run(self, stack: Stack, fault: type[Fault], folder: Path, about: dict[str, object]) -> Row:
