@@ -241,7 +241,7 @@ def _cut(
     upload: Upload, chunks: Spooled, limits: Limits
 ) -> Iterator[tuple[FileHead, Iterator[BatchDraft]]]:
     """The upload in batches; what it takes to cut it goes with the block."""
-    wanted = Wanted(upload.format, upload.options.course_id)
+    wanted = Wanted(upload.format, upload.options.course_id, upload.options.source)
     if format_of(upload.media_type) != ZIP:
         yield split(chunks, media_type=upload.media_type, limits=limits, wanted=wanted)
     elif not upload.gzip:

@@ -4,6 +4,7 @@ Lines are counted through the archive, so that what a later file says counts as 
 """
 
 import csv
+import errno
 import io
 import struct
 import zipfile
@@ -16,6 +17,8 @@ from enrollment.domain.submissions import Member
 from schemas.csvcutting import AS_IT_IS
 from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
 from schemas.files import ZIP, format_of, split, type_of_name
+from schemas.foreign import AUTO, source_of
+from schemas.payloads import JSON
 from schemas.uploads import (
     CHUNK_BYTES,
     FREE_BYTES,
@@ -31,6 +34,10 @@ from schemas.uploads import (
 MAX_MEMBERS = 100
 #: Bytes of the list of files that an archive ends with.
 _MAX_DIRECTORY = 1_000_000
+#: Characters of the name of one of them.
+MAX_MEMBER_NAME = 255
+#: Bytes of all of their headers together: each is kept, and shown with the submission.
+MAX_HEADERS = 256_000
 _END = b"PK\x05\x06"
 _END_64 = b"PK\x06\x07"
 _END_BYTES = 22
@@ -80,11 +87,24 @@ def split_archive(
     if not files:
         message = "there is not one request in the archive"
         raise Unreadable("empty", message, expected=_EXPECTED)
+    _check_source(files, wanted)
     first = files[0].member
     head = FileHead(
         first.encoding, first.header, first.format, tuple(file.member for file in files)
     )
     return head, not_empty(_counted(files, limits))
+
+
+def _check_source(files: Sequence[_File], wanted: Wanted) -> None:
+    """Raise Unreadable for ids of several systems where it is not said whose they are."""
+    formats = {source_of(file.member.format): file.member.format for file in files}
+    if wanted.source is None and len(formats) > 1:
+        found = ", ".join(formats.values())
+        message = (
+            f"the files of the archive have ids of different sources ({found}): "
+            "name the source with the option source, or send them one by one"
+        )
+        raise Unreadable("source_missing", message, expected="source=…")
 
 
 def _opened(file: IO[bytes]) -> zipfile.ZipFile:
@@ -93,6 +113,15 @@ def _opened(file: IO[bytes]) -> zipfile.ZipFile:
         return zipfile.ZipFile(file)
     except _DAMAGED as error:
         raise _malformed(str(error)) from error
+    except OSError as error:
+        _check_is_damage(error)
+        raise _malformed("a place in it lies before its beginning") from error
+
+
+def _check_is_damage(error: OSError) -> None:
+    """Raise the error again where the disk is at fault, and not a place that the archive names."""
+    if error.errno != errno.EINVAL:
+        raise error
 
 
 def _check_end(file: IO[bytes]) -> None:
@@ -122,6 +151,8 @@ def _too_many() -> TooLarge:
 
 def _checked(archive: zipfile.ZipFile, limits: Limits, packed: int) -> Sequence[zipfile.ZipInfo]:
     """The files that are looked at, in the order of their names."""
+    for info in archive.infolist():
+        _check_is_sound(info)
     infos = [info for info in archive.infolist() if not _is_litter(info)]
     if len(infos) > MAX_MEMBERS:
         raise _too_many()
@@ -139,6 +170,14 @@ def _checked(archive: zipfile.ZipFile, limits: Limits, packed: int) -> Sequence[
     return sorted(infos, key=lambda info: info.filename)
 
 
+def _check_is_sound(info: zipfile.ZipInfo) -> None:
+    """Raise Unreadable for what the library itself stumbles over."""
+    if not info.filename or "\0" in info.orig_filename:
+        raise _malformed("one of its files has no name, or NUL in it")
+    if info.header_offset < 0:
+        raise _malformed("one of its files begins before the archive does")
+
+
 def _is_litter(info: zipfile.ZipInfo) -> bool:
     """Folders, and what file managers leave behind."""
     last = info.filename.rsplit("/", 1)[-1]
@@ -147,6 +186,12 @@ def _is_litter(info: zipfile.ZipInfo) -> bool:
 
 def _check_member(info: zipfile.ZipInfo) -> None:
     name = info.filename
+    if len(name) > MAX_MEMBER_NAME:
+        message = (
+            f"the name {_shown(name)!r}… of a file in the archive is longer than "
+            f"{MAX_MEMBER_NAME} characters"
+        )
+        raise Unreadable("unknown_document", message, expected="a shorter name")
     if not name.isprintable() or name.startswith("/") or ".." in name.split("/") or "\\" in name:
         message = f"the archive holds a file with the name {_shown(name)!r}"
     elif info.flag_bits & _ENCRYPTED:
@@ -173,16 +218,40 @@ def _files(
         _check_manifest(archive, manifest)
         beside = manifest.filename.casefold().removesuffix(_ONEROSTER) + _ENROLLMENTS
         infos = [info for info in infos if info.filename.casefold() == beside]
-        wanted = wanted._replace(format="oneroster")
-    elif _named(_D2L, infos) is not None:
+        wanted = _as_archive_of("oneroster", wanted, manifest)
+    elif (manifest := _named(_D2L, infos)) is not None:
         infos = [info for info in infos if info.filename.casefold().endswith(".csv")]
-        wanted, picky = wanted._replace(format="d2l"), True
-    lines = 0
+        wanted, picky = _as_archive_of("d2l", wanted, manifest), True
+    lines = headers = 0
     for info in infos:
         made = _file(_Chunks(archive, info), lines, limits, wanted, picky=picky)
         if made is not None:
+            headers += len((made.member.header or "").encode())
+            if headers > MAX_HEADERS:
+                message = f"the headers of the files are longer than {MAX_HEADERS} bytes together"
+                raise Unreadable("unknown_document", message, expected="shorter headers")
             yield made
-            lines += _lines_in(_Chunks(archive, info))
+            lines += _length_of(made, limits)
+
+
+def _as_archive_of(format_: str, wanted: Wanted, manifest: zipfile.ZipInfo) -> Wanted:
+    """What is wanted of each file. Raises Unreadable where the caller says something else."""
+    if wanted.format in {AUTO, format_}:
+        return wanted._replace(format=format_)
+    message = (
+        f"{_shown(manifest.filename)} makes this an archive of {format_}, and the option format "
+        f"says {wanted.format}"
+    )
+    expected = f"no option format, or no {_shown(manifest.filename)}"
+    raise Unreadable("unknown_document", message, expected=expected)
+
+
+def _length_of(file: _File, limits: Limits) -> int:
+    """How many lines a file takes up: those of a JSON document are its requests."""
+    if file.member.encoding == JSON:
+        drafts = _split(file.chunks, limits, file.wanted, file.member.lines_before)[1]
+        return sum(draft.rows for draft in drafts)
+    return _lines_in(file.chunks)
 
 
 def _named(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | None:
@@ -282,6 +351,10 @@ class _Chunks:
                     yield chunk
         except _DAMAGED as error:
             message = f"{_shown(self.name)} is damaged in the archive: {error}"
+            raise Unreadable("malformed_zip", message, expected=_EXPECTED) from error
+        except OSError as error:
+            _check_is_damage(error)
+            message = f"{_shown(self.name)} is damaged in the archive: it begins before it"
             raise Unreadable("malformed_zip", message, expected=_EXPECTED) from error
 
 

@@ -9,7 +9,7 @@ from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
 from schemas.asked import MAX_COHORT, is_course_key
 from schemas.outcomes import message_of
-from schemas.scalars import is_storable, short
+from schemas.scalars import MAX_FINDINGS, is_storable, short
 
 ENROLL, UNENROLL = "enroll", "unenroll"
 MAX_REASON = 255
@@ -94,7 +94,9 @@ class _Reading:
         self.messages: dict[str, list[str]] = {}
 
     def _wrong(self, name: str, message: str) -> None:
-        self.messages.setdefault(name, []).append(message)
+        told = self.messages.setdefault(name, [])
+        if len(told) < MAX_FINDINGS:
+            told.append(message)
 
     def _text(self, name: str, *, required: bool = True) -> str:
         value = self._body.get(name)

@@ -9,6 +9,7 @@ from marshmallow import ValidationError, fields, validate
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Entry
 from schemas.asked import is_course_key
+from schemas.csvcutting import MAX_RECORD
 from schemas.csvfiles import DELIMITERS, bare_cell, names_of
 from schemas.many import BadObjects, Many, TooMany
 from schemas.results import safe_cell
@@ -65,15 +66,17 @@ def _key(entry: Entry) -> str:
 MANY = Many("entries", load_entry, key=_key, key_field="theirs", most=MOST)
 
 
-def read_csv(body: bytes) -> list[Entry]:
+def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
     """The entries of a CSV file; rows without ``ours`` are still to be filled in, and left out.
+
+    Where it is to be the whole crosswalk, nothing may be left out.
 
     Raises BadObjects, TooMany.
     """
     found: list[dict[str, object]] = []
     entries: dict[tuple[IdKind, str], Entry] = {}
     for line, row in _rows(body):
-        if not row.get("ours"):
+        if not whole and not row.get("ours"):
             continue
         try:
             entry = load_entry(row)
@@ -94,6 +97,8 @@ def read_csv(body: bytes) -> list[Entry]:
 def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     text = _text(body)
     head = text.partition("\n")[0].rstrip("\r")
+    if len(head) > MAX_RECORD:
+        raise BadObjects([{"line": 1, "field": "", "value": head[:100], "rule": "length"}])
     mark = max(DELIMITERS, key=lambda mark: len({*names_of(head, mark)} & {*COLUMNS}))
     names = names_of(head, mark)
     if lacks := [name for name in COLUMNS if name not in names]:

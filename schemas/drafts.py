@@ -16,6 +16,8 @@ class Wanted(NamedTuple):
     format: str = AUTO
     #: The course of rows that have no place for one.
     course_id: str | None = None
+    #: Whose ids the rows have; None leaves it to the format.
+    source: str | None = None
 
 
 class FileHead(NamedTuple):

@@ -176,9 +176,17 @@ def _sent_json(text: bytes, first_line: int, missing: LeftOut) -> Iterator[Sent]
             yield Sent(line, None, findings=(not_json(raw, error),))
             continue
         if isinstance(body, dict):
-            yield Sent(line, stated(body))
+            yield Sent(line, _in_one_place(body))
         else:
             yield Sent(line, None, findings=(finding("", body, "type"),))
+
+
+def _in_one_place(body: Mapping[str, Any]) -> dict[str, Any]:
+    """What a body says, its course named once: what is translated must be what is read."""
+    given = stated(body)
+    if isinstance(given.get("course_details"), Mapping):
+        del given["course_details"]
+    return given
 
 
 def form_of(submission: Submission, payload: bytes) -> Form:

@@ -6,8 +6,9 @@ temporary file, so that memory does not grow with the dry run.
 """
 
 import sqlite3
+import time
 from collections import Counter, OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -21,8 +22,10 @@ from enrollment.storage import batches
 from schemas.packing import pack_json, unpack_json
 from schemas.trials import decode_traces, enrollment_of, state_of
 
-#: Overlays that one process keeps; who comes back for another reads it anew.
+#: Overlays that one process keeps, so dry runs that it works on at the same time.
 MOST = 4
+#: Seconds after which an overlay that nobody asked for gives way to another.
+IDLE = 60.0
 #: Batches that one transaction reads back: as long as judging one takes, so that singles wait
 #: for no more.
 READ_AT_ONCE = 4
@@ -44,10 +47,16 @@ class ReadsBack(Exception):
     """What earlier rows would have done is not all read yet; the rest takes another turn."""
 
 
+class Crowded(Exception):
+    """As many dry runs are under way as one process takes; the others wait."""
+
+
 class Overlay:
     """What the batches of one dry run would have done so far."""
 
     def __init__(self) -> None:
+        #: Monotonic seconds at which it was last asked for.
+        self.used = 0.0
         #: Batches that it holds.
         self.batches = 0
         self._seats: Counter[str] = Counter()
@@ -114,15 +123,17 @@ class Overlay:
 class Overlays:
     """The overlays of one process."""
 
-    def __init__(self) -> None:
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._open: OrderedDict[UUID, Overlay] = OrderedDict()
+        self._monotonic = monotonic
 
     def before(self, session: Session, submission_id: UUID, ordinal: int) -> Overlay:
-        """What the batches before one would have done. Raises ReadsBack."""
+        """What the batches before one would have done. Raises ReadsBack, Crowded."""
         overlay = self._open.get(submission_id)
         if overlay is None or overlay.batches > ordinal:
             overlay = self._made(submission_id)
         self._open.move_to_end(submission_id)
+        overlay.used = self._monotonic()
         number = min(READ_AT_ONCE, ordinal - overlay.batches)
         if number:
             given = batches.outcomes_of(session, submission_id, overlay.batches, number)
@@ -146,8 +157,12 @@ class Overlays:
             overlay.close()
 
     def _made(self, submission_id: UUID) -> Overlay:
+        """A new one. One in use is never given up for it: both would begin anew for ever."""
         self.drop(submission_id)
         while len(self._open) >= MOST:
-            self.drop(next(iter(self._open)))
+            oldest, overlay = next(iter(self._open.items()))
+            if self._monotonic() - overlay.used < IDLE:
+                raise Crowded
+            self.drop(oldest)
         made = self._open[submission_id] = Overlay()
         return made

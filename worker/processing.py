@@ -19,7 +19,7 @@ from enrollment.storage.batches import ClaimedBatch, Together, Waiting
 from enrollment.storage.sessions import Sessions, clock
 from worker import suspecting
 from worker.answering import Answerer, Done
-from worker.overlaying import Overlays, ReadsBack
+from worker.overlaying import Crowded, Overlays, ReadsBack
 from worker.suspecting import BeginningPasses
 
 log = structlog.get_logger()
@@ -95,6 +95,9 @@ class Processor:
                 same = _alone(tried)
                 self._forgive(tried)
                 return Done(next=same)
+            except Crowded:
+                self._forgive(tried)
+                return Done()  # the sweep rings again
             except TookTooLong:
                 log.warning("batch.took_too_long", batch_ids=[batch.id for batch in tried])
                 self._forgive(tried, apart=True)
@@ -113,8 +116,10 @@ class Processor:
             if not any(batch.is_suspect(now) for batch in claimed):
                 tried[:] = claimed
                 return _and_more(self._answerer.answer(session, claimed, now=now), more)
-            tried[:] = suspecting.begin(session, claimed, now=now)
-        return _and_more(self._try(tried), more)
+            begun = suspecting.begin(session, claimed, now=now)
+            tried[:] = begun.ready
+        done = _and_more(self._try(tried), more)
+        return done._replace(next=(*done.next, *_alone(begun.apart)))
 
     @property
     def _answerer(self) -> Answerer:
@@ -126,10 +131,9 @@ class Processor:
 
     def _try(self, noted: Sequence[ClaimedBatch]) -> Done:
         """Answer batches whose try is noted, as far as nobody else does."""
-        ids = [batch.id for batch in noted]
         try:
             with self.sessions.begin() as session:
-                claimed = batches.claim_again(session, ids) if ids else []
+                claimed = suspecting.claim_noted(session, noted)
                 if not claimed:
                     return Done()
                 return self._answerer.answer(session, claimed, now=clock(session))

@@ -6,64 +6,86 @@ noted, in a transaction of its own, before it is made: so a worker that dies cou
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
 from enrollment.domain.suspicion import Suspicion
-from enrollment.storage import suspects
+from enrollment.storage import batches, suspects
 from enrollment.storage.batches import ClaimedBatch
 from enrollment.storage.suspects import Suspect
 
 NOTHING_KNOWN = Suspicion()
 
 
+class Begun(NamedTuple):
+    """Batches whose try is noted, and those that turned out to be tried by themselves."""
+
+    ready: list[ClaimedBatch]
+    apart: list[ClaimedBatch]
+
+
 class BeginningPasses(Exception):
     """Ends a try of a batch's beginning that went well: what it did is taken back."""
 
 
-def begin(
-    session: Session, claimed: Sequence[ClaimedBatch], *, now: datetime
-) -> list[ClaimedBatch]:
-    """Note that batches are tried now; which are.
+def begin(session: Session, claimed: Sequence[ClaimedBatch], *, now: datetime) -> Begun:
+    """Note that batches are tried now.
 
     Of several together only those that never failed are; none that turns out hopeless is.
+    What somebody else is about to try is left alone.
     """
-    ready, noted = [], []
+    begun, noted = Begun([], []), []
     for batch in claimed:
-        known = _settled(batch)
-        goes = not known.is_hopeless and (len(claimed) == 1 or not known.is_apart)
-        known = known.begin() if goes else known
+        known = batch.suspicion or NOTHING_KNOWN
+        if known.is_in_work(now):
+            continue
+        if known.begun_at is not None:  # nobody ended that try: its worker died
+            known = known.fail(batch.requests)
+        if not known.is_hopeless and (len(claimed) == 1 or not known.is_apart):
+            known = known.begin(now)
+            begun.ready.append(batch._replace(suspicion=known))
+        elif not known.is_hopeless:
+            begun.apart.append(batch)
         noted.append(Suspect(batch.id, known))
-        if goes:
-            ready.append(batch._replace(suspicion=known))
     suspects.keep(session, noted, now=now)
-    return ready
+    return begun
 
 
-def _settled(batch: ClaimedBatch) -> Suspicion:
-    """What is known, where a try that nobody ended has failed: its worker died."""
-    known = batch.suspicion or NOTHING_KNOWN
-    return known.fail(batch.requests) if known.begun else known
+def claim_noted(session: Session, noted: Sequence[ClaimedBatch]) -> list[ClaimedBatch]:
+    """Lock those of some batches of which exactly the same is known as when they were noted.
+
+    Of the others somebody else thought that their worker had died, and tries them.
+    """
+    known = {batch.id: batch.suspicion for batch in noted}
+    claimed = batches.claim_again(session, list(known)) if known else []
+    return [batch for batch in claimed if batch.suspicion == known[batch.id]]
 
 
 def fail(session: Session, tried: Sequence[ClaimedBatch], *, now: datetime) -> None:
     """Note that a try of batches failed: from now on each is tried by itself."""
     known = [
         Suspect(batch.id, (batch.suspicion or NOTHING_KNOWN).fail(batch.requests))
-        for batch in tried
+        for batch in claim_noted(session, tried)
     ]
     suspects.keep(session, known, now=now)
 
 
 def succeed(session: Session, batch: ClaimedBatch, *, now: datetime) -> None:
     """Note that the beginning that was tried passes."""
-    known = batch.suspicion or NOTHING_KNOWN
-    suspects.keep(session, [Suspect(batch.id, known.succeed(batch.requests))], now=now)
+    known = [
+        Suspect(same.id, (same.suspicion or NOTHING_KNOWN).succeed(same.requests))
+        for same in claim_noted(session, [batch])
+    ]
+    suspects.keep(session, known, now=now)
 
 
 def forgive(session: Session, tried: Sequence[ClaimedBatch], *, apart: bool, now: datetime) -> None:
     """Note that a try says nothing about the batches, but perhaps that they are too many."""
-    known = [Suspect(batch.id, (batch.suspicion or NOTHING_KNOWN).forgive()) for batch in tried]
+    known = [
+        Suspect(batch.id, (batch.suspicion or NOTHING_KNOWN).forgive())
+        for batch in claim_noted(session, tried)
+    ]
     suspects.keep(session, known, apart=apart, now=now)
 
 

@@ -36,10 +36,13 @@ _BODY: dict[str, Schema] = {
     NDJSON: {"type": "string", "description": "A CrosswalkEntry a line."},
     CSV: {
         "type": "string",
-        "description": "The columns kind, theirs and ours; rows without ours are left out.",
+        "description": (
+            "The columns kind, theirs and ours. PATCH passes over rows without ours, PUT refuses."
+        ),
     },
 }
 _SAVED = Answer("So many entries were saved.", json("Saved"))
+_ROWS_THAT_CHANGE = "They change whom files mean: for staff, and for keys with the scope admin."
 _PROBLEMS = {
     400: "invalid_source invalid_body incomplete_body",
     408: "request_timeout",
@@ -90,6 +93,7 @@ OPERATIONS = (
         "PUT",
         "putCrosswalk",
         "These entries and no others",
+        description=_ROWS_THAT_CHANGE,
         body=_BODY,
         answers={200: _SAVED},
         problems=_PROBLEMS,
@@ -100,6 +104,7 @@ OPERATIONS = (
         "PATCH",
         "patchCrosswalk",
         "These entries beside those that are there",
+        description=_ROWS_THAT_CHANGE,
         body=_BODY,
         answers={200: _SAVED},
         problems=_PROBLEMS,

@@ -89,8 +89,8 @@ OPERATIONS = (
             413: "too_large",
             415: "unsupported_media_type",
             422: (
-                "unknown_columns repeated_columns course_missing course_twice unknown_document "
-                "empty idempotency_key_reused"
+                "unknown_columns repeated_columns course_missing course_twice source_missing "
+                "unknown_document empty idempotency_key_reused"
             ),
         },
     ),

@@ -77,18 +77,18 @@ class CrosswalkResource:
         save: Callable[[Session, str, list[Entry]], None],
     ) -> None:
         known_source(source)
-        entries = await self._entries(req)
+        entries = await self._entries(req, whole=save is crosswalks.put)
         await self.records.write(save, source, entries)
         write_json(resp, {"saved": len(entries)})
 
-    async def _entries(self, req: Request) -> list[Entry]:
+    async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
         if media_type not in {JSON, NDJSON, _CSV}:
             raise unsupported(f"Send {JSON}, {NDJSON} or {_CSV}.")
         body = await read_body(req, MAX_MANY)
         try:
             if media_type == _CSV:
-                return await self.records.run(lambda: read_csv(body))
+                return await self.records.run(lambda: read_csv(body, whole=whole))
             return await self.records.run(lambda: MANY.read(body, media_type))
         except TooMany as error:
             message = f"At most {MOST} entries are taken at once: send the rest with PATCH."

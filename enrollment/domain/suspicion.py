@@ -5,8 +5,11 @@ beginning of the batch that fails ends with the request that is to blame.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime, timedelta
 from typing import Any
+
+from enrollment.domain.model import microseconds
 
 #: Failures of the whole batch after which its beginnings are tried.
 WHOLE_FAILURES = 2
@@ -17,6 +20,8 @@ PROVEN_FAILURES = 2
 MAX_POISONOUS = 3
 #: Tries after which a batch is given up, whatever was found.
 MAX_ATTEMPTS = 100
+#: A try that began so short a time ago may be about to lock its batch: its worker lives.
+GRACE = timedelta(seconds=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,8 +30,8 @@ class Suspicion:
 
     #: Tries that failed, or that began and whose end nobody told.
     attempts: int = 0
-    #: A try has begun; where nobody works on the batch, its worker died.
-    begun: bool = False
+    #: When a try began that nobody ended, in microseconds. Also tells it from all others.
+    begun_at: int | None = None
     #: How often the present step failed.
     failures: int = 0
     #: So many requests of the beginning are known to pass; -1: not even none of them.
@@ -65,18 +70,24 @@ class Suspicion:
             return self.failing
         return (self.passing + self.failing) // 2
 
-    def begin(self) -> "Suspicion":
+    def is_in_work(self, now: datetime) -> bool:
+        """Whether a try that nobody ended may still be made."""
+        return self.begun_at is not None and microseconds(now - GRACE) < self.begun_at
+
+    def begin(self, now: datetime) -> "Suspicion":
         """A try begins."""
-        return replace(self, begun=True, attempts=self.attempts + 1)
+        return replace(self, begun_at=microseconds(now), attempts=self.attempts + 1)
 
     def forgive(self) -> "Suspicion":
         """The try ended without saying anything about the batch."""
-        return replace(self, begun=False, attempts=self.attempts - self.begun)
+        if self.begun_at is None:
+            return self
+        return replace(self, begun_at=None, attempts=self.attempts - 1)
 
     def fail(self, total: int) -> "Suspicion":
         """The try failed, or its worker died."""
-        known = self if self.begun else self.begin()
-        ended = replace(known, begun=False, failures=self.failures + 1)
+        attempts = self.attempts + (self.begun_at is None)
+        ended = replace(self, begun_at=None, attempts=attempts, failures=self.failures + 1)
         if self.failing is None:
             return ended if ended.failures < WHOLE_FAILURES else _searching(ended, total)
         if self.failing - self.passing > 1:
@@ -87,14 +98,16 @@ class Suspicion:
         """The beginning that was tried passes."""
         step = self.step(total)
         failing = None if step == self.failing else self.failing
-        return replace(self, begun=False, failures=0, passing=step, failing=failing)
+        return replace(self, begun_at=None, failures=0, passing=step, failing=failing)
 
 
 def suspicion_of(kept: Mapping[str, Any] | None, attempts: int) -> Suspicion | None:
     """The suspicion out of its kept form; none where there is none."""
     if kept is None:
         return None
-    return Suspicion(**{**kept, "attempts": attempts, "poisonous": tuple(kept["poisonous"])})
+    known = {each.name: kept[each.name] for each in fields(Suspicion) if each.name in kept}
+    known |= {"attempts": attempts, "poisonous": tuple(kept.get("poisonous", ()))}
+    return Suspicion(**known)
 
 
 def _searching(known: Suspicion, total: int) -> Suspicion:

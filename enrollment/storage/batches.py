@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import (
     Select,
     bindparam,
+    case,
     func,
     insert,
     select,
@@ -278,7 +279,10 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
 
 
 def due(session: Session, *, before: datetime, now: datetime, limit: int) -> list[Waiting]:
-    """Batches announced before a moment and still not answered; they count as announced now."""
+    """Batches announced before a moment and still not answered; they count as announced now.
+
+    Singles first, then who was announced longest ago, so that everybody has a turn.
+    """
     overdue = (
         select(BatchRow.id)
         .where(
@@ -287,7 +291,11 @@ def due(session: Session, *, before: datetime, now: datetime, limit: int) -> lis
             BatchRow.announced_at < before,
             BatchRow.parked_at.is_(None),
         )
-        .order_by(BatchRow.id)
+        .order_by(
+            case((BatchRow.lane == Lane.INTERACTIVE.value, 0), else_=1),
+            BatchRow.announced_at,
+            BatchRow.id,
+        )
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, or_, select, update
+from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.suspicion import Suspicion, suspicion_of
-from enrollment.storage.tables import BatchRow
+from enrollment.storage.tables import BatchRow, SubmissionRow
 
 _TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]
 _BATCH = _TABLE.c
@@ -46,9 +46,14 @@ _KEEP = (
         alone=or_(_BATCH.alone, bindparam("apart")),
     )
 )
-_PARK = update(_TABLE).where(
+_FILE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__].c
+_IS_CANCELLED = exists().where(_FILE.id == _BATCH.submission_id, _FILE.cancel_asked_at.is_not(None))
+_HOPELESS = update(_TABLE).where(
     _BATCH.id.in_(bindparam("hopeless", expanding=True)), _BATCH.answered_at.is_(None)
 )
+_PARK = _HOPELESS.where(~_IS_CANCELLED)
+#: The rest of a cancelled file is answered without being judged: nothing known is in its way.
+_FORGET = _HOPELESS.where(_IS_CANCELLED).values(suspicion=None, attempts=0)
 
 
 def keep(
@@ -73,6 +78,7 @@ def keep(
     hopeless = [suspect.id for suspect in suspects if suspect.known.is_hopeless]
     if hopeless:
         session.execute(_PARK.values(parked_at=now), {"hopeless": hopeless})
+        session.execute(_FORGET, {"hopeless": hopeless})
 
 
 _PARKED = (

@@ -11,6 +11,7 @@ from schemas.csvfiles import (
     COLUMNS,
     DELIMITERS,
     EXPECTED,
+    KNOWN,
     MAX_COLUMNS,
     UPSTREAM_COURSE,
     Columns,
@@ -82,7 +83,8 @@ class Recognised(NamedTuple):
 def recognise(record: str, wanted: str = AUTO) -> Recognised:
     """Which format a file has that begins with a record. Raises Unreadable, saying what is known.
 
-    Our own columns are looked for first: whoever names them means them.
+    Our own columns are looked for first: whoever names them, and not all that another system's
+    file needs, means them.
     """
     if wanted in OUR_COLUMNS:
         return Recognised(wanted, record, columns_of(record))
@@ -94,9 +96,21 @@ def recognise(record: str, wanted: str = AUTO) -> Recognised:
         if error.code != "unknown_columns":
             raise
         return _foreign(record, error)
+    if not KNOWN.issuperset(columns.names) and (found := _complete(record)) is not None:
+        return found
     names = columns.names[: -len(ADDED)] if columns.names[-len(ADDED) :] == ADDED else columns.names
     is_change = len(names) == len(_BULK_CHANGE) and set(names) == _BULK_CHANGE
     return Recognised(BULK_CHANGE if is_change else NATIVE, record, columns)
+
+
+def _complete(record: str) -> Recognised | None:
+    """The format that has all it needs, so that a column of ours is one that is not read."""
+    for format_ in FORMATS:
+        for mark in DELIMITERS:
+            columns = Columns(mark, names_of(record, mark))
+            if not format_.lacks(columns.names) and has_course(format_.name, columns):
+                return Recognised(format_.name, record, _checked(columns, format_))
+    return None
 
 
 def _foreign(record: str, otherwise: Unreadable) -> Recognised:
@@ -146,7 +160,7 @@ def _with_header(mark: str, format_: Format) -> Recognised:
 def _checked(columns: Columns, format_: Format) -> Columns:
     if format_.lacks(columns.names):
         raise _lacking(columns, format_)
-    read = [name for name in columns.names if format_.meaning(name) is not None]
+    read = [format_.settled(n) for n in columns.names if format_.meaning(n) is not None]
     if len(read) > len(set(read)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
         raise Unreadable("repeated_columns", message, expected=format_.title)

@@ -133,6 +133,13 @@ class Format:
         matched = NUMBERED.fullmatch(given)
         return self.numbered is not None and matched is not None and matched[1] == stem
 
+    def settled(self, name: str) -> str:
+        """The case-folded name of a column, its number without zeros in front."""
+        matched = NUMBERED.fullmatch(name)
+        if self.numbered is None or matched is None or matched[1] not in self.numbered:
+            return name
+        return f"{matched[1]}{int(matched[2])}"
+
     def meaning(self, name: str) -> str | None:
         """What a column is taken for, by its case-folded name; None: it is not read."""
         for column, meaning in self.columns.items():

@@ -32,7 +32,7 @@ def count(cells: Cells) -> int:
 
 def _numbers(cells: Cells) -> list[str]:
     found = [matched[1] for name in cells if (matched := _COURSE.fullmatch(name))]
-    return sorted(found, key=lambda number: (int(number), number))
+    return sorted(found, key=int)
 
 
 def _wish(cells: Cells, number: str) -> Wish:

@@ -17,13 +17,14 @@ class Reader:
         self._width = len(columns.names)
         self._course_id = course_id
         self._read = [
-            (name, place)
+            (self._format.settled(name), place)
             for place, name in enumerate(columns.names)
             if self._format.meaning(name) is not None
         ]
         self._numbers = [
             matched[2]
-            if self._format.meaning(name) and (matched := NUMBERED.fullmatch(name))
+            if self._format.meaning(name)
+            and (matched := NUMBERED.fullmatch(self._format.settled(name)))
             else None
             for name in columns.names
         ]

@@ -39,12 +39,12 @@ from tests.support.world import ADMIN
 SETTINGS = settings(
     derandomize=True,
     database=None,
-    max_examples=30,
-    stateful_step_count=30,
+    max_examples=25,
+    stateful_step_count=50,
     suppress_health_check=list(HealthCheck),
 )
 #: A machine that is to find something need not find the shortest way to it.
-HUNTING = settings(SETTINGS, max_examples=200, phases=[Phase.generate], print_blob=False)
+HUNTING = settings(SETTINGS, max_examples=100, phases=[Phase.generate], print_blob=False)
 
 WISHES = st.builds(
     Wish,
@@ -82,10 +82,10 @@ class Machine(RuleBasedStateMachine):
         self.call(Attempt(self.label(), ADMIN, (wish,), key=key))
 
     @rule(
-        wishes=st.lists(WISHES, min_size=1, max_size=4),
+        wishes=st.lists(WISHES, min_size=1, max_size=6),
         key=st.none() | st.sampled_from(KEYS),
         lane=st.sampled_from(CALM.lanes),
-        is_atomic=st.booleans(),
+        is_atomic=st.sampled_from([False, False, True]),
     )
     def send(self, wishes, key, lane, is_atomic):
         wishes = tuple(wishes)
@@ -123,6 +123,7 @@ class Machine(RuleBasedStateMachine):
             self.sim.send(gateway, attempt, batch_rows=2)
         else:
             self.sim.ask(gateway, [attempt])
+        gateway.ring()
         self.look_at_the_key(attempt)
 
     def look_at_the_key(self, attempt):
@@ -136,46 +137,44 @@ class Machine(RuleBasedStateMachine):
 
     # --- operators ------------------------------------------------------------------------
 
-    @rule(capacity=st.none() | st.integers(0, 3))
-    def change_seats(self, capacity):
-        self.sim.edit(ALGEBRA, CourseFacts(capacity=capacity))
+    @rule(capacity=st.none() | st.integers(0, 3), username=st.none() | st.sampled_from(LEARNERS))
+    def change_seats_or_an_invitation(self, capacity, username):
+        if username is None:
+            self.sim.edit(ALGEBRA, CourseFacts(capacity=capacity))
+        else:
+            self.sim.invite(BIOLOGY, username)
 
     @rule(seconds=st.none() | st.sampled_from([-1, 0, 3]))
     def close_or_open(self, seconds):
         closes = None if seconds is None else self.sim.time.now() + timedelta(seconds=seconds)
         self.sim.edit(BIOLOGY, CourseFacts(closes=closes))
 
-    @rule(username=st.sampled_from(LEARNERS))
-    def invite_or_not(self, username):
-        self.sim.invite(BIOLOGY, username)
-
     # --- the queue, time and misfortune ---------------------------------------------------
-
-    @rule(place=PLACES)
-    def ring(self, place):
-        pick(self.sim.gateways, place).ring()
 
     @precondition(lambda self: self.sim.broker.ready())
     @rule(place=PLACES)
     def deliver_in_any_order(self, place):
-        self.sim.deliver(self.sim.workers[0], pick(self.sim.broker.ready(), place))
+        self.deliver(place)
 
     @precondition(lambda self: self.sim.broker.ready())
-    @rule(place=PLACES, delay=st.sampled_from([0.0, 6.0]))
-    def double(self, place, delay):
-        self.sim.broker.put(pick(self.sim.broker.ready(), place).batch_id, delay)
+    @rule(place=PLACES)
+    def deliver_and_again(self, place):
+        batch_id = self.deliver(place)
+        self.sim.broker.put(batch_id)
 
-    @rule()
-    def flush(self):
-        self.sim.broker.flush()
+    def deliver(self, place):
+        message = pick(self.sim.broker.ready(), place)
+        self.sim.deliver(self.sim.workers[0], message)
+        return message.batch_id
 
-    @rule()
-    def sweep(self):
-        self.sim.sweep()
-
-    @rule(seconds=st.sampled_from([0.3, 2.0, 6.0]))
-    def pass_time(self, seconds):
+    @rule(seconds=st.sampled_from([0.3, 2.0, 6.0, 6.0]), flushed=st.booleans())
+    def sweep_after(self, seconds, flushed):
+        if flushed:
+            self.sim.broker.flush()
         self.sim.time.advance(seconds)
+        for gateway in self.sim.gateways:
+            gateway.ring()
+        self.sim.sweep()
 
     @rule(where=DEADLY, spared=st.integers(0, 2))
     def doom(self, where, spared):
@@ -197,7 +196,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "sim"):
-            self.settle()
+            self.sim.fate.doomed_at = None
             self.sim.heal()
             assert self.sim.faults() == []
 

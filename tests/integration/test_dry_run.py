@@ -2,6 +2,7 @@
 
 import random
 import sqlite3
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -243,16 +244,22 @@ def test_an_overlay_that_breaks_is_read_anew(two_a_batch, monkeypatch):
     assert two_a_batch.codes(trial) == [Code.ENROLLED] * 6
 
 
-def test_a_process_keeps_a_few_overlays_and_none_of_what_is_done(two_a_batch):
+def test_a_process_works_on_a_few_dry_runs_at_a_time_and_the_others_wait(two_a_batch):
     two_a_batch.course()
+    clock = [0.0]
+    overlays = overlaying.Overlays(lambda: clock[0])
+    two_a_batch.processor = replace(two_a_batch.processor, overlays=overlays)
     trials = [
         two_a_batch.send([row("ada"), row("bob"), row("ada")], dry_run=True)
         for _ in range(overlaying.MOST + 2)
     ]
     for trial in trials:
         two_a_batch.deliver(two_a_batch.batch_ids(trial)[0])
-    overlays = two_a_batch.processor.overlays
-    assert list(overlays._open) == trials[-overlaying.MOST :]
+    assert list(overlays._open) == trials[: overlaying.MOST]
+    assert [two_a_batch.codes(trial) for trial in trials[overlaying.MOST :]] == [[], []]
+    clock[0] += overlaying.IDLE  # one that nobody asks for gives way
+    two_a_batch.deliver(two_a_batch.batch_ids(trials[-1])[0])
+    assert list(overlays._open) == [*trials[1 : overlaying.MOST], trials[-1]]
     two_a_batch.work()
     assert not overlays._open
     for trial in trials:

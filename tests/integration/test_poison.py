@@ -1,19 +1,19 @@
 """What fails again and again is taken apart or set aside, and everything else goes on."""
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from enrollment import failpoints
 from enrollment.domain.codes import Code, Reason, State
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.domain.suspicion import MAX_POISONOUS
+from enrollment.domain.suspicion import MAX_POISONOUS, Suspicion
 from enrollment.storage import batches, changes, submissions, suspects
 from enrollment.storage.sessions import clock
 from enrollment.storage.tables import BatchRow
 from schemas import payloads
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import ADA, COURSE, request, row
-from worker import answering
+from worker import answering, suspecting
 from worker.processing import TRIES
 
 ENROLLED = Code.ENROLLED
@@ -313,6 +313,72 @@ def test_workers_that_die_by_chance_cost_nothing_but_time(bench, monkeypatch):
     world.check()
 
 
+# --- two workers at one batch -------------------------------------------------------------
+
+
+def noted(world, *batch_ids):
+    """A worker notes its try of batches, and has not locked them yet."""
+    with world.sessions.begin() as session:
+        claimed = batches.claim_again(session, batch_ids)
+        return suspecting.begin(session, claimed, now=clock(session)).ready
+
+
+def known_of(world):
+    with world.sessions.read() as session:
+        return dict(session.execute(select(BatchRow.id, BatchRow.suspicion)).all())
+
+
+def test_a_try_that_is_about_to_be_made_is_left_alone(bench):
+    world = bench.world
+    singles = [world.ask(request(user))[0] for user in ("ada", "bob")]
+    first, second = world.waiting()
+    bench.pass_time(**FORGOTTEN)
+    bench.sweep()
+    noted(world, first, second)
+
+    (done,) = world.deliver(first)
+
+    assert done == answering.Done()
+    assert attempts(world) == {first: 1, second: 1}
+    bench.pass_time(**FORGOTTEN)
+    world.work()
+    assert [world.codes(one) for one in singles] == [[ENROLLED], [ENROLLED]]
+    world.check()
+
+
+def test_who_is_set_apart_is_next(bench):
+    world = bench.world
+    world.ask(request("ada"))
+    world.ask(request("bob"))
+    first, second = world.waiting()
+    noted(world, first)
+    bench.pass_time(**FORGOTTEN)
+
+    (done,) = world.deliver(second)
+
+    assert done.batch_ids == (second,)
+    assert [(waiting.id, waiting.alone) for waiting in done.next] == [(first, True)]
+
+
+def test_what_a_worker_learns_too_late_changes_nothing(bench):
+    world = bench.world
+    (number,) = world.batch_ids(world.send([row(f"learner{n}") for n in range(8)]))
+    bench.pass_time(**FORGOTTEN)
+    (late,) = noted(world, number)
+    bench.pass_time(**FORGOTTEN)
+    noted(world, number)
+    before = known_of(world)
+
+    with world.sessions.begin() as session:
+        now = clock(session)
+        assert suspecting.claim_noted(session, [late]) == []
+        suspecting.succeed(session, late, now=now)
+        suspecting.fail(session, [late], now=now)
+        suspecting.forgive(session, [late], apart=True, now=now)
+
+    assert known_of(world) == before
+
+
 # --- what says nothing about the batch ----------------------------------------------------
 
 
@@ -422,6 +488,24 @@ def test_a_parked_file_that_is_cancelled_is_answered(bench):
         submissions.ask_cancel(session, file, None, now=clock(session))
 
     world.deliver(number)
+
+    assert world.submission(file).state is State.CANCELLED
+    world.check()
+
+
+def test_a_file_that_is_cancelled_while_its_last_try_fails_is_not_parked(bench):
+    world = bench.world
+    file = world.send([row("ada")])
+    number = spoil(world, file)
+    while not parked(world):
+        known = attempts(world)
+        world.deliver(number)
+    with world.sessions.begin() as session:
+        submissions.ask_cancel(session, file, None, now=clock(session))
+        hopeless = Suspicion(attempts=known[number], is_ours=True)
+        suspects.keep(session, [suspects.Suspect(number, hopeless)], now=clock(session))
+
+    world.work()
 
     assert world.submission(file).state is State.CANCELLED
     world.check()

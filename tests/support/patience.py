@@ -2,8 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import update
+from sqlalchemy import select, update
 
+from enrollment.domain.model import microseconds
 from enrollment.queue import ANNOUNCED_AGAIN_AFTER
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from worker.sweeping import Sweeper
@@ -38,8 +39,17 @@ class Bench:
                     update(SubmissionRow).where(column.is_not(None)).values({column.key: ago})
                 )
             session.execute(update(IdempotencyRow).values(created=ago))
+            _age_tries(session, ago)
 
     def sweep(self):
         self.rung.clear()
         assert self.sweeper.sweep() == len(self.rung)
         return [waiting.id for waiting in self.rung]
+
+
+def _age_tries(session, ago):
+    """Tries that nobody ended began long ago."""
+    for number, known in session.execute(select(BatchRow.id, BatchRow.suspicion)).all():
+        if known is not None and known["begun_at"] is not None:
+            aged = {**known, "begun_at": microseconds(ago)}
+            session.execute(update(BatchRow).where(BatchRow.id == number).values(suspicion=aged))

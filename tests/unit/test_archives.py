@@ -1,6 +1,8 @@
 """Archives: whatever is in them, they are read flat, or refused as a whole."""
 
+import errno
 import io
+import json
 import tracemalloc
 import zipfile
 
@@ -8,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.archives import split_archive
+from schemas.archives import MAX_HEADERS, split_archive
 from schemas.files import Limits, TooLarge, Unreadable, Wanted
 from schemas.payloads import decode_rows
 from schemas.sent import member_at
@@ -121,6 +123,114 @@ def test_a_damaged_archive_is_read_as_it_was_or_refused(data):
     assert {(line, user) for _, line, user in rows} <= {
         (line + shift, user) for _, line, user in expected for shift in (-2, 0, 2)
     }
+
+
+@pytest.mark.parametrize("spread", [None, 1])
+def test_rows_of_a_json_file_are_those_of_no_other_file(spread):
+    rows = json.dumps([{"user": f"j{n}", "course_id": KEY} for n in range(5)], indent=spread)
+    files = [("a.json", rows), ("b.csv", HEAD + f"c0,{KEY}\n" * 2), ("c.json", rows)]
+    head, found = read(archive(files))
+
+    assert [file.lines_before for file in head.files] == [0, 5, 8]
+    assert found == [
+        *(("a.json", n + 1, f"j{n}") for n in range(5)),
+        ("b.csv", 7, "c0"),
+        ("b.csv", 8, "c0"),
+        *(("c.json", n + 9, f"j{n}") for n in range(5)),
+    ]
+
+
+CANVAS = "course_id,user_id,role,status\nMATH,ada,student,active\n"
+MOODLE = "username,course1\nada,MATH\n"
+
+
+def refusal_of(packed, wanted=None):
+    with pytest.raises(Unreadable) as refusal:
+        read(packed, wanted=wanted)
+    return refusal.value
+
+
+@pytest.mark.parametrize("other", [MOODLE, HEAD + f"ada,{KEY}\n"])
+def test_files_of_different_sources_need_one_beside_them(other):
+    packed = archive([("a.csv", CANVAS), ("b.csv", other)])
+
+    assert refusal_of(packed).code == "source_missing"
+    head, _ = split_archive(packed, Limits(), Wanted(source="sis"))
+    assert len(head.files) == 2
+    assert len(split_archive(archive([("a.csv", CANVAS), ("b.csv", CANVAS)]), Limits())[0].files)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "text", "format_"),
+    [
+        ("manifest.csv", "x,y\noneroster.version,1.1\nfile.enrollments,bulk\n", "canvas"),
+        ("manifest.json", "{}", "native"),
+    ],
+)
+def test_what_a_manifest_says_is_not_overridden_in_silence(manifest, text, format_):
+    packed = archive([(manifest, text), ("enrollments.csv", CANVAS)])
+    refusal = refusal_of(packed, Wanted(format_))
+
+    assert (refusal.code, refusal.is_malformed) == ("unknown_document", False)
+
+
+def test_names_and_headers_are_bounded():
+    long = archive([("a" * 251 + ".csv", HEAD + f"u,{KEY}\n")])
+    assert read(long)[1]
+    longer = archive([("a" * 252 + ".csv", HEAD + f"u,{KEY}\n")])
+    assert refusal_of(longer).code == "unknown_document"
+
+    wide = f"user,course_id,{'x' * (MAX_HEADERS // 3)}\nu,{KEY},\n"
+    assert read(archive([(f"{n}.csv", wide) for n in range(2)]))[1]
+    refusal = refusal_of(archive([(f"{n}.csv", wide) for n in range(3)]))
+    assert (refusal.code, refusal.is_malformed) == ("unknown_document", False)
+
+
+def hostile(change):
+    """An archive of one file whose entry in the list of files is changed."""
+    packed = bytearray(archive([("a.csv", HEAD + f"u,{KEY}\n")]).getvalue())
+    at = packed.index(b"PK\x01\x02")
+    return io.BytesIO(bytes(change(packed, at)))
+
+
+def nameless(packed, at):
+    size = int.from_bytes(packed[-10:-6], "little") - len("a.csv")
+    packed[-10:-6] = size.to_bytes(4, "little")
+    packed[at + 28 : at + 30] = bytes(2)
+    del packed[at + 46 : at + 46 + len("a.csv")]
+    return packed
+
+
+def named_nul(packed, at):
+    packed[at + 46] = 0
+    return packed
+
+
+def named_to_nul(packed, at):
+    packed[at + 50] = 0
+    return packed
+
+
+def before_its_beginning(packed, _):
+    there = int.from_bytes(packed[-6:-2], "little") + 1_000
+    packed[-6:-2] = there.to_bytes(4, "little")
+    return packed
+
+
+@pytest.mark.parametrize("change", [nameless, named_nul, named_to_nul, before_its_beginning])
+def test_what_the_library_stumbles_over_is_refused(change):
+    assert refusal_of(hostile(change)).code == "malformed_zip"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_fault_of_the_disk_is_none_of_the_archive(monkeypatch, number):
+    def failing(*_):
+        raise OSError(number, "disk")
+
+    packed = archive([("a.csv", HEAD + f"u,{KEY}\n")])
+    monkeypatch.setattr(zipfile.ZipFile, "open", failing)
+    with pytest.raises(OSError, match="disk"):
+        read(packed)
 
 
 def test_memory_stays_flat_however_many_files_there_are():

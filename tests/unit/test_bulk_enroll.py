@@ -95,6 +95,12 @@ def test_everything_that_is_wrong_is_said_at_once():
     }
 
 
+def test_of_many_faults_the_first_are_said():
+    found = refusal(BODY | {"courses": "a," * 100_000})
+
+    assert found == {"courses": ["Course key not valid: a"] * 100}
+
+
 @pytest.mark.parametrize("body", [[], "text", None, 1])
 def test_what_is_no_object_is_refused_as_a_whole(body):
     assert refusal(body)[WHOLE][0].startswith("Invalid data. Expected a dictionary")

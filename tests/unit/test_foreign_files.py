@@ -170,7 +170,10 @@ def test_every_format_has_a_sample_and_can_be_forced():
         ("user,mode,course_id,is_active", "native"),
         ("user,course_id", "native"),
         ("email,course_id", "native"),
-        ("user,user_id,course_id,status,role", "native"),
+        ("user,course_id,email,mode,cohort,is_active", "native"),
+        ("user,course_id,status,role", "native"),
+        ("user,user_id,course_id,status", "native"),
+        ("username,email,full name,country,course_id", "native"),
     ],
 )
 def test_who_names_our_columns_means_them(header, format_):
@@ -178,6 +181,22 @@ def test_who_names_our_columns_means_them(header, format_):
     head, _ = read(f"{header}\n{mark.join('x' * len(header.split(mark)))}\n")
 
     assert head.format == format_
+
+
+@pytest.mark.parametrize(
+    ("header", "format_"),
+    [
+        ("user,user_id,course_id,status,role", "canvas"),
+        ("course_id;user_id;role;status;email", "canvas"),
+        ("student_key,course_id,status,user", "registrar"),
+    ],
+)
+def test_a_file_that_has_all_another_systems_has_is_its_file_whatever_is_beside(header, format_):
+    mark = ";" if ";" in header else ","
+    text = f"{header}\n{mark.join('x' * len(header.split(mark)))}\n"
+
+    assert read(text)[0].format == format_
+    assert read(text, "native")[0].format == "native"
 
 
 @pytest.mark.parametrize(
@@ -441,6 +460,18 @@ def test_a_line_of_many_courses_is_as_many_requests():
     ]
 
 
+def test_numbers_of_columns_are_numbers_however_they_are_written():
+    head, rows = read("username,course01,role1,course2,role002\nada,MATH,teacher,BIO,student\n")
+
+    assert head.format == "moodle_users"
+    assert list(map(told, rows)) == [
+        [("role1", "teacher", "role_not_learner")],
+        ("ada", OTHER, True),
+    ]
+    assert rows[0].cells == ["ada", "MATH", "teacher", "", ""]
+    assert refusal_of("username,course1,course01\na,b,c\n").code == "repeated_columns"
+
+
 def test_who_is_to_be_deleted_is_not_enrolled():
     _, rows = read("username,course1,deleted\nada,MATH,1\nbob,MATH,0\n")
 
@@ -546,6 +577,17 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
     assert told(rows[0]) == ("ada", KEY, True)
     assert told(rows[1]) == ("bob", KEY, True)
     assert told(rows[2]) == [("email", "7", "not_in_crosswalk")]
+
+
+def test_a_course_in_upstreams_place_is_translated_too():
+    line = '{"user":"ada","course_id":"BIO","course_details":{"course_id":"MATH"}}\n'
+    chunks = Spooled(io.BytesIO(line.encode()), Limits())
+    head, drafts = split(chunks, media_type="application/x-ndjson", limits=Limits())
+    (draft,) = drafts
+    (sent,) = decode_sent(draft.payload, Form(head.encoding, None, head.format))
+
+    assert told(sent.row("sis", ours("sis"))) == ("ada", KEY, True)
+    assert next(sent.ids("sis")).id == "MATH"
 
 
 # --- result files ------------------------------------------------------------------------

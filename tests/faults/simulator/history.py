@@ -10,7 +10,6 @@ from enrollment.domain.model import Outcome
 from tests.faults.simulator.model import CourseFacts, Model
 from tests.faults.simulator.wishes import Attempt
 
-
 #: How a fault begins that is nothing but an error in the log.
 LOGGED = "logged: "
 

@@ -185,7 +185,11 @@ def test_a_crosswalk_is_read_back_as_it_was_written(gateway):
         ("application/json", "{}", ("entries", "type")),
         ("text/csv", "kind,theirs\nlearner,a\n", ("ours", "required")),
         ("text/csv", "kind,theirs,ours\nlearner,a,b\nlearner,a,c\n", ("theirs", "duplicate")),
-        ("text/csv", 'kind,theirs,ours\nlearner,"a,b\n', None),
+        ("text/csv", 'kind,theirs,ours\nlearner,"a,b\n', ("ours", "required")),
+        ("text/csv", "kind,theirs,ours\nlearner,a,b\nlearner,c,\n", ("ours", "required")),
+        ("text/csv", "x" * 200_000, ("", "length")),
+        ("text/csv", '"' + "x\r" * 100_000, ("", "length")),
+        ("text/csv", "kind,theirs,ours\nlearner," + "x" * 200_000, ("", "quote")),
         ("text/csv", b"kind,theirs,ours\nlearner,\xff,b\n", ("", "encoding")),
     ],
 )
@@ -194,13 +198,24 @@ def test_entries_that_cannot_be_taken_are_named_and_none_is_taken(small, media_t
         "PUT", "crosswalks/bad", small.admin, body=body, headers={"Content-Type": media_type}
     )
 
-    if found is None:
-        assert answer.json == {"saved": 0}
-    else:
-        assert (answer.status_code, answer.json["code"]) == (400, "invalid_body")
-        error = answer.json["errors"][0]
-        assert (error["field"], error["rule"]) == found
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid_body")
+    error = answer.json["errors"][0]
+    assert (error["field"], error["rule"]) == found
     assert small.get("crosswalks/bad", small.admin).json["entries"] == []
+
+
+def test_a_file_that_is_still_to_be_filled_in_is_no_crosswalk(gateway, source):
+    name, _ = source
+    unfilled = {
+        "body": "kind,theirs,ours\r\ncourse,BIO,\r\n",
+        "headers": {"Content-Type": "text/csv"},
+    }
+    put = gateway.call("PUT", f"crosswalks/{name}", gateway.admin, **unfilled)
+    patch = gateway.call("PATCH", f"crosswalks/{name}", gateway.admin, **unfilled)
+
+    assert put.status_code == 400
+    assert patch.json == {"saved": 0}
+    assert len(gateway.get(f"crosswalks/{name}", gateway.admin).json["entries"]) == 1
 
 
 @pytest.mark.parametrize("name", ["a b", "-a", "x" * 101, "%C3%A4", "a%2Fb"])
@@ -408,6 +423,17 @@ def stored(files):
         pytest.param(
             b"PK\x06\x07".join([archive(GOOD)[:-22], b"\0" * 16 + archive(GOOD)[-22:]]),
             400, "malformed_zip", id="zip64",
+        ),
+        pytest.param(
+            stored(STORED).replace(b"a.csv", b"\0.csv"), 400, "malformed_zip", id="no-name"
+        ),
+        pytest.param(
+            archive(GOOD)[:-6] + b"\xff\xff\0\0\0\0", 400, "malformed_zip", id="before-itself"
+        ),
+        pytest.param(archive({"a" * 256 + ".csv": "x"}), 422, "unknown_document", id="long-name"),
+        pytest.param(
+            archive(GOOD | {"b.csv": CANVAS + "x,y,student,,active\n"}),
+            422, "source_missing", id="two-sources",
         ),
         pytest.param(archive({}), 422, "empty", id="no-files"),
         pytest.param(archive({"a.csv": ""}), 422, "empty", id="empty-file"),

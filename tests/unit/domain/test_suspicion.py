@@ -1,6 +1,7 @@
 """The request that makes a batch fail is found, whatever fails meanwhile for other reasons."""
 
 import json
+from datetime import UTC, datetime
 from math import ceil, log2
 from random import Random
 
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.suspicion import (
+    GRACE,
     MAX_ATTEMPTS,
     MAX_POISONOUS,
     PROVEN_FAILURES,
@@ -17,6 +19,8 @@ from enrollment.domain.suspicion import (
     suspicion_of,
 )
 
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+
 
 def worked(total, fails):
     """Try a batch until it is answered or given up; ``fails(places)`` says how a try ends."""
@@ -24,7 +28,7 @@ def worked(total, fails):
     for _ in range(2 * MAX_ATTEMPTS):
         if known.is_hopeless:
             return known, False
-        known = kept(known.begin())
+        known = kept(known.begin(NOW))
         beginning = [p for p in range(known.step(total)) if p not in known.poisonous]
         if fails(beginning):
             known = kept(known.fail(total))
@@ -134,12 +138,26 @@ def test_what_comes_and_goes_is_given_up_in_the_end():
 def test_a_try_that_says_nothing_about_the_batch_is_not_counted():
     known = Suspicion(attempts=3, failures=1)
 
-    assert known.begin().forgive() == known
+    assert known.begin(NOW).forgive() == known
     assert known.forgive() == known
 
 
 def test_a_failure_is_counted_once_whether_its_beginning_was_noted_or_not():
-    assert Suspicion().fail(10) == Suspicion().begin().fail(10)
+    assert Suspicion().fail(10) == Suspicion().begin(NOW).fail(10)
+
+
+def test_who_began_just_now_may_be_at_it_and_who_began_long_ago_is_dead():
+    known = Suspicion().begin(NOW)
+
+    assert known.is_in_work(NOW)
+    assert not known.is_in_work(NOW + GRACE)
+    assert not known.fail(10).is_in_work(NOW)
+
+
+def test_what_another_release_knew_is_read_past():
+    kept = {**Suspicion(failures=1).as_json(), "mood": "bad"}
+
+    assert suspicion_of(kept, 4) == Suspicion(failures=1, attempts=4)
 
 
 def test_where_nothing_is_kept_nothing_is_known():
