@@ -230,9 +230,9 @@ def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
     return {row.id: _submission(row) for row in rows}
 
 
-_MARKS = select(
-    _TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at
-).where(_TABLE.c.id.in_(bindparam("ids", expanding=True)))
+_MARKS = select(_TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at).where(
+    _TABLE.c.id.in_(bindparam("ids", expanding=True))
+)
 
 
 def marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Mark]:

@@ -29,7 +29,9 @@ class Chunks:
 def rows_of(data, media_type="text/csv", limits=LIMITS, size=7):
     chunks = Chunks(data, size)
     head, drafts = split(chunks, media_type=media_type, limits=limits)
-    rows = [row for draft in drafts for row in decode_rows(draft.payload, head.encoding, head.header)]
+    rows = [
+        row for draft in drafts for row in decode_rows(draft.payload, head.encoding, head.header)
+    ]
     assert chunks.taken <= 5 * (len(data) // size + 1)
     return rows
 
