@@ -21,8 +21,8 @@ class GatewaysKilled(Fault):
 
     def equipment(self) -> Equipment:
         return armed(
-            gateway="intake.before_commit=crash%0.2;intake.committed=crash%0.3;"
-            "ring.before=crash%0.2;intake.committed=sleep:0.02%5"
+            gateway="intake.before_commit=crash%0.5;intake.committed=crash%3;"
+            "ring.before=crash%0.5;intake.committed=sleep:0.02%5"
         )
 
     def strike(self) -> None:
