@@ -220,12 +220,10 @@ def test_the_service_does_what_the_model_says(bench):
     [
         "no_sweeper",
         "no_guard",
-        "events_after_the_commit",
         "a_stale_course_decides",
         "the_last_to_be_worked_wins",
         "all_batches_are_announced_at_once",
         "cancelled_requests_are_worked",
-        "cancelling_takes_answers_back",
         "accepted_before_the_commit",
     ],
 )

@@ -45,7 +45,7 @@ def a_crash_is_not_counted() -> Iterator[None]:
     real = suspects.keep
 
     def keep(session: Any, noted: Sequence[Any], **how: Any) -> None:
-        real(session, [one for one in noted if not one.known.begun], **how)
+        real(session, [one for one in noted if one.known.begun_at is None], **how)
 
     with instead(suspects, "keep", keep):
         yield

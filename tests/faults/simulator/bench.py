@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, NoReturn, Protocol, Self
 
@@ -20,8 +21,10 @@ from tests.faults.simulator.processes import Fate, MortalSessions
 from tests.faults.simulator.scenes import Scene, set_up
 from tests.faults.simulator.service import Announcer, Tasks
 from tests.faults.simulator.weather import START, VirtualTime
-from worker import processing
+from worker import processing, tasks
 from worker.answering import Done
+from worker.processing import Processor
+from worker.sweeping import Seldom, Sweeper
 
 #: Parts of a file that one transaction stores: so few that small files take several.
 PARTS_A_TRANSACTION = 2
@@ -68,7 +71,9 @@ class Bench:
         #: What operators and observers use: nobody dies there.
         self.sessions = Sessions(engine, now=self._now)
         self.mortal = MortalSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
-        self.tasks = Tasks(self.mortal, Announcer(self._broker, self._hear))
+        self._announcer = Announcer(self._broker, self._hear)
+        self._processor = Processor(sessions=self.mortal)
+        self._sweeper = Sweeper(sessions=self.mortal, announce=self._announcer.announce)
         self._undo = ExitStack()
 
     def begin(self, player: Player, scene: Scene) -> None:
@@ -79,10 +84,18 @@ class Bench:
                 set_up(session, scene, now=START)
             self.database.keep(scene)
 
+    def load(self) -> Tasks:
+        """The tasks of a new process, with the virtual clock in their memory."""
+        with instead(tasks, "Seldom", partial(Seldom, monotonic=self._monotonic)):
+            return Tasks(self._processor, self._sweeper, self._announcer)
+
     # Whoever plays changes; what is built on the bench stays.
 
     def _now(self) -> datetime:
         return self.player.time.now()
+
+    def _monotonic(self) -> float:
+        return self.player.time.monotonic()
 
     def _fate(self) -> Fate:
         return self.player.fate

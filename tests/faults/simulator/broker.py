@@ -11,8 +11,6 @@ from tests.faults.simulator.weather import VirtualTime
 
 #: Seconds that a late message takes: around the sweeper's patience, and beyond it.
 DELAYS = (0.05, 1.0, 6.0, 30.0)
-#: How often a task comes back by itself before it is left to the sweeper.
-MAX_RETRIES = 5
 
 
 class Message(NamedTuple):
@@ -22,8 +20,6 @@ class Message(NamedTuple):
     batch_id: int
     #: Not before this many seconds since the beginning.
     ready_at: float
-    #: How often its task came back by itself.
-    retries: int = 0
 
 
 class Broker:
@@ -61,11 +57,11 @@ class Broker:
         late = self._choose(DELAYS) if self._fate.happens(self._fate.weather.late) else 0.0
         self.put(batch_id, late)
 
-    def put(self, batch_id: int, delay: float = 0.0, *, retries: int = 0) -> None:
+    def put(self, batch_id: int, delay: float = 0.0) -> None:
         """Keep a message, to be delivered from some seconds on."""
         self._numbers += 1
         ready_at = self._time.monotonic() + delay
-        self.messages.append(Message(self._numbers, batch_id, ready_at, retries))
+        self.messages.append(Message(self._numbers, batch_id, ready_at))
         self._note(f"    message {self._numbers} for batch {batch_id}, in {delay} s")
 
     def ready(self) -> list[Message]:
@@ -76,11 +72,6 @@ class Broker:
     def take(self, message: Message) -> None:
         """The message is in work, and nowhere else."""
         self.messages.remove(message)
-
-    def retry(self, message: Message) -> None:
-        """The task comes back by itself, some times."""
-        if message.retries < MAX_RETRIES:
-            self.put(message.batch_id, 1.0, retries=message.retries + 1)
 
     def orphan(self, message: Message) -> None:
         """Who had the message died: it is lost, or comes again."""

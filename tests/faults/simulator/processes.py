@@ -47,7 +47,8 @@ class Process:
     forget: Callable[[], None] = _nothing
     #: What happens at the beginning of each of its transactions.
     begins: Callable[[], object] = _nothing
-    is_worker: bool = False
+    #: Whether its transactions may overlap with others.
+    overlaps: bool = False
 
     def die(self) -> None:
         """End, and start again with an empty memory."""
@@ -207,8 +208,8 @@ class MortalSessions(Sessions):
     def begin(self) -> Iterator[Session]:
         fate = self._fate()
         fate.meet(BEGINNING)
-        is_worker = fate.runner is not None and fate.runner.is_worker
-        gap = self._gap.within() if is_worker else nullcontext()
+        overlaps = fate.runner is not None and fate.runner.overlaps
+        gap = self._gap.within() if overlaps else nullcontext()
         with super().begin() as session, gap:
             yield session
             fate.meet(COMMITTING)

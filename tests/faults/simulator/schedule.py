@@ -222,8 +222,8 @@ class Schedule(Simulation):
 
     def kill_any(self) -> None:
         """Any process is killed."""
-        processes = [one.process for one in (*self.gateways, *self.workers)]
-        self.kill(self.rng.choice([*processes, self.beat]))
+        processes = [one.process for one in (*self.gateways, *self.workers, self.upkeep)]
+        self.kill(self.rng.choice(processes))
 
     def flush(self) -> None:
         """The broker forgets everything."""

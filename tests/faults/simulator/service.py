@@ -164,32 +164,61 @@ def _request(attempt: Attempt) -> AskedRequest:
     )
 
 
+class Tasks:
+    """The real tasks of one process, where Celery would keep them."""
+
+    def __init__(self, processor: Processor, sweeper: Sweeper, announcer: "Announcer") -> None:
+        self._kept: dict[str, Callable[..., None]] = {}
+        tasks.register(self, processor, sweeper, announcer)  # type: ignore[arg-type]
+
+    def task(self, *, name: str, **_: Any) -> Callable[..., Any]:
+        """Keep a task under its name."""
+
+        def keep(task: Callable[..., None]) -> Callable[..., None]:
+            self._kept[name] = task
+            return task
+
+        return keep
+
+    def run(self, name: str, *arguments: int) -> None:
+        """Do one of them."""
+        self._kept[name](*arguments)
+
+
 class Worker:
     """Works on one message at a time."""
 
-    def __init__(self, name: str, fate: Fate, *, begins: Callable[[], object]) -> None:
-        self.process = Process(name, begins=begins, is_worker=True)
+    def __init__(
+        self, name: str, fate: Fate, load: Callable[[], Tasks], *, begins: Callable[[], object]
+    ) -> None:
+        self.process = Process(name, forget=self._forget, begins=begins)
         self.message: Message | None = None
-        self._fate = fate
+        self._fate, self._load = fate, load
+        self._forget()
 
-    def work(
-        self, task: Callable[[int], None], message: Message, broker: Broker
-    ) -> Exception | None:
+    def _forget(self) -> None:
+        self._tasks = self._load()
+
+    def work(self, message: Message, broker: Broker) -> Exception | None:
         """Do what the message asks for; what went wrong that nothing foretold."""
         self.message = message
         try:
-            with self._fate.running(self.process):
-                task(message.batch_id)
+            return self.run(TaskName.PROCESS, message.batch_id)
         except Died:
             broker.orphan(message)
-        except (RecordsUnavailable, Conflict):
-            broker.retry(message)
+        finally:
+            self.message = None
+        return None
+
+    def run(self, name: TaskName, *arguments: int) -> Exception | None:
+        """Do a task; what went wrong that nothing foretold."""
+        try:
+            with self._fate.running(self.process):
+                self._tasks.run(name, *arguments)
         except FailPointReached:
             return None
         except Exception as error:  # noqa: BLE001 (told as a fault, with the schedule)
             return error
-        finally:
-            self.message = None
         return None
 
 
@@ -214,34 +243,3 @@ class Announcer:
             self.announce(waiting)
         if done.batch_ids:
             self._hear(done)
-
-
-class Tasks:
-    """The real tasks, where Celery would keep them."""
-
-    def __init__(self, sessions: Sessions, announcer: Announcer) -> None:
-        self._kept: dict[str, Callable[..., None]] = {}
-        processor = Processor(sessions=sessions)
-        sweeper = Sweeper(sessions=sessions, announce=announcer.announce)
-        tasks.register(self, processor, sweeper, announcer)  # type: ignore[arg-type]
-
-    def task(self, *, name: str, **_: Any) -> Callable[..., Any]:
-        """Keep a task under its name."""
-
-        def keep(task: Callable[..., None]) -> Callable[..., None]:
-            self._kept[name] = task
-            return task
-
-        return keep
-
-    def process(self, batch_id: int) -> None:
-        """Work on a batch."""
-        self._kept[TaskName.PROCESS](batch_id)
-
-    def sweep(self) -> None:
-        """Announce again what was forgotten."""
-        self._kept[TaskName.SWEEP]()
-
-    def tidy(self) -> None:
-        """Let go of what is over."""
-        self._kept[TaskName.TIDY]()

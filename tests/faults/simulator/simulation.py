@@ -7,6 +7,7 @@ from sqlalchemy import select
 
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Invitation
+from enrollment.queue import TaskName
 from enrollment.storage import courses, invitations
 from enrollment.storage.tables import FeedHeadRow
 from tests.faults.simulator import checks, records
@@ -14,9 +15,9 @@ from tests.faults.simulator.bench import Bench
 from tests.faults.simulator.broker import Broker, Message
 from tests.faults.simulator.history import LOGGED, Cancelling, Capacity, Edit, History, Reading
 from tests.faults.simulator.model import CourseFacts, Model
-from tests.faults.simulator.processes import Fate, Process
+from tests.faults.simulator.processes import Died, Fate, Process
 from tests.faults.simulator.scenes import Scene, course, email
-from tests.faults.simulator.service import UNKNOWN, Gateway, Worker
+from tests.faults.simulator.service import Gateway, Worker
 from tests.faults.simulator.weather import VirtualTime, Weather
 from tests.faults.simulator.wishes import Attempt
 from tests.support.world import World
@@ -50,8 +51,12 @@ class Simulation:
         self.gateways = [
             Gateway(name, bench.mortal, self.broker, self.fate, self.time) for name in ("g1", "g2")
         ]
-        self.workers = [Worker(name, self.fate, begins=self.time.tick) for name in ("w1", "w2")]
-        self.beat = Process("beat")
+        bench.begin(self, scene)
+        self.workers = [self._worker("w1"), self._worker("w2")]
+        for worker in self.workers:
+            worker.process.overlaps = True
+        #: Sweeps and tidies.
+        self.upkeep = self._worker("w3")
         #: The chance that a worker's turn is over whenever it looks at its clock.
         self.turn_is_over = 0.15
         self.history = History(scene.courses, scene.invited, granted=scene.granted)
@@ -62,7 +67,9 @@ class Simulation:
             Capacity(key, 0, one.capacity) for key, one in self.facts.items()
         ]
         self._states: dict[UUID, int] = {}
-        bench.begin(self, scene)
+
+    def _worker(self, name: str) -> Worker:
+        return Worker(name, self.fate, self.bench.load, begins=self.time.tick)
 
     def note(self, line: str) -> None:
         """One line of the trace."""
@@ -185,19 +192,20 @@ class Simulation:
         """A message reaches a worker."""
         self.broker.take(message)
         self.note(f"{worker.process.name} takes message {message.number}: {message.batch_id}")
-        error = worker.work(self.bench.tasks.process, message, self.broker)
-        if error is not None:
-            self.history.faults.append(f"{worker.process.name} failed: {error!r}")
+        self._expect_nothing(worker, worker.work(message, self.broker))
         self.note(f"{worker.process.name} is done with message {message.number}")
 
     def sweep(self) -> None:
         """What was forgotten is announced again."""
-        self.note("beat sweeps")
+        self.note(f"{self.upkeep.process.name} sweeps")
         try:
-            with self.fate.running(self.beat):
-                self.bench.tasks.sweep()
-        except UNKNOWN:
-            self.note("beat did not come to its end")
+            self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.SWEEP))
+        except Died:
+            self.note("the sweep did not come to its end")
+
+    def _expect_nothing(self, worker: Worker, error: Exception | None) -> None:
+        if error is not None:
+            self.history.faults.append(f"{worker.process.name} failed: {error!r}")
 
     def kill(self, process: Process) -> None:
         """Kill a process, whatever it does."""
@@ -213,8 +221,7 @@ class Simulation:
         self.settle()
         self.time.advance(A_DAY)
         self.deliver_all()  # what came late is about nothing any more
-        with self.fate.running(self.beat):
-            self.bench.tasks.tidy()
+        self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.TIDY))
         self.history.is_tidy = True
 
     def settle(self) -> None:
