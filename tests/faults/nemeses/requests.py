@@ -64,7 +64,8 @@ class SlowPoison(Poison):
     where = (POSTGRESQL,)
     short = ()
     most_seeds = 1  # it takes minutes
-    pause = (6.0, 8.0)
+    seconds = 10.0
+    pause = (1.0, 2.0)
     sorts = ("poisonsleep",)
     patience = 300.0
 

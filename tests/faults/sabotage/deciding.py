@@ -12,7 +12,11 @@ from enrollment.domain.errors import Conflict, SubmissionFinished
 from enrollment.storage import batches, courses, enrollments, submissions
 from enrollment.storage.batches import Waiting
 from enrollment.storage.tables import BatchRow, CourseRow
-from tests.faults.sabotage.registry import mutant
+from tests.faults.sabotage.registry import (
+    mutant,
+    mutant_that_shows,
+    while_transactions_overlap,
+)
 from tests.faults.simulator.bench import instead
 from worker import answering
 from worker.answering import Answerer
@@ -130,7 +134,7 @@ def what_is_finished_can_be_cancelled() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant_that_shows(while_transactions_overlap)
 def enrollments_without_version_guard() -> Iterator[None]:
     """What is written goes over whatever somebody else wrote since it was read."""
     real = enrollments.write
@@ -147,7 +151,7 @@ def enrollments_without_version_guard() -> Iterator[None]:
         yield
 
 
-@mutant
+@mutant_that_shows(while_transactions_overlap)
 def seats_without_guard() -> Iterator[None]:
     """Seats are counted whatever became of the course since it was read."""
 

@@ -11,7 +11,11 @@ from enrollment.failpoints import FailPointReached
 from enrollment.storage import batches, changes
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions
-from tests.faults.sabotage.registry import mutant
+from tests.faults.sabotage.registry import (
+    mutant,
+    mutant_that_shows,
+    while_singles_overtake_files,
+)
 from tests.faults.simulator.bench import instead
 from tests.faults.simulator.processes import Died
 
@@ -79,7 +83,7 @@ class _Groups:
         self.groups = lambda: iter(groups)
 
 
-@mutant
+@mutant_that_shows(while_singles_overtake_files)
 def places_in_the_feed_by_batch() -> Iterator[None]:
     """Events stand in the feed in the order of their batches, not in that of the judging."""
     real = changes.take_positions

@@ -15,7 +15,7 @@ from tests.faults.simulator.bench import Bench
 from tests.faults.simulator.scenes import draw_scene
 from tests.faults.simulator.service import Gateway, Worker
 from tests.faults.simulator.simulation import Simulation
-from tests.faults.simulator.weather import draw_weather
+from tests.faults.simulator.weather import Weather, draw_weather
 from tests.faults.simulator.wishes import ALGEBRA, BIOLOGY, LEARNERS, Attempt, Drawer
 
 #: Seconds that may pass at once: less and more than every patience.
@@ -229,6 +229,11 @@ class Schedule(Simulation):
         """The broker forgets everything."""
         self.note("the broker forgets everything")
         self.broker.flush()
+
+
+def weather_of(seed: int) -> Weather:
+    """The weather of the schedule that a seed stands for."""
+    return draw_weather(random.Random(seed))
 
 
 def play(bench: Bench, seed: int) -> Report:

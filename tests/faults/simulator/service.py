@@ -38,8 +38,6 @@ from worker.sweeping import Sweeper
 
 #: What a caller sees as "I do not know": the connection broke, 500, 503.
 UNKNOWN = (Died, RecordsUnavailable, Conflict, FailPointReached)
-
-
 #: How often the clock moves from one transaction of a gateway to the next.
 TIME_PASSES = 0.7
 
