@@ -6,8 +6,8 @@ Who sends nothing, or next to nothing, does not keep a place for others.
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from typing import IO, NamedTuple
 
@@ -86,7 +86,9 @@ class Spooling:
         if encoding not in {"gzip", "identity"}:
             raise unsupported(f"Content-Encoding must be gzip or absent, not {encoding[:50]!r}.")
         async with self._place(req) as file:
-            await self._spool(req, file)
+            with _room():
+                await self._spool(req, file)
+                file.flush()
             yield file, encoding == "gzip"
 
     @asynccontextmanager
@@ -98,7 +100,10 @@ class Spooling:
         if req.get_header("Content-Encoding"):
             raise unsupported("A form is sent without Content-Encoding; the file in it may be .gz.")
         async with self._place(req) as file:
-            yield await self._spool_form(req, boundary, file)
+            with _room():
+                sent = await self._spool_form(req, boundary, file)
+                file.flush()
+            yield sent
 
     @asynccontextmanager
     async def _place(self, req: Request) -> AsyncIterator[IO[bytes]]:
@@ -109,8 +114,13 @@ class Spooling:
             raise unavailable("Too many uploads are coming in; try again.", retry_after=5)
         self._free -= 1
         try:
-            with tempfile.TemporaryFile(prefix="enroll-upload-", buffering=_WRITE_BYTES) as file:
+            with _room():
+                file = tempfile.TemporaryFile(prefix="enroll-upload-", buffering=_WRITE_BYTES)  # noqa: SIM115
+            try:
                 yield file
+            finally:
+                with suppress(OSError):  # what there was no room for is not wanted any more
+                    file.close()
         finally:
             self._free += 1
 
@@ -185,3 +195,13 @@ def _malformed(why: str) -> Problem:
 
 def _too_slow(why: str) -> Problem:
     return Problem(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"The upload is too slow: {why}.")
+
+
+@contextmanager
+def _room() -> Iterator[None]:
+    """Raises Problem 503 where this machine has no room for an upload."""
+    try:
+        yield
+    except OSError as error:
+        log.warning("upload.not_spooled", because=str(error))
+        raise unavailable("There is no room for an upload; try again.", retry_after=5) from error

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from api_gateway.course_details import LEASE, UNKEPT
-from enrollment.cache import PAUSE
+from enrollment.breaker import PAUSE
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
 from tests.support.servers import redis_process
