@@ -248,7 +248,12 @@ def _cut(
         yield split_archive(upload.file, limits, wanted)
     else:  # an archive is not read from its beginning to its end
         with tempfile.TemporaryFile(prefix="enroll-unpacked-") as unpacked:
-            unpacked.writelines(chunks)
+            try:
+                unpacked.writelines(chunks)
+                unpacked.flush()
+            except OSError as error:
+                message = "there is no room to unpack an upload"
+                raise RecordsUnavailable(message) from error
             yield split_archive(unpacked, limits, wanted)
 
 

@@ -62,12 +62,12 @@ class Waiters:
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
 
     async def stop(self) -> None:
-        """End both."""
-        for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with suppress(asyncio.CancelledError):
-                await task
+        """End both. On Python 3.11 the client for Redis may swallow being told to once."""
+        going_on = set(self._tasks)
+        while going_on:
+            for task in going_on:
+                task.cancel()
+            _, going_on = await asyncio.wait(going_on, timeout=POLL_SECONDS)
 
     async def until_answered(self, batch_id: int, seconds: float) -> None:
         """Return when the batch is answered, or when the time is over."""
@@ -83,7 +83,8 @@ class Waiters:
         self._ask.set()
         try:
             with suppress(TimeoutError):
-                await asyncio.wait_for(event.wait(), seconds)
+                async with asyncio.timeout(seconds):
+                    await event.wait()
         finally:
             del self._events[key][event]
             if not self._events[key]:
@@ -138,7 +139,8 @@ class Waiters:
                 pause = LOOK_SECONDS if self._connected else POLL_SECONDS
                 if not self._events:
                     pause = None  # type: ignore[assignment]
-                await asyncio.wait_for(self._ask.wait(), pause)
+                async with asyncio.timeout(pause):
+                    await self._ask.wait()
 
     async def _ask_for(self, batch_ids: Collection[int], bulks: Collection[UUID]) -> None:
         try:

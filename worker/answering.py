@@ -263,12 +263,22 @@ def _keep(
     encode: Callable[[list[Outcome]], bytes],
     now: datetime,
 ) -> Done:
-    """Keep each batch's outcomes, count them, and announce the batch after it."""
+    """Keep each batch's outcomes, count them, and announce the batch after it.
+
+    Raises RuntimeError where a request would be left without an outcome.
+    """
     answers, tallies = [], {}
+    requests = {batch.id: batch.requests for batch in claimed}
     for batch_id, group in groupby(answered, key=lambda pair: pair[0].batch_id):
         its_outcomes = [outcome for _, outcome in group]
+        if len(its_outcomes) != requests.pop(batch_id):
+            message = f"batch {batch_id} has {len(its_outcomes)} outcomes"
+            raise RuntimeError(message)
         tallies[batch_id] = tally_outcomes(its_outcomes)
         answers.append(Answer(batch_id, encode(its_outcomes), tallies[batch_id].as_json()))
+    if requests:
+        message = f"batches {sorted(requests)} have no outcomes"
+        raise RuntimeError(message)
     batches.answer(session, answers, now=now)
     turns = []
     for batch in claimed:

@@ -215,6 +215,18 @@ def test_a_batch_that_nobody_can_read_is_parked_and_no_request_blamed(bench):
     assert shown.poisonous == ()
 
 
+def test_a_batch_that_would_leave_a_request_without_outcome_is_not_answered(bench):
+    world = bench.world
+    (number,) = world.batch_ids(world.send([row("ada"), row("bob")]))
+    with world.sessions.begin() as session:
+        session.execute(update(BatchRow).where(BatchRow.id == number).values(requests=3))
+
+    world.work()
+
+    assert [shown.id for shown in parked(world)] == [number]
+    assert world.events() == []
+
+
 def test_every_parked_batch_can_be_set_free_at_once(bench):
     world = bench.world
     spoiled = [spoil(world, world.send([row("ada")])) for _ in range(2)]

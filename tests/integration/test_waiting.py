@@ -42,6 +42,11 @@ async def until_listening(waiters):
         await asyncio.sleep(0)
 
 
+async def steps_of_the_loop(steps):
+    for _ in range(steps):
+        await asyncio.sleep(0)
+
+
 @pytest.fixture
 def single(world):
     world.course()
@@ -137,6 +142,17 @@ def test_a_workers_bell_wakes_everybody_who_waits_for_it(world, single, redis_ur
         await asyncio.gather(*waits)
 
     assert set(with_waiters(world, redis_url, scenario)) == {single, *world.batch_ids(file)}
+
+
+@pytest.mark.parametrize("steps", range(12))
+def test_the_end_is_heard_whenever_it_comes(world, redis_url, steps):
+    async def scenario(waiters):
+        await until_listening(waiters)
+        await steps_of_the_loop(steps)
+        ended, _ = await asyncio.wait([asyncio.ensure_future(waiters.stop())], timeout=PATIENCE)
+        assert ended
+
+    with_waiters(world, redis_url, scenario)
 
 
 def test_an_answer_to_somebody_else_wakes_nobody(world, single, redis_url):
