@@ -41,7 +41,7 @@ from schemas.files import (
     format_of,
     split,
 )
-from schemas.foreign import AUTO, source_of
+from schemas.foreign import AUTO
 
 log = structlog.get_logger()
 
@@ -155,7 +155,7 @@ class Uploads:
                 head.encoding,
                 head.format,
                 head.header,
-                replace(upload.options, source=upload.options.source or source_of(head.format)),
+                replace(upload.options, source=upload.options.source or head.source),
                 upload.request_id,
                 head.files,
             )

@@ -9,7 +9,7 @@ from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
 from schemas.asked import MAX_COHORT, is_course_key
 from schemas.outcomes import message_of
-from schemas.scalars import MAX_FINDINGS, is_storable, short
+from schemas.scalars import MAX_FINDINGS, is_storable, parse_email, parse_username, short
 
 ENROLL, UNENROLL = "enroll", "unenroll"
 MAX_REASON = 255
@@ -56,12 +56,25 @@ class BulkEnroll(NamedTuple):
             zip(self.courses, cohorts, strict=False), self.identifiers
         ):
             yield {
-                "email" if "@" in identifier else "user": identifier,
+                **_named_by(identifier),
                 "course_id": course_id,
                 "is_active": self.action == ENROLL,
                 "force_enrollment": True,
                 "cohort": cohort,
             }
+
+
+def _named_by(identifier: str) -> dict[str, str]:
+    """Whom it names: usernames compare as they are, e-mails in lower case.
+
+    What may be either is given as both where they differ: the e-mail is read in lower case, and
+    stands for the username too where it is alone.
+    """
+    if (email := parse_email(identifier)) is None:
+        return {"user": identifier}
+    if identifier == email or parse_username(identifier) is None:
+        return {"email": identifier}
+    return {"user": identifier, "email": identifier}
 
 
 def load_bulk_enroll(body: object) -> BulkEnroll:

@@ -5,7 +5,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from enrollment.domain.submissions import Member
-from schemas.foreign import AUTO, NATIVE
+from schemas.foreign import AUTO, NATIVE, source_of
 from schemas.uploads import Limits, TooLarge, Unreadable
 
 
@@ -32,6 +32,14 @@ class FileHead(NamedTuple):
     format: str = NATIVE
     #: The files of an archive that are read, in their order.
     files: tuple[Member, ...] = ()
+
+    @property
+    def source(self) -> str | None:
+        """Whose ids all rows have; None: they are ours, or those of several systems."""
+        if not self.files:
+            return source_of(self.format)
+        sources = {file.source for file in self.files}
+        return sources.pop() if len(sources) == 1 else None
 
 
 class BatchDraft(NamedTuple):

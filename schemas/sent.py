@@ -42,10 +42,12 @@ class Form(NamedTuple):
     format: str = NATIVE
     #: The course of rows that have no place for one.
     course_id: str | None = None
+    #: Whose ids they have; None: ours.
+    source: str | None = None
 
     @property
     def is_ours(self) -> bool:
-        """Whether rows need nothing but reading."""
+        """Whether rows have our own columns."""
         return self.format in OUR_COLUMNS
 
 
@@ -191,13 +193,26 @@ def _in_one_place(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def form_of(submission: Submission, payload: bytes) -> Form:
     """How the rows of one of a submission's batches are to be read."""
-    course_id = submission.options.course_id
+    course_id, source = submission.options.course_id, submission.options.source
     if not submission.files:
-        return Form(
-            submission.encoding or "", submission.header, submission.format or NATIVE, course_id
-        )
+        encoding, format_ = submission.encoding or "", submission.format or NATIVE
+        return Form(encoding, submission.header, format_, course_id, source)
     member = member_at(submission.files, first_line_of(payload))
-    return Form(member.encoding, member.header, member.format, course_id)
+    source = submission.source_of(member)
+    return Form(member.encoding, member.header, member.format, course_id, source)
+
+
+def source_at(submission: Submission, line: int) -> str | None:
+    """Whose ids stand in a line; None: they are ours."""
+    if not submission.files:
+        return submission.options.source
+    return submission.source_of(member_at(submission.files, line))
+
+
+def sources_of(submission: Submission) -> set[str]:
+    """The systems whose ids a submission has."""
+    named = {submission.source_of(member) for member in submission.files}
+    return {source for source in named or {submission.options.source} if source is not None}
 
 
 def member_at(files: Sequence[Member], line: int) -> Member:

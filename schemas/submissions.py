@@ -68,14 +68,19 @@ def dump_submission(
 def _shown_files(submission: Submission) -> dict[str, Any]:
     """What the columns of a CSV file, or of each file of an archive, were taken for."""
     if submission.files:
-        return {"files": list(map(_shown_file, submission.files))}
+        return {"files": [_shown_file(submission, member) for member in submission.files]}
     if submission.header is None:
         return {}
     return {"columns": taken_for(submission.format or NATIVE, submission.header)}
 
 
-def _shown_file(member: Member) -> dict[str, Any]:
-    shown = {"name": member.name, "format": member.format, "lines_before": member.lines_before}
+def _shown_file(submission: Submission, member: Member) -> dict[str, Any]:
+    shown = {
+        "name": member.name,
+        "format": member.format,
+        "source": submission.source_of(member),
+        "lines_before": member.lines_before,
+    }
     if member.header is None:
         return shown
     return {**shown, "columns": taken_for(member.format, member.header)}

@@ -30,7 +30,10 @@ def ids_in(body: Mapping[str, Any], source: str) -> Iterator[Theirs]:
 def translated(
     body: Mapping[str, Any], source: str, ours: Mapping[Theirs, str]
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """The body in our ids, and what is missing; an id that can be one of ours stays as it is."""
+    """The body in our ids, and what is missing; an id that can be one of ours stays as it is.
+
+    What looks like an e-mail is whose e-mail it is: nobody is given it for a name.
+    """
     done = dict(body)
     missing: list[Finding] = []
     for member, kind, becomes, may_be_ours in _IDS:
@@ -41,6 +44,8 @@ def translated(
         if known is not None:
             del done[member]
             done[becomes] = known
+        elif member == "user" and parse_email(value) is not None:
+            done["email"] = done.pop(member)
         elif not may_be_ours(value):
             missing.append({**finding(member, value, NOT_IN_CROSSWALK), "kind": kind.value})
     return done, missing

@@ -23,7 +23,7 @@ class Guests:
 
     def __init__(self, session: Session, rows: Sequence[Asked], *, auto_enroll: bool) -> None:
         asked = [row.request for row in rows if row.request is not None]
-        names = {one.username or one.email or "" for one in asked}
+        names = {_name_in(one) for one in asked}
         emails = {one.email for one in asked if one.email is not None}
         known = learners.known(session, names)
         self._by_name = {name: loaded.learner for name, loaded in known.items()}
@@ -47,7 +47,7 @@ class Guests:
         code, reason = Code.UNCHANGED, None
         if self._pair(asked) is None:
             code, reason = Code.REFUSED, Reason.LEARNER_NOT_FOUND
-        return Outcome(row.line, asked.username or asked.email, asked.course_id, code, reason)
+        return Outcome(row.line, asked.email or asked.username, asked.course_id, code, reason)
 
     def tell(
         self,
@@ -79,10 +79,7 @@ class Guests:
         invitations.delete_all(session, self._touched - self._invitations.keys())
 
     def _learner(self, asked: AskedRequest) -> Learner | None:
-        if asked.username is not None:
-            return self._by_name.get(asked.username)
-        email = asked.email or ""
-        return self._by_email.get(email) or self._by_name.get(email)
+        return self._by_email.get(asked.email or "") or self._by_name.get(_name_in(asked))
 
     def _key(self, asked: AskedRequest) -> Key:
         learner = self._learner(asked)
@@ -120,3 +117,8 @@ class Guests:
         if asked.cohort is not None:
             state["cohort"] = None if stands is None else stands.cohort
         return state
+
+
+def _name_in(asked: AskedRequest) -> str:
+    """The username that a row may mean: an e-mail can be one as well."""
+    return asked.username or asked.email or ""

@@ -51,52 +51,48 @@ def rows_of(
     Ids of other systems are looked for once, those of all batches together.
     """
     read = [(batch, _read(batch, submissions)) for batch in batches]
-    ours = _translations(read, submissions, find)
+    ours = _translations([content for _, content in read], find)
     for batch, content in read:
         if batch.submission_id is None:
             rows = _singles(batch, decode_singles(batch.payload))
         else:
             head = submissions[batch.submission_id]
-            rows = _rows(batch, head, _translated(content, head, ours))
+            rows = _rows(batch, head, _translated(content, ours))
         yield from rows if batch.suspicion is None else _tried(batch, rows)
 
 
-def _read(
-    batch: ClaimedBatch, submissions: Mapping[UUID, Submission]
-) -> Iterator[Row] | list[Sent]:
-    """Rows in our ids; or, in one list, rows as they were sent."""
+class _AsSent(NamedTuple):
+    """Rows of another system's columns, or with its ids."""
+
+    #: Whose ids they have; None: ours.
+    source: str | None
+    rows: list[Sent]
+
+
+def _read(batch: ClaimedBatch, submissions: Mapping[UUID, Submission]) -> Iterator[Row] | _AsSent:
+    """Rows in our ids, or as they were sent."""
     if batch.submission_id is None:
         return iter(())
     head = submissions[batch.submission_id]
     form = form_of(head, batch.payload)
     left_out = suspecting.left_out(batch)
-    if form.is_ours and head.options.source is None:
+    if form.is_ours and form.source is None:
         return decode_rows(batch.payload, form.encoding, form.header, left_out)
-    return list(decode_sent(batch.payload, form, left_out))
+    return _AsSent(form.source, list(decode_sent(batch.payload, form, left_out)))
 
 
-def _translations(
-    read: Iterable[tuple[ClaimedBatch, Iterator[Row] | list[Sent]]],
-    submissions: Mapping[UUID, Submission],
-    find: Find,
-) -> Mapping[Theirs, str]:
+def _translations(read: Iterable[Iterator[Row] | _AsSent], find: Find) -> Mapping[Theirs, str]:
     wanted: set[Theirs] = set()
-    for batch, content in read:
-        if batch.submission_id is None or not isinstance(content, list):
-            continue
-        source = submissions[batch.submission_id].options.source
-        if source is not None:
-            wanted.update(theirs for sent in content for theirs in sent.ids(source))
+    for content in read:
+        if isinstance(content, _AsSent) and (source := content.source) is not None:
+            wanted.update(theirs for sent in content.rows for theirs in sent.ids(source))
     return find(wanted) if wanted else {}
 
 
-def _translated(
-    content: Iterator[Row] | list[Sent], head: Submission, ours: Mapping[Theirs, str]
-) -> Iterator[Row]:
-    if not isinstance(content, list):
+def _translated(content: Iterator[Row] | _AsSent, ours: Mapping[Theirs, str]) -> Iterator[Row]:
+    if not isinstance(content, _AsSent):
         return content
-    source = head.options.source
-    return (sent.row(source, ours) for sent in content)
+    return (sent.row(content.source, ours) for sent in content.rows)
 
 
 def _tried(batch: ClaimedBatch, rows: Iterator[Asked]) -> Iterator[Asked]:

@@ -34,7 +34,6 @@ OF_THE_GATEWAY: Mapping[str, str] = {
     "repeated_columns": "The file names a column twice, or has too many.",
     "request_timeout": "The body did not come in whole in time.",
     "submission_not_finished": "Some requests have no outcome yet; files are given at the end.",
-    "source_missing": "The files have ids of different sources, and no option source says which.",
     "too_large": "The body is larger than is taken; the message says the limit.",
     "unclosed_quotes": "A quoted cell of the file never ends.",
     "unknown_columns": "The file is none that is known here; errors says what was found.",

@@ -60,7 +60,16 @@ TAKEN_FOR: Schema = {
 SHAPES: Mapping[str, Mapping[str, Any]] = {
     "ArchiveFile": record(
         "One file of an archive; lines are counted on from those of the files before it.",
-        {"name": TEXT, "format": TEXT, "lines_before": WHOLE, "columns": TAKEN_FOR},
+        {
+            "name": TEXT,
+            "format": TEXT,
+            "source": {
+                **or_null(TEXT),
+                "description": "The crosswalk that its ids are looked up in; null: they are ours.",
+            },
+            "lines_before": WHOLE,
+            "columns": TAKEN_FOR,
+        },
         optional=("columns",),
     ),
     "Crosswalk": record(

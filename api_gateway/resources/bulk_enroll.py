@@ -31,7 +31,7 @@ from api_gateway.uploads import Published, Upload
 from enrollment.domain.codes import Lane
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Options, Submission
-from enrollment.storage import courses
+from enrollment.storage import courses, idempotency
 from schemas.bulk_enroll import (
     BulkEnroll,
     BulkEnrollErrors,
@@ -67,7 +67,7 @@ class BulkEnrollResource:
         key = idempotency_key(req)
         wait, applied = preference(req).applied(max(self.default_wait, USUAL_WAIT))
         body = await read_body(req, MAX_BODY)
-        asked = await self._checked(req, body)
+        asked = await self._checked(req, body, key)
         with self.taking.under(caller, key):
             published = await self.taking.store(_upload(req, body, asked, key))
         if applied is not None:
@@ -77,11 +77,11 @@ class BulkEnrollResource:
             resp.set_header("Idempotency-Replayed", "true")
         await self._answer(resp, asked, await self._status(published, caller, wait))
 
-    async def _checked(self, req: Request, body: bytes) -> BulkEnroll:
+    async def _checked(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
         """What is asked. Raises Problem 400 in upstream's words, 413 for too much at once."""
         try:
             asked = load_bulk_enroll(_parsed(req, body))
-            if asked.cohorts is not None:
+            if asked.cohorts is not None and not await self._is_used(req.context.caller, key):
                 known = await self.records.read(courses.find_all, set(asked.courses))
                 check_cohorts_exist(asked, known)
         except BulkEnrollErrors as error:
@@ -93,6 +93,12 @@ class BulkEnrollResource:
                 f"to {PATH}, which may be longer."
             )
         return asked
+
+    async def _is_used(self, caller: Caller, key: str | None) -> bool:
+        """Whether a key stands for a list: it was checked against the cohorts of its day."""
+        if key is None:
+            return False
+        return bool(await self.records.read(idempotency.find, {(caller.name, key)}))
 
     async def _status(self, published: Published, caller: Caller, wait: float) -> Status:
         status = await self.records.read(answers.status, published.submission_id, caller)

@@ -23,6 +23,7 @@ from enrollment.storage import crosswalks
 from schemas.crosswalks import MANY, MOST, csv_head, csv_lines, dump_entry, read_csv
 from schemas.many import JSON, NDJSON, BadObjects, TooMany
 from schemas.scalars import is_source
+from schemas.sent import source_at, sources_of
 from schemas.translating import NOT_IN_CROSSWALK, ids_in
 
 _CSV = "text/csv"
@@ -130,7 +131,7 @@ class MissingResource:
         status = await self.records.read(answers.status, wanted, caller)
         if status.submission.finished_at is None:
             raise not_finished(status.submission, self.now())
-        if status.submission.options.source != source:
+        if source not in sources_of(status.submission):
             message = f"The ids of that submission are not those of {source}."
             raise bad_request(
                 "invalid_parameter", message, {"field": "submission", "rule": "mismatch"}
@@ -150,18 +151,17 @@ class MissingResource:
             page = await self.records.read(
                 answers.outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
             )
-            named = dict.fromkeys(_unmapped(page.answers, source))
+            named = dict.fromkeys(_unmapped(page.answers, submission, source))
             known = await self.records.read(crosswalks.standing, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
         return list(missing)[:MOST]
 
 
-def _unmapped(answered: Iterable[Answer], source: str) -> Iterator[Theirs]:
-    """The ids that rows were refused for."""
-    for answer in answered:
-        outcome, row = answer
-        if row is None:
+def _unmapped(answered: Iterable[Answer], submission: Submission, source: str) -> Iterator[Theirs]:
+    """The ids of a source that rows were refused for."""
+    for outcome, row in answered:
+        if row is None or source_at(submission, outcome.line) != source:
             continue
         blamed = _blamed(outcome.reason, outcome.details or {})
         for theirs in ids_in(row.named, source):

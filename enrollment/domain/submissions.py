@@ -114,6 +114,8 @@ class Member(NamedTuple):
     format: str
     #: The header of a CSV file.
     header: str | None = None
+    #: Whose ids its rows have; None: whose its submission says, and ours where that says nothing.
+    source: str | None = None
 
 
 class Mark(NamedTuple):
@@ -152,6 +154,10 @@ class Submission:
     finished_at: datetime | None = None
     cancel_asked_at: datetime | None = None
     published: bool = True
+
+    def source_of(self, file: Member) -> str | None:
+        """Whose ids the rows of a file have; None: they are ours."""
+        return file.source or self.options.source
 
     @property
     def pending(self) -> int:

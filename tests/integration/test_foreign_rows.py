@@ -1,12 +1,11 @@
 """Rows of other systems in the worker: translated together, judged like rows of our own."""
 
-import csv
-import io
 import json
-import random
 from itertools import product
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from api_gateway import answers
 from api_gateway.answers import Cursor, Filter
@@ -14,8 +13,21 @@ from enrollment.domain.codes import Code, IdKind, Lane, OnError, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import crosswalks, migrate, submissions
 from enrollment.storage.sessions import clock, sessions_for
+from enrollment.storage.tables import SubmissionRow
+from schemas.foreign import NAMES
+from schemas.uploads import Unreadable
 from tests.integration.test_statements import statements
-from tests.support.world import COURSE, OTHER, SERVER, World
+from tests.support.world import COURSE, OTHER, SERVER, World, csv_of, row
+from tests.support.written import (
+    FORMS,
+    Wish,
+    archive_of,
+    file_of,
+    lines_of,
+    ndjson_of,
+    sayable,
+    zipped,
+)
 
 CLOSED = "course-v1:Uni+Chemistry+2026"
 HEAD = "course_id,user_id,role,status\n"
@@ -161,69 +173,168 @@ def test_what_is_looked_for_is_found_by_source_kind_and_id(mapped):
     }
 
 
+# --- archives of several systems ---------------------------------------------------------
+
+
+def clashing(world):
+    """Canvas and Moodle use the same ids for others, and one of them is a username here."""
+    save(
+        world,
+        (IdKind.COURSE, "MATH", OTHER),
+        (IdKind.LEARNER, "4711", "bob"),
+        source="moodle_flat",
+    )
+    return zipped(
+        {
+            "1.csv": canvas(("MATH", "4711", "student", "active")),
+            "2.txt": b"add,student,4711,MATH\nadd,student,4711,CHEM\n",
+            "3.csv": f"user,course_id\n4711,{COURSE}\n4711,MATH\n".encode(),
+            "4.ndjson": json.dumps({"user": "4711", "course_id": OTHER}).encode(),
+            "5.csv": canvas(("MATH", "4711", "student", "deleted")),
+        }
+    )
+
+
+def named(world, file):
+    return [(one.line, one.user, one.course_id, one.code) for one in world.outcomes(file)]
+
+
+def test_each_file_of_an_archive_has_the_ids_of_its_own_system(mapped):
+    file = mapped.send(clashing(mapped), media_type="application/zip")
+    mapped.work()
+
+    assert named(mapped, file) == [
+        (2, "ada", COURSE, Code.ENROLLED),
+        (3, "bob", OTHER, Code.ENROLLED),
+        (4, "4711", "CHEM", Code.INVALID),
+        (6, "4711", COURSE, Code.ENROLLED),
+        (7, "4711", "MATH", Code.INVALID),
+        (8, "4711", OTHER, Code.ENROLLED),
+        (10, "ada", COURSE, Code.DEACTIVATED),
+    ]
+    submission = mapped.submission(file)
+    assert submission.options.source is None
+    assert [(one.format, submission.source_of(one)) for one in submission.files] == [
+        ("canvas", "canvas"),
+        ("moodle_flat", "moodle_flat"),
+        ("native", None),
+        ("native", None),
+        ("canvas", "canvas"),
+    ]
+    mapped.check()
+
+
+def test_a_batch_of_an_archive_looks_for_its_ids_once_and_for_our_own_never(mapped):
+    file = mapped.send(clashing(mapped), media_type="application/zip")
+    looks = []
+    for batch in mapped.batch_ids(file):
+        with statements(mapped.sessions) as seen:
+            mapped.deliver(batch)
+        looks.append(sum("crosswalk" in statement for statement in seen))
+
+    assert looks == [1, 1, 0, 0, 1]
+
+
+def test_a_source_that_is_said_is_that_of_every_file(mapped):
+    file = mapped.send(clashing(mapped), media_type="application/zip", source="canvas")
+    mapped.work()
+
+    assert [(user, course) for _, user, course, _ in named(mapped, file)] == [
+        ("ada", COURSE),
+        ("ada", COURSE),
+        ("ada", CLOSED),
+        ("ada", COURSE),
+        ("ada", COURSE),
+        ("ada", OTHER),
+        ("ada", COURSE),
+    ]
+    mapped.check()
+
+
+@pytest.mark.parametrize("source", ["canvas", "other"])
+def test_an_archive_kept_before_its_files_had_sources_has_that_of_its_submission(mapped, source):
+    save(mapped, (IdKind.COURSE, "MATH", OTHER), source="other")
+    rows = canvas(("MATH", "bob", "student", "active"))
+    file = mapped.send(zipped({"a.csv": rows}), media_type="application/zip", source=source)
+    with mapped.sessions.begin() as session:
+        kept = session.get_one(SubmissionRow, file)
+        kept.files = [member[:5] for member in kept.files]
+    mapped.work()
+
+    (outcome,) = mapped.outcomes(file)
+    assert outcome.course_id == {"canvas": COURSE, "other": OTHER}[source]
+    mapped.check()
+
+
+# --- ids that are e-mails ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_id_that_is_an_email_is_whose_email_it_is_and_names_nobody(mapped, as_json):
+    mapped.learner("zoe", "zoe@example.org")
+    save(mapped, (IdKind.LEARNER, "Ada@Example.org", "ada"))
+    ids = ["Zoe@Example.org", "Ada@Example.org", "new@example.org", "o'hara@example.org", "@x"]
+    wishes = [Wish(user, "MATH") for user in ids]
+    how = {"caller": SERVER, "source": "canvas"}
+    if as_json:
+        how |= {"media_type": "application/x-ndjson"}
+    file = mapped.send((ndjson_of if as_json else file_of)("canvas", wishes), **how)
+    mapped.work()
+
+    assert [(one.user, one.code, one.reason) for one in mapped.outcomes(file)] == [
+        ("zoe", Code.ENROLLED, None),
+        ("ada", Code.ENROLLED, None),
+        ("new@example.org", Code.REFUSED, Reason.LEARNER_NOT_FOUND),
+        ("o'hara@example.org", Code.REFUSED, Reason.LEARNER_NOT_FOUND),
+        ("@x", Code.ENROLLED, None),
+    ]
+    assert {user for _, user in mapped.enrollments()} == {"zoe", "ada", "@x"}
+    mapped.check()
+
+
 # --- the same table in every format ------------------------------------------------------
 
-FORMS = {
-    "canvas": (
-        ["user_id", "course_id", "role", "status"],
-        lambda u, c, a: [u, c, "student", "active" if a else "deleted"],
+#: Known and unknown ids, ours and theirs, e-mails, empty cells; coming and going.
+WISHES = st.builds(
+    Wish,
+    st.sampled_from(
+        ["4711", "bob", "cyd smith", "-x", "a;b", "a|b", "zo\xe9", "ZOE@x.org", "no@x.org", ""]
     ),
-    "oneroster": (
-        ["sourcedId", "userSourcedId", "classSourcedId", "role", "status"],
-        lambda u, c, a: ["e", u, c, "student", "" if a else "tobedeleted"],
-    ),
-    "registrar": (
-        ["student_key", "course_id", "status"],
-        lambda u, c, a: [u, c, "active" if a else "inactive"],
-    ),
-    "d2l": (
-        ["type", "action", "child_code", "role_name", "parent_code"],
-        lambda u, c, a: ["enrollment", "" if a else "DELETE", u, "Learner", c],
-    ),
-    "blackboard": (
-        ["external_person_key", "external_course_key", "row_status"],
-        lambda u, c, a: [u, c, "ENABLED" if a else "DISABLED"],
-    ),
-    "moodle_flat": (None, lambda u, c, a: ["add" if a else "del", "student", u, c]),
-    "moodle_users": (
-        ["username", "course1", "enrolstatus1"],
-        lambda u, c, a: [u, c, "0" if a else "1"],
-    ),
-    "native": (["user", "course_id", "is_active"], lambda u, c, a: [u, c, str(a).lower()]),
-}
-
-
-def table(seed):
-    """Any rows: known and unknown ids, empty cells, coming and going."""
-    rng = random.Random(seed)
-    courses = ["MATH", "BIO", "CHEM", COURSE, "a/b/c", "NONE", ""]
-    users = ["4711", "bob", "cyd", "a;b", ""]
-    rows = [(rng.choice(users), rng.choice(courses), rng.random() < 0.7) for _ in range(40)]
-    return [row for row in rows if row[0] or row[1]]
-
-
-def written(name, rows):
-    header, row = FORMS[name]
-    text = io.StringIO(newline="")
-    csv.writer(text).writerows(([header] if header else []) + [row(*one) for one in rows])
-    return text.getvalue().encode()
+    st.sampled_from(["MATH", "BIO", "CHEM", COURSE, "a/b/c", "NONE", ""]),
+    st.booleans(),
+).filter(lambda wish: wish.user or wish.course_id)
 
 
 def came_of(world, file):
     return [
-        (one.user, one.course_id, one.code, one.reason, one.mode, one.is_active)
+        (one.user, one.course_id, one.code, one.reason, one.mode, one.is_active, rules_of(one))
         for one in world.outcomes(file)
     ]
 
 
+def rules_of(outcome):
+    """What is wrong with a row, but for the columns' names, which are theirs."""
+    found = (outcome.details or {}).get("errors", [])
+    return [(one["value"], one["rule"], one.get("kind")) for one in found]
+
+
 @pytest.mark.parametrize("name", FORMS)
-@pytest.mark.parametrize("seed", range(3))
-def test_a_table_comes_to_the_same_in_every_format_as_in_json(mapped, reference, name, seed):
-    rows = table(seed)
-    lines = [json.dumps({"user": u, "course_id": c, "is_active": a}) for u, c, a in rows]
+@settings(
+    max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(table=st.lists(WISHES, min_size=1, max_size=20), is_packed=st.booleans())
+def test_any_table_in_any_format_comes_to_the_same_as_in_json(
+    mapped, reference, name, table, is_packed
+):
+    for world in (mapped, reference):
+        world.learner("zoe", "zoe@x.org")
+    wishes = sayable(name, table, beside=COURSE)
     how = {"caller": SERVER, "source": "canvas"}
-    as_json = reference.send("\n".join(lines).encode(), media_type="application/x-ndjson", **how)
-    file = mapped.send(written(name, rows), **how)
+    beside = {} if FORMS[name].has_course else {"course_id": COURSE}
+    packed = {"media_type": "application/zip"} if is_packed else {}
+    as_json = reference.send(ndjson_of(name, wishes), media_type="application/x-ndjson", **how)
+    body = (archive_of if is_packed else file_of)(name, wishes)
+    file = mapped.send(body, **how, **beside, **packed)
     reference.work()
     mapped.work()
 
@@ -231,3 +342,40 @@ def test_a_table_comes_to_the_same_in_every_format_as_in_json(mapped, reference,
     assert came_of(mapped, file) == came_of(reference, as_json)
     assert mapped.enrollments() == reference.enrollments()
     mapped.check()
+
+
+def test_every_format_is_among_them():
+    assert FORMS.keys() == set(NAMES) - {"auto"}
+
+
+# --- files that say nothing --------------------------------------------------------------
+
+#: What a file without a request may hold.
+SILENT = {
+    "nothing": lambda _: b"",
+    "mark": lambda _: b"\xef\xbb\xbf",
+    "blank": lambda _: b"\r\n \r\n\n",
+    "header": lambda name: lines_of(name, []),
+    "mark, header": lambda name: b"\xef\xbb\xbf" + lines_of(name, []),
+    "header, blank": lambda name: lines_of(name, []) + b" \r\n\r\n",
+    "header, empty cells": lambda name: lines_of(name, [[""] * 3] if FORMS[name].header else []),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_file_without_a_request_is_refused_and_drops_nobody(mapped, name):
+    beside = {} if FORMS[name].has_course else {"course_id": COURSE}
+    mapped.send(csv_of([row("ada")]))
+    mapped.work()
+    before = mapped.dump()
+
+    for content, format_, is_packed in product(SILENT.values(), ("auto", name), (False, True)):
+        body = content(name)
+        packed = {"media_type": "application/zip"} if is_packed else {}
+        if is_packed:
+            body = zipped({"enrollments.csv": body})
+        with pytest.raises(Unreadable) as refusal:
+            mapped.send(body, format_=format_, **packed, **beside)
+        assert refusal.value.code == "empty"
+    assert mapped.dump() == before
+    assert mapped.standing("ada").is_active

@@ -142,6 +142,7 @@ def test_rows_of_a_json_file_are_those_of_no_other_file(spread):
 
 CANVAS = "course_id,user_id,role,status\nMATH,ada,student,active\n"
 MOODLE = "username,course1\nada,MATH\n"
+OURS = HEAD + f"ada,{KEY}\n"
 
 
 def refusal_of(packed, wanted=None):
@@ -150,14 +151,22 @@ def refusal_of(packed, wanted=None):
     return refusal.value
 
 
-@pytest.mark.parametrize("other", [MOODLE, HEAD + f"ada,{KEY}\n"])
-def test_files_of_different_sources_need_one_beside_them(other):
-    packed = archive([("a.csv", CANVAS), ("b.csv", other)])
+@pytest.mark.parametrize(
+    ("texts", "said", "sources", "shared"),
+    [
+        pytest.param([CANVAS, CANVAS], None, ["canvas", "canvas"], "canvas", id="one"),
+        pytest.param([CANVAS, MOODLE], None, ["canvas", "moodle_users"], None, id="two"),
+        pytest.param([CANVAS, OURS], None, ["canvas", None], None, id="theirs-and-ours"),
+        pytest.param([OURS, OURS], None, [None, None], None, id="ours"),
+        pytest.param([CANVAS, MOODLE, OURS], "sis", ["sis"] * 3, "sis", id="said"),
+    ],
+)
+def test_each_file_has_ids_of_its_own_system_unless_it_is_said_whose(texts, said, sources, shared):
+    files = [(f"{number}.csv", text) for number, text in enumerate(texts)]
+    head, _ = split_archive(archive(files), Limits(), Wanted(source=said))
 
-    assert refusal_of(packed).code == "source_missing"
-    head, _ = split_archive(packed, Limits(), Wanted(source="sis"))
-    assert len(head.files) == 2
-    assert len(split_archive(archive([("a.csv", CANVAS), ("b.csv", CANVAS)]), Limits())[0].files)
+    assert [file.source for file in head.files] == sources
+    assert head.source == shared
 
 
 @pytest.mark.parametrize(

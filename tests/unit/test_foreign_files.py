@@ -1,10 +1,9 @@
 """Files of other systems, taken unchanged: how each is known, and what its rows ask for."""
 
 import io
-import json
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from enrollment.domain.codes import Code, IdKind, Reason
@@ -15,7 +14,16 @@ from schemas.csvfiles import cells_of
 from schemas.files import Limits, Spooled, Unreadable, Wanted, split
 from schemas.foreign import FORMATS, NAMES, taken_for
 from schemas.results import layout_of
-from schemas.sent import Form, decode_sent, shown_rows
+from schemas.sent import Form, Sent, decode_sent, shown_rows
+from tests.support.written import (
+    FORMS,
+    GUEST,
+    Wish,
+    file_of,
+    lines_of,
+    ndjson_of,
+    sayable,
+)
 
 KEY = "course-v1:edX+DemoX+Demo"
 OTHER = "course-v1:edX+Other+Demo"
@@ -71,7 +79,6 @@ SAMPLES = {
     ),
     "openedx_bulk_change": f"course_id,mode,user\n{KEY},audit,alice\n{KEY},honor,dan\n",
 }
-TRANSLATED = sorted(SAMPLES.keys() - {"openedx_dashboard", "openedx_bulk_change"})
 CROSSWALK = {("MATH", IdKind.COURSE): KEY, ("BIO", IdKind.COURSE): OTHER}
 
 
@@ -251,11 +258,6 @@ def test_a_column_that_is_read_may_not_be_there_twice():
     refusal = refusal_of("course_id,user_id,role,status,user_id\n")
 
     assert refusal.code == "repeated_columns"
-
-
-@pytest.mark.parametrize("name", sorted(SAMPLES.keys() - {"moodle_flat", "openedx_dashboard"}))
-def test_a_file_of_its_header_alone_asks_for_nothing_and_is_refused(name):
-    assert refusal_of(SAMPLES[name].partition("\n")[0] + "\n").code == "empty"
 
 
 @pytest.mark.parametrize(
@@ -579,6 +581,27 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
     assert told(rows[2]) == [("email", "7", "not_in_crosswalk")]
 
 
+@pytest.mark.parametrize(
+    ("body", "who"),
+    [
+        ({"user": "Ada@X.org"}, (None, "ada@x.org")),
+        ({"user": "Ada@X.org", "email": "bob@x.org"}, (None, "ada@x.org")),
+        ({"user": "ada", "email": "bob@x.org"}, ("ada", "bob@x.org")),
+        ({"email": "Bob@x.org"}, (None, "bob@x.org")),
+        ({"user": "o'hara@x.org"}, (None, "o'hara@x.org")),
+        ({"user": "known@x.org"}, ("cyd", None)),
+        ({"user": "ada@"}, ("ada@", None)),
+    ],
+)
+def test_an_id_that_looks_like_an_email_is_one_unless_the_crosswalk_knows_better(body, who):
+    known = {Theirs("sis", IdKind.LEARNER, "known@x.org"): "cyd"}
+    request = Sent(1, {**body, "course_id": KEY}).row("sis", known).request
+
+    assert (request.username, request.email) == who
+    untranslated = Sent(1, {"user": "ada@x.org", "course_id": KEY}).row(None, known).request
+    assert (untranslated.username, untranslated.email) == ("ada@x.org", None)
+
+
 def test_a_course_in_upstreams_place_is_translated_too():
     line = '{"user":"ada","course_id":"BIO","course_details":{"course_id":"MATH"}}\n'
     chunks = Spooled(io.BytesIO(line.encode()), Limits())
@@ -613,60 +636,24 @@ def test_a_result_file_of_every_format_can_be_sent_again_as_it_is(name):
 
 # --- any rows, any format ----------------------------------------------------------------
 
-WISH = st.tuples(
-    st.sampled_from(["ada", "bob smith", "4711", "-x", "", "a;b", "zo\xe9"]),
+WISHES = st.builds(
+    Wish,
+    st.sampled_from(
+        ["ada", "bob smith", "4711", "-x", "", "a;b", "zo\xe9", "ada@x.org", "o'h@x.org", "@x"]
+    ),
     st.sampled_from(["MATH", "BIO", KEY, "NONE", ""]),
     st.booleans(),
-)
-WRITERS = {
-    "canvas": (
-        ["user_id", "course_id", "role", "status"],
-        lambda u, c, a: [u, c, "student", "active" if a else "deleted"],
-    ),
-    "oneroster": (
-        ["sourcedId", "userSourcedId", "classSourcedId", "role", "status"],
-        lambda u, c, a: ["e", u, c, "student", "active" if a else "tobedeleted"],
-    ),
-    "registrar": (
-        ["student_key", "course_id", "status"],
-        lambda u, c, a: [u, c, "active" if a else "inactive"],
-    ),
-    "d2l": (
-        ["type", "action", "child_code", "role_name", "parent_code"],
-        lambda u, c, a: ["enrollment", "CREATE" if a else "DELETE", u, "learner", c],
-    ),
-    "blackboard": (
-        ["external_person_key", "external_course_key", "row_status"],
-        lambda u, c, a: [u, c, "ENABLED" if a else "DELETED"],
-    ),
-    "moodle_flat": (None, lambda u, c, a: ["add" if a else "del", "student", u, c]),
-    "moodle_users": (
-        ["username", "course1", "enrolstatus1"],
-        lambda u, c, a: [u, c, "0" if a else "1"],
-    ),
-    "native": (["user", "course_id", "is_active"], lambda u, c, a: [u, c, str(a)]),
-}
+).filter(lambda wish: wish.user or wish.course_id)
 
 
-def file_of(name, wishes):
-    import csv
-
-    header, row = WRITERS[name]
-    out = io.StringIO(newline="")
-    rows = [row(*wish) for wish in wishes]
-    csv.writer(out).writerows(([header] if header else []) + rows)
-    return out.getvalue()
-
-
-def as_json(wishes):
-    """The same wishes as NDJSON, read with the same crosswalk."""
-    lines = [
-        json.dumps({"user": user, "course_id": course, "is_active": active})
-        for user, course, active in wishes
-    ]
-    chunks = Spooled(io.BytesIO("\n".join(lines).encode()), Limits())
-    head, drafts = split(chunks, media_type="application/x-ndjson", limits=Limits())
-    form = Form(head.encoding, None, head.format)
+def rows_in(name, body, media_type="text/csv"):
+    """A file of a format, forced, as the worker reads it with one crosswalk."""
+    course_id = KEY if name in FORMS and not FORMS[name].has_course else None
+    limits = Limits(batch_rows=3)
+    chunks = Spooled(io.BytesIO(body), limits)
+    wanted = Wanted(name, course_id)
+    head, drafts = split(chunks, media_type=media_type, limits=limits, wanted=wanted)
+    form = Form(head.encoding, head.header, head.format, course_id)
     return [
         sent.row("sis", ours("sis"))
         for draft in drafts
@@ -674,22 +661,62 @@ def as_json(wishes):
     ]
 
 
-@pytest.mark.parametrize("name", WRITERS)
-@given(wishes=st.lists(WISH, min_size=1, max_size=12))
-def test_any_rows_in_any_format_ask_for_the_same(name, wishes):
-    limits = Limits(batch_rows=3)
-    chunks = Spooled(io.BytesIO(file_of(name, wishes).encode()), limits)
-    head, drafts = split(chunks, media_type="text/csv", limits=limits)
-    form = Form(head.encoding, head.header, head.format)
-    rows = [
-        sent.row("sis", ours("sis"))
-        for draft in drafts
-        for sent in decode_sent(draft.payload, form)
-    ]
+def found_in(row):
+    return [(found["value"], found["rule"]) for found in row.findings or ()]
 
-    expected = as_json(wishes)
-    assert head.format == name
+
+@pytest.mark.parametrize("name", FORMS)
+@given(table=st.lists(WISHES, min_size=1, max_size=12))
+def test_any_rows_in_any_format_ask_for_the_same(name, table):
+    wishes = sayable(name, table, beside=KEY)
+    rows = rows_in(name, file_of(name, wishes))
+    expected = rows_in("auto", ndjson_of(name, wishes), "application/x-ndjson")
+
     assert [row.request for row in rows] == [row.request for row in expected]
-    assert [[(found["value"], found["rule"]) for found in row.findings or ()] for row in rows] == [
-        [(found["value"], found["rule"]) for found in row.findings or ()] for row in expected
-    ]
+    assert list(map(found_in, rows)) == list(map(found_in, expected))
+
+
+# --- bad rows among good ones ------------------------------------------------------------
+
+
+@st.composite
+def spoiled(draw, name):
+    """Rows of a format: good ones, ones with empty or senseless cells, too few of them or many."""
+    rows = []
+    for number in range(draw(st.integers(1, 6))):
+        cells = FORMS[name].row(Wish(f"u{number}", draw(st.sampled_from([KEY, "MATH", "NONE"]))))
+        for place in draw(st.sets(st.integers(0, len(cells) - 1))):
+            cells[place] = draw(st.sampled_from(["", " ", "?", "'", '"', "teacher"]))
+        width = draw(st.integers(1, len(cells) + 2))
+        rows.append([*cells, "", "more"][:width])
+    return rows
+
+
+@pytest.mark.parametrize("name", FORMS)
+@settings(max_examples=50)
+@given(data=st.data())
+def test_a_row_means_what_it_means_alone_whatever_stands_before_it(name, data):
+    rows = [cells for cells in data.draw(spoiled(name)) if "".join(cells).strip(' "')]
+    assume(rows)
+    together = rows_in(name, lines_of(name, rows))
+
+    def alone(cells):
+        return rows_in(name, lines_of(name, [cells]))
+
+    assert list(map(what, together)) == [what(row) for cells in rows for row in alone(cells)]
+
+
+def what(row):
+    return row.request, row.findings, row.told, row.cells
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_one_empty_cell_costs_at_most_its_row(name):
+    good = [FORMS[name].row(Wish(user, KEY)) for user in ("ann", "bob", "cyd")]
+    for place in range(len(good[1])):
+        spoilt = [*good[1][:place], "", *good[1][place + 1 :]]
+        rows = rows_in(name, lines_of(name, [good[0], spoilt, good[2]]))
+
+        assert [row.line for row in rows] == [rows[0].line + n for n in range(3)]
+        assert [told(row) for row in rows[::2]] == [("ann", KEY, True), ("cyd", KEY, True)]
+        assert told(rows[1]) == ("bob", KEY, True) or rows[1].user in {"bob", None, GUEST}

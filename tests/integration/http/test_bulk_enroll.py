@@ -120,6 +120,38 @@ def test_a_username_that_looks_like_an_email_is_one_all_the_same(gateway):
     assert result(ask(gateway, identifiers=user, courses=course_id), course_id)["after"] == IN
 
 
+@pytest.mark.parametrize("domain", ["@Example.org", "@", "@Uni"])
+def test_usernames_compare_as_they_are_and_emails_in_lower_case(gateway, domain):
+    user, course_id = fresh("Ann") + domain, gateway.course(AUDIT)
+    gateway.call("PUT", f"learners/{user}", gateway.admin, json={})
+    found = results(
+        ask(gateway, identifiers=f"{user} {user.lower()}", courses=course_id), course_id
+    )
+    assert found[0] == {"identifier": user, "before": OUT, "after": IN}
+    assert found[1].get("after") in (None, NOWHERE | {"allowed": True})
+    assert standing(gateway, user, course_id)["is_active"] is True
+    out = ask(gateway, action="unenroll", identifiers=user, courses=course_id)
+    assert result(out, course_id) == {"identifier": user, "before": IN, "after": OUT}
+
+
+def test_an_email_with_capitals_that_nobody_has_is_invited_in_lower_case(gateway):
+    course_id, email = gateway.course(AUDIT), addressed()
+    answer = ask(gateway, identifiers=email.upper(), courses=course_id)
+    assert result(answer, course_id)["after"]["allowed"] is True
+    assert invitation(gateway, course_id, email) is not None
+    assert gateway.get(f"learners/{email.upper()}", gateway.admin).status_code == 404
+    shown = gateway.get(answer.headers["location"] + "/outcomes", gateway.admin).json["outcomes"]
+    assert shown[0]["user"] == email
+
+
+def test_whose_email_it_is_goes_before_whose_name_it_is(gateway):
+    email, course_id = f"{fresh('Ann')}@example.org", gateway.course(AUDIT)
+    gateway.call("PUT", f"learners/{email}", gateway.admin, json={})
+    owner = gateway.person(email=email.lower())
+    assert result(ask(gateway, identifiers=email, courses=course_id), course_id)["after"] == IN
+    assert standing(gateway, owner, course_id)["is_active"] is True
+
+
 def test_window_and_invitation_are_passed_and_the_seats_never(gateway):
     closed = gateway.course(AUDIT, invite_only=True, enrollment_end=ago(days=1), capacity=1)
     ann, bob = gateway.person(), gateway.person()
@@ -332,6 +364,22 @@ def test_the_same_key_is_the_same_list_and_another_body_is_422(gateway):
             headers=key,
         )
         assert (answer.status_code, answer.json["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_list_sent_again_is_answered_as_before_when_its_cohort_is_gone(gateway):
+    course_id, user = gateway.course(AUDIT, cohorts=("A",)), gateway.person()
+    body = {"identifiers": user, "courses": course_id, "cohorts": "A"}
+    key = {"Idempotency-Key": fresh("key")}
+    first = ask(gateway, headers=key, **body)
+    gateway.call("PATCH", f"courses/{course_id}", gateway.admin, json={"cohorts": []})
+    again = ask(gateway, headers=key, **body)
+    assert again.headers["idempotency-replayed"] == "true"
+    assert again.json == first.json
+    asked = {"action": "enroll", **body}
+    other = gateway.post(PATH, gateway.admin, json=asked | {"reason": "x"}, headers=key)
+    assert (other.status_code, other.json["code"]) == (422, "idempotency_key_reused")
+    for headers in ({}, {"Idempotency-Key": fresh("key")}):
+        assert gateway.post(PATH, gateway.admin, json=asked, headers=headers).status_code == 400
 
 
 def test_a_list_of_many_batches_is_answered_whole(database_url):

@@ -377,6 +377,63 @@ def test_an_archive_of_d2l_is_read_by_its_columns(gateway, source):
     assert told(gateway, status) == [(2, ada, course_id, "enrolled")]
 
 
+def test_an_archive_of_two_systems_is_read_with_the_ids_of_each(gateway):
+    theirs, ada = fresh("MATH"), fresh("u")
+    ours = {name: gateway.course(AUDIT) for name in ("canvas", "blackboard")}
+    for name, course_id in ours.items():
+        entry = {"kind": "course", "theirs": theirs, "ours": course_id}
+        gateway.call("PATCH", f"crosswalks/{name}", gateway.admin, json=[entry])
+    canvas = CANVAS + f"{theirs},{ada},student,,active\r\nC-1,a;b,student,,active\r\n"
+    blackboard = f"EXTERNAL_COURSE_KEY|EXTERNAL_PERSON_KEY\n{theirs}|{ada}\nC-1|c;d\n"
+    native = f"user,course_id\n{fresh('u')},{ours['canvas']}\nC-1,C-1\n"
+    files = {"a.csv": canvas, "b.csv": blackboard, "c.csv": native}
+    status = gateway.submit(archive(files), content_type="application/zip")
+
+    assert [(one["name"], one["format"], one["source"]) for one in status.json["files"]] == [
+        ("a.csv", "canvas", "canvas"),
+        ("b.csv", "blackboard", "blackboard"),
+        ("c.csv", "native", None),
+    ]
+    assert "source" not in status.json["options"]
+    assert [(one["course_id"], one["outcome"]) for one in outcomes(gateway, status)] == [
+        (ours["canvas"], "enrolled"),
+        ("C-1", "invalid"),
+        (ours["blackboard"], "enrolled"),
+        ("C-1", "invalid"),
+        (ours["canvas"], "enrolled"),
+        ("C-1", "invalid"),
+    ]
+    for name, learner in (("canvas", "a;b"), ("blackboard", "c;d")):
+        path = f"crosswalks/{name}/missing?submission={status.json['submission_id']}"
+        missing = gateway.get(path, gateway.admin)
+        assert missing.text == f"kind,theirs,ours\r\ncourse,C-1,\r\nlearner,{learner},\r\n"
+        assert gateway.get(path.replace(name, "other"), gateway.admin).status_code == 400
+
+
+def test_an_id_that_is_the_email_of_nobody_is_still_to_be_mapped_and_registers_nobody(
+    gateway, source
+):
+    name, course_id = source
+    known, guest = f"{fresh('k')}@example.org", f"{fresh('g')}@example.org"
+    user = gateway.person(email=known)
+    text = CANVAS + f"MATH,{known},student,,active\r\nMATH,{guest},student,,active\r\n"
+    status = gateway.submit(text, query_string=f"source={name}")
+
+    found = outcomes(gateway, status)
+    assert [(one["user"], one["outcome"], one.get("reason")) for one in found] == [
+        (user, "enrolled", None),
+        (guest, "refused", "learner_not_found"),
+    ]
+    assert gateway.get(f"learners/{guest}", gateway.admin).status_code == 404
+    path = f"crosswalks/{name}/missing?submission={status.json['submission_id']}"
+    assert gateway.get(path, gateway.admin).text == f"kind,theirs,ours\r\nlearner,{guest},\r\n"
+
+    entry = {"kind": "learner", "theirs": guest, "ours": user}
+    gateway.call("PATCH", f"crosswalks/{name}", gateway.admin, json=[entry])
+    again = gateway.submit(result_file(gateway, status), query_string=f"source={name}")
+    assert told(gateway, again) == [(2, user, course_id, "unchanged")]
+
+
 def test_a_packed_archive_is_unpacked_first(gateway):
     course_id = gateway.course(AUDIT)
     body = gzip.compress(archive({"a.csv": f"user,course_id\n{fresh('u')},{course_id}\n"}))
@@ -431,10 +488,6 @@ def stored(files):
             archive(GOOD)[:-6] + b"\xff\xff\0\0\0\0", 400, "malformed_zip", id="before-itself"
         ),
         pytest.param(archive({"a" * 256 + ".csv": "x"}), 422, "unknown_document", id="long-name"),
-        pytest.param(
-            archive(GOOD | {"b.csv": CANVAS + "x,y,student,,active\n"}),
-            422, "source_missing", id="two-sources",
-        ),
         pytest.param(archive({}), 422, "empty", id="no-files"),
         pytest.param(archive({"a.csv": ""}), 422, "empty", id="empty-file"),
         pytest.param(archive({"a.csv": "user,course_id\n"}), 422, "empty", id="header-only"),
