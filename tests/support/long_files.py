@@ -1,0 +1,110 @@
+"""Long files of made rows, on their way in and at work."""
+
+import gzip
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import httpx
+
+from tests.support.running import ended, open_course
+
+COURSES = 8
+#: The header is a line too.
+FIRST_LINE = 2
+_AT_ONCE = 10_000
+
+
+class LongFile(NamedTuple):
+    """Learners who each enroll in one of a few open courses, told from others by a word."""
+
+    word: str
+    rows: int
+
+    def course(self, number: int) -> str:
+        """The course of the n-th row."""
+        return f"course-v1:Long+{self.word}{number % COURSES}+2026"
+
+    def courses(self) -> list[str]:
+        """All that it names."""
+        return [self.course(number) for number in range(COURSES)]
+
+    def learner(self, number: int) -> str:
+        """The learner of the n-th row."""
+        return f"{self.word}{number:08d}"
+
+    def number(self, learner: str) -> int:
+        """The row of a learner."""
+        return int(learner.removeprefix(self.word))
+
+    def pieces(self) -> Iterator[bytes]:
+        """The file as CSV."""
+        yield b"user,course_id\n"
+        for start in range(0, self.rows, _AT_ONCE):
+            numbers = range(start, min(start + _AT_ONCE, self.rows))
+            yield "".join(f"{self.learner(n)},{self.course(n)}\n" for n in numbers).encode()
+
+    def hand_in(self, http: httpx.Client, folder: Path) -> str:
+        """Make the courses known and send the file, packed; the id of its submission."""
+        made = http.post("/courses", json=list(map(open_course, self.courses())))
+        assert made.status_code == 200, made.text
+        packed = folder / f"{self.word}.csv.gz"
+        with gzip.open(packed, "wb", compresslevel=1) as file:
+            file.writelines(self.pieces())
+        headers = {"Content-Type": "text/csv", "Content-Encoding": "gzip"}
+        with packed.open("rb") as content:
+            taken = http.post("/submissions", content=content, headers=headers)
+        assert taken.status_code == 202, taken.text
+        assert taken.json()["counts"]["total"] == self.rows
+        submission_id: str = taken.json()["submission_id"]
+        return submission_id
+
+
+def status(http: httpx.Client, submission_id: str) -> dict[str, Any]:
+    """A submission as it is at this moment."""
+    shown: dict[str, Any] = http.get(f"/submissions/{submission_id}").raise_for_status().json()
+    return shown
+
+
+def until(
+    http: httpx.Client, submission_id: str, true: Callable[[dict[str, int]], bool]
+) -> dict[str, int]:
+    """The counts of a submission once something is true of them, looked at with every move."""
+    headers: dict[str, str] = {}
+    while True:
+        answer = http.get(f"/submissions/{submission_id}", headers=headers)
+        if answer.status_code == httpx.codes.NOT_MODIFIED:
+            continue
+        shown: dict[str, Any] = answer.raise_for_status().json()
+        counts: dict[str, int] = shown["counts"]
+        if true(counts):
+            return counts
+        assert shown["finished_at"] is None, f"it ended before that: {shown}"
+        headers = {"Prefer": "wait=5", "If-None-Match": answer.headers["ETag"]}
+
+
+def is_at_work(counts: dict[str, int]) -> bool:
+    """Some of it is answered, and some of it is not."""
+    return 0 < counts["pending"] < counts["total"]
+
+
+def cancel(http: httpx.Client, submission_id: str) -> dict[str, Any]:
+    """Cancel what is left of a submission; what it was in the end."""
+    asked = http.post(f"/submissions/{submission_id}/cancel")
+    assert asked.status_code == 202, asked.text
+    return ended(http, submission_id)
+
+
+@contextmanager
+def at_work(http: httpx.Client, folder: Path, *files: LongFile) -> Iterator[list[str]]:
+    """The ids of files that are at work; what is left of them after the block is cancelled."""
+    ids = [file.hand_in(http, folder) for file in files]
+    try:
+        for each in ids:
+            until(http, each, is_at_work)
+        yield ids
+    finally:
+        for each in ids:
+            http.post(f"/submissions/{each}/cancel")
+            ended(http, each)
