@@ -20,8 +20,10 @@ from api_gateway.following import Following
 from api_gateway.gate import Gate
 from api_gateway.heads import minding_heads
 from api_gateway.intake import Intake
+from api_gateway.looking import Looks
 from api_gateway.media import noting_disconnects
 from api_gateway.progress import Progress
+from api_gateway.queue_watch import QueueWatch, asking
 from api_gateway.records import Records
 from api_gateway.resources.bulk_enroll import BulkEnrollResource
 from api_gateway.resources.course_details import CourseDetailsResource
@@ -82,6 +84,8 @@ class Parts:
     authenticator: Authenticator
     uploads_pool: ThreadPoolExecutor
     ping_redis: Callable[[], bool]
+    #: None where the queue is the Redis.
+    queue: QueueWatch | None
     now: Callable[[], datetime] = utc_now
 
 
@@ -98,18 +102,27 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         send = sender(app)
     ringer = Ringer(send)
     waiters = Waiters(records, settings.redis_url, heard=ringer.answered)
+    authenticator = Authenticator(records, settings, time.monotonic)
     return Parts(
         settings=settings,
         records=records,
         intake_records=Records(sessions, threads=INTAKE_THREADS),
         ringer=ringer,
         waiters=waiters,
-        progress=Progress(following=Following(records, waiters), now=utc_now),
+        progress=Progress(
+            following=Following(records, waiters), now=utc_now, identify=authenticator.identify
+        ),
         details=CourseDetails(records, Cache(connect(settings.redis_url)), now=utc_now),
-        authenticator=Authenticator(records, settings, time.monotonic),
+        authenticator=authenticator,
         uploads_pool=ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="uploads"),
         ping_redis=Bell(settings.redis_url).is_heard,
+        queue=_own_queue(settings),
     )
+
+
+def _own_queue(settings: Settings) -> QueueWatch | None:
+    is_redis = settings.broker_url == settings.redis_url
+    return None if is_redis else QueueWatch(asking(settings.broker_url))
 
 
 class Lifespan:
@@ -225,7 +238,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
             now=now,
         ),
         "submission": SubmissionResource(
-            records=records, following=following, progress=progress, now=now
+            looks=Looks(records), following=following, progress=progress, now=now
         ),
         "submission_events": EventsResource(records=records, progress=progress),
         "submission_outcomes": OutcomesResource(records=records, now=now),
@@ -246,7 +259,9 @@ def make_resources(parts: Parts) -> dict[str, object]:
         "crosswalk_missing": MissingResource(records=records, now=now),
         "changes": ChangesResource(records=records),
         "livez": LiveResource(),
-        "readyz": ReadyResource(records=records, ping_redis=parts.ping_redis, now=now),
+        "readyz": ReadyResource(
+            records=records, ping_redis=parts.ping_redis, queue=parts.queue, now=now
+        ),
         **describing(ROUTES, V1),
     }
 

@@ -6,8 +6,8 @@ task per process asks for all: often while Redis is away, seldom while it is the
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from api_gateway.records import Records
 from enrollment.breaker import PAUSE, Breaker, Subject
 from enrollment.domain.errors import EnrollmentError
-from enrollment.domain.submissions import Mark
+from enrollment.domain.submissions import Mark, Submission
 from enrollment.storage import batches, submissions
 from enrollment.waking import ANSWERED_CHANNEL, decode
 
@@ -77,14 +77,27 @@ class Waiters:
         """Return when the bulk is no longer where it is known to be, or when the time is over."""
         await self._wait(submission_id, known, seconds)
 
+    @contextmanager
+    def watching(self, submission: Submission) -> Iterator[asyncio.Event]:
+        """Inside the block the event is set once the submission is not where it is known to be."""
+        if submission.batch_id is None:
+            with self._registered(submission.id, submission.mark) as moved:
+                yield moved
+        else:
+            with self._registered(submission.batch_id, None) as answered:
+                yield answered
+
     async def _wait(self, key: Key, known: Mark | None, seconds: float) -> None:
+        with self._registered(key, known) as event:
+            await is_set(event, seconds)
+
+    @contextmanager
+    def _registered(self, key: Key, known: Mark | None) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._events[key][event] = known
         self._ask.set()
         try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(seconds):
-                    await event.wait()
+            yield event
         finally:
             del self._events[key][event]
             if not self._events[key]:
@@ -159,6 +172,14 @@ class Waiters:
             for event, known in self._events.get(bulk, {}).items():
                 if marks.get(bulk) != known:
                     event.set()
+
+
+async def is_set(event: asyncio.Event, seconds: float) -> bool:
+    """Whether the event is set before the time is over, for which it is waited."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    return event.is_set()
 
 
 async def _next_word(channel: PubSub) -> Mapping[str, Any]:

@@ -326,10 +326,14 @@ SHAPES: Mapping[str, Mapping[str, Any]] = {
             "status": one_of(["ok", "degraded", "unready"]),
             "database": TEXT,
             "redis": one_of(["ok", "away"]),
+            "queue": {
+                **one_of(["ok", "away"]),
+                "description": "What workers listen to: that Redis, or a server of its own.",
+            },
             "waiting_batches": WHOLE,
             "parked_batches": WHOLE,
             "findings": listed(TEXT),
         },
-        optional=("database", "redis", "waiting_batches", "parked_batches"),
+        optional=("database", "redis", "queue", "waiting_batches", "parked_batches"),
     ),
 }

@@ -36,7 +36,8 @@ OPERATIONS = (
             "that cannot be read is that row's outcome, never the file's. CSV files of other "
             "systems are taken unchanged, and known by their content: see format. Their ids are "
             "translated by the crosswalk of their source. A ZIP archive holds one or more files "
-            "of any of these sorts, read in the order of their names."
+            "of any of these sorts, read in the order of their names; each has the ids of its own "
+            "system unless source says whose they are."
         ),
         parameters=(
             "format",
@@ -89,8 +90,8 @@ OPERATIONS = (
             413: "too_large",
             415: "unsupported_media_type",
             422: (
-                "unknown_columns repeated_columns course_missing course_twice source_missing "
-                "unknown_document empty idempotency_key_reused"
+                "unknown_columns repeated_columns course_missing course_twice unknown_document "
+                "empty idempotency_key_reused"
             ),
         },
     ),
@@ -140,7 +141,8 @@ OPERATIONS = (
             "Server-sent events. Each has the submission as it is then for its data, and an id; "
             "those before the end are called `progress`, the last one is `done` (its state says "
             "whether it was cancelled). Where it moves often, moves are left out, never the last. "
-            "A comment every 15 seconds shows that both sides are still there."
+            "A comment every 15 seconds shows that both sides are still there. Within 5 seconds of "
+            "the end of the caller's key or token the stream ends too, without `done`."
         ),
         parameters=("Last-Event-ID",),
         answers={

@@ -13,6 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from api_gateway.media import write_json
+from api_gateway.queue_watch import QueueWatch
 from api_gateway.records import Records
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import batches, durability, migrate
@@ -53,6 +54,8 @@ class ReadyResource:
     records: Records
     ping_redis: Callable[[], bool]
     now: Callable[[], datetime]
+    #: None where the queue is the Redis.
+    queue: QueueWatch | None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """What works and what does not."""
@@ -69,15 +72,16 @@ class ReadyResource:
         if because := look.because or await self._why_no_writes():
             self._unready(resp, because)
             return
-        redis = await self.records.run(self.ping_redis)
+        redis, queue = await self._who_answers()
         backlog = look.backlog
-        findings = self._findings(look, redis=redis)
+        findings = self._findings(look, redis=redis, queue=queue)
         write_json(
             resp,
             {
                 "status": "degraded" if findings else "ok",
                 "database": "ok",
                 "redis": "ok" if redis else "away",
+                "queue": "ok" if queue else "away",
                 "waiting_batches": backlog.waiting,
                 "parked_batches": backlog.parked,
                 "findings": findings,
@@ -100,11 +104,22 @@ class ReadyResource:
         sessions.was_refused = False
         return ""
 
-    def _findings(self, look: Look, *, redis: bool) -> list[str]:
+    async def _who_answers(self) -> tuple[bool, bool]:
+        """Whether Redis does, and the queue, which is that Redis unless another is named."""
+        if self.queue is None:
+            redis = await self.records.run(self.ping_redis)
+            return redis, redis
+        return await asyncio.gather(self.records.run(self.ping_redis), self.queue.is_heard())
+
+    def _findings(self, look: Look, *, redis: bool, queue: bool) -> list[str]:
         backlog = look.backlog
         findings = [f"commits can be lost: {loss}" for loss in durability.losses(look.facts)]
-        if not redis:
+        if not redis and self.queue is None:
             findings.append("Redis is away: requests are kept, work goes on when it is back")
+        elif not redis:
+            findings.append("Redis is away: answers come from the database, work goes on")
+        if not queue and self.queue is not None:
+            findings.append("the queue is away: requests are kept, work goes on when it is back")
         if backlog.parked:
             findings.append(f"{backlog.parked} batches are parked after failing again and again")
         if backlog.oldest is not None and self.now() - backlog.oldest > OLD:

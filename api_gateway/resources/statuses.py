@@ -1,17 +1,18 @@
 """A submission's status in an answer: its body, its headers, the id in its path."""
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
+from functools import lru_cache
 from http import HTTPStatus
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from falcon.asgi import Response
 
 from api_gateway.answers import Status
-from api_gateway.media import write_json
+from api_gateway.media import JSON, dumps
 from enrollment.domain.errors import SubmissionNotFound
-from enrollment.domain.submissions import Submission
+from enrollment.domain.model import EPOCH
 from schemas.enrollments import dump_enrollment
 from schemas.submissions import dump_submission, etag, retry_after
 
@@ -19,8 +20,9 @@ from schemas.submissions import dump_submission, etag, retry_after
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
+@lru_cache(maxsize=1_000)
 def submission_id(text: str) -> UUID:
-    """The id in a path. Raises SubmissionNotFound for what is none."""
+    """The id in a path, often the same again. Raises SubmissionNotFound for what is none."""
     if not _CANONICAL.fullmatch(text):
         raise SubmissionNotFound(text[:100])
     return UUID(text)
@@ -40,23 +42,55 @@ def shown_status(status: Status, now: datetime) -> dict[str, Any]:
     return dump_submission(status.submission, now=now, outcome=status.outcome, enrollment=shown)
 
 
+class Shown(NamedTuple):
+    """The status object as it is sent, with what its headers say."""
+
+    tag: str
+    #: Seconds until another look is worth it.
+    pause: int | None
+    body: bytes
+
+
+class LastShown:
+    """The status that was shown last: those who shared the look at it share its JSON too."""
+
+    def __init__(self) -> None:
+        self._status: Status | None = None
+        self._at = EPOCH
+        self._shown = Shown("", None, b"")
+
+    def of(self, status: Status, now: datetime) -> Shown:
+        """The status object; what it says of the time left is a second old at most."""
+        if status is not self._status or not now - self._at < timedelta(seconds=1):
+            self._status, self._at, self._shown = status, now, _shown(status, now)
+        return self._shown
+
+
+def _shown(status: Status, now: datetime) -> Shown:
+    body = shown_status(status, now)
+    tag = etag(status.submission, body.get("enrollment"))
+    return Shown(tag, retry_after(status.submission, now), dumps(body))
+
+
 def write_status(
     resp: Response, status: Status, now: datetime, *, code: HTTPStatus = HTTPStatus.OK
 ) -> None:
     """The status object with its headers."""
-    body = shown_status(status, now)
-    write_head(resp, status.submission, body.get("enrollment"), now)
-    write_json(resp, body, code)
+    shown = _shown(status, now)
+    write_head(resp, shown)
+    write_body(resp, shown, code)
 
 
-def write_head(
-    resp: Response, submission: Submission, shown: dict[str, Any] | None, now: datetime
-) -> str:
-    """The headers of the status object, whether it is sent or not; gives its tag."""
-    tag = etag(submission, shown)
-    resp.set_header("ETag", tag)
-    resp.set_header("Cache-Control", "private, no-cache")
-    pause = retry_after(submission, now)
-    if pause is not None:
-        resp.set_header("Retry-After", str(pause))
-    return tag
+def write_head(resp: Response, shown: Shown) -> None:
+    """The headers of the status object, whether it is sent or not."""
+    headers = {"ETag": shown.tag, "Cache-Control": "private, no-cache"}
+    if shown.pause is not None:
+        headers["Retry-After"] = str(shown.pause)
+    resp.set_headers(headers)
+
+
+def write_body(resp: Response, shown: Shown, code: HTTPStatus = HTTPStatus.OK) -> None:
+    """The status object itself."""
+    resp.status = code
+    resp.content_type = JSON
+    resp.data = shown.body

@@ -1,7 +1,7 @@
 """``/submissions/{id}``: see how far it is, follow it, cancel what is left."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
 from uuid import UUID
@@ -13,12 +13,14 @@ from api_gateway import answers
 from api_gateway.callers import Caller
 from api_gateway.following import Following
 from api_gateway.headers import matches, preference
+from api_gateway.looking import Looks
 from api_gateway.media import JSON
 from api_gateway.progress import EVENTS, Progress
 from api_gateway.records import Records
 from api_gateway.resources.statuses import (
-    shown_enrollment,
+    LastShown,
     submission_id,
+    write_body,
     write_head,
     write_status,
 )
@@ -35,10 +37,11 @@ from schemas.submissions import PATH, etag
 class SubmissionResource:
     """One submission."""
 
-    records: Records
+    looks: Looks
     following: Following
     progress: Progress
     now: Callable[[], datetime]
+    last_shown: LastShown = field(default_factory=LastShown)
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
         """How far it is; with ``Prefer: wait=N`` once it moved, or is done.
@@ -48,9 +51,9 @@ class SubmissionResource:
         caller: Caller = req.context.caller
         wanted = submission_id(id)
         wait = preference(req).wait
-        status = await self.records.read(answers.status, wanted, caller)
+        status = await self.looks.status(wanted, caller)
         resp.set_header("Vary", "Accept")
-        if req.method != "HEAD" and req.client_prefers([JSON, EVENTS]) == EVENTS:
+        if req.method != "HEAD" and _prefers_events(req):
             self.progress.answer(req, resp, status)
             return
         if wait:
@@ -62,13 +65,19 @@ class SubmissionResource:
                 wait,
             )
             resp.set_header("Preference-Applied", f"wait={wait:g}")
-        now = self.now()
-        if matches(req, write_head(resp, status.submission, shown_enrollment(status, now), now)):
+        shown = self.last_shown.of(status, self.now())
+        write_head(resp, shown)
+        if matches(req, shown.tag):
             resp.status = HTTPStatus.NOT_MODIFIED
-            return
-        write_status(resp, status, now)
+        else:
+            write_body(resp, shown)
 
     on_head = on_get
+
+
+def _prefers_events(req: Request) -> bool:
+    """Most name no sort of text; weighing what they accept would take longer than the rest."""
+    return "text/" in req.accept.lower() and req.client_prefers([JSON, EVENTS]) == EVENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -224,11 +224,14 @@ def _listed(row: Sequence[Any]) -> Listed:
     return Listed(row[0], row[1], _enrollment(row[2:]))
 
 
+_FIND = _listing().where(
+    LearnerRow.username == bindparam("username"), CourseRow.course_id == bindparam("course_id")
+)
+
+
 def find(session: Session, username: str, course_id: str) -> Listed | None:
     """One enrollment, active or not."""
-    row = session.execute(
-        _listing().where(LearnerRow.username == username, CourseRow.course_id == course_id)
-    ).first()
+    row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
     return None if row is None else _listed(row)
 
 

@@ -213,9 +213,12 @@ def _submission(row: Any) -> Submission:
     )
 
 
+_FIND = select(*_COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
+
+
 def find(session: Session, submission_id: UUID) -> Submission | None:
     """One submission. A single's outcome is with its batch."""
-    row = session.execute(select(*_COLUMNS).where(SubmissionRow.id == submission_id)).first()
+    row = session.execute(_FIND, {"wanted": submission_id}).first()
     return None if row is None else _submission(row)
 
 

@@ -3,14 +3,18 @@
 import asyncio
 import gc
 import json
+import time
 from typing import NamedTuple
 
 import pytest
 from falcon import testing
 
-from api_gateway import progress
+from api_gateway import answers, progress
+from api_gateway.authentication import Authenticator
+from api_gateway.problems import unavailable
 from enrollment.domain.errors import RecordsUnavailable
-from tests.support.gateway import AUDIT, PATIENCE, Gateway, fresh
+from enrollment.storage import keys
+from tests.support.gateway import AUDIT, PATIENCE, Gateway, fresh, utc_now
 
 CSV = {"Content-Type": "text/csv"}
 EVENTS = {"Accept": "text/event-stream"}
@@ -271,6 +275,148 @@ def test_many_who_wait_cost_one_question_for_all_of_them(slow):
     for reader in readers:
         reader.until_ended()
         assert reader.events[-1].name == "done"
+
+
+def test_a_move_is_looked_at_once_for_all_who_follow(slow, monkeypatch):
+    taken = hand_in(slow, rows=6)
+    readers = [Reader(slow, taken["links"]["events"], slow.admin) for _ in range(200)]
+    for reader in readers:
+        reader.until(lambda it=reader: it.events)
+    read, looks = slow.parts.records.read, []
+
+    async def counted(query, *args, **kwargs):
+        looks.extend([query] if query is answers.status else [])
+        return await read(query, *args, **kwargs)
+
+    monkeypatch.setattr(slow.parts.records, "read", counted)
+    for moves in (1, 2):
+        slow.work(1)
+        for reader in readers:
+            reader.until(lambda it=reader, n=moves: len(it.events) > n)
+        # Who is woken while the batch is committed looks before and after.
+        assert len(looks) <= 3 * moves
+    slow.work()
+    for reader in readers:
+        reader.until_ended()
+        assert [it.shown["counts"]["pending"] for it in reader.events] == [6, 4, 2, 0]
+
+
+def test_one_who_goes_away_disturbs_nobody_who_stays(slow, monkeypatch):
+    taken = hand_in(slow, rows=2)
+    stays, goes = (Reader(slow, taken["links"]["events"], slow.admin) for _ in range(2))
+    for reader in (stays, goes):
+        reader.until(lambda it=reader: it.events)
+    goes.go_away()
+    goes.until_ended()
+    assert ": ping" not in stays.text
+    slow.work()
+    stays.until_ended()
+
+
+# --- whose credentials end ----------------------------------------------------------------
+
+
+@pytest.fixture
+def watchful(slow, monkeypatch):
+    """A gateway that looks at its callers again and again."""
+    monkeypatch.setattr(progress, "CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("api_gateway.authentication.KEY_SECONDS", 0.01)
+    return slow
+
+
+def revoke(gateway, name):
+    with gateway.sessions.begin() as session:
+        (number,) = (key.id for key in keys.all_keys(session) if key.name == name)
+        keys.revoke(session, number, now=utc_now())
+
+
+def test_a_stream_ends_with_its_key_and_without_a_done(watchful):
+    name = fresh("key-")
+    who = watchful.key("enroll", name=name)
+    links = hand_in(watchful, rows=4, who=who)["links"]
+    reader, other = (
+        Reader(watchful, links["events"], who),
+        Reader(watchful, links["events"], watchful.admin),
+    )
+    for each in (reader, other):
+        each.until(lambda it=each: it.events)
+    revoke(watchful, name)
+    reader.until_ended()
+    assert [it.name for it in reader.events] == ["progress"]
+    assert watchful.get(links["events"], who, headers=EVENTS).status_code == 401
+    watchful.work()
+    other.until_ended()
+    assert other.events[-1].name == "done"
+
+
+def test_a_stream_ends_with_its_token(watchful):
+    passed = [0.0]
+    watchful.parts.progress.identify = Authenticator(
+        watchful.parts.records,
+        watchful.settings,
+        lambda: time.monotonic() + passed[0],
+        wall=lambda: time.time() + passed[0],
+    ).identify
+    who = watchful.staff
+    reader = Reader(watchful, hand_in(watchful, rows=4, who=who)["links"]["events"], who)
+    reader.until(lambda: reader.events)
+    passed[0] = 59 * 60
+    watchful.work(1)
+    reader.until(lambda: len(reader.events) == 2)
+    passed[0] = 61 * 60
+    reader.until_ended()
+    assert [it.name for it in reader.events] == ["progress"] * 2
+
+
+def test_after_its_key_ended_a_stream_tells_no_move(watchful, monkeypatch):
+    name = fresh("key-")
+    who = watchful.key("enroll", name=name)
+    reader = Reader(watchful, hand_in(watchful, rows=4, who=who)["links"]["events"], who)
+    reader.until(lambda: reader.events)
+    monkeypatch.setattr(progress, "CHECK_SECONDS", 10 * PATIENCE)
+    revoke(watchful, name)
+    watchful.work()
+    reader.until_ended()
+    assert [it.shown["state"] for it in reader.events] == ["queued"]
+
+
+def test_who_is_who_they_were_goes_on_to_be_told(watchful):
+    asked = []
+    identify = watchful.parts.authenticator.identify
+
+    async def counted(req):
+        asked.append(req)
+        return await identify(req)
+
+    watchful.parts.progress.identify = counted
+    reader = Reader(watchful, hand_in(watchful, rows=2)["links"]["events"], watchful.admin)
+    reader.until(lambda: len(asked) > 5)
+    assert not reader.task.done()
+    watchful.work()
+    reader.until_ended()
+    assert [it.name for it in reader.events] == ["progress", "done"]
+
+
+@pytest.mark.parametrize("trouble", [RecordsUnavailable("away"), unavailable("away")], ids=repr)
+def test_while_it_cannot_be_known_whose_they_are_a_stream_tells_nothing_and_lives(
+    watchful, trouble
+):
+    identify, refused = watchful.parts.progress.identify, []
+
+    async def away(req):
+        refused.append(req)
+        raise trouble
+
+    reader = Reader(watchful, hand_in(watchful, rows=2)["links"]["events"], watchful.admin)
+    reader.until(lambda: reader.events)
+    watchful.parts.progress.identify = away
+    watchful.work()
+    reader.until(lambda: len(refused) > 2)
+    assert [it.name for it in reader.events] == ["progress"]
+    assert not reader.task.done()
+    watchful.parts.progress.identify = identify
+    reader.until_ended()
+    assert reader.events[-1].name == "done"
 
 
 def test_beyond_what_a_caller_may_have_open_there_is_503(small):
