@@ -16,22 +16,25 @@ import structlog
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code
-from enrollment.domain.judging import Judgement, World, judge, judge_atomically
+from enrollment.domain.judging import Judgement, World, after, judge, judge_atomically
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Options, Submission, Tally
 from enrollment.domain.trying import traces
 from enrollment.failpoints import Point, is_armed, reached
 from enrollment.storage import batches, changes, crosswalks, learners, submissions
-from enrollment.storage.batches import Answer, ClaimedBatch, Waiting
+from enrollment.storage.batches import Answer, Waiting
+from enrollment.storage.claims import ClaimedBatch
+from enrollment.storage.sessions import is_postgresql
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from schemas.trials import encode_trial
 from worker import suspecting
+from worker.behind import Behind
 from worker.inviting import Guests
 from worker.loading import Loaded, load
 from worker.overlaying import Overlay, Overlays
 from worker.reading import Asked, rows_of, settle
 from worker.suspecting import BeginningPasses
-from worker.writing import write
+from worker.writing import Writer
 
 log = structlog.get_logger()
 
@@ -48,26 +51,42 @@ class Done(NamedTuple):
     next: tuple[Waiting, ...] = ()
 
 
-class Judged(NamedTuple):
-    """Claimed batches, and what they come to; nothing of it is written yet."""
+class Question(NamedTuple):
+    """Claimed batches as they are to be judged, and what stands before."""
 
     rows: list[Asked]
+    #: Each row as a request, or with its outcome already.
     settled: list[Request | Outcome]
     guests: Guests | None
+    options: Options
     loaded: Loaded
     world: World
-    judgement: Judgement
+
+    @property
+    def requests(self) -> list[Request]:
+        """What is to be judged."""
+        return [item for item in self.settled if isinstance(item, Request)]
 
     @property
     def sources(self) -> list[Asked]:
-        """The rows behind the judgement's positions."""
+        """The rows behind the requests."""
         both = zip(self.rows, self.settled, strict=True)
         return [row for row, item in both if isinstance(item, Request)]
 
-    @property
-    def outcomes(self) -> list[Outcome]:
-        """The outcomes in the order of the rows."""
-        return list(_merged(self.settled, self.judgement.outcomes))
+    def judged(self, size: int) -> Iterator[tuple[Judgement, int]]:
+        """What it comes to, in parts of a size where it may be, each with its requests' number."""
+        requests, world = self.requests, self.world
+        if self.options.is_atomic:
+            unreadable = len(self.rows) - len(requests)
+            yield judge_atomically(requests, world, unreadable=unreadable), len(requests)
+            return
+        if self.options.is_alone:
+            size = max(size, len(requests))
+        for start in range(0, len(requests), size):
+            part = requests[start : start + size]
+            judgement = judge(part, world)
+            yield judgement, len(part)
+            world = after(world, judgement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +96,8 @@ class Answerer:
     default_mode: str = "audit"
     accepts_unknown_learners: bool = True
     overlays: Overlays = field(default_factory=Overlays)
+    #: Requests that are judged before their writing begins.
+    part: int
 
     def answer(self, session: Session, claimed: list[ClaimedBatch], *, now: datetime) -> Done:
         """Answer the batches, or what is left of those that are cancelled.
@@ -103,20 +124,19 @@ class Answerer:
     ) -> Done:
         if _options(claimed, heads).dry_run:
             return self._try(session, claimed[0], heads, now)
-        judged = self._judged(session, claimed, heads, now)
-        guests = judged.guests
-        outcomes = judged.outcomes
-        if guests is not None:
-            outcomes = list(
-                guests.tell(judged.rows, judged.settled, judged.judgement, judged.loaded)
-            )
-        numbers = write(session, judged.judgement, judged.sources, judged.loaded, now=now)
-        if guests is not None:
-            guests.write(session, now=now)
-        if suspecting.is_search(claimed[0]):
+        asked = self._asked(session, claimed, heads, now)
+        writer = Writer(session, asked.loaded, now=now)
+        with Behind(is_apart=is_postgresql(session)) as behind:
+            outcomes = _written(asked, writer, behind, self.part)
+            is_search = suspecting.is_search(claimed[0])
+            encode = encode_outcomes
+            answers = {} if is_search else _answers(claimed, asked.rows, outcomes, encode)
+        numbers = writer.finish()
+        if asked.guests is not None:
+            asked.guests.write(session, now=now)
+        if is_search:
             raise BeginningPasses
-        answered = zip(judged.rows, outcomes, strict=True)
-        done = _keep(session, claimed, heads, answered, encode_outcomes, now)
+        done = _keep(session, claimed, heads, answers, now)
         changes.take_positions(session, numbers)
         reached(Point.WORK_BEFORE_COMMIT)
         return done
@@ -128,26 +148,28 @@ class Answerer:
         """
         submission_id = batch.submission_id or UUID(int=0)
         overlay = self.overlays.before(session, submission_id, batch.ordinal or 0)
-        judged = self._judged(session, [batch], heads, now, overlay)
+        asked = self._asked(session, [batch], heads, now, overlay)
+        judgement, _ = next(asked.judged(self.part), (Judgement(), 0))
+        outcomes = list(_merged(asked.settled, judgement.outcomes))
         if suspecting.is_search(batch):
             raise BeginningPasses
-        encode = partial(encode_trial, traces=traces(judged.judgement, judged.world))
-        answered = zip(judged.rows, judged.outcomes, strict=True)
-        done = _keep(session, [batch], heads, answered, encode, now)
+        encode = partial(encode_trial, traces=traces(judgement, asked.world))
+        answers = _answers([batch], asked.rows, outcomes, encode)
+        done = _keep(session, [batch], heads, answers, now)
         reached(Point.WORK_BEFORE_COMMIT)
         if not done.next:
             self.overlays.drop(submission_id)
         return done
 
-    def _judged(
+    def _asked(
         self,
         session: Session,
         claimed: Sequence[ClaimedBatch],
         heads: Heads,
         now: datetime,
         overlay: Overlay | None = None,
-    ) -> Judged:
-        """What the batches come to; with an overlay in a world that is as it would be."""
+    ) -> Question:
+        """The batches as they are to be judged; with an overlay in a world as it would be."""
         rows = list(rows_of(claimed, heads, partial(crosswalks.standing, session)))
         if is_armed():
             _meet_poison(rows)
@@ -158,11 +180,7 @@ class Answerer:
         world = self._world(loaded, now)
         if overlay is not None:
             world = overlay.over(world, {(it.course_id, it.username) for it in requests})
-        if _options(claimed, heads).is_atomic:
-            judgement = judge_atomically(requests, world, unreadable=len(rows) - len(requests))
-        else:
-            judgement = judge(requests, world)
-        return Judged(rows, settled, guests, loaded, world, judgement)
+        return Question(rows, settled, guests, _options(claimed, heads), loaded, world)
 
     def _world(self, loaded: Loaded, now: datetime) -> World:
         return World(
@@ -174,6 +192,20 @@ class Answerer:
             site_default=self.default_mode,
             accepts_unknown_learners=self.accepts_unknown_learners,
         )
+
+
+def _written(asked: Question, writer: Writer, behind: Behind, size: int) -> list[Outcome]:
+    """Judge and have it written; the outcomes in the order of the rows."""
+    sources = asked.sources
+    outcomes: list[Outcome] = []
+    judgement, begin = Judgement(), 0
+    for judgement, number in asked.judged(size):
+        behind.do(partial(writer.write, judgement, sources[begin : begin + number]))
+        outcomes += judgement.outcomes
+        begin += number
+    if asked.guests is not None:
+        return list(asked.guests.tell(asked.rows, asked.settled, judgement, asked.loaded))
+    return list(_merged(asked.settled, outcomes))
 
 
 def _meet_poison(rows: Iterable[Asked]) -> None:
@@ -198,16 +230,13 @@ def _cancel(
     session: Session, cancelled: Sequence[ClaimedBatch], heads: Heads, now: datetime
 ) -> Done:
     """Answer what is left of cancelled submissions at one stroke."""
-    for batch in cancelled:
-        if batch.submission_id is None or batch.ordinal is None:
-            continue
-        head = heads[batch.submission_id]
-        number = batches.cancel_from(session, head.id, batch.ordinal, now=now)
+    for head, its in _by_file(cancelled, heads):
+        number = batches.cancel_from(session, head.id, its[0].ordinal or 0, now=now)
         tally = head.tally + Tally(counts={Code.CANCELLED: number})
         submissions.count(session, head, tally, finished=True, now=now)
     return Done(
         tuple(batch.id for batch in cancelled),
-        tuple(batch.submission_id for batch in cancelled if batch.submission_id),
+        tuple(head.id for head, _ in _by_file(cancelled, heads)),
     )
 
 
@@ -255,52 +284,72 @@ def _merged(settled: Sequence[Request | Outcome], judged: Sequence[Outcome]) -> 
         yield item if isinstance(item, Outcome) else next(answers)
 
 
-def _keep(
-    session: Session,
+def _answers(
     claimed: Sequence[ClaimedBatch],
-    heads: Heads,
-    answered: Iterable[tuple[Asked, Outcome]],
+    rows: Sequence[Asked],
+    outcomes: Sequence[Outcome],
     encode: Callable[[list[Outcome]], bytes],
-    now: datetime,
-) -> Done:
-    """Keep each batch's outcomes, count them, and announce the batch after it.
+) -> dict[int, tuple[bytes, Tally]]:
+    """The outcomes of each batch as they are kept, and how many of which.
 
     Raises RuntimeError where a request would be left without an outcome.
     """
-    answers, tallies = [], {}
+    answers = {}
     requests = {batch.id: batch.requests for batch in claimed}
+    answered = zip(rows, outcomes, strict=True)
     for batch_id, group in groupby(answered, key=lambda pair: pair[0].batch_id):
         its_outcomes = [outcome for _, outcome in group]
         if len(its_outcomes) != requests.pop(batch_id):
             message = f"batch {batch_id} has {len(its_outcomes)} outcomes"
             raise RuntimeError(message)
-        tallies[batch_id] = tally_outcomes(its_outcomes)
-        answers.append(Answer(batch_id, encode(its_outcomes), tallies[batch_id].as_json()))
+        answers[batch_id] = encode(its_outcomes), tally_outcomes(its_outcomes)
     if requests:
         message = f"batches {sorted(requests)} have no outcomes"
         raise RuntimeError(message)
-    batches.answer(session, answers, now=now)
+    return answers
+
+
+def _keep(
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    heads: Heads,
+    answers: Mapping[int, tuple[bytes, Tally]],
+    now: datetime,
+) -> Done:
+    """Keep each batch's outcomes, count them, and announce the batch after it."""
+    kept = [Answer(number, given, tally.as_json()) for number, (given, tally) in answers.items()]
+    batches.answer(session, kept, now=now)
     turns = []
-    for batch in claimed:
-        if batch.submission_id is not None and batch.ordinal is not None:
-            head = heads[batch.submission_id]
-            turns.append(_move_on(session, batch, head, tallies[batch.id], now))
+    for head, its in _by_file(claimed, heads):
+        total = sum((answers[batch.id][1] for batch in its), head.tally)
+        turns.append(_move_on(session, its[-1], head, total, now))
     return Done(
         tuple(batch.id for batch in claimed),
-        tuple(batch.submission_id for batch in claimed if batch.submission_id),
+        tuple(head.id for head, _ in _by_file(claimed, heads)),
         tuple(turn for turn in turns if turn is not None),
     )
 
 
+def _by_file(
+    claimed: Iterable[ClaimedBatch], heads: Heads
+) -> list[tuple[Submission, list[ClaimedBatch]]]:
+    """The files among the batches, each with its own in their order."""
+    files: dict[UUID, list[ClaimedBatch]] = {}
+    for batch in claimed:
+        if batch.submission_id is not None:
+            files.setdefault(batch.submission_id, []).append(batch)
+    return [(heads[submission_id], its) for submission_id, its in files.items()]
+
+
 def _move_on(
-    session: Session, batch: ClaimedBatch, head: Submission, tally: Tally, now: datetime
+    session: Session, last: ClaimedBatch, head: Submission, total: Tally, now: datetime
 ) -> Waiting | None:
-    total = head.tally + tally
+    """Count what is answered of a file, of which this batch is the last so far."""
     finished = total.answered == head.total
     submissions.count(session, head, total, finished=finished, now=now)
     if finished:
         return None
-    following = batches.announce_next(session, head.id, (batch.ordinal or 0) + 1, now=now)
+    following = batches.announce_next(session, head.id, (last.ordinal or 0) + 1, now=now)
     if following is None:
         log.error("submission.has_no_next_batch", submission_id=str(head.id))
     return following

@@ -14,8 +14,9 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.storage import batches
-from enrollment.storage.batches import ClaimedBatch, Together, Waiting
+from enrollment.storage import claims
+from enrollment.storage.batches import Waiting
+from enrollment.storage.claims import ClaimedBatch, Together
 from enrollment.storage.sessions import Sessions, clock
 from worker import suspecting
 from worker.answering import Answerer, Done
@@ -31,6 +32,10 @@ TRY_SECONDS = 8.0
 #: Seconds that one message's work on a file may take before it is another's turn, and its batches.
 TURN_SECONDS = 0.25
 TURN_BATCHES = 8
+#: Batches of one file that one transaction answers: what it costs by itself is shared by them.
+AT_ONCE = 4
+#: Requests of one transaction that are judged before they are written, while more are judged.
+PART = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +47,10 @@ class Processor:
     accepts_unknown_learners: bool = True
     #: What dry runs would have done so far, for their next batches.
     overlays: Overlays = field(default_factory=Overlays)
+    #: Batches of one file that one transaction answers at most.
+    at_once: int = AT_ONCE
+    #: Requests that are judged before their writing begins.
+    part: int = PART
 
     def process(self, batch_id: int) -> Done:
         """Answer the batch (in the interactive lane, all that waits there), or do nothing.
@@ -68,18 +77,18 @@ class Processor:
         """
         until = time.monotonic() + TURN_SECONDS
         done = self.process(batch_id)
-        for _ in range(TURN_BATCHES - 1):
-            if not self._goes_on(done) or time.monotonic() >= until:
-                break
+        left = TURN_BATCHES - len(done.batch_ids)
+        while left > 0 and self._goes_on(done) and time.monotonic() < until:
             yield done._replace(next=())
             done = self.process(done.next[0].id)
+            left -= len(done.batch_ids)
         yield done
 
     def _goes_on(self, done: Done) -> bool:
         if len(done.next) != 1 or done.next[0].is_for_all:
             return False
         with self.sessions.read() as session:
-            return not batches.singles_wait(session)
+            return not claims.singles_wait(session)
 
     def _until_first(self, batch_id: int, tried: list[ClaimedBatch]) -> Done:
         until = time.monotonic() + TRY_SECONDS
@@ -114,12 +123,20 @@ class Processor:
                 return Done()
             now = clock(session)
             if not any(batch.is_suspect(now) for batch in claimed):
-                tried[:] = claimed
+                tried[:] = (
+                    claimed  # not those behind it: it is not their turn before this one's end
+                )
+                claimed += self._behind(session, claimed[0])
                 return _and_more(self._answerer.answer(session, claimed, now=now), more)
             begun = suspecting.begin(session, claimed, now=now)
             tried[:] = begun.ready
         done = _and_more(self._try(tried), more)
         return done._replace(next=(*done.next, *_alone(begun.apart)))
+
+    def _behind(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
+        if first.is_for_all or first.alone:
+            return []
+        return claims.claim_behind(session, first, self.at_once - 1)
 
     @property
     def _answerer(self) -> Answerer:
@@ -127,6 +144,7 @@ class Processor:
             default_mode=self.default_mode,
             accepts_unknown_learners=self.accepts_unknown_learners,
             overlays=self.overlays,
+            part=self.part,
         )
 
     def _try(self, noted: Sequence[ClaimedBatch]) -> Done:
@@ -168,9 +186,9 @@ def _alone(tried: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
 
 def _claim(session: Session, batch_id: int) -> Together:
     """The batch, with what waits beside it in the interactive lane; nothing if not its turn."""
-    claimed = batches.claim(session, batch_id)
+    claimed = claims.claim(session, batch_id)
     if claimed.taken and not claimed.taken[0].is_for_all:
         return claimed
-    if claimed.taken or batches.lane_of(session, batch_id) == (Lane.INTERACTIVE, False):
-        return batches.claim_together(session, Lane.INTERACTIVE)
+    if claimed.taken or claims.lane_of(session, batch_id) == (Lane.INTERACTIVE, False):
+        return claims.claim_together(session, Lane.INTERACTIVE)
     return claimed

@@ -11,7 +11,8 @@ from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, clock_of
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
-from enrollment.storage.batches import ClaimedBatch, intake_number
+from enrollment.storage.batches import intake_number
+from enrollment.storage.claims import ClaimedBatch
 from schemas.payloads import Row, decode_rows
 from schemas.requests import AskedRequest
 from schemas.sent import Sent, decode_sent, form_of

@@ -11,8 +11,8 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from enrollment.domain.suspicion import Suspicion
-from enrollment.storage import batches, suspects
-from enrollment.storage.batches import ClaimedBatch
+from enrollment.storage import claims, suspects
+from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.suspects import Suspect
 
 NOTHING_KNOWN = Suspicion()
@@ -58,7 +58,7 @@ def claim_noted(session: Session, noted: Sequence[ClaimedBatch]) -> list[Claimed
     Of the others somebody else thought that their worker had died, and tries them.
     """
     known = {batch.id: batch.suspicion for batch in noted}
-    claimed = batches.claim_again(session, list(known)) if known else []
+    claimed = claims.claim_again(session, list(known)) if known else []
     return [batch for batch in claimed if batch.suspicion == known[batch.id]]
 
 

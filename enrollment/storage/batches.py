@@ -1,7 +1,7 @@
 """Batches: taken in, claimed, answered, announced again."""
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,15 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
-from enrollment.domain.suspicion import Suspicion, suspicion_of
 from enrollment.storage.tables import POSITION_BITS, BatchRow
-
-#: Waiting batches of the interactive lane that one transaction takes at most.
-MAX_TOGETHER = 64
-#: A batch that waits for so long may have been met by a worker that died.
-SUSPICIOUS = timedelta(seconds=2)
-#: Requests that one transaction of the interactive lane takes at most.
-MAX_REQUESTS = 1_000
 
 
 class NewBatch(NamedTuple):
@@ -33,33 +25,6 @@ class NewBatch(NamedTuple):
 
     requests: int
     payload: bytes
-
-
-class ClaimedBatch(NamedTuple):
-    """A batch that this transaction works on, and nobody else."""
-
-    id: int
-    submission_id: UUID | None
-    ordinal: int | None
-    requests: int
-    payload: bytes
-    lane: str
-    alone: bool
-    announced_at: datetime
-    #: How often it was announced again.
-    repeats: int
-    suspicion: Suspicion | None
-
-    @property
-    def is_for_all(self) -> bool:
-        """Whether it is taken together with what else waits in its lane."""
-        return self.lane == Lane.INTERACTIVE and not self.alone
-
-    def is_suspect(self, now: datetime) -> bool:
-        """Whether it was tried before, for all that is known."""
-        return (
-            self.repeats > 0 or self.suspicion is not None or now - self.announced_at > SUSPICIOUS
-        )
 
 
 class Answer(NamedTuple):
@@ -82,13 +47,6 @@ class Waiting(NamedTuple):
     def is_for_all(self) -> bool:
         """Whether who is rung takes everything that waits in the lane, not this batch alone."""
         return self.lane is Lane.INTERACTIVE and not self.alone
-
-
-class Together(NamedTuple):
-    """Batches locked in one go, and the next one that had no room, if any."""
-
-    taken: list["ClaimedBatch"]
-    more: Waiting | None = None
 
 
 class Answered(NamedTuple):
@@ -154,92 +112,16 @@ def add_of(
     return ids[0]
 
 
-_CLAIMABLE = select(
-    _BATCH.id,
-    _BATCH.submission_id,
-    _BATCH.ordinal,
-    _BATCH.requests,
-    _BATCH.payload,
-    _BATCH.lane,
-    _BATCH.alone,
-    _BATCH.announced_at,
-    _BATCH.repeats,
-    _BATCH.suspicion,
-    _BATCH.attempts,
-).where(
-    _BATCH.answered_at.is_(None),
-    _BATCH.announced_at.is_not(None),
-    _BATCH.parked_at.is_(None),
-)
-_CLAIM = _CLAIMABLE.where(_BATCH.id == bindparam("batch")).with_for_update(skip_locked=True)
-_CLAIM_AGAIN = (
-    _CLAIMABLE.where(_BATCH.id.in_(bindparam("batches", expanding=True)))
-    .order_by(_BATCH.waiting_since, _BATCH.id)
-    .with_for_update(skip_locked=True)
-)
-_CLAIM_TOGETHER = (
-    _CLAIMABLE.where(_BATCH.lane == bindparam("its_lane"), _BATCH.alone.is_(False))
-    .order_by(_BATCH.waiting_since, _BATCH.id)
-    .limit(MAX_TOGETHER + 1)
-    .with_for_update(skip_locked=True)
-)
-
-
-def claim(session: Session, batch_id: int) -> Together:
-    """Lock a batch to answer it, or nothing if it is answered, in work, or not its turn.
-
-    The conditional lock is the guard too: a second delivery of the message finds nothing.
-    """
-    rows = session.execute(_CLAIM, {"batch": batch_id})
-    return Together([_claimed(row) for row in rows])
-
-
-def _claimed(row: Any) -> ClaimedBatch:
-    *facts, kept, attempts = row
-    return ClaimedBatch._make((*facts, suspicion_of(kept, attempts)))
-
-
-def claim_again(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
-    """Lock those of some batches that are still to be answered and not in work."""
-    rows = session.execute(_CLAIM_AGAIN, {"batches": list(batch_ids)})
-    return [_claimed(row) for row in rows]
-
-
-def claim_together(session: Session, lane: Lane) -> Together:
-    """Lock what waits in a lane, oldest first, up to 1,000 requests in all."""
-    taken: list[ClaimedBatch] = []
-    room = MAX_REQUESTS
-    for row in session.execute(_CLAIM_TOGETHER, {"its_lane": lane.value}):
-        batch = _claimed(row)
-        if taken and (batch.requests > room or len(taken) == MAX_TOGETHER):
-            return Together(taken, Waiting(batch.id, lane))
-        room -= batch.requests
-        taken.append(batch)
-    return Together(taken)
-
-
-def lane_of(session: Session, batch_id: int) -> tuple[Lane, bool] | None:
-    """The lane of a batch, and whether it is judged by itself."""
-    row = session.execute(
-        select(BatchRow.lane, BatchRow.alone).where(BatchRow.id == batch_id)
-    ).first()
-    return None if row is None else (Lane(row[0]), row[1])
-
-
-_SINGLES_WAIT = (
-    _CLAIMABLE.with_only_columns(_BATCH.id).where(_BATCH.lane == Lane.INTERACTIVE.value).limit(1)
-)
-
-
-def singles_wait(session: Session) -> bool:
-    """Whether anything waits in the interactive lane."""
-    return session.scalar(_SINGLES_WAIT) is not None
-
-
 _ANSWER = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"))
-    .values(outcomes=bindparam("given"), tally=bindparam("counted"), answered_at=bindparam("now"))
+    .values(
+        outcomes=bindparam("given"),
+        tally=bindparam("counted"),
+        answered_at=bindparam("now"),
+        announced_at=func.coalesce(_BATCH.announced_at, bindparam("now")),
+        waiting_since=func.coalesce(_BATCH.waiting_since, bindparam("now")),
+    )
 )
 _ANNOUNCE = (
     update(_TABLE)

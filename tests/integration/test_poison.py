@@ -7,7 +7,7 @@ from enrollment import failpoints
 from enrollment.domain.codes import Code, Reason, State
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.domain.suspicion import MAX_POISONOUS, Suspicion
-from enrollment.storage import batches, changes, submissions, suspects
+from enrollment.storage import batches, changes, claims, submissions, suspects
 from enrollment.storage.sessions import clock
 from enrollment.storage.tables import BatchRow
 from schemas import payloads
@@ -331,7 +331,7 @@ def test_workers_that_die_by_chance_cost_nothing_but_time(bench, monkeypatch):
 def noted(world, *batch_ids):
     """A worker notes its try of batches, and has not locked them yet."""
     with world.sessions.begin() as session:
-        claimed = batches.claim_again(session, batch_ids)
+        claimed = claims.claim_again(session, batch_ids)
         return suspecting.begin(session, claimed, now=clock(session)).ready
 
 

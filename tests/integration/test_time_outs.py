@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import event, text
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.storage import batches, learners, submissions
+from enrollment.storage import batches, claims, learners, submissions
 from enrollment.storage import sessions as sessions_module
 from enrollment.storage.sessions import WriteLock
 from tests.support.world import request
@@ -45,7 +45,7 @@ def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
             world.processor.process(number)
 
     with world.sessions.read() as session:
-        assert batches.lane_of(session, number) == ("interactive", True)
+        assert claims.lane_of(session, number) == ("interactive", True)
     assert world.processor.process(number).batch_ids == (number,)
     world.check()
 

@@ -6,6 +6,7 @@ from itertools import pairwise, permutations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from enrollment.domain import judging
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import KINDS, fold, standing
 from enrollment.domain.judging import judge, judge_atomically
@@ -83,6 +84,14 @@ def test_each_request_sees_those_before_it_however_the_batches_are_cut(history, 
 
     assert whole.outcomes == first.outcomes + second.outcomes
     assert after(history.world, whole) == after(after(history.world, first), second)
+
+
+@repeatable(200)
+@given(histories())
+def test_the_world_goes_on_from_a_judgement_as_its_parts_say(history):
+    judgement = judge(merged(history.submissions, history.order), history.world)
+
+    assert judging.after(history.world, judgement) == after(history.world, judgement)
 
 
 @repeatable(200)
