@@ -35,6 +35,8 @@ UPSTREAM_COURSE = "course_details.course_id"
 KNOWN = frozenset({*COLUMNS, UPSTREAM_COURSE})
 EXPECTED = "columns course_id and user (or email), separated by , ; tab or |"
 MAX_COLUMNS = 1_000
+#: Different parts of rows that are kept while rows are read.
+MAX_KNOWN = 4_096
 DELIMITERS = ",;\t|"
 #: Columns of an answer, which result files have behind the file's own.
 ADDED = ("outcome", "reason", "message")
@@ -125,33 +127,47 @@ def _missing(names: Sequence[str]) -> str:
     return f"the header names no {' and no '.join(lacking)}{hint}"
 
 
+@lru_cache(maxsize=64)
 def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]:
     """A function that reads well-formed rows; it answers None where it is not sure.
 
-    ``row_request`` is the law: what this answers, that answers too.
+    ``row_request`` is the law: what this answers, that answers too. What rows say beside the
+    name repeats itself, so each such part is read once.
     """
     width = len(columns.names)
     if {UPSTREAM_COURSE, "course_id"} <= set(columns.names):
         return lambda _cells: None
     pick = _picker(columns.names)
+    known: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
 
     def read(cells: list[str]) -> AskedRequest | None:
         if len(cells) != width:
             return None
-        user, email, course_id, mode, active, asked, cohort, forced, more = pick((*cells, ""))
-        is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
-        at = moment_of(asked) if asked else None
-        if more or is_active is None or force is None or (asked and at is None):
+        picked = pick((*cells, ""))
+        user, said = picked[0], picked[1:]
+        rest = known.get(said, ())
+        if rest == ():  # not known yet
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            rest = known[said] = _read_rest(said)
+        if rest is None or not ((is_username(user) and is_bare(user)) if user else rest[0]):
             return None
-        if not _are_sound(user, email, course_id, mode, cohort):
-            return None
-        who = (user or None, email.lower() or None)
-        return _new(
-            AskedRequest,
-            (*who, course_id, is_active, mode or None, None, cohort or None, force, at),
-        )
+        return _new(AskedRequest, (user or None, *rest))
 
     return read
+
+
+def _read_rest(said: Sequence[str]) -> tuple[Any, ...] | None:
+    """What a row says beside the name; None where it is not sure."""
+    email, course_id, mode, active, asked, cohort, forced, more = said
+    is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
+    at = moment_of(asked) if asked else None
+    if more or is_active is None or force is None or (asked and at is None):
+        return None
+    if not _are_sound(email, course_id, mode, cohort):
+        return None
+    who, how = email.lower() or None, (mode or None, None, cohort or None)
+    return (who, course_id, is_active, *how, force, at)
 
 
 def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
@@ -161,11 +177,9 @@ def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
     return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
 
 
-def _are_sound(user: str, email: str, course_id: str, mode: str, cohort: str) -> bool:
+def _are_sound(email: str, course_id: str, mode: str, cohort: str) -> bool:
     return (
-        bool(user or email)
-        and is_course_key(course_id)
-        and (not user or (is_username(user) and is_bare(user)))
+        is_course_key(course_id)
         and (not email or (is_email(email) and is_bare(email)))
         and (not mode or (is_short_text(mode, MAX_MODE) and is_bare(mode)))
         and (not cohort or (is_short_text(cohort, MAX_COHORT) and is_bare(cohort)))

@@ -22,6 +22,9 @@ from worker import suspecting
 #: What ids of other systems are here.
 Find = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
 
+#: A tuple without the call of its class, which takes half of the time of what happens a row.
+_new = tuple.__new__
+
 
 class Asked(NamedTuple):
     """One row of a claimed batch, with what its submission says about it."""
@@ -118,25 +121,18 @@ def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Asked]:
 
 
 def _rows(batch: ClaimedBatch, submission: Submission, rows: Iterable[Row]) -> Iterator[Asked]:
-    rights = RIGHTS[submission.caller_kind]
-    intake = submission.intake or 0
+    whose = (batch.id, submission.id, submission.caller, RIGHTS[submission.caller_kind])
+    when = (submission.received_at, submission.intake or 0)
     default_mode = submission.options.default_mode
     for row in rows:
         request = row.request
-        if default_mode is not None and request is not None and request.mode is None:
+        if request is None:
+            told = (None, row.findings, row.user, row.course_id, False)
+            yield _new(Asked, (*whose, *when, row.line, *told))
+            continue
+        if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        yield Asked(
-            batch.id,
-            submission.id,
-            submission.caller,
-            rights,
-            submission.received_at,
-            intake,
-            row.line,
-            request,
-            row.findings,
-            *(() if request is not None else (row.user, row.course_id)),
-        )
+        yield _new(Asked, (*whose, *when, row.line, request, None, None, None, False))
 
 
 def settle(asked: Asked, usernames: Mapping[str, str]) -> Request | Outcome:
@@ -160,19 +156,9 @@ def settle(asked: Asked, usernames: Mapping[str, str]) -> Request | Outcome:
             late = {"field": "requested_at", "value": moment_text(stated), "rule": "in_the_future"}
             return _failed(asked, Code.INVALID, Reason.INVALID_ROW, (late,))
     asked_at = asked.received_at if stated is None else stated
-    return Request(
-        asked.line,
-        username,
-        request.course_id,
-        asked_at,
-        clock_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line),
-        asked.rights,
-        request.is_active,
-        request.mode,
-        request.attributes,
-        request.cohort,
-        request.force,
-    )
+    clock = clock_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line)
+    said = (username, request.course_id, asked_at, clock, asked.rights, *request[3:8])
+    return _new(Request, (asked.line, *said))
 
 
 def _failed(

@@ -68,10 +68,10 @@ class Writer:
         newest: dict[Key, int] = {}
         numbers, stands = self._numbers, self._stands
         events = []
-        for change in happened:
-            asked = sources[change.position]
+        for position, username, course_id, kind, before, after in happened:
+            asked = sources[position]
             batch_id = asked.batch_id
-            key = (change.course_id, change.username)
+            key = (course_id, username)
             this = event_id(batch_id, numbers[batch_id])
             numbers[batch_id] += 1
             previous = newest.get(key)
@@ -81,14 +81,14 @@ class Writer:
                 Event(
                     this,
                     previous,
-                    change.kind,
-                    change.course_id,
-                    change.username,
+                    kind,
+                    course_id,
+                    username,
                     asked.submission_id,
                     asked.line,
                     asked.caller,
-                    None if change.before is None else _state(change.before),
-                    _state(change.after),
+                    None if before is None else _state(before),
+                    _state(after),
                 )
             )
             newest[key] = this

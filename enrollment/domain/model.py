@@ -7,6 +7,7 @@ immutable as a frozen dataclass); what exists once a course is a frozen dataclas
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from enrollment.domain.codes import CallerKind, Code, Reason
@@ -23,6 +24,7 @@ HONOR = "honor"
 OPEN_MODES = frozenset({AUDIT, HONOR})
 
 
+@lru_cache(maxsize=1_024)
 def microseconds(moment: datetime) -> int:
     """Whole microseconds from the epoch to the moment."""
     return (moment - EPOCH) // _MICROSECOND
@@ -53,7 +55,8 @@ def clock_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> Clo
     ties go by intake, later ranks higher. ``intake`` is the place of the submission in the
     order of taking in.
     """
-    return Clock(microseconds(asked_at), _STATED - intake if stated else intake, line)
+    rank = _STATED - intake if stated else intake
+    return tuple.__new__(Clock, (microseconds(asked_at), rank, line))
 
 
 class Rights(NamedTuple):

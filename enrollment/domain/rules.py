@@ -34,6 +34,12 @@ class Guest(NamedTuple):
     learner: Learner | None = None
     invitation: Invitation | None = None
 
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether nothing is known that a rule asks for."""
+        learner, invitation = self
+        return invitation is None and (learner is None or not learner.is_staff)
+
 
 NOBODY = Guest()
 

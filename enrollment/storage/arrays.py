@@ -6,6 +6,7 @@ longer than executing it.
 
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -107,6 +108,7 @@ def _text_array(values: Sequence[str | None]) -> str:
     return "{" + ",".join(map(_quoted, values)) + "}"
 
 
+@lru_cache(maxsize=1_024)
 def _quoted(value: str | None) -> str:
     if value is None:
         return "NULL"
