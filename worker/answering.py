@@ -126,7 +126,8 @@ class Answerer:
             return self._try(session, claimed[0], heads, now)
         asked = self._asked(session, claimed, heads, now)
         writer = Writer(session, asked.loaded, now=now)
-        with Behind(is_apart=is_postgresql(session)) as behind:
+        is_long = len(asked.rows) > self.part
+        with Behind(is_apart=is_long and is_postgresql(session)) as behind:
             outcomes = _written(asked, writer, behind, self.part)
             is_search = suspecting.is_search(claimed[0])
             encode = encode_outcomes
