@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import select, update
 
 from api_gateway import intake
-from enrollment.storage import batches, idempotency, suspects
+from enrollment.storage import batches, claims, idempotency, suspects
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions
 from enrollment.storage.tables import BatchRow
@@ -54,12 +54,12 @@ def a_crash_is_not_counted() -> Iterator[None]:
 @mutant
 def no_guard() -> Iterator[None]:
     """Who is rung for a batch answers it, answered or not."""
-    anyhow = select(*batches._CLAIMABLE.selected_columns).where(
+    anyhow = select(*claims._CLAIMABLE.selected_columns).where(
         BatchRow.announced_at.is_not(None), BatchRow.parked_at.is_(None)
     )
-    real = batches._CLAIM.whereclause
+    real = claims._CLAIM.whereclause
     by_id = real.clauses[-1]  # type: ignore[union-attr]
-    with instead(batches, "_CLAIM", anyhow.where(by_id)):
+    with instead(claims, "_CLAIM", anyhow.where(by_id)):
         yield
 
 
