@@ -28,16 +28,18 @@ def _refusal(scope: Any) -> Problem | None:
     headers = scope["headers"]
     if not isinstance(headers, list):  # servers may give what can be read once
         headers = scope["headers"] = [tuple(pair) for pair in headers]
-    is_large = sum([len(name) + len(value) for name, value in headers]) > MAX_BYTES
-    if is_large or len(headers) > MAX_HEADERS:
+    size, has_host = 0, scope.get("http_version") == "1.0"
+    for name, value in headers:
+        size += len(name) + len(value)
+        if name == b"host":
+            has_host = True
+    if size > MAX_BYTES or len(headers) > MAX_HEADERS:
         return Problem(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
             "headers_too_large",
             f"A request may have {MAX_HEADERS} headers with {MAX_BYTES} bytes in all.",
         )
-    if scope.get("http_version") != "1.0" and all(name != b"host" for name, _ in headers):
-        return bad_request("bad_request", "The header Host is missing.")
-    return None
+    return None if has_host else bad_request("bad_request", "The header Host is missing.")
 
 
 async def _answer(send: Any, problem: Problem) -> None:

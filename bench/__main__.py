@@ -10,24 +10,33 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from rich.console import Console
 
-from bench import accept, bulk, memory, slow_upload
+from bench import accept, bulk, busy, growth, memory, reads, singles, slow_upload
 from bench.stack import Ground, Size, make_ground
 from bench.table import Figure, table_of
+from bench.watching import plain
 from tests.support.servers import ServerMissing, postgres_server, redis_server
 
 RESULTS = Path(__file__).with_name("results.json")
 FULL = Size(runs=5, seconds=5.0, rows=1_000_000, is_quick=False)
 QUICK = Size(runs=1, seconds=2.0, rows=100_000, is_quick=True)
+#: What a figure depends on.
+PACKAGES = ("falcon", "uvicorn", "celery", "sqlalchemy", "psycopg", "flask", "gunicorn")
+SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes")
 
 MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
     "accept": accept.measure,
     "bulk": bulk.measure,
+    "singles": singles.measure,
+    "busy": busy.measure,
+    "reads": reads.measure,
     "slow_upload": slow_upload.measure,
     "memory": memory.measure,
+    "growth": growth.measure,
 }
 
 
@@ -42,6 +51,7 @@ def main() -> int:
     figures: list[Figure] = []
     with postgres_server(durable=True) as postgres, redis_server(own=True) as redis:
         machine = _machine(postgres)
+        console.print(_head(machine))
         with make_ground(postgres, redis) as ground:
             for name in options.only or MEASURES:
                 begin = time.monotonic()
@@ -55,10 +65,10 @@ def main() -> int:
         "quick": size.is_quick,
         "bars": [figure.as_json() for figure in figures],
     }
-    RESULTS.write_text(json.dumps(kept, indent=2) + "\n")
+    options.results.write_text(json.dumps(kept, indent=2) + "\n")
     title = f"{kept['date']}, {size.runs} run(s), load before {machine['load_before']}"
     console.print(table_of(figures, title))
-    console.print(f"{machine['cpu']}, {machine['cores']} cores; kept in {RESULTS}")
+    console.print(f"{_head(machine)}; kept in {options.results}")
     return int(any(figure.holds is False for figure in figures))
 
 
@@ -67,23 +77,36 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short run of each")
     parser.add_argument("--only", action="append", choices=MEASURES, help="may be repeated")
     parser.add_argument("--runs", type=int, help="runs of each measure")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where figures are kept")
     return parser.parse_args()
 
 
-def _machine(postgres: str) -> dict[str, object]:
-    plain = postgres.replace("postgresql+psycopg://", "postgresql://", 1)
-    with psycopg.connect(plain) as connection:
-        row = connection.execute("SHOW server_version").fetchone()
-    packages = ("falcon", "uvicorn", "celery", "sqlalchemy", "psycopg")
+def _machine(postgres: str) -> dict[str, Any]:
+    with psycopg.connect(plain(postgres)) as connection:
+        settings = {name: _setting(connection, name) for name in SETTINGS}
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        "postgres": row[0] if row else None,
-        "packages": {name: version(name) for name in packages},
+        "postgres": settings.pop("server_version"),
+        "durable": settings,
+        "packages": {name: version(name) for name in PACKAGES},
         "load_before": [round(load, 2) for load in os.getloadavg()],
     }
+
+
+def _setting(connection: psycopg.Connection, name: str) -> str | None:
+    row = connection.execute("SELECT current_setting(%s)", [name]).fetchone()
+    return str(row[0]) if row else None
+
+
+def _head(machine: dict[str, Any]) -> str:
+    durable = ", ".join(f"{name} {value}" for name, value in machine["durable"].items())
+    postgres = f"PostgreSQL {machine['postgres']} ({durable})"
+    return (
+        f"{machine['cpu']}, {machine['cores']} cores; {postgres}; one gateway, one worker process"
+    )
 
 
 def _cpu() -> str:

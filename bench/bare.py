@@ -1,4 +1,4 @@
-"""The framework's bare endpoint: takes a body, answers 202 with as many bytes as we do."""
+"""The framework's bare endpoints: they answer with as many bytes as we do, and do nothing else."""
 
 import argparse
 import socket
@@ -24,8 +24,10 @@ class Bare:
         resp.content_type = "application/json"
         resp.data = self._answer
 
-    async def on_get(self, req: Request, resp: Response) -> None:
-        """Say that it runs."""
+    async def on_get(self, req: Request, resp: Response, **_names: str) -> None:
+        """Answer 200, whatever is asked for."""
+        resp.content_type = "application/json"
+        resp.data = self._answer
 
 
 def main() -> None:
@@ -35,7 +37,9 @@ def main() -> None:
     parser.add_argument("--fd", type=int, required=True)
     options = parser.parse_args()
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App()
-    app.add_route(f"{BASE}/enrollment", Bare(b"." * options.bytes))
+    bare = Bare(b"." * options.bytes)
+    for path in ("enrollment", "enrollment/{names:path}", "course/{id:path}", "submissions/{id}"):
+        app.add_route(f"{BASE}/{path}", bare)
     config = uvicorn.Config(
         app,
         backlog=BACKLOG,

@@ -29,18 +29,21 @@ class Load(NamedTuple):
     port: int
     path: str
     headers: Mapping[str, str]
-    #: JSON with one ``%010d``, which each request fills with a number of its own.
-    body: str
+    #: JSON with one ``%010d``, which each request fills with a number of its own; may be empty.
+    body: str = ""
     first: int = 0
     connections: int = 128
     warm_up: float = 1.0
     seconds: float = 5.0
     #: Requests a second; None asks again as soon as an answer came.
     pace: float | None = None
+    method: str = "POST"
+    #: The status that counts.
+    wanted: int = 202
 
 
 class Heard(NamedTuple):
-    """What came back: answers 202 a second, other answers, and latencies in milliseconds."""
+    """What came back: answers as wanted a second, others, and latencies in milliseconds."""
 
     per_second: float
     #: All answers, those of the warm-up too.
@@ -52,7 +55,7 @@ class Heard(NamedTuple):
 
 
 def applied(load: Load) -> Heard:
-    """Apply a load from a process of its own. Raises RuntimeError for any answer but 202."""
+    """Apply a load from a process of its own. Raises RuntimeError for other answers."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.load"],
         input=json.dumps(load._asdict()),
@@ -66,7 +69,7 @@ def applied(load: Load) -> Heard:
         raise RuntimeError(f"the load generator failed:\n{done.stderr[-2000:]}")
     heard = Heard(**json.loads(done.stdout))
     if heard.others:
-        raise RuntimeError(f"answers other than 202: {heard.others}")
+        raise RuntimeError(f"answers other than {load.wanted}: {heard.others}")
     return heard
 
 
@@ -75,9 +78,11 @@ class Generator:
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        length = len(load.body % 0)
-        headers = {**load.headers, "Host": "bench", "Content-Length": str(length)}
-        lines = [f"POST {load.path} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
+        self._wanted = str(load.wanted).encode()
+        headers = {**load.headers, "Host": "bench"}
+        if load.body:
+            headers["Content-Length"] = str(len(load.body % 0))
+        lines = [f"{load.method} {load.path} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
         self._template = ("\r\n".join(lines).replace("%", "%%") + "\r\n\r\n" + load.body).encode()
         self._number = load.first
         self._poll = select.epoll()
@@ -123,10 +128,14 @@ class Generator:
             self._asked[fd] = now if pace is None else self._due
             if pace is not None:
                 self._due += 1 / pace
-            request = self._template % self._number
+            request = self._rendered()
             self._number += 1
             if self._sockets[fd].send(request) != len(request):
                 raise RuntimeError("a request did not fit into its socket")
+
+    def _rendered(self) -> bytes:
+        """A request for the next number, which one without a body has no place for."""
+        return self._template % (self._number if self._load.body else ())
 
     def _pause(self) -> float:
         if self._load.pace is None or not self._idle:
@@ -145,7 +154,7 @@ class Generator:
         now = time.perf_counter()
         asked = self._asked.pop(fd)
         self._idle.append(fd)
-        if data[9:12] != b"202":
+        if data[9:12] != self._wanted:
             self._others[data[9:12].decode()] += 1
         elif self._measured_from <= now < self._until or (
             self._load.pace is not None and asked >= self._measured_from
@@ -171,7 +180,7 @@ def _part_of(ordered: Sequence[float], part: float) -> float:
 
 def _is_whole(data: bytes) -> bool:
     end = data.find(_END)
-    at = data.find(_LENGTH, 0, end)
+    at = data[:end].lower().find(_LENGTH)
     if end < 0 or at < 0:
         return False
     length = int(data[at + len(_LENGTH) : data.find(b"\r", at)])

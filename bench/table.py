@@ -1,6 +1,7 @@
 """What measures come to: figures with their spread, shown as a table and kept as JSON."""
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Callable, Sequence
 from statistics import median
 from typing import Any, NamedTuple
 
@@ -14,8 +15,9 @@ class Figure(NamedTuple):
     unit: str
     #: One value a run.
     values: Sequence[float] = ()
-    #: What the value must reach, or stay below; a figure without either is for information.
+    #: What the value must reach, may come to, or stays below; one without is for information.
     at_least: float | None = None
+    at_most: float | None = None
     below: float | None = None
     #: Medians of the two sides behind a ratio, or a note.
     ours: str = ""
@@ -29,9 +31,10 @@ class Figure(NamedTuple):
     @property
     def bar(self) -> str | None:
         """What was promised, in words."""
-        if self.at_least is not None:
-            return f">= {self.at_least:g} {self.unit}"
-        return None if self.below is None else f"< {self.below:g} {self.unit}"
+        for sign, limit, _ in self._limits():
+            if limit is not None:
+                return f"{sign} {limit:g} {self.unit}"
+        return None
 
     @property
     def holds(self) -> bool | None:
@@ -39,7 +42,14 @@ class Figure(NamedTuple):
         value = self.value
         if value is None or self.bar is None:
             return None
-        return value >= self.at_least if self.at_least is not None else value < (self.below or 0)
+        return all(holds(value, limit) for _, limit, holds in self._limits() if limit is not None)
+
+    def _limits(self) -> Sequence[tuple[str, float | None, Callable[[float, float], bool]]]:
+        return (
+            (">=", self.at_least, operator.ge),
+            ("<=", self.at_most, operator.le),
+            ("<", self.below, operator.lt),
+        )
 
     @property
     def spread(self) -> list[float] | None:

@@ -1,0 +1,124 @@
+"""Tables filled inside PostgreSQL with what years of terms would have left in them.
+
+All that a worker meets holds as if it had come in through the service: learners, seats, clocks,
+events and their places in the feed. Only the files themselves are gone, as after their retention.
+"""
+
+from hashlib import md5
+
+import psycopg
+
+#: Learners that are known before anybody is enrolled, and enrollments of each one.
+KNOWN, EACH = 10_000, 4
+#: Courses of the past, which the enrollments are spread over.
+COURSES = 2_200
+#: Events that a batch of the past had; tables grow by whole batches.
+BATCH = 1_000
+#: Numbers up to these belong to the past; what comes in meanwhile is numbered from there.
+_LEARNERS_OF_THE_PAST, _BATCHES_OF_THE_PAST = 10_000_000, 1_000_000
+
+_RESERVE = """
+SELECT setval(pg_get_serial_sequence('learner', 'id'), %(learners)s),
+    setval(pg_get_serial_sequence('batch', 'id'), %(batches)s)
+"""
+_COURSES = """
+INSERT INTO course (course_id, name, invite_only, self_paced, cohorts)
+SELECT 'course-v1:Past+C' || n || '+2025', 'Course ' || n, false, false, '[]'
+FROM generate_series(0, %(courses)s - 1) AS n
+"""
+_MODES = """
+INSERT INTO mode (course_id, slug, position, name, min_price, suggested_prices, currency)
+SELECT id, 'audit', 0, 'Audit', 0, '', 'usd' FROM course WHERE course_id LIKE 'course-v1:Past+%'
+"""
+#: Names stand in no order, as those of people do, so that each is looked up somewhere else.
+_LEARNERS = """
+INSERT INTO learner (id, username)
+SELECT n, 'u' || left(md5('past-' || n), 16) FROM generate_series(%(first)s::int, %(last)s) AS n
+"""
+#: What the n-th enrollment of the past is.
+_PAST = """
+WITH past AS (
+    SELECT n / %(each)s + 1 AS learner,
+        (n / %(each)s * 37 + n %% %(each)s * 501) %% %(courses)s AS course,
+        ((n / %(batch)s + 1)::bigint << 14) + n %% %(batch)s AS event,
+        n %% %(batch)s + 2 AS line,
+        timestamptz '2025-01-01 00:00Z' + n * interval '1 second' AS at
+    FROM generate_series(%(first)s::int, %(last)s) AS n
+)
+"""
+_ENROLLMENTS = f"""{_PAST}
+INSERT INTO enrollment (learner_id, course_id, mode, is_active, created, version, event_id,
+    active_at, active_rank, active_line)
+SELECT learner, course.first + course, 'audit', true, at, 1, event,
+    extract(epoch FROM at)::bigint * 1000000, event, line
+FROM past, (SELECT min(id) AS first FROM course WHERE course_id LIKE 'course-v1:Past+%%') AS course
+"""
+_EVENTS = f"""{_PAST}
+INSERT INTO event (id, kind, course_id, username, at, submission_id, line, caller, after)
+SELECT event, 'created', 'course-v1:Past+C' || course || '+2025',
+    'u' || left(md5('past-' || learner), 16), at, md5((event >> 14)::text)::uuid, line,
+    'key:past', '{{"mode":"audit","is_active":true}}'
+FROM past
+"""
+_FEED = """
+WITH head AS (
+    UPDATE feed_head SET position = position + (%(last)s - %(first)s + 1) WHERE id = 1
+    RETURNING position - (%(last)s - %(first)s + 1) AS before
+)
+INSERT INTO feed (first, last, batch_id)
+SELECT before + n - %(first)s + 1, before + n - %(first)s + %(batch)s, n / %(batch)s + 1
+FROM head, generate_series(%(first)s::int, %(last)s, %(batch)s::int) AS n
+"""
+_SEATS = """
+UPDATE course SET seats_taken = taken.number
+FROM (SELECT course_id, count(*) AS number FROM enrollment WHERE is_active GROUP BY 1) AS taken
+WHERE course.id = taken.course_id
+"""
+
+
+def past_username(number: int) -> str:
+    """The name of a learner of the past, counted from 1."""
+    return "u" + md5(f"past-{number}".encode()).hexdigest()[:16]
+
+
+def learners_of(enrollments: int) -> int:
+    """How many learners are known where so many enrollments are kept."""
+    return max(KNOWN, enrollments // EACH)
+
+
+def begin(url: str) -> None:
+    """Make the courses of the past, and the first learners, of whom nobody is enrolled."""
+    with _connected(url) as connection:
+        reserved = {"learners": _LEARNERS_OF_THE_PAST, "batches": _BATCHES_OF_THE_PAST}
+        connection.execute(_RESERVE, reserved)
+        connection.execute(_COURSES, {"courses": COURSES})
+        connection.execute(_MODES)
+        connection.execute(_LEARNERS, {"first": 1, "last": KNOWN})
+        _settle(connection)
+
+
+def grow(url: str, before: int, after: int) -> float:
+    """Go on from so many enrollments to so many; the gigabytes that the database then takes."""
+    numbers = {"first": before, "last": after - 1, "batch": BATCH}
+    spread = numbers | {"each": EACH, "courses": COURSES}
+    newcomers = {"first": learners_of(before) + 1, "last": learners_of(after)}
+    with _connected(url) as connection:
+        connection.execute(_LEARNERS, newcomers)
+        connection.execute(_ENROLLMENTS, spread)
+        connection.execute(_EVENTS, spread)
+        connection.execute(_FEED, numbers)
+        connection.execute(_SEATS)
+        _settle(connection)
+        row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
+    return 0.0 if row is None else row[0] / 1e9
+
+
+def _connected(url: str) -> psycopg.Connection:
+    plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
+    return psycopg.connect(plain, autocommit=True)
+
+
+def _settle(connection: psycopg.Connection) -> None:
+    """What PostgreSQL would do beside the measure later, it does now."""
+    connection.execute("VACUUM (ANALYZE)")
+    connection.execute("CHECKPOINT")

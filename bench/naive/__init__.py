@@ -1,0 +1,1 @@
+"""What somebody would write instead: Flask, and one Celery task and transaction an enrollment."""

@@ -1,0 +1,28 @@
+"""``python -m bench.naive web --fd N`` and ``… worker``: one process of it each."""
+
+import argparse
+import gc
+import os
+
+from bench.naive import tasks, web
+
+#: The garbage collector looks seldom, as it does in ours.
+COLLECT_AFTER = 50_000
+
+
+def main() -> None:
+    """Run one until it is ended."""
+    parser = argparse.ArgumentParser(prog="python -m bench.naive")
+    parser.add_argument("what", choices=("web", "worker"))
+    parser.add_argument("--fd", type=int)
+    options = parser.parse_args()
+    gc.set_threshold(COLLECT_AFTER)
+    made = tasks.make_tasks(os.environ["NAIVE_REDIS_URL"], os.environ["NAIVE_DATABASE_URL"])
+    if options.what == "worker":
+        tasks.work(made.app)
+    else:
+        web.Server(web.make_app(made), options.fd).run()
+
+
+if __name__ == "__main__":
+    main()
