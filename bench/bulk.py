@@ -17,6 +17,7 @@ from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
 from bench.watching import counting, plain
 from enrollment.storage.arrays import array_text
+from worker.processing import AT_ONCE
 
 ROWS, BATCH_ROWS = 100_000, 1_000
 #: A task for each row is slow, and its pace does not depend on how many there are.
@@ -107,7 +108,7 @@ def _figures(name: str, ours: Sequence[Pace], theirs: Sequence[Beside]) -> list[
 
 
 def _through_a_worker(ground: Ground, sample: Sample) -> Pace:
-    """By the worker's clock from the first batch in hand to the last, and by the client's."""
+    """By the worker's clock from the first batches in hand to the last, and by the client's."""
     total = len(sample.rows)
     with (
         ground.database() as url,
@@ -121,7 +122,8 @@ def _through_a_worker(ground: Ground, sample: Sample) -> Pace:
         wall, spent = time.perf_counter() - begin, cpu_seconds(pids) - spent
         _check(done, sample, total, events() - before)
     begun, ended = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
-    last = total % BATCH_ROWS or BATCH_ROWS
+    together = AT_ONCE * BATCH_ROWS
+    last = total % together or together
     return Pace((total - last) / (ended - begun).total_seconds(), total / wall, 1e6 * spent / total)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
@@ -19,17 +20,29 @@ from enrollment.storage.translating import give_up_stale
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
+#: Seconds that the server may say nothing at all: longer than it takes to end a statement itself.
+SILENCE_SECONDS = 11.0
 #: Seconds that SQLite waits for another process's lock.
 SQLITE_BUSY_SECONDS = 10.0
 
 
-def make_engine(url: str, *, pool_size: int = 5, pool_timeout: float = 2.0) -> Engine:
-    """An engine for PostgreSQL (psycopg 3) or SQLite; connects only when first used."""
+def make_engine(
+    url: str,
+    *,
+    pool_size: int = 5,
+    pool_timeout: float = 2.0,
+    silence: float | None = SILENCE_SECONDS,
+) -> Engine:
+    """An engine for PostgreSQL (psycopg 3) or SQLite; connects only when first used.
+
+    A server that says nothing for ``silence`` seconds is given up; None waits for ever.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = _sqlite_engine(parsed, pool_size, pool_timeout)
     else:
         engine = _postgresql_engine(parsed, pool_size, pool_timeout)
+        event.listen(engine, "do_connect", _impatient(silence))
     event.listen(engine, "handle_error", give_up_stale)
     event.listen(engine, "commit", _refuse_to_commit_nothing)
     return engine
@@ -59,6 +72,30 @@ def _postgresql_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
             ),
         },
     )
+
+
+class _Impatient(psycopg.Connection[Any]):
+    """Gives a server up that is there and says nothing, so that none of its own limits ends it."""
+
+    silence: float | None = None
+
+    def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
+        """What the server says; raises OperationalError where it says nothing in time."""
+        try:
+            return super().wait(gen, interval, self.silence if timeout is None else timeout)
+        except psycopg.OperationalError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                self.pgconn.finish()  # an answer that comes later is nobody's
+            raise
+
+
+def _impatient(silence: float | None) -> Callable[..., psycopg.Connection[Any]]:
+    def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
+        connection = _Impatient.connect(*args, **options)
+        connection.silence = silence
+        return connection
+
+    return connect
 
 
 def _sqlite_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:

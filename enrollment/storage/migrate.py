@@ -109,7 +109,7 @@ def _config() -> Config:
 
 @contextmanager
 def _alone(url: str) -> Iterator[Config]:
-    sessions = sessions_for(url, pool_size=1)
+    sessions = sessions_for(url, pool_size=1, silence=None)  # changing a large table takes long
     try:
         with _one_at_a_time, sessions.begin() as session:
             if is_postgresql(session):

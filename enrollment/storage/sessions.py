@@ -18,7 +18,7 @@ from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import RecordsUnavailable, TookTooLong
-from enrollment.storage.engines import SQLITE_BUSY_SECONDS, make_engine
+from enrollment.storage.engines import SILENCE_SECONDS, SQLITE_BUSY_SECONDS, make_engine
 from enrollment.storage.translating import translated
 
 __all__ = [
@@ -200,6 +200,8 @@ def clock(session: Session) -> datetime:
     return now
 
 
-def sessions_for(url: str, *, pool_size: int = 5) -> Sessions:
-    """Sessions of the database at a URL."""
-    return Sessions(make_engine(url, pool_size=pool_size))
+def sessions_for(
+    url: str, *, pool_size: int = 5, silence: float | None = SILENCE_SECONDS
+) -> Sessions:
+    """Sessions of the database at a URL, which may say nothing for so many seconds at most."""
+    return Sessions(make_engine(url, pool_size=pool_size, silence=silence))

@@ -5,12 +5,14 @@ import signal
 from contextlib import contextmanager, suppress
 
 import pytest
+from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.storage import engines
-from tests.faults.proxy import COMMITS, CutBeforeReply, CutBeforeRequest, Pass, Proxy
+from enrollment.storage.sessions import sessions_for
+from tests.faults.proxy import COMMITS, BlackHole, CutBeforeReply, CutBeforeRequest, Pass, Proxy
 from tests.support.desk import assert_unavailable
 from tests.support.gateway import AUDIT
 from tests.support.halts import Halt, Side
@@ -104,6 +106,32 @@ def test_sessions_that_are_ended_under_load_lose_nothing(desk, other):
                 ended += 1
                 other.execute("SELECT pg_terminate_backend(%s)", [pid])
     desk.settle()
+
+
+# --- silent -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def impatient(url, wire):
+    """Sessions at the end of the wire that give a silent server up soon."""
+    there = make_url(url).set(port=wire.port).render_as_string(hide_password=False)
+    made = sessions_for(there, pool_size=1, silence=0.2)
+    yield made
+    made.dispose()
+
+
+def test_a_server_that_is_there_and_says_nothing_is_given_up(impatient, wire):
+    def look():
+        with impatient.begin() as session:
+            session.execute(text("SELECT 1"))
+            wire.set(BlackHole())
+            session.execute(text("SELECT 2"))
+
+    with pytest.raises(RecordsUnavailable):
+        look()
+    wire.set(Pass())
+    with impatient.begin() as session:
+        assert session.scalar(text("SELECT 3")) == 3
 
 
 # --- cut off ------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ VARIABLE = re.compile(r"ENROLL_[A-Z_]*[A-Z]")
 #: Of the command line alone, read by its options.
 CLIENT_VARIABLES = {"ENROLL_URL", "ENROLL_API_KEY"}
 #: Of the tests alone.
-TEST_VARIABLES = {"ENROLL_TEST_POSTGRES_URL", "ENROLL_TEST_REDIS_URL"}
+TEST_VARIABLES = {"ENROLL_TEST_POSTGRES_URL", "ENROLL_TEST_REDIS_URL", "ENROLL_TEST_ROWS"}
 
 
 def section(text: str, heading: str) -> str:
