@@ -109,6 +109,8 @@ class Answerer:
         heads = submissions.find_all(session, ids)
         cancelled = [batch for batch in claimed if _is_cancelled(batch, heads)]
         dropped = _cancel(session, cancelled, heads, now)
+        for submission_id in dropped.submission_ids:
+            self.overlays.drop(submission_id)
         kept = [batch for batch in claimed if batch not in cancelled]
         if not kept:
             return dropped

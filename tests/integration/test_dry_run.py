@@ -278,6 +278,7 @@ def test_it_can_be_cancelled(two_a_batch):
     assert (shown.state, shown.tally.counts[Code.CANCELLED]) == (State.CANCELLED, 4)
     assert everything(two_a_batch) == before
     two_a_batch.check()
+    assert not two_a_batch.processor.overlays._open
 
 
 def test_it_waits_in_the_bulk_lane_however_small_and_is_judged_with_nobody_else(world):
