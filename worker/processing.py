@@ -4,6 +4,7 @@ The records are the queue: a batch is claimed by locking its row, so a second de
 message finds nothing. What fails is noted, tried again, and taken apart.
 """
 
+import errno
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -25,6 +26,8 @@ from worker.suspecting import BeginningPasses
 
 log = structlog.get_logger()
 
+#: Errors that say of this machine that it has no room or no files left, and nothing of a batch.
+MACHINES_FAULT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 #: How often a batch is judged again because somebody else wrote first.
 TRIES = 10
 #: Seconds after which it is not tried again at once: each try may wait for a lock.
@@ -114,6 +117,11 @@ class Processor:
             except RecordsUnavailable:
                 self._forgive(tried)
                 raise
+            except OSError as error:
+                if error.errno not in MACHINES_FAULT:
+                    raise
+                self._forgive(tried)
+                raise RecordsUnavailable(str(error)) from error
         return Done()
 
     def _once(self, batch_id: int, tried: list[ClaimedBatch]) -> Done:

@@ -1,5 +1,6 @@
 """A statement that never ends, a learner who goes meanwhile, an upload that was swept."""
 
+import errno
 import fcntl
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -46,6 +47,24 @@ def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
 
     with world.sessions.read() as session:
         assert claims.lane_of(session, number) == ("interactive", True)
+    assert world.processor.process(number).batch_ids == (number,)
+    world.check()
+
+
+def test_a_machine_that_has_no_room_left_says_nothing_about_a_batch(world, monkeypatch):
+    world.course()
+    world.ask(request("ada"))
+    (number,) = world.waiting()
+
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for _ in range(3):
+        with monkeypatch.context() as faults, pytest.raises(RecordsUnavailable):
+            faults.setattr(batches, "answer", full)
+            world.processor.process(number)
+
+    assert [batch.attempts for batch in world.batches()] == [0]
     assert world.processor.process(number).batch_ids == (number,)
     world.check()
 
