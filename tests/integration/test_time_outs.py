@@ -59,10 +59,11 @@ def test_a_machine_that_has_no_room_left_says_nothing_about_a_batch(world, monke
     def full(*_args, **_kwargs):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    for _ in range(3):
-        with monkeypatch.context() as faults, pytest.raises(RecordsUnavailable):
-            faults.setattr(batches, "answer", full)
-            world.processor.process(number)
+    with monkeypatch.context() as faults:
+        faults.setattr(batches, "answer", full)
+        for _ in range(3):
+            with pytest.raises(RecordsUnavailable):
+                world.processor.process(number)
 
     assert [batch.attempts for batch in world.batches()] == [0]
     assert world.processor.process(number).batch_ids == (number,)
