@@ -24,31 +24,35 @@ COURSES_EDITION = "courses"
 #: one that was set back to a backup, never meet old answers under a number used before.
 _LARGEST_STEP = 1 << 31
 
+#: What is executed for every batch is built on tables: the mapper's part costs more than the rest.
+_COURSES = CourseRow.metadata.tables[CourseRow.__tablename__]
+_MODES = ModeRow.metadata.tables[ModeRow.__tablename__]
+_COURSE, _MODE = _COURSES.c, _MODES.c
 _COLUMNS = (
-    CourseRow.id,
-    CourseRow.revision,
-    CourseRow.course_id,
-    CourseRow.name,
-    CourseRow.enrollment_start,
-    CourseRow.enrollment_end,
-    CourseRow.course_start,
-    CourseRow.course_end,
-    CourseRow.invite_only,
-    CourseRow.self_paced,
-    CourseRow.cohorts,
-    CourseRow.capacity,
-    CourseRow.seats_taken,
+    _COURSE.id,
+    _COURSE.revision,
+    _COURSE.course_id,
+    _COURSE.name,
+    _COURSE.enrollment_start,
+    _COURSE.enrollment_end,
+    _COURSE.course_start,
+    _COURSE.course_end,
+    _COURSE.invite_only,
+    _COURSE.self_paced,
+    _COURSE.cohorts,
+    _COURSE.capacity,
+    _COURSE.seats_taken,
 )
 _MODE_COLUMNS = (
-    ModeRow.slug,
-    ModeRow.name,
-    ModeRow.min_price,
-    ModeRow.suggested_prices,
-    ModeRow.currency,
-    ModeRow.expires_at,
-    ModeRow.description,
-    ModeRow.sku,
-    ModeRow.bulk_sku,
+    _MODE.slug,
+    _MODE.name,
+    _MODE.min_price,
+    _MODE.suggested_prices,
+    _MODE.currency,
+    _MODE.expires_at,
+    _MODE.description,
+    _MODE.sku,
+    _MODE.bulk_sku,
 )
 
 
@@ -74,17 +78,17 @@ def save_all(session: Session, courses: Iterable[Course]) -> None:
     named = {course.course_id: course for course in courses}
     if not named:
         return
-    existing = select(CourseRow.id).where(CourseRow.course_id.in_(sorted(named)))
+    existing = select(_COURSE.id).where(_COURSE.course_id.in_(sorted(named)))
     _lock(session, existing)
     ids = _upsert(session, [_values(named[course_id]) for course_id in sorted(named)])
-    session.execute(delete_from(ModeRow).where(ModeRow.course_id.in_(existing)))
+    session.execute(delete_from(_MODES).where(_MODE.course_id.in_(existing)))
     modes = [
         _mode_values(ids[course.course_id], position, mode)
         for course in named.values()
         for position, mode in enumerate(course.modes)
     ]
     if modes:
-        session.execute(ModeRow.__table__.insert(), modes)  # type: ignore[attr-defined]
+        session.execute(_MODES.insert(), modes)
     bump_edition(session)
 
 
@@ -93,7 +97,7 @@ def change(session: Session, course_id: str, edit: Callable[[Course], Course]) -
 
     Raises CourseNotFound.
     """
-    _lock(session, select(CourseRow.id).where(CourseRow.course_id == course_id))
+    _lock(session, select(_COURSE.id).where(_COURSE.course_id == course_id))
     current = find(session, course_id)
     if current is None:
         raise CourseNotFound(course_id)
@@ -114,9 +118,9 @@ def find_all(session: Session, course_ids: Collection[str]) -> dict[str, Course]
 
 def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
     """Courses in the order of their ids, from behind one on."""
-    query = select(CourseRow.course_id).order_by(CourseRow.course_id).limit(limit)
+    query = select(_COURSE.course_id).order_by(_COURSE.course_id).limit(limit)
     if after is not None:
-        query = query.where(CourseRow.course_id > after)
+        query = query.where(_COURSE.course_id > after)
     course_ids = session.scalars(query).all()
     found = find_all(session, course_ids)
     return [found[course_id] for course_id in course_ids if course_id in found]
@@ -129,14 +133,14 @@ def delete(session: Session, course_id: str) -> None:
     has its seats counted there, so it is seen here or finds the course gone.
     """
     row_id = session.scalar(
-        select(CourseRow.id).where(CourseRow.course_id == course_id).with_for_update()
+        select(_COURSE.id).where(_COURSE.course_id == course_id).with_for_update()
     )
     if row_id is None:
         raise CourseNotFound(course_id)
     used = select(EnrollmentRow.learner_id).where(EnrollmentRow.course_id == row_id).limit(1)
     if session.scalar(used) is not None:
         raise CourseInUse(course_id)
-    session.execute(delete_from(CourseRow).where(CourseRow.id == row_id))
+    session.execute(delete_from(_COURSES).where(_COURSE.id == row_id))
     bump_edition(session)
 
 
@@ -167,11 +171,11 @@ _SEATS = Columns("seats", id=Integer(), delta=Integer(), revision=Integer())
 def _lock_capped(*, postgresql: bool) -> Select[int]:
     wanted = _IDS.table(postgresql=postgresql)
     return (
-        select(CourseRow.id)
-        .join(wanted, CourseRow.course_id == wanted.c.course_id)
-        .where(CourseRow.capacity.is_not(None))
-        .order_by(CourseRow.id)
-        .with_for_update(of=CourseRow)
+        select(_COURSE.id)
+        .join(wanted, _COURSE.course_id == wanted.c.course_id)
+        .where(_COURSE.capacity.is_not(None))
+        .order_by(_COURSE.id)
+        .with_for_update(of=_COURSES)
     )
 
 
@@ -182,33 +186,33 @@ def standing(
 
     Unless told otherwise those with a seat cap are locked until the transaction ends, so of two
     batches that want the last seat one waits and sees what the other took; SQLite has one writer
-    anyway.
+    anyway. One that is given its cap meanwhile is told by its revision when seats are taken.
     """
-    if not course_ids:
-        return {}
-    if lock and is_postgresql(session):
-        wanted = _IDS.holding(session, list(course_ids))
-        session.execute(_lock_capped(postgresql=True), wanted).all()
-    return {each.course.course_id: each for each in _load(session, course_ids)}
+    loaded = _load(session, course_ids) if course_ids else []
+    capped = [one.course.course_id for one in loaded if one.course.capacity is not None]
+    if lock and capped and is_postgresql(session):
+        session.execute(_lock_capped(postgresql=True), _IDS.holding(session, capped)).all()
+        loaded = _load(session, course_ids)
+    return {each.course.course_id: each for each in loaded}
 
 
 @cache
 def _take_seats(*, postgresql: bool) -> Executable:
     wanted = _SEATS.table(postgresql=postgresql)
-    after = CourseRow.seats_taken + wanted.c.delta
-    has_room = or_(CourseRow.capacity.is_(None), wanted.c.delta <= 0, after <= CourseRow.capacity)
+    after = _COURSE.seats_taken + wanted.c.delta
+    has_room = or_(_COURSE.capacity.is_(None), wanted.c.delta <= 0, after <= _COURSE.capacity)
     unchanged = (
-        select(CourseRow.id, wanted.c.delta)
-        .join(wanted, CourseRow.id == wanted.c.id)
-        .where(CourseRow.revision == wanted.c.revision, has_room)
-        .order_by(CourseRow.id)
-        .with_for_update(of=CourseRow)
+        select(_COURSE.id, wanted.c.delta)
+        .join(wanted, _COURSE.id == wanted.c.id)
+        .where(_COURSE.revision == wanted.c.revision, has_room)
+        .order_by(_COURSE.id)
+        .with_for_update(of=_COURSES)
         .subquery("unchanged")
     )
     return (
-        update(CourseRow.__table__)  # type: ignore[arg-type]
-        .where(CourseRow.id == unchanged.c.id)
-        .values(seats_taken=CourseRow.seats_taken + unchanged.c.delta)
+        update(_COURSES)
+        .where(_COURSE.id == unchanged.c.id)
+        .values(seats_taken=_COURSE.seats_taken + unchanged.c.delta)
     )
 
 
@@ -234,15 +238,15 @@ def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, 
 def _lock(session: Session, query: Select[int]) -> None:
     """Lock the courses in the order of their rows; SQLite has one writer anyway."""
     if is_postgresql(session):
-        session.execute(query.order_by(CourseRow.id).with_for_update()).all()
+        session.execute(query.order_by(_COURSE.id).with_for_update()).all()
 
 
 def _upsert(session: Session, values: list[dict[str, Any]]) -> dict[str, int]:
-    insert = insert_on(postgresql=is_postgresql(session))(CourseRow.__table__)
+    insert = insert_on(postgresql=is_postgresql(session))(_COURSES)
     kept = {name: insert.excluded[name] for name in values[0] if name != "course_id"}
     statement = insert.on_conflict_do_update(
-        index_elements=["course_id"], set_={**kept, "revision": CourseRow.revision + 1}
-    ).returning(CourseRow.course_id, CourseRow.id)
+        index_elements=["course_id"], set_={**kept, "revision": _COURSE.revision + 1}
+    ).returning(_COURSE.course_id, _COURSE.id)
     return {row[0]: row[1] for row in session.execute(statement, values)}
 
 
@@ -269,17 +273,17 @@ def _mode_values(row_id: int, position: int, mode: Mode) -> dict[str, Any]:
 @cache
 def _rows(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _IDS.table(postgresql=postgresql)
-    return select(*_COLUMNS).join(wanted, CourseRow.course_id == wanted.c.course_id)
+    return select(*_COLUMNS).join(wanted, _COURSE.course_id == wanted.c.course_id)
 
 
 @cache
 def _modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _IDS.table(postgresql=postgresql)
     return (
-        select(ModeRow.course_id, *_MODE_COLUMNS)
-        .join(CourseRow, CourseRow.id == ModeRow.course_id)
-        .join(wanted, CourseRow.course_id == wanted.c.course_id)
-        .order_by(ModeRow.course_id, ModeRow.position)
+        select(_MODE.course_id, *_MODE_COLUMNS)
+        .join(_COURSES, _COURSE.id == _MODE.course_id)
+        .join(wanted, _COURSE.course_id == wanted.c.course_id)
+        .order_by(_MODE.course_id, _MODE.position)
     )
 
 

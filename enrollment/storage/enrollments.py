@@ -57,17 +57,20 @@ class Listed(NamedTuple):
     enrollment: Enrollment
 
 
+#: What is executed for every batch is built on the table: the mapper costs more than the rest.
+_ENROLLMENTS = EnrollmentRow.metadata.tables[EnrollmentRow.__tablename__]
+_ENROLLMENT = _ENROLLMENTS.c
 _STATE = (
-    EnrollmentRow.mode,
-    EnrollmentRow.is_active,
-    EnrollmentRow.created,
-    EnrollmentRow.active_at,
-    EnrollmentRow.active_rank,
-    EnrollmentRow.active_line,
-    EnrollmentRow.mode_at,
-    EnrollmentRow.mode_rank,
-    EnrollmentRow.mode_line,
-    EnrollmentRow.extras,
+    _ENROLLMENT.mode,
+    _ENROLLMENT.is_active,
+    _ENROLLMENT.created,
+    _ENROLLMENT.active_at,
+    _ENROLLMENT.active_rank,
+    _ENROLLMENT.active_line,
+    _ENROLLMENT.mode_at,
+    _ENROLLMENT.mode_rank,
+    _ENROLLMENT.mode_line,
+    _ENROLLMENT.extras,
 )
 
 
@@ -78,15 +81,15 @@ _KEYS = Columns("wanted", learner_id=BigSerial, course_id=Integer())
 def _standing(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _KEYS.table(postgresql=postgresql)
     return select(
-        EnrollmentRow.learner_id,
-        EnrollmentRow.course_id,
-        EnrollmentRow.version,
-        EnrollmentRow.event_id,
+        _ENROLLMENT.learner_id,
+        _ENROLLMENT.course_id,
+        _ENROLLMENT.version,
+        _ENROLLMENT.event_id,
         *_STATE,
     ).join(
         wanted,
-        (EnrollmentRow.learner_id == wanted.c.learner_id)
-        & (EnrollmentRow.course_id == wanted.c.course_id),
+        (_ENROLLMENT.learner_id == wanted.c.learner_id)
+        & (_ENROLLMENT.course_id == wanted.c.course_id),
     )
 
 
@@ -129,7 +132,7 @@ def _upsert(*, postgresql: bool) -> Executable:
         for name in kept
     ]
     now = bindparam("now", type_=Moment())
-    insert = insert_on(postgresql=postgresql)(EnrollmentRow.__table__)
+    insert = insert_on(postgresql=postgresql)(_ENROLLMENTS)
     statement = insert.from_select(
         [*kept, "created"], select(*values, now).order_by(source.c.ordinality)
     )
@@ -137,7 +140,7 @@ def _upsert(*, postgresql: bool) -> Executable:
     upsert: Executable = statement.on_conflict_do_update(
         index_elements=["learner_id", "course_id"],
         set_={name: statement.excluded[name] for name in changed},
-        where=EnrollmentRow.version == statement.excluded.version - 1,
+        where=_ENROLLMENT.version == statement.excluded.version - 1,
     ).execution_options(preserve_rowcount=True)
     return upsert
 
