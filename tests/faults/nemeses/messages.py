@@ -122,7 +122,7 @@ class PoisonousMessages(_ByHand):
                 waiting = client.lrange(QUEUES[queue], 0, -1)
                 return not any(known_by in message for message in waiting)
 
-            if self.scene.moment(is_taken, seconds=5):
+            if self.scene.moment(is_taken, seconds=20):
                 self.scene.saw(poison=sort, queue=queue.value)
 
     def _sorts(self) -> dict[str, Callable[[Any, QueueName], bytes]]:
