@@ -48,6 +48,7 @@ def test_a_queued_file_is_cancelled_whole(world):
 
 
 def test_of_a_running_file_what_is_answered_stays(world):
+    world.one_at_a_time()
     world.batch_rows = 2
     world.course()
     file = world.send(learners(5))
@@ -131,6 +132,7 @@ def test_a_single_in_work_is_answered_and_no_longer_cancelled(postgres_world):
 
 def test_of_a_file_in_work_the_batch_in_work_stays_and_the_rest_is_cancelled(postgres_world):
     world = postgres_world
+    world.one_at_a_time()
     world.batch_rows = 2
     world.course()
     file = world.send(learners(5))

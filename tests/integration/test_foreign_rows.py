@@ -225,6 +225,7 @@ def test_each_file_of_an_archive_has_the_ids_of_its_own_system(mapped):
 
 
 def test_a_batch_of_an_archive_looks_for_its_ids_once_and_for_our_own_never(mapped):
+    mapped.one_at_a_time()
     file = mapped.send(clashing(mapped), media_type="application/zip")
     looks = []
     for batch in mapped.batch_ids(file):

@@ -42,6 +42,7 @@ class Pollers:
     """Those who ask for a file of two batches."""
 
     def __init__(self, world):
+        world.one_at_a_time()
         world.batch_rows = 1
         world.course()
         self.file = world.send([row(name) for name in ("ada", "bob")])

@@ -37,6 +37,7 @@ class Followers:
     """Those who follow a file of four batches."""
 
     def __init__(self, world):
+        world.one_at_a_time()
         world.batch_rows = 1
         world.course()
         self.file = world.send([row(name) for name in ("ada", "bob", "cem", "dora")])

@@ -1,7 +1,6 @@
 """What becomes of submissions: one outcome a request, in order, counted."""
 
 import random
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
@@ -298,13 +297,8 @@ def test_the_message_that_comes_last_changes_nothing_about_the_result(world, las
     world.check()
 
 
-def one_at_a_time(world):
-    """Each batch is answered in a transaction of its own."""
-    world.processor = replace(world.processor, at_once=1)
-
-
 def test_answering_a_batch_says_whose_turn_is_next(world):
-    one_at_a_time(world)
+    world.one_at_a_time()
     world.batch_rows = 2
     world.course()
     file = world.send(learners(5))

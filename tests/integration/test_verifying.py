@@ -34,6 +34,7 @@ def cancel(world, submission_id):
 
 def live(world):
     """Records of every sort: singles, files, one of them cancelled, and work that waits."""
+    world.one_at_a_time()
     world.batch_rows = 2
     world.course(COURSE, modes=MODES, capacity=20)
     world.course(OTHER, cohorts=("blue",))

@@ -78,6 +78,7 @@ def test_who_waits_for_what_is_answered_already_is_told_so(world, single):
 
 
 def test_who_waits_for_a_file_to_move_needs_no_redis_either(world):
+    world.one_at_a_time()
     world.batch_rows = 1
     world.course()
     file = world.send([row("ada"), row("bob")])

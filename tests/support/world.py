@@ -7,7 +7,7 @@ import io
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -187,6 +187,10 @@ class World:
         )
 
     # --- work -----------------------------------------------------------------------------
+
+    def one_at_a_time(self) -> None:
+        """From now on each batch is answered in a transaction of its own."""
+        self.processor = replace(self.processor, at_once=1)
 
     def deliver(self, *batch_ids: int) -> list[Done]:
         """Deliver messages in this order."""
