@@ -87,8 +87,11 @@ class PostgresBusy(_OnPostgres):
         sorts[self.turn % len(sorts)]()
 
     def _rows_locked(self) -> None:
-        """Longer than who waits for a lock may wait."""
-        self._locked("SELECT 1 FROM course ORDER BY id FOR UPDATE", self.random.uniform(4, 7))
+        """Longer than who waits for a lock may wait; in the order in which workers lock them."""
+        self._locked(
+            "SELECT 1 FROM course ORDER BY capacity IS NULL, id FOR UPDATE",
+            self.random.uniform(4, 7),
+        )
 
     def _table_locked(self) -> None:
         self._locked("LOCK TABLE batch IN ACCESS EXCLUSIVE MODE", self.random.uniform(1, 4))
