@@ -101,7 +101,7 @@ def standing(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedE
     rows = session.execute(_standing(postgresql=is_postgresql(session)), given)
     return {
         (row[0], row[1]): LoadedEnrollment(_enrollment(row[4:]), row[2], row[3])
-        for row in map(tuple, rows)
+        for row in map(tuple, rows.all())
     }
 
 

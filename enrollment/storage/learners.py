@@ -119,7 +119,7 @@ def register(session: Session, usernames: Collection[str]) -> dict[str, int]:
         return {}
     statement = _register(postgresql=is_postgresql(session))
     made = session.execute(statement, _NEWCOMERS.holding(session, newcomers))
-    rows = {row[0]: row[1] for row in made}
+    rows = {row[0]: row[1] for row in made.all()}
     others = [username for username in newcomers if username not in rows]
     if others:
         rows |= {username: each.id for username, each in known(session, others).items()}
@@ -195,4 +195,4 @@ def _load(session: Session, column: str, texts: Collection[str]) -> list[LoadedL
         return []
     query = _having(column, postgresql=is_postgresql(session))
     rows = session.execute(query, _WANTED.holding(session, list(texts)))
-    return [LoadedLearner(row[0], Learner(*row[1:])) for row in map(tuple, rows)]
+    return [LoadedLearner(row[0], Learner(*row[1:])) for row in map(tuple, rows.all())]
