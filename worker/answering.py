@@ -16,7 +16,7 @@ import structlog
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code
-from enrollment.domain.judging import Judgement, World, after, judge, judge_atomically
+from enrollment.domain.judging import Judgement, World, judge, judge_atomically
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Options, Submission, Tally
 from enrollment.domain.trying import traces
@@ -24,17 +24,15 @@ from enrollment.failpoints import Point, is_armed, reached
 from enrollment.storage import batches, changes, crosswalks, learners, submissions
 from enrollment.storage.batches import Answer, Waiting
 from enrollment.storage.claims import ClaimedBatch
-from enrollment.storage.sessions import is_postgresql
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from schemas.trials import encode_trial
 from worker import suspecting
-from worker.behind import Behind
 from worker.inviting import Guests
 from worker.loading import Loaded, load
 from worker.overlaying import Overlay, Overlays
 from worker.reading import Asked, rows_of, settle
 from worker.suspecting import BeginningPasses
-from worker.writing import Writer
+from worker.writing import write
 
 log = structlog.get_logger()
 
@@ -73,20 +71,19 @@ class Question(NamedTuple):
         both = zip(self.rows, self.settled, strict=True)
         return [row for row, item in both if isinstance(item, Request)]
 
-    def judged(self, size: int) -> Iterator[tuple[Judgement, int]]:
-        """What it comes to, in parts of a size where it may be, each with its requests' number."""
-        requests, world = self.requests, self.world
+    def outcomes(self, judgement: Judgement) -> list[Outcome]:
+        """The outcomes in the order of the rows."""
+        if self.guests is not None:
+            return list(self.guests.tell(self.rows, self.settled, judgement, self.loaded))
+        return list(_merged(self.settled, judgement.outcomes))
+
+    def judged(self) -> Judgement:
+        """What it comes to."""
+        requests = self.requests
         if self.options.is_atomic:
             unreadable = len(self.rows) - len(requests)
-            yield judge_atomically(requests, world, unreadable=unreadable), len(requests)
-            return
-        if self.options.is_alone:
-            size = max(size, len(requests))
-        for start in range(0, len(requests), size):
-            part = requests[start : start + size]
-            judgement = judge(part, world)
-            yield judgement, len(part)
-            world = after(world, judgement)
+            return judge_atomically(requests, self.world, unreadable=unreadable)
+        return judge(requests, self.world)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,8 +93,6 @@ class Answerer:
     default_mode: str = "audit"
     accepts_unknown_learners: bool = True
     overlays: Overlays = field(default_factory=Overlays)
-    #: Requests that are judged before their writing begins.
-    part: int
 
     def answer(self, session: Session, claimed: list[ClaimedBatch], *, now: datetime) -> Done:
         """Answer the batches, or what is left of those that are cancelled.
@@ -127,18 +122,14 @@ class Answerer:
         if _options(claimed, heads).dry_run:
             return self._try(session, claimed[0], heads, now)
         asked = self._asked(session, claimed, heads, now)
-        writer = Writer(session, asked.loaded, now=now)
-        is_long = len(asked.rows) > self.part
-        with Behind(is_apart=is_long and is_postgresql(session)) as behind:
-            outcomes = _written(asked, writer, behind, self.part)
-            is_search = suspecting.is_search(claimed[0])
-            encode = encode_outcomes
-            answers = {} if is_search else _answers(claimed, asked.rows, outcomes, encode)
-        numbers = writer.finish()
+        judgement = asked.judged()
+        outcomes = asked.outcomes(judgement)
+        numbers = write(session, judgement, asked.sources, asked.loaded, now=now)
         if asked.guests is not None:
             asked.guests.write(session, now=now)
-        if is_search:
+        if suspecting.is_search(claimed[0]):
             raise BeginningPasses
+        answers = _answers(claimed, asked.rows, outcomes, encode_outcomes)
         done = _keep(session, claimed, heads, answers, now)
         changes.take_positions(session, numbers)
         reached(Point.WORK_BEFORE_COMMIT)
@@ -152,7 +143,7 @@ class Answerer:
         submission_id = batch.submission_id or UUID(int=0)
         overlay = self.overlays.before(session, submission_id, batch.ordinal or 0)
         asked = self._asked(session, [batch], heads, now, overlay)
-        judgement, _ = next(asked.judged(self.part), (Judgement(), 0))
+        judgement = asked.judged()
         outcomes = list(_merged(asked.settled, judgement.outcomes))
         if suspecting.is_search(batch):
             raise BeginningPasses
@@ -195,20 +186,6 @@ class Answerer:
             site_default=self.default_mode,
             accepts_unknown_learners=self.accepts_unknown_learners,
         )
-
-
-def _written(asked: Question, writer: Writer, behind: Behind, size: int) -> list[Outcome]:
-    """Judge and have it written; the outcomes in the order of the rows."""
-    sources = asked.sources
-    outcomes: list[Outcome] = []
-    judgement, begin = Judgement(), 0
-    for judgement, number in asked.judged(size):
-        behind.do(partial(writer.write, judgement, sources[begin : begin + number]))
-        outcomes += judgement.outcomes
-        begin += number
-    if asked.guests is not None:
-        return list(asked.guests.tell(asked.rows, asked.settled, judgement, asked.loaded))
-    return list(_merged(asked.settled, outcomes))
 
 
 def _meet_poison(rows: Iterable[Asked]) -> None:

@@ -1,6 +1,5 @@
 """What a worker process is made of: settings, records, app, tasks."""
 
-import sys
 from datetime import timedelta
 from typing import Any
 
@@ -19,8 +18,6 @@ from worker.processing import Processor
 from worker.sweeping import Sweeper
 from worker.tasks import register
 
-#: Seconds after which who judges lets who writes go on, if only to send the next statement.
-SWITCH_SECONDS = 0.001
 #: The exit status of every command whose service cannot be used.
 NOT_USABLE = 3
 
@@ -58,7 +55,6 @@ def build(settings: Settings, *, process: str) -> Celery:
         """A forked child never uses its parent's connections."""
         sessions.engine.dispose(close=False)
         collect_seldom()
-        sys.setswitchinterval(SWITCH_SECONDS)
 
     def keep_our_logs(**_: Any) -> None:
         """Celery leaves logging alone where this signal is heard."""

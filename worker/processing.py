@@ -37,8 +37,6 @@ TURN_SECONDS = 0.25
 TURN_BATCHES = 8
 #: Batches of one file that one transaction answers: what it costs by itself is shared by them.
 AT_ONCE = 4
-#: Requests of one transaction that are judged before they are written, while more are judged.
-PART = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +50,6 @@ class Processor:
     overlays: Overlays = field(default_factory=Overlays)
     #: Batches of one file that one transaction answers at most.
     at_once: int = AT_ONCE
-    #: Requests that are judged before their writing begins.
-    part: int = PART
 
     def process(self, batch_id: int) -> Done:
         """Answer the batch (in the interactive lane, all that waits there), or do nothing.
@@ -152,7 +148,6 @@ class Processor:
             default_mode=self.default_mode,
             accepts_unknown_learners=self.accepts_unknown_learners,
             overlays=self.overlays,
-            part=self.part,
         )
 
     def _try(self, noted: Sequence[ClaimedBatch]) -> Done:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from enrollment.domain.codes import FAILURES, Code, Reason
@@ -66,28 +66,6 @@ def judge(requests: Iterable[Request], world: World) -> Judgement:
     for position, request in enumerate(requests):
         _answer(position, request, world, judgement, alike)
     return judgement
-
-
-def after(world: World, judgement: Judgement) -> World:
-    """The world once a judgement is true.
-
-    Who became a learner by it is left out: the rules make no difference.
-    """
-    seats = {key: taken for key, taken in judgement.seats.items() if taken}
-    courses = {
-        key: replace(world.courses[key], seats_taken=world.courses[key].seats_taken + taken)
-        for key, taken in seats.items()
-    }
-    used = {
-        pair: world.invitations[pair]._replace(used_by=username)
-        for pair, username in judgement.invitations_used.items()
-    }
-    return replace(
-        world,
-        courses={**world.courses, **courses},
-        enrollments={**world.enrollments, **judgement.enrollments},
-        invitations={**world.invitations, **used},
-    )
 
 
 def judge_atomically(requests: Iterable[Request], world: World, unreadable: int = 0) -> Judgement:

@@ -65,7 +65,7 @@ def a_world() -> Iterator[World]:
     Base.metadata.create_all(sessions.engine)
     with sessions.begin() as session:
         session.execute(insert(FeedHeadRow).values(id=1, position=0))
-    yield World(sessions, batch_rows=2, settings={"part": 3})
+    yield World(sessions, batch_rows=2)
     sessions.dispose()
 
 

@@ -11,7 +11,7 @@ from enrollment.storage.tables import BatchRow
 from tests.integration.test_any_order import a_world
 from tests.support.world import COURSE, OTHER, hours_ago, row
 
-#: Whoever stands on one line comes back on others: changes chain over parts and batches.
+#: Whoever stands on one line comes back on others: changes chain over batches.
 LIVELY = [
     row("ada"),
     row("bob"),
@@ -50,13 +50,12 @@ def come_to(world):
     return world.outcomes(file), events, world.submission(file).tally
 
 
-@pytest.mark.parametrize("part", [1, 2, 3, 100])
 @pytest.mark.parametrize("at_once", [2, 3, 4, 100])
-def test_it_makes_no_difference_but_to_speed(world, at_once, part):
+def test_it_makes_no_difference_but_to_speed(world, at_once):
     with a_world() as plain:
         working(plain, at_once=1)
         expected = come_to(plain)
-    working(world, at_once=at_once, part=part)
+    working(world, at_once=at_once)
 
     assert come_to(world) == expected
 

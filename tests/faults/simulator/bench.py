@@ -72,7 +72,7 @@ class Bench:
         self.sessions = Sessions(engine, now=self._now)
         self.mortal = MortalSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
         self._announcer = Announcer(self._broker, self._hear)
-        self._processor = Processor(sessions=self.mortal, part=2)
+        self._processor = Processor(sessions=self.mortal)
         self._sweeper = Sweeper(sessions=self.mortal, announce=self._announcer.announce)
         self._undo = ExitStack()
 

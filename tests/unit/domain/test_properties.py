@@ -6,7 +6,6 @@ from itertools import pairwise, permutations
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from enrollment.domain import judging
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import KINDS, fold, standing
 from enrollment.domain.judging import judge, judge_atomically
@@ -88,10 +87,13 @@ def test_each_request_sees_those_before_it_however_the_batches_are_cut(history, 
 
 @repeatable(200)
 @given(histories())
-def test_the_world_goes_on_from_a_judgement_as_its_parts_say(history):
-    judgement = judge(merged(history.submissions, history.order), history.world)
+def test_whoever_asks_like_others_fares_as_if_alone(history):
+    whole = judge(merged(history.submissions, history.order), history.world)
+    alone = [judgement for _, _, judgement in row_by_row(history)]
 
-    assert judging.after(history.world, judgement) == after(history.world, judgement)
+    assert whole.outcomes == [outcome for one in alone for outcome in one.outcomes]
+    last = {key: kept for one in alone for key, kept in one.enrollments.items()}
+    assert whole.enrollments == last
 
 
 @repeatable(200)
