@@ -67,7 +67,7 @@ class Waiters:
         while going_on:
             for task in going_on:
                 task.cancel()
-            _, going_on = await asyncio.wait(going_on, timeout=POLL_SECONDS)
+            _, going_on = await asyncio.wait(going_on, timeout=QUIET_SECONDS)
 
     async def until_answered(self, batch_id: int, seconds: float) -> None:
         """Return when the batch is answered, or when the time is over."""

@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
+from weakref import WeakSet
 
 from tests.faults.modes import (
     COMMITS,
@@ -52,6 +53,8 @@ _TAIL = 256
 _PIECES = 20
 _AT_ONCE = struct.pack("ii", 1, 0)
 _CONTROL_SECONDS = 10.0
+#: Turns of the loop in which what was given up is told so, and is closed.
+_TURNS_TO_CLOSE = 5
 
 
 @dataclass(eq=False)
@@ -69,6 +72,10 @@ class _Link:
     pumps: list[asyncio.Task[None]] = field(default_factory=list)
 
 
+def _no_news(_loop: object, _about: object) -> None:
+    """On Python 3.11 streams report it as an error that the task of a connection was ended."""
+
+
 class Proxy:
     """Listens on a loopback port and passes everything to the target, as well as its mode says."""
 
@@ -79,6 +86,8 @@ class Proxy:
         self._mode: Mode = Pass()
         self._random = random.Random(0)
         self._links: set[_Link] = set()
+        #: All that may still be open; what waits to be flushed outlives its link.
+        self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
 
@@ -136,12 +145,17 @@ class Proxy:
 
     async def _end(self) -> None:
         self._server.close()
+        self._loop.set_exception_handler(_no_news)
         for link in list(self._links):
             self._reset(link, counts=False)
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
+        for writer in list(self._writers):
+            writer.transport.abort()
+        for _ in range(_TURNS_TO_CLOSE):
+            await asyncio.sleep(0)
 
     async def _switch(self, mode: Mode) -> None:
         self._mode = mode
@@ -159,12 +173,14 @@ class Proxy:
         self._seen.connections += 1
         link = _Link(writer)
         self._links.add(link)
+        self._writers.add(writer)
         try:
             await self._until_open()
             if isinstance(self._mode, Reset):
                 self._reset(link)
                 return
             from_target, link.target = await asyncio.open_connection(*self._target)
+            self._writers.add(link.target)
             for one in (link.client, link.target):
                 one.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             link.pumps = [
@@ -264,7 +280,8 @@ class Proxy:
     async def _pause(self, seconds: float) -> None:
         """Some time, or until the mode changes."""
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._changed.wait(), seconds)
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
 
     async def _until_open(self) -> None:
         while isinstance(self._mode, BlackHole):
