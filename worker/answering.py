@@ -4,7 +4,7 @@ A fixed number of statements whatever the size. Locks are taken in one order: ba
 courses with a seat cap, enrollments, the courses' seats, the feed.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -32,7 +32,7 @@ from worker.loading import Loaded, load
 from worker.overlaying import Overlay, Overlays
 from worker.reading import Asked, rows_of, settle
 from worker.suspecting import BeginningPasses
-from worker.writing import write
+from worker.writing import writing
 
 log = structlog.get_logger()
 
@@ -55,35 +55,33 @@ class Question(NamedTuple):
     rows: list[Asked]
     #: Each row as a request, or with its outcome already.
     settled: list[Request | Outcome]
+    #: What is to be judged, and the rows behind it.
+    requests: list[Request]
+    sources: list[Asked]
     guests: Guests | None
     options: Options
     loaded: Loaded
     world: World
 
-    @property
-    def requests(self) -> list[Request]:
-        """What is to be judged."""
-        return [item for item in self.settled if isinstance(item, Request)]
-
-    @property
-    def sources(self) -> list[Asked]:
-        """The rows behind the requests."""
-        both = zip(self.rows, self.settled, strict=True)
-        return [row for row, item in both if isinstance(item, Request)]
-
     def outcomes(self, judgement: Judgement) -> list[Outcome]:
         """The outcomes in the order of the rows."""
         if self.guests is not None:
             return list(self.guests.tell(self.rows, self.settled, judgement, self.loaded))
-        return list(_merged(self.settled, judgement.outcomes))
+        return self.merged(judgement)
+
+    def merged(self, judgement: Judgement) -> list[Outcome]:
+        """The outcomes of requests with those that rows had already."""
+        if len(self.requests) == len(self.settled):
+            return judgement.outcomes
+        answers = iter(judgement.outcomes)
+        return [item if isinstance(item, Outcome) else next(answers) for item in self.settled]
 
     def judged(self) -> Judgement:
         """What it comes to."""
-        requests = self.requests
         if self.options.is_atomic:
-            unreadable = len(self.rows) - len(requests)
-            return judge_atomically(requests, self.world, unreadable=unreadable)
-        return judge(requests, self.world)
+            unreadable = len(self.rows) - len(self.requests)
+            return judge_atomically(self.requests, self.world, unreadable=unreadable)
+        return judge(self.requests, self.world)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,12 +122,13 @@ class Answerer:
         asked = self._asked(session, claimed, heads, now)
         judgement = asked.judged()
         outcomes = asked.outcomes(judgement)
-        numbers = write(session, judgement, asked.sources, asked.loaded, now=now)
+        is_search = suspecting.is_search(claimed[0])
+        with writing(session, judgement, asked.sources, asked.loaded, now=now) as numbers:
+            answers = {} if is_search else _answers(claimed, asked.rows, outcomes, encode_outcomes)
         if asked.guests is not None:
             asked.guests.write(session, now=now)
-        if suspecting.is_search(claimed[0]):
+        if is_search:
             raise BeginningPasses
-        answers = _answers(claimed, asked.rows, outcomes, encode_outcomes)
         done = _keep(session, claimed, heads, answers, now)
         changes.take_positions(session, numbers)
         reached(Point.WORK_BEFORE_COMMIT)
@@ -144,7 +143,7 @@ class Answerer:
         overlay = self.overlays.before(session, submission_id, batch.ordinal or 0)
         asked = self._asked(session, [batch], heads, now, overlay)
         judgement = asked.judged()
-        outcomes = list(_merged(asked.settled, judgement.outcomes))
+        outcomes = asked.merged(judgement)
         if suspecting.is_search(batch):
             raise BeginningPasses
         encode = partial(encode_trial, traces=traces(judgement, asked.world))
@@ -170,11 +169,13 @@ class Answerer:
         guests = _guests(session, claimed, heads, rows)
         settled = _settle(session, claimed, rows, guests)
         requests = [item for item in settled if isinstance(item, Request)]
+        sources = rows if len(requests) == len(rows) else _behind(rows, settled)
         loaded = load(session, requests, lock=overlay is None)
         world = self._world(loaded, now)
         if overlay is not None:
             world = overlay.over(world, {(it.course_id, it.username) for it in requests})
-        return Question(rows, settled, guests, _options(claimed, heads), loaded, world)
+        options = _options(claimed, heads)
+        return Question(rows, settled, requests, sources, guests, options, loaded, world)
 
     def _world(self, loaded: Loaded, now: datetime) -> World:
         return World(
@@ -247,6 +248,12 @@ def _settle(
     ]
 
 
+def _behind(rows: Sequence[Asked], settled: Sequence[Request | Outcome]) -> list[Asked]:
+    """The rows that became requests."""
+    both = zip(rows, settled, strict=True)
+    return [row for row, item in both if isinstance(item, Request)]
+
+
 def _cancelled(row: Asked) -> Outcome:
     request = row.request
     return Outcome(
@@ -255,13 +262,6 @@ def _cancelled(row: Asked) -> Outcome:
         None if request is None else request.course_id,
         Code.CANCELLED,
     )
-
-
-def _merged(settled: Sequence[Request | Outcome], judged: Sequence[Outcome]) -> Iterator[Outcome]:
-    """Outcomes in the order of the rows."""
-    answers = iter(judged)
-    for item in settled:
-        yield item if isinstance(item, Outcome) else next(answers)
 
 
 def _answers(

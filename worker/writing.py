@@ -1,7 +1,8 @@
 """What a judgement comes to, written set-wise: enrollments, invitations, events, seats."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 
@@ -17,31 +18,36 @@ from worker.loading import Loaded
 from worker.reading import Asked
 
 
-def write(
+@contextmanager
+def writing(
     session: Session,
     judgement: Judgement,
     sources: Sequence[Asked],
     loaded: Loaded,
     *,
     now: datetime,
-) -> Mapping[int, int]:
+) -> Iterator[Mapping[int, int]]:
     """Write a judgement; ``sources`` are the rows behind its positions.
 
-    Returns the number of events of each batch, for their places in the feed. Raises Conflict
-    where somebody else was first.
+    While the database writes one thing the next is made ready, and the block is run: it must
+    not ask the session for anything. Gives the number of events of each batch, for their places
+    in the feed. Raises Conflict where somebody else was first.
     """
-    events, newest, numbers = _events(judgement.changes, sources, loaded)
     ids = {name: learner.id for name, learner in loaded.learners.items()}
     strangers = {username for _, username in judgement.enrollments} - ids.keys()
-    newcomers = learners.register(session, strangers)
+    with learners.registering(session, strangers) as newcomers:
+        events, newest, numbers = _events(judgement.changes, sources, loaded)
+        first_here = judgement.enrollments.keys() - loaded.enrollments.keys()
+        to_hold = {ids[name] for _, name in first_here if name in ids}
+        happened = changes.rendered(session, events, now=now)
     ids |= newcomers
-    first_here = judgement.enrollments.keys() - loaded.enrollments.keys()
-    learners.hold(session, {ids[name] for _, name in first_here if name not in newcomers})
-    enrollments.write(session, _writes(judgement, loaded, ids, newest), now=now)
+    learners.hold(session, to_hold)
+    with changes.adding(session, happened):
+        writes = enrollments.rendered(session, _writes(judgement, loaded, ids, newest), now=now)
+    with enrollments.writing(session, writes):
+        yield numbers
     invitations.use(session, judgement.invitations_used)
-    changes.add(session, events, now=now)
     _take_seats(session, judgement, loaded)
-    return numbers
 
 
 def _events(

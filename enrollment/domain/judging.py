@@ -4,10 +4,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, NamedTuple
 
-from enrollment.domain.codes import FAILURES, Code, Reason
+from enrollment.domain.codes import FAILURES, ChangeKind, Code, Reason
 from enrollment.domain.deciding import Case, Decision, decide
-from enrollment.domain.events import KINDS, Change, standing
+from enrollment.domain.events import KINDS, Change, Standing, standing
 from enrollment.domain.model import (
     Clock,
     Course,
@@ -62,9 +63,11 @@ class Judgement:
 
 def judge(requests: Iterable[Request], world: World) -> Judgement:
     """Answer requests in order, each seeing what the ones before it changed."""
-    judgement, alike = Judgement(), _Alike(world)
+    judgement = Judgement()
+    newcomers = _Newcomers(world, judgement)
     for position, request in enumerate(requests):
-        _answer(position, request, world, judgement, alike)
+        if not newcomers.answer(position, request):
+            _answer(position, request, world, judgement)
     return judgement
 
 
@@ -87,28 +90,76 @@ def aborted(outcome: Outcome) -> Outcome:
     return outcome._replace(code=Code.REFUSED, reason=Reason.ABORTED, details=None)
 
 
-class _Alike:
-    """What becomes of newcomers: all who ask for the same at the same moment fare alike.
+class _Fare(NamedTuple):
+    """What becomes of those whom nothing tells apart, but for name, line and rank."""
+
+    enrollment: Enrollment | None
+    kind: ChangeKind | None
+    after: Standing | None
+    #: The outcome from its code on.
+    outcome: tuple[Any, ...]
+
+
+class _Newcomers:
+    """Answers newcomers: all who ask for the same at the same moment fare alike.
 
     In a long file they are nearly all of it, and what is decided once is not decided again.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, judgement: Judgement) -> None:
         self._world = world
-        self._known: dict[tuple[object, ...], Decision] = {}
+        self._judgement = judgement
+        self._learners, self._standing = world.learners, world.enrollments
+        self._known: dict[tuple[object, ...], _Fare | None] = {}
 
-    def decide(self, request: Request, course: Course) -> Decision:
-        """Answer a newcomer whom nothing tells from others, in a course without a seat cap."""
-        asked = request[2:4] + request[5:]  # all but the line, the name and the rank
-        known = self._known.get(asked)
-        if known is None:
-            world = self._world
-            case = Case(request, course, 0, None, NOBODY, world.site_default, world.now)
-            known = self._known[asked] = decide(case)
-            return known
-        if known.enrollment is None:
-            return known
-        return _new(Decision, (known.code, _ranked(known.enrollment, request.clock), None))
+    def answer(self, position: int, request: Request) -> bool:
+        """Answer a newcomer whom nothing tells from others, in a course without a seat cap.
+
+        False: it is another case, and not answered.
+        """
+        line, username, course_id, asked_at, clock, *wish = request
+        key = (course_id, username)
+        judgement = self._judgement
+        if key in judgement.enrollments or key in self._standing:
+            return False
+        asked = (course_id, asked_at, *wish)
+        fare = self._known.get(asked)
+        if fare is None:
+            if asked in self._known:
+                return False
+            fare = self._known[asked] = self._fare(request)
+            if fare is None:
+                return False
+        learner = self._learners.get(username)
+        if learner is None:
+            if not self._world.accepts_unknown_learners:
+                return False
+        elif not _guest(learner, request, self._world, judgement).is_ordinary:
+            return False
+        enrollment, kind, after, told = fare
+        if enrollment is not None:
+            judgement.enrollments[key] = _ranked(enrollment, clock)
+            if kind is not None:
+                what = (position, username, course_id, kind, None, after)
+                judgement.changes.append(_new(Change, what))
+                judgement.seats[course_id] += enrollment.is_active
+        judgement.outcomes.append(_new(Outcome, (line, username, course_id, *told)))
+        return True
+
+    def _fare(self, request: Request) -> _Fare | None:
+        world = self._world
+        course = world.courses.get(request.course_id)
+        if course is None or course.capacity is not None:
+            return None
+        case = Case(request, course, 0, None, NOBODY, world.site_default, world.now)
+        decision = decide(case)
+        enrollment = decision.enrollment
+        return _Fare(
+            enrollment,
+            KINDS.get(decision.code),
+            None if enrollment is None else standing(enrollment),
+            _outcome(request, decision, None)[3:],
+        )
 
 
 def _ranked(new: Enrollment, clock: Clock) -> Enrollment:
@@ -130,9 +181,7 @@ def _ranked(new: Enrollment, clock: Clock) -> Enrollment:
     )
 
 
-def _answer(
-    position: int, request: Request, world: World, judgement: Judgement, alike: _Alike
-) -> None:
+def _answer(position: int, request: Request, world: World, judgement: Judgement) -> None:
     course_id, username = request.course_id, request.username
     course = world.courses.get(course_id)
     key = (course_id, username)
@@ -144,12 +193,9 @@ def _answer(
         decision = Decision(Code.REFUSED, refusal=Refusal(Reason.COURSE_NOT_FOUND))
     else:
         guest = _guest(learner, request, world, judgement)
-        if current is None and course.capacity is None and guest.is_ordinary:
-            decision = alike.decide(request, course)
-        else:
-            seats_taken = course.seats_taken + judgement.seats[course_id]
-            case = Case(request, course, seats_taken, current, guest, world.site_default, world.now)
-            decision = decide(case)
+        seats_taken = course.seats_taken + judgement.seats[course_id]
+        case = Case(request, course, seats_taken, current, guest, world.site_default, world.now)
+        decision = decide(case)
         if decision.enrollment is not None:
             _record(position, request, current, decision, judgement)
         if guest.invitation is not None and decision.code in _ADMITTED:

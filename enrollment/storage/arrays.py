@@ -5,9 +5,9 @@ longer than executing it.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
@@ -85,6 +85,16 @@ class Columns:
         ]
         cells.append((source.c.key + 1).label("ordinality"))
         return select(*cells).select_from(source).subquery(self._name)
+
+
+class Rendered(NamedTuple):
+    """Rows as a statement takes them; to be made while another is on its way."""
+
+    rows: int
+    given: Mapping[str, Any]
+
+
+NO_ROWS = Rendered(0, {})
 
 
 def array_text(values: Sequence[Any]) -> str:

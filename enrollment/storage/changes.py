@@ -1,6 +1,7 @@
 """Events: history of an enrollment, feed of all, outbox; one append-only table for the three."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -24,7 +25,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.storage.arrays import Columns, as_json, as_uuid
+from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, as_uuid
+from enrollment.storage.sending import sending
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import (
     POSITION_BITS,
@@ -104,14 +106,23 @@ def _append(*, postgresql: bool) -> Executable:
     return insert(EventRow.__table__).from_select([*kept, "at"], values)  # type: ignore[arg-type]
 
 
-def add(session: Session, events: Sequence[Event], *, now: datetime) -> None:
-    """Append events in one statement."""
+def rendered(session: Session, events: Sequence[Event], *, now: datetime) -> Rendered:
+    """Events as they are appended; asks the database for nothing."""
     if not events:
-        return
+        return NO_ROWS
     columns = list(zip(*events, strict=True))
     columns[5] = tuple(submission.hex for submission in columns[5])
-    given = _HAPPENED.holding(session, *columns)
-    session.execute(_append(postgresql=is_postgresql(session)), {**given, "now": now})
+    return Rendered(len(events), {**_HAPPENED.holding(session, *columns), "now": now})
+
+
+@contextmanager
+def adding(session: Session, events: Rendered) -> Iterator[None]:
+    """Append events in one statement, while something else is done that needs no session."""
+    if not events.rows:
+        yield
+        return
+    with sending(session, _append(postgresql=is_postgresql(session)), events.given):
+        yield
 
 
 _HEAD = FeedHeadRow.metadata.tables[FeedHeadRow.__tablename__]

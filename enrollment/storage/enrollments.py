@@ -1,6 +1,7 @@
 """Enrollments: read set-wise before a batch is judged, written set-wise after."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from functools import cache
 from operator import itemgetter
@@ -24,7 +25,8 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict
 from enrollment.domain.model import EPOCH, Attribute, Clock, Enrollment
-from enrollment.storage.arrays import Columns, as_json, encoded, insert_on
+from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, encoded, insert_on
+from enrollment.storage.sending import sending
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import BigSerial, CourseRow, EnrollmentRow, LearnerRow, Moment
 
@@ -145,19 +147,29 @@ def _upsert(*, postgresql: bool) -> Executable:
     return upsert
 
 
-def write(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> None:
+def rendered(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> Rendered:
+    """Enrollments as they are written; asks the database for nothing."""
+    if not writes:
+        return NO_ROWS
+    given = _WRITTEN.holding(session, *_columns(sorted(writes, key=itemgetter(0))))
+    return Rendered(len(writes), {**given, "now": now})
+
+
+@contextmanager
+def writing(session: Session, writes: Rendered) -> Iterator[None]:
     """Insert or update enrollments in one statement, each guarded by its version.
 
-    Raises Conflict if somebody else wrote one of them since it was loaded: then nothing of
-    this transaction may stay.
+    Something else that needs no session is done meanwhile. Raises Conflict after it if somebody
+    else wrote one of them since it was loaded: then nothing of this transaction may stay.
     """
-    if not writes:
+    if not writes.rows:
+        yield
         return
-    given = _WRITTEN.holding(session, *_columns(sorted(writes, key=itemgetter(0))))
     upsert = _upsert(postgresql=is_postgresql(session))
-    done = session.execute(upsert, {**given, "now": now})
-    if done.rowcount != len(writes):  # type: ignore[attr-defined]
-        message = f"{len(writes)} enrollments to write, {done.rowcount} written"  # type: ignore[attr-defined]
+    with sending(session, upsert, writes.given) as done:
+        yield
+    if done.count != writes.rows:
+        message = f"{writes.rows} enrollments to write, {done.count} written"
         raise Conflict(message)
 
 

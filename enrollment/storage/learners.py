@@ -1,7 +1,7 @@
 """Learners: people who can be enrolled, known by username, some by e-mail too."""
 
-from collections.abc import Collection, Iterable
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage.arrays import Columns, insert_on
+from enrollment.storage.sending import sending
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import BigSerial, EnrollmentRow, LearnerRow
 
@@ -108,22 +109,26 @@ def by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearn
     return {each.learner.email: each for each in loaded if each.learner.email is not None}
 
 
-def register(session: Session, usernames: Collection[str]) -> dict[str, int]:
-    """Make learners of those who are not yet known; the rows of all of them.
+@contextmanager
+def registering(session: Session, usernames: Collection[str]) -> Iterator[dict[str, int]]:
+    """Make learners of those who are not yet known, while something else is done.
 
-    Inserted in sorted order, so that two batches with the same newcomers wait for each other
+    The rows of all of them are there after the block, which must not ask the session. They are
+    inserted in sorted order, so that two batches with the same newcomers wait for each other
     once and never in a ring.
     """
+    rows: dict[str, int] = {}
     newcomers = sorted(set(usernames))
     if not newcomers:
-        return {}
+        yield rows
+        return
     statement = _register(postgresql=is_postgresql(session))
-    made = session.execute(statement, _NEWCOMERS.holding(session, newcomers))
-    rows = {row[0]: row[1] for row in made.all()}
+    with sending(session, statement, _NEWCOMERS.holding(session, newcomers)) as made:
+        yield rows
+    rows |= dict(made.rows)
     others = [username for username in newcomers if username not in rows]
     if others:
         rows |= {username: each.id for username, each in known(session, others).items()}
-    return rows
 
 
 _ROWS = Columns("held", id=BigSerial)

@@ -102,11 +102,12 @@ def meaning_of(error: DBAPIError) -> type[EnrollmentError] | None:
 
 def give_up_stale(context: ExceptionContext) -> None:
     """Connections that only a new one can mend are not used again (an event of the engine)."""
-    if _is_stale(context.original_exception):
+    if is_stale(context.original_exception):
         context.is_disconnect = True
 
 
-def _is_stale(error: Any) -> bool:
+def is_stale(error: Any) -> bool:
+    """Whether only a new connection can mend a vendor's error."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None:
         return code & _PRIMARY in _SQLITE_STALE

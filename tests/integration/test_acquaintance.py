@@ -2,6 +2,7 @@
 
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
+from tests.support.blocks import at_once
 
 
 def test_the_email_of_a_token_is_kept_for_a_stranger(sessions):
@@ -14,7 +15,7 @@ def test_the_email_of_a_token_is_kept_for_a_stranger(sessions):
 
 def test_a_learner_without_an_email_gets_the_one_of_the_token(sessions):
     with sessions.begin() as session:
-        learners.register(session, ["ada"])
+        at_once(learners.registering(session, ["ada"]))
         learners.acquaint(session, "ada", "ada@example.org")
 
     with sessions.read() as session:

@@ -9,6 +9,7 @@ import pytest
 from enrollment.domain.codes import ChangeKind
 from enrollment.storage import changes, enrollments
 from enrollment.storage.changes import Event
+from tests.support.blocks import at_once
 from tests.support.halts import Halt, Side
 from tests.support.world import COURSE, hours_ago, request, row
 
@@ -34,7 +35,7 @@ def happen(session, batch_id, number=1):
         )
         for n in range(number)
     ]
-    changes.add(session, events, now=NOW)
+    at_once(changes.adding(session, changes.rendered(session, events, now=NOW)))
 
 
 class Reader:

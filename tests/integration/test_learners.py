@@ -13,6 +13,7 @@ from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.tables import EnrollmentRow
+from tests.support.blocks import at_once
 from tests.support.small_gateway import app_with_errors
 
 ADA = Learner("ada", "ada@example.org", is_active=False, is_staff=True)
@@ -105,7 +106,7 @@ def test_saving_nobody_does_nothing(sessions):
     save(sessions)
 
     with sessions.begin() as session:
-        assert learners.register(session, []) == {}
+        assert at_once(learners.registering(session, [])) == {}
 
 
 def test_learners_are_found_by_name_and_by_email_in_one_statement_each(sessions, statements):
@@ -127,7 +128,7 @@ def test_newcomers_are_registered_and_others_are_left_as_they_are(sessions):
     save(sessions, ADA)
 
     with sessions.begin() as session:
-        rows = learners.register(session, ["zoe", "ada", "bob", "zoe"])
+        rows = at_once(learners.registering(session, ["zoe", "ada", "bob", "zoe"]))
 
     assert found(sessions, "ada") == ADA
     assert found(sessions, "zoe") == Learner("zoe")
@@ -141,11 +142,13 @@ def test_registering_many_takes_two_statements_at_most(sessions, statements):
     statements.clear()
 
     with sessions.begin() as session:
-        learners.register(session, ["ada", *(f"user{number}" for number in range(2_000))])
+        at_once(
+            learners.registering(session, ["ada", *(f"user{number}" for number in range(2_000))])
+        )
     assert len(statements) == 2
     statements.clear()
     with sessions.begin() as session:
-        learners.register(session, [f"other{number}" for number in range(2_000)])
+        at_once(learners.registering(session, [f"other{number}" for number in range(2_000)]))
     assert len(statements) == 1
 
 

@@ -1,0 +1,84 @@
+"""Statements that are on their way while something else is done.
+
+PostgreSQL works in a process of its own: what is sent to it ahead costs no time but its own.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from psycopg.adapt import Transformer
+from sqlalchemy import Connection, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
+
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.translating import is_stale
+
+
+class Sent:
+    """What a statement came to; known when the block in which it was on its way has ended."""
+
+    def __init__(self) -> None:
+        #: Rows that it changed, where it gives none.
+        self.count = 0
+        self.rows: list[tuple[Any, ...]] = []
+
+
+@contextmanager
+def sending(session: Session, statement: Executable, given: Mapping[str, Any]) -> Iterator[Sent]:
+    """Send a statement, do what the block does, and wait for what it came to.
+
+    The block must not ask the session for anything. On SQLite the statement is executed before
+    the block. Raises DBAPIError.
+    """
+    sent = Sent()
+    if not is_postgresql(session):
+        _execute(session, statement, given, sent)
+        yield sent
+        return
+    connection = session.connection()
+    driver: Any = connection.connection.driver_connection
+    with _raising(connection):
+        with driver.pipeline():
+            result: Any = session.execute(statement, given)
+            cursor = result.context.cursor
+            yield sent
+        sent.count = cursor.rowcount
+        if cursor.pgresult.nfields:  # closed with SQLAlchemy's result, which knows of no rows yet
+            reader = Transformer(driver)
+            reader.set_pgresult(cursor.pgresult)
+            sent.rows = reader.load_rows(0, cursor.pgresult.ntuples, tuple)
+
+
+def _execute(session: Session, statement: Executable, given: Mapping[str, Any], sent: Sent) -> None:
+    result: Any = session.execute(statement, given)
+    if result.returns_rows:
+        sent.rows = [tuple(row) for row in result.all()]
+    else:
+        sent.count = result.rowcount
+
+
+@contextmanager
+def _raising(connection: Connection) -> Iterator[None]:
+    """The driver's errors as SQLAlchemy raises them."""
+    try:
+        yield
+    except psycopg.Error as error:
+        is_gone = _is_disconnect(connection, error)
+        if is_gone:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            None,
+            None,
+            error,
+            psycopg.Error,
+            connection_invalidated=is_gone,
+            dialect=connection.dialect,
+        ) from error
+
+
+def _is_disconnect(connection: Connection, error: Any) -> bool:
+    driver: Any = connection.connection.driver_connection
+    return is_stale(error) or connection.dialect.is_disconnect(error, driver, None)

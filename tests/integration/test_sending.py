@@ -1,0 +1,83 @@
+"""Statements on their way: what they come to, and what happens when they fail."""
+
+import pytest
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from enrollment.domain.errors import RecordsUnavailable
+from enrollment.storage import learners
+from enrollment.storage.sending import sending
+from enrollment.storage.tables import LearnerRow
+
+_LEARNERS = LearnerRow.metadata.tables[LearnerRow.__tablename__]
+ADD = insert(_LEARNERS).returning(_LEARNERS.c.username, _LEARNERS.c.id)
+
+
+def known(sessions, *usernames):
+    with sessions.read() as session:
+        return sorted(learners.known(session, usernames))
+
+
+def test_rows_and_counts_are_there_after_the_block(sessions):
+    with sessions.begin() as session:
+        with sending(session, ADD, {"username": "zoë"}) as made:
+            before = made.rows if session.get_bind().dialect.name == "postgresql" else []
+        with sending(session, update(_LEARNERS).values(is_staff=True), {}) as changed:
+            done_meanwhile = sum(range(10))
+        number = session.scalar(select(_LEARNERS.c.id))
+
+    assert before == []
+    assert made.rows == [("zoë", number)]
+    assert changed.count == 1
+    assert done_meanwhile == 45
+
+
+def send(sessions, statement, given, meanwhile=bool):
+    """Send a statement in a transaction of its own; what the block came to."""
+    with sessions.begin() as session, sending(session, statement, given):
+        return meanwhile()
+
+
+def test_a_statement_that_fails_takes_its_transaction_with_it(sessions):
+    send(sessions, ADD, {"username": "ada"})
+    done = []
+
+    with pytest.raises(IntegrityError):
+        send(sessions, ADD, {"username": "ada"}, lambda: done.append("meanwhile"))
+
+    assert known(sessions, "ada", "bob") == ["ada"]
+    send(sessions, ADD, {"username": "bob"})
+    assert known(sessions, "ada", "bob") == ["ada", "bob"]
+    assert done == ["meanwhile"] or sessions.engine.dialect.name == "sqlite"
+
+
+def test_what_fails_meanwhile_fails_and_the_connection_goes_on(sessions):
+    with pytest.raises(LookupError):
+        send(sessions, ADD, {"username": "ada"}, lambda: {}["nobody"])
+
+    assert known(sessions, "ada") == []
+    send(sessions, ADD, {"username": "ada"})
+    assert known(sessions, "ada") == ["ada"]
+
+
+def test_a_server_that_goes_meanwhile_is_told_as_such(postgres_world):
+    sessions = postgres_world.sessions
+    with sessions.begin() as session:
+        mine = session.scalar(text("SELECT pg_backend_pid()"))
+
+    def cut():
+        with sessions.read() as other:
+            other.scalar(text("SELECT pg_terminate_backend(:pid)"), {"pid": mine})
+
+    with pytest.raises(RecordsUnavailable):
+        send(sessions, text("SELECT pg_sleep(9)"), {}, cut)
+
+    send(sessions, ADD, {"username": "ada"})
+    assert known(sessions, "ada") == ["ada"]
+
+
+def test_the_error_of_a_statement_on_its_way_is_the_drivers_own(postgres_world):
+    with pytest.raises(DBAPIError) as raised:
+        send(postgres_world.sessions, text("SELECT 1 / CAST(:none AS integer)"), {"none": 0})
+
+    assert raised.value.orig.sqlstate == "22012"
