@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from api_gateway.answers import Status
 from api_gateway.callers import Caller
-from api_gateway.looking import Key, Looks
+from api_gateway.looking import Key, Looks, key_of
 from api_gateway.records import Records
 
 #: Seconds for which others are told of a move what one was told.
@@ -49,12 +49,12 @@ class Moves:
 
         Raises SubmissionNotFound, RecordsUnavailable, Overloaded.
         """
-        key = (known.submission.id, caller)
+        key = key_of(known.submission.id, caller)
         kept = self._kept.get(key)
         now = self._clock()
         if kept is not None and _serves(kept, known, now, has_moved=has_moved):
             return kept.status
-        status = await self._looks.status(*key)
+        status = await self._looks.status(known.submission.id, caller)
         self._keep(key, Kept(now, status))
         return status
 

@@ -26,7 +26,14 @@ FULL = Size(runs=5, seconds=5.0, rows=1_000_000, is_quick=False)
 QUICK = Size(runs=1, seconds=2.0, rows=100_000, is_quick=True)
 #: What a figure depends on.
 PACKAGES = ("falcon", "uvicorn", "celery", "sqlalchemy", "psycopg", "flask", "gunicorn")
-SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes")
+SETTINGS = (
+    "server_version",
+    "fsync",
+    "synchronous_commit",
+    "full_page_writes",
+    "shared_buffers",
+    "max_wal_size",
+)
 
 MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
     "accept": accept.measure,

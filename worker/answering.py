@@ -31,6 +31,7 @@ from worker.inviting import Guests
 from worker.loading import Loaded, load
 from worker.overlaying import Overlay, Overlays
 from worker.reading import Asked, rows_of, settle
+from worker.reading_ahead import ReadAhead
 from worker.suspecting import BeginningPasses
 from worker.writing import writing
 
@@ -91,6 +92,7 @@ class Answerer:
     default_mode: str = "audit"
     accepts_unknown_learners: bool = True
     overlays: Overlays = field(default_factory=Overlays)
+    ahead: ReadAhead = field(default_factory=ReadAhead)
 
     def answer(self, session: Session, claimed: list[ClaimedBatch], *, now: datetime) -> Done:
         """Answer the batches, or what is left of those that are cancelled.
@@ -123,8 +125,11 @@ class Answerer:
         judgement = asked.judged()
         outcomes = asked.outcomes(judgement)
         is_search = suspecting.is_search(claimed[0])
+        if len(claimed) > 1 and (last := claimed[-1]).submission_id is not None:
+            self.ahead.look(session, last, heads[last.submission_id], len(claimed))
         with writing(session, judgement, asked.sources, asked.loaded, now=now) as numbers:
             answers = {} if is_search else _answers(claimed, asked.rows, outcomes, encode_outcomes)
+            self.ahead.read()
         if asked.guests is not None:
             asked.guests.write(session, now=now)
         if is_search:
@@ -163,7 +168,10 @@ class Answerer:
         overlay: Overlay | None = None,
     ) -> Question:
         """The batches as they are to be judged; with an overlay in a world as it would be."""
-        rows = list(rows_of(claimed, heads, partial(crosswalks.standing, session)))
+        if overlay is None:
+            learners.keep(session)
+        find = partial(crosswalks.standing, session)
+        rows = list(rows_of(claimed, heads, find, self.ahead))
         if is_armed():
             _meet_poison(rows)
         guests = _guests(session, claimed, heads, rows)

@@ -22,6 +22,7 @@ from enrollment.storage.sessions import Sessions, clock
 from worker import suspecting
 from worker.answering import Answerer, Done
 from worker.overlaying import Crowded, Overlays, ReadsBack
+from worker.reading_ahead import ReadAhead
 from worker.suspecting import BeginningPasses
 
 log = structlog.get_logger()
@@ -48,6 +49,8 @@ class Processor:
     accepts_unknown_learners: bool = True
     #: What dry runs would have done so far, for their next batches.
     overlays: Overlays = field(default_factory=Overlays)
+    #: What was read of the file that is at work.
+    ahead: ReadAhead = field(default_factory=ReadAhead)
     #: Batches of one file that one transaction answers at most.
     at_once: int = AT_ONCE
 
@@ -148,6 +151,7 @@ class Processor:
             default_mode=self.default_mode,
             accepts_unknown_learners=self.accepts_unknown_learners,
             overlays=self.overlays,
+            ahead=self.ahead,
         )
 
     def _try(self, noted: Sequence[ClaimedBatch]) -> Done:

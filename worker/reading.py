@@ -18,6 +18,7 @@ from schemas.requests import AskedRequest
 from schemas.sent import Sent, decode_sent, form_of
 from schemas.singles import Single, decode_singles
 from worker import suspecting
+from worker.reading_ahead import ReadAhead, is_plain
 
 #: What ids of other systems are here.
 Find = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
@@ -48,13 +49,16 @@ class Asked(NamedTuple):
 
 
 def rows_of(
-    batches: Iterable[ClaimedBatch], submissions: Mapping[UUID, Submission], find: Find
+    batches: Iterable[ClaimedBatch],
+    submissions: Mapping[UUID, Submission],
+    find: Find,
+    ahead: ReadAhead,
 ) -> Iterator[Asked]:
     """Every row of the batches that is to be tried, in order.
 
     Ids of other systems are looked for once, those of all batches together.
     """
-    read = [(batch, _read(batch, submissions)) for batch in batches]
+    read = [(batch, _read(batch, submissions, ahead)) for batch in batches]
     ours = _translations([content for _, content in read], find)
     for batch, content in read:
         if batch.submission_id is None:
@@ -73,15 +77,18 @@ class _AsSent(NamedTuple):
     rows: list[Sent]
 
 
-def _read(batch: ClaimedBatch, submissions: Mapping[UUID, Submission]) -> Iterator[Row] | _AsSent:
+def _read(
+    batch: ClaimedBatch, submissions: Mapping[UUID, Submission], ahead: ReadAhead
+) -> Iterator[Row] | _AsSent:
     """Rows in our ids, or as they were sent."""
     if batch.submission_id is None:
         return iter(())
     head = submissions[batch.submission_id]
     form = form_of(head, batch.payload)
     left_out = suspecting.left_out(batch)
-    if form.is_ours and form.source is None:
-        return decode_rows(batch.payload, form.encoding, form.header, left_out)
+    if is_plain(form):
+        known = None if left_out else ahead.rows(batch, form)
+        return known or decode_rows(batch.payload, form.encoding, form.header, left_out)
     return _AsSent(form.source, list(decode_sent(batch.payload, form, left_out)))
 
 

@@ -37,11 +37,8 @@ def writing(
     strangers = {username for _, username in judgement.enrollments} - ids.keys()
     with learners.registering(session, strangers) as newcomers:
         events, newest, numbers = _events(judgement.changes, sources, loaded)
-        first_here = judgement.enrollments.keys() - loaded.enrollments.keys()
-        to_hold = {ids[name] for _, name in first_here if name in ids}
         happened = changes.rendered(session, events, now=now)
     ids |= newcomers
-    learners.hold(session, to_hold)
     with changes.adding(session, happened):
         writes = enrollments.rendered(session, _writes(judgement, loaded, ids, newest), now=now)
     with enrollments.writing(session, writes):

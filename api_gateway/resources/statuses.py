@@ -1,6 +1,7 @@
 """A submission's status in an answer: its body, its headers, the id in its path."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
@@ -46,8 +47,8 @@ class Shown(NamedTuple):
     """The status object as it is sent, with what its headers say."""
 
     tag: str
-    #: Seconds until another look is worth it.
-    pause: int | None
+    #: What stands above it, whether it is sent or not.
+    headers: Mapping[str, str]
     body: bytes
 
 
@@ -57,7 +58,7 @@ class LastShown:
     def __init__(self) -> None:
         self._status: Status | None = None
         self._at = EPOCH
-        self._shown = Shown("", None, b"")
+        self._shown = Shown("", {}, b"")
 
     def of(self, status: Status, now: datetime) -> Shown:
         """The status object; what it says of the time left is a second old at most."""
@@ -69,7 +70,11 @@ class LastShown:
 def _shown(status: Status, now: datetime) -> Shown:
     body = shown_status(status, now)
     tag = etag(status.submission, body.get("enrollment"))
-    return Shown(tag, retry_after(status.submission, now), dumps(body))
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    pause = retry_after(status.submission, now)
+    if pause is not None:
+        headers["Retry-After"] = str(pause)
+    return Shown(tag, headers, dumps(body))
 
 
 def write_status(
@@ -83,10 +88,7 @@ def write_status(
 
 def write_head(resp: Response, shown: Shown) -> None:
     """The headers of the status object, whether it is sent or not."""
-    headers = {"ETag": shown.tag, "Cache-Control": "private, no-cache"}
-    if shown.pause is not None:
-        headers["Retry-After"] = str(shown.pause)
-    resp.set_headers(headers)
+    resp.set_headers(shown.headers)
 
 
 def write_body(resp: Response, shown: Shown, code: HTTPStatus = HTTPStatus.OK) -> None:

@@ -237,6 +237,26 @@ def outcomes_of(
     return list(session.scalars(_OUTCOMES, given))
 
 
+_BEHIND = (
+    select(_BATCH.id, _BATCH.payload)
+    .where(
+        _BATCH.submission_id == bindparam("its"),
+        _BATCH.ordinal > bindparam("place"),
+        _BATCH.ordinal <= bindparam("last"),
+        _BATCH.answered_at.is_(None),
+    )
+    .order_by(_BATCH.ordinal)
+)
+
+
+def payloads_behind(
+    session: Session, submission_id: UUID, ordinal: int, number: int
+) -> list[tuple[int, bytes]]:
+    """Id and payload of the unanswered among so many batches of a submission behind one."""
+    given = {"its": submission_id, "place": ordinal, "last": ordinal + number}
+    return [(row[0], row[1]) for row in session.execute(_BEHIND, given).all()]
+
+
 def _results() -> Select[*tuple[Any, ...]]:
     return select(
         BatchRow.id,

@@ -5,17 +5,17 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Select, String, select
+from sqlalchemy import Executable, Select, String, func, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
+from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sending import sending
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import BigSerial, EnrollmentRow, LearnerRow
+from enrollment.storage.tables import EnrollmentRow, LearnerRow
 
 #: What is executed for every batch is built on the table: the mapper costs more than the rest.
 _LEARNERS = LearnerRow.metadata.tables[LearnerRow.__tablename__]
@@ -86,9 +86,9 @@ def find(session: Session, username: str) -> Learner | None:
 
 def delete(session: Session, username: str) -> None:
     """Remove a learner who was never enrolled. Raises LearnerNotFound, LearnerInUse."""
-    row_id = session.scalar(
-        select(_LEARNER.id).where(_LEARNER.username == username).with_for_update()
-    )
+    if is_postgresql(session):
+        session.execute(_ALONE)
+    row_id = session.scalar(select(_LEARNER.id).where(_LEARNER.username == username))
     if row_id is None:
         raise LearnerNotFound(username)
     used = select(EnrollmentRow.course_id).where(EnrollmentRow.learner_id == row_id).limit(1)
@@ -131,31 +131,20 @@ def registering(session: Session, usernames: Collection[str]) -> Iterator[dict[s
         rows |= {username: each.id for username, each in known(session, others).items()}
 
 
-_ROWS = Columns("held", id=BigSerial)
+#: A lock: those who write enrollments share it, who deletes a learner has it alone.
+_DELETING = 0x6C6561726E6572
+_SHARED = select(func.pg_advisory_xact_lock_shared(_DELETING))
+_ALONE = select(func.pg_advisory_xact_lock(_DELETING))
 
 
-@cache
-def _held() -> Select[int]:
-    wanted = _ROWS.table(postgresql=True)
-    return (
-        select(_LEARNER.id)
-        .join(wanted, _LEARNER.id == wanted.c.id)
-        .order_by(_LEARNER.id)
-        .with_for_update(read=True, key_share=True, of=_LEARNERS)
-    )
+def keep(session: Session) -> None:
+    """See to it that no learner is deleted from now until this transaction has ended.
 
-
-def hold(session: Session, rows: Collection[int]) -> None:
-    """See to it that learners are not deleted before this transaction has ended.
-
-    Raises Conflict if one is gone already. SQLite has one writer anyway.
+    One lock for all: a lock a learner would be a write to each, and they lie all over the table.
+    SQLite has one writer anyway.
     """
-    if not rows or not is_postgresql(session):
-        return
-    held = session.execute(_held(), _ROWS.holding(session, sorted(rows))).all()
-    if len(held) != len(rows):
-        message = "a learner was deleted since it was loaded"
-        raise Conflict(message)
+    if is_postgresql(session):
+        session.execute(_SHARED)
 
 
 def _lowered(learner: Learner) -> Learner:

@@ -50,6 +50,8 @@ ATTEMPTS = (
 
 # What was committed outlives a killed server, since the kernel has it; only not a power cut.
 NOT_DURABLE = ("fsync=off", "full_page_writes=off")
+#: What docker-compose.yml gives a PostgreSQL that writes as production does.
+AS_IN_PRODUCTION = ("shared_buffers=1GB", "max_wal_size=4GB")
 
 
 def free_port() -> int:
@@ -205,7 +207,7 @@ class PostgresServer(_Server):
             "unix_socket_directories=",
             "max_connections=200",
             "timezone=UTC",
-            *(() if self.durable else NOT_DURABLE),
+            *(AS_IN_PRODUCTION if self.durable else NOT_DURABLE),
         ]
         words: list[str | Path] = [self._programs / "postgres", "-D", self._data]
         for setting in settings:

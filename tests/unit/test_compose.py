@@ -9,6 +9,8 @@ import click
 import pytest
 import yaml
 
+from tests.support.servers import AS_IN_PRODUCTION
+
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
@@ -37,6 +39,13 @@ def option(service: dict, name: str) -> str:
 def test_the_stack_is_complete():
     assert OURS == ["beat", "gateway", "migrate", "worker"]
     assert set(SERVICES) == {*OURS, "postgres", "redis"}
+
+
+def test_postgresql_has_what_is_measured_with():
+    program, *words = SERVICES["postgres"]["command"]
+    assert program == "postgres"
+    assert words[::2] == ["-c"] * len(AS_IN_PRODUCTION)
+    assert tuple(words[1::2]) == AS_IN_PRODUCTION
 
 
 @pytest.mark.parametrize("name", OURS)
