@@ -138,11 +138,12 @@ class Authenticator:
     async def _server(self, key: str) -> Caller:
         if self._is_edx_key(key):
             return EDX_CALLER
-        if not looks_like_api_key(key):
-            raise refused("The API key is not valid.")
         digest = digest_of(key)
         entry = self._keys.get(digest, self._clock())
-        caller = entry[1] if entry is not None else await self._looked_up(digest)
+        if entry is not None:
+            caller = entry[1]
+        else:
+            caller = await self._looked_up(digest) if looks_like_api_key(key) else None
         if caller is None:
             raise refused("The API key is not valid.")
         return caller

@@ -17,6 +17,8 @@ from enrollment.domain.model import EPOCH
 from schemas.enrollments import dump_enrollment
 from schemas.submissions import dump_submission, etag, retry_after
 
+#: For so long what was shown of a status is shown again: it says how much time is left.
+FRESH = timedelta(seconds=1)
 #: The one text of an id that is given out; others that Python reads name nothing.
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
@@ -62,7 +64,7 @@ class LastShown:
 
     def of(self, status: Status, now: datetime) -> Shown:
         """The status object; what it says of the time left is a second old at most."""
-        if status is not self._status or not now - self._at < timedelta(seconds=1):
+        if status is not self._status or not now - self._at < FRESH:
             self._status, self._at, self._shown = status, now, _shown(status, now)
         return self._shown
 
