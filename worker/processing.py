@@ -111,7 +111,7 @@ class Processor:
                 return Done()  # the sweep rings again
             except TookTooLong:
                 log.warning("batch.took_too_long", batch_ids=[batch.id for batch in tried])
-                self._time_out(tried)
+                self._forgive(tried, apart=True)
                 raise
             except RecordsUnavailable:
                 self._forgive(tried)
@@ -173,20 +173,14 @@ class Processor:
             suspecting.fail(session, tried, now=clock(session))
         return Done(next=_alone(tried))
 
-    def _forgive(self, tried: list[ClaimedBatch]) -> None:
+    def _forgive(self, tried: list[ClaimedBatch], *, apart: bool = False) -> None:
         """Take the note of a try back; where that cannot be, it counts as failed."""
-        noted = [batch for batch in tried if batch.suspicion is not None]
+        noted = [batch for batch in tried if apart or batch.suspicion is not None]
         tried.clear()
         if not noted:
             return
         with suppress(Conflict, RecordsUnavailable), self.sessions.begin() as session:
-            suspecting.forgive(session, noted, now=clock(session))
-
-    def _time_out(self, tried: list[ClaimedBatch]) -> None:
-        late = tried.copy()
-        tried.clear()
-        with suppress(Conflict, RecordsUnavailable), self.sessions.begin() as session:
-            suspecting.time_out(session, late, now=clock(session))
+            suspecting.forgive(session, noted, apart=apart, now=clock(session))
 
 
 def _and_more(done: Done, more: Waiting | None) -> Done:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from sqlalchemy.orm import Session
 
 from enrollment.domain.suspicion import Suspicion
-from enrollment.storage import changes, claims, suspects
+from enrollment.storage import claims, suspects
 from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.suspects import Suspect
 
@@ -80,26 +80,13 @@ def succeed(session: Session, batch: ClaimedBatch, *, now: datetime) -> None:
     suspects.keep(session, known, now=now)
 
 
-def forgive(session: Session, tried: Sequence[ClaimedBatch], *, now: datetime) -> None:
-    """Note that a try says nothing about the batches."""
+def forgive(session: Session, tried: Sequence[ClaimedBatch], *, apart: bool, now: datetime) -> None:
+    """Note that a try says nothing about the batches, but perhaps that they are too many."""
     known = [
         Suspect(batch.id, (batch.suspicion or NOTHING_KNOWN).forgive())
         for batch in claim_noted(session, tried)
     ]
-    suspects.keep(session, known, now=now)
-
-
-def time_out(session: Session, tried: Sequence[ClaimedBatch], *, now: datetime) -> None:
-    """Note that a try took too long: from now on each batch is tried by itself."""
-    feed_at = changes.last_position(session)
-    known = [
-        Suspect(
-            batch.id,
-            (batch.suspicion or NOTHING_KNOWN).time_out(feed_at if batch.alone else None),
-        )
-        for batch in claim_noted(session, tried)
-    ]
-    suspects.keep(session, known, apart=True, now=now)
+    suspects.keep(session, known, apart=apart, now=now)
 
 
 def left_out(batch: ClaimedBatch) -> frozenset[int]:

@@ -18,8 +18,6 @@ WHOLE_FAILURES = 2
 PROVEN_FAILURES = 2
 #: Requests of one batch that may be to blame; beyond that the fault is ours.
 MAX_POISONOUS = 3
-#: Tries by itself that took too long while others were answered, after which it is ours to see why.
-MAX_TIME_OUTS = 10
 #: Tries after which a batch is given up, whatever was found.
 MAX_ATTEMPTS = 100
 #: A try that began so short a time ago may be about to lock its batch: its worker lives.
@@ -44,10 +42,6 @@ class Suspicion:
     poisonous: tuple[int, ...] = ()
     #: Not even the batch without any request passes, so none of them is to blame.
     is_ours: bool = False
-    #: Tries by itself that took too long, though others were answered since the one before.
-    time_outs: int = 0
-    #: The last place in the feed when the last of them ended.
-    feed_at: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The form in which it is kept, beside its attempts."""
@@ -66,12 +60,7 @@ class Suspicion:
     @property
     def is_hopeless(self) -> bool:
         """Whether the batch is to be parked: the fault is not that of a few requests."""
-        return (
-            self.is_ours
-            or len(self.poisonous) > MAX_POISONOUS
-            or self.attempts >= MAX_ATTEMPTS
-            or self.time_outs >= MAX_TIME_OUTS
-        )
+        return self.is_ours or len(self.poisonous) > MAX_POISONOUS or self.attempts >= MAX_ATTEMPTS
 
     def step(self, total: int) -> int:
         """How many requests of the beginning are tried next."""
@@ -94,16 +83,6 @@ class Suspicion:
         if self.begun_at is None:
             return self
         return replace(self, begun_at=None, attempts=self.attempts - 1)
-
-    def time_out(self, feed_at: int | None) -> "Suspicion":
-        """A statement of the try took too long; None: others were tried along with it.
-
-        Where nobody else is answered either, the database is slow, and the batch like any other.
-        """
-        known = self.forgive()
-        if feed_at is None or feed_at == known.feed_at:
-            return known
-        return replace(known, time_outs=known.time_outs + 1, feed_at=feed_at)
 
     def fail(self, total: int) -> "Suspicion":
         """The try failed, or its worker died."""

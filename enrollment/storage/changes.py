@@ -161,12 +161,6 @@ _POSITION = (FeedRow.first + EventRow.id - FeedRow.batch_id * (1 << POSITION_BIT
 )
 
 
-def last_position(session: Session) -> int:
-    """The place of the last event in the feed; 0 while there is none."""
-    last: int = session.scalars(select(_HEAD.c.position).where(_HEAD.c.id == 1)).one()
-    return last
-
-
 def _recorded() -> Select[Any]:
     return select(
         EventRow.id,

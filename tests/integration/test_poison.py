@@ -386,7 +386,7 @@ def test_what_a_worker_learns_too_late_changes_nothing(bench):
         assert suspecting.claim_noted(session, [late]) == []
         suspecting.succeed(session, late, now=now)
         suspecting.fail(session, [late], now=now)
-        suspecting.time_out(session, [late], now=now)
+        suspecting.forgive(session, [late], apart=True, now=now)
 
     assert known_of(world) == before
 

@@ -9,8 +9,7 @@ import pytest
 from sqlalchemy import event, text
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.domain.suspicion import MAX_TIME_OUTS
-from enrollment.storage import batches, claims, learners, submissions, suspects
+from enrollment.storage import batches, claims, learners, submissions
 from enrollment.storage import sessions as sessions_module
 from enrollment.storage.sessions import WriteLock
 from tests.support.world import request
@@ -37,17 +36,6 @@ def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
     world.ask(request("ada"))
     (number,) = world.waiting()
 
-    timing_out(world, number, monkeypatch)
-
-    with world.sessions.read() as session:
-        assert claims.lane_of(session, number) == ("interactive", True)
-    assert world.processor.process(number).batch_ids == (number,)
-    world.check()
-
-
-def timing_out(world, number, monkeypatch):
-    """One try of a batch that takes too long."""
-
     def too_long(*_args, **_kwargs):
         message = "cancelled"
         raise TookTooLong(message)
@@ -57,39 +45,8 @@ def timing_out(world, number, monkeypatch):
         with pytest.raises(TookTooLong):
             world.processor.process(number)
 
-
-def parked(world):
     with world.sessions.read() as session:
-        return [batch.id for batch in suspects.parked(session, limit=9)]
-
-
-def test_a_batch_that_alone_takes_too_long_is_parked_in_the_end(world, monkeypatch):
-    world.course()
-    world.ask(request("ada"))
-    (number,) = world.waiting()
-
-    timing_out(world, number, monkeypatch)
-    for other in range(MAX_TIME_OUTS):
-        assert parked(world) == []
-        timing_out(world, number, monkeypatch)
-        world.ask(request(f"other{other}"))
-        world.deliver(max(world.waiting()))
-
-    assert parked(world) == [number]
-    with world.sessions.begin() as session:
-        suspects.retry(session, None)
-    assert world.processor.process(number).batch_ids == (number,)
-    world.check()
-
-
-def test_where_nobody_is_answered_no_batch_is_to_blame(world, monkeypatch):
-    world.course()
-    world.ask(request("ada"))
-    (number,) = world.waiting()
-
-    for _ in range(MAX_TIME_OUTS + 3):
-        timing_out(world, number, monkeypatch)
-
+        assert claims.lane_of(session, number) == ("interactive", True)
     assert world.processor.process(number).batch_ids == (number,)
     world.check()
 
