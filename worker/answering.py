@@ -1,7 +1,7 @@
 """The one transaction that answers batches: load, judge, write; all of it or none.
 
-A fixed number of statements whatever the size. Locks are taken in one order: batches,
-courses with a seat cap, enrollments, the courses' seats, the feed.
+A fixed number of statements whatever the size. Locks are taken in one order: batches, that of
+all learners, courses with a seat cap, newcomers' names, enrollments, the courses' seats, the feed.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -125,8 +125,7 @@ class Answerer:
         judgement = asked.judged()
         outcomes = asked.outcomes(judgement)
         is_search = suspecting.is_search(claimed[0])
-        if len(claimed) > 1 and (last := claimed[-1]).submission_id is not None:
-            self.ahead.look(session, last, heads[last.submission_id], len(claimed))
+        self.ahead.look(session, claimed, heads)
         with writing(session, judgement, asked.sources, asked.loaded, now=now) as numbers:
             answers = {} if is_search else _answers(claimed, asked.rows, outcomes, encode_outcomes)
             self.ahead.read()

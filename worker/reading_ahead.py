@@ -4,10 +4,12 @@ Reading is a pure function of what is stored, so what is read ahead is right who
 batch; where it was somebody else, it was read in vain.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
+from uuid import UUID
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session
 
 from enrollment.domain.submissions import Submission
@@ -29,25 +31,40 @@ class ReadAhead:
     """What one process has read of the file that it works on."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, bytes, Form]] = []
+        self._waiting: list[tuple[int, bytes]] = []
+        self._form = Form("")
         self._kept: dict[int, _Kept] = {}
 
-    def look(self, session: Session, last: ClaimedBatch, head: Submission, number: int) -> None:
-        """Fetch the batches behind one, up to a number of them, to be read when there is time."""
-        found = batches.payloads_behind(session, head.id, last.ordinal or 0, number)
-        forms = [(number, payload, form_of(head, payload)) for number, payload in found]
-        self._waiting = [each for each in forms if is_plain(each[2])]
+    def look(
+        self, session: Session, claimed: Sequence[ClaimedBatch], heads: Mapping[UUID, Submission]
+    ) -> None:
+        """Fetch as many batches of a file as are answered now, to be read when there is time.
+
+        Only of files with our own columns and ids, several batches of which are answered at once.
+        """
+        last = claimed[-1]
+        if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
+            return
+        head = heads[last.submission_id]
+        if head.files or not is_plain(form := form_of(head, b"")):
+            return
+        self._form = form
+        self._waiting = batches.payloads_behind(session, head.id, last.ordinal or 0, len(claimed))
 
     def read(self) -> None:
-        """Read what was fetched; what was read before and not asked for is let go."""
+        """Read what was fetched, if anything; what was read before and not asked for is let go."""
+        if not self._waiting:
+            return
         waiting, self._waiting, self._kept = self._waiting, [], {}
-        for number, payload, form in waiting:
+        for number, payload in waiting:
             try:
-                rows = list(decode_rows(payload, form.encoding, form.header))
+                rows = list(decode_rows(payload, self._form.encoding, self._form.header))
+            except SoftTimeLimitExceeded:
+                raise
             except Exception:  # it fails again, and is counted, when it is its turn
                 log.exception("batch.not_read_ahead", batch_id=number)
             else:
-                self._kept[number] = _Kept(payload, form, rows)
+                self._kept[number] = _Kept(payload, self._form, rows)
 
     def rows(self, batch: ClaimedBatch, form: Form) -> Iterator[Row] | None:
         """The rows of a batch, if they were read; once."""

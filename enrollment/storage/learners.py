@@ -5,7 +5,7 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Select, String, func, select
+from sqlalchemy import Executable, Select, String, func, select, text
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -85,10 +85,16 @@ def find(session: Session, username: str) -> Learner | None:
 
 
 def delete(session: Session, username: str) -> None:
-    """Remove a learner who was never enrolled. Raises LearnerNotFound, LearnerInUse."""
+    """Remove a learner who was never enrolled.
+
+    Raises LearnerNotFound, LearnerInUse, and Conflict where others write for too long.
+    """
     if is_postgresql(session):
+        session.execute(_BRIEFLY)
         session.execute(_ALONE)
-    row_id = session.scalar(select(_LEARNER.id).where(_LEARNER.username == username))
+    row_id = session.scalar(
+        select(_LEARNER.id).where(_LEARNER.username == username).with_for_update()
+    )
     if row_id is None:
         raise LearnerNotFound(username)
     used = select(EnrollmentRow.course_id).where(EnrollmentRow.learner_id == row_id).limit(1)
@@ -133,6 +139,8 @@ def registering(session: Session, usernames: Collection[str]) -> Iterator[dict[s
 
 #: A lock: those who write enrollments share it, who deletes a learner has it alone.
 _DELETING = 0x6C6561726E6572
+#: Who comes after a deletion that waits, waits for it.
+_BRIEFLY = text("SET LOCAL lock_timeout = 200")
 _SHARED = select(func.pg_advisory_xact_lock_shared(_DELETING))
 _ALONE = select(func.pg_advisory_xact_lock(_DELETING))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import psycopg
 from psycopg.adapt import Transformer
+from psycopg.generators import send
 from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
@@ -30,8 +31,8 @@ class Sent:
 def sending(session: Session, statement: Executable, given: Mapping[str, Any]) -> Iterator[Sent]:
     """Send a statement, do what the block does, and wait for what it came to.
 
-    The block must not ask the session for anything. On SQLite the statement is executed before
-    the block. Raises DBAPIError.
+    The block must not ask the session for anything; it is not run where the statement fails at
+    once. On SQLite the statement is executed before it. Raises DBAPIError.
     """
     sent = Sent()
     if not is_postgresql(session):
@@ -41,15 +42,27 @@ def sending(session: Session, statement: Executable, given: Mapping[str, Any]) -
     connection = session.connection()
     driver: Any = connection.connection.driver_connection
     with _raising(connection):
-        with driver.pipeline():
+        with driver.pipeline() as pipeline:
             result: Any = session.execute(statement, given)
             cursor = result.context.cursor
+            _push(driver, pipeline)
             yield sent
         sent.count = cursor.rowcount
         if cursor.pgresult.nfields:  # closed with SQLAlchemy's result, which knows of no rows yet
             reader = Transformer(driver)
             reader.set_pgresult(cursor.pgresult)
             sent.rows = reader.load_rows(0, cursor.pgresult.ntuples, tuple)
+
+
+def _push(driver: Any, pipeline: Any) -> None:
+    """Send all of it, and that it ends here.
+
+    Until then the server takes the session for one that works, and would wait for a client that
+    is gone for as long as the system's keepalive does. psycopg's own ``sync()`` waits for the end.
+    """
+    pipeline._enqueue_sync()  # noqa: SLF001 (as its own `sync` does)
+    driver.wait(pipeline._communicate_gen())  # noqa: SLF001 (likewise)
+    driver.wait(send(driver.pgconn))
 
 
 def _execute(session: Session, statement: Executable, given: Mapping[str, Any], sent: Sent) -> None:

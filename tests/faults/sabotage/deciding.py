@@ -1,6 +1,7 @@
 """What is decided by the wrong facts, or cancelled wrongly, or written over others."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ from tests.faults.sabotage.registry import (
     while_transactions_overlap,
 )
 from tests.faults.simulator.bench import instead
+from tests.support.blocks import at_once
 from worker import answering
 from worker.answering import Answerer
 
@@ -137,17 +139,27 @@ def what_is_finished_can_be_cancelled() -> Iterator[None]:
 @mutant_that_shows(while_transactions_overlap)
 def enrollments_without_version_guard() -> Iterator[None]:
     """What is written goes over whatever somebody else wrote since it was read."""
-    real = enrollments.write
+    render, write = enrollments.rendered, enrollments.writing
 
-    def write(session: Any, writes: Sequence[Any], *, now: datetime) -> None:
+    def note(session: Any, writes: Sequence[Any], *, now: datetime) -> Any:
+        session.info["writes"] = writes, now
+        return render(session, writes, now=now)
+
+    @contextmanager
+    def write_anyhow(session: Any, rendered: Any) -> Iterator[None]:
         try:
-            real(session, writes, now=now)
+            with write(session, rendered):
+                yield
         except Conflict:
+            writes, now = session.info["writes"]
             kept = enrollments.standing(session, {one.key for one in writes})
             anyhow = [one._replace(version=kept[one.key].version + 1) for one in writes]
-            real(session, anyhow, now=now)
+            at_once(write(session, render(session, anyhow, now=now)))
 
-    with instead(enrollments, "write", write):
+    with (
+        instead(enrollments, "rendered", note),
+        instead(enrollments, "writing", write_anyhow),
+    ):
         yield
 
 

@@ -18,6 +18,7 @@ from tests.faults.sabotage.registry import (
 )
 from tests.faults.simulator.bench import instead
 from tests.faults.simulator.processes import Died
+from tests.support.blocks import at_once
 
 
 class _Undone:
@@ -98,7 +99,7 @@ def places_in_the_feed_by_batch() -> Iterator[None]:
 @mutant
 def events_after_the_commit() -> Iterator[None]:
     """Events and their places in the feed are written in a transaction of their own."""
-    add, take, begin = changes.add, changes.take_positions, Sessions.begin
+    add, take, begin = changes.adding, changes.take_positions, Sessions.begin
 
     @contextmanager
     def begin_and_tell(self: Sessions) -> Iterator[Any]:
@@ -110,17 +111,21 @@ def events_after_the_commit() -> Iterator[None]:
                 for write in later:
                     write(session)
 
-    def later(write: Callable[..., Any]) -> Callable[..., int]:
-        def note(session: Any, what: Any, **how: Any) -> int:
-            kept = session.info.setdefault("later", [])
-            kept.append(lambda session: write(session, what, **how))
-            return 0
+    def note(session: Any, write: Callable[[Any], Any]) -> None:
+        session.info.setdefault("later", []).append(write)
 
-        return note
+    @contextmanager
+    def add_later(session: Any, events: Any) -> Iterator[None]:
+        note(session, lambda session: at_once(add(session, events)))
+        yield
+
+    def take_later(session: Any, events_of: Any) -> int:
+        note(session, lambda session: take(session, events_of))
+        return 0
 
     with (
         instead(Sessions, "begin", begin_and_tell),
-        instead(changes, "add", later(add)),
-        instead(changes, "take_positions", later(take)),
+        instead(changes, "adding", add_later),
+        instead(changes, "take_positions", take_later),
     ):
         yield

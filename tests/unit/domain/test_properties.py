@@ -1,11 +1,14 @@
 """What holds for every history: order, outcomes, events, seats, sending again, any order of work."""
 
 from copy import deepcopy
+from dataclasses import replace
 from itertools import pairwise, permutations
 
+import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from enrollment.domain import judging
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import KINDS, fold, standing
 from enrollment.domain.judging import judge, judge_atomically
@@ -94,6 +97,30 @@ def test_whoever_asks_like_others_fares_as_if_alone(history):
     assert whole.outcomes == [outcome for one in alone for outcome in one.outcomes]
     last = {key: kept for one in alone for key, kept in one.enrollments.items()}
     assert whole.enrollments == last
+
+
+def same_as_one_by_one(rows, world):
+    """Judged at one stroke as far as that goes, and each by the rules: it comes to the same."""
+    quick = judge(rows, world)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(judging._Newcomers, "answer", lambda *_args: False)
+        plain = judge(rows, world)
+
+    assert quick == plain
+    assert list(quick.enrollments) == list(plain.enrollments)
+    assert set(quick.seats) == set(plain.seats)
+
+
+@repeatable(200)
+@given(histories())
+def test_newcomers_are_answered_as_each_would_be(history):
+    same_as_one_by_one(merged(history.submissions, history.order), history.world)
+
+
+@repeatable(200)
+@given(standing_worlds(), submissions(most=1), st.booleans())
+def test_so_are_they_where_others_are_known(world, asked, accepts):
+    same_as_one_by_one(asked[0], replace(world, accepts_unknown_learners=accepts))
 
 
 @repeatable(200)
