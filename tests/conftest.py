@@ -27,8 +27,12 @@ settings.register_profile("enroll", deadline=None, print_blob=True)  # a busy ma
 settings.load_profile("enroll")
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that start whole services run one after another: the machine has few cores."""
+    """Tests that start whole services run one after another: the machine has few cores.
+
+    First, because xdist reads the groups in its own hook of that name.
+    """
     for item in items:
         if any(item.path.is_relative_to(folder) for folder in WITH_PROCESSES):
             item.add_marker(pytest.mark.xdist_group("processes"))

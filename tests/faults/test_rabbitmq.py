@@ -127,22 +127,38 @@ def half_open(own):
         own.proxy.set(Pass())
 
 
+def outages(service):
+    return service.gateway.log().count('"queue.unreachable"')
+
+
+def outages_before(service, course):
+    """How many there were, once the gateway has a connection again that can be spoilt."""
+    wait_until(
+        lambda: (
+            service.is_well(course)["state"] == "done"
+            and service.gateway.log().count('"queue.reachable_again"') == outages(service)
+        ),
+        service.log,
+    )
+    return outages(service)
+
+
 @pytest.mark.parametrize("trouble", [frozen, killed, half_open], ids=lambda each: each.__name__)
 def test_what_was_taken_without_rabbitmq_is_worked_when_it_is_back(own, service, trouble):
     course = f"course-v1:Uni+Rabbit+{trouble.__name__}"
-    before = service.gateway.log().count('"queue.unreachable"')
     taken = []
     with service.http() as http:
         open_for_all(http, course)
+        before = outages_before(service, course)
         with trouble(own):
-            while service.gateway.log().count('"queue.unreachable"') == before:
+            while outages(service) == before:
                 taken += quickly(http, course, len(taken))
             taken += quickly(http, course, len(taken))
         answered = [ended(http, each, service.log) for each in taken]
         assert service.is_well(course)["state"] == "done"
 
     assert {each["state"] for each in answered} == {"done"}
-    assert service.gateway.log().count('"queue.unreachable"') == before + 1
+    assert outages(service) == before + 1
     assert [one.process.poll() for one in (service.gateway, service.worker, service.beat)] == [
         None
     ] * 3

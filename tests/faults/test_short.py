@@ -14,7 +14,6 @@ from tests.support.running import needs_proc
 pytestmark = [
     needs_proc,
     pytest.mark.slow,
-    pytest.mark.xdist_group("processes"),
     pytest.mark.timeout(240),  # starting, load, healing and judging, on a busy machine
 ]
 

@@ -48,11 +48,10 @@ class WorkersKilled(Fault):
 
     def strike(self) -> None:
         victim = self.one_of(self.stack.workers)
-        self.scene.moment(lambda: victim.children() and self.in_work(), seconds=5)
-        pending, total = self.stack.pending(), self.stack.total()
+        caught = self.scene.moment(lambda: victim.children() and self.in_work(), seconds=5)
         pid = victim.kill()
-        if pid and 0 < pending < total:
-            self.scene.saw(died=victim.name, pid=pid, pending=pending, total=total)
+        if pid and caught:
+            self.scene.saw(died=victim.name, pid=pid, pending=self.stack.pending())
 
 
 class ChildrenKilled(Fault):
