@@ -34,7 +34,7 @@ run: install  ## Start the whole service here (ARGS="--demo" loads samples)
 	$(BIN)/enroll up $(ARGS)
 
 test: install  ## Run all tests (ARGS="-k webhook" for some)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
 
 check: install  ## Judge style, types and the direction of imports
 	$(BIN)/ruff check
@@ -43,7 +43,7 @@ check: install  ## Judge style, types and the direction of imports
 	$(BIN)/lint-imports
 
 coverage: install  ## Run all tests and show which branches none went through
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term-missing $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --cov --cov-report=term-missing $(ARGS)
 
 bench: install  ## Measure, and compare with the kept baselines
 	$(BIN)/python -m bench $(ARGS)
