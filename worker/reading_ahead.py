@@ -41,7 +41,9 @@ class ReadAhead:
         """Fetch as many batches of a file as are answered now, to be read when there is time.
 
         Only of files with our own columns and ids, several batches of which are answered at once.
+        What was fetched before and not read, since its transaction failed, is let go.
         """
+        self._waiting = []
         last = claimed[-1]
         if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
             return

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import update
 
 from enrollment.domain.codes import Code
-from enrollment.storage import batches
+from enrollment.storage import batches, claims
 from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.tables import BatchRow
 from schemas.payloads import encode_rows
@@ -75,6 +75,20 @@ def test_a_file_comes_to_the_same_and_is_read_once(world, file, monkeypatch):
     ]
     assert len(read_in_turn) == 4
     world.check()
+
+
+def test_what_a_failed_transaction_fetched_is_not_read_in_the_next(world, file):
+    ahead = world.processor.ahead
+    with world.sessions.begin() as session:
+        (first,) = claims.claim(session, world.batch_ids(file)[0]).taken
+        some = [first, *claims.claim_behind(session, first, 3)]
+        heads = {file: world.submission(file)}
+        ahead.look(session, some, heads)
+        ahead.look(session, some[:1], heads)
+
+    ahead.read()
+
+    assert [kept(world, file, *each) for each in stored(world, file)] == [None] * 12
 
 
 def test_what_cannot_be_read_harms_nobody_before_its_turn(world, file):
