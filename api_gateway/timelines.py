@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.auditing import About
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission
-from enrollment.storage import enrollments, lives, submissions
+from enrollment.storage import listing, lives, submissions
 from enrollment.storage.lives import Life, Link
 from schemas.outcomes import decode_outcomes
 
@@ -115,7 +115,7 @@ def _links(session: Session, about: About) -> list[Link]:
     """The events of the enrollment, and those before the one that is spoken of."""
     newest = None
     if about.username is not None and about.course_id is not None:
-        newest = enrollments.newest_event(session, about.username, about.course_id)
+        newest = listing.newest_event(session, about.username, about.course_id)
     starts = {number for number in (about.event_id, newest) if number is not None}
     links = {link.id: link for start in starts for link in lives.chain_of(session, start)}
     return sorted(links.values(), key=lambda link: link.position or 0)

@@ -30,7 +30,7 @@ from worker import suspecting
 from worker.inviting import Guests
 from worker.loading import Loaded, load
 from worker.overlaying import Overlay, Overlays
-from worker.reading import Asked, rows_of, settle
+from worker.reading import Asked, Read, read_all, settle
 from worker.reading_ahead import ReadAhead
 from worker.suspecting import BeginningPasses
 from worker.writing import writing
@@ -170,11 +170,12 @@ class Answerer:
         if overlay is None:
             learners.keep(session)
         find = partial(crosswalks.standing, session)
-        rows = list(rows_of(claimed, heads, find, self.ahead))
+        read = read_all(claimed, heads, find, self.ahead.known)
+        rows = [row for each in read for row in each.rows]
         if is_armed():
             _meet_poison(rows)
         guests = _guests(session, claimed, heads, rows)
-        settled = _settle(session, claimed, rows, guests)
+        settled = _settle(session, claimed, read, guests)
         requests = [item for item in settled if isinstance(item, Request)]
         sources = rows if len(requests) == len(rows) else _behind(rows, settled)
         loaded = load(session, requests, lock=overlay is None)
@@ -239,20 +240,25 @@ def _guests(
 def _settle(
     session: Session,
     claimed: Sequence[ClaimedBatch],
-    rows: Sequence[Asked],
+    read: Sequence[Read],
     guests: Guests | None,
 ) -> list[Request | Outcome]:
     """Each row as a request to be judged, or with its outcome already."""
     if guests is not None:
-        return [guests.settle(row) for row in rows]
+        return [guests.settle(row) for each in read for row in each.rows]
+    rows = [row for each in read if each.settled is None for row in each.rows]
     emails = {row.request.email for row in rows if row.request and not row.request.username}
     known = learners.by_email(session, {email for email in emails if email is not None})
     usernames = {email: learner.learner.username for email, learner in known.items()}
     singles = [batch.id for batch in claimed if batch.submission_id is None]
     dropped = submissions.cancelled_singles(session, singles) if singles else set()
-    return [
-        _cancelled(row) if row.submission_id in dropped else settle(row, usernames) for row in rows
-    ]
+    settled: list[Request | Outcome] = []
+    for each in read:
+        settled += each.settled or [
+            _cancelled(row) if row.submission_id in dropped else settle(row, usernames)
+            for row in each.rows
+        ]
+    return settled
 
 
 def _behind(rows: Sequence[Asked], settled: Sequence[Request | Outcome]) -> list[Asked]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import islice
+from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,14 +16,15 @@ from enrollment.storage.batches import intake_number
 from enrollment.storage.claims import ClaimedBatch
 from schemas.payloads import Row, decode_rows
 from schemas.requests import AskedRequest
-from schemas.sent import Sent, decode_sent, form_of
+from schemas.sent import Form, Sent, decode_sent, form_of
 from schemas.singles import Single, decode_singles
 from worker import suspecting
-from worker.reading_ahead import ReadAhead, is_plain
 
 #: What ids of other systems are here.
 Find = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
 
+#: Whose e-mails are known where none has to be.
+NOBODY: Mapping[str, str] = MappingProxyType({})
 #: A tuple without the call of its class, which takes half of the time of what happens a row.
 _new = tuple.__new__
 
@@ -48,25 +50,45 @@ class Asked(NamedTuple):
     is_poisonous: bool = False
 
 
-def rows_of(
+class Read(NamedTuple):
+    """The rows of a batch that are to be tried, in order."""
+
+    rows: list[Asked]
+    #: The rows settled, where nothing else has to be known for that.
+    settled: list[Request | Outcome] | None = None
+
+
+def read_all(
     batches: Iterable[ClaimedBatch],
     submissions: Mapping[UUID, Submission],
     find: Find,
-    ahead: ReadAhead,
-) -> Iterator[Asked]:
-    """Every row of the batches that is to be tried, in order.
+    known: Callable[[ClaimedBatch, Form], Read | None],
+) -> list[Read]:
+    """What the batches hold, as far as it is not known already.
 
     Ids of other systems are looked for once, those of all batches together.
     """
-    read = [(batch, _read(batch, submissions, ahead)) for batch in batches]
-    ours = _translations([content for _, content in read], find)
-    for batch, content in read:
-        if batch.submission_id is None:
-            rows = _singles(batch, decode_singles(batch.payload))
-        else:
-            head = submissions[batch.submission_id]
-            rows = _rows(batch, head, _translated(content, ours))
-        yield from rows if batch.suspicion is None else _tried(batch, rows)
+    opened = [(batch, _opened(batch, submissions, known)) for batch in batches]
+    ours = _translations([content for _, content in opened], find)
+    return [
+        content if isinstance(content, Read) else _read(batch, submissions, content, ours)
+        for batch, content in opened
+    ]
+
+
+def read_plain(batch_id: int, payload: bytes, form: Form, head: Submission) -> Read:
+    """A batch of a file in our own columns and ids, its rows settled where each has a username."""
+    rows = list(
+        _rows(batch_id, head, decode_rows(payload, form.encoding, form.header)),
+    )
+    if any(row.request is not None and row.request.username is None for row in rows):
+        return Read(rows)
+    return Read(rows, [settle(row, NOBODY) for row in rows])
+
+
+def is_plain(form: Form) -> bool:
+    """Whether rows of a form are in our own columns and name our own ids."""
+    return form.is_ours and form.source is None
 
 
 class _AsSent(NamedTuple):
@@ -77,24 +99,42 @@ class _AsSent(NamedTuple):
     rows: list[Sent]
 
 
-def _read(
-    batch: ClaimedBatch, submissions: Mapping[UUID, Submission], ahead: ReadAhead
-) -> Iterator[Row] | _AsSent:
-    """Rows in our ids, or as they were sent."""
+def _opened(
+    batch: ClaimedBatch,
+    submissions: Mapping[UUID, Submission],
+    known: Callable[[ClaimedBatch, Form], Read | None],
+) -> Read | Iterator[Row] | _AsSent:
+    """What is known of a batch, or its rows in our ids, or as they were sent."""
     if batch.submission_id is None:
         return iter(())
     head = submissions[batch.submission_id]
     form = form_of(head, batch.payload)
     left_out = suspecting.left_out(batch)
-    if is_plain(form):
-        known = None if left_out else ahead.rows(batch, form)
-        return known or decode_rows(batch.payload, form.encoding, form.header, left_out)
-    return _AsSent(form.source, list(decode_sent(batch.payload, form, left_out)))
+    if not is_plain(form):
+        return _AsSent(form.source, list(decode_sent(batch.payload, form, left_out)))
+    if batch.suspicion is None and (read := known(batch, form)) is not None:
+        return read
+    return decode_rows(batch.payload, form.encoding, form.header, left_out)
 
 
-def _translations(read: Iterable[Iterator[Row] | _AsSent], find: Find) -> Mapping[Theirs, str]:
+def _read(
+    batch: ClaimedBatch,
+    submissions: Mapping[UUID, Submission],
+    content: Iterator[Row] | _AsSent,
+    ours: Mapping[Theirs, str],
+) -> Read:
+    if batch.submission_id is None:
+        rows = _singles(batch, decode_singles(batch.payload))
+    else:
+        rows = _rows(batch.id, submissions[batch.submission_id], _translated(content, ours))
+    return Read(list(rows if batch.suspicion is None else _tried(batch, rows)))
+
+
+def _translations(
+    opened: Iterable[Read | Iterator[Row] | _AsSent], find: Find
+) -> Mapping[Theirs, str]:
     wanted: set[Theirs] = set()
-    for content in read:
+    for content in opened:
         if isinstance(content, _AsSent) and (source := content.source) is not None:
             wanted.update(theirs for sent in content.rows for theirs in sent.ids(source))
     return find(wanted) if wanted else {}
@@ -127,8 +167,8 @@ def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Asked]:
         )
 
 
-def _rows(batch: ClaimedBatch, submission: Submission, rows: Iterable[Row]) -> Iterator[Asked]:
-    whose = (batch.id, submission.id, submission.caller, RIGHTS[submission.caller_kind])
+def _rows(batch_id: int, submission: Submission, rows: Iterable[Row]) -> Iterator[Asked]:
+    whose = (batch_id, submission.id, submission.caller, RIGHTS[submission.caller_kind])
     when = (submission.received_at, submission.intake or 0)
     default_mode = submission.options.default_mode
     for row in rows:

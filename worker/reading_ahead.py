@@ -4,7 +4,7 @@ Reading is a pure function of what is stored, so what is read ahead is right who
 batch; where it was somebody else, it was read in vain.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 from enrollment.domain.submissions import Submission
 from enrollment.storage import batches
 from enrollment.storage.claims import ClaimedBatch
-from schemas.payloads import Row, decode_rows
 from schemas.sent import Form, form_of
+from worker.reading import Read, is_plain, read_plain
 
 log = structlog.get_logger()
 
@@ -24,15 +24,15 @@ log = structlog.get_logger()
 class _Kept(NamedTuple):
     payload: bytes
     form: Form
-    rows: list[Row]
+    read: Read
 
 
 class ReadAhead:
     """What one process has read of the file that it works on."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, bytes]] = []
-        self._form = Form("")
+        #: Of one file: its head, its form, and id and payload of batches.
+        self._waiting: tuple[Submission, Form, list[tuple[int, bytes]]] | None = None
         self._kept: dict[int, _Kept] = {}
 
     def look(
@@ -43,39 +43,37 @@ class ReadAhead:
         Only of files with our own columns and ids, several batches of which are answered at once.
         What was fetched before and not read, since its transaction failed, is let go.
         """
-        self._waiting = []
+        self._waiting = None
         last = claimed[-1]
         if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
             return
         head = heads[last.submission_id]
         if head.files or not is_plain(form := form_of(head, b"")):
             return
-        self._form = form
-        self._waiting = batches.payloads_behind(session, head.id, last.ordinal or 0, len(claimed))
+        behind = batches.payloads_behind(session, head.id, last.ordinal or 0, len(claimed))
+        self._waiting = (head, form, behind) if behind else None
 
     def read(self) -> None:
         """Read what was fetched, if anything; what was read before and not asked for is let go."""
-        if not self._waiting:
+        if self._waiting is None:
             return
-        waiting, self._waiting, self._kept = self._waiting, [], {}
-        for number, payload in waiting:
+        (head, form, behind), self._waiting, self._kept = self._waiting, None, {}
+        for number, payload in behind:
             try:
-                rows = list(decode_rows(payload, self._form.encoding, self._form.header))
+                read = read_plain(number, payload, form, head)
             except SoftTimeLimitExceeded:
                 raise
             except Exception:  # it fails again, and is counted, when it is its turn
                 log.exception("batch.not_read_ahead", batch_id=number)
             else:
-                self._kept[number] = _Kept(payload, self._form, rows)
+                self._kept[number] = _Kept(payload, form, read)
 
-    def rows(self, batch: ClaimedBatch, form: Form) -> Iterator[Row] | None:
-        """The rows of a batch, if they were read; once."""
+    def known(self, batch: ClaimedBatch, form: Form) -> Read | None:
+        """What a batch holds, if it was read; once.
+
+        What its submission says about it stands since before it could be read.
+        """
         kept = self._kept.pop(batch.id, None)
         if kept is None or kept[:2] != (batch.payload, form):
             return None
-        return iter(kept.rows)
-
-
-def is_plain(form: Form) -> bool:
-    """Whether rows of a form are in our own columns and name our own ids."""
-    return form.is_ours and form.source is None
+        return kept.read

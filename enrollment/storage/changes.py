@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.codes import ChangeKind
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, as_uuid
-from enrollment.storage.sending import sending
+from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import (
     POSITION_BITS,
@@ -121,7 +121,8 @@ def adding(session: Session, events: Rendered) -> Iterator[None]:
     if not events.rows:
         yield
         return
-    with sending(session, _append(postgresql=is_postgresql(session)), events.given):
+    append = Statement(_append(postgresql=is_postgresql(session)), events.given)
+    with sending(session, append):
         yield
 
 

@@ -2,14 +2,13 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
     Boolean,
-    ColumnElement,
     Executable,
     Integer,
     Select,
@@ -17,18 +16,17 @@ from sqlalchemy import (
     Text,
     bindparam,
     func,
-    literal,
     select,
-    tuple_,
 )
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict
-from enrollment.domain.model import EPOCH, Attribute, Clock, Enrollment
+from enrollment.domain.model import Attribute, Clock, Enrollment
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, encoded, insert_on
-from enrollment.storage.sending import sending
+from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import BigSerial, CourseRow, EnrollmentRow, LearnerRow, Moment
+from enrollment.storage.tables import BigSerial, EnrollmentRow, Moment
+from enrollment.storage.translating import unless_taken
 
 #: (row of the learner, row of the course).
 RowKey = tuple[int, int]
@@ -42,8 +40,12 @@ class LoadedEnrollment(NamedTuple):
     event_id: int
 
 
+#: The version of an enrollment that was never written before.
+FIRST = 1
+
+
 class EnrollmentWrite(NamedTuple):
-    """An enrollment as it is to be; ``version`` is one above what was loaded."""
+    """An enrollment as it is to be; ``version`` is one above what was loaded, or the first."""
 
     key: RowKey
     enrollment: Enrollment
@@ -51,18 +53,11 @@ class EnrollmentWrite(NamedTuple):
     event_id: int
 
 
-class Listed(NamedTuple):
-    """An enrollment as readers see it."""
-
-    username: str
-    course_id: str
-    enrollment: Enrollment
-
-
 #: What is executed for every batch is built on the table: the mapper costs more than the rest.
 _ENROLLMENTS = EnrollmentRow.metadata.tables[EnrollmentRow.__tablename__]
 _ENROLLMENT = _ENROLLMENTS.c
-_STATE = (
+#: The cells that ``enrollment_of`` reads.
+STATE = (
     _ENROLLMENT.mode,
     _ENROLLMENT.is_active,
     _ENROLLMENT.created,
@@ -87,7 +82,7 @@ def _standing(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
         _ENROLLMENT.course_id,
         _ENROLLMENT.version,
         _ENROLLMENT.event_id,
-        *_STATE,
+        *STATE,
     ).join(
         wanted,
         (_ENROLLMENT.learner_id == wanted.c.learner_id)
@@ -102,7 +97,7 @@ def standing(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedE
     given = _KEYS.holding(session, *zip(*keys, strict=True))
     rows = session.execute(_standing(postgresql=is_postgresql(session)), given)
     return {
-        (row[0], row[1]): LoadedEnrollment(_enrollment(row[4:]), row[2], row[3])
+        (row[0], row[1]): LoadedEnrollment(enrollment_of(row[4:]), row[2], row[3])
         for row in map(tuple, rows.all())
     }
 
@@ -125,8 +120,7 @@ _WRITTEN = Columns(
 )
 
 
-@cache
-def _upsert(*, postgresql: bool) -> Executable:
+def _inserting(*, postgresql: bool) -> Any:
     source = _WRITTEN.table(postgresql=postgresql)
     kept = _WRITTEN.labels
     values = [
@@ -135,41 +129,70 @@ def _upsert(*, postgresql: bool) -> Executable:
     ]
     now = bindparam("now", type_=Moment())
     insert = insert_on(postgresql=postgresql)(_ENROLLMENTS)
-    statement = insert.from_select(
+    return insert.from_select(
         [*kept, "created"], select(*values, now).order_by(source.c.ordinality)
-    )
-    changed = [name for name in kept if name not in {"learner_id", "course_id"}]
-    upsert: Executable = statement.on_conflict_do_update(
-        index_elements=["learner_id", "course_id"],
-        set_={name: statement.excluded[name] for name in changed},
-        where=_ENROLLMENT.version == statement.excluded.version - 1,
     ).execution_options(preserve_rowcount=True)
-    return upsert
 
 
-def rendered(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> Rendered:
+@cache
+def _insert(*, postgresql: bool) -> Executable:
+    insert: Executable = _inserting(postgresql=postgresql)
+    return insert
+
+
+@cache
+def _update(*, postgresql: bool) -> Executable:
+    """An upsert that never inserts: it finds each row by its key, whatever the planner thinks."""
+    insert = _inserting(postgresql=postgresql)
+    changed = [name for name in _WRITTEN.labels if name not in {"learner_id", "course_id"}]
+    update: Executable = insert.on_conflict_do_update(
+        index_elements=["learner_id", "course_id"],
+        set_={name: insert.excluded[name] for name in changed},
+        where=_ENROLLMENT.version == insert.excluded.version - 1,
+    )
+    return update
+
+
+class Writes(NamedTuple):
+    """Enrollments as they are written: those that were not there, and those that were."""
+
+    new: Rendered
+    known: Rendered
+
+
+def rendered(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> Writes:
     """Enrollments as they are written; asks the database for nothing."""
+    ordered = sorted(writes, key=itemgetter(0))
+    return Writes(
+        _rendered(session, [write for write in ordered if write.version == FIRST], now),
+        _rendered(session, [write for write in ordered if write.version > FIRST], now),
+    )
+
+
+def _rendered(session: Session, writes: Sequence[EnrollmentWrite], now: datetime) -> Rendered:
     if not writes:
         return NO_ROWS
-    given = _WRITTEN.holding(session, *_columns(sorted(writes, key=itemgetter(0))))
-    return Rendered(len(writes), {**given, "now": now})
+    return Rendered(len(writes), {**_WRITTEN.holding(session, *_columns(writes)), "now": now})
 
 
 @contextmanager
-def writing(session: Session, writes: Rendered) -> Iterator[None]:
-    """Insert or update enrollments in one statement, each guarded by its version.
+def writing(session: Session, writes: Writes) -> Iterator[None]:
+    """Insert those that are new, then update the others, each guarded by its version.
 
-    Something else that needs no session is done meanwhile. Raises Conflict after it if somebody
-    else wrote one of them since it was loaded: then nothing of this transaction may stay.
+    Something else that needs no session is done meanwhile. Raises Conflict if somebody else
+    wrote one of them since it was loaded: then nothing of this transaction may stay.
     """
-    if not writes.rows:
+    postgresql = is_postgresql(session)
+    both = (
+        (_insert(postgresql=postgresql), writes.new),
+        (_update(postgresql=postgresql), writes.known),
+    )
+    statements = [Statement(what, rows.given) for what, rows in both if rows.rows]
+    with unless_taken(), sending(session, *statements) as done:
         yield
-        return
-    upsert = _upsert(postgresql=is_postgresql(session))
-    with sending(session, upsert, writes.given) as done:
-        yield
-    if done.count != writes.rows:
-        message = f"{writes.rows} enrollments to write, {done.count} written"
+    wanted, written = writes.new.rows + writes.known.rows, sum(one.count for one in done)
+    if written != wanted:
+        message = f"{wanted} enrollments to write, {written} written"
         raise Conflict(message)
 
 
@@ -204,7 +227,8 @@ def _extras(state: Enrollment) -> str | None:
     return encoded(kept)
 
 
-def _enrollment(cells: Sequence[Any]) -> Enrollment:
+def enrollment_of(cells: Sequence[Any]) -> Enrollment:
+    """The enrollment in the cells of ``STATE``."""
     mode, is_active, created = cells[:3]
     active, stated, extras = Clock(*cells[3:6]), cells[6:9], cells[9]
     mode_clock = None if stated[0] is None else Clock(*stated)
@@ -225,126 +249,6 @@ def _enrollment(cells: Sequence[Any]) -> Enrollment:
 
 def _clock(kept: Sequence[int] | None) -> Clock | None:
     return None if kept is None else Clock(*kept)
-
-
-def _listing() -> Select[Any]:
-    return (
-        select(LearnerRow.username, CourseRow.course_id, *_STATE)
-        .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
-        .join(CourseRow, CourseRow.id == EnrollmentRow.course_id)
-    )
-
-
-def _listed(row: Sequence[Any]) -> Listed:
-    return Listed(row[0], row[1], _enrollment(row[2:]))
-
-
-_FIND = _listing().where(
-    LearnerRow.username == bindparam("username"), CourseRow.course_id == bindparam("course_id")
-)
-
-
-def find(session: Session, username: str, course_id: str) -> Listed | None:
-    """One enrollment, active or not."""
-    row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
-    return None if row is None else _listed(row)
-
-
-def active_of(session: Session, username: str) -> list[Listed]:
-    """The learner's active enrollments, oldest first."""
-    rows = session.execute(
-        _listing()
-        .where(LearnerRow.username == username, EnrollmentRow.is_active)
-        .order_by(EnrollmentRow.created, EnrollmentRow.event_id)
-    )
-    return [_listed(row) for row in rows]
-
-
-class Filters(NamedTuple):
-    """What a listing is narrowed to; empty means everything. All must hold."""
-
-    course_ids: tuple[str, ...] = ()
-    #: ``org+course`` prefixes, each with everything that runs under it.
-    course_prefixes: tuple[str, ...] = ()
-    usernames: tuple[str, ...] = ()
-    emails: tuple[str, ...] = ()
-
-
-class Place(NamedTuple):
-    """Where a page of the listing ends: newest first, ties by learner and course row."""
-
-    created: int
-    learner_id: int
-    course_id: int
-
-
-def page(
-    session: Session, filters: Filters, *, after: Place | None, limit: int
-) -> tuple[list[Listed], Place | None]:
-    """A page of the listing, inactive ones too, newest first; and where the next begins."""
-    query = (
-        _listing()
-        .add_columns(EnrollmentRow.learner_id, EnrollmentRow.course_id)
-        .order_by(
-            EnrollmentRow.created.desc(),
-            EnrollmentRow.learner_id.desc(),
-            EnrollmentRow.course_id.desc(),
-        )
-        .limit(limit + 1)
-    )
-    query = _narrowed(query, filters, postgresql=is_postgresql(session))
-    if after is not None:
-        here = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
-        there = EPOCH + timedelta(microseconds=after.created)
-        query = query.where(
-            here
-            < tuple_(
-                literal(there, EnrollmentRow.created.type),
-                literal(after.learner_id),
-                literal(after.course_id),
-            )
-        )
-    rows = session.execute(query).all()
-    listed = [_listed(tuple(row)[:-2]) for row in rows[:limit]]
-    if len(rows) <= limit:
-        return listed, None
-    last = rows[limit - 1]
-    created = (listed[-1].enrollment.created - EPOCH) // timedelta(microseconds=1)
-    return listed, Place(created, last[-2], last[-1])
-
-
-def _narrowed(query: Select[Any], filters: Filters, *, postgresql: bool) -> Select[Any]:
-    if filters.course_ids or filters.course_prefixes:
-        wanted: ColumnElement[bool] = CourseRow.course_id.in_(filters.course_ids)
-        for prefix in filters.course_prefixes:
-            for separator in "+/":
-                wanted |= _begins_with(prefix + separator, postgresql=postgresql)
-        query = query.where(wanted)
-    if filters.usernames:
-        query = query.where(LearnerRow.username.in_(filters.usernames))
-    if filters.emails:
-        query = query.where(LearnerRow.email.in_([email.lower() for email in filters.emails]))
-    return query
-
-
-def _begins_with(start: str, *, postgresql: bool) -> ColumnElement[bool]:
-    """A range of bytes, because case counts, which LIKE ignores on SQLite.
-
-    PostgreSQL compares by the locale of the database unless told otherwise.
-    """
-    key = CourseRow.course_id.collate("C") if postgresql else CourseRow.course_id
-    after = start[:-1] + chr(ord(start[-1]) + 1)
-    return (key >= start) & (key < after)
-
-
-def newest_event(session: Session, username: str, course_id: str) -> int | None:
-    """The newest event of an enrollment, or None where there is no enrollment."""
-    return session.scalars(
-        select(EnrollmentRow.event_id)
-        .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
-        .join(CourseRow, CourseRow.id == EnrollmentRow.course_id)
-        .where(LearnerRow.username == username, CourseRow.course_id == course_id)
-    ).first()
 
 
 def count_active(session: Session, course_row: int) -> int:

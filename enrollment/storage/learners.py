@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage.arrays import Columns, insert_on
-from enrollment.storage.sending import sending
+from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
+from enrollment.storage.translating import unless_taken
 
 #: What is executed for every batch is built on the table: the mapper costs more than the rest.
 _LEARNERS = LearnerRow.metadata.tables[LearnerRow.__tablename__]
@@ -121,20 +122,18 @@ def registering(session: Session, usernames: Collection[str]) -> Iterator[dict[s
 
     The rows of all of them are there after the block, which must not ask the session. They are
     inserted in sorted order, so that two batches with the same newcomers wait for each other
-    once and never in a ring.
+    once and never in a ring. Raises Conflict where somebody else registered one meanwhile.
     """
     rows: dict[str, int] = {}
     newcomers = sorted(set(usernames))
     if not newcomers:
         yield rows
         return
-    statement = _register(postgresql=is_postgresql(session))
-    with sending(session, statement, _NEWCOMERS.holding(session, newcomers)) as made:
+    register = _register(postgresql=is_postgresql(session))
+    given = _NEWCOMERS.holding(session, newcomers)
+    with unless_taken(), sending(session, Statement(register, given)) as (made,):
         yield rows
     rows |= dict(made.rows)
-    others = [username for username in newcomers if username not in rows]
-    if others:
-        rows |= {username: each.id for username, each in known(session, others).items()}
 
 
 #: A lock: those who write enrollments share it, who deletes a learner has it alone.
@@ -185,8 +184,7 @@ def _register(*, postgresql: bool) -> Executable:
     source = _NEWCOMERS.table(postgresql=postgresql)
     names = select(source.c.username).order_by(source.c.ordinality)
     insert = insert_on(postgresql=postgresql)(_LEARNERS)
-    statement = insert.from_select(["username"], names)
-    made: Executable = statement.on_conflict_do_nothing(index_elements=["username"]).returning(
+    made: Executable = insert.from_select(["username"], names).returning(
         _LEARNER.username, _LEARNER.id
     )
     return made

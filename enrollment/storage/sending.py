@@ -5,7 +5,7 @@ PostgreSQL works in a process of its own: what is sent to it ahead costs no time
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.adapt import Transformer
@@ -18,6 +18,13 @@ from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.translating import is_stale
 
 
+class Statement(NamedTuple):
+    """A statement and its parameters."""
+
+    what: Executable
+    given: Mapping[str, Any]
+
+
 class Sent:
     """What a statement came to; known when the block in which it was on its way has ended."""
 
@@ -28,30 +35,28 @@ class Sent:
 
 
 @contextmanager
-def sending(session: Session, statement: Executable, given: Mapping[str, Any]) -> Iterator[Sent]:
-    """Send a statement, do what the block does, and wait for what it came to.
+def sending(session: Session, *statements: Statement) -> Iterator[list[Sent]]:
+    """Send statements, do what the block does, and wait for what each came to.
 
-    The block must not ask the session for anything; it is not run where the statement fails at
-    once. On SQLite the statement is executed before it. Raises DBAPIError.
+    The block must not ask the session for anything; it is not run where a statement fails at
+    once. On SQLite they are executed before it. Raises DBAPIError.
     """
-    sent = Sent()
-    if not is_postgresql(session):
-        _execute(session, statement, given, sent)
+    sent = [Sent() for _ in statements]
+    if not statements or not is_postgresql(session):
+        for statement, one in zip(statements, sent, strict=True):
+            _execute(session, statement, one)
         yield sent
         return
     connection = session.connection()
     driver: Any = connection.connection.driver_connection
     with _raising(connection):
         with driver.pipeline() as pipeline:
-            result: Any = session.execute(statement, given)
-            cursor = result.context.cursor
+            results: list[Any] = [session.execute(*statement) for statement in statements]
+            cursors = [result.context.cursor for result in results]
             _push(driver, pipeline)
             yield sent
-        sent.count = cursor.rowcount
-        if cursor.pgresult.nfields:  # closed with SQLAlchemy's result, which knows of no rows yet
-            reader = Transformer(driver)
-            reader.set_pgresult(cursor.pgresult)
-            sent.rows = reader.load_rows(0, cursor.pgresult.ntuples, tuple)
+        for cursor, one in zip(cursors, sent, strict=True):
+            _read(driver, cursor, one)
 
 
 def _push(driver: Any, pipeline: Any) -> None:
@@ -65,8 +70,16 @@ def _push(driver: Any, pipeline: Any) -> None:
     driver.wait(send(driver.pgconn))
 
 
-def _execute(session: Session, statement: Executable, given: Mapping[str, Any], sent: Sent) -> None:
-    result: Any = session.execute(statement, given)
+def _read(driver: Any, cursor: Any, sent: Sent) -> None:
+    sent.count = cursor.rowcount
+    if cursor.pgresult.nfields:  # closed with SQLAlchemy's result, which knows of no rows yet
+        reader = Transformer(driver)
+        reader.set_pgresult(cursor.pgresult)
+        sent.rows = reader.load_rows(0, cursor.pgresult.ntuples, tuple)
+
+
+def _execute(session: Session, statement: Statement, sent: Sent) -> None:
+    result: Any = session.execute(*statement)
     if result.returns_rows:
         sent.rows = [tuple(row) for row in result.all()]
     else:

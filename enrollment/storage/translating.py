@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from enrollment.domain.errors import Conflict, EnrollmentError, RecordsUnavailable, TookTooLong
@@ -71,6 +71,9 @@ _SQLITE_STALE = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )
 _PRIMARY = 0xFF
+#: Two rows would have one key.
+_TAKEN = "23505"
+_SQLITE_TAKEN = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
 
 
 @contextmanager
@@ -85,6 +88,25 @@ def translated() -> Iterator[None]:
         if meaning is None:
             raise
         raise meaning(str(error.orig)) from error
+
+
+@contextmanager
+def unless_taken() -> Iterator[None]:
+    """A row that was not there and now is was written by somebody else meanwhile.
+
+    Raises Conflict then. Elsewhere such an error is a bug.
+    """
+    try:
+        yield
+    except IntegrityError as error:
+        if not _is_taken(error.orig):
+            raise
+        raise Conflict(str(error.orig)) from error
+
+
+def _is_taken(error: Any) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    return code in _SQLITE_TAKEN or getattr(error, "sqlstate", None) == _TAKEN
 
 
 def meaning_of(error: DBAPIError) -> type[EnrollmentError] | None:

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.storage import changes, enrollments
+from enrollment.storage import changes, listing
 from enrollment.storage.changes import Event
 from tests.support.blocks import at_once
 from tests.support.halts import Halt, Side
@@ -182,7 +182,7 @@ def test_what_is_done_is_in_the_feed_already(world):
 
 def history(world, username="ada"):
     with world.sessions.read() as session:
-        newest = enrollments.newest_event(session, username, COURSE)
+        newest = listing.newest_event(session, username, COURSE)
         return [] if newest is None else changes.history(session, newest)
 
 

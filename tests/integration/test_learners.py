@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from api_gateway.records import Records
 from api_gateway.resources.learners import LearnerResource, LearnersResource
-from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
+from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.tables import EnrollmentRow
@@ -124,31 +124,30 @@ def test_learners_are_found_by_name_and_by_email_in_one_statement_each(sessions,
     assert len(statements) == 2
 
 
-def test_newcomers_are_registered_and_others_are_left_as_they_are(sessions):
-    save(sessions, ADA)
-
+def test_newcomers_are_registered(sessions):
     with sessions.begin() as session:
-        rows = at_once(learners.registering(session, ["zoe", "ada", "bob", "zoe"]))
+        rows = at_once(learners.registering(session, ["zoe", "bob", "zoe"]))
 
-    assert found(sessions, "ada") == ADA
     assert found(sessions, "zoe") == Learner("zoe")
     with sessions.read() as session:
-        known = learners.known(session, ["ada", "bob", "zoe"])
+        known = learners.known(session, ["bob", "zoe"])
     assert rows == {username: each.id for username, each in known.items()}
 
 
-def test_registering_many_takes_two_statements_at_most(sessions, statements):
+def test_who_was_registered_meanwhile_is_a_conflict(sessions):
     save(sessions, ADA)
-    statements.clear()
 
-    with sessions.begin() as session:
-        at_once(
-            learners.registering(session, ["ada", *(f"user{number}" for number in range(2_000))])
-        )
-    assert len(statements) == 2
-    statements.clear()
+    with pytest.raises(Conflict), sessions.begin() as session:
+        at_once(learners.registering(session, ["zoe", "ada"]))
+
+    assert found(sessions, "ada") == ADA
+    assert found(sessions, "zoe") is None
+
+
+def test_registering_many_takes_one_statement(sessions, statements):
     with sessions.begin() as session:
         at_once(learners.registering(session, [f"other{number}" for number in range(2_000)]))
+
     assert len(statements) == 1
 
 

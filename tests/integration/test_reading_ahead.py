@@ -26,12 +26,17 @@ def file(world):
     return world.send([row(name) for name in NAMES])
 
 
-def kept(world, file, number, payload):
-    """The names in a batch, if it was read ahead."""
+def known(world, file, number, payload):
+    """What is known of a batch, if it was read ahead."""
     now = datetime.now(UTC)
     batch = ClaimedBatch._make((number, UUID(int=0), 0, 2, payload, "bulk", False, now, 0, None))
-    rows = world.processor.ahead.rows(batch, form_of(world.submission(file), payload))
-    return rows and [each.request.username for each in rows]
+    return world.processor.ahead.known(batch, form_of(world.submission(file), payload))
+
+
+def kept(world, file, number, payload):
+    """The names in a batch, if it was read ahead."""
+    read = known(world, file, number, payload)
+    return read and [each.request.username for each in read.rows]
 
 
 def stored(world, file):
@@ -57,11 +62,11 @@ def test_what_is_stored_counts_not_what_was_read(world, file):
     assert kept(world, file, number, payload) is None
 
 
-def test_a_file_comes_to_the_same_and_is_read_once(world, file, monkeypatch):
-    read_in_turn = []
+def test_a_file_is_read_once(world, file, monkeypatch):
+    texts = []
 
     def noting(payload, *how):
-        read_in_turn.append(payload)
+        texts.append(payload)
         return decode_rows(payload, *how)
 
     decode_rows = reading.decode_rows
@@ -73,8 +78,21 @@ def test_a_file_comes_to_the_same_and_is_read_once(world, file, monkeypatch):
     assert [(outcome.user, outcome.code) for outcome in outcomes] == [
         (name, Code.ENROLLED) for name in NAMES
     ]
-    assert len(read_in_turn) == 4
+    assert len(texts) == len(set(texts)) == 12
     world.check()
+
+
+def test_rows_are_settled_ahead_where_all_have_a_username(world):
+    world.batch_rows = 1
+    ahead = [row("ada"), row("", email="zoe@example.org"), row("bob"), row("eve", mode="no one")]
+    file = world.send([*(row(name) for name in NAMES[:4]), *ahead])
+
+    world.deliver(world.batch_ids(file)[0])
+
+    found = [known(world, file, *each) for each in stored(world, file)]
+    assert [len(read.rows) for read in found] == [1, 1, 1, 1]
+    settled = [read.settled and read.settled[0].username for read in found]
+    assert settled == ["ada", None, "bob", "eve"]
 
 
 def test_what_a_failed_transaction_fetched_is_not_read_in_the_next(world, file):

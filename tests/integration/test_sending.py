@@ -6,8 +6,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import learners
-from enrollment.storage.sending import sending
+from enrollment.storage.sending import Statement, sending
 from enrollment.storage.tables import LearnerRow
+from tests.support.blocks import at_once
 from tests.support.running import wait_until
 
 _LEARNERS = LearnerRow.metadata.tables[LearnerRow.__tablename__]
@@ -21,9 +22,11 @@ def known(sessions, *usernames):
 
 def test_rows_and_counts_are_there_after_the_block(sessions):
     with sessions.begin() as session:
-        with sending(session, ADD, {"username": "zoë"}) as made:
+        add = Statement(ADD, {"username": "zoë"})
+        with sending(session, add) as (made,):
             before = made.rows if session.get_bind().dialect.name == "postgresql" else []
-        with sending(session, update(_LEARNERS).values(is_staff=True), {}) as changed:
+        change = Statement(update(_LEARNERS).values(is_staff=True), {})
+        with sending(session, change) as (changed,):
             done_meanwhile = sum(range(10))
         number = session.scalar(select(_LEARNERS.c.id))
 
@@ -35,8 +38,35 @@ def test_rows_and_counts_are_there_after_the_block(sessions):
 
 def send(sessions, statement, given, meanwhile=bool):
     """Send a statement in a transaction of its own; what the block came to."""
-    with sessions.begin() as session, sending(session, statement, given):
+    with sessions.begin() as session, sending(session, Statement(statement, given)):
         return meanwhile()
+
+
+def test_several_are_sent_at_once_and_each_has_what_it_came_to(sessions):
+    names = ["ada", "bob", "zoë"]
+    adding = [Statement(ADD, {"username": name}) for name in names]
+    with sessions.begin() as session, sending(session, *adding) as made:
+        done_meanwhile = len(made)
+
+    assert done_meanwhile == 3
+    assert [one.rows[0][0] for one in made] == names
+    assert known(sessions, *names) == names
+
+
+@pytest.mark.parametrize("names", [["ada", "bob"], ["bob", "ada"]])
+def test_one_of_several_that_fails_takes_the_others_with_it(sessions, names):
+    send(sessions, ADD, {"username": "ada"})
+    adding = [Statement(ADD, {"username": name}) for name in names]
+
+    with pytest.raises(IntegrityError), sessions.begin() as session:
+        at_once(sending(session, *adding))
+
+    assert known(sessions, "ada", "bob") == ["ada"]
+
+
+def test_where_nothing_is_sent_the_block_is_run(sessions):
+    with sessions.begin() as session:
+        assert at_once(sending(session)) == []
 
 
 def test_a_statement_that_fails_takes_its_transaction_with_it(sessions):
@@ -88,7 +118,7 @@ def test_who_says_nothing_meanwhile_is_ended_by_the_server(postgres_world):
         with sessions.begin() as session:
             pid = session.scalar(text("SELECT pg_backend_pid()"))
             session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
-            with sending(session, ADD, {"username": "ada"}):
+            with sending(session, Statement(ADD, {"username": "ada"})):
                 wait_until(lambda: not left(pid))
 
     with pytest.raises(RecordsUnavailable):
