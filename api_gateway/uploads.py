@@ -135,8 +135,8 @@ class Uploads:
     ) -> Published:
         submission_id = self._open(upload, head, lane)
         try:
-            first_id, total = self._store_all(submission_id, drafts, lane=lane, alone=alone)
-            return self._publish(upload, submission_id, Waiting(first_id, lane, alone), total)
+            total = self._store_all(submission_id, drafts, lane=lane, alone=alone)
+            return self._publish(upload, submission_id, total)
         except BaseException:
             self._discard(submission_id)
             raise
@@ -164,39 +164,38 @@ class Uploads:
 
         return self._begin(opened)
 
-    def _store_all(
-        self, submission_id: UUID, drafts: "_Drafts", *, lane: Lane, alone: bool
-    ) -> tuple[int, int]:
-        """Store the batches a few at a time; the id of the first, and the rows of all."""
-        ordinal, total, first_id = 0, 0, 0
+    def _store_all(self, submission_id: UUID, drafts: "_Drafts", *, lane: Lane, alone: bool) -> int:
+        """Store the batches a few at a time; the rows of all."""
+        ordinal, total = 0, 0
         for some in drafts.groups():
             news = [NewBatch(draft.rows, draft.payload) for draft in some]
 
-            def stored(session: Session, at: int = ordinal, new: list[NewBatch] = news) -> int:
-                return batches.add_of(session, submission_id, at, new, lane=lane, alone=alone)
+            def stored(session: Session, at: int = ordinal, new: list[NewBatch] = news) -> None:
+                batches.add_of(session, submission_id, at, new, lane=lane, alone=alone)
 
-            first_of_these = self._begin(stored)
-            first_id = first_id or first_of_these
+            self._begin(stored)
             ordinal += len(some)
             total += sum(draft.rows for draft in some)
-        return first_id, total
+        return total
 
-    def _publish(
-        self, upload: Upload, submission_id: UUID, first: Waiting, total: int
-    ) -> Published:
-        def published(session: Session) -> bool:
+    def _publish(self, upload: Upload, submission_id: UUID, total: int) -> Published:
+        def published(session: Session) -> Waiting | None:
             now = clock(session)
             if upload.key is not None:
                 use = self._use(upload, submission_id)
                 if not idempotency.claim(session, [use], now=now):
-                    return False
+                    return None
+            first = batches.announce_next(session, submission_id, 0, now=now)
+            if first is None:
+                message = f"submission {submission_id} has no batch to begin with"
+                raise RuntimeError(message)
             intake = intake_number(first.id, 0)
             submissions.publish(session, submission_id, total=total, intake=intake, now=now)
-            batches.announce_next(session, submission_id, 0, now=now)
             reached(Point.INTAKE_BEFORE_COMMIT)
-            return True
+            return first
 
-        if self._begin(published):
+        first = self._begin(published)
+        if first is not None:
             reached(Point.INTAKE_COMMITTED)
             self.ringer.ring(first)
             return Published(submission_id, is_replay=False)

@@ -3,8 +3,10 @@
 import codecs
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate
 
 from schemas.csvfiles import EXPECTED, Columns, is_unclosed
 from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
@@ -34,13 +36,14 @@ def split_csv(
     """Cut a CSV file into batches; the chunks are iterated twice."""
     decoder = codecs.getincrementaldecoder(encoding_of(chunks, limits))
     texts = _decoded(without_bom(chunks), decoder())
-    lines = chain.from_iterable(cut_lines(texts, _text_lines))
+    lines = _Lines(cut_lines(texts, _text_lines))
     before, record = _header(lines)
     found = recognise(record.rstrip("\r\n"), wanted.format)
     _check_course(found, wanted)
     if not found.has_header:
         first = list(io.StringIO(record, newline=""))
-        lines, before = chain(first, lines), before - len(first)
+        lines.put_back(first)
+        before -= len(first)
     head = FileHead(CSV, found.header, found.format)
     first_line = lines_before + before + 1
     cutter = _CsvCutter(lines, first_line, found.columns, limits, _counter(found))
@@ -111,12 +114,57 @@ def _is_header_open(record: str, line: int) -> bool:
     return is_unclosed(record)
 
 
+class _Lines:
+    """The lines of a text, one by one or as many as are at hand."""
+
+    def __init__(self, blocks: Iterator[list[str]]) -> None:
+        self._blocks = blocks
+        #: Lines at hand, the next one last.
+        self._waiting: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> str:
+        """The next line."""
+        if not self.are_left():
+            raise StopIteration
+        return self._waiting.pop()
+
+    @property
+    def are_at_hand(self) -> bool:
+        """Whether the next line is there without reading on."""
+        return bool(self._waiting)
+
+    def are_left(self) -> bool:
+        """Whether there is another line; then it is at hand."""
+        while not self._waiting:
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            self._waiting = block[::-1]
+        return True
+
+    def put_back(self, lines: Sequence[str]) -> None:
+        """Lines that come next, in order."""
+        self._waiting += reversed(lines)
+
+    def plain(self) -> list[str]:
+        """The lines at hand, in order, if each is a record without quotes; else none."""
+        waiting = self._waiting
+        if max(map(len, waiting)) > MAX_RECORD or '"' in "".join(waiting):
+            return []
+        self._waiting = []
+        return waiting[::-1]
+
+
 class _CsvCutter:
     """Cuts lines between records, where the reader of the payload will find them to end."""
 
     def __init__(
         self,
-        lines: Iterator[str],
+        lines: _Lines,
         first_line: int,
         columns: Columns,
         limits: Limits,
@@ -127,11 +175,10 @@ class _CsvCutter:
         self._columns = columns
         self._limits = limits
         self._count = count
+        most = limits.batch_rows if count is None else min(limits.batch_rows, _MOST_OF_MANY)
+        self._batch_rows = most
         self._total = 0
         self._given_up = 0
-        self._ended = False
-        #: Lines to be read once more, the next one last.
-        self._again: list[str] = []
         self._begin()
 
     def _begin(self) -> None:
@@ -143,20 +190,36 @@ class _CsvCutter:
 
     def batches(self) -> Iterator[BatchDraft]:
         """The batches, in order."""
-        batch_rows, batch_size = self._limits.batch_rows, self._limits.batch_bytes
-        if self._count is not None:
-            batch_rows = min(batch_rows, _MOST_OF_MANY)
-        while not self._ended:
-            for _ in self._records():
-                if self._rows >= batch_rows or self._size >= batch_size:
+        while self._lines.are_left():
+            plain = self._lines.plain() if self._count is None else []
+            for _ in self._portions(plain) if plain else self._records():
+                if self._rows >= self._batch_rows or self._size >= self._limits.batch_bytes:
                     yield from self._cut()
         yield from self._cut()
 
-    def _records(self) -> Iterator[None]:
-        """One step a row; a quote that is never closed costs its line and no other."""
+    def _portions(self, lines: list[str]) -> Iterator[None]:
+        """One step as many lines as a batch has room for; each is a row, or blank."""
         blanks = self._columns.blanks
+        begin = 0
+        while part := lines[begin : begin + self._batch_rows - self._rows]:
+            sizes = list(accumulate(map(len, part), initial=self._size))
+            del part[bisect_left(sizes, self._limits.batch_bytes, lo=1) :]
+            self._size = sizes[len(part)]
+            self._taken += part
+            self._rows += len([line for line in part if line.strip(blanks)])
+            begin += len(part)
+            yield
+
+    def _records(self) -> Iterator[None]:
+        """One step a row, up to the end of the lines at hand.
+
+        A quote that is never closed costs its line and no other.
+        """
+        blanks = self._columns.blanks
+        self._record, self._record_size = len(self._taken), self._size
         reader = csv.reader(self._tapped(), delimiter=self._columns.delimiter)
-        try:
+        self._ended = False
+        with suppress(csv.Error):  # a record that is too long is not whole either
             for cells in reader:
                 if self._ended:
                     break
@@ -165,8 +228,8 @@ class _CsvCutter:
                 if "".join(cells).strip(blanks):
                     self._rows += 1 if self._count is None else self._count(cells)
                     yield
-        except csv.Error:
-            self._ended = False
+                if not self._lines.are_at_hand:
+                    return
         if self._record < len(self._taken):
             self._give_up_line()
             yield
@@ -177,17 +240,15 @@ class _CsvCutter:
             line = self._first_line + self._record
             message = f"line {line} is one of too many whose quotes never close"
             raise Unreadable("unclosed_quotes", message, place=Place(line), expected=EXPECTED)
-        self._again += reversed(self._taken[self._record + 1 :])
+        self._lines.put_back(self._taken[self._record + 1 :])
         del self._taken[self._record + 1 :]
         self._unclosed.append(self._record)
         self._record += 1
         self._size = self._record_size = sum(map(len, self._taken))
         self._rows += 1
-        self._ended = False
 
     def _tapped(self) -> Iterator[str]:
-        again, lines = self._again, self._lines
-        while (line := again.pop() if again else next(lines, None)) is not None:
+        for line in self._lines:
             self._taken.append(line)
             self._size += len(line)
             if self._size - self._record_size > MAX_RECORD:

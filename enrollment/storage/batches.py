@@ -72,19 +72,20 @@ def intake_number(batch_id: int, position: int) -> int:
 _TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]
 _BATCH = _TABLE.c
 
-_INSERT = insert(_TABLE).returning(_BATCH.id)
+_INSERT = insert(_TABLE)
+_INSERT_ONE = _INSERT.returning(_BATCH.id)
 
 
 def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
     """Store a batch of singles, announced at once; returns its id."""
-    return _inserted(
-        session, batch, lane=Lane.INTERACTIVE.value, announced_at=now, waiting_since=now
-    )
-
-
-def _inserted(session: Session, batch: NewBatch, **values: object) -> int:
-    row = {"requests": batch.requests, "payload": batch.payload, **values}
-    made: int = session.scalars(_INSERT, row).one()
+    row = {
+        "requests": batch.requests,
+        "payload": batch.payload,
+        "lane": Lane.INTERACTIVE.value,
+        "announced_at": now,
+        "waiting_since": now,
+    }
+    made: int = session.scalars(_INSERT_ONE, row).one()
     return made
 
 
@@ -96,20 +97,20 @@ def add_of(
     *,
     lane: Lane,
     alone: bool,
-) -> int:
-    """Store batches of a submission in their order, not announced; returns the first's id."""
-    ids = [
-        _inserted(
-            session,
-            batch,
-            submission_id=submission_id,
-            ordinal=ordinal,
-            lane=lane.value,
-            alone=alone,
-        )
+) -> None:
+    """Store batches of a submission in their order, not announced."""
+    rows = [
+        {
+            "requests": batch.requests,
+            "payload": batch.payload,
+            "submission_id": submission_id,
+            "ordinal": ordinal,
+            "lane": lane.value,
+            "alone": alone,
+        }
         for ordinal, batch in enumerate(batches, first_ordinal)
     ]
-    return ids[0]
+    session.execute(_INSERT, rows)
 
 
 _ANSWER = (

@@ -9,7 +9,6 @@ from api_gateway.uploads import Uploads
 from enrollment.domain.errors import EnrollmentError
 from enrollment.failpoints import FailPointReached
 from enrollment.storage import batches, changes
-from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions
 from tests.faults.sabotage.registry import (
     mutant,
@@ -63,8 +62,8 @@ def accepted_before_it_is_whole() -> Iterator[None]:
         groups = list(drafts.groups())
         total = sum(draft.rows for some in groups for draft in some)
         submission_id = self._open(upload, head, lane)
-        first, _ = self._store_all(submission_id, _Groups(groups[:1]), lane=lane, alone=alone)  # type: ignore[arg-type]
-        published = self._publish(upload, submission_id, Waiting(first, lane, alone), total)
+        self._store_all(submission_id, _Groups(groups[:1]), lane=lane, alone=alone)  # type: ignore[arg-type]
+        published = self._publish(upload, submission_id, total)
         at = len(groups[0])
         for some in groups[1:]:
             news = [batches.NewBatch(draft.rows, draft.payload) for draft in some]
