@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.wire import AsPacked, Packed, packed, packed_kind
 
 
 class Columns:
@@ -53,18 +54,18 @@ class Columns:
         """The table, to be built into a statement; its values come with ``holding``."""
         return self._unnested() if postgresql else self._json_rows()
 
-    def holding(self, session: Session, *values: Sequence[Any]) -> dict[str, str]:
+    def holding(self, session: Session, *values: Sequence[Any]) -> dict[str, object]:
         """The parameters that fill the table: the values of each column, in their order."""
         if is_postgresql(session):
             return {
-                f"{self._name}_{label}": array_text(cells)
-                for label, cells in zip(self._kinds, values, strict=True)
+                f"{self._name}_{label}": _array(cells, kind)
+                for (label, kind), cells in zip(self._kinds.items(), values, strict=True)
             }
         return {f"{self._name}_rows": json.dumps(list(zip(*values, strict=True)))}
 
     def _unnested(self) -> FromClause:
         arrays = [
-            cast(bindparam(f"{self._name}_{label}", type_=Text()), ARRAY(kind))
+            cast(bindparam(f"{self._name}_{label}", type_=_sent_as(kind)), ARRAY(kind))
             for label, kind in self._kinds.items()
         ]
         shape = [column(label, kind) for label, kind in self._kinds.items()]
@@ -95,6 +96,15 @@ class Rendered(NamedTuple):
 
 
 NO_ROWS = Rendered(0, {})
+
+
+def _sent_as(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return Text() if packed_kind(kind) is None else AsPacked()
+
+
+def _array(values: Sequence[Any], kind: TypeEngine[Any]) -> str | Packed:
+    as_packed = packed_kind(kind)
+    return array_text(values) if as_packed is None else packed(values, as_packed)
 
 
 def array_text(values: Sequence[Any]) -> str:

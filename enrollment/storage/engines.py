@@ -15,6 +15,7 @@ from sqlalchemy.pool import StaticPool
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage.translating import give_up_stale
+from enrollment.storage.wire import adapt
 
 #: Milliseconds that one statement may take on PostgreSQL.
 STATEMENT_TIMEOUT_MS = 10_000
@@ -93,6 +94,7 @@ def _impatient(silence: float | None) -> Callable[..., psycopg.Connection[Any]]:
     def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
         connection = _Impatient.connect(*args, **options)
         connection.silence = silence
+        adapt(connection)
         return connection
 
     return connect
