@@ -13,9 +13,12 @@ from enrollment.domain.events import Change, Standing
 from enrollment.domain.judging import Judgement, Key
 from enrollment.storage import changes, courses, enrollments, invitations, learners
 from enrollment.storage.changes import Event, event_id
-from enrollment.storage.enrollments import EnrollmentWrite
+from enrollment.storage.enrollments import FIRST, EnrollmentWrite
 from worker.loading import Loaded
 from worker.reading import Asked
+
+#: A tuple without the call of its class, which takes half of the time of what happens a row.
+_new = tuple.__new__
 
 
 @contextmanager
@@ -55,24 +58,13 @@ def _events(
     numbers: Counter[int] = Counter()
     events = []
     for position, username, course_id, kind, before, after in happened:
-        asked = sources[position]
+        batch_id, submission_id, caller, _, _, _, line, *_ = sources[position]
         key = (course_id, username)
-        this = event_id(asked.batch_id, numbers[asked.batch_id])
-        numbers[asked.batch_id] += 1
-        events.append(
-            Event(
-                this,
-                newest.get(key),
-                kind,
-                course_id,
-                username,
-                asked.submission_id,
-                asked.line,
-                asked.caller,
-                None if before is None else _state(before),
-                _state(after),
-            )
-        )
+        this = event_id(batch_id, numbers[batch_id])
+        numbers[batch_id] += 1
+        whose = (course_id, username, submission_id, line, caller)
+        states = (before and _state(before), _state(after))
+        events.append(_new(Event, (this, newest.get(key), kind, *whose, *states)))
         newest[key] = this
     return events, newest, numbers
 
@@ -94,18 +86,15 @@ def _writes(
     ids: Mapping[str, int],
     newest: Mapping[Key, int],
 ) -> list[EnrollmentWrite]:
+    known = loaded.enrollments
+    numbers = {course_id: course.id for course_id, course in loaded.courses.items()}
     writes = []
     for key, enrollment in judgement.enrollments.items():
         course_id, username = key
-        before = loaded.enrollments.get(key)
-        writes.append(
-            EnrollmentWrite(
-                (ids[username], loaded.courses[course_id].id),
-                enrollment,
-                1 if before is None else before.version + 1,
-                newest[key],
-            )
-        )
+        before = known.get(key)
+        version = FIRST if before is None else before.version + 1
+        row = (ids[username], numbers[course_id])
+        writes.append(_new(EnrollmentWrite, (row, enrollment, version, newest[key])))
     return writes
 
 

@@ -22,6 +22,9 @@ from enrollment.domain.rules import (
     refuse_when_full,
 )
 
+#: A tuple without the call of its class, which takes half of the time of what happens a row.
+_new = tuple.__new__
+
 
 class Wish(NamedTuple):
     """The fields of a request that still count; None where it says nothing."""
@@ -65,15 +68,16 @@ def _still_counts(request: Request, current: Enrollment | None) -> Wish:
     Attributes and cohort go with the mode they were named with.
     """
     if current is None:
-        return Wish(request.is_active, request.mode, request.attributes, request.cohort)
+        return _new(Wish, (request.is_active, request.mode, request.attributes, request.cohort))
     clock = request.clock
     late = request.mode is not None and _outranked(clock, current.mode_clock)
-    return Wish(
+    heard = (
         None if clock < current.activity_clock else request.is_active,
         None if late else request.mode,
         None if late or _outranked(clock, current.attributes_clock) else request.attributes,
         None if late or _outranked(clock, current.cohort_clock) else request.cohort,
     )
+    return _new(Wish, heard)
 
 
 def _permitted(wish: Wish, request: Request, current: Enrollment | None) -> Wish:
@@ -114,29 +118,31 @@ def _is_true_already(wish: Wish, current: Enrollment) -> bool:
 def _written(case: Case, wish: Wish, *, is_active: bool, mode: str) -> Enrollment:
     """The enrollment after the wish: every field that was set or confirmed takes its rank."""
     clock, current = case.request.clock, case.current
+    active, by_mode, by_attributes, by_cohort = wish
     if current is None:
-        return Enrollment(
-            mode=mode,
-            is_active=is_active,
-            created=case.now,
-            activity_clock=clock,
-            mode_clock=None if wish.mode is None else clock,
-            attributes=wish.attributes or (),
-            attributes_clock=None if wish.attributes is None else clock,
-            cohort=wish.cohort,
-            cohort_clock=None if wish.cohort is None else clock,
+        new = (
+            mode,
+            is_active,
+            case.now,
+            clock,
+            None if by_mode is None else clock,
+            by_attributes or (),
+            None if by_attributes is None else clock,
+            by_cohort,
+            None if by_cohort is None else clock,
         )
-    return Enrollment(
-        mode=mode,
-        is_active=is_active,
-        created=current.created,
-        activity_clock=current.activity_clock if wish.is_active is None else clock,
-        mode_clock=current.mode_clock if wish.mode is None else clock,
-        attributes=current.attributes if wish.attributes is None else wish.attributes,
-        attributes_clock=current.attributes_clock if wish.attributes is None else clock,
-        cohort=current.cohort if wish.cohort is None else wish.cohort,
-        cohort_clock=current.cohort_clock if wish.cohort is None else clock,
-    )
+        return _new(Enrollment, new)
+    _, _, created, activity_clock, mode_clock, attributes, given, cohort, chosen = current
+    if active is not None:
+        activity_clock = clock
+    if by_mode is not None:
+        mode_clock = clock
+    if by_attributes is not None:
+        attributes, given = by_attributes, clock
+    if by_cohort is not None:
+        cohort, chosen = by_cohort, clock
+    kept = (mode, is_active, created, activity_clock, mode_clock, attributes, given, cohort, chosen)
+    return _new(Enrollment, kept)
 
 
 def decide(case: Case) -> Decision:

@@ -40,7 +40,8 @@ KINDS = {
 
 def standing(enrollment: Enrollment) -> Standing:
     """The enrollment without its clocks."""
-    return Standing(enrollment.mode, enrollment.is_active, enrollment.attributes, enrollment.cohort)
+    mode, is_active, _, _, _, attributes, _, cohort, _ = enrollment
+    return tuple.__new__(Standing, (mode, is_active, attributes, cohort))
 
 
 def fold(changes: Iterable[Change]) -> dict[tuple[str, str], Standing]:

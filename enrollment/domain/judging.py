@@ -194,8 +194,8 @@ def _answer(position: int, request: Request, world: World, judgement: Judgement)
     else:
         guest = _guest(learner, request, world, judgement)
         seats_taken = course.seats_taken + judgement.seats[course_id]
-        case = Case(request, course, seats_taken, current, guest, world.site_default, world.now)
-        decision = decide(case)
+        case = (request, course, seats_taken, current, guest, world.site_default, world.now)
+        decision = decide(_new(Case, case))
         if decision.enrollment is not None:
             _record(position, request, current, decision, judgement)
         if guest.invitation is not None and decision.code in _ADMITTED:
