@@ -31,7 +31,7 @@ def gateway(host: str, port: int, fd: int | None) -> None:
         host=host,
         port=port,
         backlog=BACKLOG,
-        http="httptools",
+        http="api_gateway.gathering:GatheringProtocol",
         ws="none",
         lifespan="on",
         access_log=False,
