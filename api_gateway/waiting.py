@@ -1,12 +1,13 @@
 """Waiting for answers: woken by the workers over Redis, or by asking the records.
 
-Who waits registers first, then the records are asked, so that no answer is missed. One
-task per process asks for all: often while Redis is away, seldom while it is there.
+What was heard just now is remembered, so that who registers after the word came misses no
+answer. One task per process asks for all who wait: often while Redis is away, seldom while it
+is there.
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import UUID
@@ -30,6 +31,8 @@ log = structlog.get_logger()
 POLL_SECONDS = 0.1
 #: The same while it is there.
 LOOK_SECONDS = 1.0
+#: Batches that are remembered to have been answered.
+MAX_RECENT = 10_000
 #: Seconds without a word after which Redis is asked for one, and that it may take to answer.
 QUIET_SECONDS = 2.0
 
@@ -52,6 +55,8 @@ class Waiters:
         self._heard = heard
         #: With what is known already of a bulk by who waits for it to move.
         self._events: defaultdict[Key, dict[asyncio.Event, Mark | None]] = defaultdict(dict)
+        #: Batches that were heard of last: who begins to wait now may come too late for that.
+        self._recent: OrderedDict[int, None] = OrderedDict()
         self._breaker = Breaker(Subject.WAKING)
         self._connected = False
         self._ask = asyncio.Event()
@@ -95,7 +100,10 @@ class Waiters:
     def _registered(self, key: Key, known: Mark | None) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._events[key][event] = known
-        self._ask.set()
+        if key in self._recent:
+            event.set()
+        elif isinstance(key, UUID) or not self._connected:
+            self._ask.set()
         try:
             yield event
         finally:
@@ -138,8 +146,14 @@ class Waiters:
         answered = decode(message["data"])
         if answered is not None:
             self._heard(answered.batch_ids)
+            self._remember(answered.batch_ids)
             self.wake(answered.batch_ids)
             self.wake(answered.submission_ids)
+
+    def _remember(self, batch_ids: Iterable[int]) -> None:
+        self._recent.update(dict.fromkeys(batch_ids))
+        while len(self._recent) > MAX_RECENT:
+            self._recent.popitem(last=False)
 
     async def _poll(self) -> None:
         while True:
@@ -149,10 +163,7 @@ class Waiters:
                 {key for key in self._events if isinstance(key, UUID)},
             )
             with suppress(TimeoutError):
-                pause = LOOK_SECONDS if self._connected else POLL_SECONDS
-                if not self._events:
-                    pause = None  # type: ignore[assignment]
-                async with asyncio.timeout(pause):
+                async with asyncio.timeout(LOOK_SECONDS if self._connected else POLL_SECONDS):
                     await self._ask.wait()
 
     async def _ask_for(self, batch_ids: Collection[int], bulks: Collection[UUID]) -> None:

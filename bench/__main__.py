@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
-from bench import accept, bulk, busy, growth, memory, reads, singles, slow_upload
+from bench import accept, bulk, busy, growth, memory, reads, singles, slow_upload, where
 from bench.stack import Ground, Size, make_ground
 from bench.table import Figure, table_of
 from bench.watching import plain
@@ -44,6 +44,7 @@ MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
     "slow_upload": slow_upload.measure,
     "memory": memory.measure,
     "growth": growth.measure,
+    "where": where.measure,
 }
 
 

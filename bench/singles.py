@@ -119,7 +119,7 @@ def _alone(ground: Ground, size: Size) -> list[Figure]:
         naive(ground, workers=1) as other,
     ):
         for run in range(size.runs):
-            ours.append(_waited_for(made, number, run))
+            ours.append(waited_for(made, number, run))
             theirs.append(_no_ops(other, number))
     here, there = [median(one) for one in ours], [median(one) for one in theirs]
     return [
@@ -141,7 +141,7 @@ def _alone(ground: Ground, size: Size) -> list[Figure]:
     ]
 
 
-def _waited_for(made: Service, number: int, run: int) -> list[float]:
+def waited_for(made: Service, number: int, run: int) -> list[float]:
     """Milliseconds from asking to the outcome, which is told once it is committed."""
     connection = http.client.HTTPConnection("127.0.0.1", made.port, timeout=60)
     headers = {**made.headers, "Content-Type": "application/json", "Prefer": "wait=10"}

@@ -182,3 +182,24 @@ def test_what_is_said_is_what_is_heard(world):
     file = world.send([row("ada")])
 
     assert decode(encode(Answered((1, 2), (file,)))) == ((1, 2), (file,))
+
+
+def test_who_comes_after_the_word_did_is_told_at_once(world, single, redis_url, monkeypatch):
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", LONGER)
+
+    async def scenario(waiters):
+        await until_listening(waiters)
+        waiters._hear({"data": encode(Answered((single,), ()))})
+        await waiters.until_answered(single, LONGER)
+
+    with_waiters(world, redis_url, scenario)
+
+
+def test_only_the_last_that_were_heard_of_are_remembered(world, monkeypatch):
+    monkeypatch.setattr(waiting, "MAX_RECENT", 2)
+
+    async def scenario(waiters):
+        waiters._hear({"data": encode(Answered((1, 2, 3), ()))})
+        assert list(waiters._recent) == [2, 3]
+
+    with_waiters(world, NOWHERE, scenario)
