@@ -130,7 +130,6 @@ class Sessions:
         self.engine = engine
         self._lock = _write_lock(engine)
         self._writer = engine.execution_options(writes=True)
-        self._reader = _reader(engine)
         self._info = {_NOW: now or _machine_time}
         #: Whether the database did not take a write; who finds that it does again says so here.
         self.was_refused = False
@@ -159,12 +158,11 @@ class Sessions:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A session that only reads: each statement sees what is committed when it begins.
+        """A transaction that only reads.
 
-        On SQLite, where nobody commits meanwhile, all of them see the same. Raises
-        RecordsUnavailable where the database does not answer.
+        Raises RecordsUnavailable where the database does not answer.
         """
-        with translated(), self._opened(self._reader) as session:
+        with translated(), self._opened(self.engine) as session:
             yield session
 
     def _opened(self, bind: Engine) -> Session:
@@ -173,13 +171,6 @@ class Sessions:
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-
-
-def _reader(engine: Engine) -> Engine:
-    """On PostgreSQL without a transaction around: it costs two trips, and would hold nothing."""
-    if engine.dialect.name == "sqlite":
-        return engine
-    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _write_lock(engine: Engine) -> WriteLock | ThreadLock | NoLock:
