@@ -5,6 +5,7 @@ that happens to a small answer before.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -30,6 +31,15 @@ class Gathering:
         self._size += len(data)
         if self._size > MOST_BYTES:
             self.flush()
+
+    def writelines(self, pieces: Iterable[bytes]) -> None:
+        """Send the pieces, likewise."""
+        self.write(b"".join(pieces))
+
+    def write_eof(self) -> None:
+        """Send what is held, and that nothing else comes."""
+        self.flush()
+        self._transport.write_eof()
 
     def flush(self) -> None:
         """Send what is held."""

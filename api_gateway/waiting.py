@@ -6,6 +6,7 @@ is there.
 """
 
 import asyncio
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -55,8 +56,9 @@ class Waiters:
         self._heard = heard
         #: With what is known already of a bulk by who waits for it to move.
         self._events: defaultdict[Key, dict[asyncio.Event, Mark | None]] = defaultdict(dict)
-        #: Batches that were heard of last: who begins to wait now may come too late for that.
-        self._recent: OrderedDict[int, None] = OrderedDict()
+        #: Batches that were heard of last, and when: who begins to wait now may come too late
+        #: for that. The records have the last word, so it counts for a moment only.
+        self._recent: OrderedDict[Key, float] = OrderedDict()
         self._breaker = Breaker(Subject.WAKING)
         self._connected = False
         self._ask = asyncio.Event()
@@ -100,9 +102,10 @@ class Waiters:
     def _registered(self, key: Key, known: Mark | None) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._events[key][event] = known
-        if key in self._recent:
+        heard_at = self._recent.get(key)
+        if heard_at is not None and time.monotonic() - heard_at < LOOK_SECONDS:
             event.set()
-        elif isinstance(key, UUID) or not self._connected:
+        elif heard_at is not None or isinstance(key, UUID) or not self._connected:
             self._ask.set()
         try:
             yield event
@@ -151,7 +154,7 @@ class Waiters:
             self.wake(answered.submission_ids)
 
     def _remember(self, batch_ids: Iterable[int]) -> None:
-        self._recent.update(dict.fromkeys(batch_ids))
+        self._recent.update(dict.fromkeys(batch_ids, time.monotonic()))
         while len(self._recent) > MAX_RECENT:
             self._recent.popitem(last=False)
 

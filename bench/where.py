@@ -70,6 +70,8 @@ _GATEWAY: Mapping[str, Sequence[str]] = MappingProxyType(
     }
 )
 _REST = "the rest"
+#: Where the main threads of the gateway and of the worker are from beginning to end.
+_LOOPS = ("Runner.run (asyncio/runners.py", "asynloop (celery/worker/loops.py")
 
 
 class Part(NamedTuple):
@@ -112,20 +114,26 @@ def _single(ground: Ground, number: int) -> list[Figure]:
         with _watched(made.gateway_pid) as here, _watched(made.worker_pids[0]) as there:
             taken = waited_for(made, number, 1)
     each = sum(taken) / number
-    a_look = 1000 / RATE / number
     gateway, worker = _parts(here, (), _GATEWAY), _parts(there, _TASK, _WORK)
     gateway.pop(_REST, None)
-    known = sum(part.looks for part in (*gateway.values(), *worker.values()))
+    at_gateway, at_worker = each / _looks(here), each / _looks(there)
+    known = at_gateway * sum(part.looks for part in gateway.values())
+    known += at_worker * sum(part.looks for part in worker.values())
     return [
         Figure("where: a single alone, all of it", "ms", [each]),
-        *_figures("where: a single, gateway", "ms", gateway, a_look),
-        *_figures("where: a single, worker", "ms", worker, a_look),
+        *_figures("where: a single, gateway", "ms", gateway, at_gateway),
+        *_figures("where: a single, worker", "ms", worker, at_worker),
         Figure(
             "where: a single, HTTP, Redis, Celery, from thread to thread",
             "ms",
-            [each - known * a_look],
+            [each - known],
         ),
     ]
+
+
+def _looks(stacks: Mapping[tuple[str, ...], int]) -> int:
+    """How often was looked: each look found the main thread in its loop."""
+    return sum(n for stack, n in stacks.items() if any(f.startswith(_LOOPS) for f in stack))
 
 
 def _figures(name: str, unit: str, found: Mapping[str, Part], a_look: float) -> Iterator[Figure]:

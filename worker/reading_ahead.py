@@ -1,7 +1,7 @@
 """Rows of the batches whose turn is next, read while the database writes those before them.
 
-Reading is a pure function of what is stored, so what is read ahead is right whoever answers the
-batch; where it was somebody else, it was read in vain.
+What rows say is a pure function of what is stored of the batch and its submission, so what is read
+ahead is right whoever answers the batch; where it was somebody else, it was read in vain.
 """
 
 from collections.abc import Mapping, Sequence
@@ -22,6 +22,7 @@ log = structlog.get_logger()
 
 
 class _Kept(NamedTuple):
+    submission_id: UUID
     payload: bytes
     form: Form
     read: Read
@@ -66,7 +67,7 @@ class ReadAhead:
             except Exception:  # it fails again, and is counted, when it is its turn
                 log.exception("batch.not_read_ahead", batch_id=number)
             else:
-                self._kept[number] = _Kept(payload, form, read)
+                self._kept[number] = _Kept(head.id, payload, form, read)
 
     def known(self, batch: ClaimedBatch, form: Form) -> Read | None:
         """What a batch holds, if it was read; once.
@@ -74,6 +75,6 @@ class ReadAhead:
         What its submission says about it stands since before it could be read.
         """
         kept = self._kept.pop(batch.id, None)
-        if kept is None or kept[:2] != (batch.payload, form):
+        if kept is None or kept[:3] != (batch.submission_id, batch.payload, form):
             return None
         return kept.read

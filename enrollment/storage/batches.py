@@ -17,6 +17,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
+from enrollment.storage.sending import waiting_for
 from enrollment.storage.tables import POSITION_BITS, BatchRow
 
 
@@ -110,7 +111,8 @@ def add_of(
         }
         for ordinal, batch in enumerate(batches, first_ordinal)
     ]
-    session.execute(_INSERT, rows)
+    with waiting_for(session, len(rows)):
+        session.execute(_INSERT, rows)
 
 
 _ANSWER = (

@@ -142,7 +142,10 @@ def _insert(*, postgresql: bool) -> Executable:
 
 @cache
 def _update(*, postgresql: bool) -> Executable:
-    """An upsert that never inserts: it finds each row by its key, whatever the planner thinks."""
+    """An upsert of what stands: it finds each row by its key, whatever the planner thinks.
+
+    A row that is not there any more would be inserted; nothing here deletes enrollments.
+    """
     insert = _inserting(postgresql=postgresql)
     changed = [name for name in _WRITTEN.labels if name not in {"learner_id", "course_id"}]
     update: Executable = insert.on_conflict_do_update(

@@ -50,13 +50,31 @@ def sending(session: Session, *statements: Statement) -> Iterator[list[Sent]]:
     connection = session.connection()
     driver: Any = connection.connection.driver_connection
     with _raising(connection):
-        with driver.pipeline() as pipeline:
+        with waiting_for(session, len(statements)), driver.pipeline() as pipeline:
             results: list[Any] = [session.execute(*statement) for statement in statements]
             cursors = [result.context.cursor for result in results]
             _push(driver, pipeline)
             yield sent
         for cursor, one in zip(cursors, sent, strict=True):
             _read(driver, cursor, one)
+
+
+@contextmanager
+def waiting_for(session: Session, statements: int) -> Iterator[None]:
+    """Bear with the server for as long as so many statements may take, which are sent at once.
+
+    What it may keep silent for is meant for one, and counts from the first to the last of them.
+    """
+    driver: Any = session.connection().connection.driver_connection
+    silence = getattr(driver, "silence", None)
+    if silence is None:  # it is waited for without end, or it is SQLite
+        yield
+        return
+    driver.silence = silence * statements
+    try:
+        yield
+    finally:
+        driver.silence = silence
 
 
 def _push(driver: Any, pipeline: Any) -> None:

@@ -5,7 +5,6 @@ To render numbers as text and to read them again takes both sides several times 
 
 import struct
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -54,6 +53,12 @@ _KINDS: Mapping[type[TypeEngine[Any]], type[Packed]] = MappingProxyType(
     {BigInteger: _BigIntegers, Integer: _Integers, Boolean: _Booleans}
 )
 _NULL = struct.pack("!i", -1)
+#: Cells that are packed at once, by a pattern that is made once.
+_TOGETHER = 256
+_ROWS = {
+    kind.element.code: struct.Struct("!" + f"i{kind.element.code}" * _TOGETHER)
+    for kind in (_BigIntegers, _Integers, _Booleans)
+}
 
 
 def packed_kind(kind: TypeEngine[Any]) -> type[Packed] | None:
@@ -74,12 +79,11 @@ def packed(values: Sequence[Any], kind: type[Packed]) -> Packed:
         return kind(head + b"".join([_NULL if v is None else pack(size, v) for v in values]))
     cells = [size] * (2 * number)
     cells[1::2] = values
-    return kind(head + _rows(code, number).pack(*cells))
-
-
-@lru_cache(maxsize=256)
-def _rows(code: str, number: int) -> struct.Struct:
-    return struct.Struct("!" + f"i{code}" * number)
+    whole = number - number % _TOGETHER
+    pack = _ROWS[code].pack
+    parts = [pack(*cells[2 * n : 2 * (n + _TOGETHER)]) for n in range(0, whole, _TOGETHER)]
+    rest = struct.pack("!" + f"i{code}" * (number - whole), *cells[2 * whole :])
+    return kind(b"".join([head, *parts, rest]))
 
 
 class _AsItIs(Dumper):

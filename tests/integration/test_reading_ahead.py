@@ -26,10 +26,10 @@ def file(world):
     return world.send([row(name) for name in NAMES])
 
 
-def known(world, file, number, payload):
-    """What is known of a batch, if it was read ahead."""
-    now = datetime.now(UTC)
-    batch = ClaimedBatch._make((number, UUID(int=0), 0, 2, payload, "bulk", False, now, 0, None))
+def known(world, file, number, payload, whose=None):
+    """What is known of a batch of a file (or somebody else's), if it was read ahead."""
+    now, its = datetime.now(UTC), whose or file
+    batch = ClaimedBatch._make((number, its, 0, 2, payload, "bulk", False, now, 0, None))
     return world.processor.ahead.known(batch, form_of(world.submission(file), payload))
 
 
@@ -60,6 +60,13 @@ def test_what_is_stored_counts_not_what_was_read(world, file):
     (number, payload), *_ = stored(world, file)
     assert kept(world, file, number, payload + b" ") is None
     assert kept(world, file, number, payload) is None
+
+
+def test_what_was_read_is_nobody_elses(world, file):
+    world.deliver(world.batch_ids(file)[0])
+
+    (number, payload), *_ = stored(world, file)
+    assert known(world, file, number, payload, whose=UUID(int=7)) is None
 
 
 def test_a_file_is_read_once(world, file, monkeypatch):

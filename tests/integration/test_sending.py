@@ -7,6 +7,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import learners
 from enrollment.storage.sending import Statement, sending
+from enrollment.storage.sessions import sessions_for
 from enrollment.storage.tables import LearnerRow
 from tests.support.blocks import at_once
 from tests.support.running import wait_until
@@ -62,6 +63,18 @@ def test_one_of_several_that_fails_takes_the_others_with_it(sessions, names):
         at_once(sending(session, *adding))
 
     assert known(sessions, "ada", "bob") == ["ada"]
+
+
+def test_several_are_waited_for_as_long_as_each_may_take(postgres_world):
+    url = postgres_world.sessions.engine.url.render_as_string(hide_password=False)
+    impatient = sessions_for(url, pool_size=1, silence=0.5)
+    naps = [Statement(text("SELECT pg_sleep(0.3)"), {})] * 3
+
+    with impatient.begin() as session:
+        assert len(at_once(sending(session, *naps))) == 3
+    with pytest.raises(RecordsUnavailable):
+        send(impatient, text("SELECT pg_sleep(0.9)"), {})
+    impatient.dispose()
 
 
 def test_where_nothing_is_sent_the_block_is_run(sessions):

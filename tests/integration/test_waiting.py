@@ -186,10 +186,42 @@ def test_what_is_said_is_what_is_heard(world):
 
 def test_who_comes_after_the_word_did_is_told_at_once(world, single, redis_url, monkeypatch):
     monkeypatch.setattr(waiting, "LOOK_SECONDS", LONGER)
+    asked = noting_questions(monkeypatch)
 
     async def scenario(waiters):
         await until_listening(waiters)
         waiters._hear({"data": encode(Answered((single,), ()))})
+        await waiters.until_answered(single, LONGER)
+
+    with_waiters(world, redis_url, scenario)
+    assert asked == []
+
+
+def test_a_word_counts_for_a_moment_then_the_records_are_asked(
+    world, single, redis_url, monkeypatch
+):
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", LONGER)
+    asked = noting_questions(monkeypatch)
+
+    async def scenario(waiters):
+        await until_listening(waiters)
+        waiters._hear({"data": encode(Answered((single,), ()))})
+        waiters._recent[single] -= LONGER
+        await asyncio.to_thread(world.work)
+        await waiters.until_answered(single, LONGER)
+
+    with_waiters(world, redis_url, scenario)
+    assert asked == [{single}]
+
+
+def test_where_the_word_was_lost_the_records_are_asked_in_time(
+    world, single, redis_url, monkeypatch
+):
+    monkeypatch.setattr(waiting, "LOOK_SECONDS", 0.05)
+
+    async def scenario(waiters):
+        await until_listening(waiters)
+        await asyncio.to_thread(world.work)
         await waiters.until_answered(single, LONGER)
 
     with_waiters(world, redis_url, scenario)
@@ -203,3 +235,16 @@ def test_only_the_last_that_were_heard_of_are_remembered(world, monkeypatch):
         assert list(waiters._recent) == [2, 3]
 
     with_waiters(world, NOWHERE, scenario)
+
+
+def noting_questions(monkeypatch):
+    """The batches that the records are asked for from here on."""
+    asked = []
+    real = waiting.batches.answered_of
+
+    def answered_of(session, batch_ids):
+        asked.append(set(batch_ids))
+        return real(session, batch_ids)
+
+    monkeypatch.setattr(waiting.batches, "answered_of", answered_of)
+    return asked

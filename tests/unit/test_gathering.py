@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from api_gateway.gathering import MOST_BYTES, Gathering
 
 
@@ -17,6 +19,9 @@ class Wire:
         self.sent.append(data)
 
     def close(self):
+        self.is_closed = True
+
+    def write_eof(self):
         self.is_closed = True
 
     def get_extra_info(self, name):
@@ -53,6 +58,12 @@ def test_nothing_is_sent_before_the_turn_ends():
     assert written(look).sent == [b"head"]
 
 
+def test_pieces_go_behind_what_is_held():
+    wire = written(lambda gathering, _: (gathering.write(b"a"), gathering.writelines([b"b", b"c"])))
+
+    assert wire.sent == [b"abc"]
+
+
 def test_much_is_handed_on_at_once():
     half = b"x" * (MOST_BYTES // 2)
 
@@ -65,8 +76,9 @@ def test_much_is_handed_on_at_once():
     assert written(look).sent == [half + half + b"y", b"z"]
 
 
-def test_what_is_held_goes_before_the_end():
-    wire = written(lambda gathering, _: (gathering.write(b"last"), gathering.close()))
+@pytest.mark.parametrize("end", [Gathering.close, Gathering.write_eof])
+def test_what_is_held_goes_before_the_end(end):
+    wire = written(lambda gathering, _: (gathering.write(b"last"), end(gathering)))
 
     assert (wire.sent, wire.is_closed) == ([b"last"], True)
 
