@@ -3,42 +3,82 @@
 from collections.abc import Iterator
 from datetime import datetime
 from hashlib import md5
+from itertools import count
 from statistics import median
+from typing import NamedTuple
+
+import psycopg
 
 from bench import filling, plot
 from bench.samples import course_ids, courses
 from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
+from bench.watching import plain
+from worker.processing import AT_ONCE
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 QUICK_SIZES = SIZES[:3]
 ROWS, QUICK_ROWS = 40_000, 10_000
-#: Rows that a worker takes in hand at once.
+#: Rows of a batch; some batches share a transaction.
 BATCH_ROWS = 1_000
 #: How many rows after a registration its withdrawal stands in the file.
 LATER = 2_000
 AT_LEAST_PERCENT = 80.0
 
 
+class Pace(NamedTuple):
+    """Rows a second, and what PostgreSQL logs for each: bytes, and pages that go in whole."""
+
+    rate: float
+    log: float
+    pages: float
+
+
 def measure(ground: Ground, size: Size) -> list[Figure]:
-    """One run at each size; at the last one several, in turn with an empty table."""
+    """One run at each size; at the last one several, in turn with an empty table.
+
+    Dropping the one before makes PostgreSQL begin a checkpoint, after which the first write to
+    each page logs it whole; so a file goes before that is told by itself.
+    """
     sizes = QUICK_SIZES if size.is_quick else SIZES
     rows = QUICK_ROWS if size.is_quick else ROWS
-    rates: dict[int, list[float]] = {}
+    paces: dict[int, list[Pace]] = {}
     gigabytes = {}
-    before, run = 0, 0
+    before, run = 0, count()
+    fresh: list[Pace] = []
+    empty: list[Pace] = []
     with ground.database() as url:
         filling.begin(url)
         for enrollments in sizes:
             gigabytes[enrollments] = filling.grow(url, before, enrollments)
-            rates[enrollments] = [_rate(ground, url, enrollments, rows, run)]
-            before, run = enrollments, run + 1
-        empty = [_empty_rate(ground, rows)]
-        for again in range(run, run + size.runs - 1):
-            rates[before].append(_rate(ground, url, before, rows, again))
-            empty.append(_empty_rate(ground, rows))
-    plot.draw({number: median(some) for number, some in rates.items()}, median(empty))
-    return _figures(rates, empty, gigabytes)
+            if enrollments != sizes[-1]:
+                paces[enrollments] = [_pace(ground, url, enrollments, rows, next(run))]
+            before = enrollments
+        paces[before] = []
+        for _ in range(size.runs):
+            fresh.append(_pace(ground, url, before, rows, next(run)))
+            paces[before].append(_pace(ground, url, before, rows, next(run)))
+            empty.append(_empty_pace(ground, rows))
+    rates = {number: [pace.rate for pace in some] for number, some in paces.items()}
+    empty_rates = [pace.rate for pace in empty]
+    plot.draw({number: median(some) for number, some in rates.items()}, median(empty_rates))
+    named = f"with {before:,} enrollments"
+    return [
+        *_figures(rates, empty_rates, gigabytes),
+        Figure(
+            f"growth: {named}, the first file after a checkpoint",
+            "rows/s",
+            [pace.rate for pace in fresh],
+            ours=_logging(fresh),
+        ),
+        Figure(
+            f"growth: log a row, {named}",
+            "bytes",
+            [pace.log for pace in paces[before]],
+            ours=_logging(paces[before]),
+            theirs=_logging(empty),
+        ),
+    ]
 
 
 def _figures(
@@ -67,23 +107,40 @@ def _figures(
     ]
 
 
-def _empty_rate(ground: Ground, rows: int) -> float:
+def _logging(paces: list[Pace]) -> str:
+    log, pages = (median(values) for values in list(zip(*paces, strict=True))[1:])
+    return f"{log:,.0f} bytes and {pages:.2g} whole pages logged a row"
+
+
+def _empty_pace(ground: Ground, rows: int) -> Pace:
     with ground.database() as url:
         filling.begin(url)
-        return _rate(ground, url, 0, rows, 0)
+        return _pace(ground, url, 0, rows, 0)
 
 
-def _rate(ground: Ground, url: str, enrollments: int, rows: int, run: int) -> float:
+def _pace(ground: Ground, url: str, enrollments: int, rows: int, run: int) -> Pace:
     """From the moment the first batch was taken in hand to that of the last, not counted."""
     known = filling.learners_of(enrollments)
     with service(ground, url, workers=1) as made:
         made.load_courses(courses())
+        before = _logged(url)
         done = made.until_done(made.submit("".join(_lines(rows, known, run)).encode()))
     counts = done["counts"]
     if (counts["enrolled"], counts["deactivated"]) != (rows * 3 // 4, rows // 4):
         raise RuntimeError(f"the outcomes are wrong: {counts}")
     begun, ended = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
-    return (rows - BATCH_ROWS) / (ended - begun).total_seconds()
+    log, pages = (after - was for after, was in zip(_logged(url), before, strict=True))
+    counted = rows - AT_ONCE * BATCH_ROWS
+    return Pace(counted / (ended - begun).total_seconds(), log / rows, pages / rows)
+
+
+def _logged(url: str) -> tuple[float, float]:
+    """Bytes and whole pages that the server has logged."""
+    with psycopg.connect(plain(url)) as connection:
+        row = connection.execute("SELECT wal_bytes, wal_fpi FROM pg_stat_wal").fetchone()
+    if row is None:
+        raise RuntimeError("PostgreSQL does not say what it logs")
+    return float(row[0]), float(row[1])
 
 
 def _lines(rows: int, known: int, run: int) -> Iterator[str]:
