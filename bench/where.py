@@ -74,6 +74,10 @@ _REST = "the rest"
 _LOOPS = ("Runner.run (asyncio/runners.py", "asynloop (celery/worker/loops.py")
 
 
+class MayNotLook(Exception):
+    """This user may not look at other processes of theirs."""
+
+
 class Part(NamedTuple):
     """Looks that found a part at work, and those among them that found it waiting."""
 
@@ -82,8 +86,11 @@ class Part(NamedTuple):
 
 
 def measure(ground: Ground, size: Size) -> list[Figure]:
-    """One run: shares hardly differ."""
-    return [*_bulk(ground), *_single(ground, QUICK_ALONE if size.is_quick else ALONE)]
+    """One run: shares hardly differ. Skipped where processes may not be looked at."""
+    try:
+        return [*_bulk(ground), *_single(ground, QUICK_ALONE if size.is_quick else ALONE)]
+    except MayNotLook as refusal:
+        return [Figure("where: not found out", "", ours=str(refusal))]
 
 
 def _bulk(ground: Ground) -> list[Figure]:
@@ -173,7 +180,7 @@ def _part(stack: Sequence[str], parts: Mapping[str, Sequence[str]]) -> str:
 def _watched(pid: int) -> Iterator[dict[tuple[str, ...], int]]:
     """What stacks a process and its children had during the block, and how often.
 
-    Raises RuntimeError where this user may not look at others of theirs.
+    Raises MayNotLook.
     """
     stacks: dict[tuple[str, ...], int] = {}
     with working_folder() as folder:
@@ -193,7 +200,7 @@ def _watched(pid: int) -> Iterator[dict[tuple[str, ...], int]]:
             looking.send_signal(signal.SIGINT)
             _, said = looking.communicate(timeout=60)
         if not kept.exists():
-            raise RuntimeError(f"py-spy cannot look at a process: {said[-500:]}")
+            raise MayNotLook(said.strip()[-200:])
         for line in kept.read_text().splitlines():
             stack, _, number = line.rpartition(" ")
             stacks[tuple(stack.split(";"))] = int(number)

@@ -40,6 +40,13 @@ def test_what_goes_in_comes_out_in_order(sessions, rows):
     assert came_back(sessions, rows) == [(*row, place) for place, row in enumerate(rows, 1)]
 
 
+@pytest.mark.parametrize("number", [255, 256, 257, 513])
+def test_long_columns_come_out_as_they_went_in(sessions, number):
+    rows = [(str(n), n << 32, n - 100, n % 3 == 0) for n in range(number)]
+
+    assert came_back(sessions, rows) == [(*row, place) for place, row in enumerate(rows, 1)]
+
+
 @pytest.mark.parametrize(
     "word",
     [
