@@ -1,10 +1,8 @@
-"""The gateway put together: what it is made of, and which URL leads where."""
+"""Composition root: makes the parts of the gateway and the ASGI application."""
 
 import asyncio
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,270 +11,160 @@ import structlog
 from celery import Celery
 from falcon.asgi import Request, Response
 
-from api_gateway import errors
+from api_gateway import error_handlers
+from api_gateway.auth_middleware import AuthMiddleware
 from api_gateway.authentication import Authenticator
-from api_gateway.course_details import CourseDetails
-from api_gateway.following import Following
-from api_gateway.gate import Gate
-from api_gateway.heads import minding_heads
-from api_gateway.intake import Intake
-from api_gateway.looking import Looks
-from api_gateway.media import noting_disconnects
-from api_gateway.progress import Progress
-from api_gateway.queue_watch import QueueWatch, asking
-from api_gateway.records import Records
-from api_gateway.resources.bulk_enroll import BulkEnrollResource
-from api_gateway.resources.course_details import CourseDetailsResource
-from api_gateway.resources.courses import CourseResource, CoursesResource
-from api_gateway.resources.crosswalks import CrosswalkResource, MissingResource
-from api_gateway.resources.docs import describing
-from api_gateway.resources.enrollment import EnrollmentResource
-from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
-from api_gateway.resources.health import LiveResource, ReadyResource
-from api_gateway.resources.invitations import InvitationResource
-from api_gateway.resources.learners import LearnerResource, LearnersResource
-from api_gateway.resources.listing import ChangesResource, EnrollmentsResource
-from api_gateway.resources.outcomes import OutcomesResource
-from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
-from api_gateway.resources.submissions import SubmissionsResource
-from api_gateway.ringing import Ringer, Send, sender
-from api_gateway.spooling import Spooling
-from api_gateway.taking import Taking
-from api_gateway.uploads import Uploads
-from api_gateway.waiting import Waiters
+from api_gateway.broker_probe import BrokerProbe, broker_ping
+from api_gateway.course_details_cache import CourseDetailsCache
+from api_gateway.database import Database
+from api_gateway.disconnects import track_disconnects
+from api_gateway.dispatcher import Dispatcher, Send, sender
+from api_gateway.event_stream import EventStreams
+from api_gateway.header_limits import limit_headers
+from api_gateway.parts import Parts
+from api_gateway.routes import ROUTES, V1, make_resources
+from api_gateway.single_requests import GroupCommitter
+from api_gateway.status_reader import StatusReader
+from api_gateway.upload_store import UploadStore
+from api_gateway.waiters import Waiters
 from enrollment.cache import Cache, connect
 from enrollment.domain.errors import NotDurable, RecordsUnavailable
 from enrollment.garbage import collect_seldom
 from enrollment.queue import broker_settings
 from enrollment.settings import Settings
 from enrollment.storage.durability import durable_sessions, look_at_start
+from enrollment.storage.sessions import Sessions
 from enrollment.waking import Bell
 from schemas.files import Limits
 
 log = structlog.get_logger()
 
-BASE = "/api/enrollment/v1"
-#: Threads that reads and small writes run in.
+#: Threads for reads and small writes.
 THREADS = 4
-#: Threads that singles are stored in; they share one commit, so it is one and one to spare.
+#: Threads for single requests: they share one commit, so one is enough, and one is spare.
 INTAKE_THREADS = 2
-#: Files that are cut and stored at the same time.
+#: Uploads that are split and stored at the same time.
 UPLOADS_AT_ONCE = 2
 
 
 def utc_now() -> datetime:
-    """The moment on this machine's clock."""
+    """The current time of this machine."""
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the gateway is made of; everything that is started and stopped."""
-
-    settings: Settings
-    records: Records
-    #: Threads of their own for intake, so that slow reads never keep singles waiting.
-    intake_records: Records
-    ringer: Ringer
-    waiters: Waiters
-    progress: Progress
-    details: CourseDetails
-    authenticator: Authenticator
-    uploads_pool: ThreadPoolExecutor
-    ping_redis: Callable[[], bool]
-    #: None where the queue is the Redis.
-    queue: QueueWatch | None
-    now: Callable[[], datetime] = utc_now
-
-
 def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
-    """Make every part; nothing is connected or started yet."""
+    """Make every part; nothing is connected or started yet.
+
+    `send` replaces sending to the broker. Raises SettingsError for unusable token keys.
+    """
     connections = THREADS + INTAKE_THREADS + UPLOADS_AT_ONCE
     sessions = durable_sessions(
         settings.database_url, pool_size=connections, accepts_loss=settings.accept_data_loss
     )
-    records = Records(sessions, threads=THREADS)
-    if send is None:
-        app = Celery("enroll", set_as_current=False)
-        app.conf.update(broker_settings(settings.broker_url, client="enroll-gateway"))
-        send = sender(app)
-    ringer = Ringer(send)
-    waiters = Waiters(records, settings.redis_url, heard=ringer.answered)
-    authenticator = Authenticator(records, settings, time.monotonic)
+    database = Database(sessions, threads=THREADS)
+    intake_database = Database(sessions, threads=INTAKE_THREADS)
+    dispatcher = Dispatcher(send or _broker_sender(settings))
+    waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
+    authenticator = Authenticator(database, settings, time.monotonic)
+    reader = StatusReader(database)
+    uploads_pool = ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="uploads")
     return Parts(
         settings=settings,
-        records=records,
-        intake_records=Records(sessions, threads=INTAKE_THREADS),
-        ringer=ringer,
+        database=database,
+        intake_database=intake_database,
+        single_requests=GroupCommitter(intake_database, dispatcher),
+        upload_store=_upload_store(settings, sessions, dispatcher, uploads_pool),
+        uploads_pool=uploads_pool,
+        dispatcher=dispatcher,
         waiters=waiters,
-        progress=Progress(
-            following=Following(records, waiters), now=utc_now, identify=authenticator.identify
+        status_reader=reader,
+        event_streams=EventStreams(
+            reader=reader, waiters=waiters, now=utc_now, identify=authenticator.identify
         ),
-        details=CourseDetails(records, Cache(connect(settings.redis_url)), now=utc_now),
+        details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
-        uploads_pool=ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="uploads"),
         ping_redis=Bell(settings.redis_url).is_heard,
-        queue=_own_queue(settings),
+        broker=_broker_probe(settings),
+        now=utc_now,
     )
 
 
-def _own_queue(settings: Settings) -> QueueWatch | None:
+def _broker_sender(settings: Settings) -> Send:
+    app = Celery("enroll", set_as_current=False)
+    app.conf.update(broker_settings(settings.broker_url, client="enroll-gateway"))
+    return sender(app)
+
+
+def _upload_store(
+    settings: Settings, sessions: Sessions, dispatcher: Dispatcher, pool: ThreadPoolExecutor
+) -> UploadStore:
+    return UploadStore(
+        sessions=sessions,
+        dispatcher=dispatcher,
+        limits=Limits(
+            max_bytes=settings.max_upload_bytes,
+            max_rows=settings.max_upload_rows,
+            max_json_bytes=settings.max_json_bytes,
+            batch_rows=settings.batch_rows,
+        ),
+        max_atomic_rows=settings.max_atomic_rows,
+        pool=pool,
+    )
+
+
+def _broker_probe(settings: Settings) -> BrokerProbe | None:
     is_redis = settings.broker_url == settings.redis_url
-    return None if is_redis else QueueWatch(asking(settings.broker_url))
+    return None if is_redis else BrokerProbe(broker_ping(settings.broker_url))
 
 
 class Lifespan:
-    """Starts the parts with the server, and stops them with it."""
+    """Middleware that starts the parts with the server and stops them with it."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Look at the records, then begin to ring and to listen.
+        """Check the database, then start dispatching and listening.
 
-        Raises NotDurable: a gateway does not start on what loses commits.
+        Raises NotDurable: a gateway does not start on a database that loses commits.
         """
         collect_seldom()
-        await self._look_at_records()
-        self._parts.ringer.start()
+        await self._check_database()
+        self._parts.dispatcher.start()
         self._parts.waiters.start()
 
-    async def _look_at_records(self) -> None:
-        records = self._parts.records
+    async def _check_database(self) -> None:
+        database = self._parts.database
         try:
-            await records.run(lambda: look_at_start(records.sessions))
+            await database.run(lambda: look_at_start(database.sessions))
         except NotDurable:
             raise
         except RecordsUnavailable as error:
             log.warning("records.unreachable", because=str(error))
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
-        """Let what runs end."""
+        """Stop the parts, after what is in progress."""
         parts = self._parts
         await parts.waiters.stop()
         loop = asyncio.get_running_loop()
-        await loop.run_in_executor(None, parts.ringer.stop)
+        await loop.run_in_executor(None, parts.dispatcher.stop)
         await loop.run_in_executor(None, parts.uploads_pool.shutdown)
         await loop.run_in_executor(None, parts.details.close)
-        await loop.run_in_executor(None, parts.intake_records.close)
-        await loop.run_in_executor(None, parts.records.close)
-
-
-#: URI template by route name; the policy knows every name.
-ROUTES = {
-    "enrollment": f"{BASE}/enrollment",
-    "enrollment_detail": f"{BASE}/enrollment/{{names:path}}",
-    "enrollments": f"{BASE}/enrollments",
-    "course_details": f"{BASE}/course/{{course_id:path}}",
-    "submissions": f"{BASE}/submissions",
-    "submission": f"{BASE}/submissions/{{id}}",
-    "submission_events": f"{BASE}/submissions/{{id}}/events",
-    "submission_outcomes": f"{BASE}/submissions/{{id}}/outcomes",
-    "submission_cancel": f"{BASE}/submissions/{{id}}/cancel",
-    "bulk_enroll": "/api/bulk_enroll/v1/bulk_enroll",
-    "courses": f"{BASE}/courses",
-    "course": f"{BASE}/courses/{{course_id:path}}",
-    "learners": f"{BASE}/learners",
-    "learner": f"{BASE}/learners/{{username}}",
-    "invitation": f"{BASE}/invitations/{{rest:path}}",
-    "crosswalk": f"{BASE}/crosswalks/{{source}}",
-    "crosswalk_missing": f"{BASE}/crosswalks/{{source}}/missing",
-    "changes": f"{BASE}/changes",
-    "livez": "/livez",
-    "readyz": "/readyz",
-    "openapi": "/openapi.json",
-    "docs": "/docs",
-    "docs_reasons": "/docs/reasons",
-}
-
-#: Upstream's own routes: errors travel there as ``application/json``.
-V1 = frozenset(
-    ROUTES[name]
-    for name in (
-        "enrollment",
-        "enrollment_detail",
-        "enrollments",
-        "course_details",
-        "bulk_enroll",
-    )
-)
-
-
-def make_resources(parts: Parts) -> dict[str, object]:
-    """The resource behind each route name."""
-    records, now, settings = parts.records, parts.now, parts.settings
-    limits = Limits(
-        max_bytes=settings.max_upload_bytes,
-        max_rows=settings.max_upload_rows,
-        max_json_bytes=settings.max_json_bytes,
-        batch_rows=settings.batch_rows,
-    )
-    uploads = Uploads(
-        sessions=records.sessions,
-        ringer=parts.ringer,
-        limits=limits,
-        max_atomic_rows=settings.max_atomic_rows,
-    )
-    taking = Taking(uploads=uploads, pool=parts.uploads_pool)
-    progress, following = parts.progress, parts.progress.following
-    return {
-        "enrollment": EnrollmentResource(
-            records=records,
-            intake=Intake(parts.intake_records, parts.ringer),
-            waiters=parts.waiters,
-            now=now,
-            default_wait=settings.default_wait,
-            self_unenroll=settings.self_unenroll,
-        ),
-        "enrollment_detail": EnrollmentDetailResource(records=records, now=now),
-        "enrollments": EnrollmentsResource(records=records),
-        "course_details": CourseDetailsResource(parts.details),
-        "submissions": SubmissionsResource(
-            records=records,
-            taking=taking,
-            spooling=Spooling(settings.max_upload_bytes),
-            now=now,
-        ),
-        "submission": SubmissionResource(
-            looks=Looks(records), following=following, progress=progress, now=now
-        ),
-        "submission_events": EventsResource(records=records, progress=progress),
-        "submission_outcomes": OutcomesResource(records=records, now=now),
-        "submission_cancel": CancelResource(records=records, ringer=parts.ringer, now=now),
-        "bulk_enroll": BulkEnrollResource(
-            records=records,
-            taking=taking,
-            following=following,
-            now=now,
-            default_wait=settings.default_wait,
-        ),
-        "courses": CoursesResource(records, parts.details),
-        "course": CourseResource(records, parts.details),
-        "learners": LearnersResource(records),
-        "learner": LearnerResource(records),
-        "invitation": InvitationResource(records, now=now),
-        "crosswalk": CrosswalkResource(records=records),
-        "crosswalk_missing": MissingResource(records=records, now=now),
-        "changes": ChangesResource(records=records),
-        "livez": LiveResource(),
-        "readyz": ReadyResource(
-            records=records, ping_redis=parts.ping_redis, queue=parts.queue, now=now
-        ),
-        **describing(ROUTES, V1),
-    }
+        await loop.run_in_executor(None, parts.intake_database.close)
+        await loop.run_in_executor(None, parts.database.close)
 
 
 def make_app(parts: Parts) -> Any:
-    """The ASGI application."""
+    """Make the ASGI application."""
     names = {template: name for name, template in ROUTES.items()}
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
-        middleware=[Gate(parts.authenticator, names), Lifespan(parts)]
+        middleware=[AuthMiddleware(parts.authenticator, names), Lifespan(parts)]
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.auto_parse_qs_csv = False
-    # An answer without a body has no type either: clients parse what calls itself JSON.
+    # Responses without a body have no type: clients parse whatever is declared as JSON.
     app.resp_options.default_media_type = None  # type: ignore[assignment]
-    errors.install(app, V1)
+    error_handlers.install(app, V1)
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)
-    return minding_heads(noting_disconnects(app))
+    return limit_headers(track_disconnects(app))

@@ -3,8 +3,8 @@
 from typing import Any
 from urllib.parse import parse_qsl
 
-from api_gateway.media import parsed_json
 from api_gateway.problems import Problem, bad_request
+from api_gateway.request_body import parsed_json
 
 FORM = "application/x-www-form-urlencoded"
 #: Fields of one form.

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import httpx
 import redis
 
-from api_gateway.tokens import digest_of, new_api_key
+from api_gateway.api_keys import digest_of, new_api_key
 from enrollment.storage import keys, migrate
 from enrollment.storage.sessions import sessions_for
 from tests.support.folders import working_folder

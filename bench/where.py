@@ -64,9 +64,9 @@ _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
 _TASK = ("register.<locals>.process_batch (worker/tasks.py",)
 _GATEWAY: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        "storing it": ("store_singles (api_gateway/intake.py",),
+        "storing it": ("store_singles (api_gateway/single_requests.py",),
         "ringing": ("Publisher.send (enrollment/queue.py",),
-        "looking at what became of it": ("Records.read.<locals>.work (api_gateway/records.py",),
+        "looking at what became of it": ("Database.read.<locals>.work (api_gateway/database.py",),
     }
 )
 _REST = "the rest"

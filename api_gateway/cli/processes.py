@@ -31,7 +31,7 @@ def gateway(host: str, port: int, fd: int | None) -> None:
         host=host,
         port=port,
         backlog=BACKLOG,
-        http="api_gateway.gathering:GatheringProtocol",
+        http="api_gateway.write_coalescing:CoalescingProtocol",
         ws="none",
         lifespan="on",
         access_log=False,

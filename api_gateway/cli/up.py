@@ -155,7 +155,7 @@ def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
 
 def _make_admin_key(session: Session, path: Path) -> None:
     """A file whose key these records do not know, or no more, is replaced."""
-    from api_gateway.tokens import digest_of, new_api_key
+    from api_gateway.api_keys import digest_of, new_api_key
     from enrollment.storage import keys
 
     if path.is_file() and keys.by_digest(session, digest_of(path.read_text().strip())):

@@ -9,20 +9,13 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from api_gateway.openapi import (
-    bulk_enrolling,
-    enrolling,
-    keeping,
-    mapping,
-    service,
-    submitting,
-)
+from api_gateway.openapi import bulk_enrolling, enrolling, keeping, mapping, service, submitting
 from api_gateway.openapi.bodies import add_bodies, inner_name
 from api_gateway.openapi.codes import meanings
 from api_gateway.openapi.parameters import HEADERS, PARAMETERS
 from api_gateway.openapi.parts import JSON, Answer, Operation, Schema, ref
 from api_gateway.openapi.shapes import SHAPES
-from api_gateway.policy import POLICY, Need
+from api_gateway.permissions import POLICY, Requirement
 from api_gateway.problems import Problem
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -134,7 +127,7 @@ def _add(spec: APISpec, operation: Operation, template: str, v1: frozenset[str])
     spec.path(path, operations={operation.method.lower(): given})
 
 
-def _security(need: Need) -> list[dict[str, list[str]]]:
+def _security(need: Requirement) -> list[dict[str, list[str]]]:
     """Any one of these will do; an empty object is nobody in particular."""
     if need.public:
         return [{}]
@@ -146,7 +139,7 @@ def _security(need: Need) -> list[dict[str, list[str]]]:
     return keys + staff
 
 
-def _responses(operation: Operation, need: Need, media_type: str) -> dict[str, Any]:
+def _responses(operation: Operation, need: Requirement, media_type: str) -> dict[str, Any]:
     problems = {} if need.public else {401: "not_authenticated"}
     if not (need.public or need.anyone):
         problems[403] = "not_permitted"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from api_gateway import errors
+from api_gateway import error_handlers
 from schemas.outcomes import MESSAGES
 
 #: Codes of the gateway itself, beside the reasons and the errors of the domain.
@@ -44,7 +44,9 @@ OF_THE_GATEWAY: Mapping[str, str] = {
 
 def meanings() -> dict[str, str]:
     """What each code means; the facts in a reason's message stand in braces."""
-    known = {code: (kind.__doc__ or "").strip() for kind, (_, code) in errors.STATUS.items()}
+    known = {
+        code: (kind.__doc__ or "").strip() for kind, (_, code) in error_handlers.STATUS.items()
+    }
     reasons = {reason.value: message for reason, message in MESSAGES.items()}
     unavailable = {"unavailable": "The service cannot store or read just now; try again later."}
     return {**known, **OF_THE_GATEWAY, **unavailable, **reasons}

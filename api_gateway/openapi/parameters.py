@@ -6,8 +6,9 @@ from typing import Any
 from api_gateway.headers import MAX_KEY, MAX_WAIT
 from api_gateway.openapi.parts import TEXT, WHOLE, Schema, listed, one_of
 from api_gateway.openapi.samples import COURSE_ID
-from api_gateway.resources.bodies import DEFAULT_PAGE, MAX_PAGE
-from api_gateway.resources.listing import DEFAULT_CHANGES, MOST
+from api_gateway.pagination import DEFAULT_PAGE, MAX_PAGE
+from api_gateway.resources.changes import DEFAULT_CHANGES
+from api_gateway.resources.enrollments import MAX_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.coursekeys import MAX_COURSE_ID
 from schemas.foreign import AUTO, NAMES
@@ -73,10 +74,13 @@ PARAMETERS: Mapping[str, Mapping[str, Any]] = {
     ),
     "one_course": _in_query("course_id", "In this course only.", TEXT),
     "course_ids": _words(
-        "course_ids", "In these courses only: course keys, or org+course prefixes.", TEXT, MOST
+        "course_ids",
+        "In these courses only: course keys, or org+course prefixes.",
+        TEXT,
+        MAX_VALUES,
     ),
-    "usernames": _words("username", "Of these learners only.", TEXT, MOST),
-    "emails": _words("email", "Of learners with these e-mails only.", TEXT, MOST),
+    "usernames": _words("username", "Of these learners only.", TEXT, MAX_VALUES),
+    "emails": _words("email", "Of learners with these e-mails only.", TEXT, MAX_VALUES),
     "cursor": _in_query("cursor", _CURSOR, TEXT),
     "page_size": _in_query(
         "page_size",

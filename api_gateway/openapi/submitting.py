@@ -1,17 +1,8 @@
 """Operations on submissions: hand many in, follow them, read what became of each."""
 
+from api_gateway.event_stream import EVENTS
 from api_gateway.openapi import samples
-from api_gateway.openapi.parts import (
-    CSV,
-    JSON,
-    NDJSON,
-    Answer,
-    Operation,
-    json,
-    listed,
-    ref,
-)
-from api_gateway.progress import EVENTS
+from api_gateway.openapi.parts import CSV, JSON, NDJSON, Answer, Operation, json, listed, ref
 
 _TAG = "Submissions"
 _REQUESTS = listed(ref("EnrollmentRequest"))

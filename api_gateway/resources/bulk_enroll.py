@@ -8,26 +8,20 @@ from http import HTTPStatus
 
 from falcon.asgi import Request, Response
 
-from api_gateway import answers
-from api_gateway.answers import Cursor, Filter, Status
-from api_gateway.callers import Caller
-from api_gateway.following import Following
+from api_gateway import status_queries
+from api_gateway.caller import Caller
+from api_gateway.database import Database
 from api_gateway.forms import FORM, form_fields
 from api_gateway.headers import fingerprint_head, idempotency_key, preference
-from api_gateway.media import (
-    JSON,
-    check_is_json,
-    dumps,
-    keep_private,
-    parsed_json,
-    read_body,
-    write_json,
-)
+from api_gateway.long_poll import long_poll
 from api_gateway.problems import Problem, too_large
-from api_gateway.records import Records
-from api_gateway.resources.statuses import write_status
-from api_gateway.taking import Taking
-from api_gateway.uploads import Published, Upload
+from api_gateway.request_body import check_is_json, parsed_json, read_body
+from api_gateway.resources.status_response import write_status
+from api_gateway.responses import JSON, dumps, keep_private, write_json
+from api_gateway.status_queries import Cursor, OutcomeFilter, Status
+from api_gateway.status_reader import StatusReader
+from api_gateway.upload_store import Published, Upload, UploadStore
+from api_gateway.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Options, Submission
@@ -54,9 +48,10 @@ _AT_ONCE = 2_000
 class BulkEnrollResource:
     """A submission like any other in the interactive lane, answered in upstream's form."""
 
-    records: Records
-    taking: Taking
-    following: Following
+    database: Database
+    upload_store: UploadStore
+    reader: StatusReader
+    waiters: Waiters
     now: Callable[[], datetime]
     default_wait: float
 
@@ -68,8 +63,8 @@ class BulkEnrollResource:
         wait, applied = preference(req).applied(max(self.default_wait, USUAL_WAIT))
         body = await read_body(req, MAX_BODY)
         asked = await self._checked(req, body, key)
-        with self.taking.under(caller, key):
-            published = await self.taking.store(_upload(req, body, asked, key))
+        with self.upload_store.lock_key(caller, key):
+            published = await self.upload_store.store_in_pool(_upload(req, body, asked, key))
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
         resp.set_header("Location", f"{PATH}/{published.submission_id}")
@@ -82,7 +77,7 @@ class BulkEnrollResource:
         try:
             asked = load_bulk_enroll(_parsed(req, body))
             if asked.cohorts is not None and not await self._is_used(req.context.caller, key):
-                known = await self.records.read(courses.find_all, set(asked.courses))
+                known = await self.database.read(courses.find_all, set(asked.courses))
                 check_cohorts_exist(asked, known)
         except BulkEnrollErrors as error:
             status = HTTPStatus.BAD_REQUEST
@@ -98,11 +93,13 @@ class BulkEnrollResource:
         """Whether a key stands for a list: it was checked against the cohorts of its day."""
         if key is None:
             return False
-        return bool(await self.records.read(idempotency.find, {(caller.name, key)}))
+        return bool(await self.database.read(idempotency.find, {(caller.name, key)}))
 
     async def _status(self, published: Published, caller: Caller, wait: float) -> Status:
-        status = await self.records.read(answers.status, published.submission_id, caller)
-        return await self.following.until(lambda _: False, status, caller, wait)
+        status = await self.database.read(
+            status_queries.get_status, published.submission_id, caller
+        )
+        return await long_poll(status, caller, wait, reader=self.reader, waiters=self.waiters)
 
     async def _answer(self, resp: Response, asked: BulkEnroll, status: Status) -> None:
         submission = status.submission
@@ -115,8 +112,12 @@ class BulkEnrollResource:
         outcomes: list[Outcome] = []
         cursor: Cursor | None = Cursor()
         while cursor is not None:
-            page = await self.records.read(
-                answers.outcomes_page, submission, cursor, Filter(), limit=_AT_ONCE
+            page = await self.database.read(
+                status_queries.read_outcomes_page,
+                submission,
+                cursor,
+                OutcomeFilter(),
+                limit=_AT_ONCE,
             )
             outcomes += [answer.outcome for answer in page.answers]
             cursor = page.next

@@ -5,7 +5,7 @@ from http import HTTPStatus
 import falcon
 from falcon.asgi import Request, Response
 
-from api_gateway.course_details import CourseDetails, Entry, Unkept
+from api_gateway.course_details_cache import CourseDetailsCache, Entry, NotCached
 from api_gateway.problems import Problem, bad_request
 from enrollment.domain.coursekeys import parse_course_key
 
@@ -24,14 +24,14 @@ _HEADERS_UNCHANGED = {name: _HEADERS[name] for name in ("Cache-Control", "Vary",
 class CourseDetailsResource:
     """One course in upstream's form."""
 
-    def __init__(self, details: CourseDetails) -> None:
+    def __init__(self, details: CourseDetailsCache) -> None:
         self._details = details
 
     async def on_get(self, req: Request, resp: Response, course_id: str) -> None:
         """The details, or that they have not changed."""
         key = (course_id, bool(req.query_string) and wants_expired(req))
-        entry = self._details.kept(key)
-        if isinstance(entry, Unkept):
+        entry = self._details.peek(key)
+        if isinstance(entry, NotCached):
             entry = await self._ask(key)
         if entry is None:
             raise _no_course(course_id)

@@ -6,21 +6,20 @@ from typing import Any, NamedTuple
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import media
-from api_gateway.course_details import CourseDetails
-from api_gateway.once import once
+from api_gateway.course_details_cache import CourseDetailsCache
+from api_gateway.database import Database
+from api_gateway.pagination import encode_cursor, page_size, read_cursor
 from api_gateway.problems import bad_request
-from api_gateway.records import Records
-from api_gateway.resources.bodies import (
+from api_gateway.request_body import read_json
+from api_gateway.resources.bulk_body import (
     MAX_BODY,
-    MOST,
-    checked,
-    cursor_at,
-    page_size,
-    place_of,
-    read_many,
+    MAX_OBJECTS,
+    load_checked,
+    read_objects,
     write_saved,
 )
+from api_gateway.resources.idempotent_write import run_once
+from api_gateway.responses import write_json
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
@@ -30,7 +29,11 @@ from schemas.courses import changed, dump_course, load_changes, load_course
 from schemas.many import Many
 
 MANY = Many(
-    "courses", load_course, key=lambda course: course.course_id, key_field="course_id", most=MOST
+    "courses",
+    load_course,
+    key=lambda course: course.course_id,
+    key_field="course_id",
+    most=MAX_OBJECTS,
 )
 
 
@@ -44,72 +47,72 @@ class Put(NamedTuple):
 class CourseResource:
     """One course. What was changed is seen by everybody when the change has been answered."""
 
-    def __init__(self, records: Records, details: CourseDetails) -> None:
-        self._records = records
+    def __init__(self, database: Database, details: CourseDetailsCache) -> None:
+        self._database = database
         self._details = details
 
     async def on_get(self, req: Request, resp: Response, course_id: str) -> None:
         """The course as it is in the records now."""
-        course = await self._records.read(courses.find, known_form(course_id))
+        course = await self._database.read(courses.find, known_form(course_id))
         if course is None:
             raise CourseNotFound(course_id)
-        media.write_json(resp, dump_course(course))
+        write_json(resp, dump_course(course))
 
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, course_id: str) -> None:
         """Make the course, or put this in the place of the old one."""
         known_form(course_id)
-        data = await media.read_json(req, MAX_BODY)
-        course = checked(lambda: load_course(data, course_id=course_id), data)
-        put = await self._records.write(put_course, course)
-        await self._details.settle()
+        data = await read_json(req, MAX_BODY)
+        course = load_checked(lambda: load_course(data, course_id=course_id), data)
+        put = await self._database.write(put_course, course)
+        await self._details.wait_for_leases()
         status = HTTPStatus.CREATED if put.is_new else HTTPStatus.OK
-        media.write_json(resp, dump_course(put.course), status)
+        write_json(resp, dump_course(put.course), status)
 
     async def on_patch(self, req: Request, resp: Response, course_id: str) -> None:
         """Change some members."""
         known_form(course_id)
-        data = await media.read_json(req, MAX_BODY)
-        members = checked(lambda: load_changes(data, course_id=course_id), data)
-        course = await self._records.write(change_course, course_id, members)
-        await self._details.settle()
-        media.write_json(resp, dump_course(course))
+        data = await read_json(req, MAX_BODY)
+        members = load_checked(lambda: load_changes(data, course_id=course_id), data)
+        course = await self._database.write(change_course, course_id, members)
+        await self._details.wait_for_leases()
+        write_json(resp, dump_course(course))
 
     async def on_delete(self, req: Request, resp: Response, course_id: str) -> None:
         """Remove the course, if nobody was ever enrolled."""
-        await self._records.write(courses.delete, known_form(course_id))
-        await self._details.settle()
+        await self._database.write(courses.delete, known_form(course_id))
+        await self._details.wait_for_leases()
         resp.status = HTTPStatus.NO_CONTENT
 
 
 class CoursesResource:
     """All courses."""
 
-    def __init__(self, records: Records, details: CourseDetails) -> None:
-        self._records = records
+    def __init__(self, database: Database, details: CourseDetailsCache) -> None:
+        self._database = database
         self._details = details
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """A page of them, in the order of their ids."""
         limit = page_size(req)
-        page = await self._records.read(courses.page, after=place_of(req), limit=limit + 1)
-        following = cursor_at(page[limit - 1].course_id) if len(page) > limit else None
+        page = await self._database.read(courses.page, after=read_cursor(req), limit=limit + 1)
+        following = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
         shown = [dump_course(course) for course in page[:limit]]
-        media.write_json(resp, {"courses": shown, "next": following})
+        write_json(resp, {"courses": shown, "next": following})
 
     on_head = on_get
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make or replace many, all or none."""
-        many, use = await read_many(req, self._records, MANY)
-        is_replay = await self._records.write(_save_once, many, use)
-        await self._details.settle()
+        many, use = await read_objects(req, self._database, MANY)
+        is_replay = await self._database.write(_save_once, many, use)
+        await self._details.wait_for_leases()
         write_saved(resp, len(many), is_replay=is_replay)
 
 
 def _save_once(session: Session, many: list[Course], use: KeyUse | None) -> bool:
-    return once(session, use, lambda: courses.save_all(session, many))
+    return run_once(session, use, lambda: courses.save_all(session, many))
 
 
 def known_form(course_id: str) -> str:

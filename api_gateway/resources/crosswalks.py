@@ -7,15 +7,17 @@ from datetime import datetime
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import answers
-from api_gateway.answers import Answer, Cursor, Filter
-from api_gateway.callers import Caller
-from api_gateway.media import keep_private, read_body, write_json
+from api_gateway import status_queries
+from api_gateway.caller import Caller
+from api_gateway.database import Database
+from api_gateway.pagination import encode_cursor, page_size, read_cursor
 from api_gateway.problems import bad_request, too_large, unsupported
-from api_gateway.records import Records
-from api_gateway.resources.bodies import MAX_MANY, cursor_at, page_size, place_of
+from api_gateway.request_body import read_body
+from api_gateway.resources.bulk_body import MAX_BULK_BODY
 from api_gateway.resources.outcomes import not_finished
-from api_gateway.resources.statuses import submission_id
+from api_gateway.resources.status_response import parse_submission_id
+from api_gateway.responses import keep_private, write_json
+from api_gateway.status_queries import Cursor, OutcomeFilter, OutcomeRow
 from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
@@ -29,7 +31,7 @@ from schemas.translating import NOT_IN_CROSSWALK, ids_in
 _CSV = "text/csv"
 #: Entries, or outcomes, that one look at the records reads.
 _AT_ONCE = 2_000
-_UNMAPPED = Filter(
+_UNMAPPED = OutcomeFilter(
     frozenset({Code.REFUSED, Code.INVALID}),
     frozenset({Reason.INVALID_ROW, Reason.COURSE_NOT_FOUND, Reason.LEARNER_NOT_FOUND}),
 )
@@ -39,7 +41,7 @@ _UNMAPPED = Filter(
 class CrosswalkResource:
     """All entries of one source."""
 
-    records: Records
+    database: Database
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """A page in JSON, everything in CSV."""
@@ -51,12 +53,12 @@ class CrosswalkResource:
             resp.stream = self._file(source)
             return
         limit, after = page_size(req), read_place(req)
-        entries = await self.records.read(crosswalks.page, source, after=after, limit=limit)
+        entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
         shown = {
             "source": source,
             "entries": list(map(dump_entry, entries)),
-            "next": last and cursor_at(f"{last.kind.value} {last.theirs}"),
+            "next": last and encode_cursor(f"{last.kind.value} {last.theirs}"),
         }
         write_json(resp, shown)
 
@@ -79,18 +81,18 @@ class CrosswalkResource:
     ) -> None:
         known_source(source)
         entries = await self._entries(req, whole=save is crosswalks.put)
-        await self.records.write(save, source, entries)
+        await self.database.write(save, source, entries)
         write_json(resp, {"saved": len(entries)})
 
     async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
         if media_type not in {JSON, NDJSON, _CSV}:
             raise unsupported(f"Send {JSON}, {NDJSON} or {_CSV}.")
-        body = await read_body(req, MAX_MANY)
+        body = await read_body(req, MAX_BULK_BODY)
         try:
             if media_type == _CSV:
-                return await self.records.run(lambda: read_csv(body, whole=whole))
-            return await self.records.run(lambda: MANY.read(body, media_type))
+                return await self.database.run(lambda: read_csv(body, whole=whole))
+            return await self.database.run(lambda: MANY.read(body, media_type))
         except TooMany as error:
             message = f"At most {MOST} entries are taken at once: send the rest with PATCH."
             raise too_large(message) from error
@@ -102,7 +104,7 @@ class CrosswalkResource:
         yield csv_head().encode()
         after: tuple[str, str] | None = None
         while True:
-            entries = await self.records.read(crosswalks.page, source, after=after, limit=_AT_ONCE)
+            entries = await self.database.read(crosswalks.page, source, after=after, limit=_AT_ONCE)
             yield csv_lines(entries).encode()
             if len(entries) < _AT_ONCE:
                 return
@@ -113,7 +115,7 @@ class CrosswalkResource:
 class MissingResource:
     """Ids that the rows of a submission came to grief on."""
 
-    records: Records
+    database: Database
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
@@ -127,8 +129,8 @@ class MissingResource:
                 "invalid_parameter", message, {"field": "submission", "rule": "required"}
             )
         caller: Caller = req.context.caller
-        wanted = submission_id(named)
-        status = await self.records.read(answers.status, wanted, caller)
+        wanted = parse_submission_id(named)
+        status = await self.database.read(status_queries.get_status, wanted, caller)
         if status.submission.finished_at is None:
             raise not_finished(status.submission, self.now())
         if source not in sources_of(status.submission):
@@ -148,17 +150,19 @@ class MissingResource:
         missing: dict[Theirs, None] = {}
         cursor: Cursor | None = Cursor()
         while cursor is not None and len(missing) < MOST:
-            page = await self.records.read(
-                answers.outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
+            page = await self.database.read(
+                status_queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
             )
             named = dict.fromkeys(_unmapped(page.answers, submission, source))
-            known = await self.records.read(crosswalks.standing, named.keys())
+            known = await self.database.read(crosswalks.standing, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
         return list(missing)[:MOST]
 
 
-def _unmapped(answered: Iterable[Answer], submission: Submission, source: str) -> Iterator[Theirs]:
+def _unmapped(
+    answered: Iterable[OutcomeRow], submission: Submission, source: str
+) -> Iterator[Theirs]:
     """The ids of a source that rows were refused for."""
     for outcome, row in answered:
         if row is None or source_at(submission, outcome.line) != source:
@@ -194,7 +198,7 @@ def known_source(source: str) -> None:
 
 def read_place(req: Request) -> tuple[str, str] | None:
     """Where the page begins. Raises Problem 400 for a cursor that is none of ours."""
-    text = place_of(req)
+    text = read_cursor(req)
     if text is None:
         return None
     kind, _, theirs = text.partition(" ")

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from falcon.asgi import Request, Response
 
 from api_gateway.headers import matches
-from api_gateway.media import JSON, dumps
 from api_gateway.openapi.building import build
 from api_gateway.openapi.pages import index_page, reasons_page
+from api_gateway.responses import JSON, dumps
 
 _HTML = "text/html; charset=utf-8"
 #: Nothing is loaded, nothing is run, and no other page shows it in a frame.

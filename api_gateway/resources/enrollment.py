@@ -9,24 +9,18 @@ from typing import Any
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import answers
-from api_gateway.answers import Status
-from api_gateway.callers import Caller
+from api_gateway import status_queries
+from api_gateway.caller import Caller
+from api_gateway.database import Database
 from api_gateway.forms import FORM, form_request
 from api_gateway.headers import fingerprint_head, idempotency_key, preference
-from api_gateway.intake import Asking, Intake, Receipt
-from api_gateway.media import (
-    JSON,
-    check_is_json,
-    keep_private,
-    parsed_json,
-    read_body,
-    write_json,
-)
-from api_gateway.policy import may_act_for, may_read_about, refuse_mode
+from api_gateway.permissions import check_mode, may_act_for, may_read_about
 from api_gateway.problems import Problem, bad_request
-from api_gateway.records import Records
-from api_gateway.waiting import Waiters
+from api_gateway.request_body import check_is_json, parsed_json, read_body
+from api_gateway.responses import JSON, keep_private, write_json
+from api_gateway.single_requests import GroupCommitter, Receipt, SingleRequest
+from api_gateway.status_queries import Status
+from api_gateway.waiters import Waiters
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
 from enrollment.storage import courses, learners, listing, submissions
@@ -46,8 +40,8 @@ MAX_ACQUAINTED = 10_000
 class EnrollmentResource:
     """The requester's enrollments, and the way to a new one."""
 
-    records: Records
-    intake: Intake
+    database: Database
+    single_requests: GroupCommitter
     waiters: Waiters
     now: Callable[[], datetime]
     default_wait: float
@@ -72,8 +66,10 @@ class EnrollmentResource:
         await self._acquaint(caller)
         if self.self_unenroll and caller.kind is CallerKind.LEARNER:
             caller = caller._replace(kind=CallerKind.LEAVER)
-        asking = Asking(caller, request, first_byte, req.context.request_id, key, fingerprint)
-        receipt = await self.intake.accept(asking)
+        single = SingleRequest(
+            caller, request, first_byte, req.context.request_id, key, fingerprint
+        )
+        receipt = await self.single_requests.accept(single)
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
         if receipt.batch_id is None:
@@ -89,18 +85,18 @@ class EnrollmentResource:
         person = (caller.username, caller.email)
         if person in self.acquainted:
             return
-        await self.records.write(learners.acquaint, *person)
+        await self.database.write(learners.acquaint, *person)
         if len(self.acquainted) >= MAX_ACQUAINTED:
             self.acquainted.clear()
         self.acquainted.add(person)
 
     async def _answered(self, receipt: Receipt, wait: float, resp: Response) -> bool:
         if receipt.batch_id is not None:
-            await self.waiters.until_answered(receipt.batch_id, wait)
-        status = await self.records.read(_status, receipt.submission_id)
+            await self.waiters.wait_for_batch(receipt.batch_id, wait)
+        status = await self.database.read(_status, receipt.submission_id)
         if status.outcome is None and receipt.batch_id is None:
-            await self.waiters.until_answered(status.submission.batch_id or 0, wait)
-            status = await self.records.read(_status, receipt.submission_id)
+            await self.waiters.wait_for_batch(status.submission.batch_id or 0, wait)
+            status = await self.database.read(_status, receipt.submission_id)
         if status.outcome is None:
             return False
         resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
@@ -139,7 +135,7 @@ class EnrollmentResource:
 
     async def _accepted_before(self, receipt: Receipt, resp: Response) -> None:
         """The submission of the first request with the same key, as it is now."""
-        status = await self.records.read(_status, receipt.submission_id)
+        status = await self.database.read(_status, receipt.submission_id)
         kept = status.enrollment
         shown = dump_submission(
             status.submission,
@@ -159,7 +155,7 @@ class EnrollmentResource:
         if username is None or not may_read_about(caller, username):
             write_json(resp, [])
             return
-        found = await self.records.read(_active_of, username)
+        found = await self.database.read(_active_of, username)
         write_json(resp, [self._shown(kept, course) for kept, course in found])
 
     on_head = on_get
@@ -206,7 +202,7 @@ def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
             raise Problem(HTTPStatus.NOT_ACCEPTABLE, "learner_not_found", text)
     if not may_act_for(caller, request.username):
         raise _stranger()
-    refuse_mode(caller, request.mode)
+    check_mode(caller, request.mode)
     if request.requested_at is not None and not caller.rights.state_time:
         text = "Only a trusted caller may state requested_at."
         raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)
@@ -218,7 +214,7 @@ def _status(session: Session, submission_id: Any) -> Status:
     if submission is None:
         message = f"the submission {submission_id} was accepted and is gone"
         raise LookupError(message)
-    return answers.single_status(session, submission)
+    return status_queries.get_single_status(session, submission)
 
 
 def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:

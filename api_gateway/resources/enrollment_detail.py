@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway.callers import Caller
-from api_gateway.media import keep_private, write_json
-from api_gateway.policy import may_read_about
+from api_gateway.caller import Caller
+from api_gateway.database import Database
+from api_gateway.permissions import may_read_about
 from api_gateway.problems import Problem, bad_request
-from api_gateway.records import Records
+from api_gateway.responses import keep_private, write_json
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.model import Course
 from enrollment.storage import changes, courses, listing
@@ -37,7 +37,7 @@ class Named(NamedTuple):
 class EnrollmentDetailResource:
     """``{username},{course_id}``, ``{course_id}`` alone for oneself, ``…/history``."""
 
-    records: Records
+    database: Database
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, names: str) -> None:
@@ -49,13 +49,13 @@ class EnrollmentDetailResource:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
         username = wanted.username or ""
         if wanted.history:
-            events = await self.records.read(_history, username, wanted.course_id)
+            events = await self.database.read(_history, username, wanted.course_id)
             is_cut = bool(events) and events[0]["data"]["before"] is not None
             write_json(
                 resp, {"events": events, "truncated": True} if is_cut else {"events": events}
             )
             return
-        found = await self.records.read(_one, username, wanted.course_id)
+        found = await self.database.read(_one, username, wanted.course_id)
         if found is not None:
             kept, course = found
             shown = dump_enrollment(kept.username, kept.enrollment, course, at=self.now())

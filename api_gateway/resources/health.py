@@ -12,9 +12,9 @@ from falcon.asgi import Request, Response
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from api_gateway.media import write_json
-from api_gateway.queue_watch import QueueWatch
-from api_gateway.records import Records
+from api_gateway.broker_probe import BrokerProbe
+from api_gateway.database import Database
+from api_gateway.responses import write_json
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import batches, durability, migrate
 from enrollment.storage.batches import Backlog
@@ -51,17 +51,17 @@ class LiveResource:
 class ReadyResource:
     """503 only for the database or its migrations; the rest is named in the body."""
 
-    records: Records
+    database: Database
     ping_redis: Callable[[], bool]
     now: Callable[[], datetime]
     #: None where the queue is the Redis.
-    queue: QueueWatch | None
+    broker: BrokerProbe | None
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """What works and what does not."""
         try:
             async with asyncio.timeout(PATIENCE):
-                look = await self.records.read(_look)
+                look = await self.database.read(_look)
         except NotDurable as error:
             self._unready(resp, f"the database does not keep what it commits: {error}")
             return
@@ -92,12 +92,12 @@ class ReadyResource:
 
     async def _why_no_writes(self) -> str:
         """After a write that was not taken one is tried: else nobody who is kept away would."""
-        sessions = self.records.sessions
+        sessions = self.database.sessions
         if not sessions.was_refused:
             return ""
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.records.write(durability.try_to_write)
+                await self.database.write(durability.try_to_write)
         except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
             log.warning("ready.not", because=str(error))
             return "the database takes no writes: the log says why"
@@ -106,19 +106,19 @@ class ReadyResource:
 
     async def _who_answers(self) -> tuple[bool, bool]:
         """Whether Redis does, and the queue, which is that Redis unless another is named."""
-        if self.queue is None:
-            redis = await self.records.run(self.ping_redis)
+        if self.broker is None:
+            redis = await self.database.run(self.ping_redis)
             return redis, redis
-        return await asyncio.gather(self.records.run(self.ping_redis), self.queue.is_heard())
+        return await asyncio.gather(self.database.run(self.ping_redis), self.broker.is_reachable())
 
     def _findings(self, look: Look, *, redis: bool, queue: bool) -> list[str]:
         backlog = look.backlog
         findings = [f"commits can be lost: {loss}" for loss in durability.losses(look.facts)]
-        if not redis and self.queue is None:
+        if not redis and self.broker is None:
             findings.append("Redis is away: requests are kept, work goes on when it is back")
         elif not redis:
             findings.append("Redis is away: answers come from the database, work goes on")
-        if not queue and self.queue is not None:
+        if not queue and self.broker is not None:
             findings.append("the queue is away: requests are kept, work goes on when it is back")
         if backlog.parked:
             findings.append(f"{backlog.parked} batches are parked after failing again and again")

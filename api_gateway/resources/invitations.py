@@ -8,10 +8,11 @@ from typing import NamedTuple
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import media
+from api_gateway.database import Database
 from api_gateway.problems import bad_request
-from api_gateway.records import Records
-from api_gateway.resources.bodies import MAX_BODY, checked
+from api_gateway.request_body import read_json
+from api_gateway.resources.bulk_body import MAX_BODY, load_checked
+from api_gateway.responses import write_json
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation
@@ -30,32 +31,32 @@ class Put(NamedTuple):
 class InvitationResource:
     """One invitation; the course need not exist yet."""
 
-    def __init__(self, records: Records, *, now: Callable[[], datetime]) -> None:
-        self._records = records
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._database = database
         self._now = now
 
     async def on_get(self, req: Request, resp: Response, rest: str) -> None:
         """The invitation."""
         course_id, email = named_in(rest)
-        invitation = await self._records.read(invitations.find, course_id, email)
+        invitation = await self._database.read(invitations.find, course_id, email)
         if invitation is None:
             raise InvitationNotFound(rest)
-        media.write_json(resp, dump_invitation(invitation))
+        write_json(resp, dump_invitation(invitation))
 
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, rest: str) -> None:
         """Make the invitation or change it; one that was used stays used."""
         course_id, email = named_in(rest)
-        data = await media.read_json(req, MAX_BODY) if has_body(req) else {}
-        asked = checked(lambda: load_invitation(data, course_id=course_id, email=email), data)
-        put = await self._records.write(put_invitation, asked, now=self._now())
+        data = await read_json(req, MAX_BODY) if has_body(req) else {}
+        asked = load_checked(lambda: load_invitation(data, course_id=course_id, email=email), data)
+        put = await self._database.write(put_invitation, asked, now=self._now())
         status = HTTPStatus.CREATED if put.is_new else HTTPStatus.OK
-        media.write_json(resp, dump_invitation(put.invitation), status)
+        write_json(resp, dump_invitation(put.invitation), status)
 
     async def on_delete(self, req: Request, resp: Response, rest: str) -> None:
         """Take the invitation back."""
-        await self._records.write(invitations.delete, *named_in(rest))
+        await self._database.write(invitations.delete, *named_in(rest))
         resp.status = HTTPStatus.NO_CONTENT
 
 

@@ -5,11 +5,18 @@ from http import HTTPStatus
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import media
-from api_gateway.once import once
+from api_gateway.database import Database
 from api_gateway.problems import bad_request
-from api_gateway.records import Records
-from api_gateway.resources.bodies import MAX_BODY, MOST, checked, read_many, write_saved
+from api_gateway.request_body import read_json
+from api_gateway.resources.bulk_body import (
+    MAX_BODY,
+    MAX_OBJECTS,
+    load_checked,
+    read_objects,
+    write_saved,
+)
+from api_gateway.resources.idempotent_write import run_once
+from api_gateway.responses import write_json
 from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
@@ -19,55 +26,59 @@ from schemas.many import Many
 from schemas.scalars import parse_username
 
 MANY = Many(
-    "learners", load_learner, key=lambda learner: learner.username, key_field="username", most=MOST
+    "learners",
+    load_learner,
+    key=lambda learner: learner.username,
+    key_field="username",
+    most=MAX_OBJECTS,
 )
 
 
 class LearnerResource:
     """One learner."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def on_get(self, req: Request, resp: Response, username: str) -> None:
         """The learner."""
-        learner = await self._records.read(learners.find, known_form(username))
+        learner = await self._database.read(learners.find, known_form(username))
         if learner is None:
             raise LearnerNotFound(username)
-        media.write_json(resp, dump_learner(learner))
+        write_json(resp, dump_learner(learner))
 
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, username: str) -> None:
         """Make the learner, or put this in the place of the old one."""
         known_form(username)
-        data = await media.read_json(req, MAX_BODY)
-        learner = checked(lambda: load_learner(data, username=username), data)
-        is_new = await self._records.write(put_learner, learner)
+        data = await read_json(req, MAX_BODY)
+        learner = load_checked(lambda: load_learner(data, username=username), data)
+        is_new = await self._database.write(put_learner, learner)
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-        media.write_json(resp, dump_learner(learner), status)
+        write_json(resp, dump_learner(learner), status)
 
     async def on_delete(self, req: Request, resp: Response, username: str) -> None:
         """Remove a learner who was never enrolled."""
-        await self._records.write(learners.delete, known_form(username))
+        await self._database.write(learners.delete, known_form(username))
         resp.status = HTTPStatus.NO_CONTENT
 
 
 class LearnersResource:
     """All learners."""
 
-    def __init__(self, records: Records) -> None:
-        self._records = records
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Make or replace many, all or none."""
-        many, use = await read_many(req, self._records, MANY)
-        is_replay = await self._records.write(_save_once, many, use)
+        many, use = await read_objects(req, self._database, MANY)
+        is_replay = await self._database.write(_save_once, many, use)
         write_saved(resp, len(many), is_replay=is_replay)
 
 
 def _save_once(session: Session, many: list[Learner], use: KeyUse | None) -> bool:
-    return once(session, use, lambda: learners.save_all(session, many))
+    return run_once(session, use, lambda: learners.save_all(session, many))
 
 
 def known_form(username: str) -> str:

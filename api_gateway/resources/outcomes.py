@@ -8,14 +8,14 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from api_gateway import answers
-from api_gateway.answers import Answer, Cursor, Filter, Page
-from api_gateway.callers import Caller
-from api_gateway.media import write_json
+from api_gateway import status_queries
+from api_gateway.caller import Caller
+from api_gateway.database import Database
+from api_gateway.pagination import encode_cursor, page_size, read_cursor
 from api_gateway.problems import Problem, bad_request
-from api_gateway.records import Records
-from api_gateway.resources.bodies import cursor_at, page_size, place_of
-from api_gateway.resources.statuses import submission_id
+from api_gateway.resources.status_response import parse_submission_id
+from api_gateway.responses import write_json
+from api_gateway.status_queries import Cursor, OutcomeFilter, OutcomeRow, OutcomesPage
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Member, Submission
 from schemas.foreign import NATIVE
@@ -34,14 +34,14 @@ _JSON, _NDJSON, _CSV = "application/json", "application/x-ndjson", "text/csv"
 class OutcomesResource:
     """The outcomes of one submission."""
 
-    records: Records
+    database: Database
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
         """A page in JSON; everything in CSV or NDJSON, once there is everything."""
         caller: Caller = req.context.caller
-        wanted = submission_id(id)
-        status = await self.records.read(answers.status, wanted, caller)
+        wanted = parse_submission_id(id)
+        status = await self.database.read(status_queries.get_status, wanted, caller)
         submission = status.submission
         chosen = read_filter(req)._replace(file=read_file(req, submission))
         form = req.client_prefers([_JSON, _NDJSON, _CSV]) or _JSON
@@ -61,18 +61,18 @@ class OutcomesResource:
     on_head = on_get
 
     async def _page(
-        self, req: Request, resp: Response, submission: Submission, chosen: Filter
+        self, req: Request, resp: Response, submission: Submission, chosen: OutcomeFilter
     ) -> None:
-        page = await self._read(submission, read_cursor(req), chosen, page_size(req))
+        page = await self._read(submission, read_position(req), chosen, page_size(req))
         shown = [
             dump_outcome(answer.outcome) | file_of(submission, answer.outcome.line)
             for answer in page.answers
         ]
-        after = None if page.next is None else cursor_at(f"{page.next[0]}.{page.next[1]}")
+        after = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
         write_json(resp, {"outcomes": shown, "next": after})
 
     async def _stream(
-        self, submission: Submission, chosen: Filter, layout: Layout | None
+        self, submission: Submission, chosen: OutcomeFilter, layout: Layout | None
     ) -> AsyncIterator[bytes]:
         """Short reads, one after the other: an open cursor would block commits on SQLite."""
         if layout is not None:
@@ -91,10 +91,10 @@ class OutcomesResource:
             cursor = page.next if page.next != cursor else None
 
     async def _read(
-        self, submission: Submission, cursor: Cursor, chosen: Filter, limit: int
-    ) -> Page:
-        return await self.records.read(
-            answers.outcomes_page, submission, cursor, chosen, limit=limit
+        self, submission: Submission, cursor: Cursor, chosen: OutcomeFilter, limit: int
+    ) -> OutcomesPage:
+        return await self.database.read(
+            status_queries.read_outcomes_page, submission, cursor, chosen, limit=limit
         )
 
 
@@ -109,7 +109,7 @@ def not_finished(submission: Submission, now: datetime) -> Problem:
     )
 
 
-def _cells(answer: Answer) -> list[str]:
+def _cells(answer: OutcomeRow) -> list[str]:
     row = answer.row
     if row is not None and row.cells is not None:
         return row.cells
@@ -152,11 +152,11 @@ def read_file(req: Request, submission: Submission) -> Member | None:
     raise bad_request("option_invalid", "The submission has no file of that name.", found)
 
 
-def read_filter(req: Request) -> Filter:
+def read_filter(req: Request) -> OutcomeFilter:
     """The outcomes and reasons asked for. Raises Problem 400 for words that are none."""
     codes = _words(req, "outcome", set(Code))
     reasons = _words(req, "reason", set(Reason))
-    return Filter(frozenset(map(Code, codes)), frozenset(reasons))
+    return OutcomeFilter(frozenset(map(Code, codes)), frozenset(reasons))
 
 
 def _words(req: Request, name: str, known: set[Any]) -> list[str]:
@@ -169,9 +169,9 @@ def _words(req: Request, name: str, known: set[Any]) -> list[str]:
     return words
 
 
-def read_cursor(req: Request) -> Cursor:
+def read_position(req: Request) -> Cursor:
     """Where the page begins. Raises Problem 400 for a cursor that is none of ours."""
-    text = place_of(req)
+    text = read_cursor(req)
     if text is None:
         return Cursor()
     ordinal, _, skip = text.partition(".")

@@ -1,4 +1,4 @@
-"""``/submissions/{id}``: see how far it is, follow it, cancel what is left."""
+"""``/submissions/{id}``: status, events and cancellation of one submission."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -9,22 +9,24 @@ from uuid import UUID
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import answers
-from api_gateway.callers import Caller
-from api_gateway.following import Following
+from api_gateway import status_queries
+from api_gateway.caller import Caller
+from api_gateway.database import Database
+from api_gateway.dispatcher import Dispatcher
+from api_gateway.event_stream import EVENTS, EventStreams
 from api_gateway.headers import matches, preference
-from api_gateway.looking import Looks
-from api_gateway.media import JSON
-from api_gateway.progress import EVENTS, Progress
-from api_gateway.records import Records
-from api_gateway.resources.statuses import (
-    LastShown,
-    submission_id,
+from api_gateway.long_poll import long_poll
+from api_gateway.resources.status_response import (
+    RenderCache,
+    parse_submission_id,
     write_body,
-    write_head,
+    write_headers,
     write_status,
 )
-from api_gateway.ringing import Ringer
+from api_gateway.responses import JSON
+from api_gateway.status_queries import Status
+from api_gateway.status_reader import StatusReader
+from api_gateway.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import Submission
 from enrollment.storage import submissions
@@ -37,46 +39,49 @@ from schemas.submissions import PATH, etag
 class SubmissionResource:
     """One submission."""
 
-    looks: Looks
-    following: Following
-    progress: Progress
+    reader: StatusReader
+    waiters: Waiters
+    event_streams: EventStreams
     now: Callable[[], datetime]
-    last_shown: LastShown = field(default_factory=LastShown)
+    rendered: RenderCache = field(default_factory=RenderCache)
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """How far it is; with ``Prefer: wait=N`` once it moved, or is done.
-
-        Who prefers events is told of every move.
-        """
+        """The status; with ``Prefer: wait=N`` after progress or the end; or an event stream."""
         caller: Caller = req.context.caller
-        wanted = submission_id(id)
+        wanted = parse_submission_id(id)
         wait = preference(req).wait
-        status = await self.looks.status(wanted, caller)
+        status = await self.reader.read(wanted, caller)
         resp.set_header("Vary", "Accept")
         if req.method != "HEAD" and _prefers_events(req):
-            self.progress.answer(req, resp, status)
+            self.event_streams.respond(req, resp, status)
             return
         if wait:
-            has_tag = req.get_header("If-None-Match") is not None
-            status = await self.following.until(
-                lambda submission: has_tag and not matches(req, etag(submission)),
-                status,
-                caller,
-                wait,
-            )
+            status = await self._wait(req, status, wait)
             resp.set_header("Preference-Applied", f"wait={wait:g}")
-        shown = self.last_shown.of(status, self.now())
-        write_head(resp, shown)
-        if matches(req, shown.tag):
+        rendered = self.rendered.get(status, self.now())
+        write_headers(resp, rendered)
+        if matches(req, rendered.tag):
             resp.status = HTTPStatus.NOT_MODIFIED
         else:
-            write_body(resp, shown)
+            write_body(resp, rendered)
 
     on_head = on_get
 
+    async def _wait(self, req: Request, status: Status, seconds: float) -> Status:
+        """Wait for a status that the client does not have; without If-None-Match for the end."""
+        has_tag = req.get_header("If-None-Match") is not None
+        return await long_poll(
+            status,
+            req.context.caller,
+            seconds,
+            reader=self.reader,
+            waiters=self.waiters,
+            is_reached=(lambda it: not matches(req, etag(it))) if has_tag else None,
+        )
+
 
 def _prefers_events(req: Request) -> bool:
-    """Most name no sort of text; weighing what they accept would take longer than the rest."""
+    """Whether events are preferred. Full negotiation is slow, and most clients name no text."""
     return "text/" in req.accept.lower() and req.client_prefers([JSON, EVENTS]) == EVENTS
 
 
@@ -84,18 +89,17 @@ def _prefers_events(req: Request) -> bool:
 class EventsResource:
     """``/submissions/{id}/events``."""
 
-    records: Records
-    progress: Progress
+    reader: StatusReader
+    event_streams: EventStreams
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Every move of a submission, until it is finished."""
-        wanted = submission_id(id)
-        status = await self.records.read(answers.status, wanted, req.context.caller)
-        self.progress.answer(req, resp, status)
+        """Stream the progress of a submission until it is finished."""
+        status = await self.reader.read(parse_submission_id(id), req.context.caller)
+        self.event_streams.respond(req, resp, status)
 
     async def on_head(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Whether there is something to follow; no stream is opened."""
-        await self.records.read(answers.status, submission_id(id), req.context.caller)
+        """Check that the submission exists; no stream is opened."""
+        await self.reader.read(parse_submission_id(id), req.context.caller)
         resp.content_type = EVENTS
         resp.set_header("Cache-Control", "no-store")
 
@@ -104,22 +108,22 @@ class EventsResource:
 class CancelResource:
     """``/submissions/{id}/cancel``."""
 
-    records: Records
-    ringer: Ringer
+    database: Database
+    dispatcher: Dispatcher
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Ask that the rest be cancelled; the batch in work is finished and stays."""
+        """Request cancellation; the batch being processed is completed."""
         caller: Caller = req.context.caller
-        wanted = submission_id(id)
-        whose = None if caller.may("admin") else caller.name
-        asked = await self.records.write(_ask_cancel, wanted, whose)
-        if asked.batch_id is not None:  # a worker may have passed it by while it was locked
-            self.ringer.ring(Waiting(asked.batch_id, Lane.INTERACTIVE))
-        status = await self.records.read(answers.status, wanted, caller)
+        wanted = parse_submission_id(id)
+        owner = None if caller.may("admin") else caller.name
+        cancelled = await self.database.write(_ask_cancel, wanted, owner)
+        if cancelled.batch_id is not None:  # a worker may have skipped it while it was locked
+            self.dispatcher.dispatch(Waiting(cancelled.batch_id, Lane.INTERACTIVE))
+        status = await self.database.read(status_queries.get_status, wanted, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{PATH}/{wanted}")
 
 
-def _ask_cancel(session: Session, wanted: UUID, whose: str | None) -> Submission:
-    return submissions.ask_cancel(session, wanted, whose, now=clock(session))
+def _ask_cancel(session: Session, wanted: UUID, owner: str | None) -> Submission:
+    return submissions.ask_cancel(session, wanted, owner, now=clock(session))

@@ -1,4 +1,4 @@
-"""``/submissions``: hand many in, list them."""
+"""``/submissions``: upload a file of requests, list one's submissions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,19 +8,23 @@ from http import HTTPStatus
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import answers
-from api_gateway.answers import Status
-from api_gateway.callers import Caller
+from api_gateway import status_queries
+from api_gateway.caller import Caller
+from api_gateway.database import Database
 from api_gateway.headers import idempotency_key
-from api_gateway.incoming import incoming
-from api_gateway.media import keep_private, write_json
-from api_gateway.records import Records
-from api_gateway.resources.bodies import cursor_at, page_size
-from api_gateway.resources.options import read_options, read_place, read_states
-from api_gateway.resources.statuses import write_status
-from api_gateway.spooling import Spooling
-from api_gateway.taking import Taking
-from api_gateway.uploads import Published, Upload
+from api_gateway.pagination import encode_cursor, page_size
+from api_gateway.resources.status_response import write_status
+from api_gateway.resources.submission_params import (
+    check_names,
+    parse_params,
+    read_position,
+    read_states,
+)
+from api_gateway.responses import keep_private, write_json
+from api_gateway.spool import Spooler
+from api_gateway.status_queries import Status
+from api_gateway.upload_request import receive_upload
+from api_gateway.upload_store import Published, Upload, UploadStore
 from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
 from enrollment.storage import submissions
@@ -30,51 +34,52 @@ from schemas.submissions import PATH, dump_submission
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionsResource:
-    """All submissions of the caller."""
+    """The caller's submissions."""
 
-    records: Records
-    taking: Taking
-    spooling: Spooling
+    database: Database
+    upload_store: UploadStore
+    spooler: Spooler
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Take a file in: 202 once it is durable, whole."""
-        first_byte: float = req.context.first_byte
+        """Receive a file; 202 once it is stored durably and completely."""
         caller: Caller = req.context.caller
         key = idempotency_key(req)
-        read_options(req.params)  # what is wrong with them is said before the file comes in
-        with self.taking.under(caller, key):
-            async with incoming(req, self.spooling) as sent:
-                chosen = read_options(sent.given)
+        check_names(req.params)  # before the file is received
+        with self.upload_store.lock_key(caller, key):
+            async with receive_upload(req, self.spooler, parse_params) as received:
                 upload = Upload(
-                    sent.file,
-                    sent.media_type,
-                    sent.gzip,
-                    caller,
-                    chosen.options,
-                    chosen.lane,
-                    first_byte,
-                    req.context.request_id,
-                    key,
-                    sent.digest,
-                    chosen.format,
+                    file=received.file,
+                    media_type=received.media_type,
+                    gzip=received.gzip,
+                    caller=caller,
+                    options=received.params.options,
+                    lane=received.params.lane,
+                    first_byte=req.context.first_byte,
+                    request_id=req.context.request_id,
+                    key=key,
+                    digest=received.digest,
+                    format=received.params.format,
                 )
-                published = await self.taking.store(upload)
-        await self._accepted(published, caller, resp)
+                published = await self.upload_store.store_in_pool(upload)
+        await self._write_accepted(published, caller, resp)
 
-    async def _accepted(self, published: Published, caller: Caller, resp: Response) -> None:
-        status = await self.records.read(answers.status, published.submission_id, caller)
+    async def _write_accepted(self, published: Published, caller: Caller, resp: Response) -> None:
+        id_ = published.submission_id
+        status = await self.database.read(status_queries.get_status, id_, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
-        resp.set_header("Location", f"{PATH}/{published.submission_id}")
+        resp.set_header("Location", f"{PATH}/{id_}")
         if published.is_replay:
             resp.set_header("Idempotency-Replayed", "true")
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """The caller's submissions, newest first."""
+        """List the caller's submissions, newest first."""
         caller: Caller = req.context.caller
         keep_private(resp)
-        states, limit, after = read_states(req), page_size(req), read_place(req)
-        found = await self.records.read(_page, caller.name, states=states, after=after, limit=limit)
+        states, limit, after = read_states(req), page_size(req), read_position(req)
+        found = await self.database.read(
+            _page, caller.name, states=states, after=after, limit=limit
+        )
         now = self.now()
         shown = [dump_submission(status.submission, now=now) for status in found]
         last = found[-1].submission if len(found) == limit else None
@@ -82,7 +87,7 @@ class SubmissionsResource:
             resp,
             {
                 "submissions": shown,
-                "next": last and cursor_at(f"{microseconds(last.received_at)} {last.id}"),
+                "next": last and encode_cursor(f"{microseconds(last.received_at)} {last.id}"),
             },
         )
 
@@ -94,6 +99,6 @@ def _page(
 ) -> list[Status]:
     found = submissions.page(session, caller, states=states, after=after, limit=limit)
     return [
-        Status(one) if one.batch_id is None else answers.single_status(session, one)
+        Status(one) if one.batch_id is None else status_queries.get_single_status(session, one)
         for one in found
     ]

@@ -36,7 +36,7 @@ class Naive:
     nothing: Any
     answered: Count
 
-    def until_answered(self, number: int) -> None:
+    def wait_for_batch(self, number: int) -> None:
         """Returns when this many requests were answered since it began."""
         best, deadline = 0, time.monotonic() + STUCK_SECONDS
         while (now := self.answered()) < number:

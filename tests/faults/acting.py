@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import update
 
-from api_gateway.intake import Asking
+from api_gateway.single_requests import SingleRequest
 from enrollment.storage.tables import BatchRow
 from schemas.changes import dump_event
 from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes
@@ -53,8 +53,8 @@ class Play:
         facts = {"wishes": [wished], "poison": False, "attempt": 1}
         self.note(Op.SINGLE, Phase.INVOKE, key=key, **facts)
         asked = request(user, course_id, **wish)
-        stored = self.world.take_in(Asking(ADMIN, asked, 0.0, None, key, b"same"))
-        (receipt,) = stored.answers
+        stored = self.world.take_in(SingleRequest(ADMIN, asked, 0.0, None, key, b"same"))
+        (receipt,) = stored.results
         return self.heard(Op.SINGLE, key, str(receipt.submission_id))
 
     def file(self, *wishes: Wish) -> str:

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from api_gateway import records
+from api_gateway import database
 from enrollment.storage import engines, migrate
 from tests.support.desk import Desk
 from tests.support.gateway import Gateway
@@ -64,4 +64,4 @@ def other(url):
 def impatient(monkeypatch):
     """Time-outs as short as a test can wait for."""
     monkeypatch.setattr(engines, "LOCK_TIMEOUT_MS", 100)
-    monkeypatch.setattr(records, "PATIENCE", 0.5)
+    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)

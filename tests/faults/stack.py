@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from sqlalchemy import func, select
 
-from api_gateway.tokens import new_api_key
+from api_gateway.api_keys import new_api_key
 from enrollment.domain.errors import EnrollmentError
 from enrollment.storage import keys, migrate
 from enrollment.storage.sessions import Sessions, sessions_for

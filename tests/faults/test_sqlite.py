@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from api_gateway import intake, records
+from api_gateway import database, single_requests
 from enrollment.storage import engines, migrate
 from enrollment.storage import sessions as sessions_module
 from tests.support.desk import Desk, assert_unavailable
@@ -131,8 +131,8 @@ def test_whoever_holds_the_lock_of_writers_and_stands_still_keeps_nobody_waiting
 
 
 def test_whoever_waited_behind_a_long_failure_hears_of_it_too(file, monkeypatch, impatient):
-    monkeypatch.setattr(records, "PATIENCE", 0.5)
-    monkeypatch.setattr(intake, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(single_requests, "LONG_SECONDS", 0.1)
     for module in (engines, sessions_module):
         monkeypatch.setattr(module, "SQLITE_BUSY_SECONDS", 1.0)
     with asking_at(file) as desk:

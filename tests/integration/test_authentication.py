@@ -8,9 +8,9 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from api_gateway import tokens
-from api_gateway.callers import Caller
-from api_gateway.tokens import TokenRefused
+from api_gateway import api_keys, jwt_tokens
+from api_gateway.caller import Caller
+from api_gateway.jwt_tokens import TokenRefused
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import secrets
@@ -25,7 +25,7 @@ EVE = Caller("user:eve", CallerKind.STAFF, frozenset({"enroll", "read"}), "eve")
 @pytest.fixture
 def gate(sessions):
     with sessions.begin() as session:
-        secrets.get_or_make(session, tokens.SIGNING_SECRET, SECRET)
+        secrets.get_or_make(session, jwt_tokens.SIGNING_SECRET, SECRET)
     gate = Gate(sessions)
     with closing(gate.records):
         yield gate
@@ -124,8 +124,8 @@ def test_credentials_that_disagree_are_refused(gate):
 @pytest.mark.parametrize(
     ("header", "code"),
     [
-        pytest.param(edx_header(tokens.new_api_key()[0]), "token_nonexistent", id="unknown-key"),
-        pytest.param(bearer(tokens.new_api_key()[0]), "token_nonexistent", id="unknown-bearer-key"),
+        pytest.param(edx_header(api_keys.new_api_key()[0]), "token_nonexistent", id="unknown-key"),
+        pytest.param(bearer(api_keys.new_api_key()[0]), "token_nonexistent", id="unknown-bearer-key"),
         pytest.param(edx_header("nonsense"), "token_nonexistent", id="other-key"),
         pytest.param(edx_header(EDX_KEY + " x"), "token_nonexistent", id="longer-fixed-key"),
         pytest.param(edx_header(EDX_KEY[:-1]), "token_nonexistent", id="shorter-fixed-key"),
@@ -137,7 +137,7 @@ def test_credentials_that_disagree_are_refused(gate):
         pytest.param(("Authorization", "JWT  "), "token_not_provided", id="blank-token"),
         pytest.param(jwt_header(jwt.encode({"iss": "other"}, SECRET)), "token_nonexistent", id="other-issuer"),
         pytest.param(
-            jwt_header(tokens.sign(SECRET, "ada", now=NOW - timedelta(hours=1))),
+            jwt_header(jwt_tokens.sign(SECRET, "ada", now=NOW - timedelta(hours=1))),
             "token_expired",
             id="expired",
         ),
@@ -172,8 +172,8 @@ def test_the_signing_secret_is_made_where_there_is_none(sessions):
     with closing(gate.records):
         assert gate.refusal(jwt_header(ada())).status == 401
         with sessions.begin() as session:
-            made = secrets.get_or_make(session, tokens.SIGNING_SECRET, b"other")
-        text = tokens.sign(made, "ada", now=NOW)
+            made = secrets.get_or_make(session, jwt_tokens.SIGNING_SECRET, b"other")
+        text = jwt_tokens.sign(made, "ada", now=NOW)
         assert len(made) == 32
         assert gate.see(jwt_header(text)).username == "ada"
 
@@ -192,7 +192,7 @@ def test_while_the_records_are_away_a_key_is_neither_good_nor_bad(tmp_path):
 
     with closing(gate.records):
         with pytest.raises(RecordsUnavailable):
-            gate.see(edx_header(tokens.new_api_key()[0]))
+            gate.see(edx_header(api_keys.new_api_key()[0]))
         assert gate.see(edx_header(EDX_KEY)) == EDX
 
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from api_gateway.course_details import LEASE, UNKEPT
+from api_gateway.course_details_cache import LEASE, NOT_CACHED
 from enrollment.breaker import PAUSE
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
@@ -153,4 +153,4 @@ def test_a_course_that_was_unknown_is_known_once_put(sessions, start):
 
 
 def test_nothing_is_kept_in_the_process_at_first(gateway):
-    assert gateway.details.kept((KEY, False)) is UNKEPT
+    assert gateway.details.peek((KEY, False)) is NOT_CACHED

@@ -33,8 +33,8 @@ class OneWorker:
 
     def ring(self):
         """Put the gateway's rings on the queue."""
-        while self._world.ringer._inbox.qsize():
-            waiting = self._world.ringer._inbox.get_nowait()
+        while self._world.dispatcher._inbox.qsize():
+            waiting = self._world.dispatcher._inbox.get_nowait()
             self._messages[QUEUE_OF[waiting.lane]].append(waiting.id)
 
     def run(self):
@@ -69,7 +69,7 @@ def rows(number, name):
 def ask_one(world):
     """Hand in a single, and ring for it as the gateway does."""
     (submission_id,) = world.ask(request("ada"))
-    world.ringer.ring(Waiting(world.batch_ids(submission_id)[0], Lane.INTERACTIVE))
+    world.dispatcher.dispatch(Waiting(world.batch_ids(submission_id)[0], Lane.INTERACTIVE))
     return submission_id
 
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api_gateway import answers
-from api_gateway.answers import Cursor, Filter
+from api_gateway import status_queries
+from api_gateway.status_queries import Cursor, OutcomeFilter
 from enrollment.domain.codes import Code, IdKind, Lane, OnError, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import crosswalks, migrate, submissions
@@ -137,7 +137,7 @@ def test_a_cancelled_file_names_the_ids_as_they_were_sent(mapped):
 
     with mapped.sessions.read() as session:
         head = submissions.find(session, file)
-        page = answers.outcomes_page(session, head, Cursor(), Filter(), limit=10)
+        page = status_queries.read_outcomes_page(session, head, Cursor(), OutcomeFilter(), limit=10)
     assert [(one.outcome.user, one.outcome.course_id) for one in page.answers] == [("4711", "MATH")]
     assert page.answers[0].row.cells == ["MATH", "4711", "student", "active"]
 

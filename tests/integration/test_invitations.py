@@ -6,7 +6,7 @@ import pytest
 from falcon import testing
 from sqlalchemy import event
 
-from api_gateway.records import Records
+from api_gateway.database import Database
 from api_gateway.resources.invitations import InvitationResource
 from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
@@ -146,7 +146,7 @@ def test_an_invitation_taken_back_since_it_was_loaded_cannot_be_used(sessions):
 
 @pytest.fixture
 def http(sessions):
-    records = Records(sessions, threads=2)
+    records = Database(sessions, threads=2)
     app = app_with_errors()
     app.add_route("/invitations/{rest:path}", InvitationResource(records, now=lambda: NOON))
     yield testing.TestClient(app)

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from api_gateway import tokens
+from api_gateway import api_keys, jwt_tokens
 from api_gateway.authentication import KEY_SECONDS, TOKEN_SECONDS
 from enrollment.storage import secrets
 from tests.support.gate import SECRET, Gate, a_request, edx_header, jwt_header, signed
@@ -14,7 +14,7 @@ from tests.support.gate import SECRET, Gate, a_request, edx_header, jwt_header, 
 @pytest.fixture
 def gate(sessions):
     with sessions.begin() as session:
-        secrets.get_or_make(session, tokens.SIGNING_SECRET, SECRET)
+        secrets.get_or_make(session, jwt_tokens.SIGNING_SECRET, SECRET)
     gate = Gate(sessions)
     with closing(gate.records):
         yield gate
@@ -41,7 +41,7 @@ def test_a_revocation_holds_after_a_moment(gate):
 
 
 def test_a_key_that_is_unknown_is_not_looked_up_again_and_again(gate):
-    text, _ = tokens.new_api_key()
+    text, _ = api_keys.new_api_key()
 
     for _ in range(3):
         gate.refusal(edx_header(text))
@@ -80,7 +80,7 @@ def test_a_gateway_that_stops_leaves_no_question_behind(gate):
         return asking
 
     assert asyncio.run(stops()).cancelled()
-    assert not gate.authenticator._looking_up
+    assert not gate.authenticator._lookups
 
 
 def test_only_so_many_answers_are_kept(sessions):

@@ -7,7 +7,7 @@ import pytest
 from falcon import testing
 from sqlalchemy import event
 
-from api_gateway.records import Records
+from api_gateway.database import Database
 from api_gateway.resources.learners import LearnerResource, LearnersResource
 from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
@@ -182,7 +182,7 @@ def test_a_learner_with_enrollments_stays(sessions):
 
 @pytest.fixture
 def http(sessions):
-    records = Records(sessions, threads=2)
+    records = Database(sessions, threads=2)
     app = app_with_errors()
     app.add_route("/learners/{username}", LearnerResource(records))
     app.add_route("/learners", LearnersResource(records))

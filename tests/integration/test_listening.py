@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from api_gateway import waiting
+from api_gateway import waiters
+from api_gateway.database import Database
 from api_gateway.embedded_redis import EmbeddedRedis
-from api_gateway.records import Records
-from api_gateway.waiting import Waiters
+from api_gateway.waiters import Waiters
 from enrollment.waking import Bell
 from tests.faults.proxy import BlackHole, HalfOpen, Pass, Proxy, Reset
 from tests.support.halts import PATIENCE
@@ -28,12 +28,12 @@ def proxy(redis_url):
 def test_a_line_that_is_dead_is_noticed_and_made_anew(
     sessions, redis_url, proxy, mode, monkeypatch
 ):
-    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(waiters, "QUIET_SECONDS", 0.3)
     heard = []
 
     async def run():
         url = redis_url.replace(redis_url.split("/")[2], f"{LOOPBACK}:{proxy.port}")
-        waiters = Waiters(records, url, heard=heard.extend)
+        waiters = Waiters(records, url, on_completed=heard.extend)
         waiters.start()
         try:
             async with asyncio.timeout(PATIENCE):
@@ -46,7 +46,7 @@ def test_a_line_that_is_dead_is_noticed_and_made_anew(
         finally:
             await waiters.stop()
 
-    records = Records(sessions, threads=1)
+    records = Database(sessions, threads=1)
     with capture_logs() as said:
         asyncio.run(run())
     records.close()
@@ -71,7 +71,7 @@ def any_redis_url(request):
 
 
 def test_a_quiet_line_is_left_alone(sessions, any_redis_url, monkeypatch):
-    monkeypatch.setattr(waiting, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(waiters, "QUIET_SECONDS", 0.1)
 
     async def run():
         waiters = Waiters(records, any_redis_url)
@@ -82,6 +82,6 @@ def test_a_quiet_line_is_left_alone(sessions, any_redis_url, monkeypatch):
             assert waiters._connected
         await waiters.stop()
 
-    records = Records(sessions, threads=1)
+    records = Database(sessions, threads=1)
     asyncio.run(run())
     records.close()

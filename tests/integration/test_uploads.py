@@ -86,7 +86,7 @@ def test_long_files_wait_in_the_bulk_lane_unless_asked_otherwise(world, rows, as
     file = world.send(learners(rows), lane=asked)
 
     assert [batch.lane for batch in world.batches(file)] == [lane]
-    assert world.ringer._inbox.get_nowait()[:2] == (world.batch_ids(file)[0], lane)
+    assert world.dispatcher._inbox.get_nowait()[:2] == (world.batch_ids(file)[0], lane)
 
 
 def test_only_the_first_batch_is_announced(in_small_steps):

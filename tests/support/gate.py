@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from falcon import testing
 
-from api_gateway import tokens
+from api_gateway import api_keys, jwt_tokens
 from api_gateway.authentication import Authenticator
+from api_gateway.database import Database
 from api_gateway.problems import Problem
-from api_gateway.records import Records
 from enrollment.settings import Settings
 from enrollment.storage import keys
 
@@ -18,7 +18,7 @@ EDX_KEY = "what you like, even: this.one"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
-class CountingRecords(Records):
+class CountingRecords(Database):
     """The records, counting how often they are asked."""
 
     asked = 0
@@ -46,7 +46,7 @@ class Gate:
         )
 
     def key(self, *scopes, name="sis"):
-        text, digest = tokens.new_api_key()
+        text, digest = api_keys.new_api_key()
         with self.sessions.begin() as session:
             keys.add(session, name=name, scopes=frozenset(scopes), digest=digest, now=NOW)
         return text
@@ -70,7 +70,7 @@ def a_request(*headers):
 
 
 def signed(name="ada", *, minutes=60, email=None, staff=False):
-    return tokens.sign(SECRET, name, minutes=minutes, email=email, staff=staff, now=NOW)
+    return jwt_tokens.sign(SECRET, name, minutes=minutes, email=email, staff=staff, now=NOW)
 
 
 def edx_header(key=EDX_KEY):

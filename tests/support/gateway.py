@@ -11,9 +11,11 @@ from typing import Any
 
 from falcon import testing
 
-from api_gateway.app import BASE, make_app, make_parts
-from api_gateway.tokens import SIGNING_SECRET, new_api_key, new_signing_secret, sign
-from api_gateway.waiting import Key
+from api_gateway.api_keys import new_api_key
+from api_gateway.app import make_app, make_parts
+from api_gateway.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
+from api_gateway.routes import BASE
+from api_gateway.waiters import Key
 from enrollment.domain.model import Course, Learner, Mode
 from enrollment.settings import from_env
 from enrollment.storage import batches, courses, keys, learners, secrets
@@ -78,7 +80,7 @@ class Gateway:
 
     @property
     def sessions(self) -> Sessions:
-        return self.parts.records.sessions
+        return self.parts.database.sessions
 
     def close(self) -> None:
         self._run(self._conductor.__aexit__(None, None, None))
@@ -214,7 +216,7 @@ class Gateway:
                 number += 1
                 done = self.processor.process(waiting.id)
                 if done.batch_ids:
-                    self.parts.ringer.answered(done.batch_ids)
+                    self.parts.dispatcher.on_completed(done.batch_ids)
                     heard: list[Key] = [*done.batch_ids, *done.submission_ids]
                     self._loop.call_soon_threadsafe(self.parts.waiters.wake, heard)
 

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import httpx
 
-from api_gateway.tokens import new_api_key
+from api_gateway.api_keys import new_api_key
 from enrollment.storage import keys, migrate
 from enrollment.storage.sessions import sessions_for
 from tests.support.counting import books

@@ -7,9 +7,9 @@ from typing import Any
 import falcon.asgi
 from falcon import testing
 
-from api_gateway.course_details import CourseDetails
+from api_gateway.course_details_cache import CourseDetailsCache
+from api_gateway.database import Database
 from api_gateway.problems import Problem
-from api_gateway.records import Records
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from enrollment.cache import Cache, connect
@@ -41,8 +41,8 @@ class SmallGateway:
     def __init__(self, sessions: Sessions, redis_url: str, clock: Clock) -> None:
         self.clock = clock
         self.cache = Cache(connect(redis_url), clock=clock)
-        self.records = Records(sessions, threads=2)
-        self.details = CourseDetails(
+        self.records = Database(sessions, threads=2)
+        self.details = CourseDetailsCache(
             self.records, self.cache, now=clock.now, clock=clock, sleep=clock.sleep
         )
         app = app_with_errors()

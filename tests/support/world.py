@@ -14,11 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from api_gateway.callers import Caller
-from api_gateway.intake import Asking, Stored, store_singles
+from api_gateway.caller import Caller
+from api_gateway.dispatcher import Dispatcher
 from api_gateway.reports import Report
-from api_gateway.ringing import Ringer
-from api_gateway.uploads import Published, Upload, Uploads
+from api_gateway.single_requests import SingleRequest, Stored, store_singles
+from api_gateway.upload_store import Published, Upload, UploadStore
 from api_gateway.verifying import examine
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import Standing
@@ -107,7 +107,7 @@ class World:
     def __post_init__(self) -> None:
         self.processor = Processor(sessions=self.sessions, **self.settings)
         self.rings: list[Waiting] = []
-        self.ringer = Ringer(self.rings.append)
+        self.dispatcher = Dispatcher(self.rings.append)
         #: The greatest number of seats that each course ever had.
         self.most_seats: dict[str, int | None] = {}
 
@@ -133,11 +133,11 @@ class World:
         self, *wishes: AskedRequest, caller: Caller = SERVER, hours_ago: float = 0.0
     ) -> list[UUID]:
         """Hand in singles that one commit takes in; asked some hours ago."""
-        askings = [Asking(caller, wish, 0.0) for wish in wishes]
+        askings = [SingleRequest(caller, wish, 0.0) for wish in wishes]
         stored = self.take_in(*askings, now=hours_ago * 3600)
-        return [receipt.submission_id for receipt in stored.answers]  # type: ignore[union-attr]
+        return [receipt.submission_id for receipt in stored.results]  # type: ignore[union-attr]
 
-    def take_in(self, *askings: Asking, now: float = 0.0) -> Stored:
+    def take_in(self, *askings: SingleRequest, now: float = 0.0) -> Stored:
         """Store singles; the monotonic clock stands at ``now``."""
         return store_singles(self.sessions, askings, lambda: now)
 
@@ -176,11 +176,11 @@ class World:
             )
         )
 
-    def uploads(self, monotonic: Callable[[], float] = time.monotonic) -> Uploads:
+    def uploads(self, monotonic: Callable[[], float] = time.monotonic) -> UploadStore:
         """The intake of files."""
-        return Uploads(
+        return UploadStore(
             sessions=self.sessions,
-            ringer=self.ringer,
+            dispatcher=self.dispatcher,
             limits=Limits(batch_rows=self.batch_rows),
             max_atomic_rows=self.max_atomic_rows,
             monotonic=monotonic,

@@ -131,7 +131,7 @@ def test_every_command_is_in_the_readme():
 
 
 def test_what_is_not_there_yet_is_not_served():
-    from api_gateway.app import ROUTES
+    from api_gateway.routes import ROUTES
 
     absent = re.findall(r"`(?:[A-Z]+ )?(/[\w/.]+)`", section(README, "## Not there yet"))
     served = {re.sub(r"/?\{.*", "", template) for template in ROUTES.values()}

@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from api_gateway.ringing import sender
+from api_gateway.dispatcher import sender
 from enrollment.breaker import PAUSE
 from enrollment.domain.codes import Lane
 from enrollment.queue import (

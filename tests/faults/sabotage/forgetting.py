@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from api_gateway import intake
+from api_gateway import single_requests
 from enrollment.storage import batches, claims, idempotency, suspects
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions
@@ -66,18 +66,18 @@ def no_guard() -> Iterator[None]:
 @mutant
 def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
     """Whether an Idempotency-Key is free is read first, and the single stored then."""
-    real_store, real_claim = intake.store_singles, idempotency.claim
+    real_store, real_claim = single_requests.store_singles, idempotency.claim
 
-    def store(sessions: Sessions, askings: Any, monotonic: Any) -> Any:
+    def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         with sessions.read() as session:
-            used = idempotency.find(session, {a.used for a in askings if a.used})
+            used = idempotency.find(session, {a.used for a in requests if a.used})
 
         def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.Used]:
             real_claim(session, uses, now=now)
             return {(use.caller, use.key) for use in uses} - used.keys()
 
         with instead(idempotency, "claim", claim):
-            return real_store(sessions, askings, monotonic)
+            return real_store(sessions, requests, monotonic)
 
-    with instead(intake, "store_singles", store):
+    with instead(single_requests, "store_singles", store):
         yield

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from api_gateway import intake
-from api_gateway.uploads import Uploads
+from api_gateway import single_requests
+from api_gateway.upload_store import UploadStore
 from enrollment.domain.errors import EnrollmentError
 from enrollment.failpoints import FailPointReached
 from enrollment.storage import batches, changes
@@ -36,21 +36,21 @@ class _Undone:
 @mutant
 def accepted_before_the_commit() -> Iterator[None]:
     """The caller hears 202, then the single is stored; or not."""
-    real = intake.store_singles
+    real = single_requests.store_singles
 
-    def store(sessions: Sessions, askings: Any, monotonic: Any) -> Any:
+    def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         made: dict[int, Any] = {}
-        ids = intake.uuid7s
+        ids = single_requests.uuid7s
         with instead(
-            intake, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
+            single_requests, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
         ):
-            with instead(intake, "reached", lambda _: False):
-                told = real(_Undone(sessions), askings, monotonic)  # type: ignore[arg-type]
+            with instead(single_requests, "reached", lambda _: False):
+                told = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
             with suppress(Died, EnrollmentError, FailPointReached):
-                return real(sessions, askings, monotonic)
+                return real(sessions, requests, monotonic)
         return told
 
-    with instead(intake, "store_singles", store):
+    with instead(single_requests, "store_singles", store):
         yield
 
 
@@ -58,7 +58,9 @@ def accepted_before_the_commit() -> Iterator[None]:
 def accepted_before_it_is_whole() -> Iterator[None]:
     """A file is published with its first part; the others follow."""
 
-    def write(self: Uploads, upload: Any, head: Any, drafts: Any, *, lane: Any, alone: bool) -> Any:
+    def write(
+        self: UploadStore, upload: Any, head: Any, drafts: Any, *, lane: Any, alone: bool
+    ) -> Any:
         groups = list(drafts.groups())
         total = sum(draft.rows for some in groups for draft in some)
         submission_id = self._open(upload, head, lane)
@@ -72,7 +74,7 @@ def accepted_before_it_is_whole() -> Iterator[None]:
             at += len(some)
         return published
 
-    with instead(Uploads, "_write", write):
+    with instead(UploadStore, "_write", write):
         yield
 
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 import structlog
 
-from api_gateway import uploads
+from api_gateway import upload_store
 from enrollment import failpoints
 from enrollment.failpoints import FailPointReached, Point
 from enrollment.storage.sessions import Sessions
@@ -116,7 +116,9 @@ class Bench:
         clock = SimpleNamespace(monotonic=self._work_takes)
         self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
         self._undo.enter_context(instead(processing, "time", clock))
-        self._undo.enter_context(instead(uploads, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION))
+        self._undo.enter_context(
+            instead(upload_store, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION)
+        )
         self._undo.enter_context(_logs_go_to(self._look))
         return self
 

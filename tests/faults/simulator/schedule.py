@@ -79,7 +79,7 @@ class Schedule(Simulation):
 
     def step(self) -> None:
         """One thing happens."""
-        rung = any(gateway.ringer.inbox for gateway in self.gateways)
+        rung = any(gateway.dispatcher.inbox for gateway in self.gateways)
         idle = any(worker.message is None for worker in self.workers)
         weather = self.fate.weather
         deliveries = 0.5 if weather.narrow and len(self.broker.ready()) < 2 else 4.0
@@ -183,7 +183,7 @@ class Schedule(Simulation):
 
     def ring_somewhere(self) -> None:
         """A doorbell's turn."""
-        waiting = [gateway for gateway in self.gateways if gateway.ringer.inbox]
+        waiting = [gateway for gateway in self.gateways if gateway.dispatcher.inbox]
         self.rng.choice(waiting or self.gateways).ring()
 
     def deliver_any(self) -> None:

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from kombu.exceptions import OperationalError
 
-from api_gateway import intake
-from api_gateway.intake import Asking, Receipt
-from api_gateway.ringing import Ringer
-from api_gateway.uploads import Upload, Uploads
+from api_gateway import single_requests
+from api_gateway.dispatcher import Dispatcher
+from api_gateway.single_requests import Receipt, SingleRequest
+from api_gateway.upload_store import Upload, UploadStore
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
     Conflict,
@@ -42,8 +42,8 @@ UNKNOWN = (Died, RecordsUnavailable, Conflict, FailPointReached)
 TIME_PASSES = 0.7
 
 
-class SteppedRinger(Ringer):
-    """The doorbell without its thread: it rings when its turn has come."""
+class SteppedDispatcher(Dispatcher):
+    """The dispatcher without its thread: it sends when its turn has come."""
 
     def __init__(self, send: Callable[[Waiting], None], *, monotonic: Callable[[], float]) -> None:
         super().__init__(send, monotonic=monotonic)
@@ -55,9 +55,9 @@ class SteppedRinger(Ringer):
     def step(self) -> None:
         """One item, or a look at what was held back."""
         if self.inbox:
-            self.take(self.inbox.pop(0))
+            self._handle(self.inbox.pop(0))
         else:
-            self.look_again()
+            self._flush_expired()
 
 
 class Gateway:
@@ -68,11 +68,11 @@ class Gateway:
     ) -> None:
         self.process = Process(name, forget=self._forget, begins=self._begin)
         self._sessions, self._broker, self._fate, self._time = sessions, broker, fate, time
-        self.ringer: SteppedRinger
+        self.dispatcher: SteppedDispatcher
         self._forget()
 
     def _forget(self) -> None:
-        self.ringer = SteppedRinger(self._broker.send, monotonic=self._time.monotonic)
+        self.dispatcher = SteppedDispatcher(self._broker.send, monotonic=self._time.monotonic)
 
     def _begin(self) -> None:
         """Time passes between transactions, or too little to be seen."""
@@ -82,26 +82,29 @@ class Gateway:
     def take(self, group: list[Attempt]) -> None:
         """Singles that one commit takes in."""
         began = self._time.monotonic()
-        askings = [
-            Asking(a.caller, _request(a), began, a.label, a.key, a.fingerprint) for a in group
+        requests = [
+            SingleRequest(a.caller, _request(a), began, a.label, a.key, a.fingerprint)
+            for a in group
         ]
         try:
             with self._fate.running(self.process):
-                stored = intake.store_singles(self._sessions, askings, self._time.monotonic)
+                stored = single_requests.store_singles(
+                    self._sessions, requests, self._time.monotonic
+                )
                 if stored.batch_id is not None:
-                    self.ringer.ring(Waiting(stored.batch_id, Lane.INTERACTIVE))
+                    self.dispatcher.dispatch(Waiting(stored.batch_id, Lane.INTERACTIVE))
         except UNKNOWN:
             return
-        for attempt, answer in zip(group, stored.answers, strict=True):
+        for attempt, answer in zip(group, stored.results, strict=True):
             if isinstance(answer, Receipt):
                 attempt.id = answer.submission_id
             attempt.is_reuse = isinstance(answer, KeyReused)
 
     def upload(self, attempt: Attempt, *, batch_rows: int) -> None:
         """A file."""
-        uploads = Uploads(
+        uploads = UploadStore(
             sessions=self._sessions,
-            ringer=self.ringer,
+            dispatcher=self.dispatcher,
             limits=Limits(batch_rows=batch_rows),
             max_atomic_rows=100,
             monotonic=self._time.monotonic,
@@ -139,7 +142,7 @@ class Gateway:
                     now = clock(session)
                     asked = submissions.ask_cancel(session, submission_id, None, now=now)
                 if asked.batch_id is not None:
-                    self.ringer.ring(Waiting(asked.batch_id, Lane.INTERACTIVE))
+                    self.dispatcher.dispatch(Waiting(asked.batch_id, Lane.INTERACTIVE))
         except SubmissionFinished:
             return False
         except UNKNOWN:
@@ -150,7 +153,7 @@ class Gateway:
         """The doorbell's turn."""
         try:
             with self._fate.running(self.process):
-                self.ringer.step()
+                self.dispatcher.step()
         except Died:
             return
 

@@ -98,7 +98,7 @@ class Simulation:
         """Gateways hear what was answered, unless the message gets lost."""
         for gateway in self.gateways:
             if not self.fate.happens(self.fate.weather.lost):
-                gateway.ringer.answered(done.batch_ids)
+                gateway.dispatcher.on_completed(done.batch_ids)
 
     # --- clients --------------------------------------------------------------------------
 
@@ -239,7 +239,7 @@ class Simulation:
 
     def ring_all(self, gateway: Gateway) -> None:
         """The doorbell comes to its end."""
-        while gateway.ringer.inbox:
+        while gateway.dispatcher.inbox:
             gateway.ring()
         self.time.advance(1.0)
         gateway.ring()

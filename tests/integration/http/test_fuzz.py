@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api_gateway.app import ROUTES
-from api_gateway.policy import POLICY
+from api_gateway.permissions import POLICY
+from api_gateway.routes import ROUTES
 from tests.support.gateway import AUDIT
 
 KNOWN = "course-v1:Fuzz+Known+1"

@@ -6,10 +6,10 @@ import pytest
 from falcon.routing import CompiledRouter
 from jsonschema import Draft202012Validator
 
-from api_gateway.app import ROUTES
 from api_gateway.openapi import samples
 from api_gateway.openapi.building import OPERATIONS
-from api_gateway.policy import POLICY
+from api_gateway.permissions import POLICY
+from api_gateway.routes import ROUTES
 from tests.support import described
 from tests.support.described import (
     BASE,

@@ -285,7 +285,7 @@ def test_cancelling_a_single_rings_for_its_batch(start):
     body = {"user": fresh("ann"), "course_id": gateway.course(AUDIT)}
     place = gateway.post("enrollment", gateway.server, json=body).headers["location"]
     rung = gateway.rung()
-    gateway.parts.ringer.answered([rung.id])  # its worker passed it by
+    gateway.parts.dispatcher.on_completed([rung.id])  # its worker passed it by
     gateway.post(place + "/cancel", gateway.server)
     assert gateway.rung() == rung
 

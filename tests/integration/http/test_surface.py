@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from sqlalchemy import text, update
 
-from api_gateway.app import ROUTES
-from api_gateway.heads import minding_heads
-from api_gateway.policy import POLICY
+from api_gateway.header_limits import limit_headers
+from api_gateway.permissions import POLICY
+from api_gateway.routes import ROUTES
 from enrollment.storage.tables import BatchRow
 from tests.support.gateway import AUDIT, Gateway, fresh
 from tests.support.servers import free_port
@@ -157,7 +157,7 @@ def test_who_names_no_host_is_400_where_the_protocol_asks_for_one(version, statu
         sent.append(event)
 
     scope = {"type": "http", "http_version": version, "headers": iter([(b"x-other", b"1")])}
-    asyncio.run(minding_heads(served)(scope, None, send))
+    asyncio.run(limit_headers(served)(scope, None, send))
     assert sent[0]["status"] == status
 
 
@@ -178,7 +178,7 @@ def test_a_fault_of_ours_is_500_with_an_id_and_no_internals(small, capsys):
 
 def test_a_route_that_the_policy_lacks_is_served_to_nobody(small, monkeypatch):
     left = {key: need for key, need in POLICY.items() if key != ("livez", "GET")}
-    monkeypatch.setattr("api_gateway.gate.POLICY", left)
+    monkeypatch.setattr("api_gateway.auth_middleware.POLICY", left)
     for method in ("GET", "HEAD"):
         assert small.call(method, "/livez").status_code == 500
         assert small.call(method, "/livez", small.admin).status_code == 500

@@ -6,8 +6,8 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner, Result
 
+from api_gateway.api_keys import digest_of
 from api_gateway.cli import main
-from api_gateway.tokens import digest_of
 from enrollment.settings import VARIABLES
 from enrollment.storage import keys
 from enrollment.storage.sessions import sessions_for

@@ -1,0 +1,41 @@
+"""The parts of the gateway that resources share."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+from api_gateway.authentication import Authenticator
+from api_gateway.broker_probe import BrokerProbe
+from api_gateway.course_details_cache import CourseDetailsCache
+from api_gateway.database import Database
+from api_gateway.dispatcher import Dispatcher
+from api_gateway.event_stream import EventStreams
+from api_gateway.single_requests import GroupCommitter
+from api_gateway.status_reader import StatusReader
+from api_gateway.upload_store import UploadStore
+from api_gateway.waiters import Waiters
+from enrollment.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """All parts, including those that are started and stopped with the server."""
+
+    settings: Settings
+    database: Database
+    #: Threads for single requests, so that slow reads never delay them.
+    intake_database: Database
+    single_requests: GroupCommitter
+    upload_store: UploadStore
+    uploads_pool: ThreadPoolExecutor
+    dispatcher: Dispatcher
+    waiters: Waiters
+    status_reader: StatusReader
+    event_streams: EventStreams
+    details: CourseDetailsCache
+    authenticator: Authenticator
+    ping_redis: Callable[[], bool]
+    #: None if Redis is the broker.
+    broker: BrokerProbe | None
+    now: Callable[[], datetime]

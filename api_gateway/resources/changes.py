@@ -1,0 +1,54 @@
+"""``/changes``: the event feed."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from falcon.asgi import Request, Response
+from sqlalchemy.orm import Session
+
+from api_gateway.database import Database
+from api_gateway.pagination import MAX_PAGE
+from api_gateway.problems import bad_request
+from api_gateway.responses import keep_private, write_json
+from enrollment.storage import changes
+from schemas.changes import dump_event
+
+DEFAULT_CHANGES = 1_000
+_MAX_POSITION = 1 << 62
+_MAX_DIGITS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangesResource:
+    """The event feed: positions have no gaps, and no event is ever skipped."""
+
+    database: Database
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """List the events after a position; ``next`` equals ``since`` at the end."""
+        keep_private(resp)
+        since = _read_integer(req, "since", 0, _MAX_POSITION)
+        limit = _read_integer(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
+        shown = await self.database.read(_since, since, limit)
+        last = shown[-1]["data"]["position"] if shown else since
+        write_json(resp, {"changes": shown, "next": last})
+
+    on_head = on_get
+
+
+def _since(session: Session, since: int, limit: int) -> list[dict[str, Any]]:
+    return [dump_event(event) for event in changes.since(session, since, limit=limit)]
+
+
+def _read_integer(req: Request, name: str, default: int, maximum: int) -> int:
+    """Read a non-negative integer parameter. Raises Problem 400 for anything else."""
+    text = req.get_param(name)
+    if text is None or text == "":
+        return default
+    is_whole = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
+    if not is_whole or int(text) > maximum:
+        found = {"field": name, "value": text[:100], "rule": f"0 to {maximum}"}
+        raise bad_request(
+            "invalid_parameter", f"{name} must be a whole number from 0 to {maximum}.", found
+        )
+    return int(text)

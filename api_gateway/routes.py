@@ -1,0 +1,141 @@
+"""Routes: the URI template and the resource of each route name."""
+
+from api_gateway.parts import Parts
+from api_gateway.resources.bulk_enroll import BulkEnrollResource
+from api_gateway.resources.changes import ChangesResource
+from api_gateway.resources.course_details import CourseDetailsResource
+from api_gateway.resources.courses import CourseResource, CoursesResource
+from api_gateway.resources.crosswalks import CrosswalkResource, MissingResource
+from api_gateway.resources.docs import describing
+from api_gateway.resources.enrollment import EnrollmentResource
+from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
+from api_gateway.resources.enrollments import EnrollmentsResource
+from api_gateway.resources.health import LiveResource, ReadyResource
+from api_gateway.resources.invitations import InvitationResource
+from api_gateway.resources.learners import LearnerResource, LearnersResource
+from api_gateway.resources.outcomes import OutcomesResource
+from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
+from api_gateway.resources.submissions import SubmissionsResource
+from api_gateway.spool import Spooler
+
+BASE = "/api/enrollment/v1"
+
+#: URI template by route name; POLICY has an entry for every name.
+ROUTES = {
+    "enrollment": f"{BASE}/enrollment",
+    "enrollment_detail": f"{BASE}/enrollment/{{names:path}}",
+    "enrollments": f"{BASE}/enrollments",
+    "course_details": f"{BASE}/course/{{course_id:path}}",
+    "submissions": f"{BASE}/submissions",
+    "submission": f"{BASE}/submissions/{{id}}",
+    "submission_events": f"{BASE}/submissions/{{id}}/events",
+    "submission_outcomes": f"{BASE}/submissions/{{id}}/outcomes",
+    "submission_cancel": f"{BASE}/submissions/{{id}}/cancel",
+    "bulk_enroll": "/api/bulk_enroll/v1/bulk_enroll",
+    "courses": f"{BASE}/courses",
+    "course": f"{BASE}/courses/{{course_id:path}}",
+    "learners": f"{BASE}/learners",
+    "learner": f"{BASE}/learners/{{username}}",
+    "invitation": f"{BASE}/invitations/{{rest:path}}",
+    "crosswalk": f"{BASE}/crosswalks/{{source}}",
+    "crosswalk_missing": f"{BASE}/crosswalks/{{source}}/missing",
+    "changes": f"{BASE}/changes",
+    "livez": "/livez",
+    "readyz": "/readyz",
+    "openapi": "/openapi.json",
+    "docs": "/docs",
+    "docs_reasons": "/docs/reasons",
+}
+
+#: The routes of Open edX's own API, where errors are sent as ``application/json``.
+V1 = frozenset(
+    ROUTES[name]
+    for name in (
+        "enrollment",
+        "enrollment_detail",
+        "enrollments",
+        "course_details",
+        "bulk_enroll",
+    )
+)
+
+
+def make_resources(parts: Parts) -> dict[str, object]:
+    """Return the resource of each route name."""
+    return {
+        **_enrollment_resources(parts),
+        **_submission_resources(parts),
+        **_kept_resources(parts),
+        "livez": LiveResource(),
+        "readyz": ReadyResource(
+            database=parts.database,
+            ping_redis=parts.ping_redis,
+            broker=parts.broker,
+            now=parts.now,
+        ),
+        **describing(ROUTES, V1),
+    }
+
+
+def _enrollment_resources(parts: Parts) -> dict[str, object]:
+    database, now, settings = parts.database, parts.now, parts.settings
+    return {
+        "enrollment": EnrollmentResource(
+            database=database,
+            single_requests=parts.single_requests,
+            waiters=parts.waiters,
+            now=now,
+            default_wait=settings.default_wait,
+            self_unenroll=settings.self_unenroll,
+        ),
+        "enrollment_detail": EnrollmentDetailResource(database=database, now=now),
+        "enrollments": EnrollmentsResource(database=database),
+        "course_details": CourseDetailsResource(parts.details),
+        "changes": ChangesResource(database=database),
+    }
+
+
+def _submission_resources(parts: Parts) -> dict[str, object]:
+    database, now = parts.database, parts.now
+    return {
+        "submissions": SubmissionsResource(
+            database=database,
+            upload_store=parts.upload_store,
+            spooler=Spooler(parts.settings.max_upload_bytes),
+            now=now,
+        ),
+        "submission": SubmissionResource(
+            reader=parts.status_reader,
+            waiters=parts.waiters,
+            event_streams=parts.event_streams,
+            now=now,
+        ),
+        "submission_events": EventsResource(
+            reader=parts.status_reader, event_streams=parts.event_streams
+        ),
+        "submission_outcomes": OutcomesResource(database=database, now=now),
+        "submission_cancel": CancelResource(
+            database=database, dispatcher=parts.dispatcher, now=now
+        ),
+        "bulk_enroll": BulkEnrollResource(
+            database=database,
+            upload_store=parts.upload_store,
+            reader=parts.status_reader,
+            waiters=parts.waiters,
+            now=now,
+            default_wait=parts.settings.default_wait,
+        ),
+    }
+
+
+def _kept_resources(parts: Parts) -> dict[str, object]:
+    database, now = parts.database, parts.now
+    return {
+        "courses": CoursesResource(database, parts.details),
+        "course": CourseResource(database, parts.details),
+        "learners": LearnersResource(database),
+        "learner": LearnerResource(database),
+        "invitation": InvitationResource(database, now=now),
+        "crosswalk": CrosswalkResource(database=database),
+        "crosswalk_missing": MissingResource(database=database, now=now),
+    }

@@ -1,0 +1,76 @@
+"""Splits an upload into batch drafts: limits, archives, groups for one transaction."""
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import IO
+
+from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.submissions import Options
+from schemas.archives import split_archive
+from schemas.files import (
+    ZIP,
+    BatchDraft,
+    FileHead,
+    Limits,
+    Spooled,
+    Wanted,
+    format_of,
+    split,
+)
+
+#: Maximum bytes of a file that is all or nothing, which is stored as one batch.
+MAX_ATOMIC_BYTES = 64_000_000
+
+
+def limits_for(options: Options, limits: Limits, max_atomic_rows: int) -> Limits:
+    """The limits of a file; one that is all or nothing must fit in one batch."""
+    if not options.is_atomic:
+        return limits
+    return limits._replace(
+        max_rows=max_atomic_rows,
+        batch_rows=max_atomic_rows,
+        max_bytes=MAX_ATOMIC_BYTES,
+        batch_bytes=2 * MAX_ATOMIC_BYTES,
+    )
+
+
+@contextmanager
+def open_drafts(
+    file: IO[bytes], chunks: Spooled, limits: Limits, wanted: Wanted, *, media_type: str, gzip: bool
+) -> Iterator[tuple[FileHead, Iterator[BatchDraft]]]:
+    """Yield the head and the batch drafts of a file; temporary files go with the block.
+
+    `chunks` reads the file decompressed. Raises Unreadable, TooLarge, and RecordsUnavailable if
+    the disk is full.
+    """
+    if format_of(media_type) != ZIP:
+        yield split(chunks, media_type=media_type, limits=limits, wanted=wanted)
+    elif not gzip:
+        yield split_archive(file, limits, wanted)
+    else:  # reading an archive needs seeking
+        with tempfile.TemporaryFile(prefix="enroll-unpacked-") as unpacked:
+            try:
+                unpacked.writelines(chunks)
+                unpacked.flush()
+            except OSError as error:
+                message = "there is no room to unpack an upload"
+                raise RecordsUnavailable(message) from error
+            yield split_archive(unpacked, limits, wanted)
+
+
+class BatchGroups:
+    """The batches of a file in groups for one transaction each; `first` is the first group."""
+
+    def __init__(self, first: list[BatchDraft], rest: Iterator[BatchDraft], *, size: int) -> None:
+        self._first = first
+        self._rest = rest
+        self._size = size
+
+    def groups(self) -> Iterator[list[BatchDraft]]:
+        """Yield the groups; each may be consumed once."""
+        group = self._first
+        while group:
+            yield group
+            group = list(islice(self._rest, self._size))
