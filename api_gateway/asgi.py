@@ -1,4 +1,4 @@
-"""Where a server finds the application: ``api_gateway.asgi:create`` (a factory)."""
+"""Entry point of ASGI servers: ``api_gateway.asgi:create`` (a factory)."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from enrollment.settings import from_env
 
 
 def create() -> Any:
-    """The application that the environment asks for."""
+    """Make the application from the settings in the environment."""
     settings = from_env()
     logs.configure(settings.log_level, process="gateway")
     failpoints.arm(settings.failpoints)

@@ -1,4 +1,4 @@
-"""From what went wrong to what the caller hears: one place, one shape."""
+"""Exception handlers: turn exceptions into responses of one shape."""
 
 import secrets
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from enrollment.domain import errors as domain
 
 log = structlog.get_logger()
 
-#: Status and stable code of every error of the domain that a caller can meet.
+#: Status and problem code of every error of the domain that a caller can get.
 STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
     domain.SubmissionNotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     domain.SubmissionFinished: (HTTPStatus.CONFLICT, "submission_finished"),
@@ -36,19 +36,19 @@ STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
 
 
 class ErrorHandlers:
-    """Falcon's error handlers; ``v1`` holds the URI templates of upstream's own routes."""
+    """Falcon's error handlers; ``v1`` holds the URI templates of Open edX's own routes."""
 
     def __init__(self, v1: frozenset[str]) -> None:
         self._v1 = v1
 
     async def problem(self, req: Request, resp: Response, error: Problem, _params: Any) -> None:
-        """A problem that was raised on purpose."""
+        """A problem that a resource raised."""
         self._write(req, resp, error)
 
     async def known(
         self, req: Request, resp: Response, error: domain.EnrollmentError, _params: Any
     ) -> None:
-        """An error of the domain: its docstring is its message."""
+        """An error of the domain, whose docstring is its message."""
         status, code = STATUS[type(error)]
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             log.warning(
@@ -57,7 +57,7 @@ class ErrorHandlers:
                 request_id=req.context.get("request_id"),
                 because=str(error),
             )
-            self._write(req, resp, unavailable("The service cannot store or read just now."))
+            self._write(req, resp, unavailable("The database is temporarily unavailable."))
             return
         text = (type(error).__doc__ or "").strip()
         self._write(req, resp, Problem(status, code, text))
@@ -65,7 +65,7 @@ class ErrorHandlers:
     async def framework(
         self, req: Request, resp: Response, error: falcon.HTTPError, _params: Any
     ) -> None:
-        """No such route, no such method, an unreadable header."""
+        """An error of the framework: unknown route or method, malformed header."""
         status = HTTPStatus(error.status_code)
         text = error.description or error.title or status.phrase
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
@@ -75,7 +75,7 @@ class ErrorHandlers:
         self._write(req, resp, Problem(status, code, text, headers=headers))
 
     async def bug(self, req: Request, resp: Response, error: Exception, _params: Any) -> None:
-        """A fault of ours: the log knows more under the same id."""
+        """An unexpected exception: logged with its traceback under a correlation id."""
         number = secrets.token_hex(8)
         log.error(
             "request.failed",
@@ -84,7 +84,7 @@ class ErrorHandlers:
             correlation_id=number,
             exc_info=error,
         )
-        text = f"Something went wrong here; the operator finds it under {number}."
+        text = f"Internal error. Quote {number} to the operator."
         members = {"correlation_id": number}
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         self._write(req, resp, Problem(status, "internal_error", text, members=members))
@@ -103,7 +103,7 @@ class ErrorHandlers:
 
 
 def install(app: falcon.asgi.App[Request, Response], v1: frozenset[str]) -> None:
-    """Hand every error to its handler."""
+    """Register the handlers."""
     handlers = ErrorHandlers(v1)
     app.add_error_handler(Exception, handlers.bug)
     app.add_error_handler(falcon.HTTPError, handlers.framework)

@@ -1,4 +1,4 @@
-"""HTML forms as bodies: upstream takes them where it takes JSON."""
+"""HTML forms as request bodies: Open edX accepts them wherever it accepts JSON."""
 
 from typing import Any
 from urllib.parse import parse_qsl
@@ -7,7 +7,7 @@ from api_gateway.problems import Problem, bad_request
 from api_gateway.request_body import parsed_json
 
 FORM = "application/x-www-form-urlencoded"
-#: Fields of one form.
+#: Maximum number of fields of a form.
 MAX_FIELDS = 100
 
 _FLAGS = {"true": True, "True": True, "false": False, "False": False}
@@ -15,10 +15,10 @@ _COURSE_ID = "course_details.course_id"
 
 
 def form_request(body: bytes) -> dict[str, Any]:
-    """A form as the JSON that asks the same. Raises Problem 400 for what is no form in UTF-8.
+    """Convert a form to the equivalent JSON. Raises Problem 400 for a malformed form.
 
-    A form has texts alone: true and false are words, and the course's details are JSON in a
-    text or have a field of their own.
+    A form contains text alone: ``true`` and ``false`` are words, and the course's details are
+    JSON in a text or have a field of their own.
     """
     asked: dict[str, Any] = dict(_fields(body))
     if "is_active" in asked:
@@ -31,7 +31,7 @@ def form_request(body: bytes) -> dict[str, Any]:
 
 
 def form_fields(body: bytes) -> dict[str, str]:
-    """A form's texts; those of a field that is given more than once with commas between."""
+    """Parse a form; the values of a repeated field are joined with commas."""
     given: dict[str, str] = {}
     for name, text in _fields(body):
         given[name] = f"{given[name]},{text}" if name in given else text
@@ -45,12 +45,12 @@ def _fields(body: bytes) -> list[tuple[str, str]]:
         )
     except ValueError as error:
         raise bad_request(
-            "invalid_body", f"The body is no form of at most {MAX_FIELDS} fields in UTF-8."
+            "invalid_body", f"The body is not a form of at most {MAX_FIELDS} fields in UTF-8."
         ) from error
 
 
 def _details(text: str) -> Any:
-    """What is no JSON stays a text, which is then told to be no course."""
+    """Parse the details; a text that is not JSON is refused later, as no course."""
     try:
         return parsed_json(text.encode())
     except Problem:

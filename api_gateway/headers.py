@@ -1,4 +1,4 @@
-"""Request headers that mean something here: Prefer, Idempotency-Key, If-None-Match."""
+"""Parses request headers: Prefer, Idempotency-Key, If-None-Match."""
 
 import hashlib
 from typing import NamedTuple
@@ -8,19 +8,19 @@ import falcon.asgi
 
 from api_gateway.problems import bad_request
 
-#: Longest wait that a caller can ask for, in seconds.
+#: Maximum seconds that a caller can wait.
 MAX_WAIT = 60.0
 MAX_KEY = 255
 
 
 class Preference(NamedTuple):
-    """What ``Prefer`` (RFC 7240) asks for; ``wait`` is None where it says nothing of it."""
+    """The preferences of ``Prefer`` (RFC 7240); ``wait`` is None if it is not given."""
 
     wait: float | None = None
     respond_async: bool = False
 
     def applied(self, default_wait: float) -> tuple[float, str | None]:
-        """Seconds to wait for the outcome, and the value of Preference-Applied."""
+        """Return the seconds to wait for the outcome, and the value of Preference-Applied."""
         if self.wait is not None:
             return self.wait, f"wait={self.wait:g}"
         if self.respond_async:
@@ -28,12 +28,12 @@ class Preference(NamedTuple):
         return default_wait, None
 
 
-#: What is said by saying nothing.
+#: The preference of a request without Prefer.
 NONE = Preference()
 
 
 def preference(req: falcon.asgi.Request) -> Preference:
-    """The preference of a request; parts that are not understood are ignored, as the RFC says."""
+    """Parse Prefer; unknown preferences are ignored, as the RFC requires."""
     given = req.get_header("Prefer")
     if given is None:
         return NONE
@@ -54,7 +54,7 @@ def _seconds(text: str) -> float | None:
 
 
 def idempotency_key(req: falcon.asgi.Request) -> str | None:
-    """The key, checked. Raises Problem 400 for one that cannot be kept."""
+    """Return the Idempotency-Key, None without one. Raises Problem 400 for an invalid key."""
     key: str | None = req.get_header("Idempotency-Key")
     if key is None:
         return None
@@ -67,9 +67,9 @@ def idempotency_key(req: falcon.asgi.Request) -> str | None:
 
 
 def fingerprint_head(req: falcon.asgi.Request) -> "hashlib._Hash":
-    """A SHA-256 fed with all that makes a request the same but its body, which follows.
+    """Return a SHA-256 fed with all that makes a request the same, except the body.
 
-    The query counts by its parameters, whatever their order.
+    Query parameters count in any order.
     """
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     query = sorted(parse_qsl(req.query_string, keep_blank_values=True))
@@ -78,7 +78,7 @@ def fingerprint_head(req: falcon.asgi.Request) -> "hashlib._Hash":
 
 
 def matches(req: falcon.asgi.Request, etag: str) -> bool:
-    """Whether If-None-Match names the tag (weak comparison, RFC 9110 8.8.3.2)."""
+    """Whether If-None-Match contains the tag (weak comparison, RFC 9110 8.8.3.2)."""
     given = req.get_header("If-None-Match")
     if given is None:
         return False

@@ -1,19 +1,19 @@
-"""Errors as callers see them: one shape everywhere (RFC 9457).
+"""Problem details (RFC 9457): the one shape of all errors.
 
-On upstream's own v1 routes the same members travel as ``application/json``, because clients
-there read ``message`` and compare the content type to the letter.
+On the routes of Open edX's own API the same members are sent as ``application/json``, because
+clients there read ``message`` and compare the content type exactly.
 """
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-#: One finding about the input: ``pointer`` or ``line``, ``field``, ``value``, ``rule``.
+#: One error in the input: ``pointer`` or ``line``, ``field``, ``value``, ``rule``.
 Finding = Mapping[str, object]
 
 
 class Problem(Exception):
-    """An answer that is not what was asked for."""
+    """An error response, raised by resources."""
 
     def __init__(
         self,
@@ -28,19 +28,19 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        #: Stable word for programs.
+        #: Stable code for programs.
         self.code = code
-        #: One sentence for people: what, where, what to do.
+        #: One sentence for people: what is wrong, where, what to do.
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
-        #: More members of the body, such as ``course_details``.
+        #: Further members of the body, such as ``course_details``.
         self.members = dict(members or {})
-        #: Upstream answers some refusals with no body at all.
+        #: Open edX sends some errors without a body.
         self.empty = empty
 
     def body(self) -> dict[str, Any]:
-        """The members of the answer."""
+        """The members of the body."""
         members: dict[str, Any] = {
             "type": f"/docs/reasons#{self.code}",
             "title": self.status.phrase,
@@ -65,7 +65,7 @@ def forbidden(detail: str) -> Problem:
 
 
 def unauthenticated(detail: str = "Authentication credentials were not provided.") -> Problem:
-    """401, with the schemes that would do."""
+    """401, with the accepted schemes."""
     return Problem(
         HTTPStatus.UNAUTHORIZED,
         "not_authenticated",
@@ -75,17 +75,17 @@ def unauthenticated(detail: str = "Authentication credentials were not provided.
 
 
 def too_large(detail: str) -> Problem:
-    """413, saying the limit."""
+    """413, with the limit in the detail."""
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail)
 
 
 def unsupported(detail: str) -> Problem:
-    """415, saying what would do."""
+    """415, with what is accepted in the detail."""
     return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 
 
 def unavailable(detail: str, *, retry_after: int = 2) -> Problem:
-    """503: come back."""
+    """503 with Retry-After."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "unavailable",

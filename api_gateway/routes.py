@@ -65,7 +65,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
     return {
         **_enrollment_resources(parts),
         **_submission_resources(parts),
-        **_kept_resources(parts),
+        **_reference_data_resources(parts),
         "livez": LiveResource(),
         "readyz": ReadyResource(
             database=parts.database,
@@ -128,7 +128,7 @@ def _submission_resources(parts: Parts) -> dict[str, object]:
     }
 
 
-def _kept_resources(parts: Parts) -> dict[str, object]:
+def _reference_data_resources(parts: Parts) -> dict[str, object]:
     database, now = parts.database, parts.now
     return {
         "courses": CoursesResource(database, parts.details),

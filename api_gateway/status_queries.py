@@ -1,4 +1,4 @@
-"""Reading back what became of a submission, for status, outcomes and waiting callers."""
+"""Read queries: the status of a submission, pages of its outcomes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -22,7 +22,7 @@ from schemas.singles import decode_singles
 
 
 class Status(NamedTuple):
-    """A submission as far as it is; the last three only of a single that is done."""
+    """A submission with its progress; the last three only of a completed single request."""
 
     submission: Submission
     outcome: Outcome | None = None
@@ -31,7 +31,10 @@ class Status(NamedTuple):
 
 
 def get_visible_submission(session: Session, submission_id: UUID, caller: Caller) -> Submission:
-    """A submission of the caller's; admins see everybody's. Raises SubmissionNotFound."""
+    """Return a submission that the caller may see: their own, or any for admins.
+
+    Raises SubmissionNotFound.
+    """
     found = submissions.find(session, submission_id)
     if found is None or not found.published:
         raise SubmissionNotFound(str(submission_id))
@@ -41,7 +44,7 @@ def get_visible_submission(session: Session, submission_id: UUID, caller: Caller
 
 
 def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:
-    """How far a submission is. Raises SubmissionNotFound."""
+    """Return the status of a submission. Raises SubmissionNotFound."""
     submission = get_visible_submission(session, submission_id, caller)
     if submission.batch_id is None:
         return Status(submission)
@@ -49,7 +52,7 @@ def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:
 
 
 def get_single_status(session: Session, submission: Submission) -> Status:
-    """The same for a single, whose state is that of its batch."""
+    """Return the status of a single request, which is that of its batch."""
     batch = batches.result_of(session, submission.batch_id or 0)
     if batch is None or batch.outcomes is None or batch.answered_at is None:
         return Status(submission)
@@ -71,97 +74,114 @@ def get_single_status(session: Session, submission: Submission) -> Status:
 
 
 class Cursor(NamedTuple):
-    """Where a page of outcomes begins: the batch, and how many of its rows were given."""
+    """Where a page of outcomes begins: the batch, and the number of its rows to skip."""
 
     ordinal: int = 0
     skip: int = 0
 
 
 class OutcomeFilter(NamedTuple):
-    """Which outcomes are asked for; empty means all."""
+    """Which outcomes are wanted; empty sets mean all."""
 
     codes: frozenset[Code] = frozenset()
     reasons: frozenset[str] = frozenset()
-    #: Of one file of an archive.
+    #: One file of an archive; None for all.
     file: Member | None = None
 
     def takes(self, outcome: Outcome) -> bool:
-        """Whether the outcome is among those asked for."""
+        """Whether an outcome is wanted."""
         return (not self.codes or outcome.code in self.codes) and (
             not self.reasons or (outcome.reason or "") in self.reasons
         )
 
     def takes_row(self, submission: Submission, line: int) -> bool:
-        """Whether a line of the submission is in the file asked for."""
+        """Whether a line of the submission is in the wanted file."""
         return self.file is None or member_at(submission.files, line) == self.file
 
     def may_take(self, tally: Mapping[str, object] | None) -> bool:
-        """Whether a batch with this tally has any of those asked for."""
+        """Whether a batch with this tally contains wanted outcomes."""
         return not tally or not self.codes or any(code.value in tally for code in self.codes)
 
 
 class OutcomeRow(NamedTuple):
-    """One outcome with the row it belongs to, as far as the row is at hand."""
+    """An outcome with its row, if the row can be read."""
 
     outcome: Outcome
     row: Row | None
 
 
 class OutcomesPage(NamedTuple):
-    """Some outcomes in input order; ``next`` is None after the last."""
+    """Outcomes in input order; ``next`` is None after the last."""
 
-    answers: list[OutcomeRow]
+    rows: list[OutcomeRow]
     next: Cursor | None
 
 
-#: Batches that one look at the records reads.
-_BATCHES_A_LOOK = 4
-#: Looks in one transaction: on SQLite nobody commits while one reads.
-_LOOKS_A_PAGE = 8
+#: Batches that one query reads.
+_BATCHES_A_QUERY = 4
+#: Queries in one transaction: on SQLite nobody commits during a read.
+_QUERIES_A_PAGE = 8
 
 
 def read_outcomes_page(
     session: Session, submission: Submission, cursor: Cursor, wanted: OutcomeFilter, *, limit: int
 ) -> OutcomesPage:
-    """Outcomes from a cursor on, up to the first batch that is not answered.
+    """Read outcomes from a cursor on, up to the first batch that is not completed.
 
-    A look is short: where few outcomes are wanted a page may be empty and have a next.
+    Reads a limited number of batches: if few outcomes are wanted, a page may be empty and have
+    a next one.
     """
     if submission.batch_id is not None:
         return _single_page(session, submission, cursor, wanted)
-    answers: list[OutcomeRow] = []
-    ordinal, skip = cursor
-    for _ in range(_LOOKS_A_PAGE):
-        found = batches.results(session, submission.id, from_ordinal=ordinal, limit=_BATCHES_A_LOOK)
+    rows: list[OutcomeRow] = []
+    at = cursor
+    for _ in range(_QUERIES_A_PAGE):
+        found = batches.results(
+            session, submission.id, from_ordinal=at.ordinal, limit=_BATCHES_A_QUERY
+        )
         for batch in found:
             if batch.outcomes is None:
-                return OutcomesPage(answers, Cursor(ordinal, skip))
-            if not wanted.may_take(batch.tally):
-                ordinal, skip = batch.ordinal + 1, 0
-                continue
-            for answer in _answers(batch, submission)[skip:]:
-                if len(answers) == limit:
-                    return OutcomesPage(answers, Cursor(ordinal, skip))
-                skip += 1
-                is_there = wanted.takes_row(submission, answer.outcome.line)
-                if is_there and wanted.takes(answer.outcome):
-                    answers.append(answer)
-            ordinal, skip = batch.ordinal + 1, 0
-        if len(found) < _BATCHES_A_LOOK:
-            return OutcomesPage(answers, None)
-    return OutcomesPage(answers, Cursor(ordinal, skip))
+                return OutcomesPage(rows, at)
+            more, stop = _wanted_rows(
+                batch, submission, wanted, skip=at.skip, limit=limit - len(rows)
+            )
+            rows += more
+            if stop is not None:
+                return OutcomesPage(rows, Cursor(at.ordinal, stop))
+            at = Cursor(batch.ordinal + 1)
+        if len(found) < _BATCHES_A_QUERY:
+            return OutcomesPage(rows, None)
+    return OutcomesPage(rows, at)
 
 
-def _answers(batch: Answered, submission: Submission) -> list[OutcomeRow]:
-    """A batch's outcomes beside its rows; a cancelled batch has none kept.
+def _wanted_rows(
+    batch: Answered, submission: Submission, wanted: OutcomeFilter, *, skip: int, limit: int
+) -> tuple[list[OutcomeRow], int | None]:
+    """Return wanted rows of a completed batch, and the row at which the limit was reached.
 
-    A row that no worker could judge is not read here either.
+    The latter is None once all rows were read.
+    """
+    found: list[OutcomeRow] = []
+    if not wanted.may_take(batch.tally):
+        return found, None
+    for place, row in enumerate(_rows_of(batch, submission)[skip:], skip):
+        if len(found) == limit:
+            return found, place
+        if wanted.takes_row(submission, row.outcome.line) and wanted.takes(row.outcome):
+            found.append(row)
+    return found, None
+
+
+def _rows_of(batch: Answered, submission: Submission) -> list[OutcomeRow]:
+    """The outcomes of a batch with their rows; one cancelled as a whole stores no outcomes.
+
+    Rows that no worker could process are not parsed here either.
     """
     outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
-    left_out = [
+    unreadable = [
         place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
-    rows = list(shown_rows(batch.payload, form_of(submission, batch.payload), left_out))
+    rows = list(shown_rows(batch.payload, form_of(submission, batch.payload), unreadable))
     if not outcomes:
         return [OutcomeRow(_cancelled(row), row) for row in rows]
     return [OutcomeRow(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]
@@ -181,5 +201,5 @@ def _single_page(
         return OutcomesPage([], Cursor())
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
     request = decode_singles(batch.payload)[submission.position or 0].request
-    answer = OutcomeRow(outcome, Row(1, request, None, None))
-    return OutcomesPage([answer] if wanted.takes(outcome) else [], None)
+    row = OutcomeRow(outcome, Row(1, request, None, None))
+    return OutcomesPage([row] if wanted.takes(outcome) else [], None)

@@ -1,4 +1,4 @@
-"""``/api/bulk_enroll/v1/bulk_enroll``: upstream's list of learners for a list of courses."""
+"""``/api/bulk_enroll/v1/bulk_enroll``: Open edX's list of learners for a list of courses."""
 
 import io
 from collections.abc import Callable
@@ -36,17 +36,17 @@ from schemas.bulk_enroll import (
 from schemas.submissions import PATH
 
 MAX_BODY = 1_000_000
-#: Identifiers times courses of one body.
+#: Maximum identifiers times courses of one body.
 MAX_REQUESTS = 10_000
-#: Seconds that the outcome is waited for, unless the caller says how long.
+#: Seconds to wait for the outcome unless the caller chooses.
 USUAL_WAIT = 20.0
-#: Outcomes that one look at the records reads.
+#: Outcomes that one query reads.
 _AT_ONCE = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkEnrollResource:
-    """A submission like any other in the interactive lane, answered in upstream's form."""
+    """A submission like any other in the interactive lane, answered in the form of Open edX."""
 
     database: Database
     upload_store: UploadStore
@@ -56,7 +56,7 @@ class BulkEnrollResource:
     default_wait: float
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Enroll or unenroll them all: what became of each, or 202 where that takes long."""
+        """Enroll or unenroll all: the outcome of each, or 202 if that takes long."""
         keep_private(resp)
         caller: Caller = req.context.caller
         key = idempotency_key(req)
@@ -73,7 +73,7 @@ class BulkEnrollResource:
         await self._answer(resp, asked, await self._status(published, caller, wait))
 
     async def _checked(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
-        """What is asked. Raises Problem 400 in upstream's words, 413 for too much at once."""
+        """Parse the body. Raises Problem 400 with Open edX's texts, 413 for too many requests."""
         try:
             asked = load_bulk_enroll(_parsed(req, body))
             if asked.cohorts is not None and not await self._is_used(req.context.caller, key):
@@ -90,7 +90,7 @@ class BulkEnrollResource:
         return asked
 
     async def _is_used(self, caller: Caller, key: str | None) -> bool:
-        """Whether a key stands for a list: it was checked against the cohorts of its day."""
+        """Whether the key was used: then cohorts were checked by the first request."""
         if key is None:
             return False
         return bool(await self.database.read(idempotency.find, {(caller.name, key)}))
@@ -119,7 +119,7 @@ class BulkEnrollResource:
                 OutcomeFilter(),
                 limit=_AT_ONCE,
             )
-            outcomes += [answer.outcome for answer in page.answers]
+            outcomes += [row.outcome for row in page.rows]
             cursor = page.next
         return outcomes
 
@@ -133,7 +133,7 @@ def _parsed(req: Request, body: bytes) -> object:
 
 
 def _upload(req: Request, body: bytes, asked: BulkEnroll, key: str | None) -> Upload:
-    """The requests as a file, which is what the records keep."""
+    """The requests as a file, which is how they are stored."""
     digest = fingerprint_head(req)
     digest.update(body)
     return Upload(

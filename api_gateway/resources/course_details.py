@@ -1,4 +1,4 @@
-"""``/course/{course_id}``: what a course offers, open to everybody and read most of all."""
+"""``/course/{course_id}``: course details in the form of Open edX, public and read most of all."""
 
 from http import HTTPStatus
 
@@ -9,9 +9,9 @@ from api_gateway.course_details_cache import CourseDetailsCache, Entry, NotCache
 from api_gateway.problems import Problem, bad_request
 from enrollment.domain.coursekeys import parse_course_key
 
-#: Words that mean no; upstream takes any text for yes.
+#: Values that mean no; for Open edX any text means yes.
 _NO = frozenset({"", "0", "false"})
-#: Others may keep the answer, and ask each time whether it still stands.
+#: Caches may store the response but must revalidate it.
 _HEADERS = {
     "Content-Type": "application/json",
     "Cache-Control": "public, no-cache",
@@ -22,13 +22,13 @@ _HEADERS_UNCHANGED = {name: _HEADERS[name] for name in ("Cache-Control", "Vary",
 
 
 class CourseDetailsResource:
-    """One course in upstream's form."""
+    """One course in the form of Open edX."""
 
     def __init__(self, details: CourseDetailsCache) -> None:
         self._details = details
 
     async def on_get(self, req: Request, resp: Response, course_id: str) -> None:
-        """The details, or that they have not changed."""
+        """The details, or 304."""
         key = (course_id, bool(req.query_string) and wants_expired(req))
         entry = self._details.peek(key)
         if isinstance(entry, NotCached):
@@ -36,7 +36,7 @@ class CourseDetailsResource:
         if entry is None:
             raise _no_course(course_id)
         asked = req.get_header("If-None-Match")
-        if asked is not None and names(asked, entry.etag):
+        if asked is not None and matches_tag(asked, entry.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
             resp.set_headers(_HEADERS_UNCHANGED)
         else:
@@ -53,13 +53,13 @@ class CourseDetailsResource:
 
 
 def wants_expired(req: falcon.Request) -> bool:
-    """Whether modes past their deadline are asked for."""
+    """Whether modes past their deadline are wanted."""
     value = req.get_param("include_expired", default="")
     return value.lower() not in _NO
 
 
-def names(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header names the tag, a weak form of it, or anything at all."""
+def matches_tag(if_none_match: str, etag: str) -> bool:
+    """Whether an If-None-Match header contains the tag, a weak form of it, or ``*``."""
     if if_none_match == etag:
         return True
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

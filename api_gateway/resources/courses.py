@@ -1,4 +1,4 @@
-"""``/courses`` and ``/courses/{course_id}``: the courses as they are kept."""
+"""``/courses`` and ``/courses/{course_id}``: the stored courses."""
 
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -38,22 +38,22 @@ MANY = Many(
 
 
 class Put(NamedTuple):
-    """A course as it is after a PUT."""
+    """The result of a PUT."""
 
     course: Course
     is_new: bool
 
 
 class CourseResource:
-    """One course. What was changed is seen by everybody when the change has been answered."""
+    """One course. Once a change is answered, every process shows it."""
 
     def __init__(self, database: Database, details: CourseDetailsCache) -> None:
         self._database = database
         self._details = details
 
     async def on_get(self, req: Request, resp: Response, course_id: str) -> None:
-        """The course as it is in the records now."""
-        course = await self._database.read(courses.find, known_form(course_id))
+        """The stored course."""
+        course = await self._database.read(courses.find, check_course_key(course_id))
         if course is None:
             raise CourseNotFound(course_id)
         write_json(resp, dump_course(course))
@@ -61,8 +61,8 @@ class CourseResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, course_id: str) -> None:
-        """Make the course, or put this in the place of the old one."""
-        known_form(course_id)
+        """Create or replace the course."""
+        check_course_key(course_id)
         data = await read_json(req, MAX_BODY)
         course = load_checked(lambda: load_course(data, course_id=course_id), data)
         put = await self._database.write(put_course, course)
@@ -72,7 +72,7 @@ class CourseResource:
 
     async def on_patch(self, req: Request, resp: Response, course_id: str) -> None:
         """Change some members."""
-        known_form(course_id)
+        check_course_key(course_id)
         data = await read_json(req, MAX_BODY)
         members = load_checked(lambda: load_changes(data, course_id=course_id), data)
         course = await self._database.write(change_course, course_id, members)
@@ -80,8 +80,8 @@ class CourseResource:
         write_json(resp, dump_course(course))
 
     async def on_delete(self, req: Request, resp: Response, course_id: str) -> None:
-        """Remove the course, if nobody was ever enrolled."""
-        await self._database.write(courses.delete, known_form(course_id))
+        """Delete the course, if nobody was ever enrolled."""
+        await self._database.write(courses.delete, check_course_key(course_id))
         await self._details.wait_for_leases()
         resp.status = HTTPStatus.NO_CONTENT
 
@@ -94,7 +94,7 @@ class CoursesResource:
         self._details = details
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """A page of them, in the order of their ids."""
+        """A page of courses, in the order of their ids."""
         limit = page_size(req)
         page = await self._database.read(courses.page, after=read_cursor(req), limit=limit + 1)
         following = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
@@ -104,7 +104,7 @@ class CoursesResource:
     on_head = on_get
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Make or replace many, all or none."""
+        """Create or replace many, all or none."""
         many, use = await read_objects(req, self._database, MANY)
         is_replay = await self._database.write(_save_once, many, use)
         await self._details.wait_for_leases()
@@ -115,11 +115,11 @@ def _save_once(session: Session, many: list[Course], use: KeyUse | None) -> bool
     return run_once(session, use, lambda: courses.save_all(session, many))
 
 
-def known_form(course_id: str) -> str:
-    """The id, if it has the form of one."""
+def check_course_key(course_id: str) -> str:
+    """Return the id. Raises Problem 400 unless it is a course key."""
     if parse_course_key(course_id) is None:
         found = {"field": "course_id", "value": course_id[:100], "rule": "course_key"}
-        raise bad_request("invalid_course_id", "The address names no course key.", found)
+        raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
     return course_id
 
 
@@ -131,5 +131,5 @@ def put_course(session: Session, course: Course) -> Put:
 
 
 def change_course(session: Session, course_id: str, members: dict[str, Any]) -> Course:
-    """Change members of a course that nobody else writes meanwhile."""
+    """Change members of a course, which is locked meanwhile."""
     return courses.change(session, course_id, lambda course: changed(course, members))

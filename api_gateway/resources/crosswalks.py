@@ -1,4 +1,4 @@
-"""``/crosswalks/{source}``: what ids of another system are here, and which are still to be told."""
+"""``/crosswalks/{source}``: maps ids of another system to ours; lists ids that are not mapped."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from api_gateway import status_queries
 from api_gateway.caller import Caller
 from api_gateway.database import Database
-from api_gateway.pagination import encode_cursor, page_size, read_cursor
+from api_gateway.pagination import encode_cursor, invalid_cursor, page_size, read_cursor
 from api_gateway.problems import bad_request, too_large, unsupported
 from api_gateway.request_body import read_body
 from api_gateway.resources.bulk_body import MAX_BULK_BODY
@@ -29,7 +29,7 @@ from schemas.sent import source_at, sources_of
 from schemas.translating import NOT_IN_CROSSWALK, ids_in
 
 _CSV = "text/csv"
-#: Entries, or outcomes, that one look at the records reads.
+#: Entries, or outcomes, that one query reads.
 _AT_ONCE = 2_000
 _UNMAPPED = OutcomeFilter(
     frozenset({Code.REFUSED, Code.INVALID}),
@@ -44,15 +44,15 @@ class CrosswalkResource:
     database: Database
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
-        """A page in JSON, everything in CSV."""
-        known_source(source)
+        """A page in JSON, all entries in CSV."""
+        check_source(source)
         keep_private(resp)
         resp.set_header("Vary", "Accept")
         if req.client_prefers([JSON, _CSV]) == _CSV:
-            _as_file(resp, f"crosswalk-{source}.csv")
+            _set_file_headers(resp, f"crosswalk-{source}.csv")
             resp.stream = self._file(source)
             return
-        limit, after = page_size(req), read_place(req)
+        limit, after = page_size(req), read_position(req)
         entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
         shown = {
@@ -65,11 +65,11 @@ class CrosswalkResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, source: str) -> None:
-        """These entries and no others."""
+        """Replace all entries."""
         await self._save(req, resp, source, crosswalks.put)
 
     async def on_patch(self, req: Request, resp: Response, source: str) -> None:
-        """These entries beside those that are there; those of the same ids are replaced."""
+        """Add entries; those with the same ids are replaced."""
         await self._save(req, resp, source, crosswalks.merge)
 
     async def _save(
@@ -79,7 +79,7 @@ class CrosswalkResource:
         source: str,
         save: Callable[[Session, str, list[Entry]], None],
     ) -> None:
-        known_source(source)
+        check_source(source)
         entries = await self._entries(req, whole=save is crosswalks.put)
         await self.database.write(save, source, entries)
         write_json(resp, {"saved": len(entries)})
@@ -94,13 +94,13 @@ class CrosswalkResource:
                 return await self.database.run(lambda: read_csv(body, whole=whole))
             return await self.database.run(lambda: MANY.read(body, media_type))
         except TooMany as error:
-            message = f"At most {MOST} entries are taken at once: send the rest with PATCH."
+            message = f"At most {MOST} entries are accepted at once: send the rest with PATCH."
             raise too_large(message) from error
         except BadObjects as error:
             raise bad_request("invalid_body", str(error), *error.found) from error
 
     async def _file(self, source: str) -> AsyncIterator[bytes]:
-        """Short reads, one after the other."""
+        """Read page by page."""
         yield csv_head().encode()
         after: tuple[str, str] | None = None
         while True:
@@ -113,18 +113,18 @@ class CrosswalkResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingResource:
-    """Ids that the rows of a submission came to grief on."""
+    """Ids in the rows of a submission that could not be mapped."""
 
     database: Database
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
-        """A CSV file to be filled in and sent back with PATCH."""
-        known_source(source)
+        """A CSV file to be completed and sent back with PATCH."""
+        check_source(source)
         keep_private(resp)
         named = req.get_param("submission")
         if not named:
-            message = "Say which submission: ?submission=ID"
+            message = "The parameter submission is missing: ?submission=ID"
             raise bad_request(
                 "invalid_parameter", message, {"field": "submission", "rule": "required"}
             )
@@ -139,21 +139,21 @@ class MissingResource:
                 "invalid_parameter", message, {"field": "submission", "rule": "mismatch"}
             )
         missing = await self._missing(source, status.submission)
-        _as_file(resp, f"to-map-{source}.csv")
+        _set_file_headers(resp, f"to-map-{source}.csv")
         rows = [(theirs.kind.value, theirs.id, "") for theirs in missing]
         resp.text = csv_head() + csv_lines(rows)
 
     on_head = on_get
 
     async def _missing(self, source: str, submission: Submission) -> list[Theirs]:
-        """In the order of the input, each once; at most so many as are taken back at once."""
+        """Return the ids in input order, each once, at most as many as one PATCH accepts."""
         missing: dict[Theirs, None] = {}
         cursor: Cursor | None = Cursor()
         while cursor is not None and len(missing) < MOST:
             page = await self.database.read(
                 status_queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
             )
-            named = dict.fromkeys(_unmapped(page.answers, submission, source))
+            named = dict.fromkeys(_unmapped(page.rows, submission, source))
             known = await self.database.read(crosswalks.standing, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
@@ -163,7 +163,7 @@ class MissingResource:
 def _unmapped(
     answered: Iterable[OutcomeRow], submission: Submission, source: str
 ) -> Iterator[Theirs]:
-    """The ids of a source that rows were refused for."""
+    """Yield the ids of a source for which rows were refused."""
     for outcome, row in answered:
         if row is None or source_at(submission, outcome.line) != source:
             continue
@@ -174,7 +174,7 @@ def _unmapped(
 
 
 def _blamed(reason: Reason | None, details: Mapping[str, object]) -> set[IdKind]:
-    """Which sort of ids an outcome is about."""
+    """The kinds of ids that an outcome is about."""
     if reason is Reason.COURSE_NOT_FOUND:
         return {IdKind.COURSE}
     if reason is Reason.LEARNER_NOT_FOUND:
@@ -184,25 +184,24 @@ def _blamed(reason: Reason | None, details: Mapping[str, object]) -> set[IdKind]
     return {IdKind(one["kind"]) for one in found if one.get("rule") == NOT_IN_CROSSWALK}
 
 
-def _as_file(resp: Response, name: str) -> None:
+def _set_file_headers(resp: Response, name: str) -> None:
     resp.content_type = f"{_CSV}; charset=utf-8"
     resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
 
 
-def known_source(source: str) -> None:
-    """Raise Problem 400 for what cannot name a source."""
+def check_source(source: str) -> None:
+    """Raise Problem 400 for an invalid source name."""
     if not is_source(source):
         found = {"field": "source", "value": source[:100], "rule": "source"}
-        raise bad_request("invalid_source", "The address names no source.", found)
+        raise bad_request("invalid_source", "The URL contains no valid source.", found)
 
 
-def read_place(req: Request) -> tuple[str, str] | None:
-    """Where the page begins. Raises Problem 400 for a cursor that is none of ours."""
+def read_position(req: Request) -> tuple[str, str] | None:
+    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return None
     kind, _, theirs = text.partition(" ")
     if kind not in set(IdKind):
-        message = "cursor is none that was given out here."
-        raise bad_request("invalid_parameter", message, {"field": "cursor", "rule": "range"})
+        raise invalid_cursor()
     return kind, theirs

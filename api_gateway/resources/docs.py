@@ -1,4 +1,4 @@
-"""``/openapi.json``, ``/docs``, ``/docs/reasons``: what the service says of itself."""
+"""``/openapi.json``, ``/docs``, ``/docs/reasons``: the API description."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from api_gateway.openapi.pages import index_page, reasons_page
 from api_gateway.responses import JSON, dumps
 
 _HTML = "text/html; charset=utf-8"
-#: Nothing is loaded, nothing is run, and no other page shows it in a frame.
+#: Loads nothing, runs nothing, and cannot be framed.
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _SAFE = {
     "Content-Security-Policy": _POLICY,
@@ -25,7 +25,7 @@ _SAFE = {
 
 
 class Page(NamedTuple):
-    """A body that stays the same while the process lives."""
+    """A body that does not change during the life of the process."""
 
     content_type: str
     body: bytes
@@ -33,18 +33,18 @@ class Page(NamedTuple):
 
 
 def page(content_type: str, body: bytes) -> Page:
-    """The page with the tag of its contents."""
+    """A page with the tag of its contents."""
     return Page(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 class PageResource:
-    """One page, made when it is first asked for."""
+    """One page, rendered when it is first requested."""
 
     def __init__(self, make: Callable[[], Page]) -> None:
         self._page = cache(make)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """The page, or that it has not changed."""
+        """The page, or 304."""
         shown = self._page()
         resp.set_headers(_SAFE)
         resp.set_header("ETag", shown.etag)
@@ -58,7 +58,7 @@ class PageResource:
 
 
 def describing(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, PageResource]:
-    """The resources that describe the service, by route name."""
+    """The resources of the API description, by route name."""
     document = cache(lambda: build(routes, v1))
     return {
         "openapi": PageResource(lambda: page(JSON, dumps(document()))),

@@ -1,4 +1,4 @@
-"""``/enrollment``: ask for one, read one's own."""
+"""``/enrollment``: request one enrollment, read one's own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -31,27 +31,27 @@ from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
 from schemas.scalars import is_storable
 from schemas.submissions import PATH, accepted_single, dump_submission
 
-#: Bytes of one request's body.
+#: Maximum bytes of a request's body.
 MAX_BODY = 256_000
-MAX_ACQUAINTED = 10_000
+MAX_KNOWN_EMAILS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollmentResource:
-    """The requester's enrollments, and the way to a new one."""
+    """Requests for one enrollment, and the requester's enrollments."""
 
     database: Database
     single_requests: GroupCommitter
     waiters: Waiters
     now: Callable[[], datetime]
     default_wait: float
-    #: Learners may deactivate their own enrollments.
+    #: Whether learners may deactivate their own enrollments.
     self_unenroll: bool = False
-    #: Persons whose e-mail is kept already.
-    acquainted: set[tuple[str, str]] = field(default_factory=set)
+    #: (username, e-mail) of learners whose e-mail is stored already.
+    known_emails: set[tuple[str, str]] = field(default_factory=set)
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Take one request in: 202, or its outcome for who waits."""
+        """Store one request: 202, or its outcome for callers who wait."""
         first_byte: float = req.context.first_byte
         caller: Caller = req.context.caller
         key = idempotency_key(req)
@@ -63,7 +63,7 @@ class EnrollmentResource:
             digest = fingerprint_head(req)
             digest.update(body)
             fingerprint = digest.digest()
-        await self._acquaint(caller)
+        await self._store_email(caller)
         if self.self_unenroll and caller.kind is CallerKind.LEARNER:
             caller = caller._replace(kind=CallerKind.LEAVER)
         single = SingleRequest(
@@ -74,23 +74,23 @@ class EnrollmentResource:
             resp.set_header("Preference-Applied", applied)
         if receipt.batch_id is None:
             resp.set_header("Idempotency-Replayed", "true")
-        if wait > 0 and await self._answered(receipt, wait, resp):
+        if wait > 0 and await self._write_outcome(receipt, wait, resp):
             return
-        await self._accepted(receipt, caller, resp)
+        await self._write_accepted(receipt, caller, resp)
 
-    async def _acquaint(self, caller: Caller) -> None:
-        """Invitations go by e-mail: what a token says of its person is kept, once a process."""
+    async def _store_email(self, caller: Caller) -> None:
+        """Store the e-mail of a token's subject, for invitations; once per process."""
         if caller.username is None or caller.email is None:
             return
-        person = (caller.username, caller.email)
-        if person in self.acquainted:
+        pair = (caller.username, caller.email)
+        if pair in self.known_emails:
             return
-        await self.database.write(learners.acquaint, *person)
-        if len(self.acquainted) >= MAX_ACQUAINTED:
-            self.acquainted.clear()
-        self.acquainted.add(person)
+        await self.database.write(learners.acquaint, *pair)
+        if len(self.known_emails) >= MAX_KNOWN_EMAILS:
+            self.known_emails.clear()
+        self.known_emails.add(pair)
 
-    async def _answered(self, receipt: Receipt, wait: float, resp: Response) -> bool:
+    async def _write_outcome(self, receipt: Receipt, wait: float, resp: Response) -> bool:
         if receipt.batch_id is not None:
             await self.waiters.wait_for_batch(receipt.batch_id, wait)
         status = await self.database.read(_status, receipt.submission_id)
@@ -100,16 +100,16 @@ class EnrollmentResource:
         if status.outcome is None:
             return False
         resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
-        self._outcome(status, resp)
+        self._render_outcome(status, resp)
         return True
 
-    def _outcome(self, status: Status, resp: Response) -> None:
-        """The outcome, exactly as upstream would have answered."""
+    def _render_outcome(self, status: Status, resp: Response) -> None:
+        """Write the outcome exactly as Open edX would."""
         outcome, kept = status.outcome, status.enrollment
         if outcome is None:
             return
         if outcome.code in GRANTED:
-            write_json(resp, self._shown(kept, status.course) if kept else None)
+            write_json(resp, self._render(kept, status.course) if kept else None)
             return
         refusal = v1_refusal(outcome)
         members = refusal.members
@@ -118,37 +118,37 @@ class EnrollmentResource:
             members = {**members, "course_details": shown}
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
-    def _shown(self, kept: Listed, course: Course | None) -> dict[str, Any]:
+    def _render(self, kept: Listed, course: Course | None) -> dict[str, Any]:
         return dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
 
-    async def _accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
-        """202: durable, and where to look."""
+    async def _write_accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
+        """202: the request is durable; Location has its status."""
         wanted = str(receipt.submission_id)
         resp.set_header("Location", f"{PATH}/{wanted}")
         if receipt.batch_id is None:
-            await self._accepted_before(receipt, resp)
+            await self._write_replayed(receipt, resp)
             return
         resp.status = HTTPStatus.ACCEPTED
         resp.content_type = JSON
         resp.data = accepted_single(wanted, caller.name, receipt.received_at)
         resp.set_header("Retry-After", "1")
 
-    async def _accepted_before(self, receipt: Receipt, resp: Response) -> None:
-        """The submission of the first request with the same key, as it is now."""
+    async def _write_replayed(self, receipt: Receipt, resp: Response) -> None:
+        """The current status of the first request with the same key."""
         status = await self.database.read(_status, receipt.submission_id)
         kept = status.enrollment
         shown = dump_submission(
             status.submission,
             now=self.now(),
             outcome=status.outcome,
-            enrollment=None if kept is None else self._shown(kept, status.course),
+            enrollment=None if kept is None else self._render(kept, status.course),
         )
         write_json(resp, shown, HTTPStatus.ACCEPTED)
         if status.outcome is None:
             resp.set_header("Retry-After", "1")
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Active enrollments, oldest first: one's own, or somebody's for who may see them."""
+        """Active enrollments, oldest first: one's own, or another learner's with permission."""
         keep_private(resp)
         caller: Caller = req.context.caller
         username = req.get_param("user") or caller.username
@@ -156,20 +156,20 @@ class EnrollmentResource:
             write_json(resp, [])
             return
         found = await self.database.read(_active_of, username)
-        write_json(resp, [self._shown(kept, course) for kept, course in found])
+        write_json(resp, [self._render(kept, course) for kept, course in found])
 
     on_head = on_get
 
 
 def read_request(req: Request, body: bytes, caller: Caller) -> AskedRequest:
-    """The request in a body. Raises Problem 400 in upstream's words (never 422 here).
+    """Parse the request. Raises Problem 400 with Open edX's texts (never 422 here).
 
-    Who may not act for the learner is told so before anything about the rest (404).
+    Callers who may not act for the learner get 404 before any other error.
     """
     parsed = _parsed(req, body)
     named = parsed.get("user") if isinstance(parsed, dict) else None
     if isinstance(named, str) and named and not may_act_for(caller, named):
-        raise _stranger()
+        raise _not_found()
     try:
         return load_request(parsed)
     except ShapeError as error:
@@ -177,7 +177,7 @@ def read_request(req: Request, body: bytes, caller: Caller) -> AskedRequest:
 
 
 def _parsed(req: Request, body: bytes) -> Any:
-    """The body as JSON would have it, whether it is JSON or a form."""
+    """Parse the body, which is JSON or a form."""
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind == FORM:
         return form_request(body)
@@ -185,15 +185,16 @@ def _parsed(req: Request, body: bytes) -> Any:
     return parsed_json(body)
 
 
-def _stranger() -> Problem:
-    """404 without a body, as upstream answers for somebody else."""
-    return Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
+def _not_found() -> Problem:
+    """404 without a body, as Open edX responds about other learners."""
+    return Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
 
 
 def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
-    """The request as far as the caller may ask it; nobody named means the caller.
+    """Return the request with its learner, who by default is the caller.
 
-    Raises Problem: 404 with no body for somebody else (upstream 1.9), 403 for a mode.
+    Raises Problem: 404 without a body for another learner (as Open edX), 403 for a mode or a
+    stated time without permission.
     """
     if request.username is None and request.email is None:
         request = request._replace(username=caller.username)
@@ -201,7 +202,7 @@ def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
             text = "The user  does not exist."
             raise Problem(HTTPStatus.NOT_ACCEPTABLE, "learner_not_found", text)
     if not may_act_for(caller, request.username):
-        raise _stranger()
+        raise _not_found()
     check_mode(caller, request.mode)
     if request.requested_at is not None and not caller.rights.state_time:
         text = "Only a trusted caller may state requested_at."

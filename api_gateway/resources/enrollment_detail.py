@@ -1,4 +1,4 @@
-"""``/enrollment/{username},{course_id}``: one enrollment, and how it came to what it is."""
+"""``/enrollment/{username},{course_id}``: one enrollment, and its history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,8 +25,8 @@ from schemas.scalars import is_storable
 _HISTORY = "/history"
 
 
-class Named(NamedTuple):
-    """What a path names: somebody (or nobody, for a key alone), a course, its history or not."""
+class PathParts(NamedTuple):
+    """The parts of the path: username (None for a key alone), course, whether history."""
 
     username: str | None
     course_id: str
@@ -41,12 +41,12 @@ class EnrollmentDetailResource:
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, names: str) -> None:
-        """One enrollment, active or not; none is 200 with nothing in it (upstream D2)."""
+        """One enrollment, active or not; if there is none, 200 with an empty body as Open edX."""
         caller: Caller = req.context.caller
         keep_private(resp)
-        wanted = named(names, caller)
+        wanted = parse_path(names, caller)
         if not may_read_about(caller, wanted.username):
-            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
         username = wanted.username or ""
         if wanted.history:
             events = await self.database.read(_history, username, wanted.course_id)
@@ -64,15 +64,15 @@ class EnrollmentDetailResource:
     on_head = on_get
 
 
-def named(names: str, caller: Caller) -> Named:
-    """Read a path. The name ends at the first comma; raises Problem 400 for no course key."""
+def parse_path(names: str, caller: Caller) -> PathParts:
+    """Parse the path: username, comma, course. Raises Problem 400 without a course key."""
     before, comma, after = names.partition(",")
     username, rest = (before, after) if comma else (caller.username, names)
     if parse_course_key(rest) is not None:
-        return Named(username, rest, history=False)
+        return PathParts(username, rest, history=False)
     course_id = rest.removesuffix(_HISTORY)
     if course_id != rest and parse_course_key(course_id) is not None:
-        return Named(username, course_id, history=True)
+        return PathParts(username, course_id, history=True)
     raise bad_request("invalid_row", f"'{rest[:255]}' is not a valid course id.")
 
 

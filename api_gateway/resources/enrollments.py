@@ -1,4 +1,4 @@
-"""``/enrollments`` and ``/changes``: everything, for who may see it."""
+"""``/enrollments``: all enrollments, for callers who may see them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,27 +18,27 @@ from enrollment.storage.listing import Filters, Place
 from schemas.enrollments import dump_row
 from schemas.scalars import is_storable, parse_username
 
-#: Values in one filter at most (upstream's limit).
+#: Maximum number of values in one filter (Open edX's limit).
 MAX_VALUES = 100
 _MAX_POSITION = 1 << 62
 _MAX_TIMESTAMP = microseconds(datetime.max.replace(tzinfo=UTC))
 _MODERN = "course-v1:"
-#: What narrows the listing, and goes on to the next page.
+#: Parameters that the link to the next page repeats.
 _FILTERS = ("course_id", "course_ids", "username", "email", "page_size")
-#: Filters that take a list, and what upstream calls their values.
+#: Filters that take a list, and the plural that Open edX uses in messages.
 _PLURALS = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
-#: A key that no course has.
+#: Course keys that match nothing.
 _NO_COURSE = ("",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollmentsResource:
-    """The listing of all enrollments (openedx-v1 1.10), inactive ones too, newest first."""
+    """All enrollments, inactive ones too, newest first (in the form of Open edX)."""
 
     database: Database
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """A cursor page; every filter given must hold."""
+        """A page of the enrollments that match all filters."""
         keep_private(resp)
         filters = read_filters(req)
         limit = _read_page_size(req)
@@ -61,7 +61,7 @@ class EnrollmentsResource:
 
 
 def read_filters(req: Request) -> Filters:
-    """The filters of a query. Raises Problem 400 in upstream's shape."""
+    """Read the filters. Raises Problem 400 in the form of Open edX."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
     errors: dict[str, str] = {}
     for name in _PLURALS:
@@ -75,7 +75,7 @@ def read_filters(req: Request) -> Filters:
             errors.setdefault("username", f"'{username[:100]}' is not a valid username.")
     for name in ("course_ids", "email"):
         if not all(map(is_storable, given[name])):
-            errors.setdefault(name, f"{name} holds a character that no record can hold.")
+            errors.setdefault(name, f"{name} contains a NUL or an unpaired surrogate.")
     if errors:
         raise _field_errors(errors)
     whole, prefixes = _courses(given["course_id"], given["course_ids"])
@@ -83,7 +83,7 @@ def read_filters(req: Request) -> Filters:
 
 
 def _check_count(name: str, number: int) -> str | None:
-    """What is wrong with so many values; none would narrow to nobody and list everybody."""
+    """Return an error for too many values, or none: an empty filter would list everybody."""
     if number == 0:
         return f"{name} is empty."
     if number <= MAX_VALUES:
@@ -95,13 +95,13 @@ def _check_count(name: str, number: int) -> str | None:
 def _courses(
     exact: tuple[str, ...], listed: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The keys and the ``org+course`` prefixes that both parameters leave."""
+    """The course keys and the ``org+course`` prefixes that match both parameters."""
     if not listed:
         return exact, ()
     whole: set[str] = set()
     prefixes: set[str] = set()
     for text in listed:
-        # Clients leave out the beginning that most keys share.
+        # Clients may leave out the prefix that most keys share.
         for form in (text, _MODERN + text.removeprefix(_MODERN)):
             runs = (f"{form}+run", f"{form}/run")
             is_prefix = any(parse_course_key(run) is not None for run in runs)
@@ -114,7 +114,7 @@ def _courses(
 
 
 def _values(req: Request, name: str) -> tuple[str, ...]:
-    """A parameter's values: a comma list, the last where it is given twice."""
+    """A parameter's values, separated by commas; the last parameter if it is repeated."""
     text = req.get_param(name) or ""
     values = text.split(",") if name != "course_id" else [text]
     return tuple(value for value in values if value)
@@ -133,7 +133,7 @@ def _field_errors(errors: dict[str, str]) -> Problem:
 
 
 def _read_position(req: Request) -> Place | None:
-    """Where the page begins. Raises Problem 404 for a cursor that is none (as upstream)."""
+    """Read the position at which the page begins. Raises Problem 404 for an invalid cursor."""
     try:
         text = read_cursor(req)
     except Problem as problem:
@@ -159,13 +159,13 @@ def _invalid_cursor() -> Problem:
 
 
 def _link(req: Request, cursor: str) -> str:
-    """The next page's address: the same filters, one cursor."""
+    """The URL of the next page: the same filters, one cursor."""
     kept = {name: req.get_param(name) for name in _FILTERS if req.has_param(name)}
     return f"{req.prefix}{req.path}?{urlencode({**kept, 'cursor': cursor})}"
 
 
 def _read_page_size(req: Request) -> int:
-    """Rows on a page: never more than the most; what is no number of rows means the usual."""
+    """Rows on a page, at most `MAX_PAGE`; invalid numbers mean the default."""
     text = req.get_param("page_size") or ""
     if not (text.isascii() and text.isdigit()):
         return DEFAULT_PAGE

@@ -1,4 +1,4 @@
-"""``/livez`` and ``/readyz``: is the process there, and can it keep its promise."""
+"""``/livez`` and ``/readyz``: liveness and readiness."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,23 +22,23 @@ from enrollment.storage.durability import Fact
 
 log = structlog.get_logger()
 
-#: An unanswered batch older than this is worth naming.
+#: Age from which an unprocessed batch is reported.
 OLD = timedelta(seconds=60)
-#: Seconds after which who asks hears that there is no answer.
-PATIENCE = 4.0
+#: Seconds after which the database counts as unreachable.
+TIMEOUT_SECONDS = 4.0
 
 
-class Look(NamedTuple):
-    """What the database says of itself."""
+class DatabaseState(NamedTuple):
+    """The state of the database."""
 
     facts: list[Fact]
-    #: Why it cannot be used; empty where it can.
+    #: Why it cannot be used; empty if it can.
     because: str
     backlog: Backlog = Backlog(0, None, 0)
 
 
 class LiveResource:
-    """The process answers."""
+    """Liveness: the process responds."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Always 200."""
@@ -49,19 +49,19 @@ class LiveResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyResource:
-    """503 only for the database or its migrations; the rest is named in the body."""
+    """Readiness: 503 only for the database or its migrations; the body names other problems."""
 
     database: Database
     ping_redis: Callable[[], bool]
     now: Callable[[], datetime]
-    #: None where the queue is the Redis.
+    #: None if Redis is the broker.
     broker: BrokerProbe | None
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """What works and what does not."""
+        """Report what works and what does not."""
         try:
-            async with asyncio.timeout(PATIENCE):
-                look = await self.database.read(_look)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                state = await self.database.read(_check_database)
         except NotDurable as error:
             self._unready(resp, f"the database does not keep what it commits: {error}")
             return
@@ -69,12 +69,12 @@ class ReadyResource:
             log.warning("ready.not", because=str(error))
             self._unready(resp, "the database does not answer")
             return
-        if because := look.because or await self._why_no_writes():
+        if because := state.because or await self._why_no_writes():
             self._unready(resp, because)
             return
-        redis, queue = await self._who_answers()
-        backlog = look.backlog
-        findings = self._findings(look, redis=redis, queue=queue)
+        redis, queue = await self._ping_servers()
+        backlog = state.backlog
+        findings = self._findings(state, redis=redis, queue=queue)
         write_json(
             resp,
             {
@@ -91,12 +91,15 @@ class ReadyResource:
     on_head = on_get
 
     async def _why_no_writes(self) -> str:
-        """After a write that was not taken one is tried: else nobody who is kept away would."""
+        """Return why writes fail, empty if they do not.
+
+        After a refused write one is tried; nothing else would find out that writes work again.
+        """
         sessions = self.database.sessions
         if not sessions.was_refused:
             return ""
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self.database.write(durability.try_to_write)
         except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
             log.warning("ready.not", because=str(error))
@@ -104,16 +107,16 @@ class ReadyResource:
         sessions.was_refused = False
         return ""
 
-    async def _who_answers(self) -> tuple[bool, bool]:
-        """Whether Redis does, and the queue, which is that Redis unless another is named."""
+    async def _ping_servers(self) -> tuple[bool, bool]:
+        """Whether Redis and the broker respond."""
         if self.broker is None:
             redis = await self.database.run(self.ping_redis)
             return redis, redis
         return await asyncio.gather(self.database.run(self.ping_redis), self.broker.is_reachable())
 
-    def _findings(self, look: Look, *, redis: bool, queue: bool) -> list[str]:
-        backlog = look.backlog
-        findings = [f"commits can be lost: {loss}" for loss in durability.losses(look.facts)]
+    def _findings(self, state: DatabaseState, *, redis: bool, queue: bool) -> list[str]:
+        backlog = state.backlog
+        findings = [f"commits can be lost: {loss}" for loss in durability.losses(state.facts)]
         if not redis and self.broker is None:
             findings.append("Redis is away: requests are kept, work goes on when it is back")
         elif not redis:
@@ -132,11 +135,11 @@ class ReadyResource:
         resp.set_header("Retry-After", "2")
 
 
-def _look(session: Session) -> Look:
+def _check_database(session: Session) -> DatabaseState:
     facts = durability.facts(session)
     if because := durability.cannot_write(facts):
-        session.invalidate()  # another connection may lead to a server that writes
-        return Look(facts, because)
+        session.invalidate()  # another connection may reach a server that accepts writes
+        return DatabaseState(facts, because)
     if not migrate.is_current(session):
-        return Look(facts, "the database lacks migrations: run `enroll db upgrade`")
-    return Look(facts, "", batches.backlog(session))
+        return DatabaseState(facts, "the database lacks migrations: run `enroll db upgrade`")
+    return DatabaseState(facts, "", batches.backlog(session))

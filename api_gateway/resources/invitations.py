@@ -1,4 +1,4 @@
-"""``/invitations/{course_id}/{email}``: leave to enroll in closed and invite-only courses."""
+"""``/invitations/{course_id}/{email}``: permission to enroll in closed and invite-only courses."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -22,7 +22,7 @@ from schemas.scalars import parse_email
 
 
 class Put(NamedTuple):
-    """An invitation as it is after a PUT."""
+    """The result of a PUT."""
 
     invitation: Invitation
     is_new: bool
@@ -37,7 +37,7 @@ class InvitationResource:
 
     async def on_get(self, req: Request, resp: Response, rest: str) -> None:
         """The invitation."""
-        course_id, email = named_in(rest)
+        course_id, email = parse_path(rest)
         invitation = await self._database.read(invitations.find, course_id, email)
         if invitation is None:
             raise InvitationNotFound(rest)
@@ -46,8 +46,8 @@ class InvitationResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, rest: str) -> None:
-        """Make the invitation or change it; one that was used stays used."""
-        course_id, email = named_in(rest)
+        """Create or change the invitation; one that was used stays used."""
+        course_id, email = parse_path(rest)
         data = await read_json(req, MAX_BODY) if has_body(req) else {}
         asked = load_checked(lambda: load_invitation(data, course_id=course_id, email=email), data)
         put = await self._database.write(put_invitation, asked, now=self._now())
@@ -55,31 +55,31 @@ class InvitationResource:
         write_json(resp, dump_invitation(put.invitation), status)
 
     async def on_delete(self, req: Request, resp: Response, rest: str) -> None:
-        """Take the invitation back."""
-        await self._database.write(invitations.delete, *named_in(rest))
+        """Delete the invitation."""
+        await self._database.write(invitations.delete, *parse_path(rest))
         resp.status = HTTPStatus.NO_CONTENT
 
 
 def has_body(req: Request) -> bool:
-    """Whether anything follows the head of the request."""
+    """Whether the request has a body."""
     return bool(req.content_length) or req.get_header("Transfer-Encoding") is not None
 
 
-def named_in(rest: str) -> tuple[str, str]:
-    """The course id and the e-mail of an address; a course id may hold slashes, an e-mail none."""
+def parse_path(rest: str) -> tuple[str, str]:
+    """Parse course id and e-mail; the former may contain slashes. Raises Problem 400."""
     course_id, _, text = rest.rpartition("/")
     email = parse_email(text)
     if parse_course_key(course_id) is None:
         found = {"field": "course_id", "value": course_id[:100], "rule": "course_key"}
-        raise bad_request("invalid_course_id", "The address names no course key.", found)
+        raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
     if email is None:
         found = {"field": "email", "value": text[:100], "rule": "email"}
-        raise bad_request("invalid_email", "The address names no e-mail.", found)
+        raise bad_request("invalid_email", "The URL contains no valid e-mail address.", found)
     return course_id, email
 
 
 def put_invitation(session: Session, asked: Invitation, *, now: datetime) -> Put:
-    """Save an invitation and read it back with who used it."""
+    """Save an invitation and return it with the learner who used it."""
     before = invitations.find(session, asked.course_id, asked.email)
     invitations.save(session, asked, now=now)
     used_by = None if before is None else before.used_by

@@ -1,4 +1,4 @@
-"""``/learners`` and ``/learners/{username}``: who can be enrolled."""
+"""``/learners`` and ``/learners/{username}``: people who can be enrolled."""
 
 from http import HTTPStatus
 
@@ -42,7 +42,7 @@ class LearnerResource:
 
     async def on_get(self, req: Request, resp: Response, username: str) -> None:
         """The learner."""
-        learner = await self._database.read(learners.find, known_form(username))
+        learner = await self._database.read(learners.find, check_username(username))
         if learner is None:
             raise LearnerNotFound(username)
         write_json(resp, dump_learner(learner))
@@ -50,8 +50,8 @@ class LearnerResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, username: str) -> None:
-        """Make the learner, or put this in the place of the old one."""
-        known_form(username)
+        """Create or replace the learner."""
+        check_username(username)
         data = await read_json(req, MAX_BODY)
         learner = load_checked(lambda: load_learner(data, username=username), data)
         is_new = await self._database.write(put_learner, learner)
@@ -59,8 +59,8 @@ class LearnerResource:
         write_json(resp, dump_learner(learner), status)
 
     async def on_delete(self, req: Request, resp: Response, username: str) -> None:
-        """Remove a learner who was never enrolled."""
-        await self._database.write(learners.delete, known_form(username))
+        """Delete a learner who was never enrolled."""
+        await self._database.write(learners.delete, check_username(username))
         resp.status = HTTPStatus.NO_CONTENT
 
 
@@ -71,7 +71,7 @@ class LearnersResource:
         self._database = database
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Make or replace many, all or none."""
+        """Create or replace many, all or none."""
         many, use = await read_objects(req, self._database, MANY)
         is_replay = await self._database.write(_save_once, many, use)
         write_saved(resp, len(many), is_replay=is_replay)
@@ -81,16 +81,16 @@ def _save_once(session: Session, many: list[Learner], use: KeyUse | None) -> boo
     return run_once(session, use, lambda: learners.save_all(session, many))
 
 
-def known_form(username: str) -> str:
-    """The username, if it has the form of one."""
+def check_username(username: str) -> str:
+    """Return the username. Raises Problem 400 for an invalid one."""
     if parse_username(username) is None:
         found = {"field": "username", "value": username[:100], "rule": "pattern"}
-        raise bad_request("invalid_username", "The address names no username.", found)
+        raise bad_request("invalid_username", "The URL contains no valid username.", found)
     return username
 
 
 def put_learner(session: Session, learner: Learner) -> bool:
-    """Save a learner; whether it is a new one."""
+    """Save a learner; return whether it is new."""
     is_new = learners.find(session, learner.username) is None
     learners.save(session, learner)
     return is_new

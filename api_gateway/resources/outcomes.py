@@ -1,4 +1,4 @@
-"""``/submissions/{id}/outcomes``: what became of every request, in the order of the input."""
+"""``/submissions/{id}/outcomes``: the outcome of every request, in input order."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from schemas.results import Layout, layout_of, native_cells, ndjson_line
 from schemas.sent import member_at
 from schemas.submissions import retry_after
 
-#: Outcomes that one look at the records reads for a stream.
+#: Outcomes that one query reads for a stream.
 _AT_ONCE = 2_000
 
 _JSON, _NDJSON, _CSV = "application/json", "application/x-ndjson", "text/csv"
@@ -38,7 +38,7 @@ class OutcomesResource:
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """A page in JSON; everything in CSV or NDJSON, once there is everything."""
+        """A page in JSON; all outcomes in CSV or NDJSON, once the submission is finished."""
         caller: Caller = req.context.caller
         wanted = parse_submission_id(id)
         status = await self.database.read(status_queries.get_status, wanted, caller)
@@ -52,7 +52,7 @@ class OutcomesResource:
         if submission.finished_at is None:
             raise not_finished(submission, self.now())
         resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
-        layout = layout_in(submission, chosen.file) if form == _CSV else None
+        layout = read_layout(submission, chosen.file) if form == _CSV else None
         if form == _CSV:
             name = f"outcomes-{submission.id}.csv"
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
@@ -65,8 +65,7 @@ class OutcomesResource:
     ) -> None:
         page = await self._read(submission, read_position(req), chosen, page_size(req))
         shown = [
-            dump_outcome(answer.outcome) | file_of(submission, answer.outcome.line)
-            for answer in page.answers
+            dump_outcome(row.outcome) | file_of(submission, row.outcome.line) for row in page.rows
         ]
         after = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
         write_json(resp, {"outcomes": shown, "next": after})
@@ -74,18 +73,18 @@ class OutcomesResource:
     async def _stream(
         self, submission: Submission, chosen: OutcomeFilter, layout: Layout | None
     ) -> AsyncIterator[bytes]:
-        """Short reads, one after the other: an open cursor would block commits on SQLite."""
+        """Read page by page: an open database cursor would block commits on SQLite."""
         if layout is not None:
             yield layout.head().encode()
         cursor: Cursor | None = Cursor()
         while cursor is not None:
             page = await self._read(submission, cursor, chosen, _AT_ONCE)
             if layout is not None:
-                lines = [layout.line(answer.outcome, _cells(answer)) for answer in page.answers]
+                lines = [layout.line(row.outcome, _cells(row)) for row in page.rows]
             else:
                 lines = [
-                    ndjson_line(answer.outcome, file_of(submission, answer.outcome.line))
-                    for answer in page.answers
+                    ndjson_line(row.outcome, file_of(submission, row.outcome.line))
+                    for row in page.rows
                 ]
             yield "".join(lines).encode()
             cursor = page.next if page.next != cursor else None
@@ -99,27 +98,27 @@ class OutcomesResource:
 
 
 def not_finished(submission: Submission, now: datetime) -> Problem:
-    """A file has no place to say that rows are missing, so there is none before the end."""
+    """409: a CSV or NDJSON file cannot say that rows are missing, so it is made after the end."""
     return Problem(
         HTTPStatus.CONFLICT,
         "submission_not_finished",
-        f"{submission.pending} of {submission.total} requests have no outcome yet: ask again when "
-        f"the submission is finished, or read the pages in {_JSON}.",
+        f"{submission.pending} of {submission.total} requests have no outcome yet: try again when "
+        f"the submission is finished, or read pages in {_JSON}.",
         headers={"Retry-After": str(retry_after(submission, now) or 1)},
     )
 
 
-def _cells(answer: OutcomeRow) -> list[str]:
-    row = answer.row
+def _cells(result: OutcomeRow) -> list[str]:
+    row = result.row
     if row is not None and row.cells is not None:
         return row.cells
     if row is None:
-        return native_cells(answer.outcome, None)
-    return native_cells(answer.outcome, row.request, row.told)
+        return native_cells(result.outcome, None)
+    return native_cells(result.outcome, row.request, row.told)
 
 
-def layout_in(submission: Submission, file: Member | None) -> Layout:
-    """How the result file is written. Raises Problem 400 where its rows have several forms."""
+def read_layout(submission: Submission, file: Member | None) -> Layout:
+    """The layout of the result file. Raises Problem 400 if its files have different columns."""
     if not submission.files:
         return layout_of(submission.header, submission.format or NATIVE)
     members = submission.files if file is None else (file,)
@@ -127,13 +126,13 @@ def layout_in(submission: Submission, file: Member | None) -> Layout:
     if len(layouts) > 1:
         names = [member.name for member in members]
         found = {"field": "file", "value": None, "rule": "required", "expected": ", ".join(names)}
-        message = "The files of the archive have different columns: say which with file=."
+        message = "The files of the archive have different columns: choose one with file=."
         raise bad_request("option_invalid", message, found)
     return layouts.pop()
 
 
 def file_of(submission: Submission, line: int) -> dict[str, object]:
-    """Where in an archive a line stands; nothing for every other submission."""
+    """Name and line in the archive of a line; empty for other submissions."""
     if not submission.files:
         return {}
     member = member_at(submission.files, line)
@@ -141,7 +140,7 @@ def file_of(submission: Submission, line: int) -> dict[str, object]:
 
 
 def read_file(req: Request, submission: Submission) -> Member | None:
-    """The file of an archive that is asked for. Raises Problem 400 for one that is not in it."""
+    """Read `file`, the wanted file of an archive. Raises Problem 400 for an unknown one."""
     name = req.get_param("file")
     if name is None:
         return None
@@ -153,7 +152,7 @@ def read_file(req: Request, submission: Submission) -> Member | None:
 
 
 def read_filter(req: Request) -> OutcomeFilter:
-    """The outcomes and reasons asked for. Raises Problem 400 for words that are none."""
+    """Read `outcome` and `reason`. Raises Problem 400 for unknown values."""
     codes = _words(req, "outcome", set(Code))
     reasons = _words(req, "reason", set(Reason))
     return OutcomeFilter(frozenset(map(Code, codes)), frozenset(reasons))
@@ -165,16 +164,16 @@ def _words(req: Request, name: str, known: set[Any]) -> list[str]:
     for word in words:
         if word not in known:
             found = {"field": name, "value": word[:100], "rule": ", ".join(sorted(known))}
-            raise bad_request("option_invalid", f"There is no {name} {word[:100]!r}.", found)
+            raise bad_request("option_invalid", f"Unknown {name} {word[:100]!r}.", found)
     return words
 
 
 def read_position(req: Request) -> Cursor:
-    """Where the page begins. Raises Problem 400 for a cursor that is none of ours."""
+    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return Cursor()
     ordinal, _, skip = text.partition(".")
     if not (ordinal.isdecimal() and skip.isdecimal()):
-        raise bad_request("option_invalid", "The cursor is none that an answer gave.")
+        raise bad_request("option_invalid", "Invalid cursor.")
     return Cursor(int(ordinal[:9]), int(skip[:9]))

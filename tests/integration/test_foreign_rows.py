@@ -138,8 +138,8 @@ def test_a_cancelled_file_names_the_ids_as_they_were_sent(mapped):
     with mapped.sessions.read() as session:
         head = submissions.find(session, file)
         page = status_queries.read_outcomes_page(session, head, Cursor(), OutcomeFilter(), limit=10)
-    assert [(one.outcome.user, one.outcome.course_id) for one in page.answers] == [("4711", "MATH")]
-    assert page.answers[0].row.cells == ["MATH", "4711", "student", "active"]
+    assert [(one.outcome.user, one.outcome.course_id) for one in page.rows] == [("4711", "MATH")]
+    assert page.rows[0].row.cells == ["MATH", "4711", "student", "active"]
 
 
 def test_a_line_that_means_many_is_cut_and_counted_by_its_requests(mapped):
