@@ -151,13 +151,17 @@ class StatusReader:
         for reads in (self._joinable, self._last):
             if key in reads and reads[key].task is task:
                 reads.pop(key, None)  # the pool thread may pop it at the same time
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        if not task.cancelled():
+            task.exception()  # mark it as retrieved if every client was cancelled
         for each in waiting:
-            if each.done():
-                continue
-            if error is None:
-                each.set_result(task.result())
-            elif task.cancelled():
-                each.cancel()
-            else:
-                each.set_exception(error)
+            if not each.done():
+                _copy_result(task, each)
+
+
+def _copy_result(task: asyncio.Task[Status], future: asyncio.Future[Status]) -> None:
+    if task.cancelled():
+        future.cancel()
+    elif error := task.exception():
+        future.set_exception(error)
+    else:
+        future.set_result(task.result())

@@ -9,7 +9,7 @@ import pytest
 
 from api_gateway.course_details_cache import LEASE, NOT_CACHED, etag_of
 from api_gateway.database import Database
-from api_gateway.resources.course_details import names
+from api_gateway.resources.course_details import matches_tag
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
@@ -126,7 +126,7 @@ def test_who_has_another_answer_gets_this_one(sessions, http):
     save(sessions, ALGEBRA)
 
     assert http.simulate_get(PATH, headers={"If-None-Match": '"other"'}).status_code == 200
-    assert not names('"a", "b"', '"c"')
+    assert not matches_tag('"a", "b"', '"c"')
 
 
 def test_head_is_get_without_a_body_and_options_names_the_methods(sessions, http):

@@ -36,10 +36,10 @@ class Sender:
 
 
 def spool(sender, **more):
-    spooling = Spooler(10_000_000, monotonic=sender.monotonic, **more)
+    spooler = Spooler(10_000_000, monotonic=sender.monotonic, **more)
 
     async def taken():
-        async with spooling.spool(sender.request()) as (file, _):
+        async with spooler.spool(sender.request()) as (file, _):
             file.seek(0)
             return len(file.read())
 
@@ -74,14 +74,14 @@ def test_an_upload_that_falls_silent_is_408():
 
 def test_one_upload_too_many_is_told_to_come_back_and_places_are_given_back():
     sender = Sender([b"x"], seconds=0.0)
-    spooling = Spooler(10, at_once=2)
+    spooler = Spooler(10, at_once=2)
 
     async def at_once():
-        async with spooling.spool(sender.request()), spooling.spool(sender.request()):
+        async with spooler.spool(sender.request()), spooler.spool(sender.request()):
             with pytest.raises(Problem) as caught:
-                async with spooling.spool(sender.request()):
+                async with spooler.spool(sender.request()):
                     pytest.fail("there was no place")
-        async with spooling.spool(sender.request()) as (file, _):
+        async with spooler.spool(sender.request()) as (file, _):
             assert not file.closed
         return caught.value
 
@@ -91,13 +91,13 @@ def test_one_upload_too_many_is_told_to_come_back_and_places_are_given_back():
 
 
 def test_a_refused_upload_gives_its_place_back():
-    spooling = Spooler(10, at_once=1)
+    spooler = Spooler(10, at_once=1)
 
     async def in_turn():
         with pytest.raises(Problem, match="may have at most 10 bytes"):
-            async with spooling.spool(Sender([b"x" * 11], seconds=0.0).request()):
+            async with spooler.spool(Sender([b"x" * 11], seconds=0.0).request()):
                 pytest.fail("it was too long")
-        async with spooling.spool(Sender([b"x"], seconds=0.0).request()) as (_, packed):
+        async with spooler.spool(Sender([b"x"], seconds=0.0).request()) as (_, packed):
             return packed
 
     assert asyncio.run(in_turn()) is False
@@ -112,8 +112,8 @@ FORM = (
 
 def spool_form(sender, most=10_000_000, **headers):
     async def taken():
-        spooling = Spooler(most, monotonic=sender.monotonic)
-        async with spooling.spool_form(sender.request(**headers), "xyz") as form:
+        spooler = Spooler(most, monotonic=sender.monotonic)
+        async with spooler.spool_form(sender.request(**headers), "xyz") as form:
             form.file.seek(0)
             return form.file.read(), form.name, form.media_type, form.fields
 
