@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -91,6 +92,16 @@ class Gateway:
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
+
+    def until(self, is_so: Callable[[], object]) -> None:
+        """Wait until something is so, with the event loop at work."""
+
+        async def checked() -> None:
+            async with asyncio.timeout(PATIENCE):
+                while not is_so():  # noqa: ASYNC110 (nothing tells)
+                    await asyncio.sleep(0.005)
+
+        self._run(checked())
 
     # --- who asks ---------------------------------------------------------------------
 

@@ -1,5 +1,7 @@
 """GET /submissions and /submissions/{id}: how far it is, waiting for it, cancelling it."""
 
+from contextlib import ExitStack
+
 import pytest
 
 from tests.support.gateway import AUDIT, VERIFIED, Gateway, fresh
@@ -95,6 +97,31 @@ def test_a_long_poll_with_a_tag_ends_when_it_moved(slow):
         slow.work(1)
     answer = future.result()
     assert (answer.status_code, answer.json["state"]) == (200, "running")
+
+
+def test_many_long_polls_cost_one_read_at_the_end_and_none_before(slow, monkeypatch):
+    place = hand_in(slow, rows=8)
+    reader, waiters = slow.parts.status_reader, slow.parts.waiters
+    reads, begun = [], slow.parts.database.read
+
+    async def counted(query, *args, **kwargs):
+        reads.extend([query] if query == reader._query else [])
+        return await begun(query, *args, **kwargs)
+
+    with ExitStack() as polls:
+        poll = {"Prefer": "wait=20"}
+        waiting = [
+            polls.enter_context(slow.asking("GET", place, slow.admin, headers=poll))
+            for _ in range(100)
+        ]
+        slow.until(lambda: sum(map(len, waiters._events.values())) == len(waiting))
+        monkeypatch.setattr(slow.parts.database, "read", counted)
+        for _ in range(3):
+            slow.work(1)
+        assert (reads, any(it.done() for it in waiting)) == ([], False)
+        slow.work()
+    assert {it.result().json["state"] for it in waiting} == {"done"}
+    assert len(reads) <= 2  # who is woken while the first read is under way shares the next
 
 
 def test_a_long_poll_in_vain_says_how_far_it_is(small):
