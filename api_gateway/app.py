@@ -22,6 +22,8 @@ from api_gateway.dispatcher import Dispatcher, Send, sender
 from api_gateway.event_stream import EventStreams
 from api_gateway.header_limits import limit_headers
 from api_gateway.parts import Parts
+from api_gateway.resources.status_response import render_status
+from api_gateway.responses import dumps
 from api_gateway.routes import ROUTES, V1, make_resources
 from api_gateway.single_requests import GroupCommitter
 from api_gateway.status_reader import StatusReader
@@ -79,7 +81,10 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         waiters=waiters,
         status_reader=reader,
         event_streams=EventStreams(
-            reader=reader, waiters=waiters, now=utc_now, identify=authenticator.identify
+            reader=reader,
+            waiters=waiters,
+            render=lambda status: dumps(render_status(status, utc_now())),
+            identify=authenticator.identify,
         ),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,

@@ -8,7 +8,6 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
 from http import HTTPStatus
 
 import structlog
@@ -17,8 +16,6 @@ from falcon.asgi import Request, Response, SSEvent
 from api_gateway.caller import Caller
 from api_gateway.disconnects import DISCONNECTED, ON_DISCONNECT
 from api_gateway.problems import Problem, unavailable
-from api_gateway.resources.status_response import render_status
-from api_gateway.responses import dumps
 from api_gateway.status_queries import Status
 from api_gateway.status_reader import StatusReader, after_progress, after_silence
 from api_gateway.waiters import Waiters, wait_until_set
@@ -52,12 +49,13 @@ class EventStreams:
         *,
         reader: StatusReader,
         waiters: Waiters,
-        now: Callable[[], datetime],
+        render: Callable[[Status], bytes],
         identify: Identify,
     ) -> None:
         self.reader = reader
         self.waiters = waiters
-        self.now = now
+        #: Encodes a status as JSON.
+        self.render = render
         self.identify = identify
         #: Number of open streams by caller.
         self.open_streams: Counter[str] = Counter()
@@ -127,7 +125,7 @@ class EventStream:
             event="progress" if status.submission.finished_at is None else "done",
             event_id=position(status.submission),
             retry=_RECONNECT_MILLISECONDS,
-            data=dumps(render_status(status, self._streams.now())),
+            data=self._streams.render(status),
         )
 
     async def _next(self, known: Status) -> Status | None:
