@@ -11,7 +11,7 @@ from api_gateway.callers import Caller
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
-from enrollment.domain.submissions import Member, Submission
+from enrollment.domain.submissions import Member, Submission, is_cancelled_as_whole
 from enrollment.storage import batches, courses, listing, submissions
 from enrollment.storage.batches import Answered
 from enrollment.storage.listing import Listed
@@ -157,12 +157,13 @@ def _answers(batch: Answered, submission: Submission) -> list[Answer]:
 
     A row that no worker could judge is not read here either.
     """
-    outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
+    is_cancelled = is_cancelled_as_whole(batch.outcomes)
+    outcomes = [] if is_cancelled else decode_outcomes(batch.outcomes or b"")
     left_out = [
         place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
     rows = list(shown_rows(batch.payload, form_of(submission, batch.payload), left_out))
-    if not outcomes:
+    if is_cancelled:
         return [Answer(_cancelled(row), row) for row in rows]
     return [Answer(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]
 

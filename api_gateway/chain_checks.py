@@ -22,7 +22,7 @@ from enrollment.domain.events import KINDS
 from enrollment.domain.seating import Seats
 from enrollment.storage import audit
 from enrollment.storage.audit import Span
-from enrollment.storage.changes import event_id
+from enrollment.storage.event_ids import event_id
 from schemas.outcomes import decode_outcomes
 
 #: Stands where a place in a batch of singles is nobody's.

@@ -12,6 +12,7 @@ from api_gateway.timelines import UNREADABLE
 from enrollment.domain import accounts as rules
 from enrollment.domain.accounts import Account, File, KeptBatch, KeptFile
 from enrollment.domain.auditing import Fault, Violation
+from enrollment.domain.submissions import is_cancelled_as_whole
 from enrollment.storage import accounts
 from schemas.outcomes import decode_outcomes, tally_outcomes
 
@@ -85,7 +86,7 @@ class Requests:
 
 def _account(batch: KeptBatch) -> Account | None:
     """The outcomes of an answered batch; None where they cannot be read."""
-    if batch.outcomes == b"":
+    if is_cancelled_as_whole(batch.outcomes):
         return rules.cancelled(batch.requests)
     try:
         outcomes = decode_outcomes(batch.outcomes or b"")

@@ -11,6 +11,7 @@ from enrollment.domain.auditing import About
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission
 from enrollment.storage import listing, lives, submissions
+from enrollment.storage.event_ids import batch_id_of
 from enrollment.storage.lives import Life, Link
 from schemas.outcomes import decode_outcomes
 
@@ -59,7 +60,7 @@ def _batch_of(about: About, head: Submission | None) -> int | None:
     if about.batch_id is not None:
         return about.batch_id
     if about.event_id is not None:
-        return lives.batch_of(about.event_id)
+        return batch_id_of(about.event_id)
     return None if head is None else head.batch_id
 
 

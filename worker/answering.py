@@ -168,8 +168,8 @@ class Answerer:
     ) -> Question:
         """The batches as they are to be judged; with an overlay in a world as it would be."""
         if overlay is None:
-            learners.keep(session)
-        find = partial(crosswalks.standing, session)
+            learners.block_deletion(session)
+        find = partial(crosswalks.find_many, session)
         read = read_all(claimed, heads, find, self.ahead.known)
         rows = [row for each in read for row in each.rows]
         if is_armed():

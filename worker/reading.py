@@ -9,7 +9,7 @@ from uuid import UUID
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.crosswalks import Theirs
-from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, clock_of
+from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.batches import intake_number
@@ -203,7 +203,7 @@ def settle(asked: Asked, usernames: Mapping[str, str]) -> Request | Outcome:
             late = {"field": "requested_at", "value": moment_text(stated), "rule": "in_the_future"}
             return _failed(asked, Code.INVALID, Reason.INVALID_ROW, (late,))
     asked_at = asked.received_at if stated is None else stated
-    clock = clock_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line)
+    clock = precedence_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line)
     said = (username, request.course_id, asked_at, clock, asked.rights, *request[3:8])
     return _new(Request, (asked.line, *said))
 

@@ -152,7 +152,7 @@ class MissingResource:
                 answers.outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
             )
             named = dict.fromkeys(_unmapped(page.answers, submission, source))
-            known = await self.records.read(crosswalks.standing, named.keys())
+            known = await self.records.read(crosswalks.find_many, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
         return list(missing)[:MOST]

@@ -89,7 +89,7 @@ class EnrollmentResource:
         person = (caller.username, caller.email)
         if person in self.acquainted:
             return
-        await self.records.write(learners.acquaint, *person)
+        await self.records.write(learners.set_email_if_missing, *person)
         if len(self.acquainted) >= MAX_ACQUAINTED:
             self.acquainted.clear()
         self.acquainted.add(person)

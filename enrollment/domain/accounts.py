@@ -9,7 +9,7 @@ from enrollment.domain.chains import KeptEvent
 from enrollment.domain.codes import Code
 from enrollment.domain.events import KINDS
 from enrollment.domain.model import Outcome
-from enrollment.domain.submissions import Tally, tally_of
+from enrollment.domain.submissions import Tally, is_cancelled_as_whole, tally_of
 
 
 class KeptBatch(NamedTuple):
@@ -85,7 +85,7 @@ def faults_of_batch(
     if account is None:
         yield Violation(Fault.OUTCOMES_UNREADABLE, f"the outcomes of {this} cannot be read", about)
         return
-    if batch.outcomes == b"":
+    if is_cancelled_as_whole(batch.outcomes):
         if not cancel_asked:
             says = f"{this} is answered as cancelled, which nobody asked for"
             yield Violation(Fault.OUTCOMES_NOT_CANCELLED, says, about)

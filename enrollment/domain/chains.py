@@ -9,10 +9,10 @@ from uuid import UUID
 
 from enrollment.domain.auditing import About, Fault, Violation
 from enrollment.domain.codes import ChangeKind
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 
 #: Stands for a state that cannot be read; equal to none that can.
-UNREADABLE = Standing("", is_active=False, cohort="unreadable")
+UNREADABLE = EnrollmentState("", is_active=False, cohort="unreadable")
 #: Sums that a balance keeps: the more, the fewer records are looked at again.
 _SUMS = 65_521
 
@@ -29,12 +29,12 @@ class KeptEvent(NamedTuple):
     username: str
     submission: str
     line: int
-    before: Standing | None
-    after: Standing
+    before: EnrollmentState | None
+    after: EnrollmentState
     previous_id: int | None
     #: Whether the event before it is of the same course and learner; None: it is not there.
     is_same: bool | None
-    previous_after: Standing | None
+    previous_after: EnrollmentState | None
     previous_position: int | None
 
     def about(self) -> About:
@@ -57,14 +57,14 @@ class KeptEnrollment(NamedTuple):
     #: None: there is no such learner, no such course.
     username: str | None
     course_id: str | None
-    standing: Standing
+    standing: EnrollmentState
     event_id: int
     #: None: there is no such event.
     is_same: bool | None
-    after: Standing | None
+    after: EnrollmentState | None
 
 
-def kind_between(before: Standing | None, after: Standing) -> ChangeKind | None:
+def kind_between(before: EnrollmentState | None, after: EnrollmentState) -> ChangeKind | None:
     """The greatest change between two states; None where nothing changed."""
     if before is None:
         return ChangeKind.CREATED if after.is_active else ChangeKind.DEACTIVATED
@@ -154,7 +154,7 @@ def faults_of_enrollment(kept: KeptEnrollment) -> Iterator[Violation]:
         yield Violation(Fault.FOLD_STATE, says, about)
 
 
-def _shown(standing: Standing | None) -> str:
+def _shown(standing: EnrollmentState | None) -> str:
     if standing is None:
         return "nothing"
     if standing is UNREADABLE:

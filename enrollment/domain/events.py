@@ -1,4 +1,4 @@
-"""What happened: one change of one enrollment, and how changes add up to a state."""
+"""Events: one change of one enrollment each, and how changes add up to a state."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -6,9 +6,14 @@ from typing import NamedTuple
 from enrollment.domain.codes import ChangeKind, Code
 from enrollment.domain.model import Attribute, Enrollment
 
+#: Bits of an event id that hold its place in the batch (``storage.event_ids``).
+ORDINAL_BITS = 14
+#: The greatest place, so also the greatest number of requests that a batch may hold.
+MAX_ORDINAL = (1 << ORDINAL_BITS) - 1
 
-class Standing(NamedTuple):
-    """What an enrollment looks like from outside: its state without clocks."""
+
+class EnrollmentState(NamedTuple):
+    """The state of an enrollment as callers see it: without the precedence of its fields."""
 
     mode: str
     is_active: bool
@@ -24,8 +29,8 @@ class Change(NamedTuple):
     username: str
     course_id: str
     kind: ChangeKind
-    before: Standing | None
-    after: Standing
+    before: EnrollmentState | None
+    after: EnrollmentState
 
 
 #: The kind of change behind each outcome that changes something.
@@ -38,18 +43,18 @@ KINDS = {
 }
 
 
-def standing(enrollment: Enrollment) -> Standing:
-    """The enrollment without its clocks."""
+def state_of(enrollment: Enrollment) -> EnrollmentState:
+    """Returns the state of an enrollment, without the precedence of its fields."""
     mode, is_active, _, _, _, attributes, _, cohort, _ = enrollment
-    return tuple.__new__(Standing, (mode, is_active, attributes, cohort))
+    return tuple.__new__(EnrollmentState, (mode, is_active, attributes, cohort))
 
 
-def fold(changes: Iterable[Change]) -> dict[tuple[str, str], Standing]:
+def fold(changes: Iterable[Change]) -> dict[tuple[str, str], EnrollmentState]:
     """Add up changes, from nothing to the state of each (course, learner).
 
     Raises ValueError where a change does not begin where the one before it ended.
     """
-    state: dict[tuple[str, str], Standing] = {}
+    state: dict[tuple[str, str], EnrollmentState] = {}
     for change in changes:
         key = (change.course_id, change.username)
         if state.get(key) != change.before:

@@ -30,7 +30,7 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
-class Clock(NamedTuple):
+class WritePrecedence(NamedTuple):
     """The rank of a wish: of two for the same enrollment the greater one wins.
 
     ``at`` is when it was asked, in microseconds since the epoch; ``rank`` orders
@@ -47,7 +47,7 @@ class Clock(NamedTuple):
 _STATED = 1 << 62
 
 
-def clock_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> Clock:
+def precedence_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> WritePrecedence:
     """Rank a wish among all others.
 
     Earlier moments rank lower. At equal stated times the submission taken in earlier ranks
@@ -56,7 +56,7 @@ def clock_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> Clo
     order of taking in.
     """
     rank = _STATED - intake if stated else intake
-    return tuple.__new__(Clock, (microseconds(asked_at), rank, line))
+    return tuple.__new__(WritePrecedence, (microseconds(asked_at), rank, line))
 
 
 class Rights(NamedTuple):
@@ -107,7 +107,7 @@ class Request(NamedTuple):
     username: str
     course_id: str
     asked_at: datetime
-    clock: Clock
+    clock: WritePrecedence
     rights: Rights
     is_active: bool = True
     #: None: not named, which is no wish.
@@ -123,12 +123,12 @@ class Enrollment(NamedTuple):
     mode: str
     is_active: bool
     created: datetime
-    activity_clock: Clock
-    mode_clock: Clock | None = None
+    activity_clock: WritePrecedence
+    mode_clock: WritePrecedence | None = None
     attributes: tuple[Attribute, ...] = ()
-    attributes_clock: Clock | None = None
+    attributes_clock: WritePrecedence | None = None
     cohort: str | None = None
-    cohort_clock: Clock | None = None
+    cohort_clock: WritePrecedence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,15 +11,17 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Text, and_, bindparam, cast, func, literal, select, text, tuple_
+from sqlalchemy import Text, and_, bindparam, cast, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from enrollment.domain.chains import UNREADABLE, KeptEnrollment, KeptEvent
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
 from enrollment.domain.seating import KeptCourse
+from enrollment.storage.changes import decode_state
+from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import POSITION_BITS, Base
+from enrollment.storage.tables import Base
 
 #: Rows of a page; spans bring the outcomes of their batches along, ids are next to nothing.
 ROWS = 5_000
@@ -35,8 +37,6 @@ _TABLES = Base.metadata.tables
 _BATCH, _COURSE, _ENROLLMENT = _TABLES["batch"], _TABLES["course"], _TABLES["enrollment"]
 _EVENT, _FEED, _FEED_HEAD = _TABLES["event"], _TABLES["feed"], _TABLES["feed_head"]
 _LEARNER, _SUBMISSION = _TABLES["learner"], _TABLES["submission"]
-_SHIFT = literal(1 << POSITION_BITS, BigInteger())
-_PLACES = (1 << POSITION_BITS) - 1
 
 
 class Span(NamedTuple):
@@ -117,7 +117,7 @@ _EVENTS = (
     select(
         _EVENT.c.id,
         _FEED.c.batch_id,
-        (_FEED.c.first + _EVENT.c.id - _FEED.c.batch_id * _SHIFT),
+        feed_position(_EVENT.c, _FEED.c),
         _EVENT.c.kind,
         _EVENT.c.course_id,
         _EVENT.c.username,
@@ -128,15 +128,12 @@ _EVENTS = (
         _EVENT.c.previous_id,
         and_(_BEFORE.c.course_id == _EVENT.c.course_id, _BEFORE.c.username == _EVENT.c.username),
         cast(_BEFORE.c.after, Text).label("ended_before"),
-        (_BEFORE_SPAN.c.first + _BEFORE.c.id - _BEFORE_SPAN.c.batch_id * _SHIFT),
+        feed_position(_BEFORE.c, _BEFORE_SPAN.c),
     )
     .select_from(_FEED)
-    .join(
-        _EVENT,
-        _EVENT.c.id.between(_FEED.c.batch_id * _SHIFT, _FEED.c.batch_id * _SHIFT + _PLACES),
-    )
+    .join(_EVENT, is_event_of(_EVENT.c.id, _FEED.c.batch_id))
     .outerjoin(_BEFORE, _BEFORE.c.id == _EVENT.c.previous_id)
-    .outerjoin(_BEFORE_SPAN, _BEFORE_SPAN.c.batch_id == _EVENT.c.previous_id // _SHIFT)
+    .outerjoin(_BEFORE_SPAN, _BEFORE_SPAN.c.batch_id == batch_id_column(_EVENT.c.previous_id))
     .where(_FEED.c.last.between(bindparam("first"), bindparam("last")))
     .order_by(_FEED.c.last, _EVENT.c.id)
 )
@@ -156,17 +153,14 @@ def _event(row: Any) -> KeptEvent:
 
 
 @lru_cache(maxsize=4_096)
-def standing_of(kept: str | None) -> Standing | None:
+def standing_of(kept: str | None) -> EnrollmentState | None:
     """A state out of its JSON text; UNREADABLE where there is none in it."""
     if kept is None:
         return None
     try:
-        shown = json.loads(kept)
-        mode, is_active, cohort = shown["mode"], shown["is_active"], shown.get("cohort")
-        attributes = tuple(Attribute(**attribute) for attribute in shown.get("attributes", ()))
-    except (AttributeError, KeyError, TypeError, ValueError):
+        return decode_state(kept)
+    except ValueError:
         return UNREADABLE
-    return Standing(mode, is_active, attributes, cohort)
 
 
 _OWNERS = (
@@ -189,7 +183,7 @@ def owners(session: Session, some: Sequence[Span]) -> dict[int, dict[int, str]]:
 
 _EVENT_IDS = (
     select(_EVENT.c.id, _EVENT.c.previous_id, _FEED.c.batch_id)
-    .outerjoin(_FEED, _FEED.c.batch_id == _EVENT.c.id // _SHIFT)
+    .outerjoin(_FEED, _FEED.c.batch_id == batch_id_column(_EVENT.c.id))
     .where(_EVENT.c.id > bindparam("after"))
     .order_by(_EVENT.c.id)
     .limit(IDS)
@@ -276,16 +270,18 @@ def enrollments(session: Session) -> Iterator[list[KeptEnrollment]]:
 
 def _enrollment(row: Any) -> KeptEnrollment:
     learner, course, username, course_id, mode, is_active, extras, newest, is_same, after = row
-    standing = Standing(mode, is_active) if extras is None else _with(mode, is_active, extras)
+    standing = (
+        EnrollmentState(mode, is_active) if extras is None else _with(mode, is_active, extras)
+    )
     return KeptEnrollment(
         learner, course, username, course_id, standing, newest, is_same, standing_of(after)
     )
 
 
-def _with(mode: str, is_active: bool, extras: str) -> Standing:  # noqa: FBT001 (a column)
+def _with(mode: str, is_active: bool, extras: str) -> EnrollmentState:  # noqa: FBT001 (a column)
     try:
         kept = json.loads(extras)
         attributes = tuple(Attribute(*attribute) for attribute in kept["attributes"])
-        return Standing(mode, is_active, attributes, kept["cohort"])
+        return EnrollmentState(mode, is_active, attributes, kept["cohort"])
     except (KeyError, TypeError, ValueError):
         return UNREADABLE

@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -18,18 +19,19 @@ from sqlalchemy import (
     Text,
     bindparam,
     insert,
-    literal,
     select,
     update,
 )
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.codes import ChangeKind
+from enrollment.domain.events import EnrollmentState
+from enrollment.domain.model import Attribute
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, as_uuid
+from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
 from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import (
-    POSITION_BITS,
     BigSerial,
     EventRow,
     FeedHeadRow,
@@ -73,9 +75,26 @@ class Recorded(NamedTuple):
     position: int
 
 
-def event_id(batch_id: int, ordinal: int) -> int:
-    """The id of a batch's n-th event."""
-    return batch_id << POSITION_BITS | ordinal
+def encode_state(state: EnrollmentState) -> str:
+    """Returns a state as the JSON text that events store; members without a value are left out."""
+    members: dict[str, object] = {"mode": state.mode, "is_active": state.is_active}
+    if state.attributes:
+        members["attributes"] = [attribute._asdict() for attribute in state.attributes]
+    if state.cohort is not None:
+        members["cohort"] = state.cohort
+    return orjson.dumps(members).decode()
+
+
+def decode_state(stored: str) -> EnrollmentState:
+    """Returns the state in a JSON text. Raises ValueError where the text holds none."""
+    try:
+        members = orjson.loads(stored)
+        attributes = tuple(Attribute(**each) for each in members.get("attributes", ()))
+        cohort = members.get("cohort")
+        return EnrollmentState(members["mode"], members["is_active"], attributes, cohort)
+    except (AttributeError, KeyError, TypeError) as error:
+        message = f"no state of an enrollment: {stored!r}"
+        raise ValueError(message) from error
 
 
 _HAPPENED = Columns(
@@ -157,9 +176,7 @@ def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
     return last
 
 
-_POSITION = (FeedRow.first + EventRow.id - FeedRow.batch_id * (1 << POSITION_BITS)).label(
-    "position"
-)
+_POSITION = feed_position(EventRow, FeedRow).label("position")
 
 
 def _recorded() -> Select[Any]:
@@ -185,17 +202,10 @@ def _read(row: Row[Any]) -> Recorded:
 
 def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
     """The events after a position of the feed, in its order; gapless."""
-    shift = 1 << POSITION_BITS
     rows = session.execute(
         _recorded()
-        .join(
-            EventRow,
-            EventRow.id.between(
-                FeedRow.batch_id * literal(shift, BigInteger()),
-                FeedRow.batch_id * literal(shift, BigInteger()) + (shift - 1),
-            ),
-        )
         .select_from(FeedRow)
+        .join(EventRow, is_event_of(EventRow.id, FeedRow.batch_id))
         .where(FeedRow.last > position, FeedRow.first <= position + limit)
         .order_by(FeedRow.first, EventRow.id)
     )
@@ -214,7 +224,7 @@ def history(session: Session, newest: int) -> list[Recorded]:
         _recorded()
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
-        .join(FeedRow, FeedRow.batch_id == EventRow.id // literal(1 << POSITION_BITS, BigInteger()))
+        .join(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
         .order_by(_POSITION.desc())
         .limit(MAX_HISTORY)
     )

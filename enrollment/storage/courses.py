@@ -179,8 +179,8 @@ def _lock_capped(*, postgresql: bool) -> Select[int]:
     )
 
 
-def standing(
-    session: Session, course_ids: Collection[str], *, lock: bool = True
+def load_for_batch(
+    session: Session, course_ids: Collection[str], *, lock_capped: bool = True
 ) -> dict[str, LoadedCourse]:
     """The courses that exist among the ids, in a fixed number of statements.
 
@@ -190,7 +190,7 @@ def standing(
     """
     loaded = _load(session, course_ids) if course_ids else []
     capped = [one.course.course_id for one in loaded if one.course.capacity is not None]
-    if lock and capped and is_postgresql(session):
+    if lock_capped and capped and is_postgresql(session):
         session.execute(_lock_capped(postgresql=True), _IDS.holding(session, capped)).all()
         loaded = _load(session, course_ids)
     return {each.course.course_id: each for each in loaded}

@@ -16,7 +16,7 @@ _AT_ONCE = 5_000
 _WANTED = Columns("wanted", source=String(), kind=String(), theirs=String())
 
 
-def standing(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, str]:
+def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, str]:
     """What the ids are here, as far as that is known, in one statement."""
     if not wanted:
         return {}

@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict
-from enrollment.domain.model import Attribute, Clock, Enrollment
+from enrollment.domain.model import Attribute, Enrollment, WritePrecedence
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, encoded, insert_on
 from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
@@ -75,7 +75,7 @@ _KEYS = Columns("wanted", learner_id=BigSerial, course_id=Integer())
 
 
 @cache
-def _standing(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+def _find_many(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _KEYS.table(postgresql=postgresql)
     return select(
         _ENROLLMENT.learner_id,
@@ -90,12 +90,12 @@ def _standing(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     )
 
 
-def standing(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedEnrollment]:
+def find_many(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedEnrollment]:
     """The enrollments that exist among the keys, in one statement."""
     if not keys:
         return {}
     given = _KEYS.holding(session, *zip(*keys, strict=True))
-    rows = session.execute(_standing(postgresql=is_postgresql(session)), given)
+    rows = session.execute(_find_many(postgresql=is_postgresql(session)), given)
     return {
         (row[0], row[1]): LoadedEnrollment(enrollment_of(row[4:]), row[2], row[3])
         for row in map(tuple, rows.all())
@@ -233,8 +233,8 @@ def _extras(state: Enrollment) -> str | None:
 def enrollment_of(cells: Sequence[Any]) -> Enrollment:
     """The enrollment in the cells of ``STATE``."""
     mode, is_active, created = cells[:3]
-    active, stated, extras = Clock(*cells[3:6]), cells[6:9], cells[9]
-    mode_clock = None if stated[0] is None else Clock(*stated)
+    active, stated, extras = WritePrecedence(*cells[3:6]), cells[6:9], cells[9]
+    mode_clock = None if stated[0] is None else WritePrecedence(*stated)
     if extras is None:
         return Enrollment(mode, is_active, created, active, mode_clock)
     return Enrollment(
@@ -250,8 +250,8 @@ def enrollment_of(cells: Sequence[Any]) -> Enrollment:
     )
 
 
-def _clock(kept: Sequence[int] | None) -> Clock | None:
-    return None if kept is None else Clock(*kept)
+def _clock(kept: Sequence[int] | None) -> WritePrecedence | None:
+    return None if kept is None else WritePrecedence(*kept)
 
 
 def count_active(session: Session, course_row: int) -> int:

@@ -106,7 +106,7 @@ _PAIRS = Columns("wanted", course_id=String(), email=String())
 _USED = Columns("used", course_id=String(), email=String(), username=String())
 
 
-def standing(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation]:
+def find_many(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation]:
     """The invitations that exist among the pairs, in one statement."""
     if not pairs:
         return {}

@@ -61,7 +61,7 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
         raise EmailTaken(message) from error
 
 
-def acquaint(session: Session, username: str, email: str) -> None:
+def set_email_if_missing(session: Session, username: str, email: str) -> None:
     """Keep the e-mail that a token vouches for, where the learner has none.
 
     An e-mail that is somebody else's is left to them: who is right, an operator decides.
@@ -81,7 +81,7 @@ def acquaint(session: Session, username: str, email: str) -> None:
 
 def find(session: Session, username: str) -> Learner | None:
     """The learner, or None."""
-    loaded = known(session, [username]).get(username)
+    loaded = find_many(session, [username]).get(username)
     return None if loaded is None else loaded.learner
 
 
@@ -104,7 +104,7 @@ def delete(session: Session, username: str) -> None:
     session.execute(delete_from(_LEARNERS).where(_LEARNER.id == row_id))
 
 
-def known(session: Session, usernames: Collection[str]) -> dict[str, LoadedLearner]:
+def find_many(session: Session, usernames: Collection[str]) -> dict[str, LoadedLearner]:
     """The learners that exist among the usernames, in one statement."""
     loaded = _load(session, "username", usernames)
     return {each.learner.username: each for each in loaded}
@@ -117,7 +117,7 @@ def by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearn
 
 
 @contextmanager
-def registering(session: Session, usernames: Collection[str]) -> Iterator[dict[str, int]]:
+def insert_new(session: Session, usernames: Collection[str]) -> Iterator[dict[str, int]]:
     """Make learners of those who are not yet known, while something else is done.
 
     The rows of all of them are there after the block, which must not ask the session. They are
@@ -144,7 +144,7 @@ _SHARED = select(func.pg_advisory_xact_lock_shared(_DELETING))
 _ALONE = select(func.pg_advisory_xact_lock(_DELETING))
 
 
-def keep(session: Session) -> None:
+def block_deletion(session: Session) -> None:
     """See to it that no learner is deleted from now until this transaction has ended.
 
     One lock for all: a lock a learner would be a write to each, and they lie all over the table.

@@ -7,7 +7,8 @@ from uuid import UUID
 from sqlalchemy import BigInteger, Text, bindparam, cast, literal, select
 from sqlalchemy.orm import Session, aliased
 
-from enrollment.storage.tables import POSITION_BITS, BatchRow, EventRow, FeedRow
+from enrollment.storage.event_ids import batch_id_column, feed_position
+from enrollment.storage.tables import BatchRow, EventRow, FeedRow
 
 #: Events that are followed back from one.
 MAX_CHAIN = 20
@@ -62,11 +63,6 @@ def life_of(session: Session, batch_id: int) -> Life | None:
     return None if row is None else Life._make(row)
 
 
-def batch_of(event_id: int) -> int:
-    """The batch that an event is kept under."""
-    return event_id >> POSITION_BITS
-
-
 def _chain() -> Any:
     """Followed for a few steps only: a broken chain may be a ring."""
     steps = literal(1).label("steps")
@@ -80,12 +76,11 @@ def _chain() -> Any:
         .join(chain, older.id == chain.c.previous_id)
         .where(chain.c.steps < MAX_CHAIN)
     )
-    shift = literal(1 << POSITION_BITS, BigInteger())
     return (
         select(
             EventRow.id,
             EventRow.at,
-            (FeedRow.first + EventRow.id - FeedRow.batch_id * shift),
+            feed_position(EventRow, FeedRow),
             EventRow.kind,
             EventRow.submission_id,
             EventRow.line,
@@ -94,7 +89,7 @@ def _chain() -> Any:
         )
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
-        .outerjoin(FeedRow, FeedRow.batch_id == EventRow.id // shift)
+        .outerjoin(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
     )
 
 

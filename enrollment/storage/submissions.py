@@ -31,7 +31,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane, State
 from enrollment.domain.errors import RecordsUnavailable, SubmissionFinished, SubmissionNotFound
-from enrollment.domain.submissions import Mark, Member, Options, Submission, Tally, tally_of
+from enrollment.domain.submissions import Member, Options, ProgressMark, Submission, Tally, tally_of
 from enrollment.storage.arrays import Columns, as_uuid
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import BatchRow, BigSerial, SubmissionRow
@@ -238,10 +238,10 @@ _MARKS = select(_TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.canc
 )
 
 
-def marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Mark]:
+def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, ProgressMark]:
     """How far bulks are, those that exist among the ids, in one statement."""
     return {
-        row.id: Mark(
+        row.id: ProgressMark(
             tally_of(row.tally).answered,
             row.finished_at is not None,
             row.cancel_asked_at is not None,

@@ -32,9 +32,6 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 #: SQLite counts by itself only in columns of this very type.
 BigSerial = BigInteger().with_variant(Integer, "sqlite")
 
-#: Positions in a batch take this many bits of a request's number, so a batch holds < 16,384.
-POSITION_BITS = 14
-
 
 class Moment(TypeDecorator[datetime]):
     """A point in time; naive ones are refused, UTC comes back (SQLite forgets zones)."""
@@ -310,7 +307,7 @@ class BatchRow(Base):
 class EventRow(Base):
     """One change of one enrollment; never changed, never deleted.
 
-    ``id`` is the batch's id and the place among its events (``POSITION_BITS`` bits);
+    ``id`` is composed of the batch's id and the place among its events (``event_ids``);
     ``previous_id`` is the event of the same enrollment before it, so that the history needs
     no index of its own.
     """

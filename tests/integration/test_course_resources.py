@@ -74,7 +74,7 @@ def test_a_bad_course_is_refused_with_field_and_rule(http):
 def test_a_course_in_use_is_not_deleted(sessions, http):
     save(sessions, ALGEBRA)
     with sessions.begin() as session:
-        row_id = courses.standing(session, [KEY])[KEY].id
+        row_id = courses.load_for_batch(session, [KEY])[KEY].id
         session.add(
             EnrollmentRow(
                 learner_id=1, course_id=row_id, mode="audit", is_active=True, created=NOON,

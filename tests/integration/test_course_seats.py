@@ -35,7 +35,7 @@ def found(sessions, course_id):
 
 def loaded(sessions, *course_ids):
     with sessions.begin() as session:
-        return courses.standing(session, course_ids)
+        return courses.load_for_batch(session, course_ids)
 
 
 def take(sessions, course, delta, *, revision=None):
@@ -121,7 +121,7 @@ def test_a_capped_course_is_not_changed_while_a_batch_works_on_it(on_postgresql)
         courses.save_all(session, [ALGEBRA, a_course(1)])
 
     with on_postgresql.begin() as batch:
-        standing = courses.standing(batch, [ALGEBRA.course_id, a_course(1).course_id])
+        standing = courses.load_for_batch(batch, [ALGEBRA.course_id, a_course(1).course_id])
         with pytest.raises(Conflict), on_postgresql.begin() as session:
             save_without_waiting(session, ALGEBRA)
         with on_postgresql.begin() as session:

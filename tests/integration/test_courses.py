@@ -70,7 +70,7 @@ def editions(sessions):
 
 def loaded(sessions, *course_ids):
     with sessions.begin() as session:
-        return courses.standing(session, course_ids)
+        return courses.load_for_batch(session, course_ids)
 
 
 def take(sessions, course, delta, *, revision=None):
@@ -158,7 +158,7 @@ def test_ten_thousand_courses_are_saved_at_once_and_loaded_in_three_statements(
 
     statements.clear()
     with sessions.begin() as session:
-        standing = courses.standing(session, [course.course_id for course in many])
+        standing = courses.load_for_batch(session, [course.course_id for course in many])
 
     assert [standing[course.course_id].course for course in many] == many
     assert len(statements) <= 3

@@ -165,7 +165,7 @@ def test_what_is_looked_for_is_found_by_source_kind_and_id(mapped):
         Theirs("canvas", IdKind.COURSE, '"x\\,{}'),
     }
     with mapped.sessions.read() as session:
-        found = crosswalks.standing(session, wanted)
+        found = crosswalks.find_many(session, wanted)
 
     assert found == {
         Theirs("canvas", IdKind.COURSE, "MATH"): COURSE,

@@ -108,7 +108,7 @@ def test_a_thousand_invitations_are_loaded_and_used_in_one_statement_each(sessio
     statements.clear()
 
     with sessions.begin() as session:
-        standing = invitations.standing(session, [*many, (BOTANY, ADA)])
+        standing = invitations.find_many(session, [*many, (BOTANY, ADA)])
         invitations.use(session, many)
 
     assert standing == {pair: Invitation(*pair) for pair in many}
@@ -118,7 +118,7 @@ def test_a_thousand_invitations_are_loaded_and_used_in_one_statement_each(sessio
 
 def test_nothing_is_loaded_or_used_where_nothing_is_asked(sessions):
     with sessions.begin() as session:
-        assert invitations.standing(session, []) == {}
+        assert invitations.find_many(session, []) == {}
         invitations.use(session, {})
 
 

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from enrollment.domain.codes import Code, Lane, Reason, Result, State
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
 from tests.support.world import (
     ADA,
@@ -39,7 +39,7 @@ def test_a_single_is_enrolled_once(world):
     world.work()
 
     assert world.answer(single) == (ENROLLED, None)
-    assert world.standing("ada") == Standing("audit", is_active=True)
+    assert world.standing("ada") == EnrollmentState("audit", is_active=True)
     world.check()
 
 
@@ -207,7 +207,7 @@ def test_attributes_and_cohort_come_back_as_they_were_given(world):
     world.work()
 
     assert world.answer(single) == (ENROLLED, None)
-    assert world.standing() == Standing(
+    assert world.standing() == EnrollmentState(
         "credit", is_active=True, attributes=attributes, cohort='Ångström, "A"'
     )
     world.check()
@@ -219,8 +219,8 @@ def test_a_default_mode_is_that_of_rows_that_name_none(world):
 
     world.work()
 
-    assert world.standing("ada") == Standing("verified", is_active=True)
-    assert world.standing("bob") == Standing("honor", is_active=True)
+    assert world.standing("ada") == EnrollmentState("verified", is_active=True)
+    assert world.standing("bob") == EnrollmentState("honor", is_active=True)
     assert world.codes(file) == [ENROLLED, ENROLLED]
 
 

@@ -18,7 +18,7 @@ ADD = insert(_LEARNERS).returning(_LEARNERS.c.username, _LEARNERS.c.id)
 
 def known(sessions, *usernames):
     with sessions.read() as session:
-        return sorted(learners.known(session, usernames))
+        return sorted(learners.find_many(session, usernames))
 
 
 def test_rows_and_counts_are_there_after_the_block(sessions):

@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from enrollment.domain.auditing import Fault
 from enrollment.domain.codes import Code
+from enrollment.domain.events import MAX_ORDINAL
+from enrollment.domain.submissions import CANCELLED_AS_WHOLE
+from enrollment.storage.event_ids import batch_id_of, event_id
 from tests.support.forging import Forger
 from tests.support.world import COURSE, OTHER
 
@@ -129,7 +132,7 @@ def a_span_is_lost(forger):
 
 @forgery(Fault.FEED_ORDER)
 def two_spans_have_changed_places(forger):
-    _, _, one, other = (number >> 14 for number in forger.chain("ada"))
+    _, _, one, other = map(batch_id_of, forger.chain("ada"))
     forger.sql("DELETE FROM feed WHERE batch_id = :id", id=other)
     forger.sql(
         "INSERT INTO feed SELECT last + 2, first + 1, :id FROM feed WHERE batch_id = :one",
@@ -178,7 +181,8 @@ def an_outcome_is_turned_into_one_that_changes_something(forger):
 def all_events_of_a_batch_are_gone_without_trace(forger):
     batch_id = forger.batch_of("gus")
     forger.sql("DELETE FROM feed WHERE batch_id = :id", id=batch_id)
-    forger.sql("DELETE FROM event WHERE id / 16384 = :id", id=batch_id)
+    first, last = event_id(batch_id, 0), event_id(batch_id, MAX_ORDINAL)
+    forger.sql("DELETE FROM event WHERE id BETWEEN :first AND :last", first=first, last=last)
 
 
 @forgery(Fault.OUTCOMES_LINES)
@@ -231,7 +235,7 @@ def a_batch_is_answered_before_its_turn(forger):
     forger.sql(
         "UPDATE batch SET outcomes = :none, answered_at = (SELECT max(answered_at) FROM batch)"
         " WHERE id = (SELECT max(id) FROM batch)",
-        none=b"",
+        none=CANCELLED_AS_WHOLE,
     )
 
 

@@ -21,7 +21,7 @@ from api_gateway.ringing import Ringer
 from api_gateway.uploads import Published, Upload, Uploads
 from api_gateway.verifying import examine
 from enrollment.domain.codes import CallerKind, Code, Lane
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Course, Learner, Mode, Outcome
 from enrollment.domain.submissions import Options, Submission
 from enrollment.storage import batches, changes, courses, learners, listing, submissions
@@ -271,12 +271,12 @@ class World:
         with self.sessions.read() as session:
             return changes.since(session, 0, limit=ALL)
 
-    def enrollments(self) -> dict[tuple[str, str], Standing]:
+    def enrollments(self) -> dict[tuple[str, str], EnrollmentState]:
         """Every enrollment without its clocks, by course and learner."""
         with self.sessions.read() as session:
             listed, _ = listing.page(session, listing.Filters(), after=None, limit=ALL)
         return {
-            (one.course_id, one.username): Standing(
+            (one.course_id, one.username): EnrollmentState(
                 one.enrollment.mode,
                 one.enrollment.is_active,
                 one.enrollment.attributes,
@@ -285,7 +285,7 @@ class World:
             for one in listed
         }
 
-    def standing(self, username: str = "ada", course_id: str = COURSE) -> Standing | None:
+    def standing(self, username: str = "ada", course_id: str = COURSE) -> EnrollmentState | None:
         """One enrollment without its clocks."""
         return self.enrollments().get((course_id, username))
 

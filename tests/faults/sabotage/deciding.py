@@ -26,7 +26,7 @@ from worker.answering import Answerer
 @mutant
 def a_stale_course_decides() -> Iterator[None]:
     """A course is judged as it was when it was first seen; only its seats are counted anew."""
-    real = courses.standing
+    real = courses.load_for_batch
     seen: dict[str, Any] = {}
 
     def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
@@ -38,14 +38,14 @@ def a_stale_course_decides() -> Iterator[None]:
             fresh[course_id] = loaded._replace(course=old)
         return fresh
 
-    with instead(courses, "standing", standing):
+    with instead(courses, "load_for_batch", standing):
         yield
 
 
 @mutant
 def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
     """The last seat is refused."""
-    real = courses.standing
+    real = courses.load_for_batch
 
     def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
         return {
@@ -55,7 +55,7 @@ def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
             for course_id, loaded in real(session, course_ids, **how).items()
         }
 
-    with instead(courses, "standing", standing):
+    with instead(courses, "load_for_batch", standing):
         yield
 
 
@@ -147,7 +147,7 @@ def enrollments_without_version_guard() -> Iterator[None]:
     @contextmanager
     def write_anyhow(session: Any, _: Any) -> Iterator[None]:
         writes, now = session.info["writes"]
-        kept = enrollments.standing(session, {one.key for one in writes})
+        kept = enrollments.find_many(session, {one.key for one in writes})
         anyhow = [
             one._replace(version=kept[one.key].version + 1 if one.key in kept else 1)
             for one in writes

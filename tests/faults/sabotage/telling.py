@@ -68,7 +68,9 @@ def accepted_before_it_is_whole() -> Iterator[None]:
         for some in groups[1:]:
             news = [batches.NewBatch(draft.rows, draft.payload) for draft in some]
             with self.sessions.begin() as session:
-                batches.add_of(session, submission_id, at, news, lane=lane, alone=alone)
+                batches.insert_for_submission(
+                    session, submission_id, at, news, lane=lane, alone=alone
+                )
             at += len(some)
         return published
 

@@ -11,10 +11,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from enrollment.domain.model import Outcome
+from enrollment.domain.submissions import is_cancelled_as_whole
 from enrollment.storage import changes
+from enrollment.storage.batches import intake_number
 from enrollment.storage.changes import Recorded
 from enrollment.storage.tables import (
-    POSITION_BITS,
     BatchRow,
     CourseRow,
     EnrollmentRow,
@@ -42,7 +43,7 @@ class Batch(NamedTuple):
     @property
     def is_cancelled(self) -> bool:
         """Whether all of it was dropped at one stroke."""
-        return self.kept == b""
+        return is_cancelled_as_whole(self.kept)
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -69,7 +70,7 @@ class Submission(NamedTuple):
         """Its place in the order of taking in."""
         if self.batch_id is None:
             return self.intake or 0
-        return self.batch_id << POSITION_BITS | (self.position or 0)
+        return intake_number(self.batch_id, self.position or 0)
 
 
 _BATCHES = select(

@@ -18,12 +18,12 @@ from enrollment.domain.chains import (
     kind_between,
 )
 from enrollment.domain.codes import ChangeKind
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
 
-IN, OUT = Standing("audit", is_active=True), Standing("audit", is_active=False)
-PAID = Standing("verified", is_active=True)
-CREDIT = Standing(
+IN, OUT = EnrollmentState("audit", is_active=True), EnrollmentState("audit", is_active=False)
+PAID = EnrollmentState("verified", is_active=True)
+CREDIT = EnrollmentState(
     "audit", is_active=True, attributes=(Attribute("credit", "provider_id", "asu"),), cohort="blue"
 )
 

@@ -2,10 +2,10 @@
 
 from enrollment.domain.auditing import Fault
 from enrollment.domain.chains import KeptEvent
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 from enrollment.domain.seating import KeptCourse, Seats
 
-IN, OUT = Standing("audit", is_active=True), Standing("audit", is_active=False)
+IN, OUT = EnrollmentState("audit", is_active=True), EnrollmentState("audit", is_active=False)
 
 
 def step(seats, position, before, after, course_id="c"):
