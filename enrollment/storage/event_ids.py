@@ -1,6 +1,7 @@
 """Ids of events: the id of the batch, then the event's place in the batch, in one integer.
 
-Requests are numbered in the order of intake in the same way (`batches.intake_number`). arithmetic on these numbers is here, once for Python integers and once for SQL expressions.
+Requests are numbered in the order of intake in the same way (`batches.intake_number`). All
+arithmetic on these numbers is here, once for Python integers and once for SQL expressions.
 """
 
 from typing import Any

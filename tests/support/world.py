@@ -14,12 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import select
 
+from api_gateway.audit_report import Report
+from api_gateway.audit_verify import check_database
 from api_gateway.callers import Caller
 from api_gateway.intake import Asking, Stored, store_singles
-from api_gateway.reports import Report
 from api_gateway.ringing import Ringer
 from api_gateway.uploads import Published, Upload, Uploads
-from api_gateway.verifying import examine
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Course, Learner, Mode, Outcome
@@ -307,12 +307,12 @@ class World:
 
     def faults(self) -> list[str]:
         """What in the records contradicts the promises."""
-        return [violation.says for violation in self.report().violations]
+        return [violation.message for violation in self.report().violations]
 
     def report(self) -> Report:
         """The records as the shipped checker finds them."""
         with snapshot(self.sessions) as session:
-            return examine(session, capacities=self.most_seats)
+            return check_database(session, capacities=self.most_seats)
 
 
 _PLACE = (

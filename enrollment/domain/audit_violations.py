@@ -1,12 +1,14 @@
-"""What an audit of the records can find: each contradiction named, and what it is about."""
+"""Violations that an audit of the database can find: their kinds, and what each is about."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
 
-class Fault(StrEnum):
-    """In which way records contradict each other; the first word says which promise it breaks."""
+class ViolationKind(StrEnum):
+    """How stored data contradicts itself; the first word names the invariant that is violated."""
 
     # Exactly one outcome for each request.
     OUTCOMES_UNREADABLE = "outcomes.unreadable"
@@ -20,7 +22,7 @@ class Fault(StrEnum):
     OUTCOMES_BATCH_MISSING = "outcomes.batch_missing"
     OUTCOMES_HEAD_MISSING = "outcomes.head_missing"
     OUTCOMES_WITHOUT_EVENT = "outcomes.without_event"
-    # Every enrollment is what its events come to.
+    # Every enrollment has the state that its events add up to.
     FOLD_STATE = "fold.state"
     FOLD_UNREADABLE = "fold.unreadable"
     FOLD_NEWEST_MISSING = "fold.newest_missing"
@@ -32,11 +34,11 @@ class Fault(StrEnum):
     FOLD_KIND = "fold.kind"
     FOLD_LOOSE = "fold.loose"
     FOLD_SHARED = "fold.shared"
-    # Seats are counted, and never given beyond the capacity.
+    # Seats are counted correctly, and never exceed the capacity.
     SEATS_COUNTED = "seats.counted"
     SEATS_BELOW_ZERO = "seats.below_zero"
     SEATS_EXCEEDED = "seats.exceeded"
-    # Every change has its one place in the feed, behind those that it builds on.
+    # Every event has exactly one position in the feed, after the events that it builds on.
     FEED_GAP = "feed.gap"
     FEED_HEAD = "feed.head"
     FEED_SPAN = "feed.span"
@@ -46,7 +48,7 @@ class Fault(StrEnum):
 
 
 class About(NamedTuple):
-    """What a violation is about, as far as it can be told."""
+    """What a violation is about, as far as it is known."""
 
     batch_id: int | None = None
     submission_id: UUID | None = None
@@ -56,9 +58,17 @@ class About(NamedTuple):
     username: str | None = None
 
 
-class Violation(NamedTuple):
-    """One contradiction: which, in a sentence, and about what."""
+class Step(NamedTuple):
+    """One entry of a timeline: something that happened, and when, if that is known."""
 
-    fault: Fault
-    says: str
+    at: datetime | None
+    what: str
+
+
+class Violation(NamedTuple):
+    """One contradiction; `timeline` is filled in for the first ones of a report."""
+
+    kind: ViolationKind
+    message: str
     about: About = About()
+    timeline: Sequence[Step] = ()

@@ -1,4 +1,7 @@
-"""What is known of one batch and of one enrollment, however broken: for whoever looks into it."""
+"""Audit queries: the timeline of a batch, and the last events of an enrollment.
+
+They tolerate inconsistent data.
+"""
 
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -10,12 +13,12 @@ from sqlalchemy.orm import Session, aliased
 from enrollment.storage.event_ids import batch_id_column, feed_position
 from enrollment.storage.tables import BatchRow, EventRow, FeedRow
 
-#: Events that are followed back from one.
+#: How many events are followed back from one.
 MAX_CHAIN = 20
 
 
-class Life(NamedTuple):
-    """What a batch went through."""
+class BatchTimeline(NamedTuple):
+    """The times of a batch, and its outcomes."""
 
     id: int
     submission_id: UUID | None
@@ -29,8 +32,8 @@ class Life(NamedTuple):
     outcomes: bytes | None
 
 
-class Link(NamedTuple):
-    """An event as it is kept, with its place in the feed, if it has one."""
+class EventLink(NamedTuple):
+    """A stored event, with its position in the feed, if it has one."""
 
     id: int
     at: datetime
@@ -43,7 +46,7 @@ class Link(NamedTuple):
     after: str | None
 
 
-_LIFE = select(
+_TIMELINE = select(
     BatchRow.id,
     BatchRow.submission_id,
     BatchRow.requests,
@@ -57,14 +60,14 @@ _LIFE = select(
 ).where(BatchRow.id == bindparam("batch"))
 
 
-def life_of(session: Session, batch_id: int) -> Life | None:
-    """A batch with its times; None where it is not kept any more."""
-    row = session.execute(_LIFE, {"batch": batch_id}).first()
-    return None if row is None else Life._make(row)
+def load_batch_timeline(session: Session, batch_id: int) -> BatchTimeline | None:
+    """Returns a batch with its times; None where it is not stored any more."""
+    row = session.execute(_TIMELINE, {"batch": batch_id}).first()
+    return None if row is None else BatchTimeline._make(row)
 
 
 def _chain() -> Any:
-    """Followed for a few steps only: a broken chain may be a ring."""
+    """An event and those before it; for a few steps only, since a broken chain may be circular."""
     steps = literal(1).label("steps")
     start = select(EventRow.id, EventRow.previous_id, steps).where(
         EventRow.id == bindparam("newest", type_=BigInteger())
@@ -96,7 +99,7 @@ def _chain() -> Any:
 _CHAIN = _chain()
 
 
-def chain_of(session: Session, newest: int) -> list[Link]:
-    """An event and those before it."""
+def load_chain(session: Session, newest: int) -> list[EventLink]:
+    """Returns an event and the last ones before it in its chain."""
     rows = session.execute(_CHAIN, {"newest": newest})
-    return list({row[0]: Link._make(row) for row in rows}.values())
+    return list({row[0]: EventLink._make(row) for row in rows}.values())

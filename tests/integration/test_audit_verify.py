@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Engine, event, update
 from sqlalchemy.engine import make_url
 
-from api_gateway.reports import Progress
-from api_gateway.verifying import NotMigrated, verify
-from enrollment.domain.auditing import Fault
+from api_gateway import audit_report
+from api_gateway.audit_verify import NotMigrated, verify
+from enrollment.domain.audit_violations import ViolationKind
 from enrollment.domain.model import Attribute
-from enrollment.storage import accounts, audit, migrate, submissions
+from enrollment.storage import audit_events, audit_submissions, migrate, submissions
 from enrollment.storage.sessions import clock, sessions_for
 from enrollment.storage.tables import BatchRow
 from tests.support.forgeries import FORGERIES
@@ -99,7 +99,7 @@ def test_records_that_are_right_are_silent_and_counted(lived):
     report = lived.world.report()
 
     assert report.is_sound, report.violations
-    assert report.found == report.notes == []
+    assert report.violations == report.notes == []
     assert report.checked == {
         "events": 11,
         "enrollments": 7,
@@ -184,7 +184,7 @@ def test_a_forgery_is_named(lived, name):
 def test_every_fault_has_a_forgery():
     shown = set().union(*(faults for _, faults in FORGERIES.values()))
 
-    assert set(Fault) - shown == {Fault.SEATS_EXCEEDED}
+    assert set(ViolationKind) - shown == {ViolationKind.SEATS_EXCEEDED}
 
 
 def test_seats_beyond_every_capacity_are_found_by_who_knows_them(lived):
@@ -192,7 +192,9 @@ def test_seats_beyond_every_capacity_are_found_by_who_knows_them(lived):
 
     assert verify(sessions, capacities={COURSE: 5, OTHER: None}).is_sound
     exceeded = verify(sessions, capacities={COURSE: 4, OTHER: 0})
-    assert [violation.fault for violation in exceeded.violations] == [Fault.SEATS_EXCEEDED] * 2
+    assert [violation.kind for violation in exceeded.violations] == [
+        ViolationKind.SEATS_EXCEEDED
+    ] * 2
 
 
 def test_a_capacity_that_was_lowered_is_worth_a_note(lived):
@@ -209,12 +211,12 @@ def test_a_violation_comes_with_the_whole_story(lived):
         "UPDATE enrollment SET mode = 'honor' WHERE event_id = :id", id=lived.chain("ada")[-1]
     )
 
-    (only,) = lived.world.report().found
+    (only,) = lived.world.report().violations
 
-    told = "\n".join(step.what for step in only.story)
-    assert f"ada in {COURSE} is honor active" in only.violation.says
+    told = "\n".join(step.what for step in only.timeline)
+    assert f"ada in {COURSE} is honor active" in only.message
     assert [told.count(word) for word in ("announced", "answered", "of the feed")] == [1, 1, 4]
-    assert [step.at for step in only.story] == sorted(step.at for step in only.story)
+    assert [step.at for step in only.timeline] == sorted(step.at for step in only.timeline)
 
 
 def test_a_story_is_told_of_what_is_hardly_there(lived):
@@ -228,19 +230,19 @@ def test_a_story_is_told_of_what_is_hardly_there(lived):
 
     report = lived.world.report()
 
-    told = "\n".join(step.what for one in report.found for step in one.story)
-    for what in ("cannot be read", "is not kept", "parked", "attempts", "announced again"):
+    told = "\n".join(step.what for one in report.violations for step in one.timeline)
+    for what in ("cannot be read", "is not stored", "parked", "attempts", "announced again"):
         assert what in told, what
 
 
 def test_so_many_broken_chains_are_not_all_told(lived, monkeypatch):
-    monkeypatch.setattr("api_gateway.chain_checks.SUMS", 2)
+    monkeypatch.setattr("api_gateway.audit_event_checks.MAX_BUCKETS", 2)
     lived.sql("DELETE FROM enrollment")
 
     report = lived.world.report()
 
-    assert report.counts[Fault.FOLD_LOOSE] == 2
-    assert "not all are told" in report.notes[-1]
+    assert report.counts[ViolationKind.FOLD_LOOSE] == 2
+    assert "not all are listed" in report.notes[-1]
 
 
 # --- how it looks -------------------------------------------------------------------------
@@ -314,14 +316,14 @@ def test_statements_do_not_grow_with_the_rows(world):
 
 #: The statements that give a page.
 PAGED = {
-    audit: ("_SPANS", "_EVENT_IDS", "_COURSES", "_ENROLLMENTS"),
-    accounts: ("_OF_FILES", "_OF_SINGLES", "_FILES", "_SINGLES"),
+    audit_events: ("_SPANS", "_EVENT_IDS", "_COURSES", "_ENROLLMENTS"),
+    audit_submissions: ("_OF_FILES", "_OF_SINGLES", "_FILES", "_SINGLES"),
 }
 
 
 def test_pages_of_any_length_come_to_the_same(lived, monkeypatch):
     whole = lived.world.report().checked
-    monkeypatch.setattr(audit, "EVENTS", 2)
+    monkeypatch.setattr(audit_events, "GROUP_EVENTS", 2)
     for module, names in PAGED.items():
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name).limit(2))
@@ -331,40 +333,32 @@ def test_pages_of_any_length_come_to_the_same(lived, monkeypatch):
     assert report.is_sound, report.violations
     assert report.checked == whole
     lived.sql("DELETE FROM feed WHERE batch_id = :id", id=lived.batch_of("cat"))
-    assert Fault.FEED_OUTSIDE in found(lived)
-
-
-class Counted(Progress):
-    """How much was looked at, of how much."""
-
-    rows = done = 0
-
-    def begin(self, rows):
-        self.rows = rows
-
-    def add(self, rows):
-        self.done += rows
+    assert ViolationKind.FEED_OUTSIDE in found(lived)
 
 
 def test_how_far_it_is_is_told(lived):
     with lived.world.sessions.engine.begin() as connection:
         connection.exec_driver_sql("ANALYZE")
-    progress = Counted()
+    totals, read = [], []
 
-    verify(lived.world.sessions, progress=progress)
+    def start(rows):
+        totals.append(rows)
+        return read.append
 
-    assert progress.done == 11 + 7 + 16
-    assert progress.rows == progress.done + 3  # the heads of files
+    verify(lived.world.sessions, start_progress=start)
+
+    assert sum(read) == 11 + 7 + 16
+    assert totals == [sum(read) + 3]  # the submissions of files
 
 
 def test_a_report_holds_only_the_first_violations(lived, monkeypatch):
-    monkeypatch.setattr("api_gateway.reports.KEPT", 2)
+    monkeypatch.setattr(audit_report, "MAX_VIOLATIONS", 2)
     lived.sql("UPDATE enrollment SET mode = 'honor'")
 
     report = lived.world.report()
 
-    assert len(report.found) == 2
-    assert report.counts == {Fault.FOLD_STATE: 7}
+    assert len(report.violations) == 2
+    assert report.counts == {ViolationKind.FOLD_STATE: 7}
 
 
 def test_nothing_is_written(lived):
