@@ -12,9 +12,9 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
 from enrollment.domain.submissions import Member, Submission, is_cancelled_as_whole
-from enrollment.storage import batches, courses, listing, submissions
+from enrollment.storage import batches, courses, enrollment_views, submissions
 from enrollment.storage.batches import Answered
-from enrollment.storage.listing import Listed
+from enrollment.storage.enrollment_views import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
 from schemas.payloads import Row
 from schemas.sent import form_of, member_at, shown_rows
@@ -65,7 +65,7 @@ def single_status(session: Session, submission: Submission) -> Status:
     return Status(
         done,
         outcome,
-        listing.find(session, outcome.user, outcome.course_id),
+        enrollment_views.find(session, outcome.user, outcome.course_id),
         courses.find(session, outcome.course_id),
     )
 

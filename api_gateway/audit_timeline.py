@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.audit_violations import About, Step
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission, is_cancelled_as_whole
-from enrollment.storage import audit_timeline, listing, submissions
+from enrollment.storage import audit_timeline, enrollment_views, submissions
 from enrollment.storage.audit_timeline import BatchTimeline, EventLink
 from enrollment.storage.event_ids import batch_id_of
 from schemas.outcomes import decode_outcomes
@@ -116,7 +116,7 @@ def _links(session: Session, about: About) -> list[EventLink]:
     """The last events of the enrollment, and those before the event in question."""
     newest = None
     if about.username is not None and about.course_id is not None:
-        newest = listing.newest_event(session, about.username, about.course_id)
+        newest = enrollment_views.newest_event(session, about.username, about.course_id)
     starts = {number for number in (about.event_id, newest) if number is not None}
     chains = (audit_timeline.load_chain(session, start) for start in starts)
     links = {link.id: link for chain in chains for link in chain}

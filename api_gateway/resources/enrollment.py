@@ -29,8 +29,8 @@ from api_gateway.records import Records
 from api_gateway.waiting import Waiters
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
-from enrollment.storage import courses, learners, listing, submissions
-from enrollment.storage.listing import Listed
+from enrollment.storage import courses, enrollment_views, learners, submissions
+from enrollment.storage.enrollment_views import Listed
 from schemas.courses import details
 from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
 from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
@@ -224,6 +224,6 @@ def _status(session: Session, submission_id: Any) -> Status:
 def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
     if not is_storable(username):
         return []
-    found = listing.active_of(session, username)
+    found = enrollment_views.active_of(session, username)
     known = courses.find_all(session, {kept.course_id for kept in found})
     return [(kept, known.get(kept.course_id)) for kept in found]

@@ -16,8 +16,8 @@ from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.model import Course
-from enrollment.storage import changes, courses, listing
-from enrollment.storage.listing import Listed
+from enrollment.storage import changes, courses, enrollment_views
+from enrollment.storage.enrollment_views import Listed
 from schemas.changes import dump_event
 from schemas.enrollments import dump_enrollment
 from schemas.scalars import is_storable
@@ -79,14 +79,14 @@ def named(names: str, caller: Caller) -> Named:
 def _one(session: Session, username: str, course_id: str) -> tuple[Listed, Course | None] | None:
     if not is_storable(username):
         return None
-    kept = listing.find(session, username, course_id)
+    kept = enrollment_views.find(session, username, course_id)
     return None if kept is None else (kept, courses.find(session, course_id))
 
 
 def _history(session: Session, username: str, course_id: str) -> list[dict[str, Any]]:
     if not is_storable(username):
         return []
-    newest = listing.newest_event(session, username, course_id)
+    newest = enrollment_views.newest_event(session, username, course_id)
     if newest is None:
         return []
     return [dump_event(event) for event in changes.history(session, newest)]

@@ -15,8 +15,8 @@ from api_gateway.records import Records
 from api_gateway.resources.bodies import MAX_PAGE, cursor_at, place_of
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.model import microseconds
-from enrollment.storage import changes, listing
-from enrollment.storage.listing import Filters, Place
+from enrollment.storage import changes, enrollment_views
+from enrollment.storage.enrollment_views import Filters, Place
 from schemas.changes import dump_event
 from schemas.enrollments import dump_row
 from schemas.scalars import is_storable, parse_username
@@ -49,7 +49,7 @@ class EnrollmentsResource:
         filters = read_filters(req)
         limit = _rows(req)
         found, after = await self.records.read(
-            listing.page, filters, after=_read_place(req), limit=limit
+            enrollment_views.page, filters, after=_read_place(req), limit=limit
         )
         rows = [dump_row(one.username, one.course_id, one.enrollment) for one in found]
         write_json(

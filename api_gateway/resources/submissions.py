@@ -23,8 +23,8 @@ from api_gateway.taking import Taking
 from api_gateway.uploads import Published, Upload
 from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
-from enrollment.storage import submissions
-from enrollment.storage.submissions import Place
+from enrollment.storage import submission_views
+from enrollment.storage.submission_views import Place
 from schemas.submissions import PATH, dump_submission
 
 
@@ -92,7 +92,7 @@ class SubmissionsResource:
 def _page(
     session: Session, caller: str, *, states: frozenset[State], after: Place | None, limit: int
 ) -> list[Status]:
-    found = submissions.page(session, caller, states=states, after=after, limit=limit)
+    found = submission_views.page(session, caller, states=states, after=after, limit=limit)
     return [
         Status(one) if one.batch_id is None else answers.single_status(session, one)
         for one in found

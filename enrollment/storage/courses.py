@@ -4,7 +4,6 @@ Every change of a course raises the edition in the same transaction, so whoever 
 edition first and the course second never keeps an old course under a new edition.
 """
 
-import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -16,13 +15,9 @@ from sqlalchemy.orm import Session
 from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
 from enrollment.storage.arrays import Columns, insert_on
+from enrollment.storage.course_edition import bump_edition
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import CourseRow, EditionRow, EnrollmentRow, ModeRow
-
-COURSES_EDITION = "courses"
-#: The edition rises by a random step up to this one: two databases that shared a Redis, or
-#: one that was set back to a backup, never meet old answers under a number used before.
-_LARGEST_STEP = 1 << 31
+from enrollment.storage.tables import CourseRow, EnrollmentRow, ModeRow
 
 #: What is executed for every batch is built on tables: the mapper's part costs more than the rest.
 _COURSES = CourseRow.metadata.tables[CourseRow.__tablename__]
@@ -142,25 +137,6 @@ def delete(session: Session, course_id: str) -> None:
         raise CourseInUse(course_id)
     session.execute(delete_from(_COURSES).where(_COURSE.id == row_id))
     bump_edition(session)
-
-
-def edition(session: Session) -> int:
-    """The number under which answers about courses may be kept at this moment."""
-    number = session.scalar(select(EditionRow.number).where(EditionRow.name == COURSES_EDITION))
-    return number or 0
-
-
-def bump_edition(session: Session) -> None:
-    """Let every kept answer about courses lapse when this transaction commits."""
-    step = 1 + secrets.randbelow(_LARGEST_STEP)
-    insert = insert_on(postgresql=is_postgresql(session))(EditionRow).values(
-        name=COURSES_EDITION, number=step
-    )
-    session.execute(
-        insert.on_conflict_do_update(
-            index_elements=["name"], set_={"number": EditionRow.number + step}
-        )
-    )
 
 
 _IDS = Columns("wanted", course_id=String())

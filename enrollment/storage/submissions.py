@@ -1,4 +1,8 @@
-"""Submissions: taken in, published, counted, cancelled, purged."""
+"""Submissions: inserted, published, found, counted.
+
+Lists of them are in ``submission_views``, requests to cancel them in ``cancellation``, their
+deletion after a time in ``retention``.
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -14,27 +18,23 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
-    and_,
     bindparam,
     cast,
     delete,
-    func,
     insert,
     literal,
-    not_,
-    or_,
     select,
     type_coerce,
     update,
 )
 from sqlalchemy.orm import Session
 
-from enrollment.domain.codes import CallerKind, Kind, Lane, State
-from enrollment.domain.errors import RecordsUnavailable, SubmissionFinished, SubmissionNotFound
+from enrollment.domain.codes import CallerKind, Kind, Lane
+from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.submissions import Member, Options, ProgressMark, Submission, Tally, tally_of
 from enrollment.storage.arrays import Columns, as_uuid
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import BatchRow, BigSerial, SubmissionRow
+from enrollment.storage.tables import BigSerial, SubmissionRow
 
 
 class NewSingle(NamedTuple):
@@ -164,7 +164,8 @@ def discard(session: Session, submission_id: UUID) -> None:
 
 
 _TABLE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__]
-_COLUMNS = (
+#: The columns that ``submission_of`` reads.
+COLUMNS = (
     _TABLE.c.id,
     _TABLE.c.kind,
     _TABLE.c.caller,
@@ -188,7 +189,8 @@ _COLUMNS = (
 )
 
 
-def _submission(row: Any) -> Submission:
+def submission_of(row: Any) -> Submission:
+    """Returns the submission in a row of ``COLUMNS``."""
     return Submission(
         id=row.id,
         kind=Kind(row.kind),
@@ -213,16 +215,16 @@ def _submission(row: Any) -> Submission:
     )
 
 
-_FIND = select(*_COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
+_FIND = select(*COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
 
 
 def find(session: Session, submission_id: UUID) -> Submission | None:
     """One submission. A single's outcome is with its batch."""
     row = session.execute(_FIND, {"wanted": submission_id}).first()
-    return None if row is None else _submission(row)
+    return None if row is None else submission_of(row)
 
 
-_FIND_ALL = select(*_COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expanding=True)))
+_FIND_ALL = select(*COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expanding=True)))
 
 
 def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
@@ -230,7 +232,7 @@ def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
     if not ids:
         return {}
     rows = session.execute(_FIND_ALL, {"ids": list(ids)})
-    return {row.id: _submission(row) for row in rows}
+    return {row.id: submission_of(row) for row in rows}
 
 
 _MARKS = select(_TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at).where(
@@ -248,63 +250,6 @@ def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Progre
         )
         for row in session.execute(_MARKS, {"ids": list(ids)})
     }
-
-
-class Place(NamedTuple):
-    """Where a page of the listing ends."""
-
-    received_at: datetime
-    id: UUID
-
-
-def page(
-    session: Session,
-    caller: str,
-    *,
-    states: Collection[State],
-    after: Place | None,
-    limit: int,
-) -> list[Submission]:
-    """The caller's submissions, newest first; in any of the states, if some are named.
-
-    Singles carry the moment of their answer.
-    """
-    answered = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
-    finished = func.coalesce(SubmissionRow.finished_at, answered.scalar_subquery())
-    columns = [
-        finished.label("finished_at") if column is _TABLE.c.finished_at else column
-        for column in _COLUMNS
-    ]
-    query = (
-        select(*columns)
-        .where(SubmissionRow.caller == caller, SubmissionRow.published_at.is_not(None))
-        .order_by(SubmissionRow.received_at.desc(), SubmissionRow.id.desc())
-        .limit(limit)
-    )
-    if after is not None:
-        query = query.where(
-            or_(
-                SubmissionRow.received_at < after.received_at,
-                and_(SubmissionRow.received_at == after.received_at, SubmissionRow.id < after.id),
-            )
-        )
-    if states:
-        query = query.where(or_(*(_in_state(state, finished) for state in sorted(states))))
-    return [_submission(row) for row in session.execute(query)]
-
-
-def _in_state(state: State, finished: ColumnElement[Any]) -> ColumnElement[bool]:
-    cancelled = SubmissionRow.cancel_asked_at.is_not(None) & (
-        SubmissionRow.kind.__eq__(Kind.SINGLE)
-        | SubmissionRow.tally["cancelled"].as_integer().is_not(None)
-    )
-    conditions: dict[State, ColumnElement[bool]] = {
-        State.QUEUED: finished.is_(None) & SubmissionRow.started_at.is_(None),
-        State.RUNNING: finished.is_(None) & SubmissionRow.started_at.is_not(None),
-        State.DONE: finished.is_not(None) & not_(cancelled),
-        State.CANCELLED: finished.is_not(None) & cancelled,
-    }
-    return conditions[state]
 
 
 _COUNT = (
@@ -333,46 +278,6 @@ def count(
     )
 
 
-def ask_cancel(
-    session: Session, submission_id: UUID, caller: str | None, *, now: datetime
-) -> Submission:
-    """Ask that what is not answered yet be cancelled; ``caller`` None may cancel anybody's.
-
-    The batch of a single is locked first: once this returns, no worker answers it otherwise.
-    Raises SubmissionNotFound, SubmissionFinished.
-    """
-    submission = find(session, submission_id)
-    if submission is None or not submission.published or caller not in {None, submission.caller}:
-        raise SubmissionNotFound(str(submission_id))
-    if submission.batch_id is not None:
-        answered = session.scalars(
-            select(BatchRow.answered_at).where(BatchRow.id == submission.batch_id).with_for_update()
-        ).one()
-        if answered is not None:
-            raise SubmissionFinished(str(submission_id))
-    asked = session.scalars(
-        update(SubmissionRow)
-        .where(SubmissionRow.id == submission_id, SubmissionRow.finished_at.is_(None))
-        .values(cancel_asked_at=func.coalesce(SubmissionRow.cancel_asked_at, now))
-        .returning(SubmissionRow.id)
-    ).first()
-    if asked is None:
-        raise SubmissionFinished(str(submission_id))
-    _unpark(session, submission)
-    return submission
-
-
-def _unpark(session: Session, submission: Submission) -> None:
-    """Nothing of a cancelled submission is worked on, so what was parked can be answered."""
-    its_batches = or_(BatchRow.submission_id == submission.id, BatchRow.id == submission.batch_id)
-    session.execute(
-        update(BatchRow)
-        .where(its_batches, BatchRow.parked_at.is_not(None))
-        .values(parked_at=None, suspicion=None, attempts=0)
-        .execution_options(synchronize_session=False)
-    )
-
-
 _CANCELLED_SINGLES = select(_TABLE.c.id).where(
     _TABLE.c.batch_id.in_(bindparam("batches", expanding=True)),
     _TABLE.c.cancel_asked_at.is_not(None),
@@ -382,31 +287,3 @@ _CANCELLED_SINGLES = select(_TABLE.c.id).where(
 def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
     """Singles of the batches that are to be cancelled."""
     return set(session.scalars(_CANCELLED_SINGLES, {"batches": list(batch_ids)}))
-
-
-def purge_broken_off(session: Session, *, before: datetime) -> None:
-    """Delete what began to come in before the moment and was never published."""
-    broken_off = SubmissionRow.published_at.is_(None), SubmissionRow.received_at < before
-    session.execute(delete(SubmissionRow).where(*broken_off))
-
-
-def purge_bulks(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete a few bulks that were finished before the moment, with their batches; how many."""
-    old = select(SubmissionRow.id).where(SubmissionRow.finished_at < before).limit(limit)
-    ids = session.scalars(old).all()
-    session.execute(delete(SubmissionRow).where(SubmissionRow.id.in_(ids)))
-    return len(ids)
-
-
-def purge_singles(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete a few batches of singles that were answered before the moment; how many."""
-    old = (
-        select(BatchRow.id)
-        .where(BatchRow.submission_id.is_(None), BatchRow.answered_at < before)
-        .order_by(BatchRow.answered_at)
-        .limit(limit)
-    )
-    ids = session.scalars(old).all()
-    session.execute(delete(SubmissionRow).where(SubmissionRow.batch_id.in_(ids)))
-    session.execute(delete(BatchRow).where(BatchRow.id.in_(ids)))
-    return len(ids)

@@ -14,7 +14,7 @@ from api_gateway import audit_report
 from api_gateway.audit_verify import NotMigrated, verify
 from enrollment.domain.audit_violations import ViolationKind
 from enrollment.domain.model import Attribute
-from enrollment.storage import audit_events, audit_submissions, migrate, submissions
+from enrollment.storage import audit_events, audit_submissions, cancellation, migrate
 from enrollment.storage.sessions import clock, sessions_for
 from enrollment.storage.tables import BatchRow
 from tests.support.forgeries import FORGERIES
@@ -29,7 +29,7 @@ MODES = ["audit", "verified"]
 
 def cancel(world, submission_id):
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, submission_id, None, now=clock(session))
+        cancellation.request_cancel(session, submission_id, None, now=clock(session))
 
 
 def live(world):

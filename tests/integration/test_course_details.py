@@ -12,7 +12,7 @@ from api_gateway.records import Records
 from api_gateway.resources.course_details import names
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.model import Course, Mode
-from enrollment.storage import courses
+from enrollment.storage import course_edition, courses
 from schemas.courses import details as upstreams_form
 from tests.support.small_gateway import NOON, Clock, SmallGateway
 
@@ -174,7 +174,7 @@ def test_another_process_is_answered_from_redis(sessions, start):
     )
 
     assert two.http.simulate_get(PATH).content == content
-    assert statements == [courses.edition]
+    assert statements == [course_edition.edition]
 
 
 async def reading(statements, answer, query):
@@ -207,7 +207,7 @@ def test_many_at_once_ask_once(sessions, gateway):
     entries = asyncio.run(all_at_once())
 
     assert len(set(entries)) == 1
-    assert asked == [courses.edition, courses.find]
+    assert asked == [course_edition.edition, courses.find]
 
 
 def test_who_goes_away_takes_nothing_from_those_who_wait(sessions, gateway):
@@ -295,4 +295,4 @@ def test_a_slow_database_is_read_twice_at_most_and_answers(sessions, gateway):
     first, second = asyncio.run(one_comes_late())
 
     assert first == second
-    assert asked.count(courses.edition) == 2
+    assert asked.count(course_edition.edition) == 2

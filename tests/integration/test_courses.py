@@ -9,7 +9,7 @@ from sqlalchemy import event
 
 from enrollment.domain.errors import CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
-from enrollment.storage import courses
+from enrollment.storage import course_edition, courses
 from enrollment.storage.tables import EnrollmentRow
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -65,7 +65,7 @@ def found(sessions, course_id):
 
 def editions(sessions):
     with sessions.read() as session:
-        return courses.edition(session)
+        return course_edition.edition(session)
 
 
 def loaded(sessions, *course_ids):

@@ -13,7 +13,7 @@ from sqlalchemy import event, select, update
 from enrollment import failpoints
 from enrollment.domain.codes import Code, Lane, Reason, State
 from enrollment.domain.model import Invitation
-from enrollment.storage import invitations, migrate, submissions
+from enrollment.storage import cancellation, invitations, migrate
 from enrollment.storage.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
 from tests.support.world import ADMIN, COURSE, OTHER, SERVER, World, hours_ago, request, row
@@ -272,7 +272,7 @@ def test_it_can_be_cancelled(two_a_batch):
     trial = two_a_batch.send([row(f"u{n}") for n in range(6)], dry_run=True)
     two_a_batch.deliver(two_a_batch.batch_ids(trial)[0])
     with two_a_batch.sessions.begin() as session:
-        submissions.ask_cancel(session, trial, None, now=hours_ago(0))
+        cancellation.request_cancel(session, trial, None, now=hours_ago(0))
     two_a_batch.work()
     shown = two_a_batch.submission(trial)
     assert (shown.state, shown.tally.counts[Code.CANCELLED]) == (State.CANCELLED, 4)

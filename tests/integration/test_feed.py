@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.storage import changes, listing
+from enrollment.storage import changes, enrollment_views
 from enrollment.storage.changes import Event
 from enrollment.storage.event_ids import event_id
 from tests.support.blocks import at_once
@@ -183,7 +183,7 @@ def test_what_is_done_is_in_the_feed_already(world):
 
 def history(world, username="ada"):
     with world.sessions.read() as session:
-        newest = listing.newest_event(session, username, COURSE)
+        newest = enrollment_views.newest_event(session, username, COURSE)
         return [] if newest is None else changes.history(session, newest)
 
 

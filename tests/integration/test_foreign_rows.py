@@ -11,7 +11,7 @@ from api_gateway import answers
 from api_gateway.answers import Cursor, Filter
 from enrollment.domain.codes import Code, IdKind, Lane, OnError, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
-from enrollment.storage import crosswalks, migrate, submissions
+from enrollment.storage import cancellation, crosswalks, migrate, submissions
 from enrollment.storage.sessions import clock, sessions_for
 from enrollment.storage.tables import SubmissionRow
 from schemas.foreign import NAMES
@@ -132,7 +132,7 @@ def test_a_teacher_in_a_file_that_is_all_or_nothing_keeps_everybody_out(mapped):
 def test_a_cancelled_file_names_the_ids_as_they_were_sent(mapped):
     file = mapped.send(canvas(("MATH", "4711", "student", "active")))
     with mapped.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
     mapped.work()
 
     with mapped.sessions.read() as session:

@@ -7,7 +7,7 @@ from enrollment import failpoints
 from enrollment.domain.codes import Code, Reason, State
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.domain.suspicion import MAX_POISONOUS, Suspicion
-from enrollment.storage import batches, changes, claims, submissions, suspects
+from enrollment.storage import batches, cancellation, changes, claims, suspects
 from enrollment.storage.sessions import clock
 from enrollment.storage.tables import BatchRow
 from schemas import payloads
@@ -483,7 +483,7 @@ def test_a_cancelled_file_is_answered_though_its_batch_failed_before(bench):
     number = spoil(world, file)
     world.deliver(number)
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
 
     world.deliver(number)
 
@@ -497,7 +497,7 @@ def test_a_parked_file_that_is_cancelled_is_answered(bench):
     number = spoil(world, file)
     world.work()
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
 
     world.deliver(number)
 
@@ -513,7 +513,7 @@ def test_a_file_that_is_cancelled_while_its_last_try_fails_is_not_parked(bench):
         known = attempts(world)
         world.deliver(number)
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
         hopeless = Suspicion(attempts=known[number], is_ours=True)
         suspects.keep(session, [suspects.Suspect(number, hopeless)], now=clock(session))
 
@@ -530,7 +530,7 @@ def test_while_the_beginning_of_a_file_is_tried_it_can_be_cancelled(bench, armed
     (number,) = world.batch_ids(file)
     world.deliver(number, number, number)
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
 
     world.work()
 

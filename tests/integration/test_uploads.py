@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane, State
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
-from enrollment.storage import batches, submissions
+from enrollment.storage import batches, submission_views, submissions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from schemas.files import TooLarge, Unreadable
 from tests.support.halts import Halt, Side, meeting, together
@@ -221,7 +221,7 @@ def test_workers_do_not_see_an_incomplete_file(left_behind):
 
 def test_callers_do_not_see_an_incomplete_file(left_behind):
     with left_behind.sessions.read() as session:
-        assert submissions.page(session, "key:admin", states=(), after=None, limit=9) == []
+        assert submission_views.page(session, "key:admin", states=(), after=None, limit=9) == []
 
 
 def test_an_incomplete_file_is_swept(left_behind):

@@ -24,7 +24,7 @@ from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Course, Learner, Mode, Outcome
 from enrollment.domain.submissions import Options, Submission
-from enrollment.storage import batches, changes, courses, learners, listing, submissions
+from enrollment.storage import batches, changes, courses, enrollment_views, learners, submissions
 from enrollment.storage.batches import Waiting
 from enrollment.storage.changes import Recorded
 from enrollment.storage.sessions import Sessions
@@ -274,7 +274,9 @@ class World:
     def enrollments(self) -> dict[tuple[str, str], EnrollmentState]:
         """Every enrollment without its clocks, by course and learner."""
         with self.sessions.read() as session:
-            listed, _ = listing.page(session, listing.Filters(), after=None, limit=ALL)
+            listed, _ = enrollment_views.page(
+                session, enrollment_views.Filters(), after=None, limit=ALL
+            )
         return {
             (one.course_id, one.username): EnrollmentState(
                 one.enrollment.mode,

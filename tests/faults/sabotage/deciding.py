@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from enrollment.domain import deciding
 from enrollment.domain.errors import SubmissionFinished
-from enrollment.storage import batches, courses, enrollments, submissions
+from enrollment.storage import batches, cancellation, courses, enrollments, submissions
 from enrollment.storage.batches import Waiting
 from enrollment.storage.tables import BatchRow, CourseRow
 from tests.faults.sabotage.registry import (
@@ -123,7 +123,7 @@ def cancelling_takes_answers_back() -> Iterator[None]:
 @mutant
 def what_is_finished_can_be_cancelled() -> Iterator[None]:
     """Who cancels what was answered hears that it will be dropped."""
-    real = submissions.ask_cancel
+    real = cancellation.request_cancel
 
     def ask(session: Any, submission_id: Any, caller: Any, *, now: datetime) -> Any:
         try:
@@ -131,7 +131,7 @@ def what_is_finished_can_be_cancelled() -> Iterator[None]:
         except SubmissionFinished:
             return submissions.find(session, submission_id)
 
-    with instead(submissions, "ask_cancel", ask):
+    with instead(cancellation, "request_cancel", ask):
         yield
 
 

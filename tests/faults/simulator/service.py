@@ -22,7 +22,7 @@ from enrollment.domain.errors import (
 from enrollment.domain.submissions import Options
 from enrollment.failpoints import FailPointReached
 from enrollment.queue import TaskName
-from enrollment.storage import submissions
+from enrollment.storage import cancellation
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions, clock
 from schemas.asked import AskedRequest
@@ -137,7 +137,7 @@ class Gateway:
             with self._fate.running(self.process):
                 with self._sessions.begin() as session:
                     now = clock(session)
-                    asked = submissions.ask_cancel(session, submission_id, None, now=now)
+                    asked = cancellation.request_cancel(session, submission_id, None, now=now)
                 if asked.batch_id is not None:
                     self.ringer.ring(Waiting(asked.batch_id, Lane.INTERACTIVE))
         except SubmissionFinished:
