@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 
 import pytest
-from sqlalchemy import Engine, event, update
+from sqlalchemy import Engine, update
 from sqlalchemy.engine import make_url
 
 from api_gateway import audit_report
@@ -22,6 +22,7 @@ from tests.support.forging import Forger
 from tests.support.halts import Side
 from tests.support.patience import Bench
 from tests.support.servers import create_database, drop_database
+from tests.support.statements import recorded_statements
 from tests.support.world import COURSE, OTHER, World, hours_ago, request, row
 
 MODES = ["audit", "verified"]
@@ -280,21 +281,8 @@ def test_who_writes_meanwhile_raises_no_false_alarm(world):
     assert reports[-1].checked["events"] > reports[0].checked["events"]
 
 
-@contextmanager
-def statements():
-    """What is sent to any database: SQLite's copy has an engine of its own."""
-    seen = []
-
-    def note(_connection, _cursor, statement, *_):
-        seen.append(statement)
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(Engine, "before_cursor_execute", note)
-
-
 def statements_of(world):
-    with statements() as seen:
+    with recorded_statements(Engine) as seen:  # SQLite's copy has an engine of its own
         assert world.report().is_sound
     return seen
 

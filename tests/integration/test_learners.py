@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 from falcon import testing
-from sqlalchemy import event
 
 from api_gateway.records import Records
 from api_gateway.resources.learners import LearnerResource, LearnersResource
@@ -18,19 +17,6 @@ from tests.support.small_gateway import app_with_errors
 
 ADA = Learner("ada", "ada@example.org", is_active=False, is_staff=True)
 BOB = Learner("bob o'neill@x", None)
-
-
-@pytest.fixture
-def statements(sessions):
-    """What is sent to the database from here on; BEGIN is no statement of ours."""
-    seen = []
-
-    def note(_connection, _cursor, statement, *_):
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
-
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    return seen
 
 
 def save(sessions, *many):
