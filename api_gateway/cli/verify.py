@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api_gateway.cli.environment import data_dir_option, records_of
-from api_gateway.cli.progress import Rate, progress
+from api_gateway.cli.progress import Rate, progress, show_numbers
 
 if TYPE_CHECKING:
     from api_gateway.audit_report import Report
@@ -94,7 +94,7 @@ def _object(report: "Report", seconds: float) -> dict[str, Any]:
 
 
 def _show(report: "Report", seconds: float) -> None:
-    _table(report.checked)
+    show_numbers(report.checked.items(), header="checked")
     for note in report.notes:
         click.echo(f"note: {note}")
     if report.is_sound:
@@ -111,19 +111,3 @@ def _show(report: "Report", seconds: float) -> None:
 
 def _timestamp(at: datetime | None) -> str:
     return " " * 24 if at is None else f"{at:%Y-%m-%d %H:%M:%S}.{at:%f}"[:-3] + "Z"
-
-
-def _table(checked: Mapping[str, int]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        for name, number in checked.items():
-            click.echo(f"{name}\t{number}")
-        return
-    table = Table("checked", "")
-    table.columns[1].justify = "right"
-    for name, number in checked.items():
-        table.add_row(name, f"{number:,}")
-    console.print(table)

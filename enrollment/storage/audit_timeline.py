@@ -4,12 +4,13 @@ They tolerate inconsistent data.
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Text, bindparam, cast, literal, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import Text, cast, select
+from sqlalchemy.orm import Session
 
+from enrollment.storage.changes import event_chain
 from enrollment.storage.event_ids import batch_id_column, feed_position
 from enrollment.storage.tables import BatchRow, EventRow, FeedRow
 
@@ -46,40 +47,19 @@ class EventLink(NamedTuple):
     after: str | None
 
 
-_TIMELINE = select(
-    BatchRow.id,
-    BatchRow.submission_id,
-    BatchRow.requests,
-    BatchRow.waiting_since,
-    BatchRow.announced_at,
-    BatchRow.repeats,
-    BatchRow.attempts,
-    BatchRow.parked_at,
-    BatchRow.answered_at,
-    BatchRow.outcomes,
-).where(BatchRow.id == bindparam("batch"))
+_TIMELINE = select(*(getattr(BatchRow, name) for name in BatchTimeline._fields))
 
 
 def load_batch_timeline(session: Session, batch_id: int) -> BatchTimeline | None:
     """Returns a batch with its times; None where it is not stored any more."""
-    row = session.execute(_TIMELINE, {"batch": batch_id}).first()
+    row = session.execute(_TIMELINE.where(BatchRow.id == batch_id)).first()
     return None if row is None else BatchTimeline._make(row)
 
 
-def _chain() -> Any:
-    """An event and those before it; for a few steps only, since a broken chain may be circular."""
-    steps = literal(1).label("steps")
-    start = select(EventRow.id, EventRow.previous_id, steps).where(
-        EventRow.id == bindparam("newest", type_=BigInteger())
-    )
-    chain = start.cte("chain", recursive=True)
-    older = aliased(EventRow)
-    chain = chain.union_all(
-        select(older.id, older.previous_id, chain.c.steps + 1)
-        .join(chain, older.id == chain.c.previous_id)
-        .where(chain.c.steps < MAX_CHAIN)
-    )
-    return (
+def load_chain(session: Session, newest: int) -> list[EventLink]:
+    """Returns an event and the last ones before it in its chain."""
+    chain = event_chain(newest, max_events=MAX_CHAIN)
+    rows = session.execute(
         select(
             EventRow.id,
             EventRow.at,
@@ -94,12 +74,4 @@ def _chain() -> Any:
         .join(EventRow, EventRow.id == chain.c.id)
         .outerjoin(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
     )
-
-
-_CHAIN = _chain()
-
-
-def load_chain(session: Session, newest: int) -> list[EventLink]:
-    """Returns an event and the last ones before it in its chain."""
-    rows = session.execute(_CHAIN, {"newest": newest})
     return list({row[0]: EventLink._make(row) for row in rows}.values())

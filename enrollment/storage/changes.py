@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     Executable,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Text,
     bindparam,
     insert,
+    literal,
     select,
     update,
 )
@@ -92,7 +94,7 @@ def decode_state(stored: str) -> EnrollmentState:
         attributes = tuple(Attribute(**each) for each in members.get("attributes", ()))
         cohort = members.get("cohort")
         return EnrollmentState(members["mode"], members["is_active"], attributes, cohort)
-    except (AttributeError, KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         message = f"no state of an enrollment: {stored!r}"
         raise ValueError(message) from error
 
@@ -212,20 +214,29 @@ def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
     return [event for event in map(_read, rows) if position < event.position <= position + limit]
 
 
+def event_chain(newest: int, *, max_events: int) -> CTE:
+    """Returns a recursive query: the ids of an event and of those before it in its chain.
+
+    The bound ends chains that are circular, too.
+    """
+    start = select(EventRow.id, EventRow.previous_id, literal(1).label("steps"))
+    chain = start.where(EventRow.id == newest).cte("chain", recursive=True)
+    older = aliased(EventRow)
+    return chain.union_all(
+        select(older.id, older.previous_id, chain.c.steps + 1)
+        .join(chain, older.id == chain.c.previous_id)
+        .where(chain.c.steps < max_events)
+    )
+
+
 def history(session: Session, newest: int) -> list[Recorded]:
     """The events of one enrollment, oldest first, found from the newest back."""
-    start = select(EventRow.id, EventRow.previous_id).where(EventRow.id == newest)
-    chain = start.cte("chain", recursive=True)
-    older = aliased(EventRow)
-    chain = chain.union_all(
-        select(older.id, older.previous_id).join(chain, older.id == chain.c.previous_id)
-    )
+    chain = event_chain(newest, max_events=MAX_HISTORY)
     rows = session.execute(
         _recorded()
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
         .join(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
-        .order_by(_POSITION.desc())
-        .limit(MAX_HISTORY)
+        .order_by(_POSITION)
     )
-    return [_read(row) for row in rows][::-1]
+    return [_read(row) for row in rows]
