@@ -1,4 +1,4 @@
-"""Events: history of an enrollment, feed of all, outbox; one append-only table for the three."""
+"""Events: one append-only table for the history of enrollments, the change feed and the outbox."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -41,12 +41,12 @@ from enrollment.storage.tables import (
     Moment,
 )
 
-#: Events that one answer of the history holds at most.
+#: Most events of an enrollment's history that are returned.
 MAX_HISTORY = 1_000
 
 
 class Event(NamedTuple):
-    """One change of one enrollment, as it is kept."""
+    """One change of one enrollment, to be inserted."""
 
     id: int
     previous_id: int | None
@@ -62,7 +62,7 @@ class Event(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """An event as it is read back; ``position`` is its place in the feed."""
+    """A stored event, with its position in the feed."""
 
     id: int
     kind: ChangeKind
@@ -128,7 +128,7 @@ def _append(*, postgresql: bool) -> Executable:
 
 
 def rendered(session: Session, events: Sequence[Event], *, now: datetime) -> Rendered:
-    """Events as they are appended; asks the database for nothing."""
+    """Converts events to statement parameters; sends nothing to the database."""
     if not events:
         return NO_ROWS
     columns = list(zip(*events, strict=True))
@@ -138,7 +138,7 @@ def rendered(session: Session, events: Sequence[Event], *, now: datetime) -> Ren
 
 @contextmanager
 def adding(session: Session, events: Rendered) -> Iterator[None]:
-    """Append events in one statement, while something else is done that needs no session."""
+    """Inserts events in one statement, while the block runs, which must not use the session."""
     if not events.rows:
         yield
         return
@@ -158,11 +158,11 @@ _STAND = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
 
 
 def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
-    """Give the events of each batch their places in the feed; the last statement before a commit.
+    """Assigns feed positions to the events of each batch; the last statement before a commit.
 
-    ``events_of`` maps a batch to its number of events, in the order in which the batches were
-    judged, which need not be that of their ids. The head is locked until the commit, so
-    positions are gapless and no reader passes over one. Returns the last position.
+    `events_of` maps batch ids to numbers of events, in the order in which the batches were
+    processed, which need not be that of their ids. The feed's counter stays locked until the
+    commit: positions have no gaps, and no reader passes over one. Returns the last position.
     """
     spans = {batch: number for batch, number in events_of.items() if number}
     if not spans:
@@ -203,7 +203,7 @@ def _read(row: Row[Any]) -> Recorded:
 
 
 def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
-    """The events after a position of the feed, in its order; gapless."""
+    """Returns the events after a position of the feed, in its order and without gaps."""
     rows = session.execute(
         _recorded()
         .select_from(FeedRow)
@@ -230,7 +230,7 @@ def event_chain(newest: int, *, max_events: int) -> CTE:
 
 
 def history(session: Session, newest: int) -> list[Recorded]:
-    """The events of one enrollment, oldest first, found from the newest back."""
+    """Returns the last events of an enrollment, oldest first; `newest` is the id of the newest."""
     chain = event_chain(newest, max_events=MAX_HISTORY)
     rows = session.execute(
         _recorded()

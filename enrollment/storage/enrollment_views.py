@@ -1,4 +1,4 @@
-"""Enrollments as readers see them: one, those of a learner, and all, page by page."""
+"""Read models of enrollments: one, those of a learner, and lists page by page."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -14,7 +14,7 @@ from enrollment.storage.tables import CourseRow, EnrollmentRow, LearnerRow
 
 
 class Listed(NamedTuple):
-    """An enrollment as readers see it."""
+    """An enrollment with its username and course id."""
 
     username: str
     course_id: str
@@ -39,13 +39,13 @@ _FIND = _listing().where(
 
 
 def find(session: Session, username: str, course_id: str) -> Listed | None:
-    """One enrollment, active or not."""
+    """Returns an enrollment, active or not; None where there is none."""
     row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
     return None if row is None else _listed(row)
 
 
 def active_of(session: Session, username: str) -> list[Listed]:
-    """The learner's active enrollments, oldest first."""
+    """Returns the active enrollments of a learner, oldest first."""
     rows = session.execute(
         _listing()
         .where(LearnerRow.username == username, EnrollmentRow.is_active)
@@ -55,17 +55,17 @@ def active_of(session: Session, username: str) -> list[Listed]:
 
 
 class Filters(NamedTuple):
-    """What a listing is narrowed to; empty means everything. All must hold."""
+    """Filters of a list; an empty one does not filter, several must all match."""
 
     course_ids: tuple[str, ...] = ()
-    #: ``org+course`` prefixes, each with everything that runs under it.
+    #: ``org+course`` prefixes, which match all runs.
     course_prefixes: tuple[str, ...] = ()
     usernames: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
 
 
 class Place(NamedTuple):
-    """Where a page of the listing ends: newest first, ties by learner and course row."""
+    """Key of the last row of a page: newest first, then by learner and course row."""
 
     created: int
     learner_id: int
@@ -75,7 +75,7 @@ class Place(NamedTuple):
 def page(
     session: Session, filters: Filters, *, after: Place | None, limit: int
 ) -> tuple[list[Listed], Place | None]:
-    """A page of the listing, inactive ones too, newest first; and where the next begins."""
+    """Returns a page of enrollments, also inactive ones, newest first, and its key (None: last)."""
     query = (
         _listing()
         .add_columns(EnrollmentRow.learner_id, EnrollmentRow.course_id)
@@ -122,7 +122,7 @@ def _narrowed(query: Select[Any], filters: Filters, *, postgresql: bool) -> Sele
 
 
 def _begins_with(start: str, *, postgresql: bool) -> ColumnElement[bool]:
-    """A range of bytes, because case counts, which LIKE ignores on SQLite.
+    """Compares by a range of bytes, since LIKE ignores case on SQLite.
 
     PostgreSQL compares by the locale of the database unless told otherwise.
     """
@@ -132,7 +132,7 @@ def _begins_with(start: str, *, postgresql: bool) -> ColumnElement[bool]:
 
 
 def newest_event(session: Session, username: str, course_id: str) -> int | None:
-    """The newest event of an enrollment, or None where there is no enrollment."""
+    """Returns the id of the newest event of an enrollment, or None where there is none."""
     return session.scalars(
         select(EnrollmentRow.event_id)
         .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)

@@ -38,7 +38,7 @@ from enrollment.storage.tables import BigSerial, SubmissionRow
 
 
 class NewSingle(NamedTuple):
-    """A single request on its way into the records."""
+    """A single request to be inserted."""
 
     id: UUID
     caller: str
@@ -48,7 +48,7 @@ class NewSingle(NamedTuple):
 
 
 class NewBulk(NamedTuple):
-    """A file on its way into the records; invisible to workers until it is published."""
+    """A file to be inserted; workers do not see it until it is published."""
 
     id: UUID
     caller: str
@@ -96,7 +96,7 @@ def _add_singles(*, postgresql: bool) -> Executable:
 
 
 def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
-    """Store the singles of one batch, in the batch's order, in one statement."""
+    """Inserts the singles of one batch, in the order of the batch, in one statement."""
     given = _TAKEN.holding(
         session,
         [single.id.hex for single in singles],
@@ -110,12 +110,12 @@ def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int
 
 
 def _stored(moment: datetime) -> str:
-    """The text form of a moment in UTC that both databases can store."""
+    """Formats a UTC timestamp as text that both databases can store."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def open_bulk(session: Session, bulk: NewBulk) -> None:
-    """Store the head of a file; its batches follow, and last it is published."""
+    """Inserts the submission of a file; its batches follow, and last it is published."""
     session.add(
         SubmissionRow(
             id=bulk.id,
@@ -139,9 +139,9 @@ def open_bulk(session: Session, bulk: NewBulk) -> None:
 def publish(
     session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
 ) -> None:
-    """The file is complete: from this commit on it is accepted.
+    """Marks a file as complete: it is accepted once this is committed.
 
-    Raises RecordsUnavailable where it was swept as abandoned meanwhile.
+    Raises RecordsUnavailable where it was deleted as abandoned meanwhile.
     """
     kept = session.scalar(
         update(SubmissionRow)
@@ -155,7 +155,7 @@ def publish(
 
 
 def discard(session: Session, submission_id: UUID) -> None:
-    """Forget a file that was never published, with its batches."""
+    """Deletes a file that was never published, with its batches."""
     session.execute(
         delete(SubmissionRow).where(
             SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None)
@@ -219,7 +219,7 @@ _FIND = select(*COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
 
 
 def find(session: Session, submission_id: UUID) -> Submission | None:
-    """One submission. A single's outcome is with its batch."""
+    """Returns a submission, or None. The outcome of a single is stored with its batch."""
     row = session.execute(_FIND, {"wanted": submission_id}).first()
     return None if row is None else submission_of(row)
 
@@ -228,7 +228,7 @@ _FIND_ALL = select(*COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expandi
 
 
 def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
-    """The submissions that exist among the ids, in one statement."""
+    """Returns the submissions that exist among the ids, in one statement."""
     if not ids:
         return {}
     rows = session.execute(_FIND_ALL, {"ids": list(ids)})
@@ -241,7 +241,7 @@ _MARKS = select(_TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.canc
 
 
 def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, ProgressMark]:
-    """How far bulks are, those that exist among the ids, in one statement."""
+    """Returns the progress of the files that exist among the ids, in one statement."""
     return {
         row.id: ProgressMark(
             tally_of(row.tally).answered,
@@ -266,7 +266,7 @@ _COUNT = (
 def count(
     session: Session, submission: Submission, tally: Tally, *, finished: bool, now: datetime
 ) -> None:
-    """Keep the tally of a bulk after one more of its batches."""
+    """Stores the tally of a file after one more of its batches."""
     session.execute(
         _COUNT,
         {
@@ -285,5 +285,5 @@ _CANCELLED_SINGLES = select(_TABLE.c.id).where(
 
 
 def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
-    """Singles of the batches that are to be cancelled."""
+    """Returns the singles in the batches that are to be cancelled."""
     return set(session.scalars(_CANCELLED_SINGLES, {"batches": list(batch_ids)}))
