@@ -58,7 +58,8 @@ FROM past, (SELECT min(id) AS first FROM course WHERE course_id LIKE 'course-v1:
 _EVENTS = f"""{_PAST}
 INSERT INTO event (id, kind, course_id, username, at, submission_id, line, caller, after)
 SELECT event, 'created', 'course-v1:Past+C' || course || '+2025',
-    'u' || left(md5('past-' || learner), 16), at, md5((n / %(batch)s + 1)::text)::uuid, line,
+    'u' || left(md5('past-' || learner), 16), at,
+    md5((event >> %(ordinal_bits)s::int)::text)::uuid, line,
     'key:past', '{{"mode":"audit","is_active":true}}'
 FROM past
 """

@@ -31,10 +31,10 @@ def microseconds(moment: datetime) -> int:
 
 
 class WritePrecedence(NamedTuple):
-    """The rank of a wish: of two for the same enrollment the greater one wins.
+    """Precedence of a write: of two writes to the same field the greater one wins.
 
-    ``at`` is when it was asked, in microseconds since the epoch; ``rank`` orders
-    submissions that asked at the same moment; ``line`` orders the rows of one submission.
+    `at` is the requested time in microseconds since 1970; `rank` orders submissions with the same
+    time; `line` orders the rows of one submission.
     """
 
     at: int
@@ -48,12 +48,11 @@ _STATED = 1 << 62
 
 
 def precedence_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> WritePrecedence:
-    """Rank a wish among all others.
+    """Returns the precedence of a request; earlier times rank lower.
 
-    Earlier moments rank lower. At equal stated times the submission taken in earlier ranks
-    higher (so a file that is sent again moves nothing), and within it the later line. Other
-    ties go by intake, later ranks higher. ``intake`` is the place of the submission in the
-    order of taking in.
+    At equal stated times the earlier submission ranks higher (so a file that is sent again changes
+    nothing), and within it the later line. Otherwise the later submission ranks higher. `intake` is
+    the position of the submission in the order of intake.
     """
     rank = _STATED - intake if stated else intake
     return tuple.__new__(WritePrecedence, (microseconds(asked_at), rank, line))
