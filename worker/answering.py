@@ -32,7 +32,7 @@ from worker.loading import Loaded, load
 from worker.overlaying import Overlay, Overlays
 from worker.reading import Asked, Read, read_all, settle
 from worker.reading_ahead import ReadAhead
-from worker.suspecting import BeginningPasses
+from worker.suspecting import ProbeSucceeded
 from worker.writing import writing
 
 log = structlog.get_logger()
@@ -97,7 +97,7 @@ class Answerer:
     def answer(self, session: Session, claimed: list[ClaimedBatch], *, now: datetime) -> Done:
         """Answer the batches, or what is left of those that are cancelled.
 
-        Raises Conflict where somebody else wrote first, and BeginningPasses where only the
+        Raises Conflict where somebody else wrote first, and ProbeSucceeded where only the
         beginning of a batch was to be tried.
         """
         ids = {batch.submission_id for batch in claimed if batch.submission_id is not None}
@@ -132,7 +132,7 @@ class Answerer:
         if asked.guests is not None:
             asked.guests.write(session, now=now)
         if is_search:
-            raise BeginningPasses
+            raise ProbeSucceeded
         done = _keep(session, claimed, heads, answers, now)
         changes.take_positions(session, numbers)
         reached(Point.WORK_BEFORE_COMMIT)
@@ -149,7 +149,7 @@ class Answerer:
         judgement = asked.judged()
         outcomes = asked.merged(judgement)
         if suspecting.is_search(batch):
-            raise BeginningPasses
+            raise ProbeSucceeded
         encode = partial(encode_trial, traces=traces(judgement, asked.world))
         answers = _answers([batch], asked.rows, outcomes, encode)
         done = _keep(session, [batch], heads, answers, now)

@@ -149,7 +149,7 @@ def _translated(content: Iterator[Row] | _AsSent, ours: Mapping[Theirs, str]) ->
 def _tried(batch: ClaimedBatch, rows: Iterator[Asked]) -> Iterator[Asked]:
     """The beginning of a batch under suspicion; those found to be poisonous are marked."""
     left_out = suspecting.left_out(batch)
-    for place, row in enumerate(islice(rows, suspecting.beginning(batch))):
+    for place, row in enumerate(islice(rows, suspecting.prefix_length(batch))):
         yield row._replace(is_poisonous=True) if place in left_out else row
 
 

@@ -115,6 +115,10 @@ def add_of(
         session.execute(_INSERT, rows)
 
 
+#: The attempt that completes a batch is not counted; it is open where it was recorded.
+_FAILED_ATTEMPTS = _BATCH.attempts - case(
+    (_BATCH.suspicion["begun_at"].as_string().is_not(None), 1), else_=0
+)
 _ANSWER = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"))
@@ -122,6 +126,7 @@ _ANSWER = (
         outcomes=bindparam("given"),
         tally=bindparam("counted"),
         answered_at=bindparam("now"),
+        attempts=_FAILED_ATTEMPTS,
         announced_at=func.coalesce(_BATCH.announced_at, bindparam("now")),
         waiting_since=func.coalesce(_BATCH.waiting_since, bindparam("now")),
     )
@@ -157,7 +162,7 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
     numbers = session.scalars(
         update(BatchRow)
         .where(BatchRow.submission_id == submission_id, BatchRow.ordinal >= ordinal)
-        .values(outcomes=b"", answered_at=now)
+        .values(outcomes=b"", answered_at=now, attempts=_FAILED_ATTEMPTS)
         .returning(BatchRow.requests)
     )
     return sum(numbers)

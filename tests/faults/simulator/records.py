@@ -38,6 +38,7 @@ class Batch(NamedTuple):
     parked_at: datetime | None
     answered_at: datetime | None
     kept: bytes | None
+    attempts: int
 
     @property
     def is_cancelled(self) -> bool:
@@ -82,6 +83,7 @@ _BATCHES = select(
     BatchRow.parked_at,
     BatchRow.answered_at,
     BatchRow.outcomes,
+    BatchRow.attempts,
 ).order_by(BatchRow.id)
 _SUBMISSIONS = select(
     SubmissionRow.id,

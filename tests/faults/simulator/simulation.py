@@ -210,6 +210,7 @@ class Simulation:
     def kill(self, process: Process) -> None:
         """Kill a process, whatever it does."""
         self.note(f"{process.name} is killed")
+        self.fate.failures += 1
         process.die()
 
     # --- the end --------------------------------------------------------------------------
@@ -258,6 +259,7 @@ class Simulation:
         with self.bench.sessions.read() as session:
             kept = records.read(session)
         self.history.overlapped = self.fate.overlaps > 0
+        self.history.failures = self.fate.failures
         return [*checks.faults(self.history, kept), *self.world().faults()]
 
     def world(self) -> World:
