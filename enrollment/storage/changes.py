@@ -25,6 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.codes import ChangeKind
+from enrollment.domain.events import RecordedEvent
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, as_uuid
 from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
@@ -55,22 +56,6 @@ class Event(NamedTuple):
     #: JSON texts of the state.
     before: str | None
     after: str
-
-
-class Recorded(NamedTuple):
-    """An event as it is read back; ``position`` is its place in the feed."""
-
-    id: int
-    kind: ChangeKind
-    course_id: str
-    username: str
-    at: datetime
-    submission_id: UUID
-    line: int
-    caller: str
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any]
-    position: int
 
 
 def event_id(batch_id: int, ordinal: int) -> int:
@@ -178,12 +163,12 @@ def _recorded() -> Select[Any]:
     )
 
 
-def _read(row: Row[Any]) -> Recorded:
+def _read(row: Row[Any]) -> RecordedEvent:
     cells = tuple(row)
-    return Recorded._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
+    return RecordedEvent._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
 
 
-def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
+def since(session: Session, position: int, *, limit: int) -> list[RecordedEvent]:
     """The events after a position of the feed, in its order; gapless."""
     shift = 1 << POSITION_BITS
     rows = session.execute(
@@ -202,7 +187,7 @@ def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
     return [event for event in map(_read, rows) if position < event.position <= position + limit]
 
 
-def history(session: Session, newest: int) -> list[Recorded]:
+def history(session: Session, newest: int) -> list[RecordedEvent]:
     """The events of one enrollment, oldest first, found from the newest back."""
     start = select(EventRow.id, EventRow.previous_id).where(EventRow.id == newest)
     chain = start.cte("chain", recursive=True)

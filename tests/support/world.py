@@ -21,12 +21,11 @@ from api_gateway.ringing import Ringer
 from api_gateway.uploads import Published, Upload, Uploads
 from api_gateway.verifying import examine
 from enrollment.domain.codes import CallerKind, Code, Lane
-from enrollment.domain.events import Standing
+from enrollment.domain.events import RecordedEvent, Standing
 from enrollment.domain.model import Course, Learner, Mode, Outcome
 from enrollment.domain.submissions import Options, Submission
 from enrollment.storage import batches, changes, courses, learners, listing, submissions
 from enrollment.storage.batches import Waiting
-from enrollment.storage.changes import Recorded
 from enrollment.storage.sessions import Sessions
 from enrollment.storage.snapshots import snapshot
 from enrollment.storage.tables import (
@@ -266,7 +265,7 @@ class World:
         (outcome,) = self.outcomes(submission_id)
         return outcome.code, outcome.reason
 
-    def events(self) -> list[Recorded]:
+    def events(self) -> list[RecordedEvent]:
         """The whole feed."""
         with self.sessions.read() as session:
             return changes.since(session, 0, limit=ALL)

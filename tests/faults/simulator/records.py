@@ -10,9 +10,9 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from enrollment.domain.events import RecordedEvent
 from enrollment.domain.model import Outcome
 from enrollment.storage import changes
-from enrollment.storage.changes import Recorded
 from enrollment.storage.tables import (
     POSITION_BITS,
     BatchRow,
@@ -112,7 +112,7 @@ class Records:
     submissions: dict[UUID, Submission]
     batches: dict[int, Batch]
     enrollments: dict[Key, tuple[bool, str]]
-    events: list[Recorded]
+    events: list[RecordedEvent]
     files: dict[UUID, list[Batch]] = field(default_factory=lambda: defaultdict(list))
     singles: dict[tuple[int, int], Submission] = field(default_factory=dict)
 
