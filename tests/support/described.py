@@ -5,7 +5,7 @@ import copy
 from jsonschema import Draft202012Validator
 
 from api_gateway.app import ROUTES, V1
-from api_gateway.openapi.building import build
+from api_gateway.openapi.document import build
 
 BASE = "/api/enrollment/v1"
 COURSE_ID = "course-v1:Uni+ALG+2026"

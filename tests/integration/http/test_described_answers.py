@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from api_gateway.openapi import samples
-from api_gateway.openapi.codes import meanings
+from api_gateway.openapi import examples
+from api_gateway.openapi.problem_codes import meanings
 from tests.support import described
 from tests.support.described import BASE, COURSE_ID, SAMPLES, validator
 from tests.support.gateway import AUDIT, VERIFIED, ago, fresh
@@ -218,7 +218,7 @@ def test_refusals_of_files_are_as_described(small, ask, status, body, kind, quer
 
 def test_answers_about_courses_learners_and_invitations_are_as_described(small, ask):
     one = {"course_id": f"course-v1:Uni+{fresh('C')}+2026"}
-    course = {**samples.NEW_COURSE, **one}
+    course = {**examples.NEW_COURSE, **one}
     ask("PUT", f"{BASE}/courses/{{course_id}}", small.admin, 201, json=course, **one)
     kept = ask("GET", f"{BASE}/courses/{{course_id}}", small.admin, 200, **one).json
     ask("PUT", f"{BASE}/courses/{{course_id}}", small.admin, 200, json=kept, **one)
@@ -244,7 +244,7 @@ def test_answers_about_courses_learners_and_invitations_are_as_described(small, 
 
     user = fresh("ada")
     who = {"username": user}
-    learner = {**samples.LEARNER, "username": user, "email": f"{user}@example.org"}
+    learner = {**examples.LEARNER, "username": user, "email": f"{user}@example.org"}
     ask("PUT", f"{BASE}/learners/{{username}}", small.admin, 201, json=learner, **who)
     ask("PUT", f"{BASE}/learners/{{username}}", small.admin, 200, json=learner, **who)
     ask("POST", f"{BASE}/learners", small.admin, 200, json={"learners": [learner]})
