@@ -21,21 +21,23 @@ _NAME = text(minLength=1, maxLength=MAX_MODE)
 _PAGE = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
 
 
-def _said(description: str, schema: Schema = TEXT, **more: object) -> dict[str, Any]:
+def _described(description: str, schema: Schema = TEXT, **more: object) -> dict[str, Any]:
     return {"description": description, "schema": schema, **more}
 
 
 def _list(description: str, item: Schema, most: int, **more: object) -> dict[str, Any]:
     """A comma-separated list."""
     schema = {**array(item), "maxItems": most}
-    return _said(
+    return _described(
         f"{description} A comma-separated list.", schema, style="form", explode=False, **more
     )
 
 
 def _in(place: str, parameters: Parameters) -> dict[str, dict[str, Any]]:
     """Parameters in one place; the component's name is the parameter's, unless it has another."""
-    return {name: {"name": name, "in": place, **said} for name, said in parameters.items()}
+    return {
+        name: {"name": name, "in": place, **described} for name, described in parameters.items()
+    }
 
 
 def _bounded(most: int) -> Schema:
@@ -43,101 +45,105 @@ def _bounded(most: int) -> Schema:
 
 
 _PATH = {
-    "username": _said("The username, case-sensitive.", _bounded(MAX_NAME), example="ada"),
-    "course_id": _said(
+    "username": _described("The username, case-sensitive.", _bounded(MAX_NAME), example="ada"),
+    "course_id": _described(
         "course-v1:org+course+run, or the older org/course/run; raw or percent-encoded.",
         _bounded(MAX_COURSE_ID),
         example=COURSE_ID,
     ),
-    "email": _said("The e-mail address.", _bounded(MAX_EMAIL), example="ada@example.org"),
-    "id": _said("The submission_id from the 202 response.", _UUID),
-    "source": _said("The system that the ids come from.", _SOURCE, example="canvas"),
+    "email": _described("The e-mail address.", _bounded(MAX_EMAIL), example="ada@example.org"),
+    "id": _described("The submission_id from the 202 response.", _UUID),
+    "source": _described("The system that the ids come from.", _SOURCE, example="canvas"),
 }
 _QUERY = {
-    "user": _said("The learner; the caller by default."),
-    "include_expired": _said("Include modes past their deadline, unless empty, 0 or false."),
-    "one_course": _said("Filter by course.", name="course_id"),
+    "user": _described("The learner; the caller by default."),
+    "include_expired": _described("Include modes past their deadline, unless empty, 0 or false."),
+    "one_course": _described("Filter by course.", name="course_id"),
     "course_ids": _list("Filter by courses: course keys, or org+course prefixes.", TEXT, MOST),
     "usernames": _list("Filter by learners.", TEXT, MOST, name="username"),
     "emails": _list("Filter by the e-mails of learners.", TEXT, MOST, name="email"),
-    "cursor": _said("The start of the page: next of the page before."),
-    "page_size": _said(
+    "cursor": _described("The start of the page: next of the page before."),
+    "page_size": _described(
         f"Rows per page; larger numbers mean {MAX_PAGE}, anything else means the default.",
         {"type": "integer", "default": DEFAULT_PAGE},
     ),
-    "limit": _said("Items per page.", _PAGE),
-    "changes_limit": _said(
+    "limit": _described("Items per page.", _PAGE),
+    "changes_limit": _described(
         "The maximum number of events; 0 means the default.",
         {**INTEGER, "maximum": MAX_PAGE, "default": DEFAULT_CHANGES},
         name="limit",
     ),
-    "since": _said("The position after which to start.", {**INTEGER, "default": 0}),
-    "state": _said(
+    "since": _described("The position after which to start.", {**INTEGER, "default": 0}),
+    "state": _described(
         "Filter by state; may be repeated.", array(one_of([*State])), style="form", explode=True
     ),
     "outcome": _list("Filter by outcome.", one_of([*Code]), len(Code)),
     "reason": _list("Filter by reason.", one_of([*Reason]), len(Reason)),
-    "format": _said(
+    "format": _described(
         "The format of the file; auto: detect it by the content.",
         {**one_of(NAMES), "default": AUTO},
     ),
-    "course": _said("The course, if the format has no column for it.", _NAME, name="course_id"),
-    "file": _said("Filter by a file of the archive."),
-    "submission": _said("The submission_id from the 202 response.", _UUID, required=True),
-    "default_mode": _said("The mode of rows without one.", _NAME),
-    "on_error": _said(
+    "course": _described(
+        "The course, if the format has no column for it.", _NAME, name="course_id"
+    ),
+    "file": _described("Filter by a file of the archive."),
+    "submission": _described("The submission_id from the 202 response.", _UUID, required=True),
+    "default_mode": _described("The mode of rows without one.", _NAME),
+    "on_error": _described(
         "Whether a refused or invalid row aborts all others.",
         {**one_of([*OnError]), "default": OnError.CONTINUE.value},
     ),
-    "lane": _said("The queue; by default it depends on the number of rows.", one_of([*Lane])),
-    "of_source": _said(
+    "lane": _described("The queue; by default it depends on the number of rows.", one_of([*Lane])),
+    "of_source": _described(
         "The crosswalk that maps the ids; by default that of the format, unless it is our own.",
         _SOURCE,
         name="source",
     ),
-    "dry_run": _said(
+    "dry_run": _described(
         "Process everything and report the outcomes, without any change.",
         {**one_of(["true", "1", "false", "0"]), "default": "false"},
     ),
 }
 _HEADER = {
-    "Prefer": _said(
+    "Prefer": _described(
         f"wait=N: wait up to N seconds (at most {MAX_WAIT:g}); "
         "respond-async: 202 at once, even where the service waits by default.",
         example="wait=10",
     ),
-    "Idempotency-Key": _said(
+    "Idempotency-Key": _described(
         "A repeated request with the same key is not stored again; its response is that of the "
         "first.",
         _bounded(MAX_KEY),
     ),
-    "If-None-Match": _said("The ETag of a previous response: 304 if it is still current."),
-    "Last-Event-ID": _said("The id of the last event received, after which to continue."),
-    "Content-Encoding": _said("The compression of the body.", one_of(["gzip", "identity"])),
-    "X-Request-ID": _said(
+    "If-None-Match": _described("The ETag of a previous response: 304 if it is still current."),
+    "Last-Event-ID": _described("The id of the last event received, after which to continue."),
+    "Content-Encoding": _described("The compression of the body.", one_of(["gzip", "identity"])),
+    "X-Request-ID": _described(
         "Correlates the request in all logs; generated if missing.",
         text(pattern="^[A-Za-z0-9_.:/+=-]{1,128}$"),
     ),
 }
 #: By the name of the component, which operations use.
 PARAMETERS: Parameters = {
-    **_in("path", {name: {**said, "required": True} for name, said in _PATH.items()}),
+    **_in("path", {name: {**described, "required": True} for name, described in _PATH.items()}),
     **_in("query", _QUERY),
     **_in("header", _HEADER),
 }
 
 #: Headers of responses by name.
 HEADERS: Parameters = {
-    "Location": _said("The URL of the created resource.", text(format="uri-reference")),
-    "Retry-After": _said("Seconds to wait before the next request.", INTEGER),
-    "Preference-Applied": _said("The preference that was applied."),
-    "Idempotency-Replayed": _said("The key was known: nothing new was stored.", {"const": "true"}),
-    "ETag": _said("The version of the response."),
-    "Cache-Control": _said("Who may cache the response, and for how long."),
-    "Vary": _said("The request headers that the response depends on."),
-    "Content-Disposition": _said("A name for the file."),
-    "X-Accel-Buffering": _said("Tells proxies not to buffer events."),
-    "Content-Security-Policy": _said("The page loads nothing and cannot be framed."),
-    "WWW-Authenticate": _said("The accepted authentication schemes."),
-    "X-Request-ID": _said("The id of the request."),
+    "Location": _described("The URL of the created resource.", text(format="uri-reference")),
+    "Retry-After": _described("Seconds to wait before the next request.", INTEGER),
+    "Preference-Applied": _described("The preference that was applied."),
+    "Idempotency-Replayed": _described(
+        "The key was known: nothing new was stored.", {"const": "true"}
+    ),
+    "ETag": _described("The version of the response."),
+    "Cache-Control": _described("Who may cache the response, and for how long."),
+    "Vary": _described("The request headers that the response depends on."),
+    "Content-Disposition": _described("A name for the file."),
+    "X-Accel-Buffering": _described("Tells proxies not to buffer events."),
+    "Content-Security-Policy": _described("The page loads nothing and cannot be framed."),
+    "WWW-Authenticate": _described("The accepted authentication schemes."),
+    "X-Request-ID": _described("The id of the request."),
 }
