@@ -13,8 +13,10 @@ from enrollment.settings import Settings
 from enrollment.storage.durability import durable_sessions, look_at_start
 from enrollment.waking import Bell
 from worker.announcing import Announcer
+from worker.answering import BatchTransaction
 from worker.celery_app import make_app
 from worker.processing import Processor
+from worker.strategies import SiteRules
 from worker.sweeping import Sweeper
 from worker.tasks import register
 
@@ -32,8 +34,9 @@ def build(settings: Settings, *, process: str) -> Celery:
     announcer = Announcer(app, Bell(settings.redis_url))
     processor = Processor(
         sessions=sessions,
-        default_mode=settings.default_mode,
-        accepts_unknown_learners=settings.accepts_unknown_learners,
+        transaction=BatchTransaction(
+            rules=SiteRules(settings.default_mode, settings.accepts_unknown_learners)
+        ),
     )
     sweeper = Sweeper(
         sessions=sessions,

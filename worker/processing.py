@@ -20,13 +20,12 @@ from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.storage import claims
 from enrollment.storage.attempt_locks import HeldLocks
 from enrollment.storage.batches import Waiting
-from enrollment.storage.claims import ClaimedBatch, Together
+from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.sessions import Sessions, clock
 from worker import suspecting
-from worker.answering import Answerer, Done
-from worker.overlaying import Crowded, Overlays, ReadsBack
-from worker.reading_ahead import ReadAhead
-from worker.suspecting import ProbeSucceeded, Started
+from worker.answering import BatchTransaction, ProbePassed, ProcessedBatches, Result
+from worker.overlaying import OverlayIncomplete, TooManyDryRuns
+from worker.suspecting import Started
 
 log = structlog.get_logger()
 
@@ -50,30 +49,28 @@ TURN_BATCHES = 8
 AT_ONCE = 4
 
 
-class Interrupted(NamedTuple):
-    """An attempt that did not come to its end."""
+class Attempt(NamedTuple):
+    """How one attempt ended."""
 
+    #: The batches whose record it concerns.
     attempted: Sequence[ClaimedBatch]
-    error: Exception
+    result: Result | Exception
+    #: Other batches that are to be dispatched.
+    next: tuple[Waiting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
-    """Processes batches. Safe to call twice with the same id."""
+    """The retry policy around the batch transaction. Safe to call twice with the same id."""
 
     sessions: Sessions
-    default_mode: str = "audit"
-    accepts_unknown_learners: bool = True
-    #: What dry runs would have changed so far, for their next batches.
-    overlays: Overlays = field(default_factory=Overlays)
-    #: What was read ahead of the file that is being processed.
-    ahead: ReadAhead = field(default_factory=ReadAhead)
+    transaction: BatchTransaction = field(default_factory=BatchTransaction)
     #: Batches of one file that one transaction processes at most.
     at_once: int = AT_ONCE
     #: Attempts whose record could not be taken back, since the database was away.
     unsettled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
-    def process(self, batch_id: int) -> Done:
+    def process(self, batch_id: int) -> ProcessedBatches:
         """Processes the batch (in the interactive lane, all that waits there), or does nothing.
 
         A batch that fails is recorded, and dispatched by itself. Raises Conflict and
@@ -83,134 +80,127 @@ class Processor:
         until = time.monotonic() + RETRY_SECONDS
         for attempt in range(1, TRIES + 1):
             with self.sessions.attempt_locks.scope() as locks:
-                result = self._attempt(batch_id, locks)
+                ended = self._attempt(batch_id, locks)
                 is_last = attempt == TRIES or time.monotonic() > until
-                done = self._recovered(batch_id, result, is_last=is_last)
-            if done is not None:
-                return done
-        return Done()
+                processed = self._conclude(batch_id, ended, is_last=is_last)
+            if processed is not None:
+                return processed
+        return ProcessedBatches()
 
-    def process_in_turn(self, batch_id: int) -> Iterator[Done]:
+    def process_in_turn(self, batch_id: int) -> Iterator[ProcessedBatches]:
         """Processes the batch and, for a moment, those of its file behind it.
 
         The queue is asked only now and then, which is faster; singles and other files wait
         for a few batches at most.
         """
         until = time.monotonic() + TURN_SECONDS
-        done = self.process(batch_id)
-        left = TURN_BATCHES - len(done.batch_ids)
-        while left > 0 and self._goes_on(done) and time.monotonic() < until:
-            yield done._replace(next=())
-            done = self.process(done.next[0].id)
-            left -= len(done.batch_ids)
-        yield done
+        processed = self.process(batch_id)
+        left = TURN_BATCHES - len(processed.batch_ids)
+        while left > 0 and self._goes_on(processed) and time.monotonic() < until:
+            yield processed._replace(next=())
+            processed = self.process(processed.next[0].id)
+            left -= len(processed.batch_ids)
+        yield processed
 
-    def _goes_on(self, done: Done) -> bool:
-        if len(done.next) != 1 or done.next[0].is_for_all:
+    def _goes_on(self, processed: ProcessedBatches) -> bool:
+        if len(processed.next) != 1 or processed.next[0].is_for_all:
             return False
         with self.sessions.read() as session:
             return not claims.singles_wait(session)
 
     # --- one attempt --------------------------------------------------------------------------
 
-    def _attempt(self, batch_id: int, locks: HeldLocks) -> Done | Interrupted:
+    def _attempt(self, batch_id: int, locks: HeldLocks) -> Attempt:
         attempted: Sequence[ClaimedBatch] = ()
         until, used = time.monotonic() + ATTEMPT_SECONDS, time.thread_time()
         try:
             with self.sessions.begin(seconds=ATTEMPT_SECONDS) as session:
                 claimed, more = _claim(session, batch_id)
                 if not claimed:
-                    return Done()
+                    return Attempt((), ProcessedBatches())
                 now = clock(session)
                 if not any(batch.is_suspect(now) for batch in claimed):
-                    # not those behind it: it is not their turn before this one's end
                     attempted = tuple(claimed)
-                    claimed += self._behind(session, claimed[0])
-                    return _and_more(self._answerer.answer(session, claimed, now=now), more)
+                    # those behind it are not recorded: their turn comes after this one's end
+                    claimed += self._successors(session, claimed[0])
+                    return Attempt(attempted, self.transaction.run(session, claimed, now=now), more)
                 started = _start(session, claimed, locks, now=now)
             attempted = started.ready
-            done = _and_more(self._process_recorded(attempted, until), more)
-            return done._replace(next=(*done.next, *_alone(started.apart)))
-        except Exception as error:  # noqa: BLE001 (returned: `_recovered` decides on it)
+            following = more + _alone(started.apart)
+            return Attempt(attempted, self._process_recorded(attempted, until), following)
+        except Exception as error:  # noqa: BLE001 (returned: `_conclude` decides on it)
             is_blamed = time.thread_time() - used > BLAMED_CPU_SECONDS
-            return Interrupted(attempted, error if is_blamed else _unless_waiting(error))
+            return Attempt(attempted, error if is_blamed else _unless_waiting(error))
 
-    def _behind(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
+    def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
         if first.is_for_all or first.alone:
             return []
         return claims.claim_behind(session, first, self.at_once - 1)
 
-    @property
-    def _answerer(self) -> Answerer:
-        return Answerer(
-            default_mode=self.default_mode,
-            accepts_unknown_learners=self.accepts_unknown_learners,
-            overlays=self.overlays,
-            ahead=self.ahead,
-        )
-
-    def _process_recorded(self, attempted: Sequence[ClaimedBatch], until: float) -> Done:
+    def _process_recorded(
+        self, attempted: Sequence[ClaimedBatch], until: float
+    ) -> Result | Exception:
         """Processes batches whose attempt is recorded, until a moment at most."""
         began = time.monotonic()
-        try:
-            with self.sessions.begin(seconds=until - began) as session:
-                claimed = suspecting.reclaim_attempted(session, attempted)
-                if not claimed:
-                    return Done()
-                return self._answerer.answer(session, claimed, now=clock(session))
-        except ProbeSucceeded:
-            (batch,) = attempted
-            took = time.monotonic() - began
-            if suspecting.prefix_length(batch) == 0 and took > EMPTY_PREFIX_SECONDS:
-                message = "even a batch without requests is slow"
-                raise TookTooLong(message) from None
-            with self.sessions.begin() as session:
-                suspecting.record_probe(session, batch, now=clock(session))
-            return Done(next=_alone(attempted))
+        with self.sessions.begin(seconds=until - began) as session:
+            claimed = suspecting.reclaim_attempted(session, attempted)
+            if not claimed:
+                return ProcessedBatches()
+            result = self.transaction.run(session, claimed, now=clock(session))
+        took = time.monotonic() - began
+        if result == ProbePassed() and _is_empty(attempted) and took > EMPTY_PREFIX_SECONDS:
+            return TookTooLong("even a batch without requests is slow")
+        return result
 
-    # --- what follows an interrupted one ------------------------------------------------------
+    # --- what follows -------------------------------------------------------------------------
 
-    def _recovered(
-        self, batch_id: int, result: Done | Interrupted, *, is_last: bool
-    ) -> Done | None:
-        """Takes back or counts an attempt that was interrupted; None: it is to be made again."""
-        if isinstance(result, Done):
-            return result
-        attempted, error = result
-        match error:
-            case Conflict():
+    def _conclude(self, batch_id: int, ended: Attempt, *, is_last: bool) -> ProcessedBatches | None:
+        """Settles the record of an attempt; returns None where it is to be made again at once."""
+        attempted, result, following = ended
+        match result:
+            case ProcessedBatches():
+                return result._replace(next=result.next + following)
+            case ProbePassed():
+                self._record_probe(attempted)
+                return ProcessedBatches(next=_alone(attempted) + following)
+            case OverlayIncomplete():
                 self._cancel(attempted)
-                if is_last:
-                    raise error
-                log.info("batch.judged_again", batch_id=batch_id, because=str(error))
+                return ProcessedBatches(next=_alone(attempted))
+            case TooManyDryRuns():
+                self._cancel(attempted)
+                return ProcessedBatches()  # it is dispatched again
+            case Conflict() if not is_last:
+                self._cancel(attempted)
+                log.info("batch.judged_again", batch_id=batch_id, because=str(result))
                 return None
-            case ReadsBack():
-                self._cancel(attempted)
-                return Done(next=_alone(attempted))
-            case Crowded():
-                self._cancel(attempted)
-                return Done()  # it is dispatched again
             case TookTooLong():
                 log.warning("batch.took_too_long", batch_ids=[batch.id for batch in attempted])
                 self._cancel(attempted, timed_out=True)
-                raise error
-            case RecordsUnavailable():
+                raise result
+            case Conflict() | RecordsUnavailable():
                 self._cancel(attempted)
-                raise error
+                raise result
             case OSError(errno=number) if number in MACHINES_FAULT:
                 self._cancel(attempted)
-                raise RecordsUnavailable(str(error)) from error
+                raise RecordsUnavailable(str(result)) from result
             case _:
-                return self._fail(batch_id, attempted, error)
+                return self._fail(batch_id, attempted, result)
 
-    def _fail(self, batch_id: int, attempted: Sequence[ClaimedBatch], error: Exception) -> Done:
+    def _record_probe(self, attempted: Sequence[ClaimedBatch]) -> None:
+        (batch,) = attempted
+        with self.sessions.begin() as session:
+            suspecting.record_probe(session, batch, now=clock(session))
+
+    def _fail(
+        self, batch_id: int, attempted: Sequence[ClaimedBatch], error: Exception
+    ) -> ProcessedBatches:
         batch_ids = [batch.id for batch in attempted] or [batch_id]
         log.error("batch.failed", batch_ids=batch_ids, exc_info=error)
         if not attempted:
             raise error
         with self.sessions.begin() as session:
             suspecting.record_failures(session, attempted, now=clock(session))
-        return Done(next=_alone(attempted))
+        return ProcessedBatches(next=_alone(attempted))
 
     def _cancel(self, attempted: Sequence[ClaimedBatch], *, timed_out: bool = False) -> None:
         """Takes the record of an attempt back, at once or before this process works again."""
@@ -240,22 +230,29 @@ def _unless_waiting(error: Exception) -> Exception:
     return error
 
 
-def _and_more(done: Done, more: Waiting | None) -> Done:
-    return done if more is None else done._replace(next=(*done.next, more))
+def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:
+    """Whether the prefix that is tried is the empty one."""
+    return [suspecting.prefix_length(batch) for batch in attempted] == [0]
 
 
-def _alone(tried: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
-    return tuple(Waiting(batch.id, Lane(batch.lane), alone=True) for batch in tried)
+def _alone(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
+    return tuple(Waiting(batch.id, Lane(batch.lane), alone=True) for batch in batches)
 
 
-def _claim(session: Session, batch_id: int) -> Together:
-    """The batch, with what waits beside it in the interactive lane; nothing if not its turn."""
-    claimed = claims.claim(session, batch_id)
-    if claimed.taken and not claimed.taken[0].is_for_all:
-        return claimed
-    if claimed.taken or claims.lane_of(session, batch_id) == (Lane.INTERACTIVE, False):
-        return claims.claim_lane(session, Lane.INTERACTIVE)
-    return claimed
+def _claim(session: Session, batch_id: int) -> tuple[list[ClaimedBatch], tuple[Waiting, ...]]:
+    """Claims the batch, with what waits beside it in the interactive lane, if it is due.
+
+    Also returns the next batch of the lane where there is one without room.
+    """
+    claimed, more = claims.claim(session, batch_id)
+    is_for_all = claimed[0].is_for_all if claimed else _is_in_lane(session, batch_id)
+    if is_for_all:
+        claimed, more = claims.claim_lane(session, Lane.INTERACTIVE)
+    return claimed, () if more is None else (more,)
+
+
+def _is_in_lane(session: Session, batch_id: int) -> bool:
+    return claims.lane_of(session, batch_id) == (Lane.INTERACTIVE, False)
 
 
 def _start(

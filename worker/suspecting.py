@@ -37,10 +37,6 @@ class Started(NamedTuple):
         return bool(self.busy) and not self.ready and not self.apart
 
 
-class ProbeSucceeded(Exception):
-    """Ends a transaction that tried a prefix of a batch and went well: it is rolled back."""
-
-
 def start_attempts(
     session: Session, claimed: Sequence[ClaimedBatch], locks: HeldLocks, *, now: datetime
 ) -> Started:

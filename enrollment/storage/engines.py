@@ -3,8 +3,8 @@
 import os
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -50,6 +50,7 @@ def make_engine(
         event.listen(engine, "checkin", _forget_deadline)
     event.listen(engine, "handle_error", give_up_stale)
     event.listen(engine, "commit", _refuse_to_commit_nothing)
+    event.listen(engine, "before_cursor_execute", _refuse_while_in_flight)
     return engine
 
 
@@ -236,3 +237,23 @@ def _refuse_to_commit_nothing(connection: Connection) -> None:
     if is_lost:
         message = "the transaction was rolled back by the database"
         raise RecordsUnavailable(message)
+
+
+#: Where a connection notes that statements are in flight on it.
+_IN_FLIGHT = "in_flight"
+
+
+@contextmanager
+def no_other_statement(connection: Connection) -> Iterator[None]:
+    """Statements on the connection raise RuntimeError inside the block."""
+    connection.info[_IN_FLIGHT] = True
+    try:
+        yield
+    finally:
+        connection.info[_IN_FLIGHT] = False
+
+
+def _refuse_while_in_flight(connection: Connection, *_: object) -> None:
+    if connection.info.get(_IN_FLIGHT):
+        message = "a statement was executed while others are in flight"
+        raise RuntimeError(message)

@@ -248,7 +248,8 @@ def test_a_process_works_on_a_few_dry_runs_at_a_time_and_the_others_wait(two_a_b
     two_a_batch.course()
     clock = [0.0]
     overlays = overlaying.Overlays(lambda: clock[0])
-    two_a_batch.processor = replace(two_a_batch.processor, overlays=overlays)
+    transaction = replace(two_a_batch.processor.transaction, overlays=overlays)
+    two_a_batch.processor = replace(two_a_batch.processor, transaction=transaction)
     trials = [
         two_a_batch.send([row("ada"), row("bob"), row("ada")], dry_run=True)
         for _ in range(overlaying.MOST + 2)
@@ -278,7 +279,7 @@ def test_it_can_be_cancelled(two_a_batch):
     assert (shown.state, shown.tally.counts[Code.CANCELLED]) == (State.CANCELLED, 4)
     assert everything(two_a_batch) == before
     two_a_batch.check()
-    assert not two_a_batch.processor.overlays._open
+    assert not two_a_batch.processor.transaction.overlays._open
 
 
 def test_it_waits_in_the_bulk_lane_however_small_and_is_judged_with_nobody_else(world):

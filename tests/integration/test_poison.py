@@ -13,7 +13,8 @@ from enrollment.storage.tables import BatchRow
 from schemas import payloads
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import ADA, COURSE, request, row
-from worker import answering, suspecting
+from worker import decoded_claim, strategies, suspecting
+from worker.answering import ProcessedBatches
 from worker.processing import TRIES
 
 ENROLLED = Code.ENROLLED
@@ -249,8 +250,8 @@ def die_of(monkeypatch, *names):
         if any(asked.request.username in names for asked in rows if not asked.is_poisonous):
             raise Died
 
-    monkeypatch.setattr(answering, "is_armed", lambda: True)
-    monkeypatch.setattr(answering, "_meet_poison", meet)
+    monkeypatch.setattr(decoded_claim, "is_armed", lambda: True)
+    monkeypatch.setattr(decoded_claim, "_reach_failpoints", meet)
 
 
 def work_while_they_die(bench):
@@ -360,7 +361,7 @@ def test_an_attempt_whose_worker_lives_is_left_alone_however_long_it_takes(bench
 
         (done,) = world.deliver(first)
 
-        assert done == answering.Done()
+        assert done == ProcessedBatches()
         assert attempts(world) == {first: 1, second: 1}
     bench.pass_time(**FORGOTTEN)
     world.work()
@@ -521,7 +522,7 @@ def test_a_failure_between_claim_and_answer_takes_everything_back(bench, monkeyp
     world.ask(request("ada"))
     before = world.dump()
     with monkeypatch.context() as faults:
-        faults.setattr(answering, "tally_outcomes", raising(RecordsUnavailable))
+        faults.setattr(strategies, "tally_outcomes", raising(RecordsUnavailable))
         with pytest.raises(RecordsUnavailable):
             world.deliver(*world.waiting())
     assert world.dump() == before

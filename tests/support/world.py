@@ -7,7 +7,7 @@ import io
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -38,7 +38,9 @@ from enrollment.storage.tables import (
 from schemas.asked import AskedRequest
 from schemas.files import Limits
 from schemas.outcomes import decode_outcomes
-from worker.processing import Done, Processor
+from worker.answering import BatchTransaction, ProcessedBatches
+from worker.processing import Processor
+from worker.strategies import DEFAULT_RULES, SiteRules
 
 SERVER = Caller("key:sis", CallerKind.SERVER, frozenset({"enroll"}))
 ADMIN = Caller("key:admin", CallerKind.ADMIN, frozenset({"admin"}))
@@ -101,10 +103,12 @@ class World:
     sessions: Sessions
     batch_rows: int = 1_000
     max_atomic_rows: int = 10_000
-    settings: dict[str, Any] = field(default_factory=dict)
+    rules: SiteRules = DEFAULT_RULES
 
     def __post_init__(self) -> None:
-        self.processor = Processor(sessions=self.sessions, **self.settings)
+        self.processor = Processor(
+            sessions=self.sessions, transaction=BatchTransaction(rules=self.rules)
+        )
         self.rings: list[Waiting] = []
         self.ringer = Ringer(self.rings.append)
         #: The greatest number of seats that each course ever had.
@@ -191,7 +195,7 @@ class World:
         """From now on each batch is answered in a transaction of its own."""
         self.processor = replace(self.processor, at_once=1)
 
-    def deliver(self, *batch_ids: int) -> list[Done]:
+    def deliver(self, *batch_ids: int) -> list[ProcessedBatches]:
         """Deliver messages in this order."""
         return [self.processor.process(batch_id) for batch_id in batch_ids]
 

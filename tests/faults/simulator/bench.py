@@ -24,7 +24,7 @@ from tests.faults.simulator.scenes import Scene, set_up
 from tests.faults.simulator.service import Announcer, Tasks
 from tests.faults.simulator.weather import START, VirtualTime
 from worker import processing, tasks
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 from worker.processing import Processor
 from worker.sweeping import Seldom, Sweeper
 
@@ -42,7 +42,7 @@ class Player(Protocol):
     def work_takes(self) -> float:
         """Seconds on a worker's clock."""
 
-    def hear(self, done: Done) -> None:
+    def hear(self, done: ProcessedBatches) -> None:
         """What a worker answered, on its way to the gateways."""
 
     def surprised(self, what: str) -> None:
@@ -108,7 +108,7 @@ class Bench:
     def _beside(self) -> None:
         self.player.beside()
 
-    def _hear(self, done: Done) -> None:
+    def _hear(self, done: ProcessedBatches) -> None:
         self.player.hear(done)
 
     def _work_takes(self) -> float:

@@ -21,7 +21,7 @@ from tests.faults.simulator.service import Gateway, Worker
 from tests.faults.simulator.weather import VirtualTime, Weather
 from tests.faults.simulator.wishes import Attempt
 from tests.support.world import World
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 
 #: Rounds of waiting and sweeping after which nothing may be left.
 MAX_ROUNDS = 60
@@ -94,7 +94,7 @@ class Simulation:
         self.history.faults.append(f"{LOGGED}{what}")
         self.note(f"    {what}")
 
-    def hear(self, done: Done) -> None:
+    def hear(self, done: ProcessedBatches) -> None:
         """Gateways hear what was answered, unless the message gets lost."""
         for gateway in self.gateways:
             if not self.fate.happens(self.fate.weather.lost):
