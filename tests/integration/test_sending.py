@@ -150,8 +150,11 @@ def test_the_error_of_a_statement_on_its_way_is_the_drivers_own(postgres_world):
 @pytest.mark.parametrize("is_nothing_sent", [False, True])
 def test_another_statement_meanwhile_is_refused(sessions, is_nothing_sent):
     adding = [] if is_nothing_sent else [Statement(ADD, {"username": "ada"})]
-    with pytest.raises(RuntimeError, match="in flight"), sessions.begin() as session:
-        with sending(session, *adding):
-            session.scalar(select(_LEARNERS.c.id))
+    with (
+        pytest.raises(RuntimeError, match="in flight"),
+        sessions.begin() as session,
+        sending(session, *adding),
+    ):
+        session.scalar(select(_LEARNERS.c.id))
     with sessions.begin() as session:
         assert session.scalars(select(_LEARNERS.c.id)).all() == []
