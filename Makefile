@@ -12,10 +12,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # which packages there are: those of the developers, once they are there, else what `enroll up` needs
 KIND = $(if $(wildcard $(VENV)/.locked-dev),dev,local)
-PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 # the files of the locks and no others: nothing is resolved or compiled, so that whatever is published
 # later changes nothing
-PIP_LOCKED := $(PIP) install --no-deps --require-hashes --only-binary :all:
+PIP_LOCKED := $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
@@ -40,8 +40,8 @@ $(VENV)/.locked-local $(VENV)/.locked-dev: $(VENV)/.locked-%: $(VENV)/.python
 	@touch $@
 
 $(VENV)/.ready-local $(VENV)/.ready-dev: $(VENV)/.ready-%: $(VENV)/.locked-% pyproject.toml
-	$(PIP) install --no-deps --no-build-isolation --editable .
-	@$(PIP) check || { echo "The locks lack what is named above: make lock" >&2; exit 1; }
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) check || { echo "The locked packages do not fit pyproject.toml: make lock" >&2; exit 1; }
 	@touch $@
 
 run: $(VENV)/.ready-$(KIND)  ## Start the whole service here (ARGS="--demo" loads samples)
