@@ -161,6 +161,11 @@ class Overlays:
         if overlay is not None:
             overlay.close()
 
+    def close(self) -> None:
+        """Closes all overlays and removes their files; they are read back if needed again."""
+        for submission_id in list(self._open):
+            self.drop(submission_id)
+
     def _made(self, submission_id: UUID) -> Overlay | None:
         """Makes one, unless all are in use: two that give way to each other would never end."""
         self.drop(submission_id)

@@ -20,6 +20,11 @@ import pytest
 PATIENCE = 60.0
 API = "/api/enrollment/v1"
 ENROLL = [sys.executable, "-m", "api_gateway.cli"]
+#: What `enroll up` says without a Redis and without the packages of the embedded one.
+LOCAL_EXTRA = (
+    "`enroll up` runs a Redis of its own, which is not installed: install the extra `local` "
+    "(pip install 'fakeredis[lua]==2.40.0'), or name a Redis server in ENROLL_REDIS_URL."
+)
 ENDED = {"done", "cancelled"}
 _CLIENTS = {"submit", "status", "outcomes", "cancel", "courses"}
 #: For modules whose tests look for processes.

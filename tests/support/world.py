@@ -114,6 +114,10 @@ class World:
         #: The greatest number of seats that each course ever had.
         self.most_seats: dict[str, int | None] = {}
 
+    def close(self) -> None:
+        """Close the files of dry runs that were not finished."""
+        self.processor.transaction.overlays.close()
+
     # --- what stands ----------------------------------------------------------------------
 
     def course(self, course_id: str = COURSE, modes: Iterable[str] = (), **facts: Any) -> Course:
