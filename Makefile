@@ -13,9 +13,10 @@ BIN := $(VENV)/bin
 # which packages there are: those of the developers, once they are there, else what `enroll up` needs
 KIND = $(if $(wildcard $(VENV)/.locked-dev),dev,local)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
-# the files of the locks and no others: nothing is resolved or compiled, so that whatever is published
-# later changes nothing
-PIP_LOCKED := $(PIP) install --quiet --no-deps --require-hashes --only-binary :all:
+# a build resolves what it builds with; where a package has no wheel, `WHEELS=` lets it be built
+WHEELS ?= --only-binary :all:
+# the files of the locks and no others: nothing is resolved, so that later releases change nothing
+PIP_LOCKED := $(PIP) install --quiet --no-deps --require-hashes $(WHEELS)
 LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
