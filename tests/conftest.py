@@ -63,8 +63,9 @@ def pytest_runtest_call() -> Generator[None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Names the Pythons on which the installation was tried, if it was."""
-    reports = (report for reports in terminalreporter.stats.values() for report in reports)
-    if any(INTERPRETERS in getattr(report, "nodeid", "") for report in reports):
+    outcomes = ("passed", "failed", "skipped")
+    reports = (report for name in outcomes for report in terminalreporter.getreports(name))
+    if any(INTERPRETERS in report.nodeid for report in reports):
         terminalreporter.write_line(interpreters.availability())
 
 
