@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 
 from tests.support.interpreters import RUNNING, VERSIONS, find_interpreters
 from tests.support.locks import PROJECT, ROOT, path_of, read_lock
-from tests.support.packages import IMPORT_ALL, copy_project, outside, run_well
+from tests.support.packages import IMPORT_ALL, copy_project, outside, run_well, uv_environment
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -56,7 +56,8 @@ def published(package_index, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
     command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--universal", "--no-deps"]
     command += ["--python-version", VERSIONS[0], "--format", "pylock.toml", path_of("dev")]
-    packages = tomllib.loads(run_well(command, folder=folder))["packages"]
+    said = run_well(command, folder=folder, environment=uv_environment(folder))
+    packages = tomllib.loads(said)["packages"]
     return {
         canonicalize_name(package["name"]): [
             (parse_wheel_filename(wheel["url"].rpartition("/")[2])[3], wheel["hashes"]["sha256"])

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.support.binaries import ServerMissing
-from tests.support.locks import ROOT
+from tests.support.locks import ROOT, read_lock
 
 #: Seconds that one installation may take, downloads included, on a busy machine.
 INSTALL_SECONDS = 300
@@ -71,12 +71,23 @@ def run_well(
 
 
 def require_index(folder: Path) -> None:
-    """Raises ServerMissing if pip can reach no package index."""
-    environment = outside(PIP_RETRIES="1", PIP_DEFAULT_TIMEOUT="15")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-cache-dir", "iniconfig"]
-    asked = run(command, folder=folder, environment=environment)
+    """Raises ServerMissing if pip cannot download a locked file (a small one is tried)."""
+    (folder / "small.txt").write_text(read_lock("dev")["types-pyyaml"].text)
+    options = ["--no-deps", "--require-hashes", "--no-cache-dir", "-r", "small.txt"]
+    asked = run(
+        [sys.executable, "-m", "pip", "download", *options],
+        folder=folder,
+        environment=outside(PIP_RETRIES="1", PIP_DEFAULT_TIMEOUT="15"),
+    )
     if asked.returncode:
         raise ServerMissing(f"no package index can be reached: {asked.stderr.strip()[-300:]}")
+
+
+def uv_environment(folder: Path) -> dict[str, str]:
+    """The environment in which uv asks the index that pip is set up for."""
+    configured = run_well([sys.executable, "-m", "pip", "config", "list"], folder=folder)
+    index = re.search(r"\.index-url='([^']+)'", configured)
+    return outside(UV_DEFAULT_INDEX=index[1]) if index else outside()
 
 
 def install_options() -> list[str]:
