@@ -50,7 +50,7 @@ def test_the_wheel_holds_every_file_of_the_packages(built):
     wanted = {name for name in files_of_packages() if not name.startswith("requirements/")}
     assert packed == wanted
     assert any(name.endswith("versions/0001_first.py") for name in packed)
-    assert {".csv", ".js", ".mako", ".py"} <= {Path(name).suffix for name in packed}
+    assert {".csv", ".json", ".mako", ".py"} <= {Path(name).suffix for name in packed}
 
 
 def test_the_sdist_holds_what_installing_from_it_needs(built):
