@@ -50,7 +50,7 @@ def other_worker(two_a_batch):
 
     yield make
     for processor in made:
-        processor.overlays.close()
+        processor.transaction.overlays.close()
 
 
 def everything(world):

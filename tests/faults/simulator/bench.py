@@ -150,7 +150,7 @@ class Bench:
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
-        self._processor.overlays.close()
+        self._processor.transaction.overlays.close()
         self.database.close()
 
 
