@@ -21,13 +21,17 @@ def give_up(session):
         driver.execute("SELECT nothing")
 
 
-def test_a_transaction_that_was_given_up_is_not_committed(sessions):
-    row = CrosswalkRow(source="canvas", kind="course", theirs="MATH", ours="course-v1:a+b+c")
-
-    with pytest.raises(RecordsUnavailable), sessions.begin() as session:
+def add_and_give_up(sessions):
+    with sessions.begin() as session:
+        row = CrosswalkRow(source="canvas", kind="course", theirs="MATH", ours="course-v1:a+b+c")
         session.add(row)
         session.flush()
         give_up(session)
+
+
+def test_a_transaction_that_was_given_up_is_not_committed(sessions):
+    with pytest.raises(RecordsUnavailable):
+        add_and_give_up(sessions)
 
     with sessions.read() as session:
         assert session.scalars(select(CrosswalkRow)).all() == []
