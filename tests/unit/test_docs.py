@@ -76,7 +76,7 @@ def test_every_reason_is_documented_and_nothing_else():
 
 
 def test_every_error_code_is_documented_and_nothing_else():
-    from api_gateway.openapi.codes import meanings
+    from api_gateway.openapi.problem_codes import meanings
 
     of_requests = section(REASONS, "## Error codes")
     documented = {code for row in FIRST_CELL.findall(of_requests) for code in CODE.findall(row)}
