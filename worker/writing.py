@@ -14,8 +14,8 @@ from enrollment.storage import changes, courses, enrollments, invitations, learn
 from enrollment.storage.changes import Event, encode_state
 from enrollment.storage.enrollments import FIRST, EnrollmentWrite
 from enrollment.storage.event_ids import event_id
-from worker.loading import Loaded
-from worker.reading import Asked
+from worker.loading import LoadedState
+from worker.reading import DecodedRow
 
 #: A tuple without the call of its class, which takes half of the time of what happens a row.
 _new = tuple.__new__
@@ -24,11 +24,11 @@ _encode_state = lru_cache(maxsize=1_000)(encode_state)
 
 
 @contextmanager
-def writing(
+def in_flight(
     session: Session,
     judgement: Judgement,
-    sources: Sequence[Asked],
-    loaded: Loaded,
+    sources: Sequence[DecodedRow],
+    loaded: LoadedState,
     *,
     now: datetime,
 ) -> Iterator[Mapping[int, int]]:
@@ -53,7 +53,7 @@ def writing(
 
 
 def _events(
-    happened: Sequence[Change], sources: Sequence[Asked], loaded: Loaded
+    happened: Sequence[Change], sources: Sequence[DecodedRow], loaded: LoadedState
 ) -> tuple[list[Event], dict[Key, int], Counter[int]]:
     """The events, the newest of each enrollment, and how many each batch has."""
     newest = {key: kept.event_id for key, kept in loaded.enrollments.items()}
@@ -73,7 +73,7 @@ def _events(
 
 def _writes(
     judgement: Judgement,
-    loaded: Loaded,
+    loaded: LoadedState,
     ids: Mapping[str, int],
     newest: Mapping[Key, int],
 ) -> list[EnrollmentWrite]:
@@ -89,7 +89,7 @@ def _writes(
     return writes
 
 
-def _take_seats(session: Session, judgement: Judgement, loaded: Loaded) -> None:
+def _take_seats(session: Session, judgement: Judgement, loaded: LoadedState) -> None:
     """Seats are counted in every course with a change, none of which was edited meanwhile."""
     touched = [loaded.courses[course_id] for course_id in sorted(judgement.seats)]
     courses.take_seats(

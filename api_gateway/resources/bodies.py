@@ -13,6 +13,7 @@ from api_gateway.once import use_of_key
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.records import Records
 from enrollment.storage.idempotency import KeyUse
+from schemas.json_types import SavedJson
 from schemas.many import JSON, NDJSON, BadObjects, Many, TooMany, sentence
 from schemas.scalars import findings, is_storable
 
@@ -61,7 +62,8 @@ async def read_many(req: Request, records: Records, many: Many[T]) -> Sent[T]:
 
 def write_saved(resp: Response, saved: int, *, is_replay: bool) -> None:
     """How many were made or replaced, now or the first time."""
-    write_json(resp, {"saved": saved})
+    body: SavedJson = {"saved": saved}
+    write_json(resp, body)
     if is_replay:
         resp.set_header("Idempotency-Replayed", "true")
 

@@ -24,7 +24,7 @@ from api_gateway.media import (
     write_json,
 )
 from api_gateway.policy import may_act_for, may_read_about, refuse_mode
-from api_gateway.problems import Problem, bad_request
+from api_gateway.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.records import Records
 from api_gateway.waiting import Waiters
 from enrollment.domain.codes import CallerKind
@@ -32,7 +32,7 @@ from enrollment.domain.model import Course
 from enrollment.storage import courses, enrollment_views, learners, submissions
 from enrollment.storage.enrollment_views import Listed
 from schemas.courses import details
-from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
+from schemas.enrollments import GRANTED, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
 from schemas.scalars import is_storable
 from schemas.submissions import PATH, accepted_single, dump_submission
@@ -116,13 +116,15 @@ class EnrollmentResource:
             write_json(resp, self._shown(kept, status.course) if kept else None)
             return
         refusal = v1_refusal(outcome)
-        members = refusal.members
+        members: ProblemMembersJson = {}
+        if refusal.outcome is not None:
+            members["outcome"] = refusal.outcome
         if refusal.with_course and status.course is not None:
-            shown = details(status.course, at=self.now(), include_expired=False)
-            members = {**members, "course_details": shown}
+            course = details(status.course, at=self.now(), include_expired=False)
+            members["course_details"] = course
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
-    def _shown(self, kept: Listed, course: Course | None) -> dict[str, Any]:
+    def _shown(self, kept: Listed, course: Course | None) -> EnrollmentJson:
         return dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
 
     async def _accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
@@ -18,7 +18,7 @@ from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.model import Course
 from enrollment.storage import changes, courses, enrollment_views
 from enrollment.storage.enrollment_views import Listed
-from schemas.changes import dump_event
+from schemas.changes import EventJson, HistoryJson, dump_event
 from schemas.enrollments import dump_enrollment
 from schemas.scalars import is_storable
 
@@ -50,10 +50,10 @@ class EnrollmentDetailResource:
         username = wanted.username or ""
         if wanted.history:
             events = await self.records.read(_history, username, wanted.course_id)
-            is_cut = bool(events) and events[0]["data"]["before"] is not None
-            write_json(
-                resp, {"events": events, "truncated": True} if is_cut else {"events": events}
-            )
+            history: HistoryJson = {"events": events}
+            if events and events[0]["data"]["before"] is not None:
+                history["truncated"] = True
+            write_json(resp, history)
             return
         found = await self.records.read(_one, username, wanted.course_id)
         if found is not None:
@@ -83,7 +83,7 @@ def _one(session: Session, username: str, course_id: str) -> tuple[Listed, Cours
     return None if kept is None else (kept, courses.find(session, course_id))
 
 
-def _history(session: Session, username: str, course_id: str) -> list[dict[str, Any]]:
+def _history(session: Session, username: str, course_id: str) -> list[EventJson]:
     if not is_storable(username):
         return []
     newest = enrollment_views.newest_event(session, username, course_id)

@@ -1,7 +1,9 @@
 """Events: one change of one enrollment each, and how changes add up to a state."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from datetime import datetime
+from typing import NamedTuple, NotRequired, TypedDict
+from uuid import UUID
 
 from enrollment.domain.codes import ChangeKind, Code
 from enrollment.domain.model import Attribute, Enrollment
@@ -31,6 +33,43 @@ class Change(NamedTuple):
     kind: ChangeKind
     before: EnrollmentState | None
     after: EnrollmentState
+
+
+class StoredAttribute(TypedDict):
+    """An attribute in a stored state."""
+
+    namespace: str
+    name: str
+    value: str
+
+
+class StoredState(TypedDict):
+    """The state of an enrollment at one time; members without a value are left out."""
+
+    mode: str
+    is_active: bool
+    attributes: NotRequired[list[StoredAttribute]]
+    cohort: NotRequired[str]
+
+
+class RecordedEvent(NamedTuple):
+    """An event as it is read back."""
+
+    id: int
+    kind: ChangeKind
+    course_id: str
+    username: str
+    #: The time of the commit.
+    at: datetime
+    submission_id: UUID
+    line: int
+    #: The caller of the submission.
+    caller: str
+    #: None where there was no enrollment before.
+    before: StoredState | None
+    after: StoredState
+    #: The place in the change feed.
+    position: int
 
 
 #: The kind of change behind each outcome that changes something.

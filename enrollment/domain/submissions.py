@@ -98,7 +98,7 @@ class Options:
         return self.is_atomic or self.dry_run or self.invites
 
     def as_json(self) -> dict[str, Any]:
-        """The options that were given, in the form in which they are kept and shown."""
+        """The options that were given, in the form in which they are stored."""
         given = {
             "default_mode": self.default_mode,
             "on_error": self.on_error,

@@ -117,6 +117,10 @@ def insert_for_submission(
         session.execute(_INSERT, rows)
 
 
+#: The attempt that completes a batch is not counted; it is open where it was recorded.
+_FAILED_ATTEMPTS = _BATCH.attempts - case(
+    (_BATCH.suspicion["begun_at"].as_string().is_not(None), 1), else_=0
+)
 _ANSWER = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"))
@@ -124,6 +128,7 @@ _ANSWER = (
         outcomes=bindparam("given"),
         tally=bindparam("counted"),
         answered_at=bindparam("now"),
+        attempts=_FAILED_ATTEMPTS,
         announced_at=func.coalesce(_BATCH.announced_at, bindparam("now")),
         waiting_since=func.coalesce(_BATCH.waiting_since, bindparam("now")),
     )
@@ -159,7 +164,7 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
     numbers = session.scalars(
         update(BatchRow)
         .where(BatchRow.submission_id == submission_id, BatchRow.ordinal >= ordinal)
-        .values(outcomes=CANCELLED_AS_WHOLE, answered_at=now)
+        .values(outcomes=CANCELLED_AS_WHOLE, answered_at=now, attempts=_FAILED_ATTEMPTS)
         .returning(BatchRow.requests)
     )
     return sum(numbers)

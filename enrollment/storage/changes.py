@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.domain.events import EnrollmentState
+from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Attribute
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, as_uuid
 from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
@@ -59,22 +59,6 @@ class Event(NamedTuple):
     #: JSON texts of the state.
     before: str | None
     after: str
-
-
-class Recorded(NamedTuple):
-    """A stored event, with its position in the feed."""
-
-    id: int
-    kind: ChangeKind
-    course_id: str
-    username: str
-    at: datetime
-    submission_id: UUID
-    line: int
-    caller: str
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any]
-    position: int
 
 
 def encode_state(state: EnrollmentState) -> str:
@@ -197,12 +181,12 @@ def _recorded() -> Select[Any]:
     )
 
 
-def _read(row: Row[Any]) -> Recorded:
+def _read(row: Row[Any]) -> RecordedEvent:
     cells = tuple(row)
-    return Recorded._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
+    return RecordedEvent._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
 
 
-def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
+def since(session: Session, position: int, *, limit: int) -> list[RecordedEvent]:
     """Returns the events after a position of the feed, in its order and without gaps."""
     rows = session.execute(
         _recorded()
@@ -229,7 +213,7 @@ def event_chain(newest: int, *, max_events: int) -> CTE:
     )
 
 
-def history(session: Session, newest: int) -> list[Recorded]:
+def history(session: Session, newest: int) -> list[RecordedEvent]:
     """Returns the last events of an enrollment, oldest first; `newest` is the id of the newest."""
     chain = event_chain(newest, max_events=MAX_HISTORY)
     rows = session.execute(

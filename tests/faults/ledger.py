@@ -10,11 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code
+from enrollment.domain.events import RecordedEvent
 from enrollment.domain.model import Outcome, WritePrecedence, precedence_of
 from enrollment.domain.submissions import is_cancelled_as_whole
 from enrollment.storage import changes
 from enrollment.storage.batches import intake_number
-from enrollment.storage.changes import Recorded
 from enrollment.storage.sessions import Sessions
 from enrollment.storage.tables import (
     BatchRow,
@@ -59,7 +59,7 @@ class Item:
     received_at: datetime
     clock: WritePrecedence
     outcome: Outcome | None
-    events: list[Recorded] = field(default_factory=list)
+    events: list[RecordedEvent] = field(default_factory=list)
 
     @property
     def place(self) -> Place:
@@ -89,7 +89,7 @@ class Ledger:
     items_of: dict[Pair, list[Item]] = field(default_factory=lambda: defaultdict(list))
     items_of_batch: dict[int, list[Item]] = field(default_factory=lambda: defaultdict(list))
     #: In the order of the feed.
-    events: list[Recorded] = field(default_factory=list)
+    events: list[RecordedEvent] = field(default_factory=list)
     #: First position of each batch's events.
     spans: dict[int, int] = field(default_factory=dict)
     standings: dict[Pair, Standing] = field(default_factory=dict)

@@ -26,9 +26,11 @@ def _plain_logs() -> Iterator[None]:
 
 
 @pytest.fixture
-def world(sessions: Sessions) -> World:
+def world(sessions: Sessions) -> Iterator[World]:
     """Ways in, a worker, and the records behind them, on each sort of database in turn."""
-    return World(sessions)
+    made = World(sessions)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -36,7 +38,9 @@ def postgres_world(postgres_url: str) -> Iterator[World]:
     """The same where transactions overlap."""
     migrate.upgrade(postgres_url)
     sessions = sessions_for(postgres_url)
-    yield World(sessions)
+    made = World(sessions)
+    yield made
+    made.close()
     sessions.dispose()
 
 

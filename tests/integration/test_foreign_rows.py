@@ -16,7 +16,7 @@ from enrollment.storage.sessions import clock, sessions_for
 from enrollment.storage.tables import SubmissionRow
 from schemas.foreign import NAMES
 from schemas.uploads import Unreadable
-from tests.integration.test_statements import statements
+from tests.support.statements import recorded_statements
 from tests.support.world import COURSE, OTHER, SERVER, World, csv_of, row
 from tests.support.written import (
     FORMS,
@@ -87,7 +87,7 @@ def test_a_batch_takes_one_more_statement_for_its_ids_whatever_its_size(mapped):
         text = head + "".join(row.format(f"{prefix}{n}") + "\n" for n in range(number))
         file = mapped.send(text.encode())
         (batch,) = mapped.batch_ids(file)
-        with statements(mapped.sessions) as seen:
+        with recorded_statements(mapped.sessions.engine) as seen:
             mapped.deliver(batch)
         assert mapped.codes(file) == [Code.ENROLLED] * number
         return seen
@@ -229,7 +229,7 @@ def test_a_batch_of_an_archive_looks_for_its_ids_once_and_for_our_own_never(mapp
     file = mapped.send(clashing(mapped), media_type="application/zip")
     looks = []
     for batch in mapped.batch_ids(file):
-        with statements(mapped.sessions) as seen:
+        with recorded_statements(mapped.sessions.engine) as seen:
             mapped.deliver(batch)
         looks.append(sum("crosswalk" in statement for statement in seen))
 

@@ -21,6 +21,7 @@ from tests.support.world import (
     request,
     row,
 )
+from worker.strategies import SiteRules
 
 ENROLLED, REFUSED, INVALID = Code.ENROLLED, Code.REFUSED, Code.INVALID
 
@@ -186,7 +187,7 @@ def test_who_is_refused_leaves_no_trace(world, wish, reason):
 
 
 def test_unknown_learners_are_refused_where_they_must_be_known(sessions):
-    world = World(sessions, settings={"accepts_unknown_learners": False})
+    world = World(sessions, rules=SiteRules(accepts_unknown_learners=False))
     world.course()
     world.learner("bob")
     ada, bob = world.ask(request("ada"), request("bob"))

@@ -7,7 +7,7 @@ import io
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -21,12 +21,11 @@ from api_gateway.intake import Asking, Stored, store_singles
 from api_gateway.ringing import Ringer
 from api_gateway.uploads import Published, Upload, Uploads
 from enrollment.domain.codes import CallerKind, Code, Lane
-from enrollment.domain.events import EnrollmentState
+from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Course, Learner, Mode, Outcome
 from enrollment.domain.submissions import Options, Submission
 from enrollment.storage import batches, changes, courses, enrollment_views, learners, submissions
 from enrollment.storage.batches import Waiting
-from enrollment.storage.changes import Recorded
 from enrollment.storage.sessions import Sessions
 from enrollment.storage.snapshots import snapshot
 from enrollment.storage.tables import (
@@ -39,7 +38,9 @@ from enrollment.storage.tables import (
 from schemas.asked import AskedRequest
 from schemas.files import Limits
 from schemas.outcomes import decode_outcomes
-from worker.processing import Done, Processor
+from worker.answering import BatchTransaction, ProcessedBatches
+from worker.processing import Processor
+from worker.strategies import DEFAULT_RULES, SiteRules
 
 SERVER = Caller("key:sis", CallerKind.SERVER, frozenset({"enroll"}))
 ADMIN = Caller("key:admin", CallerKind.ADMIN, frozenset({"admin"}))
@@ -102,14 +103,20 @@ class World:
     sessions: Sessions
     batch_rows: int = 1_000
     max_atomic_rows: int = 10_000
-    settings: dict[str, Any] = field(default_factory=dict)
+    rules: SiteRules = DEFAULT_RULES
 
     def __post_init__(self) -> None:
-        self.processor = Processor(sessions=self.sessions, **self.settings)
+        self.processor = Processor(
+            sessions=self.sessions, transaction=BatchTransaction(rules=self.rules)
+        )
         self.rings: list[Waiting] = []
         self.ringer = Ringer(self.rings.append)
         #: The greatest number of seats that each course ever had.
         self.most_seats: dict[str, int | None] = {}
+
+    def close(self) -> None:
+        """Close the files of dry runs that were not finished."""
+        self.processor.transaction.overlays.close()
 
     # --- what stands ----------------------------------------------------------------------
 
@@ -192,7 +199,7 @@ class World:
         """From now on each batch is answered in a transaction of its own."""
         self.processor = replace(self.processor, at_once=1)
 
-    def deliver(self, *batch_ids: int) -> list[Done]:
+    def deliver(self, *batch_ids: int) -> list[ProcessedBatches]:
         """Deliver messages in this order."""
         return [self.processor.process(batch_id) for batch_id in batch_ids]
 
@@ -266,7 +273,7 @@ class World:
         (outcome,) = self.outcomes(submission_id)
         return outcome.code, outcome.reason
 
-    def events(self) -> list[Recorded]:
+    def events(self) -> list[RecordedEvent]:
         """The whole feed."""
         with self.sessions.read() as session:
             return changes.since(session, 0, limit=ALL)

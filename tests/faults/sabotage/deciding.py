@@ -19,8 +19,8 @@ from tests.faults.sabotage.registry import (
     while_transactions_overlap,
 )
 from tests.faults.simulator.bench import instead
-from worker import answering
-from worker.answering import Answerer
+from worker import answering, decoded_claim
+from worker.answering import BatchTransaction
 
 
 @mutant
@@ -62,17 +62,17 @@ def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
 @mutant
 def judged_when_it_is_worked() -> Iterator[None]:
     """Deadlines are judged by the moment of the work, not by that of the wish."""
-    real_work, real_settle = Answerer._work, answering.settle
+    real_run, real_settle = BatchTransaction.run, decoded_claim.settle
     moments: list[datetime] = []
 
-    def work(self: Answerer, session: Any, claimed: Any, heads: Any, now: datetime) -> Any:
+    def run(self: BatchTransaction, session: Any, claimed: Any, *, now: datetime) -> Any:
         moments[:] = [now]
-        return real_work(self, session, claimed, heads, now)
+        return real_run(self, session, claimed, now=now)
 
     def settle(asked: Any, usernames: Any) -> Any:
         return real_settle(asked._replace(received_at=moments[0]), usernames)
 
-    with instead(Answerer, "_work", work), instead(answering, "settle", settle):
+    with instead(BatchTransaction, "run", run), instead(decoded_claim, "settle", settle):
         yield
 
 

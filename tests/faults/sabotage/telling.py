@@ -103,8 +103,8 @@ def events_after_the_commit() -> Iterator[None]:
     add, take, begin = changes.adding, changes.take_positions, Sessions.begin
 
     @contextmanager
-    def begin_and_tell(self: Sessions) -> Iterator[Any]:
-        with begin(self) as session:
+    def begin_and_tell(self: Sessions, **limits: Any) -> Iterator[Any]:
+        with begin(self, **limits) as session:
             yield session
             later = session.info.pop("later", [])
         if later:

@@ -10,11 +10,11 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from enrollment.domain.events import RecordedEvent
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import is_cancelled_as_whole
 from enrollment.storage import changes
 from enrollment.storage.batches import intake_number
-from enrollment.storage.changes import Recorded
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
@@ -39,6 +39,7 @@ class Batch(NamedTuple):
     parked_at: datetime | None
     answered_at: datetime | None
     kept: bytes | None
+    attempts: int
 
     @property
     def is_cancelled(self) -> bool:
@@ -83,6 +84,7 @@ _BATCHES = select(
     BatchRow.parked_at,
     BatchRow.answered_at,
     BatchRow.outcomes,
+    BatchRow.attempts,
 ).order_by(BatchRow.id)
 _SUBMISSIONS = select(
     SubmissionRow.id,
@@ -111,7 +113,7 @@ class Records:
     submissions: dict[UUID, Submission]
     batches: dict[int, Batch]
     enrollments: dict[Key, tuple[bool, str]]
-    events: list[Recorded]
+    events: list[RecordedEvent]
     files: dict[UUID, list[Batch]] = field(default_factory=lambda: defaultdict(list))
     singles: dict[tuple[int, int], Submission] = field(default_factory=dict)
 

@@ -32,7 +32,7 @@ from tests.faults.simulator.processes import Died, Fate, Process
 from tests.faults.simulator.weather import VirtualTime
 from tests.faults.simulator.wishes import Attempt
 from worker import tasks
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 from worker.processing import Processor
 from worker.sweeping import Sweeper
 
@@ -223,7 +223,9 @@ class Worker:
 class Announcer:
     """What workers and the sweeper say, over the same broker."""
 
-    def __init__(self, broker: Callable[[], Broker], hear: Callable[[Done], None]) -> None:
+    def __init__(
+        self, broker: Callable[[], Broker], hear: Callable[[ProcessedBatches], None]
+    ) -> None:
         self._broker = broker
         self._hear = hear
 
@@ -235,7 +237,7 @@ class Announcer:
             return False
         return True
 
-    def tell(self, done: Done) -> None:
+    def tell(self, done: ProcessedBatches) -> None:
         """Ring for what is next, then say what was answered."""
         for waiting in done.next:
             self.announce(waiting)

@@ -1,4 +1,4 @@
-"""``/openapi.json``, ``/docs``, ``/docs/reasons``: what the service says of itself."""
+"""``/openapi.json``, ``/docs``, ``/docs/reasons``: the documentation of the API."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -10,11 +10,11 @@ from falcon.asgi import Request, Response
 
 from api_gateway.headers import matches
 from api_gateway.media import JSON, dumps
-from api_gateway.openapi.building import build
-from api_gateway.openapi.pages import index_page, reasons_page
+from api_gateway.openapi.document import build
+from api_gateway.openapi.html_pages import index_page, reasons_page
 
 _HTML = "text/html; charset=utf-8"
-#: Nothing is loaded, nothing is run, and no other page shows it in a frame.
+#: The page loads nothing, runs nothing, and cannot be framed.
 _POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _SAFE = {
     "Content-Security-Policy": _POLICY,
@@ -25,7 +25,7 @@ _SAFE = {
 
 
 class Page(NamedTuple):
-    """A body that stays the same while the process lives."""
+    """A body that does not change while the process runs."""
 
     content_type: str
     body: bytes
@@ -33,18 +33,18 @@ class Page(NamedTuple):
 
 
 def page(content_type: str, body: bytes) -> Page:
-    """The page with the tag of its contents."""
+    """The page, with an ETag made of its contents."""
     return Page(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 class PageResource:
-    """One page, made when it is first asked for."""
+    """One page, made on the first request."""
 
     def __init__(self, make: Callable[[], Page]) -> None:
         self._page = cache(make)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """The page, or that it has not changed."""
+        """The page, or 304 if it has not changed."""
         shown = self._page()
         resp.set_headers(_SAFE)
         resp.set_header("ETag", shown.etag)
@@ -57,8 +57,8 @@ class PageResource:
     on_head = on_get
 
 
-def describing(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, PageResource]:
-    """The resources that describe the service, by route name."""
+def documentation(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, PageResource]:
+    """The resources that document the API, by route name."""
     document = cache(lambda: build(routes, v1))
     return {
         "openapi": PageResource(lambda: page(JSON, dumps(document()))),

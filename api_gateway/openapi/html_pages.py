@@ -1,27 +1,27 @@
-"""Pages for people: every route, every reason. Plain HTML that loads nothing."""
+"""HTML pages that list every route and every code. They load nothing."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
 from string import Formatter
 
-from api_gateway.openapi.codes import meanings
+from api_gateway.openapi.problem_codes import meanings
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
 from schemas.outcomes import MESSAGES
 
-#: What each outcome says; in the order in which submissions count them.
+#: The meaning of each outcome, in the order of their counts.
 OUTCOMES: Mapping[Code, str] = {
-    Code.ENROLLED: "The learner is enrolled and was not before.",
+    Code.ENROLLED: "The learner is now enrolled, for the first time.",
     Code.REACTIVATED: "The learner is enrolled again.",
-    Code.MODE_CHANGED: "The enrollment has another mode.",
+    Code.MODE_CHANGED: "The mode of the enrollment was changed.",
     Code.DEACTIVATED: "The learner is no longer enrolled.",
     Code.UPDATED: "Attributes or the cohort changed, nothing else.",
-    Code.UNCHANGED: "It was true already.",
-    Code.SUPERSEDED: "A later wish had been heard before, and stands.",
-    Code.REFUSED: "The request was understood and not granted; the reason says why.",
-    Code.INVALID: "The row could not be read; errors says what is wrong.",
-    Code.CANCELLED: "The submission was cancelled before this request was judged.",
+    Code.UNCHANGED: "The enrollment was already as requested.",
+    Code.SUPERSEDED: "A later request was processed before; its result stays.",
+    Code.REFUSED: "The request is valid but was not granted; see its reason.",
+    Code.INVALID: "The row could not be read; see errors.",
+    Code.CANCELLED: "The submission was cancelled before this request was processed.",
 }
 
 
@@ -30,21 +30,21 @@ def reasons_page() -> str:
     others = {code: text for code, text in meanings().items() if code not in {*Reason, *Code}}
     return _page(
         "Outcomes and reasons",
-        "<p>These words are stable: programs may rely on them.</p>",
+        "<p>These codes are stable: programs may rely on them.</p>",
         "<h2>Outcomes</h2>",
-        "<p>Each request has exactly one.</p>",
+        "<p>Every request has exactly one.</p>",
         _table(("Outcome", "Meaning"), (_row(code, text) for code, text in OUTCOMES.items())),
         "<h2>Reasons</h2>",
         "<p>Why a request was refused or invalid. Words in braces are members of the outcome. "
         "The status is that of an enrollment request that waits for its outcome.</p>",
         _table(("Reason", "Message", "Facts", "Status"), map(_reason_row, Reason)),
-        "<h2>Other codes of errors</h2>",
+        "<h2>Other error codes</h2>",
         _table(("Code", "Meaning"), (_row(code, others[code]) for code in sorted(others))),
     )
 
 
 def index_page(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, object]]]]) -> str:
-    """Every route of the document, and where more is said."""
+    """Every route of the document, with links to the details."""
     rows = (
         _cells(
             f"<code>{escape(method.upper())}</code>",
@@ -59,7 +59,7 @@ def index_page(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, obj
         '<ul><li><a href="/openapi.json">The HTTP API as an OpenAPI document</a></li>'
         '<li><a href="/docs/reasons">Outcomes and reasons</a></li></ul>',
         "<h2>Routes</h2>",
-        _table(("Method", "Path", "What it does"), rows),
+        _table(("Method", "Path", "Summary"), rows),
     )
 
 
