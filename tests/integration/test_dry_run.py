@@ -294,11 +294,11 @@ def test_a_worker_that_ends_closes_its_overlays_and_another_reads_them_back(
     first, second = two_a_batch.batch_ids(trial)
     ending = other_worker()
     ending.process(first)
-    (overlay,) = ending.overlays._open.values()
+    (overlay,) = ending.transaction.overlays._open.values()
 
-    ending.overlays.close()
+    ending.transaction.overlays.close()
 
-    assert not ending.overlays._open
+    assert not ending.transaction.overlays._open
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         overlay.add(pack_json([]))
     other_worker().process(second)
