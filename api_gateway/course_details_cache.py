@@ -24,7 +24,7 @@ import orjson
 from api_gateway.database import Database
 from enrollment.cache import Cache
 from enrollment.domain.model import Course
-from enrollment.storage import courses
+from enrollment.storage import course_edition, courses
 from schemas.courses import details
 
 #: Seconds for which a process trusts the edition it read.
@@ -136,7 +136,7 @@ class CourseDetailsCache:
     async def _renew(self) -> Lease:
         started = self._clock()
         try:
-            edition = await self._database.read(courses.edition)
+            edition = await self._database.read(course_edition.edition)
             self._lease = Lease(edition, started)
             return self._lease
         finally:

@@ -9,7 +9,7 @@ import falcon
 import structlog
 from falcon.asgi import Request, Response
 
-from api_gateway.problems import Problem, unavailable
+from api_gateway.problems import Problem, ProblemMembersJson, unavailable
 from api_gateway.responses import dumps
 from enrollment.domain import errors as domain
 
@@ -85,7 +85,7 @@ class ErrorHandlers:
             exc_info=error,
         )
         text = f"Internal error. Quote {number} to the operator."
-        members = {"correlation_id": number}
+        members: ProblemMembersJson = {"correlation_id": number}
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         self._write(req, resp, Problem(status, "internal_error", text, members=members))
 

@@ -6,10 +6,43 @@ clients there read ``message`` and compare the content type exactly.
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, NotRequired, TypedDict, cast
+
+from schemas.courses import CourseDetailsJson
+from schemas.json_types import Doc, FindingJson, Format
+from schemas.outcomes import OutcomeJson
 
 #: One error in the input: ``pointer`` or ``line``, ``field``, ``value``, ``rule``.
 Finding = Mapping[str, object]
+
+
+class FieldErrorJson(TypedDict):
+    """An error in one parameter, in the form of Open edX."""
+
+    developer_message: str
+
+
+class ProblemMembersJson(TypedDict, total=False):
+    """Members that only some errors have."""
+
+    outcome: OutcomeJson
+    course_details: CourseDetailsJson
+    developer_message: str
+    error_code: str
+    field_errors: dict[str, FieldErrorJson]
+    correlation_id: Annotated[str, Doc("The id under which the error is logged.")]
+
+
+class ProblemJson(ProblemMembersJson):
+    """An error (RFC 9457)."""
+
+    type: Annotated[str, Format("uri-reference")]
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Doc("A stable word; /docs/reasons explains it.")]
+    message: Annotated[str, Doc("The same as detail.")]
+    errors: NotRequired[list[FindingJson]]
 
 
 class Problem(Exception):
@@ -23,7 +56,7 @@ class Problem(Exception):
         *,
         errors: Sequence[Finding] = (),
         headers: Mapping[str, str] | None = None,
-        members: Mapping[str, object] | None = None,
+        members: ProblemMembersJson | Mapping[str, list[str]] | None = None,
         empty: bool = False,
     ) -> None:
         super().__init__(detail)
@@ -34,14 +67,14 @@ class Problem(Exception):
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
-        #: Further members of the body, such as ``course_details``.
-        self.members = dict(members or {})
+        #: More members of the body, such as ``course_details``.
+        self.members: dict[str, object] = dict(members or {})
         #: Open edX sends some errors without a body.
         self.empty = empty
 
-    def body(self) -> dict[str, Any]:
-        """The members of the body."""
-        members: dict[str, Any] = {
+    def body(self) -> ProblemJson:
+        """The members of the answer."""
+        body: ProblemJson = {
             "type": f"/docs/reasons#{self.code}",
             "title": self.status.phrase,
             "status": int(self.status),
@@ -50,8 +83,8 @@ class Problem(Exception):
             "message": self.detail,
         }
         if self.errors:
-            members["errors"] = list(self.errors)
-        return members | self.members
+            body["errors"] = cast("list[FindingJson]", [*self.errors])
+        return cast("ProblemJson", {**body, **self.members})
 
 
 def bad_request(code: str, detail: str, *errors: Finding) -> Problem:

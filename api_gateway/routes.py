@@ -1,12 +1,12 @@
 """Routes: the URI template and the resource of each route name."""
 
+from api_gateway.openapi.resource import documentation
 from api_gateway.parts import Parts
 from api_gateway.resources.bulk_enroll import BulkEnrollResource
 from api_gateway.resources.changes import ChangesResource
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from api_gateway.resources.crosswalks import CrosswalkResource, MissingResource
-from api_gateway.resources.docs import describing
 from api_gateway.resources.enrollment import EnrollmentResource
 from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
 from api_gateway.resources.enrollments import EnrollmentsResource
@@ -73,7 +73,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
             broker=parts.broker,
             now=parts.now,
         ),
-        **describing(ROUTES, V1),
+        **documentation(ROUTES, V1),
     }
 
 

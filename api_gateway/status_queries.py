@@ -11,10 +11,10 @@ from api_gateway.caller import Caller
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
-from enrollment.domain.submissions import Member, Submission
-from enrollment.storage import batches, courses, listing, submissions
+from enrollment.domain.submissions import Member, Submission, is_cancelled_as_whole
+from enrollment.storage import batches, courses, enrollment_views, submissions
 from enrollment.storage.batches import Answered
-from enrollment.storage.listing import Listed
+from enrollment.storage.enrollment_views import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
 from schemas.payloads import Row
 from schemas.sent import form_of, member_at, shown_rows
@@ -68,7 +68,7 @@ def get_single_status(session: Session, submission: Submission) -> Status:
     return Status(
         done,
         outcome,
-        listing.find(session, outcome.user, outcome.course_id),
+        enrollment_views.find(session, outcome.user, outcome.course_id),
         courses.find(session, outcome.course_id),
     )
 
@@ -177,12 +177,13 @@ def _rows_of(batch: Answered, submission: Submission) -> list[OutcomeRow]:
 
     Rows that no worker could process are not parsed here either.
     """
-    outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
+    is_cancelled = is_cancelled_as_whole(batch.outcomes)
+    outcomes = [] if is_cancelled else decode_outcomes(batch.outcomes or b"")
     unreadable = [
         place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
     rows = list(shown_rows(batch.payload, form_of(submission, batch.payload), unreadable))
-    if not outcomes:
+    if is_cancelled:
         return [OutcomeRow(_cancelled(row), row) for row in rows]
     return [OutcomeRow(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]
 

@@ -14,7 +14,7 @@ from api_gateway import status_queries
 from api_gateway.caller import Caller
 from api_gateway.database import Database
 from api_gateway.status_queries import Status
-from enrollment.domain.submissions import Mark, Submission
+from enrollment.domain.submissions import ProgressMark, Submission
 
 #: Submission, caller and whether the caller is an admin: what the result of a read depends on.
 Key = tuple[UUID, str, bool]
@@ -38,11 +38,11 @@ class Freshness(NamedTuple):
     #: Seconds since the snapshot was requested; exclusive.
     max_age: float = 0.0
     #: The progress that the client has seen.
-    known: Mark = Mark(0, is_finished=False, is_to_be_cancelled=False)
+    known: ProgressMark = ProgressMark(0, is_finished=False, is_to_be_cancelled=False)
     #: Accept only a snapshot with more progress than `known`; otherwise the same will do too.
     must_be_newer: bool = False
 
-    def accepts(self, mark: Mark, age: float) -> bool:
+    def accepts(self, mark: ProgressMark, age: float) -> bool:
         """Whether a snapshot serves. Marks grow with all progress, so the greater is the later."""
         is_recent = age < self.max_age
         return is_recent and (mark > self.known or (mark == self.known and not self.must_be_newer))

@@ -193,7 +193,9 @@ class UploadStore:
             new = [NewBatch(draft.rows, draft.payload) for draft in group]
 
             def stored(session: Session, at: int = ordinal, new: list[NewBatch] = new) -> None:
-                batches.add_of(session, submission_id, at, new, lane=lane, alone=alone)
+                batches.insert_for_submission(
+                    session, submission_id, at, new, lane=lane, alone=alone
+                )
 
             self._begin(stored)
             ordinal += len(group)

@@ -23,7 +23,7 @@ from redis.backoff import NoBackoff
 from api_gateway.database import Database
 from enrollment.breaker import PAUSE, Breaker, Subject
 from enrollment.domain.errors import EnrollmentError
-from enrollment.domain.submissions import Mark, Submission
+from enrollment.domain.submissions import ProgressMark, Submission
 from enrollment.storage import batches, submissions
 from enrollment.waking import ANSWERED_CHANNEL, decode
 
@@ -57,7 +57,7 @@ class Waiters:
         self._on_completed = on_completed
         #: Events by key, each with the progress of the submission that its waiter has seen;
         #: None if the waiter needs the end alone (of the submission, or of the batch).
-        self._events: defaultdict[Key, dict[asyncio.Event, Mark | None]] = defaultdict(dict)
+        self._events: defaultdict[Key, dict[asyncio.Event, ProgressMark | None]] = defaultdict(dict)
         #: Batches completed last, with the time: a request may register after the message. The
         #: database has the last word, so an entry counts for POLL_SECONDS only.
         self._recent: OrderedDict[Key, float] = OrderedDict()
@@ -84,7 +84,9 @@ class Waiters:
         """Return when the batch is completed, or when the time is over."""
         await self._wait(batch_id, None, seconds)
 
-    async def wait_for_progress(self, submission_id: UUID, known: Mark, seconds: float) -> None:
+    async def wait_for_progress(
+        self, submission_id: UUID, known: ProgressMark, seconds: float
+    ) -> None:
         """Return when a bulk submission differs from `known`, or when the time is over."""
         await self._wait(submission_id, known, seconds)
 
@@ -102,12 +104,12 @@ class Waiters:
             with self._registered(submission.batch_id, None) as completed:
                 yield completed
 
-    async def _wait(self, key: Key, known: Mark | None, seconds: float) -> None:
+    async def _wait(self, key: Key, known: ProgressMark | None, seconds: float) -> None:
         with self._registered(key, known) as event:
             await wait_until_set(event, seconds)
 
     @contextmanager
-    def _registered(self, key: Key, known: Mark | None) -> Iterator[asyncio.Event]:
+    def _registered(self, key: Key, known: ProgressMark | None) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._events[key][event] = known
         completed_at = self._recent.get(key)
@@ -201,13 +203,13 @@ class Waiters:
             if batch_ids:
                 self.wake(await self._database.read(batches.answered_of, batch_ids))
             if bulks:
-                self._compare(await self._database.read(submissions.marks, bulks), bulks)
+                self._compare(await self._database.read(submissions.progress_marks, bulks), bulks)
         except EnrollmentError as error:
             log.info("waiters.not_answered", because=str(error))
         except Exception:
             log.exception("waiters.not_answered")
 
-    def _compare(self, marks: Mapping[UUID, Mark], bulks: Collection[UUID]) -> None:
+    def _compare(self, marks: Mapping[UUID, ProgressMark], bulks: Collection[UUID]) -> None:
         """Wake the waiters of submissions that made progress, ended, or no longer exist."""
         for bulk in bulks:
             mark = marks.get(bulk)

@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal, TypedDict
 
 from marshmallow import ValidationError, pre_load, validate, validates
 
 from enrollment.domain.model import Course, Mode
 from enrollment.domain.rules import moment_text
+from schemas.json_types import Count, Timestamp
 from schemas.scalars import (
     MAX_MODE,
     MAX_NAME,
@@ -25,8 +26,52 @@ from schemas.scalars import (
 MAX_MODES = 100
 MAX_COHORTS = 1_000
 MAX_DESCRIPTION = 10_000
-SELF_PACED = "Self Paced"
-INSTRUCTOR_PACED = "Instructor Paced"
+Pace = Literal["Self Paced", "Instructor Paced"]
+SELF_PACED: Final = "Self Paced"
+INSTRUCTOR_PACED: Final = "Instructor Paced"
+
+
+class ModeJson(TypedDict):
+    """A course mode."""
+
+    slug: str
+    name: str
+    min_price: Count
+    suggested_prices: str
+    currency: str
+    expiration_datetime: Timestamp | None
+    description: str | None
+    sku: str | None
+    bulk_sku: str | None
+
+
+class CourseDetailsJson(TypedDict):
+    """The course object of the Open edX enrollment API."""
+
+    course_id: str
+    course_name: str
+    enrollment_start: Timestamp | None
+    enrollment_end: Timestamp | None
+    course_start: Timestamp | None
+    course_end: Timestamp | None
+    invite_only: bool
+    course_modes: list[ModeJson]
+    pacing_type: Pace
+
+
+class CourseJson(CourseDetailsJson):
+    """A course with everything that is stored; can be sent back unchanged."""
+
+    capacity: Count | None
+    cohorts: list[str]
+    seats_taken: Count
+
+
+class CoursePageJson(TypedDict):
+    """Courses, ordered by course id."""
+
+    courses: list[CourseJson]
+    next: str | None
 
 
 class Prices(Text):
@@ -131,13 +176,13 @@ def changed(course: Course, members: Mapping[str, Any]) -> Course:
     return replace(course, **members)
 
 
-def details(course: Course, *, at: datetime, include_expired: bool) -> dict[str, object]:
+def details(course: Course, *, at: datetime, include_expired: bool) -> CourseDetailsJson:
     """Upstream's course details object."""
     modes = course.all_modes() if include_expired else course.modes_at(at)
     return _dump(course, modes)
 
 
-def dump_course(course: Course) -> dict[str, object]:
+def dump_course(course: Course) -> CourseJson:
     """All that is stored of a course, so that it can be sent back as it is."""
     return {
         **_dump(course, course.modes),
@@ -147,7 +192,7 @@ def dump_course(course: Course) -> dict[str, object]:
     }
 
 
-def _dump(course: Course, modes: Iterable[Mode]) -> dict[str, object]:
+def _dump(course: Course, modes: Iterable[Mode]) -> CourseDetailsJson:
     return {
         "course_id": course.course_id,
         "course_name": course.name,
@@ -161,7 +206,7 @@ def _dump(course: Course, modes: Iterable[Mode]) -> dict[str, object]:
     }
 
 
-def _dump_mode(mode: Mode) -> dict[str, object]:
+def _dump_mode(mode: Mode) -> ModeJson:
     return {
         "slug": mode.slug,
         "name": mode.name,

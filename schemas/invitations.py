@@ -1,9 +1,10 @@
 """Invitations as callers see them."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from enrollment.domain.model import Invitation
 from enrollment.domain.rules import moment_text
+from schemas.json_types import Timestamp
 from schemas.scalars import Flag, Moment, Shape
 
 
@@ -17,6 +18,16 @@ class InvitationShape(Shape):
 INVITATION = InvitationShape()
 
 
+class InvitationJson(TypedDict):
+    """Permission to enroll in a closed or invite-only course."""
+
+    course_id: str
+    email: str
+    expires_at: Timestamp | None
+    auto_enroll: bool
+    used_by: str | None
+
+
 def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
     """The invitation that a caller describes.
 
@@ -26,7 +37,7 @@ def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
     return Invitation(course_id, email, **members)
 
 
-def dump_invitation(invitation: Invitation) -> dict[str, object]:
+def dump_invitation(invitation: Invitation) -> InvitationJson:
     """The invitation as JSON has it."""
     expires_at = invitation.expires_at
     return {

@@ -14,7 +14,7 @@ from schemas.asked import AskedRequest
 from schemas.csvfiles import ADDED, cells_of, may_run
 from schemas.foreign import NATIVE as OURS
 from schemas.foreign import columns_in
-from schemas.outcomes import dump_outcome, message_of
+from schemas.outcomes import ArchiveLineJson, dump_outcome, message_of
 
 #: Columns of requests that came without a header of their own.
 NATIVE = (
@@ -114,9 +114,9 @@ def _told_cell(name: str, value: object) -> str:
     return value if isinstance(value, str) and name not in _TYPED else _json(value)
 
 
-def ndjson_line(outcome: Outcome, more: Mapping[str, object] = MappingProxyType({})) -> str:
-    """One outcome as a line of NDJSON."""
-    return _json({**dump_outcome(outcome), **more}) + "\n"
+def ndjson_line(outcome: Outcome, place: ArchiveLineJson) -> str:
+    """One outcome as a line of NDJSON; ``place`` is where its line stands in an archive."""
+    return _json(dump_outcome(outcome) | place) + "\n"
 
 
 def _json(value: Any) -> str:

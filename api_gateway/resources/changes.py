@@ -1,7 +1,6 @@
 """``/changes``: the event feed."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
@@ -11,7 +10,7 @@ from api_gateway.pagination import MAX_PAGE
 from api_gateway.problems import bad_request
 from api_gateway.responses import keep_private, write_json
 from enrollment.storage import changes
-from schemas.changes import dump_event
+from schemas.changes import ChangesJson, EventJson, dump_event
 
 DEFAULT_CHANGES = 1_000
 _MAX_POSITION = 1 << 62
@@ -31,12 +30,13 @@ class ChangesResource:
         limit = _read_integer(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
         shown = await self.database.read(_since, since, limit)
         last = shown[-1]["data"]["position"] if shown else since
-        write_json(resp, {"changes": shown, "next": last})
+        page: ChangesJson = {"changes": shown, "next": last}
+        write_json(resp, page)
 
     on_head = on_get
 
 
-def _since(session: Session, since: int, limit: int) -> list[dict[str, Any]]:
+def _since(session: Session, since: int, limit: int) -> list[EventJson]:
     return [dump_event(event) for event in changes.since(session, since, limit=limit)]
 
 

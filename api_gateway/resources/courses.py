@@ -25,7 +25,7 @@ from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
 from enrollment.storage import courses
 from enrollment.storage.idempotency import KeyUse
-from schemas.courses import changed, dump_course, load_changes, load_course
+from schemas.courses import CoursePageJson, changed, dump_course, load_changes, load_course
 from schemas.many import Many
 
 MANY = Many(
@@ -99,7 +99,8 @@ class CoursesResource:
         page = await self._database.read(courses.page, after=read_cursor(req), limit=limit + 1)
         following = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
         shown = [dump_course(course) for course in page[:limit]]
-        write_json(resp, {"courses": shown, "next": following})
+        body: CoursePageJson = {"courses": shown, "next": following}
+        write_json(resp, body)
 
     on_head = on_get
 

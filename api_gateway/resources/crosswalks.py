@@ -13,7 +13,7 @@ from api_gateway.database import Database
 from api_gateway.pagination import encode_cursor, invalid_cursor, page_size, read_cursor
 from api_gateway.problems import bad_request, too_large, unsupported
 from api_gateway.request_body import read_body
-from api_gateway.resources.bulk_body import MAX_BULK_BODY
+from api_gateway.resources.bulk_body import MAX_BULK_BODY, write_saved
 from api_gateway.resources.outcomes import not_finished
 from api_gateway.resources.status_response import parse_submission_id
 from api_gateway.responses import keep_private, write_json
@@ -22,7 +22,15 @@ from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
-from schemas.crosswalks import MANY, MOST, csv_head, csv_lines, dump_entry, read_csv
+from schemas.crosswalks import (
+    MANY,
+    MOST,
+    CrosswalkJson,
+    csv_head,
+    csv_lines,
+    dump_entry,
+    read_csv,
+)
 from schemas.many import JSON, NDJSON, BadObjects, TooMany
 from schemas.scalars import is_source
 from schemas.sent import source_at, sources_of
@@ -55,7 +63,7 @@ class CrosswalkResource:
         limit, after = page_size(req), read_position(req)
         entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
-        shown = {
+        shown: CrosswalkJson = {
             "source": source,
             "entries": list(map(dump_entry, entries)),
             "next": last and encode_cursor(f"{last.kind.value} {last.theirs}"),
@@ -82,7 +90,7 @@ class CrosswalkResource:
         check_source(source)
         entries = await self._entries(req, whole=save is crosswalks.put)
         await self.database.write(save, source, entries)
-        write_json(resp, {"saved": len(entries)})
+        write_saved(resp, len(entries), is_replay=False)
 
     async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
@@ -154,7 +162,7 @@ class MissingResource:
                 status_queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
             )
             named = dict.fromkeys(_unmapped(page.rows, submission, source))
-            known = await self.database.read(crosswalks.standing, named.keys())
+            known = await self.database.read(crosswalks.find_many, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
         return list(missing)[:MOST]

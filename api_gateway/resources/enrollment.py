@@ -15,7 +15,7 @@ from api_gateway.database import Database
 from api_gateway.forms import FORM, form_request
 from api_gateway.headers import fingerprint_head, idempotency_key, preference
 from api_gateway.permissions import check_mode, may_act_for, may_read_about
-from api_gateway.problems import Problem, bad_request
+from api_gateway.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.request_body import check_is_json, parsed_json, read_body
 from api_gateway.responses import JSON, keep_private, write_json
 from api_gateway.single_requests import GroupCommitter, Receipt, SingleRequest
@@ -23,10 +23,10 @@ from api_gateway.status_queries import Status
 from api_gateway.waiters import Waiters
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
-from enrollment.storage import courses, learners, listing, submissions
-from enrollment.storage.listing import Listed
+from enrollment.storage import courses, enrollment_views, learners, submissions
+from enrollment.storage.enrollment_views import Listed
 from schemas.courses import details
-from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
+from schemas.enrollments import GRANTED, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
 from schemas.scalars import is_storable
 from schemas.submissions import PATH, accepted_single, dump_submission
@@ -85,7 +85,7 @@ class EnrollmentResource:
         pair = (caller.username, caller.email)
         if pair in self.known_emails:
             return
-        await self.database.write(learners.acquaint, *pair)
+        await self.database.write(learners.set_email_if_missing, *pair)
         if len(self.known_emails) >= MAX_KNOWN_EMAILS:
             self.known_emails.clear()
         self.known_emails.add(pair)
@@ -112,13 +112,15 @@ class EnrollmentResource:
             write_json(resp, self._render(kept, status.course) if kept else None)
             return
         refusal = v1_refusal(outcome)
-        members = refusal.members
+        members: ProblemMembersJson = {}
+        if refusal.outcome is not None:
+            members["outcome"] = refusal.outcome
         if refusal.with_course and status.course is not None:
-            shown = details(status.course, at=self.now(), include_expired=False)
-            members = {**members, "course_details": shown}
+            course = details(status.course, at=self.now(), include_expired=False)
+            members["course_details"] = course
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
-    def _render(self, kept: Listed, course: Course | None) -> dict[str, Any]:
+    def _render(self, kept: Listed, course: Course | None) -> EnrollmentJson:
         return dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
 
     async def _write_accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
@@ -221,6 +223,6 @@ def _status(session: Session, submission_id: Any) -> Status:
 def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
     if not is_storable(username):
         return []
-    found = listing.active_of(session, username)
+    found = enrollment_views.active_of(session, username)
     known = courses.find_all(session, {kept.course_id for kept in found})
     return [(kept, known.get(kept.course_id)) for kept in found]

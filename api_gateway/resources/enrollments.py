@@ -13,9 +13,9 @@ from api_gateway.problems import Problem
 from api_gateway.responses import keep_private, write_json
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.model import microseconds
-from enrollment.storage import listing
-from enrollment.storage.listing import Filters, Place
-from schemas.enrollments import dump_row
+from enrollment.storage import enrollment_views
+from enrollment.storage.enrollment_views import Filters, Place
+from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.scalars import is_storable, parse_username
 
 #: Maximum number of values in one filter (Open edX's limit).
@@ -43,19 +43,14 @@ class EnrollmentsResource:
         filters = read_filters(req)
         limit = _read_page_size(req)
         found, after = await self.database.read(
-            listing.page, filters, after=_read_position(req), limit=limit
+            enrollment_views.page, filters, after=_read_position(req), limit=limit
         )
-        rows = [dump_row(one.username, one.course_id, one.enrollment) for one in found]
-        write_json(
-            resp,
-            {
-                "next": None
-                if after is None
-                else _link(req, encode_cursor(".".join(map(str, after)))),
-                "previous": None,
-                "results": rows,
-            },
-        )
+        page: EnrollmentPageJson = {
+            "next": None if after is None else _link(req, encode_cursor(".".join(map(str, after)))),
+            "previous": None,
+            "results": [dump_row(one.username, one.course_id, one.enrollment) for one in found],
+        }
+        write_json(resp, page)
 
     on_head = on_get
 

@@ -19,7 +19,7 @@ from api_gateway.status_queries import Cursor, OutcomeFilter, OutcomeRow, Outcom
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Member, Submission
 from schemas.foreign import NATIVE
-from schemas.outcomes import dump_outcome
+from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
 from schemas.results import Layout, layout_of, native_cells, ndjson_line
 from schemas.sent import member_at
 from schemas.submissions import retry_after
@@ -64,11 +64,13 @@ class OutcomesResource:
         self, req: Request, resp: Response, submission: Submission, chosen: OutcomeFilter
     ) -> None:
         page = await self._read(submission, read_position(req), chosen, page_size(req))
-        shown = [
-            dump_outcome(row.outcome) | file_of(submission, row.outcome.line) for row in page.rows
+        shown: list[OutcomeJson] = [
+            {**dump_outcome(row.outcome), **file_of(submission, row.outcome.line)}
+            for row in page.rows
         ]
         after = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
-        write_json(resp, {"outcomes": shown, "next": after})
+        body: OutcomePageJson = {"outcomes": shown, "next": after}
+        write_json(resp, body)
 
     async def _stream(
         self, submission: Submission, chosen: OutcomeFilter, layout: Layout | None
@@ -131,7 +133,7 @@ def read_layout(submission: Submission, file: Member | None) -> Layout:
     return layouts.pop()
 
 
-def file_of(submission: Submission, line: int) -> dict[str, object]:
+def file_of(submission: Submission, line: int) -> ArchiveLineJson:
     """Name and line in the archive of a line; empty for other submissions."""
     if not submission.files:
         return {}

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from falcon.asgi import Response
@@ -14,8 +14,8 @@ from api_gateway.responses import JSON, dumps
 from api_gateway.status_queries import Status
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
-from schemas.enrollments import dump_enrollment
-from schemas.submissions import dump_submission, etag, retry_after
+from schemas.enrollments import EnrollmentJson, dump_enrollment
+from schemas.submissions import SubmissionJson, dump_submission, etag, retry_after
 
 #: How long a rendered status is reused: it contains the estimated time left.
 FRESH = timedelta(seconds=1)
@@ -31,7 +31,7 @@ def parse_submission_id(text: str) -> UUID:
     return UUID(text)
 
 
-def render_enrollment(status: Status, now: datetime) -> dict[str, Any] | None:
+def render_enrollment(status: Status, now: datetime) -> EnrollmentJson | None:
     """The enrollment of a completed single request."""
     kept = status.enrollment
     if kept is None:
@@ -39,7 +39,7 @@ def render_enrollment(status: Status, now: datetime) -> dict[str, Any] | None:
     return dump_enrollment(kept.username, kept.enrollment, status.course, at=now)
 
 
-def render_status(status: Status, now: datetime) -> dict[str, Any]:
+def render_status(status: Status, now: datetime) -> SubmissionJson:
     """The status as a JSON object."""
     enrollment = render_enrollment(status, now)
     return dump_submission(

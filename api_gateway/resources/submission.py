@@ -29,7 +29,7 @@ from api_gateway.status_reader import StatusReader
 from api_gateway.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import Submission
-from enrollment.storage import submissions
+from enrollment.storage import cancellation
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import clock
 from schemas.submissions import PATH, etag
@@ -126,4 +126,4 @@ class CancelResource:
 
 
 def _ask_cancel(session: Session, wanted: UUID, owner: str | None) -> Submission:
-    return submissions.ask_cancel(session, wanted, owner, now=clock(session))
+    return cancellation.request_cancel(session, wanted, owner, now=clock(session))

@@ -12,7 +12,7 @@ from api_gateway.problems import Problem, bad_request
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import Options
-from enrollment.storage.submissions import Place
+from enrollment.storage.submission_views import Place
 from schemas.asked import is_course_key
 from schemas.foreign import AUTO, NAMES
 from schemas.scalars import MAX_MODE, is_source, is_storable
