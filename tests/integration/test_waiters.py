@@ -146,13 +146,13 @@ def test_who_waits_for_the_end_of_a_file_needs_no_redis(world):
 def test_a_poll_at_once_is_for_the_newcomer_alone(world, redis_url, monkeypatch):
     monkeypatch.setattr(waiters, "POLL_SECONDS", LONGER)
     asked = []
-    real = waiters.submissions.marks
+    real = waiters.submissions.progress_marks
 
     def marks(session, ids):
         asked.append(set(ids))
         return real(session, ids)
 
-    monkeypatch.setattr(waiters.submissions, "marks", marks)
+    monkeypatch.setattr(waiters.submissions, "progress_marks", marks)
     one, other = (world.submission(world.send([row(name)])) for name in ("ada", "bob"))
 
     async def scenario(waiters):
