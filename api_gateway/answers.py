@@ -16,9 +16,9 @@ from enrollment.storage import batches, courses, listing, submissions
 from enrollment.storage.batches import Answered
 from enrollment.storage.listing import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
-from schemas.payloads import Row
-from schemas.sent import form_of, member_at, shown_rows
-from schemas.singles import decode_singles
+from schemas.raw_rows import form_of, member_at, shown_rows
+from schemas.row_payload import Row
+from schemas.single_payload import decode_singles
 
 
 class Status(NamedTuple):

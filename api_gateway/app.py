@@ -51,7 +51,7 @@ from enrollment.queue import broker_settings
 from enrollment.settings import Settings
 from enrollment.storage.durability import durable_sessions, look_at_start
 from enrollment.waking import Bell
-from schemas.files import Limits
+from schemas.source import Limits
 
 log = structlog.get_logger()
 

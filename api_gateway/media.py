@@ -9,8 +9,8 @@ import orjson
 from falcon.asgi import Request, Response
 
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
-from schemas.strictjson import NotHonestJson, loads
-from schemas.uploads import Limits, TooLarge, Unreadable, gunzipped
+from schemas.i_json import NotHonestJson, loads
+from schemas.source import Limits, TooLarge, Unreadable, gunzipped
 
 #: Seconds within which a body must have come in whole.
 BODY_SECONDS = 30.0

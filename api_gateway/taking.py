@@ -11,7 +11,7 @@ from api_gateway.callers import Caller
 from api_gateway.problems import Problem, too_large
 from api_gateway.uploads import Published, Upload, Uploads
 from enrollment.domain.errors import KeyInFlight
-from schemas.files import TooLarge, Unreadable
+from schemas.source import TooLarge, Unreadable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

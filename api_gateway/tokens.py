@@ -14,7 +14,7 @@ import jwt
 
 from api_gateway.token_keys import Keys, OneKey, UnknownKey, outside_keys
 from enrollment.settings import Settings, SettingsError
-from schemas.scalars import parse_email, parse_username
+from schemas.fields import parse_email, parse_username
 
 #: What an API key may be allowed; ``admin`` includes the others.
 SCOPES = ("enroll", "read", "courses", "admin")

@@ -29,19 +29,11 @@ from enrollment.storage.batches import NewBatch, Waiting, intake_number
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewBulk
-from schemas.archives import split_archive
-from schemas.files import (
-    ZIP,
-    BatchDraft,
-    FileHead,
-    Limits,
-    Spooled,
-    TooLarge,
-    Wanted,
-    format_of,
-    split,
-)
-from schemas.foreign import AUTO
+from schemas.batch_draft import BatchDraft, FileHead, Wanted
+from schemas.foreign.detect import AUTO
+from schemas.source import Limits, Spooled, TooLarge
+from schemas.splitter import ZIP, format_of, split
+from schemas.zip_splitter import split_archive
 
 log = structlog.get_logger()
 

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
-from schemas.asked import MAX_COHORT, is_course_key
+from schemas.fields import MAX_FINDINGS, is_storable, parse_email, parse_username, short
 from schemas.outcomes import message_of
-from schemas.scalars import MAX_FINDINGS, is_storable, parse_email, parse_username, short
+from schemas.parsed import MAX_COHORT, is_course_key
 
 ENROLL, UNENROLL = "enroll", "unenroll"
 MAX_REASON = 255

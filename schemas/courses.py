@@ -9,7 +9,7 @@ from marshmallow import ValidationError, pre_load, validate, validates
 
 from enrollment.domain.model import Course, Mode
 from enrollment.domain.rules import moment_text
-from schemas.scalars import (
+from schemas.fields import (
     MAX_MODE,
     MAX_NAME,
     CourseId,

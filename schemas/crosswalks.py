@@ -8,12 +8,10 @@ from marshmallow import ValidationError, fields, validate
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Entry
-from schemas.asked import is_course_key
-from schemas.csvcutting import MAX_RECORD
-from schemas.csvfiles import DELIMITERS, bare_cell, names_of
-from schemas.many import BadObjects, Many, TooMany
-from schemas.results import safe_cell
-from schemas.scalars import (
+from schemas.bulk_objects import BadObjects, Many, TooMany
+from schemas.csv_rows import DELIMITERS, bare_cell, names_of
+from schemas.csv_splitter import MAX_RECORD
+from schemas.fields import (
     MAX_FINDINGS,
     MAX_NAME,
     WORDS,
@@ -23,6 +21,8 @@ from schemas.scalars import (
     findings,
     parse_username,
 )
+from schemas.parsed import is_course_key
+from schemas.results import safe_cell
 
 #: Entries that are taken at once, and ids to map that are given at once.
 MOST = 50_000

@@ -5,7 +5,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from schemas.uploads import Limits, Place, Unreadable, check_size, place_of
+from schemas.source import Limits, Place, Unreadable, check_size, place_of
 
 #: Bytes that stand for nothing in CP1252.
 _NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"

@@ -4,7 +4,7 @@ from typing import Any
 
 from enrollment.domain.model import Invitation
 from enrollment.domain.rules import moment_text
-from schemas.scalars import Flag, Moment, Shape
+from schemas.fields import Flag, Moment, Shape
 
 
 class InvitationShape(Shape):

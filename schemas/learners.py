@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from marshmallow import ValidationError
 
 from enrollment.domain.model import Learner
-from schemas.scalars import Email, Flag, Shape, Username
+from schemas.fields import Email, Flag, Shape, Username
 
 
 class LearnerShape(Shape):

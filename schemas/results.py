@@ -10,11 +10,11 @@ import orjson
 
 from enrollment.domain.model import Outcome
 from enrollment.domain.rules import moment_text
-from schemas.asked import AskedRequest
-from schemas.csvfiles import ADDED, cells_of, may_run
-from schemas.foreign import NATIVE as OURS
-from schemas.foreign import columns_in
+from schemas.csv_rows import ADDED, cells_of, may_run
+from schemas.foreign.detect import NATIVE as OURS
+from schemas.foreign.detect import columns_in
 from schemas.outcomes import dump_outcome, message_of
+from schemas.parsed import AskedRequest
 
 #: Columns of requests that came without a header of their own.
 NATIVE = (

@@ -12,7 +12,7 @@ from enrollment.domain.codes import CallerKind, Code, Kind, State
 from enrollment.domain.model import EPOCH, Outcome
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Member, Submission
-from schemas.foreign import NATIVE, taken_for
+from schemas.foreign.detect import NATIVE, taken_for
 from schemas.outcomes import dump_outcome
 
 #: Where submissions are found.

@@ -13,7 +13,7 @@ from enrollment.domain.events import Standing, standing
 from enrollment.domain.judging import Judgement, Key
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
-from schemas.requests import AskedRequest
+from schemas.parsed import AskedRequest
 from worker.loading import Loaded
 from worker.reading import Asked, settle
 

@@ -14,10 +14,10 @@ from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.batches import intake_number
 from enrollment.storage.claims import ClaimedBatch
-from schemas.payloads import Row, decode_rows
-from schemas.requests import AskedRequest
-from schemas.sent import Form, Sent, decode_sent, form_of
-from schemas.singles import Single, decode_singles
+from schemas.parsed import AskedRequest
+from schemas.raw_rows import Form, Sent, decode_sent, form_of
+from schemas.row_payload import Row, decode_rows
+from schemas.single_payload import Single, decode_singles
 from worker import suspecting
 
 #: What ids of other systems are here.

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.submissions import Submission
 from enrollment.storage import batches
 from enrollment.storage.claims import ClaimedBatch
-from schemas.sent import Form, form_of
+from schemas.raw_rows import Form, form_of
 from worker.reading import Read, is_plain, read_plain
 
 log = structlog.get_logger()

@@ -13,7 +13,7 @@ from schemas.courses import CourseShape, ModeShape
 from schemas.crosswalks import EntryShape
 from schemas.invitations import InvitationShape
 from schemas.learners import LearnerShape
-from schemas.requests import AttributeSchema, CourseDetailsSchema, RequestSchema
+from schemas.request_schema import AttributeSchema, CourseDetailsSchema, RequestSchema
 
 #: Names of schemas that stand in others.
 _INNER: Mapping[type[Schema], str] = {

@@ -10,8 +10,8 @@ from api_gateway.resources.bodies import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.resources.listing import DEFAULT_CHANGES, MOST
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.coursekeys import MAX_COURSE_ID
-from schemas.foreign import AUTO, NAMES
-from schemas.scalars import MAX_EMAIL, MAX_MODE, MAX_NAME
+from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
+from schemas.foreign.detect import AUTO, NAMES
 
 
 def _in_path(name: str, description: str, most: int, example: str) -> dict[str, Any]:

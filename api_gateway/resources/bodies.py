@@ -13,8 +13,8 @@ from api_gateway.once import use_of_key
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.records import Records
 from enrollment.storage.idempotency import KeyUse
-from schemas.many import JSON, NDJSON, BadObjects, Many, TooMany, sentence
-from schemas.scalars import findings, is_storable
+from schemas.bulk_objects import JSON, NDJSON, BadObjects, Many, TooMany, sentence
+from schemas.fields import findings, is_storable
 
 T = TypeVar("T")
 

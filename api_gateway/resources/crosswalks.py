@@ -20,11 +20,11 @@ from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
+from schemas.bulk_objects import JSON, NDJSON, BadObjects, TooMany
 from schemas.crosswalks import MANY, MOST, csv_head, csv_lines, dump_entry, read_csv
-from schemas.many import JSON, NDJSON, BadObjects, TooMany
-from schemas.scalars import is_source
-from schemas.sent import source_at, sources_of
-from schemas.translating import NOT_IN_CROSSWALK, ids_in
+from schemas.fields import is_source
+from schemas.id_mapping import NOT_IN_CROSSWALK, ids_in
+from schemas.raw_rows import source_at, sources_of
 
 _CSV = "text/csv"
 #: Entries, or outcomes, that one look at the records reads.

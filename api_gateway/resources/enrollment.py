@@ -33,8 +33,9 @@ from enrollment.storage import courses, learners, listing, submissions
 from enrollment.storage.listing import Listed
 from schemas.courses import details
 from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
-from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
-from schemas.scalars import is_storable
+from schemas.fields import is_storable
+from schemas.parsed import AskedRequest, ShapeError
+from schemas.request_schema import load_request, v1_message
 from schemas.submissions import PATH, accepted_single, dump_submission
 
 #: Bytes of one request's body.

@@ -14,9 +14,9 @@ from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
+from schemas.bulk_objects import Many
+from schemas.fields import parse_username
 from schemas.learners import dump_learner, load_learner
-from schemas.many import Many
-from schemas.scalars import parse_username
 
 MANY = Many(
     "learners", load_learner, key=lambda learner: learner.username, key_field="username", most=MOST

@@ -19,7 +19,7 @@ from enrollment.storage import changes, listing
 from enrollment.storage.listing import Filters, Place
 from schemas.changes import dump_event
 from schemas.enrollments import dump_row
-from schemas.scalars import is_storable, parse_username
+from schemas.fields import is_storable, parse_username
 
 #: Values in one filter at most (upstream's limit).
 MOST = 100

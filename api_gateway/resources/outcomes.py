@@ -18,10 +18,10 @@ from api_gateway.resources.bodies import cursor_at, page_size, place_of
 from api_gateway.resources.statuses import submission_id
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Member, Submission
-from schemas.foreign import NATIVE
+from schemas.foreign.detect import NATIVE
 from schemas.outcomes import dump_outcome
+from schemas.raw_rows import member_at
 from schemas.results import Layout, layout_of, native_cells, ndjson_line
-from schemas.sent import member_at
 from schemas.submissions import retry_after
 
 #: Outcomes that one look at the records reads for a stream.

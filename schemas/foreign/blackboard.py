@@ -1,6 +1,6 @@
 """Blackboard Learn: the snapshot file of course memberships."""
 
-from schemas.foreign.formats import (
+from schemas.foreign.base import (
     COURSE,
     LEARNER,
     NOT_A_WISH,

@@ -1,6 +1,6 @@
 """Canvas: ``enrollments.csv`` of its SIS import, and of its provisioning reports."""
 
-from schemas.foreign.formats import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
+from schemas.foreign.base import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
 
 _STATUS = {
     "active": True,

@@ -1,6 +1,6 @@
 """D2L Brightspace: the enrollments of its Standard CSV."""
 
-from schemas.foreign.formats import (
+from schemas.foreign.base import (
     COURSE,
     LEARNER,
     NOT_A_WISH,

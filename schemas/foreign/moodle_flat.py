@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 
-from schemas.foreign.formats import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
+from schemas.foreign.base import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
 
 _OPERATIONS = {"add": True, "del": False}
 _START, _END = "starttime", "endtime"

@@ -2,7 +2,7 @@
 
 import re
 
-from schemas.foreign.formats import (
+from schemas.foreign.base import (
     COURSE,
     LEARNER,
     NOT_A_WISH,

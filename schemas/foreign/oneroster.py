@@ -1,6 +1,6 @@
 """OneRoster 1.1 and 1.2: ``enrollments.csv``, alone or in its archive."""
 
-from schemas.foreign.formats import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
+from schemas.foreign.base import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
 
 _STATUS = {"active": True, "tobedeleted": False, "inactive": False}
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from schemas.foreign.formats import COHORT, EMAIL, LEARNER, MODE, Cells, Format, Reading, Wish
+from schemas.foreign.base import COHORT, EMAIL, LEARNER, MODE, Cells, Format, Reading, Wish
 
 _WIDTHS = frozenset({4, 6})
 

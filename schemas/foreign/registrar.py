@@ -1,6 +1,6 @@
 """Open edX Registrar: enrollments in courses, or in one program."""
 
-from schemas.foreign.formats import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
+from schemas.foreign.base import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
 
 _STATUS = {
     "active": True,

@@ -1,6 +1,6 @@
 """Microsoft School Data Sync: ``enrollments.csv`` (v2.1) and ``StudentEnrollment.csv`` (v1)."""
 
-from schemas.foreign.formats import COURSE, LEARNER, ROLE, Cells, Format, Reading, Wish
+from schemas.foreign.base import COURSE, LEARNER, ROLE, Cells, Format, Reading, Wish
 
 
 def read(cells: Cells) -> list[Wish]:

@@ -25,10 +25,10 @@ from enrollment.storage.tables import (
     LearnerRow,
     SubmissionRow,
 )
-from schemas.asked import AskedRequest
 from schemas.outcomes import decode_outcomes
-from schemas.payloads import decode_rows
-from schemas.singles import decode_singles
+from schemas.parsed import AskedRequest
+from schemas.row_payload import decode_rows
+from schemas.single_payload import decode_singles
 
 #: Events that one look reads.
 PAGE = 10_000

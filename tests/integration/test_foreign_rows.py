@@ -14,8 +14,8 @@ from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import crosswalks, migrate, submissions
 from enrollment.storage.sessions import clock, sessions_for
 from enrollment.storage.tables import SubmissionRow
-from schemas.foreign import NAMES
-from schemas.uploads import Unreadable
+from schemas.foreign.detect import NAMES
+from schemas.source import Unreadable
 from tests.integration.test_statements import statements
 from tests.support.world import COURSE, OTHER, SERVER, World, csv_of, row
 from tests.support.written import (

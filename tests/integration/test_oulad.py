@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from enrollment.domain.codes import Code, Reason, Result, State
-from schemas.asked import moment
+from schemas.parsed import moment
 from tests.support.world import ADMIN
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "oulad"

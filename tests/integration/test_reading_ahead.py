@@ -10,8 +10,8 @@ from enrollment.domain.codes import Code
 from enrollment.storage import batches, claims
 from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.tables import BatchRow
-from schemas.payloads import encode_rows
-from schemas.sent import form_of
+from schemas.raw_rows import form_of
+from schemas.row_payload import encode_rows
 from tests.support.world import row
 from worker import reading
 

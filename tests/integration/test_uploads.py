@@ -11,7 +11,7 @@ from enrollment.domain.codes import Code, Lane, State
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
 from enrollment.storage import batches, submissions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
-from schemas.files import TooLarge, Unreadable
+from schemas.source import TooLarge, Unreadable
 from tests.support.halts import Halt, Side, meeting, together
 from tests.support.world import ADA, COURSE, SERVER, request, row
 from worker.sweeping import Sweeper

@@ -36,9 +36,9 @@ from enrollment.storage.tables import (
     LearnerRow,
     SubmissionRow,
 )
-from schemas.asked import AskedRequest
-from schemas.files import Limits
 from schemas.outcomes import decode_outcomes
+from schemas.parsed import AskedRequest
+from schemas.source import Limits
 from worker.processing import Done, Processor
 
 SERVER = Caller("key:sis", CallerKind.SERVER, frozenset({"enroll"}))

@@ -7,13 +7,9 @@ from marshmallow import ValidationError
 
 from enrollment.domain.model import Course, Invitation, Learner, Mode
 from schemas.courses import changed, details, dump_course, load_changes, load_course
+from schemas.fields import MAX_FINDINGS, RULES, findings
 from schemas.invitations import dump_invitation, load_invitation
 from schemas.learners import dump_learner, load_learner
-from schemas.scalars import (
-    MAX_FINDINGS,
-    RULES,
-    findings,
-)
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 KEY = "course-v1:Uni+ALG+2026"

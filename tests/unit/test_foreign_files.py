@@ -9,12 +9,14 @@ from hypothesis import strategies as st
 from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import Outcome
-from schemas.asked import AskedRequest
-from schemas.csvfiles import cells_of
-from schemas.files import Limits, Spooled, Unreadable, Wanted, split
-from schemas.foreign import FORMATS, NAMES, taken_for
+from schemas.batch_draft import Wanted
+from schemas.csv_rows import cells_of
+from schemas.foreign.detect import FORMATS, NAMES, taken_for
+from schemas.parsed import AskedRequest
+from schemas.raw_rows import Form, Sent, decode_sent, shown_rows
 from schemas.results import layout_of
-from schemas.sent import Form, Sent, decode_sent, shown_rows
+from schemas.source import Limits, Spooled, Unreadable
+from schemas.splitter import split
 from tests.support.written import (
     FORMS,
     GUEST,

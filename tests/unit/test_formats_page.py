@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.foreign import AUTO, BY_NAME, NAMES, recognise
-from schemas.foreign.formats import NOT_A_WISH, ROLE_NOT_LEARNER, UNKNOWN_WORD
-from schemas.translating import NOT_IN_CROSSWALK
+from schemas.foreign.base import NOT_A_WISH, ROLE_NOT_LEARNER, UNKNOWN_WORD
+from schemas.foreign.detect import AUTO, BY_NAME, NAMES, recognise
+from schemas.id_mapping import NOT_IN_CROSSWALK
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text()

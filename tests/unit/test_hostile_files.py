@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.files import Limits, TooLarge, Unreadable, format_of, gunzipped, split
-from schemas.payloads import decode_rows
+from schemas.row_payload import decode_rows
+from schemas.source import Limits, TooLarge, Unreadable, gunzipped
+from schemas.splitter import format_of, split
 
 KEY = "course-v1:edX+DemoX+Demo"
 TYPES = ["text/csv", "text/plain", "application/x-ndjson", "application/json"]

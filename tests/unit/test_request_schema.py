@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from enrollment.domain.model import Attribute
-from schemas.requests import AskedRequest, RequestSchema, ShapeError, load_request, v1_message
+from schemas.parsed import AskedRequest, ShapeError
+from schemas.request_schema import RequestSchema, load_request, v1_message
 
 KEY = "course-v1:edX+DemoX+Demo"
 ASK = {"user": "ada", "course_id": KEY}

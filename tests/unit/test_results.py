@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Attribute, Outcome
-from schemas.asked import AskedRequest
-from schemas.csvfiles import bare_cell
-from schemas.payloads import NDJSON, Row, decode_rows, encode_rows
-from schemas.requests import load_request
+from schemas.csv_rows import bare_cell
+from schemas.parsed import AskedRequest
+from schemas.request_schema import load_request
 from schemas.results import layout_of, native_cells, ndjson_line, safe_cell
+from schemas.row_payload import NDJSON, Row, decode_rows, encode_rows
 
 ENROLLED = Outcome(2, "ada", "C", Code.ENROLLED)
 INVALID = Outcome(2, None, None, Code.INVALID, Reason.INVALID_ROW)

@@ -25,8 +25,8 @@ from enrollment.queue import TaskName
 from enrollment.storage import submissions
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions, clock
-from schemas.asked import AskedRequest
-from schemas.files import Limits
+from schemas.parsed import AskedRequest
+from schemas.source import Limits
 from tests.faults.simulator.broker import Broker, Message
 from tests.faults.simulator.processes import Died, Fate, Process
 from tests.faults.simulator.weather import VirtualTime

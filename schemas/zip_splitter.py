@@ -11,13 +11,13 @@ from itertools import chain
 from typing import IO, NamedTuple
 
 from enrollment.domain.submissions import Member
-from schemas.csvcutting import AS_IT_IS
-from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
-from schemas.files import split
-from schemas.foreign import AUTO
-from schemas.payloads import JSON
-from schemas.uploads import Limits, Place, TooLarge, Unreadable
-from schemas.zipped import EXPECTED, Content, checked, lines_in, opened, shown
+from schemas.batch_draft import BatchDraft, FileHead, Wanted, check_rows, not_empty
+from schemas.csv_splitter import AS_IT_IS
+from schemas.foreign.detect import AUTO
+from schemas.row_payload import JSON
+from schemas.source import Limits, Place, TooLarge, Unreadable
+from schemas.splitter import split
+from schemas.zip_reader import EXPECTED, Content, checked, lines_in, opened, shown
 
 #: Bytes of all of the headers together: each is kept, and shown with the submission.
 MAX_HEADERS = 256_000

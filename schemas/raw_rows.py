@@ -8,11 +8,14 @@ from typing import Any, NamedTuple
 
 from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.submissions import Member, Submission
-from schemas.asked import Finding, ShapeError, finding
-from schemas.csvfiles import Columns, named, row_body, told_by
-from schemas.foreign import NATIVE, OUR_COLUMNS, columns_in
-from schemas.foreign.rows import Reader
-from schemas.payloads import (
+from schemas.csv_rows import Columns, named, row_body, told_by
+from schemas.foreign.detect import NATIVE, OUR_COLUMNS, columns_in
+from schemas.foreign.reader import Reader
+from schemas.i_json import NotHonestJson, loads
+from schemas.id_mapping import ids_in, translated
+from schemas.parsed import Finding, ShapeError, finding
+from schemas.request_schema import load_request, stated
+from schemas.row_payload import (
     CSV,
     NOTHING,
     LeftOut,
@@ -25,9 +28,6 @@ from schemas.payloads import (
     parts,
     unclosed_row,
 )
-from schemas.requests import load_request, stated
-from schemas.strictjson import NotHonestJson, loads
-from schemas.translating import ids_in, translated
 
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 

@@ -8,8 +8,8 @@ from typing import Generic, TypeVar
 
 from marshmallow import ValidationError
 
-from schemas import strictjson
-from schemas.scalars import MAX_FINDINGS, RULES, finding, findings
+from schemas import i_json
+from schemas.fields import MAX_FINDINGS, RULES, finding, findings
 
 T = TypeVar("T")
 
@@ -85,8 +85,8 @@ class Many(Generic[T]):
             yield from _lines(body, found)
             return
         try:
-            document = strictjson.loads(body)
-        except strictjson.NotHonestJson as error:
+            document = i_json.loads(body)
+        except i_json.NotHonestJson as error:
             found.append(_unreadable(error))
             return
         prefix = ""
@@ -111,8 +111,8 @@ def _lines(body: bytes, found: list[dict[str, object]]) -> Iterator[tuple[int, o
         if not line.strip():
             continue
         try:
-            data = strictjson.loads(line)
-        except strictjson.NotHonestJson as error:
+            data = i_json.loads(line)
+        except i_json.NotHonestJson as error:
             found.append({**_unreadable(error), "line": number})
             if len(found) >= MAX_FINDINGS:
                 return
@@ -120,7 +120,7 @@ def _lines(body: bytes, found: list[dict[str, object]]) -> Iterator[tuple[int, o
         yield number, data
 
 
-def _unreadable(error: strictjson.NotHonestJson) -> dict[str, object]:
+def _unreadable(error: i_json.NotHonestJson) -> dict[str, object]:
     bad = {"line": error.line, "column": error.column, "field": "", "value": str(error)}
     return {**bad, "rule": "json"}
 

@@ -10,13 +10,13 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from schemas.asked import MAX_COHORT, AskedRequest, ShapeError, finding, is_course_key
-from schemas.asked import moment as moment_of
-from schemas.fastpath import is_email, is_short_text, is_username
-from schemas.requests import load_request
-from schemas.scalars import MAX_MODE
-from schemas.strictjson import NotHonestJson, loads
-from schemas.uploads import Unreadable
+from schemas.fast_parser import is_email, is_short_text, is_username
+from schemas.fields import MAX_MODE
+from schemas.i_json import NotHonestJson, loads
+from schemas.parsed import MAX_COHORT, AskedRequest, ShapeError, finding, is_course_key
+from schemas.parsed import moment as moment_of
+from schemas.request_schema import load_request
+from schemas.source import Unreadable
 
 #: The names of our own columns, in the order in which the fast path picks them.
 COLUMNS = (

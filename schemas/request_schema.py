@@ -7,7 +7,9 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
 
 from enrollment.domain.model import Attribute
-from schemas.asked import (
+from schemas.fast_parser import read_request
+from schemas.fields import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME, is_storable
+from schemas.parsed import (
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
@@ -19,10 +21,6 @@ from schemas.asked import (
     moment,
     shown,
 )
-from schemas.fastpath import read_request
-from schemas.scalars import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME, is_storable
-
-__all__ = ["AskedRequest", "Finding", "RequestSchema", "ShapeError", "load_request", "v1_message"]
 
 #: Where an empty text says nothing; elsewhere it is a value, and one of the wrong type.
 _MAY_BE_EMPTY = frozenset({"user", "email", "course_id", "mode", "cohort", "requested_at"})

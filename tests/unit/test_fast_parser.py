@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from schemas.fastpath import read_request
-from schemas.requests import RequestSchema
+from schemas.fast_parser import read_request
+from schemas.request_schema import RequestSchema
 
 KEY = "course-v1:edX+DemoX+Demo"
 SCHEMA = RequestSchema()

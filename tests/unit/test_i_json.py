@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas import strictjson
-from schemas.strictjson import MAX_DEPTH, NotHonestJson, loads
+from schemas import i_json
+from schemas.i_json import MAX_DEPTH, NotHonestJson, loads
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
@@ -74,7 +74,7 @@ def test_honest_texts_mean_what_they_mean_everywhere(value, ascii_only, indent):
 def test_the_quick_way_decides_as_the_slow_one(text):
     raw = text.encode()
 
-    assert repr(outcome(loads, raw)) == repr(outcome(strictjson._read, raw))
+    assert repr(outcome(loads, raw)) == repr(outcome(i_json._read, raw))
 
 
 @given(st.binary(max_size=40) | st.text(st.characters(), max_size=20))

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.archives import MAX_HEADERS, split_archive
-from schemas.files import Limits, TooLarge, Unreadable, Wanted
-from schemas.payloads import decode_rows
-from schemas.sent import member_at
+from schemas.batch_draft import Wanted
+from schemas.raw_rows import member_at
+from schemas.row_payload import decode_rows
+from schemas.source import Limits, TooLarge, Unreadable
+from schemas.zip_splitter import MAX_HEADERS, split_archive
 
 KEY = "course-v1:edX+DemoX+Demo"
 HEAD = "user,course_id\n"

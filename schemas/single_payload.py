@@ -7,8 +7,8 @@ from uuid import UUID
 
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import EPOCH, Attribute, microseconds
-from schemas.asked import AskedRequest
-from schemas.packing import pack_json, unpack_json
+from schemas.compact import pack_json, unpack_json
+from schemas.parsed import AskedRequest
 
 
 class Single(NamedTuple):

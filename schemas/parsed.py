@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from enrollment.domain.coursekeys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.model import Attribute
-from schemas.scalars import short
+from schemas.fields import short
 
 MAX_COHORT = 255
 MAX_ATTRIBUTES = 100

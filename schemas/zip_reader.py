@@ -8,8 +8,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO
 
-from schemas.files import ZIP, format_of, type_of_name
-from schemas.uploads import (
+from schemas.source import (
     CHUNK_BYTES,
     FREE_BYTES,
     MAX_RATIO,
@@ -19,6 +18,7 @@ from schemas.uploads import (
     Unreadable,
     check_size,
 )
+from schemas.splitter import ZIP, format_of, type_of_name
 
 #: Files of one archive that are read.
 MAX_MEMBERS = 100

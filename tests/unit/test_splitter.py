@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.files import Limits, Spooled, TooLarge, Unreadable, format_of, gunzipped, split
-from schemas.payloads import decode_rows
-from schemas.uploads import MAX_LINE, place_of
+from schemas.row_payload import decode_rows
+from schemas.source import MAX_LINE, Limits, Spooled, TooLarge, Unreadable, gunzipped, place_of
+from schemas.splitter import format_of, split
 
 KEY = "course-v1:edX+DemoX+Demo"
 LIMITS = Limits(batch_rows=3)

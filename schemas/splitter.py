@@ -5,37 +5,20 @@ from itertools import chain
 
 import orjson
 
-from schemas.csvcutting import AS_IT_IS, check_unsaid, split_csv
-from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
+from schemas.batch_draft import BatchDraft, FileHead, Wanted, check_rows, not_empty
+from schemas.csv_splitter import AS_IT_IS, check_unsaid, split_csv
 from schemas.encodings import as_declared, declared_charset, is_read_here, measured
-from schemas.foreign import AUTO, NATIVE
-from schemas.payloads import CSV, JSON, NDJSON, encode_rows
-from schemas.strictjson import NotHonestJson, loads
-from schemas.uploads import (
+from schemas.foreign.detect import AUTO, NATIVE
+from schemas.i_json import NotHonestJson, loads
+from schemas.row_payload import CSV, JSON, NDJSON, encode_rows
+from schemas.source import (
     Limits,
     Place,
-    Spooled,
     TooLarge,
     Unreadable,
     cut_lines,
-    gunzipped,
     without_bom,
 )
-
-__all__ = [
-    "ZIP",
-    "BatchDraft",
-    "FileHead",
-    "Limits",
-    "Spooled",
-    "TooLarge",
-    "Unreadable",
-    "Wanted",
-    "format_of",
-    "gunzipped",
-    "split",
-    "type_of_name",
-]
 
 #: An archive of any of the others.
 ZIP = "zip"

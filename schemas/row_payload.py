@@ -11,11 +11,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-from schemas.asked import AskedRequest, Finding, ShapeError, finding
-from schemas.csvfiles import Columns, columns_of, named, quick_reader, row_request, told_by
-from schemas.packing import pack, unpack
-from schemas.requests import load_request, stated
-from schemas.strictjson import NotHonestJson, loads
+from schemas.compact import pack, unpack
+from schemas.csv_rows import Columns, columns_of, named, quick_reader, row_request, told_by
+from schemas.i_json import NotHonestJson, loads
+from schemas.parsed import AskedRequest, Finding, ShapeError, finding
+from schemas.request_schema import load_request, stated
 
 CSV, NDJSON, JSON = "csv", "ndjson", "json"
 NOTHING: Mapping[str, object] = MappingProxyType({})

@@ -7,7 +7,8 @@ it is not sure of, it leaves to the schema.
 from typing import Any
 
 from enrollment.domain.model import Attribute
-from schemas.asked import (
+from schemas.fields import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME
+from schemas.parsed import (
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
@@ -15,7 +16,6 @@ from schemas.asked import (
     is_course_key,
     moment,
 )
-from schemas.scalars import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME
 
 _new = tuple.__new__
 

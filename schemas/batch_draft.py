@@ -5,8 +5,8 @@ from itertools import chain
 from typing import NamedTuple
 
 from enrollment.domain.submissions import Member
-from schemas.foreign import AUTO, NATIVE, source_of
-from schemas.uploads import Limits, TooLarge, Unreadable
+from schemas.foreign.detect import AUTO, NATIVE, source_of
+from schemas.source import Limits, TooLarge, Unreadable
 
 
 class Wanted(NamedTuple):

@@ -5,8 +5,8 @@ from typing import Any
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Theirs
-from schemas.asked import Finding, finding, is_course_key
-from schemas.scalars import parse_email, parse_username
+from schemas.fields import parse_email, parse_username
+from schemas.parsed import Finding, finding, is_course_key
 
 #: The rule that an id breaks for which there is nothing here, and which is none of ours.
 NOT_IN_CROSSWALK = "not_in_crosswalk"

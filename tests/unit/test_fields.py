@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.scalars import Moment, is_storable, parse_email, parse_moment, parse_username, shown
+from schemas.fields import Moment, is_storable, parse_email, parse_moment, parse_username, shown
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.model import Attribute
-from schemas.asked import AskedRequest, ShapeError
-from schemas.csvfiles import cells_of, columns_of, quick_reader, row_request
-from schemas.payloads import CSV, JSON, NDJSON, decode_rows, encode_rows
+from schemas.csv_rows import cells_of, columns_of, quick_reader, row_request
+from schemas.parsed import AskedRequest, ShapeError
+from schemas.row_payload import CSV, JSON, NDJSON, decode_rows, encode_rows
 
 KEY = "course-v1:edX+DemoX+Demo"
 HEADER = "user,course_id,mode,is_active,requested_at,note"

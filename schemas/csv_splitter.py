@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 
-from schemas.csvfiles import EXPECTED, Columns, is_unclosed
-from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
+from schemas.batch_draft import BatchDraft, FileHead, Wanted, check_rows, not_empty
+from schemas.csv_rows import EXPECTED, Columns, is_unclosed
 from schemas.encodings import encoding_of
-from schemas.foreign import BY_NAME, OUR_COLUMNS, Recognised, has_course, recognise
-from schemas.foreign.rows import Reader
-from schemas.payloads import CSV, encode_rows
-from schemas.uploads import Limits, Place, Unreadable, cut_lines, without_bom
+from schemas.foreign.detect import BY_NAME, OUR_COLUMNS, Recognised, has_course, recognise
+from schemas.foreign.reader import Reader
+from schemas.row_payload import CSV, encode_rows
+from schemas.source import Limits, Place, Unreadable, cut_lines, without_bom
 
 #: A header whose quotes do not close after so many lines is none.
 _MAX_HEADER_LINES = 20

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
-from schemas.asked import finding
-from schemas.csvfiles import Columns, bare_cell
-from schemas.foreign import BY_NAME
-from schemas.foreign.formats import NUMBERED, Cells, Wish
+from schemas.csv_rows import Columns, bare_cell
+from schemas.foreign.base import NUMBERED, Cells, Wish
+from schemas.foreign.detect import BY_NAME
+from schemas.parsed import finding
 
 
 class Reader:

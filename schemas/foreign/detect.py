@@ -1,0 +1,244 @@
+"""Files that other systems make: a module a source, and how each is known by its content."""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import chain
+from typing import NamedTuple
+
+from schemas.csv_rows import (
+    ADDED,
+    COLUMNS,
+    DELIMITERS,
+    EXPECTED,
+    KNOWN,
+    MAX_COLUMNS,
+    UPSTREAM_COURSE,
+    Columns,
+    cells_of,
+    columns_of,
+    names_of,
+)
+from schemas.foreign import (
+    blackboard,
+    canvas,
+    d2l,
+    moodle_flat,
+    moodle_users,
+    oneroster,
+    openedx_dashboard,
+    registrar,
+    sds,
+)
+from schemas.foreign.base import COHORT, COURSE, EMAIL, LEARNER, MODE, STATUS, Format
+from schemas.source import Unreadable
+
+AUTO = "auto"
+NATIVE = "native"
+#: Upstream's bulk change of modes: our own columns, these three and no other.
+BULK_CHANGE = "openedx_bulk_change"
+#: Read by our own reader.
+OUR_COLUMNS = frozenset({NATIVE, BULK_CHANGE})
+
+#: In the order in which they are tried.
+FORMATS: tuple[Format, ...] = (
+    oneroster.FORMAT,
+    sds.FORMAT,
+    sds.FORMAT_V1,
+    canvas.FORMAT,
+    registrar.FORMAT,
+    d2l.FORMAT,
+    blackboard.FORMAT,
+    moodle_users.FORMAT,
+    moodle_flat.FORMAT,
+    openedx_dashboard.FORMAT,
+)
+BY_NAME = {format_.name: format_ for format_ in FORMATS}
+#: What a caller can force.
+NAMES = (AUTO, NATIVE, BULK_CHANGE, *BY_NAME)
+
+_BULK_CHANGE = frozenset({"user", "mode", "course_id"})
+_OURS = {
+    "user": LEARNER,
+    "email": EMAIL,
+    "course_id": COURSE,
+    UPSTREAM_COURSE: COURSE,
+    "mode": MODE,
+    "is_active": STATUS,
+    "cohort": COHORT,
+}
+
+
+class Recognised(NamedTuple):
+    """What a CSV file is, by its first record."""
+
+    format: str
+    #: The header: the first record, or the one that a file without has in its place.
+    header: str
+    columns: Columns
+    #: Whether the first record is a row.
+    has_header: bool = True
+
+
+def recognise(record: str, wanted: str = AUTO) -> Recognised:
+    """Which format a file has that begins with a record. Raises Unreadable, saying what is known.
+
+    Our own columns are looked for first: whoever names them, and not all that another system's
+    file needs, means them.
+    """
+    if wanted in OUR_COLUMNS:
+        return Recognised(wanted, record, columns_of(record))
+    if wanted in BY_NAME:
+        return _forced(record, BY_NAME[wanted])
+    try:
+        columns = columns_of(record)
+    except Unreadable as error:
+        if error.code != "unknown_columns":
+            raise
+        return _foreign(record, error)
+    if not KNOWN.issuperset(columns.names) and (found := _complete(record)) is not None:
+        return found
+    names = columns.names[: -len(ADDED)] if columns.names[-len(ADDED) :] == ADDED else columns.names
+    is_change = len(names) == len(_BULK_CHANGE) and set(names) == _BULK_CHANGE
+    return Recognised(BULK_CHANGE if is_change else NATIVE, record, columns)
+
+
+def _complete(record: str) -> Recognised | None:
+    """The format that has all it needs, so that a column of ours is one that is not read."""
+    for format_ in FORMATS:
+        for mark in DELIMITERS:
+            columns = Columns(mark, names_of(record, mark))
+            if not format_.lacks(columns.names) and has_course(format_.name, columns):
+                return Recognised(format_.name, record, _checked(columns, format_))
+    return None
+
+
+def _foreign(record: str, otherwise: Unreadable) -> Recognised:
+    headers = [Columns(mark, names_of(record, mark)) for mark in DELIMITERS]
+    for format_ in FORMATS:
+        for columns in headers:
+            if format_.fits(columns.names):
+                return Recognised(format_.name, record, _checked(columns, format_))
+    for format_ in FORMATS:
+        if (found := _headless(record, format_)) is not None:
+            return found
+    raise _unknown(headers, otherwise)
+
+
+def _forced(record: str, format_: Format) -> Recognised:
+    headers = [Columns(mark, names_of(record, mark)) for mark in DELIMITERS]
+    for columns in headers:
+        if format_.fits(columns.names):
+            return Recognised(format_.name, record, _checked(columns, format_))
+    if format_.is_line is not None:
+        return _headless(record, format_) or _as_lines(headers, format_)
+    raise _lacking(max(headers, key=lambda columns: -len(format_.lacks(columns.names))), format_)
+
+
+def _headless(record: str, format_: Format) -> Recognised | None:
+    if format_.is_line is None:
+        return None
+    for mark in DELIMITERS:
+        cells = cells_of(record, mark)
+        if cells and format_.is_line(cells):
+            return _with_header(mark, format_)
+    return None
+
+
+def _as_lines(headers: Sequence[Columns], format_: Format) -> Recognised:
+    """A file that is said to be of a format without a header, whatever its first line is."""
+    likeliest = max(headers, key=lambda columns: len(columns.names))
+    return _with_header(likeliest.delimiter, format_)
+
+
+def _with_header(mark: str, format_: Format) -> Recognised:
+    header = mark.join(format_.columns)
+    columns = Columns(mark, names_of(header, mark))
+    return Recognised(format_.name, header, columns, has_header=False)
+
+
+def _checked(columns: Columns, format_: Format) -> Columns:
+    if format_.lacks(columns.names):
+        raise _lacking(columns, format_)
+    read = [format_.settled(n) for n in columns.names if format_.meaning(n) is not None]
+    if len(read) > len(set(read)) or len(columns.names) > MAX_COLUMNS:
+        message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
+        raise Unreadable("repeated_columns", message, expected=format_.title)
+    return columns
+
+
+def _lacking(columns: Columns, format_: Format) -> Unreadable:
+    lacks = format_.lacks(columns.names)
+    unread = [name for name in columns.names[:MAX_COLUMNS] if format_.meaning(name) is None]
+    near = [
+        f"{close[0][:40]!r} looks like {word!r}"
+        for word in chain.from_iterable(group.split(" or ") for group in lacks)
+        if (close := get_close_matches(word, unread, 1))
+    ]
+    hint = f" ({', '.join(near[:3])})" if near else ""
+    return Unreadable(
+        "unknown_columns",
+        f"this looks like {format_.name}, but the header names no {' and no '.join(lacks)}{hint}",
+        found=_shown(columns),
+        expected=_described(format_),
+    )
+
+
+def _unknown(headers: Sequence[Columns], otherwise: Unreadable) -> Unreadable:
+    """What was found and all that is known; the nearest of it if anything is near."""
+    columns = max(headers, key=lambda columns: len(columns.names))
+    nearest = min(FORMATS, key=lambda format_: len(format_.lacks(columns.names)))
+    groups = len(nearest.marks) + len(nearest.needs)
+    known = "; ".join([EXPECTED, *map(_described, FORMATS)])
+    if groups > 1 and len(nearest.lacks(columns.names)) * 2 < groups:
+        lacking = _lacking(columns, nearest)
+        return Unreadable("unknown_columns", lacking.message, found=lacking.found, expected=known)
+    return Unreadable("unknown_columns", otherwise.message, found=_shown(columns), expected=known)
+
+
+def _described(format_: Format) -> str:
+    numbered = (f"{stem}1, {stem}2, …" for stem in format_.numbered or ())
+    return f"{format_.name}: {', '.join(chain(format_.columns, numbered))}"
+
+
+def _shown(columns: Columns) -> str:
+    text = columns.delimiter.join(name[:40] for name in columns.names[:50])
+    return "".join(sign if sign.isprintable() else " " for sign in text)[:400]
+
+
+@lru_cache(maxsize=256)
+def taken_for(format_: str, header: str) -> dict[str, str]:
+    """The columns of a file that are read, as they are written, and what each is taken for."""
+    columns = columns_in(format_, header)
+    written = cells_of(header, columns.delimiter)
+    return {
+        name.strip(): meaning
+        for name, folded in zip(written, columns.names, strict=True)
+        if (meaning := _meaning(format_, folded))
+    }
+
+
+def _meaning(format_: str, name: str) -> str | None:
+    if format_ in OUR_COLUMNS:
+        return _OURS.get(name, name) if name in {*COLUMNS, UPSTREAM_COURSE} else None
+    return BY_NAME[format_].meaning(name)
+
+
+@lru_cache(maxsize=256)
+def columns_in(format_: str, header: str) -> Columns:
+    """How the rows below the header of a file that was recognised are to be read."""
+    if format_ in OUR_COLUMNS:
+        return columns_of(header)
+    return _forced(header, BY_NAME[format_]).columns
+
+
+def source_of(format_: str) -> str | None:
+    """Whose ids the rows of a format have unless it is said; None: they are ours."""
+    return format_ if format_ in BY_NAME and BY_NAME[format_].has_own_ids else None
+
+
+def has_course(format_: str, columns: Columns) -> bool:
+    """Whether the rows of a file name their course."""
+    return format_ in OUR_COLUMNS or any(
+        BY_NAME[format_].meaning(name) == COURSE for name in columns.names
+    )
