@@ -31,7 +31,7 @@ from enrollment.storage.batches import NewBatch, Waiting
 from enrollment.storage.idempotency import KeyUse, Used
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewSingle
-from schemas.parsed import AskedRequest
+from schemas.parsed import ParsedRequest
 from schemas.single_payload import Single, encode_singles
 
 log = structlog.get_logger()
@@ -52,7 +52,7 @@ class Asking(NamedTuple):
     """A single request that passed the gate."""
 
     caller: Caller
-    request: AskedRequest
+    request: ParsedRequest
     #: Monotonic seconds at which its first byte was read.
     first_byte: float
     request_id: str | None = None

@@ -9,8 +9,8 @@ import orjson
 from falcon.asgi import Request, Response
 
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
-from schemas.i_json import NotHonestJson, loads
-from schemas.source import Limits, TooLarge, Unreadable, gunzipped
+from schemas.i_json import InvalidJson, loads
+from schemas.source import FileTooLarge, Limits, UnreadableFile, gunzipped
 
 #: Seconds within which a body must have come in whole.
 BODY_SECONDS = 30.0
@@ -75,7 +75,7 @@ def parsed_json(body: bytes) -> Any:
     """The JSON in a body. Raises Problem (400)."""
     try:
         return loads(body)
-    except NotHonestJson as error:
+    except InvalidJson as error:
         raise bad_request(
             "malformed_json",
             f"JSON parse error - {error}",
@@ -162,7 +162,7 @@ async def _whole(req: Request, limit: int) -> bytes:
 def _unpacked(body: bytes, limit: int) -> bytes:
     try:
         return b"".join(gunzipped([body], Limits(max_bytes=limit)))
-    except TooLarge as error:
+    except FileTooLarge as error:
         raise too_large(f"Unpacked, the body is too long: {error}.") from error
-    except Unreadable as error:
+    except UnreadableFile as error:
         raise bad_request(error.code, error.message, error.finding()) from error

@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-#: One finding about the input: ``pointer`` or ``line``, ``field``, ``value``, ``rule``.
-Finding = Mapping[str, object]
+from schemas.findings import Finding
 
 
 class Problem(Exception):

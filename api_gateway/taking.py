@@ -11,7 +11,7 @@ from api_gateway.callers import Caller
 from api_gateway.problems import Problem, too_large
 from api_gateway.uploads import Published, Upload, Uploads
 from enrollment.domain.errors import KeyInFlight
-from schemas.source import TooLarge, Unreadable
+from schemas.source import FileTooLarge, UnreadableFile
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,9 @@ class Taking:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.pool, self.uploads.store, upload)
-        except TooLarge as error:
+        except FileTooLarge as error:
             raise too_large(str(error)) from error
-        except Unreadable as error:
+        except UnreadableFile as error:
             malformed = error.is_malformed
             status = HTTPStatus.BAD_REQUEST if malformed else HTTPStatus.UNPROCESSABLE_ENTITY
             raise Problem(status, error.code, error.message, errors=[error.finding()]) from error

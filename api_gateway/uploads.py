@@ -29,9 +29,9 @@ from enrollment.storage.batches import NewBatch, Waiting, intake_number
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewBulk
-from schemas.batch_draft import BatchDraft, FileHead, Wanted
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions
 from schemas.foreign.detect import AUTO
-from schemas.source import Limits, Spooled, TooLarge
+from schemas.source import FileTooLarge, Limits, SpooledSource
 from schemas.splitter import ZIP, format_of, split
 from schemas.zip_splitter import split_archive
 
@@ -86,21 +86,21 @@ class Uploads:
     def store(self, upload: Upload) -> Published:
         """Keep a file durably, whole or not at all.
 
-        Raises Unreadable, TooLarge for what is wrong with the file, KeyReused, and
+        Raises UnreadableFile, FileTooLarge for what is wrong with the file, KeyReused, and
         RecordsUnavailable.
         """
         limits = self._limits(upload.options)
-        chunks = Spooled(upload.file, limits, gzip=upload.gzip)
+        chunks = SpooledSource(upload.file, limits, gzip=upload.gzip)
         with _cut(upload, chunks, limits) as (head, drafts):
             return self._store(upload, head, drafts, chunks)
 
     def _store(
-        self, upload: Upload, head: FileHead, drafts: Iterator[BatchDraft], chunks: Spooled
+        self, upload: Upload, head: FileInfo, drafts: Iterator[BatchDraft], chunks: SpooledSource
     ) -> Published:
         first = list(islice(drafts, BATCHES_A_TRANSACTION))
         if upload.options.is_atomic and len(first) > 1:
             message = "a file that is all or nothing must fit in one batch: send fewer lines"
-            raise TooLarge(message)
+            raise FileTooLarge(message)
         lane = upload.lane or _default_lane(first, upload.options)
         if upload.key is not None:
             for chunk in chunks:
@@ -123,7 +123,7 @@ class Uploads:
         )
 
     def _write(
-        self, upload: Upload, head: FileHead, drafts: "_Drafts", *, lane: Lane, alone: bool
+        self, upload: Upload, head: FileInfo, drafts: "_Drafts", *, lane: Lane, alone: bool
     ) -> Published:
         submission_id = self._open(upload, head, lane)
         try:
@@ -133,7 +133,7 @@ class Uploads:
             self._discard(submission_id)
             raise
 
-    def _open(self, upload: Upload, head: FileHead, lane: Lane) -> UUID:
+    def _open(self, upload: Upload, head: FileInfo, lane: Lane) -> UUID:
         def opened(session: Session) -> UUID:
             session.connection()  # what it takes to get one is time waited too
             waited_until = self.monotonic()
@@ -229,10 +229,10 @@ class Uploads:
 
 @contextmanager
 def _cut(
-    upload: Upload, chunks: Spooled, limits: Limits
-) -> Iterator[tuple[FileHead, Iterator[BatchDraft]]]:
+    upload: Upload, chunks: SpooledSource, limits: Limits
+) -> Iterator[tuple[FileInfo, Iterator[BatchDraft]]]:
     """The upload in batches; what it takes to cut it goes with the block."""
-    wanted = Wanted(upload.format, upload.options.course_id, upload.options.source)
+    wanted = FileOptions(upload.format, upload.options.course_id, upload.options.source)
     if format_of(upload.media_type) != ZIP:
         yield split(chunks, media_type=upload.media_type, limits=limits, wanted=wanted)
     elif not upload.gzip:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from enrollment.domain.submissions import Member
 from schemas.foreign.detect import AUTO, NATIVE, source_of
-from schemas.source import Limits, TooLarge, Unreadable
+from schemas.source import FileTooLarge, Limits, UnreadableFile
 
 
-class Wanted(NamedTuple):
+class FileOptions(NamedTuple):
     """What a caller says about a file beside it."""
 
     #: Forced; ``auto`` leaves it to be found out.
@@ -20,7 +20,7 @@ class Wanted(NamedTuple):
     source: str | None = None
 
 
-class FileHead(NamedTuple):
+class FileInfo(NamedTuple):
     """What a file is, as far as all of its rows share it."""
 
     #: ``csv``, ``ndjson`` or ``json``: how payloads are to be decoded.
@@ -51,15 +51,15 @@ class BatchDraft(NamedTuple):
 
 
 def not_empty(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
-    """The batches, if there are any. Raises Unreadable."""
+    """The batches, if there are any. Raises UnreadableFile."""
     first = next(batches, None)
     if first is None:
-        raise Unreadable("empty", "there is not one request in the file", expected="a request")
+        raise UnreadableFile("empty", "there is not one request in the file", expected="a request")
     return chain([first], batches)
 
 
 def check_rows(rows: int, limits: Limits) -> None:
-    """Raise TooLarge for more rows than are allowed."""
+    """Raise FileTooLarge for more rows than are allowed."""
     if rows > limits.max_rows:
         message = f"there are more than {limits.max_rows} rows: send them in parts"
-        raise TooLarge(message)
+        raise FileTooLarge(message)

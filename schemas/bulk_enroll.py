@@ -7,9 +7,10 @@ from typing import Any, NamedTuple
 
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
-from schemas.fields import MAX_FINDINGS, is_storable, parse_email, parse_username, short
+from schemas.fields import is_course_key, is_storable, parse_email, parse_username
+from schemas.findings import MAX_FINDINGS, short
 from schemas.outcomes import message_of
-from schemas.parsed import MAX_COHORT, is_course_key
+from schemas.parsed import MAX_COHORT
 
 ENROLL, UNENROLL = "enroll", "unenroll"
 MAX_REASON = 255

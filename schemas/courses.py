@@ -12,14 +12,14 @@ from enrollment.domain.rules import moment_text
 from schemas.fields import (
     MAX_MODE,
     MAX_NAME,
+    BoundedInteger,
+    BoundedList,
     CourseId,
     Flag,
-    Inner,
-    Listed,
-    Moment,
-    Shape,
+    Nested,
+    StrictSchema,
     Text,
-    Whole,
+    Timestamp,
 )
 
 MAX_MODES = 100
@@ -52,36 +52,36 @@ class Pacing(Text):
         self.validators = [validate.OneOf(known, error="one_of")]
 
 
-class ModeShape(Shape):
+class ModeShape(StrictSchema):
     """One way to take a course."""
 
     slug = Text(longest=MAX_MODE, shortest=1, pattern=r"[\w.~-]*", required=True)
     name = Text(longest=MAX_NAME)
-    min_price = Whole()
+    min_price = BoundedInteger()
     suggested_prices = Prices()
     currency = Text(longest=8, shortest=3, pattern="[A-Za-z]*")
-    expiration_datetime = Moment(attribute="expires_at", allow_none=True)
+    expiration_datetime = Timestamp(attribute="expires_at", allow_none=True)
     description = Text(longest=MAX_DESCRIPTION, allow_none=True)
     sku = Text(longest=MAX_NAME, allow_none=True)
     bulk_sku = Text(longest=MAX_NAME, allow_none=True)
 
 
-class CourseShape(Shape):
+class CourseShape(StrictSchema):
     """A course."""
 
     course_id = CourseId(required=True)
     course_name = Text(longest=MAX_NAME, attribute="name")
-    enrollment_start = Moment(allow_none=True)
-    enrollment_end = Moment(allow_none=True)
-    course_start = Moment(allow_none=True)
-    course_end = Moment(allow_none=True)
+    enrollment_start = Timestamp(allow_none=True)
+    enrollment_end = Timestamp(allow_none=True)
+    course_start = Timestamp(allow_none=True)
+    course_end = Timestamp(allow_none=True)
     invite_only = Flag()
-    course_modes = Listed(Inner(ModeShape), most=MAX_MODES, attribute="modes")
+    course_modes = BoundedList(Nested(ModeShape), most=MAX_MODES, attribute="modes")
     pacing_type = Pacing(attribute="self_paced")
-    capacity = Whole(allow_none=True)
-    cohorts = Listed(Text(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
+    capacity = BoundedInteger(allow_none=True)
+    cohorts = BoundedList(Text(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
     #: Counted here; what a caller sends back of an answer is read past.
-    seats_taken = Whole(dump_only=True)
+    seats_taken = BoundedInteger(dump_only=True)
 
     @pre_load
     def read_past_seats(self, data: Any, **_: object) -> Any:

@@ -11,12 +11,12 @@ from operator import itemgetter
 from typing import Any, NamedTuple
 
 from schemas.fast_parser import is_email, is_short_text, is_username
-from schemas.fields import MAX_MODE
-from schemas.i_json import NotHonestJson, loads
-from schemas.parsed import MAX_COHORT, AskedRequest, ShapeError, finding, is_course_key
-from schemas.parsed import moment as moment_of
+from schemas.fields import MAX_MODE, is_course_key, parse_timestamp
+from schemas.findings import finding
+from schemas.i_json import InvalidJson, loads
+from schemas.parsed import MAX_COHORT, ParsedRequest, ShapeError
 from schemas.request_schema import load_request
-from schemas.source import Unreadable
+from schemas.source import UnreadableFile
 
 #: The names of our own columns, in the order in which the fast path picks them.
 COLUMNS = (
@@ -76,14 +76,14 @@ def cells_of(record: str, delimiter: str) -> list[str]:
 
 @lru_cache(maxsize=64)
 def columns_of(header: str) -> Columns:
-    """Read a header. Raises Unreadable where it does not name what is needed."""
+    """Read a header. Raises UnreadableFile where it does not name what is needed."""
     columns = _likeliest(header)
     known = [name for name in columns.names if name in KNOWN]
     if not _is_enough(set(known)):
-        raise Unreadable("unknown_columns", _missing(columns.names), expected=EXPECTED)
+        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED)
     if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
-        raise Unreadable("repeated_columns", message, expected=EXPECTED)
+        raise UnreadableFile("repeated_columns", message, expected=EXPECTED)
     return columns
 
 
@@ -102,7 +102,7 @@ def is_unclosed(header: str) -> bool:
 
 def names_of(header: str, delimiter: str) -> tuple[str, ...]:
     """The names in a header, trimmed and case-folded."""
-    return tuple(bare_cell(name).casefold() for name in cells_of(header, delimiter))
+    return tuple(unescape_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
 def _is_enough(known: set[str]) -> bool:
@@ -128,7 +128,7 @@ def _missing(names: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=64)
-def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]:
+def quick_reader(columns: Columns) -> Callable[[list[str]], ParsedRequest | None]:
     """A function that reads well-formed rows; it answers None where it is not sure.
 
     ``row_request`` is the law: what this answers, that answers too. What rows say beside the
@@ -140,7 +140,7 @@ def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]
     pick = _picker(columns.names)
     known: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
 
-    def read(cells: list[str]) -> AskedRequest | None:
+    def read(cells: list[str]) -> ParsedRequest | None:
         if len(cells) != width:
             return None
         picked = pick((*cells, ""))
@@ -152,7 +152,7 @@ def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]
             rest = known[said] = _read_rest(said)
         if rest is None or not ((is_username(user) and is_bare(user)) if user else rest[0]):
             return None
-        return _new(AskedRequest, (user or None, *rest))
+        return _new(ParsedRequest, (user or None, *rest))
 
     return read
 
@@ -161,7 +161,7 @@ def _read_rest(said: Sequence[str]) -> tuple[Any, ...] | None:
     """What a row says beside the name; None where it is not sure."""
     email, course_id, mode, active, asked, cohort, forced, more = said
     is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
-    at = moment_of(asked) if asked else None
+    at = parse_timestamp(asked) if asked else None
     if more or is_active is None or force is None or (asked and at is None):
         return None
     if not _are_sound(email, course_id, mode, cohort):
@@ -191,7 +191,7 @@ def is_bare(text: str) -> bool:
     return text[0] not in "' " and text[-1] != " " and (text.isascii() or text == text.strip())
 
 
-def row_request(cells: Sequence[str], columns: Columns) -> AskedRequest:
+def row_request(cells: Sequence[str], columns: Columns) -> ParsedRequest:
     """Read one row. Raises ShapeError with everything that is wrong."""
     return named(load_request(row_body(cells, columns)))
 
@@ -203,7 +203,7 @@ def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
         extra = next(cell for cell in cells[len(names) :] if cell.strip())
         message = f"{len(cells)} cells under {len(names)} columns"
         raise ShapeError([finding("", extra, "columns", message)])
-    body = told_by(cells, columns)
+    body = recognized_cells(cells, columns)
     for name in ("is_active", "force_enrollment"):
         if name in body:
             body[name] = _FLAGS.get(body[name].casefold(), body[name])
@@ -212,32 +212,32 @@ def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
     return body
 
 
-def told_by(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+def recognized_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
     """The content of the cells of our own columns, but for empty ones."""
     body = {
         name: bare
         for name, cell in zip(columns.names, cells, strict=False)
-        if name in KNOWN and (bare := bare_cell(cell))
+        if name in KNOWN and (bare := unescape_cell(cell))
     }
     if UPSTREAM_COURSE in body:
         body["course_id"] = body.pop(UPSTREAM_COURSE)
     return body
 
 
-def named(request: AskedRequest) -> AskedRequest:
+def named(request: ParsedRequest) -> ParsedRequest:
     """The request, if it says who. Raises ShapeError: in a file nobody is meant by silence."""
     if request.username is None and request.email is None:
         raise ShapeError([finding("user", None, "required", "name a user or an email")])
     return request
 
 
-def bare_cell(cell: str) -> str:
+def unescape_cell(cell: str) -> str:
     """A cell's content, without the mark that keeps a spreadsheet from running it."""
-    marked = cell[:1] == "'" and may_run(cell[1:])
+    marked = cell[:1] == "'" and is_formula(cell[1:])
     return (cell[1:] if marked else cell).strip()
 
 
-def may_run(cell: str) -> bool:
+def is_formula(cell: str) -> bool:
     """Whether a spreadsheet may run a cell."""
     return _FORMULA.match(cell) is not None and _NUMBER.fullmatch(cell) is None
 
@@ -245,5 +245,5 @@ def may_run(cell: str) -> bool:
 def _json_cell(cell: str) -> Any:
     try:
         return loads(cell)
-    except NotHonestJson as error:
+    except InvalidJson as error:
         raise ShapeError([finding("enrollment_attributes", cell, "json", str(error))]) from error

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 
-from schemas.batch_draft import BatchDraft, FileHead, Wanted, check_rows, not_empty
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, not_empty
 from schemas.csv_rows import EXPECTED, Columns, is_unclosed
 from schemas.encodings import encoding_of
 from schemas.foreign.detect import BY_NAME, OUR_COLUMNS, Recognised, has_course, recognise
 from schemas.foreign.reader import Reader
 from schemas.row_payload import CSV, encode_rows
-from schemas.source import Limits, Place, Unreadable, cut_lines, without_bom
+from schemas.source import Limits, Place, UnreadableFile, cut_lines, without_bom
 
 #: A header whose quotes do not close after so many lines is none.
 _MAX_HEADER_LINES = 20
@@ -27,12 +27,12 @@ MAX_UNCLOSED = 50
 #: Rows at which a batch is cut where one line may mean a thousand: batches hold less than 16,384.
 _MOST_OF_MANY = 15_000
 
-AS_IT_IS = Wanted()
+NO_OPTIONS = FileOptions()
 
 
 def split_csv(
-    chunks: Iterable[bytes], limits: Limits, wanted: Wanted = AS_IT_IS, lines_before: int = 0
-) -> tuple[FileHead, Iterator[BatchDraft]]:
+    chunks: Iterable[bytes], limits: Limits, wanted: FileOptions = NO_OPTIONS, lines_before: int = 0
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
     """Cut a CSV file into batches; the chunks are iterated twice."""
     decoder = codecs.getincrementaldecoder(encoding_of(chunks, limits))
     texts = _decoded(without_bom(chunks), decoder())
@@ -44,28 +44,28 @@ def split_csv(
         first = list(io.StringIO(record, newline=""))
         lines.put_back(first)
         before -= len(first)
-    head = FileHead(CSV, found.header, found.format)
+    head = FileInfo(CSV, found.header, found.format)
     first_line = lines_before + before + 1
     cutter = _CsvCutter(lines, first_line, found.columns, limits, _counter(found))
     return head, not_empty(cutter.batches())
 
 
-def _check_course(found: Recognised, wanted: Wanted) -> None:
-    """Raise Unreadable for rows that name no course where nobody else does, or both do."""
+def _check_course(found: Recognised, wanted: FileOptions) -> None:
+    """Raise UnreadableFile for rows that name no course where nobody else does, or both do."""
     if has_course(found.format, found.columns):
         check_unsaid(wanted)
     elif wanted.course_id is None:
         message = (
             f"rows of this {found.format} file name no course: say which with the option course_id"
         )
-        raise Unreadable("course_missing", message, expected="course_id=…")
+        raise UnreadableFile("course_missing", message, expected="course_id=…")
 
 
-def check_unsaid(wanted: Wanted) -> None:
-    """Raise Unreadable where a course is named beside rows that name theirs."""
+def check_unsaid(wanted: FileOptions) -> None:
+    """Raise UnreadableFile where a course is named beside rows that name theirs."""
     if wanted.course_id is not None:
         message = "each row of this file has a place for its course: leave the option course_id out"
-        raise Unreadable("course_twice", message, expected="no option course_id")
+        raise UnreadableFile("course_twice", message, expected="no option course_id")
 
 
 def _counter(found: Recognised) -> Callable[[list[str]], int] | None:
@@ -95,14 +95,14 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
         if line.strip():
             break
     else:
-        raise Unreadable("empty", "the file is empty", expected=EXPECTED)
+        raise UnreadableFile("empty", "the file is empty", expected=EXPECTED)
     first, record = number, line
     while _is_header_open(record, first):
         more = next(lines, None)
         number += 1
         if more is None or number - first == _MAX_HEADER_LINES:
             message = f"a quote of the header, in line {first}, is never closed"
-            raise Unreadable("unclosed_quotes", message, place=Place(first), expected=EXPECTED)
+            raise UnreadableFile("unclosed_quotes", message, place=Place(first), expected=EXPECTED)
         record += more
     return number, record
 
@@ -110,7 +110,7 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
 def _is_header_open(record: str, line: int) -> bool:
     if len(record) > MAX_RECORD:
         message = f"the header, in line {line}, is longer than {MAX_RECORD} characters"
-        raise Unreadable("unknown_columns", message, place=Place(line), expected=EXPECTED)
+        raise UnreadableFile("unknown_columns", message, place=Place(line), expected=EXPECTED)
     return is_unclosed(record)
 
 
@@ -239,7 +239,7 @@ class _CsvCutter:
         if self._given_up > MAX_UNCLOSED + self._total // 1_000:
             line = self._first_line + self._record
             message = f"line {line} is one of too many whose quotes never close"
-            raise Unreadable("unclosed_quotes", message, place=Place(line), expected=EXPECTED)
+            raise UnreadableFile("unclosed_quotes", message, place=Place(line), expected=EXPECTED)
         self._lines.put_back(self._taken[self._record + 1 :])
         del self._taken[self._record + 1 :]
         self._unclosed.append(self._record)

@@ -5,7 +5,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from schemas.source import Limits, Place, Unreadable, check_size, place_of
+from schemas.source import Limits, Place, UnreadableFile, check_size, place_of
 
 #: Bytes that stand for nothing in CP1252.
 _NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"
@@ -66,7 +66,7 @@ class _FromCp1252:
 
 
 def measured(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
-    """The chunks, as long as they are not too many. Raises TooLarge."""
+    """The chunks, as long as they are not too many. Raises FileTooLarge."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
@@ -75,7 +75,10 @@ def measured(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
 
 
 def encoding_of(chunks: Iterable[bytes], limits: Limits) -> str:
-    """UTF-8 if it can be, else CP1252. Raises Unreadable for what is no text, and TooLarge."""
+    """Return ``utf-8`` if the whole text is valid UTF-8, else ``cp1252``.
+
+    Raises UnreadableFile for what is neither, FileTooLarge.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
     seen, broken_at, is_cp1252 = 0, -1, True
     for chunk in measured(chunks, limits):
@@ -104,7 +107,7 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, seen: int) -> int:
     return -1
 
 
-def _not_text(chunks: Iterable[bytes], offset: int) -> Unreadable:
+def _not_text(chunks: Iterable[bytes], offset: int) -> UnreadableFile:
     start = b"".join(islice(chunks, 4))[:4]
     what = f"byte {offset} is neither UTF-8 nor CP1252 text"
     if start.startswith(_UTF_16):
@@ -112,7 +115,7 @@ def _not_text(chunks: Iterable[bytes], offset: int) -> Unreadable:
     elif start.startswith(_ZIP):
         what = "this is a ZIP archive or a workbook, not text"
     line, column = place_of(chunks, offset)
-    return Unreadable(
+    return UnreadableFile(
         "not_text",
         f"{what}: save the file as CSV UTF-8",
         place=Place(line, column, offset),

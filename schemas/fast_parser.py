@@ -7,20 +7,21 @@ it is not sure of, it leaves to the schema.
 from typing import Any
 
 from enrollment.domain.model import Attribute
-from schemas.fields import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME
-from schemas.parsed import (
-    MAX_ATTRIBUTE_TEXT,
-    MAX_ATTRIBUTES,
-    MAX_COHORT,
-    AskedRequest,
+from schemas.fields import (
+    EMAIL,
+    MAX_EMAIL,
+    MAX_MODE,
+    MAX_NAME,
+    USERNAME,
     is_course_key,
-    moment,
+    parse_timestamp,
 )
+from schemas.parsed import MAX_ATTRIBUTE_TEXT, MAX_ATTRIBUTES, MAX_COHORT, ParsedRequest
 
 _new = tuple.__new__
 
 
-def read_request(body: object) -> AskedRequest | None:
+def read_request(body: object) -> ParsedRequest | None:
     """The request that a well-formed body makes, or None where the schema must decide."""
     if type(body) is not dict:
         return None
@@ -46,10 +47,10 @@ def read_request(body: object) -> AskedRequest | None:
         attributes := _attributes(given)
     ) is None:
         return None
-    if (stated := get("requested_at")) is not None and (asked_at := _moment(stated)) is None:
+    if (stated := get("requested_at")) is not None and (asked_at := _timestamp(stated)) is None:
         return None
     fields = (username, email, course_id, is_active, mode, attributes, cohort, force, asked_at)
-    return _new(AskedRequest, fields)
+    return _new(ParsedRequest, fields)
 
 
 def is_username(text: Any) -> bool:
@@ -79,8 +80,8 @@ def _course_of(course_id: Any, details: Any) -> str | None:
     return course_id if type(course_id) is str and is_course_key(course_id) else None
 
 
-def _moment(stated: Any) -> Any:
-    return moment(stated) if type(stated) is str else None
+def _timestamp(stated: Any) -> Any:
+    return parse_timestamp(stated) if type(stated) is str else None
 
 
 def _attributes(given: Any) -> tuple[Attribute, ...] | None:

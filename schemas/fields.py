@@ -1,14 +1,14 @@
-"""The single values that cross a border, each bounded and strict, and what is said of bad ones.
+"""Checked texts and marshmallow fields: each value is bounded and read strictly.
 
-Every error is one word, a *rule*, so that programs can act on it; ``RULES`` says it in words.
+The message of every error is a rule of ``schemas.findings``.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validate
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 from marshmallow.types import ErrorMessages
 
 from enrollment.domain.coursekeys import MAX_COURSE_ID, parse_course_key
@@ -17,91 +17,101 @@ from enrollment.domain.rules import moment_text
 MAX_NAME = 255
 MAX_EMAIL = 254
 MAX_MODE = 100
-#: Largest whole number that the columns hold.
-MAX_WHOLE = 2**31 - 1
-#: Longest piece of a caller's text that an error message gives back.
-MAX_SHOWN = 100
-#: Most findings that one answer lists.
-MAX_FINDINGS = 100
+MAX_TIMESTAMP = 64
+#: Largest integer that the columns hold.
+MAX_INTEGER = 2**31 - 1
 
-RULES: Mapping[str, str] = {
-    "required": "must be given",
-    "null": "must not be null",
-    "type": "has another type than it must have",
-    "unknown": "is not a field that is known here",
-    "length": "is too short or too long",
-    "range": "is out of range",
-    "pattern": "has a form or characters that are not allowed",
-    "characters": "holds NUL or half a character",
-    "course_key": "must be course-v1:org+course+run or org/course/run",
-    "email": "must be an e-mail address",
-    "datetime": "must be an ISO 8601 date and time with its zone, such as 2026-01-31T12:00:00Z",
-    "one_of": "is none of the values that are known",
-    "duplicate": "is given twice",
-    "mismatch": "is not what the address says",
-    "json": "is not honest JSON",
-    "source": "must be 1 to 100 letters, digits, dots, dashes or underscores",
-}
-
-WORDS: ErrorMessages = {
+#: The rule behind each of marshmallow's own errors: those of schemas, and those of fields.
+_SCHEMA_CODES = {"type": "type", "unknown": "unknown"}
+ERROR_CODES: ErrorMessages = {
+    **_SCHEMA_CODES,
     "required": "required",
     "null": "null",
     "validator_failed": "pattern",
     "invalid": "type",
     "invalid_utf8": "characters",
     "too_large": "range",
-    "type": "type",
-    "unknown": "unknown",
 }
 
-#: Spaces are legal inside of it; around it they would make a second learner who looks the same.
+#: Spaces are legal inside; at the ends they would make a second learner who looks the same.
 USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
 _EMAIL_PART = r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f\ud800-\udfff]+"
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 EMAIL = re.compile(f"{_EMAIL_PART}@{_EMAIL_PART}")
-#: What PostgreSQL cannot store.
-UNSTORABLE = re.compile("[\0\ud800-\udfff]")
-_MOMENT = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,9})?)?"
-    r"([Zz]|[+-][0-9]{2}:?[0-9]{2})"
+#: PostgreSQL stores no NUL, UTF-8 has no surrogates.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+    r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})"
 )
+#: Separators of a timestamp with an offset, from its fifth character on, every third one.
+_WITH_OFFSET = frozenset({"--T::+:", "--T::-:"})
 
 
-def parse_moment(text: str) -> datetime | None:
-    """The moment in UTC, or None where the text is none or lacks its zone."""
-    if _MOMENT.fullmatch(text) is None:
-        return None
+def parse_timestamp(text: str) -> datetime | None:
+    """Return the point in time in UTC, or None for anything but an RFC 3339 timestamp.
+
+    As lenient as RFC 3339 is: ``t``, ``z`` and a space for ``T`` are read. Beyond it, seconds and
+    the colon of the offset may be left out.
+    """
+    return _parse_timestamp(text) if len(text) <= MAX_TIMESTAMP else None
+
+
+@lru_cache(maxsize=8192)
+def _parse_timestamp(text: str) -> datetime | None:
+    size = len(text)
+    # Of these forms fromisoformat() alone is as strict as the expression, which costs more.
+    is_common = (
+        (size == 20 and text[7::3] == "-T::Z")  # noqa: PLR2004 (2026-01-31T12:00:00Z)
+        or (21 < size < 28 and text[4:20:3] == "--T::." and text[-1] == "Z")  # noqa: PLR2004
+        or (size == 25 and text[4::3] in _WITH_OFFSET)  # noqa: PLR2004
+    )
+    if not is_common:
+        if _TIMESTAMP.fullmatch(text) is None:
+            return None
+        text = text.upper()
     try:
-        return datetime.fromisoformat(text.upper()).astimezone(UTC)
-    except (ValueError, OverflowError):  # the 30th of February; the year 0 in UTC
+        parsed = datetime.fromisoformat(text)
+        return parsed if parsed.tzinfo is UTC else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):  # February 30; the year 0 in UTC
         return None
 
 
 def parse_username(text: str) -> str | None:
-    """The username, or None where the text is none (upstream 1.2; a space is legal)."""
+    """Return the username, or None where the text is not one."""
     return text if len(text) <= MAX_NAME and USERNAME.fullmatch(text) else None
 
 
 def parse_email(text: str) -> str | None:
-    """The e-mail in lower case, or None where the text cannot be one."""
+    """Return the e-mail address in lower case, or None where the text cannot be one."""
     lowered = text.lower()
     return lowered if len(lowered) <= MAX_EMAIL and EMAIL.fullmatch(lowered) else None
 
 
+def is_course_key(text: str) -> bool:
+    """Return whether the text is a course key; results are cached, for few keys recur often."""
+    return len(text) <= MAX_COURSE_ID and _is_course_key(text)
+
+
+@lru_cache(maxsize=8192)
+def _is_course_key(text: str) -> bool:
+    return parse_course_key(text) is not None
+
+
 def is_source(text: str) -> bool:
-    """Whether the text can name whose ids a file has."""
+    """Return whether the text is a valid name of an id source (a system whose ids a file has)."""
     return _SOURCE.fullmatch(text) is not None
 
 
 def is_storable(text: str) -> bool:
-    """Whether every database can hold the text: PostgreSQL takes no NUL, UTF-8 no surrogates."""
-    return UNSTORABLE.search(text) is None
+    """Return whether every database can store the text: no NUL, no unpaired surrogate."""
+    return _UNSTORABLE.search(text) is None
 
 
 class Text(fields.String):
-    """A bounded text that every database can hold."""
+    """A bounded string that every database can store."""
 
-    default_error_messages = WORDS
+    default_error_messages = ERROR_CODES
 
     def __init__(
         self, *, longest: int, shortest: int = 0, pattern: str | None = None, **kwargs: Any
@@ -119,20 +129,20 @@ class Text(fields.String):
         return value
 
 
-class Whole(fields.Integer):
-    """A bounded whole number; ``true`` and ``1.0`` are none."""
+class BoundedInteger(fields.Integer):
+    """A bounded integer; ``true`` and ``1.0`` are refused."""
 
-    default_error_messages = WORDS
+    default_error_messages = ERROR_CODES
 
-    def __init__(self, *, least: int = 0, most: int = MAX_WHOLE, **kwargs: Any) -> None:
+    def __init__(self, *, least: int = 0, most: int = MAX_INTEGER, **kwargs: Any) -> None:
         bounds = validate.Range(min=least, max=most, error="range")
         super().__init__(strict=True, validate=bounds, **kwargs)
 
 
 class Flag(fields.Boolean):
-    """``true`` or ``false`` and nothing else."""
+    """A boolean: ``true`` or ``false`` and nothing else, neither words nor numbers."""
 
-    default_error_messages = WORDS
+    default_error_messages = ERROR_CODES
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -140,10 +150,10 @@ class Flag(fields.Boolean):
         return value
 
 
-class Moment(fields.DateTime):
-    """A point in time: read with any zone but never without, written with ``Z``."""
+class Timestamp(fields.DateTime):
+    """A point in time: read with any offset but never without one, written in UTC with ``Z``."""
 
-    default_error_messages = WORDS
+    default_error_messages = ERROR_CODES
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else moment_text(value)
@@ -151,21 +161,21 @@ class Moment(fields.DateTime):
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
         if not isinstance(value, str):
             raise self.make_error("invalid")
-        moment = parse_moment(value)
-        if moment is None:
+        timestamp = parse_timestamp(value)
+        if timestamp is None:
             raise ValidationError("datetime")
-        return moment
+        return timestamp
 
 
 class CourseId(Text):
-    """A course key, kept as it is written."""
+    """A course key, kept as written."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(longest=MAX_COURSE_ID, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
-        if parse_course_key(text) is None:
+        if not is_course_key(text):
             raise ValidationError("course_key")
         return text
 
@@ -178,7 +188,7 @@ class Username(Text):
 
 
 class Email(Text):
-    """An e-mail address, brought to lower case."""
+    """An e-mail address, converted to lower case."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(longest=MAX_EMAIL, **kwargs)
@@ -190,82 +200,38 @@ class Email(Text):
         return email
 
 
-class Listed(fields.List[Any]):
-    """A bounded list."""
+class BoundedList(fields.List[Any]):
+    """A list of bounded length."""
 
-    default_error_messages = WORDS
+    default_error_messages = ERROR_CODES
 
     def __init__(self, inner: fields.Field[Any], *, most: int, **kwargs: Any) -> None:
         super().__init__(inner, validate=validate.Length(max=most, error="length"), **kwargs)
 
 
-class Inner(fields.Nested):
-    """An object in an object."""
+class Nested(fields.Nested):
+    """An object inside an object."""
 
-    default_error_messages = WORDS
+    default_error_messages = ERROR_CODES
 
 
-class Shape(Schema):
-    """An object of known members; any other is refused by its name."""
+class StrictSchema(Schema):
+    """An object with known members only; any other is a finding under its name."""
 
-    error_messages = {"unknown": "unknown", "type": "type"}  # noqa: RUF012 (marshmallow's own form)
+    error_messages = _SCHEMA_CODES
 
     class Meta:
-        """How marshmallow reads it."""
+        """Options of marshmallow."""
 
         unknown = RAISE
 
 
-def findings(error: ValidationError, data: object) -> tuple[dict[str, object], ...]:
-    """What is wrong and where: ``pointer``, ``field``, ``value``, ``rule``, a row each."""
-    found = []
-    for path, rule in _rules(error.messages, ()):
-        found.append(finding(path, _value_at(data, path), rule))
-        if len(found) == MAX_FINDINGS:
-            break
-    return tuple(found)
+class OpenSchema(Schema):
+    """An object that may have members beside the known ones; they are not read."""
 
+    error_messages = _SCHEMA_CODES
 
-def finding(path: Iterable[object], value: object, rule: str) -> dict[str, object]:
-    """One thing that is wrong with one value."""
-    steps = [str(shown(str(step))) for step in path]
-    escaped = ("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
-    return {
-        "pointer": "".join(escaped),
-        "field": ".".join(steps),
-        "value": shown(value),
-        "rule": rule,
-    }
+    class Meta:
+        """Options of marshmallow."""
 
-
-def shown(value: object) -> object:
-    """A value as an error message may give it back: short, and safe to print."""
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    text = value if isinstance(value, str) else type(value).__name__
-    return short(UNSTORABLE.sub("?", text))
-
-
-def short(text: str) -> str:
-    """A text as long as an error message may show it."""
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
-
-
-def _rules(messages: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    if isinstance(messages, Mapping):
-        for step, inner in messages.items():
-            yield from _rules(inner, path if step == "_schema" else (*path, step))
-        return
-    for rule in messages:
-        yield path, rule
-
-
-def _value_at(data: Any, path: tuple[Any, ...]) -> object:
-    for step in path:
-        if isinstance(data, Mapping):
-            data = data.get(step)
-        elif isinstance(data, list) and isinstance(step, int):
-            data = data[step]
-        else:
-            return None
-    return data
+        unknown = EXCLUDE

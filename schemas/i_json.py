@@ -30,7 +30,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _IN_DOUBT = -(1 << 62)
 
 
-class NotHonestJson(ValueError):
+class InvalidJson(ValueError):
     """The text is not JSON, or is JSON that two readers would read differently."""
 
     def __init__(self, message: str, line: int, column: int, offset: int) -> None:
@@ -44,7 +44,7 @@ class NotHonestJson(ValueError):
 
 
 def loads(data: bytes | str) -> Any:
-    """Read one JSON text. Raises NotHonestJson and nothing else."""
+    """Read one JSON text. Raises InvalidJson and nothing else."""
     raw = _encoded(data) if isinstance(data, str) else data
     raw = raw.removeprefix(_BOM)
     if b"\\u" not in raw or _HIDING.search(raw) is None:
@@ -101,9 +101,9 @@ def _read(raw: bytes) -> Any:
         raise _fault(error.msg, text, error.pos) from error
 
 
-def _fault(message: str, text: str, offset: int) -> NotHonestJson:
+def _fault(message: str, text: str, offset: int) -> InvalidJson:
     line = text.count("\n", 0, offset) + 1
-    return NotHonestJson(message, line, offset - text.rfind("\n", 0, offset), offset)
+    return InvalidJson(message, line, offset - text.rfind("\n", 0, offset), offset)
 
 
 class _Scanner:
@@ -115,7 +115,7 @@ class _Scanner:
         self._open: list[set[str] | None] = []
 
     def scan(self) -> None:
-        """Raise NotHonestJson at the first token that is not honest."""
+        """Raise InvalidJson at the first token that is not honest."""
         judges = {
             "text": self._text_token,
             "key": self._text_token,

@@ -5,8 +5,8 @@ from typing import Any
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Theirs
-from schemas.fields import parse_email, parse_username
-from schemas.parsed import Finding, finding, is_course_key
+from schemas.fields import is_course_key, parse_email, parse_username
+from schemas.findings import Finding, finding
 
 #: The rule that an id breaks for which there is nothing here, and which is none of ours.
 NOT_IN_CROSSWALK = "not_in_crosswalk"

@@ -4,13 +4,13 @@ from typing import Any
 
 from enrollment.domain.model import Invitation
 from enrollment.domain.rules import moment_text
-from schemas.fields import Flag, Moment, Shape
+from schemas.fields import Flag, StrictSchema, Timestamp
 
 
-class InvitationShape(Shape):
+class InvitationShape(StrictSchema):
     """What may be said of an invitation; course and e-mail stand in the address."""
 
-    expires_at = Moment(allow_none=True)
+    expires_at = Timestamp(allow_none=True)
     auto_enroll = Flag()
 
 

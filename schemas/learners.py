@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from marshmallow import ValidationError
 
 from enrollment.domain.model import Learner
-from schemas.fields import Email, Flag, Shape, Username
+from schemas.fields import Email, Flag, StrictSchema, Username
 
 
-class LearnerShape(Shape):
+class LearnerShape(StrictSchema):
     """A person who can be enrolled."""
 
     username = Username(required=True)

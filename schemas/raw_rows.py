@@ -8,12 +8,13 @@ from typing import Any, NamedTuple
 
 from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.submissions import Member, Submission
-from schemas.csv_rows import Columns, named, row_body, told_by
+from schemas.csv_rows import Columns, named, recognized_cells, row_body
+from schemas.findings import Finding, finding
 from schemas.foreign.detect import NATIVE, OUR_COLUMNS, columns_in
 from schemas.foreign.reader import Reader
-from schemas.i_json import NotHonestJson, loads
+from schemas.i_json import InvalidJson, loads
 from schemas.id_mapping import ids_in, translated
-from schemas.parsed import Finding, ShapeError, finding
+from schemas.parsed import ShapeError
 from schemas.request_schema import load_request, stated
 from schemas.row_payload import (
     CSV,
@@ -148,7 +149,7 @@ def _sent_row(line: int, cells: list[str], columns: Columns) -> Sent:
     try:
         return Sent(line, row_body(cells, columns), cells=cells)
     except ShapeError as error:
-        return Sent(line, told_by(cells, columns), findings=error.findings, cells=cells)
+        return Sent(line, recognized_cells(cells, columns), findings=error.findings, cells=cells)
 
 
 def _sent_wishes(records: Iterator[_Record], read: Reader, missing: LeftOut) -> Iterator[Sent]:
@@ -174,7 +175,7 @@ def _sent_json(text: bytes, first_line: int, missing: LeftOut) -> Iterator[Sent]
             continue
         try:
             body = loads(raw)
-        except NotHonestJson as error:
+        except InvalidJson as error:
             yield Sent(line, None, findings=(not_json(raw, error),))
             continue
         if isinstance(body, dict):

@@ -1,36 +1,38 @@
-"""The shape of one request: to enroll, to change, to withdraw."""
+"""The marshmallow schema of one request: to enroll, to change, to withdraw."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, pre_load, validate
+from marshmallow import ValidationError, fields, post_load, pre_load, validate
 
 from enrollment.domain.model import Attribute
 from schemas.fast_parser import read_request
-from schemas.fields import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME, is_storable
+from schemas.fields import (
+    EMAIL,
+    ERROR_CODES,
+    MAX_EMAIL,
+    MAX_MODE,
+    MAX_NAME,
+    USERNAME,
+    BoundedList,
+    Flag,
+    Nested,
+    OpenSchema,
+    Text,
+    Timestamp,
+    is_course_key,
+)
+from schemas.findings import Finding, first_findings_of, shown
 from schemas.parsed import (
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
-    AskedRequest,
-    Finding,
+    ParsedRequest,
     ShapeError,
-    finding,
-    is_course_key,
-    moment,
-    shown,
 )
 
-#: Where an empty text says nothing; elsewhere it is a value, and one of the wrong type.
+#: Members whose empty text means "absent"; elsewhere it is a value of the wrong type.
 _MAY_BE_EMPTY = frozenset({"user", "email", "course_id", "mode", "cohort", "requested_at"})
-#: An error's text is the name of the rule that it breaks.
-_RULES: dict[str, Any] = {"required": "required", "null": "type", "invalid": "type", "type": "type"}
-
-
-def _storable(text: str) -> None:
-    if not is_storable(text):
-        raise ValidationError("characters")
 
 
 def _username(text: str) -> None:
@@ -48,105 +50,75 @@ def _course_key(text: str) -> None:
         raise ValidationError("course_key")
 
 
-def _at_most(limit: int) -> validate.Length:
-    return validate.Length(max=limit, error="length")
+class Identifier(fields.String):
+    """A text that is checked by its own rules only."""
+
+    default_error_messages = ERROR_CODES
 
 
-class Flag(fields.Boolean):
-    """True or false; neither words nor numbers stand for them."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> bool:
-        if type(value) is not bool:
-            raise self.make_error("invalid", input=value)
-        return value
-
-
-class LowerCase(fields.String):
-    """A text whose case says nothing."""
+class LowerCase(Identifier):
+    """An identifier whose case is ignored."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return str(super()._deserialize(value, *args, **kwargs)).lower()
 
 
-class Instant(fields.DateTime):
-    """A point in time: ISO 8601 with its zone."""
-
-    def _deserialize(self, value: Any, *_: Any, **__: Any) -> datetime:
-        named = moment(value) if isinstance(value, str) else None
-        if named is None:
-            raise ValidationError("datetime")
-        return named
+def _at_most(limit: int) -> validate.Length:
+    return validate.Length(max=limit, error="length")
 
 
-def _text(*checks: Any, **options: Any) -> fields.String:
-    return fields.String(validate=list(checks), error_messages=_RULES, **options)
+def _attribute_text() -> Text:
+    return Text(longest=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
 
 
-class AttributeSchema(Schema):
-    """One named value kept beside an enrollment."""
+class AttributeSchema(OpenSchema):
+    """One named value kept with an enrollment."""
 
-    class Meta:
-        """Other keys are not ours."""
-
-        unknown = EXCLUDE
-
-    error_messages = _RULES
-    namespace = _text(_at_most(MAX_ATTRIBUTE_TEXT), _storable, required=True)
-    name = _text(_at_most(MAX_ATTRIBUTE_TEXT), _storable, required=True)
-    value = _text(_at_most(MAX_ATTRIBUTE_TEXT), _storable, required=True)
+    namespace = _attribute_text()
+    name = _attribute_text()
+    value = _attribute_text()
 
     @post_load
     def make_attribute(self, data: dict[str, str], **_: object) -> Attribute:
-        """Hand the domain its own value."""
+        """Return the domain's own value."""
         return Attribute(**data)
 
 
-class CourseDetailsSchema(Schema):
-    """Where upstream's clients put the course id; nothing else in it is read."""
+class CourseDetailsSchema(OpenSchema):
+    """Where clients of Open edX put the course id; nothing else in it is read."""
 
-    class Meta:
-        """Clients send more in it."""
-
-        unknown = EXCLUDE
-
-    error_messages = _RULES
     course_id = fields.Raw(allow_none=True, metadata={"type": "string"})
 
 
-class RequestSchema(Schema):
-    """One learner, one course, and what is wished."""
+class RequestSchema(OpenSchema):
+    """One learner, one course, and the change that is requested.
 
-    class Meta:
-        """Real clients send keys that are not for us."""
+    Clients of Open edX send members that are not for this service, so unknown ones are allowed.
+    """
 
-        unknown = EXCLUDE
-
-    error_messages = _RULES
-    user = _text(_at_most(MAX_NAME), _username)
-    email = LowerCase(validate=[_at_most(MAX_EMAIL), _email], error_messages=_RULES)
-    course_id = _text(_course_key, required=True)
-    course_details = fields.Nested(CourseDetailsSchema, error_messages=_RULES)
-    mode = _text(_at_most(MAX_MODE), _storable)
-    is_active = Flag(load_default=True, error_messages=_RULES)
-    enrollment_attributes = fields.List(
-        fields.Nested(AttributeSchema, error_messages=_RULES),
-        validate=_at_most(MAX_ATTRIBUTES),
-        error_messages=_RULES,
+    user = Identifier(validate=[_at_most(MAX_NAME), _username])
+    email = LowerCase(validate=[_at_most(MAX_EMAIL), _email])
+    course_id = Identifier(validate=_course_key, required=True)
+    course_details = Nested(CourseDetailsSchema)
+    mode = Text(longest=MAX_MODE)
+    is_active = Flag(load_default=True)
+    enrollment_attributes = BoundedList(
+        Nested(AttributeSchema, error_messages={"null": "type"}), most=MAX_ATTRIBUTES
     )
-    cohort = _text(_at_most(MAX_COHORT), _storable)
-    force_enrollment = Flag(load_default=False, error_messages=_RULES)
-    requested_at = Instant(error_messages=_RULES)
+    cohort = Text(longest=MAX_COHORT)
+    force_enrollment = Flag(load_default=False)
+    requested_at = Timestamp(error_messages={"invalid": "datetime"})
 
     @pre_load
     def leave_out_what_is_absent(self, data: Any, **_: object) -> Any:
-        """What is null, or an empty text where a text may stand, was not sent."""
+        """Drop members that are null, or empty where a text is expected."""
         return stated(data) if isinstance(data, Mapping) else data
 
     @post_load
-    def make_request(self, data: dict[str, Any], **_: object) -> AskedRequest:
-        """Hand over one value, never a loose dict."""
+    def make_request(self, data: dict[str, Any], **_: object) -> ParsedRequest:
+        """Return one value instead of a dict."""
         attributes = data.get("enrollment_attributes")
-        return AskedRequest(
+        return ParsedRequest(
             username=data.get("user"),
             email=data.get("email"),
             course_id=data["course_id"],
@@ -163,7 +135,7 @@ _SCHEMA = RequestSchema()
 
 
 def stated(body: Mapping[str, Any]) -> dict[str, Any]:
-    """The body without what is absent, the course id in its one place."""
+    """Return the body without absent members, its course id in ``course_id``."""
     details = body.get("course_details")
     named = details.get("course_id") if isinstance(details, Mapping) else None
     given = {**body, "course_id": named or body.get("course_id")}
@@ -177,38 +149,20 @@ def stated(body: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def load_request(body: object) -> AskedRequest:
-    """Read one request. Raises ShapeError with everything that is wrong."""
-    asked = read_request(body)
-    if asked is not None:
-        return asked
+def load_request(body: object) -> ParsedRequest:
+    """Parse one request. Raises ShapeError with every finding."""
+    parsed = read_request(body)
+    if parsed is not None:
+        return parsed
     try:
-        checked: AskedRequest = _SCHEMA.load(body)  # type: ignore[arg-type, unused-ignore]
+        checked: ParsedRequest = _SCHEMA.load(body)  # type: ignore[arg-type, unused-ignore]
     except ValidationError as error:
         given = stated(body) if isinstance(body, Mapping) else body
-        raise ShapeError([*_findings(error.messages, given, ())]) from error
+        raise ShapeError([*first_findings_of(error, given)]) from error
     return checked
 
 
-def _findings(messages: Any, value: Any, path: tuple[str, ...]) -> Iterator[Finding]:
-    """Walk marshmallow's tree of messages; the first broken rule of a field is told."""
-    if not isinstance(messages, Mapping):
-        yield finding(".".join(path), value, messages[0])
-        return
-    for key, below in messages.items():
-        if key == "_schema":
-            yield from _findings(below, value, path)
-        else:
-            yield from _findings(below, _part(value, key), (*path, str(key)))
-
-
-def _part(value: Any, key: Any) -> Any:
-    if isinstance(value, Mapping):
-        return value.get(key)
-    return value[key] if isinstance(value, Sequence) and isinstance(key, int) else None
-
-
-#: What upstream looks at first, it complains about first.
+#: The order in which Open edX checks, and so complains.
 _V1_ORDER = (
     "course_details",
     "course_id",
@@ -219,7 +173,7 @@ _V1_ORDER = (
 
 
 def v1_message(findings: Iterable[Finding]) -> str:
-    """What upstream says of the first of these."""
+    """Return the message of Open edX for the finding that it would report first."""
     first = min(findings, key=_v1_rank)
     field, value, rule = str(first["field"]), first["value"], first["rule"]
     match field.split("."):

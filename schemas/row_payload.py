@@ -12,9 +12,10 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from schemas.compact import pack, unpack
-from schemas.csv_rows import Columns, columns_of, named, quick_reader, row_request, told_by
-from schemas.i_json import NotHonestJson, loads
-from schemas.parsed import AskedRequest, Finding, ShapeError, finding
+from schemas.csv_rows import Columns, columns_of, named, quick_reader, recognized_cells, row_request
+from schemas.findings import Finding, finding
+from schemas.i_json import InvalidJson, loads
+from schemas.parsed import ParsedRequest, ShapeError
 from schemas.request_schema import load_request, stated
 
 CSV, NDJSON, JSON = "csv", "ndjson", "json"
@@ -28,7 +29,7 @@ class Row(NamedTuple):
 
     #: In the file as sent: its first line is 1. In a JSON array, the index and 1.
     line: int
-    request: AskedRequest | None
+    request: ParsedRequest | None
     findings: tuple[Finding, ...] | None
     #: The row as sent, of a CSV file.
     cells: list[str] | None
@@ -136,7 +137,7 @@ def _json_row(raw: bytes, line: int) -> Row:
     try:
         body = loads(raw)
         return Row(line, named(load_request(body)), None, None)
-    except NotHonestJson as error:
+    except InvalidJson as error:
         return Row(line, None, (not_json(raw, error),), None)
     except ShapeError as error:
         told = stated(body) if isinstance(body, dict) else NOTHING
@@ -186,7 +187,7 @@ def _csv_part(
     lines: Iterator[str],
     first_line: int,
     columns: Columns,
-    read: Callable[[list[str]], AskedRequest | None],
+    read: Callable[[list[str]], ParsedRequest | None],
     missing: LeftOut | None,
 ) -> Iterator[Row]:
     reader = csv.reader(lines, delimiter=columns.delimiter)
@@ -206,10 +207,10 @@ def _csv_row(line: int, cells: list[str], columns: Columns) -> Row:
     try:
         return Row(line, row_request(cells, columns), None, cells)
     except ShapeError as error:
-        return Row(line, None, error.findings, cells, told_by(cells, columns))
+        return Row(line, None, error.findings, cells, recognized_cells(cells, columns))
 
 
-def not_json(raw: bytes, error: NotHonestJson) -> Finding:
+def not_json(raw: bytes, error: InvalidJson) -> Finding:
     """What is wrong with a line that is no JSON."""
     message = f"{error.message}: column {error.column}"
     return finding("", raw[:400].decode(errors="replace"), "json", message)

@@ -8,7 +8,7 @@ from uuid import UUID
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import EPOCH, Attribute, microseconds
 from schemas.compact import pack_json, unpack_json
-from schemas.parsed import AskedRequest
+from schemas.parsed import ParsedRequest
 
 
 class Single(NamedTuple):
@@ -18,7 +18,7 @@ class Single(NamedTuple):
     caller: str
     caller_kind: CallerKind
     received_at: datetime
-    request: AskedRequest
+    request: ParsedRequest
 
 
 def encode_singles(singles: Sequence[Single]) -> bytes:
@@ -46,7 +46,7 @@ def decode_singles(payload: bytes) -> list[Single]:
     ]
 
 
-def _plain(request: AskedRequest) -> tuple[object, ...]:
+def _plain(request: ParsedRequest) -> tuple[object, ...]:
     asked = request.requested_at
     return (*request[:-1], None if asked is None else microseconds(asked))
 
@@ -55,9 +55,9 @@ def _moment(number: int) -> datetime:
     return EPOCH + timedelta(microseconds=number)
 
 
-def _request(cells: list[Any]) -> AskedRequest:
+def _request(cells: list[Any]) -> ParsedRequest:
     *plain, asked = cells
-    request = AskedRequest._make([*plain, None if asked is None else _moment(asked)])
+    request = ParsedRequest._make([*plain, None if asked is None else _moment(asked)])
     if request.attributes is None:
         return request
     return request._replace(attributes=tuple(Attribute(*cell) for cell in request.attributes))

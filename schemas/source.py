@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import IO, AnyStr, NamedTuple
 
+from schemas.findings import Finding
+
 CHUNK_BYTES = 256 * 1024
 MAX_LINE = 1_000_000
 #: How much longer than its gzip a text may be, once it is longer than FREE_BYTES.
@@ -35,7 +37,7 @@ class Limits(NamedTuple):
     batch_bytes: int = 4_000_000
 
 
-class TooLarge(Exception):
+class FileTooLarge(Exception):
     """An upload passes a limit; the message names it and says what to do."""
 
 
@@ -47,7 +49,7 @@ class Place(NamedTuple):
     offset: int | None = None
 
 
-class Unreadable(Exception):
+class UnreadableFile(Exception):
     """An upload cannot be read as a whole; the message says where and what was expected."""
 
     def __init__(
@@ -72,19 +74,15 @@ class Unreadable(Exception):
         """Whether it is not even what it claims to be, rather than of no use here."""
         return self.code in MALFORMED
 
-    def finding(self) -> dict[str, object]:
-        """The place and the expectation, as far as they are known."""
-        known = {
-            "line": self.line,
-            "column": self.column,
-            "offset": self.offset,
-            "value": self.found,
-            "expected": self.expected,
-        }
-        return {"rule": self.code} | {k: v for k, v in known.items() if v is not None}
+    def finding(self) -> Finding:
+        """Return the place and the expectation, as far as they are known."""
+        places = {"line": self.line, "column": self.column, "offset": self.offset}
+        known = {name: place for name, place in places.items() if place is not None}
+        found = {**known, "field": "", "value": self.found, "rule": self.code}
+        return found if self.expected is None else {**found, "expected": self.expected}
 
 
-class Spooled:
+class SpooledSource:
     """The chunks of a spooled file, unpacked; every iteration begins at its first byte.
 
     Iterations may be interleaved, for each keeps its own place in the file.
@@ -110,8 +108,8 @@ class Spooled:
 def gunzipped(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
     """Unpack gzip as it comes in, one file or several after each other.
 
-    Raises TooLarge for a text that is too long or suspiciously longer than its gzip, and
-    Unreadable for what is no gzip, or ends too early.
+    Raises FileTooLarge for a text that is too long or suspiciously longer than its gzip, and
+    UnreadableFile for what is no gzip, or ends too early.
     """
     unpacker = _Unpacker(limits)
     held: list[bytes] = []
@@ -154,7 +152,7 @@ class _Unpacker:
 
     def finish(self) -> None:
         if self._inside or not self._seen_one:
-            raise Unreadable(
+            raise UnreadableFile(
                 "malformed_gzip",
                 "the gzip ends too early: send the file again",
                 place=Place(offset=self._taken),
@@ -173,7 +171,7 @@ class _Unpacker:
         try:
             piece = self._member.decompress(rest, CHUNK_BYTES)
         except zlib.error as error:
-            raise Unreadable(
+            raise UnreadableFile(
                 "malformed_gzip",
                 f"the body is not gzip, or is damaged, near byte {self._taken - len(rest)}",
                 place=Place(offset=self._taken - len(rest)),
@@ -183,18 +181,18 @@ class _Unpacker:
         check_size(self._given, self._limits)
         if self._given > max(FREE_BYTES, MAX_RATIO * self._taken):
             message = f"the gzip unpacks to more than {MAX_RATIO} times its size"
-            raise TooLarge(message)
+            raise FileTooLarge(message)
         return piece
 
 
 def check_size(size: int, limits: Limits) -> None:
-    """Raise TooLarge for an upload of more bytes than are allowed."""
+    """Raise FileTooLarge for an upload of more bytes than are allowed."""
     if size > limits.max_bytes:
         message = (
             f"the upload is longer than {limits.max_bytes} bytes (unpacked): "
             "send it in parts, or raise ENROLL_MAX_UPLOAD_BYTES"
         )
-        raise TooLarge(message)
+        raise FileTooLarge(message)
 
 
 def without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
@@ -227,7 +225,7 @@ def place_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
 def cut_lines(
     chunks: Iterable[AnyStr], split: Callable[[AnyStr], list[AnyStr]]
 ) -> Iterator[list[AnyStr]]:
-    """Whole lines, as many at a time as a chunk brings. Raises TooLarge for a longer one.
+    """Whole lines, as many at a time as a chunk brings. Raises FileTooLarge for a longer one.
 
     ``split`` cuts a text into its lines and, as the last, what may not be a whole one yet.
     """
@@ -247,4 +245,4 @@ def _check_lengths(lines: list[AnyStr], number: int) -> None:
     if max(map(len, lines)) > MAX_LINE:
         line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE)
         message = f"line {line} is longer than {MAX_LINE} characters"
-        raise TooLarge(message)
+        raise FileTooLarge(message)

@@ -5,17 +5,17 @@ from itertools import chain
 
 import orjson
 
-from schemas.batch_draft import BatchDraft, FileHead, Wanted, check_rows, not_empty
-from schemas.csv_splitter import AS_IT_IS, check_unsaid, split_csv
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, not_empty
+from schemas.csv_splitter import NO_OPTIONS, check_unsaid, split_csv
 from schemas.encodings import as_declared, declared_charset, is_read_here, measured
 from schemas.foreign.detect import AUTO, NATIVE
-from schemas.i_json import NotHonestJson, loads
+from schemas.i_json import InvalidJson, loads
 from schemas.row_payload import CSV, JSON, NDJSON, encode_rows
 from schemas.source import (
+    FileTooLarge,
     Limits,
     Place,
-    TooLarge,
-    Unreadable,
+    UnreadableFile,
     cut_lines,
     without_bom,
 )
@@ -63,30 +63,29 @@ def split(
     *,
     media_type: str,
     limits: Limits,
-    wanted: Wanted = AS_IT_IS,
+    wanted: FileOptions = NO_OPTIONS,
     lines_before: int = 0,
-) -> tuple[FileHead, Iterator[BatchDraft]]:
-    """Cut a file into batches; the chunks are iterated twice, each time from the first.
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
+    """Split a file into batches; the chunks are iterated twice, each time from the first.
 
-    Lines are counted on from those before. Raises Unreadable or TooLarge for what is wrong with
-    the file as a whole: mostly at once, but while the batches are iterated where only that
-    shows it.
+    Line numbers continue after ``lines_before``. Raises UnreadableFile or FileTooLarge for
+    errors of the whole file: mostly at once, otherwise while the batches are iterated.
     """
     kind = format_of(media_type)
     if kind in {None, ZIP}:
         message = f"{media_type[:100]!r} is not read here"
-        raise Unreadable("unsupported_media_type", message, expected=", ".join(_FORMATS))
+        raise UnreadableFile("unsupported_media_type", message, expected=", ".join(_FORMATS))
     chunks = as_declared(chunks, declared_charset(media_type))
     if kind != CSV and wanted.format not in {AUTO, NATIVE}:
         message = f"{wanted.format} files are CSV, and this is {kind}"
-        raise Unreadable("unknown_document", message, expected="text/csv")
+        raise UnreadableFile("unknown_document", message, expected="text/csv")
     if kind == JSON:
         check_unsaid(wanted)
-        return FileHead(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
+        return FileInfo(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
     is_plain = media_type.lower().startswith("text/plain") and wanted.format == AUTO
     if kind == NDJSON or (is_plain and _is_ndjson(chunks)):
         check_unsaid(wanted)
-        return FileHead(NDJSON), not_empty(_ndjson_batches(chunks, limits, lines_before))
+        return FileInfo(NDJSON), not_empty(_ndjson_batches(chunks, limits, lines_before))
     return split_csv(chunks, limits, wanted, lines_before)
 
 
@@ -110,14 +109,14 @@ def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
     return document
 
 
-def _wrong_document(found: str) -> Unreadable:
+def _wrong_document(found: str) -> UnreadableFile:
     expected = '{"enrollments": [request, …]} or [request, …]'
     message = f"expected {expected}, but there is {found}"
-    return Unreadable("unknown_document", message, expected=expected)
+    return UnreadableFile("unknown_document", message, expected=expected)
 
 
 def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
-    """Read one JSON document. Raises TooLarge, and Unreadable saying where it is broken."""
+    """Read one JSON document. Raises FileTooLarge, and UnreadableFile saying where it is broken."""
     whole = bytearray()
     for chunk in chunks:
         whole += chunk
@@ -126,11 +125,11 @@ def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
                 f"a JSON document may have {limits.max_json_bytes} bytes: "
                 "send application/x-ndjson (one request a line) or text/csv, which may be longer"
             )
-            raise TooLarge(message)
+            raise FileTooLarge(message)
     try:
         return loads(bytes(whole))
-    except NotHonestJson as error:
-        raise Unreadable(
+    except InvalidJson as error:
+        raise UnreadableFile(
             "malformed_json",
             f"JSON parse error - {error}",
             place=Place(error.line, error.column, error.offset),

@@ -12,10 +12,10 @@ from schemas.source import (
     CHUNK_BYTES,
     FREE_BYTES,
     MAX_RATIO,
+    FileTooLarge,
     Limits,
     Place,
-    TooLarge,
-    Unreadable,
+    UnreadableFile,
     check_size,
 )
 from schemas.splitter import ZIP, format_of, type_of_name
@@ -48,7 +48,7 @@ EXPECTED = "a ZIP archive of .csv, .txt, .ndjson, .jsonl or .json files"
 
 
 def opened(file: IO[bytes]) -> zipfile.ZipFile:
-    """The archive. Raises Unreadable for what is none, TooLarge for too many files."""
+    """The archive. Raises UnreadableFile for what is none, FileTooLarge for too many files."""
     _check_end(file)
     try:
         return zipfile.ZipFile(file)
@@ -76,24 +76,24 @@ def _check_end(file: IO[bytes]) -> None:
         raise _malformed("its end is missing: send the file again")
     if tail[max(0, at - _END_64_BYTES) : at].startswith(_END_64):
         message = "ZIP64 archives are not read here: send fewer or shorter files"
-        raise Unreadable("malformed_zip", message, expected=EXPECTED)
+        raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
     if int.from_bytes(tail[at + 12 : at + 16], "little") > _MAX_DIRECTORY:
         raise _too_many()
 
 
-def _malformed(why: str) -> Unreadable:
+def _malformed(why: str) -> UnreadableFile:
     message = f"the body is no ZIP archive, or is damaged: {why[:200]}"
-    return Unreadable("malformed_zip", message, place=Place(offset=0), expected=EXPECTED)
+    return UnreadableFile("malformed_zip", message, place=Place(offset=0), expected=EXPECTED)
 
 
-def _too_many() -> TooLarge:
-    return TooLarge(f"an archive may have {MAX_MEMBERS} files")
+def _too_many() -> FileTooLarge:
+    return FileTooLarge(f"an archive may have {MAX_MEMBERS} files")
 
 
 def checked(archive: zipfile.ZipFile, limits: Limits, packed: int) -> Sequence[zipfile.ZipInfo]:
     """The files that are looked at, in the order of their names.
 
-    Raises Unreadable, TooLarge.
+    Raises UnreadableFile, FileTooLarge.
     """
     for info in archive.infolist():
         _check_is_sound(info)
@@ -105,17 +105,17 @@ def checked(archive: zipfile.ZipFile, limits: Limits, packed: int) -> Sequence[z
         _check_member(info)
     if len(names) > len(set(names)):
         message = "the archive holds two files of one name"
-        raise Unreadable("malformed_zip", message, expected=EXPECTED)
+        raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
     unpacked = sum(info.file_size for info in infos)
     check_size(unpacked, limits)
     if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
         message = f"the archive unpacks to more than {MAX_RATIO} times its size"
-        raise TooLarge(message)
+        raise FileTooLarge(message)
     return sorted(infos, key=lambda info: info.filename)
 
 
 def _check_is_sound(info: zipfile.ZipInfo) -> None:
-    """Raise Unreadable for what the library itself stumbles over."""
+    """Raise UnreadableFile for what the library itself stumbles over."""
     if not info.filename or "\0" in info.orig_filename:
         raise _malformed("one of its files has no name, or NUL in it")
     if info.header_offset < 0:
@@ -135,7 +135,7 @@ def _check_member(info: zipfile.ZipInfo) -> None:
             f"the name {shown(name)!r}… of a file in the archive is longer than "
             f"{MAX_MEMBER_NAME} characters"
         )
-        raise Unreadable("unknown_document", message, expected="a shorter name")
+        raise UnreadableFile("unknown_document", message, expected="a shorter name")
     if not name.isprintable() or name.startswith("/") or ".." in name.split("/") or "\\" in name:
         message = f"the archive holds a file with the name {shown(name)!r}"
     elif info.flag_bits & _ENCRYPTED:
@@ -144,7 +144,7 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         message = f"{shown(name)} is compressed in a way that is not read here"
     else:
         return
-    raise Unreadable("malformed_zip", message, expected=EXPECTED)
+    raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
 
 
 def shown(name: str) -> str:
@@ -162,12 +162,12 @@ class Content:
 
     @property
     def media_type(self) -> str:
-        """What its name says. Raises Unreadable where it says nothing."""
+        """What its name says. Raises UnreadableFile where it says nothing."""
         media_type = type_of_name(self.name)
         if media_type is not None and format_of(media_type) != ZIP:
             return media_type
         message = f"what is in {shown(self.name)} cannot be told from its name"
-        raise Unreadable("unknown_document", message, expected=EXPECTED)
+        raise UnreadableFile("unknown_document", message, expected=EXPECTED)
 
     def __iter__(self) -> Iterator[bytes]:
         """The chunks."""
@@ -177,11 +177,11 @@ class Content:
                     yield chunk
         except _DAMAGED as error:
             message = f"{shown(self.name)} is damaged in the archive: {error}"
-            raise Unreadable("malformed_zip", message, expected=EXPECTED) from error
+            raise UnreadableFile("malformed_zip", message, expected=EXPECTED) from error
         except OSError as error:
             _check_is_damage(error)
             message = f"{shown(self.name)} is damaged in the archive: it begins before it"
-            raise Unreadable("malformed_zip", message, expected=EXPECTED) from error
+            raise UnreadableFile("malformed_zip", message, expected=EXPECTED) from error
 
 
 def lines_in(chunks: Content) -> int:

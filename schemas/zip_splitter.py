@@ -11,11 +11,11 @@ from itertools import chain
 from typing import IO, NamedTuple
 
 from enrollment.domain.submissions import Member
-from schemas.batch_draft import BatchDraft, FileHead, Wanted, check_rows, not_empty
-from schemas.csv_splitter import AS_IT_IS
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, not_empty
+from schemas.csv_splitter import NO_OPTIONS
 from schemas.foreign.detect import AUTO
 from schemas.row_payload import JSON
-from schemas.source import Limits, Place, TooLarge, Unreadable
+from schemas.source import FileTooLarge, Limits, Place, UnreadableFile
 from schemas.splitter import split
 from schemas.zip_reader import EXPECTED, Content, checked, lines_in, opened, shown
 
@@ -34,25 +34,24 @@ class _File(NamedTuple):
 
     chunks: Content
     member: Member
-    wanted: Wanted
+    wanted: FileOptions
 
 
 def split_archive(
-    file: IO[bytes], limits: Limits, wanted: Wanted = AS_IT_IS
-) -> tuple[FileHead, Iterator[BatchDraft]]:
-    """Cut the files of an archive into batches.
+    file: IO[bytes], limits: Limits, wanted: FileOptions = NO_OPTIONS
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
+    """Split the files of an archive into batches; files without a request are skipped.
 
-    Raises Unreadable or TooLarge for what is wrong with it as a whole, or with any of its files
-    as a whole; files without a request are passed over.
+    Raises UnreadableFile or FileTooLarge for errors of the whole archive or of a whole file.
     """
     archive = opened(file)
     infos = checked(archive, limits, file.seek(0, io.SEEK_END))
     files = list(_files(archive, infos, limits, wanted))
     if not files:
         message = "there is not one request in the archive"
-        raise Unreadable("empty", message, expected=EXPECTED)
+        raise UnreadableFile("empty", message, expected=EXPECTED)
     first = files[0].member
-    head = FileHead(
+    head = FileInfo(
         first.encoding, first.header, first.format, tuple(file.member for file in files)
     )
     return head, not_empty(_counted(files, limits))
@@ -62,7 +61,7 @@ def split_archive(
 
 
 def _files(
-    archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], limits: Limits, wanted: Wanted
+    archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], limits: Limits, wanted: FileOptions
 ) -> Iterator[_File]:
     picky = False
     if (manifest := _named(_ONEROSTER, infos)) is not None:
@@ -80,13 +79,13 @@ def _files(
             headers += len((made.member.header or "").encode())
             if headers > MAX_HEADERS:
                 message = f"the headers of the files are longer than {MAX_HEADERS} bytes together"
-                raise Unreadable("unknown_document", message, expected="shorter headers")
+                raise UnreadableFile("unknown_document", message, expected="shorter headers")
             yield made
             lines += _length_of(made, limits)
 
 
-def _as_archive_of(format_: str, wanted: Wanted, manifest: zipfile.ZipInfo) -> Wanted:
-    """What is wanted of each file. Raises Unreadable where the caller says something else."""
+def _as_archive_of(format_: str, wanted: FileOptions, manifest: zipfile.ZipInfo) -> FileOptions:
+    """What is wanted of each file. Raises UnreadableFile where the caller says something else."""
     if wanted.format in {AUTO, format_}:
         return wanted._replace(format=format_)
     message = (
@@ -94,7 +93,7 @@ def _as_archive_of(format_: str, wanted: Wanted, manifest: zipfile.ZipInfo) -> W
         f"says {wanted.format}"
     )
     expected = f"no option format, or no {shown(manifest.filename)}"
-    raise Unreadable("unknown_document", message, expected=expected)
+    raise UnreadableFile("unknown_document", message, expected=expected)
 
 
 def _length_of(file: _File, limits: Limits) -> int:
@@ -112,10 +111,10 @@ def _named(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | Non
 
 
 def _check_manifest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Raise Unreadable where OneRoster's manifest says that there is nothing for us."""
+    """Raise UnreadableFile where OneRoster's manifest says that there is nothing for us."""
     if info.file_size > _MAX_MANIFEST:
         message = f"manifest.csv is longer than {_MAX_MANIFEST} bytes"
-        raise TooLarge(message)
+        raise FileTooLarge(message)
     text = b"".join(Content(archive, info)).decode("utf-8-sig", errors="replace")
     rows = csv.reader(io.StringIO(text, newline=""))
     said = {row[0].strip().casefold(): row[1].strip() for row in rows if len(row) > 1}
@@ -127,16 +126,16 @@ def _check_manifest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
     else:
         return
     expected = f"oneroster.version {', '.join(sorted(_VERSIONS))}; file.enrollments bulk or delta"
-    raise Unreadable("unknown_document", message, expected=expected)
+    raise UnreadableFile("unknown_document", message, expected=expected)
 
 
 def _file(
-    chunks: Content, lines: int, limits: Limits, wanted: Wanted, *, picky: bool
+    chunks: Content, lines: int, limits: Limits, wanted: FileOptions, *, picky: bool
 ) -> _File | None:
     """One file; None for one that asks for nothing, or is not meant where not every one is."""
     try:
         head, _ = _split(chunks, limits, wanted, lines)
-    except Unreadable as error:
+    except UnreadableFile as error:
         if error.code == "empty" or (picky and error.code == "unknown_columns"):
             return None
         raise _in_file(error, chunks.name) from error
@@ -146,14 +145,14 @@ def _file(
 
 
 def _split(
-    chunks: Content, limits: Limits, wanted: Wanted, lines: int
-) -> tuple[FileHead, Iterator[BatchDraft]]:
+    chunks: Content, limits: Limits, wanted: FileOptions, lines: int
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
     media_type = chunks.media_type
     return split(chunks, media_type=media_type, limits=limits, wanted=wanted, lines_before=lines)
 
 
-def _in_file(error: Unreadable, name: str) -> Unreadable:
-    return Unreadable(
+def _in_file(error: UnreadableFile, name: str) -> UnreadableFile:
+    return UnreadableFile(
         error.code,
         f"{name}: {error.message}",
         place=Place(error.line, error.column, error.offset),
@@ -174,5 +173,5 @@ def _drafts(file: _File, limits: Limits) -> Iterator[BatchDraft]:
     """The batches of one file: cut when it is its turn, for each holds some in memory."""
     try:
         yield from _split(file.chunks, limits, file.wanted, file.member.lines_before)[1]
-    except Unreadable as error:
+    except UnreadableFile as error:
         raise _in_file(error, file.member.name) from error

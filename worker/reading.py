@@ -14,7 +14,7 @@ from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.batches import intake_number
 from enrollment.storage.claims import ClaimedBatch
-from schemas.parsed import AskedRequest
+from schemas.parsed import ParsedRequest
 from schemas.raw_rows import Form, Sent, decode_sent, form_of
 from schemas.row_payload import Row, decode_rows
 from schemas.single_payload import Single, decode_singles
@@ -41,7 +41,7 @@ class Asked(NamedTuple):
     intake: int
     line: int
     #: None: the row cannot be read, for the reasons in ``findings``.
-    request: AskedRequest | None
+    request: ParsedRequest | None
     findings: tuple[Mapping[str, object], ...] | None = None
     #: Whom and what a row names that cannot be read.
     user: str | None = None

@@ -13,8 +13,9 @@ from api_gateway.once import use_of_key
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.records import Records
 from enrollment.storage.idempotency import KeyUse
-from schemas.bulk_objects import JSON, NDJSON, BadObjects, Many, TooMany, sentence
-from schemas.fields import findings, is_storable
+from schemas.bulk_objects import JSON, NDJSON, BadObjects, BulkReader, TooManyObjects, sentence
+from schemas.fields import is_storable
+from schemas.findings import findings_of
 
 T = TypeVar("T")
 
@@ -33,7 +34,7 @@ def checked(load: Callable[[], T], data: object) -> T:
     try:
         return load()
     except ValidationError as error:
-        found = findings(error, data)
+        found = findings_of(error, data)
         raise bad_request("invalid_body", sentence(found[0]), *found) from error
 
 
@@ -44,7 +45,7 @@ class Sent(NamedTuple, Generic[T]):
     use: KeyUse | None
 
 
-async def read_many(req: Request, records: Records, many: Many[T]) -> Sent[T]:
+async def read_many(req: Request, records: Records, many: BulkReader[T]) -> Sent[T]:
     """The objects of a body, read beside the event loop."""
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in {JSON, NDJSON}:
@@ -52,7 +53,7 @@ async def read_many(req: Request, records: Records, many: Many[T]) -> Sent[T]:
     body = await read_body(req, MAX_MANY)
     try:
         objects = await records.run(lambda: many.read(body, media_type))
-    except TooMany as error:
+    except TooManyObjects as error:
         raise too_large(f"At most {many.most} {many.name} are taken at once.") from error
     except BadObjects as error:
         raise bad_request("invalid_body", str(error), *error.found) from error

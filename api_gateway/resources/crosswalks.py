@@ -20,7 +20,7 @@ from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
-from schemas.bulk_objects import JSON, NDJSON, BadObjects, TooMany
+from schemas.bulk_objects import JSON, NDJSON, BadObjects, TooManyObjects
 from schemas.crosswalks import MANY, MOST, csv_head, csv_lines, dump_entry, read_csv
 from schemas.fields import is_source
 from schemas.id_mapping import NOT_IN_CROSSWALK, ids_in
@@ -91,7 +91,7 @@ class CrosswalkResource:
             if media_type == _CSV:
                 return await self.records.run(lambda: read_csv(body, whole=whole))
             return await self.records.run(lambda: MANY.read(body, media_type))
-        except TooMany as error:
+        except TooManyObjects as error:
             message = f"At most {MOST} entries are taken at once: send the rest with PATCH."
             raise too_large(message) from error
         except BadObjects as error:

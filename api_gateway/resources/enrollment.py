@@ -34,7 +34,8 @@ from enrollment.storage.listing import Listed
 from schemas.courses import details
 from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
-from schemas.parsed import AskedRequest, ShapeError
+from schemas.findings import at_pointer
+from schemas.parsed import ParsedRequest, ShapeError
 from schemas.request_schema import load_request, v1_message
 from schemas.submissions import PATH, accepted_single, dump_submission
 
@@ -166,7 +167,7 @@ class EnrollmentResource:
     on_head = on_get
 
 
-def read_request(req: Request, body: bytes, caller: Caller) -> AskedRequest:
+def read_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
     """The request in a body. Raises Problem 400 in upstream's words (never 422 here).
 
     Who may not act for the learner is told so before anything about the rest (404).
@@ -178,7 +179,8 @@ def read_request(req: Request, body: bytes, caller: Caller) -> AskedRequest:
     try:
         return load_request(parsed)
     except ShapeError as error:
-        raise bad_request("invalid_row", v1_message(error.findings), *error.findings) from error
+        found = map(at_pointer, error.findings)
+        raise bad_request("invalid_row", v1_message(error.findings), *found) from error
 
 
 def _parsed(req: Request, body: bytes) -> Any:
@@ -195,7 +197,7 @@ def _stranger() -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "not_found", "There is no such thing.", empty=True)
 
 
-def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
+def permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
     """The request as far as the caller may ask it; nobody named means the caller.
 
     Raises Problem: 404 with no body for somebody else (upstream 1.9), 403 for a mode.

@@ -14,11 +14,11 @@ from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
-from schemas.bulk_objects import Many
+from schemas.bulk_objects import BulkReader
 from schemas.fields import parse_username
 from schemas.learners import dump_learner, load_learner
 
-MANY = Many(
+MANY = BulkReader(
     "learners", load_learner, key=lambda learner: learner.username, key_field="username", most=MOST
 )
 

@@ -13,9 +13,8 @@ from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import Options
 from enrollment.storage.submissions import Place
-from schemas.fields import MAX_MODE, is_source, is_storable
+from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.foreign.detect import AUTO, NAMES
-from schemas.parsed import is_course_key
 
 #: Options that a file may come with: in the query, or in the form that it is a part of.
 _KNOWN = frozenset({"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"})

@@ -21,7 +21,7 @@ from enrollment.domain.submissions import Member, Submission
 from schemas.foreign.detect import NATIVE
 from schemas.outcomes import dump_outcome
 from schemas.raw_rows import member_at
-from schemas.results import Layout, layout_of, native_cells, ndjson_line
+from schemas.results import Layout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after
 
 #: Outcomes that one look at the records reads for a stream.
@@ -114,8 +114,8 @@ def _cells(answer: Answer) -> list[str]:
     if row is not None and row.cells is not None:
         return row.cells
     if row is None:
-        return native_cells(answer.outcome, None)
-    return native_cells(answer.outcome, row.request, row.told)
+        return cells_from_request(answer.outcome, None)
+    return cells_from_request(answer.outcome, row.request, row.told)
 
 
 def layout_in(submission: Submission, file: Member | None) -> Layout:

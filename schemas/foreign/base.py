@@ -5,7 +5,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from schemas.parsed import Finding, finding
+from schemas.findings import Finding, finding
 
 #: What the cells of a row hold by the name of their column, case-folded; empty ones are left out.
 Cells = Mapping[str, str]

@@ -31,7 +31,7 @@ from schemas.foreign import (
     sds,
 )
 from schemas.foreign.base import COHORT, COURSE, EMAIL, LEARNER, MODE, STATUS, Format
-from schemas.source import Unreadable
+from schemas.source import UnreadableFile
 
 AUTO = "auto"
 NATIVE = "native"
@@ -81,10 +81,10 @@ class Recognised(NamedTuple):
 
 
 def recognise(record: str, wanted: str = AUTO) -> Recognised:
-    """Which format a file has that begins with a record. Raises Unreadable, saying what is known.
+    """Detect the format of a file by its first record. Raises UnreadableFile, naming known formats.
 
-    Our own columns are looked for first: whoever names them, and not all that another system's
-    file needs, means them.
+    Our own columns take precedence, unless the record has all columns that a format of another
+    system needs.
     """
     if wanted in OUR_COLUMNS:
         return Recognised(wanted, record, columns_of(record))
@@ -92,7 +92,7 @@ def recognise(record: str, wanted: str = AUTO) -> Recognised:
         return _forced(record, BY_NAME[wanted])
     try:
         columns = columns_of(record)
-    except Unreadable as error:
+    except UnreadableFile as error:
         if error.code != "unknown_columns":
             raise
         return _foreign(record, error)
@@ -113,7 +113,7 @@ def _complete(record: str) -> Recognised | None:
     return None
 
 
-def _foreign(record: str, otherwise: Unreadable) -> Recognised:
+def _foreign(record: str, otherwise: UnreadableFile) -> Recognised:
     headers = [Columns(mark, names_of(record, mark)) for mark in DELIMITERS]
     for format_ in FORMATS:
         for columns in headers:
@@ -163,11 +163,11 @@ def _checked(columns: Columns, format_: Format) -> Columns:
     read = [format_.settled(n) for n in columns.names if format_.meaning(n) is not None]
     if len(read) > len(set(read)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
-        raise Unreadable("repeated_columns", message, expected=format_.title)
+        raise UnreadableFile("repeated_columns", message, expected=format_.title)
     return columns
 
 
-def _lacking(columns: Columns, format_: Format) -> Unreadable:
+def _lacking(columns: Columns, format_: Format) -> UnreadableFile:
     lacks = format_.lacks(columns.names)
     unread = [name for name in columns.names[:MAX_COLUMNS] if format_.meaning(name) is None]
     near = [
@@ -176,7 +176,7 @@ def _lacking(columns: Columns, format_: Format) -> Unreadable:
         if (close := get_close_matches(word, unread, 1))
     ]
     hint = f" ({', '.join(near[:3])})" if near else ""
-    return Unreadable(
+    return UnreadableFile(
         "unknown_columns",
         f"this looks like {format_.name}, but the header names no {' and no '.join(lacks)}{hint}",
         found=_shown(columns),
@@ -184,7 +184,7 @@ def _lacking(columns: Columns, format_: Format) -> Unreadable:
     )
 
 
-def _unknown(headers: Sequence[Columns], otherwise: Unreadable) -> Unreadable:
+def _unknown(headers: Sequence[Columns], otherwise: UnreadableFile) -> UnreadableFile:
     """What was found and all that is known; the nearest of it if anything is near."""
     columns = max(headers, key=lambda columns: len(columns.names))
     nearest = min(FORMATS, key=lambda format_: len(format_.lacks(columns.names)))
@@ -192,8 +192,12 @@ def _unknown(headers: Sequence[Columns], otherwise: Unreadable) -> Unreadable:
     known = "; ".join([EXPECTED, *map(_described, FORMATS)])
     if groups > 1 and len(nearest.lacks(columns.names)) * 2 < groups:
         lacking = _lacking(columns, nearest)
-        return Unreadable("unknown_columns", lacking.message, found=lacking.found, expected=known)
-    return Unreadable("unknown_columns", otherwise.message, found=_shown(columns), expected=known)
+        return UnreadableFile(
+            "unknown_columns", lacking.message, found=lacking.found, expected=known
+        )
+    return UnreadableFile(
+        "unknown_columns", otherwise.message, found=_shown(columns), expected=known
+    )
 
 
 def _described(format_: Format) -> str:

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
-from schemas.csv_rows import Columns, bare_cell
+from schemas.csv_rows import Columns, unescape_cell
+from schemas.findings import finding
 from schemas.foreign.base import NUMBERED, Cells, Wish
 from schemas.foreign.detect import BY_NAME
-from schemas.parsed import finding
 
 
 class Reader:
@@ -63,5 +63,5 @@ class Reader:
         return {
             name: bare
             for name, place in self._read
-            if place < number and (bare := bare_cell(cells[place]))
+            if place < number and (bare := unescape_cell(cells[place]))
         }

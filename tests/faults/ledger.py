@@ -26,7 +26,7 @@ from enrollment.storage.tables import (
     SubmissionRow,
 )
 from schemas.outcomes import decode_outcomes
-from schemas.parsed import AskedRequest
+from schemas.parsed import ParsedRequest
 from schemas.row_payload import decode_rows
 from schemas.single_payload import decode_singles
 
@@ -54,7 +54,7 @@ class Item:
     line: int
     batch: Any
     #: None: the row cannot be read.
-    request: AskedRequest | None
+    request: ParsedRequest | None
     received_at: datetime
     clock: Clock
     outcome: Outcome | None
@@ -174,7 +174,7 @@ def _item(
     id_: str,
     line: int,
     batch: Any,
-    request: AskedRequest | None,
+    request: ParsedRequest | None,
     received_at: datetime,
     intake: int,
 ) -> Item:

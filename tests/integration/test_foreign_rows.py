@@ -15,7 +15,7 @@ from enrollment.storage import crosswalks, migrate, submissions
 from enrollment.storage.sessions import clock, sessions_for
 from enrollment.storage.tables import SubmissionRow
 from schemas.foreign.detect import NAMES
-from schemas.source import Unreadable
+from schemas.source import UnreadableFile
 from tests.integration.test_statements import statements
 from tests.support.world import COURSE, OTHER, SERVER, World, csv_of, row
 from tests.support.written import (
@@ -375,7 +375,7 @@ def test_a_file_without_a_request_is_refused_and_drops_nobody(mapped, name):
         packed = {"media_type": "application/zip"} if is_packed else {}
         if is_packed:
             body = zipped({"enrollments.csv": body})
-        with pytest.raises(Unreadable) as refusal:
+        with pytest.raises(UnreadableFile) as refusal:
             mapped.send(body, format_=format_, **packed, **beside)
         assert refusal.value.code == "empty"
     assert mapped.dump() == before

@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import Outcome
-from schemas.batch_draft import Wanted
+from schemas.batch_draft import FileOptions
 from schemas.csv_rows import cells_of
 from schemas.foreign.detect import FORMATS, NAMES, taken_for
-from schemas.parsed import AskedRequest
+from schemas.parsed import ParsedRequest
 from schemas.raw_rows import Form, Sent, decode_sent, shown_rows
 from schemas.results import layout_of
-from schemas.source import Limits, Spooled, Unreadable
+from schemas.source import Limits, SpooledSource, UnreadableFile
 from schemas.splitter import split
 from tests.support.written import (
     FORMS,
@@ -92,8 +92,8 @@ def read(text, wanted="auto", course_id=None, crosswalk=CROSSWALK, limits=None):
     """A file as the worker reads it: its head, and every row in our ids."""
     body = text.encode() if isinstance(text, str) else text
     limits = limits or Limits(batch_rows=3)
-    chunks = Spooled(io.BytesIO(body), limits)
-    asked = Wanted(wanted, course_id)
+    chunks = SpooledSource(io.BytesIO(body), limits)
+    asked = FileOptions(wanted, course_id)
     head, drafts = split(chunks, media_type="text/csv", limits=limits, wanted=asked)
     form = Form(head.encoding, head.header, head.format, course_id)
     rows = []
@@ -113,7 +113,7 @@ def told(row):
 
 
 def refusal_of(text, wanted="auto", **how):
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         read(text, wanted, **how)
     return refusal.value
 
@@ -486,7 +486,7 @@ def test_who_is_to_be_deleted_is_not_enrolled():
 def test_the_dashboards_six_columns_have_cohort_and_mode():
     _, rows = read("ada@example.org,ada,Ada,GB,red,honor\n", course_id=KEY)
 
-    assert rows[0].request == AskedRequest(
+    assert rows[0].request == ParsedRequest(
         "ada", "ada@example.org", KEY, mode="honor", cohort="red"
     )
 
@@ -542,7 +542,7 @@ def test_an_id_that_nobody_knows_is_named():
 def test_ids_of_one_source_mean_nothing_to_another():
     known = {Theirs("other", IdKind.COURSE, "MATH"): KEY}
     limits = Limits()
-    chunks = Spooled(io.BytesIO(SAMPLES["canvas"].encode()), limits)
+    chunks = SpooledSource(io.BytesIO(SAMPLES["canvas"].encode()), limits)
     head, drafts = split(chunks, media_type="text/csv", limits=limits)
     (draft,) = drafts
     sent = next(decode_sent(draft.payload, Form(head.encoding, head.header, head.format)))
@@ -570,7 +570,7 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
         Theirs("sis", IdKind.LEARNER, "4711"): "ada",
         Theirs("sis", IdKind.LEARNER, "x@y"): "bob",
     }
-    chunks = Spooled(io.BytesIO(text.encode()), Limits())
+    chunks = SpooledSource(io.BytesIO(text.encode()), Limits())
     head, drafts = split(chunks, media_type=media_type, limits=Limits())
     (draft,) = drafts
     rows = [
@@ -606,7 +606,7 @@ def test_an_id_that_looks_like_an_email_is_one_unless_the_crosswalk_knows_better
 
 def test_a_course_in_upstreams_place_is_translated_too():
     line = '{"user":"ada","course_id":"BIO","course_details":{"course_id":"MATH"}}\n'
-    chunks = Spooled(io.BytesIO(line.encode()), Limits())
+    chunks = SpooledSource(io.BytesIO(line.encode()), Limits())
     head, drafts = split(chunks, media_type="application/x-ndjson", limits=Limits())
     (draft,) = drafts
     (sent,) = decode_sent(draft.payload, Form(head.encoding, None, head.format))
@@ -652,8 +652,8 @@ def rows_in(name, body, media_type="text/csv"):
     """A file of a format, forced, as the worker reads it with one crosswalk."""
     course_id = KEY if name in FORMS and not FORMS[name].has_course else None
     limits = Limits(batch_rows=3)
-    chunks = Spooled(io.BytesIO(body), limits)
-    wanted = Wanted(name, course_id)
+    chunks = SpooledSource(io.BytesIO(body), limits)
+    wanted = FileOptions(name, course_id)
     head, drafts = split(chunks, media_type=media_type, limits=limits, wanted=wanted)
     form = Form(head.encoding, head.header, head.format, course_id)
     return [

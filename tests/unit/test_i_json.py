@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from schemas import i_json
-from schemas.i_json import MAX_DEPTH, NotHonestJson, loads
+from schemas.i_json import MAX_DEPTH, InvalidJson, loads
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(
@@ -56,7 +56,7 @@ PIECES = st.lists(
 def outcome(read, raw):
     try:
         return read(raw)
-    except NotHonestJson as error:
+    except InvalidJson as error:
         return str(error)
 
 
@@ -120,7 +120,7 @@ def test_nothing_but_not_honest_json_is_raised(data):
     ],
 )
 def test_what_is_not_honest_is_refused_where_it_is(data, message, line, column, offset):
-    with pytest.raises(NotHonestJson) as refusal:
+    with pytest.raises(InvalidJson) as refusal:
         loads(data)
 
     fault = refusal.value
@@ -142,5 +142,5 @@ def test_the_ends_of_64_bits_are_inside():
 
 
 def test_a_string_that_never_closes_is_read_once_only():
-    with pytest.raises(NotHonestJson, match="Unterminated string"):
+    with pytest.raises(InvalidJson, match="Unterminated string"):
         loads(b'["' + b'\\"' * 100_000)

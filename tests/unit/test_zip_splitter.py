@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.batch_draft import Wanted
+from schemas.batch_draft import FileOptions
 from schemas.raw_rows import member_at
 from schemas.row_payload import decode_rows
-from schemas.source import Limits, TooLarge, Unreadable
+from schemas.source import FileTooLarge, Limits, UnreadableFile
 from schemas.zip_splitter import MAX_HEADERS, split_archive
 
 KEY = "course-v1:edX+DemoX+Demo"
@@ -29,7 +29,7 @@ def archive(files, method=zipfile.ZIP_DEFLATED):
 
 
 def read(packed, limits=None, wanted=None):
-    head, drafts = split_archive(packed, limits or Limits(batch_rows=3), wanted or Wanted())
+    head, drafts = split_archive(packed, limits or Limits(batch_rows=3), wanted or FileOptions())
     rows = []
     for draft in drafts:
         member = member_at(head.files, draft.first_line)
@@ -65,7 +65,7 @@ def test_every_row_of_every_file_is_read_once_in_order(sizes):
         for n, size in enumerate(sizes)
     ]
     if not any(sizes):
-        with pytest.raises(Unreadable, match="not one request"):
+        with pytest.raises(UnreadableFile, match="not one request"):
             read(archive(files))
         return
     _, rows = read(archive(files))
@@ -81,7 +81,7 @@ def test_rows_are_counted_through_the_archive():
     files = [(f"{n}.csv", HEAD + f"u,{KEY}\n" * 3) for n in range(3)]
 
     assert len(read(archive(files), Limits(max_rows=9))[1]) == 9
-    with pytest.raises(TooLarge, match="more than 8 rows"):
+    with pytest.raises(FileTooLarge, match="more than 8 rows"):
         read(archive(files), Limits(max_rows=8))
 
 
@@ -90,7 +90,7 @@ def test_bytes_are_counted_through_the_archive():
     size = sum(len(content) for _, content in files)
 
     assert read(archive(files), Limits(max_bytes=size))[1]
-    with pytest.raises(TooLarge, match="longer than"):
+    with pytest.raises(FileTooLarge, match="longer than"):
         read(archive(files), Limits(max_bytes=size - 1))
 
 
@@ -99,7 +99,7 @@ def test_a_file_may_not_be_longer_than_it_says():
     size = len(HEAD) + 50 * len(f"u,{KEY}\n")
     lying = packed.replace(size.to_bytes(4, "little"), (size - 10).to_bytes(4, "little"))
 
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         read(io.BytesIO(lying))
     assert refusal.value.code == "malformed_zip"
 
@@ -119,7 +119,7 @@ def test_a_damaged_archive_is_read_as_it_was_or_refused(data):
         damaged = good[:at] if change == "cut" else good[:at] + good[at + 1 :]
     try:
         _, rows = read(io.BytesIO(damaged))
-    except (Unreadable, TooLarge):
+    except (UnreadableFile, FileTooLarge):
         return
     assert {(line, user) for _, line, user in rows} <= {
         (line + shift, user) for _, line, user in expected for shift in (-2, 0, 2)
@@ -147,7 +147,7 @@ OURS = HEAD + f"ada,{KEY}\n"
 
 
 def refusal_of(packed, wanted=None):
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         read(packed, wanted=wanted)
     return refusal.value
 
@@ -164,7 +164,7 @@ def refusal_of(packed, wanted=None):
 )
 def test_each_file_has_ids_of_its_own_system_unless_it_is_said_whose(texts, said, sources, shared):
     files = [(f"{number}.csv", text) for number, text in enumerate(texts)]
-    head, _ = split_archive(archive(files), Limits(), Wanted(source=said))
+    head, _ = split_archive(archive(files), Limits(), FileOptions(source=said))
 
     assert [file.source for file in head.files] == sources
     assert head.source == shared
@@ -179,7 +179,7 @@ def test_each_file_has_ids_of_its_own_system_unless_it_is_said_whose(texts, said
 )
 def test_what_a_manifest_says_is_not_overridden_in_silence(manifest, text, format_):
     packed = archive([(manifest, text), ("enrollments.csv", CANVAS)])
-    refusal = refusal_of(packed, Wanted(format_))
+    refusal = refusal_of(packed, FileOptions(format_))
 
     assert (refusal.code, refusal.is_malformed) == ("unknown_document", False)
 
