@@ -16,7 +16,7 @@ from enrollment.storage import batches, courses, listing, submissions
 from enrollment.storage.batches import Answered
 from enrollment.storage.listing import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
-from schemas.raw_rows import form_of, member_at, shown_rows
+from schemas.raw_rows import format_of_batch, member_at, rows_for_display
 from schemas.row_payload import Row
 from schemas.single_payload import decode_singles
 
@@ -161,7 +161,9 @@ def _answers(batch: Answered, submission: Submission) -> list[Answer]:
     left_out = [
         place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
-    rows = list(shown_rows(batch.payload, form_of(submission, batch.payload), left_out))
+    rows = list(
+        rows_for_display(batch.payload, format_of_batch(submission, batch.payload), left_out)
+    )
     if not outcomes:
         return [Answer(_cancelled(row), row) for row in rows]
     return [Answer(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]

@@ -232,11 +232,11 @@ def _cut(
     upload: Upload, chunks: SpooledSource, limits: Limits
 ) -> Iterator[tuple[FileInfo, Iterator[BatchDraft]]]:
     """The upload in batches; what it takes to cut it goes with the block."""
-    wanted = FileOptions(upload.format, upload.options.course_id, upload.options.source)
+    options = FileOptions(upload.format, upload.options.course_id, upload.options.source)
     if format_of(upload.media_type) != ZIP:
-        yield split(chunks, media_type=upload.media_type, limits=limits, wanted=wanted)
+        yield split(chunks, media_type=upload.media_type, limits=limits, options=options)
     elif not upload.gzip:
-        yield split_archive(upload.file, limits, wanted)
+        yield split_archive(upload.file, limits, options)
     else:  # an archive is not read from its beginning to its end
         with tempfile.TemporaryFile(prefix="enroll-unpacked-") as unpacked:
             try:
@@ -245,7 +245,7 @@ def _cut(
             except OSError as error:
                 message = "there is no room to unpack an upload"
                 raise RecordsUnavailable(message) from error
-            yield split_archive(unpacked, limits, wanted)
+            yield split_archive(unpacked, limits, options)
 
 
 class _Drafts:

@@ -1,4 +1,4 @@
-"""What cutting a file gives."""
+"""The result of splitting a file: its description, and its batches."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -10,32 +10,32 @@ from schemas.source import FileTooLarge, Limits, UnreadableFile
 
 
 class FileOptions(NamedTuple):
-    """What a caller says about a file beside it."""
+    """What a caller says about a file, as query parameters."""
 
-    #: Forced; ``auto`` leaves it to be found out.
+    #: A format, or ``auto`` to detect it.
     format: str = AUTO
-    #: The course of rows that have no place for one.
+    #: The course of rows that have no column for one.
     course_id: str | None = None
-    #: Whose ids the rows have; None leaves it to the format.
+    #: The system whose ids the rows have; None: that of the format.
     source: str | None = None
 
 
 class FileInfo(NamedTuple):
-    """What a file is, as far as all of its rows share it."""
+    """What all rows of a file share."""
 
     #: ``csv``, ``ndjson`` or ``json``: how payloads are to be decoded.
     encoding: str
-    #: The header of a CSV file as sent, without its line end; of one without a header, that of
-    #: its format.
+    #: The header of a CSV file as sent, without its line end; for a format without header lines,
+    #: the header that the format defines.
     header: str | None = None
-    #: Whose columns the rows have.
+    #: The format of the columns.
     format: str = NATIVE
-    #: The files of an archive that are read, in their order.
+    #: The files of an archive that are read, in order.
     files: tuple[Member, ...] = ()
 
     @property
     def source(self) -> str | None:
-        """Whose ids all rows have; None: they are ours, or those of several systems."""
+        """The system whose ids all rows have; None: they are ours, or of several systems."""
         if not self.files:
             return source_of(self.format)
         sources = {file.source for file in self.files}
@@ -43,23 +43,23 @@ class FileInfo(NamedTuple):
 
 
 class BatchDraft(NamedTuple):
-    """Some rows of a file, ready to be kept."""
+    """A batch of rows, ready to be stored."""
 
     first_line: int
     rows: int
     payload: bytes
 
 
-def not_empty(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
-    """The batches, if there are any. Raises UnreadableFile."""
+def require_rows(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
+    """Return the batches. Raises UnreadableFile if there is none."""
     first = next(batches, None)
     if first is None:
-        raise UnreadableFile("empty", "there is not one request in the file", expected="a request")
+        raise UnreadableFile("empty", "the file contains no request", expected="a request")
     return chain([first], batches)
 
 
 def check_rows(rows: int, limits: Limits) -> None:
     """Raise FileTooLarge for more rows than are allowed."""
     if rows > limits.max_rows:
-        message = f"there are more than {limits.max_rows} rows: send them in parts"
+        message = f"there are more than {limits.max_rows} rows: send several files"
         raise FileTooLarge(message)

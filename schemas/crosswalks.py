@@ -15,14 +15,14 @@ from schemas.fields import ERROR_CODES, MAX_NAME, StrictSchema, Text, is_course_
 from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
 from schemas.results import safe_cell
 
-#: Entries that are taken at once, and ids to map that are given at once.
+#: Most entries in one request, and most unmapped ids in one response.
 MOST = 50_000
 COLUMNS = ("kind", "theirs", "ours")
 _KINDS = {kind.value: kind for kind in IdKind}
 
 
 class EntryShape(StrictSchema):
-    """What one id of another system is here."""
+    """Maps one id of another system to ours."""
 
     kind = fields.String(
         required=True,
@@ -37,7 +37,7 @@ _ENTRY = EntryShape()
 
 
 def load_entry(data: object) -> Entry:
-    """The entry that a caller describes. Raises marshmallow's ValidationError."""
+    """Parse an entry. Raises marshmallow's ValidationError."""
     members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
     kind, ours = _KINDS[members["kind"]], members["ours"]
     if kind is IdKind.COURSE and not is_course_key(ours):

@@ -1,4 +1,4 @@
-"""CSV files, cut into batches between their records."""
+"""Splits CSV files into batches, between their records."""
 
 import codecs
 import csv
@@ -8,71 +8,74 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import accumulate
 
-from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, not_empty
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
 from schemas.csv_rows import EXPECTED, Columns, is_unclosed
-from schemas.encodings import encoding_of
-from schemas.foreign.detect import BY_NAME, OUR_COLUMNS, Recognised, has_course, recognise
-from schemas.foreign.reader import Reader
+from schemas.encodings import detect_encoding
+from schemas.foreign.detect import BY_NAME, OUR_COLUMNS, DetectedFormat, detect_format, has_course
+from schemas.foreign.reader import FormatReader
 from schemas.row_payload import CSV, encode_rows
-from schemas.source import Limits, Place, UnreadableFile, cut_lines, without_bom
+from schemas.source import Limits, Place, UnreadableFile, split_lines, without_bom
 
-#: A header whose quotes do not close after so many lines is none.
+#: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
-#: Longer records, in characters, are taken for a quote that was never closed.
+#: Longer records, in characters, are treated as a quote that was never closed.
 MAX_RECORD = 131_072
-#: Each costs reading on to its bound and coming back, so a file may not be made of them: it
-#: may have so many, and one more for every thousand rows.
+#: Each unclosed quote makes the reader backtrack up to MAX_RECORD characters, so their number
+#: is limited: this many, and one more per 1,000 rows.
 MAX_UNCLOSED = 50
 
-#: Rows at which a batch is cut where one line may mean a thousand: batches hold less than 16,384.
-_MOST_OF_MANY = 15_000
+#: Requests in a batch whose rows may mean a thousand each: no batch has 16,384 or more.
+_MAX_BATCH_OF_MANY = 15_000
 
 NO_OPTIONS = FileOptions()
 
 
 def split_csv(
-    chunks: Iterable[bytes], limits: Limits, wanted: FileOptions = NO_OPTIONS, lines_before: int = 0
+    chunks: Iterable[bytes],
+    limits: Limits,
+    options: FileOptions = NO_OPTIONS,
+    lines_before: int = 0,
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
-    """Cut a CSV file into batches; the chunks are iterated twice."""
-    decoder = codecs.getincrementaldecoder(encoding_of(chunks, limits))
+    """Split a CSV file into batches; the chunks are iterated twice."""
+    decoder = codecs.getincrementaldecoder(detect_encoding(chunks, limits))
     texts = _decoded(without_bom(chunks), decoder())
-    lines = _Lines(cut_lines(texts, _text_lines))
+    lines = _Lines(split_lines(texts, _text_lines))
     before, record = _header(lines)
-    found = recognise(record.rstrip("\r\n"), wanted.format)
-    _check_course(found, wanted)
+    found = detect_format(record.rstrip("\r\n"), options.format)
+    _check_course(found, options)
     if not found.has_header:
         first = list(io.StringIO(record, newline=""))
         lines.put_back(first)
         before -= len(first)
     head = FileInfo(CSV, found.header, found.format)
     first_line = lines_before + before + 1
-    cutter = _CsvCutter(lines, first_line, found.columns, limits, _counter(found))
-    return head, not_empty(cutter.batches())
+    splitter = _CsvSplitter(lines, first_line, found.columns, limits, _counter(found))
+    return head, require_rows(splitter.batches())
 
 
-def _check_course(found: Recognised, wanted: FileOptions) -> None:
-    """Raise UnreadableFile for rows that name no course where nobody else does, or both do."""
+def _check_course(found: DetectedFormat, options: FileOptions) -> None:
+    """Raise UnreadableFile unless either the rows or the options name the course."""
     if has_course(found.format, found.columns):
-        check_unsaid(wanted)
-    elif wanted.course_id is None:
+        check_no_course(options)
+    elif options.course_id is None:
         message = (
-            f"rows of this {found.format} file name no course: say which with the option course_id"
+            f"rows of this {found.format} file name no course: name one with the option course_id"
         )
         raise UnreadableFile("course_missing", message, expected="course_id=…")
 
 
-def check_unsaid(wanted: FileOptions) -> None:
-    """Raise UnreadableFile where a course is named beside rows that name theirs."""
-    if wanted.course_id is not None:
+def check_no_course(options: FileOptions) -> None:
+    """Raise UnreadableFile where the options name a course, for rows that have their own."""
+    if options.course_id is not None:
         message = "each row of this file has a place for its course: leave the option course_id out"
         raise UnreadableFile("course_twice", message, expected="no option course_id")
 
 
-def _counter(found: Recognised) -> Callable[[list[str]], int] | None:
-    """How many requests a row means; None where each means one."""
+def _counter(found: DetectedFormat) -> Callable[[list[str]], int] | None:
+    """Return a function that counts the requests of a row; None where each means one."""
     if found.format in OUR_COLUMNS or not BY_NAME[found.format].numbered:
         return None
-    return Reader(found.format, found.columns).count
+    return FormatReader(found.format, found.columns).count
 
 
 def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
@@ -81,7 +84,7 @@ def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Ite
 
 
 def _text_lines(text: str) -> list[str]:
-    """Lines end as csv takes them to: with LF, CR LF or CR."""
+    """Split a text at the line ends that ``csv`` knows: LF, CR LF and CR."""
     lines = list(io.StringIO(text, newline=""))
     if not lines or lines[-1].endswith("\n"):
         lines.append("")
@@ -89,9 +92,9 @@ def _text_lines(text: str) -> list[str]:
 
 
 def _header(lines: Iterator[str]) -> tuple[int, str]:
-    """The first record that is not blank, and how many lines there are up to its end."""
+    """Return the first record that is not blank, and the number of lines up to its end."""
     number = 0
-    for number, line in enumerate(lines, 1):  # noqa: B007 (its last value is told)
+    for number, line in enumerate(lines, 1):  # noqa: B007 (its last value is used)
         if line.strip():
             break
     else:
@@ -115,52 +118,52 @@ def _is_header_open(record: str, line: int) -> bool:
 
 
 class _Lines:
-    """The lines of a text, one by one or as many as are at hand."""
+    """The lines of a text, one by one or all that are buffered."""
 
     def __init__(self, blocks: Iterator[list[str]]) -> None:
         self._blocks = blocks
-        #: Lines at hand, the next one last.
-        self._waiting: list[str] = []
+        #: Buffered lines, the next one last.
+        self._buffered: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
-        """Itself."""
+        """Return itself."""
         return self
 
     def __next__(self) -> str:
-        """The next line."""
-        if not self.are_left():
+        """Return the next line."""
+        if not self.has_next():
             raise StopIteration
-        return self._waiting.pop()
+        return self._buffered.pop()
 
     @property
-    def are_at_hand(self) -> bool:
-        """Whether the next line is there without reading on."""
-        return bool(self._waiting)
+    def has_buffered(self) -> bool:
+        """Whether the next line is buffered."""
+        return bool(self._buffered)
 
-    def are_left(self) -> bool:
-        """Whether there is another line; then it is at hand."""
-        while not self._waiting:
+    def has_next(self) -> bool:
+        """Return whether there is another line, and buffer it."""
+        while not self._buffered:
             block = next(self._blocks, None)
             if block is None:
                 return False
-            self._waiting = block[::-1]
+            self._buffered = block[::-1]
         return True
 
     def put_back(self, lines: Sequence[str]) -> None:
-        """Lines that come next, in order."""
-        self._waiting += reversed(lines)
+        """Put lines in front of the next one, in order."""
+        self._buffered += reversed(lines)
 
-    def plain(self) -> list[str]:
-        """The lines at hand, in order, if each is a record without quotes; else none."""
-        waiting = self._waiting
-        if max(map(len, waiting)) > MAX_RECORD or '"' in "".join(waiting):
+    def take_plain(self) -> list[str]:
+        """Remove and return the buffered lines if each is a record without quotes, else nothing."""
+        buffered = self._buffered
+        if max(map(len, buffered)) > MAX_RECORD or '"' in "".join(buffered):
             return []
-        self._waiting = []
-        return waiting[::-1]
+        self._buffered = []
+        return buffered[::-1]
 
 
-class _CsvCutter:
-    """Cuts lines between records, where the reader of the payload will find them to end."""
+class _CsvSplitter:
+    """Splits lines between records, where the decoder of the payload finds them to end."""
 
     def __init__(
         self,
@@ -175,30 +178,30 @@ class _CsvCutter:
         self._columns = columns
         self._limits = limits
         self._count = count
-        most = limits.batch_rows if count is None else min(limits.batch_rows, _MOST_OF_MANY)
+        most = limits.batch_rows if count is None else min(limits.batch_rows, _MAX_BATCH_OF_MANY)
         self._batch_rows = most
         self._total = 0
-        self._given_up = 0
+        self._unclosed_lines = 0
         self._begin()
 
     def _begin(self) -> None:
         self._taken: list[str] = []
         self._rows = self._size = 0
-        #: Where in ``taken``, and at which size, the record in hand begins.
+        #: Where in ``taken``, and at which size, the current record begins.
         self._record = self._record_size = 0
         self._unclosed: list[int] = []
 
     def batches(self) -> Iterator[BatchDraft]:
-        """The batches, in order."""
-        while self._lines.are_left():
-            plain = self._lines.plain() if self._count is None else []
+        """Yield the batches, in order."""
+        while self._lines.has_next():
+            plain = self._lines.take_plain() if self._count is None else []
             for _ in self._portions(plain) if plain else self._records():
                 if self._rows >= self._batch_rows or self._size >= self._limits.batch_bytes:
-                    yield from self._cut()
-        yield from self._cut()
+                    yield from self._end_batch()
+        yield from self._end_batch()
 
     def _portions(self, lines: list[str]) -> Iterator[None]:
-        """One step as many lines as a batch has room for; each is a row, or blank."""
+        """Add lines, each a row or blank; yields after as many as the batch has room for."""
         blanks = self._columns.blanks
         begin = 0
         while part := lines[begin : begin + self._batch_rows - self._rows]:
@@ -211,15 +214,15 @@ class _CsvCutter:
             yield
 
     def _records(self) -> Iterator[None]:
-        """One step a row, up to the end of the lines at hand.
+        """Add records; yields after each row, and ends with the buffered lines.
 
-        A quote that is never closed costs its line and no other.
+        A quote that is never closed makes its own line invalid and no other.
         """
         blanks = self._columns.blanks
         self._record, self._record_size = len(self._taken), self._size
-        reader = csv.reader(self._tapped(), delimiter=self._columns.delimiter)
+        reader = csv.reader(self._counted_lines(), delimiter=self._columns.delimiter)
         self._ended = False
-        with suppress(csv.Error):  # a record that is too long is not whole either
+        with suppress(csv.Error):  # a record that is too long is incomplete as well
             for cells in reader:
                 if self._ended:
                     break
@@ -228,17 +231,17 @@ class _CsvCutter:
                 if "".join(cells).strip(blanks):
                     self._rows += 1 if self._count is None else self._count(cells)
                     yield
-                if not self._lines.are_at_hand:
+                if not self._lines.has_buffered:
                     return
         if self._record < len(self._taken):
-            self._give_up_line()
+            self._add_unclosed_line()
             yield
 
-    def _give_up_line(self) -> None:
-        self._given_up += 1
-        if self._given_up > MAX_UNCLOSED + self._total // 1_000:
+    def _add_unclosed_line(self) -> None:
+        self._unclosed_lines += 1
+        if self._unclosed_lines > MAX_UNCLOSED + self._total // 1_000:
             line = self._first_line + self._record
-            message = f"line {line} is one of too many whose quotes never close"
+            message = f"line {line} is one of too many lines with a quote that is never closed"
             raise UnreadableFile("unclosed_quotes", message, place=Place(line), expected=EXPECTED)
         self._lines.put_back(self._taken[self._record + 1 :])
         del self._taken[self._record + 1 :]
@@ -247,7 +250,7 @@ class _CsvCutter:
         self._size = self._record_size = sum(map(len, self._taken))
         self._rows += 1
 
-    def _tapped(self) -> Iterator[str]:
+    def _counted_lines(self) -> Iterator[str]:
         for line in self._lines:
             self._taken.append(line)
             self._size += len(line)
@@ -256,7 +259,7 @@ class _CsvCutter:
             yield line
         self._ended = True
 
-    def _cut(self) -> Iterator[BatchDraft]:
+    def _end_batch(self) -> Iterator[BatchDraft]:
         self._total += self._rows
         check_rows(self._total, self._limits)
         if self._rows:

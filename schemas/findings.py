@@ -70,10 +70,10 @@ def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
 
 def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:
     """Yield the first broken rule of every field, without pointers."""
-    told = set()
+    seen = set()
     for path, rule in _broken_rules(error.messages, ()):
-        if path not in told:
-            told.add(path)
+        if path not in seen:
+            seen.add(path)
             yield finding(".".join(map(str, path)), _value_at(data, path), rule)
 
 

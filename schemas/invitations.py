@@ -8,7 +8,7 @@ from schemas.fields import Flag, StrictSchema, Timestamp
 
 
 class InvitationShape(StrictSchema):
-    """What may be said of an invitation; course and e-mail stand in the address."""
+    """The body of an invitation; course and e-mail are in the URL."""
 
     expires_at = Timestamp(allow_none=True)
     auto_enroll = Flag()
@@ -18,10 +18,7 @@ INVITATION = InvitationShape()
 
 
 def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
-    """The invitation that a caller describes.
-
-    Raises marshmallow's ValidationError with rules for messages.
-    """
+    """Parse an invitation. Raises marshmallow's ValidationError, whose messages are rules."""
     members: Any = INVITATION.load(data)  # type: ignore[arg-type]
     return Invitation(course_id, email, **members)
 

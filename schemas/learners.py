@@ -21,9 +21,9 @@ LEARNER = LearnerShape()
 
 
 def load_learner(data: object, *, username: str | None = None) -> Learner:
-    """The learner that a caller describes; one that the address names may leave the name out.
+    """Parse a learner; ``username`` is that of the URL, which the body may leave out.
 
-    Raises marshmallow's ValidationError with rules for messages.
+    Raises marshmallow's ValidationError, whose messages are rules.
     """
     if username is not None and isinstance(data, Mapping):
         if data.get("username", username) != username:

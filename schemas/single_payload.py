@@ -1,4 +1,4 @@
-"""Singles: requests that came alone and wait in one batch with others."""
+"""The stored form of a batch of single requests, each of its own submission."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -12,7 +12,7 @@ from schemas.parsed import ParsedRequest
 
 
 class Single(NamedTuple):
-    """One request with what was settled about it at the gate."""
+    """One request with its submission, its caller and the time of receipt."""
 
     submission_id: UUID
     caller: str
@@ -22,7 +22,7 @@ class Single(NamedTuple):
 
 
 def encode_singles(singles: Sequence[Single]) -> bytes:
-    """The batch's payload."""
+    """Return the batch's payload."""
     return pack_json(
         [
             (
@@ -38,7 +38,7 @@ def encode_singles(singles: Sequence[Single]) -> bytes:
 
 
 def decode_singles(payload: bytes) -> list[Single]:
-    """The singles out of a batch's payload."""
+    """Decode the singles of a batch's payload."""
     rows: Any = unpack_json(payload)
     return [
         Single(UUID(hex=row[0]), row[1], CallerKind(row[2]), _moment(row[3]), _request(row[4]))
@@ -47,8 +47,8 @@ def decode_singles(payload: bytes) -> list[Single]:
 
 
 def _plain(request: ParsedRequest) -> tuple[object, ...]:
-    asked = request.requested_at
-    return (*request[:-1], None if asked is None else microseconds(asked))
+    requested_at = request.requested_at
+    return (*request[:-1], None if requested_at is None else microseconds(requested_at))
 
 
 def _moment(number: int) -> datetime:
@@ -56,8 +56,8 @@ def _moment(number: int) -> datetime:
 
 
 def _request(cells: list[Any]) -> ParsedRequest:
-    *plain, asked = cells
-    request = ParsedRequest._make([*plain, None if asked is None else _moment(asked)])
+    *plain, requested_at = cells
+    request = ParsedRequest._make([*plain, None if requested_at is None else _moment(requested_at)])
     if request.attributes is None:
         return request
     return request._replace(attributes=tuple(Attribute(*cell) for cell in request.attributes))

@@ -1,13 +1,13 @@
-"""Files of many requests, cut into batches while they are read; no row is judged here."""
+"""Splits JSON, NDJSON and CSV files into batches while they are read; rows are not parsed here."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import orjson
 
-from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, not_empty
-from schemas.csv_splitter import NO_OPTIONS, check_unsaid, split_csv
-from schemas.encodings import as_declared, declared_charset, is_read_here, measured
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.csv_splitter import NO_OPTIONS, check_no_course, split_csv
+from schemas.encodings import as_declared, check_total_size, declared_charset, is_supported
 from schemas.foreign.detect import AUTO, NATIVE
 from schemas.i_json import InvalidJson, loads
 from schemas.row_payload import CSV, JSON, NDJSON, encode_rows
@@ -16,11 +16,11 @@ from schemas.source import (
     Limits,
     Place,
     UnreadableFile,
-    cut_lines,
+    split_lines,
     without_bom,
 )
 
-#: An archive of any of the others.
+#: An archive of files in the other formats.
 ZIP = "zip"
 _FORMATS = {
     "application/json": JSON,
@@ -46,14 +46,14 @@ _ENDINGS = {
 
 
 def format_of(media_type: str) -> str | None:
-    """The format that a Content-Type names, or None for one, or a charset, not read here."""
-    if not is_read_here(declared_charset(media_type)):
+    """Return the format of a Content-Type, or None if it, or its charset, is not supported."""
+    if not is_supported(declared_charset(media_type)):
         return None
     return _FORMATS.get(media_type.partition(";")[0].strip().lower())
 
 
 def type_of_name(name: str) -> str | None:
-    """The media type that the end of a file's name stands for, or None."""
+    """Return the media type of a file's extension, or None."""
     ending = name[name.rfind(".") :].lower()
     return _ENDINGS.get(ending)
 
@@ -63,7 +63,7 @@ def split(
     *,
     media_type: str,
     limits: Limits,
-    wanted: FileOptions = NO_OPTIONS,
+    options: FileOptions = NO_OPTIONS,
     lines_before: int = 0,
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
     """Split a file into batches; the chunks are iterated twice, each time from the first.
@@ -73,20 +73,20 @@ def split(
     """
     kind = format_of(media_type)
     if kind in {None, ZIP}:
-        message = f"{media_type[:100]!r} is not read here"
+        message = f"{media_type[:100]!r} is not supported"
         raise UnreadableFile("unsupported_media_type", message, expected=", ".join(_FORMATS))
     chunks = as_declared(chunks, declared_charset(media_type))
-    if kind != CSV and wanted.format not in {AUTO, NATIVE}:
-        message = f"{wanted.format} files are CSV, and this is {kind}"
+    if kind != CSV and options.format not in {AUTO, NATIVE}:
+        message = f"{options.format} files are CSV, and this is {kind}"
         raise UnreadableFile("unknown_document", message, expected="text/csv")
     if kind == JSON:
-        check_unsaid(wanted)
+        check_no_course(options)
         return FileInfo(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
-    is_plain = media_type.lower().startswith("text/plain") and wanted.format == AUTO
+    is_plain = media_type.lower().startswith("text/plain") and options.format == AUTO
     if kind == NDJSON or (is_plain and _is_ndjson(chunks)):
-        check_unsaid(wanted)
-        return FileInfo(NDJSON), not_empty(_ndjson_batches(chunks, limits, lines_before))
-    return split_csv(chunks, limits, wanted, lines_before)
+        check_no_course(options)
+        return FileInfo(NDJSON), require_rows(_ndjson_batches(chunks, limits, lines_before))
+    return split_csv(chunks, limits, options, lines_before)
 
 
 def _is_ndjson(chunks: Iterable[bytes]) -> bool:
@@ -98,7 +98,7 @@ def _is_ndjson(chunks: Iterable[bytes]) -> bool:
 
 
 def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
-    document = loads_whole(chunks, limits)
+    document = _load_document(chunks, limits)
     if isinstance(document, dict):
         if set(document) != {"enrollments"}:
             raise _wrong_document(f"an object with the keys {sorted(document)[:5]}")
@@ -115,8 +115,8 @@ def _wrong_document(found: str) -> UnreadableFile:
     return UnreadableFile("unknown_document", message, expected=expected)
 
 
-def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
-    """Read one JSON document. Raises FileTooLarge, and UnreadableFile saying where it is broken."""
+def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
+    """Parse one JSON document. Raises FileTooLarge, and UnreadableFile with the place."""
     whole = bytearray()
     for chunk in chunks:
         whole += chunk
@@ -133,27 +133,27 @@ def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
             "malformed_json",
             f"JSON parse error - {error}",
             place=Place(error.line, error.column, error.offset),
-            expected="JSON in UTF-8 that every reader reads alike",
+            expected="JSON in UTF-8, as in RFC 7493",
         ) from error
 
 
 def _json_batches(rows: list[object], limits: Limits, before: int) -> Iterator[BatchDraft]:
     texts = (orjson.dumps(row) for row in rows)
-    return not_empty(_line_batches(enumerate(texts, before + 1), limits))
+    return require_rows(_line_batches(enumerate(texts, before + 1), limits))
 
 
 # --- NDJSON ------------------------------------------------------------------------------
 
 
 def _ndjson_batches(chunks: Iterable[bytes], limits: Limits, before: int) -> Iterator[BatchDraft]:
-    for _ in measured(chunks, limits):
+    for _ in check_total_size(chunks, limits):
         pass
-    cut = cut_lines(without_bom(chunks), lambda text: text.split(b"\n"))
+    cut = split_lines(without_bom(chunks), lambda text: text.split(b"\n"))
     lines = enumerate(chain.from_iterable(cut), before + 1)
     return _line_batches(lines, limits)
 
 
-#: What a line costs in memory beside its bytes: a file of empty lines is not small.
+#: Memory of a line beside its bytes: a file of empty lines is not small.
 ITEM_BYTES = 64
 
 

@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.submissions import Submission
 from enrollment.storage import batches
 from enrollment.storage.claims import ClaimedBatch
-from schemas.raw_rows import Form, form_of
+from schemas.raw_rows import RowFormat, format_of_batch
 from worker.reading import Read, is_plain, read_plain
 
 log = structlog.get_logger()
@@ -24,7 +24,7 @@ log = structlog.get_logger()
 class _Kept(NamedTuple):
     submission_id: UUID
     payload: bytes
-    form: Form
+    form: RowFormat
     read: Read
 
 
@@ -33,7 +33,7 @@ class ReadAhead:
 
     def __init__(self) -> None:
         #: Of one file: its head, its form, and id and payload of batches.
-        self._waiting: tuple[Submission, Form, list[tuple[int, bytes]]] | None = None
+        self._waiting: tuple[Submission, RowFormat, list[tuple[int, bytes]]] | None = None
         self._kept: dict[int, _Kept] = {}
 
     def look(
@@ -49,7 +49,7 @@ class ReadAhead:
         if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
             return
         head = heads[last.submission_id]
-        if head.files or not is_plain(form := form_of(head, b"")):
+        if head.files or not is_plain(form := format_of_batch(head, b"")):
             return
         behind = batches.payloads_behind(session, head.id, last.ordinal or 0, len(claimed))
         self._waiting = (head, form, behind) if behind else None
@@ -69,7 +69,7 @@ class ReadAhead:
             else:
                 self._kept[number] = _Kept(head.id, payload, form, read)
 
-    def known(self, batch: ClaimedBatch, form: Form) -> Read | None:
+    def known(self, batch: ClaimedBatch, form: RowFormat) -> Read | None:
         """What a batch holds, if it was read; once.
 
         What its submission says about it stands since before it could be read.

@@ -164,7 +164,7 @@ def _unmapped(answered: Iterable[Answer], submission: Submission, source: str) -
         if row is None or source_at(submission, outcome.line) != source:
             continue
         blamed = _blamed(outcome.reason, outcome.details or {})
-        for theirs in ids_in(row.named, source):
+        for theirs in ids_in(row.members, source):
             if theirs.kind in blamed:
                 yield theirs
 

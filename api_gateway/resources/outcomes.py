@@ -115,7 +115,7 @@ def _cells(answer: Answer) -> list[str]:
         return row.cells
     if row is None:
         return cells_from_request(answer.outcome, None)
-    return cells_from_request(answer.outcome, row.request, row.told)
+    return cells_from_request(answer.outcome, row.request, row.unvalidated)
 
 
 def layout_in(submission: Submission, file: Member | None) -> Layout:

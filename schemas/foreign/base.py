@@ -1,147 +1,194 @@
-"""What a foreign format is: its columns, how a file of it is known, and what its rows ask for."""
+"""Describes formats of other systems: their columns, detection, and the meaning of rows."""
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from schemas.findings import Finding, finding
 
-#: What the cells of a row hold by the name of their column, case-folded; empty ones are left out.
+#: Cells of a row by the case-folded name of their column; empty ones are left out.
 Cells = Mapping[str, str]
 
-#: What a column is taken for.
+#: Meanings of columns.
 LEARNER, EMAIL, COURSE, MODE, COHORT = "learner", "email", "course", "mode", "cohort"
 ROLE, STATUS = "role", "status"
+#: Columns with these meanings are members of a request.
+_MEMBERS = {LEARNER: "user", EMAIL: "email", COURSE: "course_id", MODE: "mode", COHORT: "cohort"}
 
-#: Rules that rows of foreign files can break, beside those of our own.
+#: Rules that only rows of these formats can break.
 ROLE_NOT_LEARNER = "role_not_learner"
-NOT_A_WISH = "not_a_wish"
+NOT_A_REQUEST = "not_a_wish"
 UNKNOWN_WORD = "one_of"
+#: A column with a number, such as ``course1``.
 NUMBERED = re.compile(r"([a-z]+)([0-9]{1,3})")
 
 
-class Wish(NamedTuple):
-    """What a row asks for one learner in one course, in the words of a body and in its own ids."""
+class RowIntent(NamedTuple):
+    """What a row requests for one learner in one course, as a request's body with its own ids."""
 
     body: dict[str, Any]
-    #: Columns of theirs behind members of the body.
-    fields: Mapping[str, str]
+    #: The file's column behind each member of the body.
+    columns: Mapping[str, str]
     findings: tuple[Finding, ...] = ()
-    #: Of a row that asks for more: the number of the columns that are its own.
+    #: Of a row with several requests: the number of the columns of this one.
     number: str | None = None
 
 
-class Reading:
-    """What is read out of one row, and what is found to be wrong with it."""
+class RowParser:
+    """Collects the members of one request from a row, and the findings about it."""
 
     def __init__(self, cells: Cells) -> None:
         self.cells = cells
         self._body: dict[str, Any] = {}
-        self._fields: dict[str, str] = {}
+        self._columns: dict[str, str] = {}
         self._findings: list[Finding] = []
 
     def take(self, member: str, *columns: str) -> None:
-        """Take a member of the body from the first of the columns that says something."""
-        said = next((column for column in columns if column in self.cells), None)
-        self._fields[member] = said or columns[0]
-        if said is not None:
-            self._body[member] = self.cells[said]
+        """Set a member of the body from the first of the columns that is not empty."""
+        cells = self.cells
+        used = next((column for column in columns if column in cells), None)
+        self._columns[member] = used or columns[0]
+        if used is not None:
+            self._body[member] = cells[used]
 
-    def switch(
+    def take_status(
         self, column: str, words: Mapping[str, bool | None], *, default: bool | None = None
     ) -> None:
-        """Enroll or withdraw, as a word says; None stands for words that ask for neither."""
+        """Set ``is_active`` from a word; None stands for words that request no change."""
         word = self.cells.get(column)
         if word is None and default is not None:
             self._body["is_active"] = default
             return
-        meant = words.get((word or "").casefold(), word)
-        if isinstance(meant, bool):
-            self._body["is_active"] = meant
+        active = words.get((word or "").casefold(), word)
+        if isinstance(active, bool):
+            self._body["is_active"] = active
         elif word is None:
-            self.blame(column, "required")
-        elif meant is None:
-            self.blame(column, NOT_A_WISH, "this asks neither to enroll nor to withdraw")
+            self.report(column, "required")
+        elif active is None:
+            self.report(column, NOT_A_REQUEST, "this asks neither to enroll nor to withdraw")
         else:
-            self.blame(column, UNKNOWN_WORD, "known are " + ", ".join(words))
+            self.report(column, UNKNOWN_WORD, "known are " + ", ".join(words))
 
-    def role(self, column: str, learners: Collection[str], *, may_be_absent: bool = False) -> None:
-        """Only learners are enrolled here, and withdrawn."""
+    def check_role(self, column: str, learners: Collection[str], *, is_required: bool) -> None:
+        """Report a role that is not a learner's."""
         role = self.cells.get(column)
-        if role is None and not may_be_absent:
-            self.blame(column, "required")
+        if role is None and is_required:
+            self.report(column, "required")
         elif role is not None and role.casefold() not in learners:
-            self.blame(column, ROLE_NOT_LEARNER, "only learners are enrolled here")
+            self.report(column, ROLE_NOT_LEARNER, "only learners are enrolled here")
 
-    def blame(self, column: str, rule: str, message: str | None = None) -> None:
-        """Note what is wrong with a column."""
+    def report(self, column: str, rule: str, message: str | None = None) -> None:
+        """Add a finding on a column."""
         self._findings.append(finding(column, self.cells.get(column), rule, message))
 
-    def wish(self, number: str | None = None) -> Wish:
-        """All of it."""
-        return Wish(self._body, self._fields, tuple(self._findings), number)
+    def intent(self, number: str | None = None) -> RowIntent:
+        """Return what was collected."""
+        return RowIntent(self._body, self._columns, tuple(self._findings), number)
 
 
 def _one(cells: Cells) -> int:
     return 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Format:
-    """A sort of file that other systems make."""
+    """A file format of another system."""
 
     name: str
-    #: As people call it.
+    #: For people.
     title: str
-    #: Columns that are read, as they are written, and what each is taken for.
+    #: Columns that are read, as written, and their meanings (empty: none of ours). Of several
+    #: with one meaning the first that is not empty counts.
     columns: Mapping[str, str]
-    #: Of each group one column must be there: by these a file is known, case-folded.
+    #: Groups of case-folded columns: a header that has one of each group is of this format.
     marks: tuple[tuple[str, ...], ...]
-    read: Callable[[Cells], Sequence[Wish]]
-    #: Groups of which a file must have one as well, once it is known.
+    #: Groups of which a file of this format must have one as well.
     needs: tuple[tuple[str, ...], ...] = ()
-    #: Columns with a number behind them, such as course1, and what they are taken for.
-    numbered: Mapping[str, str] | None = None
+    #: Values of the role's column that stand for a learner.
+    learner_roles: Collection[str] = frozenset({"student"})
+    is_role_required: bool = True
+    #: Values of the status' column: enroll, withdraw, or (None) neither.
+    statuses: Mapping[str, bool | None] | None = None
+    #: What an empty status means; None: it is required.
+    default_status: bool | None = None
+    #: Reports what else can be wrong with a row.
+    check: Callable[[RowParser], None] | None = None
+    #: Parses a row that means several requests.
+    parse_many: Callable[[Cells], Sequence[RowIntent]] | None = None
     #: How many requests a row means.
     count: Callable[[Cells], int] = _one
+    #: Columns with a number behind them, such as course1, and their meanings.
+    numbered: Mapping[str, str] | None = None
     #: Whether a line is one of a file without a header.
     is_line: Callable[[Sequence[str]], bool] | None = None
-    #: What is done to the cells of a row first.
-    tidied: Callable[[Sequence[str]], Sequence[str]] | None = None
+    #: Normalizes the cells of a row before they are read.
+    normalize: Callable[[Sequence[str]], Sequence[str]] | None = None
     #: Whether learners and courses have ids of another system.
     has_own_ids: bool = True
 
+    def parse(self, cells: Cells) -> Sequence[RowIntent]:
+        """Return what a row requests: one intent, or several of a row with numbered columns."""
+        if self.parse_many is not None:
+            return self.parse_many(cells)
+        row = RowParser(cells)
+        for member, columns in self._members:
+            row.take(member, *columns)
+        if self._role is not None:
+            row.check_role(self._role, self.learner_roles, is_required=self.is_role_required)
+        if self._status is not None and self.statuses is not None:
+            row.take_status(self._status, self.statuses, default=self.default_status)
+        if self.check is not None:
+            self.check(row)
+        return (row.intent(),)
+
+    @cached_property
+    def _members(self) -> Sequence[tuple[str, tuple[str, ...]]]:
+        """Members of a request, and the columns that each is taken from."""
+        named = ((member, self._meaning(meaning)) for meaning, member in _MEMBERS.items())
+        return [(member, columns) for member, columns in named if columns]
+
+    @cached_property
+    def _role(self) -> str | None:
+        return next(iter(self._meaning(ROLE)), None)
+
+    @cached_property
+    def _status(self) -> str | None:
+        return next(iter(self._meaning(STATUS)), None)
+
+    def _meaning(self, meaning: str) -> tuple[str, ...]:
+        return tuple(name.casefold() for name, means in self.columns.items() if means == meaning)
+
     def lacks(self, names: Collection[str]) -> list[str]:
-        """Groups of which there is no column, in words."""
+        """Return the groups of which a header has no column, in words."""
         groups = (*self.marks, *self.needs)
         return [
             " or ".join(group) for group in groups if not any(self._has(n, names) for n in group)
         ]
 
-    def fits(self, names: Collection[str]) -> int | None:
-        """How many marks a header has; None where one is missing."""
-        found = sum(any(self._has(name, names) for name in group) for group in self.marks)
-        return found if found == len(self.marks) else None
+    def matches(self, names: Collection[str]) -> bool:
+        """Return whether a header has a column of every group of ``marks``."""
+        return all(any(self._has(name, names) for name in group) for group in self.marks)
 
     def _has(self, name: str, names: Collection[str]) -> bool:
         if name in names:
             return True
-        return name.endswith("1") and any(self._number_of(given, name[:-1]) for given in names)
+        return name.endswith("1") and any(self._is_numbered(given, name[:-1]) for given in names)
 
-    def _number_of(self, given: str, stem: str) -> bool:
+    def _is_numbered(self, given: str, stem: str) -> bool:
         matched = NUMBERED.fullmatch(given)
         return self.numbered is not None and matched is not None and matched[1] == stem
 
-    def settled(self, name: str) -> str:
-        """The case-folded name of a column, its number without zeros in front."""
+    def canonical(self, name: str) -> str:
+        """Return the case-folded name of a column, its number without leading zeros."""
         matched = NUMBERED.fullmatch(name)
         if self.numbered is None or matched is None or matched[1] not in self.numbered:
             return name
         return f"{matched[1]}{int(matched[2])}"
 
     def meaning(self, name: str) -> str | None:
-        """What a column is taken for, by its case-folded name; None: it is not read."""
+        """Return the meaning of a column by its case-folded name; None: it is not read."""
         for column, meaning in self.columns.items():
             if column.casefold() == name:
                 return meaning

@@ -1,4 +1,4 @@
-"""Files that other systems make: a module a source, and how each is known by its content."""
+"""Detects the format of a CSV file by its first record: our own columns, or another system's."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -35,12 +35,12 @@ from schemas.source import UnreadableFile
 
 AUTO = "auto"
 NATIVE = "native"
-#: Upstream's bulk change of modes: our own columns, these three and no other.
+#: Bulk change of modes of Open edX: three of our own columns and no other.
 BULK_CHANGE = "openedx_bulk_change"
-#: Read by our own reader.
+#: Formats with our own columns.
 OUR_COLUMNS = frozenset({NATIVE, BULK_CHANGE})
 
-#: In the order in which they are tried.
+#: In the order in which they are tried: the more specific ones first.
 FORMATS: tuple[Format, ...] = (
     oneroster.FORMAT,
     sds.FORMAT,
@@ -54,7 +54,7 @@ FORMATS: tuple[Format, ...] = (
     openedx_dashboard.FORMAT,
 )
 BY_NAME = {format_.name: format_ for format_ in FORMATS}
-#: What a caller can force.
+#: Values of the option ``format``.
 NAMES = (AUTO, NATIVE, BULK_CHANGE, *BY_NAME)
 
 _BULK_CHANGE = frozenset({"user", "mode", "course_id"})
@@ -69,105 +69,110 @@ _OURS = {
 }
 
 
-class Recognised(NamedTuple):
-    """What a CSV file is, by its first record."""
+class DetectedFormat(NamedTuple):
+    """The format of a CSV file, as its first record shows it."""
 
     format: str
-    #: The header: the first record, or the one that a file without has in its place.
+    #: The first record, or of a file without a header that of its format.
     header: str
     columns: Columns
-    #: Whether the first record is a row.
+    #: False: the first record is a row.
     has_header: bool = True
 
 
-def recognise(record: str, wanted: str = AUTO) -> Recognised:
+def detect_format(record: str, forced: str = AUTO) -> DetectedFormat:
     """Detect the format of a file by its first record. Raises UnreadableFile, naming known formats.
 
     Our own columns take precedence, unless the record has all columns that a format of another
     system needs.
     """
-    if wanted in OUR_COLUMNS:
-        return Recognised(wanted, record, columns_of(record))
-    if wanted in BY_NAME:
-        return _forced(record, BY_NAME[wanted])
+    if forced in OUR_COLUMNS:
+        return DetectedFormat(forced, record, columns_of(record))
+    if forced in BY_NAME:
+        return _forced(record, BY_NAME[forced])
     try:
         columns = columns_of(record)
     except UnreadableFile as error:
         if error.code != "unknown_columns":
             raise
-        return _foreign(record, error)
-    if not KNOWN.issuperset(columns.names) and (found := _complete(record)) is not None:
+        return _of_other_system(record, error)
+    if not KNOWN.issuperset(columns.names) and (found := _complete_match(record)) is not None:
         return found
     names = columns.names[: -len(ADDED)] if columns.names[-len(ADDED) :] == ADDED else columns.names
     is_change = len(names) == len(_BULK_CHANGE) and set(names) == _BULK_CHANGE
-    return Recognised(BULK_CHANGE if is_change else NATIVE, record, columns)
+    return DetectedFormat(BULK_CHANGE if is_change else NATIVE, record, columns)
 
 
-def _complete(record: str) -> Recognised | None:
-    """The format that has all it needs, so that a column of ours is one that is not read."""
+def _complete_match(record: str) -> DetectedFormat | None:
+    """Return the format whose columns, with that of the course, are all there.
+
+    A column with one of our names is then an extra one of that system.
+    """
     for format_ in FORMATS:
         for mark in DELIMITERS:
             columns = Columns(mark, names_of(record, mark))
             if not format_.lacks(columns.names) and has_course(format_.name, columns):
-                return Recognised(format_.name, record, _checked(columns, format_))
+                return DetectedFormat(format_.name, record, _checked(columns, format_))
     return None
 
 
-def _foreign(record: str, otherwise: UnreadableFile) -> Recognised:
+def _of_other_system(record: str, otherwise: UnreadableFile) -> DetectedFormat:
     headers = [Columns(mark, names_of(record, mark)) for mark in DELIMITERS]
     for format_ in FORMATS:
         for columns in headers:
-            if format_.fits(columns.names):
-                return Recognised(format_.name, record, _checked(columns, format_))
+            if format_.matches(columns.names):
+                return DetectedFormat(format_.name, record, _checked(columns, format_))
     for format_ in FORMATS:
         if (found := _headless(record, format_)) is not None:
             return found
     raise _unknown(headers, otherwise)
 
 
-def _forced(record: str, format_: Format) -> Recognised:
+def _forced(record: str, format_: Format) -> DetectedFormat:
     headers = [Columns(mark, names_of(record, mark)) for mark in DELIMITERS]
     for columns in headers:
-        if format_.fits(columns.names):
-            return Recognised(format_.name, record, _checked(columns, format_))
+        if format_.matches(columns.names):
+            return DetectedFormat(format_.name, record, _checked(columns, format_))
     if format_.is_line is not None:
         return _headless(record, format_) or _as_lines(headers, format_)
-    raise _lacking(max(headers, key=lambda columns: -len(format_.lacks(columns.names))), format_)
+    raise _missing_columns(
+        max(headers, key=lambda columns: -len(format_.lacks(columns.names))), format_
+    )
 
 
-def _headless(record: str, format_: Format) -> Recognised | None:
+def _headless(record: str, format_: Format) -> DetectedFormat | None:
     if format_.is_line is None:
         return None
-    for mark in DELIMITERS:
-        cells = cells_of(record, mark)
+    for delimiter in DELIMITERS:
+        cells = cells_of(record, delimiter)
         if cells and format_.is_line(cells):
-            return _with_header(mark, format_)
+            return _with_header(delimiter, format_)
     return None
 
 
-def _as_lines(headers: Sequence[Columns], format_: Format) -> Recognised:
-    """A file that is said to be of a format without a header, whatever its first line is."""
+def _as_lines(headers: Sequence[Columns], format_: Format) -> DetectedFormat:
+    """Return a format without a header that the caller forces, whatever the first line is."""
     likeliest = max(headers, key=lambda columns: len(columns.names))
     return _with_header(likeliest.delimiter, format_)
 
 
-def _with_header(mark: str, format_: Format) -> Recognised:
-    header = mark.join(format_.columns)
-    columns = Columns(mark, names_of(header, mark))
-    return Recognised(format_.name, header, columns, has_header=False)
+def _with_header(delimiter: str, format_: Format) -> DetectedFormat:
+    header = delimiter.join(format_.columns)
+    columns = Columns(delimiter, names_of(header, delimiter))
+    return DetectedFormat(format_.name, header, columns, has_header=False)
 
 
 def _checked(columns: Columns, format_: Format) -> Columns:
     if format_.lacks(columns.names):
-        raise _lacking(columns, format_)
-    read = [format_.settled(n) for n in columns.names if format_.meaning(n) is not None]
+        raise _missing_columns(columns, format_)
+    read = [format_.canonical(n) for n in columns.names if format_.meaning(n) is not None]
     if len(read) > len(set(read)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
         raise UnreadableFile("repeated_columns", message, expected=format_.title)
     return columns
 
 
-def _lacking(columns: Columns, format_: Format) -> UnreadableFile:
+def _missing_columns(columns: Columns, format_: Format) -> UnreadableFile:
     lacks = format_.lacks(columns.names)
     unread = [name for name in columns.names[:MAX_COLUMNS] if format_.meaning(name) is None]
     near = [
@@ -185,15 +190,15 @@ def _lacking(columns: Columns, format_: Format) -> UnreadableFile:
 
 
 def _unknown(headers: Sequence[Columns], otherwise: UnreadableFile) -> UnreadableFile:
-    """What was found and all that is known; the nearest of it if anything is near."""
+    """Return the error for an unknown header; it names the nearest format if one is near."""
     columns = max(headers, key=lambda columns: len(columns.names))
     nearest = min(FORMATS, key=lambda format_: len(format_.lacks(columns.names)))
     groups = len(nearest.marks) + len(nearest.needs)
     known = "; ".join([EXPECTED, *map(_described, FORMATS)])
     if groups > 1 and len(nearest.lacks(columns.names)) * 2 < groups:
-        lacking = _lacking(columns, nearest)
+        missing = _missing_columns(columns, nearest)
         return UnreadableFile(
-            "unknown_columns", lacking.message, found=lacking.found, expected=known
+            "unknown_columns", missing.message, found=missing.found, expected=known
         )
     return UnreadableFile(
         "unknown_columns", otherwise.message, found=_shown(columns), expected=known
@@ -212,7 +217,7 @@ def _shown(columns: Columns) -> str:
 
 @lru_cache(maxsize=256)
 def taken_for(format_: str, header: str) -> dict[str, str]:
-    """The columns of a file that are read, as they are written, and what each is taken for."""
+    """Return the columns of a file that are read, as written, and the meaning of each."""
     columns = columns_in(format_, header)
     written = cells_of(header, columns.delimiter)
     return {
@@ -230,19 +235,19 @@ def _meaning(format_: str, name: str) -> str | None:
 
 @lru_cache(maxsize=256)
 def columns_in(format_: str, header: str) -> Columns:
-    """How the rows below the header of a file that was recognised are to be read."""
+    """Return the columns of a file whose format was detected."""
     if format_ in OUR_COLUMNS:
         return columns_of(header)
     return _forced(header, BY_NAME[format_]).columns
 
 
 def source_of(format_: str) -> str | None:
-    """Whose ids the rows of a format have unless it is said; None: they are ours."""
+    """Return the system whose ids the rows of a format have by default; None: ours."""
     return format_ if format_ in BY_NAME and BY_NAME[format_].has_own_ids else None
 
 
 def has_course(format_: str, columns: Columns) -> bool:
-    """Whether the rows of a file name their course."""
+    """Return whether the rows of a file have a column for the course."""
     return format_ in OUR_COLUMNS or any(
         BY_NAME[format_].meaning(name) == COURSE for name in columns.names
     )

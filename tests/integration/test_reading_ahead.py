@@ -10,7 +10,7 @@ from enrollment.domain.codes import Code
 from enrollment.storage import batches, claims
 from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.tables import BatchRow
-from schemas.raw_rows import form_of
+from schemas.raw_rows import format_of_batch
 from schemas.row_payload import encode_rows
 from tests.support.world import row
 from worker import reading
@@ -30,7 +30,7 @@ def known(world, file, number, payload, whose=None):
     """What is known of a batch of a file (or somebody else's), if it was read ahead."""
     now, its = datetime.now(UTC), whose or file
     batch = ClaimedBatch._make((number, its, 0, 2, payload, "bulk", False, now, 0, None))
-    return world.processor.ahead.known(batch, form_of(world.submission(file), payload))
+    return world.processor.ahead.known(batch, format_of_batch(world.submission(file), payload))
 
 
 def kept(world, file, number, payload):

@@ -19,7 +19,7 @@ class Wish(NamedTuple):
     is_active: bool = True
 
 
-class Form(NamedTuple):
+class RowFormat(NamedTuple):
     """How a format says it."""
 
     #: None: its files have none.
@@ -35,59 +35,59 @@ class Form(NamedTuple):
 
 
 FORMS = {
-    "canvas": Form(
+    "canvas": RowFormat(
         ["user_id", "course_id", "role", "status"],
         lambda w: [w.user, w.course_id, "student", "active" if w.is_active else "deleted"],
     ),
-    "oneroster": Form(
+    "oneroster": RowFormat(
         ["sourcedId", "status", "classSourcedId", "userSourcedId", "role"],
         lambda w: ["e", "" if w.is_active else "tobedeleted", w.course_id, w.user, "student"],
     ),
-    "registrar": Form(
+    "registrar": RowFormat(
         ["student_key", "course_id", "status"],
         lambda w: [w.user, w.course_id, "active" if w.is_active else "inactive"],
     ),
-    "d2l": Form(
+    "d2l": RowFormat(
         ["type", "action", "child_code", "role_name", "parent_code"],
         lambda w: [
             "enrollment", "" if w.is_active else "DELETE", w.user, "Learner", w.course_id,
         ],
     ),
-    "blackboard": Form(
+    "blackboard": RowFormat(
         ["EXTERNAL_PERSON_KEY", "EXTERNAL_COURSE_KEY", "ROW_STATUS"],
         lambda w: [w.user, w.course_id, "ENABLED" if w.is_active else "DISABLED"],
         mark="|",
     ),
-    "moodle_flat": Form(
+    "moodle_flat": RowFormat(
         None, lambda w: ["add" if w.is_active else "del", "student", w.user, w.course_id]
     ),
-    "moodle_users": Form(
+    "moodle_users": RowFormat(
         ["username", "course1", "enrolstatus1"],
         lambda w: [w.user, w.course_id, "0" if w.is_active else "1"],
     ),
-    "sds": Form(
+    "sds": RowFormat(
         ["classSourcedId", "userSourcedId", "role"],
         lambda w: [w.course_id, w.user, "student"],
         can_withdraw=False,
     ),
-    "sds_v1": Form(
+    "sds_v1": RowFormat(
         ["Section SIS ID", "Student SIS ID"],
         lambda w: [w.course_id, w.user],
         can_withdraw=False,
     ),
-    "openedx_dashboard": Form(
+    "openedx_dashboard": RowFormat(
         None,
         lambda w: [GUEST, w.user, "Full Name", "GB"],
         can_withdraw=False,
         has_course=False,
         email=GUEST,
     ),
-    "openedx_bulk_change": Form(
+    "openedx_bulk_change": RowFormat(
         ["user", "mode", "course_id"],
         lambda w: [w.user, "", w.course_id],
         can_withdraw=False,
     ),
-    "native": Form(
+    "native": RowFormat(
         ["user", "course_id", "is_active"],
         lambda w: [w.user, w.course_id, str(w.is_active).lower()],
     ),

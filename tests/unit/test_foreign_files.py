@@ -13,7 +13,7 @@ from schemas.batch_draft import FileOptions
 from schemas.csv_rows import cells_of
 from schemas.foreign.detect import FORMATS, NAMES, taken_for
 from schemas.parsed import ParsedRequest
-from schemas.raw_rows import Form, Sent, decode_sent, shown_rows
+from schemas.raw_rows import RawRow, RowFormat, decode_raw_rows, rows_for_display
 from schemas.results import layout_of
 from schemas.source import Limits, SpooledSource, UnreadableFile
 from schemas.splitter import split
@@ -94,13 +94,13 @@ def read(text, wanted="auto", course_id=None, crosswalk=CROSSWALK, limits=None):
     limits = limits or Limits(batch_rows=3)
     chunks = SpooledSource(io.BytesIO(body), limits)
     asked = FileOptions(wanted, course_id)
-    head, drafts = split(chunks, media_type="text/csv", limits=limits, wanted=asked)
-    form = Form(head.encoding, head.header, head.format, course_id)
+    head, drafts = split(chunks, media_type="text/csv", limits=limits, options=asked)
+    form = RowFormat(head.encoding, head.header, head.format, course_id)
     rows = []
     for draft in drafts:
-        sent = list(decode_sent(draft.payload, form))
+        sent = list(decode_raw_rows(draft.payload, form))
         assert len(sent) == draft.rows
-        shown = list(shown_rows(draft.payload, form))
+        shown = list(rows_for_display(draft.payload, form))
         assert [row.line for row in shown] == [one.line for one in sent]
         rows += [one.row(head.format, ours(head.format, crosswalk)) for one in sent]
     return head, rows
@@ -369,7 +369,7 @@ def test_a_row_never_borrows_from_the_row_before_it():
     assert list(map(told, rows)) == [
         ("ada", KEY, True),
         [("course_id", None, "required")],
-        [("role", None, "required"), ("status", None, "required")],
+        [("status", None, "required"), ("role", None, "required")],
         ("bob", OTHER, True),
     ]
 
@@ -545,7 +545,7 @@ def test_ids_of_one_source_mean_nothing_to_another():
     chunks = SpooledSource(io.BytesIO(SAMPLES["canvas"].encode()), limits)
     head, drafts = split(chunks, media_type="text/csv", limits=limits)
     (draft,) = drafts
-    sent = next(decode_sent(draft.payload, Form(head.encoding, head.header, head.format)))
+    sent = next(decode_raw_rows(draft.payload, RowFormat(head.encoding, head.header, head.format)))
 
     assert told(sent.row("canvas", known)) == [("course_id", "MATH", "not_in_crosswalk")]
     assert told(sent.row("other", known)) == ("alice", KEY, True)
@@ -575,7 +575,9 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
     (draft,) = drafts
     rows = [
         sent.row("sis", known)
-        for sent in decode_sent(draft.payload, Form(head.encoding, head.header, head.format))
+        for sent in decode_raw_rows(
+            draft.payload, RowFormat(head.encoding, head.header, head.format)
+        )
     ]
 
     assert told(rows[0]) == ("ada", KEY, True)
@@ -597,10 +599,10 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
 )
 def test_an_id_that_looks_like_an_email_is_one_unless_the_crosswalk_knows_better(body, who):
     known = {Theirs("sis", IdKind.LEARNER, "known@x.org"): "cyd"}
-    request = Sent(1, {**body, "course_id": KEY}).row("sis", known).request
+    request = RawRow(1, {**body, "course_id": KEY}).row("sis", known).request
 
     assert (request.username, request.email) == who
-    untranslated = Sent(1, {"user": "ada@x.org", "course_id": KEY}).row(None, known).request
+    untranslated = RawRow(1, {"user": "ada@x.org", "course_id": KEY}).row(None, known).request
     assert (untranslated.username, untranslated.email) == ("ada@x.org", None)
 
 
@@ -609,7 +611,7 @@ def test_a_course_in_upstreams_place_is_translated_too():
     chunks = SpooledSource(io.BytesIO(line.encode()), Limits())
     head, drafts = split(chunks, media_type="application/x-ndjson", limits=Limits())
     (draft,) = drafts
-    (sent,) = decode_sent(draft.payload, Form(head.encoding, None, head.format))
+    (sent,) = decode_raw_rows(draft.payload, RowFormat(head.encoding, None, head.format))
 
     assert told(sent.row("sis", ours("sis"))) == ("ada", KEY, True)
     assert next(sent.ids("sis")).id == "MATH"
@@ -654,12 +656,12 @@ def rows_in(name, body, media_type="text/csv"):
     limits = Limits(batch_rows=3)
     chunks = SpooledSource(io.BytesIO(body), limits)
     wanted = FileOptions(name, course_id)
-    head, drafts = split(chunks, media_type=media_type, limits=limits, wanted=wanted)
-    form = Form(head.encoding, head.header, head.format, course_id)
+    head, drafts = split(chunks, media_type=media_type, limits=limits, options=wanted)
+    form = RowFormat(head.encoding, head.header, head.format, course_id)
     return [
         sent.row("sis", ours("sis"))
         for draft in drafts
-        for sent in decode_sent(draft.payload, form)
+        for sent in decode_raw_rows(draft.payload, form)
     ]
 
 
@@ -709,7 +711,7 @@ def test_a_row_means_what_it_means_alone_whatever_stands_before_it(name, data):
 
 
 def what(row):
-    return row.request, row.findings, row.told, row.cells
+    return row.request, row.findings, row.unvalidated, row.cells
 
 
 @pytest.mark.parametrize("name", FORMS)

@@ -160,7 +160,7 @@ def test_a_cell_that_was_made_plain_text_is_read_as_before(cell):
 def test_a_request_that_cannot_be_read_stands_in_its_result_file_and_stays_a_fault(body):
     (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
     layout = layout_of(None)
-    cells = cells_from_request(INVALID, row.request, row.told)
+    cells = cells_from_request(INVALID, row.request, row.unvalidated)
     shown = dict(zip(layout.names, cells, strict=True))
 
     (again,) = decode_rows(

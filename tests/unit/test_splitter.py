@@ -160,7 +160,7 @@ def test_a_quote_that_never_closes_costs_its_own_line_only(rest):
 def test_a_file_of_quotes_that_never_close_is_given_up():
     data = "user,course_id\n" + '"a","b\n' * 20_000
 
-    with pytest.raises(UnreadableFile, match="quotes never close") as refusal:
+    with pytest.raises(UnreadableFile, match="never closed") as refusal:
         read(data.encode(), limits=Limits(), size=100_000)
 
     assert refusal.value.is_malformed

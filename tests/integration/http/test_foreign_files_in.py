@@ -603,4 +603,4 @@ def test_a_file_of_no_known_format_is_told_the_formats(small):
     assert (answer.status_code, answer.json["code"]) == (422, "unknown_columns")
     error = answer.json["errors"][0]
     assert error["value"] == "student,class"
-    assert "canvas: course_id, section_id, user_id" in error["expected"]
+    assert "canvas: course_id, section_id, user_integration_id, user_id" in error["expected"]
