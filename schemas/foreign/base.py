@@ -47,11 +47,12 @@ class RowParser:
 
     def take(self, member: str, *columns: str) -> None:
         """Set a member of the body from the first of the columns that is not empty."""
-        cells = self.cells
-        used = next((column for column in columns if column in cells), None)
-        self._columns[member] = used or columns[0]
-        if used is not None:
-            self._body[member] = cells[used]
+        for column in columns:
+            if column in self.cells:
+                self._columns[member] = column
+                self._body[member] = self.cells[column]
+                return
+        self._columns[member] = columns[0]
 
     def take_status(
         self, column: str, words: Mapping[str, bool | None], *, default: bool | None = None
