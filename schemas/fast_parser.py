@@ -47,9 +47,7 @@ def read_request(body: object) -> ParsedRequest | None:
         attributes := _attributes(given)
     ) is None:
         return None
-    if (given := get("requested_at")) is not None and (
-        requested_at := _timestamp(given)
-    ) is None:
+    if (given := get("requested_at")) is not None and (requested_at := _timestamp(given)) is None:
         return None
     fields = (username, email, course_id, is_active, mode, attributes, cohort, force, requested_at)
     return _new(ParsedRequest, fields)

@@ -19,7 +19,7 @@ class Wish(NamedTuple):
     is_active: bool = True
 
 
-class RowFormat(NamedTuple):
+class Form(NamedTuple):
     """How a format says it."""
 
     #: None: its files have none.
@@ -35,59 +35,59 @@ class RowFormat(NamedTuple):
 
 
 FORMS = {
-    "canvas": RowFormat(
+    "canvas": Form(
         ["user_id", "course_id", "role", "status"],
         lambda w: [w.user, w.course_id, "student", "active" if w.is_active else "deleted"],
     ),
-    "oneroster": RowFormat(
+    "oneroster": Form(
         ["sourcedId", "status", "classSourcedId", "userSourcedId", "role"],
         lambda w: ["e", "" if w.is_active else "tobedeleted", w.course_id, w.user, "student"],
     ),
-    "registrar": RowFormat(
+    "registrar": Form(
         ["student_key", "course_id", "status"],
         lambda w: [w.user, w.course_id, "active" if w.is_active else "inactive"],
     ),
-    "d2l": RowFormat(
+    "d2l": Form(
         ["type", "action", "child_code", "role_name", "parent_code"],
         lambda w: [
             "enrollment", "" if w.is_active else "DELETE", w.user, "Learner", w.course_id,
         ],
     ),
-    "blackboard": RowFormat(
+    "blackboard": Form(
         ["EXTERNAL_PERSON_KEY", "EXTERNAL_COURSE_KEY", "ROW_STATUS"],
         lambda w: [w.user, w.course_id, "ENABLED" if w.is_active else "DISABLED"],
         mark="|",
     ),
-    "moodle_flat": RowFormat(
+    "moodle_flat": Form(
         None, lambda w: ["add" if w.is_active else "del", "student", w.user, w.course_id]
     ),
-    "moodle_users": RowFormat(
+    "moodle_users": Form(
         ["username", "course1", "enrolstatus1"],
         lambda w: [w.user, w.course_id, "0" if w.is_active else "1"],
     ),
-    "sds": RowFormat(
+    "sds": Form(
         ["classSourcedId", "userSourcedId", "role"],
         lambda w: [w.course_id, w.user, "student"],
         can_withdraw=False,
     ),
-    "sds_v1": RowFormat(
+    "sds_v1": Form(
         ["Section SIS ID", "Student SIS ID"],
         lambda w: [w.course_id, w.user],
         can_withdraw=False,
     ),
-    "openedx_dashboard": RowFormat(
+    "openedx_dashboard": Form(
         None,
         lambda w: [GUEST, w.user, "Full Name", "GB"],
         can_withdraw=False,
         has_course=False,
         email=GUEST,
     ),
-    "openedx_bulk_change": RowFormat(
+    "openedx_bulk_change": Form(
         ["user", "mode", "course_id"],
         lambda w: [w.user, "", w.course_id],
         can_withdraw=False,
     ),
-    "native": RowFormat(
+    "native": Form(
         ["user", "course_id", "is_active"],
         lambda w: [w.user, w.course_id, str(w.is_active).lower()],
     ),

@@ -184,6 +184,64 @@ def test_what_a_manifest_says_is_not_overridden_in_silence(manifest, text, forma
     assert (refusal.code, refusal.is_malformed) == ("unknown_document", False)
 
 
+@pytest.mark.parametrize(
+    "manifest",
+    ["oneroster.version,1.1\nfile.enrollments,absent\n", "oneroster.version,2.0\n", "x,y\n"],
+)
+def test_a_manifest_without_enrollments_is_refused(manifest):
+    packed = archive([("manifest.csv", manifest), ("enrollments.csv", CANVAS)])
+
+    assert refusal_of(packed).code == "unknown_document"
+
+
+ONE = [("a.csv", OURS)]
+STORED = archive(ONE, zipfile.ZIP_STORED).getvalue()
+ENTRY = STORED.index(b"PK\x01\x02")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(b"PK\x03\x04nothing", "malformed_zip", id="no-end"),
+        pytest.param(b"", "malformed_zip", id="nothing"),
+        pytest.param(STORED.replace(b"user,", b"Xser,"), "malformed_zip", id="damaged"),
+        pytest.param(
+            STORED[: ENTRY + 8] + b"\x01" + STORED[ENTRY + 9 :], "malformed_zip", id="encrypted"
+        ),
+        pytest.param(
+            STORED[:-22] + b"PK\x06\x07" + b"\0" * 16 + STORED[-22:], "malformed_zip", id="zip64"
+        ),
+        pytest.param(STORED[:-6] + b"\xff\xff\0\0\0\0", "malformed_zip", id="before-itself"),
+    ],
+)
+def test_an_archive_that_is_damaged_is_refused(body, code):
+    assert refusal_of(io.BytesIO(body)).code == code
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        pytest.param([("../a.csv", "x")], "malformed_zip", id="outside"),
+        pytest.param([("/a.csv", "x")], "malformed_zip", id="root"),
+        pytest.param([("a\n.csv", "x")], "malformed_zip", id="name"),
+        pytest.param([], "empty", id="no-files"),
+        pytest.param([("a.csv", HEAD)], "empty", id="header-only"),
+        pytest.param([("a.exe", "x")], "unknown_document", id="what-is-it"),
+        pytest.param([("a.zip", "x")], "unknown_document", id="in-each-other"),
+        pytest.param([*ONE, ("b.csv", "x,y\n1,2\n")], "unknown_columns", id="one-bad"),
+        pytest.param([("a.csv", HEAD + "\0")], "not_text", id="no-text"),
+    ],
+)
+def test_an_archive_of_files_that_cannot_be_read_is_refused(files, code):
+    assert refusal_of(archive(files)).code == code
+
+
+@pytest.mark.parametrize("number", [101, 25_000])
+def test_an_archive_has_a_hundred_files_at_most(number):
+    with pytest.raises(FileTooLarge, match="100 files"):
+        read(archive([(f"{n}.csv", "") for n in range(number)]))
+
+
 def test_names_and_headers_are_bounded():
     long = archive([("a" * 251 + ".csv", HEAD + f"u,{KEY}\n")])
     assert read(long)[1]
