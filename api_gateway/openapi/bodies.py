@@ -21,7 +21,7 @@ _INNER: Mapping[type[Schema], str] = {
     CourseDetailsSchema: "CourseReference",
     ModeShape: "CourseMode",
 }
-#: What ``schemas.scalars.Text`` makes of a pattern.
+#: What ``schemas.fields.Text`` makes of a pattern.
 _WHOLE_TEXT = re.compile(r"\(\?:(.*)\)\\Z", re.DOTALL)
 _PRICES = listed({"type": "integer", "minimum": 0})
 _EXAMPLES: Mapping[str, object] = {
