@@ -6,6 +6,7 @@ sentence helps. A rule is one stable word for programs; ``RULES`` puts it into w
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from marshmallow import ValidationError
@@ -60,21 +61,18 @@ def at_pointer(found: Finding) -> Finding:
 
 def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
     """Return the findings of a schema's error, each with its pointer, ``MAX_FINDINGS`` at most."""
-    found: list[Finding] = []
-    for path, rule in _broken_rules(error.messages, ()):
-        found.append(_at_path(path, _value_at(data, path), rule))
-        if len(found) == MAX_FINDINGS:
-            break
-    return tuple(found)
+    found = (
+        _at_path(path, _value_at(data, path), rule)
+        for path, rules in _broken_rules(error.messages, ())
+        for rule in rules
+    )
+    return tuple(islice(found, MAX_FINDINGS))
 
 
 def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:
     """Yield the first broken rule of every field, without pointers."""
-    seen = set()
-    for path, rule in _broken_rules(error.messages, ()):
-        if path not in seen:
-            seen.add(path)
-            yield finding(".".join(map(str, path)), _value_at(data, path), rule)
+    for path, rules in _broken_rules(error.messages, ()):
+        yield finding(".".join(map(str, path)), _value_at(data, path), rules[0])
 
 
 def shown(value: object) -> object:
@@ -84,7 +82,10 @@ def shown(value: object) -> object:
     """
     if value is None or isinstance(value, bool | int | float):
         return value
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in short(str(value)))
+    text = short(str(value))
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
 def short(text: str) -> str:
@@ -104,13 +105,13 @@ def _pointer(steps: list[str]) -> str:
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
-def _broken_rules(messages: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], str]]:
-    if isinstance(messages, Mapping):
-        for step, inner in messages.items():
-            yield from _broken_rules(inner, path if step == "_schema" else (*path, step))
+def _broken_rules(messages: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the path of every invalid value with the rules that it breaks."""
+    if not isinstance(messages, Mapping):
+        yield path, messages
         return
-    for rule in messages:
-        yield path, rule
+    for step, inner in messages.items():
+        yield from _broken_rules(inner, path if step == "_schema" else (*path, step))
 
 
 def _value_at(data: Any, path: tuple[Any, ...]) -> object:
