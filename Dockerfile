@@ -4,19 +4,20 @@ FROM python:3.12-slim AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /build
 
-# first what changes seldom: the locked packages, none of which is compiled here
+# first what changes seldom: the locked packages, of which nothing is resolved or compiled here
 COPY requirements/runtime.txt requirements/build.txt requirements/
 RUN python -m venv /opt/enroll \
- && /opt/enroll/bin/pip install --require-hashes --only-binary :all: -r requirements/runtime.txt \
- && python -m pip install --require-hashes --only-binary :all: -r requirements/build.txt
+ && /opt/enroll/bin/pip install --no-deps --require-hashes --only-binary :all: -r requirements/runtime.txt \
+ && python -m pip install --no-deps --require-hashes --only-binary :all: -r requirements/build.txt
 
-COPY pyproject.toml ./
+COPY pyproject.toml README.md LICENSE ./
 COPY enrollment/ enrollment/
 COPY schemas/ schemas/
 COPY api_gateway/ api_gateway/
 COPY worker/ worker/
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
  && /opt/enroll/bin/pip install --no-deps --no-index wheels/*.whl \
+ && /opt/enroll/bin/pip check \
  && /opt/enroll/bin/pip uninstall --yes pip
 
 FROM python:3.12-slim

@@ -1,5 +1,6 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
+.NOTPARALLEL:
 .PHONY: help install run test check coverage bench faults lock clean
 
 PYTHON ?= python3
@@ -9,28 +10,42 @@ SEEDS ?= 5000
 
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
-LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+# which packages there are: those of the developers, once they are there, else what `enroll up` needs
+KIND = $(if $(wildcard $(VENV)/.locked-dev),dev,local)
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# a build resolves what it builds with; where a package has no wheel, `WHEELS=` lets it be built
+WHEELS ?= --only-binary :all:
+# the files of the locks and no others: nothing is resolved, so that later releases change nothing
+PIP_LOCKED := $(PIP) install --quiet --no-deps --require-hashes $(WHEELS)
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-strip-extras \
 	--no-emit-index-url --custom-compile-command "make lock" $(UPGRADE)
 
 help:  ## Show what can be made
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-install: $(STAMP)  ## Make .venv with the locked packages and the command `enroll`
+install: $(VENV)/.ready-dev  ## Make .venv with the packages for development and the command `enroll`
 
-$(STAMP): pyproject.toml requirements/dev.txt
+# anew whenever a lock changes: no package stays that is locked no more
+$(VENV)/.python: requirements/build.txt requirements/local.txt requirements/dev.txt
 	@command -v "$(PYTHON)" >/dev/null || { \
 		echo "There is no '$(PYTHON)' here. Name a Python of 3.11 or newer: make install PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "Python 3.11 or newer is needed; '$(PYTHON)' is $$("$(PYTHON)" -V 2>&1). Name another: make install PYTHON=python3.11" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' || { \
 		echo "This Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	$(BIN)/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || "$(PYTHON)" -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $(STAMP)
+	"$(PYTHON)" -m venv --clear $(VENV)
+	@touch $@
 
-run: install  ## Start the whole service here (ARGS="--demo" loads samples)
+$(VENV)/.locked-local $(VENV)/.locked-dev: $(VENV)/.locked-%: $(VENV)/.python
+	$(PIP_LOCKED) -r requirements/build.txt -r requirements/$*.txt
+	@touch $@
+
+$(VENV)/.ready-local $(VENV)/.ready-dev: $(VENV)/.ready-%: $(VENV)/.locked-% pyproject.toml
+	$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@$(PIP) check || { echo "The locked packages do not fit pyproject.toml: make lock" >&2; exit 1; }
+	@touch $@
+
+run: $(VENV)/.ready-$(KIND)  ## Start the whole service here (ARGS="--demo" loads samples)
 	$(BIN)/enroll up $(ARGS)
 
 test: install  ## Run all tests (ARGS="-k webhook" for some)
@@ -53,9 +68,10 @@ faults: install  ## Break everything that can break, under load, for an hour (AR
 	$(BIN)/python -m tests.faults.simulator --seeds $(SEEDS)
 	$(BIN)/python -m tests.faults.sabotage
 
-lock: install  ## Write the locks anew (UPGRADE=--upgrade takes newer releases)
+lock: $(VENV)/.locked-dev  ## Write the locks anew (UPGRADE=--upgrade takes newer releases)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml
-	$(LOCK) --output-file requirements/dev.txt --constraint requirements/runtime.txt --extra dev pyproject.toml
+	$(LOCK) --output-file requirements/local.txt --constraint requirements/runtime.txt --extra local pyproject.toml
+	$(LOCK) --output-file requirements/dev.txt --constraint requirements/local.txt --extra dev pyproject.toml
 	printf 'setuptools>=80\n' | $(LOCK) --output-file requirements/build.txt --constraint requirements/dev.txt -
 
 clean:  ## Remove what was built and cached (records in .enroll stay)

@@ -11,10 +11,10 @@ from api_gateway.callers import Caller
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
-from enrollment.domain.submissions import Member, Submission
-from enrollment.storage import batches, courses, listing, submissions
+from enrollment.domain.submissions import Member, Submission, is_cancelled_as_whole
+from enrollment.storage import batches, courses, enrollment_views, submissions
 from enrollment.storage.batches import Answered
-from enrollment.storage.listing import Listed
+from enrollment.storage.enrollment_views import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
 from schemas.raw_rows import format_of_batch, member_at, rows_for_display
 from schemas.row_payload import Row
@@ -65,7 +65,7 @@ def single_status(session: Session, submission: Submission) -> Status:
     return Status(
         done,
         outcome,
-        listing.find(session, outcome.user, outcome.course_id),
+        enrollment_views.find(session, outcome.user, outcome.course_id),
         courses.find(session, outcome.course_id),
     )
 
@@ -157,14 +157,14 @@ def _answers(batch: Answered, submission: Submission) -> list[Answer]:
 
     A row that no worker could judge is not read here either.
     """
-    outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
+    is_cancelled = is_cancelled_as_whole(batch.outcomes)
+    outcomes = [] if is_cancelled else decode_outcomes(batch.outcomes or b"")
     left_out = [
         place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
-    rows = list(
-        rows_for_display(batch.payload, format_of_batch(submission, batch.payload), left_out)
-    )
-    if not outcomes:
+    row_format = format_of_batch(submission, batch.payload)
+    rows = list(rows_for_display(batch.payload, row_format, left_out))
+    if is_cancelled:
         return [Answer(_cancelled(row), row) for row in rows]
     return [Answer(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]
 

@@ -22,6 +22,7 @@ from api_gateway.heads import minding_heads
 from api_gateway.intake import Intake
 from api_gateway.looking import Looks
 from api_gateway.media import noting_disconnects
+from api_gateway.openapi.resource import documentation
 from api_gateway.progress import Progress
 from api_gateway.queue_watch import QueueWatch, asking
 from api_gateway.records import Records
@@ -29,7 +30,6 @@ from api_gateway.resources.bulk_enroll import BulkEnrollResource
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from api_gateway.resources.crosswalks import CrosswalkResource, MissingResource
-from api_gateway.resources.docs import describing
 from api_gateway.resources.enrollment import EnrollmentResource
 from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
 from api_gateway.resources.health import LiveResource, ReadyResource
@@ -262,7 +262,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
         "readyz": ReadyResource(
             records=records, ping_redis=parts.ping_redis, queue=parts.queue, now=now
         ),
-        **describing(ROUTES, V1),
+        **documentation(ROUTES, V1),
     }
 
 

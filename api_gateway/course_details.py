@@ -23,7 +23,7 @@ import orjson
 from api_gateway.records import Records
 from enrollment.cache import Cache
 from enrollment.domain.model import Course
-from enrollment.storage import courses
+from enrollment.storage import course_edition, courses
 from schemas.courses import details
 
 #: Seconds that a process trusts the edition it read.
@@ -135,7 +135,7 @@ class CourseDetails:
     async def _renew(self) -> Lease:
         started = self._clock()
         try:
-            edition = await self._records.read(courses.edition)
+            edition = await self._records.read(course_edition.edition)
             self._lease = Lease(edition, started)
             return self._lease
         finally:

@@ -10,7 +10,7 @@ import structlog
 from falcon.asgi import Request, Response
 
 from api_gateway.media import dumps
-from api_gateway.problems import Problem, unavailable
+from api_gateway.problems import Problem, ProblemMembersJson, unavailable
 from enrollment.domain import errors as domain
 
 log = structlog.get_logger()
@@ -85,7 +85,7 @@ class Errors:
             exc_info=error,
         )
         text = f"Something went wrong here; the operator finds it under {number}."
-        members = {"correlation_id": number}
+        members: ProblemMembersJson = {"correlation_id": number}
         status = HTTPStatus.INTERNAL_SERVER_ERROR
         self._write(req, resp, Problem(status, "internal_error", text, members=members))
 

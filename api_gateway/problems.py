@@ -6,9 +6,41 @@ there read ``message`` and compare the content type to the letter.
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import Annotated, NotRequired, TypedDict, cast
 
+from schemas.courses import CourseDetailsJson
 from schemas.findings import Finding
+from schemas.json_types import Doc, FindingJson, Format
+from schemas.outcomes import OutcomeJson
+
+
+class FieldErrorJson(TypedDict):
+    """An error in one parameter, in the form of Open edX."""
+
+    developer_message: str
+
+
+class ProblemMembersJson(TypedDict, total=False):
+    """Members that only some errors have."""
+
+    outcome: OutcomeJson
+    course_details: CourseDetailsJson
+    developer_message: str
+    error_code: str
+    field_errors: dict[str, FieldErrorJson]
+    correlation_id: Annotated[str, Doc("The id under which the error is logged.")]
+
+
+class ProblemJson(ProblemMembersJson):
+    """An error (RFC 9457)."""
+
+    type: Annotated[str, Format("uri-reference")]
+    title: str
+    status: int
+    detail: str
+    code: Annotated[str, Doc("A stable word; /docs/reasons explains it.")]
+    message: Annotated[str, Doc("The same as detail.")]
+    errors: NotRequired[list[FindingJson]]
 
 
 class Problem(Exception):
@@ -22,7 +54,7 @@ class Problem(Exception):
         *,
         errors: Sequence[Finding] = (),
         headers: Mapping[str, str] | None = None,
-        members: Mapping[str, object] | None = None,
+        members: ProblemMembersJson | Mapping[str, list[str]] | None = None,
         empty: bool = False,
     ) -> None:
         super().__init__(detail)
@@ -34,13 +66,13 @@ class Problem(Exception):
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
         #: More members of the body, such as ``course_details``.
-        self.members = dict(members or {})
+        self.members: dict[str, object] = dict(members or {})
         #: Upstream answers some refusals with no body at all.
         self.empty = empty
 
-    def body(self) -> dict[str, Any]:
+    def body(self) -> ProblemJson:
         """The members of the answer."""
-        members: dict[str, Any] = {
+        body: ProblemJson = {
             "type": f"/docs/reasons#{self.code}",
             "title": self.status.phrase,
             "status": int(self.status),
@@ -49,8 +81,8 @@ class Problem(Exception):
             "message": self.detail,
         }
         if self.errors:
-            members["errors"] = list(self.errors)
-        return members | self.members
+            body["errors"] = cast("list[FindingJson]", [*self.errors])
+        return cast("ProblemJson", {**body, **self.members})
 
 
 def bad_request(code: str, detail: str, *errors: Finding) -> Problem:

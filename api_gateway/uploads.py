@@ -163,7 +163,9 @@ class Uploads:
             news = [NewBatch(draft.rows, draft.payload) for draft in some]
 
             def stored(session: Session, at: int = ordinal, new: list[NewBatch] = news) -> None:
-                batches.add_of(session, submission_id, at, new, lane=lane, alone=alone)
+                batches.insert_for_submission(
+                    session, submission_id, at, new, lane=lane, alone=alone
+                )
 
             self._begin(stored)
             ordinal += len(some)

@@ -22,7 +22,7 @@ from redis.backoff import NoBackoff
 from api_gateway.records import Records
 from enrollment.breaker import PAUSE, Breaker, Subject
 from enrollment.domain.errors import EnrollmentError
-from enrollment.domain.submissions import Mark, Submission
+from enrollment.domain.submissions import ProgressMark, Submission
 from enrollment.storage import batches, submissions
 from enrollment.waking import ANSWERED_CHANNEL, decode
 
@@ -55,7 +55,7 @@ class Waiters:
         self._redis_url = redis_url
         self._heard = heard
         #: With what is known already of a bulk by who waits for it to move.
-        self._events: defaultdict[Key, dict[asyncio.Event, Mark | None]] = defaultdict(dict)
+        self._events: defaultdict[Key, dict[asyncio.Event, ProgressMark | None]] = defaultdict(dict)
         #: Batches that were heard of last, and when: who begins to wait now may come too late
         #: for that. The records have the last word, so it counts for a moment only.
         self._recent: OrderedDict[Key, float] = OrderedDict()
@@ -80,7 +80,7 @@ class Waiters:
         """Return when the batch is answered, or when the time is over."""
         await self._wait(batch_id, None, seconds)
 
-    async def until_moved(self, submission_id: UUID, known: Mark, seconds: float) -> None:
+    async def until_moved(self, submission_id: UUID, known: ProgressMark, seconds: float) -> None:
         """Return when the bulk is no longer where it is known to be, or when the time is over."""
         await self._wait(submission_id, known, seconds)
 
@@ -94,12 +94,12 @@ class Waiters:
             with self._registered(submission.batch_id, None) as answered:
                 yield answered
 
-    async def _wait(self, key: Key, known: Mark | None, seconds: float) -> None:
+    async def _wait(self, key: Key, known: ProgressMark | None, seconds: float) -> None:
         with self._registered(key, known) as event:
             await is_set(event, seconds)
 
     @contextmanager
-    def _registered(self, key: Key, known: Mark | None) -> Iterator[asyncio.Event]:
+    def _registered(self, key: Key, known: ProgressMark | None) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._events[key][event] = known
         heard_at = self._recent.get(key)
@@ -174,13 +174,13 @@ class Waiters:
             if batch_ids:
                 self.wake(await self._records.read(batches.answered_of, batch_ids))
             if bulks:
-                self._compare(await self._records.read(submissions.marks, bulks), bulks)
+                self._compare(await self._records.read(submissions.progress_marks, bulks), bulks)
         except EnrollmentError as error:
             log.info("waiters.not_answered", because=str(error))
         except Exception:
             log.exception("waiters.not_answered")
 
-    def _compare(self, marks: Mapping[UUID, Mark], bulks: Collection[UUID]) -> None:
+    def _compare(self, marks: Mapping[UUID, ProgressMark], bulks: Collection[UUID]) -> None:
         """Wake those who wait for bulks that moved, or that are no more."""
         for bulk in bulks:
             for event, known in self._events.get(bulk, {}).items():

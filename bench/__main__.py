@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
-from bench import accept, bulk, busy, growth, memory, reads, singles, slow_upload, where
+from bench import accept, backlog, bulk, busy, growth, memory, reads, singles, slow_upload, where
 from bench.stack import Ground, Size, make_ground
 from bench.table import Figure, table_of
 from bench.watching import plain
@@ -39,6 +39,7 @@ MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
     "accept": accept.measure,
     "bulk": bulk.measure,
     "singles": singles.measure,
+    "backlog": backlog.measure,
     "busy": busy.measure,
     "reads": reads.measure,
     "slow_upload": slow_upload.measure,

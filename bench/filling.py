@@ -8,6 +8,8 @@ from hashlib import md5
 
 import psycopg
 
+from enrollment.domain.events import ORDINAL_BITS
+
 #: Learners that are known before anybody is enrolled, and enrollments of each one.
 KNOWN, EACH = 10_000, 4
 #: Courses of the past, which the enrollments are spread over.
@@ -40,7 +42,7 @@ _PAST = """
 WITH past AS (
     SELECT n / %(each)s + 1 AS learner,
         (n / %(each)s * 37 + n %% %(each)s * 501) %% %(courses)s AS course,
-        ((n / %(batch)s + 1)::bigint << 14) + n %% %(batch)s AS event,
+        ((n / %(batch)s + 1)::bigint << %(ordinal_bits)s::int) + n %% %(batch)s AS event,
         n %% %(batch)s + 2 AS line,
         timestamptz '2025-01-01 00:00Z' + n * interval '1 second' AS at
     FROM generate_series(%(first)s::int, %(last)s) AS n
@@ -56,7 +58,8 @@ FROM past, (SELECT min(id) AS first FROM course WHERE course_id LIKE 'course-v1:
 _EVENTS = f"""{_PAST}
 INSERT INTO event (id, kind, course_id, username, at, submission_id, line, caller, after)
 SELECT event, 'created', 'course-v1:Past+C' || course || '+2025',
-    'u' || left(md5('past-' || learner), 16), at, md5((event >> 14)::text)::uuid, line,
+    'u' || left(md5('past-' || learner), 16), at,
+    md5((event >> %(ordinal_bits)s::int)::text)::uuid, line,
     'key:past', '{{"mode":"audit","is_active":true}}'
 FROM past
 """
@@ -100,7 +103,7 @@ def begin(url: str) -> None:
 def grow(url: str, before: int, after: int) -> float:
     """Go on from so many enrollments to so many; the gigabytes that the database then takes."""
     numbers = {"first": before, "last": after - 1, "batch": BATCH}
-    spread = numbers | {"each": EACH, "courses": COURSES}
+    spread = numbers | {"each": EACH, "courses": COURSES, "ordinal_bits": ORDINAL_BITS}
     newcomers = {"first": learners_of(before) + 1, "last": learners_of(after)}
     with _connected(url) as connection:
         connection.execute(_LEARNERS, newcomers)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
+from enrollment.domain.events import MAX_ORDINAL
+
 #: Every variable and what it is for; ``enroll doctor --settings`` prints it.
 VARIABLES: Mapping[str, str] = {
     "ENROLL_DATABASE_URL": "Where the records are: postgresql+psycopg://… or sqlite:///path.",
@@ -118,12 +120,8 @@ def _number(name: str, text: str) -> float:
     return value
 
 
-#: Requests have their number in a batch in 14 bits.
-MAX_BATCH_ROWS = (1 << 14) - 1
-
-
 def _whole(name: str, text: str) -> int:
-    most = MAX_BATCH_ROWS if name in {"ENROLL_BATCH_ROWS", "ENROLL_MAX_ATOMIC_ROWS"} else 10**12
+    most = MAX_ORDINAL if name in {"ENROLL_BATCH_ROWS", "ENROLL_MAX_ATOMIC_ROWS"} else 10**12
     if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= most):
         message = f"{name} must be a whole number from 1 to {most}, not {text[:40]!r}"
         raise SettingsError(message)

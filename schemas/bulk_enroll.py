@@ -3,16 +3,18 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product, repeat
-from typing import Any, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, TypedDict, cast
 
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
 from schemas.fields import is_course_key, is_storable, parse_email, parse_username
 from schemas.findings import MAX_FINDINGS, short
-from schemas.outcomes import message_of
+from schemas.json_types import Doc, OneOf
+from schemas.outcomes import BulkEnrollStateJson, message_of
 from schemas.parsed import MAX_COHORT
 
-ENROLL, UNENROLL = "enroll", "unenroll"
+ENROLL: Final = "enroll"
+UNENROLL: Final = "unenroll"
 MAX_REASON = 255
 _FLAGS: Mapping[object, bool] = {
     **dict.fromkeys(("true", "True", "TRUE", "t", "1", "on", "yes"), True),
@@ -23,6 +25,38 @@ _BETWEEN_IDENTIFIERS = re.compile(r"[\s,]+")
 _NOBODY = frozenset({Reason.INVALID_ROW, Reason.LEARNER_NOT_FOUND})
 #: What goes wrong with the whole body.
 _WHOLE = "non_field_errors"
+
+
+_Action = Annotated[str, OneOf((ENROLL, UNENROLL))]
+
+
+class BulkEnrollResultJson(TypedDict):
+    """The result for one identifier in one course."""
+
+    identifier: str
+    before: NotRequired[BulkEnrollStateJson]
+    after: NotRequired[BulkEnrollStateJson]
+    invalidIdentifier: NotRequired[Annotated[Literal[True], Doc("No such learner.")]]
+    error: NotRequired[Annotated[Literal[True], Doc("The request was refused; see reason.")]]
+    reason: NotRequired[Annotated[str, OneOf((*Reason, Code.CANCELLED))]]
+    message: NotRequired[str]
+
+
+class BulkEnrollCourseJson(TypedDict):
+    """The results for every identifier in one course."""
+
+    action: _Action
+    auto_enroll: bool
+    results: list[BulkEnrollResultJson]
+
+
+class BulkEnrollJson(TypedDict):
+    """The results for every identifier in every course, in the order of the request."""
+
+    action: _Action
+    auto_enroll: bool
+    email_students: bool
+    courses: Annotated[dict[str, BulkEnrollCourseJson], Doc("By course id.")]
 
 
 class BulkEnrollErrors(Exception):
@@ -189,10 +223,10 @@ def check_cohorts_exist(asked: BulkEnroll, known: Mapping[str, Course]) -> None:
             raise BulkEnrollErrors({_WHOLE: [text]})
 
 
-def dump_bulk_enroll(asked: BulkEnroll, outcomes: Sequence[Outcome]) -> dict[str, Any]:
+def dump_bulk_enroll(asked: BulkEnroll, outcomes: Sequence[Outcome]) -> BulkEnrollJson:
     """The answer: what became of each identifier in each course."""
     answers = iter(outcomes)
-    shown = {}
+    shown: dict[str, BulkEnrollCourseJson] = {}
     for course_id in asked.courses:
         results = [_result(identifier, next(answers)) for identifier in asked.identifiers]
         shown[course_id] = {
@@ -208,12 +242,17 @@ def dump_bulk_enroll(asked: BulkEnroll, outcomes: Sequence[Outcome]) -> dict[str
     }
 
 
-def _result(identifier: str, outcome: Outcome) -> dict[str, Any]:
+def _result(identifier: str, outcome: Outcome) -> BulkEnrollResultJson:
     if outcome.code not in FAILURES:
-        return {"identifier": identifier, **(outcome.details or {})}
+        states = cast("BulkEnrollResultJson", outcome.details or {})
+        return {**states, "identifier": identifier}
     if outcome.reason in _NOBODY:
         return {"identifier": identifier, "invalidIdentifier": True}
-    failed: dict[str, Any] = {"identifier": identifier, "error": True}
-    if outcome.code is Code.CANCELLED:
-        return failed | {"reason": Code.CANCELLED.value}
-    return failed | {"reason": outcome.reason, "message": message_of(outcome)}
+    if outcome.reason is None:
+        return {"identifier": identifier, "error": True, "reason": Code.CANCELLED}
+    return {
+        "identifier": identifier,
+        "error": True,
+        "reason": outcome.reason,
+        "message": message_of(outcome) or "",
+    }

@@ -1,67 +1,60 @@
 """Events as callers see them: CloudEvents 1.0."""
 
-from collections.abc import Mapping
-from datetime import datetime
-from typing import Any, Protocol
-from uuid import UUID, uuid5
+from typing import Annotated, Literal, NotRequired, TypedDict
+from uuid import uuid5
 
 from enrollment.domain.codes import ChangeKind
+from enrollment.domain.events import RecordedEvent, StoredState
 from enrollment.domain.rules import moment_text
+from schemas.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.submissions import caller_name
 
 #: The ``source`` of every event.
 SOURCE = "/api/enrollment/v1"
 
 
-class Shown(Protocol):
-    """What of an event is shown; the records' own form has all of it."""
+class EventDataJson(TypedDict):
+    """The change, and the request that asked for it."""
 
-    @property
-    def id(self) -> int:
-        """The number it was kept under."""
-
-    @property
-    def kind(self) -> ChangeKind:
-        """What happened."""
-
-    @property
-    def course_id(self) -> str:
-        """Where."""
-
-    @property
-    def username(self) -> str:
-        """To whom."""
-
-    @property
-    def at(self) -> datetime:
-        """When it was committed."""
-
-    @property
-    def submission_id(self) -> UUID:
-        """Which submission asked for it."""
-
-    @property
-    def line(self) -> int:
-        """Which line of it."""
-
-    @property
-    def caller(self) -> str:
-        """Whose submission that was."""
-
-    @property
-    def before(self) -> Mapping[str, Any] | None:
-        """The state it began from; None where there was no record."""
-
-    @property
-    def after(self) -> Mapping[str, Any]:
-        """The state it led to."""
-
-    @property
-    def position(self) -> int:
-        """Its place in the feed."""
+    position: Annotated[Ordinal, Doc("The position in the change feed.")]
+    user: str
+    course_id: str
+    before: StoredState | None
+    after: StoredState
+    submission_id: Uuid
+    line: Ordinal
+    caller: str
+    reason: str | None
 
 
-def dump_event(event: Shown) -> dict[str, Any]:
+class EventJson(TypedDict):
+    """One change of one enrollment (CloudEvents 1.0)."""
+
+    specversion: Literal["1.0"]
+    id: Uuid
+    source: str
+    type: Annotated[str, OneOf(tuple(f"enrollment.{kind.value}" for kind in ChangeKind))]
+    subject: Annotated[str, Doc("course_id/username")]
+    time: Timestamp
+    datacontenttype: str
+    data: EventDataJson
+
+
+class ChangesJson(TypedDict):
+    """Events after a position; ``next`` is the position to continue from."""
+
+    changes: list[EventJson]
+    next: Count
+
+
+class HistoryJson(TypedDict):
+    """The events of one enrollment, oldest first."""
+
+    events: list[EventJson]
+    truncated: NotRequired[Annotated[Literal[True], Doc("Older events are in the feed only.")]]
+
+
+def dump_event(event: RecordedEvent) -> EventJson:
     """One change of one enrollment, in structured CloudEvents JSON.
 
     The id follows from the submission and the record: the same at every delivery, and

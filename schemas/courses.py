@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Final, Literal, TypedDict
 
 from marshmallow import ValidationError, pre_load, validate, validates
 
@@ -19,14 +19,59 @@ from schemas.fields import (
     Nested,
     StrictSchema,
     Text,
-    Timestamp,
+    TimestampField,
 )
+from schemas.json_types import Count, Timestamp
 
 MAX_MODES = 100
 MAX_COHORTS = 1_000
 MAX_DESCRIPTION = 10_000
-SELF_PACED = "Self Paced"
-INSTRUCTOR_PACED = "Instructor Paced"
+Pace = Literal["Self Paced", "Instructor Paced"]
+SELF_PACED: Final = "Self Paced"
+INSTRUCTOR_PACED: Final = "Instructor Paced"
+
+
+class ModeJson(TypedDict):
+    """A course mode."""
+
+    slug: str
+    name: str
+    min_price: Count
+    suggested_prices: str
+    currency: str
+    expiration_datetime: Timestamp | None
+    description: str | None
+    sku: str | None
+    bulk_sku: str | None
+
+
+class CourseDetailsJson(TypedDict):
+    """The course object of the Open edX enrollment API."""
+
+    course_id: str
+    course_name: str
+    enrollment_start: Timestamp | None
+    enrollment_end: Timestamp | None
+    course_start: Timestamp | None
+    course_end: Timestamp | None
+    invite_only: bool
+    course_modes: list[ModeJson]
+    pacing_type: Pace
+
+
+class CourseJson(CourseDetailsJson):
+    """A course with everything that is stored; can be sent back unchanged."""
+
+    capacity: Count | None
+    cohorts: list[str]
+    seats_taken: Count
+
+
+class CoursePageJson(TypedDict):
+    """Courses, ordered by course id."""
+
+    courses: list[CourseJson]
+    next: str | None
 
 
 class Prices(Text):
@@ -60,7 +105,7 @@ class ModeShape(StrictSchema):
     min_price = BoundedInteger()
     suggested_prices = Prices()
     currency = Text(longest=8, shortest=3, pattern="[A-Za-z]*")
-    expiration_datetime = Timestamp(attribute="expires_at", allow_none=True)
+    expiration_datetime = TimestampField(attribute="expires_at", allow_none=True)
     description = Text(longest=MAX_DESCRIPTION, allow_none=True)
     sku = Text(longest=MAX_NAME, allow_none=True)
     bulk_sku = Text(longest=MAX_NAME, allow_none=True)
@@ -71,10 +116,10 @@ class CourseShape(StrictSchema):
 
     course_id = CourseId(required=True)
     course_name = Text(longest=MAX_NAME, attribute="name")
-    enrollment_start = Timestamp(allow_none=True)
-    enrollment_end = Timestamp(allow_none=True)
-    course_start = Timestamp(allow_none=True)
-    course_end = Timestamp(allow_none=True)
+    enrollment_start = TimestampField(allow_none=True)
+    enrollment_end = TimestampField(allow_none=True)
+    course_start = TimestampField(allow_none=True)
+    course_end = TimestampField(allow_none=True)
     invite_only = Flag()
     course_modes = BoundedList(Nested(ModeShape), most=MAX_MODES, attribute="modes")
     pacing_type = Pacing(attribute="self_paced")
@@ -131,13 +176,13 @@ def changed(course: Course, members: Mapping[str, Any]) -> Course:
     return replace(course, **members)
 
 
-def details(course: Course, *, at: datetime, include_expired: bool) -> dict[str, object]:
+def details(course: Course, *, at: datetime, include_expired: bool) -> CourseDetailsJson:
     """Upstream's course details object."""
     modes = course.all_modes() if include_expired else course.modes_at(at)
     return _dump(course, modes)
 
 
-def dump_course(course: Course) -> dict[str, object]:
+def dump_course(course: Course) -> CourseJson:
     """All that is stored of a course, so that it can be sent back as it is."""
     return {
         **_dump(course, course.modes),
@@ -147,7 +192,7 @@ def dump_course(course: Course) -> dict[str, object]:
     }
 
 
-def _dump(course: Course, modes: Iterable[Mode]) -> dict[str, object]:
+def _dump(course: Course, modes: Iterable[Mode]) -> CourseDetailsJson:
     return {
         "course_id": course.course_id,
         "course_name": course.name,
@@ -161,7 +206,7 @@ def _dump(course: Course, modes: Iterable[Mode]) -> dict[str, object]:
     }
 
 
-def _dump_mode(mode: Mode) -> dict[str, object]:
+def _dump_mode(mode: Mode) -> ModeJson:
     return {
         "slug": mode.slug,
         "name": mode.name,

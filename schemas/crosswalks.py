@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypedDict
 
 from marshmallow import ValidationError, fields, validate
 
@@ -36,6 +37,22 @@ class EntryShape(StrictSchema):
 _ENTRY = EntryShape()
 
 
+class EntryJson(TypedDict):
+    """One entry of a crosswalk."""
+
+    kind: IdKind
+    theirs: str
+    ours: str
+
+
+class CrosswalkJson(TypedDict):
+    """Entries of a crosswalk, ordered by kind and external id."""
+
+    source: str
+    entries: list[EntryJson]
+    next: str | None
+
+
 def load_entry(data: object) -> Entry:
     """Parse an entry. Raises marshmallow's ValidationError."""
     members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
@@ -47,9 +64,9 @@ def load_entry(data: object) -> Entry:
     return Entry(kind, members["theirs"], ours)
 
 
-def dump_entry(entry: Entry) -> dict[str, str]:
+def dump_entry(entry: Entry) -> EntryJson:
     """The entry as JSON has it."""
-    return {"kind": entry.kind.value, "theirs": entry.theirs, "ours": entry.ours}
+    return {"kind": entry.kind, "theirs": entry.theirs, "ours": entry.ours}
 
 
 def _key(entry: Entry) -> str:

@@ -3,19 +3,47 @@
 from collections.abc import Mapping
 from datetime import datetime
 from http import HTTPStatus
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple, TypedDict
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Course, Enrollment, Outcome
 from enrollment.domain.rules import moment_text
-from schemas.courses import details
-from schemas.outcomes import dump_outcome, message_of
+from schemas.courses import CourseDetailsJson, details
+from schemas.json_types import Format, Timestamp
+from schemas.outcomes import OutcomeJson, dump_outcome, message_of
+
+
+class EnrollmentJson(TypedDict):
+    """The state of one learner in one course."""
+
+    created: Timestamp
+    mode: str
+    is_active: bool
+    course_details: CourseDetailsJson | None
+    user: str
+
+
+class EnrollmentRowJson(TypedDict):
+    """An enrollment as a row of the listing, without the course object."""
+
+    created: Timestamp
+    mode: str
+    is_active: bool
+    user: str
+    course_id: str
+
+
+class EnrollmentPageJson(TypedDict):
+    """Enrollments, newest first."""
+
+    next: Annotated[str, Format("uri")] | None
+    previous: str | None
+    results: list[EnrollmentRowJson]
 
 
 def dump_enrollment(
     username: str, enrollment: Enrollment, course: Course | None, *, at: datetime
-) -> dict[str, Any]:
+) -> EnrollmentJson:
     """The enrollment object (openedx-v1 1.3)."""
     return {
         "created": moment_text(enrollment.created),
@@ -28,7 +56,7 @@ def dump_enrollment(
     }
 
 
-def dump_row(username: str, course_id: str, enrollment: Enrollment) -> dict[str, Any]:
+def dump_row(username: str, course_id: str, enrollment: Enrollment) -> EnrollmentRowJson:
     """A row of the listing (openedx-v1 1.10)."""
     return {
         "created": moment_text(enrollment.created),
@@ -67,7 +95,8 @@ class V1Refusal(NamedTuple):
     message: str
     #: The course object goes with refused modes.
     with_course: bool = False
-    members: Mapping[str, Any] = MappingProxyType({})
+    #: None where the request was cancelled.
+    outcome: OutcomeJson | None = None
 
 
 def v1_refusal(outcome: Outcome) -> V1Refusal:
@@ -76,11 +105,14 @@ def v1_refusal(outcome: Outcome) -> V1Refusal:
         text = "The request was cancelled before it was judged."
         return V1Refusal(HTTPStatus.CONFLICT, Code.CANCELLED.value, text)
     reason = outcome.reason
-    members = {"outcome": dump_outcome(outcome)}
     with_course = reason in {Reason.MODE_UNAVAILABLE, Reason.MODE_EXPIRED}
     status = _STATUS.get(reason, HTTPStatus.BAD_REQUEST)
     return V1Refusal(
-        status, reason.value, _v1_message(outcome), with_course=with_course, members=members
+        status,
+        reason.value,
+        _v1_message(outcome),
+        with_course=with_course,
+        outcome=dump_outcome(outcome),
     )
 
 

@@ -150,7 +150,7 @@ class Flag(fields.Boolean):
         return value
 
 
-class Timestamp(fields.DateTime):
+class TimestampField(fields.DateTime):
     """A point in time: read with any offset but never without one, written in UTC with ``Z``."""
 
     default_error_messages = ERROR_CODES

@@ -1,20 +1,31 @@
 """Invitations as callers see them."""
 
-from typing import Any
+from typing import Any, TypedDict
 
 from enrollment.domain.model import Invitation
 from enrollment.domain.rules import moment_text
-from schemas.fields import Flag, StrictSchema, Timestamp
+from schemas.fields import Flag, StrictSchema, TimestampField
+from schemas.json_types import Timestamp
 
 
 class InvitationShape(StrictSchema):
     """The body of an invitation; course and e-mail are in the URL."""
 
-    expires_at = Timestamp(allow_none=True)
+    expires_at = TimestampField(allow_none=True)
     auto_enroll = Flag()
 
 
 INVITATION = InvitationShape()
+
+
+class InvitationJson(TypedDict):
+    """Permission to enroll in a closed or invite-only course."""
+
+    course_id: str
+    email: str
+    expires_at: Timestamp | None
+    auto_enroll: bool
+    used_by: str | None
 
 
 def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
@@ -23,7 +34,7 @@ def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
     return Invitation(course_id, email, **members)
 
 
-def dump_invitation(invitation: Invitation) -> dict[str, object]:
+def dump_invitation(invitation: Invitation) -> InvitationJson:
     """The invitation as JSON has it."""
     expires_at = invitation.expires_at
     return {

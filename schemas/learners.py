@@ -1,6 +1,7 @@
 """Learners as callers see them."""
 
 from collections.abc import Mapping
+from typing import TypedDict
 
 from marshmallow import ValidationError
 
@@ -20,6 +21,15 @@ class LearnerShape(StrictSchema):
 LEARNER = LearnerShape()
 
 
+class LearnerJson(TypedDict):
+    """A person who can be enrolled."""
+
+    username: str
+    email: str | None
+    is_active: bool
+    is_staff: bool
+
+
 def load_learner(data: object, *, username: str | None = None) -> Learner:
     """Parse a learner; ``username`` is that of the URL, which the body may leave out.
 
@@ -32,6 +42,11 @@ def load_learner(data: object, *, username: str | None = None) -> Learner:
     return Learner(**LEARNER.load(data))  # type: ignore[arg-type]
 
 
-def dump_learner(learner: Learner) -> dict[str, object]:
+def dump_learner(learner: Learner) -> LearnerJson:
     """The learner as JSON has it."""
-    return learner._asdict()
+    return {
+        "username": learner.username,
+        "email": learner.email,
+        "is_active": learner.is_active,
+        "is_staff": learner.is_staff,
+    }

@@ -2,15 +2,71 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Tally
 from schemas.compact import pack_json, unpack_json
+from schemas.json_types import Count, Doc, FindingJson, Ordinal, Timestamp
 
 _CODES = {code.value: code for code in Code}
 _REASONS = {reason.value: reason for reason in Reason}
+
+
+class BulkEnrollStateJson(TypedDict):
+    """The state of a learner in a course before or after a bulk enrollment."""
+
+    user: Annotated[bool, Doc("A learner with this username or e-mail exists.")]
+    enrollment: Annotated[bool, Doc("The learner has an active enrollment.")]
+    allowed: Annotated[bool, Doc("An invitation exists.")]
+    auto_enroll: Annotated[bool, Doc("The invitation enrolls the learner automatically.")]
+    cohort: NotRequired[str | None]
+
+
+class OutcomeFactsJson(TypedDict, total=False):
+    """The facts behind a reason, and the states that bulk enrollment reports."""
+
+    before: BulkEnrollStateJson
+    after: BulkEnrollStateJson
+    opens_at: Timestamp
+    closed_at: Timestamp
+    expired_at: Timestamp | None
+    capacity: Count
+    active_mode: str
+    requested_mode: str | None
+    required: list[str]
+    cohort: str
+    errors: list[FindingJson]
+
+
+class OutcomeJson(OutcomeFactsJson):
+    """The single outcome of a request, with the facts behind its reason."""
+
+    line: Ordinal
+    file: NotRequired[Annotated[str, Doc("The file of the archive.")]]
+    file_line: NotRequired[Ordinal]
+    user: str | None
+    course_id: str | None
+    outcome: Code
+    reason: NotRequired[Reason]
+    message: NotRequired[str]
+    mode: NotRequired[str | None]
+    is_active: NotRequired[bool]
+
+
+class ArchiveLineJson(TypedDict, total=False):
+    """The place of a line in an archive; empty for any other submission."""
+
+    file: str
+    file_line: Ordinal
+
+
+class OutcomePageJson(TypedDict):
+    """Outcomes in input order. Continue at ``next`` until it is null."""
+
+    outcomes: list[OutcomeJson]
+    next: str | None
 
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> bytes:
@@ -96,19 +152,19 @@ def _finding(finding: Mapping[str, object]) -> str:
     return f"{finding.get('field') or 'row'}{shown}: {finding.get('rule')}"
 
 
-def dump_outcome(outcome: Outcome) -> dict[str, Any]:
+def dump_outcome(outcome: Outcome) -> OutcomeJson:
     """The outcome as callers see it; members without a value are left out."""
-    shown: dict[str, Any] = {
+    shown: OutcomeJson = {
         "line": outcome.line,
         "user": outcome.user,
         "course_id": outcome.course_id,
-        "outcome": outcome.code.value,
+        "outcome": outcome.code,
     }
     if outcome.reason is not None:
-        shown["reason"] = outcome.reason.value
-        shown["message"] = message_of(outcome)
-    if outcome.details is not None:
-        shown |= outcome.details
+        shown["reason"] = outcome.reason
+        shown["message"] = message_of(outcome) or ""
+    if outcome.details is not None:  # made by the rules, or decoded from what they made
+        shown |= cast("OutcomeJson", outcome.details)
     if outcome.mode is not None:
         shown["mode"] = outcome.mode
     if outcome.is_active is not None:

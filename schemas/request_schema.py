@@ -19,7 +19,7 @@ from schemas.fields import (
     Nested,
     OpenSchema,
     Text,
-    Timestamp,
+    TimestampField,
     is_course_key,
 )
 from schemas.findings import Finding, first_findings_of, shown
@@ -107,7 +107,7 @@ class RequestSchema(OpenSchema):
     )
     cohort = Text(longest=MAX_COHORT)
     force_enrollment = Flag(load_default=False)
-    requested_at = Timestamp(error_messages={"invalid": "datetime"})
+    requested_at = TimestampField(error_messages={"invalid": "datetime"})
 
     @pre_load
     def leave_out_what_is_absent(self, data: Any, **_: object) -> Any:

@@ -13,7 +13,7 @@ from enrollment.domain.rules import moment_text
 from schemas.csv_rows import ADDED, cells_of, is_formula
 from schemas.foreign.detect import NATIVE as OURS
 from schemas.foreign.detect import columns_in
-from schemas.outcomes import dump_outcome, message_of
+from schemas.outcomes import ArchiveLineJson, dump_outcome, message_of
 from schemas.parsed import ParsedRequest
 
 #: Columns of requests that came without a header of their own.
@@ -114,9 +114,9 @@ def _told_cell(name: str, value: object) -> str:
     return value if isinstance(value, str) and name not in _TYPED else _json(value)
 
 
-def ndjson_line(outcome: Outcome, more: Mapping[str, object] = MappingProxyType({})) -> str:
-    """One outcome as a line of NDJSON."""
-    return _json({**dump_outcome(outcome), **more}) + "\n"
+def ndjson_line(outcome: Outcome, place: ArchiveLineJson) -> str:
+    """One outcome as a line of NDJSON; ``place`` is where its line stands in an archive."""
+    return _json(dump_outcome(outcome) | place) + "\n"
 
 
 def _json(value: Any) -> str:

@@ -3,17 +3,19 @@
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from typing import Any, NamedTuple
+from typing import Annotated, NamedTuple, NotRequired, TypedDict
 from uuid import uuid4
 
 import orjson
 
-from enrollment.domain.codes import CallerKind, Code, Kind, State
+from enrollment.domain.codes import CallerKind, Code, Kind, OnError, Reason, Result, State
 from enrollment.domain.model import EPOCH, Outcome
 from enrollment.domain.rules import moment_text
-from enrollment.domain.submissions import Member, Submission
+from enrollment.domain.submissions import Member, Options, Submission
+from schemas.enrollments import EnrollmentJson
 from schemas.foreign.detect import NATIVE, taken_for
-from schemas.outcomes import dump_outcome
+from schemas.json_types import Count, Doc, OneOf, Range, Timestamp, Uuid
+from schemas.outcomes import OutcomeJson, dump_outcome
 
 #: Where submissions are found.
 PATH = "/api/enrollment/v1/submissions"
@@ -22,68 +24,194 @@ _SOONEST, _LATEST = 1, 30
 #: Outcomes a second that are assumed before there is a measure.
 _ASSUMED_PACE = 10_000
 
+_Columns = Annotated[
+    dict[str, str], Doc("The recognized columns of the file, and the meaning of each.")
+]
+
+
+class CountsJson(TypedDict):
+    """The number of requests in total, without an outcome, and with each outcome."""
+
+    total: Count
+    pending: Count
+    enrolled: Count
+    reactivated: Count
+    mode_changed: Count
+    deactivated: Count
+    updated: Count
+    unchanged: Count
+    superseded: Count
+    refused: Count
+    invalid: Count
+    cancelled: Count
+
+
+class OptionsJson(TypedDict, total=False):
+    """The options that were given."""
+
+    default_mode: str
+    on_error: Annotated[str, OneOf(tuple(OnError))]
+    source: str
+    dry_run: bool
+    auto_enroll: Annotated[bool, Doc("Of a bulk enrollment in the form of Open edX.")]
+    reason: Annotated[str, Doc("The reason that the caller gave for a bulk enrollment.")]
+    course_id: str
+
+
+class ArchiveFileJson(TypedDict):
+    """One file of an archive. Its lines are numbered on from those of the files before it."""
+
+    name: str
+    format: str
+    source: Annotated[
+        str | None, Doc("The crosswalk that maps the file's ids; null: the ids are ours.")
+    ]
+    lines_before: Count
+    columns: NotRequired[_Columns]
+
+
+class LinksJson(TypedDict):
+    """Paths of related resources."""
+
+    self: str
+    outcomes: str
+    events: str
+    cancel: str
+
+
+class SubmissionJson(TypedDict):
+    """The status of a submission: one request or many, and the progress on them."""
+
+    submission_id: Uuid
+    kind: Kind
+    state: Annotated[State, Doc("Never goes back.")]
+    result: Annotated[
+        Result | None,
+        Doc(
+            "succeeded: nothing refused, invalid or cancelled; failed: nothing else; "
+            "partial: some of each; null until the submission is finished."
+        ),
+    ]
+    format: str | None
+    columns: NotRequired[_Columns]
+    files: NotRequired[list[ArchiveFileJson]]
+    options: OptionsJson
+    caller: str
+    counts: CountsJson
+    reasons: Annotated[
+        dict[Annotated[str, OneOf(tuple(Reason))], Count],
+        Doc("The number of outcomes with each reason."),
+    ]
+    progress: Annotated[float, Range(0, 1)]
+    rows_per_second: Count | None
+    eta_seconds: Count | None
+    received_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    links: LinksJson
+    outcome: NotRequired[OutcomeJson]
+    enrollment: NotRequired[EnrollmentJson | None]
+
+
+class SubmissionPageJson(TypedDict):
+    """Submissions, newest first."""
+
+    submissions: list[SubmissionJson]
+    next: str | None
+
 
 def dump_submission(
     submission: Submission,
     *,
     now: datetime,
     outcome: Outcome | None = None,
-    enrollment: dict[str, Any] | None = None,
-) -> dict[str, Any]:
+    enrollment: EnrollmentJson | None = None,
+) -> SubmissionJson:
     """The status object; ``outcome`` and ``enrollment`` for a single that is done."""
-    tally = submission.tally
-    counts = {"total": submission.total, "pending": submission.pending}
-    counts |= {code.value: tally.counts.get(code, 0) for code in Code}
-    link = f"{PATH}/{submission.id}"
-    shown: dict[str, Any] = {
+    shown: SubmissionJson = {
         "submission_id": str(submission.id),
-        "kind": submission.kind.value,
-        "state": submission.state.value,
-        "result": None if submission.result is None else submission.result.value,
+        "kind": submission.kind,
+        "state": submission.state,
+        "result": submission.result,
         "format": submission.format,
-        "options": submission.options.as_json(),
+        "options": _dump_options(submission.options),
         "caller": caller_name(submission.caller),
-        "counts": counts,
-        "reasons": dict(tally.reasons),
+        "counts": _dump_counts(submission),
+        "reasons": dict(submission.tally.reasons),
         "progress": round(submission.progress, 4),
         "rows_per_second": submission.rows_per_second(now),
         "eta_seconds": submission.eta_seconds(now),
         "received_at": moment_text(submission.received_at),
         "started_at": _moment(submission.started_at),
         "finished_at": _moment(submission.finished_at),
-        "links": {
-            "self": link,
-            "outcomes": f"{link}/outcomes",
-            "events": f"{link}/events",
-            "cancel": f"{link}/cancel",
-        },
+        "links": _links(f"{PATH}/{submission.id}"),
     }
-    shown |= _shown_files(submission)
+    if submission.files:
+        shown["files"] = [_dump_file(submission, member) for member in submission.files]
+    elif submission.header is not None:
+        shown["columns"] = taken_for(submission.format or NATIVE, submission.header)
     if submission.kind is Kind.SINGLE and outcome is not None:
         shown["outcome"] = dump_outcome(outcome)
         shown["enrollment"] = enrollment
     return shown
 
 
-def _shown_files(submission: Submission) -> dict[str, Any]:
-    """What the columns of a CSV file, or of each file of an archive, were taken for."""
-    if submission.files:
-        return {"files": [_shown_file(submission, member) for member in submission.files]}
-    if submission.header is None:
-        return {}
-    return {"columns": taken_for(submission.format or NATIVE, submission.header)}
+def _dump_counts(submission: Submission) -> CountsJson:
+    counts = submission.tally.counts
+    return {
+        "total": submission.total,
+        "pending": submission.pending,
+        "enrolled": counts.get(Code.ENROLLED, 0),
+        "reactivated": counts.get(Code.REACTIVATED, 0),
+        "mode_changed": counts.get(Code.MODE_CHANGED, 0),
+        "deactivated": counts.get(Code.DEACTIVATED, 0),
+        "updated": counts.get(Code.UPDATED, 0),
+        "unchanged": counts.get(Code.UNCHANGED, 0),
+        "superseded": counts.get(Code.SUPERSEDED, 0),
+        "refused": counts.get(Code.REFUSED, 0),
+        "invalid": counts.get(Code.INVALID, 0),
+        "cancelled": counts.get(Code.CANCELLED, 0),
+    }
 
 
-def _shown_file(submission: Submission, member: Member) -> dict[str, Any]:
-    shown = {
+def _dump_options(options: Options) -> OptionsJson:
+    """The options that were given."""
+    shown: OptionsJson = {}
+    if options.default_mode is not None:
+        shown["default_mode"] = options.default_mode
+    shown["on_error"] = options.on_error
+    if options.source is not None:
+        shown["source"] = options.source
+    if options.dry_run:
+        shown["dry_run"] = True
+    if options.auto_enroll is not None:
+        shown["auto_enroll"] = options.auto_enroll
+    if options.reason is not None:
+        shown["reason"] = options.reason
+    if options.course_id is not None:
+        shown["course_id"] = options.course_id
+    return shown
+
+
+def _links(path: str) -> LinksJson:
+    return {
+        "self": path,
+        "outcomes": f"{path}/outcomes",
+        "events": f"{path}/events",
+        "cancel": f"{path}/cancel",
+    }
+
+
+def _dump_file(submission: Submission, member: Member) -> ArchiveFileJson:
+    shown: ArchiveFileJson = {
         "name": member.name,
         "format": member.format,
         "source": submission.source_of(member),
         "lines_before": member.lines_before,
     }
-    if member.header is None:
-        return shown
-    return {**shown, "columns": taken_for(member.format, member.header)}
+    if member.header is not None:
+        shown["columns"] = taken_for(member.format, member.header)
+    return shown
 
 
 class _Pattern(NamedTuple):
@@ -135,7 +263,7 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else moment_text(moment)
 
 
-def etag(submission: Submission, enrollment: dict[str, Any] | None = None) -> str:
+def etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
     """Weak: changes with every outcome, not with the clock.
 
     The enrollment that is shown with a single goes on changing after its outcome.

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from enrollment.domain.codes import FAILURES
 from enrollment.domain.judging import Key
-from enrollment.domain.model import EPOCH, Attribute, Clock, Enrollment, Outcome
+from enrollment.domain.model import EPOCH, Attribute, Enrollment, Outcome, WritePrecedence
 from enrollment.domain.trying import Trace
 from schemas.compact import pack_json, unpack_json
 
@@ -74,7 +74,7 @@ def enrollment_of(cells: Sequence[Any]) -> Enrollment:
         mode,
         is_active,
         EPOCH,
-        Clock(*active),
+        WritePrecedence(*active),
         _clock(stated),
         tuple(Attribute(*attribute) for attribute in attributes),
         _clock(attributes_clock),
@@ -83,5 +83,5 @@ def enrollment_of(cells: Sequence[Any]) -> Enrollment:
     )
 
 
-def _clock(cells: Sequence[int] | None) -> Clock | None:
-    return None if cells is None else Clock(*cells)
+def _clock(cells: Sequence[int] | None) -> WritePrecedence | None:
+    return None if cells is None else WritePrecedence(*cells)

@@ -14,6 +14,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from enrollment.storage import migrate
 from enrollment.storage.sessions import Sessions, sessions_for
+from tests.support import interpreters
 from tests.support.servers import (
     ServerMissing,
     create_database,
@@ -24,6 +25,8 @@ from tests.support.servers import (
 
 #: Where tests start whole services.
 WITH_PROCESSES = ("tests/acceptance/", "tests/faults/")
+#: Where the installation is tried on other Pythons.
+INTERPRETERS = "test_interpreters.py::test_it_installs"
 
 settings.register_profile("enroll", deadline=None, print_blob=True)  # a busy machine is no bug
 settings.load_profile("enroll")
@@ -56,6 +59,14 @@ def pytest_runtest_setup() -> Generator[None]:
 def pytest_runtest_call() -> Generator[None]:
     with _servers_may_be_missing():
         return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Names the Pythons on which the installation was tried, if it was."""
+    outcomes = ("passed", "failed", "skipped")
+    reports = (report for name in outcomes for report in terminalreporter.getreports(name))
+    if any(INTERPRETERS in report.nodeid for report in reports):
+        terminalreporter.write_line(interpreters.availability())
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from enrollment.breaker import Breaker, Subject
 from enrollment.queue import Publisher
 from enrollment.storage.batches import Waiting
 from enrollment.waking import Bell
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 
 
 class Announcer:
@@ -34,7 +34,7 @@ class Announcer:
         self._breaker.succeeded()
         return True
 
-    def tell(self, done: Done) -> None:
+    def tell(self, done: ProcessedBatches) -> None:
         """Ring for what is next, then wake those who wait for what was answered."""
         for waiting in done.next:
             self.announce(waiting)

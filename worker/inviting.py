@@ -9,33 +9,33 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import FAILURES, Code, Reason
-from enrollment.domain.events import Standing, standing
+from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.judging import Judgement, Key
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
 from schemas.parsed import ParsedRequest
-from worker.loading import Loaded
-from worker.reading import Asked, settle
+from worker.loading import LoadedState
+from worker.reading import DecodedRow, settle
 
 
-class Guests:
+class BulkEnrollInvitations:
     """Whom the rows of one list name, and who of them is invited where."""
 
-    def __init__(self, session: Session, rows: Sequence[Asked], *, auto_enroll: bool) -> None:
+    def __init__(self, session: Session, rows: Sequence[DecodedRow], *, auto_enroll: bool) -> None:
         asked = [row.request for row in rows if row.request is not None]
         names = {_name_in(one) for one in asked}
         emails = {one.email for one in asked if one.email is not None}
-        known = learners.known(session, names)
+        known = learners.find_many(session, names)
         self._by_name = {name: loaded.learner for name, loaded in known.items()}
         with_email = learners.by_email(session, emails)
         self._by_email = {email: loaded.learner for email, loaded in with_email.items()}
         pairs = {pair for one in asked if (pair := self._pair(one)) is not None}
-        self._invitations = invitations.standing(session, pairs)
-        self._standing: dict[Key, Standing] = {}
+        self._invitations = invitations.find_many(session, pairs)
+        self._standing: dict[Key, EnrollmentState] = {}
         self._auto_enroll = auto_enroll
         self._touched: set[Key] = set()
 
-    def settle(self, row: Asked) -> Request | Outcome:
+    def settle(self, row: DecodedRow) -> Request | Outcome:
         """A row as a request to be judged, or its outcome: that of a guest changes nothing."""
         asked = row.request
         if asked is None or row.is_poisonous:
@@ -49,15 +49,15 @@ class Guests:
             code, reason = Code.REFUSED, Reason.LEARNER_NOT_FOUND
         return Outcome(row.line, asked.email or asked.username, asked.course_id, code, reason)
 
-    def tell(
+    def outcomes(
         self,
-        rows: Sequence[Asked],
+        rows: Sequence[DecodedRow],
         settled: Sequence[Request | Outcome],
         judgement: Judgement,
-        loaded: Loaded,
+        loaded: LoadedState,
     ) -> Iterator[Outcome]:
         """The outcomes in order, each with what stood before it and after it."""
-        self._standing = {key: standing(it.enrollment) for key, it in loaded.enrollments.items()}
+        self._standing = {key: state_of(it.enrollment) for key, it in loaded.enrollments.items()}
         changes = {change.position: change.after for change in judgement.changes}
         judged = iter(enumerate(judgement.outcomes))
         for row, item in zip(rows, settled, strict=True):

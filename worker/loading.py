@@ -14,7 +14,7 @@ from enrollment.storage.learners import LoadedLearner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
+class LoadedState:
     """Records by the names that requests use, with what guards writing them back."""
 
     courses: Mapping[str, LoadedCourse]
@@ -25,12 +25,14 @@ class Loaded:
     invitations: Mapping[Key, Invitation]
 
 
-def load(session: Session, requests: Sequence[Request], *, lock: bool = True) -> Loaded:
+def load(session: Session, requests: Sequence[Request], *, lock: bool = True) -> LoadedState:
     """Everything that the requests touch. Courses with a seat cap are locked first, if at all."""
     pairs = {(request.course_id, request.username) for request in requests}
-    known_courses = courses.standing(session, {course_id for course_id, _ in pairs}, lock=lock)
-    known = learners.known(session, {username for _, username in pairs})
-    return Loaded(
+    known_courses = courses.load_for_batch(
+        session, {course_id for course_id, _ in pairs}, lock_capped=lock
+    )
+    known = learners.find_many(session, {username for _, username in pairs})
+    return LoadedState(
         courses=known_courses,
         learners=known,
         enrollments=_enrollments(session, pairs, known_courses, known),
@@ -49,7 +51,7 @@ def _enrollments(
         for course_id, username in pairs
         if username in known and course_id in known_courses
     }
-    return {keys[key]: kept for key, kept in enrollments.standing(session, keys.keys()).items()}
+    return {keys[key]: kept for key, kept in enrollments.find_many(session, keys.keys()).items()}
 
 
 def _invitations(
@@ -60,4 +62,4 @@ def _invitations(
         for course_id, username in pairs
         if username in known and (email := known[username].learner.email) is not None
     }
-    return invitations.standing(session, guests)
+    return invitations.find_many(session, guests)

@@ -4,7 +4,12 @@ from datetime import timedelta
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging, worker_init, worker_process_init
+from celery.signals import (
+    setup_logging,
+    worker_init,
+    worker_process_init,
+    worker_process_shutdown,
+)
 
 from enrollment import failpoints, logs
 from enrollment.domain.errors import NotDurable
@@ -13,8 +18,10 @@ from enrollment.settings import Settings
 from enrollment.storage.durability import durable_sessions, look_at_start
 from enrollment.waking import Bell
 from worker.announcing import Announcer
+from worker.answering import BatchTransaction
 from worker.celery_app import make_app
 from worker.processing import Processor
+from worker.strategies import SiteRules
 from worker.sweeping import Sweeper
 from worker.tasks import register
 
@@ -32,8 +39,9 @@ def build(settings: Settings, *, process: str) -> Celery:
     announcer = Announcer(app, Bell(settings.redis_url))
     processor = Processor(
         sessions=sessions,
-        default_mode=settings.default_mode,
-        accepts_unknown_learners=settings.accepts_unknown_learners,
+        transaction=BatchTransaction(
+            rules=SiteRules(settings.default_mode, settings.accepts_unknown_learners)
+        ),
     )
     sweeper = Sweeper(
         sessions=sessions,
@@ -56,11 +64,16 @@ def build(settings: Settings, *, process: str) -> Celery:
         sessions.engine.dispose(close=False)
         collect_seldom()
 
+    def end_child(**_: Any) -> None:
+        """Close what the child opened: the files of its dry runs."""
+        processor.transaction.overlays.close()
+
     def keep_our_logs(**_: Any) -> None:
         """Celery leaves logging alone where this signal is heard."""
         logs.configure(settings.log_level, process=process)
 
     worker_init.connect(look_at_records, weak=False)
     worker_process_init.connect(begin_child, weak=False)
+    worker_process_shutdown.connect(end_child, weak=False)
     setup_logging.connect(keep_our_logs, weak=False)
     return app

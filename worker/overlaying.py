@@ -11,7 +11,7 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.judging import Key, World
 from enrollment.domain.model import Enrollment
 from enrollment.storage import batches
+from enrollment.storage.claims import ClaimedBatch
 from schemas.compact import pack_json, unpack_json
 from schemas.trials import decode_traces, enrollment_of, state_of
 
@@ -43,18 +44,19 @@ CREATE TABLE invitation (
 """
 
 
-class ReadsBack(Exception):
-    """What earlier rows would have done is not all read yet; the rest takes another turn."""
+class OverlayIncomplete(NamedTuple):
+    """Outcomes of earlier batches are still to be read back; the rest takes another turn."""
 
 
-class Crowded(Exception):
-    """As many dry runs are under way as one process takes; the others wait."""
+class TooManyDryRuns(NamedTuple):
+    """This process works on as many dry runs as it may; the others wait."""
 
 
 class Overlay:
     """What the batches of one dry run would have done so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, submission_id: UUID) -> None:
+        self.submission_id = submission_id
         #: Monotonic seconds at which it was last asked for.
         self.used = 0.0
         #: Batches that it holds.
@@ -127,20 +129,23 @@ class Overlays:
         self._open: OrderedDict[UUID, Overlay] = OrderedDict()
         self._monotonic = monotonic
 
-    def before(self, session: Session, submission_id: UUID, ordinal: int) -> Overlay:
-        """What the batches before one would have done. Raises ReadsBack, Crowded."""
+    def before(
+        self, session: Session, batch: ClaimedBatch
+    ) -> Overlay | OverlayIncomplete | TooManyDryRuns:
+        """Returns what the batches before one would have done, reading back what is missing."""
+        submission_id, ordinal = batch.submission_id or UUID(int=0), batch.ordinal or 0
         overlay = self._open.get(submission_id)
         if overlay is None or overlay.batches > ordinal:
             overlay = self._made(submission_id)
+        if overlay is None:
+            return TooManyDryRuns()
         self._open.move_to_end(submission_id)
         overlay.used = self._monotonic()
         number = min(READ_AT_ONCE, ordinal - overlay.batches)
         if number:
             given = batches.outcomes_of(session, submission_id, overlay.batches, number)
             self._add(submission_id, overlay, given)
-        if overlay.batches < ordinal:
-            raise ReadsBack
-        return overlay
+        return OverlayIncomplete() if overlay.batches < ordinal else overlay
 
     def _add(self, submission_id: UUID, overlay: Overlay, given: Iterable[bytes]) -> None:
         try:
@@ -156,13 +161,18 @@ class Overlays:
         if overlay is not None:
             overlay.close()
 
-    def _made(self, submission_id: UUID) -> Overlay:
-        """A new one. One in use is never given up for it: both would begin anew for ever."""
+    def close(self) -> None:
+        """Closes all overlays and removes their files; they are read back if needed again."""
+        for submission_id in list(self._open):
+            self.drop(submission_id)
+
+    def _made(self, submission_id: UUID) -> Overlay | None:
+        """Makes one, unless all are in use: two that give way to each other would never end."""
         self.drop(submission_id)
         while len(self._open) >= MOST:
             oldest, overlay = next(iter(self._open.items()))
             if self._monotonic() - overlay.used < IDLE:
-                raise Crowded
+                return None
             self.drop(oldest)
-        made = self._open[submission_id] = Overlay()
+        made = self._open[submission_id] = Overlay(submission_id)
         return made

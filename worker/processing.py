@@ -1,38 +1,47 @@
-"""Answering a batch whatever happens: others are first, the database goes, a request is poison.
+"""Processing a batch whatever happens: lost races, a database that is away, poison requests.
 
-The records are the queue: a batch is claimed by locking its row, so a second delivery of its
-message finds nothing. What fails is noted, tried again, and taken apart.
+The database is the queue: a batch is claimed by locking its row, so a second delivery of its
+message finds nothing. What fails is recorded, retried, and searched for the poison request.
 """
 
 import errno
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.storage import claims
+from enrollment.storage.attempt_locks import HeldLocks
 from enrollment.storage.batches import Waiting
-from enrollment.storage.claims import ClaimedBatch, Together
+from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.sessions import Sessions, clock
 from worker import suspecting
-from worker.answering import Answerer, Done
-from worker.overlaying import Crowded, Overlays, ReadsBack
-from worker.reading_ahead import ReadAhead
-from worker.suspecting import BeginningPasses
+from worker.answering import BatchTransaction, ProbePassed, ProcessedBatches, Result
+from worker.overlaying import OverlayIncomplete, TooManyDryRuns
+from worker.suspecting import Started
 
 log = structlog.get_logger()
 
-#: Errors that say of this machine that it has no room or no files left, and nothing of a batch.
+#: Errors that say that this machine has no room or no files left, and nothing about a batch.
 MACHINES_FAULT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
-#: How often a batch is judged again because somebody else wrote first.
+#: How often a batch is processed again because somebody else wrote first.
 TRIES = 10
 #: Seconds after which it is not tried again at once: each try may wait for a lock.
-TRY_SECONDS = 8.0
+RETRY_SECONDS = 4.0
+#: Seconds that one attempt may take, wherever the time goes; less than a task may.
+ATTEMPT_SECONDS = 15.0
+#: Seconds of processor time that an attempt must have used to be blamed for its time limit: half
+#: of the limit. With less it waited, for the database or for the machine.
+BLAMED_CPU_SECONDS = 10.0
+#: Seconds that the empty prefix may take; where even that is slow, no failure proves anything.
+EMPTY_PREFIX_SECONDS = 2.0
 #: Seconds that one message's work on a file may take before it is another's turn, and its batches.
 TURN_SECONDS = 0.25
 TURN_BATCHES = 8
@@ -40,162 +49,222 @@ TURN_BATCHES = 8
 AT_ONCE = 4
 
 
+class Attempt(NamedTuple):
+    """How one attempt ended."""
+
+    #: The batches whose record it concerns.
+    attempted: Sequence[ClaimedBatch]
+    result: Result | Exception
+    #: Other batches that are to be dispatched.
+    next: tuple[Waiting, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
-    """Answers batches. Safe to call twice with the same id."""
+    """The retry policy around the batch transaction. Safe to call twice with the same id."""
 
     sessions: Sessions
-    default_mode: str = "audit"
-    accepts_unknown_learners: bool = True
-    #: What dry runs would have done so far, for their next batches.
-    overlays: Overlays = field(default_factory=Overlays)
-    #: What was read of the file that is at work.
-    ahead: ReadAhead = field(default_factory=ReadAhead)
-    #: Batches of one file that one transaction answers at most.
+    transaction: BatchTransaction = field(default_factory=BatchTransaction)
+    #: Batches of one file that one transaction processes at most.
     at_once: int = AT_ONCE
+    #: Attempts whose record could not be taken back, since the database was away.
+    unsettled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
-    def process(self, batch_id: int) -> Done:
-        """Answer the batch (in the interactive lane, all that waits there), or do nothing.
+    def process(self, batch_id: int) -> ProcessedBatches:
+        """Processes the batch (in the interactive lane, all that waits there), or does nothing.
 
-        A batch that fails is noted, and is next by itself. Raises Conflict and
+        A batch that fails is recorded, and dispatched by itself. Raises Conflict and
         RecordsUnavailable, which say nothing about the batch.
         """
-        tried: list[ClaimedBatch] = []
-        try:
-            return self._until_first(batch_id, tried)
-        except (Conflict, RecordsUnavailable):
-            raise
-        except Exception:
-            log.exception("batch.failed", batch_ids=[batch.id for batch in tried] or [batch_id])
-            if not tried:
-                raise
-            return self._fail(tried)
+        self._settle()
+        until = time.monotonic() + RETRY_SECONDS
+        for attempt in range(1, TRIES + 1):
+            with self.sessions.attempt_locks.scope() as locks:
+                ended = self._attempt(batch_id, locks)
+                is_last = attempt == TRIES or time.monotonic() > until
+                processed = self._conclude(batch_id, ended, is_last=is_last)
+            if processed is not None:
+                return processed
+        return ProcessedBatches()
 
-    def process_in_turn(self, batch_id: int) -> Iterator[Done]:
-        """Answer the batch and, for a moment, those of its file behind it.
+    def process_in_turn(self, batch_id: int) -> Iterator[ProcessedBatches]:
+        """Processes the batch and, for a moment, those of its file behind it.
 
         The queue is asked only now and then, which is faster; singles and other files wait
         for a few batches at most.
         """
         until = time.monotonic() + TURN_SECONDS
-        done = self.process(batch_id)
-        left = TURN_BATCHES - len(done.batch_ids)
-        while left > 0 and self._goes_on(done) and time.monotonic() < until:
-            yield done._replace(next=())
-            done = self.process(done.next[0].id)
-            left -= len(done.batch_ids)
-        yield done
+        processed = self.process(batch_id)
+        left = TURN_BATCHES - len(processed.batch_ids)
+        while left > 0 and self._goes_on(processed) and time.monotonic() < until:
+            yield processed._replace(next=())
+            processed = self.process(processed.next[0].id)
+            left -= len(processed.batch_ids)
+        yield processed
 
-    def _goes_on(self, done: Done) -> bool:
-        if len(done.next) != 1 or done.next[0].is_for_all:
+    def _goes_on(self, processed: ProcessedBatches) -> bool:
+        if len(processed.next) != 1 or processed.next[0].is_for_all:
             return False
         with self.sessions.read() as session:
             return not claims.singles_wait(session)
 
-    def _until_first(self, batch_id: int, tried: list[ClaimedBatch]) -> Done:
-        until = time.monotonic() + TRY_SECONDS
-        for attempt in range(TRIES):
-            try:
-                return self._once(batch_id, tried)
-            except Conflict as conflict:
-                self._forgive(tried)
-                if attempt == TRIES - 1 or time.monotonic() > until:
-                    raise
-                log.info("batch.judged_again", batch_id=batch_id, because=str(conflict))
-            except ReadsBack:
-                same = _alone(tried)
-                self._forgive(tried)
-                return Done(next=same)
-            except Crowded:
-                self._forgive(tried)
-                return Done()  # the sweep rings again
-            except TookTooLong:
-                log.warning("batch.took_too_long", batch_ids=[batch.id for batch in tried])
-                self._forgive(tried, apart=True)
-                raise
-            except RecordsUnavailable:
-                self._forgive(tried)
-                raise
-            except OSError as error:
-                if error.errno not in MACHINES_FAULT:
-                    raise
-                self._forgive(tried)
-                raise RecordsUnavailable(str(error)) from error
-        return Done()
+    # --- one attempt --------------------------------------------------------------------------
 
-    def _once(self, batch_id: int, tried: list[ClaimedBatch]) -> Done:
-        with self.sessions.begin() as session:
-            claimed, more = _claim(session, batch_id)
-            if not claimed:
-                return Done()
-            now = clock(session)
-            if not any(batch.is_suspect(now) for batch in claimed):
-                tried[:] = (
-                    claimed  # not those behind it: it is not their turn before this one's end
-                )
-                claimed += self._behind(session, claimed[0])
-                return _and_more(self._answerer.answer(session, claimed, now=now), more)
-            begun = suspecting.begin(session, claimed, now=now)
-            tried[:] = begun.ready
-        done = _and_more(self._try(tried), more)
-        return done._replace(next=(*done.next, *_alone(begun.apart)))
+    def _attempt(self, batch_id: int, locks: HeldLocks) -> Attempt:
+        attempted: Sequence[ClaimedBatch] = ()
+        until, used = time.monotonic() + ATTEMPT_SECONDS, time.thread_time()
+        try:
+            with self.sessions.begin(seconds=ATTEMPT_SECONDS) as session:
+                claimed, more = _claim(session, batch_id)
+                if not claimed:
+                    return Attempt((), ProcessedBatches())
+                now = clock(session)
+                if not any(batch.is_suspect(now) for batch in claimed):
+                    attempted = tuple(claimed)
+                    # those behind it are not recorded: their turn comes after this one's end
+                    claimed += self._successors(session, claimed[0])
+                    return Attempt(attempted, self.transaction.run(session, claimed, now=now), more)
+                started = _start(session, claimed, locks, now=now)
+            attempted = started.ready
+            following = more + _alone(started.apart)
+            return Attempt(attempted, self._process_recorded(attempted, until), following)
+        except Exception as error:  # noqa: BLE001 (returned: `_conclude` decides on it)
+            is_blamed = time.thread_time() - used > BLAMED_CPU_SECONDS
+            return Attempt(attempted, error if is_blamed else _unless_waiting(error))
 
-    def _behind(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
+    def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
         if first.is_for_all or first.alone:
             return []
         return claims.claim_behind(session, first, self.at_once - 1)
 
-    @property
-    def _answerer(self) -> Answerer:
-        return Answerer(
-            default_mode=self.default_mode,
-            accepts_unknown_learners=self.accepts_unknown_learners,
-            overlays=self.overlays,
-            ahead=self.ahead,
-        )
+    def _process_recorded(
+        self, attempted: Sequence[ClaimedBatch], until: float
+    ) -> Result | Exception:
+        """Processes batches whose attempt is recorded, until a moment at most."""
+        began = time.monotonic()
+        with self.sessions.begin(seconds=until - began) as session:
+            claimed = suspecting.reclaim_attempted(session, attempted)
+            if not claimed:
+                return ProcessedBatches()
+            result = self.transaction.run(session, claimed, now=clock(session))
+        took = time.monotonic() - began
+        if result == ProbePassed() and _is_empty(attempted) and took > EMPTY_PREFIX_SECONDS:
+            return TookTooLong("even a batch without requests is slow")
+        return result
 
-    def _try(self, noted: Sequence[ClaimedBatch]) -> Done:
-        """Answer batches whose try is noted, as far as nobody else does."""
+    # --- what follows -------------------------------------------------------------------------
+
+    def _conclude(self, batch_id: int, ended: Attempt, *, is_last: bool) -> ProcessedBatches | None:
+        """Settles the record of an attempt; returns None where it is to be made again at once."""
+        attempted, result, following = ended
+        match result:
+            case ProcessedBatches():
+                return result._replace(next=result.next + following)
+            case ProbePassed():
+                self._record_probe(attempted)
+                return ProcessedBatches(next=_alone(attempted) + following)
+            case OverlayIncomplete():
+                self._cancel(attempted)
+                return ProcessedBatches(next=_alone(attempted))
+            case TooManyDryRuns():
+                self._cancel(attempted)
+                return ProcessedBatches()  # it is dispatched again
+            case Conflict() if not is_last:
+                self._cancel(attempted)
+                log.info("batch.judged_again", batch_id=batch_id, because=str(result))
+                return None
+            case TookTooLong():
+                log.warning("batch.took_too_long", batch_ids=[batch.id for batch in attempted])
+                self._cancel(attempted, timed_out=True)
+                raise result
+            case Conflict() | RecordsUnavailable():
+                self._cancel(attempted)
+                raise result
+            case OSError(errno=number) if number in MACHINES_FAULT:
+                self._cancel(attempted)
+                raise RecordsUnavailable(str(result)) from result
+            case _:
+                return self._fail(batch_id, attempted, result)
+
+    def _record_probe(self, attempted: Sequence[ClaimedBatch]) -> None:
+        (batch,) = attempted
+        with self.sessions.begin() as session:
+            suspecting.record_probe(session, batch, now=clock(session))
+
+    def _fail(
+        self, batch_id: int, attempted: Sequence[ClaimedBatch], error: Exception
+    ) -> ProcessedBatches:
+        batch_ids = [batch.id for batch in attempted] or [batch_id]
+        log.error("batch.failed", batch_ids=batch_ids, exc_info=error)
+        if not attempted:
+            raise error
+        with self.sessions.begin() as session:
+            suspecting.record_failures(session, attempted, now=clock(session))
+        return ProcessedBatches(next=_alone(attempted))
+
+    def _cancel(self, attempted: Sequence[ClaimedBatch], *, timed_out: bool = False) -> None:
+        """Takes the record of an attempt back, at once or before this process works again."""
+        recorded = [batch for batch in attempted if batch.suspicion is not None]
+        if not recorded and not timed_out:
+            return
         try:
             with self.sessions.begin() as session:
-                claimed = suspecting.claim_noted(session, noted)
-                if not claimed:
-                    return Done()
-                return self._answerer.answer(session, claimed, now=clock(session))
-        except BeginningPasses:
-            (batch,) = noted
+                if timed_out:
+                    suspecting.record_timeouts(session, attempted, now=clock(session))
+                else:
+                    suspecting.cancel_attempts(session, recorded, now=clock(session))
+        except (Conflict, RecordsUnavailable):
+            self.unsettled.extend(recorded)
+
+    def _settle(self) -> None:
+        if self.unsettled:
             with self.sessions.begin() as session:
-                suspecting.succeed(session, batch, now=clock(session))
-            return Done(next=_alone(noted))
-
-    def _fail(self, tried: Sequence[ClaimedBatch]) -> Done:
-        with self.sessions.begin() as session:
-            suspecting.fail(session, tried, now=clock(session))
-        return Done(next=_alone(tried))
-
-    def _forgive(self, tried: list[ClaimedBatch], *, apart: bool = False) -> None:
-        """Take the note of a try back; where that cannot be, it counts as failed."""
-        noted = [batch for batch in tried if apart or batch.suspicion is not None]
-        tried.clear()
-        if not noted:
-            return
-        with suppress(Conflict, RecordsUnavailable), self.sessions.begin() as session:
-            suspecting.forgive(session, noted, apart=apart, now=clock(session))
+                suspecting.cancel_attempts(session, self.unsettled, now=clock(session))
+            self.unsettled.clear()
 
 
-def _and_more(done: Done, more: Waiting | None) -> Done:
-    return done if more is None else done._replace(next=(*done.next, more))
+def _unless_waiting(error: Exception) -> Exception:
+    """A time limit that was reached while waiting says nothing about the batch."""
+    if isinstance(error, SoftTimeLimitExceeded):
+        return TookTooLong("the time limit of the task")
+    return error
 
 
-def _alone(tried: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
-    return tuple(Waiting(batch.id, Lane(batch.lane), alone=True) for batch in tried)
+def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:
+    """Whether the prefix that is tried is the empty one."""
+    return [suspecting.prefix_length(batch) for batch in attempted] == [0]
 
 
-def _claim(session: Session, batch_id: int) -> Together:
-    """The batch, with what waits beside it in the interactive lane; nothing if not its turn."""
-    claimed = claims.claim(session, batch_id)
-    if claimed.taken and not claimed.taken[0].is_for_all:
-        return claimed
-    if claimed.taken or claims.lane_of(session, batch_id) == (Lane.INTERACTIVE, False):
-        return claims.claim_together(session, Lane.INTERACTIVE)
-    return claimed
+def _alone(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
+    return tuple(Waiting(batch.id, Lane(batch.lane), alone=True) for batch in batches)
+
+
+def _claim(session: Session, batch_id: int) -> tuple[list[ClaimedBatch], tuple[Waiting, ...]]:
+    """Claims the batch, with what waits beside it in the interactive lane, if it is due.
+
+    Also returns the next batch of the lane where there is one without room.
+    """
+    claimed, more = claims.claim(session, batch_id)
+    is_for_all = claimed[0].is_for_all if claimed else _is_in_lane(session, batch_id)
+    if is_for_all:
+        claimed, more = claims.claim_lane(session, Lane.INTERACTIVE)
+    return claimed, () if more is None else (more,)
+
+
+def _is_in_lane(session: Session, batch_id: int) -> bool:
+    return claims.lane_of(session, batch_id) == (Lane.INTERACTIVE, False)
+
+
+def _start(
+    session: Session, claimed: Sequence[ClaimedBatch], locks: HeldLocks, *, now: datetime
+) -> Started:
+    """Starts attempts of the batches; of the next ones where others attempt all of these."""
+    started = suspecting.start_attempts(session, claimed, locks, now=now)
+    busy = list(started.busy)
+    while started.is_all_busy and claimed[0].is_for_all:
+        claimed = claims.claim_lane(session, Lane.INTERACTIVE, busy=busy).taken
+        if not claimed:
+            break
+        started = suspecting.start_attempts(session, claimed, locks, now=now)
+        busy += started.busy
+    return started

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.crosswalks import Theirs
-from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, clock_of
+from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.batches import intake_number
@@ -29,7 +29,7 @@ NOBODY: Mapping[str, str] = MappingProxyType({})
 _new = tuple.__new__
 
 
-class Asked(NamedTuple):
+class DecodedRow(NamedTuple):
     """One row of a claimed batch, with what its submission says about it."""
 
     batch_id: int
@@ -50,20 +50,20 @@ class Asked(NamedTuple):
     is_poisonous: bool = False
 
 
-class Read(NamedTuple):
+class DecodedBatch(NamedTuple):
     """The rows of a batch that are to be tried, in order."""
 
-    rows: list[Asked]
+    rows: list[DecodedRow]
     #: The rows settled, where nothing else has to be known for that.
     settled: list[Request | Outcome] | None = None
 
 
-def read_all(
+def decode_all(
     batches: Iterable[ClaimedBatch],
     submissions: Mapping[UUID, Submission],
     find: Find,
-    known: Callable[[ClaimedBatch, RowFormat], Read | None],
-) -> list[Read]:
+    known: Callable[[ClaimedBatch, RowFormat], DecodedBatch | None],
+) -> list[DecodedBatch]:
     """What the batches hold, as far as it is not known already.
 
     Ids of other systems are looked for once, those of all batches together.
@@ -71,19 +71,19 @@ def read_all(
     opened = [(batch, _opened(batch, submissions, known)) for batch in batches]
     ours = _translations([content for _, content in opened], find)
     return [
-        content if isinstance(content, Read) else _read(batch, submissions, content, ours)
+        content if isinstance(content, DecodedBatch) else _read(batch, submissions, content, ours)
         for batch, content in opened
     ]
 
 
-def read_plain(batch_id: int, payload: bytes, form: RowFormat, head: Submission) -> Read:
+def decode_plain(batch_id: int, payload: bytes, form: RowFormat, head: Submission) -> DecodedBatch:
     """A batch of a file in our own columns and ids, its rows settled where each has a username."""
     rows = list(
         _rows(batch_id, head, decode_rows(payload, form.encoding, form.header)),
     )
     if any(row.request is not None and row.request.username is None for row in rows):
-        return Read(rows)
-    return Read(rows, [settle(row, NOBODY) for row in rows])
+        return DecodedBatch(rows)
+    return DecodedBatch(rows, [settle(row, NOBODY) for row in rows])
 
 
 def is_plain(form: RowFormat) -> bool:
@@ -102,8 +102,8 @@ class _AsSent(NamedTuple):
 def _opened(
     batch: ClaimedBatch,
     submissions: Mapping[UUID, Submission],
-    known: Callable[[ClaimedBatch, RowFormat], Read | None],
-) -> Read | Iterator[Row] | _AsSent:
+    known: Callable[[ClaimedBatch, RowFormat], DecodedBatch | None],
+) -> DecodedBatch | Iterator[Row] | _AsSent:
     """What is known of a batch, or its rows in our ids, or as they were sent."""
     if batch.submission_id is None:
         return iter(())
@@ -122,16 +122,16 @@ def _read(
     submissions: Mapping[UUID, Submission],
     content: Iterator[Row] | _AsSent,
     ours: Mapping[Theirs, str],
-) -> Read:
+) -> DecodedBatch:
     if batch.submission_id is None:
         rows = _singles(batch, decode_singles(batch.payload))
     else:
         rows = _rows(batch.id, submissions[batch.submission_id], _translated(content, ours))
-    return Read(list(rows if batch.suspicion is None else _tried(batch, rows)))
+    return DecodedBatch(list(rows if batch.suspicion is None else _tried(batch, rows)))
 
 
 def _translations(
-    opened: Iterable[Read | Iterator[Row] | _AsSent], find: Find
+    opened: Iterable[DecodedBatch | Iterator[Row] | _AsSent], find: Find
 ) -> Mapping[Theirs, str]:
     wanted: set[Theirs] = set()
     for content in opened:
@@ -146,16 +146,16 @@ def _translated(content: Iterator[Row] | _AsSent, ours: Mapping[Theirs, str]) ->
     return (sent.row(content.source, ours) for sent in content.rows)
 
 
-def _tried(batch: ClaimedBatch, rows: Iterator[Asked]) -> Iterator[Asked]:
+def _tried(batch: ClaimedBatch, rows: Iterator[DecodedRow]) -> Iterator[DecodedRow]:
     """The beginning of a batch under suspicion; those found to be poisonous are marked."""
     left_out = suspecting.left_out(batch)
-    for place, row in enumerate(islice(rows, suspecting.beginning(batch))):
+    for place, row in enumerate(islice(rows, suspecting.prefix_length(batch))):
         yield row._replace(is_poisonous=True) if place in left_out else row
 
 
-def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Asked]:
+def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[DecodedRow]:
     for position, single in enumerate(singles):
-        yield Asked(
+        yield DecodedRow(
             batch.id,
             single.submission_id,
             single.caller,
@@ -167,7 +167,7 @@ def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Asked]:
         )
 
 
-def _rows(batch_id: int, submission: Submission, rows: Iterable[Row]) -> Iterator[Asked]:
+def _rows(batch_id: int, submission: Submission, rows: Iterable[Row]) -> Iterator[DecodedRow]:
     whose = (batch_id, submission.id, submission.caller, RIGHTS[submission.caller_kind])
     when = (submission.received_at, submission.intake or 0)
     default_mode = submission.options.default_mode
@@ -175,14 +175,14 @@ def _rows(batch_id: int, submission: Submission, rows: Iterable[Row]) -> Iterato
         request = row.request
         if request is None:
             told = (None, row.findings, row.user, row.course_id, False)
-            yield _new(Asked, (*whose, *when, row.line, *told))
+            yield _new(DecodedRow, (*whose, *when, row.line, *told))
             continue
         if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        yield _new(Asked, (*whose, *when, row.line, request, None, None, None, False))
+        yield _new(DecodedRow, (*whose, *when, row.line, request, None, None, None, False))
 
 
-def settle(asked: Asked, usernames: Mapping[str, str]) -> Request | Outcome:
+def settle(asked: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
     """A row as a request to be judged, or its outcome where it cannot come to that.
 
     ``usernames`` maps the e-mails of known learners to their usernames.
@@ -203,13 +203,13 @@ def settle(asked: Asked, usernames: Mapping[str, str]) -> Request | Outcome:
             late = {"field": "requested_at", "value": moment_text(stated), "rule": "in_the_future"}
             return _failed(asked, Code.INVALID, Reason.INVALID_ROW, (late,))
     asked_at = asked.received_at if stated is None else stated
-    clock = clock_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line)
+    clock = precedence_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line)
     said = (username, request.course_id, asked_at, clock, asked.rights, *request[3:8])
     return _new(Request, (asked.line, *said))
 
 
 def _failed(
-    asked: Asked, code: Code, reason: Reason, findings: tuple[Mapping[str, object], ...]
+    asked: DecodedRow, code: Code, reason: Reason, findings: tuple[Mapping[str, object], ...]
 ) -> Outcome:
     request = asked.request
     return Outcome(

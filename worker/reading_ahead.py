@@ -1,10 +1,11 @@
-"""Rows of the batches whose turn is next, read while the database writes those before them.
+"""Prefetching: the next batches' rows are decoded while the database writes those before them.
 
-What rows say is a pure function of what is stored of the batch and its submission, so what is read
-ahead is right whoever answers the batch; where it was somebody else, it was read in vain.
+Decoding is a pure function of what is stored about a batch and its submission, so the result is
+right whichever worker processes the batch; if it is another one, the work was in vain.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from uuid import UUID
 
@@ -16,65 +17,82 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage import batches
 from enrollment.storage.claims import ClaimedBatch
 from schemas.raw_rows import RowFormat, format_of_batch
-from worker.reading import Read, is_plain, read_plain
+from worker.reading import DecodedBatch, decode_plain, is_plain
 
 log = structlog.get_logger()
 
 
-class _Kept(NamedTuple):
+class _Prefetched(NamedTuple):
     submission_id: UUID
     payload: bytes
     form: RowFormat
-    read: Read
+    decoded: DecodedBatch
 
 
-class ReadAhead:
-    """What one process has read of the file that it works on."""
+class FetchedBatches(NamedTuple):
+    """Stored batches of one file, to be decoded when there is time."""
 
-    def __init__(self) -> None:
-        #: Of one file: its head, its form, and id and payload of batches.
-        self._waiting: tuple[Submission, RowFormat, list[tuple[int, bytes]]] | None = None
-        self._kept: dict[int, _Kept] = {}
+    prefetcher: "Prefetcher"
+    submission: Submission
+    form: RowFormat
+    #: Id and payload of each.
+    payloads: Sequence[tuple[int, bytes]]
 
-    def look(
-        self, session: Session, claimed: Sequence[ClaimedBatch], heads: Mapping[UUID, Submission]
-    ) -> None:
-        """Fetch as many batches of a file as are answered now, to be read when there is time.
+    def decode(self) -> None:
+        """Decodes the batches for `Prefetcher.take`; drops what was decoded before and not taken.
 
-        Only of files with our own columns and ids, several batches of which are answered at once.
-        What was fetched before and not read, since its transaction failed, is let go.
+        A batch that cannot be decoded fails again, and is counted, when it is its turn.
         """
-        self._waiting = None
-        last = claimed[-1]
-        if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
-            return
-        head = heads[last.submission_id]
-        if head.files or not is_plain(form := format_of_batch(head, b"")):
-            return
-        behind = batches.payloads_behind(session, head.id, last.ordinal or 0, len(claimed))
-        self._waiting = (head, form, behind) if behind else None
-
-    def read(self) -> None:
-        """Read what was fetched, if anything; what was read before and not asked for is let go."""
-        if self._waiting is None:
-            return
-        (head, form, behind), self._waiting, self._kept = self._waiting, None, {}
-        for number, payload in behind:
+        decoded = self.prefetcher.decoded
+        decoded.clear()
+        for number, payload in self.payloads:
             try:
-                read = read_plain(number, payload, form, head)
+                batch = decode_plain(number, payload, self.form, self.submission)
             except SoftTimeLimitExceeded:
                 raise
-            except Exception:  # it fails again, and is counted, when it is its turn
+            except Exception:
                 log.exception("batch.not_read_ahead", batch_id=number)
             else:
-                self._kept[number] = _Kept(head.id, payload, form, read)
+                decoded[number] = _Prefetched(self.submission.id, payload, self.form, batch)
 
-    def known(self, batch: ClaimedBatch, form: RowFormat) -> Read | None:
-        """What a batch holds, if it was read; once.
 
-        What its submission says about it stands since before it could be read.
+class NothingFetched(NamedTuple):
+    """There is nothing to decode ahead."""
+
+    def decode(self) -> None:
+        """Does nothing."""
+
+
+NOTHING_FETCHED = NothingFetched()
+
+
+@dataclass(frozen=True, slots=True)
+class Prefetcher:
+    """Decoded batches of the file that one process works on, by id."""
+
+    decoded: dict[int, _Prefetched] = field(default_factory=dict)
+
+    def fetch_next(
+        self, session: Session, claimed: Sequence[ClaimedBatch], by_id: Mapping[UUID, Submission]
+    ) -> FetchedBatches | NothingFetched:
+        """Fetches as many batches of a file as are processed now.
+
+        Only of files with native columns and ids, several batches of which are processed at once.
         """
-        kept = self._kept.pop(batch.id, None)
-        if kept is None or kept[:3] != (batch.submission_id, batch.payload, form):
+        last = claimed[-1]
+        if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
+            return NOTHING_FETCHED
+        submission = by_id[last.submission_id]
+        if submission.files or not is_plain(form := format_of_batch(submission, b"")):
+            return NOTHING_FETCHED
+        behind = batches.payloads_behind(session, submission.id, last.ordinal or 0, len(claimed))
+        if not behind:
+            return NOTHING_FETCHED
+        return FetchedBatches(self, submission, form, behind)
+
+    def take(self, batch: ClaimedBatch, form: RowFormat) -> DecodedBatch | None:
+        """Returns the decoded batch, once, if it was prefetched exactly as it is stored."""
+        found = self.decoded.pop(batch.id, None)
+        if found is None or found[:3] != (batch.submission_id, batch.payload, form):
             return None
-        return kept.read
+        return found.decoded

@@ -1,104 +1,135 @@
-"""What is noted of batches that were tried and not answered, before each further try.
+"""Attempts: what is recorded about batches whose processing may fail, before and after each try.
 
-A batch is under suspicion once it was announced again or failed. From then on each try is
-noted, in a transaction of its own, before it is made: so a worker that dies counts too.
+A batch that was dispatched again, waited long or failed is attempted in two transactions: the
+first records the attempt, the second processes the batch. So a worker that dies is counted too.
+Only what is known to have failed counts: an error, or an attempt that is still recorded although
+nobody holds its attempt lock. Whoever merely meets another worker at a claim takes back the record.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.suspicion import Suspicion
+from enrollment.domain.suspicion import FailureSearch
 from enrollment.storage import claims, suspects
+from enrollment.storage.attempt_locks import HeldLocks
 from enrollment.storage.claims import ClaimedBatch
-from enrollment.storage.suspects import Suspect
+from enrollment.storage.suspects import FailedBatch
 
-NOTHING_KNOWN = Suspicion()
+NOTHING_KNOWN = FailureSearch()
 
 
-class Begun(NamedTuple):
-    """Batches whose try is noted, and those that turned out to be tried by themselves."""
+class Started(NamedTuple):
+    """Claimed batches, by what becomes of them."""
 
+    #: Their attempt is recorded and their attempt lock is held.
     ready: list[ClaimedBatch]
+    #: They failed before, so each is to be dispatched by itself.
     apart: list[ClaimedBatch]
+    #: Another worker attempts them at the moment.
+    busy: list[int]
+
+    @property
+    def is_all_busy(self) -> bool:
+        """Whether other workers attempt all of them."""
+        return bool(self.busy) and not self.ready and not self.apart
 
 
-class BeginningPasses(Exception):
-    """Ends a try of a batch's beginning that went well: what it did is taken back."""
+def start_attempts(
+    session: Session, claimed: Sequence[ClaimedBatch], locks: HeldLocks, *, now: datetime
+) -> Started:
+    """Records that attempts of claimed batches start, and takes their attempt locks.
 
-
-def begin(session: Session, claimed: Sequence[ClaimedBatch], *, now: datetime) -> Begun:
-    """Note that batches are tried now.
-
-    Of several together only those that never failed are; none that turns out hopeless is.
-    What somebody else is about to try is left alone.
+    Of several batches only those that never failed are attempted together. An attempt that was
+    left open counts as failed, since its lock is free: its worker died. Batches that are given
+    up are parked.
     """
-    begun, noted = Begun([], []), []
+    free = locks.acquire([batch.id for batch in claimed])
+    started = Started([], [], [batch.id for batch in claimed if batch.id not in free])
+    recorded = []
     for batch in claimed:
-        known = batch.suspicion or NOTHING_KNOWN
-        if known.is_in_work(now):
+        if batch.id not in free:
             continue
-        if known.begun_at is not None:  # nobody ended that try: its worker died
-            known = known.fail(batch.requests)
-        if not known.is_hopeless and (len(claimed) == 1 or not known.is_apart):
-            known = known.begin(now)
-            begun.ready.append(batch._replace(suspicion=known))
-        elif not known.is_hopeless:
-            begun.apart.append(batch)
-        noted.append(Suspect(batch.id, known))
-    suspects.keep(session, noted, now=now)
-    return begun
+        search = batch.suspicion or NOTHING_KNOWN
+        if search.begun_at is not None:
+            search = search.record_failure(batch.requests)
+        if not search.should_park and (len(claimed) == 1 or not search.must_run_alone):
+            search = search.start_attempt(now)
+            started.ready.append(batch._replace(suspicion=search))
+        elif not search.should_park:
+            started.apart.append(batch)
+        recorded.append(FailedBatch(batch.id, search))
+    suspects.save_attempts(session, recorded, now=now)
+    return started
 
 
-def claim_noted(session: Session, noted: Sequence[ClaimedBatch]) -> list[ClaimedBatch]:
-    """Lock those of some batches of which exactly the same is known as when they were noted.
+def reclaim_attempted(session: Session, attempted: Sequence[ClaimedBatch]) -> list[ClaimedBatch]:
+    """Locks those of the batches whose record is still that of this attempt.
 
-    Of the others somebody else thought that their worker had died, and tries them.
+    Raises Conflict where another transaction holds one of them for too long.
     """
-    known = {batch.id: batch.suspicion for batch in noted}
-    claimed = claims.claim_again(session, list(known)) if known else []
+    known = {batch.id: batch.suspicion for batch in attempted}
+    claimed = claims.reclaim(session, known)
     return [batch for batch in claimed if batch.suspicion == known[batch.id]]
 
 
-def fail(session: Session, tried: Sequence[ClaimedBatch], *, now: datetime) -> None:
-    """Note that a try of batches failed: from now on each is tried by itself."""
-    known = [
-        Suspect(batch.id, (batch.suspicion or NOTHING_KNOWN).fail(batch.requests))
-        for batch in claim_noted(session, tried)
+def record_failures(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
+    """Records that an attempt failed: from now on each of the batches is attempted alone."""
+    failed = [
+        FailedBatch(batch.id, _search(batch).record_failure(batch.requests))
+        for batch in reclaim_attempted(session, attempted)
     ]
-    suspects.keep(session, known, now=now)
+    suspects.save_attempts(session, failed, now=now)
 
 
-def succeed(session: Session, batch: ClaimedBatch, *, now: datetime) -> None:
-    """Note that the beginning that was tried passes."""
-    known = [
-        Suspect(same.id, (same.suspicion or NOTHING_KNOWN).succeed(same.requests))
-        for same in claim_noted(session, [batch])
+def record_probe(session: Session, attempted: ClaimedBatch, *, now: datetime) -> None:
+    """Records that the prefix that was tried passes."""
+    passed = [
+        FailedBatch(batch.id, _search(batch).record_success(batch.requests))
+        for batch in reclaim_attempted(session, [attempted])
     ]
-    suspects.keep(session, known, now=now)
+    suspects.save_attempts(session, passed, now=now)
 
 
-def forgive(session: Session, tried: Sequence[ClaimedBatch], *, apart: bool, now: datetime) -> None:
-    """Note that a try says nothing about the batches, but perhaps that they are too many."""
-    known = [
-        Suspect(batch.id, (batch.suspicion or NOTHING_KNOWN).forgive())
-        for batch in claim_noted(session, tried)
+def cancel_attempts(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
+    """Takes back the record of attempts that ended without saying anything about the batches."""
+    cancelled = [
+        FailedBatch(batch.id, _search(batch).cancel_attempt())
+        for batch in reclaim_attempted(session, attempted)
     ]
-    suspects.keep(session, known, apart=apart, now=now)
+    suspects.save_attempts(session, cancelled, now=now)
 
 
-def left_out(batch: ClaimedBatch) -> frozenset[int]:
-    """Places of the batch's requests that are found to be poisonous."""
-    return frozenset() if batch.suspicion is None else frozenset(batch.suspicion.poisonous)
+def record_timeouts(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
+    """Takes back the record of attempts that ran out of time: the batches are too many together.
+
+    One that ran out of time alone is counted, so that it is parked in the end.
+    """
+    alone = len(attempted) == 1
+    recorded = []
+    for batch in reclaim_attempted(session, attempted):
+        search = _search(batch)
+        after = search.record_timeout() if alone else search.cancel_attempt()
+        recorded.append(FailedBatch(batch.id, after))
+    suspects.save_attempts(session, recorded, alone=True, now=now)
 
 
-def beginning(batch: ClaimedBatch) -> int:
-    """How many of the batch's requests are tried."""
-    return batch.requests if batch.suspicion is None else batch.suspicion.step(batch.requests)
+def _search(batch: ClaimedBatch) -> FailureSearch:
+    return batch.suspicion or NOTHING_KNOWN
+
+
+def left_out(batch: ClaimedBatch) -> Collection[int]:
+    """Returns the positions of the batch's poison requests."""
+    return frozenset(_search(batch).poisonous)
+
+
+def prefix_length(batch: ClaimedBatch) -> int:
+    """Returns how many of the batch's requests are attempted."""
+    return _search(batch).next_prefix(batch.requests)
 
 
 def is_search(batch: ClaimedBatch) -> bool:
-    """Whether what is done for the batch is taken back."""
-    return batch.suspicion is not None and batch.suspicion.is_search
+    """Whether a prefix of the batch is tried, in a transaction that is rolled back."""
+    return _search(batch).is_search

@@ -8,7 +8,7 @@ from itertools import takewhile
 
 from enrollment.failpoints import Point, reached
 from enrollment.queue import ANNOUNCED_AGAIN_AFTER, SWEEP_AT_MOST
-from enrollment.storage import batches, idempotency, submissions
+from enrollment.storage import batches, idempotency, retention
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions, clock
 
@@ -68,11 +68,11 @@ class Sweeper:
         """Delete what is kept no longer, a little in each transaction."""
         with self.sessions.begin() as session:
             now = clock(session)
-            submissions.purge_broken_off(session, before=now - UPLOAD_ABANDONED)
+            retention.purge_broken_off(session, before=now - UPLOAD_ABANDONED)
             idempotency.purge(session, before=now - min(KEYS_KEPT, self.retention))
         for purge, portion in (
-            (submissions.purge_bulks, BULKS_AT_ONCE),
-            (submissions.purge_singles, BATCHES_AT_ONCE),
+            (retention.purge_bulks, BULKS_AT_ONCE),
+            (retention.purge_singles, BATCHES_AT_ONCE),
         ):
             deleted = portion
             while deleted == portion:

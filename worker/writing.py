@@ -6,27 +6,29 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
 
-import orjson
 from sqlalchemy.orm import Session
 
-from enrollment.domain.events import Change, Standing
+from enrollment.domain.events import Change
 from enrollment.domain.judging import Judgement, Key
 from enrollment.storage import changes, courses, enrollments, invitations, learners
-from enrollment.storage.changes import Event, event_id
+from enrollment.storage.changes import Event, encode_state
 from enrollment.storage.enrollments import FIRST, EnrollmentWrite
-from worker.loading import Loaded
-from worker.reading import Asked
+from enrollment.storage.event_ids import event_id
+from worker.loading import LoadedState
+from worker.reading import DecodedRow
 
 #: A tuple without the call of its class, which takes half of the time of what happens a row.
 _new = tuple.__new__
+#: The states of a batch are few.
+_encode_state = lru_cache(maxsize=1_000)(encode_state)
 
 
 @contextmanager
-def writing(
+def in_flight(
     session: Session,
     judgement: Judgement,
-    sources: Sequence[Asked],
-    loaded: Loaded,
+    sources: Sequence[DecodedRow],
+    loaded: LoadedState,
     *,
     now: datetime,
 ) -> Iterator[Mapping[int, int]]:
@@ -38,7 +40,7 @@ def writing(
     """
     ids = {name: learner.id for name, learner in loaded.learners.items()}
     strangers = {username for _, username in judgement.enrollments} - ids.keys()
-    with learners.registering(session, strangers) as newcomers:
+    with learners.insert_new(session, strangers) as newcomers:
         events, newest, numbers = _events(judgement.changes, sources, loaded)
         happened = changes.rendered(session, events, now=now)
     ids |= newcomers
@@ -51,7 +53,7 @@ def writing(
 
 
 def _events(
-    happened: Sequence[Change], sources: Sequence[Asked], loaded: Loaded
+    happened: Sequence[Change], sources: Sequence[DecodedRow], loaded: LoadedState
 ) -> tuple[list[Event], dict[Key, int], Counter[int]]:
     """The events, the newest of each enrollment, and how many each batch has."""
     newest = {key: kept.event_id for key, kept in loaded.enrollments.items()}
@@ -63,26 +65,15 @@ def _events(
         this = event_id(batch_id, numbers[batch_id])
         numbers[batch_id] += 1
         whose = (course_id, username, submission_id, line, caller)
-        states = (before and _state(before), _state(after))
+        states = (before and _encode_state(before), _encode_state(after))
         events.append(_new(Event, (this, newest.get(key), kind, *whose, *states)))
         newest[key] = this
     return events, newest, numbers
 
 
-@lru_cache(maxsize=1_000)
-def _state(standing: Standing) -> str:
-    """The state as JSON; members without a value are left out."""
-    shown: dict[str, object] = {"mode": standing.mode, "is_active": standing.is_active}
-    if standing.attributes:
-        shown["attributes"] = [attribute._asdict() for attribute in standing.attributes]
-    if standing.cohort is not None:
-        shown["cohort"] = standing.cohort
-    return orjson.dumps(shown).decode()
-
-
 def _writes(
     judgement: Judgement,
-    loaded: Loaded,
+    loaded: LoadedState,
     ids: Mapping[str, int],
     newest: Mapping[Key, int],
 ) -> list[EnrollmentWrite]:
@@ -98,7 +89,7 @@ def _writes(
     return writes
 
 
-def _take_seats(session: Session, judgement: Judgement, loaded: Loaded) -> None:
+def _take_seats(session: Session, judgement: Judgement, loaded: LoadedState) -> None:
     """Seats are counted in every course with a change, none of which was edited meanwhile."""
     touched = [loaded.courses[course_id] for course_id in sorted(judgement.seats)]
     courses.take_seats(

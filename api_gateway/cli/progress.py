@@ -1,7 +1,7 @@
 """How far something is: a bar on a terminal, plain lines elsewhere; both on stderr."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -103,20 +103,24 @@ class Rate:
 
 
 def show_counts(counts: Mapping[str, int], reasons: Mapping[str, int]) -> None:
-    """Print the outcomes and the reasons behind them, leaving out what did not happen."""
+    """Prints the outcomes and the reasons behind them, leaving out what did not happen."""
+    rows = [(name, number) for name, number in counts.items() if number or name == "total"]
+    rows += [(f"  {reason}", number) for reason, number in reasons.items()]
+    show_numbers(rows)
+
+
+def show_numbers(rows: Iterable[tuple[str, int]], *, header: str = "") -> None:
+    """Prints names and numbers: as a table on a terminal, as lines with a tab elsewhere."""
     from rich.console import Console
     from rich.table import Table
 
-    rows = [(name, number) for name, number in counts.items() if number or name == "total"]
-    rows += [(f"  {reason}", number) for reason, number in reasons.items()]
     console = Console()
     if not console.is_terminal:
         for name, number in rows:
             click.echo(f"{name}\t{number}")
         return
-    table = Table(show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
+    table = Table(header, "", show_header=bool(header))
+    table.columns[1].justify = "right"
     for name, number in rows:
         table.add_row(name, f"{number:,}")
     console.print(table)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from importlib import metadata
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -22,6 +24,8 @@ from enrollment.settings import from_env
 READY_SECONDS = 60.0
 _LOOK_EVERY = 0.1
 _FOREVER = 3600.0
+#: What the embedded Redis imports: the packages of the extra ``local``.
+_LOCAL_PACKAGES = ("fakeredis", "lupa")
 
 
 @click.command()
@@ -45,6 +49,8 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
     from enrollment import logs
 
     environment = variables(data_dir)
+    if "ENROLL_REDIS_URL" not in environment:
+        _require_local_extra()
     logs.configure(from_env(environment).log_level, process="supervisor")
     folder = data_dir.absolute()
     with ExitStack() as stack:
@@ -93,6 +99,20 @@ def _welcome(url: str, data_dir: Path) -> None:
         f"  enroll submit{where} ENROLLMENTS.csv"
     )
     sys.stdout.flush()
+
+
+def _require_local_extra() -> None:
+    """Raises UsageError if a package that the embedded Redis needs is not installed."""
+    if all(find_spec(name) for name in _LOCAL_PACKAGES):
+        return
+    requirements = metadata.requires("enrollment-service") or []
+    local = [line.partition(";")[0].strip() for line in requirements if '"local"' in line]
+    quoted = " ".join(f"'{requirement}'" for requirement in local)
+    raise click.UsageError(
+        "`enroll up` runs a Redis of its own, which is not installed: "
+        f"install the extra `local` (pip install {quoted}), "
+        "or name a Redis server in ENROLL_REDIS_URL."
+    )
 
 
 @contextmanager

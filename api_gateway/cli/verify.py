@@ -1,24 +1,25 @@
-"""``enroll verify``: checks every promise about the records, while the service runs."""
+"""``enroll verify``: checks every invariant of the stored data, while the service runs."""
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from api_gateway.cli.environment import data_dir_option, records_of
-from api_gateway.cli.progress import Rate, progress
+from api_gateway.cli.progress import Rate, progress, show_numbers
 
 if TYPE_CHECKING:
-    from api_gateway.reports import Progress, Report
-    from api_gateway.timelines import Step
+    from api_gateway.audit_report import Report
+    from api_gateway.audit_verify import StartProgress
 
 SOUND, VIOLATED = 0, 1
-#: Violations that are shown to people.
-SHOWN = 20
+#: Violations that are shown.
+MAX_SHOWN = 20
 
 
 @click.command()
@@ -31,16 +32,16 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     Reads only, at one moment, while the service runs. Exit codes: 0 every promise holds, 1 some
     do not, 3 the database does not answer.
     """
-    from api_gateway import verifying
+    from api_gateway import audit_verify
     from enrollment.garbage import collect_seldom
     from enrollment.storage.snapshots import NoRoom
 
     collect_seldom()
     began = time.monotonic()
     try:
-        with records_of(data_dir) as sessions, _told(is_shown=not as_json) as told:
-            report = verifying.verify(sessions, progress=told)
-    except verifying.NotMigrated as error:
+        with records_of(data_dir) as sessions, _progress(is_shown=not as_json) as start:
+            report = audit_verify.verify(sessions, start_progress=start)
+    except audit_verify.NotMigrated as error:
         message = f"The tables are not as this release needs them: {error}"
         raise click.UsageError(message) from error
     except NoRoom as error:
@@ -55,25 +56,15 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
 
 
 @contextmanager
-def _told(*, is_shown: bool) -> Iterator["Progress | None"]:
-    """Progress is for people who look on; for nobody else is it counted how much there is."""
+def _progress(*, is_shown: bool) -> Iterator["StartProgress | None"]:
+    """Shows a progress bar on a terminal; elsewhere the rows need not be estimated."""
     from rich.console import Console
-
-    from api_gateway.reports import Progress
 
     if not is_shown or not Console(stderr=True).is_terminal:
         yield None
         return
     with progress("rows verified") as shown:
-
-        class Bar(Progress):
-            def begin(self, rows: int) -> None:
-                self.rate = Rate(rows, shown)
-
-            def add(self, rows: int) -> None:
-                self.rate.add(rows)
-
-        yield Bar()
+        yield lambda rows: Rate(rows, shown).add
 
 
 def _object(report: "Report", seconds: float) -> dict[str, Any]:
@@ -86,53 +77,37 @@ def _object(report: "Report", seconds: float) -> dict[str, Any]:
         "by_fault": report.counts,
         "violations": [
             {
-                "fault": violation.fault,
-                "says": violation.says,
+                "fault": violation.kind,
+                "says": violation.message,
                 "about": {
                     name: value if isinstance(value, int) else str(value)
                     for name, value in violation.about._asdict().items()
                     if value is not None
                 },
                 "story": [
-                    {"at": step.at and step.at.isoformat(), "what": step.what} for step in story
+                    {"at": at and at.isoformat(), "what": what} for at, what in violation.timeline
                 ],
             }
-            for violation, story in report.found[:SHOWN]
+            for violation in report.violations[:MAX_SHOWN]
         ],
     }
 
 
 def _show(report: "Report", seconds: float) -> None:
-    _table(report.checked)
+    show_numbers(report.checked.items(), header="checked")
     for note in report.notes:
         click.echo(f"note: {note}")
     if report.is_sound:
         click.echo(f"Every promise holds ({seconds:.1f} s).")
         return
     click.echo(f"Violations: {report.counts.total():,} ({seconds:.1f} s).")
-    for fault, number in sorted(report.counts.items()):
-        click.echo(f"  {fault}\t{number:,}")
-    for number, (violation, story) in enumerate(report.found[:SHOWN], 1):
-        click.echo(f"\n{number}. {violation.fault}: {violation.says}")
-        for step in story:
-            click.echo(f"     {_moment(step)}  {step.what}")
+    for kind, number in sorted(report.counts.items()):
+        click.echo(f"  {kind}\t{number:,}")
+    for number, violation in enumerate(report.violations[:MAX_SHOWN], 1):
+        click.echo(f"\n{number}. {violation.kind}: {violation.message}")
+        for at, what in violation.timeline:
+            click.echo(f"     {_timestamp(at)}  {what}")
 
 
-def _moment(step: "Step") -> str:
-    return " " * 24 if step.at is None else f"{step.at:%Y-%m-%d %H:%M:%S}.{step.at:%f}"[:-3] + "Z"
-
-
-def _table(checked: Mapping[str, int]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        for name, number in checked.items():
-            click.echo(f"{name}\t{number}")
-        return
-    table = Table("checked", "")
-    table.columns[1].justify = "right"
-    for name, number in checked.items():
-        table.add_row(name, f"{number:,}")
-    console.print(table)
+def _timestamp(at: datetime | None) -> str:
+    return " " * 24 if at is None else f"{at:%Y-%m-%d %H:%M:%S}.{at:%f}"[:-3] + "Z"

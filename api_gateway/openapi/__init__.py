@@ -1,1 +1,1 @@
-"""The HTTP API described: one OpenAPI 3.1 document, made from the schemas that validate."""
+"""The OpenAPI 3.1 document, derived from the request schemas and the types of the answers."""

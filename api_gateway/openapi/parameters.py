@@ -1,11 +1,11 @@
-"""What stands in addresses, queries and headers, each described once."""
+"""Parameters of requests and headers of responses, each described once."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from api_gateway.headers import MAX_KEY, MAX_WAIT
-from api_gateway.openapi.parts import TEXT, WHOLE, Schema, listed, one_of
-from api_gateway.openapi.samples import COURSE_ID
+from api_gateway.openapi.examples import COURSE_ID
+from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, one_of, text
 from api_gateway.resources.bodies import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.resources.listing import DEFAULT_CHANGES, MOST
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
@@ -13,190 +13,137 @@ from enrollment.domain.coursekeys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
 from schemas.foreign.detect import AUTO, NAMES
 
+Parameters = Mapping[str, Mapping[str, Any]]
 
-def _in_path(name: str, description: str, most: int, example: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "in": "path",
-        "required": True,
-        "description": description,
-        "schema": {"type": "string", "minLength": 1, "maxLength": most},
-        "example": example,
-    }
+_SOURCE = text(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
+_UUID = text(format="uuid")
+_NAME = text(minLength=1, maxLength=MAX_MODE)
+_PAGE = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
 
 
-def _in_query(name: str, description: str, schema: Schema, **more: object) -> dict[str, Any]:
-    return {"name": name, "in": "query", "description": description, "schema": schema, **more}
+def _described(description: str, schema: Schema = TEXT, **more: object) -> dict[str, Any]:
+    return {"description": description, "schema": schema, **more}
 
 
-def _words(name: str, description: str, item: Schema, most: int) -> dict[str, Any]:
-    """A comma list."""
-    return _in_query(
-        name,
-        f"{description} A comma list.",
-        {**listed(item), "maxItems": most},
-        style="form",
-        explode=False,
+def _list(description: str, item: Schema, most: int, **more: object) -> dict[str, Any]:
+    """A comma-separated list."""
+    schema = {**array(item), "maxItems": most}
+    return _described(
+        f"{description} A comma-separated list.", schema, style="form", explode=False, **more
     )
 
 
-def _header(name: str, description: str, schema: Schema, **more: object) -> dict[str, Any]:
-    return {"name": name, "in": "header", "description": description, "schema": schema, **more}
+def _in(place: str, parameters: Parameters) -> dict[str, dict[str, Any]]:
+    """Parameters in one place; the component's name is the parameter's, unless it has another."""
+    return {
+        name: {"name": name, "in": place, **described} for name, described in parameters.items()
+    }
 
 
-_CURSOR = "Where the page begins: what the page before said under next."
-_SOURCE: Schema = {"type": "string", "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"}
-_OPTION_TEXT: Schema = {"type": "string", "minLength": 1, "maxLength": MAX_MODE}
+def _bounded(most: int) -> Schema:
+    return text(minLength=1, maxLength=most)
 
-#: By the name of the component, which operations use.
-PARAMETERS: Mapping[str, Mapping[str, Any]] = {
-    "username": _in_path("username", "Who: a username, case and all.", MAX_NAME, "ada"),
-    "course_id": _in_path(
-        "course_id",
+
+_PATH = {
+    "username": _described("The username, case-sensitive.", _bounded(MAX_NAME), example="ada"),
+    "course_id": _described(
         "course-v1:org+course+run, or the older org/course/run; raw or percent-encoded.",
-        MAX_COURSE_ID,
-        COURSE_ID,
+        _bounded(MAX_COURSE_ID),
+        example=COURSE_ID,
     ),
-    "email": _in_path("email", "Whom: an e-mail address.", MAX_EMAIL, "ada@example.org"),
-    "id": {
-        "name": "id",
-        "in": "path",
-        "required": True,
-        "description": "The submission_id that the 202 gave.",
-        "schema": {"type": "string", "format": "uuid"},
-    },
-    "user": _in_query("user", "Whose enrollments; the caller's own unless said.", TEXT),
-    "include_expired": _in_query(
-        "include_expired",
-        "Whether modes past their deadline are listed; 0, false and nothing mean no.",
-        TEXT,
-    ),
-    "one_course": _in_query("course_id", "In this course only.", TEXT),
-    "course_ids": _words(
-        "course_ids", "In these courses only: course keys, or org+course prefixes.", TEXT, MOST
-    ),
-    "usernames": _words("username", "Of these learners only.", TEXT, MOST),
-    "emails": _words("email", "Of learners with these e-mails only.", TEXT, MOST),
-    "cursor": _in_query("cursor", _CURSOR, TEXT),
-    "page_size": _in_query(
-        "page_size",
-        f"Rows on a page, at most {MAX_PAGE}: more means that, and what is no number above 0 means "
-        "the default.",
+    "email": _described("The e-mail address.", _bounded(MAX_EMAIL), example="ada@example.org"),
+    "id": _described("The submission_id from the 202 response.", _UUID),
+    "source": _described("The system that the ids come from.", _SOURCE, example="canvas"),
+}
+_QUERY = {
+    "user": _described("The learner; the caller by default."),
+    "include_expired": _described("Include modes past their deadline, unless empty, 0 or false."),
+    "one_course": _described("Filter by course.", name="course_id"),
+    "course_ids": _list("Filter by courses: course keys, or org+course prefixes.", TEXT, MOST),
+    "usernames": _list("Filter by learners.", TEXT, MOST, name="username"),
+    "emails": _list("Filter by the e-mails of learners.", TEXT, MOST, name="email"),
+    "cursor": _described("The start of the page: next of the page before."),
+    "page_size": _described(
+        f"Rows per page; larger numbers mean {MAX_PAGE}, anything else means the default.",
         {"type": "integer", "default": DEFAULT_PAGE},
     ),
-    "limit": _in_query(
-        "limit",
-        "How many on a page.",
-        {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
+    "limit": _described("Items per page.", _PAGE),
+    "changes_limit": _described(
+        "The maximum number of events; 0 means the default.",
+        {**INTEGER, "maximum": MAX_PAGE, "default": DEFAULT_CHANGES},
+        name="limit",
     ),
-    "changes_limit": _in_query(
-        "limit",
-        "How many events; 0 means the default.",
-        {**WHOLE, "maximum": MAX_PAGE, "default": DEFAULT_CHANGES},
+    "since": _described("The position after which to start.", {**INTEGER, "default": 0}),
+    "state": _described(
+        "Filter by state; may be repeated.", array(one_of([*State])), style="form", explode=True
     ),
-    "since": _in_query(
-        "since", "The position after which the events begin.", {**WHOLE, "default": 0}
-    ),
-    "state": _in_query(
-        "state",
-        "Submissions in this state only; in any of these where it is given again.",
-        listed(one_of([*State])),
-        style="form",
-        explode=True,
-    ),
-    "outcome": _words("outcome", "These outcomes only.", one_of([*Code]), len(Code)),
-    "reason": _words("reason", "Outcomes with these reasons only.", one_of([*Reason]), len(Reason)),
-    "format": _in_query(
-        "format",
-        "What the file is; auto: found out by its content.",
+    "outcome": _list("Filter by outcome.", one_of([*Code]), len(Code)),
+    "reason": _list("Filter by reason.", one_of([*Reason]), len(Reason)),
+    "format": _described(
+        "The format of the file; auto: detect it by the content.",
         {**one_of(NAMES), "default": AUTO},
     ),
-    "course": _in_query(
-        "course_id", "The course of rows whose format has no place for one.", _OPTION_TEXT
+    "course": _described(
+        "The course, if the format has no column for it.", _NAME, name="course_id"
     ),
-    "file": _in_query("file", "Of this file of an archive only.", TEXT),
-    "submission": _in_query(
-        "submission",
-        "Whose rows: the submission_id that a 202 gave.",
-        {"type": "string", "format": "uuid"},
-        required=True,
-    ),
-    "default_mode": _in_query("default_mode", "The mode of rows without one.", _OPTION_TEXT),
-    "on_error": _in_query(
-        "on_error",
-        "What a refused or invalid row means to the others; abort: all rows or none.",
+    "file": _described("Filter by a file of the archive."),
+    "submission": _described("The submission_id from the 202 response.", _UUID, required=True),
+    "default_mode": _described("The mode of rows without one.", _NAME),
+    "on_error": _described(
+        "Whether a refused or invalid row aborts all others.",
         {**one_of([*OnError]), "default": OnError.CONTINUE.value},
     ),
-    "lane": _in_query("lane", "Which queue; by the number of rows unless said.", one_of([*Lane])),
-    "of_source": _in_query(
-        "source",
-        "Whose ids these are: the crosswalk that is used. The format's name, unless it is ours.",
+    "lane": _described("The queue; by default it depends on the number of rows.", one_of([*Lane])),
+    "of_source": _described(
+        "The crosswalk that maps the ids; by default that of the format, unless it is our own.",
         _SOURCE,
+        name="source",
     ),
-    "source": {
-        "name": "source",
-        "in": "path",
-        "required": True,
-        "description": "Whose ids these are.",
-        "schema": _SOURCE,
-        "example": "canvas",
-    },
-    "dry_run": _in_query(
-        "dry_run",
-        "Everything is judged and answered, nothing is changed.",
+    "dry_run": _described(
+        "Process everything and report the outcomes, without any change.",
         {**one_of(["true", "1", "false", "0"]), "default": "false"},
     ),
-    "Prefer": _header(
-        "Prefer",
-        f"wait=N: up to N seconds (at most {MAX_WAIT:g}) for what is asked; "
+}
+_HEADER = {
+    "Prefer": _described(
+        f"wait=N: wait up to N seconds (at most {MAX_WAIT:g}); "
         "respond-async: 202 at once, even where the service waits by default.",
-        TEXT,
         example="wait=10",
     ),
-    "Idempotency-Key": _header(
-        "Idempotency-Key",
-        "The same key with the same request is taken in once, and answered as the first time.",
-        {"type": "string", "minLength": 1, "maxLength": MAX_KEY},
+    "Idempotency-Key": _described(
+        "A repeated request with the same key is not stored again; its response is that of the "
+        "first.",
+        _bounded(MAX_KEY),
     ),
-    "If-None-Match": _header(
-        "If-None-Match", "The ETag of the answer at hand: 304 while it still stands.", TEXT
-    ),
-    "Last-Event-ID": _header(
-        "Last-Event-ID",
-        "The id of the last event that was heard: nothing is told twice.",
-        TEXT,
-    ),
-    "Content-Encoding": _header(
-        "Content-Encoding", "How the body is packed.", one_of(["gzip", "identity"])
-    ),
-    "X-Request-ID": _header(
-        "X-Request-ID",
-        "Follows the request through the service; one is made where none is sent.",
-        {"type": "string", "pattern": "^[A-Za-z0-9_.:/+=-]{1,128}$"},
+    "If-None-Match": _described("The ETag of a previous response: 304 if it is still current."),
+    "Last-Event-ID": _described("The id of the last event received, after which to continue."),
+    "Content-Encoding": _described("The compression of the body.", one_of(["gzip", "identity"])),
+    "X-Request-ID": _described(
+        "Correlates the request in all logs; generated if missing.",
+        text(pattern="^[A-Za-z0-9_.:/+=-]{1,128}$"),
     ),
 }
+#: By the name of the component, which operations use.
+PARAMETERS: Parameters = {
+    **_in("path", {name: {**described, "required": True} for name, described in _PATH.items()}),
+    **_in("query", _QUERY),
+    **_in("header", _HEADER),
+}
 
-
-def _sent(description: str, schema: Schema = TEXT) -> dict[str, Any]:
-    return {"description": description, "schema": schema}
-
-
-#: Headers of answers by the name of the component, which is their own.
-HEADERS: Mapping[str, Mapping[str, Any]] = {
-    "Location": _sent(
-        "Where to look for what was made.", {"type": "string", "format": "uri-reference"}
+#: Headers of responses by name.
+HEADERS: Parameters = {
+    "Location": _described("The URL of the created resource.", text(format="uri-reference")),
+    "Retry-After": _described("Seconds to wait before the next request.", INTEGER),
+    "Preference-Applied": _described("The preference that was applied."),
+    "Idempotency-Replayed": _described(
+        "The key was known: nothing new was stored.", {"const": "true"}
     ),
-    "Retry-After": _sent("Whole seconds after which it is worth looking again.", WHOLE),
-    "Preference-Applied": _sent("Which preference was followed."),
-    "Idempotency-Replayed": _sent(
-        "The key was known: nothing was taken in anew.", {"const": "true"}
-    ),
-    "ETag": _sent("Changes with the answer."),
-    "Cache-Control": _sent("Who may keep the answer, and for how long."),
-    "Vary": _sent("Which headers of the request decided the form."),
-    "Content-Disposition": _sent("A name for the file."),
-    "X-Accel-Buffering": _sent("Asks proxies to pass on each event as it comes."),
-    "Content-Security-Policy": _sent("The page loads nothing and is shown in no frame."),
-    "WWW-Authenticate": _sent("The schemes that would do."),
-    "X-Request-ID": _sent("The request's id."),
+    "ETag": _described("The version of the response."),
+    "Cache-Control": _described("Who may cache the response, and for how long."),
+    "Vary": _described("The request headers that the response depends on."),
+    "Content-Disposition": _described("A name for the file."),
+    "X-Accel-Buffering": _described("Tells proxies not to buffer events."),
+    "Content-Security-Policy": _described("The page loads nothing and cannot be framed."),
+    "WWW-Authenticate": _described("The accepted authentication schemes."),
+    "X-Request-ID": _described("The id of the request."),
 }

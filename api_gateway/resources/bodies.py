@@ -16,6 +16,7 @@ from enrollment.storage.idempotency import KeyUse
 from schemas.bulk_objects import JSON, NDJSON, BadObjects, BulkReader, TooManyObjects, sentence
 from schemas.fields import is_storable
 from schemas.findings import findings_of
+from schemas.json_types import SavedJson
 
 T = TypeVar("T")
 
@@ -62,7 +63,8 @@ async def read_many(req: Request, records: Records, many: BulkReader[T]) -> Sent
 
 def write_saved(resp: Response, saved: int, *, is_replay: bool) -> None:
     """How many were made or replaced, now or the first time."""
-    write_json(resp, {"saved": saved})
+    body: SavedJson = {"saved": saved}
+    write_json(resp, body)
     if is_replay:
         resp.set_header("Idempotency-Replayed", "true")
 

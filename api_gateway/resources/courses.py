@@ -27,7 +27,7 @@ from enrollment.domain.model import Course
 from enrollment.storage import courses
 from enrollment.storage.idempotency import KeyUse
 from schemas.bulk_objects import BulkReader
-from schemas.courses import changed, dump_course, load_changes, load_course
+from schemas.courses import CoursePageJson, changed, dump_course, load_changes, load_course
 
 MANY = BulkReader(
     "courses", load_course, key=lambda course: course.course_id, key_field="course_id", most=MOST
@@ -96,7 +96,8 @@ class CoursesResource:
         page = await self._records.read(courses.page, after=place_of(req), limit=limit + 1)
         following = cursor_at(page[limit - 1].course_id) if len(page) > limit else None
         shown = [dump_course(course) for course in page[:limit]]
-        media.write_json(resp, {"courses": shown, "next": following})
+        body: CoursePageJson = {"courses": shown, "next": following}
+        media.write_json(resp, body)
 
     on_head = on_get
 

@@ -13,7 +13,13 @@ from api_gateway.callers import Caller
 from api_gateway.media import keep_private, read_body, write_json
 from api_gateway.problems import bad_request, too_large, unsupported
 from api_gateway.records import Records
-from api_gateway.resources.bodies import MAX_MANY, cursor_at, page_size, place_of
+from api_gateway.resources.bodies import (
+    MAX_MANY,
+    cursor_at,
+    page_size,
+    place_of,
+    write_saved,
+)
 from api_gateway.resources.outcomes import not_finished
 from api_gateway.resources.statuses import submission_id
 from enrollment.domain.codes import Code, IdKind, Reason
@@ -21,7 +27,15 @@ from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
 from schemas.bulk_objects import JSON, NDJSON, BadObjects, TooManyObjects
-from schemas.crosswalks import MANY, MOST, csv_head, csv_lines, dump_entry, read_csv
+from schemas.crosswalks import (
+    MANY,
+    MOST,
+    CrosswalkJson,
+    csv_head,
+    csv_lines,
+    dump_entry,
+    read_csv,
+)
 from schemas.fields import is_source
 from schemas.id_mapping import NOT_IN_CROSSWALK, ids_in
 from schemas.raw_rows import source_at, sources_of
@@ -53,7 +67,7 @@ class CrosswalkResource:
         limit, after = page_size(req), read_place(req)
         entries = await self.records.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
-        shown = {
+        shown: CrosswalkJson = {
             "source": source,
             "entries": list(map(dump_entry, entries)),
             "next": last and cursor_at(f"{last.kind.value} {last.theirs}"),
@@ -80,7 +94,7 @@ class CrosswalkResource:
         known_source(source)
         entries = await self._entries(req, whole=save is crosswalks.put)
         await self.records.write(save, source, entries)
-        write_json(resp, {"saved": len(entries)})
+        write_saved(resp, len(entries), is_replay=False)
 
     async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
@@ -152,7 +166,7 @@ class MissingResource:
                 answers.outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
             )
             named = dict.fromkeys(_unmapped(page.answers, submission, source))
-            known = await self.records.read(crosswalks.standing, named.keys())
+            known = await self.records.read(crosswalks.find_many, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
         return list(missing)[:MOST]

@@ -24,15 +24,15 @@ from api_gateway.media import (
     write_json,
 )
 from api_gateway.policy import may_act_for, may_read_about, refuse_mode
-from api_gateway.problems import Problem, bad_request
+from api_gateway.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.records import Records
 from api_gateway.waiting import Waiters
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
-from enrollment.storage import courses, learners, listing, submissions
-from enrollment.storage.listing import Listed
+from enrollment.storage import courses, enrollment_views, learners, submissions
+from enrollment.storage.enrollment_views import Listed
 from schemas.courses import details
-from schemas.enrollments import GRANTED, dump_enrollment, v1_refusal
+from schemas.enrollments import GRANTED, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
 from schemas.findings import at_pointer
 from schemas.parsed import ParsedRequest, ShapeError
@@ -91,7 +91,7 @@ class EnrollmentResource:
         person = (caller.username, caller.email)
         if person in self.acquainted:
             return
-        await self.records.write(learners.acquaint, *person)
+        await self.records.write(learners.set_email_if_missing, *person)
         if len(self.acquainted) >= MAX_ACQUAINTED:
             self.acquainted.clear()
         self.acquainted.add(person)
@@ -118,13 +118,15 @@ class EnrollmentResource:
             write_json(resp, self._shown(kept, status.course) if kept else None)
             return
         refusal = v1_refusal(outcome)
-        members = refusal.members
+        members: ProblemMembersJson = {}
+        if refusal.outcome is not None:
+            members["outcome"] = refusal.outcome
         if refusal.with_course and status.course is not None:
-            shown = details(status.course, at=self.now(), include_expired=False)
-            members = {**members, "course_details": shown}
+            course = details(status.course, at=self.now(), include_expired=False)
+            members["course_details"] = course
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
-    def _shown(self, kept: Listed, course: Course | None) -> dict[str, Any]:
+    def _shown(self, kept: Listed, course: Course | None) -> EnrollmentJson:
         return dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
 
     async def _accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
@@ -227,6 +229,6 @@ def _status(session: Session, submission_id: Any) -> Status:
 def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
     if not is_storable(username):
         return []
-    found = listing.active_of(session, username)
+    found = enrollment_views.active_of(session, username)
     known = courses.find_all(session, {kept.course_id for kept in found})
     return [(kept, known.get(kept.course_id)) for kept in found]

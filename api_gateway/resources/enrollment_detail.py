@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
@@ -16,9 +16,9 @@ from api_gateway.problems import Problem, bad_request
 from api_gateway.records import Records
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.model import Course
-from enrollment.storage import changes, courses, listing
-from enrollment.storage.listing import Listed
-from schemas.changes import dump_event
+from enrollment.storage import changes, courses, enrollment_views
+from enrollment.storage.enrollment_views import Listed
+from schemas.changes import EventJson, HistoryJson, dump_event
 from schemas.enrollments import dump_enrollment
 from schemas.fields import is_storable
 
@@ -50,10 +50,10 @@ class EnrollmentDetailResource:
         username = wanted.username or ""
         if wanted.history:
             events = await self.records.read(_history, username, wanted.course_id)
-            is_cut = bool(events) and events[0]["data"]["before"] is not None
-            write_json(
-                resp, {"events": events, "truncated": True} if is_cut else {"events": events}
-            )
+            history: HistoryJson = {"events": events}
+            if events and events[0]["data"]["before"] is not None:
+                history["truncated"] = True
+            write_json(resp, history)
             return
         found = await self.records.read(_one, username, wanted.course_id)
         if found is not None:
@@ -79,14 +79,14 @@ def named(names: str, caller: Caller) -> Named:
 def _one(session: Session, username: str, course_id: str) -> tuple[Listed, Course | None] | None:
     if not is_storable(username):
         return None
-    kept = listing.find(session, username, course_id)
+    kept = enrollment_views.find(session, username, course_id)
     return None if kept is None else (kept, courses.find(session, course_id))
 
 
-def _history(session: Session, username: str, course_id: str) -> list[dict[str, Any]]:
+def _history(session: Session, username: str, course_id: str) -> list[EventJson]:
     if not is_storable(username):
         return []
-    newest = listing.newest_event(session, username, course_id)
+    newest = enrollment_views.newest_event(session, username, course_id)
     if newest is None:
         return []
     return [dump_event(event) for event in changes.history(session, newest)]

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import Annotated, Literal, NamedTuple, NotRequired, TypedDict
 
 import structlog
 from falcon.asgi import Request, Response
@@ -19,6 +19,7 @@ from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import batches, durability, migrate
 from enrollment.storage.batches import Backlog
 from enrollment.storage.durability import Fact
+from schemas.json_types import Count, Doc
 
 log = structlog.get_logger()
 
@@ -26,6 +27,29 @@ log = structlog.get_logger()
 OLD = timedelta(seconds=60)
 #: Seconds after which who asks hears that there is no answer.
 PATIENCE = 4.0
+
+
+_Reached = Literal["ok", "away"]
+
+
+class LiveJson(TypedDict):
+    """The process is running."""
+
+    status: Literal["ok"]
+
+
+class ReadyJson(TypedDict):
+    """Which parts of the service work."""
+
+    status: Literal["ok", "degraded", "unready"]
+    database: NotRequired[str]
+    redis: NotRequired[_Reached]
+    queue: NotRequired[
+        Annotated[_Reached, Doc("The broker: the same Redis, or a server of its own.")]
+    ]
+    waiting_batches: NotRequired[Count]
+    parked_batches: NotRequired[Count]
+    findings: list[str]
 
 
 class Look(NamedTuple):
@@ -42,7 +66,8 @@ class LiveResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Always 200."""
-        write_json(resp, {"status": "ok"})
+        body: LiveJson = {"status": "ok"}
+        write_json(resp, body)
 
     on_head = on_get
 
@@ -75,18 +100,16 @@ class ReadyResource:
         redis, queue = await self._who_answers()
         backlog = look.backlog
         findings = self._findings(look, redis=redis, queue=queue)
-        write_json(
-            resp,
-            {
-                "status": "degraded" if findings else "ok",
-                "database": "ok",
-                "redis": "ok" if redis else "away",
-                "queue": "ok" if queue else "away",
-                "waiting_batches": backlog.waiting,
-                "parked_batches": backlog.parked,
-                "findings": findings,
-            },
-        )
+        body: ReadyJson = {
+            "status": "degraded" if findings else "ok",
+            "database": "ok",
+            "redis": "ok" if redis else "away",
+            "queue": "ok" if queue else "away",
+            "waiting_batches": backlog.waiting,
+            "parked_batches": backlog.parked,
+            "findings": findings,
+        }
+        write_json(resp, body)
 
     on_head = on_get
 
@@ -127,7 +150,7 @@ class ReadyResource:
         return findings
 
     def _unready(self, resp: Response, finding: str) -> None:
-        body: dict[str, Any] = {"status": "unready", "findings": [finding]}
+        body: ReadyJson = {"status": "unready", "findings": [finding]}
         write_json(resp, body, HTTPStatus.SERVICE_UNAVAILABLE)
         resp.set_header("Retry-After", "2")
 

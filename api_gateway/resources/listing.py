@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any
 from urllib.parse import urlencode
 
 from falcon.asgi import Request, Response
@@ -15,10 +14,10 @@ from api_gateway.records import Records
 from api_gateway.resources.bodies import MAX_PAGE, cursor_at, place_of
 from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.model import microseconds
-from enrollment.storage import changes, listing
-from enrollment.storage.listing import Filters, Place
-from schemas.changes import dump_event
-from schemas.enrollments import dump_row
+from enrollment.storage import changes, enrollment_views
+from enrollment.storage.enrollment_views import Filters, Place
+from schemas.changes import ChangesJson, EventJson, dump_event
+from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.fields import is_storable, parse_username
 
 #: Values in one filter at most (upstream's limit).
@@ -49,17 +48,14 @@ class EnrollmentsResource:
         filters = read_filters(req)
         limit = _rows(req)
         found, after = await self.records.read(
-            listing.page, filters, after=_read_place(req), limit=limit
+            enrollment_views.page, filters, after=_read_place(req), limit=limit
         )
-        rows = [dump_row(one.username, one.course_id, one.enrollment) for one in found]
-        write_json(
-            resp,
-            {
-                "next": None if after is None else _link(req, cursor_at(".".join(map(str, after)))),
-                "previous": None,
-                "results": rows,
-            },
-        )
+        page: EnrollmentPageJson = {
+            "next": None if after is None else _link(req, cursor_at(".".join(map(str, after)))),
+            "previous": None,
+            "results": [dump_row(one.username, one.course_id, one.enrollment) for one in found],
+        }
+        write_json(resp, page)
 
     on_head = on_get
 
@@ -192,12 +188,13 @@ class ChangesResource:
         limit = _whole(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
         shown = await self.records.read(_since, since, limit)
         last = shown[-1]["data"]["position"] if shown else since
-        write_json(resp, {"changes": shown, "next": last})
+        page: ChangesJson = {"changes": shown, "next": last}
+        write_json(resp, page)
 
     on_head = on_get
 
 
-def _since(session: Session, since: int, limit: int) -> list[dict[str, Any]]:
+def _since(session: Session, since: int, limit: int) -> list[EventJson]:
     return [dump_event(event) for event in changes.since(session, since, limit=limit)]
 
 

@@ -12,7 +12,7 @@ from api_gateway.resources.bodies import place_of
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import Options
-from enrollment.storage.submissions import Place
+from enrollment.storage.submission_views import Place
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.foreign.detect import AUTO, NAMES
 

@@ -19,7 +19,7 @@ from api_gateway.resources.statuses import submission_id
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Member, Submission
 from schemas.foreign.detect import NATIVE
-from schemas.outcomes import dump_outcome
+from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
 from schemas.raw_rows import member_at
 from schemas.results import Layout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after
@@ -64,12 +64,13 @@ class OutcomesResource:
         self, req: Request, resp: Response, submission: Submission, chosen: Filter
     ) -> None:
         page = await self._read(submission, read_cursor(req), chosen, page_size(req))
-        shown = [
-            dump_outcome(answer.outcome) | file_of(submission, answer.outcome.line)
+        shown: list[OutcomeJson] = [
+            {**dump_outcome(answer.outcome), **file_of(submission, answer.outcome.line)}
             for answer in page.answers
         ]
         after = None if page.next is None else cursor_at(f"{page.next[0]}.{page.next[1]}")
-        write_json(resp, {"outcomes": shown, "next": after})
+        body: OutcomePageJson = {"outcomes": shown, "next": after}
+        write_json(resp, body)
 
     async def _stream(
         self, submission: Submission, chosen: Filter, layout: Layout | None
@@ -132,7 +133,7 @@ def layout_in(submission: Submission, file: Member | None) -> Layout:
     return layouts.pop()
 
 
-def file_of(submission: Submission, line: int) -> dict[str, object]:
+def file_of(submission: Submission, line: int) -> ArchiveLineJson:
     """Where in an archive a line stands; nothing for every other submission."""
     if not submission.files:
         return {}

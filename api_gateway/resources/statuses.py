@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from http import HTTPStatus
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
 from falcon.asgi import Response
@@ -14,8 +14,8 @@ from api_gateway.answers import Status
 from api_gateway.media import JSON, dumps
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
-from schemas.enrollments import dump_enrollment
-from schemas.submissions import dump_submission, etag, retry_after
+from schemas.enrollments import EnrollmentJson, dump_enrollment
+from schemas.submissions import SubmissionJson, dump_submission, etag, retry_after
 
 #: For so long what was shown of a status is shown again: it says how much time is left.
 FRESH = timedelta(seconds=1)
@@ -31,7 +31,7 @@ def submission_id(text: str) -> UUID:
     return UUID(text)
 
 
-def shown_enrollment(status: Status, now: datetime) -> dict[str, Any] | None:
+def shown_enrollment(status: Status, now: datetime) -> EnrollmentJson | None:
     """The enrollment that goes with a single that is done."""
     kept = status.enrollment
     if kept is None:
@@ -39,7 +39,7 @@ def shown_enrollment(status: Status, now: datetime) -> dict[str, Any] | None:
     return dump_enrollment(kept.username, kept.enrollment, status.course, at=now)
 
 
-def shown_status(status: Status, now: datetime) -> dict[str, Any]:
+def shown_status(status: Status, now: datetime) -> SubmissionJson:
     """The status object."""
     shown = shown_enrollment(status, now)
     return dump_submission(status.submission, now=now, outcome=status.outcome, enrollment=shown)

@@ -27,7 +27,7 @@ from api_gateway.resources.statuses import (
 from api_gateway.ringing import Ringer
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import Submission
-from enrollment.storage import submissions
+from enrollment.storage import cancellation
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import clock
 from schemas.submissions import PATH, etag
@@ -122,4 +122,4 @@ class CancelResource:
 
 
 def _ask_cancel(session: Session, wanted: UUID, whose: str | None) -> Submission:
-    return submissions.ask_cancel(session, wanted, whose, now=clock(session))
+    return cancellation.request_cancel(session, wanted, whose, now=clock(session))

@@ -23,9 +23,10 @@ from api_gateway.taking import Taking
 from api_gateway.uploads import Published, Upload
 from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
-from enrollment.storage import submissions
-from enrollment.storage.submissions import Place
-from schemas.submissions import PATH, dump_submission
+from enrollment.domain.submissions import Submission
+from enrollment.storage import submission_views
+from enrollment.storage.submission_views import Place
+from schemas.submissions import PATH, SubmissionPageJson, dump_submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,22 +78,22 @@ class SubmissionsResource:
         found = await self.records.read(_page, caller.name, states=states, after=after, limit=limit)
         now = self.now()
         shown = [dump_submission(status.submission, now=now) for status in found]
-        last = found[-1].submission if len(found) == limit else None
-        write_json(
-            resp,
-            {
-                "submissions": shown,
-                "next": last and cursor_at(f"{microseconds(last.received_at)} {last.id}"),
-            },
-        )
+        following = _cursor(found[-1].submission) if len(found) == limit else None
+        page: SubmissionPageJson = {"submissions": shown, "next": following}
+        write_json(resp, page)
 
     on_head = on_get
+
+
+def _cursor(last: Submission) -> str:
+    """Where the page after this submission begins."""
+    return cursor_at(f"{microseconds(last.received_at)} {last.id}")
 
 
 def _page(
     session: Session, caller: str, *, states: frozenset[State], after: Place | None, limit: int
 ) -> list[Status]:
-    found = submissions.page(session, caller, states=states, after=after, limit=limit)
+    found = submission_views.page(session, caller, states=states, after=after, limit=limit)
     return [
         Status(one) if one.batch_id is None else answers.single_status(session, one)
         for one in found

@@ -8,8 +8,8 @@ from datetime import datetime
 from typing import NamedTuple
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.events import standing
-from enrollment.domain.model import Attribute, Clock, Course, Enrollment, Request
+from enrollment.domain.events import state_of
+from enrollment.domain.model import Attribute, Course, Enrollment, Request, WritePrecedence
 from enrollment.domain.rules import (
     Guest,
     Refusal,
@@ -58,7 +58,7 @@ class Case(NamedTuple):
     now: datetime
 
 
-def _outranked(clock: Clock, kept: Clock | None) -> bool:
+def _outranked(clock: WritePrecedence, kept: WritePrecedence | None) -> bool:
     return kept is not None and clock < kept
 
 
@@ -102,7 +102,7 @@ def _only_ties(request: Request, current: Enrollment) -> bool:
     )
 
 
-def _same(asked: object, kept: object, clock: Clock | None, at: int) -> bool:
+def _same(asked: object, kept: object, clock: WritePrecedence | None, at: int) -> bool:
     return asked is None or (asked == kept and clock is not None and clock.at == at)
 
 
@@ -232,5 +232,5 @@ def _amend(case: Case, wish: Wish, current: Enrollment) -> Decision:
         return Decision(Code.REFUSED, refusal=refusal)
     if mode != current.mode:
         return Decision(Code.MODE_CHANGED, after)
-    same = standing(after) == standing(current)
+    same = state_of(after) == state_of(current)
     return Decision(Code.SUPERSEDED if same else Code.UPDATED, after)

@@ -1,14 +1,21 @@
-"""What happened: one change of one enrollment, and how changes add up to a state."""
+"""Events: one change of one enrollment each, and how changes add up to a state."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from datetime import datetime
+from typing import NamedTuple, NotRequired, TypedDict
+from uuid import UUID
 
 from enrollment.domain.codes import ChangeKind, Code
 from enrollment.domain.model import Attribute, Enrollment
 
+#: Bits of an event id that hold its place in the batch (``storage.event_ids``).
+ORDINAL_BITS = 14
+#: The greatest place, so also the greatest number of requests that a batch may hold.
+MAX_ORDINAL = (1 << ORDINAL_BITS) - 1
 
-class Standing(NamedTuple):
-    """What an enrollment looks like from outside: its state without clocks."""
+
+class EnrollmentState(NamedTuple):
+    """The state of an enrollment as callers see it: without the precedence of its fields."""
 
     mode: str
     is_active: bool
@@ -24,8 +31,45 @@ class Change(NamedTuple):
     username: str
     course_id: str
     kind: ChangeKind
-    before: Standing | None
-    after: Standing
+    before: EnrollmentState | None
+    after: EnrollmentState
+
+
+class StoredAttribute(TypedDict):
+    """An attribute in a stored state."""
+
+    namespace: str
+    name: str
+    value: str
+
+
+class StoredState(TypedDict):
+    """The state of an enrollment at one time; members without a value are left out."""
+
+    mode: str
+    is_active: bool
+    attributes: NotRequired[list[StoredAttribute]]
+    cohort: NotRequired[str]
+
+
+class RecordedEvent(NamedTuple):
+    """An event as it is read back."""
+
+    id: int
+    kind: ChangeKind
+    course_id: str
+    username: str
+    #: The time of the commit.
+    at: datetime
+    submission_id: UUID
+    line: int
+    #: The caller of the submission.
+    caller: str
+    #: None where there was no enrollment before.
+    before: StoredState | None
+    after: StoredState
+    #: The place in the change feed.
+    position: int
 
 
 #: The kind of change behind each outcome that changes something.
@@ -38,18 +82,18 @@ KINDS = {
 }
 
 
-def standing(enrollment: Enrollment) -> Standing:
-    """The enrollment without its clocks."""
+def state_of(enrollment: Enrollment) -> EnrollmentState:
+    """Returns the state of an enrollment, without the precedence of its fields."""
     mode, is_active, _, _, _, attributes, _, cohort, _ = enrollment
-    return tuple.__new__(Standing, (mode, is_active, attributes, cohort))
+    return tuple.__new__(EnrollmentState, (mode, is_active, attributes, cohort))
 
 
-def fold(changes: Iterable[Change]) -> dict[tuple[str, str], Standing]:
+def fold(changes: Iterable[Change]) -> dict[tuple[str, str], EnrollmentState]:
     """Add up changes, from nothing to the state of each (course, learner).
 
     Raises ValueError where a change does not begin where the one before it ended.
     """
-    state: dict[tuple[str, str], Standing] = {}
+    state: dict[tuple[str, str], EnrollmentState] = {}
     for change in changes:
         key = (change.course_id, change.username)
         if state.get(key) != change.before:

@@ -8,15 +8,15 @@ from typing import Any, NamedTuple
 
 from enrollment.domain.codes import FAILURES, ChangeKind, Code, Reason
 from enrollment.domain.deciding import Case, Decision, decide
-from enrollment.domain.events import KINDS, Change, Standing, standing
+from enrollment.domain.events import KINDS, Change, EnrollmentState, state_of
 from enrollment.domain.model import (
-    Clock,
     Course,
     Enrollment,
     Invitation,
     Learner,
     Outcome,
     Request,
+    WritePrecedence,
 )
 from enrollment.domain.rules import NOBODY, Guest, Refusal
 
@@ -95,7 +95,7 @@ class _Fare(NamedTuple):
 
     enrollment: Enrollment | None
     kind: ChangeKind | None
-    after: Standing | None
+    after: EnrollmentState | None
     #: The outcome from its code on.
     outcome: tuple[Any, ...]
 
@@ -157,12 +157,12 @@ class _Newcomers:
         return _Fare(
             enrollment,
             KINDS.get(decision.code),
-            None if enrollment is None else standing(enrollment),
+            None if enrollment is None else state_of(enrollment),
             _outcome(request, decision, None)[3:],
         )
 
 
-def _ranked(new: Enrollment, clock: Clock) -> Enrollment:
+def _ranked(new: Enrollment, clock: WritePrecedence) -> Enrollment:
     """A new enrollment with another rank in the place of each that it has."""
     mode, is_active, created, _, by_mode, attributes, by_attributes, cohort, by_cohort = new
     return _new(
@@ -237,8 +237,8 @@ def _record(
     kind = KINDS.get(decision.code)
     if kind is None:
         return
-    before = None if current is None else standing(current)
-    what = (position, request.username, request.course_id, kind, before, standing(after))
+    before = None if current is None else state_of(current)
+    what = (position, request.username, request.course_id, kind, before, state_of(after))
     judgement.changes.append(_new(Change, what))
     was_active = current is not None and current.is_active
     judgement.seats[request.course_id] += after.is_active - was_active

@@ -30,11 +30,11 @@ def microseconds(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
-class Clock(NamedTuple):
-    """The rank of a wish: of two for the same enrollment the greater one wins.
+class WritePrecedence(NamedTuple):
+    """Precedence of a write: of two writes to the same field the greater one wins.
 
-    ``at`` is when it was asked, in microseconds since the epoch; ``rank`` orders
-    submissions that asked at the same moment; ``line`` orders the rows of one submission.
+    `at` is the requested time in microseconds since 1970; `rank` orders submissions with the same
+    time; `line` orders the rows of one submission.
     """
 
     at: int
@@ -47,16 +47,15 @@ class Clock(NamedTuple):
 _STATED = 1 << 62
 
 
-def clock_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> Clock:
-    """Rank a wish among all others.
+def precedence_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> WritePrecedence:
+    """Returns the precedence of a request; earlier times rank lower.
 
-    Earlier moments rank lower. At equal stated times the submission taken in earlier ranks
-    higher (so a file that is sent again moves nothing), and within it the later line. Other
-    ties go by intake, later ranks higher. ``intake`` is the place of the submission in the
-    order of taking in.
+    At equal stated times the earlier submission ranks higher (so a file that is sent again changes
+    nothing), and within it the later line. Otherwise the later submission ranks higher. `intake` is
+    the position of the submission in the order of intake.
     """
     rank = _STATED - intake if stated else intake
-    return tuple.__new__(Clock, (microseconds(asked_at), rank, line))
+    return tuple.__new__(WritePrecedence, (microseconds(asked_at), rank, line))
 
 
 class Rights(NamedTuple):
@@ -107,7 +106,7 @@ class Request(NamedTuple):
     username: str
     course_id: str
     asked_at: datetime
-    clock: Clock
+    clock: WritePrecedence
     rights: Rights
     is_active: bool = True
     #: None: not named, which is no wish.
@@ -123,12 +122,12 @@ class Enrollment(NamedTuple):
     mode: str
     is_active: bool
     created: datetime
-    activity_clock: Clock
-    mode_clock: Clock | None = None
+    activity_clock: WritePrecedence
+    mode_clock: WritePrecedence | None = None
     attributes: tuple[Attribute, ...] = ()
-    attributes_clock: Clock | None = None
+    attributes_clock: WritePrecedence | None = None
     cohort: str | None = None
-    cohort_clock: Clock | None = None
+    cohort_clock: WritePrecedence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

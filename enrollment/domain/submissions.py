@@ -21,6 +21,15 @@ from enrollment.domain.codes import (
 _MEASURABLE_SECONDS = 0.001
 
 
+#: Stands for the outcomes of a batch of which every request was cancelled unread.
+CANCELLED_AS_WHOLE = b""
+
+
+def is_cancelled_as_whole(outcomes: bytes | None) -> bool:
+    """Whether a batch was cancelled as a whole, by its stored outcomes (None: no outcomes yet)."""
+    return outcomes == CANCELLED_AS_WHOLE
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
     """How many requests came to which outcome, and why those that failed did."""
@@ -89,7 +98,7 @@ class Options:
         return self.is_atomic or self.dry_run or self.invites
 
     def as_json(self) -> dict[str, Any]:
-        """The options that were given, in the form in which they are kept and shown."""
+        """The options that were given, in the form in which they are stored."""
         given = {
             "default_mode": self.default_mode,
             "on_error": self.on_error,
@@ -118,7 +127,7 @@ class Member(NamedTuple):
     source: str | None = None
 
 
-class Mark(NamedTuple):
+class ProgressMark(NamedTuple):
     """How far a bulk is, as far as it takes to tell that it moved."""
 
     answered: int
@@ -165,9 +174,9 @@ class Submission:
         return self.total - self.tally.answered
 
     @property
-    def mark(self) -> Mark:
+    def mark(self) -> ProgressMark:
         """How far it is; another one after every move."""
-        return Mark(
+        return ProgressMark(
             self.tally.answered, self.finished_at is not None, self.cancel_asked_at is not None
         )
 

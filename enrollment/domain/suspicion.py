@@ -1,124 +1,136 @@
-"""The search for the request that makes a batch fail.
+"""Failed attempts of a batch, and the search for the poison request among its rows.
 
-Judging a batch either comes to its end or fails: an error, or a worker that dies. The shortest
-beginning of the batch that fails ends with the request that is to blame.
+A pure state machine. An attempt either completes or fails (an error, or a worker that died). When
+the whole batch has failed `WHOLE_FAILURES` times, prefixes of it are tried, each in a transaction
+that is rolled back: first the empty prefix, then by bisection. The shortest prefix that fails ends
+with the poison request.
 """
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from enrollment.domain.model import microseconds
 
-#: Failures of the whole batch after which its beginnings are tried.
+#: Failures of the whole batch after which its prefixes are tried.
 WHOLE_FAILURES = 2
-#: Failures of the shortest beginning after which its last request is to blame: a worker that
-#: is killed by chance proves nothing.
+#: Failures of one shortest prefix that prove its last request to be poison. One could be chance:
+#: a worker that was killed for another reason.
 PROVEN_FAILURES = 2
-#: Requests of one batch that may be to blame; beyond that the fault is ours.
+#: Poison requests per batch; with more, the fault is ours and not in the rows.
 MAX_POISONOUS = 3
-#: Tries after which a batch is given up, whatever was found.
+#: Failed attempts after which a batch is parked, whatever was found.
 MAX_ATTEMPTS = 100
-#: A try that began so short a time ago may be about to lock its batch: its worker lives.
-GRACE = timedelta(seconds=3)
+#: Time-outs, while processed alone, after which a batch is parked. They never blame a request.
+MAX_TIMEOUTS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suspicion:
-    """What is known of a batch that was tried and not answered."""
+class FailureSearch:
+    """What is known about a batch whose processing was attempted and not completed."""
 
-    #: Tries that failed, or that began and whose end nobody told.
+    #: Attempts that failed, plus the one that is open, if any.
     attempts: int = 0
-    #: When a try began that nobody ended, in microseconds. Also tells it from all others.
+    #: Start of the open attempt in microseconds since the epoch; also identifies the attempt.
     begun_at: int | None = None
-    #: How often the present step failed.
+    #: How often the current step (the whole batch, or one prefix) failed.
     failures: int = 0
-    #: So many requests of the beginning are known to pass; -1: not even none of them.
+    #: Length of the longest prefix known to pass; -1: not even the empty one was tried.
     passing: int = -1
-    #: So many are known to fail; None: the whole batch is tried.
+    #: Length of the shortest prefix known to fail; None: the whole batch is processed.
     failing: int | None = None
-    #: Places of the requests that are to blame, which are left out.
+    #: Positions of the poison requests found so far; they are left out of further attempts.
     poisonous: tuple[int, ...] = ()
-    #: Not even the batch without any request passes, so none of them is to blame.
+    #: Whether even the empty prefix fails, so that no request is to blame.
     is_ours: bool = False
+    #: Attempts of this batch alone that ran out of time.
+    timeouts: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The form in which it is kept, beside its attempts."""
+        """Returns the stored form; `attempts` has a column of its own."""
         return {name: value for name, value in asdict(self).items() if name != "attempts"}
 
     @property
     def is_search(self) -> bool:
-        """Whether a beginning is tried, and what it does is taken back."""
+        """Whether the next attempt covers a prefix only and is rolled back."""
         return self.failing is not None
 
     @property
-    def is_apart(self) -> bool:
-        """Whether the batch failed before, so that it is tried by itself."""
+    def must_run_alone(self) -> bool:
+        """Whether the batch failed before, so that it must not share a transaction."""
         return bool(self.failures or self.is_search or self.poisonous)
 
     @property
-    def is_hopeless(self) -> bool:
-        """Whether the batch is to be parked: the fault is not that of a few requests."""
-        return self.is_ours or len(self.poisonous) > MAX_POISONOUS or self.attempts >= MAX_ATTEMPTS
+    def should_park(self) -> bool:
+        """Whether attempts end here: the fault is not in a few requests."""
+        return (
+            self.is_ours
+            or len(self.poisonous) > MAX_POISONOUS
+            or self.attempts >= MAX_ATTEMPTS
+            or self.timeouts >= MAX_TIMEOUTS
+        )
 
-    def step(self, total: int) -> int:
-        """How many requests of the beginning are tried next."""
+    def next_prefix(self, total: int) -> int:
+        """Returns how many of the batch's `total` requests the next attempt covers."""
         if self.failing is None:
             return total
+        if self.passing < 0:
+            return 0
         if self.failing - self.passing <= 1:
             return self.failing
         return (self.passing + self.failing) // 2
 
-    def is_in_work(self, now: datetime) -> bool:
-        """Whether a try that nobody ended may still be made."""
-        return self.begun_at is not None and microseconds(now - GRACE) < self.begun_at
-
-    def begin(self, now: datetime) -> "Suspicion":
-        """A try begins."""
+    def start_attempt(self, now: datetime) -> "FailureSearch":
+        """Records that an attempt starts."""
         return replace(self, begun_at=microseconds(now), attempts=self.attempts + 1)
 
-    def forgive(self) -> "Suspicion":
-        """The try ended without saying anything about the batch."""
+    def cancel_attempt(self) -> "FailureSearch":
+        """Takes the open attempt back: it ended without saying anything about the batch."""
         if self.begun_at is None:
             return self
         return replace(self, begun_at=None, attempts=self.attempts - 1)
 
-    def fail(self, total: int) -> "Suspicion":
-        """The try failed, or its worker died."""
+    def record_timeout(self) -> "FailureSearch":
+        """Takes the open attempt back and counts a time-out, which never blames a request."""
+        return replace(self.cancel_attempt(), timeouts=self.timeouts + 1)
+
+    def record_failure(self, total: int) -> "FailureSearch":
+        """Counts the open attempt as failed: an error, or its worker died."""
         attempts = self.attempts + (self.begun_at is None)
         ended = replace(self, begun_at=None, attempts=attempts, failures=self.failures + 1)
         if self.failing is None:
-            return ended if ended.failures < WHOLE_FAILURES else _searching(ended, total)
-        if self.failing - self.passing > 1:
-            return replace(ended, failures=0, failing=self.step(total))
-        return ended if ended.failures < PROVEN_FAILURES else _blaming(ended, self.failing)
+            return ended if ended.failures < WHOLE_FAILURES else _start_search(ended, total)
+        prefix = self.next_prefix(total)
+        if self.passing >= 0 and self.failing - self.passing > 1:
+            return replace(ended, failures=0, failing=prefix)
+        return ended if ended.failures < PROVEN_FAILURES else _blame_last(ended, prefix)
 
-    def succeed(self, total: int) -> "Suspicion":
-        """The beginning that was tried passes."""
-        step = self.step(total)
-        failing = None if step == self.failing else self.failing
-        return replace(self, begun_at=None, failures=0, passing=step, failing=failing)
+    def record_success(self, total: int) -> "FailureSearch":
+        """Records that the prefix that was tried passes."""
+        prefix = self.next_prefix(total)
+        failing = None if prefix == self.failing else self.failing
+        return replace(self, begun_at=None, failures=0, passing=prefix, failing=failing)
 
 
-def suspicion_of(kept: Mapping[str, Any] | None, attempts: int) -> Suspicion | None:
-    """The suspicion out of its kept form; none where there is none."""
-    if kept is None:
+def failure_search_of(stored: Mapping[str, Any] | None, attempts: int) -> FailureSearch | None:
+    """Reads the stored form; None where nothing is stored. Unknown members are ignored."""
+    if stored is None:
         return None
-    known = {each.name: kept[each.name] for each in fields(Suspicion) if each.name in kept}
-    known |= {"attempts": attempts, "poisonous": tuple(kept.get("poisonous", ()))}
-    return Suspicion(**known)
+    known = {each.name: stored[each.name] for each in fields(FailureSearch) if each.name in stored}
+    known |= {"attempts": attempts, "poisonous": tuple(stored.get("poisonous", ()))}
+    return FailureSearch(**known)
 
 
-def _searching(known: Suspicion, total: int) -> Suspicion:
-    """The whole batch fails: its beginnings are tried, from the longest known to pass."""
+def _start_search(known: FailureSearch, total: int) -> FailureSearch:
+    """The whole batch fails: its prefixes are tried, from the longest known to pass."""
     passing = known.passing if known.passing < total else -1
     return replace(known, failures=0, passing=passing, failing=total)
 
 
-def _blaming(known: Suspicion, failing: int) -> Suspicion:
-    """The last request of the shortest beginning that fails; where that is empty, none is."""
-    if failing == 0:
+def _blame_last(known: FailureSearch, prefix: int) -> FailureSearch:
+    """Blames the last request of the shortest failing prefix; no request if it is empty."""
+    if prefix == 0:
         return replace(known, is_ours=True)
-    poisonous = (*known.poisonous, failing - 1)
-    return replace(known, failures=0, passing=failing, failing=None, poisonous=poisonous)
+    poisonous = (*known.poisonous, prefix - 1)
+    return replace(known, failures=0, passing=prefix, failing=None, poisonous=poisonous)

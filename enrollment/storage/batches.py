@@ -17,8 +17,10 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
+from enrollment.domain.submissions import CANCELLED_AS_WHOLE
+from enrollment.storage.event_ids import event_id
 from enrollment.storage.sending import waiting_for
-from enrollment.storage.tables import POSITION_BITS, BatchRow
+from enrollment.storage.tables import BatchRow
 
 
 class NewBatch(NamedTuple):
@@ -64,8 +66,8 @@ class Answered(NamedTuple):
 
 
 def intake_number(batch_id: int, position: int) -> int:
-    """The place of a request in the order of taking in."""
-    return batch_id << POSITION_BITS | position
+    """Returns the place of a request in the order of intake; composed as event ids are."""
+    return event_id(batch_id, position)
 
 
 #: What is executed for every batch is built once, on the table rather than its class: the
@@ -90,7 +92,7 @@ def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
     return made
 
 
-def add_of(
+def insert_for_submission(
     session: Session,
     submission_id: UUID,
     first_ordinal: int,
@@ -115,6 +117,10 @@ def add_of(
         session.execute(_INSERT, rows)
 
 
+#: The attempt that completes a batch is not counted; it is open where it was recorded.
+_FAILED_ATTEMPTS = _BATCH.attempts - case(
+    (_BATCH.suspicion["begun_at"].as_string().is_not(None), 1), else_=0
+)
 _ANSWER = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"))
@@ -122,6 +128,7 @@ _ANSWER = (
         outcomes=bindparam("given"),
         tally=bindparam("counted"),
         answered_at=bindparam("now"),
+        attempts=_FAILED_ATTEMPTS,
         announced_at=func.coalesce(_BATCH.announced_at, bindparam("now")),
         waiting_since=func.coalesce(_BATCH.waiting_since, bindparam("now")),
     )
@@ -157,7 +164,7 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
     numbers = session.scalars(
         update(BatchRow)
         .where(BatchRow.submission_id == submission_id, BatchRow.ordinal >= ordinal)
-        .values(outcomes=b"", answered_at=now)
+        .values(outcomes=CANCELLED_AS_WHOLE, answered_at=now, attempts=_FAILED_ATTEMPTS)
         .returning(BatchRow.requests)
     )
     return sum(numbers)

@@ -1,4 +1,4 @@
-"""Events: history of an enrollment, feed of all, outbox; one append-only table for the three."""
+"""Events: one append-only table for the history of enrollments, the change feed and the outbox."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -7,7 +7,9 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import orjson
 from sqlalchemy import (
+    CTE,
     BigInteger,
     ColumnElement,
     Executable,
@@ -25,11 +27,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.codes import ChangeKind
+from enrollment.domain.events import EnrollmentState, RecordedEvent
+from enrollment.domain.model import Attribute
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, as_uuid
+from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
 from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import (
-    POSITION_BITS,
     BigSerial,
     EventRow,
     FeedHeadRow,
@@ -37,12 +41,12 @@ from enrollment.storage.tables import (
     Moment,
 )
 
-#: Events that one answer of the history holds at most.
+#: Most events of an enrollment's history that are returned.
 MAX_HISTORY = 1_000
 
 
 class Event(NamedTuple):
-    """One change of one enrollment, as it is kept."""
+    """One change of one enrollment, to be inserted."""
 
     id: int
     previous_id: int | None
@@ -57,25 +61,26 @@ class Event(NamedTuple):
     after: str
 
 
-class Recorded(NamedTuple):
-    """An event as it is read back; ``position`` is its place in the feed."""
-
-    id: int
-    kind: ChangeKind
-    course_id: str
-    username: str
-    at: datetime
-    submission_id: UUID
-    line: int
-    caller: str
-    before: Mapping[str, Any] | None
-    after: Mapping[str, Any]
-    position: int
+def encode_state(state: EnrollmentState) -> str:
+    """Returns a state as the JSON text that events store; members without a value are left out."""
+    members: dict[str, object] = {"mode": state.mode, "is_active": state.is_active}
+    if state.attributes:
+        members["attributes"] = [attribute._asdict() for attribute in state.attributes]
+    if state.cohort is not None:
+        members["cohort"] = state.cohort
+    return orjson.dumps(members).decode()
 
 
-def event_id(batch_id: int, ordinal: int) -> int:
-    """The id of a batch's n-th event."""
-    return batch_id << POSITION_BITS | ordinal
+def decode_state(stored: str) -> EnrollmentState:
+    """Returns the state in a JSON text. Raises ValueError where the text holds none."""
+    try:
+        members = orjson.loads(stored)
+        attributes = tuple(Attribute(**each) for each in members.get("attributes", ()))
+        cohort = members.get("cohort")
+        return EnrollmentState(members["mode"], members["is_active"], attributes, cohort)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        message = f"no state of an enrollment: {stored!r}"
+        raise ValueError(message) from error
 
 
 _HAPPENED = Columns(
@@ -107,7 +112,7 @@ def _append(*, postgresql: bool) -> Executable:
 
 
 def rendered(session: Session, events: Sequence[Event], *, now: datetime) -> Rendered:
-    """Events as they are appended; asks the database for nothing."""
+    """Converts events to statement parameters; sends nothing to the database."""
     if not events:
         return NO_ROWS
     columns = list(zip(*events, strict=True))
@@ -117,7 +122,7 @@ def rendered(session: Session, events: Sequence[Event], *, now: datetime) -> Ren
 
 @contextmanager
 def adding(session: Session, events: Rendered) -> Iterator[None]:
-    """Append events in one statement, while something else is done that needs no session."""
+    """Inserts events in one statement, while the block runs, which must not use the session."""
     if not events.rows:
         yield
         return
@@ -137,11 +142,11 @@ _STAND = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
 
 
 def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
-    """Give the events of each batch their places in the feed; the last statement before a commit.
+    """Assigns feed positions to the events of each batch; the last statement before a commit.
 
-    ``events_of`` maps a batch to its number of events, in the order in which the batches were
-    judged, which need not be that of their ids. The head is locked until the commit, so
-    positions are gapless and no reader passes over one. Returns the last position.
+    `events_of` maps batch ids to numbers of events, in the order in which the batches were
+    processed, which need not be that of their ids. The feed's counter stays locked until the
+    commit: positions have no gaps, and no reader passes over one. Returns the last position.
     """
     spans = {batch: number for batch, number in events_of.items() if number}
     if not spans:
@@ -157,9 +162,7 @@ def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
     return last
 
 
-_POSITION = (FeedRow.first + EventRow.id - FeedRow.batch_id * (1 << POSITION_BITS)).label(
-    "position"
-)
+_POSITION = feed_position(EventRow, FeedRow).label("position")
 
 
 def _recorded() -> Select[Any]:
@@ -178,44 +181,46 @@ def _recorded() -> Select[Any]:
     )
 
 
-def _read(row: Row[Any]) -> Recorded:
+def _read(row: Row[Any]) -> RecordedEvent:
     cells = tuple(row)
-    return Recorded._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
+    return RecordedEvent._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
 
 
-def since(session: Session, position: int, *, limit: int) -> list[Recorded]:
-    """The events after a position of the feed, in its order; gapless."""
-    shift = 1 << POSITION_BITS
+def since(session: Session, position: int, *, limit: int) -> list[RecordedEvent]:
+    """Returns the events after a position of the feed, in its order and without gaps."""
     rows = session.execute(
         _recorded()
-        .join(
-            EventRow,
-            EventRow.id.between(
-                FeedRow.batch_id * literal(shift, BigInteger()),
-                FeedRow.batch_id * literal(shift, BigInteger()) + (shift - 1),
-            ),
-        )
         .select_from(FeedRow)
+        .join(EventRow, is_event_of(EventRow.id, FeedRow.batch_id))
         .where(FeedRow.last > position, FeedRow.first <= position + limit)
         .order_by(FeedRow.first, EventRow.id)
     )
     return [event for event in map(_read, rows) if position < event.position <= position + limit]
 
 
-def history(session: Session, newest: int) -> list[Recorded]:
-    """The events of one enrollment, oldest first, found from the newest back."""
-    start = select(EventRow.id, EventRow.previous_id).where(EventRow.id == newest)
-    chain = start.cte("chain", recursive=True)
+def event_chain(newest: int, *, max_events: int) -> CTE:
+    """Returns a recursive query: the ids of an event and of those before it in its chain.
+
+    The bound ends chains that are circular, too.
+    """
+    start = select(EventRow.id, EventRow.previous_id, literal(1).label("steps"))
+    chain = start.where(EventRow.id == newest).cte("chain", recursive=True)
     older = aliased(EventRow)
-    chain = chain.union_all(
-        select(older.id, older.previous_id).join(chain, older.id == chain.c.previous_id)
+    return chain.union_all(
+        select(older.id, older.previous_id, chain.c.steps + 1)
+        .join(chain, older.id == chain.c.previous_id)
+        .where(chain.c.steps < max_events)
     )
+
+
+def history(session: Session, newest: int) -> list[RecordedEvent]:
+    """Returns the last events of an enrollment, oldest first; `newest` is the id of the newest."""
+    chain = event_chain(newest, max_events=MAX_HISTORY)
     rows = session.execute(
         _recorded()
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
-        .join(FeedRow, FeedRow.batch_id == EventRow.id // literal(1 << POSITION_BITS, BigInteger()))
-        .order_by(_POSITION.desc())
-        .limit(MAX_HISTORY)
+        .join(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
+        .order_by(_POSITION)
     )
-    return [_read(row) for row in rows][::-1]
+    return [_read(row) for row in rows]

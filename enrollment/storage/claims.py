@@ -1,23 +1,34 @@
-"""Claiming: batches locked by the transaction that answers them, and by no other."""
+"""Claims: batch rows locked by the one transaction that processes them.
 
-from collections.abc import Collection
+`claim` and `claim_lane` skip rows that others hold; `reclaim` waits for rows whose attempt is
+recorded, so that meeting another worker for a moment is not mistaken for a failure.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import bindparam, select
+from sqlalchemy import BigInteger, ColumnElement, Select, bindparam, cast, func, select
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
-from enrollment.domain.suspicion import Suspicion, suspicion_of
+from enrollment.domain.model import microseconds
+from enrollment.domain.suspicion import FailureSearch, failure_search_of
 from enrollment.storage.batches import Waiting
+from enrollment.storage.sessions import clock, is_postgresql, lock_timeout
 from enrollment.storage.tables import BatchRow
 
 #: Waiting batches of the interactive lane that one transaction takes at most.
 MAX_TOGETHER = 64
-#: A batch that waits for so long may have been met by a worker that died.
+#: A batch that waits for so long may have been claimed by a worker that died.
 SUSPICIOUS = timedelta(seconds=2)
+#: Microseconds for which `claim_lane` passes over a batch whose attempt was started, so that it
+#: takes the next ones. Only a hint: whether the attempt's worker lives, its attempt lock tells.
+ATTEMPT_HINT = 3_000_000
+#: How long `reclaim` waits for a row that another transaction looks at.
+RECLAIM_LOCK_TIMEOUT = "200ms"
 #: Requests that one transaction of the interactive lane takes at most.
 MAX_REQUESTS = 1_000
 
@@ -35,7 +46,7 @@ class ClaimedBatch(NamedTuple):
     announced_at: datetime
     #: How often it was announced again.
     repeats: int
-    suspicion: Suspicion | None
+    suspicion: FailureSearch | None
 
     @property
     def is_for_all(self) -> bool:
@@ -75,17 +86,32 @@ _UNANSWERED = select(
 ).where(_BATCH.answered_at.is_(None), _BATCH.parked_at.is_(None))
 _CLAIMABLE = _UNANSWERED.where(_BATCH.announced_at.is_not(None))
 _CLAIM = _CLAIMABLE.where(_BATCH.id == bindparam("batch")).with_for_update(skip_locked=True)
-_CLAIM_AGAIN = (
+_RECLAIM = (
     _CLAIMABLE.where(_BATCH.id.in_(bindparam("batches", expanding=True)))
     .order_by(_BATCH.waiting_since, _BATCH.id)
-    .with_for_update(skip_locked=True)
+    .with_for_update()
 )
-_CLAIM_TOGETHER = (
-    _CLAIMABLE.where(_BATCH.lane == bindparam("its_lane"), _BATCH.alone.is_(False))
-    .order_by(_BATCH.waiting_since, _BATCH.id)
-    .limit(MAX_TOGETHER + 1)
-    .with_for_update(skip_locked=True)
-)
+_BEGUN_AT = func.coalesce(cast(_BATCH.suspicion["begun_at"].as_string(), BigInteger), 0)
+
+
+def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
+    """Selects what waits in a lane; `now_us` is the time in microseconds."""
+    return (
+        _CLAIMABLE.where(
+            _BATCH.lane == bindparam("its_lane"),
+            _BATCH.alone.is_(False),
+            now_us - ATTEMPT_HINT > _BEGUN_AT,
+            _BATCH.id.not_in(bindparam("busy", expanding=True)),
+        )
+        .order_by(_BATCH.waiting_since, _BATCH.id)
+        .limit(MAX_TOGETHER + 1)
+        .with_for_update(skip_locked=True)
+    )
+
+
+_EPOCH_US = func.extract("epoch", func.clock_timestamp()) * 1_000_000
+_CLAIM_LANE_POSTGRESQL = _claim_lane(cast(_EPOCH_US, BigInteger))
+_CLAIM_LANE_SQLITE = _claim_lane(bindparam("now_us", type_=BigInteger))
 _CLAIM_BEHIND = (
     _UNANSWERED.where(
         _BATCH.submission_id == bindparam("its"),
@@ -98,30 +124,35 @@ _CLAIM_BEHIND = (
 
 
 def claim(session: Session, batch_id: int) -> Together:
-    """Lock a batch to answer it, or nothing if it is answered, in work, or not its turn.
+    """Locks a batch to process it; nothing if it is completed, claimed by others or not due.
 
     The conditional lock is the guard too: a second delivery of the message finds nothing.
     """
-    rows = session.execute(_CLAIM, {"batch": batch_id})
+    rows = _locked(session, _CLAIM, {"batch": batch_id})
     return Together([_claimed(row) for row in rows])
 
 
+def _locked(session: Session, statement: Select[Any], given: Mapping[str, Any]) -> Sequence[Any]:
+    """Returns the rows that a statement with SKIP LOCKED could lock."""
+    return session.execute(statement, given).all()
+
+
 def _claimed(row: Any, announced_at: datetime | None = None) -> ClaimedBatch:
-    *facts, announced, repeats, kept, attempts = row
-    known = suspicion_of(kept, attempts)
-    return ClaimedBatch._make((*facts, announced or announced_at, repeats, known))
+    *facts, announced, repeats, stored, attempts = row
+    search = failure_search_of(stored, attempts)
+    return ClaimedBatch._make((*facts, announced or announced_at, repeats, search))
 
 
 def claim_behind(session: Session, first: ClaimedBatch, number: int) -> list[ClaimedBatch]:
-    """Lock the batches of a file behind one that is locked, up to a number of them.
+    """Locks up to `number` batches of a file that follow one that is locked.
 
-    Nothing is known against them, and between them none is missing: so they may be answered in
-    its transaction, each after the one before it, though their turn was not announced.
+    None of them failed before, and there is no gap between them: so they may be processed in the
+    same transaction, in order, before they were dispatched.
     """
     if first.submission_id is None or first.ordinal is None:
         return []
     given = {"its": first.submission_id, "place": first.ordinal, "last": first.ordinal + number}
-    rows = session.execute(_CLAIM_BEHIND, given).all()
+    rows = _locked(session, _CLAIM_BEHIND, given)
     behind = (_claimed(row, first.announced_at) for row in rows if row.announced_at is None)
     places = enumerate(behind, first.ordinal + 1)
     return [batch for _, batch in takewhile(_is_next_and_well, places)]
@@ -132,17 +163,31 @@ def _is_next_and_well(placed: tuple[int, ClaimedBatch]) -> bool:
     return batch.ordinal == place and batch.suspicion is None and not batch.alone
 
 
-def claim_again(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
-    """Lock those of some batches that are still to be answered and not in work."""
-    rows = session.execute(_CLAIM_AGAIN, {"batches": list(batch_ids)})
+def reclaim(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
+    """Locks those of the batches that are not completed, and waits for each that others hold.
+
+    Raises Conflict where one of them cannot be had within `RECLAIM_LOCK_TIMEOUT`.
+    """
+    if not batch_ids:
+        return []
+    with lock_timeout(session, RECLAIM_LOCK_TIMEOUT):
+        rows = session.execute(_RECLAIM, {"batches": list(batch_ids)}).all()
     return [_claimed(row) for row in rows]
 
 
-def claim_together(session: Session, lane: Lane) -> Together:
-    """Lock what waits in a lane, oldest first, up to 1,000 requests in all."""
+def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> Together:
+    """Locks what waits in a lane, oldest first, up to 1,000 requests in all.
+
+    Passes over `busy` batches and those whose attempt started less than `ATTEMPT_HINT` ago.
+    """
+    given: dict[str, Any] = {"its_lane": lane.value, "busy": list(busy)}
+    statement = _CLAIM_LANE_POSTGRESQL
+    if not is_postgresql(session):
+        statement = _CLAIM_LANE_SQLITE
+        given["now_us"] = microseconds(clock(session))
     taken: list[ClaimedBatch] = []
     room = MAX_REQUESTS
-    for row in session.execute(_CLAIM_TOGETHER, {"its_lane": lane.value}):
+    for row in _locked(session, statement, given):
         batch = _claimed(row)
         if taken and (batch.requests > room or len(taken) == MAX_TOGETHER):
             return Together(taken, Waiting(batch.id, lane))

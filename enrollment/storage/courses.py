@@ -1,10 +1,8 @@
-"""Courses: written whole by few, read set-wise by every batch.
+"""Courses: loaded in sets by every batch, and replaced as a whole.
 
-Every change of a course raises the edition in the same transaction, so whoever reads the
-edition first and the course second never keeps an old course under a new edition.
+Every change raises the edition in the same transaction (``course_edition``).
 """
 
-import secrets
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
@@ -16,15 +14,11 @@ from sqlalchemy.orm import Session
 from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
 from enrollment.storage.arrays import Columns, insert_on
+from enrollment.storage.course_edition import bump_edition
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import CourseRow, EditionRow, EnrollmentRow, ModeRow
+from enrollment.storage.tables import CourseRow, EnrollmentRow, ModeRow
 
-COURSES_EDITION = "courses"
-#: The edition rises by a random step up to this one: two databases that shared a Redis, or
-#: one that was set back to a backup, never meet old answers under a number used before.
-_LARGEST_STEP = 1 << 31
-
-#: What is executed for every batch is built on tables: the mapper's part costs more than the rest.
+#: Statements of every batch are built on tables: the mapper costs more than the rest.
 _COURSES = CourseRow.metadata.tables[CourseRow.__tablename__]
 _MODES = ModeRow.metadata.tables[ModeRow.__tablename__]
 _COURSE, _MODE = _COURSES.c, _MODES.c
@@ -57,7 +51,7 @@ _MODE_COLUMNS = (
 
 
 class LoadedCourse(NamedTuple):
-    """A course with what guards the next write to its seats."""
+    """A course, with the revision that guards the next write to its seats."""
 
     id: int
     revision: int
@@ -65,15 +59,15 @@ class LoadedCourse(NamedTuple):
 
 
 def save(session: Session, course: Course) -> None:
-    """Insert the course or put it in the place of the old one; the seats taken stay."""
+    """Inserts or replaces a course; the number of seats taken stays."""
     save_all(session, [course])
 
 
 def save_all(session: Session, courses: Iterable[Course]) -> None:
-    """The same for many; of two with one id the later stays.
+    """Inserts or replaces courses; of two with the same id the later wins.
 
-    Existing rows are locked first, in the order in which batches lock them: a batch in work
-    ends before the change, or finds its courses changed and is judged again.
+    Locks existing rows first, in the order in which batches lock them: a batch in progress commits
+    before the change, or its seats conflict and it is processed again.
     """
     named = {course.course_id: course for course in courses}
     if not named:
@@ -93,7 +87,7 @@ def save_all(session: Session, courses: Iterable[Course]) -> None:
 
 
 def change(session: Session, course_id: str, edit: Callable[[Course], Course]) -> Course:
-    """Put what ``edit`` makes of the course in its place; nobody writes it meanwhile.
+    """Replaces a course by what `edit` returns for it, under a lock; returns the new course.
 
     Raises CourseNotFound.
     """
@@ -107,17 +101,17 @@ def change(session: Session, course_id: str, edit: Callable[[Course], Course]) -
 
 
 def find(session: Session, course_id: str) -> Course | None:
-    """The course, or None."""
+    """Returns a course, or None."""
     return find_all(session, [course_id]).get(course_id)
 
 
 def find_all(session: Session, course_ids: Collection[str]) -> dict[str, Course]:
-    """The courses that exist among the ids."""
+    """Returns the courses that exist among the ids."""
     return {each.course.course_id: each.course for each in _load(session, course_ids)}
 
 
 def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
-    """Courses in the order of their ids, from behind one on."""
+    """Returns courses in the order of their ids, those after an id."""
     query = select(_COURSE.course_id).order_by(_COURSE.course_id).limit(limit)
     if after is not None:
         query = query.where(_COURSE.course_id > after)
@@ -127,10 +121,10 @@ def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
 
 
 def delete(session: Session, course_id: str) -> None:
-    """Remove a course that nobody was ever enrolled in.
+    """Deletes a course without enrollments.
 
-    Raises CourseNotFound, CourseInUse. The row is locked first: a batch that enrolls into it
-    has its seats counted there, so it is seen here or finds the course gone.
+    Locks the row first: a batch that enrolls into the course updates its seats, so either its
+    enrollments are seen here or it finds the course gone. Raises CourseNotFound, CourseInUse.
     """
     row_id = session.scalar(
         select(_COURSE.id).where(_COURSE.course_id == course_id).with_for_update()
@@ -142,25 +136,6 @@ def delete(session: Session, course_id: str) -> None:
         raise CourseInUse(course_id)
     session.execute(delete_from(_COURSES).where(_COURSE.id == row_id))
     bump_edition(session)
-
-
-def edition(session: Session) -> int:
-    """The number under which answers about courses may be kept at this moment."""
-    number = session.scalar(select(EditionRow.number).where(EditionRow.name == COURSES_EDITION))
-    return number or 0
-
-
-def bump_edition(session: Session) -> None:
-    """Let every kept answer about courses lapse when this transaction commits."""
-    step = 1 + secrets.randbelow(_LARGEST_STEP)
-    insert = insert_on(postgresql=is_postgresql(session))(EditionRow).values(
-        name=COURSES_EDITION, number=step
-    )
-    session.execute(
-        insert.on_conflict_do_update(
-            index_elements=["name"], set_={"number": EditionRow.number + step}
-        )
-    )
 
 
 _IDS = Columns("wanted", course_id=String())
@@ -179,18 +154,19 @@ def _lock_capped(*, postgresql: bool) -> Select[int]:
     )
 
 
-def standing(
-    session: Session, course_ids: Collection[str], *, lock: bool = True
+def load_for_batch(
+    session: Session, course_ids: Collection[str], *, lock_capped: bool = True
 ) -> dict[str, LoadedCourse]:
-    """The courses that exist among the ids, in a fixed number of statements.
+    """Returns the courses that exist among the ids, in a fixed number of statements.
 
-    Unless told otherwise those with a seat cap are locked until the transaction ends, so of two
-    batches that want the last seat one waits and sees what the other took; SQLite has one writer
-    anyway. One that is given its cap meanwhile is told by its revision when seats are taken.
+    With `lock_capped` those with a capacity are locked until the transaction ends (`FOR UPDATE`, in
+    row order): of two batches that want the last seat one waits and sees what the other took.
+    SQLite has a single writer anyway. A course that gets its capacity meanwhile is detected by its
+    revision in `take_seats`.
     """
     loaded = _load(session, course_ids) if course_ids else []
     capped = [one.course.course_id for one in loaded if one.course.capacity is not None]
-    if lock and capped and is_postgresql(session):
+    if lock_capped and capped and is_postgresql(session):
         session.execute(_lock_capped(postgresql=True), _IDS.holding(session, capped)).all()
         loaded = _load(session, course_ids)
     return {each.course.course_id: each for each in loaded}
@@ -217,11 +193,10 @@ def _take_seats(*, postgresql: bool) -> Executable:
 
 
 def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, int]) -> None:
-    """Add to the seats taken of each course (by row), in one statement.
+    """Adds to the seats taken of each course (by row), in one statement.
 
-    ``loaded`` has the revisions that were judged. Raises Conflict if a course was changed or
-    removed since, or if a cap that came meanwhile would be passed: then nothing of this
-    transaction may stay.
+    `loaded` has the revisions that were loaded. Raises Conflict if a course was changed or deleted
+    since, or if a capacity set meanwhile would be exceeded: then the transaction must roll back.
     """
     if not seats:
         return
@@ -236,7 +211,7 @@ def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, 
 
 
 def _lock(session: Session, query: Select[int]) -> None:
-    """Lock the courses in the order of their rows; SQLite has one writer anyway."""
+    """Locks courses in the order of their rows; SQLite has a single writer anyway."""
     if is_postgresql(session):
         session.execute(query.order_by(_COURSE.id).with_for_update()).all()
 
@@ -288,7 +263,7 @@ def _modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
 
 
 def _load(session: Session, course_ids: Collection[str]) -> list[LoadedCourse]:
-    """The courses that exist among the ids, with their modes: two statements."""
+    """Returns the courses that exist among the ids, with their modes, in two statements."""
     wanted, postgresql = _IDS.holding(session, list(course_ids)), is_postgresql(session)
     rows = session.execute(_rows(postgresql=postgresql), wanted).all()
     modes: dict[int, list[Mode]] = {}

@@ -1,4 +1,4 @@
-"""Crosswalks: what ids of other systems are here, one a source."""
+"""Crosswalks: maps from ids of other systems to ours, one for each source."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -11,13 +11,13 @@ from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import CrosswalkRow
 
-#: Entries that one statement writes.
+#: Entries in one statement.
 _AT_ONCE = 5_000
 _WANTED = Columns("wanted", source=String(), kind=String(), theirs=String())
 
 
-def standing(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, str]:
-    """What the ids are here, as far as that is known, in one statement."""
+def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, str]:
+    """Returns our ids for those of the given ids that are mapped, in one statement."""
     if not wanted:
         return {}
     table = _WANTED.table(postgresql=is_postgresql(session))
@@ -34,14 +34,14 @@ def standing(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, st
 
 
 def put(session: Session, source: str, entries: Sequence[Entry]) -> None:
-    """These entries and no others."""
+    """Replaces all entries of a source."""
     _alone(session)
     session.execute(delete(CrosswalkRow).where(CrosswalkRow.source == source))
     _save(session, source, entries)
 
 
 def merge(session: Session, source: str, entries: Sequence[Entry]) -> None:
-    """These entries; others stay as they are."""
+    """Inserts or updates entries of a source; others stay."""
     _alone(session)
     _save(session, source, entries)
 
@@ -49,7 +49,7 @@ def merge(session: Session, source: str, entries: Sequence[Entry]) -> None:
 def page(
     session: Session, source: str, *, after: tuple[str, str] | None, limit: int
 ) -> list[Entry]:
-    """Entries in the order of kind and their id, from behind one of them."""
+    """Returns entries in the order of kind and foreign id, those after a key."""
     query = (
         select(CrosswalkRow.kind, CrosswalkRow.theirs, CrosswalkRow.ours)
         .where(CrosswalkRow.source == source)
@@ -62,13 +62,13 @@ def page(
 
 
 def count(session: Session, source: str) -> int:
-    """How many entries there are."""
+    """Returns the number of entries of a source."""
     query = select(func.count()).select_from(CrosswalkRow).where(CrosswalkRow.source == source)
     return session.scalars(query).one()
 
 
 def _alone(session: Session) -> None:
-    """Nobody else writes until this transaction ends: of two that replace all, one is whole."""
+    """Locks the table against other writers, so that concurrent replacements do not mix."""
     if is_postgresql(session):
         session.execute(text("LOCK TABLE crosswalk IN SHARE ROW EXCLUSIVE MODE"))
 

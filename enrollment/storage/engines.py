@@ -2,8 +2,9 @@
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
@@ -23,6 +24,8 @@ LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
 #: Seconds that the server may say nothing at all: longer than it takes to end a statement itself.
 SILENCE_SECONDS = 11.0
+#: Seconds for asking the server to cancel a statement.
+CANCEL_SECONDS = 2.0
 #: Seconds that SQLite waits for another process's lock.
 SQLITE_BUSY_SECONDS = 10.0
 
@@ -44,8 +47,10 @@ def make_engine(
     else:
         engine = _postgresql_engine(parsed, pool_size, pool_timeout)
         event.listen(engine, "do_connect", _impatient(silence))
+        event.listen(engine, "checkin", _forget_deadline)
     event.listen(engine, "handle_error", give_up_stale)
     event.listen(engine, "commit", _refuse_to_commit_nothing)
+    event.listen(engine, "before_cursor_execute", _refuse_while_in_flight)
     return engine
 
 
@@ -76,18 +81,63 @@ def _postgresql_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
 
 
 class _Impatient(psycopg.Connection[Any]):
-    """Gives a server up that is there and says nothing, so that none of its own limits ends it."""
+    """A connection with time limits of its own, for when none of the server's ends a statement.
 
+    However a wait ends early, the statement is cancelled and the connection closed, so that its
+    locks are free and a late answer reaches nobody.
+    """
+
+    #: Seconds that the server may say nothing at all; None: any number.
     silence: float | None = None
+    #: When the transaction must be over, on the monotonic clock; None: no limit.
+    deadline: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        """What the server says; raises OperationalError where it says nothing in time."""
+        """Waits for the server.
+
+        Raises QueryCanceled past the deadline, or where an exception interrupts the wait (a
+        signal's handler raises it), and OperationalError after too long a silence.
+        """
+        limit = self.silence if timeout is None else timeout
+        if self.deadline is not None:
+            left = max(self.deadline - time.monotonic(), 0.0)
+            limit = left if limit is None else min(left, limit)
         try:
-            return super().wait(gen, interval, self.silence if timeout is None else timeout)
-        except psycopg.OperationalError:
-            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.pgconn.finish()  # an answer that comes later is nobody's
-            raise
+            return super().wait(gen, interval, limit)
+        except BaseException as error:
+            is_answer = isinstance(error, psycopg.Error) and not _is_operational(error)
+            if is_answer or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+                raise
+            is_overdue = self.deadline is not None and time.monotonic() >= self.deadline
+            self._abandon()
+            if _is_operational(error) and not is_overdue:
+                raise  # the server said nothing for too long
+            if not isinstance(error, Exception):
+                raise  # this process ends
+            message = "the transaction took longer than it may"
+            raise psycopg.errors.QueryCanceled(message) from error
+
+    def _abandon(self) -> None:
+        self.deadline = None  # it would end the cancellation too
+        with suppress(psycopg.Error):  # a server that is gone has nothing to cancel
+            self.cancel_safe(timeout=CANCEL_SECONDS)
+        self.pgconn.finish()
+
+
+def _is_operational(error: BaseException) -> bool:
+    return isinstance(error, psycopg.OperationalError)
+
+
+def limit_time(connection: Connection, seconds: float) -> None:
+    """Ends the connection's transaction `seconds` from now (PostgreSQL)."""
+    driver: Any = connection.connection.driver_connection
+    if isinstance(driver, _Impatient):
+        driver.deadline = time.monotonic() + seconds
+
+
+def _forget_deadline(driver: Any, _record: object) -> None:
+    if driver is not None:
+        driver.deadline = None
 
 
 def _impatient(silence: float | None) -> Callable[..., psycopg.Connection[Any]]:
@@ -187,3 +237,23 @@ def _refuse_to_commit_nothing(connection: Connection) -> None:
     if is_lost:
         message = "the transaction was rolled back by the database"
         raise RecordsUnavailable(message)
+
+
+#: Where a connection notes that statements are in flight on it.
+_IN_FLIGHT = "in_flight"
+
+
+@contextmanager
+def no_other_statement(connection: Connection) -> Iterator[None]:
+    """Statements on the connection raise RuntimeError inside the block."""
+    connection.info[_IN_FLIGHT] = True
+    try:
+        yield
+    finally:
+        connection.info[_IN_FLIGHT] = False
+
+
+def _refuse_while_in_flight(connection: Connection, *_: object) -> None:
+    if connection.info.get(_IN_FLIGHT):
+        message = "a statement was executed while others are in flight"
+        raise RuntimeError(message)

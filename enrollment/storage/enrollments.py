@@ -1,4 +1,4 @@
-"""Enrollments: read set-wise before a batch is judged, written set-wise after."""
+"""Enrollments: loaded in sets before a batch is processed, written in sets after."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -21,7 +21,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict
-from enrollment.domain.model import Attribute, Clock, Enrollment
+from enrollment.domain.model import Attribute, Enrollment, WritePrecedence
 from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, encoded, insert_on
 from enrollment.storage.sending import Statement, sending
 from enrollment.storage.sessions import is_postgresql
@@ -33,7 +33,7 @@ RowKey = tuple[int, int]
 
 
 class LoadedEnrollment(NamedTuple):
-    """An enrollment with what guards and chains its next write."""
+    """An enrollment, with the version and the event that its next write builds on."""
 
     enrollment: Enrollment
     version: int
@@ -45,7 +45,7 @@ FIRST = 1
 
 
 class EnrollmentWrite(NamedTuple):
-    """An enrollment as it is to be; ``version`` is one above what was loaded, or the first."""
+    """An enrollment to be written; `version` is the loaded one plus 1, or `FIRST`."""
 
     key: RowKey
     enrollment: Enrollment
@@ -53,7 +53,7 @@ class EnrollmentWrite(NamedTuple):
     event_id: int
 
 
-#: What is executed for every batch is built on the table: the mapper costs more than the rest.
+#: Statements of every batch are built on the table: the mapper costs more than the rest.
 _ENROLLMENTS = EnrollmentRow.metadata.tables[EnrollmentRow.__tablename__]
 _ENROLLMENT = _ENROLLMENTS.c
 #: The cells that ``enrollment_of`` reads.
@@ -75,7 +75,7 @@ _KEYS = Columns("wanted", learner_id=BigSerial, course_id=Integer())
 
 
 @cache
-def _standing(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+def _find_many(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _KEYS.table(postgresql=postgresql)
     return select(
         _ENROLLMENT.learner_id,
@@ -90,12 +90,12 @@ def _standing(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     )
 
 
-def standing(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedEnrollment]:
-    """The enrollments that exist among the keys, in one statement."""
+def find_many(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedEnrollment]:
+    """Returns the enrollments that exist among the keys, in one statement."""
     if not keys:
         return {}
     given = _KEYS.holding(session, *zip(*keys, strict=True))
-    rows = session.execute(_standing(postgresql=is_postgresql(session)), given)
+    rows = session.execute(_find_many(postgresql=is_postgresql(session)), given)
     return {
         (row[0], row[1]): LoadedEnrollment(enrollment_of(row[4:]), row[2], row[3])
         for row in map(tuple, rows.all())
@@ -142,9 +142,9 @@ def _insert(*, postgresql: bool) -> Executable:
 
 @cache
 def _update(*, postgresql: bool) -> Executable:
-    """An upsert of what stands: it finds each row by its key, whatever the planner thinks.
+    """An upsert of existing rows: it finds each by its key, whatever the planner estimates.
 
-    A row that is not there any more would be inserted; nothing here deletes enrollments.
+    A row that does not exist any more would be inserted; nothing deletes enrollments.
     """
     insert = _inserting(postgresql=postgresql)
     changed = [name for name in _WRITTEN.labels if name not in {"learner_id", "course_id"}]
@@ -157,14 +157,14 @@ def _update(*, postgresql: bool) -> Executable:
 
 
 class Writes(NamedTuple):
-    """Enrollments as they are written: those that were not there, and those that were."""
+    """Enrollments as statement parameters: those to be inserted, and those to be updated."""
 
     new: Rendered
     known: Rendered
 
 
 def rendered(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> Writes:
-    """Enrollments as they are written; asks the database for nothing."""
+    """Converts enrollments to statement parameters; sends nothing to the database."""
     ordered = sorted(writes, key=itemgetter(0))
     return Writes(
         _rendered(session, [write for write in ordered if write.version == FIRST], now),
@@ -180,10 +180,10 @@ def _rendered(session: Session, writes: Sequence[EnrollmentWrite], now: datetime
 
 @contextmanager
 def writing(session: Session, writes: Writes) -> Iterator[None]:
-    """Insert those that are new, then update the others, each guarded by its version.
+    """Inserts the new ones, then updates the others, each guarded by its version.
 
-    Something else that needs no session is done meanwhile. Raises Conflict if somebody else
-    wrote one of them since it was loaded: then nothing of this transaction may stay.
+    The block runs meanwhile and must not use the session. Raises Conflict if another transaction
+    wrote one of them since it was loaded: then the transaction must roll back.
     """
     postgresql = is_postgresql(session)
     both = (
@@ -200,7 +200,7 @@ def writing(session: Session, writes: Writes) -> Iterator[None]:
 
 
 def _columns(writes: Sequence[EnrollmentWrite]) -> list[Sequence[Any]]:
-    """The cells of writes, column by column."""
+    """Returns the cells of writes, column by column."""
     keys, states, versions, events = zip(*writes, strict=True)
     learners, courses = zip(*keys, strict=True)
     active = zip(*[state.activity_clock for state in states], strict=True)
@@ -231,10 +231,10 @@ def _extras(state: Enrollment) -> str | None:
 
 
 def enrollment_of(cells: Sequence[Any]) -> Enrollment:
-    """The enrollment in the cells of ``STATE``."""
+    """Returns the enrollment in the cells of `STATE`."""
     mode, is_active, created = cells[:3]
-    active, stated, extras = Clock(*cells[3:6]), cells[6:9], cells[9]
-    mode_clock = None if stated[0] is None else Clock(*stated)
+    active, stated, extras = WritePrecedence(*cells[3:6]), cells[6:9], cells[9]
+    mode_clock = None if stated[0] is None else WritePrecedence(*stated)
     if extras is None:
         return Enrollment(mode, is_active, created, active, mode_clock)
     return Enrollment(
@@ -250,12 +250,12 @@ def enrollment_of(cells: Sequence[Any]) -> Enrollment:
     )
 
 
-def _clock(kept: Sequence[int] | None) -> Clock | None:
-    return None if kept is None else Clock(*kept)
+def _clock(kept: Sequence[int] | None) -> WritePrecedence | None:
+    return None if kept is None else WritePrecedence(*kept)
 
 
 def count_active(session: Session, course_row: int) -> int:
-    """Active enrollments of a course, counted."""
+    """Returns the number of active enrollments of a course."""
     return session.scalars(
         select(func.count()).where(EnrollmentRow.course_id == course_row, EnrollmentRow.is_active)
     ).one()

@@ -1,4 +1,4 @@
-"""Invitations: leave to enroll in a closed or invite-only course, one for a course and e-mail."""
+"""Invitations: permission to enroll in a closed or invite-only course, by course and e-mail."""
 
 from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
@@ -15,7 +15,7 @@ from enrollment.storage.arrays import Columns, insert_on
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import InvitationRow
 
-#: (course_id, e-mail in lower case): what names an invitation.
+#: Key of an invitation: (course_id, e-mail in lower case).
 Pair = tuple[str, str]
 
 _COLUMNS = (
@@ -28,19 +28,19 @@ _COLUMNS = (
 
 
 class KeptInvitation(NamedTuple):
-    """An invitation and when it was made."""
+    """An invitation and the time of its creation."""
 
     invitation: Invitation
     created: datetime
 
 
 def save(session: Session, invitation: Invitation, *, now: datetime) -> None:
-    """Insert the invitation or change the old one, which stays used if it was."""
+    """Inserts or updates an invitation; who used it stays."""
     save_all(session, [invitation], now=now)
 
 
 def save_all(session: Session, saved: Iterable[Invitation], *, now: datetime) -> None:
-    """The same for many, each for another course and e-mail."""
+    """Inserts or updates invitations; their keys must differ."""
     rows = [
         {**invitation._asdict(), "email": invitation.email.lower(), "created": now}
         for invitation in sorted(saved, key=lambda one: (one.course_id, one.email.lower()))
@@ -62,12 +62,12 @@ def _insert(*, postgresql: bool) -> Executable:
 
 
 def find(session: Session, course_id: str, email: str) -> Invitation | None:
-    """The invitation, or None."""
+    """Returns an invitation, or None."""
     return _first(session, select(*_COLUMNS).where(*_named(course_id, email)))
 
 
 def delete(session: Session, course_id: str, email: str) -> None:
-    """Take an invitation back. Raises InvitationNotFound."""
+    """Deletes an invitation. Raises InvitationNotFound."""
     gone = session.scalar(
         delete_from(InvitationRow)
         .where(*_named(course_id, email))
@@ -79,7 +79,7 @@ def delete(session: Session, course_id: str, email: str) -> None:
 
 
 def delete_all(session: Session, pairs: Collection[Pair]) -> None:
-    """Take invitations back, those that there are, in one statement."""
+    """Deletes the invitations that exist among the pairs, in one statement."""
     if not pairs:
         return
     wanted = _PAIRS.table(postgresql=is_postgresql(session))
@@ -93,7 +93,7 @@ def delete_all(session: Session, pairs: Collection[Pair]) -> None:
 
 
 def of_email(session: Session, email: str) -> list[KeptInvitation]:
-    """Every invitation of an e-mail, oldest first."""
+    """Returns every invitation of an e-mail, oldest first."""
     rows = session.execute(
         select(*_COLUMNS, InvitationRow.created)
         .where(InvitationRow.email == email.lower())
@@ -106,8 +106,8 @@ _PAIRS = Columns("wanted", course_id=String(), email=String())
 _USED = Columns("used", course_id=String(), email=String(), username=String())
 
 
-def standing(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation]:
-    """The invitations that exist among the pairs, in one statement."""
+def find_many(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation]:
+    """Returns the invitations that exist among the pairs, in one statement."""
     if not pairs:
         return {}
     wanted = _PAIRS.table(postgresql=is_postgresql(session))
@@ -117,9 +117,9 @@ def standing(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation
 
 
 def use(session: Session, used: Mapping[Pair, str]) -> None:
-    """Note who used each invitation, in one statement.
+    """Stores who used each invitation, in one statement.
 
-    Raises Conflict if one was taken back, or used by somebody else, since it was loaded.
+    Raises Conflict if one was deleted, or used by another learner, since it was loaded.
     """
     if not used:
         return

@@ -18,7 +18,7 @@ from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
 from enrollment.storage.translating import unless_taken
 
-#: What is executed for every batch is built on the table: the mapper costs more than the rest.
+#: Statements of every batch are built on the table: the mapper costs more than the rest.
 _LEARNERS = LearnerRow.metadata.tables[LearnerRow.__tablename__]
 _LEARNER = _LEARNERS.c
 _COLUMNS = (
@@ -31,19 +31,22 @@ _COLUMNS = (
 
 
 class LoadedLearner(NamedTuple):
-    """A learner and the number of the row."""
+    """A learner and the id of the row."""
 
     id: int
     learner: Learner
 
 
 def save(session: Session, learner: Learner) -> None:
-    """Insert the learner or put it in the place of the old one. Raises EmailTaken."""
+    """Inserts or replaces a learner. Raises EmailTaken."""
     save_all(session, [learner])
 
 
 def save_all(session: Session, learners: Iterable[Learner]) -> None:
-    """The same for many; of two with one username the later stays. Raises EmailTaken."""
+    """Inserts or replaces learners; of two with the same username the later wins.
+
+    Raises EmailTaken.
+    """
     named = {learner.username: _lowered(learner) for learner in learners}
     if not named:
         return
@@ -61,10 +64,10 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
         raise EmailTaken(message) from error
 
 
-def acquaint(session: Session, username: str, email: str) -> None:
-    """Keep the e-mail that a token vouches for, where the learner has none.
+def set_email_if_missing(session: Session, username: str, email: str) -> None:
+    """Stores the e-mail that a token vouches for, where the learner has none.
 
-    An e-mail that is somebody else's is left to them: who is right, an operator decides.
+    Does nothing where another learner has it: an operator has to decide who is right.
     """
     known_by = _LEARNER.email == email.lower()
     if session.scalar(select(_LEARNER.id).where(known_by)) is not None:
@@ -80,15 +83,15 @@ def acquaint(session: Session, username: str, email: str) -> None:
 
 
 def find(session: Session, username: str) -> Learner | None:
-    """The learner, or None."""
-    loaded = known(session, [username]).get(username)
+    """Returns a learner, or None."""
+    loaded = find_many(session, [username]).get(username)
     return None if loaded is None else loaded.learner
 
 
 def delete(session: Session, username: str) -> None:
-    """Remove a learner who was never enrolled.
+    """Deletes a learner without enrollments.
 
-    Raises LearnerNotFound, LearnerInUse, and Conflict where others write for too long.
+    Raises LearnerNotFound, LearnerInUse, and Conflict where the lock is not free in time.
     """
     if is_postgresql(session):
         session.execute(_BRIEFLY)
@@ -104,25 +107,25 @@ def delete(session: Session, username: str) -> None:
     session.execute(delete_from(_LEARNERS).where(_LEARNER.id == row_id))
 
 
-def known(session: Session, usernames: Collection[str]) -> dict[str, LoadedLearner]:
-    """The learners that exist among the usernames, in one statement."""
+def find_many(session: Session, usernames: Collection[str]) -> dict[str, LoadedLearner]:
+    """Returns the learners that exist among the usernames, in one statement."""
     loaded = _load(session, "username", usernames)
     return {each.learner.username: each for each in loaded}
 
 
 def by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearner]:
-    """The learners that have one of the e-mails (in lower case), in one statement."""
+    """Returns the learners with one of the e-mails (in lower case), in one statement."""
     loaded = _load(session, "email", emails)
     return {each.learner.email: each for each in loaded if each.learner.email is not None}
 
 
 @contextmanager
-def registering(session: Session, usernames: Collection[str]) -> Iterator[dict[str, int]]:
-    """Make learners of those who are not yet known, while something else is done.
+def insert_new(session: Session, usernames: Collection[str]) -> Iterator[dict[str, int]]:
+    """Inserts learners while the block runs, which must not use the session.
 
-    The rows of all of them are there after the block, which must not ask the session. They are
-    inserted in sorted order, so that two batches with the same newcomers wait for each other
-    once and never in a ring. Raises Conflict where somebody else registered one meanwhile.
+    Yields a dict that has the row id of each username after the block. Rows are inserted in sorted
+    order, so that two batches with the same usernames cannot deadlock. Raises Conflict where
+    another transaction inserted one of them meanwhile.
     """
     rows: dict[str, int] = {}
     newcomers = sorted(set(usernames))
@@ -136,19 +139,19 @@ def registering(session: Session, usernames: Collection[str]) -> Iterator[dict[s
     rows |= dict(made.rows)
 
 
-#: A lock: those who write enrollments share it, who deletes a learner has it alone.
+#: Key of an advisory lock: shared by writers of enrollments, exclusive for deleting a learner.
 _DELETING = 0x6C6561726E6572
-#: Who comes after a deletion that waits, waits for it.
+#: A deletion that waits for the lock makes later writers wait; so it gives up soon.
 _BRIEFLY = text("SET LOCAL lock_timeout = 200")
 _SHARED = select(func.pg_advisory_xact_lock_shared(_DELETING))
 _ALONE = select(func.pg_advisory_xact_lock(_DELETING))
 
 
-def keep(session: Session) -> None:
-    """See to it that no learner is deleted from now until this transaction has ended.
+def block_deletion(session: Session) -> None:
+    """Prevents the deletion of any learner until this transaction ends (shared advisory lock).
 
-    One lock for all: a lock a learner would be a write to each, and they lie all over the table.
-    SQLite has one writer anyway.
+    One lock for all: a lock on each row would write to pages all over the table. SQLite has a
+    single writer anyway.
     """
     if is_postgresql(session):
         session.execute(_SHARED)
@@ -159,7 +162,7 @@ def _lowered(learner: Learner) -> Learner:
 
 
 def _refuse_taken(session: Session, named: dict[str, Learner]) -> None:
-    """Name the e-mail that somebody else has; who is saved along may give theirs away."""
+    """Raises EmailTaken for an e-mail of a learner who is not saved in the same call."""
     emails = [learner.email for learner in named.values() if learner.email is not None]
     for email, owner in by_email(session, emails).items():
         if owner.learner.username not in named:
@@ -173,7 +176,7 @@ _NEWCOMERS = Columns("newcomer", username=String())
 
 @cache
 def _having(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]]:
-    """The learners of whom a column has one of the texts."""
+    """Selects the learners of whom a column has one of the texts."""
     wanted = _WANTED.table(postgresql=postgresql)
     cell = _LEARNER[column]
     return select(*_COLUMNS).join(wanted, cell == wanted.c.text)

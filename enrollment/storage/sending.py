@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from enrollment.storage.engines import no_other_statement
 from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.translating import is_stale
 
@@ -38,14 +39,16 @@ class Sent:
 def sending(session: Session, *statements: Statement) -> Iterator[list[Sent]]:
     """Send statements, do what the block does, and wait for what each came to.
 
-    The block must not ask the session for anything; it is not run where a statement fails at
-    once. On SQLite they are executed before it. Raises DBAPIError.
+    A statement inside the block raises RuntimeError: its answer would come behind those of all
+    others. The block is not run where a statement fails at once. On SQLite they are executed
+    before it. Raises DBAPIError.
     """
     sent = [Sent() for _ in statements]
     if not statements or not is_postgresql(session):
         for statement, one in zip(statements, sent, strict=True):
             _execute(session, statement, one)
-        yield sent
+        with no_other_statement(session.connection()):
+            yield sent
         return
     connection = session.connection()
     driver: Any = connection.connection.driver_connection
@@ -54,7 +57,8 @@ def sending(session: Session, *statements: Statement) -> Iterator[list[Sent]]:
             results: list[Any] = [session.execute(*statement) for statement in statements]
             cursors = [result.context.cursor for result in results]
             _push(driver, pipeline)
-            yield sent
+            with no_other_statement(connection):
+                yield sent
         for cursor, one in zip(cursors, sent, strict=True):
             _read(driver, cursor, one)
 

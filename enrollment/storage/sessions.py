@@ -14,11 +14,18 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, bindparam, func, select, true
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import RecordsUnavailable, TookTooLong
-from enrollment.storage.engines import SILENCE_SECONDS, SQLITE_BUSY_SECONDS, make_engine
+from enrollment.storage.attempt_locks import attempt_locks_for
+from enrollment.storage.engines import (
+    LOCK_TIMEOUT_MS,
+    SILENCE_SECONDS,
+    SQLITE_BUSY_SECONDS,
+    limit_time,
+    make_engine,
+)
 from enrollment.storage.translating import translated
 
 __all__ = [
@@ -129,21 +136,25 @@ class Sessions:
     def __init__(self, engine: Engine, *, now: Callable[[], datetime] | None = None) -> None:
         self.engine = engine
         self._lock = _write_lock(engine)
+        self.attempt_locks = attempt_locks_for(engine)
         self._writer = engine.execution_options(writes=True)
         self._info = {_NOW: now or _machine_time}
         #: Whether the database did not take a write; who finds that it does again says so here.
         self.was_refused = False
 
     @contextmanager
-    def begin(self) -> Iterator[Session]:
+    def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
         """A transaction that commits at the end of the block, or does nothing at all.
 
-        Raises Conflict where the same work may go through when done again, and
-        RecordsUnavailable where the database does not answer (then an error at the commit
-        leaves open whether it took place).
+        With `seconds`, PostgreSQL's statements together may take no longer from now on (SQLite
+        has no such limit). Raises TookTooLong beyond that, Conflict where the same work may go
+        through when done again, and RecordsUnavailable where the database does not answer (then
+        an error at the commit leaves open whether it took place).
         """
         opened = self._opened(self._writer)
         with self._noted(), translated(), self._lock.held(), opened as session, session.begin():
+            if seconds is not None:
+                limit_time(session.connection(), seconds)
             yield session
 
     @contextmanager
@@ -186,6 +197,19 @@ def is_postgresql(session: Session) -> bool:
     """Whether the session talks to PostgreSQL (else SQLite)."""
     return session.get_bind().dialect.name == "postgresql"
 
+
+@contextmanager
+def lock_timeout(session: Session, limit: str) -> Iterator[None]:
+    """Waits no longer than `limit` for a row lock inside the block (PostgreSQL)."""
+    if not is_postgresql(session):
+        yield
+        return
+    session.execute(_SET_LOCK_TIMEOUT, {"limit": limit})
+    yield
+    session.execute(_SET_LOCK_TIMEOUT, {"limit": f"{LOCK_TIMEOUT_MS}ms"})
+
+
+_SET_LOCK_TIMEOUT = select(func.set_config("lock_timeout", bindparam("limit"), true()))
 
 _CLOCK = select(func.clock_timestamp())
 

@@ -1,4 +1,8 @@
-"""Submissions: taken in, published, counted, cancelled, purged."""
+"""Submissions: inserted, published, found, counted.
+
+Lists of them are in ``submission_views``, requests to cancel them in ``cancellation``, their
+deletion after a time in ``retention``.
+"""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -14,31 +18,27 @@ from sqlalchemy import (
     SmallInteger,
     String,
     Text,
-    and_,
     bindparam,
     cast,
     delete,
-    func,
     insert,
     literal,
-    not_,
-    or_,
     select,
     type_coerce,
     update,
 )
 from sqlalchemy.orm import Session
 
-from enrollment.domain.codes import CallerKind, Kind, Lane, State
-from enrollment.domain.errors import RecordsUnavailable, SubmissionFinished, SubmissionNotFound
-from enrollment.domain.submissions import Mark, Member, Options, Submission, Tally, tally_of
+from enrollment.domain.codes import CallerKind, Kind, Lane
+from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.submissions import Member, Options, ProgressMark, Submission, Tally, tally_of
 from enrollment.storage.arrays import Columns, as_uuid
 from enrollment.storage.sessions import is_postgresql
-from enrollment.storage.tables import BatchRow, BigSerial, SubmissionRow
+from enrollment.storage.tables import BigSerial, SubmissionRow
 
 
 class NewSingle(NamedTuple):
-    """A single request on its way into the records."""
+    """A single request to be inserted."""
 
     id: UUID
     caller: str
@@ -48,7 +48,7 @@ class NewSingle(NamedTuple):
 
 
 class NewBulk(NamedTuple):
-    """A file on its way into the records; invisible to workers until it is published."""
+    """A file to be inserted; workers do not see it until it is published."""
 
     id: UUID
     caller: str
@@ -96,7 +96,7 @@ def _add_singles(*, postgresql: bool) -> Executable:
 
 
 def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
-    """Store the singles of one batch, in the batch's order, in one statement."""
+    """Inserts the singles of one batch, in the order of the batch, in one statement."""
     given = _TAKEN.holding(
         session,
         [single.id.hex for single in singles],
@@ -110,12 +110,12 @@ def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int
 
 
 def _stored(moment: datetime) -> str:
-    """The text form of a moment in UTC that both databases can store."""
+    """Formats a UTC timestamp as text that both databases can store."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def open_bulk(session: Session, bulk: NewBulk) -> None:
-    """Store the head of a file; its batches follow, and last it is published."""
+    """Inserts the submission of a file; its batches follow, and last it is published."""
     session.add(
         SubmissionRow(
             id=bulk.id,
@@ -139,9 +139,9 @@ def open_bulk(session: Session, bulk: NewBulk) -> None:
 def publish(
     session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
 ) -> None:
-    """The file is complete: from this commit on it is accepted.
+    """Marks a file as complete: it is accepted once this is committed.
 
-    Raises RecordsUnavailable where it was swept as abandoned meanwhile.
+    Raises RecordsUnavailable where it was deleted as abandoned meanwhile.
     """
     kept = session.scalar(
         update(SubmissionRow)
@@ -155,7 +155,7 @@ def publish(
 
 
 def discard(session: Session, submission_id: UUID) -> None:
-    """Forget a file that was never published, with its batches."""
+    """Deletes a file that was never published, with its batches."""
     session.execute(
         delete(SubmissionRow).where(
             SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None)
@@ -164,7 +164,8 @@ def discard(session: Session, submission_id: UUID) -> None:
 
 
 _TABLE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__]
-_COLUMNS = (
+#: The columns that ``submission_of`` reads.
+COLUMNS = (
     _TABLE.c.id,
     _TABLE.c.kind,
     _TABLE.c.caller,
@@ -188,7 +189,8 @@ _COLUMNS = (
 )
 
 
-def _submission(row: Any) -> Submission:
+def submission_of(row: Any) -> Submission:
+    """Returns the submission in a row of ``COLUMNS``."""
     return Submission(
         id=row.id,
         kind=Kind(row.kind),
@@ -213,24 +215,24 @@ def _submission(row: Any) -> Submission:
     )
 
 
-_FIND = select(*_COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
+_FIND = select(*COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
 
 
 def find(session: Session, submission_id: UUID) -> Submission | None:
-    """One submission. A single's outcome is with its batch."""
+    """Returns a submission, or None. The outcome of a single is stored with its batch."""
     row = session.execute(_FIND, {"wanted": submission_id}).first()
-    return None if row is None else _submission(row)
+    return None if row is None else submission_of(row)
 
 
-_FIND_ALL = select(*_COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expanding=True)))
+_FIND_ALL = select(*COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expanding=True)))
 
 
 def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
-    """The submissions that exist among the ids, in one statement."""
+    """Returns the submissions that exist among the ids, in one statement."""
     if not ids:
         return {}
     rows = session.execute(_FIND_ALL, {"ids": list(ids)})
-    return {row.id: _submission(row) for row in rows}
+    return {row.id: submission_of(row) for row in rows}
 
 
 _MARKS = select(_TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at).where(
@@ -238,73 +240,16 @@ _MARKS = select(_TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.canc
 )
 
 
-def marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Mark]:
-    """How far bulks are, those that exist among the ids, in one statement."""
+def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, ProgressMark]:
+    """Returns the progress of the files that exist among the ids, in one statement."""
     return {
-        row.id: Mark(
+        row.id: ProgressMark(
             tally_of(row.tally).answered,
             row.finished_at is not None,
             row.cancel_asked_at is not None,
         )
         for row in session.execute(_MARKS, {"ids": list(ids)})
     }
-
-
-class Place(NamedTuple):
-    """Where a page of the listing ends."""
-
-    received_at: datetime
-    id: UUID
-
-
-def page(
-    session: Session,
-    caller: str,
-    *,
-    states: Collection[State],
-    after: Place | None,
-    limit: int,
-) -> list[Submission]:
-    """The caller's submissions, newest first; in any of the states, if some are named.
-
-    Singles carry the moment of their answer.
-    """
-    answered = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
-    finished = func.coalesce(SubmissionRow.finished_at, answered.scalar_subquery())
-    columns = [
-        finished.label("finished_at") if column is _TABLE.c.finished_at else column
-        for column in _COLUMNS
-    ]
-    query = (
-        select(*columns)
-        .where(SubmissionRow.caller == caller, SubmissionRow.published_at.is_not(None))
-        .order_by(SubmissionRow.received_at.desc(), SubmissionRow.id.desc())
-        .limit(limit)
-    )
-    if after is not None:
-        query = query.where(
-            or_(
-                SubmissionRow.received_at < after.received_at,
-                and_(SubmissionRow.received_at == after.received_at, SubmissionRow.id < after.id),
-            )
-        )
-    if states:
-        query = query.where(or_(*(_in_state(state, finished) for state in sorted(states))))
-    return [_submission(row) for row in session.execute(query)]
-
-
-def _in_state(state: State, finished: ColumnElement[Any]) -> ColumnElement[bool]:
-    cancelled = SubmissionRow.cancel_asked_at.is_not(None) & (
-        SubmissionRow.kind.__eq__(Kind.SINGLE)
-        | SubmissionRow.tally["cancelled"].as_integer().is_not(None)
-    )
-    conditions: dict[State, ColumnElement[bool]] = {
-        State.QUEUED: finished.is_(None) & SubmissionRow.started_at.is_(None),
-        State.RUNNING: finished.is_(None) & SubmissionRow.started_at.is_not(None),
-        State.DONE: finished.is_not(None) & not_(cancelled),
-        State.CANCELLED: finished.is_not(None) & cancelled,
-    }
-    return conditions[state]
 
 
 _COUNT = (
@@ -321,7 +266,7 @@ _COUNT = (
 def count(
     session: Session, submission: Submission, tally: Tally, *, finished: bool, now: datetime
 ) -> None:
-    """Keep the tally of a bulk after one more of its batches."""
+    """Stores the tally of a file after one more of its batches."""
     session.execute(
         _COUNT,
         {
@@ -333,46 +278,6 @@ def count(
     )
 
 
-def ask_cancel(
-    session: Session, submission_id: UUID, caller: str | None, *, now: datetime
-) -> Submission:
-    """Ask that what is not answered yet be cancelled; ``caller`` None may cancel anybody's.
-
-    The batch of a single is locked first: once this returns, no worker answers it otherwise.
-    Raises SubmissionNotFound, SubmissionFinished.
-    """
-    submission = find(session, submission_id)
-    if submission is None or not submission.published or caller not in {None, submission.caller}:
-        raise SubmissionNotFound(str(submission_id))
-    if submission.batch_id is not None:
-        answered = session.scalars(
-            select(BatchRow.answered_at).where(BatchRow.id == submission.batch_id).with_for_update()
-        ).one()
-        if answered is not None:
-            raise SubmissionFinished(str(submission_id))
-    asked = session.scalars(
-        update(SubmissionRow)
-        .where(SubmissionRow.id == submission_id, SubmissionRow.finished_at.is_(None))
-        .values(cancel_asked_at=func.coalesce(SubmissionRow.cancel_asked_at, now))
-        .returning(SubmissionRow.id)
-    ).first()
-    if asked is None:
-        raise SubmissionFinished(str(submission_id))
-    _unpark(session, submission)
-    return submission
-
-
-def _unpark(session: Session, submission: Submission) -> None:
-    """Nothing of a cancelled submission is worked on, so what was parked can be answered."""
-    its_batches = or_(BatchRow.submission_id == submission.id, BatchRow.id == submission.batch_id)
-    session.execute(
-        update(BatchRow)
-        .where(its_batches, BatchRow.parked_at.is_not(None))
-        .values(parked_at=None, suspicion=None, attempts=0)
-        .execution_options(synchronize_session=False)
-    )
-
-
 _CANCELLED_SINGLES = select(_TABLE.c.id).where(
     _TABLE.c.batch_id.in_(bindparam("batches", expanding=True)),
     _TABLE.c.cancel_asked_at.is_not(None),
@@ -380,33 +285,5 @@ _CANCELLED_SINGLES = select(_TABLE.c.id).where(
 
 
 def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
-    """Singles of the batches that are to be cancelled."""
+    """Returns the singles in the batches that are to be cancelled."""
     return set(session.scalars(_CANCELLED_SINGLES, {"batches": list(batch_ids)}))
-
-
-def purge_broken_off(session: Session, *, before: datetime) -> None:
-    """Delete what began to come in before the moment and was never published."""
-    broken_off = SubmissionRow.published_at.is_(None), SubmissionRow.received_at < before
-    session.execute(delete(SubmissionRow).where(*broken_off))
-
-
-def purge_bulks(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete a few bulks that were finished before the moment, with their batches; how many."""
-    old = select(SubmissionRow.id).where(SubmissionRow.finished_at < before).limit(limit)
-    ids = session.scalars(old).all()
-    session.execute(delete(SubmissionRow).where(SubmissionRow.id.in_(ids)))
-    return len(ids)
-
-
-def purge_singles(session: Session, *, before: datetime, limit: int) -> int:
-    """Delete a few batches of singles that were answered before the moment; how many."""
-    old = (
-        select(BatchRow.id)
-        .where(BatchRow.submission_id.is_(None), BatchRow.answered_at < before)
-        .order_by(BatchRow.answered_at)
-        .limit(limit)
-    )
-    ids = session.scalars(old).all()
-    session.execute(delete(SubmissionRow).where(SubmissionRow.batch_id.in_(ids)))
-    session.execute(delete(BatchRow).where(BatchRow.id.in_(ids)))
-    return len(ids)

@@ -1,4 +1,4 @@
-"""Batches that were tried and not answered: what is known of them, and those that are parked."""
+"""Quarantine: the attempts of batches that did not complete, and the batches that are parked."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -9,35 +9,35 @@ from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
-from enrollment.domain.suspicion import Suspicion, suspicion_of
+from enrollment.domain.suspicion import FailureSearch, failure_search_of
 from enrollment.storage.tables import BatchRow, SubmissionRow
 
 _TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]
 _BATCH = _TABLE.c
 
 
-class Suspect(NamedTuple):
-    """A batch, and what is known of it now."""
+class FailedBatch(NamedTuple):
+    """A batch, and what is known about its attempts."""
 
     id: int
-    known: Suspicion
+    search: FailureSearch
 
 
 class Parked(NamedTuple):
-    """A batch that nobody touches until it is asked for."""
+    """A batch that is not processed again until an operator retries it."""
 
     id: int
     submission_id: UUID | None
     lane: Lane
     requests: int
     attempts: int
-    #: Requests that were found to fail, as places in the batch from 1.
+    #: Poison requests found so far, as positions in the batch from 1.
     poisonous: tuple[int, ...]
     waiting_since: datetime | None
     parked_at: datetime
 
 
-_KEEP = (
+_SAVE = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"), _BATCH.answered_at.is_(None))
     .values(
@@ -48,37 +48,37 @@ _KEEP = (
 )
 _FILE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__].c
 _IS_CANCELLED = exists().where(_FILE.id == _BATCH.submission_id, _FILE.cancel_asked_at.is_not(None))
-_HOPELESS = update(_TABLE).where(
-    _BATCH.id.in_(bindparam("hopeless", expanding=True)), _BATCH.answered_at.is_(None)
+_GIVEN_UP = update(_TABLE).where(
+    _BATCH.id.in_(bindparam("given_up", expanding=True)), _BATCH.answered_at.is_(None)
 )
-_PARK = _HOPELESS.where(~_IS_CANCELLED)
-#: The rest of a cancelled file is answered without being judged: nothing known is in its way.
-_FORGET = _HOPELESS.where(_IS_CANCELLED).values(suspicion=None, attempts=0)
+_PARK = _GIVEN_UP.where(~_IS_CANCELLED)
+#: The rest of a cancelled file completes without being processed: nothing keeps it parked.
+_FORGET = _GIVEN_UP.where(_IS_CANCELLED).values(suspicion=None, attempts=0)
 
 
-def keep(
-    session: Session, suspects: Sequence[Suspect], *, apart: bool = False, now: datetime
+def save_attempts(
+    session: Session, batches: Sequence[FailedBatch], *, alone: bool = False, now: datetime
 ) -> None:
-    """Note what is known of batches; the hopeless ones are parked.
+    """Stores what is known about batches' attempts, and parks those that are given up.
 
-    Each that failed, or all if told so, are tried by themselves from now on.
+    Batches that failed, or all of them with `alone`, are processed by themselves from now on.
     """
-    if not suspects:
+    if not batches:
         return
     values = [
         {
             "batch": batch_id,
-            "known": known.as_json(),
-            "tried": known.attempts,
-            "apart": apart or known.is_apart,
+            "known": search.as_json(),
+            "tried": search.attempts,
+            "apart": alone or search.must_run_alone,
         }
-        for batch_id, known in suspects
+        for batch_id, search in batches
     ]
-    session.execute(_KEEP, values)
-    hopeless = [suspect.id for suspect in suspects if suspect.known.is_hopeless]
-    if hopeless:
-        session.execute(_PARK.values(parked_at=now), {"hopeless": hopeless})
-        session.execute(_FORGET, {"hopeless": hopeless})
+    session.execute(_SAVE, values)
+    parked = [batch.id for batch in batches if batch.search.should_park]
+    if parked:
+        session.execute(_PARK.values(parked_at=now), {"given_up": parked})
+        session.execute(_FORGET, {"given_up": parked})
 
 
 _PARKED = (
@@ -102,10 +102,10 @@ _PARKED = (
 
 
 def parked(session: Session, *, limit: int) -> list[Parked]:
-    """Batches that are parked, oldest first."""
+    """Returns parked batches, oldest first."""
     found = []
     for row in session.execute(_PARKED.limit(limit)):
-        known = suspicion_of(row.suspicion, row.attempts) or Suspicion()
+        known = failure_search_of(row.suspicion, row.attempts) or FailureSearch()
         found.append(
             Parked(
                 row.id,
@@ -122,9 +122,9 @@ def parked(session: Session, *, limit: int) -> list[Parked]:
 
 
 def retry(session: Session, batch_ids: Collection[int] | None) -> list[int]:
-    """Set parked batches free (None: all), as if they had never been tried; their ids.
+    """Releases parked batches (None: all) as if they were never tried; returns their ids.
 
-    The sweeper announces them within seconds.
+    They are dispatched again within seconds.
     """
     freed = (
         update(_TABLE)

@@ -1,8 +1,8 @@
-"""The tables. Only this package knows them; everybody else sees domain values.
+"""Tables. Only this package uses them; other packages get domain values.
 
-A million rows go through here, so nothing is stored once a request but what the request
-changed: batches hold their requests and outcomes as one compact value each. Enrollments and
-events carry no foreign keys: a look-up and a lock a row would cost more than the insert.
+For a million rows nothing is stored per request except what the request changed: batches store
+their requests and outcomes as one compact value each. Enrollments and events have no foreign keys:
+a look-up and a lock for each row would cost more than the insert.
 """
 
 from datetime import UTC, datetime
@@ -29,21 +29,18 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-#: SQLite counts by itself only in columns of this very type.
+#: SQLite generates keys only in columns of type INTEGER.
 BigSerial = BigInteger().with_variant(Integer, "sqlite")
-
-#: Positions in a batch take this many bits of a request's number, so a batch holds < 16,384.
-POSITION_BITS = 14
 
 
 class Moment(TypeDecorator[datetime]):
-    """A point in time; naive ones are refused, UTC comes back (SQLite forgets zones)."""
+    """A timestamp: naive ones are refused, reads return UTC (SQLite stores no time zone)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Store UTC."""
+        """Converts to UTC."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -52,7 +49,7 @@ class Moment(TypeDecorator[datetime]):
         return value.astimezone(UTC)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        """Give UTC back."""
+        """Returns UTC."""
         if value is None:
             return None
         moment: datetime = value
@@ -60,7 +57,7 @@ class Moment(TypeDecorator[datetime]):
 
 
 class Base(DeclarativeBase):
-    """All tables; constraints are named by rule, so that migrations can name them."""
+    """Base of all tables; constraints are named by convention, so that migrations can name them."""
 
     metadata = MetaData(
         naming_convention={
@@ -79,7 +76,7 @@ class Base(DeclarativeBase):
 
 
 class CourseRow(Base):
-    """A course. ``revision`` rises with every change; ``seats_taken`` counts active enrollments."""
+    """A course. `revision` rises with every change; `seats_taken` counts active enrollments."""
 
     __tablename__ = "course"
     __table_args__ = (
@@ -103,7 +100,7 @@ class CourseRow(Base):
 
 
 class ModeRow(Base):
-    """A mode of a course, in the order it was given."""
+    """A mode of a course; `position` keeps the order in which modes were given."""
 
     __tablename__ = "mode"
 
@@ -123,7 +120,7 @@ class ModeRow(Base):
 
 
 class EditionRow(Base):
-    """One number that rises with every change of any course; cached answers are kept under it."""
+    """A number that rises with every change of any course; part of the keys of caches."""
 
     __tablename__ = "edition"
 
@@ -132,11 +129,11 @@ class EditionRow(Base):
 
 
 class LearnerRow(Base):
-    """A person who can be enrolled; the e-mail is kept in lower case."""
+    """A person who can be enrolled; the e-mail is stored in lower case."""
 
     __tablename__ = "learner"
     __table_args__ = (
-        # Most have none: they cost nothing here.
+        # Most learners have no e-mail: a partial index leaves them out.
         Index(
             "uq_learner_email",
             "email",
@@ -154,7 +151,7 @@ class LearnerRow(Base):
 
 
 class InvitationRow(Base):
-    """Leave to enroll; the course need not exist yet. The e-mail is kept in lower case."""
+    """A permission to enroll; the course need not exist yet. The e-mail is in lower case."""
 
     __tablename__ = "invitation"
     __table_args__ = (Index("ix_invitation_email", "email"),)
@@ -168,11 +165,11 @@ class InvitationRow(Base):
 
 
 class EnrollmentRow(Base):
-    """One learner in one course.
+    """The enrollment of one learner in one course.
 
-    Clocks are three numbers each: microseconds since 1970, rank, line. ``version`` rises
-    with every write; ``event_id`` is the newest event, from which the history is read back.
-    ``extras`` holds attributes and cohort with their clocks, null for most.
+    The precedence of a field is three numbers: microseconds since 1970, rank, line. `version` rises
+    with every write; `event_id` is the newest event, from which the history is followed back.
+    `extras` has attributes and cohort with their precedence; it is null for most.
     """
 
     __tablename__ = "enrollment"
@@ -199,10 +196,10 @@ class EnrollmentRow(Base):
 
 
 class SubmissionRow(Base):
-    """What one caller handed in at once.
+    """A single request or a file of one caller.
 
-    A single's state is that of its batch; a bulk's is kept here, batch by batch.
-    ``published_at`` stays empty until the last batch is stored: workers see nothing before.
+    The state of a single is that of its batch; the state of a file is stored here after each batch.
+    `published_at` is null until the last batch is stored: workers do not see the file before.
     """
 
     __tablename__ = "submission"
@@ -226,15 +223,15 @@ class SubmissionRow(Base):
     received_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
     total: Mapped[int]
-    #: Place in the order of taking in: the number of its first request.
+    #: Position in the order of intake: the number of its first request.
     intake: Mapped[int | None] = mapped_column(BigInteger)
-    #: Of a single: the batch that holds it, and where.
+    #: Of a single: its batch, and its position there.
     batch_id: Mapped[int | None] = mapped_column(BigInteger)
     position: Mapped[int | None] = mapped_column(SmallInteger)
     lane: Mapped[str | None] = mapped_column(String(12))
-    #: How a file's rows are kept: csv, ndjson or json.
+    #: How a file's rows are stored: csv, ndjson or json.
     encoding: Mapped[str | None] = mapped_column(String(8))
-    #: Whose columns they have.
+    #: The format of the columns.
     format: Mapped[str | None] = mapped_column(String(20))
     options: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     #: The header line of a CSV file, as sent.
@@ -252,9 +249,9 @@ class SubmissionRow(Base):
 class BatchRow(Base):
     """Up to 1,000 requests: the unit of queueing, of work and of commit.
 
-    ``announced_at`` is empty while it is not its turn: a submission's first batch is
-    announced when the submission is published, each next one when the one before it is
-    answered. So batches of a submission cannot be worked out of order.
+    `announced_at` is null until it is the batch's turn: the first batch of a file is announced when
+    the file is published, each other one when the one before it is answered. So the batches of a
+    file cannot be processed out of order.
     """
 
     __tablename__ = "batch"
@@ -286,33 +283,32 @@ class BatchRow(Base):
     )
     ordinal: Mapped[int | None]
     lane: Mapped[str] = mapped_column(String(12))
-    #: Judged by itself: all or nothing, or it failed before.
+    #: Processed without other batches: all or nothing, or it failed before.
     alone: Mapped[bool] = mapped_column(server_default=text("false"))
     requests: Mapped[int] = mapped_column(SmallInteger)
     payload: Mapped[bytes]
     announced_at: Mapped[datetime | None]
-    #: The first time that it was.
+    #: When it was announced first.
     waiting_since: Mapped[datetime | None]
-    #: How often it was announced again by the sweeper.
+    #: How often the sweeper announced it again.
     repeats: Mapped[int] = mapped_column(Integer, server_default="0")
-    #: Tries that failed or were never ended.
+    #: Attempts that failed or never ended.
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
-    #: What is known of a batch that was tried and not answered.
+    #: State of the search for the request that makes the batch fail.
     suspicion: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     parked_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
-    #: Empty bytes: every request was cancelled.
+    #: Empty: cancelled as a whole (``is_cancelled_as_whole``).
     outcomes: Mapped[bytes | None]
-    #: {"enrolled": n, …}: lets readers pass over batches that have nothing for them.
+    #: {"enrolled": n, …}: lets readers skip batches without the outcomes that they want.
     tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class EventRow(Base):
-    """One change of one enrollment; never changed, never deleted.
+    """One change of one enrollment; never updated, never deleted.
 
-    ``id`` is the batch's id and the place among its events (``POSITION_BITS`` bits);
-    ``previous_id`` is the event of the same enrollment before it, so that the history needs
-    no index of its own.
+    `id` is composed of the batch's id and the place among its events (``event_ids``); `previous_id`
+    is the previous event of the same enrollment, so that the history needs no index of its own.
     """
 
     __tablename__ = "event"
@@ -331,18 +327,18 @@ class EventRow(Base):
 
 
 class FeedRow(Base):
-    """Where the events of one batch stand in the change feed: positions first to last."""
+    """The positions of one batch's events in the change feed, first to last."""
 
     __tablename__ = "feed"
 
-    #: Position of the batch's last event; they are gapless from 1.
+    #: Position of the batch's last event; positions have no gaps and begin at 1.
     last: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
     first: Mapped[int] = mapped_column(BigInteger)
     batch_id: Mapped[int] = mapped_column(BigInteger, unique=True)
 
 
 class FeedHeadRow(Base):
-    """The one counter that every batch with events takes last, until it commits."""
+    """The feed's counter; every batch with events locks it last, until it commits."""
 
     __tablename__ = "feed_head"
 
@@ -351,7 +347,7 @@ class FeedHeadRow(Base):
 
 
 class CrosswalkRow(Base):
-    """What one id of another system is here."""
+    """Maps one id of another system to ours."""
 
     __tablename__ = "crosswalk"
 
@@ -362,7 +358,7 @@ class CrosswalkRow(Base):
 
 
 class IdempotencyRow(Base):
-    """An Idempotency-Key that a caller used, and what it was used for."""
+    """An Idempotency-Key of a caller, and the request that it was used for."""
 
     __tablename__ = "idempotency"
     __table_args__ = (Index("ix_idempotency_created", "created"),)
@@ -376,7 +372,7 @@ class IdempotencyRow(Base):
 
 
 class ApiKeyRow(Base):
-    """A server's key: its hash, never itself."""
+    """An API key of a server; only its hash is stored."""
 
     __tablename__ = "api_key"
 
@@ -389,7 +385,7 @@ class ApiKeyRow(Base):
 
 
 class SecretRow(Base):
-    """Secrets that the service made for itself, such as its signing key."""
+    """Secrets that the service generated, such as its signing key."""
 
     __tablename__ = "secret"
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from api_gateway.verifying import verify
+from api_gateway.audit_verify import verify
 from enrollment.storage.sessions import Sessions
 from tests.faults import orders, promises, seats
 from tests.faults.history import Record, read_history
@@ -154,10 +154,10 @@ def _shipped(sessions: Sessions, story: Story) -> Iterator[Found]:
     """What `enroll verify` finds in the records by themselves, those of earlier runs too."""
     known = {course_id: most_seats(story.capacities(course_id)) for course_id in story.courses}
     for found in verify(sessions, capacities=known).violations:
-        invariant = _INVARIANTS.get(found.fault.partition(".")[0], "records")
+        invariant = _INVARIANTS.get(found.kind.partition(".")[0], "records")
         about = found.about.submission_id
         id_ = None if about is None else str(about)
-        yield Found(invariant, f"{found.fault}: {found.says}", id_, found.about.line)
+        yield Found(invariant, f"{found.kind}: {found.message}", id_, found.about.line)
 
 
 def _violation(found: Found, story: Story, ledger: Ledger, *, shows: bool) -> Violation:

@@ -10,10 +10,11 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code
-from enrollment.domain.model import Clock, Outcome, clock_of
+from enrollment.domain.events import RecordedEvent
+from enrollment.domain.model import Outcome, WritePrecedence, precedence_of
+from enrollment.domain.submissions import is_cancelled_as_whole
 from enrollment.storage import changes
 from enrollment.storage.batches import intake_number
-from enrollment.storage.changes import Recorded
 from enrollment.storage.sessions import Sessions
 from enrollment.storage.tables import (
     BatchRow,
@@ -56,9 +57,9 @@ class Item:
     #: None: the row cannot be read.
     request: ParsedRequest | None
     received_at: datetime
-    clock: Clock
+    clock: WritePrecedence
     outcome: Outcome | None
-    events: list[Recorded] = field(default_factory=list)
+    events: list[RecordedEvent] = field(default_factory=list)
 
     @property
     def place(self) -> Place:
@@ -71,8 +72,8 @@ class Standing(NamedTuple):
 
     is_active: bool
     mode: str
-    activity_clock: Clock
-    mode_clock: Clock | None
+    activity_clock: WritePrecedence
+    mode_clock: WritePrecedence | None
 
 
 @dataclass
@@ -88,7 +89,7 @@ class Ledger:
     items_of: dict[Pair, list[Item]] = field(default_factory=lambda: defaultdict(list))
     items_of_batch: dict[int, list[Item]] = field(default_factory=lambda: defaultdict(list))
     #: In the order of the feed.
-    events: list[Recorded] = field(default_factory=list)
+    events: list[RecordedEvent] = field(default_factory=list)
     #: First position of each batch's events.
     spans: dict[int, int] = field(default_factory=dict)
     standings: dict[Pair, Standing] = field(default_factory=dict)
@@ -142,7 +143,7 @@ def _read_items(ledger: Ledger) -> None:
             ledger.odd.append((str(items[0].submission_id), f"batch {batch.id} has {told}"))
         for item, outcome in zip(items, outcomes, strict=False):
             item.outcome = outcome
-        if batch.outcomes == b"":  # cancelled as a whole
+        if is_cancelled_as_whole(batch.outcomes):
             for item in items:
                 item.outcome = Outcome(item.line, None, None, Code.CANCELLED)
         for item in items:
@@ -179,7 +180,9 @@ def _item(
     intake: int,
 ) -> Item:
     stated = None if request is None else request.requested_at
-    clock = clock_of(stated or received_at, stated=stated is not None, intake=intake, line=line)
+    clock = precedence_of(
+        stated or received_at, stated=stated is not None, intake=intake, line=line
+    )
     return Item(id_, line, batch, request, received_at, clock, None)
 
 
@@ -209,6 +212,8 @@ def _read_standings(session: Session, ledger: Ledger) -> None:
 
 
 def _standing(row: Any) -> Standing:
-    activity = Clock(row.active_at, row.active_rank, row.active_line)
-    mode = None if row.mode_at is None else Clock(row.mode_at, row.mode_rank, row.mode_line)
+    activity = WritePrecedence(row.active_at, row.active_rank, row.active_line)
+    mode = (
+        None if row.mode_at is None else WritePrecedence(row.mode_at, row.mode_rank, row.mode_line)
+    )
     return Standing(row.is_active, row.mode, activity, mode)

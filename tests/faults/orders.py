@@ -5,7 +5,7 @@ from heapq import heappop, heappush
 from typing import NamedTuple
 
 from enrollment.domain.codes import FAILURES, Code
-from enrollment.domain.model import Clock
+from enrollment.domain.model import WritePrecedence
 from schemas.changes import dump_event
 from tests.faults.asking import digest
 from tests.faults.ledger import Item, Ledger, Pair
@@ -55,7 +55,7 @@ def _ranked_as_asked(pair: Pair, items: list[Item], story: Story) -> Iterator[Fo
             heappush(to_be_heard, (one.told.heard, number, one))
 
 
-def _clock(one: _Timed) -> Clock:
+def _clock(one: _Timed) -> WritePrecedence:
     return one.item.clock
 
 

@@ -8,7 +8,7 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from enrollment.domain.codes import Reason
-from enrollment.storage.changes import Recorded
+from enrollment.domain.events import RecordedEvent
 from tests.faults.ledger import Item, Ledger
 from tests.faults.promises import Found
 from tests.faults.story import Capacity, Story, most_seats
@@ -73,7 +73,7 @@ def _is_full(item: Item) -> bool:
     return item.outcome is not None and item.outcome.reason is Reason.COURSE_FULL
 
 
-def _change(event: Recorded) -> int:
+def _change(event: RecordedEvent) -> int:
     was = event.before is not None and event.before["is_active"]
     return int(event.after["is_active"]) - int(was)
 

@@ -1,12 +1,17 @@
 """What tests on a database share."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import pytest
 import structlog
 
-from enrollment.storage import migrate
+from api_gateway import tokens
+from enrollment.storage import migrate, secrets
 from enrollment.storage.sessions import Sessions, sessions_for
+from tests.support.gate import SECRET, Gate
+from tests.support.small_gateway import Clock, SmallGateway
+from tests.support.statements import recorded_statements
 from tests.support.world import World
 
 
@@ -21,9 +26,11 @@ def _plain_logs() -> Iterator[None]:
 
 
 @pytest.fixture
-def world(sessions: Sessions) -> World:
+def world(sessions: Sessions) -> Iterator[World]:
     """Ways in, a worker, and the records behind them, on each sort of database in turn."""
-    return World(sessions)
+    made = World(sessions)
+    yield made
+    made.close()
 
 
 @pytest.fixture
@@ -31,5 +38,46 @@ def postgres_world(postgres_url: str) -> Iterator[World]:
     """The same where transactions overlap."""
     migrate.upgrade(postgres_url)
     sessions = sessions_for(postgres_url)
-    yield World(sessions)
+    made = World(sessions)
+    yield made
+    made.close()
     sessions.dispose()
+
+
+@pytest.fixture
+def statements(sessions: Sessions) -> Iterator[list[str]]:
+    """The statements that are sent to the database from here on."""
+    with recorded_statements(sessions.engine) as seen:
+        yield seen
+
+
+@pytest.fixture
+def start_course_gateway(
+    sessions: Sessions, redis_url: str
+) -> Iterator[Callable[..., SmallGateway]]:
+    """Starts processes of a gateway with the course routes alone, all on one clock."""
+    clock, started = Clock(), []
+
+    def start(url: str = redis_url) -> SmallGateway:
+        started.append(SmallGateway(sessions, url, clock))
+        return started[-1]
+
+    yield start
+    for gateway in started:
+        gateway.close()
+
+
+@pytest.fixture
+def course_gateway(start_course_gateway: Callable[..., SmallGateway]) -> SmallGateway:
+    """One of them."""
+    return start_course_gateway()
+
+
+@pytest.fixture
+def gate(sessions: Sessions) -> Iterator[Gate]:
+    """Authentication, with a signing secret that is known."""
+    with sessions.begin() as session:
+        secrets.get_or_make(session, tokens.SIGNING_SECRET, SECRET)
+    made = Gate(sessions)
+    with closing(made.records):
+        yield made

@@ -22,15 +22,6 @@ ADA = Caller("user:ada", CallerKind.LEARNER, frozenset(), "ada", "ada@example.or
 EVE = Caller("user:eve", CallerKind.STAFF, frozenset({"enroll", "read"}), "eve")
 
 
-@pytest.fixture
-def gate(sessions):
-    with sessions.begin() as session:
-        secrets.get_or_make(session, tokens.SIGNING_SECRET, SECRET)
-    gate = Gate(sessions)
-    with closing(gate.records):
-        yield gate
-
-
 def ada():
     return signed("ada", email="ada@example.org")
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import update
 
 from enrollment.domain.codes import Code, Lane, State
-from enrollment.storage import submissions
+from enrollment.storage import cancellation
 from enrollment.storage.tables import BatchRow
 from tests.integration.test_any_order import a_world
 from tests.support.world import COURSE, OTHER, hours_ago, row
@@ -131,7 +131,7 @@ def test_a_file_that_is_cancelled_is_counted_once(world):
     ids = world.batch_ids(file := world.send(LIVELY))
     world.deliver(ids[0])
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=hours_ago(0))
+        cancellation.request_cancel(session, file, None, now=hours_ago(0))
 
     world.work()
 

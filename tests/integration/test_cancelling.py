@@ -4,7 +4,7 @@ import pytest
 
 from enrollment.domain.codes import Code, Reason, Result, State
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
-from enrollment.storage import submissions
+from enrollment.storage import cancellation
 from enrollment.storage.sessions import clock
 from tests.support.halts import Halt, Side
 from tests.support.world import (
@@ -20,7 +20,7 @@ ENROLLED = Code.ENROLLED
 
 def cancel(world, submission_id, caller=None):
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, submission_id, caller, now=clock(session))
+        cancellation.request_cancel(session, submission_id, caller, now=clock(session))
 
 
 def learners(number):

@@ -7,40 +7,14 @@ import pytest
 from sqlalchemy import text
 
 from enrollment.domain.errors import Conflict
-from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses, migrate
 from enrollment.storage.sessions import sessions_for
-
-ALGEBRA = Course(course_id="course-v1:Uni+ALG+2026", modes=(Mode(slug="audit"),), capacity=20)
-
-
-def a_course(number, **members):
-    return Course(course_id=f"course-v1:Uni+C{number:05}+1", **members)
-
-
-def save(sessions, *many):
-    with sessions.begin() as session:
-        courses.save_all(session, many)
+from tests.support.courses import ALGEBRA, a_course, found, loaded, save, take
 
 
 @pytest.fixture
 def saved(sessions):
     return partial(save, sessions)
-
-
-def found(sessions, course_id):
-    with sessions.read() as session:
-        return courses.find(session, course_id)
-
-
-def loaded(sessions, *course_ids):
-    with sessions.begin() as session:
-        return courses.standing(session, course_ids)
-
-
-def take(sessions, course, delta, *, revision=None):
-    with sessions.begin() as session:
-        courses.take_seats(session, {course.id: delta}, {course.id: revision or course.revision})
 
 
 @pytest.mark.parametrize("capacity", [None, 20])
@@ -121,7 +95,7 @@ def test_a_capped_course_is_not_changed_while_a_batch_works_on_it(on_postgresql)
         courses.save_all(session, [ALGEBRA, a_course(1)])
 
     with on_postgresql.begin() as batch:
-        standing = courses.standing(batch, [ALGEBRA.course_id, a_course(1).course_id])
+        standing = courses.load_for_batch(batch, [ALGEBRA.course_id, a_course(1).course_id])
         with pytest.raises(Conflict), on_postgresql.begin() as session:
             save_without_waiting(session, ALGEBRA)
         with on_postgresql.begin() as session:

@@ -1,56 +1,24 @@
 """Courses in the records: written whole, read set-wise, seats counted under guard."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, timedelta, timezone
 from functools import partial
 
 import pytest
-from sqlalchemy import event
 
 from enrollment.domain.errors import CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
-from enrollment.storage import courses
-from enrollment.storage.tables import EnrollmentRow
-
-NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
-ALGEBRA = Course(
-    course_id="course-v1:Uni+ALG+2026",
-    name="Algebra",
-    enrollment_start=NOON,
-    enrollment_end=NOON + timedelta(days=30),
-    course_start=NOON + timedelta(days=31, microseconds=5),
-    course_end=None,
-    invite_only=True,
-    self_paced=True,
-    modes=(
-        Mode(slug="verified", name="Verified", min_price=49, expires_at=NOON, sku="V-1"),
-        Mode(slug="audit", name="Audit", suggested_prices="5,10", description="free"),
-    ),
-    cohorts=("red", "blue"),
-    capacity=20,
+from enrollment.storage import course_edition, courses
+from tests.support.courses import (
+    ALGEBRA,
+    NOON,
+    a_course,
+    enroll_somebody,
+    found,
+    loaded,
+    save,
+    take,
 )
-
-
-@pytest.fixture
-def statements(sessions):
-    """What is sent to the database from here on; BEGIN is no statement of ours."""
-    seen = []
-
-    def note(_connection, _cursor, statement, *_):
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
-
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    return seen
-
-
-def a_course(number, **members):
-    return Course(course_id=f"course-v1:Uni+C{number:05}+1", **members)
-
-
-def save(sessions, *many):
-    with sessions.begin() as session:
-        courses.save_all(session, many)
 
 
 @pytest.fixture
@@ -58,24 +26,9 @@ def saved(sessions):
     return partial(save, sessions)
 
 
-def found(sessions, course_id):
-    with sessions.read() as session:
-        return courses.find(session, course_id)
-
-
 def editions(sessions):
     with sessions.read() as session:
-        return courses.edition(session)
-
-
-def loaded(sessions, *course_ids):
-    with sessions.begin() as session:
-        return courses.standing(session, course_ids)
-
-
-def take(sessions, course, delta, *, revision=None):
-    with sessions.begin() as session:
-        courses.take_seats(session, {course.id: delta}, {course.id: revision or course.revision})
+        return course_edition.edition(session)
 
 
 def test_a_course_comes_back_as_it_was_saved(sessions, saved):
@@ -158,7 +111,7 @@ def test_ten_thousand_courses_are_saved_at_once_and_loaded_in_three_statements(
 
     statements.clear()
     with sessions.begin() as session:
-        standing = courses.standing(session, [course.course_id for course in many])
+        standing = courses.load_for_batch(session, [course.course_id for course in many])
 
     assert [standing[course.course_id].course for course in many] == many
     assert len(statements) <= 3
@@ -208,14 +161,7 @@ def test_a_course_without_enrollments_is_deleted_with_its_modes(sessions, saved)
 
 def test_a_course_with_enrollments_stays(sessions, saved):
     saved(ALGEBRA)
-    row_id = loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id].id
-    with sessions.begin() as session:
-        session.add(
-            EnrollmentRow(
-                learner_id=1, course_id=row_id, mode="audit", is_active=False, created=NOON,
-                version=1, event_id=1, active_at=1, active_rank=1, active_line=1,
-            )
-        )  # fmt: skip
+    enroll_somebody(sessions, ALGEBRA.course_id)
 
     with pytest.raises(CourseInUse), sessions.begin() as session:
         courses.delete(session, ALGEBRA.course_id)

@@ -13,9 +13,10 @@ from sqlalchemy import event, select, update
 from enrollment import failpoints
 from enrollment.domain.codes import Code, Lane, Reason, State
 from enrollment.domain.model import Invitation
-from enrollment.storage import invitations, migrate, submissions
+from enrollment.storage import cancellation, invitations, migrate
 from enrollment.storage.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
+from schemas.compact import pack_json
 from tests.support.world import ADMIN, COURSE, OTHER, SERVER, World, hours_ago, request, row
 from worker import overlaying
 from worker.processing import Processor
@@ -36,6 +37,20 @@ def armed():
 def two_a_batch(world):
     world.batch_rows = 2
     return world
+
+
+@pytest.fixture
+def other_worker(two_a_batch):
+    """Makes processors that know nothing of each other, as other processes would."""
+    made = []
+
+    def make():
+        made.append(Processor(sessions=two_a_batch.sessions))
+        return made[-1]
+
+    yield make
+    for processor in made:
+        processor.transaction.overlays.close()
 
 
 def everything(world):
@@ -165,11 +180,11 @@ def test_what_others_change_meanwhile_is_seen_by_the_batches_after_it(two_a_batc
 # --- whoever works on it, and whatever happens meanwhile ----------------------------------
 
 
-def test_each_batch_may_be_worked_on_by_another_process(two_a_batch):
+def test_each_batch_may_be_worked_on_by_another_process(two_a_batch, other_worker):
     two_a_batch.course(capacity=2)
     rows = [row(f"u{n % 5}", is_active=n % 3 != 2) for n in range(11)]
     trial = two_a_batch.send(rows, dry_run=True)
-    workers = [Processor(sessions=two_a_batch.sessions) for _ in range(3)]
+    workers = [other_worker() for _ in range(3)]
     rng = random.Random(7)
     for number in two_a_batch.batch_ids(trial):
         rng.choice(workers).process(number)
@@ -178,20 +193,22 @@ def test_each_batch_may_be_worked_on_by_another_process(two_a_batch):
     assert two_a_batch.outcomes(trial) == two_a_batch.outcomes(real)
 
 
-def test_reading_back_takes_turns_so_that_singles_get_in_between(two_a_batch, monkeypatch):
+def test_reading_back_takes_turns_so_that_singles_get_in_between(
+    two_a_batch, other_worker, monkeypatch
+):
     monkeypatch.setattr(overlaying, "READ_AT_ONCE", 2)
     two_a_batch.course(capacity=1)
     trial = two_a_batch.send([row(f"u{n}") for n in range(14)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
     two_a_batch.deliver(*early)
-    stranger = Processor(sessions=two_a_batch.sessions)
+    stranger = other_worker()
     turns = [stranger.process(last) for _ in range(3)]
     assert [done.batch_ids for done in turns] == [(), (), (last,)]
     assert [[waiting.id for waiting in done.next] for done in turns] == [[last], [last], []]
     assert two_a_batch.codes(trial) == [Code.ENROLLED] + [Code.REFUSED] * 13
 
 
-def test_reading_back_is_no_failed_try_of_the_batch(two_a_batch, monkeypatch):
+def test_reading_back_is_no_failed_try_of_the_batch(two_a_batch, other_worker, monkeypatch):
     monkeypatch.setattr(overlaying, "READ_AT_ONCE", 1)
     two_a_batch.course()
     trial = two_a_batch.send([row(f"u{n}") for n in range(12)], dry_run=True)
@@ -199,19 +216,21 @@ def test_reading_back_is_no_failed_try_of_the_batch(two_a_batch, monkeypatch):
     two_a_batch.deliver(*early)
     with two_a_batch.sessions.begin() as session:  # as if the sweeper had announced it again
         session.execute(update(BatchRow).where(BatchRow.id == last).values(repeats=3))
-    stranger = Processor(sessions=two_a_batch.sessions)
+    stranger = other_worker()
     while not stranger.process(last).batch_ids:
         assert two_a_batch.batches(trial)[-1].attempts == 0
     assert two_a_batch.submission(trial).state is State.DONE
 
 
-def test_a_message_in_turn_goes_on_with_the_file_it_reads_back(two_a_batch, monkeypatch):
+def test_a_message_in_turn_goes_on_with_the_file_it_reads_back(
+    two_a_batch, other_worker, monkeypatch
+):
     monkeypatch.setattr(overlaying, "READ_AT_ONCE", 2)
     two_a_batch.course()
     trial = two_a_batch.send([row(f"u{n}") for n in range(12)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
     two_a_batch.deliver(*early)
-    done = list(Processor(sessions=two_a_batch.sessions).process_in_turn(last))
+    done = list(other_worker().process_in_turn(last))
     assert done[-1].batch_ids == (last,)
 
 
@@ -248,7 +267,8 @@ def test_a_process_works_on_a_few_dry_runs_at_a_time_and_the_others_wait(two_a_b
     two_a_batch.course()
     clock = [0.0]
     overlays = overlaying.Overlays(lambda: clock[0])
-    two_a_batch.processor = replace(two_a_batch.processor, overlays=overlays)
+    transaction = replace(two_a_batch.processor.transaction, overlays=overlays)
+    two_a_batch.processor = replace(two_a_batch.processor, transaction=transaction)
     trials = [
         two_a_batch.send([row("ada"), row("bob"), row("ada")], dry_run=True)
         for _ in range(overlaying.MOST + 2)
@@ -266,19 +286,38 @@ def test_a_process_works_on_a_few_dry_runs_at_a_time_and_the_others_wait(two_a_b
         assert two_a_batch.codes(trial) == [Code.ENROLLED, Code.ENROLLED, Code.UNCHANGED]
 
 
+def test_a_worker_that_ends_closes_its_overlays_and_another_reads_them_back(
+    two_a_batch, other_worker
+):
+    two_a_batch.course(capacity=1)
+    trial = two_a_batch.send([row("ada"), row("bob"), row("ada"), row("bob")], dry_run=True)
+    first, second = two_a_batch.batch_ids(trial)
+    ending = other_worker()
+    ending.process(first)
+    (overlay,) = ending.transaction.overlays._open.values()
+
+    ending.transaction.overlays.close()
+
+    assert not ending.transaction.overlays._open
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        overlay.add(pack_json([]))
+    other_worker().process(second)
+    assert two_a_batch.codes(trial) == [Code.ENROLLED, Code.REFUSED, Code.UNCHANGED, Code.REFUSED]
+
+
 def test_it_can_be_cancelled(two_a_batch):
     two_a_batch.course()
     before = everything(two_a_batch)
     trial = two_a_batch.send([row(f"u{n}") for n in range(6)], dry_run=True)
     two_a_batch.deliver(two_a_batch.batch_ids(trial)[0])
     with two_a_batch.sessions.begin() as session:
-        submissions.ask_cancel(session, trial, None, now=hours_ago(0))
+        cancellation.request_cancel(session, trial, None, now=hours_ago(0))
     two_a_batch.work()
     shown = two_a_batch.submission(trial)
     assert (shown.state, shown.tally.counts[Code.CANCELLED]) == (State.CANCELLED, 4)
     assert everything(two_a_batch) == before
     two_a_batch.check()
-    assert not two_a_batch.processor.overlays._open
+    assert not two_a_batch.processor.transaction.overlays._open
 
 
 def test_it_waits_in_the_bulk_lane_however_small_and_is_judged_with_nobody_else(world):
@@ -353,4 +392,5 @@ def test_a_dry_run_of_any_file_says_what_the_file_then_does(tmp_path, earlier, r
         world.send(earlier, caller=ADMIN)
         world.work()
     same_as_for_real(world, rows, **how)
+    world.close()
     sessions.dispose()

@@ -7,8 +7,9 @@ from uuid import UUID
 import pytest
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.storage import changes, listing
+from enrollment.storage import changes, enrollment_views
 from enrollment.storage.changes import Event
+from enrollment.storage.event_ids import event_id
 from tests.support.blocks import at_once
 from tests.support.halts import Halt, Side
 from tests.support.world import COURSE, hours_ago, request, row
@@ -22,7 +23,7 @@ def happen(session, batch_id, number=1):
     state = json.dumps({"mode": "audit", "is_active": True})
     events = [
         Event(
-            changes.event_id(batch_id, n),
+            event_id(batch_id, n),
             None,
             ChangeKind.CREATED,
             COURSE,
@@ -65,7 +66,7 @@ def test_an_event_comes_back_as_it_was_kept(sessions):
         (event,) = changes.since(session, 0, limit=10)
 
     assert event == (
-        changes.event_id(5, 0),
+        event_id(5, 0),
         ChangeKind.CREATED,
         COURSE,
         "learner5.0",
@@ -182,7 +183,7 @@ def test_what_is_done_is_in_the_feed_already(world):
 
 def history(world, username="ada"):
     with world.sessions.read() as session:
-        newest = listing.newest_event(session, username, COURSE)
+        newest = enrollment_views.newest_event(session, username, COURSE)
         return [] if newest is None else changes.history(session, newest)
 
 

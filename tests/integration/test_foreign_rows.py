@@ -10,12 +10,12 @@ from api_gateway import answers
 from api_gateway.answers import Cursor, Filter
 from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
-from enrollment.storage import crosswalks, migrate, submissions
+from enrollment.storage import cancellation, crosswalks, migrate, submissions
 from enrollment.storage.sessions import clock, sessions_for
 from enrollment.storage.tables import SubmissionRow
 from schemas.foreign.detect import NAMES
 from schemas.source import UnreadableFile
-from tests.integration.test_statements import statements
+from tests.support.statements import recorded_statements
 from tests.support.world import COURSE, OTHER, SERVER, World, csv_of, row
 from tests.support.written import (
     FORMS,
@@ -85,7 +85,7 @@ def test_a_batch_takes_one_more_statement_for_its_ids_whatever_its_size(mapped):
         text = head + "".join(row.format(f"{prefix}{n}") + "\n" for n in range(number))
         file = mapped.send(text.encode())
         (batch,) = mapped.batch_ids(file)
-        with statements(mapped.sessions) as seen:
+        with recorded_statements(mapped.sessions.engine) as seen:
             mapped.deliver(batch)
         assert mapped.codes(file) == [Code.ENROLLED] * number
         return seen
@@ -118,7 +118,7 @@ def test_files_of_several_sources_that_are_taken_together_each_use_their_own(map
 def test_a_cancelled_file_names_the_ids_as_they_were_sent(mapped):
     file = mapped.send(canvas(("MATH", "4711", "student", "active")))
     with mapped.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
     mapped.work()
 
     with mapped.sessions.read() as session:
@@ -137,7 +137,7 @@ def test_what_is_looked_for_is_found_by_source_kind_and_id(mapped):
         Theirs("canvas", IdKind.COURSE, '"x\\,{}'),
     }
     with mapped.sessions.read() as session:
-        found = crosswalks.standing(session, wanted)
+        found = crosswalks.find_many(session, wanted)
 
     assert found == {
         Theirs("canvas", IdKind.COURSE, "MATH"): COURSE,
@@ -201,7 +201,7 @@ def test_a_batch_of_an_archive_looks_for_its_ids_once_and_for_our_own_never(mapp
     file = mapped.send(clashing(mapped), media_type="application/zip")
     looks = []
     for batch in mapped.batch_ids(file):
-        with statements(mapped.sessions) as seen:
+        with recorded_statements(mapped.sessions.engine) as seen:
             mapped.deliver(batch)
         looks.append(sum("crosswalk" in statement for statement in seen))
 

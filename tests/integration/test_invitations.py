@@ -4,7 +4,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from falcon import testing
-from sqlalchemy import event
 
 from api_gateway.records import Records
 from api_gateway.resources.invitations import InvitationResource
@@ -16,19 +15,6 @@ from tests.support.small_gateway import app_with_errors
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 ALGEBRA, BOTANY = "course-v1:Uni+ALG+1", "Uni/BOT/1"
 ADA = "ada@example.org"
-
-
-@pytest.fixture
-def statements(sessions):
-    """What is sent to the database from here on; BEGIN is no statement of ours."""
-    seen = []
-
-    def note(_connection, _cursor, statement, *_):
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
-
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    return seen
 
 
 def save(sessions, *many, now=NOON):
@@ -108,7 +94,7 @@ def test_a_thousand_invitations_are_loaded_and_used_in_one_statement_each(sessio
     statements.clear()
 
     with sessions.begin() as session:
-        standing = invitations.standing(session, [*many, (BOTANY, ADA)])
+        standing = invitations.find_many(session, [*many, (BOTANY, ADA)])
         invitations.use(session, many)
 
     assert standing == {pair: Invitation(*pair) for pair in many}
@@ -118,7 +104,7 @@ def test_a_thousand_invitations_are_loaded_and_used_in_one_statement_each(sessio
 
 def test_nothing_is_loaded_or_used_where_nothing_is_asked(sessions):
     with sessions.begin() as session:
-        assert invitations.standing(session, []) == {}
+        assert invitations.find_many(session, []) == {}
         invitations.use(session, {})
 
 

@@ -3,21 +3,9 @@
 import asyncio
 from contextlib import closing
 
-import pytest
-
 from api_gateway import tokens
 from api_gateway.authentication import KEY_SECONDS, TOKEN_SECONDS
-from enrollment.storage import secrets
-from tests.support.gate import SECRET, Gate, a_request, edx_header, jwt_header, signed
-
-
-@pytest.fixture
-def gate(sessions):
-    with sessions.begin() as session:
-        secrets.get_or_make(session, tokens.SIGNING_SECRET, SECRET)
-    gate = Gate(sessions)
-    with closing(gate.records):
-        yield gate
+from tests.support.gate import Gate, a_request, edx_header, jwt_header, signed
 
 
 def test_a_key_is_looked_up_once_in_a_while(gate):

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import pytest
 from falcon import testing
-from sqlalchemy import event
 
 from api_gateway.records import Records
 from api_gateway.resources.learners import LearnerResource, LearnersResource
@@ -18,19 +17,6 @@ from tests.support.small_gateway import app_with_errors
 
 ADA = Learner("ada", "ada@example.org", is_active=False, is_staff=True)
 BOB = Learner("bob o'neill@x", None)
-
-
-@pytest.fixture
-def statements(sessions):
-    """What is sent to the database from here on; BEGIN is no statement of ours."""
-    seen = []
-
-    def note(_connection, _cursor, statement, *_):
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
-
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    return seen
 
 
 def save(sessions, *many):
@@ -81,12 +67,12 @@ def test_two_newcomers_cannot_have_one_email(sessions):
 def test_saving_again_replaces_the_learner_and_keeps_the_row(sessions):
     save(sessions, ADA)
     with sessions.read() as session:
-        row_id = learners.known(session, ["ada"])["ada"].id
+        row_id = learners.find_many(session, ["ada"])["ada"].id
 
     save(sessions, Learner("ada"), Learner("ada", "new@example.org"))
 
     with sessions.read() as session:
-        assert learners.known(session, ["ada"])["ada"] == (
+        assert learners.find_many(session, ["ada"])["ada"] == (
             row_id,
             Learner("ada", "new@example.org"),
         )
@@ -106,7 +92,7 @@ def test_saving_nobody_does_nothing(sessions):
     save(sessions)
 
     with sessions.begin() as session:
-        assert at_once(learners.registering(session, [])) == {}
+        assert at_once(learners.insert_new(session, [])) == {}
 
 
 def test_learners_are_found_by_name_and_by_email_in_one_statement_each(sessions, statements):
@@ -115,7 +101,7 @@ def test_learners_are_found_by_name_and_by_email_in_one_statement_each(sessions,
     statements.clear()
 
     with sessions.read() as session:
-        known = learners.known(session, [learner.username for learner in many] + ["nobody"])
+        known = learners.find_many(session, [learner.username for learner in many] + ["nobody"])
         by_email = learners.by_email(session, [learner.email for learner in many] + ["no@body"])
 
     assert [known[learner.username].learner for learner in many] == many
@@ -126,11 +112,11 @@ def test_learners_are_found_by_name_and_by_email_in_one_statement_each(sessions,
 
 def test_newcomers_are_registered(sessions):
     with sessions.begin() as session:
-        rows = at_once(learners.registering(session, ["zoe", "bob", "zoe"]))
+        rows = at_once(learners.insert_new(session, ["zoe", "bob", "zoe"]))
 
     assert found(sessions, "zoe") == Learner("zoe")
     with sessions.read() as session:
-        known = learners.known(session, ["bob", "zoe"])
+        known = learners.find_many(session, ["bob", "zoe"])
     assert rows == {username: each.id for username, each in known.items()}
 
 
@@ -138,7 +124,7 @@ def test_who_was_registered_meanwhile_is_a_conflict(sessions):
     save(sessions, ADA)
 
     with pytest.raises(Conflict), sessions.begin() as session:
-        at_once(learners.registering(session, ["zoe", "ada"]))
+        at_once(learners.insert_new(session, ["zoe", "ada"]))
 
     assert found(sessions, "ada") == ADA
     assert found(sessions, "zoe") is None
@@ -146,7 +132,7 @@ def test_who_was_registered_meanwhile_is_a_conflict(sessions):
 
 def test_registering_many_takes_one_statement(sessions, statements):
     with sessions.begin() as session:
-        at_once(learners.registering(session, [f"other{number}" for number in range(2_000)]))
+        at_once(learners.insert_new(session, [f"other{number}" for number in range(2_000)]))
 
     assert len(statements) == 1
 
@@ -167,7 +153,7 @@ def test_a_learner_with_enrollments_stays(sessions):
     with sessions.begin() as session:
         session.add(
             EnrollmentRow(
-                learner_id=learners.known(session, ["ada"])["ada"].id, course_id=1, mode="audit",
+                learner_id=learners.find_many(session, ["ada"])["ada"].id, course_id=1, mode="audit",
                 is_active=True, created=datetime(2026, 1, 1, tzinfo=UTC), version=1, event_id=1,
                 active_at=1, active_rank=1, active_line=1,
             )

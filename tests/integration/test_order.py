@@ -8,14 +8,14 @@ from itertools import permutations
 import pytest
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
 from tests.support.halts import meeting, together
 from tests.support.world import ADMIN, COURSE, hours_ago, request, row
 
-ACTIVE = Standing("audit", is_active=True)
-INACTIVE = Standing("audit", is_active=False)
+ACTIVE = EnrollmentState("audit", is_active=True)
+INACTIVE = EnrollmentState("audit", is_active=False)
 
 
 # --- the deadline -------------------------------------------------------------------------
@@ -101,7 +101,7 @@ def test_a_delayed_paid_mode_is_applied_after_an_enrollment_without_a_mode(world
 
     assert world.answer(again) == (Code.ENROLLED, None)
     assert world.answer(paid) == (Code.MODE_CHANGED, None)
-    assert world.standing() == Standing("verified", is_active=True)
+    assert world.standing() == EnrollmentState("verified", is_active=True)
     world.check()
 
 
@@ -118,7 +118,7 @@ def test_a_delayed_paid_mode_is_applied_after_leaving_and_coming_back(world):
     assert world.answer(leave)[0] is Code.DEACTIVATED
     assert world.answer(again)[0] is Code.REACTIVATED
     assert world.answer(paid) == (Code.MODE_CHANGED, None)
-    assert world.standing() == Standing("verified", is_active=True)
+    assert world.standing() == EnrollmentState("verified", is_active=True)
     world.check()
 
 
@@ -130,7 +130,7 @@ def test_a_stale_mode_does_not_undo_a_newer_one(world):
     world.deliver(*world.batch_ids(paid), *world.batch_ids(stale))
 
     assert world.answer(stale) == (Code.SUPERSEDED, None)
-    assert world.standing() == Standing("verified", is_active=True)
+    assert world.standing() == EnrollmentState("verified", is_active=True)
 
 
 def test_every_order_of_delivery_comes_to_the_same(world):
@@ -150,8 +150,12 @@ def test_every_order_of_delivery_comes_to_the_same(world):
 
         world.deliver(*(numbers[place] for place in order))
 
-        assert world.standing("ada", course_id) == Standing("verified", is_active=True), order
-        assert world.standing("bob", course_id) == Standing("verified", is_active=True), order
+        assert world.standing("ada", course_id) == EnrollmentState("verified", is_active=True), (
+            order
+        )
+        assert world.standing("bob", course_id) == EnrollmentState("verified", is_active=True), (
+            order
+        )
         assert world.standing("eve", course_id) == INACTIVE, order
     world.check()
 
@@ -166,7 +170,7 @@ def test_of_equal_stated_times_the_file_taken_in_earlier_ranks_higher(world):
 
     assert world.answer(later)[0] is Code.ENROLLED
     assert world.answer(earlier)[0] is Code.MODE_CHANGED
-    assert world.standing() == Standing("verified", is_active=True)
+    assert world.standing() == EnrollmentState("verified", is_active=True)
 
 
 def test_of_equal_stated_times_in_one_file_the_later_line_wins(world):
@@ -265,7 +269,7 @@ def test_the_same_holds_when_both_have_looked_before_either_writes(postgres_worl
     with meeting(world.sessions, f"INSERT INTO {first_write}"):
         together(deliveries(world, enroll), deliveries(world, paid))
 
-    assert world.standing() == Standing("verified", is_active=True)
+    assert world.standing() == EnrollmentState("verified", is_active=True)
     kinds = [event.kind for event in world.events()]
     assert kinds in (["created"], ["created", "mode_changed"])
     world.check()
@@ -291,5 +295,5 @@ def test_two_changes_at_once_come_to_what_they_come_to_one_after_the_other(postg
         together(*(deliveries(world, file) for file in files))
 
     last = wishes[-1]
-    assert world.standing() == Standing(last.get("mode", "audit"), is_active=True)
+    assert world.standing() == EnrollmentState(last.get("mode", "audit"), is_active=True)
     world.check()

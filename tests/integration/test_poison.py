@@ -6,14 +6,15 @@ from sqlalchemy import select, update
 from enrollment import failpoints
 from enrollment.domain.codes import Code, Reason, State
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.domain.suspicion import MAX_POISONOUS, Suspicion
-from enrollment.storage import batches, changes, claims, submissions, suspects
+from enrollment.domain.suspicion import MAX_POISONOUS, FailureSearch
+from enrollment.storage import batches, cancellation, changes, claims, suspects
 from enrollment.storage.sessions import clock
 from enrollment.storage.tables import BatchRow
 from schemas import row_payload
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import ADA, COURSE, request, row
-from worker import answering, suspecting
+from worker import decoded_claim, strategies, suspecting
+from worker.answering import ProcessedBatches
 from worker.processing import TRIES
 
 ENROLLED = Code.ENROLLED
@@ -249,8 +250,8 @@ def die_of(monkeypatch, *names):
         if any(asked.request.username in names for asked in rows if not asked.is_poisonous):
             raise Died
 
-    monkeypatch.setattr(answering, "is_armed", lambda: True)
-    monkeypatch.setattr(answering, "_meet_poison", meet)
+    monkeypatch.setattr(decoded_claim, "is_armed", lambda: True)
+    monkeypatch.setattr(decoded_claim, "_reach_failpoints", meet)
 
 
 def work_while_they_die(bench):
@@ -328,11 +329,17 @@ def test_workers_that_die_by_chance_cost_nothing_but_time(bench, monkeypatch):
 # --- two workers at one batch -------------------------------------------------------------
 
 
-def noted(world, *batch_ids):
-    """A worker notes its try of batches, and has not locked them yet."""
+def started(world, locks, *batch_ids):
+    """A worker starts attempts of batches, and has not locked them again yet."""
     with world.sessions.begin() as session:
-        claimed = claims.claim_again(session, batch_ids)
-        return suspecting.begin(session, claimed, now=clock(session)).ready
+        claimed = claims.reclaim(session, batch_ids)
+        return suspecting.start_attempts(session, claimed, locks, now=clock(session)).ready
+
+
+def left_open(world, *batch_ids):
+    """A worker starts attempts of batches, and dies."""
+    with world.sessions.attempt_locks.scope() as locks:
+        return started(world, locks, *batch_ids)
 
 
 def known_of(world):
@@ -340,53 +347,105 @@ def known_of(world):
         return dict(session.execute(select(BatchRow.id, BatchRow.suspicion)).all())
 
 
-def test_a_try_that_is_about_to_be_made_is_left_alone(bench):
+@pytest.mark.parametrize("is_old", [False, True])
+def test_an_attempt_whose_worker_lives_is_left_alone_however_long_it_takes(bench, is_old):
     world = bench.world
     singles = [world.ask(request(user))[0] for user in ("ada", "bob")]
     first, second = world.waiting()
     bench.pass_time(**FORGOTTEN)
     bench.sweep()
-    noted(world, first, second)
+    with world.sessions.attempt_locks.scope() as locks:
+        started(world, locks, first, second)
+        if is_old:
+            bench.pass_time(**FORGOTTEN)
 
-    (done,) = world.deliver(first)
+        (done,) = world.deliver(first)
 
-    assert done == answering.Done()
-    assert attempts(world) == {first: 1, second: 1}
+        assert done == ProcessedBatches()
+        assert attempts(world) == {first: 1, second: 1}
     bench.pass_time(**FORGOTTEN)
     world.work()
     assert [world.codes(one) for one in singles] == [[ENROLLED], [ENROLLED]]
     world.check()
 
 
-def test_who_is_set_apart_is_next(bench):
+@pytest.mark.parametrize("is_old", [False, True])
+def test_where_others_attempt_the_oldest_the_next_ones_are_processed(bench, is_old):
+    world = bench.world
+    (oldest,), (next_one,) = world.ask(request("ada")), world.ask(request("bob"))
+    first, second = world.waiting()
+    bench.pass_time(**FORGOTTEN)
+    with world.sessions.attempt_locks.scope() as locks:
+        started(world, locks, first)
+        if is_old:
+            bench.pass_time(**FORGOTTEN)
+
+        (done,) = world.deliver(first)
+
+    assert done.batch_ids == (second,)
+    assert (world.codes(oldest), world.codes(next_one)) == ([], [ENROLLED])
+
+
+def test_an_attempt_that_was_left_open_counts_as_failed_and_its_batch_is_next_alone(bench):
     world = bench.world
     world.ask(request("ada"))
     world.ask(request("bob"))
     first, second = world.waiting()
-    noted(world, first)
+    left_open(world, first)
     bench.pass_time(**FORGOTTEN)
 
     (done,) = world.deliver(second)
 
     assert done.batch_ids == (second,)
     assert [(waiting.id, waiting.alone) for waiting in done.next] == [(first, True)]
+    assert known_of(world)[first]["failures"] == 1
+
+
+def test_an_attempt_that_succeeds_is_not_counted(bench):
+    world = bench.world
+    world.ask(request("ada"))
+    bench.pass_time(**FORGOTTEN)
+
+    world.work()
+
+    assert set(attempts(world).values()) == {0}
+
+
+def test_a_record_that_could_not_be_taken_back_is_taken_back_before_the_next_work(
+    bench, monkeypatch
+):
+    world = bench.world
+    (single,) = world.ask(request("ada"))
+    bench.pass_time(**FORGOTTEN)
+    with monkeypatch.context() as fault:
+        fault.setattr(changes, "take_positions", raising(RecordsUnavailable))
+        fault.setattr(suspecting, "cancel_attempts", raising(RecordsUnavailable))
+        with pytest.raises(RecordsUnavailable):
+            world.deliver(*world.batch_ids(single))
+    assert list(attempts(world).values()) == [1]
+
+    world.work()
+
+    assert world.codes(single) == [ENROLLED]
+    assert list(attempts(world).values()) == [0]
 
 
 def test_what_a_worker_learns_too_late_changes_nothing(bench):
     world = bench.world
     (number,) = world.batch_ids(world.send([row(f"learner{n}") for n in range(8)]))
     bench.pass_time(**FORGOTTEN)
-    (late,) = noted(world, number)
+    (late,) = left_open(world, number)
     bench.pass_time(**FORGOTTEN)
-    noted(world, number)
+    left_open(world, number)
     before = known_of(world)
 
     with world.sessions.begin() as session:
         now = clock(session)
-        assert suspecting.claim_noted(session, [late]) == []
-        suspecting.succeed(session, late, now=now)
-        suspecting.fail(session, [late], now=now)
-        suspecting.forgive(session, [late], apart=True, now=now)
+        assert suspecting.reclaim_attempted(session, [late]) == []
+        suspecting.record_probe(session, late, now=now)
+        suspecting.record_failures(session, [late], now=now)
+        suspecting.record_timeouts(session, [late], now=now)
+        suspecting.cancel_attempts(session, [late], now=now)
 
     assert known_of(world) == before
 
@@ -415,7 +474,7 @@ def test_a_database_that_is_away_or_slow_is_no_failure_of_the_batch(
 
 
 def raising(error):
-    def fail(*_):
+    def fail(*_, **__):
         raise error("gone")
 
     return fail
@@ -463,7 +522,7 @@ def test_a_failure_between_claim_and_answer_takes_everything_back(bench, monkeyp
     world.ask(request("ada"))
     before = world.dump()
     with monkeypatch.context() as faults:
-        faults.setattr(answering, "tally_outcomes", raising(RecordsUnavailable))
+        faults.setattr(strategies, "tally_outcomes", raising(RecordsUnavailable))
         with pytest.raises(RecordsUnavailable):
             world.deliver(*world.waiting())
     assert world.dump() == before
@@ -483,7 +542,7 @@ def test_a_cancelled_file_is_answered_though_its_batch_failed_before(bench):
     number = spoil(world, file)
     world.deliver(number)
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
 
     world.deliver(number)
 
@@ -497,7 +556,7 @@ def test_a_parked_file_that_is_cancelled_is_answered(bench):
     number = spoil(world, file)
     world.work()
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
 
     world.deliver(number)
 
@@ -513,9 +572,10 @@ def test_a_file_that_is_cancelled_while_its_last_try_fails_is_not_parked(bench):
         known = attempts(world)
         world.deliver(number)
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
-        hopeless = Suspicion(attempts=known[number], is_ours=True)
-        suspects.keep(session, [suspects.Suspect(number, hopeless)], now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
+        given_up = FailureSearch(attempts=known[number], is_ours=True)
+        batch = suspects.FailedBatch(number, given_up)
+        suspects.save_attempts(session, [batch], now=clock(session))
 
     world.work()
 
@@ -530,7 +590,7 @@ def test_while_the_beginning_of_a_file_is_tried_it_can_be_cancelled(bench, armed
     (number,) = world.batch_ids(file)
     world.deliver(number, number, number)
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=clock(session))
 
     world.work()
 

@@ -7,7 +7,7 @@ from itertools import permutations
 import pytest
 
 from enrollment.domain.codes import Code, Lane, Reason, Result, State
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
 from tests.support.world import (
     ADA,
@@ -21,6 +21,7 @@ from tests.support.world import (
     request,
     row,
 )
+from worker.strategies import SiteRules
 
 ENROLLED, REFUSED, INVALID = Code.ENROLLED, Code.REFUSED, Code.INVALID
 
@@ -39,7 +40,7 @@ def test_a_single_is_enrolled_once(world):
     world.work()
 
     assert world.answer(single) == (ENROLLED, None)
-    assert world.standing("ada") == Standing("audit", is_active=True)
+    assert world.standing("ada") == EnrollmentState("audit", is_active=True)
     world.check()
 
 
@@ -186,7 +187,7 @@ def test_who_is_refused_leaves_no_trace(world, wish, reason):
 
 
 def test_unknown_learners_are_refused_where_they_must_be_known(sessions):
-    world = World(sessions, settings={"accepts_unknown_learners": False})
+    world = World(sessions, rules=SiteRules(accepts_unknown_learners=False))
     world.course()
     world.learner("bob")
     ada, bob = world.ask(request("ada"), request("bob"))
@@ -207,7 +208,7 @@ def test_attributes_and_cohort_come_back_as_they_were_given(world):
     world.work()
 
     assert world.answer(single) == (ENROLLED, None)
-    assert world.standing() == Standing(
+    assert world.standing() == EnrollmentState(
         "credit", is_active=True, attributes=attributes, cohort='Ångström, "A"'
     )
     world.check()
@@ -219,8 +220,8 @@ def test_a_default_mode_is_that_of_rows_that_name_none(world):
 
     world.work()
 
-    assert world.standing("ada") == Standing("verified", is_active=True)
-    assert world.standing("bob") == Standing("honor", is_active=True)
+    assert world.standing("ada") == EnrollmentState("verified", is_active=True)
+    assert world.standing("bob") == EnrollmentState("honor", is_active=True)
     assert world.codes(file) == [ENROLLED, ENROLLED]
 
 

@@ -30,7 +30,9 @@ def known(world, file, number, payload, whose=None):
     """What is known of a batch of a file (or somebody else's), if it was read ahead."""
     now, its = datetime.now(UTC), whose or file
     batch = ClaimedBatch._make((number, its, 0, 2, payload, "bulk", False, now, 0, None))
-    return world.processor.ahead.known(batch, format_of_batch(world.submission(file), payload))
+    return world.processor.transaction.prefetcher.take(
+        batch, format_of_batch(world.submission(file), payload)
+    )
 
 
 def kept(world, file, number, payload):
@@ -102,16 +104,16 @@ def test_rows_are_settled_ahead_where_all_have_a_username(world):
     assert settled == ["ada", None, "bob", "eve"]
 
 
-def test_what_a_failed_transaction_fetched_is_not_read_in_the_next(world, file):
-    ahead = world.processor.ahead
+def test_what_a_failed_transaction_fetched_is_not_decoded_in_the_next(world, file):
+    prefetcher = world.processor.transaction.prefetcher
     with world.sessions.begin() as session:
         (first,) = claims.claim(session, world.batch_ids(file)[0]).taken
         some = [first, *claims.claim_behind(session, first, 3)]
-        heads = {file: world.submission(file)}
-        ahead.look(session, some, heads)
-        ahead.look(session, some[:1], heads)
+        by_id = {file: world.submission(file)}
+        prefetcher.fetch_next(session, some, by_id)
+        fetched = prefetcher.fetch_next(session, some[:1], by_id)
 
-    ahead.read()
+    fetched.decode()
 
     assert [kept(world, file, *each) for each in stored(world, file)] == [None] * 12
 

@@ -18,7 +18,7 @@ ADD = insert(_LEARNERS).returning(_LEARNERS.c.username, _LEARNERS.c.id)
 
 def known(sessions, *usernames):
     with sessions.read() as session:
-        return sorted(learners.known(session, usernames))
+        return sorted(learners.find_many(session, usernames))
 
 
 def test_rows_and_counts_are_there_after_the_block(sessions):
@@ -145,3 +145,16 @@ def test_the_error_of_a_statement_on_its_way_is_the_drivers_own(postgres_world):
         send(postgres_world.sessions, text("SELECT 1 / CAST(:none AS integer)"), {"none": 0})
 
     assert raised.value.orig.sqlstate == "22012"
+
+
+@pytest.mark.parametrize("is_nothing_sent", [False, True])
+def test_another_statement_meanwhile_is_refused(sessions, is_nothing_sent):
+    adding = [] if is_nothing_sent else [Statement(ADD, {"username": "ada"})]
+    with (
+        pytest.raises(RuntimeError, match="in flight"),
+        sessions.begin() as session,
+        sending(session, *adding),
+    ):
+        session.scalar(select(_LEARNERS.c.id))
+    with sessions.begin() as session:
+        assert session.scalars(select(_LEARNERS.c.id)).all() == []

@@ -1,13 +1,11 @@
 """A batch takes a fixed number of statements, whatever its size."""
 
-from contextlib import contextmanager
 from datetime import UTC, datetime
-
-from sqlalchemy import event
 
 from enrollment.domain.codes import Code
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
+from tests.support.statements import recorded_statements
 from tests.support.world import COURSE, OTHER, csv_of, request
 
 CLOSED = "course-v1:Uni+Chemistry+2026"
@@ -24,20 +22,6 @@ SORTS = {
     "late": Code.REFUSED,
     "elsewhere": Code.ENROLLED,
 }
-
-
-@contextmanager
-def statements(sessions):
-    """What is sent to the database; BEGIN is no statement of ours."""
-    seen = []
-
-    def note(_connection, _cursor, statement, *_):
-        if not statement.startswith("BEGIN"):
-            seen.append(statement)
-
-    event.listen(sessions.engine, "before_cursor_execute", note)
-    yield seen
-    event.remove(sessions.engine, "before_cursor_execute", note)
 
 
 def rows(prefix, number):
@@ -75,7 +59,7 @@ def told(world, prefix, number):
     prepare(world, prefix, number)
     file = world.send(csv_of(rows(prefix, number)))
     (batch,) = world.batch_ids(file)
-    with statements(world.sessions) as seen:
+    with recorded_statements(world.sessions.engine) as seen:
         world.deliver(batch)
     assert world.codes(file) == [*SORTS.values()] * number
     return seen
@@ -98,7 +82,7 @@ def test_the_same_holds_for_singles(world):
 
     def of(number, prefix):
         world.ask(*(request(f"{prefix}{n}") for n in range(number)))
-        with statements(world.sessions) as seen:
+        with recorded_statements(world.sessions.engine) as seen:
             world.deliver(*world.waiting())
         return seen
 
@@ -109,9 +93,9 @@ def test_the_same_holds_for_singles(world):
 
 
 def test_taking_in_singles_takes_the_same_statements_for_one_and_for_a_thousand(world):
-    with statements(world.sessions) as few:
+    with recorded_statements(world.sessions.engine) as few:
         world.ask(request("ada"))
-    with statements(world.sessions) as many:
+    with recorded_statements(world.sessions.engine) as many:
         world.ask(*(request(f"learner{n}") for n in range(1_000)))
 
     assert many == few
@@ -123,7 +107,7 @@ def test_a_ring_that_finds_nothing_costs_next_to_nothing(world):
     (number,) = world.waiting()
     world.work()
 
-    with statements(world.sessions) as seen:
+    with recorded_statements(world.sessions.engine) as seen:
         world.deliver(number)
 
     assert len(seen) <= 3

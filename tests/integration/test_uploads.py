@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane, State
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
-from enrollment.storage import batches, submissions
+from enrollment.storage import batches, submission_views, submissions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from schemas.source import FileTooLarge, UnreadableFile
 from tests.support.halts import Halt, Side, meeting, together
@@ -38,7 +38,7 @@ def in_small_steps(world):
 
 
 def fails_at(call, error):
-    """``batches.add_of`` as it is, until the n-th call."""
+    """``batches.insert_for_submission`` as it is, until the n-th call."""
     calls = iter(range(1, 1_000))
 
     def add_of(*args, **kwargs):
@@ -46,7 +46,7 @@ def fails_at(call, error):
             raise error
         return batches_add_of(*args, **kwargs)
 
-    batches_add_of = batches.add_of
+    batches_add_of = batches.insert_for_submission
     return add_of
 
 
@@ -115,7 +115,7 @@ def test_small_files_in_the_interactive_lane_are_worked_together_with_singles(wo
 @pytest.mark.parametrize("call", [1, 2, 3])
 def test_a_file_that_breaks_in_the_middle_leaves_nothing(in_small_steps, monkeypatch, call):
     world = in_small_steps
-    monkeypatch.setattr(batches, "add_of", fails_at(call, OSError("no more")))
+    monkeypatch.setattr(batches, "insert_for_submission", fails_at(call, OSError("no more")))
 
     with pytest.raises(OSError, match="no more"):
         world.send(learners(20), key="k")
@@ -177,7 +177,9 @@ def test_a_transaction_that_met_another_is_done_again(in_small_steps, monkeypatc
 
     world = in_small_steps
     world.course()
-    monkeypatch.setattr(batches, "add_of", fails_at(2, Conflict("somebody was first")))
+    monkeypatch.setattr(
+        batches, "insert_for_submission", fails_at(2, Conflict("somebody was first"))
+    )
 
     file = world.send(learners(20))
     world.work()
@@ -194,7 +196,7 @@ def left_behind(in_small_steps, monkeypatch):
     """What a gateway that was killed in the middle of a file leaves."""
     world = in_small_steps
     with monkeypatch.context() as faults:
-        faults.setattr(batches, "add_of", fails_at(3, RecordsUnavailable("gone")))
+        faults.setattr(batches, "insert_for_submission", fails_at(3, RecordsUnavailable("gone")))
         faults.setattr(submissions, "discard", gone)
         with pytest.raises(RecordsUnavailable):
             world.send(learners(20), hours_ago=25)
@@ -219,7 +221,7 @@ def test_workers_do_not_see_an_incomplete_file(left_behind):
 
 def test_callers_do_not_see_an_incomplete_file(left_behind):
     with left_behind.sessions.read() as session:
-        assert submissions.page(session, "key:admin", states=(), after=None, limit=9) == []
+        assert submission_views.page(session, "key:admin", states=(), after=None, limit=9) == []
 
 
 def test_an_incomplete_file_is_swept(left_behind):

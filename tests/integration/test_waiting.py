@@ -8,7 +8,7 @@ from sqlalchemy import delete
 from api_gateway import waiting
 from api_gateway.records import Records
 from api_gateway.waiting import Waiters
-from enrollment.storage import submissions
+from enrollment.storage import cancellation
 from enrollment.storage.tables import SubmissionRow
 from enrollment.waking import Answered, Bell, decode, encode
 from tests.support.halts import PATIENCE
@@ -111,7 +111,7 @@ def test_who_waits_for_a_file_that_is_no_more_is_told_so(world):
 
 def cancel(world, file):
     with world.sessions.begin() as session:
-        submissions.ask_cancel(session, file, None, now=hours_ago(0))
+        cancellation.request_cancel(session, file, None, now=hours_ago(0))
 
 
 def test_the_wait_ends_when_its_time_is_over(world, single):

@@ -1,14 +1,23 @@
-"""The OpenAPI document in tests: walking it, and validating by it."""
+"""The OpenAPI document in tests: walking it, and validating answers against it."""
 
 import copy
+import json
 
 from jsonschema import Draft202012Validator
 
 from api_gateway.app import ROUTES, V1
-from api_gateway.openapi.building import build
+from api_gateway.openapi.document import build
 
 BASE = "/api/enrollment/v1"
 COURSE_ID = "course-v1:Uni+ALG+2026"
+#: Headers that HTTP itself or every page explains.
+PLAIN_HEADERS = {
+    "content-type",
+    "content-length",
+    "allow",
+    "x-content-type-options",
+    "referrer-policy",
+}
 #: A value for each variable of a path.
 SAMPLES = {
     "course_id": COURSE_ID,
@@ -62,3 +71,23 @@ def at(document, pointer):
 def validator(document, schema):
     """Schemas as JSON Schema 2020-12, which is what OpenAPI 3.1 says they are."""
     return Draft202012Validator({**schema, "components": document["components"]})
+
+
+def checked(closed, path, method, answer, status):
+    """The answer, if the document describes it."""
+    responses = closed["paths"][path][method.lower()]["responses"]
+    assert status == answer.status_code, answer.text
+    assert str(answer.status_code) in responses, answer.text
+    known = responses[str(answer.status_code)]
+    names = {name.lower() for name in known.get("headers", {})} | PLAIN_HEADERS
+    assert set(answer.headers) <= names
+    if not answer.content:
+        return answer
+    media_type = answer.headers["content-type"].partition(";")[0]
+    schema = known["content"][media_type]["schema"]
+    if media_type in {"application/json", "application/problem+json"}:
+        validator(closed, schema).validate(answer.json)
+    if media_type == "application/x-ndjson":
+        for line in answer.text.splitlines():
+            validator(closed, {"$ref": "#/components/schemas/Outcome"}).validate(json.loads(line))
+    return answer

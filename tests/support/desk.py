@@ -9,7 +9,7 @@ from uuid import UUID
 
 from enrollment.domain.codes import Code
 from enrollment.domain.errors import Conflict, RecordsUnavailable
-from enrollment.storage import submissions
+from enrollment.storage import retention
 from tests.support.gateway import AUDIT, Gateway, ahead, fresh
 from tests.support.halts import Side
 from tests.support.running import wait_until
@@ -115,7 +115,7 @@ class Desk:
         wait_until(lambda: self.is_ready)
         self.gateway.work()
         with self.gateway.sessions.begin() as session:
-            submissions.purge_broken_off(session, before=ahead(hours=1))
+            retention.purge_broken_off(session, before=ahead(hours=1))
         world = World(self.gateway.sessions)
         for submission_id in self.told.values():
             codes = world.codes(UUID(submission_id))

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, create_engine, text
 
 from enrollment.domain.model import Outcome
+from enrollment.storage.event_ids import batch_id_of
 from schemas.outcomes import decode_outcomes, encode_outcomes
 from tests.support.world import World
 
@@ -42,7 +43,7 @@ class Forger:
 
     def batch_of(self, username: str) -> int:
         """The batch under which a learner's first event is kept."""
-        return self.chain(username)[0] >> 14
+        return batch_id_of(self.chain(username)[0])
 
     def outcomes(self, batch_id: int, change: Callable[[list[Outcome]], list[Outcome]]) -> None:
         """Keep other outcomes of a batch."""

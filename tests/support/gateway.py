@@ -83,6 +83,7 @@ class Gateway:
     def close(self) -> None:
         self._run(self._conductor.__aexit__(None, None, None))
         self._run(self._loop.shutdown_default_executor())
+        self.processor.transaction.overlays.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

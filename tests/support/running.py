@@ -20,6 +20,11 @@ import pytest
 PATIENCE = 60.0
 API = "/api/enrollment/v1"
 ENROLL = [sys.executable, "-m", "api_gateway.cli"]
+#: What `enroll up` says without a Redis and without the packages of the embedded one.
+LOCAL_EXTRA = (
+    "`enroll up` runs a Redis of its own, which is not installed: install the extra `local` "
+    "(pip install 'fakeredis[lua]==2.40.0'), or name a Redis server in ENROLL_REDIS_URL."
+)
 ENDED = {"done", "cancelled"}
 _CLIENTS = {"submit", "status", "outcomes", "cancel", "courses"}
 #: For modules whose tests look for processes.
@@ -133,6 +138,10 @@ def moment() -> str:
 class Running:
     """One process of the service, with whatever it starts; it ends with the test run."""
 
+    #: The command `enroll`, and the folder to run it in if not the test run's own.
+    program: Sequence[str] = ENROLL
+    cwd: Path | None = None
+
     def __init__(
         self, folder: Path, words: Sequence[object], environment: Mapping[str, str]
     ) -> None:
@@ -145,7 +154,8 @@ class Running:
         """Start it, in a session of its own."""
         with self._said.open("ab") as out, self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
-                tied([*ENROLL, *self._words]),
+                tied([*self.program, *self._words]),
+                cwd=self.cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=errors,
@@ -256,10 +266,10 @@ class Stack(Running):
 
     def enroll_beside(self, *words: object) -> Running:
         """The same, while the test goes on."""
-        words = tuple(self.command(*words)[len(ENROLL) :])
+        words = tuple(self.command(*words)[len(self.program) :])
         return Running(self.folder, words, self._environment).start()
 
     def command(self, *words: object) -> list[str]:
         """The words of an `enroll` command on this stack."""
         at = ["--url", self.url] if words[0] in _CLIENTS else []
-        return [str(word) for word in (*ENROLL, *words, "--data-dir", self.data, *at)]
+        return [str(word) for word in (*self.program, *words, "--data-dir", self.data, *at)]

@@ -14,9 +14,19 @@ from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from enrollment.cache import Cache, connect
 from enrollment.domain.errors import EnrollmentError
+from enrollment.domain.model import Course, Mode
 from enrollment.storage.sessions import Sessions
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
+KEY = "course-v1:Uni+ALG+2026"
+#: A course of which one mode is expired.
+ALGEBRA = Course(
+    course_id=KEY,
+    name="Algebra",
+    modes=(Mode(slug="audit"), Mode(slug="verified", expires_at=NOON - timedelta(days=1))),
+)
+#: Where its details are.
+PATH = f"/course/{KEY}"
 
 
 class Clock:
@@ -50,6 +60,16 @@ class SmallGateway:
         app.add_route("/courses/{course_id:path}", CourseResource(self.records, self.details))
         app.add_route("/courses", CoursesResource(self.records, self.details))
         self.http = testing.TestClient(app)
+
+    def put(self, **members: object) -> None:
+        """Put the course."""
+        response = self.http.simulate_put(f"/courses/{KEY}", json=members)
+        assert response.status_code in {200, 201}
+
+    def course_name(self) -> str:
+        """Its name in the course details."""
+        name: str = self.http.simulate_get(PATH).json["course_name"]
+        return name
 
     def close(self) -> None:
         self.details.close()

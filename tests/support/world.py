@@ -7,26 +7,25 @@ import io
 import random
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import select
 
+from api_gateway.audit_report import Report
+from api_gateway.audit_verify import check_database
 from api_gateway.callers import Caller
 from api_gateway.intake import Asking, Stored, store_singles
-from api_gateway.reports import Report
 from api_gateway.ringing import Ringer
 from api_gateway.uploads import Published, Upload, Uploads
-from api_gateway.verifying import examine
 from enrollment.domain.codes import CallerKind, Code, Lane
-from enrollment.domain.events import Standing
+from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Course, Learner, Mode, Outcome
 from enrollment.domain.submissions import Options, Submission
-from enrollment.storage import batches, changes, courses, learners, listing, submissions
+from enrollment.storage import batches, changes, courses, enrollment_views, learners, submissions
 from enrollment.storage.batches import Waiting
-from enrollment.storage.changes import Recorded
 from enrollment.storage.sessions import Sessions
 from enrollment.storage.snapshots import snapshot
 from enrollment.storage.tables import (
@@ -39,7 +38,9 @@ from enrollment.storage.tables import (
 from schemas.outcomes import decode_outcomes
 from schemas.parsed import ParsedRequest
 from schemas.source import Limits
-from worker.processing import Done, Processor
+from worker.answering import BatchTransaction, ProcessedBatches
+from worker.processing import Processor
+from worker.strategies import DEFAULT_RULES, SiteRules
 
 SERVER = Caller("key:sis", CallerKind.SERVER, frozenset({"enroll"}))
 ADMIN = Caller("key:admin", CallerKind.ADMIN, frozenset({"admin"}))
@@ -102,14 +103,20 @@ class World:
     sessions: Sessions
     batch_rows: int = 1_000
     max_atomic_rows: int = 10_000
-    settings: dict[str, Any] = field(default_factory=dict)
+    rules: SiteRules = DEFAULT_RULES
 
     def __post_init__(self) -> None:
-        self.processor = Processor(sessions=self.sessions, **self.settings)
+        self.processor = Processor(
+            sessions=self.sessions, transaction=BatchTransaction(rules=self.rules)
+        )
         self.rings: list[Waiting] = []
         self.ringer = Ringer(self.rings.append)
         #: The greatest number of seats that each course ever had.
         self.most_seats: dict[str, int | None] = {}
+
+    def close(self) -> None:
+        """Close the files of dry runs that were not finished."""
+        self.processor.transaction.overlays.close()
 
     # --- what stands ----------------------------------------------------------------------
 
@@ -192,7 +199,7 @@ class World:
         """From now on each batch is answered in a transaction of its own."""
         self.processor = replace(self.processor, at_once=1)
 
-    def deliver(self, *batch_ids: int) -> list[Done]:
+    def deliver(self, *batch_ids: int) -> list[ProcessedBatches]:
         """Deliver messages in this order."""
         return [self.processor.process(batch_id) for batch_id in batch_ids]
 
@@ -266,17 +273,19 @@ class World:
         (outcome,) = self.outcomes(submission_id)
         return outcome.code, outcome.reason
 
-    def events(self) -> list[Recorded]:
+    def events(self) -> list[RecordedEvent]:
         """The whole feed."""
         with self.sessions.read() as session:
             return changes.since(session, 0, limit=ALL)
 
-    def enrollments(self) -> dict[tuple[str, str], Standing]:
+    def enrollments(self) -> dict[tuple[str, str], EnrollmentState]:
         """Every enrollment without its clocks, by course and learner."""
         with self.sessions.read() as session:
-            listed, _ = listing.page(session, listing.Filters(), after=None, limit=ALL)
+            listed, _ = enrollment_views.page(
+                session, enrollment_views.Filters(), after=None, limit=ALL
+            )
         return {
-            (one.course_id, one.username): Standing(
+            (one.course_id, one.username): EnrollmentState(
                 one.enrollment.mode,
                 one.enrollment.is_active,
                 one.enrollment.attributes,
@@ -285,7 +294,7 @@ class World:
             for one in listed
         }
 
-    def standing(self, username: str = "ada", course_id: str = COURSE) -> Standing | None:
+    def standing(self, username: str = "ada", course_id: str = COURSE) -> EnrollmentState | None:
         """One enrollment without its clocks."""
         return self.enrollments().get((course_id, username))
 
@@ -307,12 +316,12 @@ class World:
 
     def faults(self) -> list[str]:
         """What in the records contradicts the promises."""
-        return [violation.says for violation in self.report().violations]
+        return [violation.message for violation in self.report().violations]
 
     def report(self) -> Report:
         """The records as the shipped checker finds them."""
         with snapshot(self.sessions) as session:
-            return examine(session, capacities=self.most_seats)
+            return check_database(session, capacities=self.most_seats)
 
 
 _PLACE = (

@@ -18,7 +18,7 @@ from enrollment.domain.codes import Lane
 from enrollment.storage.batches import Waiting
 from enrollment.waking import Bell
 from worker.announcing import Announcer
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 from worker.celery_app import make_app
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -80,8 +80,8 @@ def test_a_queue_that_failed_is_left_alone_for_a_moment(bench):
 def test_telling_of_what_was_done_never_fails(bench):
     bench.failure = OperationalError("away")
 
-    bench.announcer.tell(Done((1, 2), (), (Waiting(3, Lane.BULK),)))
-    bench.announcer.tell(Done())
+    bench.announcer.tell(ProcessedBatches((1, 2), (), (Waiting(3, Lane.BULK),)))
+    bench.announcer.tell(ProcessedBatches())
 
     assert bench.tried == [3]
 

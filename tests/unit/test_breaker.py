@@ -4,19 +4,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from enrollment.breaker import PAUSE, Breaker, Subject
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.support.manual_clock import ManualClock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return ManualClock()
 
 
 @pytest.fixture

@@ -10,19 +10,12 @@ from redis.exceptions import ReadOnlyError
 
 from enrollment.breaker import PAUSE
 from enrollment.cache import CONNECTIONS, TIMEOUT, Cache, connect
-
-
-class Clock:
-    def __init__(self):
-        self.now = 100.0
-
-    def __call__(self):
-        return self.now
+from tests.support.manual_clock import ManualClock
 
 
 @pytest.fixture
 def clock():
-    return Clock()
+    return ManualClock()
 
 
 @pytest.fixture

@@ -133,10 +133,10 @@ def test_the_image_runs_the_projects_own_script_as_its_own_user():
 def test_the_image_installs_locked_packages_only():
     installs = re.findall(r"pip install (?!--no-deps --no-index)[^\n]*", DOCKERFILE)
     assert installs
-    assert all("--require-hashes" in line for line in installs)
+    assert all("--no-deps --require-hashes" in line for line in installs)
 
 
-@pytest.mark.parametrize("lock", ["runtime.txt", "dev.txt", "build.txt"])
+@pytest.mark.parametrize("lock", ["runtime.txt", "local.txt", "dev.txt", "build.txt"])
 def test_the_locks_name_no_index_and_leave_no_package_without_a_hash(lock):
     text = (ROOT / "requirements" / lock).read_text()
     assert "://" not in text

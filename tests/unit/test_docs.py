@@ -19,6 +19,8 @@ SETTINGS = (ROOT / "docs" / "settings.md").read_text()
 REASONS = (ROOT / "docs" / "reasons.md").read_text()
 
 ROW = re.compile(r"^\| `([^`]+)` \|", re.MULTILINE)
+FIRST_CELL = re.compile(r"^\| ([^|]*) \|", re.MULTILINE)
+CODE = re.compile(r"`([a-z_]+)`")
 BLOCK = re.compile(r"^```.*?\n(.*?)^```", re.MULTILINE | re.DOTALL)
 MAKE = re.compile(r"\bmake ([a-z]+)")
 ENROLL = re.compile(r"\benroll ((?:[a-z]+(?: \| )?)+)(?: ([a-z]+))?")
@@ -27,6 +29,8 @@ VARIABLE = re.compile(r"ENROLL_[A-Z_]*[A-Z]")
 
 #: Of the command line alone, read by its options.
 CLIENT_VARIABLES = {"ENROLL_URL", "ENROLL_API_KEY"}
+#: Characters in a line of prose; tables and blocks cannot be wrapped.
+MAX_LINE = 100
 #: Of the tests alone.
 TEST_VARIABLES = {"ENROLL_TEST_POSTGRES_URL", "ENROLL_TEST_REDIS_URL", "ENROLL_TEST_ROWS"}
 
@@ -69,6 +73,25 @@ def test_every_outcome_is_documented_and_nothing_else():
 
 def test_every_reason_is_documented_and_nothing_else():
     assert set(ROW.findall(section(REASONS, "## Reasons"))) == set(Reason)
+
+
+def test_every_error_code_is_documented_and_nothing_else():
+    from api_gateway.openapi.problem_codes import meanings
+
+    of_requests = section(REASONS, "## Error codes")
+    documented = {code for row in FIRST_CELL.findall(of_requests) for code in CODE.findall(row)}
+
+    of_rows = {reason.value for reason in Reason}
+    assert documented | of_rows == set(meanings())
+    assert documented & of_rows == {"not_permitted", "internal_error"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_of_prose_are_not_long(page):
+    prose = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    lines = [line for line in prose.splitlines() if not line.startswith("|")]
+
+    assert [line for line in lines if len(line) > MAX_LINE] == []
 
 
 def test_what_upstream_answers_to_a_reason_is_what_the_page_says():

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import fields
-from schemas.fields import Timestamp, is_storable, parse_email, parse_timestamp, parse_username
+from schemas.fields import TimestampField, is_storable, parse_email, parse_timestamp, parse_username
 from schemas.findings import shown
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
@@ -76,7 +76,7 @@ def test_common_timestamps_are_read_as_strictly_as_others(text, edits):
 
 
 def test_moments_are_written_as_upstream_does():
-    field = Timestamp()
+    field = TimestampField()
 
     assert field.serialize("at", {"at": NOON}) == "2026-09-01T12:00:00Z"
     assert (

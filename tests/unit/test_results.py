@@ -192,7 +192,7 @@ def test_a_request_that_came_as_json_can_be_sent_again_out_of_its_result_file():
 
 
 def test_an_outcome_is_a_line_of_ndjson():
-    assert json.loads(ndjson_line(FULL)) == {
+    assert json.loads(ndjson_line(FULL, {})) == {
         "line": 3,
         "user": "bob",
         "course_id": "C",
@@ -201,4 +201,4 @@ def test_an_outcome_is_a_line_of_ndjson():
         "message": "All 1 seats are taken.",
         "capacity": 1,
     }
-    assert ndjson_line(FULL).endswith("\n")
+    assert ndjson_line(FULL, {}).endswith("\n")

@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from enrollment.domain import deciding
 from enrollment.domain.errors import SubmissionFinished
-from enrollment.storage import batches, courses, enrollments, submissions
+from enrollment.storage import batches, cancellation, courses, enrollments, submissions
 from enrollment.storage.batches import Waiting
 from enrollment.storage.tables import BatchRow, CourseRow
 from tests.faults.sabotage.registry import (
@@ -19,14 +19,14 @@ from tests.faults.sabotage.registry import (
     while_transactions_overlap,
 )
 from tests.faults.simulator.bench import instead
-from worker import answering
-from worker.answering import Answerer
+from worker import answering, decoded_claim
+from worker.answering import BatchTransaction
 
 
 @mutant
 def a_stale_course_decides() -> Iterator[None]:
     """A course is judged as it was when it was first seen; only its seats are counted anew."""
-    real = courses.standing
+    real = courses.load_for_batch
     seen: dict[str, Any] = {}
 
     def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
@@ -38,14 +38,14 @@ def a_stale_course_decides() -> Iterator[None]:
             fresh[course_id] = loaded._replace(course=old)
         return fresh
 
-    with instead(courses, "standing", standing):
+    with instead(courses, "load_for_batch", standing):
         yield
 
 
 @mutant
 def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
     """The last seat is refused."""
-    real = courses.standing
+    real = courses.load_for_batch
 
     def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
         return {
@@ -55,24 +55,24 @@ def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
             for course_id, loaded in real(session, course_ids, **how).items()
         }
 
-    with instead(courses, "standing", standing):
+    with instead(courses, "load_for_batch", standing):
         yield
 
 
 @mutant
 def judged_when_it_is_worked() -> Iterator[None]:
     """Deadlines are judged by the moment of the work, not by that of the wish."""
-    real_work, real_settle = Answerer._work, answering.settle
+    real_run, real_settle = BatchTransaction.run, decoded_claim.settle
     moments: list[datetime] = []
 
-    def work(self: Answerer, session: Any, claimed: Any, heads: Any, now: datetime) -> Any:
+    def run(self: BatchTransaction, session: Any, claimed: Any, *, now: datetime) -> Any:
         moments[:] = [now]
-        return real_work(self, session, claimed, heads, now)
+        return real_run(self, session, claimed, now=now)
 
     def settle(asked: Any, usernames: Any) -> Any:
         return real_settle(asked._replace(received_at=moments[0]), usernames)
 
-    with instead(Answerer, "_work", work), instead(answering, "settle", settle):
+    with instead(BatchTransaction, "run", run), instead(decoded_claim, "settle", settle):
         yield
 
 
@@ -123,7 +123,7 @@ def cancelling_takes_answers_back() -> Iterator[None]:
 @mutant
 def what_is_finished_can_be_cancelled() -> Iterator[None]:
     """Who cancels what was answered hears that it will be dropped."""
-    real = submissions.ask_cancel
+    real = cancellation.request_cancel
 
     def ask(session: Any, submission_id: Any, caller: Any, *, now: datetime) -> Any:
         try:
@@ -131,7 +131,7 @@ def what_is_finished_can_be_cancelled() -> Iterator[None]:
         except SubmissionFinished:
             return submissions.find(session, submission_id)
 
-    with instead(submissions, "ask_cancel", ask):
+    with instead(cancellation, "request_cancel", ask):
         yield
 
 
@@ -147,7 +147,7 @@ def enrollments_without_version_guard() -> Iterator[None]:
     @contextmanager
     def write_anyhow(session: Any, _: Any) -> Iterator[None]:
         writes, now = session.info["writes"]
-        kept = enrollments.standing(session, {one.key for one in writes})
+        kept = enrollments.find_many(session, {one.key for one in writes})
         anyhow = [
             one._replace(version=kept[one.key].version + 1 if one.key in kept else 1)
             for one in writes

@@ -7,12 +7,15 @@ from typing import Any
 from sqlalchemy import select, update
 
 from api_gateway import intake
+from enrollment.domain.errors import Conflict
 from enrollment.storage import batches, claims, idempotency, suspects
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions
 from enrollment.storage.tables import BatchRow
-from tests.faults.sabotage.registry import mutant
+from tests.faults.sabotage.registry import mutant, mutant_that_shows
 from tests.faults.simulator.bench import instead
+from tests.faults.simulator.weather import Weather
+from worker import suspecting
 from worker.sweeping import Sweeper
 
 
@@ -42,12 +45,12 @@ def the_next_batch_is_only_announced() -> Iterator[None]:
 @mutant
 def a_crash_is_not_counted() -> Iterator[None]:
     """That a try began is noted nowhere, so a worker that dies leaves no trace."""
-    real = suspects.keep
+    real = suspects.save_attempts
 
-    def keep(session: Any, noted: Sequence[Any], **how: Any) -> None:
-        real(session, [one for one in noted if one.known.begun_at is None], **how)
+    def save(session: Any, recorded: Sequence[Any], **how: Any) -> None:
+        real(session, [one for one in recorded if one.search.begun_at is None], **how)
 
-    with instead(suspects, "keep", keep):
+    with instead(suspects, "save_attempts", save):
         yield
 
 
@@ -80,4 +83,25 @@ def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
             return real_store(sessions, askings, monotonic)
 
     with instead(intake, "store_singles", store):
+        yield
+
+
+def _nothing_fails(weather: Weather) -> bool:
+    """Claims skip rows, and nobody dies, raises or goes away."""
+    failing = weather.crash or weather.away or weather.raising or weather.poison
+    return weather.skipped > 0.0 and not failing
+
+
+@mutant_that_shows(_nothing_fails)
+def a_claim_that_was_skipped_counts_as_failing() -> Iterator[None]:
+    """Who meets another worker at a claim leaves the record of its attempt behind."""
+    real = suspecting.reclaim_attempted
+
+    def reclaim(session: Any, attempted: Sequence[Any]) -> list[Any]:
+        try:
+            return real(session, attempted)
+        except Conflict:
+            return []
+
+    with instead(suspecting, "reclaim_attempted", reclaim):
         yield

@@ -35,7 +35,7 @@ def while_transactions_overlap(weather: Weather) -> bool:
 
 def while_singles_overtake_files(weather: Weather) -> bool:
     """Singles are taken in while a file is, in the same lane."""
-    return weather.meanwhile > 0.0 and not weather.overlapping
+    return weather.meanwhile > 0.0 and not weather.overlapping and not weather.skipped
 
 
 def mutant(sabotage: Sabotage) -> Sabotage:

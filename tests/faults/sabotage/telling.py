@@ -68,7 +68,9 @@ def accepted_before_it_is_whole() -> Iterator[None]:
         for some in groups[1:]:
             news = [batches.NewBatch(draft.rows, draft.payload) for draft in some]
             with self.sessions.begin() as session:
-                batches.add_of(session, submission_id, at, news, lane=lane, alone=alone)
+                batches.insert_for_submission(
+                    session, submission_id, at, news, lane=lane, alone=alone
+                )
             at += len(some)
         return published
 
@@ -101,8 +103,8 @@ def events_after_the_commit() -> Iterator[None]:
     add, take, begin = changes.adding, changes.take_positions, Sessions.begin
 
     @contextmanager
-    def begin_and_tell(self: Sessions) -> Iterator[Any]:
-        with begin(self) as session:
+    def begin_and_tell(self: Sessions, **limits: Any) -> Iterator[Any]:
+        with begin(self, **limits) as session:
             yield session
             later = session.info.pop("later", [])
         if later:

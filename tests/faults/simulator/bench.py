@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from functools import partial
@@ -13,7 +13,9 @@ import structlog
 
 from api_gateway import uploads
 from enrollment import failpoints
+from enrollment.domain.errors import Conflict
 from enrollment.failpoints import FailPointReached, Point
+from enrollment.storage import claims
 from enrollment.storage.sessions import Sessions
 from tests.faults.simulator.broker import Broker
 from tests.faults.simulator.database import Database
@@ -22,7 +24,7 @@ from tests.faults.simulator.scenes import Scene, set_up
 from tests.faults.simulator.service import Announcer, Tasks
 from tests.faults.simulator.weather import START, VirtualTime
 from worker import processing, tasks
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 from worker.processing import Processor
 from worker.sweeping import Seldom, Sweeper
 
@@ -40,7 +42,7 @@ class Player(Protocol):
     def work_takes(self) -> float:
         """Seconds on a worker's clock."""
 
-    def hear(self, done: Done) -> None:
+    def hear(self, done: ProcessedBatches) -> None:
         """What a worker answered, on its way to the gateways."""
 
     def surprised(self, what: str) -> None:
@@ -106,29 +108,49 @@ class Bench:
     def _beside(self) -> None:
         self.player.beside()
 
-    def _hear(self, done: Done) -> None:
+    def _hear(self, done: ProcessedBatches) -> None:
         self.player.hear(done)
 
     def _work_takes(self) -> float:
         return self.player.work_takes()
 
+    def _is_held(self, _row: object = None) -> bool:
+        """Whether somebody else holds a row at the moment (SQLite itself never skips one)."""
+        return self._fate().happens(self._fate().weather.skipped)
+
+    def _skipping(self, locked: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        return lambda *given: [row for row in locked(*given) if not self._is_held(row)]
+
+    def _in_vain(self, reclaim: Callable[..., Any]) -> Callable[..., Any]:
+        def wait(*given: Any) -> Any:
+            if self._is_held():
+                message = "a row lock was not to be had in time"
+                raise Conflict(message)
+            return reclaim(*given)
+
+        return wait
+
     def __enter__(self) -> Self:
-        clock = SimpleNamespace(monotonic=self._work_takes)
+        clock = SimpleNamespace(monotonic=self._work_takes, thread_time=float)
         self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
         self._undo.enter_context(instead(processing, "time", clock))
+        self._undo.enter_context(instead(claims, "_locked", self._skipping(claims._locked)))
+        self._undo.enter_context(instead(claims, "reclaim", self._in_vain(claims.reclaim)))
         self._undo.enter_context(instead(uploads, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION))
         self._undo.enter_context(_logs_go_to(self._look))
         return self
 
     def _look(self, _logger: object, _level: str, entry: dict[str, Any]) -> NoReturn:
         """Whatever the service calls an error is a fault, unless it was made on purpose."""
-        error = sys.exc_info()[1] if entry.get("exc_info") else None
+        logged = entry.get("exc_info")
+        error = logged if isinstance(logged, Exception) else sys.exc_info()[1] if logged else None
         if not isinstance(error, FailPointReached):
             self.player.surprised(f"{entry['event']}: {error!r}")
         raise structlog.DropEvent
 
     def __exit__(self, *_: object) -> None:
         self._undo.close()
+        self._processor.transaction.overlays.close()
         self.database.close()
 
 

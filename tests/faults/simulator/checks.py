@@ -27,6 +27,7 @@ def faults(history: History, records: Records) -> list[str]:
     found += judging.order_of_calls(rows)
     found += judging.latest_wins(rows, records)
     found += judging.given_up(rows)
+    found += judging.attempts_counted(history, records)
     found += judging.seats(history, records)
     if history.granted:
         found += judging.nothing_refused(rows)

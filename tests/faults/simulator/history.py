@@ -58,6 +58,8 @@ class History:
     is_tidy: bool = False
     #: Transactions overlapped, so the moments of work say nothing about its order.
     overlapped: bool = False
+    #: Deaths, errors and outages: what may leave an attempt counted.
+    failures: int = 0
     attempts: list[Attempt] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     capacities: list[Capacity] = field(default_factory=list)

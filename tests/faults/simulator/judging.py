@@ -63,6 +63,13 @@ def given_up(rows: list[Row]) -> Iterator[str]:
             yield f"law 9: {row.name} came to {row.code}, {row.reason}"
 
 
+def attempts_counted(history: History, records: Records) -> Iterator[str]:
+    """Invariant 9: only what failed is counted; meeting another worker is no failure."""
+    for batch in records.batches.values():
+        if batch.attempts and not history.failures:
+            yield f"law 9: batch {batch.id} has {batch.attempts} attempts and nothing failed"
+
+
 def nothing_refused(rows: list[Row]) -> Iterator[str]:
     """Where no rule looks at what others did, everybody gets what they wish."""
     for row in rows:

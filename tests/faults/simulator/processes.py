@@ -1,7 +1,7 @@
 """Processes that may die anywhere, and the sessions through which they do."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.failpoints import FailPointReached, Point
+from enrollment.storage.attempt_locks import HeldLocks
 from enrollment.storage.sessions import Sessions
 from tests.faults.simulator.overlapping import Gap
 from tests.faults.simulator.weather import Weather
@@ -81,6 +82,8 @@ class Fate:
         self._depth = 0
         #: How often transactions overlapped.
         self.overlaps = 0
+        #: Deaths, errors and outages so far: what may leave an attempt counted.
+        self.failures = 0
         self._running: list[tuple[Process, int]] = []
 
     def happens(self, chance: float) -> bool:
@@ -144,6 +147,7 @@ class Fate:
         self._die_perhaps(moment)
         if self.happens(self.weather.away):
             self._note(f"    the database is away at {moment}")
+            self.failures += 1
             raise RecordsUnavailable(moment)
         if moment == COMMITTING and self.happens(self.weather.conflict):
             raise Conflict(moment)
@@ -160,6 +164,7 @@ class Fate:
         self._die_perhaps(point)
         if self.happens(self.weather.raising) and self._may_raise(point):
             self._note(f"    {point} raises")
+            self.failures += 1
             raise FailPointReached(point)
         return point in _REPEATABLE and self.happens(self.weather.doubled)
 
@@ -185,8 +190,44 @@ class Fate:
     def _kill(self, where: str) -> None:
         process, _ = self._running[-1]
         self._note(f"    {process.name} dies at {where}")
+        self.failures += 1
         process.die()
         raise Died
+
+
+class MortalLocks:
+    """Attempt locks that end with the life of the process that holds them."""
+
+    def __init__(self, fate: Callable[[], Fate]) -> None:
+        self._fate = fate
+        self._holders: dict[int, tuple[Process, int]] = {}
+
+    @contextmanager
+    def scope(self) -> Iterator[HeldLocks]:
+        runner = self._fate().runner
+        assert runner is not None
+        holder = (runner, runner.life)
+        try:
+            yield _Held(self._holders, holder)
+        finally:
+            for batch_id in [one for one, by in self._holders.items() if by == holder]:
+                del self._holders[batch_id]
+
+
+class _Held:
+    def __init__(
+        self, holders: dict[int, tuple[Process, int]], holder: tuple[Process, int]
+    ) -> None:
+        self._holders, self._holder = holders, holder
+
+    def acquire(self, batch_ids: Collection[int]) -> set[int]:
+        free = {batch_id for batch_id in batch_ids if self._is_free(batch_id)}
+        self._holders.update(dict.fromkeys(free, self._holder))
+        return free
+
+    def _is_free(self, batch_id: int) -> bool:
+        holder = self._holders.get(batch_id, self._holder)
+        return holder == self._holder or holder[0].life != holder[1]
 
 
 class MortalSessions(Sessions):
@@ -202,15 +243,16 @@ class MortalSessions(Sessions):
     ) -> None:
         super().__init__(engine, now=now)
         self._fate = fate
+        self.attempt_locks = MortalLocks(fate)
         self._gap = Gap(engine, lambda: fate().overlap(beside))
 
     @contextmanager
-    def begin(self) -> Iterator[Session]:
+    def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
         fate = self._fate()
         fate.meet(BEGINNING)
         overlaps = fate.runner is not None and fate.runner.overlaps
         gap = self._gap.within() if overlaps else nullcontext()
-        with super().begin() as session, gap:
+        with super().begin(seconds=seconds) as session, gap:
             yield session
             fate.meet(COMMITTING)
         fate.meet(COMMITTED)

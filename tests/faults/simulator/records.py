@@ -10,11 +10,12 @@ from uuid import UUID
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from enrollment.domain.events import RecordedEvent
 from enrollment.domain.model import Outcome
+from enrollment.domain.submissions import is_cancelled_as_whole
 from enrollment.storage import changes
-from enrollment.storage.changes import Recorded
+from enrollment.storage.batches import intake_number
 from enrollment.storage.tables import (
-    POSITION_BITS,
     BatchRow,
     CourseRow,
     EnrollmentRow,
@@ -38,11 +39,12 @@ class Batch(NamedTuple):
     parked_at: datetime | None
     answered_at: datetime | None
     kept: bytes | None
+    attempts: int
 
     @property
     def is_cancelled(self) -> bool:
         """Whether all of it was dropped at one stroke."""
-        return self.kept == b""
+        return is_cancelled_as_whole(self.kept)
 
     @property
     def outcomes(self) -> list[Outcome]:
@@ -69,7 +71,7 @@ class Submission(NamedTuple):
         """Its place in the order of taking in."""
         if self.batch_id is None:
             return self.intake or 0
-        return self.batch_id << POSITION_BITS | (self.position or 0)
+        return intake_number(self.batch_id, self.position or 0)
 
 
 _BATCHES = select(
@@ -82,6 +84,7 @@ _BATCHES = select(
     BatchRow.parked_at,
     BatchRow.answered_at,
     BatchRow.outcomes,
+    BatchRow.attempts,
 ).order_by(BatchRow.id)
 _SUBMISSIONS = select(
     SubmissionRow.id,
@@ -110,7 +113,7 @@ class Records:
     submissions: dict[UUID, Submission]
     batches: dict[int, Batch]
     enrollments: dict[Key, tuple[bool, str]]
-    events: list[Recorded]
+    events: list[RecordedEvent]
     files: dict[UUID, list[Batch]] = field(default_factory=lambda: defaultdict(list))
     singles: dict[tuple[int, int], Submission] = field(default_factory=dict)
 

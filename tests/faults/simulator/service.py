@@ -22,7 +22,7 @@ from enrollment.domain.errors import (
 from enrollment.domain.submissions import Options
 from enrollment.failpoints import FailPointReached
 from enrollment.queue import TaskName
-from enrollment.storage import submissions
+from enrollment.storage import cancellation
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions, clock
 from schemas.parsed import ParsedRequest
@@ -32,7 +32,7 @@ from tests.faults.simulator.processes import Died, Fate, Process
 from tests.faults.simulator.weather import VirtualTime
 from tests.faults.simulator.wishes import Attempt
 from worker import tasks
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 from worker.processing import Processor
 from worker.sweeping import Sweeper
 
@@ -137,7 +137,7 @@ class Gateway:
             with self._fate.running(self.process):
                 with self._sessions.begin() as session:
                     now = clock(session)
-                    asked = submissions.ask_cancel(session, submission_id, None, now=now)
+                    asked = cancellation.request_cancel(session, submission_id, None, now=now)
                 if asked.batch_id is not None:
                     self.ringer.ring(Waiting(asked.batch_id, Lane.INTERACTIVE))
         except SubmissionFinished:
@@ -223,7 +223,9 @@ class Worker:
 class Announcer:
     """What workers and the sweeper say, over the same broker."""
 
-    def __init__(self, broker: Callable[[], Broker], hear: Callable[[Done], None]) -> None:
+    def __init__(
+        self, broker: Callable[[], Broker], hear: Callable[[ProcessedBatches], None]
+    ) -> None:
         self._broker = broker
         self._hear = hear
 
@@ -235,7 +237,7 @@ class Announcer:
             return False
         return True
 
-    def tell(self, done: Done) -> None:
+    def tell(self, done: ProcessedBatches) -> None:
         """Ring for what is next, then say what was answered."""
         for waiting in done.next:
             self.announce(waiting)

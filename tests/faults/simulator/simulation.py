@@ -21,7 +21,7 @@ from tests.faults.simulator.service import Gateway, Worker
 from tests.faults.simulator.weather import VirtualTime, Weather
 from tests.faults.simulator.wishes import Attempt
 from tests.support.world import World
-from worker.answering import Done
+from worker.answering import ProcessedBatches
 
 #: Rounds of waiting and sweeping after which nothing may be left.
 MAX_ROUNDS = 60
@@ -94,7 +94,7 @@ class Simulation:
         self.history.faults.append(f"{LOGGED}{what}")
         self.note(f"    {what}")
 
-    def hear(self, done: Done) -> None:
+    def hear(self, done: ProcessedBatches) -> None:
         """Gateways hear what was answered, unless the message gets lost."""
         for gateway in self.gateways:
             if not self.fate.happens(self.fate.weather.lost):
@@ -210,6 +210,7 @@ class Simulation:
     def kill(self, process: Process) -> None:
         """Kill a process, whatever it does."""
         self.note(f"{process.name} is killed")
+        self.fate.failures += 1
         process.die()
 
     # --- the end --------------------------------------------------------------------------
@@ -258,6 +259,7 @@ class Simulation:
         with self.bench.sessions.read() as session:
             kept = records.read(session)
         self.history.overlapped = self.fate.overlaps > 0
+        self.history.failures = self.fate.failures
         return [*checks.faults(self.history, kept), *self.world().faults()]
 
     def world(self) -> World:

@@ -59,6 +59,8 @@ class Weather(NamedTuple):
     returned: float = 0.5
     #: Others commit between what a transaction reads and what it writes.
     overlapping: float = 0.0
+    #: A claim skips a row, or waits for it in vain, since somebody else holds it for a moment.
+    skipped: float = 0.0
     #: Some wishes kill whoever judges them.
     poison: bool = False
     #: Almost every wish is about one enrollment.
@@ -94,6 +96,7 @@ def draw_weather(rng: random.Random) -> Weather:
         flush=chance(0.1),
         returned=rng.choice((0.0, 0.5, 1.0)),
         overlapping=overlapping,
+        skipped=chance(0.5),
         poison=rng.random() < 0.1,
         narrow=narrow,
         lanes=lanes,

@@ -9,8 +9,8 @@ import pytest
 
 import api_gateway
 import schemas
-from api_gateway.openapi.codes import meanings
-from api_gateway.openapi.pages import index_page
+from api_gateway.openapi.html_pages import index_page
+from api_gateway.openapi.problem_codes import meanings
 from enrollment.domain.codes import Code, Reason
 from tests.support import described
 

@@ -16,7 +16,9 @@ from tests.support.gateway import (
     fresh,
     utc_now,
 )
+from worker.answering import BatchTransaction
 from worker.processing import Processor
+from worker.strategies import SiteRules
 
 UNKNOWN = "course-v1:No+Such+Course"
 PROVIDER = [{"namespace": "credit", "name": "provider_id", "value": "hogwarts"}]
@@ -173,7 +175,8 @@ def test_an_unknown_cohort_is_400_and_nothing_is_stored(gateway):
 
 def test_where_learners_must_be_known_an_unknown_one_is_406(gateway):
     course_id, user, careless = gateway.course(AUDIT), fresh("ann"), gateway.processor
-    gateway.processor = Processor(sessions=gateway.sessions, accepts_unknown_learners=False)
+    transaction = BatchTransaction(rules=SiteRules(accepts_unknown_learners=False))
+    gateway.processor = Processor(sessions=gateway.sessions, transaction=transaction)
     answer = gateway.enroll(gateway.server, course_id, user)
     gateway.processor = careless
     refused(answer, 406, "learner_not_found", f"The user {user} does not exist.")

@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import sys
 
 import click
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import text
 
 from api_gateway.cli.up import embedded_redis, prepare_records, the_only_one
 from enrollment.storage.sessions import sessions_for
+from tests.support.running import LOCAL_EXTRA
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,18 @@ def test_a_port_in_use_is_said_to_be(enroll):
 
     assert result.exit_code == 2
     assert "--port" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["fakeredis", "lupa"])
+def test_up_without_the_local_extra_says_what_to_install(enroll, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+
+    result = enroll("up", "--port", 0)
+
+    assert result.exit_code == 2
+    assert LOCAL_EXTRA in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_folder_in_use_is_said_to_be(enroll, tmp_path):

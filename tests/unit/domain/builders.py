@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from enrollment.domain.codes import CallerKind
-from enrollment.domain.events import Standing, standing
+from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.judging import Judgement, World, judge
 from enrollment.domain.model import (
     RIGHTS,
@@ -14,7 +14,7 @@ from enrollment.domain.model import (
     Mode,
     Outcome,
     Request,
-    clock_of,
+    precedence_of,
 )
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -53,13 +53,13 @@ def a_request(
     course_id=ALGEBRA,
     **wish,
 ):
-    clock = clock_of(asked, stated=stated, intake=intake, line=line)
+    clock = precedence_of(asked, stated=stated, intake=intake, line=line)
     return Request(line, username, course_id, asked, clock, RIGHTS[by], **wish)
 
 
 def an_enrollment(mode="audit", *, is_active=True, since=-60, **fields):
     """An enrollment that somebody asked for by naming its mode."""
-    clock = clock_of(minute(since), stated=True, intake=0, line=1)
+    clock = precedence_of(minute(since), stated=True, intake=0, line=1)
     clocks = {"activity_clock": clock, "mode_clock": clock} | fields
     return Enrollment(mode=mode, is_active=is_active, created=minute(since), **clocks)
 
@@ -106,8 +106,8 @@ def after(world, judgement: Judgement):
     )
 
 
-def standings(world) -> dict[tuple[str, str], Standing]:
-    return {key: standing(enrollment) for key, enrollment in world.enrollments.items()}
+def standings(world) -> dict[tuple[str, str], EnrollmentState]:
+    return {key: state_of(enrollment) for key, enrollment in world.enrollments.items()}
 
 
 def told(outcome: Outcome):
@@ -120,7 +120,7 @@ def answer(request, world):
     judgement = judge([request], world)
     (outcome,) = judgement.outcomes
     stands = after(world, judgement).enrollments.get((request.course_id, request.username))
-    return outcome, None if stands is None else standing(stands)
+    return outcome, None if stands is None else state_of(stands)
 
 
 def enrolled(text):

@@ -17,7 +17,7 @@ from enrollment.domain.model import (
     Learner,
     Mode,
     Request,
-    clock_of,
+    precedence_of,
 )
 from tests.unit.domain.builders import ALGEBRA, NOON, PROVIDER, after, minute, with_seats
 
@@ -156,7 +156,7 @@ def worlds(draw, kind=courses):
 
 
 clocks = st.builds(
-    clock_of, moments, stated=st.booleans(), intake=st.integers(1, 3), line=st.integers(1, 3)
+    precedence_of, moments, stated=st.booleans(), intake=st.integers(1, 3), line=st.integers(1, 3)
 )
 maybe_clocks = st.none() | clocks
 
@@ -200,7 +200,7 @@ def rows(draw, *, intake, by, received, line, wish, stated, names):
     moment = received
     if stated := RIGHTS[by].state_time and draw(stated):
         moment = draw(st.integers(FIRST, received))
-    clock = clock_of(minute(moment), stated=stated, intake=intake, line=line)
+    clock = precedence_of(minute(moment), stated=stated, intake=intake, line=line)
     username, course_id = draw(st.sampled_from(names))
     row = Request(line, username, course_id, minute(moment), clock, RIGHTS[by])
     return row._replace(**draw(wish))

@@ -3,7 +3,7 @@
 import pytest
 
 from enrollment.domain.codes import ChangeKind, Code, Reason
-from enrollment.domain.events import Standing, fold
+from enrollment.domain.events import EnrollmentState, fold
 from enrollment.domain.judging import aborted, judge, judge_atomically
 from enrollment.domain.model import Invitation, Learner, Outcome
 from tests.unit.domain.builders import (
@@ -178,7 +178,10 @@ def test_a_row_that_failed_by_itself_keeps_its_own_reason(code, reason, told_as)
     assert (told(outcome), outcome.line) == (told_as, 3)
 
 
-AUDIT, VERIFIED = Standing("audit", is_active=True), Standing("verified", is_active=True)
+AUDIT, VERIFIED = (
+    EnrollmentState("audit", is_active=True),
+    EnrollmentState("verified", is_active=True),
+)
 
 
 def test_each_change_begins_where_the_one_before_it_ended():

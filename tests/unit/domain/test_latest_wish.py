@@ -4,7 +4,7 @@ import pytest
 
 from enrollment.domain.codes import CallerKind, Code, Reason
 from enrollment.domain.judging import judge
-from enrollment.domain.model import Attribute, clock_of
+from enrollment.domain.model import Attribute, precedence_of
 from tests.unit.domain.builders import (
     NOON,
     PROVIDER,
@@ -280,7 +280,9 @@ def test_a_new_record_keeps_the_rank_of_what_was_named(wish, clocks):
     (record,) = judge([a_request(**wish)], a_world()).enrollments.values()
 
     activity, mode = record.activity_clock, record.mode_clock
-    ranks = [None if at is None else clock_of(at, stated=True, intake=1, line=1) for at in clocks]
+    ranks = [
+        None if at is None else precedence_of(at, stated=True, intake=1, line=1) for at in clocks
+    ]
     assert [activity, mode] == ranks
 
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from enrollment.domain import judging
 from enrollment.domain.codes import FAILURES, Code, Reason
-from enrollment.domain.events import KINDS, fold, standing
+from enrollment.domain.events import KINDS, fold, state_of
 from enrollment.domain.judging import judge, judge_atomically
-from enrollment.domain.model import clock_of
+from enrollment.domain.model import precedence_of
 from tests.unit.domain.builders import after, standings, told
 from tests.unit.domain.strategies import (
     LAST_INTAKE,
@@ -231,7 +231,7 @@ def _taken_in_later(submissions):
 
 
 def _ranked(row, *, intake, stated):
-    clock = clock_of(row.asked_at, stated=stated, intake=intake, line=row.line)
+    clock = precedence_of(row.asked_at, stated=stated, intake=intake, line=row.line)
     return row._replace(clock=clock)
 
 
@@ -304,7 +304,8 @@ def test_wishes_are_in_one_total_order(a, b, c):
 @given(places, places, st.booleans())
 def test_the_order_of_wishes_is_the_moment_then_the_intake_then_the_line(one, other, stated):
     first, second = (
-        clock_of(at, stated=stated, intake=intake, line=line) for at, intake, line in (one, other)
+        precedence_of(at, stated=stated, intake=intake, line=line)
+        for at, intake, line in (one, other)
     )
     words = [(at, -intake if stated else intake, line) for at, intake, line in (one, other)]
 
@@ -314,6 +315,6 @@ def test_the_order_of_wishes_is_the_moment_then_the_intake_then_the_line(one, ot
 @repeatable(200)
 @given(enrollments)
 def test_a_standing_is_the_enrollment_without_its_clocks(enrollment):
-    shown = standing(enrollment)
+    shown = state_of(enrollment)
 
     assert shown == tuple(getattr(enrollment, name) for name in shown._fields)

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.suspicion import (
-    GRACE,
     MAX_ATTEMPTS,
     MAX_POISONOUS,
+    MAX_TIMEOUTS,
     PROVEN_FAILURES,
     WHOLE_FAILURES,
-    Suspicion,
-    suspicion_of,
+    FailureSearch,
+    failure_search_of,
 )
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -24,16 +24,16 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 def worked(total, fails):
     """Try a batch until it is answered or given up; ``fails(places)`` says how a try ends."""
-    known = Suspicion()
+    known = FailureSearch()
     for _ in range(2 * MAX_ATTEMPTS):
-        if known.is_hopeless:
+        if known.should_park:
             return known, False
-        known = kept(known.begin(NOW))
-        beginning = [p for p in range(known.step(total)) if p not in known.poisonous]
+        known = kept(known.start_attempt(NOW))
+        beginning = [p for p in range(known.next_prefix(total)) if p not in known.poisonous]
         if fails(beginning):
-            known = kept(known.fail(total))
+            known = kept(known.record_failure(total))
         elif known.is_search:
-            known = kept(known.succeed(total))
+            known = kept(known.record_success(total))
         else:
             return known, True
     raise AssertionError(f"no end is in sight: {known}")
@@ -41,7 +41,7 @@ def worked(total, fails):
 
 def kept(known):
     """As it is after it was written and read back."""
-    again = suspicion_of(json.loads(json.dumps(known.as_json())), known.attempts)
+    again = failure_search_of(json.loads(json.dumps(known.as_json())), known.attempts)
     assert again == known
     return known
 
@@ -132,33 +132,44 @@ def test_what_comes_and_goes_is_given_up_in_the_end():
 
     known, answered = worked(1, lambda places: bool(places) and next(turns))
 
-    assert answered or known.is_hopeless
+    assert answered or known.should_park
 
 
 def test_a_try_that_says_nothing_about_the_batch_is_not_counted():
-    known = Suspicion(attempts=3, failures=1)
+    known = FailureSearch(attempts=3, failures=1)
 
-    assert known.begin(NOW).forgive() == known
-    assert known.forgive() == known
+    assert known.start_attempt(NOW).cancel_attempt() == known
+    assert known.cancel_attempt() == known
 
 
 def test_a_failure_is_counted_once_whether_its_beginning_was_noted_or_not():
-    assert Suspicion().fail(10) == Suspicion().begin(NOW).fail(10)
+    assert FailureSearch().record_failure(10) == (
+        FailureSearch().start_attempt(NOW).record_failure(10)
+    )
 
 
-def test_who_began_just_now_may_be_at_it_and_who_began_long_ago_is_dead():
-    known = Suspicion().begin(NOW)
+def test_the_empty_prefix_is_tried_first():
+    known = FailureSearch().record_failure(10).record_failure(10)
 
-    assert known.is_in_work(NOW)
-    assert not known.is_in_work(NOW + GRACE)
-    assert not known.fail(10).is_in_work(NOW)
+    assert (known.is_search, known.next_prefix(10)) == (True, 0)
+    assert known.record_success(10).next_prefix(10) == 5
+
+
+def test_an_attempt_that_ran_out_of_time_blames_nobody_and_counts_for_parking_only():
+    known = FailureSearch(attempts=3, failures=1)
+
+    after = known.start_attempt(NOW).record_timeout()
+
+    assert after == FailureSearch(attempts=3, failures=1, timeouts=1)
+    assert not after.should_park
+    assert FailureSearch(timeouts=MAX_TIMEOUTS).should_park
 
 
 def test_what_another_release_knew_is_read_past():
-    kept = {**Suspicion(failures=1).as_json(), "mood": "bad"}
+    kept = {**FailureSearch(failures=1).as_json(), "mood": "bad"}
 
-    assert suspicion_of(kept, 4) == Suspicion(failures=1, attempts=4)
+    assert failure_search_of(kept, 4) == FailureSearch(failures=1, attempts=4)
 
 
 def test_where_nothing_is_kept_nothing_is_known():
-    assert suspicion_of(None, 0) is None
+    assert failure_search_of(None, 0) is None

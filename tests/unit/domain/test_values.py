@@ -10,7 +10,7 @@ import pytest
 from enrollment import domain
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.coursekeys import MAX_COURSE_ID, CourseKey, parse_course_key
-from enrollment.domain.model import EPOCH, RIGHTS, clock_of, microseconds
+from enrollment.domain.model import EPOCH, RIGHTS, microseconds, precedence_of
 from tests.unit.domain.builders import MOMENT, NOON
 
 SOURCES = sorted(Path(domain.__file__).parent.glob("*.py"))
@@ -37,7 +37,7 @@ def test_a_clock_counts_whole_microseconds():
 
 
 def a_clock(*, at=NOON, stated=True, intake=5, line=5):
-    return clock_of(at, stated=stated, intake=intake, line=line)
+    return precedence_of(at, stated=stated, intake=intake, line=line)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,130 @@
+"""Timelines: the history of a request, batch or enrollment, as far as the database has it."""
+
+import zlib
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session
+
+from enrollment.domain.audit_violations import About, Step
+from enrollment.domain.model import Outcome
+from enrollment.domain.submissions import Submission, is_cancelled_as_whole
+from enrollment.storage import audit_timeline, enrollment_views, submissions
+from enrollment.storage.audit_timeline import BatchTimeline, EventLink
+from enrollment.storage.event_ids import batch_id_of
+from schemas.outcomes import decode_outcomes
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+def decode_or_none(stored: bytes | None) -> list[Outcome] | None:
+    """Returns the outcomes in a stored value; None where it cannot be decoded."""
+    try:
+        return decode_outcomes(stored or b"")
+    except (ValueError, KeyError, TypeError, IndexError, zlib.error):
+        return None
+
+
+def timeline(session: Session, about: About) -> list[Step]:
+    """Returns what happened to what a violation is about, oldest first."""
+    links = _links(session, about)
+    about = _with_request(about, links)
+    submission = None
+    if about.submission_id is not None:
+        submission = submissions.find(session, about.submission_id)
+    steps = [] if submission is None else list(_of_submission(submission))
+    batch_id = _batch_of(about, submission)
+    batch = None
+    if batch_id is not None:
+        batch = audit_timeline.load_batch_timeline(session, batch_id)
+    if batch is not None:
+        steps += [*_of_batch(batch), *_of_outcome(batch, about, submission)]
+    elif batch_id is not None:
+        steps.append(Step(None, f"batch {batch_id} is not stored"))
+    steps += map(_of_event, links)
+    return sorted(steps, key=lambda step: step.at or _NEVER)
+
+
+def _with_request(about: About, links: Sequence[EventLink]) -> About:
+    """Adds the submission and line of the event, where only the event is known."""
+    if about.submission_id is None:
+        for link in links:
+            if link.id == about.event_id:
+                return about._replace(submission_id=link.submission_id, line=link.line)
+    return about
+
+
+def _batch_of(about: About, submission: Submission | None) -> int | None:
+    if about.batch_id is not None:
+        return about.batch_id
+    if about.event_id is not None:
+        return batch_id_of(about.event_id)
+    return None if submission is None else submission.batch_id
+
+
+def _of_submission(submission: Submission) -> Iterator[Step]:
+    received = f"{submission.kind} {submission.id} of {submission.caller} received"
+    yield Step(submission.received_at, received)
+    for at, what in (
+        (submission.cancel_asked_at, "cancelling was requested"),
+        (submission.started_at, "its first batch was answered"),
+        (submission.finished_at, "its last batch was answered"),
+    ):
+        if at is not None:
+            yield Step(at, what)
+
+
+def _of_batch(batch: BatchTimeline) -> Iterator[Step]:
+    name = f"batch {batch.id}"
+    if batch.waiting_since is not None:
+        yield Step(batch.waiting_since, f"{name} announced, requests: {batch.requests}")
+    if batch.repeats:
+        yield Step(batch.announced_at, f"{name} announced again, for the {batch.repeats}. time")
+    if batch.attempts:
+        yield Step(None, f"{name} has {batch.attempts} attempts that failed")
+    if batch.parked_at is not None:
+        yield Step(batch.parked_at, f"{name} parked")
+    if batch.answered_at is not None:
+        yield Step(batch.answered_at, f"{name} answered")
+
+
+def _of_outcome(
+    batch: BatchTimeline, about: About, submission: Submission | None
+) -> Iterator[Step]:
+    is_known = batch.outcomes is not None and not is_cancelled_as_whole(batch.outcomes)
+    if about.line is None or not is_known:
+        return
+    outcomes = decode_or_none(batch.outcomes)
+    if outcomes is None:
+        yield Step(batch.answered_at, "outcomes that cannot be read")
+    for outcome in _requested(outcomes or (), about.line, submission):
+        reason = f", {outcome.reason}" if outcome.reason else ""
+        what = f"{outcome.user} in {outcome.course_id}: {outcome.code}{reason}"
+        yield Step(batch.answered_at, f"outcome of line {outcome.line}: {what}")
+
+
+def _requested(
+    outcomes: Sequence[Outcome], line: int, submission: Submission | None
+) -> Sequence[Outcome]:
+    """The outcome at a single's position, or those of a file's line."""
+    if submission is not None and submission.position is not None:
+        return outcomes[submission.position : submission.position + 1]
+    return [outcome for outcome in outcomes if outcome.line == line]
+
+
+def _links(session: Session, about: About) -> list[EventLink]:
+    """The last events of the enrollment, and those before the event in question."""
+    newest = None
+    if about.username is not None and about.course_id is not None:
+        newest = enrollment_views.newest_event(session, about.username, about.course_id)
+    starts = {number for number in (about.event_id, newest) if number is not None}
+    chains = (audit_timeline.load_chain(session, start) for start in starts)
+    links = {link.id: link for chain in chains for link in chain}
+    return sorted(links.values(), key=lambda link: link.position or 0)
+
+
+def _of_event(link: EventLink) -> Step:
+    place = "outside the feed" if link.position is None else f"at {link.position} of the feed"
+    what = f"{link.kind}, from {link.before or 'nothing'} to {link.after}"
+    request = f"line {link.line} of {link.submission_id}"
+    return Step(link.at, f"event {link.id} {place}: {what}, by {request}")

@@ -1,0 +1,202 @@
+"""The OpenAPI document, assembled from operations, schemas, parameters and headers."""
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from apispec import APISpec
+from apispec.ext.marshmallow import MarshmallowPlugin
+
+from api_gateway.openapi import (
+    operations_bulk_enroll,
+    operations_courses,
+    operations_crosswalks,
+    operations_enrollments,
+    operations_invitations,
+    operations_learners,
+    operations_service,
+    operations_submissions,
+)
+from api_gateway.openapi.examples import EXAMPLES
+from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref
+from api_gateway.openapi.parameters import HEADERS, PARAMETERS
+from api_gateway.openapi.problem_codes import meanings, statuses
+from api_gateway.openapi.request_schemas import add_request_schemas, inner_name
+from api_gateway.openapi.response_schemas import response_schemas
+from api_gateway.policy import POLICY, Need
+from api_gateway.problems import Problem
+
+#: Operations by tag.
+OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
+    "Enrollments": operations_enrollments.OPERATIONS,
+    "Submissions": operations_submissions.OPERATIONS + operations_bulk_enroll.OPERATIONS,
+    "Courses": operations_courses.OPERATIONS,
+    "Learners": operations_learners.OPERATIONS,
+    "Invitations": operations_invitations.OPERATIONS,
+    "Crosswalks": operations_crosswalks.OPERATIONS,
+    "Service": operations_service.OPERATIONS,
+}
+PROBLEM_JSON = "application/problem+json"
+_TAIL = re.compile(r"\{(\w+):path\}")
+_NAMES = re.compile(r"\{(\w+)\}")
+#: Headers of every problem with a status.
+_PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
+
+_DESCRIPTION = """\
+Stores course enrollment requests, one or a million, processes them, and reports an outcome for
+each.
+
+Every URL works with and without a trailing slash, without redirects. GET implies HEAD. OPTIONS, and
+405 for any other method, list the methods in `Allow`. Errors are problem details (RFC 9457); on the
+routes of the Open edX API they are sent as `application/json`. `/docs/reasons` explains the codes.
+
+A JWT together with an API key means the subject of the token with the scopes of the key.
+"""
+_SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
+    "ApiKey": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "X-Edx-Api-Key",
+        "description": "An API key of a server, with the scopes enroll, read, courses or admin.",
+    },
+    "Bearer": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "`Authorization: Bearer K`: an API key, or a JWT.",
+    },
+    "JWT": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "Authorization",
+        "description": "`Authorization: JWT T`: the token of a learner or of staff.",
+    },
+}
+
+
+def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
+    """The document; ``v1`` has the templates whose errors are ``application/json``."""
+    spec = APISpec(
+        title="Enrollment service",
+        version=version("enrollment-service"),
+        openapi_version="3.1.0",
+        plugins=[MarshmallowPlugin(schema_name_resolver=inner_name)],
+        info={"description": _DESCRIPTION},
+        servers=[{"url": "/"}],
+        tags=[{"name": name} for name in OPERATIONS],
+        security=[],
+    )
+    _add_components(spec)
+    for tag, operations in OPERATIONS.items():
+        for operation in operations:
+            template = routes[operation.route]
+            path = _TAIL.sub(operation.tail or r"{\1}", template)
+            described = _operation(operation, path, is_v1=template in v1)
+            spec.path(path, operations={operation.method.lower(): {"tags": [tag], **described}})
+    return spec.to_dict()
+
+
+def _add_components(spec: APISpec) -> None:
+    add_request_schemas(spec)
+    components = spec.components
+    for name, schema in response_schemas().items():
+        components.schema(name, schema)
+    for name, example in EXAMPLES.items():
+        components.schemas[name]["examples"] = [example]
+    for name, parameter in PARAMETERS.items():
+        components.parameter(name, parameter["in"], dict(parameter))
+    for name, header in HEADERS.items():
+        components.header(name, dict(header))
+    for name, scheme in _SECURITY_SCHEMES.items():
+        components.security_scheme(name, dict(scheme))
+
+
+def _operation(operation: Operation, path: str, *, is_v1: bool) -> dict[str, Any]:
+    need = POLICY[operation.route, operation.method]
+    described: dict[str, Any] = {
+        "operationId": operation.id,
+        "summary": operation.summary,
+        "security": _security(need),
+        "parameters": [*_NAMES.findall(path), *operation.parameters.split(), "X-Request-ID"],
+        "responses": _responses(operation, need, is_v1=is_v1),
+    }
+    if operation.description:
+        described["description"] = operation.description
+    if operation.body is not None:
+        content = _content(operation.body)
+        described["requestBody"] = {"required": operation.body_required, "content": content}
+    return described
+
+
+def _security(need: Need) -> list[dict[str, list[str]]]:
+    """Any one of these is sufficient; the empty object means without credentials."""
+    if need.public:
+        return [{}]
+    if need.anyone:
+        return [{name: []} for name in _SECURITY_SCHEMES]
+    roles = {"admin", *need.scopes}
+    keys = [{name: [role]} for role in sorted(roles) for name in ("ApiKey", "Bearer")]
+    staff = [{name: ["staff"]} for name in ("Bearer", "JWT")] if need.staff else []
+    return keys + staff
+
+
+def _responses(operation: Operation, need: Need, *, is_v1: bool) -> dict[str, Any]:
+    media_type = JSON if is_v1 else PROBLEM_JSON
+    responses = {
+        str(status): _response(response) for status, response in operation.responses.items()
+    }
+    for status, codes in _problems(operation, need, is_v1=is_v1).items():
+        headers = f"{_PROBLEM_HEADERS.get(status, '')} {operation.problem_headers}"
+        described = _problem(status, codes, media_type)
+        responses[str(status)] = described | {"headers": _headers(headers)}
+    return dict(sorted(responses.items()))
+
+
+def _problems(operation: Operation, need: Need, *, is_v1: bool) -> dict[int, list[str]]:
+    """The codes that the operation can respond with, by status."""
+    codes = operation.problems.split()
+    if not need.public:
+        codes.append("not_authenticated")
+        if not need.anyone:
+            codes.append("not_permitted")
+    if operation.uses_database:
+        codes += ["internal_error", "unavailable"]
+    status_of = statuses(is_v1=is_v1)
+    problems: dict[int, list[str]] = {}
+    for code in codes:
+        problems.setdefault(status_of[code], []).append(code)
+    return problems | {status: more.split() for status, more in operation.other_problems.items()}
+
+
+def _response(response: Response) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "description": response.description,
+        "headers": _headers(response.headers),
+    }
+    return described | ({"content": _content(response.content)} if response.content else {})
+
+
+def _problem(status: int, codes: list[str], media_type: str) -> dict[str, Any]:
+    known = meanings()
+    return {
+        "description": "\n".join(f"- `{code}`: {known[code]}" for code in codes),
+        "content": {
+            media_type: {
+                "schema": {
+                    "allOf": [ref("Problem"), {"properties": {"code": {"enum": codes}}}],
+                },
+                "example": Problem(HTTPStatus(status), codes[0], known[codes[0]]).body(),
+            }
+        },
+    }
+
+
+def _content(schemas: Mapping[str, Schema]) -> dict[str, Any]:
+    return {media_type: {"schema": schema} for media_type, schema in schemas.items()}
+
+
+def _headers(names: str) -> dict[str, Any]:
+    return {
+        name: {"$ref": f"#/components/headers/{name}"} for name in (*names.split(), "X-Request-ID")
+    }

@@ -1,0 +1,150 @@
+"""Examples in the document: one learner in one course. Responses are made as the service does."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from enrollment.domain.codes import CallerKind, ChangeKind, Code, Kind, Reason
+from enrollment.domain.events import RecordedEvent
+from enrollment.domain.model import (
+    Course,
+    Enrollment,
+    Invitation,
+    Learner,
+    Mode,
+    Outcome,
+    WritePrecedence,
+)
+from enrollment.domain.submissions import Submission, Tally
+from schemas.bulk_enroll import dump_bulk_enroll, load_bulk_enroll
+from schemas.changes import dump_event
+from schemas.courses import details, dump_course
+from schemas.enrollments import dump_enrollment
+from schemas.invitations import dump_invitation
+from schemas.learners import dump_learner
+from schemas.outcomes import BulkEnrollStateJson, dump_outcome
+from schemas.submissions import dump_submission
+
+COURSE_ID = "course-v1:Uni+ALG101+2026"
+_NOW = datetime(2026, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
+_SUBMISSION_ID = UUID("019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10")
+_CALLER = "key:sis-nightly"
+
+REQUEST: dict[str, Any] = {
+    "user": "ada",
+    "course_details": {"course_id": COURSE_ID},
+    "mode": "verified",
+}
+FILE = f"user,course_id,mode\nada,{COURSE_ID},verified\nbob,{COURSE_ID},audit\n"
+#: A request that leaves out members with defaults.
+NEW_COURSE: dict[str, Any] = {
+    "course_id": COURSE_ID,
+    "course_name": "Algebra",
+    "enrollment_end": "2026-10-01T00:00:00Z",
+    "course_modes": [{"slug": "audit"}, {"slug": "verified", "min_price": 49}],
+    "capacity": 120,
+}
+BULK_ENROLL: dict[str, Any] = {
+    "action": "enroll",
+    "identifiers": "ada, new@example.org",
+    "courses": COURSE_ID,
+    "auto_enroll": True,
+}
+
+_COURSE = Course(
+    course_id=COURSE_ID,
+    name="Algebra",
+    enrollment_start=datetime(2026, 8, 1, tzinfo=UTC),
+    enrollment_end=datetime(2026, 10, 1, tzinfo=UTC),
+    course_start=datetime(2026, 9, 15, tzinfo=UTC),
+    modes=(
+        Mode(
+            slug="verified",
+            name="Verified",
+            min_price=49,
+            expires_at=datetime(2026, 12, 1, tzinfo=UTC),
+        ),
+    ),
+    cohorts=("Tuesday",),
+    capacity=120,
+    seats_taken=1,
+)
+COURSE = dump_course(_COURSE)
+LEARNER = dump_learner(Learner("ada", "ada@example.org"))
+_INVITATION = dump_invitation(
+    Invitation(COURSE_ID, "ada@example.org", expires_at=datetime(2026, 11, 1, tzinfo=UTC))
+)
+_REFUSED = Outcome(
+    3,
+    "bob",
+    COURSE_ID,
+    Code.REFUSED,
+    Reason.ENROLLMENT_CLOSED,
+    {"closed_at": "2026-10-01T00:00:00Z"},
+)
+_SUBMISSION = Submission(
+    id=_SUBMISSION_ID,
+    kind=Kind.BULK,
+    format="csv",
+    caller=_CALLER,
+    caller_kind=CallerKind.SERVER,
+    received_at=_NOW - timedelta(milliseconds=250),
+    started_at=_NOW - timedelta(milliseconds=10),
+    finished_at=_NOW,
+    total=2,
+    tally=Tally(counts={Code.ENROLLED: 1, Code.REFUSED: 1}, reasons={"enrollment_closed": 1}),
+)
+_EVENT = RecordedEvent(
+    id=1 << 14,
+    kind=ChangeKind.CREATED,
+    course_id=COURSE_ID,
+    username="ada",
+    at=_NOW,
+    submission_id=_SUBMISSION_ID,
+    line=2,
+    caller=_CALLER,
+    before=None,
+    after={"mode": "verified", "is_active": True},
+    position=1,
+)
+_UNKNOWN: BulkEnrollStateJson = {
+    "user": False,
+    "enrollment": False,
+    "allowed": False,
+    "auto_enroll": False,
+}
+_KNOWN: BulkEnrollStateJson = {**_UNKNOWN, "user": True}
+_BULK_ENROLLED = (
+    {"before": _KNOWN, "after": {**_KNOWN, "enrollment": True}},
+    {"before": _UNKNOWN, "after": {**_UNKNOWN, "allowed": True, "auto_enroll": True}},
+)
+
+#: By the name of the component that they are examples of.
+EXAMPLES: Mapping[str, object] = {
+    "EnrollmentRequest": REQUEST,
+    "Course": NEW_COURSE,
+    "Learner": LEARNER,
+    "CrosswalkEntry": {"kind": "course", "theirs": "MATH-101", "ours": COURSE_ID},
+    "Invitation": {"expires_at": _INVITATION["expires_at"]},
+    "CourseDetails": details(_COURSE, at=_NOW, include_expired=False),
+    "KeptCourse": COURSE,
+    "Saved": {"saved": 2},
+    "KeptLearner": LEARNER,
+    "KeptInvitation": _INVITATION,
+    "Enrollment": dump_enrollment(
+        "ada",
+        Enrollment(
+            "verified", is_active=True, created=_NOW, activity_clock=WritePrecedence(0, 0, 0)
+        ),
+        _COURSE,
+        at=_NOW,
+    ),
+    "Outcome": dump_outcome(_REFUSED),
+    "Submission": dump_submission(_SUBMISSION, now=_NOW),
+    "Event": dump_event(_EVENT),
+    "BulkEnrollAnswer": dump_bulk_enroll(
+        load_bulk_enroll(BULK_ENROLL),
+        [Outcome(1, None, None, Code.ENROLLED, details=states) for states in _BULK_ENROLLED],
+    ),
+}

@@ -1,0 +1,98 @@
+"""HTML pages that list every route and every code. They load nothing."""
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from string import Formatter
+
+from api_gateway.openapi.problem_codes import meanings
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.model import Outcome
+from schemas.enrollments import v1_refusal
+from schemas.outcomes import MESSAGES
+
+#: The meaning of each outcome, in the order of their counts.
+OUTCOMES: Mapping[Code, str] = {
+    Code.ENROLLED: "The learner is now enrolled, for the first time.",
+    Code.REACTIVATED: "The learner is enrolled again.",
+    Code.MODE_CHANGED: "The mode of the enrollment was changed.",
+    Code.DEACTIVATED: "The learner is no longer enrolled.",
+    Code.UPDATED: "Attributes or the cohort changed, nothing else.",
+    Code.UNCHANGED: "The enrollment was already as requested.",
+    Code.SUPERSEDED: "A later request was processed before; its result stays.",
+    Code.REFUSED: "The request is valid but was not granted; see its reason.",
+    Code.INVALID: "The row could not be read; see errors.",
+    Code.CANCELLED: "The submission was cancelled before this request was processed.",
+}
+
+
+def reasons_page() -> str:
+    """Outcomes, reasons and the other codes, each at an anchor of its own name."""
+    others = {code: text for code, text in meanings().items() if code not in {*Reason, *Code}}
+    return _page(
+        "Outcomes and reasons",
+        "<p>These codes are stable: programs may rely on them.</p>",
+        "<h2>Outcomes</h2>",
+        "<p>Every request has exactly one.</p>",
+        _table(("Outcome", "Meaning"), (_row(code, text) for code, text in OUTCOMES.items())),
+        "<h2>Reasons</h2>",
+        "<p>Why a request was refused or invalid. Words in braces are members of the outcome. "
+        "The status is that of an enrollment request that waits for its outcome.</p>",
+        _table(("Reason", "Message", "Facts", "Status"), map(_reason_row, Reason)),
+        "<h2>Other error codes</h2>",
+        _table(("Code", "Meaning"), (_row(code, others[code]) for code in sorted(others))),
+    )
+
+
+def index_page(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, object]]]]) -> str:
+    """Every route of the document, with links to the details."""
+    rows = (
+        _cells(
+            f"<code>{escape(method.upper())}</code>",
+            f"<code>{escape(path)}</code>",
+            escape(str(operation["summary"])),
+        )
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    )
+    return _page(
+        "Enrollment service",
+        '<ul><li><a href="/openapi.json">The HTTP API as an OpenAPI document</a></li>'
+        '<li><a href="/docs/reasons">Outcomes and reasons</a></li></ul>',
+        "<h2>Routes</h2>",
+        _table(("Method", "Path", "Summary"), rows),
+    )
+
+
+def _reason_row(reason: Reason) -> str:
+    message = MESSAGES[reason]
+    facts = [name for _, name, _, _ in Formatter().parse(message) if name]
+    refusal = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason))
+    shown = " ".join(f"<code>{escape(name)}</code>" for name in facts)
+    return _row(reason, message, shown, f"{refusal.status.value} {escape(refusal.status.phrase)}")
+
+
+def _row(code: str, text: str, *more: str) -> str:
+    name = escape(code)
+    return (
+        f'<tr id="{name}"><td><a href="#{name}"><code>{name}</code></a></td>'
+        f"<td>{escape(text)}</td>" + "".join(f"<td>{cell}</td>" for cell in more) + "</tr>"
+    )
+
+
+def _cells(*cells: str) -> str:
+    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _page(title: str, *parts: str) -> str:
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{escape(title)}</title></head><body><main><h1>{escape(title)}</h1>"
+        f"{''.join(parts)}</main></body></html>\n"
+    )

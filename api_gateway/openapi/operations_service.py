@@ -1,0 +1,52 @@
+"""Operations of the service itself: health and documentation."""
+
+from collections.abc import Mapping
+
+from api_gateway.openapi.model import HTML, JSON, Operation, Response, Schema, json, text
+
+_HEADERS = "ETag Cache-Control Content-Security-Policy"
+_PAGE = {HTML: text()}
+
+
+def _static(route: str, id_: str, summary: str, content: Mapping[str, Schema]) -> Operation:
+    """An operation whose response changes only with the version of the service."""
+    return Operation(
+        route,
+        "GET",
+        id_,
+        summary,
+        parameters="If-None-Match",
+        responses={
+            200: Response("The document.", content, _HEADERS),
+            304: Response("Not modified.", headers=_HEADERS),
+        },
+        uses_database=False,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "livez",
+        "GET",
+        "isLive",
+        "Check that the process is running",
+        responses={200: Response("It is running.", json("Live"))},
+        uses_database=False,
+    ),
+    Operation(
+        "readyz",
+        "GET",
+        "isReady",
+        "Check that the service is ready",
+        responses={
+            200: Response("Ready; findings lists other defects.", json("Ready")),
+            503: Response(
+                "The database is unavailable, or lacks migrations.", json("Ready"), "Retry-After"
+            ),
+        },
+        uses_database=False,
+    ),
+    _static("openapi", "getOpenApi", "Get this OpenAPI document", {JSON: {"type": "object"}}),
+    _static("docs", "getDocs", "Get a page that lists all routes", _PAGE),
+    _static("docs_reasons", "getReasons", "Get a page that explains all codes", _PAGE),
+)

@@ -1,0 +1,75 @@
+"""Every code that a problem can have, with its status and its meaning."""
+
+from collections.abc import Mapping
+
+from api_gateway import errors
+from enrollment.domain.codes import Code, Reason
+from enrollment.domain.model import Outcome
+from schemas.enrollments import v1_refusal
+from schemas.outcomes import MESSAGES
+
+#: Meaning by code by status; beside these there are the reasons and the errors of the domain.
+_OF_THE_GATEWAY: Mapping[int, Mapping[str, str]] = {
+    400: {
+        "bad_request": "A header or a parameter is malformed.",
+        "idempotency_key_invalid": "The Idempotency-Key is too long, or not printable ASCII.",
+        "incomplete_body": "The request body is incomplete.",
+        "incomplete_upload": "The upload is incomplete; nothing of it was stored.",
+        "invalid_body": "The body does not match its schema; see errors.",
+        "invalid_course_id": "The URL contains no valid course key.",
+        "invalid_email": "The URL contains no valid e-mail address.",
+        "invalid_parameter": "A query parameter has an invalid value.",
+        "invalid_source": "The URL contains no valid source.",
+        "invalid_username": "The URL contains no valid username.",
+        "malformed_form": "The form is malformed, or has no field named file.",
+        "malformed_gzip": "The body is not gzip, or is damaged.",
+        "malformed_json": "The body is not valid JSON; errors gives line and column.",
+        "malformed_zip": "The ZIP archive is damaged, or of a kind that is not supported.",
+        "not_text": "The file is neither UTF-8 nor Windows-1252 text.",
+        "option_invalid": "An option is unknown, or has an invalid value.",
+        "unclosed_quotes": "A quoted cell of the file is never closed.",
+    },
+    401: {"not_authenticated": "Credentials are missing, unknown, expired or revoked."},
+    404: {"not_found": "The resource does not exist, or belongs to another caller."},
+    405: {"method_not_allowed": "The method is not supported here; Allow lists those that are."},
+    408: {"request_timeout": "The body did not arrive in time."},
+    409: {
+        "cancelled": "The request was cancelled before it was processed.",
+        "submission_not_finished": (
+            "Some requests have no outcome yet; files are given at the end."
+        ),
+    },
+    413: {"too_large": "The body is too large; the message gives the limit."},
+    415: {"unsupported_media_type": "The Content-Type or Content-Encoding is not supported."},
+    422: {
+        "course_missing": "The rows of the file name no course; give the option course_id.",
+        "course_twice": "The rows of the file name their courses; leave out the option course_id.",
+        "empty": "The file contains no requests.",
+        "repeated_columns": "The file has a column twice, or too many columns.",
+        "unknown_columns": "The format of the file is not known; errors gives what was found.",
+        "unknown_document": "The document does not match its type, or is not a list of requests.",
+    },
+    431: {"headers_too_large": "The request headers are too many or too long."},
+    503: {"unavailable": "The database is temporarily unavailable. Retry later."},
+}
+_GATEWAY_STATUS = {code: status for status, codes in _OF_THE_GATEWAY.items() for code in codes}
+_DOMAIN_STATUS = {code: status.value for status, code in errors.STATUS.values()}
+_REASON_STATUS = {
+    reason.value: v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status.value
+    for reason in Reason
+}
+
+
+def statuses(*, is_v1: bool) -> Mapping[str, int]:
+    """The status of each code; routes of Open edX's API give some reasons another one."""
+    if is_v1:
+        return {**_DOMAIN_STATUS, **_GATEWAY_STATUS, **_REASON_STATUS}
+    return {**_REASON_STATUS, **_DOMAIN_STATUS, **_GATEWAY_STATUS}
+
+
+def meanings() -> dict[str, str]:
+    """The meaning of each code; braces contain the names of the facts behind a reason."""
+    known = {code: (kind.__doc__ or "").strip() for kind, (_, code) in errors.STATUS.items()}
+    for codes in _OF_THE_GATEWAY.values():
+        known |= codes
+    return known | {reason.value: message for reason, message in MESSAGES.items()}

@@ -1,0 +1,142 @@
+"""The schemas of responses, derived from the types of the functions that make them."""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from inspect import cleandoc
+from types import NoneType, UnionType
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
+
+from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, one_of, ref
+from api_gateway.problems import ProblemJson
+from api_gateway.resources.health import LiveJson, ReadyJson
+from enrollment.domain.events import StoredAttribute, StoredState
+from schemas import bulk_enroll, courses, crosswalks, enrollments, submissions
+from schemas.changes import ChangesJson, EventDataJson, EventJson, HistoryJson
+from schemas.invitations import InvitationJson
+from schemas.json_types import FindingJson, SavedJson
+from schemas.learners import LearnerJson
+from schemas.outcomes import BulkEnrollStateJson, OutcomeJson, OutcomePageJson
+
+#: The type behind each component of the document.
+RESPONSES: Mapping[str, type] = {
+    "Problem": ProblemJson,
+    "Finding": FindingJson,
+    "Mode": courses.ModeJson,
+    "CourseDetails": courses.CourseDetailsJson,
+    "KeptCourse": courses.CourseJson,
+    "CoursePage": courses.CoursePageJson,
+    "Saved": SavedJson,
+    "KeptLearner": LearnerJson,
+    "KeptInvitation": InvitationJson,
+    "Enrollment": enrollments.EnrollmentJson,
+    "EnrollmentRow": enrollments.EnrollmentRowJson,
+    "EnrollmentPage": enrollments.EnrollmentPageJson,
+    "Outcome": OutcomeJson,
+    "OutcomePage": OutcomePageJson,
+    "Counts": submissions.CountsJson,
+    "Options": submissions.OptionsJson,
+    "ArchiveFile": submissions.ArchiveFileJson,
+    "Submission": submissions.SubmissionJson,
+    "SubmissionPage": submissions.SubmissionPageJson,
+    "Standing": StoredState,
+    "Event": EventJson,
+    "EventData": EventDataJson,
+    "Changes": ChangesJson,
+    "History": HistoryJson,
+    "Crosswalk": crosswalks.CrosswalkJson,
+    "BulkEnrollState": BulkEnrollStateJson,
+    "BulkEnrollResult": bulk_enroll.BulkEnrollResultJson,
+    "BulkEnrollCourse": bulk_enroll.BulkEnrollCourseJson,
+    "BulkEnrollAnswer": bulk_enroll.BulkEnrollJson,
+    "Live": LiveJson,
+    "Ready": ReadyJson,
+}
+_COMPONENTS: Mapping[type, str] = {
+    **{kind: name for name, kind in RESPONSES.items()},
+    # These two are sent as well: the component is that of the request.
+    StoredAttribute: "Attribute",
+    crosswalks.EntryJson: "CrosswalkEntry",
+}
+_SCALARS: Mapping[Any, Schema] = {
+    str: TEXT,
+    int: {"type": "integer"},
+    float: {"type": "number"},
+    bool: BOOLEAN,
+    NoneType: NULL,
+    object: {},
+}
+
+
+def response_schemas() -> dict[str, dict[str, Any]]:
+    """The schema of each component in ``RESPONSES``."""
+    schemas = {name: _object(kind) for name, kind in RESPONSES.items()}
+    # Errors of the bulk enrollment are named after the fields that they are in.
+    schemas["Problem"]["additionalProperties"] = True
+    return schemas
+
+
+def schema_of(kind: Any) -> dict[str, Any]:
+    """The JSON Schema of a type. Raises KeyError for a type that no answer may have."""
+    if kind in _COMPONENTS:
+        return ref(_COMPONENTS[kind])
+    if is_typeddict(kind):
+        return _object(kind)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return one_of([*kind])
+    origin = get_origin(kind)
+    return dict(_SCALARS[kind]) if origin is None else _GENERICS[origin](*get_args(kind))
+
+
+def _object(kind: Any) -> dict[str, Any]:
+    members = get_type_hints(kind, include_extras=True)
+    return {
+        "type": "object",
+        "description": cleandoc(kind.__doc__),
+        "properties": {name: schema_of(member) for name, member in members.items()},
+        "required": [name for name in members if name in kind.__required_keys__],
+    }
+
+
+def _annotated(kind: Any, *metadata: Any) -> dict[str, Any]:
+    """The fields of the metadata of ``schemas.json_types`` are keywords of JSON Schema."""
+    schema = schema_of(kind)
+    for keywords in metadata:
+        for name, value in keywords._asdict().items():
+            if value is not None:
+                schema[name] = [*value] if isinstance(value, tuple) else value
+    return schema
+
+
+def _literal(*values: Any) -> dict[str, Any]:
+    return {"const": values[0]} if len(values) == 1 else one_of(values)
+
+
+def _mapping(key: Any, value: Any) -> dict[str, Any]:
+    names = schema_of(key)
+    schema = {"type": "object", "additionalProperties": schema_of(value)}
+    return schema if names == TEXT else schema | {"propertyNames": names}
+
+
+def _union(*kinds: Any) -> dict[str, Any]:
+    return {"anyOf": [*map(schema_of, kinds)]}
+
+
+_GENERICS: Mapping[Any, Callable[..., dict[str, Any]]] = {
+    Annotated: _annotated,
+    Literal: _literal,
+    NotRequired: schema_of,
+    Union: _union,
+    UnionType: _union,
+    dict: _mapping,
+    list: lambda item: array(schema_of(item)),
+}

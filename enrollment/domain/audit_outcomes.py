@@ -1,0 +1,208 @@
+"""Audit rules: every request has exactly one outcome, and every change of a state its event."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from enrollment.domain.audit_event_chain import EventRecord
+from enrollment.domain.audit_violations import About, Violation, ViolationKind
+from enrollment.domain.events import KINDS
+from enrollment.domain.model import Outcome
+from enrollment.domain.submissions import Tally, is_cancelled_as_whole, tally_of
+
+
+class BatchRecord(NamedTuple):
+    """A stored batch; `events` is the number of its positions in the feed."""
+
+    id: int
+    #: None for a batch of singles.
+    submission: str | None
+    ordinal: int | None
+    requests: int
+    is_answered: bool
+    is_parked: bool
+    outcomes: bytes | None
+    tally: Mapping[str, Any] | None
+    events: int
+
+    def violation(self, kind: ViolationKind, message: str, line: int | None = None) -> Violation:
+        """Returns a violation whose message begins with this batch."""
+        owner = None if self.submission is None else UUID(self.submission)
+        return Violation(kind, f"batch {self.id} {message}", About(self.id, owner, line))
+
+
+class FileRecord(NamedTuple):
+    """The stored submission of a file."""
+
+    submission: str
+    total: int
+    tally: Mapping[str, Any] | None
+    is_published: bool
+    is_finished: bool
+    cancel_asked: bool
+    is_dry_run: bool | None = False
+    #: One line may mean many requests, each with its outcome.
+    repeats_lines: bool = False
+
+    def violation(self, kind: ViolationKind, message: str) -> Violation:
+        """Returns a violation whose message begins with this submission."""
+        about = About(submission_id=UUID(self.submission))
+        return Violation(kind, f"submission {self.submission} {message}", about)
+
+
+class BatchSingles(NamedTuple):
+    """The single submissions that refer to one batch, summed up."""
+
+    batch_id: int
+    number: int
+    #: How many distinct positions they have.
+    positions: int
+    first: int
+    last: int
+
+
+class BatchOutcomes(NamedTuple):
+    """The decoded outcomes of a batch, and their tally; a cancelled batch has a tally only."""
+
+    outcomes: Sequence[Outcome]
+    tally: Tally
+
+
+def check_batch(
+    batch: BatchRecord, found: BatchOutcomes | None, *, cancel_asked: bool, is_dry_run: bool = False
+) -> Iterator[Violation]:
+    """Checks an answered batch by itself; `found` is None where its outcomes are unreadable."""
+    if found is None:
+        message = "has outcomes that cannot be read"
+        yield batch.violation(ViolationKind.OUTCOMES_UNREADABLE, message)
+        return
+    if is_cancelled_as_whole(batch.outcomes):
+        if not cancel_asked:
+            message = "is answered as cancelled, which nobody asked for"
+            yield batch.violation(ViolationKind.OUTCOMES_NOT_CANCELLED, message)
+        return
+    number = len(found.outcomes)
+    if number != batch.requests:
+        message = f"has {number} outcomes of {batch.requests} requests"
+        yield batch.violation(ViolationKind.OUTCOMES_MISSING, message)
+    if message := _difference(batch.tally, found.tally):
+        yield batch.violation(ViolationKind.OUTCOMES_TALLY, message)
+    if is_dry_run:
+        if batch.events:
+            message = f"is of a dry run, and has {batch.events} positions in the feed"
+            yield batch.violation(ViolationKind.FEED_UNFOUNDED, message)
+    elif not batch.events:
+        yield from _check_no_changes(batch, found.outcomes)
+
+
+def _check_no_changes(batch: BatchRecord, outcomes: Sequence[Outcome]) -> Iterator[Violation]:
+    lines = [outcome.line for outcome in outcomes if outcome.code in KINDS]
+    if lines:
+        message = f"has {len(lines)} outcomes that changed something, but no events"
+        yield batch.violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, lines[0])
+
+
+def check_singles(batch: BatchRecord, singles: BatchSingles | None) -> Iterator[Violation]:
+    """Checks that each request of a batch of singles has its submission."""
+    expected = BatchSingles(batch.id, batch.requests, batch.requests, 0, batch.requests - 1)
+    if singles != expected:
+        number = 0 if singles is None else singles.positions
+        message = f"has {batch.requests} requests, and {number} of them have their submission"
+        yield batch.violation(ViolationKind.OUTCOMES_HEAD_MISSING, message)
+
+
+class FileCheck:
+    """Checks a file against its batches, which are passed in their order."""
+
+    def __init__(self, file: FileRecord) -> None:
+        self._file = file
+        self._ordinal = 0
+        self._requests = 0
+        self._line = 0
+        self._is_waiting = False
+        self._tally = Tally()
+
+    def check_next(self, batch: BatchRecord, found: BatchOutcomes | None) -> Iterator[Violation]:
+        """Checks the next batch; `found` is None where it is unanswered or unreadable."""
+        if batch.ordinal != self._ordinal:
+            message = f"is number {batch.ordinal} of its file, where {self._ordinal} is expected"
+            yield batch.violation(ViolationKind.OUTCOMES_BATCH_MISSING, message)
+        self._ordinal = (batch.ordinal or 0) + 1
+        self._requests += batch.requests
+        if not batch.is_answered:
+            self._is_waiting = True
+            return
+        if self._is_waiting or not self._file.is_published:
+            event = "one before it" if self._is_waiting else "the file was complete"
+            yield batch.violation(ViolationKind.OUTCOMES_TURN, f"was answered before {event}")
+        if found is not None:
+            self._tally += found.tally
+            yield from self._check_lines(batch, found.outcomes)
+
+    def _check_lines(self, batch: BatchRecord, outcomes: Iterable[Outcome]) -> Iterator[Violation]:
+        for outcome in outcomes:
+            is_repeated = outcome.line == self._line and not self._file.repeats_lines
+            if outcome.line < self._line or is_repeated:
+                message = f"answers line {outcome.line} after line {self._line}"
+                yield batch.violation(ViolationKind.OUTCOMES_LINES, message, outcome.line)
+                return
+            self._line = outcome.line
+
+    def check_end(self) -> Iterator[Violation]:
+        """Checks the submission's own numbers against those of its batches."""
+        file = self._file
+        if not file.is_published:
+            return
+        if file.total != self._requests:
+            message = f"counts {file.total} requests, but its batches have {self._requests}"
+            yield file.violation(ViolationKind.OUTCOMES_TOTAL, message)
+        if message := _difference(file.tally, self._tally):
+            yield file.violation(ViolationKind.OUTCOMES_TALLY, message)
+        if file.is_finished == self._is_waiting:
+            state = "finished" if file.is_finished else "not finished"
+            work = "a batch waits" if self._is_waiting else "every batch is answered"
+            yield file.violation(ViolationKind.OUTCOMES_FINISHED, f"is {state}, but {work}")
+
+
+def check_pairs(
+    batch_id: int, events: Sequence[EventRecord], changes: Sequence[tuple[str, Outcome]]
+) -> Iterator[Violation]:
+    """Checks that outcomes that changed something and events of a batch correspond one to one.
+
+    `changes` are the outcomes, each with the id of its submission.
+    """
+    found = [
+        (one.submission, one.line, one.kind, one.username, one.course_id, *one.after[:2])
+        for one in events
+    ]
+    expected: list[tuple[Any, ...]] = [
+        (owner, one.line, KINDS[one.code], one.user, one.course_id, one.mode, one.is_active)
+        for owner, one in changes
+    ]
+    if found == expected:
+        return
+    for event, cells in zip(events, found, strict=True):
+        if cells in expected:
+            expected.remove(cells)
+        else:
+            message = f"has no outcome in batch {batch_id} that says so"
+            yield event.violation(ViolationKind.FEED_UNFOUNDED, message)
+    for owner, line, kind, username, course_id, *_ in expected:
+        message = f"line {line} of {owner} in batch {batch_id} was {kind}, and no event says so"
+        about = About(batch_id, UUID(owner), line, None, course_id, username)
+        yield Violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, about)
+
+
+def _difference(stored: Mapping[str, Any] | None, counted: Tally) -> str:
+    """Returns in which way a stored tally differs from what was counted; empty if it does not."""
+    try:
+        tally = tally_of(stored)
+    except (AttributeError, TypeError, ValueError):
+        return f"has a tally that cannot be read, and {_counts(counted)}"
+    return "" if tally == counted else f"counts {_counts(tally)}, but has {_counts(counted)}"
+
+
+def _counts(tally: Tally) -> str:
+    counts = ", ".join(f"{number} {code}" for code, number in sorted(tally.counts.items()))
+    reasons = ", ".join(f"{number} {reason}" for reason, number in sorted(tally.reasons.items()))
+    return (counts or "nothing") + (f" ({reasons})" if reasons else "")

@@ -1,0 +1,179 @@
+"""Attempt locks: held while a worker attempts a batch whose attempt is recorded.
+
+They outlive the transaction that records the attempt, which a row lock cannot, and end with their
+holder. So whether a worker died is a fact: the attempt is still recorded and its lock is free.
+"""
+
+import fcntl
+import os
+import threading
+from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
+
+#: Keys of PostgreSQL's advisory locks: this, plus the batch's id.
+_NAMESPACE = 0x4154 << 48
+#: Longer than any attempt: a worker whose host vanished does not hold its locks for ever.
+_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+_TAKE = text(
+    "SELECT id FROM unnest(CAST(:ids AS bigint[])) AS id"
+    " WHERE pg_try_advisory_lock(CAST(:namespace AS bigint) + id)"
+)
+_RELEASE = text("SELECT pg_advisory_unlock_all()")
+
+
+class HeldLocks(Protocol):
+    """The attempt locks of one worker; all of them end with the block that they were made for."""
+
+    def acquire(self, batch_ids: Collection[int]) -> set[int]:
+        """Takes the locks that nobody else holds, without waiting; returns the ids of those."""
+
+
+class AttemptLocks(Protocol):
+    """Where workers get attempt locks from."""
+
+    def scope(self) -> AbstractContextManager[HeldLocks]:
+        """Locks that are released at the end of the block."""
+
+
+class PostgresAttemptLocks:
+    """Session-level advisory locks, on a connection of their own inside an open transaction.
+
+    The transaction keeps a pooler between us and the server from lending that session to others.
+    It has no snapshot, so it does not hold back vacuum.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @contextmanager
+    def scope(self) -> Iterator[HeldLocks]:
+        """Locks that are released at the end of the block."""
+        held = _AdvisoryLocks(self._engine)
+        try:
+            yield held
+        finally:
+            held.close()
+
+
+class _AdvisoryLocks:
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._connection: Connection | None = None
+
+    def acquire(self, batch_ids: Collection[int]) -> set[int]:
+        if self._connection is None:
+            self._connection = self._engine.connect()
+            self._connection.execute(_IDLE)
+        given = {"ids": list(batch_ids), "namespace": _NAMESPACE}
+        return set(self._connection.scalars(_TAKE, given))
+
+    def close(self) -> None:
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute(_RELEASE).close()
+        except DBAPIError:  # the session is gone, and its locks with it
+            self._connection.invalidate()
+        finally:
+            self._connection.close()
+
+
+class FileAttemptLocks:
+    """One lock file for each batch, beside SQLite's database; the kernel releases the locks."""
+
+    def __init__(self, database: Path) -> None:
+        self._database = database
+
+    @contextmanager
+    def scope(self) -> Iterator[HeldLocks]:
+        """Locks that are released at the end of the block."""
+        held = _FileLocks(self._database)
+        try:
+            yield held
+        finally:
+            held.close()
+
+
+class _FileLocks:
+    def __init__(self, database: Path) -> None:
+        self._database = database
+        self._files: dict[int, int] = {}
+
+    def acquire(self, batch_ids: Collection[int]) -> set[int]:
+        for batch_id in batch_ids:
+            file = _lock_file(self._path(batch_id))
+            if file is not None:
+                self._files[batch_id] = file
+        return self._files.keys() & set(batch_ids)
+
+    def close(self) -> None:
+        for batch_id, file in self._files.items():
+            self._path(batch_id).unlink(missing_ok=True)
+            os.close(file)
+
+    def _path(self, batch_id: int) -> Path:
+        return self._database.with_name(f"{self._database.name}.attempt-{batch_id}")
+
+
+def _lock_file(path: Path) -> int | None:
+    """Returns a descriptor that holds the lock, or None where somebody else does."""
+    while True:
+        file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        with suppress(FileNotFoundError):
+            if path.stat().st_ino == os.fstat(file).st_ino:
+                return file
+        os.close(file)  # its last holder deleted it meanwhile: the lock is on nothing
+
+
+class MemoryAttemptLocks:
+    """The locks for a database in memory, which only this process sees."""
+
+    def __init__(self) -> None:
+        self._taken: set[int] = set()
+        self._mutex = threading.Lock()
+
+    @contextmanager
+    def scope(self) -> Iterator[HeldLocks]:
+        """Locks that are released at the end of the block."""
+        held = _MemoryLocks(self._taken, self._mutex)
+        try:
+            yield held
+        finally:
+            held.close()
+
+
+class _MemoryLocks:
+    def __init__(self, taken: set[int], mutex: threading.Lock) -> None:
+        self._taken, self._mutex = taken, mutex
+        self._mine: set[int] = set()
+
+    def acquire(self, batch_ids: Collection[int]) -> set[int]:
+        with self._mutex:
+            free = set(batch_ids) - self._taken
+            self._taken |= free
+        self._mine |= free
+        return free
+
+    def close(self) -> None:
+        with self._mutex:
+            self._taken -= self._mine
+
+
+def attempt_locks_for(engine: Engine) -> AttemptLocks:
+    """Returns the attempt locks that fit an engine's database."""
+    if engine.dialect.name != "sqlite":
+        return PostgresAttemptLocks(engine)
+    database = engine.url.database
+    if database in {None, "", ":memory:"}:
+        return MemoryAttemptLocks()
+    return FileAttemptLocks(Path(str(database)))

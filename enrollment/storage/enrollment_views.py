@@ -1,0 +1,141 @@
+"""Read models of enrollments: one, those of a learner, and lists page by page."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+from sqlalchemy import ColumnElement, Select, bindparam, literal, select, tuple_
+from sqlalchemy.orm import Session
+
+from enrollment.domain.model import EPOCH, Enrollment
+from enrollment.storage.enrollments import STATE, enrollment_of
+from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.tables import CourseRow, EnrollmentRow, LearnerRow
+
+
+class Listed(NamedTuple):
+    """An enrollment with its username and course id."""
+
+    username: str
+    course_id: str
+    enrollment: Enrollment
+
+
+def _listing() -> Select[Any]:
+    return (
+        select(LearnerRow.username, CourseRow.course_id, *STATE)
+        .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
+        .join(CourseRow, CourseRow.id == EnrollmentRow.course_id)
+    )
+
+
+def _listed(row: Sequence[Any]) -> Listed:
+    return Listed(row[0], row[1], enrollment_of(row[2:]))
+
+
+_FIND = _listing().where(
+    LearnerRow.username == bindparam("username"), CourseRow.course_id == bindparam("course_id")
+)
+
+
+def find(session: Session, username: str, course_id: str) -> Listed | None:
+    """Returns an enrollment, active or not; None where there is none."""
+    row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
+    return None if row is None else _listed(row)
+
+
+def active_of(session: Session, username: str) -> list[Listed]:
+    """Returns the active enrollments of a learner, oldest first."""
+    rows = session.execute(
+        _listing()
+        .where(LearnerRow.username == username, EnrollmentRow.is_active)
+        .order_by(EnrollmentRow.created, EnrollmentRow.event_id)
+    )
+    return [_listed(row) for row in rows]
+
+
+class Filters(NamedTuple):
+    """Filters of a list; an empty one does not filter, several must all match."""
+
+    course_ids: tuple[str, ...] = ()
+    #: ``org+course`` prefixes, which match all runs.
+    course_prefixes: tuple[str, ...] = ()
+    usernames: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+
+
+class Place(NamedTuple):
+    """Key of the last row of a page: newest first, then by learner and course row."""
+
+    created: int
+    learner_id: int
+    course_id: int
+
+
+def page(
+    session: Session, filters: Filters, *, after: Place | None, limit: int
+) -> tuple[list[Listed], Place | None]:
+    """Returns a page of enrollments, also inactive ones, newest first, and its key (None: last)."""
+    query = (
+        _listing()
+        .add_columns(EnrollmentRow.learner_id, EnrollmentRow.course_id)
+        .order_by(
+            EnrollmentRow.created.desc(),
+            EnrollmentRow.learner_id.desc(),
+            EnrollmentRow.course_id.desc(),
+        )
+        .limit(limit + 1)
+    )
+    query = _narrowed(query, filters, postgresql=is_postgresql(session))
+    if after is not None:
+        here = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
+        there = EPOCH + timedelta(microseconds=after.created)
+        query = query.where(
+            here
+            < tuple_(
+                literal(there, EnrollmentRow.created.type),
+                literal(after.learner_id),
+                literal(after.course_id),
+            )
+        )
+    rows = session.execute(query).all()
+    listed = [_listed(tuple(row)[:-2]) for row in rows[:limit]]
+    if len(rows) <= limit:
+        return listed, None
+    last = rows[limit - 1]
+    created = (listed[-1].enrollment.created - EPOCH) // timedelta(microseconds=1)
+    return listed, Place(created, last[-2], last[-1])
+
+
+def _narrowed(query: Select[Any], filters: Filters, *, postgresql: bool) -> Select[Any]:
+    if filters.course_ids or filters.course_prefixes:
+        wanted: ColumnElement[bool] = CourseRow.course_id.in_(filters.course_ids)
+        for prefix in filters.course_prefixes:
+            for separator in "+/":
+                wanted |= _begins_with(prefix + separator, postgresql=postgresql)
+        query = query.where(wanted)
+    if filters.usernames:
+        query = query.where(LearnerRow.username.in_(filters.usernames))
+    if filters.emails:
+        query = query.where(LearnerRow.email.in_([email.lower() for email in filters.emails]))
+    return query
+
+
+def _begins_with(start: str, *, postgresql: bool) -> ColumnElement[bool]:
+    """Compares by a range of bytes, since LIKE ignores case on SQLite.
+
+    PostgreSQL compares by the locale of the database unless told otherwise.
+    """
+    key = CourseRow.course_id.collate("C") if postgresql else CourseRow.course_id
+    after = start[:-1] + chr(ord(start[-1]) + 1)
+    return (key >= start) & (key < after)
+
+
+def newest_event(session: Session, username: str, course_id: str) -> int | None:
+    """Returns the id of the newest event of an enrollment, or None where there is none."""
+    return session.scalars(
+        select(EnrollmentRow.event_id)
+        .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
+        .join(CourseRow, CourseRow.id == EnrollmentRow.course_id)
+        .where(LearnerRow.username == username, CourseRow.course_id == course_id)
+    ).first()

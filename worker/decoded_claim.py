@@ -1,0 +1,110 @@
+"""The rows of claimed batches: decoded, and settled as far as that needs no decision."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import Code
+from enrollment.domain.model import Outcome, Request
+from enrollment.domain.submissions import Submission
+from enrollment.failpoints import Point, is_armed, reached
+from enrollment.storage import crosswalks, learners, submissions
+from enrollment.storage.claims import ClaimedBatch
+from worker.reading import DecodedBatch, DecodedRow, decode_all, settle
+from worker.reading_ahead import Prefetcher
+
+SubmissionsById = Mapping[UUID, Submission]
+
+
+class DecodedClaim(NamedTuple):
+    """Claimed batches with their rows."""
+
+    claimed: Sequence[ClaimedBatch]
+    by_id: SubmissionsById
+    rows: Sequence[DecodedRow]
+    #: Each row as a request to decide, or with its outcome already.
+    settled: Sequence[Request | Outcome]
+    requests: Sequence[Request]
+
+    @property
+    def sources(self) -> Sequence[DecodedRow]:
+        """The rows that became requests."""
+        if len(self.requests) == len(self.rows):
+            return self.rows
+        both = zip(self.rows, self.settled, strict=True)
+        return [row for row, item in both if isinstance(item, Request)]
+
+
+def decode_and_settle(
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    by_id: SubmissionsById,
+    prefetcher: Prefetcher,
+) -> DecodedClaim:
+    """Decodes the rows of the batches and looks up the learners they name by e-mail."""
+    batches, rows = decode(session, claimed, by_id, prefetcher)
+    return with_requests(claimed, by_id, rows, _settle(session, claimed, batches))
+
+
+def with_requests(
+    claimed: Sequence[ClaimedBatch],
+    by_id: SubmissionsById,
+    rows: Sequence[DecodedRow],
+    settled: Sequence[Request | Outcome],
+) -> DecodedClaim:
+    """Tells the requests among settled rows from those that have an outcome already."""
+    requests = [item for item in settled if isinstance(item, Request)]
+    return DecodedClaim(claimed, by_id, rows, settled, requests)
+
+
+def decode(
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    by_id: SubmissionsById,
+    prefetcher: Prefetcher,
+) -> tuple[list[DecodedBatch], list[DecodedRow]]:
+    """Decodes the batches; returns them, and the rows of all of them in order."""
+    find = partial(crosswalks.find_many, session)
+    decoded = decode_all(claimed, by_id, find, prefetcher.take)
+    rows = [row for batch in decoded for row in batch.rows]
+    if is_armed():
+        _reach_failpoints(rows)
+    return decoded, rows
+
+
+def _reach_failpoints(rows: Iterable[DecodedRow]) -> None:
+    for row in rows:
+        if row.request is not None and not row.is_poisonous:
+            reached(Point.WORK_JUDGING, row.request.username or row.request.email or "")
+
+
+def _settle(
+    session: Session, claimed: Sequence[ClaimedBatch], decoded: Sequence[DecodedBatch]
+) -> list[Request | Outcome]:
+    """Each row as a request to decide, or with its outcome already."""
+    rows = [row for batch in decoded if batch.settled is None for row in batch.rows]
+    emails = {row.request.email for row in rows if row.request and not row.request.username}
+    known = learners.by_email(session, {email for email in emails if email is not None})
+    usernames = {email: learner.learner.username for email, learner in known.items()}
+    singles = [batch.id for batch in claimed if batch.submission_id is None]
+    cancelled = submissions.cancelled_singles(session, singles) if singles else set()
+    settled: list[Request | Outcome] = []
+    for batch in decoded:
+        settled += batch.settled or [
+            _cancelled(row) if row.submission_id in cancelled else settle(row, usernames)
+            for row in batch.rows
+        ]
+    return settled
+
+
+def _cancelled(row: DecodedRow) -> Outcome:
+    request = row.request
+    return Outcome(
+        row.line,
+        None if request is None else request.username,
+        None if request is None else request.course_id,
+        Code.CANCELLED,
+    )

@@ -1,0 +1,243 @@
+"""How claimed batches are prepared and persisted: normal requests, dry runs, Open edX lists.
+
+Each `prepare` function takes locks, decodes the rows and loads the state that they touch; the
+prepared batches decide purely, and persist the decision.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from itertools import groupby
+from types import MappingProxyType
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from enrollment.domain.judging import Judgement, World, judge, judge_atomically
+from enrollment.domain.model import Outcome
+from enrollment.domain.submissions import Options, Tally
+from enrollment.domain.trying import traces
+from enrollment.storage import learners
+from enrollment.storage.claims import ClaimedBatch
+from schemas.outcomes import encode_outcomes, tally_outcomes
+from schemas.trials import encode_trial
+from worker import suspecting
+from worker.decoded_claim import (
+    DecodedClaim,
+    SubmissionsById,
+    decode,
+    decode_and_settle,
+    with_requests,
+)
+from worker.inviting import BulkEnrollInvitations
+from worker.loading import LoadedState, load
+from worker.overlaying import Overlay
+from worker.reading_ahead import Prefetcher
+from worker.writing import in_flight
+
+NO_OPTIONS = Options()
+NO_EVENTS: Mapping[int, int] = MappingProxyType({})
+
+
+class SiteRules(NamedTuple):
+    """Settings that decide requests wherever a request or its course does not."""
+
+    default_mode: str = "audit"
+    accepts_unknown_learners: bool = True
+
+
+DEFAULT_RULES = SiteRules()
+
+
+class EncodedOutcomes(NamedTuple):
+    """The outcomes of one batch in their stored form, and how many there are of each code."""
+
+    encoded: bytes
+    tally: Tally
+
+
+class Persisted(NamedTuple):
+    """Outcomes and the number of events, both by batch id."""
+
+    outcomes: Mapping[int, EncodedOutcomes]
+    event_counts: Mapping[int, int]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedBatches:
+    """Claimed batches, with the state that is loaded for their requests."""
+
+    decoded: DecodedClaim
+    loaded: LoadedState
+    context: World
+
+    def decide(self) -> Judgement:
+        """Decides the requests, in order; all or none of them where the submission says so."""
+        claimed, by_id, rows, _, requests = self.decoded
+        if options_of(claimed, by_id).is_atomic:
+            unreadable = len(rows) - len(requests)
+            return judge_atomically(requests, self.context, unreadable=unreadable)
+        return judge(requests, self.context)
+
+    def outcomes(self, decision: Judgement) -> list[Outcome]:
+        """Returns one outcome for each row, in order."""
+        if len(self.decoded.requests) == len(self.decoded.settled):
+            return decision.outcomes
+        decided = iter(decision.outcomes)
+        return [
+            item if isinstance(item, Outcome) else next(decided) for item in self.decoded.settled
+        ]
+
+    def persist(
+        self, session: Session, decision: Judgement, prefetcher: Prefetcher, *, now: datetime
+    ) -> Persisted:
+        """Writes the decision; while the database works, outcomes and the next rows get ready.
+
+        Raises Conflict where somebody else wrote first.
+        """
+        outcomes = self.outcomes(decision)
+        fetched = prefetcher.fetch_next(session, self.decoded.claimed, self.decoded.by_id)
+        sources = self.decoded.sources
+        with in_flight(session, decision, sources, self.loaded, now=now) as event_counts:
+            encoded = self.encode(outcomes, encode_outcomes)
+            fetched.decode()
+        return Persisted(encoded, event_counts)
+
+    def encode(
+        self, outcomes: Sequence[Outcome], encode: Callable[[list[Outcome]], bytes]
+    ) -> dict[int, EncodedOutcomes]:
+        """Encodes the outcomes of each batch; none where only a prefix of one is tried.
+
+        Raises RuntimeError where a request would be left without an outcome.
+        """
+        claimed, _, rows, *_ = self.decoded
+        if suspecting.is_search(claimed[0]):
+            return {}
+        encoded = {}
+        missing = {batch.id: batch.requests for batch in claimed}
+        by_row = zip(rows, outcomes, strict=True)
+        for batch_id, group in groupby(by_row, key=lambda pair: pair[0].batch_id):
+            its = [outcome for _, outcome in group]
+            if len(its) != missing.pop(batch_id):
+                message = f"batch {batch_id} has {len(its)} outcomes"
+                raise RuntimeError(message)
+            encoded[batch_id] = EncodedOutcomes(encode(its), tally_outcomes(its))
+        if missing:
+            message = f"batches {sorted(missing)} have no outcomes"
+            raise RuntimeError(message)
+        return encoded
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedDryRun(PreparedBatches):
+    """A batch of a dry run: only outcomes are stored, with what each row would have changed."""
+
+    submission_id: UUID
+
+    def persist(
+        self, session: Session, decision: Judgement, prefetcher: Prefetcher, *, now: datetime
+    ) -> Persisted:
+        """Encodes outcomes with the effects that later batches have to see."""
+        encode = partial(encode_trial, traces=traces(decision, self.context))
+        return Persisted(self.encode(self.outcomes(decision), encode), NO_EVENTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreparedBulkEnroll(PreparedBatches):
+    """A list of Open edX's bulk enrollment: users who are not known are invited."""
+
+    invitations: BulkEnrollInvitations
+
+    def outcomes(self, decision: Judgement) -> list[Outcome]:
+        """Returns one outcome for each row, with the state before and after it."""
+        rows, settled = self.decoded.rows, self.decoded.settled
+        return list(self.invitations.outcomes(rows, settled, decision, self.loaded))
+
+    def persist(
+        self, session: Session, decision: Judgement, prefetcher: Prefetcher, *, now: datetime
+    ) -> Persisted:
+        """Writes the decision and the invitations."""
+        persisted = super().persist(session, decision, prefetcher, now=now)
+        self.invitations.write(session, now=now)
+        return persisted
+
+
+def prepare(
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    by_id: SubmissionsById,
+    rules: SiteRules,
+    prefetcher: Prefetcher,
+    *,
+    now: datetime,
+) -> PreparedBatches:
+    """Prepares normal requests. Locks learners against deletion and courses with a seat limit."""
+    learners.block_deletion(session)
+    decoded = decode_and_settle(session, claimed, by_id, prefetcher)
+    loaded = load(session, decoded.requests, lock=True)
+    context = _context(loaded, rules, now)
+    return PreparedBatches(decoded=decoded, loaded=loaded, context=context)
+
+
+def prepare_dry_run(
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    by_id: SubmissionsById,
+    rules: SiteRules,
+    overlay: Overlay,
+    *,
+    now: datetime,
+) -> PreparedDryRun:
+    """Prepares one batch of a dry run, on the state that earlier batches would have left."""
+    decoded = decode_and_settle(session, claimed, by_id, Prefetcher())
+    loaded = load(session, decoded.requests, lock=False)
+    keys = {(request.course_id, request.username) for request in decoded.requests}
+    return PreparedDryRun(
+        decoded=decoded,
+        loaded=loaded,
+        context=overlay.over(_context(loaded, rules, now), keys),
+        submission_id=overlay.submission_id,
+    )
+
+
+def prepare_bulk_enroll(
+    session: Session,
+    claimed: Sequence[ClaimedBatch],
+    by_id: SubmissionsById,
+    rules: SiteRules,
+    *,
+    now: datetime,
+) -> PreparedBulkEnroll:
+    """Prepares a list of Open edX's bulk enrollment. Locks as `prepare` does."""
+    learners.block_deletion(session)
+    _, rows = decode(session, claimed, by_id, Prefetcher())
+    auto_enroll = bool(options_of(claimed, by_id).auto_enroll)
+    invitations = BulkEnrollInvitations(session, rows, auto_enroll=auto_enroll)
+    decoded = with_requests(claimed, by_id, rows, [invitations.settle(row) for row in rows])
+    loaded = load(session, decoded.requests, lock=True)
+    return PreparedBulkEnroll(
+        decoded=decoded,
+        loaded=loaded,
+        context=_context(loaded, rules, now),
+        invitations=invitations,
+    )
+
+
+def options_of(claimed: Sequence[ClaimedBatch], by_id: SubmissionsById) -> Options:
+    """Returns the options to decide the batches by: one with options is claimed alone."""
+    submission_id = claimed[0].submission_id
+    return NO_OPTIONS if submission_id is None else by_id[submission_id].options
+
+
+def _context(loaded: LoadedState, rules: SiteRules, now: datetime) -> World:
+    return World(
+        now=now,
+        courses={key: course.course for key, course in loaded.courses.items()},
+        enrollments={key: kept.enrollment for key, kept in loaded.enrollments.items()},
+        learners={name: learner.learner for name, learner in loaded.learners.items()},
+        invitations=loaded.invitations,
+        site_default=rules.default_mode,
+        accepts_unknown_learners=rules.accepts_unknown_learners,
+    )
