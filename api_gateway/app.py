@@ -37,7 +37,7 @@ from enrollment.settings import Settings
 from enrollment.storage.durability import durable_sessions, look_at_start
 from enrollment.storage.sessions import Sessions
 from enrollment.waking import Bell
-from schemas.files import Limits
+from schemas.source import Limits
 
 log = structlog.get_logger()
 

@@ -6,7 +6,7 @@ import binascii
 from falcon.asgi import Request
 
 from api_gateway.problems import Problem, bad_request
-from schemas.scalars import is_storable
+from schemas.fields import is_storable
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1_000

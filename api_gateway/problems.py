@@ -9,11 +9,9 @@ from http import HTTPStatus
 from typing import Annotated, NotRequired, TypedDict, cast
 
 from schemas.courses import CourseDetailsJson
+from schemas.findings import Finding
 from schemas.json_types import Doc, FindingJson, Format
 from schemas.outcomes import OutcomeJson
-
-#: One error in the input: ``pointer`` or ``line``, ``field``, ``value``, ``rule``.
-Finding = Mapping[str, object]
 
 
 class FieldErrorJson(TypedDict):

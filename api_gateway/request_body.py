@@ -9,8 +9,8 @@ from falcon.asgi import Request
 from api_gateway.disconnects import DISCONNECTED
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.responses import JSON
-from schemas.strictjson import NotHonestJson, loads
-from schemas.uploads import Limits, TooLarge, Unreadable, gunzipped
+from schemas.i_json import InvalidJson, loads
+from schemas.source import FileTooLarge, Limits, UnreadableFile, gunzipped
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
@@ -49,7 +49,7 @@ def parsed_json(body: bytes) -> Any:
     """Parse JSON. Raises Problem (400)."""
     try:
         return loads(body)
-    except NotHonestJson as error:
+    except InvalidJson as error:
         raise bad_request(
             "malformed_json",
             f"JSON parse error - {error}",
@@ -108,7 +108,7 @@ async def _read_chunked(req: Request, limit: int) -> bytes:
 def _gunzip(body: bytes, limit: int) -> bytes:
     try:
         return b"".join(gunzipped([body], Limits(max_bytes=limit)))
-    except TooLarge as error:
+    except FileTooLarge as error:
         raise too_large(f"Decompressed, the body is too long: {error}.") from error
-    except Unreadable as error:
+    except UnreadableFile as error:
         raise bad_request(error.code, error.message, error.finding()) from error

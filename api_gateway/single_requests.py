@@ -31,8 +31,8 @@ from enrollment.storage.batches import NewBatch, Waiting
 from enrollment.storage.idempotency import KeyUse, Used
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewSingle
-from schemas.requests import AskedRequest
-from schemas.singles import Single, encode_singles
+from schemas.parsed import ParsedRequest
+from schemas.single_payload import Single, encode_singles
 
 log = structlog.get_logger()
 
@@ -52,7 +52,7 @@ class SingleRequest(NamedTuple):
     """A single request that was authenticated, authorized and validated."""
 
     caller: Caller
-    request: AskedRequest
+    request: ParsedRequest
     #: Monotonic seconds at which its first byte was read.
     first_byte: float
     request_id: str | None = None

@@ -16,9 +16,9 @@ from enrollment.storage import batches, courses, enrollment_views, submissions
 from enrollment.storage.batches import Answered
 from enrollment.storage.enrollment_views import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
-from schemas.payloads import Row
-from schemas.sent import form_of, member_at, shown_rows
-from schemas.singles import decode_singles
+from schemas.raw_rows import format_of_batch, member_at, rows_for_display
+from schemas.row_payload import Row
+from schemas.single_payload import decode_singles
 
 
 class Status(NamedTuple):
@@ -182,7 +182,8 @@ def _rows_of(batch: Answered, submission: Submission) -> list[OutcomeRow]:
     unreadable = [
         place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
-    rows = list(shown_rows(batch.payload, form_of(submission, batch.payload), unreadable))
+    row_format = format_of_batch(submission, batch.payload)
+    rows = list(rows_for_display(batch.payload, row_format, unreadable))
     if is_cancelled:
         return [OutcomeRow(_cancelled(row), row) for row in rows]
     return [OutcomeRow(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]

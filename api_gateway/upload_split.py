@@ -8,17 +8,10 @@ from typing import IO
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.submissions import Options
-from schemas.archives import split_archive
-from schemas.files import (
-    ZIP,
-    BatchDraft,
-    FileHead,
-    Limits,
-    Spooled,
-    Wanted,
-    format_of,
-    split,
-)
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.source import Limits, SpooledSource
+from schemas.splitter import ZIP, format_of, split
+from schemas.zip_splitter import split_archive
 
 #: Maximum bytes of a file that is all or nothing, which is stored as one batch.
 MAX_ATOMIC_BYTES = 64_000_000
@@ -38,17 +31,23 @@ def limits_for(options: Options, limits: Limits, max_atomic_rows: int) -> Limits
 
 @contextmanager
 def open_drafts(
-    file: IO[bytes], chunks: Spooled, limits: Limits, wanted: Wanted, *, media_type: str, gzip: bool
-) -> Iterator[tuple[FileHead, Iterator[BatchDraft]]]:
+    file: IO[bytes],
+    chunks: SpooledSource,
+    limits: Limits,
+    options: FileOptions,
+    *,
+    media_type: str,
+    gzip: bool,
+) -> Iterator[tuple[FileInfo, Iterator[BatchDraft]]]:
     """Yield the head and the batch drafts of a file; temporary files go with the block.
 
-    `chunks` reads the file decompressed. Raises Unreadable, TooLarge, and RecordsUnavailable if
-    the disk is full.
+    `chunks` reads the file decompressed. Raises UnreadableFile, FileTooLarge, and
+    RecordsUnavailable if the disk is full.
     """
     if format_of(media_type) != ZIP:
-        yield split(chunks, media_type=media_type, limits=limits, wanted=wanted)
+        yield split(chunks, media_type=media_type, limits=limits, options=options)
     elif not gzip:
-        yield split_archive(file, limits, wanted)
+        yield split_archive(file, limits, options)
     else:  # reading an archive needs seeking
         with tempfile.TemporaryFile(prefix="enroll-unpacked-") as unpacked:
             try:
@@ -57,7 +56,7 @@ def open_drafts(
             except OSError as error:
                 message = "there is no room to unpack an upload"
                 raise RecordsUnavailable(message) from error
-            yield split_archive(unpacked, limits, wanted)
+            yield split_archive(unpacked, limits, options)
 
 
 class BatchGroups:

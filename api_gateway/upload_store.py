@@ -34,8 +34,9 @@ from enrollment.storage.batches import NewBatch, Waiting, intake_number
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.sessions import Sessions, clock
 from enrollment.storage.submissions import NewBulk
-from schemas.files import BatchDraft, FileHead, Limits, Spooled, TooLarge, Unreadable, Wanted
-from schemas.foreign import AUTO
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.foreign.detect import AUTO
+from schemas.source import FileTooLarge, Limits, SpooledSource, UnreadableFile
 
 log = structlog.get_logger()
 
@@ -108,9 +109,9 @@ class UploadStore:
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.pool, self.store, upload)
-        except TooLarge as error:
+        except FileTooLarge as error:
             raise too_large(str(error)) from error
-        except Unreadable as error:
+        except UnreadableFile as error:
             malformed = error.is_malformed
             status = HTTPStatus.BAD_REQUEST if malformed else HTTPStatus.UNPROCESSABLE_ENTITY
             raise Problem(status, error.code, error.message, errors=[error.finding()]) from error
@@ -118,28 +119,28 @@ class UploadStore:
     def store(self, upload: Upload) -> Published:
         """Store a file durably, completely or not at all. Blocks.
 
-        Raises Unreadable, TooLarge for errors in the file, KeyReused, RecordsUnavailable.
+        Raises UnreadableFile, FileTooLarge for errors in the file, KeyReused, RecordsUnavailable.
         """
         limits = limits_for(upload.options, self.limits, self.max_atomic_rows)
-        chunks = Spooled(upload.file, limits, gzip=upload.gzip)
-        wanted = Wanted(upload.format, upload.options.course_id, upload.options.source)
+        chunks = SpooledSource(upload.file, limits, gzip=upload.gzip)
+        options = FileOptions(upload.format, upload.options.course_id, upload.options.source)
         with open_drafts(
             upload.file,
             chunks,
             limits,
-            wanted,
+            options,
             media_type=upload.media_type,
             gzip=upload.gzip,
         ) as (head, drafts):
             return self._store(upload, head, drafts, chunks)
 
     def _store(
-        self, upload: Upload, head: FileHead, drafts: Iterator[BatchDraft], chunks: Spooled
+        self, upload: Upload, head: FileInfo, drafts: Iterator[BatchDraft], chunks: SpooledSource
     ) -> Published:
         first = list(islice(drafts, BATCHES_A_TRANSACTION))
         if upload.options.is_atomic and len(first) > 1:
             message = "a file that is all or nothing must fit in one batch: send fewer lines"
-            raise TooLarge(message)
+            raise FileTooLarge(message)
         lane = upload.lane or _default_lane(first, upload.options)
         if upload.key is not None:
             for chunk in chunks:
@@ -151,7 +152,7 @@ class UploadStore:
         return self._write(upload, head, groups, lane=lane, alone=upload.options.is_alone)
 
     def _write(
-        self, upload: Upload, head: FileHead, drafts: BatchGroups, *, lane: Lane, alone: bool
+        self, upload: Upload, head: FileInfo, drafts: BatchGroups, *, lane: Lane, alone: bool
     ) -> Published:
         submission_id = self._open(upload, head, lane)
         try:
@@ -161,7 +162,7 @@ class UploadStore:
             self._discard(submission_id)
             raise
 
-    def _open(self, upload: Upload, head: FileHead, lane: Lane) -> UUID:
+    def _open(self, upload: Upload, head: FileInfo, lane: Lane) -> UUID:
         def opened(session: Session) -> UUID:
             session.connection()  # waiting for a connection counts as waiting time too
             waited_until = self.monotonic()

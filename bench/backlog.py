@@ -19,7 +19,7 @@ from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
 from enrollment.storage.sessions import sessions_for
-from schemas.asked import AskedRequest
+from schemas.parsed import ParsedRequest
 from tests.support.folders import working_folder
 from tests.support.servers import create_database, drop_database
 
@@ -76,7 +76,7 @@ def fill(url: str, batches: int) -> None:
 
     def accept(number: int) -> None:
         requests = [
-            SingleRequest(CALLER, AskedRequest(f"u{number}-{one}", None, COURSE), 0.0)
+            SingleRequest(CALLER, ParsedRequest(f"u{number}-{one}", None, COURSE), 0.0)
             for one in range(SINGLES)
         ]
         store_singles(sessions, requests, lambda: 0.0)

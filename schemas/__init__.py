@@ -1,1 +1,1 @@
-"""Every shape that crosses a border: marshmallow, and the domain's own values."""
+"""Input and output formats: validation with marshmallow, conversion to and from domain values."""

@@ -7,10 +7,11 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, Type
 
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
-from schemas.asked import MAX_COHORT, is_course_key
+from schemas.fields import is_course_key, is_storable, parse_email, parse_username
+from schemas.findings import MAX_FINDINGS, short
 from schemas.json_types import Doc, OneOf
 from schemas.outcomes import BulkEnrollStateJson, message_of
-from schemas.scalars import MAX_FINDINGS, is_storable, parse_email, parse_username, short
+from schemas.parsed import MAX_COHORT
 
 ENROLL: Final = "enroll"
 UNENROLL: Final = "unenroll"

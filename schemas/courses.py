@@ -9,19 +9,19 @@ from marshmallow import ValidationError, pre_load, validate, validates
 
 from enrollment.domain.model import Course, Mode
 from enrollment.domain.rules import moment_text
-from schemas.json_types import Count, Timestamp
-from schemas.scalars import (
+from schemas.fields import (
     MAX_MODE,
     MAX_NAME,
+    BoundedInteger,
+    BoundedList,
     CourseId,
     Flag,
-    Inner,
-    Listed,
-    Moment,
-    Shape,
+    Nested,
+    StrictSchema,
     Text,
-    Whole,
+    TimestampField,
 )
+from schemas.json_types import Count, Timestamp
 
 MAX_MODES = 100
 MAX_COHORTS = 1_000
@@ -75,7 +75,7 @@ class CoursePageJson(TypedDict):
 
 
 class Prices(Text):
-    """Suggested prices: a string as stored, or the list of numbers that older clients send."""
+    """Suggested prices: a string as stored, or the list of integers that older clients send."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(longest=MAX_NAME, pattern=r"([0-9]{1,9}( ?, ?[0-9]{1,9})*)?", **kwargs)
@@ -89,7 +89,7 @@ class Prices(Text):
 
 
 class Pacing(Text):
-    """Who sets the pace; on this side of the border it is whether the learner does."""
+    """Who sets the pace; the domain has it as ``self_paced``."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(longest=MAX_NAME, **kwargs)
@@ -97,66 +97,66 @@ class Pacing(Text):
         self.validators = [validate.OneOf(known, error="one_of")]
 
 
-class ModeShape(Shape):
-    """One way to take a course."""
+class ModeShape(StrictSchema):
+    """A mode of a course."""
 
     slug = Text(longest=MAX_MODE, shortest=1, pattern=r"[\w.~-]*", required=True)
     name = Text(longest=MAX_NAME)
-    min_price = Whole()
+    min_price = BoundedInteger()
     suggested_prices = Prices()
     currency = Text(longest=8, shortest=3, pattern="[A-Za-z]*")
-    expiration_datetime = Moment(attribute="expires_at", allow_none=True)
+    expiration_datetime = TimestampField(attribute="expires_at", allow_none=True)
     description = Text(longest=MAX_DESCRIPTION, allow_none=True)
     sku = Text(longest=MAX_NAME, allow_none=True)
     bulk_sku = Text(longest=MAX_NAME, allow_none=True)
 
 
-class CourseShape(Shape):
+class CourseShape(StrictSchema):
     """A course."""
 
     course_id = CourseId(required=True)
     course_name = Text(longest=MAX_NAME, attribute="name")
-    enrollment_start = Moment(allow_none=True)
-    enrollment_end = Moment(allow_none=True)
-    course_start = Moment(allow_none=True)
-    course_end = Moment(allow_none=True)
+    enrollment_start = TimestampField(allow_none=True)
+    enrollment_end = TimestampField(allow_none=True)
+    course_start = TimestampField(allow_none=True)
+    course_end = TimestampField(allow_none=True)
     invite_only = Flag()
-    course_modes = Listed(Inner(ModeShape), most=MAX_MODES, attribute="modes")
+    course_modes = BoundedList(Nested(ModeShape), most=MAX_MODES, attribute="modes")
     pacing_type = Pacing(attribute="self_paced")
-    capacity = Whole(allow_none=True)
-    cohorts = Listed(Text(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
-    #: Counted here; what a caller sends back of an answer is read past.
-    seats_taken = Whole(dump_only=True)
+    capacity = BoundedInteger(allow_none=True)
+    cohorts = BoundedList(Text(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
+    #: Computed here; ignored in requests.
+    seats_taken = BoundedInteger(dump_only=True)
 
     @pre_load
-    def read_past_seats(self, data: Any, **_: object) -> Any:
-        """Take an answer of ours back as it is."""
+    def ignore_seats(self, data: Any, **_: object) -> Any:
+        """Ignore ``seats_taken``, so that a response can be sent back unchanged."""
         if not isinstance(data, Mapping) or "seats_taken" not in data:
             return data
         return {name: value for name, value in data.items() if name != "seats_taken"}
 
     @validates("course_modes")
     def refuse_two_of_a_slug(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
-        """A slug names one mode."""
-        twice = _twice(mode.get("slug") for mode in modes)
-        if twice is not None:
-            raise ValidationError({twice: {"slug": ["duplicate"]}})
+        """Slugs of modes are unique."""
+        repeated = _index_of_repeated(mode.get("slug") for mode in modes)
+        if repeated is not None:
+            raise ValidationError({repeated: {"slug": ["duplicate"]}})
 
     @validates("cohorts")
     def refuse_two_of_a_name(self, cohorts: Sequence[str], data_key: str) -> None:
-        """A name names one cohort."""
-        twice = _twice(cohorts)
-        if twice is not None:
-            raise ValidationError({twice: ["duplicate"]})
+        """Names of cohorts are unique."""
+        repeated = _index_of_repeated(cohorts)
+        if repeated is not None:
+            raise ValidationError({repeated: ["duplicate"]})
 
 
 COURSE = CourseShape()
 
 
 def load_course(data: object, *, course_id: str | None = None) -> Course:
-    """The course that a caller describes; one that the address names may leave its id out.
+    """Parse a course; ``course_id`` is that of the URL, which the body may leave out.
 
-    Raises marshmallow's ValidationError with rules for messages.
+    Raises marshmallow's ValidationError, whose messages are rules.
     """
     if course_id is not None and isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
@@ -165,14 +165,14 @@ def load_course(data: object, *, course_id: str | None = None) -> Course:
 
 
 def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
-    """The members that a caller wants changed, as ``changed`` takes them."""
+    """Parse a partial update, as ``changed`` takes it. Raises marshmallow's ValidationError."""
     if isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
     return _members(COURSE.load(data, partial=("course_id",)))  # type: ignore[arg-type]
 
 
 def changed(course: Course, members: Mapping[str, Any]) -> Course:
-    """The course with some members in the place of its own."""
+    """Return the course with some members replaced."""
     return replace(course, **members)
 
 
@@ -244,7 +244,7 @@ def _refuse_mismatch(data: Mapping[str, Any], course_id: str) -> None:
         raise ValidationError({"course_id": ["mismatch"]})
 
 
-def _twice(values: Iterable[object]) -> int | None:
+def _index_of_repeated(values: Iterable[object]) -> int | None:
     seen = set()
     for place, value in enumerate(values):
         if value in seen:

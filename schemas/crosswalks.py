@@ -9,33 +9,26 @@ from marshmallow import ValidationError, fields, validate
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Entry
-from schemas.asked import is_course_key
-from schemas.csvcutting import MAX_RECORD
-from schemas.csvfiles import DELIMITERS, bare_cell, names_of
-from schemas.many import BadObjects, Many, TooMany
+from schemas.bulk_objects import BadObjects, BulkReader, TooManyObjects
+from schemas.csv_rows import DELIMITERS, names_of, unescape_cell
+from schemas.csv_splitter import MAX_RECORD
+from schemas.fields import ERROR_CODES, MAX_NAME, StrictSchema, Text, is_course_key, parse_username
+from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
 from schemas.results import safe_cell
-from schemas.scalars import (
-    MAX_FINDINGS,
-    MAX_NAME,
-    WORDS,
-    Shape,
-    Text,
-    finding,
-    findings,
-    parse_username,
-)
 
-#: Entries that are taken at once, and ids to map that are given at once.
+#: Most entries in one request, and most unmapped ids in one response.
 MOST = 50_000
 COLUMNS = ("kind", "theirs", "ours")
 _KINDS = {kind.value: kind for kind in IdKind}
 
 
-class EntryShape(Shape):
-    """What one id of another system is here."""
+class EntryShape(StrictSchema):
+    """Maps one id of another system to ours."""
 
     kind = fields.String(
-        required=True, validate=validate.OneOf([*IdKind], error="one_of"), error_messages=WORDS
+        required=True,
+        validate=validate.OneOf([*IdKind], error="one_of"),
+        error_messages=ERROR_CODES,
     )
     theirs = Text(longest=MAX_THEIRS, shortest=1, required=True)
     ours = Text(longest=MAX_NAME, shortest=1, required=True)
@@ -61,7 +54,7 @@ class CrosswalkJson(TypedDict):
 
 
 def load_entry(data: object) -> Entry:
-    """The entry that a caller describes. Raises marshmallow's ValidationError."""
+    """Parse an entry. Raises marshmallow's ValidationError."""
     members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
     kind, ours = _KINDS[members["kind"]], members["ours"]
     if kind is IdKind.COURSE and not is_course_key(ours):
@@ -80,17 +73,17 @@ def _key(entry: Entry) -> str:
     return f"{entry.kind.value} {entry.theirs}"
 
 
-MANY = Many("entries", load_entry, key=_key, key_field="theirs", most=MOST)
+MANY = BulkReader("entries", load_entry, key=_key, key_field="theirs", most=MOST)
 
 
 def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
-    """The entries of a CSV file; rows without ``ours`` are still to be filled in, and left out.
+    """Return the entries of a CSV file. Rows without ``ours`` are still to be filled in: skipped.
 
-    Where it is to be the whole crosswalk, nothing may be left out.
+    With ``whole`` the file is to replace the crosswalk, and such a row is a finding.
 
-    Raises BadObjects, TooMany.
+    Raises BadObjects, TooManyObjects.
     """
-    found: list[dict[str, object]] = []
+    found: list[Finding] = []
     entries: dict[tuple[IdKind, str], Entry] = {}
     for line, row in _rows(body):
         if not whole and not row.get("ours"):
@@ -98,12 +91,12 @@ def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
         try:
             entry = load_entry(row)
         except ValidationError as error:
-            found += [_placed(bad, line) for bad in findings(error, row)]
+            found += [at_line(bad, line) for bad in findings_of(error, row)]
         else:
             if entries.setdefault(entry[:2], entry) is not entry:
-                found.append(_placed(finding(["theirs"], entry.theirs, "duplicate"), line))
+                found.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
         if len(entries) > MOST:
-            raise TooMany
+            raise TooManyObjects
         if len(found) >= MAX_FINDINGS:
             break
     if found:
@@ -115,21 +108,21 @@ def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     text = _text(body)
     head = text.partition("\n")[0].rstrip("\r")
     if len(head) > MAX_RECORD:
-        raise BadObjects([{"line": 1, "field": "", "value": head[:100], "rule": "length"}])
+        raise _bad_line(1, "", head, "length")
     mark = max(DELIMITERS, key=lambda mark: len({*names_of(head, mark)} & {*COLUMNS}))
     names = names_of(head, mark)
     if lacks := [name for name in COLUMNS if name not in names]:
-        raise BadObjects([{"line": 1, "field": lacks[0], "value": head[:100], "rule": "required"}])
+        raise _bad_line(1, lacks[0], head, "required")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     try:
         line = 1
         for cells in reader:
-            row = dict(zip(names, map(bare_cell, cells), strict=False))
+            row = dict(zip(names, map(unescape_cell, cells), strict=False))
             if line > 1 and any(row.values()):
                 yield line, {name: row[name] for name in COLUMNS if row.get(name)}
             line = reader.line_num + 1
     except csv.Error as error:
-        raise BadObjects([{"line": line, "field": "", "value": "", "rule": "quote"}]) from error
+        raise _bad_line(line, "", "", "quote") from error
 
 
 def _text(body: bytes) -> str:
@@ -137,11 +130,11 @@ def _text(body: bytes) -> str:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = body[: error.start].count(b"\n") + 1
-        raise BadObjects([{"line": line, "field": "", "value": "", "rule": "encoding"}]) from error
+        raise _bad_line(line, "", "", "encoding") from error
 
 
-def _placed(bad: Mapping[str, object], line: int) -> dict[str, object]:
-    return {"line": line, **{name: bad[name] for name in ("field", "value", "rule")}}
+def _bad_line(line: int, field: str, value: str, rule: str) -> BadObjects:
+    return BadObjects([at_line(finding(field, value, rule), line)])
 
 
 def csv_head() -> str:

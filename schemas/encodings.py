@@ -1,21 +1,21 @@
-"""Text files: which encoding they are in, and that they are text at all."""
+"""Detects the encoding of text files, and refuses what is not text."""
 
 import codecs
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from schemas.uploads import Limits, Place, Unreadable, check_size, place_of
+from schemas.source import Limits, Place, UnreadableFile, check_size, place_of
 
-#: Bytes that stand for nothing in CP1252.
+#: Bytes that are undefined in CP1252.
 _NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _ALL_CP1252 = bytes(set(range(256)) - set(_NOT_CP1252))
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")
 _ZIP = b"PK\x03\x04"
 
 
-#: Names that a Content-Type may give to an encoding that is read here. As on the web,
-#: ISO 8859-1 is CP1252: its letters are the same, and control characters have no use.
+#: Names of the supported charsets. As on the web, ISO 8859-1 is read as CP1252: its letters are
+#: the same, and its control characters are not used.
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 _ONE_BYTE = frozenset(
     {"cp1252", "windows-1252", "iso-8859-1", "iso8859-1", "iso_8859-1", "latin1", "latin-1"}
@@ -23,7 +23,7 @@ _ONE_BYTE = frozenset(
 
 
 def declared_charset(media_type: str) -> str | None:
-    """The encoding that a Content-Type names, in lower case, or None."""
+    """Return the charset of a Content-Type, in lower case, or None."""
     for parameter in media_type.split(";")[1:]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
@@ -31,28 +31,28 @@ def declared_charset(media_type: str) -> str | None:
     return None
 
 
-def is_read_here(charset: str | None) -> bool:
-    """Whether texts in this encoding are read; None leaves it to be found out."""
+def is_supported(charset: str | None) -> bool:
+    """Return whether a charset is supported; None means that it is to be detected."""
     return charset is None or charset in _UTF_8 or charset in _ONE_BYTE
 
 
 def as_declared(chunks: Iterable[bytes], charset: str | None) -> Iterable[bytes]:
-    """The chunks in UTF-8 where another encoding is declared, else as they are."""
+    """Return the chunks in UTF-8 where another charset is declared, else unchanged."""
     return _FromCp1252(chunks) if charset in _ONE_BYTE else chunks
 
 
 class _FromCp1252:
-    """The same chunks in UTF-8, every time from the first.
+    """Converts chunks to UTF-8; every iteration begins at the first.
 
-    What begins with UTF-8's byte order mark is UTF-8, whatever was declared; of what is no
-    text in CP1252 the reader of UTF-8 says where.
+    A byte order mark of UTF-8 takes precedence over the declaration. Bytes that are undefined in
+    CP1252 pass through, so that the check of the UTF-8 text reports their place.
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[bytes]:
-        """The chunks, from the first."""
+        """Yield the chunks, from the first."""
         chunks = iter(self._chunks)
         head = b""
         while len(head) < len(BOM_UTF8) and (more := next(chunks, None)) is not None:
@@ -65,8 +65,8 @@ class _FromCp1252:
             yield chunk.decode("cp1252", "surrogateescape").encode("utf-8", "surrogateescape")
 
 
-def measured(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
-    """The chunks, as long as they are not too many. Raises TooLarge."""
+def check_total_size(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
+    """Yield the chunks. Raises FileTooLarge when together they exceed the limit."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
@@ -74,11 +74,14 @@ def measured(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
         yield chunk
 
 
-def encoding_of(chunks: Iterable[bytes], limits: Limits) -> str:
-    """UTF-8 if it can be, else CP1252. Raises Unreadable for what is no text, and TooLarge."""
+def detect_encoding(chunks: Iterable[bytes], limits: Limits) -> str:
+    """Return ``utf-8`` if the whole text is valid UTF-8, else ``cp1252``.
+
+    Raises UnreadableFile for what is neither, FileTooLarge.
+    """
     decoder = codecs.getincrementaldecoder("utf-8")()
     seen, broken_at, is_cp1252 = 0, -1, True
-    for chunk in measured(chunks, limits):
+    for chunk in check_total_size(chunks, limits):
         if seen == 0 and chunk.startswith((*_UTF_16, _ZIP)):
             raise _not_text(chunks, 0)
         if b"\0" in chunk:
@@ -95,7 +98,7 @@ def encoding_of(chunks: Iterable[bytes], limits: Limits) -> str:
 
 
 def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, seen: int) -> int:
-    """Where the text stops to be UTF-8, or -1."""
+    """Return the offset where the text ceases to be UTF-8, or -1."""
     waiting = len(decoder.getstate()[0])
     try:
         decoder.decode(chunk)
@@ -104,7 +107,7 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, seen: int) -> int:
     return -1
 
 
-def _not_text(chunks: Iterable[bytes], offset: int) -> Unreadable:
+def _not_text(chunks: Iterable[bytes], offset: int) -> UnreadableFile:
     start = b"".join(islice(chunks, 4))[:4]
     what = f"byte {offset} is neither UTF-8 nor CP1252 text"
     if start.startswith(_UTF_16):
@@ -112,7 +115,7 @@ def _not_text(chunks: Iterable[bytes], offset: int) -> Unreadable:
     elif start.startswith(_ZIP):
         what = "this is a ZIP archive or a workbook, not text"
     line, column = place_of(chunks, offset)
-    return Unreadable(
+    return UnreadableFile(
         "not_text",
         f"{what}: save the file as CSV UTF-8",
         place=Place(line, column, offset),

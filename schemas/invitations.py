@@ -4,14 +4,14 @@ from typing import Any, TypedDict
 
 from enrollment.domain.model import Invitation
 from enrollment.domain.rules import moment_text
+from schemas.fields import Flag, StrictSchema, TimestampField
 from schemas.json_types import Timestamp
-from schemas.scalars import Flag, Moment, Shape
 
 
-class InvitationShape(Shape):
-    """What may be said of an invitation; course and e-mail stand in the address."""
+class InvitationShape(StrictSchema):
+    """The body of an invitation; course and e-mail are in the URL."""
 
-    expires_at = Moment(allow_none=True)
+    expires_at = TimestampField(allow_none=True)
     auto_enroll = Flag()
 
 
@@ -29,10 +29,7 @@ class InvitationJson(TypedDict):
 
 
 def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
-    """The invitation that a caller describes.
-
-    Raises marshmallow's ValidationError with rules for messages.
-    """
+    """Parse an invitation. Raises marshmallow's ValidationError, whose messages are rules."""
     members: Any = INVITATION.load(data)  # type: ignore[arg-type]
     return Invitation(course_id, email, **members)
 

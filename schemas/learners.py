@@ -6,10 +6,10 @@ from typing import TypedDict
 from marshmallow import ValidationError
 
 from enrollment.domain.model import Learner
-from schemas.scalars import Email, Flag, Shape, Username
+from schemas.fields import Email, Flag, StrictSchema, Username
 
 
-class LearnerShape(Shape):
+class LearnerShape(StrictSchema):
     """A person who can be enrolled."""
 
     username = Username(required=True)
@@ -31,9 +31,9 @@ class LearnerJson(TypedDict):
 
 
 def load_learner(data: object, *, username: str | None = None) -> Learner:
-    """The learner that a caller describes; one that the address names may leave the name out.
+    """Parse a learner; ``username`` is that of the URL, which the body may leave out.
 
-    Raises marshmallow's ValidationError with rules for messages.
+    Raises marshmallow's ValidationError, whose messages are rules.
     """
     if username is not None and isinstance(data, Mapping):
         if data.get("username", username) != username:

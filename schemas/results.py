@@ -10,11 +10,11 @@ import orjson
 
 from enrollment.domain.model import Outcome
 from enrollment.domain.rules import moment_text
-from schemas.asked import AskedRequest
-from schemas.csvfiles import ADDED, cells_of, may_run
-from schemas.foreign import NATIVE as OURS
-from schemas.foreign import columns_in
+from schemas.csv_rows import ADDED, cells_of, is_formula
+from schemas.foreign.detect import NATIVE as OURS
+from schemas.foreign.detect import columns_in
 from schemas.outcomes import ArchiveLineJson, dump_outcome, message_of
+from schemas.parsed import ParsedRequest
 
 #: Columns of requests that came without a header of their own.
 NATIVE = (
@@ -35,7 +35,7 @@ _TYPED = frozenset({"is_active", "enrollment_attributes", "force_enrollment"})
 
 def safe_cell(cell: str) -> str:
     """A cell that no spreadsheet runs; reading takes the apostrophe away again."""
-    return "'" + cell if may_run(cell) else cell
+    return "'" + cell if is_formula(cell) else cell
 
 
 class Layout(NamedTuple):
@@ -82,9 +82,9 @@ def layout_of(header: str | None, format_: str = OURS) -> Layout:
     return Layout(delimiter, names)
 
 
-def native_cells(
+def cells_from_request(
     outcome: Outcome,
-    request: AskedRequest | None,
+    request: ParsedRequest | None,
     told: Mapping[str, object] = MappingProxyType({}),
 ) -> list[str]:
     """The cells of a request that came without a header, or of what was told in its place."""

@@ -13,7 +13,7 @@ from enrollment.domain.model import EPOCH, Outcome
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Member, Options, Submission
 from schemas.enrollments import EnrollmentJson
-from schemas.foreign import NATIVE, taken_for
+from schemas.foreign.detect import NATIVE, taken_for
 from schemas.json_types import Count, Doc, OneOf, Range, Timestamp, Uuid
 from schemas.outcomes import OutcomeJson, dump_outcome
 

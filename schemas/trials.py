@@ -10,7 +10,7 @@ from enrollment.domain.codes import FAILURES
 from enrollment.domain.judging import Key
 from enrollment.domain.model import EPOCH, Attribute, Enrollment, Outcome, WritePrecedence
 from enrollment.domain.trying import Trace
-from schemas.packing import pack_json, unpack_json
+from schemas.compact import pack_json, unpack_json
 
 #: Cells of an outcome; a trace is the one behind them.
 _CELLS = len(Outcome._fields)

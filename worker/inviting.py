@@ -13,7 +13,7 @@ from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.judging import Judgement, Key
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
-from schemas.requests import AskedRequest
+from schemas.parsed import ParsedRequest
 from worker.loading import LoadedState
 from worker.reading import DecodedRow, settle
 
@@ -78,20 +78,20 @@ class BulkEnrollInvitations:
         invitations.save_all(session, made, now=now)
         invitations.delete_all(session, self._touched - self._invitations.keys())
 
-    def _learner(self, asked: AskedRequest) -> Learner | None:
+    def _learner(self, asked: ParsedRequest) -> Learner | None:
         return self._by_email.get(asked.email or "") or self._by_name.get(_name_in(asked))
 
-    def _key(self, asked: AskedRequest) -> Key:
+    def _key(self, asked: ParsedRequest) -> Key:
         learner = self._learner(asked)
         return asked.course_id, "" if learner is None else learner.username
 
-    def _pair(self, asked: AskedRequest) -> Key | None:
+    def _pair(self, asked: ParsedRequest) -> Key | None:
         """The course and the e-mail that an invitation would be for."""
         learner = self._learner(asked)
         email = asked.email if learner is None else learner.email
         return None if email is None else (asked.course_id, email)
 
-    def _invite(self, asked: AskedRequest, *, is_guest: bool) -> None:
+    def _invite(self, asked: ParsedRequest, *, is_guest: bool) -> None:
         """Who leaves is no longer invited; who is not here yet is."""
         pair = self._pair(asked)
         if pair is None:
@@ -104,7 +104,7 @@ class BulkEnrollInvitations:
             self._invitations[pair] = kept._replace(auto_enroll=self._auto_enroll)
             self._touched.add(pair)
 
-    def _state(self, asked: AskedRequest) -> Mapping[str, object]:
+    def _state(self, asked: ParsedRequest) -> Mapping[str, object]:
         stands = self._standing.get(self._key(asked))
         pair = self._pair(asked)
         invitation = None if pair is None else self._invitations.get(pair)
@@ -119,6 +119,6 @@ class BulkEnrollInvitations:
         return state
 
 
-def _name_in(asked: AskedRequest) -> str:
+def _name_in(asked: ParsedRequest) -> str:
     """The username that a row may mean: an e-mail can be one as well."""
     return asked.username or asked.email or ""

@@ -20,7 +20,7 @@ from enrollment.domain.judging import Key, World
 from enrollment.domain.model import Enrollment
 from enrollment.storage import batches
 from enrollment.storage.claims import ClaimedBatch
-from schemas.packing import pack_json, unpack_json
+from schemas.compact import pack_json, unpack_json
 from schemas.trials import decode_traces, enrollment_of, state_of
 
 #: Overlays that one process keeps, so dry runs that it works on at the same time.

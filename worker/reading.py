@@ -14,10 +14,10 @@ from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.batches import intake_number
 from enrollment.storage.claims import ClaimedBatch
-from schemas.payloads import Row, decode_rows
-from schemas.requests import AskedRequest
-from schemas.sent import Form, Sent, decode_sent, form_of
-from schemas.singles import Single, decode_singles
+from schemas.parsed import ParsedRequest
+from schemas.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
+from schemas.row_payload import Row, decode_rows
+from schemas.single_payload import Single, decode_singles
 from worker import suspecting
 
 #: What ids of other systems are here.
@@ -41,7 +41,7 @@ class DecodedRow(NamedTuple):
     intake: int
     line: int
     #: None: the row cannot be read, for the reasons in ``findings``.
-    request: AskedRequest | None
+    request: ParsedRequest | None
     findings: tuple[Mapping[str, object], ...] | None = None
     #: Whom and what a row names that cannot be read.
     user: str | None = None
@@ -62,7 +62,7 @@ def decode_all(
     batches: Iterable[ClaimedBatch],
     submissions: Mapping[UUID, Submission],
     find: Find,
-    known: Callable[[ClaimedBatch, Form], DecodedBatch | None],
+    known: Callable[[ClaimedBatch, RowFormat], DecodedBatch | None],
 ) -> list[DecodedBatch]:
     """What the batches hold, as far as it is not known already.
 
@@ -76,7 +76,7 @@ def decode_all(
     ]
 
 
-def decode_plain(batch_id: int, payload: bytes, form: Form, head: Submission) -> DecodedBatch:
+def decode_plain(batch_id: int, payload: bytes, form: RowFormat, head: Submission) -> DecodedBatch:
     """A batch of a file in our own columns and ids, its rows settled where each has a username."""
     rows = list(
         _rows(batch_id, head, decode_rows(payload, form.encoding, form.header)),
@@ -86,7 +86,7 @@ def decode_plain(batch_id: int, payload: bytes, form: Form, head: Submission) ->
     return DecodedBatch(rows, [settle(row, NOBODY) for row in rows])
 
 
-def is_plain(form: Form) -> bool:
+def is_plain(form: RowFormat) -> bool:
     """Whether rows of a form are in our own columns and name our own ids."""
     return form.is_ours and form.source is None
 
@@ -96,22 +96,22 @@ class _AsSent(NamedTuple):
 
     #: Whose ids they have; None: ours.
     source: str | None
-    rows: list[Sent]
+    rows: list[RawRow]
 
 
 def _opened(
     batch: ClaimedBatch,
     submissions: Mapping[UUID, Submission],
-    known: Callable[[ClaimedBatch, Form], DecodedBatch | None],
+    known: Callable[[ClaimedBatch, RowFormat], DecodedBatch | None],
 ) -> DecodedBatch | Iterator[Row] | _AsSent:
     """What is known of a batch, or its rows in our ids, or as they were sent."""
     if batch.submission_id is None:
         return iter(())
     head = submissions[batch.submission_id]
-    form = form_of(head, batch.payload)
+    form = format_of_batch(head, batch.payload)
     left_out = suspecting.left_out(batch)
     if not is_plain(form):
-        return _AsSent(form.source, list(decode_sent(batch.payload, form, left_out)))
+        return _AsSent(form.source, list(decode_raw_rows(batch.payload, form, left_out)))
     if batch.suspicion is None and (read := known(batch, form)) is not None:
         return read
     return decode_rows(batch.payload, form.encoding, form.header, left_out)

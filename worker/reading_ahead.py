@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.submissions import Submission
 from enrollment.storage import batches
 from enrollment.storage.claims import ClaimedBatch
-from schemas.sent import Form, form_of
+from schemas.raw_rows import RowFormat, format_of_batch
 from worker.reading import DecodedBatch, decode_plain, is_plain
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 class _Prefetched(NamedTuple):
     submission_id: UUID
     payload: bytes
-    form: Form
+    form: RowFormat
     decoded: DecodedBatch
 
 
@@ -34,7 +34,7 @@ class FetchedBatches(NamedTuple):
 
     prefetcher: "Prefetcher"
     submission: Submission
-    form: Form
+    form: RowFormat
     #: Id and payload of each.
     payloads: Sequence[tuple[int, bytes]]
 
@@ -83,14 +83,14 @@ class Prefetcher:
         if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
             return NOTHING_FETCHED
         submission = by_id[last.submission_id]
-        if submission.files or not is_plain(form := form_of(submission, b"")):
+        if submission.files or not is_plain(form := format_of_batch(submission, b"")):
             return NOTHING_FETCHED
         behind = batches.payloads_behind(session, submission.id, last.ordinal or 0, len(claimed))
         if not behind:
             return NOTHING_FETCHED
         return FetchedBatches(self, submission, form, behind)
 
-    def take(self, batch: ClaimedBatch, form: Form) -> DecodedBatch | None:
+    def take(self, batch: ClaimedBatch, form: RowFormat) -> DecodedBatch | None:
         """Returns the decoded batch, once, if it was prefetched exactly as it is stored."""
         found = self.decoded.pop(batch.id, None)
         if found is None or found[:3] != (batch.submission_id, batch.payload, form):

@@ -11,8 +11,8 @@ from api_gateway.resources.changes import DEFAULT_CHANGES
 from api_gateway.resources.enrollments import MAX_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.coursekeys import MAX_COURSE_ID
-from schemas.foreign import AUTO, NAMES
-from schemas.scalars import MAX_EMAIL, MAX_MODE, MAX_NAME
+from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
+from schemas.foreign.detect import AUTO, NAMES
 
 Parameters = Mapping[str, Mapping[str, Any]]
 

@@ -12,7 +12,7 @@ from schemas.courses import CourseShape, ModeShape
 from schemas.crosswalks import EntryShape
 from schemas.invitations import InvitationShape
 from schemas.learners import LearnerShape
-from schemas.requests import AttributeSchema, CourseDetailsSchema, RequestSchema
+from schemas.request_schema import AttributeSchema, CourseDetailsSchema, RequestSchema
 
 #: Names of schemas that are nested in others.
 _INNER: Mapping[type[Schema], str] = {
@@ -20,7 +20,7 @@ _INNER: Mapping[type[Schema], str] = {
     CourseDetailsSchema: "CourseReference",
     ModeShape: "CourseMode",
 }
-#: How ``schemas.scalars.Text`` anchors a pattern.
+#: How ``schemas.fields.Text`` anchors a pattern.
 _ANCHORED = re.compile(r"\(\?:(.*)\)\\Z", re.DOTALL)
 _PRICES = array({"type": "integer", "minimum": 0})
 

@@ -12,8 +12,8 @@ from api_gateway.request_body import read_body
 from api_gateway.resources.idempotent_write import read_key_use
 from api_gateway.responses import write_json
 from enrollment.storage.idempotency import KeyUse
-from schemas.many import JSON, NDJSON, BadObjects, Many, TooMany, sentence
-from schemas.scalars import findings
+from schemas.bulk_objects import JSON, NDJSON, BadObjects, BulkReader, TooManyObjects, sentence
+from schemas.findings import findings_of
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def load_checked(load: Callable[[], T], data: object) -> T:
     try:
         return load()
     except ValidationError as error:
-        found = findings(error, data)
+        found = findings_of(error, data)
         raise bad_request("invalid_body", sentence(found[0]), *found) from error
 
 
@@ -41,7 +41,7 @@ class BulkBody(NamedTuple, Generic[T]):
     use: KeyUse | None
 
 
-async def read_objects(req: Request, database: Database, many: Many[T]) -> BulkBody[T]:
+async def read_objects(req: Request, database: Database, many: BulkReader[T]) -> BulkBody[T]:
     """Read and parse a body of many objects, in a pool thread. Raises Problem 400, 413, 415."""
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in {JSON, NDJSON}:
@@ -49,7 +49,7 @@ async def read_objects(req: Request, database: Database, many: Many[T]) -> BulkB
     body = await read_body(req, MAX_BULK_BODY)
     try:
         objects = await database.run(lambda: many.read(body, media_type))
-    except TooMany as error:
+    except TooManyObjects as error:
         raise too_large(f"At most {many.most} {many.name} are accepted at once.") from error
     except BadObjects as error:
         raise bad_request("invalid_body", str(error), *error.found) from error

@@ -25,10 +25,10 @@ from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
 from enrollment.storage import courses
 from enrollment.storage.idempotency import KeyUse
+from schemas.bulk_objects import BulkReader
 from schemas.courses import CoursePageJson, changed, dump_course, load_changes, load_course
-from schemas.many import Many
 
-MANY = Many(
+MANY = BulkReader(
     "courses",
     load_course,
     key=lambda course: course.course_id,

@@ -22,6 +22,7 @@ from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
+from schemas.bulk_objects import JSON, NDJSON, BadObjects, TooManyObjects
 from schemas.crosswalks import (
     MANY,
     MOST,
@@ -31,10 +32,9 @@ from schemas.crosswalks import (
     dump_entry,
     read_csv,
 )
-from schemas.many import JSON, NDJSON, BadObjects, TooMany
-from schemas.scalars import is_source
-from schemas.sent import source_at, sources_of
-from schemas.translating import NOT_IN_CROSSWALK, ids_in
+from schemas.fields import is_source
+from schemas.id_mapping import NOT_IN_CROSSWALK, ids_in
+from schemas.raw_rows import source_at, sources_of
 
 _CSV = "text/csv"
 #: Entries, or outcomes, that one query reads.
@@ -101,7 +101,7 @@ class CrosswalkResource:
             if media_type == _CSV:
                 return await self.database.run(lambda: read_csv(body, whole=whole))
             return await self.database.run(lambda: MANY.read(body, media_type))
-        except TooMany as error:
+        except TooManyObjects as error:
             message = f"At most {MOST} entries are accepted at once: send the rest with PATCH."
             raise too_large(message) from error
         except BadObjects as error:
@@ -176,7 +176,7 @@ def _unmapped(
         if row is None or source_at(submission, outcome.line) != source:
             continue
         blamed = _blamed(outcome.reason, outcome.details or {})
-        for theirs in ids_in(row.named, source):
+        for theirs in ids_in(row.members, source):
             if theirs.kind in blamed:
                 yield theirs
 

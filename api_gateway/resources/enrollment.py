@@ -27,8 +27,10 @@ from enrollment.storage import courses, enrollment_views, learners, submissions
 from enrollment.storage.enrollment_views import Listed
 from schemas.courses import details
 from schemas.enrollments import GRANTED, EnrollmentJson, dump_enrollment, v1_refusal
-from schemas.requests import AskedRequest, ShapeError, load_request, v1_message
-from schemas.scalars import is_storable
+from schemas.fields import is_storable
+from schemas.findings import at_pointer
+from schemas.parsed import ParsedRequest, ShapeError
+from schemas.request_schema import load_request, v1_message
 from schemas.submissions import PATH, accepted_single, dump_submission
 
 #: Maximum bytes of a request's body.
@@ -163,7 +165,7 @@ class EnrollmentResource:
     on_head = on_get
 
 
-def read_request(req: Request, body: bytes, caller: Caller) -> AskedRequest:
+def read_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
     """Parse the request. Raises Problem 400 with Open edX's texts (never 422 here).
 
     Callers who may not act for the learner get 404 before any other error.
@@ -175,7 +177,8 @@ def read_request(req: Request, body: bytes, caller: Caller) -> AskedRequest:
     try:
         return load_request(parsed)
     except ShapeError as error:
-        raise bad_request("invalid_row", v1_message(error.findings), *error.findings) from error
+        found = map(at_pointer, error.findings)
+        raise bad_request("invalid_row", v1_message(error.findings), *found) from error
 
 
 def _parsed(req: Request, body: bytes) -> Any:
@@ -192,7 +195,7 @@ def _not_found() -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
 
 
-def permitted(request: AskedRequest, caller: Caller) -> AskedRequest:
+def permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
     """Return the request with its learner, who by default is the caller.
 
     Raises Problem: 404 without a body for another learner (as Open edX), 403 for a mode or a

@@ -20,7 +20,7 @@ from enrollment.storage import changes, courses, enrollment_views
 from enrollment.storage.enrollment_views import Listed
 from schemas.changes import EventJson, HistoryJson, dump_event
 from schemas.enrollments import dump_enrollment
-from schemas.scalars import is_storable
+from schemas.fields import is_storable
 
 _HISTORY = "/history"
 

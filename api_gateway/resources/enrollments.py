@@ -16,7 +16,7 @@ from enrollment.domain.model import microseconds
 from enrollment.storage import enrollment_views
 from enrollment.storage.enrollment_views import Filters, Place
 from schemas.enrollments import EnrollmentPageJson, dump_row
-from schemas.scalars import is_storable, parse_username
+from schemas.fields import is_storable, parse_username
 
 #: Maximum number of values in one filter (Open edX's limit).
 MAX_VALUES = 100

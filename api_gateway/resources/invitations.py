@@ -17,8 +17,8 @@ from enrollment.domain.coursekeys import parse_course_key
 from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
+from schemas.fields import parse_email
 from schemas.invitations import dump_invitation, load_invitation
-from schemas.scalars import parse_email
 
 
 class Put(NamedTuple):

@@ -21,11 +21,11 @@ from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
+from schemas.bulk_objects import BulkReader
+from schemas.fields import parse_username
 from schemas.learners import dump_learner, load_learner
-from schemas.many import Many
-from schemas.scalars import parse_username
 
-MANY = Many(
+MANY = BulkReader(
     "learners",
     load_learner,
     key=lambda learner: learner.username,

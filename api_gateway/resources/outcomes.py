@@ -18,10 +18,10 @@ from api_gateway.responses import write_json
 from api_gateway.status_queries import Cursor, OutcomeFilter, OutcomeRow, OutcomesPage
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Member, Submission
-from schemas.foreign import NATIVE
+from schemas.foreign.detect import NATIVE
 from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
-from schemas.results import Layout, layout_of, native_cells, ndjson_line
-from schemas.sent import member_at
+from schemas.raw_rows import member_at
+from schemas.results import Layout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after
 
 #: Outcomes that one query reads for a stream.
@@ -115,8 +115,8 @@ def _cells(result: OutcomeRow) -> list[str]:
     if row is not None and row.cells is not None:
         return row.cells
     if row is None:
-        return native_cells(result.outcome, None)
-    return native_cells(result.outcome, row.request, row.told)
+        return cells_from_request(result.outcome, None)
+    return cells_from_request(result.outcome, row.request, row.unvalidated)
 
 
 def read_layout(submission: Submission, file: Member | None) -> Layout:

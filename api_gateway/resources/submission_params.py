@@ -13,9 +13,8 @@ from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import Options
 from enrollment.storage.submission_views import Place
-from schemas.asked import is_course_key
-from schemas.foreign import AUTO, NAMES
-from schemas.scalars import MAX_MODE, is_source, is_storable
+from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
+from schemas.foreign.detect import AUTO, NAMES
 
 #: Options of an upload, given in the query or in the form that contains the file.
 _KNOWN = frozenset({"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"})

@@ -1,45 +1,35 @@
-"""Moodle's flat file: no header, an operation a line."""
+"""Moodle's flat file: no header, one operation per line."""
 
 import csv
 from collections.abc import Sequence
 
-from schemas.foreign.formats import COURSE, LEARNER, ROLE, STATUS, Cells, Format, Reading, Wish
+from schemas.foreign import base
 
 _OPERATIONS = {"add": True, "del": False}
 _START, _END = "starttime", "endtime"
 _FEWEST, _MOST = 4, 6
 
 
-def read(cells: Cells) -> list[Wish]:
-    """The wish of one row; its times are read for their order only."""
-    reading = Reading(cells)
-    reading.take("user", "user idnumber")
-    reading.take("course_id", "course idnumber")
-    reading.role("role", {"student"})
-    reading.switch("operation", _OPERATIONS)
-    _check_times(reading)
-    return [reading.wish()]
-
-
-def _check_times(reading: Reading) -> None:
+def _check_times(row: base.RowParser) -> None:
+    """Report times that are none, or in the wrong order; nothing else is read from them."""
     seconds = {}
     for column in (_START, _END):
-        text = reading.cells.get(column, "0")
+        text = row.cells.get(column, "0")
         if not (text.isascii() and text.isdigit() and len(text) <= 12):  # noqa: PLR2004 (year 33658)
-            reading.blame(column, "type", "times are seconds since 1970, 0 for none")
+            row.report(column, "type", "times are seconds since 1970, 0 for none")
             return
         seconds[column] = int(text)
     if 0 < seconds[_END] < seconds[_START]:
-        reading.blame(_END, "range", "this is before starttime")
+        row.report(_END, "range", "this is before starttime")
 
 
-def is_line(cells: Sequence[str]) -> bool:
-    """Whether a line has as many cells, and begins with an operation."""
-    return _FEWEST <= len(cells) <= _MOST and _bare(cells[0]).casefold() in _OPERATIONS
+def _is_line(cells: Sequence[str]) -> bool:
+    first = cells[0].strip().strip("'\"").casefold()
+    return _FEWEST <= len(cells) <= _MOST and first in _OPERATIONS
 
 
-def tidied(cells: Sequence[str]) -> Sequence[str]:
-    """The cells as Moodle cuts them: at ``;`` where there is no comma, single quotes taken off."""
+def _normalize(cells: Sequence[str]) -> Sequence[str]:
+    """Split the cells as Moodle does: at ``;`` where there is no comma, without single quotes."""
     if cells and ";" in cells[0] and not any(cells[1:_MOST]):
         own = next(csv.reader(cells[:1], delimiter=";"), [])
         cells = [*own, *[""] * (_MOST - len(own)), *cells[_MOST:]]
@@ -48,23 +38,20 @@ def tidied(cells: Sequence[str]) -> Sequence[str]:
     return cells
 
 
-def _bare(cell: str) -> str:
-    return cell.strip().strip("'\"")
-
-
-FORMAT = Format(
+FORMAT = base.Format(
     name="moodle_flat",
     title="Moodle flat file (no header)",
     columns={
-        "operation": STATUS,
-        "role": ROLE,
-        "user idnumber": LEARNER,
-        "course idnumber": COURSE,
+        "operation": base.STATUS,
+        "role": base.ROLE,
+        "user idnumber": base.LEARNER,
+        "course idnumber": base.COURSE,
         _START: "",
         _END: "",
     },
     marks=(("operation",), ("role",), ("user idnumber",), ("course idnumber",)),
-    read=read,
-    is_line=is_line,
-    tidied=tidied,
+    statuses=_OPERATIONS,
+    check=_check_times,
+    is_line=_is_line,
+    normalize=_normalize,
 )

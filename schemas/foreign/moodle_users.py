@@ -1,58 +1,53 @@
-"""Moodle's upload of users: a line a person, with as many enrollments as it has courses."""
+"""Moodle's upload of users: one line per person, with any number of numbered course columns."""
 
 import re
 
-from schemas.foreign.formats import (
-    COURSE,
-    LEARNER,
-    NOT_A_WISH,
-    ROLE,
-    STATUS,
-    Cells,
-    Format,
-    Reading,
-    Wish,
-)
+from schemas.foreign import base
 
-_STATUS = {"0": True, "1": False}
-#: Role types of old: the default role, which is the student's, and two sorts of teacher.
+_STATUSES = {"0": True, "1": False}
+_LEARNERS = frozenset({"student"})
+#: Legacy role types: 1 is the default role, the student's; the others are teachers.
 _LEARNER_TYPES = frozenset({"1"})
 _COURSE = re.compile("course([0-9]{1,3})")
 
 
-def read(cells: Cells) -> list[Wish]:
-    """A wish for each course of the line; for a line without any, one that cannot be granted."""
-    return [_wish(cells, number) for number in _numbers(cells) or ["1"]]
+def _parse(cells: base.Cells) -> list[base.RowIntent]:
+    """Return an intent per course of the line; of a line without courses, an invalid one."""
+    return [_intent(cells, number) for number in _numbers(cells) or ["1"]]
 
 
-def count(cells: Cells) -> int:
-    """How many enrollments the line means."""
+def _count(cells: base.Cells) -> int:
     return len(_numbers(cells)) or 1
 
 
-def _numbers(cells: Cells) -> list[str]:
+def _numbers(cells: base.Cells) -> list[str]:
     found = [matched[1] for name in cells if (matched := _COURSE.fullmatch(name))]
     return sorted(found, key=int)
 
 
-def _wish(cells: Cells, number: str) -> Wish:
-    reading = Reading(cells)
-    reading.take("user", "username")
-    reading.take("course_id", f"course{number}")
-    reading.role(f"role{number}", {"student"}, may_be_absent=True)
-    reading.role(f"type{number}", _LEARNER_TYPES, may_be_absent=True)
-    reading.switch(f"enrolstatus{number}", _STATUS, default=True)
+def _intent(cells: base.Cells, number: str) -> base.RowIntent:
+    row = base.RowParser(cells)
+    row.take("user", "username")
+    row.take("course_id", f"course{number}")
+    row.check_role(f"role{number}", _LEARNERS, is_required=False)
+    row.check_role(f"type{number}", _LEARNER_TYPES, is_required=False)
+    row.take_status(f"enrolstatus{number}", _STATUSES, default=True)
     if cells.get("deleted", "0") != "0":
-        reading.blame("deleted", NOT_A_WISH, "learners are not deleted here")
-    return reading.wish(number)
+        row.report("deleted", base.NOT_A_REQUEST, "learners are not deleted here")
+    return row.intent(number)
 
 
-FORMAT = Format(
+FORMAT = base.Format(
     name="moodle_users",
     title="Moodle upload users",
-    columns={"username": LEARNER, "deleted": ""},
-    numbered={"course": COURSE, "role": ROLE, "type": ROLE, "enrolstatus": STATUS},
+    columns={"username": base.LEARNER, "deleted": ""},
+    numbered={
+        "course": base.COURSE,
+        "role": base.ROLE,
+        "type": base.ROLE,
+        "enrolstatus": base.STATUS,
+    },
     marks=(("username",), ("course1",)),
-    read=read,
-    count=count,
+    parse_many=_parse,
+    count=_count,
 )

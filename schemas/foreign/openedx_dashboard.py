@@ -2,39 +2,27 @@
 
 from collections.abc import Sequence
 
-from schemas.foreign.formats import COHORT, EMAIL, LEARNER, MODE, Cells, Format, Reading, Wish
+from schemas.foreign import base
 
 _WIDTHS = frozenset({4, 6})
 
 
-def read(cells: Cells) -> list[Wish]:
-    """The wish of one row; which course it is for is said beside the file."""
-    reading = Reading(cells)
-    reading.take("user", "username")
-    reading.take("email", "email")
-    reading.take("cohort", "cohort")
-    reading.take("mode", "course mode")
-    return [reading.wish()]
-
-
-def is_line(cells: Sequence[str]) -> bool:
-    """Whether a line has as many cells, and begins with an e-mail."""
+def _is_line(cells: Sequence[str]) -> bool:
     return len(cells) in _WIDTHS and "@" in cells[0]
 
 
-FORMAT = Format(
+FORMAT = base.Format(
     name="openedx_dashboard",
     title="Open edX instructor dashboard CSV (no header)",
     columns={
-        "email": EMAIL,
-        "username": LEARNER,
+        "email": base.EMAIL,
+        "username": base.LEARNER,
         "full name": "",
         "country": "",
-        "cohort": COHORT,
-        "course mode": MODE,
+        "cohort": base.COHORT,
+        "course mode": base.MODE,
     },
     marks=(("email",), ("username",), ("full name",), ("country",)),
-    read=read,
-    is_line=is_line,
+    is_line=_is_line,
     has_own_ids=False,
 )

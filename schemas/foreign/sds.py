@@ -1,36 +1,17 @@
 """Microsoft School Data Sync: ``enrollments.csv`` (v2.1) and ``StudentEnrollment.csv`` (v1)."""
 
-from schemas.foreign.formats import COURSE, LEARNER, ROLE, Cells, Format, Reading, Wish
+from schemas.foreign import base
 
-
-def read(cells: Cells) -> list[Wish]:
-    """The wish of one row of v2.1."""
-    reading = Reading(cells)
-    reading.take("user", "usersourcedid")
-    reading.take("course_id", "classsourcedid")
-    reading.role("role", {"student"})
-    return [reading.wish()]
-
-
-def read_v1(cells: Cells) -> list[Wish]:
-    """The wish of one row of v1, whose file names students only."""
-    reading = Reading(cells)
-    reading.take("user", "student sis id")
-    reading.take("course_id", "section sis id")
-    return [reading.wish()]
-
-
-FORMAT = Format(
+FORMAT = base.Format(
     name="sds",
     title="Microsoft SDS v2.1 enrollments.csv",
-    columns={"classSourcedId": COURSE, "userSourcedId": LEARNER, "role": ROLE},
+    columns={"classSourcedId": base.COURSE, "userSourcedId": base.LEARNER, "role": base.ROLE},
     marks=(("classsourcedid",), ("usersourcedid",), ("role",)),
-    read=read,
 )
-FORMAT_V1 = Format(
+#: Its file lists students only.
+FORMAT_V1 = base.Format(
     name="sds_v1",
     title="Microsoft SDS v1 StudentEnrollment.csv",
-    columns={"Section SIS ID": COURSE, "Student SIS ID": LEARNER},
+    columns={"Section SIS ID": base.COURSE, "Student SIS ID": base.LEARNER},
     marks=(("section sis id",), ("student sis id",)),
-    read=read_v1,
 )

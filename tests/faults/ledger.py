@@ -26,10 +26,10 @@ from enrollment.storage.tables import (
     LearnerRow,
     SubmissionRow,
 )
-from schemas.asked import AskedRequest
 from schemas.outcomes import decode_outcomes
-from schemas.payloads import decode_rows
-from schemas.singles import decode_singles
+from schemas.parsed import ParsedRequest
+from schemas.row_payload import decode_rows
+from schemas.single_payload import decode_singles
 
 #: Events that one look reads.
 PAGE = 10_000
@@ -55,7 +55,7 @@ class Item:
     line: int
     batch: Any
     #: None: the row cannot be read.
-    request: AskedRequest | None
+    request: ParsedRequest | None
     received_at: datetime
     clock: WritePrecedence
     outcome: Outcome | None
@@ -175,7 +175,7 @@ def _item(
     id_: str,
     line: int,
     batch: Any,
-    request: AskedRequest | None,
+    request: ParsedRequest | None,
     received_at: datetime,
     intake: int,
 ) -> Item:

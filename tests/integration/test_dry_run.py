@@ -16,7 +16,7 @@ from enrollment.domain.model import Invitation
 from enrollment.storage import cancellation, invitations, migrate
 from enrollment.storage.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
-from schemas.packing import pack_json
+from schemas.compact import pack_json
 from tests.support.world import ADMIN, COURSE, OTHER, SERVER, World, hours_ago, request, row
 from worker import overlaying
 from worker.processing import Processor

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from enrollment.domain.codes import Code, Reason, Result, State
-from schemas.asked import moment
+from schemas.fields import parse_timestamp
 from tests.support.world import ADMIN
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "oulad"
@@ -23,8 +23,8 @@ def load_courses(world):
         world.course(
             course["course_id"],
             modes=[mode["slug"] for mode in course["course_modes"]],
-            enrollment_start=moment(course["enrollment_start"]),
-            enrollment_end=moment(course["enrollment_end"]),
+            enrollment_start=parse_timestamp(course["enrollment_start"]),
+            enrollment_end=parse_timestamp(course["enrollment_end"]),
         )
 
 

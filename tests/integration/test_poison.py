@@ -10,7 +10,7 @@ from enrollment.domain.suspicion import MAX_POISONOUS, FailureSearch
 from enrollment.storage import batches, cancellation, changes, claims, suspects
 from enrollment.storage.sessions import clock
 from enrollment.storage.tables import BatchRow
-from schemas import payloads
+from schemas import row_payload
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import ADA, COURSE, request, row
 from worker import decoded_claim, strategies, suspecting
@@ -156,7 +156,7 @@ def test_of_a_file_that_is_all_or_nothing_nothing_is_done(bench, armed):
 
 def test_a_row_that_no_worker_can_even_read_is_found_and_given_back_as_sent(bench, monkeypatch):
     world = bench.world
-    read = payloads.quick_reader
+    read = row_payload.quick_reader
 
     def fragile(columns):
         quick = read(columns)
@@ -168,7 +168,7 @@ def test_a_row_that_no_worker_can_even_read_is_found_and_given_back_as_sent(benc
 
         return fail
 
-    monkeypatch.setattr(payloads, "quick_reader", fragile)
+    monkeypatch.setattr(row_payload, "quick_reader", fragile)
     file = world.send([row("ada"), row("poison"), row("eve")])
 
     world.work()

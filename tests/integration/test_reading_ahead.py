@@ -10,8 +10,8 @@ from enrollment.domain.codes import Code
 from enrollment.storage import batches, claims
 from enrollment.storage.claims import ClaimedBatch
 from enrollment.storage.tables import BatchRow
-from schemas.payloads import encode_rows
-from schemas.sent import form_of
+from schemas.raw_rows import format_of_batch
+from schemas.row_payload import encode_rows
 from tests.support.world import row
 from worker import reading
 
@@ -31,7 +31,7 @@ def known(world, file, number, payload, whose=None):
     now, its = datetime.now(UTC), whose or file
     batch = ClaimedBatch._make((number, its, 0, 2, payload, "bulk", False, now, 0, None))
     return world.processor.transaction.prefetcher.take(
-        batch, form_of(world.submission(file), payload)
+        batch, format_of_batch(world.submission(file), payload)
     )
 
 

@@ -11,7 +11,7 @@ from enrollment.domain.codes import Code, Lane, State
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
 from enrollment.storage import batches, submission_views, submissions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
-from schemas.files import TooLarge, Unreadable
+from schemas.source import FileTooLarge, UnreadableFile
 from tests.support.halts import Halt, Side, meeting, together
 from tests.support.world import ADA, COURSE, SERVER, request, row
 from worker.sweeping import Sweeper
@@ -150,9 +150,9 @@ def test_a_file_that_cannot_be_read_to_its_end_leaves_nothing(world):
 @pytest.mark.parametrize(
     ("content", "error"),
     [
-        (b"", Unreadable),
-        (b"user,course_id\n", Unreadable),
-        (b"some,thing\n1,2\n", Unreadable),
+        (b"", UnreadableFile),
+        (b"user,course_id\n", UnreadableFile),
+        (b"some,thing\n1,2\n", UnreadableFile),
     ],
 )
 def test_what_is_no_file_of_requests_leaves_nothing(world, content, error):
@@ -166,7 +166,7 @@ def test_an_atomic_file_has_a_bound(world):
     world.max_atomic_rows = 3
     world.send(learners(3), on_error="abort")
 
-    with pytest.raises(TooLarge):
+    with pytest.raises(FileTooLarge):
         world.send(learners(4), on_error="abort", key="k")
 
     assert kept(world) == [1, 1, 0]

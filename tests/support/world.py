@@ -35,9 +35,9 @@ from enrollment.storage.tables import (
     LearnerRow,
     SubmissionRow,
 )
-from schemas.asked import AskedRequest
-from schemas.files import Limits
 from schemas.outcomes import decode_outcomes
+from schemas.parsed import ParsedRequest
+from schemas.source import Limits
 from worker.answering import BatchTransaction, ProcessedBatches
 from worker.processing import Processor
 from worker.strategies import DEFAULT_RULES, SiteRules
@@ -53,9 +53,9 @@ OTHER = "course-v1:Uni+Biology+2026"
 ALL = 1_000_000
 
 
-def request(user: str | None = "ada", course_id: str = COURSE, **wish: Any) -> AskedRequest:
+def request(user: str | None = "ada", course_id: str = COURSE, **wish: Any) -> ParsedRequest:
     """What one caller wishes for one learner."""
-    return AskedRequest(user, wish.pop("email", None), course_id, **wish)
+    return ParsedRequest(user, wish.pop("email", None), course_id, **wish)
 
 
 def hours_ago(hours: float) -> datetime:
@@ -137,7 +137,7 @@ class World:
     # --- ways in --------------------------------------------------------------------------
 
     def ask(
-        self, *wishes: AskedRequest, caller: Caller = SERVER, hours_ago: float = 0.0
+        self, *wishes: ParsedRequest, caller: Caller = SERVER, hours_ago: float = 0.0
     ) -> list[UUID]:
         """Hand in singles that one commit takes in; asked some hours ago."""
         askings = [SingleRequest(caller, wish, 0.0) for wish in wishes]

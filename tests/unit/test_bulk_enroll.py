@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.bulk_enroll import BulkEnroll, BulkEnrollErrors, load_bulk_enroll
-from schemas.requests import ShapeError, load_request
+from schemas.parsed import ShapeError
+from schemas.request_schema import load_request
 
 COURSE = "course-v1:Uni+ALG+2026"
 OTHER = "Uni/BIO/2026"

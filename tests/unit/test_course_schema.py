@@ -7,13 +7,9 @@ from marshmallow import ValidationError
 
 from enrollment.domain.model import Course, Invitation, Learner, Mode
 from schemas.courses import changed, details, dump_course, load_changes, load_course
+from schemas.findings import MAX_FINDINGS, RULES, findings_of
 from schemas.invitations import dump_invitation, load_invitation
 from schemas.learners import dump_learner, load_learner
-from schemas.scalars import (
-    MAX_FINDINGS,
-    RULES,
-    findings,
-)
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 KEY = "course-v1:Uni+ALG+2026"
@@ -70,7 +66,7 @@ COURSE = Course(
 def wrong(load, data, **named):
     with pytest.raises(ValidationError) as refusal:
         load(data, **named)
-    return [(bad["field"], bad["rule"]) for bad in findings(refusal.value, data)]
+    return [(bad["field"], bad["rule"]) for bad in findings_of(refusal.value, data)]
 
 
 def test_a_course_is_read_whole():
@@ -198,15 +194,16 @@ def test_findings_say_where_by_pointer_and_are_bounded():
 
     with pytest.raises(ValidationError) as refusal:
         load_course(data, course_id=KEY)
-    found = findings(refusal.value, data)
+    found = findings_of(refusal.value, data)
 
     assert len(found) == MAX_FINDINGS
     assert {bad["rule"] for bad in found} == {"unknown"}
-    assert findings(ValidationError({"a/b~c": ["unknown"]}), data) == (
+    assert findings_of(ValidationError({"a/b~c": ["unknown"]}), data) == (
         {"pointer": "/a~1b~0c", "field": "a/b~c", "value": 1, "rule": "unknown"},
     )
     assert (
-        findings(ValidationError({"list": {0: {"x": ["type"]}}}), {"list": [5]})[0]["value"] is None
+        findings_of(ValidationError({"list": {0: {"x": ["type"]}}}), {"list": [5]})[0]["value"]
+        is None
     )
 
 

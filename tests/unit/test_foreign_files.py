@@ -9,15 +9,16 @@ from hypothesis import strategies as st
 from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import Outcome
-from schemas.asked import AskedRequest
-from schemas.csvfiles import cells_of
-from schemas.files import Limits, Spooled, Unreadable, Wanted, split
-from schemas.foreign import FORMATS, NAMES, taken_for
+from schemas.batch_draft import FileOptions
+from schemas.csv_rows import cells_of
+from schemas.foreign.detect import FORMATS, NAMES, taken_for
+from schemas.parsed import ParsedRequest
+from schemas.raw_rows import RawRow, RowFormat, decode_raw_rows, rows_for_display
 from schemas.results import layout_of
-from schemas.sent import Form, Sent, decode_sent, shown_rows
+from schemas.source import Limits, SpooledSource, UnreadableFile
+from schemas.splitter import split
 from tests.support.written import (
     FORMS,
-    GUEST,
     Wish,
     file_of,
     lines_of,
@@ -90,15 +91,15 @@ def read(text, wanted="auto", course_id=None, crosswalk=CROSSWALK, limits=None):
     """A file as the worker reads it: its head, and every row in our ids."""
     body = text.encode() if isinstance(text, str) else text
     limits = limits or Limits(batch_rows=3)
-    chunks = Spooled(io.BytesIO(body), limits)
-    asked = Wanted(wanted, course_id)
-    head, drafts = split(chunks, media_type="text/csv", limits=limits, wanted=asked)
-    form = Form(head.encoding, head.header, head.format, course_id)
+    chunks = SpooledSource(io.BytesIO(body), limits)
+    asked = FileOptions(wanted, course_id)
+    head, drafts = split(chunks, media_type="text/csv", limits=limits, options=asked)
+    form = RowFormat(head.encoding, head.header, head.format, course_id)
     rows = []
     for draft in drafts:
-        sent = list(decode_sent(draft.payload, form))
+        sent = list(decode_raw_rows(draft.payload, form))
         assert len(sent) == draft.rows
-        shown = list(shown_rows(draft.payload, form))
+        shown = list(rows_for_display(draft.payload, form))
         assert [row.line for row in shown] == [one.line for one in sent]
         rows += [one.row(head.format, ours(head.format, crosswalk)) for one in sent]
     return head, rows
@@ -111,7 +112,7 @@ def told(row):
 
 
 def refusal_of(text, wanted="auto", **how):
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         read(text, wanted, **how)
     return refusal.value
 
@@ -150,17 +151,8 @@ def test_a_file_is_known_by_its_content_however_it_is_written(name, how):
     plain = read(SAMPLES[name], course_id=course_id)
     head, rows = read(spelled(SAMPLES[name], how), course_id=course_id)
 
-    assert head.format == plain[0].format == name
+    assert head.format == plain[0].format == read(SAMPLES[name], name, course_id)[0].format == name
     assert list(map(told, rows)) == list(map(told, plain[1]))
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_a_format_can_be_forced(name):
-    course_id = KEY if name == "openedx_dashboard" else None
-    head, rows = read(SAMPLES[name], name, course_id=course_id)
-
-    assert head.format == name
-    assert rows
 
 
 def test_every_format_has_a_sample_and_can_be_forced():
@@ -358,20 +350,6 @@ def test_an_empty_cell_is_its_rows_fault_and_never_the_files(name, told_of):
     assert list(map(told, rows)) == told_of
 
 
-def test_a_row_never_borrows_from_the_row_before_it():
-    head = "course_id,user_id,role,section_id,status\n"
-    _, rows = read(
-        head + "MATH,ada,student,,active\n,,student,,active\nMATH,,,,\n,bob,student,BIO,active\n"
-    )
-
-    assert list(map(told, rows)) == [
-        ("ada", KEY, True),
-        [("course_id", None, "required")],
-        [("role", None, "required"), ("status", None, "required")],
-        ("bob", OTHER, True),
-    ]
-
-
 @pytest.mark.parametrize(
     ("cells", "expected"),
     [
@@ -385,6 +363,7 @@ def test_a_row_never_borrows_from_the_row_before_it():
         ("ID,,Student Helper,,active", [("role", "Student Helper", "role_not_learner")]),
         ("ID,,student,,completed", [("status", "completed", "not_a_wish")]),
         ("ID,,student,,enrolled", [("status", "enrolled", "one_of")]),
+        ("ID,,,,", [("status", None, "required"), ("role", None, "required")]),
     ],
 )
 def test_canvas_rows(cells, expected):
@@ -412,14 +391,6 @@ def test_registrar_statuses(status, expected):
     assert (found[2] if isinstance(found, tuple) else found[0][2]) == expected
 
 
-def test_blackboard_does_not_hide_enrollments_here():
-    head = "external_person_key|External_Course_Key|available_ind|row_status\n"
-    _, rows = read(head + "ada|MATH|N|ENABLED\nbob|MATH|N|DELETED\n")
-
-    assert told(rows[0]) == [("available_ind", "N", "not_a_wish")]
-    assert told(rows[1]) == ("bob", KEY, False)
-
-
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
@@ -441,6 +412,29 @@ def test_moodle_flat_lines(line, expected):
     assert told(rows[0]) == ("first", KEY, True)
     assert told(rows[1]) == expected
     assert told(rows[2]) == ("last", KEY, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|N|ENABLED\n",
+            [("available_ind", "N", "not_a_wish")],
+        ),
+        (
+            "external_person_key|External_Course_Key|available_ind|row_status\nada|MATH|N|DELETED\n",
+            ("ada", KEY, False),
+        ),
+        ("username,course1,deleted\nada,MATH,1\n", [("deleted", "1", "not_a_wish")]),
+        ("username,course1,deleted\nada,MATH,0\n", ("ada", KEY, True)),
+        (
+            "type,action,child_code,role_name,parent_code\nsection,CREATE,ada,learner,MATH\n",
+            [("type", "section", "not_a_wish")],
+        ),
+    ],
+)
+def test_rows_that_ask_for_what_is_not_done_here(text, expected):
+    assert [told(row) for row in read(text)[1]] == [expected]
 
 
 def test_a_line_of_many_courses_is_as_many_requests():
@@ -474,27 +468,12 @@ def test_numbers_of_columns_are_numbers_however_they_are_written():
     assert refusal_of("username,course1,course01\na,b,c\n").code == "repeated_columns"
 
 
-def test_who_is_to_be_deleted_is_not_enrolled():
-    _, rows = read("username,course1,deleted\nada,MATH,1\nbob,MATH,0\n")
-
-    assert told(rows[0]) == [("deleted", "1", "not_a_wish")]
-    assert told(rows[1]) == ("bob", KEY, True)
-
-
 def test_the_dashboards_six_columns_have_cohort_and_mode():
     _, rows = read("ada@example.org,ada,Ada,GB,red,honor\n", course_id=KEY)
 
-    assert rows[0].request == AskedRequest(
+    assert rows[0].request == ParsedRequest(
         "ada", "ada@example.org", KEY, mode="honor", cohort="red"
     )
-
-
-def test_d2l_rows_of_other_types_are_not_enrollments():
-    _, rows = read(
-        "type,action,child_code,role_name,parent_code\nsection,CREATE,ada,learner,MATH\n"
-    )
-
-    assert told(rows[0]) == [("type", "section", "not_a_wish")]
 
 
 def test_cells_that_were_made_plain_text_are_read_as_before():
@@ -540,10 +519,10 @@ def test_an_id_that_nobody_knows_is_named():
 def test_ids_of_one_source_mean_nothing_to_another():
     known = {Theirs("other", IdKind.COURSE, "MATH"): KEY}
     limits = Limits()
-    chunks = Spooled(io.BytesIO(SAMPLES["canvas"].encode()), limits)
+    chunks = SpooledSource(io.BytesIO(SAMPLES["canvas"].encode()), limits)
     head, drafts = split(chunks, media_type="text/csv", limits=limits)
     (draft,) = drafts
-    sent = next(decode_sent(draft.payload, Form(head.encoding, head.header, head.format)))
+    sent = next(decode_raw_rows(draft.payload, RowFormat(head.encoding, head.header, head.format)))
 
     assert told(sent.row("canvas", known)) == [("course_id", "MATH", "not_in_crosswalk")]
     assert told(sent.row("other", known)) == ("alice", KEY, True)
@@ -568,12 +547,14 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
         Theirs("sis", IdKind.LEARNER, "4711"): "ada",
         Theirs("sis", IdKind.LEARNER, "x@y"): "bob",
     }
-    chunks = Spooled(io.BytesIO(text.encode()), Limits())
+    chunks = SpooledSource(io.BytesIO(text.encode()), Limits())
     head, drafts = split(chunks, media_type=media_type, limits=Limits())
     (draft,) = drafts
     rows = [
         sent.row("sis", known)
-        for sent in decode_sent(draft.payload, Form(head.encoding, head.header, head.format))
+        for sent in decode_raw_rows(
+            draft.payload, RowFormat(head.encoding, head.header, head.format)
+        )
     ]
 
     assert told(rows[0]) == ("ada", KEY, True)
@@ -595,19 +576,19 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
 )
 def test_an_id_that_looks_like_an_email_is_one_unless_the_crosswalk_knows_better(body, who):
     known = {Theirs("sis", IdKind.LEARNER, "known@x.org"): "cyd"}
-    request = Sent(1, {**body, "course_id": KEY}).row("sis", known).request
+    request = RawRow(1, {**body, "course_id": KEY}).row("sis", known).request
 
     assert (request.username, request.email) == who
-    untranslated = Sent(1, {"user": "ada@x.org", "course_id": KEY}).row(None, known).request
+    untranslated = RawRow(1, {"user": "ada@x.org", "course_id": KEY}).row(None, known).request
     assert (untranslated.username, untranslated.email) == ("ada@x.org", None)
 
 
 def test_a_course_in_upstreams_place_is_translated_too():
     line = '{"user":"ada","course_id":"BIO","course_details":{"course_id":"MATH"}}\n'
-    chunks = Spooled(io.BytesIO(line.encode()), Limits())
+    chunks = SpooledSource(io.BytesIO(line.encode()), Limits())
     head, drafts = split(chunks, media_type="application/x-ndjson", limits=Limits())
     (draft,) = drafts
-    (sent,) = decode_sent(draft.payload, Form(head.encoding, None, head.format))
+    (sent,) = decode_raw_rows(draft.payload, RowFormat(head.encoding, None, head.format))
 
     assert told(sent.row("sis", ours("sis"))) == ("ada", KEY, True)
     assert next(sent.ids("sis")).id == "MATH"
@@ -650,14 +631,14 @@ def rows_in(name, body, media_type="text/csv"):
     """A file of a format, forced, as the worker reads it with one crosswalk."""
     course_id = KEY if name in FORMS and not FORMS[name].has_course else None
     limits = Limits(batch_rows=3)
-    chunks = Spooled(io.BytesIO(body), limits)
-    wanted = Wanted(name, course_id)
-    head, drafts = split(chunks, media_type=media_type, limits=limits, wanted=wanted)
-    form = Form(head.encoding, head.header, head.format, course_id)
+    chunks = SpooledSource(io.BytesIO(body), limits)
+    wanted = FileOptions(name, course_id)
+    head, drafts = split(chunks, media_type=media_type, limits=limits, options=wanted)
+    form = RowFormat(head.encoding, head.header, head.format, course_id)
     return [
         sent.row("sis", ours("sis"))
         for draft in drafts
-        for sent in decode_sent(draft.payload, form)
+        for sent in decode_raw_rows(draft.payload, form)
     ]
 
 
@@ -674,6 +655,29 @@ def test_any_rows_in_any_format_ask_for_the_same(name, table):
 
     assert [row.request for row in rows] == [row.request for row in expected]
     assert list(map(found_in, rows)) == list(map(found_in, expected))
+
+
+# --- files that say nothing --------------------------------------------------------------
+
+#: What a file without a request may hold.
+SILENT = {
+    "nothing": lambda _: b"",
+    "mark": lambda _: b"\xef\xbb\xbf",
+    "blank": lambda _: b"\r\n \r\n\n",
+    "header": lambda name: lines_of(name, []),
+    "mark, header": lambda name: b"\xef\xbb\xbf" + lines_of(name, []),
+    "header, blank": lambda name: lines_of(name, []) + b" \r\n\r\n",
+    "header, empty cells": lambda name: lines_of(name, [[""] * 3] if FORMS[name].header else []),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("content", SILENT)
+def test_a_file_without_a_request_is_refused(name, content):
+    course_id = None if FORMS[name].has_course else KEY
+
+    for wanted in ("auto", name):
+        assert refusal_of(SILENT[content](name), wanted, course_id=course_id).code == "empty"
 
 
 # --- bad rows among good ones ------------------------------------------------------------
@@ -707,16 +711,4 @@ def test_a_row_means_what_it_means_alone_whatever_stands_before_it(name, data):
 
 
 def what(row):
-    return row.request, row.findings, row.told, row.cells
-
-
-@pytest.mark.parametrize("name", FORMS)
-def test_one_empty_cell_costs_at_most_its_row(name):
-    good = [FORMS[name].row(Wish(user, KEY)) for user in ("ann", "bob", "cyd")]
-    for place in range(len(good[1])):
-        spoilt = [*good[1][:place], "", *good[1][place + 1 :]]
-        rows = rows_in(name, lines_of(name, [good[0], spoilt, good[2]]))
-
-        assert [row.line for row in rows] == [rows[0].line + n for n in range(3)]
-        assert [told(row) for row in rows[::2]] == [("ann", KEY, True), ("cyd", KEY, True)]
-        assert told(rows[1]) == ("bob", KEY, True) or rows[1].user in {"bob", None, GUEST}
+    return row.request, row.findings, row.unvalidated, row.cells

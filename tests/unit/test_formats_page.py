@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.foreign import AUTO, BY_NAME, NAMES, recognise
-from schemas.foreign.formats import NOT_A_WISH, ROLE_NOT_LEARNER, UNKNOWN_WORD
-from schemas.translating import NOT_IN_CROSSWALK
+from schemas.foreign.base import NOT_A_REQUEST, ROLE_NOT_LEARNER, UNKNOWN_WORD
+from schemas.foreign.detect import AUTO, BY_NAME, NAMES, detect_format
+from schemas.id_mapping import NOT_IN_CROSSWALK
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text()
@@ -22,10 +22,10 @@ def test_every_format_has_its_section():
 def test_the_file_that_a_section_shows_is_of_its_format(name):
     first = re.search(r"^```\n(.*?)\n", SECTIONS[name], re.MULTILINE)[1]
 
-    assert recognise(first).format == name
+    assert detect_format(first).format == name
 
 
-@pytest.mark.parametrize("rule", [ROLE_NOT_LEARNER, NOT_A_WISH, UNKNOWN_WORD, NOT_IN_CROSSWALK])
+@pytest.mark.parametrize("rule", [ROLE_NOT_LEARNER, NOT_A_REQUEST, UNKNOWN_WORD, NOT_IN_CROSSWALK])
 def test_the_rules_of_foreign_rows_are_explained(rule):
     assert f"| `{rule}` |" in PAGE
     assert f"| `{rule}` |" in (ROOT / "docs" / "reasons.md").read_text()

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.files import Limits, TooLarge, Unreadable, format_of, gunzipped, split
-from schemas.payloads import decode_rows
+from schemas.row_payload import decode_rows
+from schemas.source import FileTooLarge, Limits, UnreadableFile, gunzipped
+from schemas.splitter import format_of, split
 
 KEY = "course-v1:edX+DemoX+Demo"
 TYPES = ["text/csv", "text/plain", "application/x-ndjson", "application/json"]
@@ -41,7 +42,7 @@ def rows_of(data, media_type="text/csv", limits=LIMITS, size=7):
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", ""])
 def test_a_header_whose_quote_never_closes_is_refused_in_the_shortest_file(end):
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         rows_of(f'user,"course_id{end}'.encode())
 
     assert (refusal.value.code, refusal.value.line) == ("unclosed_quotes", 1)
@@ -52,7 +53,7 @@ def test_a_header_whose_quote_never_closes_is_refused_in_the_shortest_file(end):
 def test_a_header_whose_quote_never_closes_is_refused_whatever_follows(following):
     data = '\n\nuser,"course_id\n' + f"ada,{KEY}\n" * following
 
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         rows_of(data.encode())
 
     assert (refusal.value.code, refusal.value.line) == ("unclosed_quotes", 3)
@@ -80,7 +81,7 @@ def test_a_header_without_measure_is_refused_where_it_begins(quote, length):
     if length < 131_072:
         assert len(rows_of(data, limits=limits, size=100_000)) == 1
         return
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         rows_of(data, limits=limits, size=100_000)
     assert (refusal.value.code, refusal.value.line) == ("unknown_columns", 2)
 
@@ -108,7 +109,7 @@ CHARSETS = st.sampled_from(["", "; charset=utf-8", "; charset=cp1252"])
 def test_whatever_comes_is_read_to_its_end_or_refused(data, media_type, charset, size):
     try:
         rows = rows_of(data, media_type + charset, size=size)
-    except (Unreadable, TooLarge):
+    except (UnreadableFile, FileTooLarge):
         return
     assert 0 < len(rows) <= len(data)
     assert all((row.request is None) == bool(row.findings) for row in rows)
@@ -119,7 +120,7 @@ def test_whatever_comes_as_gzip_is_unpacked_to_its_end_or_refused(data, cut):
     for packed in (data, gzip.compress(data)[:-cut], gzip.compress(data) + data):
         try:
             size = len(b"".join(gunzipped([packed[:cut], packed[cut:]], LIMITS)))
-        except (Unreadable, TooLarge):
+        except (UnreadableFile, FileTooLarge):
             continue
         assert size <= LIMITS.max_bytes
 

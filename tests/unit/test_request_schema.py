@@ -3,7 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from enrollment.domain.model import Attribute
-from schemas.requests import AskedRequest, RequestSchema, ShapeError, load_request, v1_message
+from schemas.parsed import ParsedRequest, ShapeError
+from schemas.request_schema import RequestSchema, load_request, v1_message
 
 KEY = "course-v1:edX+DemoX+Demo"
 ASK = {"user": "ada", "course_id": KEY}
@@ -33,7 +34,7 @@ def test_all_that_can_be_asked_is_read():
         }
     )
 
-    assert asked == AskedRequest(
+    assert asked == ParsedRequest(
         username="ada",
         email="ada@example.org",
         course_id=KEY,
@@ -61,7 +62,7 @@ def test_all_that_can_be_asked_is_read():
     ],
 )
 def test_what_is_null_or_empty_was_not_asked(absent):
-    assert load_request({"course_id": KEY} | absent) == AskedRequest(None, None, KEY)
+    assert load_request({"course_id": KEY} | absent) == ParsedRequest(None, None, KEY)
 
 
 def test_the_course_in_the_details_goes_before_the_other():
@@ -77,7 +78,7 @@ def test_the_course_in_the_details_goes_before_the_other():
         pytest.param(
             ASK | {"course_id": "nope"}, [("course_id", "nope", "course_key")], id="no-key"
         ),
-        pytest.param(ASK | {"course_id": 7}, [("course_id", "7", "type")], id="course-type"),
+        pytest.param(ASK | {"course_id": 7}, [("course_id", 7, "type")], id="course-type"),
         pytest.param(
             ASK | {"course_details": [1]}, [("course_details", "[1]", "type")], id="details-type"
         ),
@@ -100,7 +101,7 @@ def test_the_course_in_the_details_goes_before_the_other():
         pytest.param(
             ASK | {"mode": "m" * 101}, [("mode", "m" * 99 + "…", "length")], id="mode-length"
         ),
-        pytest.param(ASK | {"mode": 3}, [("mode", "3", "type")], id="mode-type"),
+        pytest.param(ASK | {"mode": 3}, [("mode", 3, "type")], id="mode-type"),
         pytest.param(
             ASK | {"is_active": "true"}, [("is_active", "true", "type")], id="active-word"
         ),
@@ -115,10 +116,8 @@ def test_the_course_in_the_details_goes_before_the_other():
         ),
         pytest.param(ASK | {"user": " ada"}, [("user", " ada", "pattern")], id="space-before"),
         pytest.param(ASK | {"user": "ada "}, [("user", "ada ", "pattern")], id="space-behind"),
-        pytest.param(ASK | {"is_active": 1}, [("is_active", "1", "type")], id="active-number"),
-        pytest.param(
-            ASK | {"force_enrollment": 0}, [("force_enrollment", "0", "type")], id="force"
-        ),
+        pytest.param(ASK | {"is_active": 1}, [("is_active", 1, "type")], id="active-number"),
+        pytest.param(ASK | {"force_enrollment": 0}, [("force_enrollment", 0, "type")], id="force"),
         pytest.param(ASK | {"cohort": {}}, [("cohort", "{}", "type")], id="cohort-type"),
         pytest.param(
             ASK | {"requested_at": "2026-01-02T03:04:05"},
@@ -126,7 +125,7 @@ def test_the_course_in_the_details_goes_before_the_other():
             id="no-zone",
         ),
         pytest.param(
-            ASK | {"requested_at": 5}, [("requested_at", "5", "datetime")], id="moment-type"
+            ASK | {"requested_at": 5}, [("requested_at", 5, "datetime")], id="moment-type"
         ),
         pytest.param(
             ASK | {"requested_at": "0001-01-01T00:00:00+14:00"},
@@ -145,7 +144,7 @@ def test_the_course_in_the_details_goes_before_the_other():
         ),
         pytest.param(
             ASK | {"enrollment_attributes": [5]},
-            [("enrollment_attributes.0", "5", "type")],
+            [("enrollment_attributes.0", 5, "type")],
             id="attribute-type",
         ),
         pytest.param(
@@ -155,7 +154,7 @@ def test_the_course_in_the_details_goes_before_the_other():
         ),
         pytest.param(
             ASK | {"enrollment_attributes": [ATTRIBUTE | {"value": 5}]},
-            [("enrollment_attributes.0.value", "5", "type")],
+            [("enrollment_attributes.0.value", 5, "type")],
             id="attribute-part-type",
         ),
         pytest.param(

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Attribute, Outcome
-from schemas.asked import AskedRequest
-from schemas.csvfiles import bare_cell
-from schemas.payloads import NDJSON, Row, decode_rows, encode_rows
-from schemas.requests import load_request
-from schemas.results import layout_of, native_cells, ndjson_line, safe_cell
+from schemas.csv_rows import unescape_cell
+from schemas.parsed import ParsedRequest
+from schemas.request_schema import load_request
+from schemas.results import cells_from_request, layout_of, ndjson_line, safe_cell
+from schemas.row_payload import NDJSON, Row, decode_rows, encode_rows
 
 ENROLLED = Outcome(2, "ada", "C", Code.ENROLLED)
 INVALID = Outcome(2, None, None, Code.INVALID, Reason.INVALID_ROW)
@@ -81,7 +81,7 @@ def test_a_result_file_that_is_sent_again_gets_no_second_answer(added):
 
 def test_without_a_header_the_columns_are_ours():
     layout = layout_of(None)
-    request = AskedRequest(
+    request = ParsedRequest(
         "ada",
         "ada@example.org",
         "course-v1:A+B+C",
@@ -93,7 +93,7 @@ def test_without_a_header_the_columns_are_ours():
         requested_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     )
 
-    cells = native_cells(ENROLLED, request)
+    cells = cells_from_request(ENROLLED, request)
 
     assert dict(zip(layout.names, cells, strict=True)) == {
         "line": "2",
@@ -112,8 +112,12 @@ def test_without_a_header_the_columns_are_ours():
 def test_a_row_that_could_not_be_read_shows_what_is_known_of_it():
     invalid = Outcome(7, None, None, Code.INVALID, Reason.INVALID_ROW)
 
-    assert native_cells(invalid, None) == ["7", "", "", ""]
-    assert layout_of(None).line(invalid, native_cells(invalid, None)).startswith("7,,,,,,,,,,inv")
+    assert cells_from_request(invalid, None) == ["7", "", "", ""]
+    assert (
+        layout_of(None)
+        .line(invalid, cells_from_request(invalid, None))
+        .startswith("7,,,,,,,,,,inv")
+    )
 
 
 @given(
@@ -128,14 +132,16 @@ def test_any_cells_come_back_out_of_a_result_file(rows):
     for sent, got in zip(rows, read[1:], strict=True):
         own = (sent + [""] * 3)[:3]
         more = sent[3:] if any(map(str.strip, sent[3:])) else []
-        assert list(map(bare_cell, got)) == list(map(bare_cell, [*own, "enrolled", "", "", *more]))
+        assert list(map(unescape_cell, got)) == list(
+            map(unescape_cell, [*own, "enrolled", "", "", *more])
+        )
 
 
 @given(st.text(st.sampled_from("'=+-@ \t\r\n\0＝1.a,\xa0\x1f")))  # noqa: RUF001
 def test_a_cell_that_was_made_plain_text_is_read_as_before(cell):
     once = safe_cell(cell)
 
-    assert bare_cell(once) == bare_cell(cell)
+    assert unescape_cell(once) == unescape_cell(cell)
     assert safe_cell(once) == once
 
 
@@ -154,7 +160,7 @@ def test_a_cell_that_was_made_plain_text_is_read_as_before(cell):
 def test_a_request_that_cannot_be_read_stands_in_its_result_file_and_stays_a_fault(body):
     (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
     layout = layout_of(None)
-    cells = native_cells(INVALID, row.request, row.told)
+    cells = cells_from_request(INVALID, row.request, row.unvalidated)
     shown = dict(zip(layout.names, cells, strict=True))
 
     (again,) = decode_rows(
@@ -177,7 +183,7 @@ def test_a_request_that_came_as_json_can_be_sent_again_out_of_its_result_file():
     }
     (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
     layout = layout_of(None)
-    line = layout.line(ENROLLED, native_cells(ENROLLED, row.request))
+    line = layout.line(ENROLLED, cells_from_request(ENROLLED, row.request))
 
     header = layout.head().strip()
     (again,) = decode_rows(encode_rows(line.encode(), 2), "csv", header)

@@ -25,8 +25,8 @@ from enrollment.queue import TaskName
 from enrollment.storage import cancellation
 from enrollment.storage.batches import Waiting
 from enrollment.storage.sessions import Sessions, clock
-from schemas.asked import AskedRequest
-from schemas.files import Limits
+from schemas.parsed import ParsedRequest
+from schemas.source import Limits
 from tests.faults.simulator.broker import Broker, Message
 from tests.faults.simulator.processes import Died, Fate, Process
 from tests.faults.simulator.weather import VirtualTime
@@ -158,9 +158,9 @@ class Gateway:
             return
 
 
-def _request(attempt: Attempt) -> AskedRequest:
+def _request(attempt: Attempt) -> ParsedRequest:
     (wish,) = attempt.wishes
-    return AskedRequest(
+    return ParsedRequest(
         wish.user, None, wish.course_id, wish.is_active, wish.mode, requested_at=wish.stated
     )
 

@@ -73,7 +73,7 @@ def test_every_code_that_the_sources_name_is_explained(small):
 
 def codes_in(folder):
     """Literal codes of problems and of unreadable files."""
-    places = {"Problem": 1, "bad_request": 0, "Unreadable": 0}
+    places = {"Problem": 1, "bad_request": 0, "UnreadableFile": 0}
     for source in folder.rglob("*.py"):
         for call in ast.walk(ast.parse(source.read_text())):
             name = getattr(call.func, "id", "") if isinstance(call, ast.Call) else ""

@@ -8,9 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.files import Limits, Spooled, TooLarge, Unreadable, format_of, gunzipped, split
-from schemas.payloads import decode_rows
-from schemas.uploads import MAX_LINE, place_of
+from schemas.row_payload import decode_rows
+from schemas.source import (
+    MAX_LINE,
+    FileTooLarge,
+    Limits,
+    SpooledSource,
+    UnreadableFile,
+    gunzipped,
+    place_of,
+)
+from schemas.splitter import format_of, split
 
 KEY = "course-v1:edX+DemoX+Demo"
 LIMITS = Limits(batch_rows=3)
@@ -34,7 +42,7 @@ def users(rows):
     return [(row.line, row.request and row.request.username) for row in rows]
 
 
-def refusal_of(data, media_type="text/csv", limits=LIMITS, kind=Unreadable):
+def refusal_of(data, media_type="text/csv", limits=LIMITS, kind=UnreadableFile):
     with pytest.raises(kind) as refusal:
         read(data, media_type, limits)
     return refusal.value
@@ -152,7 +160,7 @@ def test_a_quote_that_never_closes_costs_its_own_line_only(rest):
 def test_a_file_of_quotes_that_never_close_is_given_up():
     data = "user,course_id\n" + '"a","b\n' * 20_000
 
-    with pytest.raises(Unreadable, match="quotes never close") as refusal:
+    with pytest.raises(UnreadableFile, match="never closed") as refusal:
         read(data.encode(), limits=Limits(), size=100_000)
 
     assert refusal.value.is_malformed
@@ -308,7 +316,7 @@ ASK = json.dumps({"user": "ada", "course_id": KEY})
 def test_what_passes_a_limit_is_told_which(data, media_type, limits, named):
     chunks = [data.encode()]
 
-    with pytest.raises(TooLarge, match=named):
+    with pytest.raises(FileTooLarge, match=named):
         list(split(chunks, media_type=media_type, limits=limits)[1])
 
 
@@ -317,14 +325,16 @@ def test_a_spooled_file_is_read_from_its_first_byte_each_time():
     for packed in (False, True):
         file = io.BytesIO(gzip.compress(data) if packed else data)
         file.seek(5)
-        chunks = Spooled(file, Limits(), gzip=packed)
+        chunks = SpooledSource(file, Limits(), gzip=packed)
         assert b"".join(chunks) == b"".join(chunks) == data
 
 
 def test_readers_of_one_spooled_file_do_not_disturb_each_other():
     data = random.Random(1).randbytes(600_000)
     for packed in (False, True):
-        chunks = Spooled(io.BytesIO(gzip.compress(data) if packed else data), Limits(), gzip=packed)
+        chunks = SpooledSource(
+            io.BytesIO(gzip.compress(data) if packed else data), Limits(), gzip=packed
+        )
         begun = iter(chunks)
         first = next(begun)
         assert b"".join(chunks) == data
@@ -350,7 +360,7 @@ def test_gzip_is_unpacked_wherever_it_is_cut(parts, size, padded):
     ],
 )
 def test_damaged_gzip_is_refused(data):
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         list(gunzipped([data], Limits()))
 
     assert refusal.value.code == "malformed_gzip"
@@ -360,9 +370,9 @@ def test_damaged_gzip_is_refused(data):
 def test_a_gzip_bomb_is_not_unpacked():
     bomb = gzip.compress(bytes(10_000_000))
 
-    with pytest.raises(TooLarge, match="200 times"):
+    with pytest.raises(FileTooLarge, match="200 times"):
         list(gunzipped([bomb], Limits()))
-    with pytest.raises(TooLarge, match="5000 bytes"):
+    with pytest.raises(FileTooLarge, match="5000 bytes"):
         list(gunzipped([bomb], Limits(max_bytes=5000)))
 
 

@@ -1,17 +1,17 @@
-"""Ids of another system, and what they are here."""
+"""Translates ids of another system to ours."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Theirs
-from schemas.asked import Finding, finding, is_course_key
-from schemas.scalars import parse_email, parse_username
+from schemas.fields import is_course_key, parse_email, parse_username
+from schemas.findings import Finding, finding
 
-#: The rule that an id breaks for which there is nothing here, and which is none of ours.
+#: The rule for an id that has no entry in the crosswalk and is none of ours.
 NOT_IN_CROSSWALK = "not_in_crosswalk"
 
-#: Members of a body that hold ids; the member that ours stands in; whether a text may be one.
+#: Members of a body with ids, their kind, the member of our id, and the check for such an id.
 _IDS: tuple[tuple[str, IdKind, str, Callable[[str], object]], ...] = (
     ("course_id", IdKind.COURSE, "course_id", is_course_key),
     ("email", IdKind.LEARNER, "user", parse_email),
@@ -20,19 +20,20 @@ _IDS: tuple[tuple[str, IdKind, str, Callable[[str], object]], ...] = (
 
 
 def ids_in(body: Mapping[str, Any], source: str) -> Iterator[Theirs]:
-    """The ids that a body names."""
+    """Yield the ids that a body has."""
     for member, kind, _, _ in _IDS:
         value = body.get(member)
         if isinstance(value, str) and 0 < len(value) <= MAX_THEIRS:
             yield Theirs(source, kind, value)
 
 
-def translated(
+def translate_ids(
     body: Mapping[str, Any], source: str, ours: Mapping[Theirs, str]
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """The body in our ids, and what is missing; an id that can be one of ours stays as it is.
+    """Return the body with our ids, and findings on ids without an entry.
 
-    What looks like an e-mail is whose e-mail it is: nobody is given it for a name.
+    An id without an entry that can be one of ours stays. A user's id that is an e-mail address
+    becomes the e-mail: it must not become a username.
     """
     done = dict(body)
     missing: list[Finding] = []

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.model import Attribute
-from schemas.asked import AskedRequest, ShapeError
-from schemas.csvfiles import cells_of, columns_of, quick_reader, row_request
-from schemas.payloads import CSV, JSON, NDJSON, decode_rows, encode_rows
+from schemas.csv_rows import cells_of, columns_of, quick_reader, row_request
+from schemas.parsed import ParsedRequest, ShapeError
+from schemas.row_payload import CSV, JSON, NDJSON, decode_rows, encode_rows
 
 KEY = "course-v1:edX+DemoX+Demo"
 HEADER = "user,course_id,mode,is_active,requested_at,note"
@@ -36,7 +36,7 @@ def test_a_row_is_read_and_its_cells_are_kept():
     at = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     assert row[:4] == (
         2,
-        AskedRequest("ada", None, KEY, is_active=False, mode="audit", requested_at=at),
+        ParsedRequest("ada", None, KEY, is_active=False, mode="audit", requested_at=at),
         None,
         ["ada", KEY, "audit", "false", "2026-01-02T03:04:05Z", "hello"],
     )
@@ -67,11 +67,11 @@ def test_flags_are_spelled_in_many_ways(cell, flag):
 
 
 def test_missing_cells_are_absent():
-    assert one(f"ada,{KEY}").request == AskedRequest("ada", None, KEY)
+    assert one(f"ada,{KEY}").request == ParsedRequest("ada", None, KEY)
 
 
 def test_empty_cells_beyond_the_columns_do_no_harm():
-    assert one(f"ada,{KEY},,,,,,, ").request == AskedRequest("ada", None, KEY)
+    assert one(f"ada,{KEY},,,,,,, ").request == ParsedRequest("ada", None, KEY)
 
 
 def test_the_mark_that_tames_spreadsheets_is_not_read():
@@ -79,11 +79,11 @@ def test_the_mark_that_tames_spreadsheets_is_not_read():
 
     assert rules(row) == [("requested_at", "'2026", "datetime")]
     assert one(f"'-ada,'{KEY},'+m").findings is not None
-    assert one(f"'-ada,{KEY},'+m").request == AskedRequest("-ada", None, KEY, mode="+m")
+    assert one(f"'-ada,{KEY},'+m").request == ParsedRequest("-ada", None, KEY, mode="+m")
 
 
 def test_spaces_around_a_cell_do_not_belong_to_it():
-    assert one(f" ada b , {KEY} , audit ,").request == AskedRequest(
+    assert one(f" ada b , {KEY} , audit ,").request == ParsedRequest(
         "ada b", None, KEY, mode="audit"
     )
 
@@ -213,7 +213,7 @@ def test_each_line_of_ndjson_is_a_request_or_says_why_not():
         (5, [("user", None, "required")]),
         (6, [("", "\ufffd", "json")]),
     ]
-    assert rows[0].request == AskedRequest("ada", None, KEY)
+    assert rows[0].request == ParsedRequest("ada", None, KEY)
 
 
 def test_rows_of_an_array_are_counted_from_one():
@@ -222,7 +222,7 @@ def test_rows_of_an_array_are_counted_from_one():
     rows = list(decode_rows(encode_rows(text, 1001), JSON))
 
     assert [row.line for row in rows] == [1001, 1002]
-    assert rows[0].request == AskedRequest(None, "a@b", KEY)
+    assert rows[0].request == ParsedRequest(None, "a@b", KEY)
     assert rules(rows[1]) == [("", None, "type")]
 
 

@@ -6,7 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.scalars import Moment, is_storable, parse_email, parse_moment, parse_username, shown
+from schemas import fields
+from schemas.fields import TimestampField, is_storable, parse_email, parse_timestamp, parse_username
+from schemas.findings import shown
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
@@ -18,8 +20,8 @@ NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
     )
 )  # fmt: skip
 def test_every_moment_is_read_as_it_was_written(moment):
-    assert parse_moment(moment.isoformat()) == moment
-    assert parse_moment(moment.isoformat()).tzinfo is UTC
+    assert parse_timestamp(moment.isoformat()) == moment
+    assert parse_timestamp(moment.isoformat()).tzinfo is UTC
 
 
 @pytest.mark.parametrize(
@@ -32,7 +34,7 @@ def test_every_moment_is_read_as_it_was_written(moment):
     ],
 )
 def test_moments_are_read_in_their_usual_forms(text):
-    assert parse_moment(text) == NOON
+    assert parse_timestamp(text) == NOON
 
 
 @pytest.mark.parametrize(
@@ -40,15 +42,41 @@ def test_moments_are_read_in_their_usual_forms(text):
     [
         "", "now", "2026-09-01", "2026-09-01T12:00:00", "2026-02-30T12:00:00Z", "2026-W36-2T12:00Z",
         "20260901T120000Z", "2026-09-01T25:00Z", "2026-09-01T12:00:60Z", "0001-01-01T00:00:00+10:00",
-        "2026-09-01T12:00:00Z\n", "٢٠٢٦-09-01T12:00:00Z", "1788264000",
+        "2026-09-01T12:00:00Z\n", "٢٠٢٦-09-01T12:00:00Z", "1788264000", "2026-W36-2T12:00:00Z",
+        "2026-09-01T12:00:00,5Z", "2026-09-01T12Z", "2026-09-01x12:00:00Z", "2026-09-01T12:00:00+02",
+        "2026-09-01T12:00:00+02:00:30", "2026-09-01T12:00:00.Z", "2026-09-01T12:00:00.1234567xZ",
+        "2026-09-01T12:00:00." + "0" * 44 + "Z",
     ],
 )  # fmt: skip
 def test_what_is_no_moment_with_its_zone_is_none(text):
-    assert parse_moment(text) is None
+    assert parse_timestamp(text) is None
+
+
+#: Nearly timestamps: one that is valid, with a few characters replaced, removed or added.
+EDITS = st.lists(
+    st.tuples(
+        st.integers(0, 40), st.sampled_from(["", *"0123456789-+:.,TtZzWw x٢"]), st.booleans()
+    ),
+    max_size=3,
+)
+
+
+@given(
+    st.sampled_from(
+        ["2026-09-01T12:00:00Z", "2026-09-01T12:00:00.123456Z", "2026-09-01T14:00:00+02:00"]
+    ),
+    EDITS,
+)
+def test_common_timestamps_are_read_as_strictly_as_others(text, edits):
+    for place, sign, is_replaced in edits:
+        text = text[:place] + sign + text[place + is_replaced :]
+
+    if parse_timestamp(text) is not None:
+        assert fields._TIMESTAMP.fullmatch(text)
 
 
 def test_moments_are_written_as_upstream_does():
-    field = Moment()
+    field = TimestampField()
 
     assert field.serialize("at", {"at": NOON}) == "2026-09-01T12:00:00Z"
     assert (
@@ -90,7 +118,7 @@ def test_what_can_be_stored_can_be_encoded_and_holds_no_nul(text):
 
 @pytest.mark.parametrize(
     ("value", "safe"),
-    [(None, None), (True, True), (5, 5), ("a", "a"), ("a\0\ud800", "a??"), ({}, "dict"), ("x" * 101, "x" * 99 + "…")],
+    [(None, None), (True, True), (5, 5), ("a", "a"), ("a\0\ud800\n", "a\ufffd\ufffd\ufffd"), ({}, "{}"), ("x" * 101, "x" * 99 + "…")],
 )  # fmt: skip
 def test_error_messages_give_values_back_short_and_safe(value, safe):
     assert shown(value) == safe

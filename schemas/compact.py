@@ -1,23 +1,23 @@
-"""Compact values: JSON or text, squeezed where that pays; the first byte says how."""
+"""Compact storage of JSON or text: compressed if long; the first byte names the encoding."""
 
 import zlib
 
 import orjson
 
 _RAW, _ZLIB = b"r", b"z"
-#: Smaller values are kept as they are: squeezing costs more than it saves.
+#: Smaller values are not compressed: it costs more than it saves.
 _WORTH_IT_BYTES = 1_200
 
 
 def pack(content: bytes) -> bytes:
-    """The content, squeezed if it is long."""
+    """Encode the content, compressed if it is long."""
     if len(content) < _WORTH_IT_BYTES:
         return _RAW + content
     return _ZLIB + zlib.compress(content, 1)
 
 
 def unpack(packed: bytes) -> bytes:
-    """What was packed. Raises ValueError for anything else."""
+    """Return what was packed. Raises ValueError for an unknown encoding."""
     marker, content = packed[:1], packed[1:]
     if marker == _RAW:
         return content
@@ -28,10 +28,10 @@ def unpack(packed: bytes) -> bytes:
 
 
 def pack_json(value: object) -> bytes:
-    """A JSON value, packed; named tuples count as arrays."""
+    """Encode a JSON value; named tuples become arrays."""
     return pack(orjson.dumps(value, tuple))
 
 
 def unpack_json(packed: bytes) -> object:
-    """The JSON value that was packed."""
+    """Decode a JSON value."""
     return orjson.loads(unpack(packed))

@@ -1,54 +1,56 @@
-"""An upload as bytes: what bounds it, how it is unpacked, and how it can be unreadable."""
+"""The bytes of an upload: limits, decompression, lines, and the errors of a whole file."""
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import IO, AnyStr, NamedTuple
 
+from schemas.findings import Finding
+
 CHUNK_BYTES = 256 * 1024
 MAX_LINE = 1_000_000
-#: How much longer than its gzip a text may be, once it is longer than FREE_BYTES.
+#: Longest text per byte of its gzip or ZIP, once it is longer than FREE_BYTES.
 MAX_RATIO = 200
 FREE_BYTES = 1_000_000
 
-#: Members of gzip may hold a byte each: what comes of them is handed on in larger pieces,
-#: because whoever looks for the end of a line looks at all of it once more for each.
+#: A gzip member may have a single byte, so their texts are joined: the search for line ends
+#: rescans the current line once per piece.
 _PIECE_BYTES = 64 * 1024
 _PIECES = 16 * 1024
 
-_GZIP = 31  # the window of zlib, plus 16 for the head and tail of gzip
-#: Codes of what is not even what it claims to be; other files are merely of no use here.
+_GZIP = 31  # zlib's window bits, plus 16 for gzip's header and trailer
+#: Codes of files that are not what their type says; others are valid but not usable here.
 MALFORMED = frozenset(
     {"malformed_gzip", "malformed_json", "malformed_zip", "not_text", "unclosed_quotes"}
 )
 
 
 class Limits(NamedTuple):
-    """The bounds of one upload."""
+    """The limits of one upload."""
 
-    #: Unpacked.
+    #: Decompressed.
     max_bytes: int = 1_000_000_000
     max_rows: int = 2_000_000
     max_json_bytes: int = 16_000_000
     batch_rows: int = 1_000
-    #: A batch of long rows is cut before it has ``batch_rows``.
+    #: A batch of long rows ends before it has ``batch_rows``.
     batch_bytes: int = 4_000_000
 
 
-class TooLarge(Exception):
-    """An upload passes a limit; the message names it and says what to do."""
+class FileTooLarge(Exception):
+    """An upload exceeds a limit; the message names it and says what to do."""
 
 
 class Place(NamedTuple):
-    """Where in a file something is: line and column from 1, offset from 0."""
+    """A place in a file: line and column from 1, offset from 0."""
 
     line: int | None = None
     column: int | None = None
     offset: int | None = None
 
 
-class Unreadable(Exception):
-    """An upload cannot be read as a whole; the message says where and what was expected."""
+class UnreadableFile(Exception):
+    """An upload is unreadable as a whole; the message says where and what was expected."""
 
     def __init__(
         self,
@@ -60,7 +62,7 @@ class Unreadable(Exception):
         expected: str | None = None,
     ) -> None:
         super().__init__(message)
-        #: Stable word for programs.
+        #: Stable, for programs.
         self.code = code
         self.message = message
         self.line, self.column, self.offset = place or Place()
@@ -69,25 +71,21 @@ class Unreadable(Exception):
 
     @property
     def is_malformed(self) -> bool:
-        """Whether it is not even what it claims to be, rather than of no use here."""
+        """Whether the file is not what its type says (400), rather than not usable here (422)."""
         return self.code in MALFORMED
 
-    def finding(self) -> dict[str, object]:
-        """The place and the expectation, as far as they are known."""
-        known = {
-            "line": self.line,
-            "column": self.column,
-            "offset": self.offset,
-            "value": self.found,
-            "expected": self.expected,
-        }
-        return {"rule": self.code} | {k: v for k, v in known.items() if v is not None}
+    def finding(self) -> Finding:
+        """Return the place and the expectation, as far as they are known."""
+        places = {"line": self.line, "column": self.column, "offset": self.offset}
+        known = {name: place for name, place in places.items() if place is not None}
+        found = {**known, "field": "", "value": self.found, "rule": self.code}
+        return found if self.expected is None else {**found, "expected": self.expected}
 
 
-class Spooled:
-    """The chunks of a spooled file, unpacked; every iteration begins at its first byte.
+class SpooledSource:
+    """The chunks of a spooled file, decompressed; every iteration begins at its first byte.
 
-    Iterations may be interleaved, for each keeps its own place in the file.
+    Iterations may be interleaved: each keeps its own position in the file.
     """
 
     def __init__(self, file: IO[bytes], limits: Limits, *, gzip: bool = False) -> None:
@@ -96,7 +94,7 @@ class Spooled:
         self._gzip = gzip
 
     def __iter__(self) -> Iterator[bytes]:
-        """The chunks, from the first."""
+        """Yield the chunks, from the first."""
         return gunzipped(self._read(), self._limits) if self._gzip else self._read()
 
     def _read(self) -> Iterator[bytes]:
@@ -108,32 +106,32 @@ class Spooled:
 
 
 def gunzipped(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
-    """Unpack gzip as it comes in, one file or several after each other.
+    """Decompress gzip as it comes in; it may have several members.
 
-    Raises TooLarge for a text that is too long or suspiciously longer than its gzip, and
-    Unreadable for what is no gzip, or ends too early.
+    Raises FileTooLarge for a text that is too long, absolutely or in relation to its gzip, and
+    UnreadableFile for anything but complete gzip.
     """
-    unpacker = _Unpacker(limits)
+    decompressor = _Decompressor(limits)
     held: list[bytes] = []
     size = 0
-    for piece in chain.from_iterable(map(unpacker.feed, chunks)):
+    for piece in chain.from_iterable(map(decompressor.feed, chunks)):
         held.append(piece)
         size += len(piece)
         if size >= _PIECE_BYTES or len(held) == _PIECES:
             yield b"".join(held)
             held, size = [], 0
-    unpacker.finish()
+    decompressor.finish()
     if held:
         yield b"".join(held)
 
 
-class _Unpacker:
+class _Decompressor:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._member = zlib.decompressobj(_GZIP)
         self._taken = 0
         self._given = 0
-        #: Inside a member, not between two.
+        #: Within a member, not between two.
         self._inside = False
         self._seen_one = False
 
@@ -144,7 +142,7 @@ class _Unpacker:
             if not self._inside:
                 rest = self._begin(rest)
                 continue
-            piece = self._unpack(rest)
+            piece = self._decompress(rest)
             rest = self._member.unconsumed_tail
             if self._member.eof:
                 self._inside = False
@@ -154,26 +152,26 @@ class _Unpacker:
 
     def finish(self) -> None:
         if self._inside or not self._seen_one:
-            raise Unreadable(
+            raise UnreadableFile(
                 "malformed_gzip",
-                "the gzip ends too early: send the file again",
+                "the gzip data is incomplete: send the file again",
                 place=Place(offset=self._taken),
                 expected="a complete gzip file",
             )
 
     def _begin(self, rest: bytes) -> bytes:
         if self._seen_one:
-            rest = rest.lstrip(b"\0")  # some writers fill up the last block
+            rest = rest.lstrip(b"\0")  # some writers pad the last block
         if rest:
             self._member = zlib.decompressobj(_GZIP)
             self._inside = self._seen_one = True
         return rest
 
-    def _unpack(self, rest: bytes) -> bytes:
+    def _decompress(self, rest: bytes) -> bytes:
         try:
             piece = self._member.decompress(rest, CHUNK_BYTES)
         except zlib.error as error:
-            raise Unreadable(
+            raise UnreadableFile(
                 "malformed_gzip",
                 f"the body is not gzip, or is damaged, near byte {self._taken - len(rest)}",
                 place=Place(offset=self._taken - len(rest)),
@@ -182,23 +180,23 @@ class _Unpacker:
         self._given += len(piece)
         check_size(self._given, self._limits)
         if self._given > max(FREE_BYTES, MAX_RATIO * self._taken):
-            message = f"the gzip unpacks to more than {MAX_RATIO} times its size"
-            raise TooLarge(message)
+            message = f"the gzip data decompresses to more than {MAX_RATIO} times its size"
+            raise FileTooLarge(message)
         return piece
 
 
 def check_size(size: int, limits: Limits) -> None:
-    """Raise TooLarge for an upload of more bytes than are allowed."""
+    """Raise FileTooLarge for an upload with more bytes than are allowed."""
     if size > limits.max_bytes:
         message = (
-            f"the upload is longer than {limits.max_bytes} bytes (unpacked): "
+            f"the upload is longer than {limits.max_bytes} bytes (decompressed): "
             "send it in parts, or raise ENROLL_MAX_UPLOAD_BYTES"
         )
-        raise TooLarge(message)
+        raise FileTooLarge(message)
 
 
 def without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks without a UTF-8 byte order mark in front."""
+    """Yield the chunks without a leading UTF-8 byte order mark."""
     head = b""
     source = iter(chunks)
     for chunk in source:
@@ -211,7 +209,7 @@ def without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def place_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
-    """Line and column (in bytes, from 1) of a byte."""
+    """Return line and column (in bytes, from 1) of a byte."""
     line, seen, begin = 1, 0, 0
     for chunk in chunks:
         part = chunk[: max(0, offset - seen)]
@@ -224,12 +222,12 @@ def place_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
     return line, offset - begin + 1
 
 
-def cut_lines(
+def split_lines(
     chunks: Iterable[AnyStr], split: Callable[[AnyStr], list[AnyStr]]
 ) -> Iterator[list[AnyStr]]:
-    """Whole lines, as many at a time as a chunk brings. Raises TooLarge for a longer one.
+    """Yield complete lines, those of a chunk at a time. Raises FileTooLarge beyond MAX_LINE.
 
-    ``split`` cuts a text into its lines and, as the last, what may not be a whole one yet.
+    ``split`` splits a text into its lines; the last of them may be incomplete, or empty.
     """
     rest: AnyStr | None = None
     number = 1
@@ -247,4 +245,4 @@ def _check_lengths(lines: list[AnyStr], number: int) -> None:
     if max(map(len, lines)) > MAX_LINE:
         line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE)
         message = f"line {line} is longer than {MAX_LINE} characters"
-        raise TooLarge(message)
+        raise FileTooLarge(message)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.archives import MAX_HEADERS, split_archive
-from schemas.files import Limits, TooLarge, Unreadable, Wanted
-from schemas.payloads import decode_rows
-from schemas.sent import member_at
+from schemas.batch_draft import FileOptions
+from schemas.raw_rows import member_at
+from schemas.row_payload import decode_rows
+from schemas.source import FileTooLarge, Limits, UnreadableFile
+from schemas.zip_splitter import MAX_HEADERS, split_archive
 
 KEY = "course-v1:edX+DemoX+Demo"
 HEAD = "user,course_id\n"
@@ -28,7 +29,7 @@ def archive(files, method=zipfile.ZIP_DEFLATED):
 
 
 def read(packed, limits=None, wanted=None):
-    head, drafts = split_archive(packed, limits or Limits(batch_rows=3), wanted or Wanted())
+    head, drafts = split_archive(packed, limits or Limits(batch_rows=3), wanted or FileOptions())
     rows = []
     for draft in drafts:
         member = member_at(head.files, draft.first_line)
@@ -64,7 +65,7 @@ def test_every_row_of_every_file_is_read_once_in_order(sizes):
         for n, size in enumerate(sizes)
     ]
     if not any(sizes):
-        with pytest.raises(Unreadable, match="not one request"):
+        with pytest.raises(UnreadableFile, match="no request"):
             read(archive(files))
         return
     _, rows = read(archive(files))
@@ -80,7 +81,7 @@ def test_rows_are_counted_through_the_archive():
     files = [(f"{n}.csv", HEAD + f"u,{KEY}\n" * 3) for n in range(3)]
 
     assert len(read(archive(files), Limits(max_rows=9))[1]) == 9
-    with pytest.raises(TooLarge, match="more than 8 rows"):
+    with pytest.raises(FileTooLarge, match="more than 8 rows"):
         read(archive(files), Limits(max_rows=8))
 
 
@@ -89,7 +90,7 @@ def test_bytes_are_counted_through_the_archive():
     size = sum(len(content) for _, content in files)
 
     assert read(archive(files), Limits(max_bytes=size))[1]
-    with pytest.raises(TooLarge, match="longer than"):
+    with pytest.raises(FileTooLarge, match="longer than"):
         read(archive(files), Limits(max_bytes=size - 1))
 
 
@@ -98,7 +99,7 @@ def test_a_file_may_not_be_longer_than_it_says():
     size = len(HEAD) + 50 * len(f"u,{KEY}\n")
     lying = packed.replace(size.to_bytes(4, "little"), (size - 10).to_bytes(4, "little"))
 
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         read(io.BytesIO(lying))
     assert refusal.value.code == "malformed_zip"
 
@@ -118,7 +119,7 @@ def test_a_damaged_archive_is_read_as_it_was_or_refused(data):
         damaged = good[:at] if change == "cut" else good[:at] + good[at + 1 :]
     try:
         _, rows = read(io.BytesIO(damaged))
-    except (Unreadable, TooLarge):
+    except (UnreadableFile, FileTooLarge):
         return
     assert {(line, user) for _, line, user in rows} <= {
         (line + shift, user) for _, line, user in expected for shift in (-2, 0, 2)
@@ -146,7 +147,7 @@ OURS = HEAD + f"ada,{KEY}\n"
 
 
 def refusal_of(packed, wanted=None):
-    with pytest.raises(Unreadable) as refusal:
+    with pytest.raises(UnreadableFile) as refusal:
         read(packed, wanted=wanted)
     return refusal.value
 
@@ -163,7 +164,7 @@ def refusal_of(packed, wanted=None):
 )
 def test_each_file_has_ids_of_its_own_system_unless_it_is_said_whose(texts, said, sources, shared):
     files = [(f"{number}.csv", text) for number, text in enumerate(texts)]
-    head, _ = split_archive(archive(files), Limits(), Wanted(source=said))
+    head, _ = split_archive(archive(files), Limits(), FileOptions(source=said))
 
     assert [file.source for file in head.files] == sources
     assert head.source == shared
@@ -178,9 +179,67 @@ def test_each_file_has_ids_of_its_own_system_unless_it_is_said_whose(texts, said
 )
 def test_what_a_manifest_says_is_not_overridden_in_silence(manifest, text, format_):
     packed = archive([(manifest, text), ("enrollments.csv", CANVAS)])
-    refusal = refusal_of(packed, Wanted(format_))
+    refusal = refusal_of(packed, FileOptions(format_))
 
     assert (refusal.code, refusal.is_malformed) == ("unknown_document", False)
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    ["oneroster.version,1.1\nfile.enrollments,absent\n", "oneroster.version,2.0\n", "x,y\n"],
+)
+def test_a_manifest_without_enrollments_is_refused(manifest):
+    packed = archive([("manifest.csv", manifest), ("enrollments.csv", CANVAS)])
+
+    assert refusal_of(packed).code == "unknown_document"
+
+
+ONE = [("a.csv", OURS)]
+STORED = archive(ONE, zipfile.ZIP_STORED).getvalue()
+ENTRY = STORED.index(b"PK\x01\x02")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        pytest.param(b"PK\x03\x04nothing", "malformed_zip", id="no-end"),
+        pytest.param(b"", "malformed_zip", id="nothing"),
+        pytest.param(STORED.replace(b"user,", b"Xser,"), "malformed_zip", id="damaged"),
+        pytest.param(
+            STORED[: ENTRY + 8] + b"\x01" + STORED[ENTRY + 9 :], "malformed_zip", id="encrypted"
+        ),
+        pytest.param(
+            STORED[:-22] + b"PK\x06\x07" + b"\0" * 16 + STORED[-22:], "malformed_zip", id="zip64"
+        ),
+        pytest.param(STORED[:-6] + b"\xff\xff\0\0\0\0", "malformed_zip", id="before-itself"),
+    ],
+)
+def test_an_archive_that_is_damaged_is_refused(body, code):
+    assert refusal_of(io.BytesIO(body)).code == code
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        pytest.param([("../a.csv", "x")], "malformed_zip", id="outside"),
+        pytest.param([("/a.csv", "x")], "malformed_zip", id="root"),
+        pytest.param([("a\n.csv", "x")], "malformed_zip", id="name"),
+        pytest.param([], "empty", id="no-files"),
+        pytest.param([("a.csv", HEAD)], "empty", id="header-only"),
+        pytest.param([("a.exe", "x")], "unknown_document", id="what-is-it"),
+        pytest.param([("a.zip", "x")], "unknown_document", id="in-each-other"),
+        pytest.param([*ONE, ("b.csv", "x,y\n1,2\n")], "unknown_columns", id="one-bad"),
+        pytest.param([("a.csv", HEAD + "\0")], "not_text", id="no-text"),
+    ],
+)
+def test_an_archive_of_files_that_cannot_be_read_is_refused(files, code):
+    assert refusal_of(archive(files)).code == code
+
+
+@pytest.mark.parametrize("number", [101, 25_000])
+def test_an_archive_has_a_hundred_files_at_most(number):
+    with pytest.raises(FileTooLarge, match="100 files"):
+        read(archive([(f"{n}.csv", "") for n in range(number)]))
 
 
 def test_names_and_headers_are_bounded():

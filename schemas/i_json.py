@@ -1,7 +1,7 @@
-"""JSON that means one thing only: what it leaves open elsewhere is an error here.
+"""A parser of I-JSON (RFC 7493): what other parsers may read differently is an error.
 
-orjson reads what is plainly honest; whatever it cannot vouch for is read once more, slowly,
-by a scanner that says where the fault is.
+orjson parses texts that are certainly valid; any other is parsed again, slowly, by a scanner that
+finds the place of the error.
 """
 
 import json
@@ -10,14 +10,14 @@ from typing import Any
 
 import orjson
 
-#: Arrays and objects inside each other.
+#: Nested arrays and objects.
 MAX_DEPTH = 20
-#: Integers that every part of the service can hold.
+#: Integers that every part of the service can store.
 MIN_INT, MAX_INT = -(1 << 63), (1 << 63) - 1
 _MAX_DIGITS = 19
 
 _BOM = b"\xef\xbb\xbf"
-#: Escapes that may hide what is looked for in the text itself: NUL, a colon, surrogates.
+#: Escapes of characters that are searched for in the raw text: NUL, a colon, surrogates.
 _HIDING = re.compile(rb"\\u(?:00(?:00|3[aA])|[dD][89a-fA-F])")
 _TOKEN = re.compile(
     r'"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)"?(?P<key>[ \t\r\n]*+:)?'
@@ -26,36 +26,36 @@ _TOKEN = re.compile(
     re.DOTALL,
 )
 _SURROGATE = re.compile("[\ud800-\udfff]")
-#: Outweighs every number of colons.
-_IN_DOUBT = -(1 << 62)
+#: Larger than any number of colons.
+_UNCERTAIN = -(1 << 62)
 
 
-class NotHonestJson(ValueError):
-    """The text is not JSON, or is JSON that two readers would read differently."""
+class InvalidJson(ValueError):
+    """The text is not JSON, or is JSON that two parsers may read differently."""
 
     def __init__(self, message: str, line: int, column: int, offset: int) -> None:
         super().__init__(f"{message}: line {line} column {column} (char {offset})")
-        #: What is wrong, without the place.
+        #: The error, without the place.
         self.message = message
         self.line = line
         self.column = column
-        #: Characters before it, a byte order mark not counted.
+        #: Characters before it, without a byte order mark.
         self.offset = offset
 
 
 def loads(data: bytes | str) -> Any:
-    """Read one JSON text. Raises NotHonestJson and nothing else."""
+    """Parse one JSON text. Raises InvalidJson and nothing else."""
     raw = _encoded(data) if isinstance(data, str) else data
     raw = raw.removeprefix(_BOM)
     if b"\\u" not in raw or _HIDING.search(raw) is None:
         try:
             value = orjson.loads(raw)
         except ValueError:
-            return _read(raw)
-        # Of a repeated key orjson keeps the last pair, so a colon of the text is missing then.
+            return _parse_slowly(raw)
+        # orjson keeps the last of two equal keys: the value then has fewer colons than the text.
         if _colons(value, 0) == raw.count(b":"):
             return value
-    return _read(raw)
+    return _parse_slowly(raw)
 
 
 def _encoded(text: str) -> bytes:
@@ -66,16 +66,16 @@ def _encoded(text: str) -> bytes:
 
 
 def _colons(value: Any, depth: int) -> int:
-    """How many colons the text of the value has, or less than none where in doubt."""
+    """Count the colons in the text of a value; negative where that is uncertain."""
     kind = type(value)
     if kind is str:
         return int(value.count(":"))
     if value is None or kind is bool:
         return 0
     if kind is int:
-        return 0 if MIN_INT <= value <= MAX_INT else _IN_DOUBT
+        return 0 if MIN_INT <= value <= MAX_INT else _UNCERTAIN
     if kind is float or depth == MAX_DEPTH:
-        return _IN_DOUBT
+        return _UNCERTAIN
     depth += 1
     if kind is list:
         return sum([_colons(item, depth) for item in value])
@@ -86,7 +86,7 @@ def _colons(value: Any, depth: int) -> int:
     return total
 
 
-def _read(raw: bytes) -> Any:
+def _parse_slowly(raw: bytes) -> Any:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
@@ -101,13 +101,13 @@ def _read(raw: bytes) -> Any:
         raise _fault(error.msg, text, error.pos) from error
 
 
-def _fault(message: str, text: str, offset: int) -> NotHonestJson:
+def _fault(message: str, text: str, offset: int) -> InvalidJson:
     line = text.count("\n", 0, offset) + 1
-    return NotHonestJson(message, line, offset - text.rfind("\n", 0, offset), offset)
+    return InvalidJson(message, line, offset - text.rfind("\n", 0, offset), offset)
 
 
 class _Scanner:
-    """Looks at every token; grammar is left to the parser that comes after it."""
+    """Checks every token; the grammar is checked by the parser that runs afterwards."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -115,8 +115,8 @@ class _Scanner:
         self._open: list[set[str] | None] = []
 
     def scan(self) -> None:
-        """Raise NotHonestJson at the first token that is not honest."""
-        judges = {
+        """Raise InvalidJson at the first token that I-JSON does not allow."""
+        checks = {
             "text": self._text_token,
             "key": self._text_token,
             "opens": self._opening,
@@ -125,7 +125,7 @@ class _Scanner:
             "constant": self._constant,
         }
         for token in _TOKEN.finditer(self._text):
-            judges[str(token.lastgroup)](token)
+            checks[str(token.lastgroup)](token)
 
     def _text_token(self, token: re.Match[str]) -> None:
         text = token["text"]
@@ -160,18 +160,18 @@ class _Scanner:
             raise _fault("Integer beyond 64 bits", self._text, token.start())
 
     def _constant(self, token: re.Match[str]) -> None:
-        raise _fault(f"{token['constant']} is no JSON value", self._text, token.start())
+        raise _fault(f"{token['constant']} is not a JSON value", self._text, token.start())
 
 
 def _unescaped(text: str) -> str:
     try:
         return str(json.loads(f'"{text}"', strict=False))
     except json.JSONDecodeError:
-        return text  # the parser says what is wrong with the escape
+        return text  # the parser reports the invalid escape
 
 
 def _is_infinite(digits: str) -> bool:
     try:
         return float(digits) in {float("inf"), float("-inf")}
     except ValueError:
-        return False  # the parser says what is wrong with the number
+        return False  # the parser reports the invalid number

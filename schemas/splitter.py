@@ -1,43 +1,26 @@
-"""Files of many requests, cut into batches while they are read; no row is judged here."""
+"""Splits JSON, NDJSON and CSV files into batches while they are read; rows are not parsed here."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
 import orjson
 
-from schemas.csvcutting import AS_IT_IS, check_unsaid, split_csv
-from schemas.drafts import BatchDraft, FileHead, Wanted, check_rows, not_empty
-from schemas.encodings import as_declared, declared_charset, is_read_here, measured
-from schemas.foreign import AUTO, NATIVE
-from schemas.payloads import CSV, JSON, NDJSON, encode_rows
-from schemas.strictjson import NotHonestJson, loads
-from schemas.uploads import (
+from schemas.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.csv_splitter import NO_OPTIONS, check_no_course, split_csv
+from schemas.encodings import as_declared, check_total_size, declared_charset, is_supported
+from schemas.foreign.detect import AUTO, NATIVE
+from schemas.i_json import InvalidJson, loads
+from schemas.row_payload import CSV, JSON, NDJSON, encode_rows
+from schemas.source import (
+    FileTooLarge,
     Limits,
     Place,
-    Spooled,
-    TooLarge,
-    Unreadable,
-    cut_lines,
-    gunzipped,
+    UnreadableFile,
+    split_lines,
     without_bom,
 )
 
-__all__ = [
-    "ZIP",
-    "BatchDraft",
-    "FileHead",
-    "Limits",
-    "Spooled",
-    "TooLarge",
-    "Unreadable",
-    "Wanted",
-    "format_of",
-    "gunzipped",
-    "split",
-    "type_of_name",
-]
-
-#: An archive of any of the others.
+#: An archive of files in the other formats.
 ZIP = "zip"
 _FORMATS = {
     "application/json": JSON,
@@ -63,14 +46,14 @@ _ENDINGS = {
 
 
 def format_of(media_type: str) -> str | None:
-    """The format that a Content-Type names, or None for one, or a charset, not read here."""
-    if not is_read_here(declared_charset(media_type)):
+    """Return the format of a Content-Type, or None if it, or its charset, is not supported."""
+    if not is_supported(declared_charset(media_type)):
         return None
     return _FORMATS.get(media_type.partition(";")[0].strip().lower())
 
 
 def type_of_name(name: str) -> str | None:
-    """The media type that the end of a file's name stands for, or None."""
+    """Return the media type of a file's extension, or None."""
     ending = name[name.rfind(".") :].lower()
     return _ENDINGS.get(ending)
 
@@ -80,31 +63,30 @@ def split(
     *,
     media_type: str,
     limits: Limits,
-    wanted: Wanted = AS_IT_IS,
+    options: FileOptions = NO_OPTIONS,
     lines_before: int = 0,
-) -> tuple[FileHead, Iterator[BatchDraft]]:
-    """Cut a file into batches; the chunks are iterated twice, each time from the first.
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
+    """Split a file into batches; the chunks are iterated twice, each time from the first.
 
-    Lines are counted on from those before. Raises Unreadable or TooLarge for what is wrong with
-    the file as a whole: mostly at once, but while the batches are iterated where only that
-    shows it.
+    Line numbers continue after ``lines_before``. Raises UnreadableFile or FileTooLarge for
+    errors of the whole file: mostly at once, otherwise while the batches are iterated.
     """
     kind = format_of(media_type)
     if kind in {None, ZIP}:
-        message = f"{media_type[:100]!r} is not read here"
-        raise Unreadable("unsupported_media_type", message, expected=", ".join(_FORMATS))
+        message = f"{media_type[:100]!r} is not supported"
+        raise UnreadableFile("unsupported_media_type", message, expected=", ".join(_FORMATS))
     chunks = as_declared(chunks, declared_charset(media_type))
-    if kind != CSV and wanted.format not in {AUTO, NATIVE}:
-        message = f"{wanted.format} files are CSV, and this is {kind}"
-        raise Unreadable("unknown_document", message, expected="text/csv")
+    if kind != CSV and options.format not in {AUTO, NATIVE}:
+        message = f"{options.format} files are CSV, and this is {kind}"
+        raise UnreadableFile("unknown_document", message, expected="text/csv")
     if kind == JSON:
-        check_unsaid(wanted)
-        return FileHead(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
-    is_plain = media_type.lower().startswith("text/plain") and wanted.format == AUTO
+        check_no_course(options)
+        return FileInfo(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
+    is_plain = media_type.lower().startswith("text/plain") and options.format == AUTO
     if kind == NDJSON or (is_plain and _is_ndjson(chunks)):
-        check_unsaid(wanted)
-        return FileHead(NDJSON), not_empty(_ndjson_batches(chunks, limits, lines_before))
-    return split_csv(chunks, limits, wanted, lines_before)
+        check_no_course(options)
+        return FileInfo(NDJSON), require_rows(_ndjson_batches(chunks, limits, lines_before))
+    return split_csv(chunks, limits, options, lines_before)
 
 
 def _is_ndjson(chunks: Iterable[bytes]) -> bool:
@@ -116,7 +98,7 @@ def _is_ndjson(chunks: Iterable[bytes]) -> bool:
 
 
 def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
-    document = loads_whole(chunks, limits)
+    document = _load_document(chunks, limits)
     if isinstance(document, dict):
         if set(document) != {"enrollments"}:
             raise _wrong_document(f"an object with the keys {sorted(document)[:5]}")
@@ -127,14 +109,14 @@ def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
     return document
 
 
-def _wrong_document(found: str) -> Unreadable:
+def _wrong_document(found: str) -> UnreadableFile:
     expected = '{"enrollments": [request, …]} or [request, …]'
     message = f"expected {expected}, but there is {found}"
-    return Unreadable("unknown_document", message, expected=expected)
+    return UnreadableFile("unknown_document", message, expected=expected)
 
 
-def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
-    """Read one JSON document. Raises TooLarge, and Unreadable saying where it is broken."""
+def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
+    """Parse one JSON document. Raises FileTooLarge, and UnreadableFile with the place."""
     whole = bytearray()
     for chunk in chunks:
         whole += chunk
@@ -143,35 +125,35 @@ def loads_whole(chunks: Iterable[bytes], limits: Limits) -> object:
                 f"a JSON document may have {limits.max_json_bytes} bytes: "
                 "send application/x-ndjson (one request a line) or text/csv, which may be longer"
             )
-            raise TooLarge(message)
+            raise FileTooLarge(message)
     try:
         return loads(bytes(whole))
-    except NotHonestJson as error:
-        raise Unreadable(
+    except InvalidJson as error:
+        raise UnreadableFile(
             "malformed_json",
             f"JSON parse error - {error}",
             place=Place(error.line, error.column, error.offset),
-            expected="JSON in UTF-8 that every reader reads alike",
+            expected="JSON in UTF-8, as in RFC 7493",
         ) from error
 
 
 def _json_batches(rows: list[object], limits: Limits, before: int) -> Iterator[BatchDraft]:
     texts = (orjson.dumps(row) for row in rows)
-    return not_empty(_line_batches(enumerate(texts, before + 1), limits))
+    return require_rows(_line_batches(enumerate(texts, before + 1), limits))
 
 
 # --- NDJSON ------------------------------------------------------------------------------
 
 
 def _ndjson_batches(chunks: Iterable[bytes], limits: Limits, before: int) -> Iterator[BatchDraft]:
-    for _ in measured(chunks, limits):
+    for _ in check_total_size(chunks, limits):
         pass
-    cut = cut_lines(without_bom(chunks), lambda text: text.split(b"\n"))
+    cut = split_lines(without_bom(chunks), lambda text: text.split(b"\n"))
     lines = enumerate(chain.from_iterable(cut), before + 1)
     return _line_batches(lines, limits)
 
 
-#: What a line costs in memory beside its bytes: a file of empty lines is not small.
+#: Memory of a line beside its bytes: a file of empty lines is not small.
 ITEM_BYTES = 64
 
 

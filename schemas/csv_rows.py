@@ -1,4 +1,4 @@
-"""CSV: what its columns are, and what one row of it asks for."""
+"""Parses CSV headers and rows with our own columns."""
 
 import csv
 import io
@@ -10,15 +10,15 @@ from itertools import chain
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from schemas.asked import MAX_COHORT, AskedRequest, ShapeError, finding, is_course_key
-from schemas.asked import moment as moment_of
-from schemas.fastpath import is_email, is_short_text, is_username
-from schemas.requests import load_request
-from schemas.scalars import MAX_MODE
-from schemas.strictjson import NotHonestJson, loads
-from schemas.uploads import Unreadable
+from schemas.fast_parser import is_email, is_short_text, is_username
+from schemas.fields import MAX_MODE, is_course_key, parse_timestamp
+from schemas.findings import finding
+from schemas.i_json import InvalidJson, loads
+from schemas.parsed import MAX_COHORT, ParsedRequest, ShapeError
+from schemas.request_schema import load_request
+from schemas.source import UnreadableFile
 
-#: The names of our own columns, in the order in which the fast path picks them.
+#: Our own columns, in the order in which the fast path picks them.
 COLUMNS = (
     "user",
     "email",
@@ -30,19 +30,19 @@ COLUMNS = (
     "force_enrollment",
     "enrollment_attributes",
 )
-#: Where upstream's clients have it; means the same and goes before it.
+#: Where clients of Open edX have it; takes precedence over ``course_id``.
 UPSTREAM_COURSE = "course_details.course_id"
 KNOWN = frozenset({*COLUMNS, UPSTREAM_COURSE})
 EXPECTED = "columns course_id and user (or email), separated by , ; tab or |"
 MAX_COLUMNS = 1_000
-#: Different parts of rows that are kept while rows are read.
+#: Distinct parts of rows that are cached while rows are read.
 MAX_KNOWN = 4_096
 DELIMITERS = ",;\t|"
-#: Columns of an answer, which result files have behind the file's own.
+#: Columns of a result file behind the file's own.
 ADDED = ("outcome", "reason", "message")
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
-#: As spreadsheets and programs spell them most.
+#: The most common spellings.
 _COMMON_FLAGS = {
     spelled: flag
     for word, flag in _FLAGS.items()
@@ -50,14 +50,14 @@ _COMMON_FLAGS = {
 }
 _ACTIVE = _COMMON_FLAGS | {"": True}
 _FORCE = _COMMON_FLAGS | {"": False}
-#: What a spreadsheet may run: also behind spaces, and in full width.
+#: What a spreadsheet may evaluate: also after spaces, and in full width.
 _FORMULA = re.compile(r"\s*[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 (full width is meant)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _new = tuple.__new__
 
 
 class Columns(NamedTuple):
-    """How the rows below a header are to be read."""
+    """Delimiter and columns of the rows below a header."""
 
     delimiter: str
     #: Trimmed and case-folded.
@@ -65,44 +65,44 @@ class Columns(NamedTuple):
 
     @property
     def blanks(self) -> str:
-        """What a row without content consists of."""
+        """The characters that a blank row consists of."""
         return self.delimiter + ' \t\r\n"'
 
 
 def cells_of(record: str, delimiter: str) -> list[str]:
-    """The cells of one record."""
+    """Return the cells of one record."""
     return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
 
 
 @lru_cache(maxsize=64)
 def columns_of(header: str) -> Columns:
-    """Read a header. Raises Unreadable where it does not name what is needed."""
-    columns = _likeliest(header)
+    """Parse a header. Raises UnreadableFile where a required column is missing."""
+    columns = _most_likely(header)
     known = [name for name in columns.names if name in KNOWN]
     if not _is_enough(set(known)):
-        raise Unreadable("unknown_columns", _missing(columns.names), expected=EXPECTED)
+        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED)
     if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
-        raise Unreadable("repeated_columns", message, expected=EXPECTED)
+        raise UnreadableFile("repeated_columns", message, expected=EXPECTED)
     return columns
 
 
-def _likeliest(header: str) -> Columns:
+def _most_likely(header: str) -> Columns:
     candidates = [Columns(mark, names_of(header, mark)) for mark in DELIMITERS]
     return max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
 
 
 def is_unclosed(header: str) -> bool:
-    """Whether a quote of the header is still open where its text ends."""
+    """Return whether a quote of the header is still open at its end."""
     more = iter([""])
     lines = chain(io.StringIO(header, newline=""), more)
-    next(csv.reader(lines, delimiter=_likeliest(header).delimiter), None)
+    next(csv.reader(lines, delimiter=_most_likely(header).delimiter), None)
     return next(more, None) is None
 
 
 def names_of(header: str, delimiter: str) -> tuple[str, ...]:
-    """The names in a header, trimmed and case-folded."""
-    return tuple(bare_cell(name).casefold() for name in cells_of(header, delimiter))
+    """Return the names in a header, trimmed and case-folded."""
+    return tuple(unescape_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
 def _is_enough(known: set[str]) -> bool:
@@ -128,11 +128,11 @@ def _missing(names: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=64)
-def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]:
-    """A function that reads well-formed rows; it answers None where it is not sure.
+def quick_reader(columns: Columns) -> Callable[[list[str]], ParsedRequest | None]:
+    """Return a function that parses well-formed rows, and returns None where it is not certain.
 
-    ``row_request`` is the law: what this answers, that answers too. What rows say beside the
-    name repeats itself, so each such part is read once.
+    ``row_request`` is the reference: a result of the fast path equals its result. The parts of
+    rows beside the username recur, so they are cached.
     """
     width = len(columns.names)
     if {UPSTREAM_COURSE, "course_id"} <= set(columns.names):
@@ -140,29 +140,29 @@ def quick_reader(columns: Columns) -> Callable[[list[str]], AskedRequest | None]
     pick = _picker(columns.names)
     known: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
 
-    def read(cells: list[str]) -> AskedRequest | None:
+    def read(cells: list[str]) -> ParsedRequest | None:
         if len(cells) != width:
             return None
         picked = pick((*cells, ""))
-        user, said = picked[0], picked[1:]
-        rest = known.get(said, ())
-        if rest == ():  # not known yet
+        user, others = picked[0], picked[1:]
+        rest = known.get(others, ())
+        if rest == ():  # not cached yet
             if len(known) >= MAX_KNOWN:
                 known.clear()
-            rest = known[said] = _read_rest(said)
+            rest = known[others] = _parse_rest(others)
         if rest is None or not ((is_username(user) and is_bare(user)) if user else rest[0]):
             return None
-        return _new(AskedRequest, (user or None, *rest))
+        return _new(ParsedRequest, (user or None, *rest))
 
     return read
 
 
-def _read_rest(said: Sequence[str]) -> tuple[Any, ...] | None:
-    """What a row says beside the name; None where it is not sure."""
-    email, course_id, mode, active, asked, cohort, forced, more = said
+def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
+    """Parse all cells but the username; None where it is not certain."""
+    email, course_id, mode, active, requested_at, cohort, forced, more = cells
     is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
-    at = moment_of(asked) if asked else None
-    if more or is_active is None or force is None or (asked and at is None):
+    at = parse_timestamp(requested_at) if requested_at else None
+    if more or is_active is None or force is None or (requested_at and at is None):
         return None
     if not _are_sound(email, course_id, mode, cohort):
         return None
@@ -171,7 +171,7 @@ def _read_rest(said: Sequence[str]) -> tuple[Any, ...] | None:
 
 
 def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """Puts cells in our order; an absent column is the empty cell behind the last one."""
+    """Return a function that orders cells as ``COLUMNS``; an absent column is the cell appended."""
     course = "course_id" if "course_id" in names else UPSTREAM_COURSE
     wanted = [course if name == "course_id" else name for name in COLUMNS]
     return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
@@ -187,23 +187,23 @@ def _are_sound(email: str, course_id: str, mode: str, cohort: str) -> bool:
 
 
 def is_bare(text: str) -> bool:
-    """Whether there is nothing around a cell's content that does not belong to it."""
+    """Return whether a cell's content begins and ends with the cell, without escapes or spaces."""
     return text[0] not in "' " and text[-1] != " " and (text.isascii() or text == text.strip())
 
 
-def row_request(cells: Sequence[str], columns: Columns) -> AskedRequest:
-    """Read one row. Raises ShapeError with everything that is wrong."""
-    return named(load_request(row_body(cells, columns)))
+def row_request(cells: Sequence[str], columns: Columns) -> ParsedRequest:
+    """Parse one row. Raises ShapeError with every finding."""
+    return require_learner(load_request(row_body(cells, columns)))
 
 
 def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
-    """What a row says, as JSON would say it. Raises ShapeError where it cannot be told."""
+    """Return a row as the body of a request. Raises ShapeError where that is not possible."""
     names = columns.names
     if any(cell.strip() for cell in cells[len(names) :]):
         extra = next(cell for cell in cells[len(names) :] if cell.strip())
         message = f"{len(cells)} cells under {len(names)} columns"
         raise ShapeError([finding("", extra, "columns", message)])
-    body = told_by(cells, columns)
+    body = recognized_cells(cells, columns)
     for name in ("is_active", "force_enrollment"):
         if name in body:
             body[name] = _FLAGS.get(body[name].casefold(), body[name])
@@ -212,38 +212,38 @@ def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
     return body
 
 
-def told_by(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
-    """The content of the cells of our own columns, but for empty ones."""
+def recognized_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+    """Return the cells of our own columns by name, without escapes; empty ones are left out."""
     body = {
         name: bare
         for name, cell in zip(columns.names, cells, strict=False)
-        if name in KNOWN and (bare := bare_cell(cell))
+        if name in KNOWN and (bare := unescape_cell(cell))
     }
     if UPSTREAM_COURSE in body:
         body["course_id"] = body.pop(UPSTREAM_COURSE)
     return body
 
 
-def named(request: AskedRequest) -> AskedRequest:
-    """The request, if it says who. Raises ShapeError: in a file nobody is meant by silence."""
+def require_learner(request: ParsedRequest) -> ParsedRequest:
+    """Return the request. Raises ShapeError where it names no learner, as every row must."""
     if request.username is None and request.email is None:
         raise ShapeError([finding("user", None, "required", "name a user or an email")])
     return request
 
 
-def bare_cell(cell: str) -> str:
-    """A cell's content, without the mark that keeps a spreadsheet from running it."""
-    marked = cell[:1] == "'" and may_run(cell[1:])
+def unescape_cell(cell: str) -> str:
+    """Return a cell's content without the apostrophe that stops a spreadsheet's evaluation."""
+    marked = cell[:1] == "'" and is_formula(cell[1:])
     return (cell[1:] if marked else cell).strip()
 
 
-def may_run(cell: str) -> bool:
-    """Whether a spreadsheet may run a cell."""
+def is_formula(cell: str) -> bool:
+    """Return whether a spreadsheet may evaluate a cell."""
     return _FORMULA.match(cell) is not None and _NUMBER.fullmatch(cell) is None
 
 
 def _json_cell(cell: str) -> Any:
     try:
         return loads(cell)
-    except NotHonestJson as error:
+    except InvalidJson as error:
         raise ShapeError([finding("enrollment_attributes", cell, "json", str(error))]) from error

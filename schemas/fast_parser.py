@@ -1,27 +1,28 @@
-"""The well-formed request, read in a microsecond or two.
+"""Parses well-formed requests in a microsecond or two.
 
-``RequestSchema`` is the law. What this module answers, it answers as the schema does; what
-it is not sure of, it leaves to the schema.
+``RequestSchema`` is the reference. A result of this module equals the schema's; whatever is not
+certainly valid is left to the schema (a property test compares both).
 """
 
 from typing import Any
 
 from enrollment.domain.model import Attribute
-from schemas.asked import (
-    MAX_ATTRIBUTE_TEXT,
-    MAX_ATTRIBUTES,
-    MAX_COHORT,
-    AskedRequest,
+from schemas.fields import (
+    EMAIL,
+    MAX_EMAIL,
+    MAX_MODE,
+    MAX_NAME,
+    USERNAME,
     is_course_key,
-    moment,
+    parse_timestamp,
 )
-from schemas.scalars import EMAIL, MAX_EMAIL, MAX_MODE, MAX_NAME, USERNAME
+from schemas.parsed import MAX_ATTRIBUTE_TEXT, MAX_ATTRIBUTES, MAX_COHORT, ParsedRequest
 
 _new = tuple.__new__
 
 
-def read_request(body: object) -> AskedRequest | None:
-    """The request that a well-formed body makes, or None where the schema must decide."""
+def read_request(body: object) -> ParsedRequest | None:
+    """Parse a well-formed body; None where the schema must decide."""
     if type(body) is not dict:
         return None
     get = body.get
@@ -41,19 +42,19 @@ def read_request(body: object) -> AskedRequest | None:
         return None
     if email is not None:
         email = email.lower()
-    attributes = asked_at = None
+    attributes = requested_at = None
     if (given := get("enrollment_attributes")) is not None and (
         attributes := _attributes(given)
     ) is None:
         return None
-    if (stated := get("requested_at")) is not None and (asked_at := _moment(stated)) is None:
+    if (given := get("requested_at")) is not None and (requested_at := _timestamp(given)) is None:
         return None
-    fields = (username, email, course_id, is_active, mode, attributes, cohort, force, asked_at)
-    return _new(AskedRequest, fields)
+    fields = (username, email, course_id, is_active, mode, attributes, cohort, force, requested_at)
+    return _new(ParsedRequest, fields)
 
 
 def is_username(text: Any) -> bool:
-    """Whether something is a username for certain."""
+    """Return whether something is certainly a username."""
     return (
         type(text) is str
         and len(text) <= MAX_NAME
@@ -62,12 +63,12 @@ def is_username(text: Any) -> bool:
 
 
 def is_email(text: Any) -> bool:
-    """Whether something is an e-mail address for certain (also one that grows in lower case)."""
+    """Return whether something is certainly an e-mail address, whose lower case may be longer."""
     return type(text) is str and 2 * len(text) <= MAX_EMAIL and EMAIL.fullmatch(text) is not None
 
 
 def is_short_text(text: Any, limit: int) -> bool:
-    """Whether something is a text that holds nothing doubtful and is neither long nor empty."""
+    """Return whether something is a printable text, neither empty nor too long."""
     return type(text) is str and 0 < len(text) <= limit and text.isprintable()
 
 
@@ -79,8 +80,8 @@ def _course_of(course_id: Any, details: Any) -> str | None:
     return course_id if type(course_id) is str and is_course_key(course_id) else None
 
 
-def _moment(stated: Any) -> Any:
-    return moment(stated) if type(stated) is str else None
+def _timestamp(given: Any) -> Any:
+    return parse_timestamp(given) if type(given) is str else None
 
 
 def _attributes(given: Any) -> tuple[Attribute, ...] | None:

@@ -1,4 +1,4 @@
-"""Singles: requests that came alone and wait in one batch with others."""
+"""The stored form of a batch of single requests, each of its own submission."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -7,22 +7,22 @@ from uuid import UUID
 
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import EPOCH, Attribute, microseconds
-from schemas.asked import AskedRequest
-from schemas.packing import pack_json, unpack_json
+from schemas.compact import pack_json, unpack_json
+from schemas.parsed import ParsedRequest
 
 
 class Single(NamedTuple):
-    """One request with what was settled about it at the gate."""
+    """One request with its submission, its caller and the time of receipt."""
 
     submission_id: UUID
     caller: str
     caller_kind: CallerKind
     received_at: datetime
-    request: AskedRequest
+    request: ParsedRequest
 
 
 def encode_singles(singles: Sequence[Single]) -> bytes:
-    """The batch's payload."""
+    """Return the batch's payload."""
     return pack_json(
         [
             (
@@ -38,7 +38,7 @@ def encode_singles(singles: Sequence[Single]) -> bytes:
 
 
 def decode_singles(payload: bytes) -> list[Single]:
-    """The singles out of a batch's payload."""
+    """Decode the singles of a batch's payload."""
     rows: Any = unpack_json(payload)
     return [
         Single(UUID(hex=row[0]), row[1], CallerKind(row[2]), _moment(row[3]), _request(row[4]))
@@ -46,18 +46,18 @@ def decode_singles(payload: bytes) -> list[Single]:
     ]
 
 
-def _plain(request: AskedRequest) -> tuple[object, ...]:
-    asked = request.requested_at
-    return (*request[:-1], None if asked is None else microseconds(asked))
+def _plain(request: ParsedRequest) -> tuple[object, ...]:
+    requested_at = request.requested_at
+    return (*request[:-1], None if requested_at is None else microseconds(requested_at))
 
 
 def _moment(number: int) -> datetime:
     return EPOCH + timedelta(microseconds=number)
 
 
-def _request(cells: list[Any]) -> AskedRequest:
-    *plain, asked = cells
-    request = AskedRequest._make([*plain, None if asked is None else _moment(asked)])
+def _request(cells: list[Any]) -> ParsedRequest:
+    *plain, requested_at = cells
+    request = ParsedRequest._make([*plain, None if requested_at is None else _moment(requested_at)])
     if request.attributes is None:
         return request
     return request._replace(attributes=tuple(Attribute(*cell) for cell in request.attributes))

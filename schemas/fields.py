@@ -1,0 +1,237 @@
+"""Checked texts and marshmallow fields: each value is bounded and read strictly.
+
+The message of every error is a rule of ``schemas.findings``.
+"""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
+from marshmallow.types import ErrorMessages
+
+from enrollment.domain.coursekeys import MAX_COURSE_ID, parse_course_key
+from enrollment.domain.rules import moment_text
+
+MAX_NAME = 255
+MAX_EMAIL = 254
+MAX_MODE = 100
+MAX_TIMESTAMP = 64
+#: Largest integer that the columns hold.
+MAX_INTEGER = 2**31 - 1
+
+#: The rule behind each of marshmallow's own errors: those of schemas, and those of fields.
+_SCHEMA_CODES = {"type": "type", "unknown": "unknown"}
+ERROR_CODES: ErrorMessages = {
+    **_SCHEMA_CODES,
+    "required": "required",
+    "null": "null",
+    "validator_failed": "pattern",
+    "invalid": "type",
+    "invalid_utf8": "characters",
+    "too_large": "range",
+}
+
+#: Spaces are legal inside; at the ends they would make a second learner who looks the same.
+USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
+_EMAIL_PART = r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f\ud800-\udfff]+"
+_SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+EMAIL = re.compile(f"{_EMAIL_PART}@{_EMAIL_PART}")
+#: PostgreSQL stores no NUL, UTF-8 has no surrogates.
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]+)?)?"
+    r"(?:[Zz]|[+-][0-9]{2}:?[0-9]{2})"
+)
+#: Separators of a timestamp with an offset, from its fifth character on, every third one.
+_WITH_OFFSET = frozenset({"--T::+:", "--T::-:"})
+
+
+def parse_timestamp(text: str) -> datetime | None:
+    """Return the point in time in UTC, or None for anything but an RFC 3339 timestamp.
+
+    As lenient as RFC 3339 is: ``t``, ``z`` and a space for ``T`` are read. Beyond it, seconds and
+    the colon of the offset may be left out.
+    """
+    return _parse_timestamp(text) if len(text) <= MAX_TIMESTAMP else None
+
+
+@lru_cache(maxsize=8192)
+def _parse_timestamp(text: str) -> datetime | None:
+    size = len(text)
+    # Of these forms fromisoformat() alone is as strict as the expression, which costs more.
+    is_common = (
+        (size == 20 and text[7::3] == "-T::Z")  # noqa: PLR2004 (2026-01-31T12:00:00Z)
+        or (21 < size < 28 and text[4:20:3] == "--T::." and text[-1] == "Z")  # noqa: PLR2004
+        or (size == 25 and text[4::3] in _WITH_OFFSET)  # noqa: PLR2004
+    )
+    if not is_common:
+        if _TIMESTAMP.fullmatch(text) is None:
+            return None
+        text = text.upper()
+    try:
+        parsed = datetime.fromisoformat(text)
+        return parsed if parsed.tzinfo is UTC else parsed.astimezone(UTC)
+    except (ValueError, OverflowError):  # February 30; the year 0 in UTC
+        return None
+
+
+def parse_username(text: str) -> str | None:
+    """Return the username, or None where the text is not one."""
+    return text if len(text) <= MAX_NAME and USERNAME.fullmatch(text) else None
+
+
+def parse_email(text: str) -> str | None:
+    """Return the e-mail address in lower case, or None where the text cannot be one."""
+    lowered = text.lower()
+    return lowered if len(lowered) <= MAX_EMAIL and EMAIL.fullmatch(lowered) else None
+
+
+def is_course_key(text: str) -> bool:
+    """Return whether the text is a course key; results are cached, for few keys recur often."""
+    return len(text) <= MAX_COURSE_ID and _is_course_key(text)
+
+
+@lru_cache(maxsize=8192)
+def _is_course_key(text: str) -> bool:
+    return parse_course_key(text) is not None
+
+
+def is_source(text: str) -> bool:
+    """Return whether the text is a valid name of an id source (a system whose ids a file has)."""
+    return _SOURCE.fullmatch(text) is not None
+
+
+def is_storable(text: str) -> bool:
+    """Return whether every database can store the text: no NUL, no unpaired surrogate."""
+    return _UNSTORABLE.search(text) is None
+
+
+class Text(fields.String):
+    """A bounded string that every database can store."""
+
+    default_error_messages = ERROR_CODES
+
+    def __init__(
+        self, *, longest: int, shortest: int = 0, pattern: str | None = None, **kwargs: Any
+    ) -> None:
+        validators: list[Any] = [validate.Length(min=shortest, max=longest, error="length")]
+        if pattern is not None:
+            validators.append(validate.Regexp(rf"(?:{pattern})\Z", error="pattern"))
+        super().__init__(validate=validators, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        if not is_storable(value):
+            raise self.make_error("invalid_utf8")
+        return value
+
+
+class BoundedInteger(fields.Integer):
+    """A bounded integer; ``true`` and ``1.0`` are refused."""
+
+    default_error_messages = ERROR_CODES
+
+    def __init__(self, *, least: int = 0, most: int = MAX_INTEGER, **kwargs: Any) -> None:
+        bounds = validate.Range(min=least, max=most, error="range")
+        super().__init__(strict=True, validate=bounds, **kwargs)
+
+
+class Flag(fields.Boolean):
+    """A boolean: ``true`` or ``false`` and nothing else, neither words nor numbers."""
+
+    default_error_messages = ERROR_CODES
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class TimestampField(fields.DateTime):
+    """A point in time: read with any offset but never without one, written in UTC with ``Z``."""
+
+    default_error_messages = ERROR_CODES
+
+    def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
+        return None if value is None else moment_text(value)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
+        if not isinstance(value, str):
+            raise self.make_error("invalid")
+        timestamp = parse_timestamp(value)
+        if timestamp is None:
+            raise ValidationError("datetime")
+        return timestamp
+
+
+class CourseId(Text):
+    """A course key, kept as written."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(longest=MAX_COURSE_ID, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        if not is_course_key(text):
+            raise ValidationError("course_key")
+        return text
+
+
+class Username(Text):
+    """A username."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(longest=MAX_NAME, pattern=USERNAME.pattern, **kwargs)
+
+
+class Email(Text):
+    """An e-mail address, converted to lower case."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(longest=MAX_EMAIL, **kwargs)
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        email = parse_email(super()._deserialize(value, attr, data, **kwargs))
+        if email is None:
+            raise ValidationError("email")
+        return email
+
+
+class BoundedList(fields.List[Any]):
+    """A list of bounded length."""
+
+    default_error_messages = ERROR_CODES
+
+    def __init__(self, inner: fields.Field[Any], *, most: int, **kwargs: Any) -> None:
+        super().__init__(inner, validate=validate.Length(max=most, error="length"), **kwargs)
+
+
+class Nested(fields.Nested):
+    """An object inside an object."""
+
+    default_error_messages = ERROR_CODES
+
+
+class StrictSchema(Schema):
+    """An object with known members only; any other is a finding under its name."""
+
+    error_messages = _SCHEMA_CODES
+
+    class Meta:
+        """Options of marshmallow."""
+
+        unknown = RAISE
+
+
+class OpenSchema(Schema):
+    """An object that may have members beside the known ones; they are not read."""
+
+    error_messages = _SCHEMA_CODES
+
+    class Meta:
+        """Options of marshmallow."""
+
+        unknown = EXCLUDE

@@ -1,0 +1,125 @@
+"""Findings: what is wrong with one value of an input, in the one shape that callers see.
+
+A finding has ``field``, ``value`` and ``rule``; beside them where it is (``pointer`` into a JSON
+document, or ``line``, and ``column`` and ``offset`` where they are known) and ``message`` where a
+sentence helps. A rule is one stable word for programs; ``RULES`` puts it into words.
+"""
+
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from typing import Any
+
+from marshmallow import ValidationError
+
+Finding = Mapping[str, object]
+
+#: Longest piece of a caller's text that an error message repeats.
+MAX_SHOWN = 100
+#: Most findings that one response lists.
+MAX_FINDINGS = 100
+
+RULES: Mapping[str, str] = {
+    "required": "must be given",
+    "null": "must not be null",
+    "type": "has the wrong type",
+    "unknown": "is not a known field",
+    "length": "is too short or too long",
+    "range": "is out of range",
+    "pattern": "has a form or characters that are not allowed",
+    "characters": "contains a NUL or an unpaired surrogate",
+    "course_key": "must be course-v1:org+course+run or org/course/run",
+    "email": "must be an e-mail address",
+    "datetime": "must be an RFC 3339 date and time with its zone, such as 2026-01-31T12:00:00Z",
+    "one_of": "is not one of the known values",
+    "duplicate": "is given twice",
+    "mismatch": "differs from the URL",
+    "json": "is not valid JSON",
+    "source": "must be 1 to 100 letters, digits, dots, dashes or underscores",
+    "quote": "has a quote that is never closed",
+    "encoding": "is not UTF-8",
+}
+
+
+def finding(field: str, value: object, rule: str, message: str | None = None) -> Finding:
+    """Return a finding on a field; ``value`` is shortened and safe to show and to store."""
+    found: dict[str, object] = {"field": field, "value": shown(value), "rule": rule}
+    return found if message is None else found | {"message": message}
+
+
+def at_line(found: Finding, line: int) -> Finding:
+    """Return the finding with its line in place of a pointer."""
+    return {"line": line, **{name: found[name] for name in found if name != "pointer"}}
+
+
+def at_pointer(found: Finding) -> Finding:
+    """Return the finding with the pointer that its dotted field stands for.
+
+    Only for fields none of whose names has a dot in it.
+    """
+    return {"pointer": _pointer(str(found["field"]).split(".")), **found}
+
+
+def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
+    """Return the findings of a schema's error, each with its pointer, ``MAX_FINDINGS`` at most."""
+    found = (
+        _at_path(path, _value_at(data, path), rule)
+        for path, rules in _broken_rules(error.messages, ())
+        for rule in rules
+    )
+    return tuple(islice(found, MAX_FINDINGS))
+
+
+def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:
+    """Yield the first broken rule of every field, without pointers."""
+    for path, rules in _broken_rules(error.messages, ()):
+        yield finding(".".join(map(str, path)), _value_at(data, path), rules[0])
+
+
+def shown(value: object) -> object:
+    """Return a value as an error message may repeat it.
+
+    Numbers, booleans and null stay what they are; anything else becomes one short printable line.
+    """
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = short(str(value))
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
+def short(text: str) -> str:
+    """Return a text of at most ``MAX_SHOWN`` characters."""
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+
+
+def _at_path(path: tuple[Any, ...], value: object, rule: str) -> Finding:
+    steps = [str(shown(str(step))) for step in path]
+    return {"pointer": _pointer(steps), **finding(".".join(steps), value, rule)}
+
+
+def _pointer(steps: list[str]) -> str:
+    """Return a JSON pointer (RFC 6901); the empty one is the whole document."""
+    if steps == [""]:
+        return ""
+    return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
+
+
+def _broken_rules(messages: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
+    """Yield the path of every invalid value with the rules that it breaks."""
+    if not isinstance(messages, Mapping):
+        yield path, messages
+        return
+    for step, inner in messages.items():
+        yield from _broken_rules(inner, path if step == "_schema" else (*path, step))
+
+
+def _value_at(data: Any, path: tuple[Any, ...]) -> object:
+    for step in path:
+        if isinstance(data, Mapping):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int):
+            data = data[step]
+        else:
+            return None
+    return data

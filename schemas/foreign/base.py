@@ -1,0 +1,197 @@
+"""Describes formats of other systems: their columns, detection, and the meaning of rows."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from schemas.findings import Finding, finding
+
+#: Cells of a row by the case-folded name of their column; empty ones are left out.
+Cells = Mapping[str, str]
+
+#: Meanings of columns.
+LEARNER, EMAIL, COURSE, MODE, COHORT = "learner", "email", "course", "mode", "cohort"
+ROLE, STATUS = "role", "status"
+#: Columns with these meanings are members of a request.
+_MEMBERS = {LEARNER: "user", EMAIL: "email", COURSE: "course_id", MODE: "mode", COHORT: "cohort"}
+
+#: Rules that only rows of these formats can break.
+ROLE_NOT_LEARNER = "role_not_learner"
+NOT_A_REQUEST = "not_a_wish"
+UNKNOWN_WORD = "one_of"
+#: A column with a number, such as ``course1``.
+NUMBERED = re.compile(r"([a-z]+)([0-9]{1,3})")
+
+
+class RowIntent(NamedTuple):
+    """What a row requests for one learner in one course, as a request's body with its own ids."""
+
+    body: dict[str, Any]
+    #: The file's column behind each member of the body.
+    columns: Mapping[str, str]
+    findings: tuple[Finding, ...] = ()
+    #: Of a row with several requests: the number of the columns of this one.
+    number: str | None = None
+
+
+class RowParser:
+    """Collects the members of one request from a row, and the findings about it."""
+
+    def __init__(self, cells: Cells) -> None:
+        self.cells = cells
+        self._body: dict[str, Any] = {}
+        self._columns: dict[str, str] = {}
+        self._findings: list[Finding] = []
+
+    def take(self, member: str, *columns: str) -> None:
+        """Set a member of the body from the first of the columns that is not empty."""
+        for column in columns:
+            if column in self.cells:
+                self._columns[member] = column
+                self._body[member] = self.cells[column]
+                return
+        self._columns[member] = columns[0]
+
+    def take_status(
+        self, column: str, words: Mapping[str, bool | None], *, default: bool | None = None
+    ) -> None:
+        """Set ``is_active`` from a word; None stands for words that request no change."""
+        word = self.cells.get(column)
+        if word is None and default is not None:
+            self._body["is_active"] = default
+            return
+        active = words.get((word or "").casefold(), word)
+        if isinstance(active, bool):
+            self._body["is_active"] = active
+        elif word is None:
+            self.report(column, "required")
+        elif active is None:
+            self.report(column, NOT_A_REQUEST, "this asks neither to enroll nor to withdraw")
+        else:
+            self.report(column, UNKNOWN_WORD, "known are " + ", ".join(words))
+
+    def check_role(self, column: str, learners: Collection[str], *, is_required: bool) -> None:
+        """Report a role that is not a learner's."""
+        role = self.cells.get(column)
+        if role is None and is_required:
+            self.report(column, "required")
+        elif role is not None and role.casefold() not in learners:
+            self.report(column, ROLE_NOT_LEARNER, "only learners are enrolled here")
+
+    def report(self, column: str, rule: str, message: str | None = None) -> None:
+        """Add a finding on a column."""
+        self._findings.append(finding(column, self.cells.get(column), rule, message))
+
+    def intent(self, number: str | None = None) -> RowIntent:
+        """Return what was collected."""
+        return RowIntent(self._body, self._columns, tuple(self._findings), number)
+
+
+def _one(cells: Cells) -> int:
+    return 1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Format:
+    """A file format of another system."""
+
+    name: str
+    #: For people.
+    title: str
+    #: Columns that are read, as written, and their meanings (empty: none of ours). Of several
+    #: with one meaning the first that is not empty counts.
+    columns: Mapping[str, str]
+    #: Groups of case-folded columns: a header that has one of each group is of this format.
+    marks: tuple[tuple[str, ...], ...]
+    #: Groups of which a file of this format must have one as well.
+    needs: tuple[tuple[str, ...], ...] = ()
+    #: Values of the role's column that stand for a learner.
+    learner_roles: Collection[str] = frozenset({"student"})
+    is_role_required: bool = True
+    #: Values of the status' column: enroll, withdraw, or (None) neither.
+    statuses: Mapping[str, bool | None] | None = None
+    #: What an empty status means; None: it is required.
+    default_status: bool | None = None
+    #: Reports what else can be wrong with a row.
+    check: Callable[[RowParser], None] | None = None
+    #: Parses a row that means several requests.
+    parse_many: Callable[[Cells], Sequence[RowIntent]] | None = None
+    #: How many requests a row means.
+    count: Callable[[Cells], int] = _one
+    #: Columns with a number behind them, such as course1, and their meanings.
+    numbered: Mapping[str, str] | None = None
+    #: Whether a line is one of a file without a header.
+    is_line: Callable[[Sequence[str]], bool] | None = None
+    #: Normalizes the cells of a row before they are read.
+    normalize: Callable[[Sequence[str]], Sequence[str]] | None = None
+    #: Whether learners and courses have ids of another system.
+    has_own_ids: bool = True
+
+    def parse(self, cells: Cells) -> Sequence[RowIntent]:
+        """Return what a row requests: one intent, or several of a row with numbered columns."""
+        if self.parse_many is not None:
+            return self.parse_many(cells)
+        row = RowParser(cells)
+        for member, columns in self._members:
+            row.take(member, *columns)
+        if self._role is not None:
+            row.check_role(self._role, self.learner_roles, is_required=self.is_role_required)
+        if self._status is not None and self.statuses is not None:
+            row.take_status(self._status, self.statuses, default=self.default_status)
+        if self.check is not None:
+            self.check(row)
+        return (row.intent(),)
+
+    @cached_property
+    def _members(self) -> Sequence[tuple[str, tuple[str, ...]]]:
+        """Members of a request, and the columns that each is taken from."""
+        named = ((member, self._meaning(meaning)) for meaning, member in _MEMBERS.items())
+        return [(member, columns) for member, columns in named if columns]
+
+    @cached_property
+    def _role(self) -> str | None:
+        return next(iter(self._meaning(ROLE)), None)
+
+    @cached_property
+    def _status(self) -> str | None:
+        return next(iter(self._meaning(STATUS)), None)
+
+    def _meaning(self, meaning: str) -> tuple[str, ...]:
+        return tuple(name.casefold() for name, means in self.columns.items() if means == meaning)
+
+    def lacks(self, names: Collection[str]) -> list[str]:
+        """Return the groups of which a header has no column, in words."""
+        groups = (*self.marks, *self.needs)
+        return [
+            " or ".join(group) for group in groups if not any(self._has(n, names) for n in group)
+        ]
+
+    def matches(self, names: Collection[str]) -> bool:
+        """Return whether a header has a column of every group of ``marks``."""
+        return all(any(self._has(name, names) for name in group) for group in self.marks)
+
+    def _has(self, name: str, names: Collection[str]) -> bool:
+        if name in names:
+            return True
+        return name.endswith("1") and any(self._is_numbered(given, name[:-1]) for given in names)
+
+    def _is_numbered(self, given: str, stem: str) -> bool:
+        matched = NUMBERED.fullmatch(given)
+        return self.numbered is not None and matched is not None and matched[1] == stem
+
+    def canonical(self, name: str) -> str:
+        """Return the case-folded name of a column, its number without leading zeros."""
+        matched = NUMBERED.fullmatch(name)
+        if self.numbered is None or matched is None or matched[1] not in self.numbered:
+            return name
+        return f"{matched[1]}{int(matched[2])}"
+
+    def meaning(self, name: str) -> str | None:
+        """Return the meaning of a column by its case-folded name; None: it is not read."""
+        for column, meaning in self.columns.items():
+            if column.casefold() == name:
+                return meaning
+        matched = NUMBERED.fullmatch(name)
+        return self.numbered.get(matched[1]) if self.numbered and matched else None

@@ -1,0 +1,36 @@
+"""One parsed request, and the error for a body that is none."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from enrollment.domain.model import Attribute
+from schemas.findings import Finding
+
+MAX_COHORT = 255
+MAX_ATTRIBUTES = 100
+MAX_ATTRIBUTE_TEXT = 255
+
+
+class ParsedRequest(NamedTuple):
+    """One request as sent: validated, with no defaults but that of ``is_active``."""
+
+    username: str | None
+    #: In lower case.
+    email: str | None
+    course_id: str
+    is_active: bool = True
+    mode: str | None = None
+    attributes: tuple[Attribute, ...] | None = None
+    cohort: str | None = None
+    force: bool = False
+    #: In UTC.
+    requested_at: datetime | None = None
+
+
+class ShapeError(Exception):
+    """A request is malformed; ``findings`` says where and why."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(f"{len(findings)} finding(s)")
+        self.findings = tuple(findings)
