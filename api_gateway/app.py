@@ -29,14 +29,14 @@ from api_gateway.single_requests import GroupCommitter
 from api_gateway.status_reader import StatusReader
 from api_gateway.upload_store import UploadStore
 from api_gateway.waiters import Waiters
-from enrollment.cache import Cache, connect
 from enrollment.domain.errors import NotDurable, RecordsUnavailable
-from enrollment.garbage import collect_seldom
-from enrollment.queue import broker_settings
-from enrollment.settings import Settings
-from enrollment.storage.durability import durable_sessions, look_at_start
-from enrollment.storage.sessions import Sessions
-from enrollment.waking import Bell
+from enrollment.runtime.broker import broker_settings
+from enrollment.runtime.cache import Cache, connect
+from enrollment.runtime.completion_channel import Bell
+from enrollment.runtime.gc_tuning import collect_seldom
+from enrollment.runtime.settings import Settings
+from enrollment.storage.engine.durability import durable_sessions, look_at_start
+from enrollment.storage.engine.sessions import Sessions
 from schemas.source import Limits
 
 log = structlog.get_logger()

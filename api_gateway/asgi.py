@@ -3,8 +3,8 @@
 from typing import Any
 
 from api_gateway.app import make_app, make_parts
-from enrollment import failpoints, logs
-from enrollment.settings import from_env
+from enrollment.runtime import failpoints, logs
+from enrollment.runtime.settings import from_env
 
 
 def create() -> Any:

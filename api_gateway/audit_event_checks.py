@@ -7,19 +7,19 @@ from sqlalchemy.orm import Session
 
 from api_gateway.audit_report import Report
 from api_gateway.audit_timeline import decode_or_none
-from enrollment.domain.audit_event_chain import (
+from enrollment.domain.audit.event_chain import (
     EventRecord,
     MultisetHash,
     check_enrollment,
     check_event,
     check_successors,
 )
-from enrollment.domain.audit_outcomes import check_pairs
-from enrollment.domain.audit_seats import SeatReplay
-from enrollment.domain.audit_violations import About, Violation, ViolationKind
+from enrollment.domain.audit.outcomes import check_pairs
+from enrollment.domain.audit.seats import SeatReplay
+from enrollment.domain.audit.violations import About, Violation, ViolationKind
 from enrollment.domain.events import KINDS
-from enrollment.storage import audit_events
-from enrollment.storage.audit_events import Span
+from enrollment.storage.audit import events as audit_events
+from enrollment.storage.audit.events import Span
 from enrollment.storage.event_ids import event_id
 
 #: Stands for the submission of a position in a batch of singles that has none.

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway.audit_report import Report
 from api_gateway.audit_timeline import decode_or_none
-from enrollment.domain.audit_outcomes import (
+from enrollment.domain.audit.outcomes import (
     BatchOutcomes,
     BatchRecord,
     FileCheck,
@@ -17,10 +17,10 @@ from enrollment.domain.audit_outcomes import (
     check_batch,
     check_singles,
 )
-from enrollment.domain.audit_violations import About, Violation, ViolationKind
+from enrollment.domain.audit.violations import About, Violation, ViolationKind
 from enrollment.domain.codes import Code
 from enrollment.domain.submissions import Tally, is_cancelled_as_whole
-from enrollment.storage import audit_submissions
+from enrollment.storage.audit import submissions
 from schemas.outcomes import tally_outcomes
 
 A = TypeVar("A")
@@ -37,8 +37,8 @@ class OutcomeChecks:
 
     def check_files(self) -> None:
         """Checks every file with its batches."""
-        files = ((file.submission, file) for file in audit_submissions.iterate_files(self._session))
-        batches = audit_submissions.iterate_file_batches(self._session)
+        files = ((file.submission, file) for file in submissions.iterate_files(self._session))
+        batches = submissions.iterate_file_batches(self._session)
         for file, group in _merge_join(files, groupby(batches, attrgetter("submission"))):
             batches_of_file = iter(()) if group is None else group
             if file is not None:
@@ -60,8 +60,8 @@ class OutcomeChecks:
 
     def check_singles(self) -> None:
         """Checks every batch of singles with their submissions."""
-        batches = audit_submissions.iterate_singles_batches(self._session)
-        singles = audit_submissions.iterate_singles(self._session)
+        batches = submissions.iterate_singles_batches(self._session)
+        singles = submissions.iterate_singles(self._session)
         joined = _merge_join(
             ((batch.id, batch) for batch in batches), ((one.batch_id, one) for one in singles)
         )

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from enrollment.domain.audit_violations import Violation, ViolationKind
+from enrollment.domain.audit.violations import Violation, ViolationKind
 
 #: Violations that a report holds; more are only counted.
 MAX_VIOLATIONS = 1_000

@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.audit_violations import About, Step
+from enrollment.domain.audit.violations import About, Step
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission, is_cancelled_as_whole
-from enrollment.storage import audit_timeline, enrollment_views, submissions
-from enrollment.storage.audit_timeline import BatchTimeline, EventLink
+from enrollment.storage import submissions
+from enrollment.storage.audit import timeline as timeline_queries
+from enrollment.storage.audit.timeline import BatchTimeline, EventLink
 from enrollment.storage.event_ids import batch_id_of
+from enrollment.storage.views import enrollment_views
 from schemas.outcomes import decode_outcomes
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
@@ -36,7 +38,7 @@ def timeline(session: Session, about: About) -> list[Step]:
     batch_id = _batch_of(about, submission)
     batch = None
     if batch_id is not None:
-        batch = audit_timeline.load_batch_timeline(session, batch_id)
+        batch = timeline_queries.load_batch_timeline(session, batch_id)
     if batch is not None:
         steps += [*_of_batch(batch), *_of_outcome(batch, about, submission)]
     elif batch_id is not None:
@@ -118,7 +120,7 @@ def _links(session: Session, about: About) -> list[EventLink]:
     if about.username is not None and about.course_id is not None:
         newest = enrollment_views.newest_event(session, about.username, about.course_id)
     starts = {number for number in (about.event_id, newest) if number is not None}
-    chains = (audit_timeline.load_chain(session, start) for start in starts)
+    chains = (timeline_queries.load_chain(session, start) for start in starts)
     links = {link.id: link for chain in chains for link in chain}
     return sorted(links.values(), key=lambda link: link.position or 0)
 

@@ -12,11 +12,13 @@ from api_gateway.audit_event_checks import EventChecks
 from api_gateway.audit_outcome_checks import OutcomeChecks
 from api_gateway.audit_report import Report
 from api_gateway.audit_timeline import timeline
-from enrollment.domain.audit_seats import SeatReplay
+from enrollment.domain.audit.seats import SeatReplay
 from enrollment.domain.errors import EnrollmentError
-from enrollment.storage import audit_events, audit_submissions, migrate
-from enrollment.storage.sessions import Sessions
-from enrollment.storage.snapshots import snapshot
+from enrollment.storage import migrate
+from enrollment.storage.audit import events as audit_events
+from enrollment.storage.audit import submissions
+from enrollment.storage.engine.consistent_snapshot import snapshot
+from enrollment.storage.engine.sessions import Sessions
 
 #: Violations that come with a timeline.
 MAX_TIMELINES = 20
@@ -59,7 +61,7 @@ def check_database(
     end = audit_events.load_feed_head(session)
     report = Report()
     if start_progress is not None:
-        report.on_rows = start_progress(audit_submissions.estimate_rows(session, end or 0))
+        report.on_rows = start_progress(submissions.estimate_rows(session, end or 0))
     events = EventChecks(session, report, SeatReplay(capacities))
     events.check_feed(end)
     events.check_enrollments()

@@ -27,8 +27,8 @@ from api_gateway.jwt_tokens import (
 )
 from api_gateway.problems import Problem, unauthenticated, unavailable
 from enrollment.domain.codes import CallerKind
-from enrollment.settings import Settings
-from enrollment.storage import keys, secrets
+from enrollment.runtime.settings import Settings
+from enrollment.storage.credentials import api_keys, secrets
 
 #: Seconds for which the caller of a key is cached: a revocation takes effect after them.
 KEY_SECONDS = 2.0
@@ -163,7 +163,7 @@ class Authenticator:
 
     async def _look_up(self, digest: bytes) -> Caller | None:
         asked = self._clock()  # the result is as old as the query
-        found = await self._database.read(keys.by_digest, digest)
+        found = await self._database.read(api_keys.by_digest, digest)
         caller = None if found is None else key_caller(found)
         self._keys.put(digest, caller, asked + KEY_SECONDS)
         return caller
@@ -196,7 +196,7 @@ class Authenticator:
         return self._secret
 
 
-def key_caller(key: keys.ApiKey) -> Caller:
+def key_caller(key: api_keys.ApiKey) -> Caller:
     """The caller of an API key without a token."""
     kind = CallerKind.ADMIN if "admin" in key.scopes else CallerKind.SERVER
     return Caller(f"key:{key.name}", kind, key.scopes)

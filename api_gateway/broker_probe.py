@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import structlog
 from celery import Celery
 
-from enrollment.queue import AMQP, broker_settings
-from enrollment.waking import bounded_redis
+from enrollment.runtime.broker import AMQP, broker_settings
+from enrollment.runtime.completion_channel import bounded_redis
 
 log = structlog.get_logger()
 

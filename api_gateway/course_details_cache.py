@@ -22,8 +22,8 @@ from typing import Final, NamedTuple
 import orjson
 
 from api_gateway.database import Database
-from enrollment.cache import Cache
 from enrollment.domain.model import Course
+from enrollment.runtime.cache import Cache
 from enrollment.storage import course_edition, courses
 from schemas.courses import details
 

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, Overloaded, RecordsUnavailable
-from enrollment.storage.sessions import Sessions
+from enrollment.storage.engine.sessions import Sessions
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 import structlog
 from celery import Celery
 
-from enrollment.breaker import Breaker, Subject
-from enrollment.failpoints import Point, reached
-from enrollment.queue import Publisher
-from enrollment.storage.batches import Waiting
+from enrollment.runtime.broker import Publisher
+from enrollment.runtime.circuit_breaker import Breaker, Subject
+from enrollment.runtime.failpoints import Point, reached
+from enrollment.storage.queue.batches import Waiting
 
 log = structlog.get_logger()
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import jwt
 import structlog
 
-from enrollment.settings import Settings, SettingsError
+from enrollment.runtime.settings import Settings, SettingsError
 
 #: Seconds after which a key set is read again.
 LIFESPAN = 300.0

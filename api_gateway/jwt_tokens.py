@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 import jwt
 
 from api_gateway.jwt_keys import Keys, OneKey, UnknownKey, external_keys
-from enrollment.settings import Settings, SettingsError
+from enrollment.runtime.settings import Settings, SettingsError
 from schemas.fields import parse_email, parse_username
 from schemas.i_json import loads
 

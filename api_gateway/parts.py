@@ -15,7 +15,7 @@ from api_gateway.single_requests import GroupCommitter
 from api_gateway.status_reader import StatusReader
 from api_gateway.upload_store import UploadStore
 from api_gateway.waiters import Waiters
-from enrollment.settings import Settings
+from enrollment.runtime.settings import Settings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,12 +24,13 @@ from enrollment.domain.errors import (
     Overloaded,
     RecordsUnavailable,
 )
-from enrollment.failpoints import Point, reached
-from enrollment.ids import uuid7s
-from enrollment.storage import batches, idempotency, submissions
-from enrollment.storage.batches import NewBatch, Waiting
+from enrollment.runtime.failpoints import Point, reached
+from enrollment.runtime.ids import uuid7s
+from enrollment.storage import idempotency, submissions
+from enrollment.storage.engine.sessions import Sessions, clock
 from enrollment.storage.idempotency import KeyUse, Used
-from enrollment.storage.sessions import Sessions, clock
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import NewBatch, Waiting
 from enrollment.storage.submissions import NewSingle
 from schemas.parsed import ParsedRequest
 from schemas.single_payload import Single, encode_singles

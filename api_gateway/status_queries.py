@@ -12,9 +12,11 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
 from enrollment.domain.submissions import Member, Submission, is_cancelled_as_whole
-from enrollment.storage import batches, courses, enrollment_views, submissions
-from enrollment.storage.batches import Answered
-from enrollment.storage.enrollment_views import Listed
+from enrollment.storage import courses, submissions
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import Answered
+from enrollment.storage.views import enrollment_views
+from enrollment.storage.views.enrollment_views import Listed
 from schemas.outcomes import decode_outcomes, tally_outcomes
 from schemas.raw_rows import format_of_batch, member_at, rows_for_display
 from schemas.row_payload import Row

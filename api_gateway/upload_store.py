@@ -27,12 +27,13 @@ from api_gateway.upload_split import BatchGroups, limits_for, open_drafts
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, KeyInFlight, KeyReused, RecordsUnavailable
 from enrollment.domain.submissions import Options
-from enrollment.failpoints import Point, reached
-from enrollment.ids import uuid7
-from enrollment.storage import batches, idempotency, submissions
-from enrollment.storage.batches import NewBatch, Waiting, intake_number
+from enrollment.runtime.failpoints import Point, reached
+from enrollment.runtime.ids import uuid7
+from enrollment.storage import idempotency, submissions
+from enrollment.storage.engine.sessions import Sessions, clock
 from enrollment.storage.idempotency import KeyUse
-from enrollment.storage.sessions import Sessions, clock
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import NewBatch, Waiting, intake_number
 from enrollment.storage.submissions import NewBulk
 from schemas.batch_draft import BatchDraft, FileInfo, FileOptions
 from schemas.foreign.detect import AUTO

@@ -21,11 +21,12 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from api_gateway.database import Database
-from enrollment.breaker import PAUSE, Breaker, Subject
 from enrollment.domain.errors import EnrollmentError
 from enrollment.domain.submissions import ProgressMark, Submission
-from enrollment.storage import batches, submissions
-from enrollment.waking import ANSWERED_CHANNEL, decode
+from enrollment.runtime.circuit_breaker import PAUSE, Breaker, Subject
+from enrollment.runtime.completion_channel import ANSWERED_CHANNEL, decode
+from enrollment.storage import submissions
+from enrollment.storage.queue import batches
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from bench.watching import counting
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from schemas.parsed import ParsedRequest
 from tests.support.folders import working_folder
 from tests.support.servers import create_database, drop_database

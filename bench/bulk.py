@@ -16,7 +16,7 @@ from bench.samples import Sample, term
 from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
 from bench.watching import counting, plain
-from enrollment.storage.arrays import array_text
+from enrollment.storage.bulk.array_params import array_text
 from worker.processing import AT_ONCE
 
 ROWS, BATCH_ROWS = 100_000, 1_000

@@ -21,8 +21,9 @@ import httpx
 import redis
 
 from api_gateway.api_keys import digest_of, new_api_key
-from enrollment.storage import keys, migrate
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage import migrate
+from enrollment.storage.credentials import api_keys
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.folders import working_folder
 from tests.support.servers import create_database, drop_database
 
@@ -103,7 +104,7 @@ def _prepare(url: str, key: str) -> None:
     migrate.upgrade(url)
     sessions = sessions_for(url, pool_size=1)
     with sessions.begin() as session:
-        keys.add(
+        api_keys.add(
             session,
             name="bench",
             scopes=frozenset({"admin"}),

@@ -27,7 +27,7 @@ from tests.support.folders import working_folder
 #: Looks a second.
 RATE = 250
 #: Whoever stands in one of these waits for PostgreSQL, or hands something to it.
-_WAITING = ("_Impatient.wait (enrollment/storage/engines.py",)
+_WAITING = ("_Impatient.wait (enrollment/storage/engine/engines.py",)
 #: What a task does; the outermost of these functions in a stack says which it is.
 _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -35,7 +35,7 @@ _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
             "_claim (worker/processing.py",
             "Processor._successors (",
             "Processor._goes_on (",
-            "clock (enrollment/storage/sessions.py",
+            "clock (enrollment/storage/engine/sessions.py",
             "find_all (enrollment/storage/submissions.py",
             "block_deletion (enrollment/storage/learners.py",
         ),
@@ -43,19 +43,19 @@ _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
         "reading ahead": ("Prefetcher.fetch_next (", "FetchedBatches.decode ("),
         "looking up what stands": ("load (worker/loading.py",),
         "judging": ("PreparedBatches.decide (",),
-        "making events": ("_events (worker/writing.py", "rendered (enrollment/storage/changes.py"),
+        "making events": ("_events (worker/writing.py", "rendered (enrollment/storage/events.py"),
         "making enrollments": (
             "_writes (worker/writing.py",
             "rendered (enrollment/storage/enrollments.py",
         ),
         "making outcomes": ("PreparedBatches.encode (",),
         "writing learners": ("insert_new (enrollment/storage/learners.py",),
-        "writing events": ("adding (enrollment/storage/changes.py",),
+        "writing events": ("adding (enrollment/storage/events.py",),
         "writing enrollments": ("writing (enrollment/storage/enrollments.py",),
         "keeping outcomes, seats, places in the feed": (
             "_take_seats (worker/writing.py",
             "_store_outcomes (worker/answering.py",
-            "take_positions (enrollment/storage/changes.py",
+            "take_positions (enrollment/storage/events.py",
         ),
         "beginning and committing": ("Sessions.begin (", "Sessions.read ("),
         "telling who waits": ("Announcer.tell (",),
@@ -65,7 +65,7 @@ _TASK = ("register.<locals>.process_batch (worker/tasks.py",)
 _GATEWAY: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "storing it": ("store_singles (api_gateway/single_requests.py",),
-        "ringing": ("Publisher.send (enrollment/queue.py",),
+        "ringing": ("Publisher.send (enrollment/runtime/broker.py",),
         "looking at what became of it": ("Database.read.<locals>.work (api_gateway/database.py",),
     }
 )

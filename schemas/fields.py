@@ -11,7 +11,7 @@ from typing import Any
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validate
 from marshmallow.types import ErrorMessages
 
-from enrollment.domain.coursekeys import MAX_COURSE_ID, parse_course_key
+from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.rules import moment_text
 
 MAX_NAME = 255

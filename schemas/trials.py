@@ -6,10 +6,10 @@ Readers of outcomes see no difference; only who judges the next rows reads the r
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from enrollment.domain.batch_decision import Key
 from enrollment.domain.codes import FAILURES
-from enrollment.domain.judging import Key
+from enrollment.domain.dry_run import Trace
 from enrollment.domain.model import EPOCH, Attribute, Enrollment, Outcome, WritePrecedence
-from enrollment.domain.trying import Trace
 from schemas.compact import pack_json, unpack_json
 
 #: Cells of an outcome; a trace is the one behind them.

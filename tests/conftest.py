@@ -13,7 +13,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 from enrollment.storage import migrate
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support import interpreters
 from tests.support.servers import (
     ServerMissing,

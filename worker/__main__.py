@@ -5,9 +5,9 @@ import os
 import sys
 from typing import NoReturn
 
-from enrollment import logs
-from enrollment.queue import QueueName
-from enrollment.settings import SettingsError, from_env
+from enrollment.runtime import logs
+from enrollment.runtime.broker import QueueName
+from enrollment.runtime.settings import SettingsError, from_env
 from worker.main import build
 
 

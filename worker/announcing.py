@@ -5,10 +5,10 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from enrollment.breaker import Breaker, Subject
-from enrollment.queue import Publisher
-from enrollment.storage.batches import Waiting
-from enrollment.waking import Bell
+from enrollment.runtime.broker import Publisher
+from enrollment.runtime.circuit_breaker import Breaker, Subject
+from enrollment.runtime.completion_channel import Bell
+from enrollment.storage.queue.batches import Waiting
 from worker.answering import ProcessedBatches
 
 

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code
 from enrollment.domain.submissions import Submission, Tally
-from enrollment.failpoints import Point, reached
-from enrollment.storage import batches, changes, submissions
-from enrollment.storage.batches import Answer, Waiting
-from enrollment.storage.claims import ClaimedBatch
+from enrollment.runtime.failpoints import Point, reached
+from enrollment.storage import events, submissions
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import Answer, Waiting
+from enrollment.storage.queue.claims import ClaimedBatch
 from worker import suspecting
 from worker.decoded_claim import SubmissionsById
 from worker.overlaying import OverlayIncomplete, Overlays, TooManyDryRuns
@@ -98,7 +99,7 @@ class BatchTransaction:
             session.rollback()
             return ProbePassed()
         processed = _store_outcomes(session, claimed, by_id, written.outcomes, now)
-        changes.take_positions(session, written.event_counts)
+        events.take_positions(session, written.event_counts)
         reached(Point.WORK_BEFORE_COMMIT)
         if isinstance(prepared, PreparedDryRun) and not processed.next:
             self.overlays.drop(prepared.submission_id)

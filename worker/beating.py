@@ -5,7 +5,7 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 from kombu import Connection
 
-from enrollment.breaker import Breaker, Subject
+from enrollment.runtime.circuit_breaker import Breaker, Subject
 from worker.consuming import EVERY_SECOND
 
 

@@ -2,13 +2,7 @@
 
 from celery import Celery
 
-from enrollment.queue import (
-    SWEEP_EVERY,
-    TIDY_EVERY,
-    QueueName,
-    TaskName,
-    broker_settings,
-)
+from enrollment.runtime.broker import SWEEP_EVERY, TIDY_EVERY, QueueName, TaskName, broker_settings
 
 #: Seconds. A run that waited longer is dropped, and Celery compares the clocks of two machines:
 #: so long that no clock which anybody would leave running is that wrong.

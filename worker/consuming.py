@@ -20,7 +20,7 @@ from kombu import Connection, Message
 from kombu.exceptions import KombuError
 from redis import RedisError
 
-from enrollment.breaker import PAUSE, Breaker, Subject
+from enrollment.runtime.circuit_breaker import PAUSE, Breaker, Subject
 
 log = structlog.get_logger()
 

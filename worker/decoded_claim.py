@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 from enrollment.domain.codes import Code
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission
-from enrollment.failpoints import Point, is_armed, reached
+from enrollment.runtime.failpoints import Point, is_armed, reached
 from enrollment.storage import crosswalks, learners, submissions
-from enrollment.storage.claims import ClaimedBatch
+from enrollment.storage.queue.claims import ClaimedBatch
 from worker.reading import DecodedBatch, DecodedRow, decode_all, settle
 from worker.reading_ahead import Prefetcher
 

@@ -8,9 +8,9 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
+from enrollment.domain.batch_decision import Judgement, Key
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import EnrollmentState, state_of
-from enrollment.domain.judging import Judgement, Key
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
 from schemas.parsed import ParsedRequest

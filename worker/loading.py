@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.judging import Key
+from enrollment.domain.batch_decision import Key
 from enrollment.domain.model import Invitation, Request
 from enrollment.storage import courses, enrollments, invitations, learners
 from enrollment.storage.courses import LoadedCourse

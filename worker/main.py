@@ -11,12 +11,12 @@ from celery.signals import (
     worker_process_shutdown,
 )
 
-from enrollment import failpoints, logs
 from enrollment.domain.errors import NotDurable
-from enrollment.garbage import collect_seldom
-from enrollment.settings import Settings
-from enrollment.storage.durability import durable_sessions, look_at_start
-from enrollment.waking import Bell
+from enrollment.runtime import failpoints, logs
+from enrollment.runtime.completion_channel import Bell
+from enrollment.runtime.gc_tuning import collect_seldom
+from enrollment.runtime.settings import Settings
+from enrollment.storage.engine.durability import durable_sessions, look_at_start
 from worker.announcing import Announcer
 from worker.answering import BatchTransaction
 from worker.celery_app import make_app

@@ -16,10 +16,10 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.judging import Key, World
+from enrollment.domain.batch_decision import Key, World
 from enrollment.domain.model import Enrollment
-from enrollment.storage import batches
-from enrollment.storage.claims import ClaimedBatch
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.compact import pack_json, unpack_json
 from schemas.trials import decode_traces, enrollment_of, state_of
 

@@ -17,11 +17,11 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.storage import claims
-from enrollment.storage.attempt_locks import HeldLocks
-from enrollment.storage.batches import Waiting
-from enrollment.storage.claims import ClaimedBatch
-from enrollment.storage.sessions import Sessions, clock
+from enrollment.storage.engine.attempt_locks import HeldLocks
+from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.queue import claims
+from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.claims import ClaimedBatch
 from worker import suspecting
 from worker.answering import BatchTransaction, ProbePassed, ProcessedBatches, Result
 from worker.overlaying import OverlayIncomplete, TooManyDryRuns

@@ -12,8 +12,8 @@ from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
-from enrollment.storage.batches import intake_number
-from enrollment.storage.claims import ClaimedBatch
+from enrollment.storage.queue.batches import intake_number
+from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.parsed import ParsedRequest
 from schemas.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
 from schemas.row_payload import Row, decode_rows

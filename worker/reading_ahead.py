@@ -14,8 +14,8 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session
 
 from enrollment.domain.submissions import Submission
-from enrollment.storage import batches
-from enrollment.storage.claims import ClaimedBatch
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.raw_rows import RowFormat, format_of_batch
 from worker.reading import DecodedBatch, decode_plain, is_plain
 

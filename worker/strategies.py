@@ -15,12 +15,12 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.judging import Judgement, World, judge, judge_atomically
+from enrollment.domain.batch_decision import Judgement, World, judge, judge_atomically
+from enrollment.domain.dry_run import traces
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Options, Tally
-from enrollment.domain.trying import traces
 from enrollment.storage import learners
-from enrollment.storage.claims import ClaimedBatch
+from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from schemas.trials import encode_trial
 from worker import suspecting

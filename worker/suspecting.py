@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.suspicion import FailureSearch
-from enrollment.storage import claims, suspects
-from enrollment.storage.attempt_locks import HeldLocks
-from enrollment.storage.claims import ClaimedBatch
-from enrollment.storage.suspects import FailedBatch
+from enrollment.domain.poison_search import FailureSearch
+from enrollment.storage.engine.attempt_locks import HeldLocks
+from enrollment.storage.queue import claims, quarantine
+from enrollment.storage.queue.claims import ClaimedBatch
+from enrollment.storage.queue.quarantine import FailedBatch
 
 NOTHING_KNOWN = FailureSearch()
 
@@ -61,7 +61,7 @@ def start_attempts(
         elif not search.should_park:
             started.apart.append(batch)
         recorded.append(FailedBatch(batch.id, search))
-    suspects.save_attempts(session, recorded, now=now)
+    quarantine.save_attempts(session, recorded, now=now)
     return started
 
 
@@ -81,7 +81,7 @@ def record_failures(session: Session, attempted: Sequence[ClaimedBatch], *, now:
         FailedBatch(batch.id, _search(batch).record_failure(batch.requests))
         for batch in reclaim_attempted(session, attempted)
     ]
-    suspects.save_attempts(session, failed, now=now)
+    quarantine.save_attempts(session, failed, now=now)
 
 
 def record_probe(session: Session, attempted: ClaimedBatch, *, now: datetime) -> None:
@@ -90,7 +90,7 @@ def record_probe(session: Session, attempted: ClaimedBatch, *, now: datetime) ->
         FailedBatch(batch.id, _search(batch).record_success(batch.requests))
         for batch in reclaim_attempted(session, [attempted])
     ]
-    suspects.save_attempts(session, passed, now=now)
+    quarantine.save_attempts(session, passed, now=now)
 
 
 def cancel_attempts(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
@@ -99,7 +99,7 @@ def cancel_attempts(session: Session, attempted: Sequence[ClaimedBatch], *, now:
         FailedBatch(batch.id, _search(batch).cancel_attempt())
         for batch in reclaim_attempted(session, attempted)
     ]
-    suspects.save_attempts(session, cancelled, now=now)
+    quarantine.save_attempts(session, cancelled, now=now)
 
 
 def record_timeouts(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
@@ -113,7 +113,7 @@ def record_timeouts(session: Session, attempted: Sequence[ClaimedBatch], *, now:
         search = _search(batch)
         after = search.record_timeout() if alone else search.cancel_attempt()
         recorded.append(FailedBatch(batch.id, after))
-    suspects.save_attempts(session, recorded, alone=True, now=now)
+    quarantine.save_attempts(session, recorded, alone=True, now=now)
 
 
 def _search(batch: ClaimedBatch) -> FailureSearch:

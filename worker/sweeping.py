@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
 
-from enrollment.failpoints import Point, reached
-from enrollment.queue import ANNOUNCED_AGAIN_AFTER, SWEEP_AT_MOST
-from enrollment.storage import batches, idempotency, retention
-from enrollment.storage.batches import Waiting
-from enrollment.storage.sessions import Sessions, clock
+from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_AT_MOST
+from enrollment.runtime.failpoints import Point, reached
+from enrollment.storage import idempotency, retention
+from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import Waiting
 
 #: How long Idempotency-Keys are kept; never longer than what they stand for.
 KEYS_KEPT = timedelta(days=7)

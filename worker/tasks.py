@@ -6,10 +6,10 @@ from contextlib import contextmanager
 import structlog
 from celery import Celery
 
-from enrollment import logs
 from enrollment.domain.errors import Conflict, RecordsUnavailable
-from enrollment.failpoints import Point, reached
-from enrollment.queue import SWEEP_EVERY, TaskName
+from enrollment.runtime import logs
+from enrollment.runtime.broker import SWEEP_EVERY, TaskName
+from enrollment.runtime.failpoints import Point, reached
 from worker.announcing import Announcer
 from worker.processing import Processor
 from worker.sweeping import Seldom, Sweeper

@@ -8,12 +8,13 @@ from functools import lru_cache
 
 from sqlalchemy.orm import Session
 
+from enrollment.domain.batch_decision import Judgement, Key
 from enrollment.domain.events import Change
-from enrollment.domain.judging import Judgement, Key
-from enrollment.storage import changes, courses, enrollments, invitations, learners
-from enrollment.storage.changes import Event, encode_state
+from enrollment.storage import courses, enrollments, invitations, learners
+from enrollment.storage import events as event_store
 from enrollment.storage.enrollments import FIRST, EnrollmentWrite
 from enrollment.storage.event_ids import event_id
+from enrollment.storage.events import Event, encode_state
 from worker.loading import LoadedState
 from worker.reading import DecodedRow
 
@@ -42,9 +43,9 @@ def in_flight(
     strangers = {username for _, username in judgement.enrollments} - ids.keys()
     with learners.insert_new(session, strangers) as newcomers:
         events, newest, numbers = _events(judgement.changes, sources, loaded)
-        happened = changes.rendered(session, events, now=now)
+        happened = event_store.rendered(session, events, now=now)
     ids |= newcomers
-    with changes.adding(session, happened):
+    with event_store.adding(session, happened):
         writes = enrollments.rendered(session, _writes(judgement, loaded, ids, newest), now=now)
     with enrollments.writing(session, writes):
         yield numbers

@@ -25,7 +25,7 @@ class _Enroll(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         from enrollment.domain.errors import RecordsUnavailable
-        from enrollment.settings import SettingsError
+        from enrollment.runtime.settings import SettingsError
 
         try:
             return super().invoke(ctx)

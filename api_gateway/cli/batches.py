@@ -8,7 +8,7 @@ import click
 from api_gateway.cli.environment import data_dir_option, records_of
 
 if TYPE_CHECKING:
-    from enrollment.storage.suspects import Parked
+    from enrollment.storage.queue.quarantine import Parked
 
 #: Parked batches that are listed at most.
 LISTED = 1_000
@@ -23,10 +23,10 @@ def batches() -> None:
 @data_dir_option
 def list_(data_dir: Path) -> None:
     """List the batches that are parked, oldest first."""
-    from enrollment.storage import suspects
+    from enrollment.storage.queue import quarantine
 
     with records_of(data_dir) as sessions, sessions.read() as session:
-        parked = suspects.parked(session, limit=LISTED)
+        parked = quarantine.parked(session, limit=LISTED)
     for batch in parked:
         click.echo("\t".join(_cells(batch)))
     if not parked:
@@ -51,13 +51,13 @@ def _cells(batch: "Parked") -> list[str]:
 @data_dir_option
 def retry(*, numbers: tuple[int, ...], every: bool, data_dir: Path) -> None:
     """Set parked batches free; workers try them again within seconds, as if for the first time."""
-    from enrollment.storage import suspects
+    from enrollment.storage.queue import quarantine
 
     if bool(numbers) == every:
         message = "Name the batches, or give --all (`enroll batches list` shows them)."
         raise click.UsageError(message)
     with records_of(data_dir) as sessions, sessions.begin() as session:
-        freed = suspects.retry(session, None if every else numbers)
+        freed = quarantine.retry(session, None if every else numbers)
     if missing := sorted(set(numbers) - set(freed)):
         names = ", ".join(map(str, missing))
         message = f"Not parked: {names} (`enroll batches list` shows what is)."

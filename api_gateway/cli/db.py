@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from api_gateway.cli.environment import data_dir_option, settings_of
-from enrollment.settings import Settings
+from enrollment.runtime.settings import Settings
 
 
 @click.group()

@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from api_gateway.cli.environment import data_dir_option, variables
-from enrollment.settings import VARIABLES
+from enrollment.runtime.settings import VARIABLES
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import click
 
-from enrollment.settings import Settings, from_env, sqlite_url
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.runtime.settings import Settings, from_env, sqlite_url
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 
 F = TypeVar("F", bound=Callable[..., Any])
 

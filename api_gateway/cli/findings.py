@@ -15,9 +15,10 @@ from sqlalchemy.orm import Session
 
 from api_gateway.cli.environment import REDIS_URL, settings_of, variables
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.settings import Settings, SettingsError
-from enrollment.storage import durability, migrate
-from enrollment.storage.sessions import sessions_for
+from enrollment.runtime.settings import Settings, SettingsError
+from enrollment.storage import migrate
+from enrollment.storage.engine import durability
+from enrollment.storage.engine.sessions import sessions_for
 
 OLDEST_REDIS = (6, 2)
 _SECONDS = 3.0

@@ -47,7 +47,7 @@ def create(*, name: str, scopes: frozenset[str], rotate: bool, data_dir: Path) -
     Keys of one name are one caller: each sees what was asked with the others.
     """
     from api_gateway.api_keys import new_api_key
-    from enrollment.storage import keys as records
+    from enrollment.storage.credentials import api_keys as records
 
     text, digest = new_api_key()
     with records_of(data_dir) as sessions, sessions.begin() as session:
@@ -82,7 +82,7 @@ def _refuse_another(
 @data_dir_option
 def list_(data_dir: Path) -> None:
     """List the keys, without their texts."""
-    from enrollment.storage import keys as records
+    from enrollment.storage.credentials import api_keys as records
 
     with records_of(data_dir) as sessions, sessions.read() as session:
         known = records.all_keys(session)
@@ -97,7 +97,7 @@ def list_(data_dir: Path) -> None:
 @data_dir_option
 def revoke(number: int, data_dir: Path) -> None:
     """Make key ID useless; every process knows it within seconds."""
-    from enrollment.storage import keys as records
+    from enrollment.storage.credentials import api_keys as records
 
     with records_of(data_dir) as sessions, sessions.begin() as session:
         was_in_use = records.revoke(session, number, now=datetime.now(UTC))

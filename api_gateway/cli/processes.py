@@ -21,8 +21,8 @@ def gateway(host: str, port: int, fd: int | None) -> None:
 
     import uvicorn
 
-    from enrollment import logs
-    from enrollment.settings import from_env
+    from enrollment.runtime import logs
+    from enrollment.runtime.settings import from_env
 
     logs.configure(from_env().log_level, process="gateway")
     config = uvicorn.Config(

@@ -22,7 +22,7 @@ def tokens() -> None:
 def create(user: str, email: str | None, minutes: float, data_dir: Path, *, staff: bool) -> None:
     """Make a token for USER; it is the last line (send it as `Authorization: JWT …`)."""
     from api_gateway.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
-    from enrollment.storage.secrets import get_or_make
+    from enrollment.storage.credentials.secrets import get_or_make
 
     with records_of(data_dir) as sessions, sessions.begin() as session:
         secret = get_or_make(session, SIGNING_SECRET, new_signing_secret())

@@ -18,7 +18,7 @@ from api_gateway.cli.client import Service
 from api_gateway.cli.environment import ADMIN_KEY, REDIS_URL, data_dir_option, variables
 from api_gateway.cli.processes import BACKLOG
 from api_gateway.supervisor import Program, Supervisor
-from enrollment.settings import from_env
+from enrollment.runtime.settings import from_env
 
 #: Seconds after which it is said that the service is not ready yet.
 READY_SECONDS = 60.0
@@ -46,7 +46,7 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
     Records go to SQLite in the data folder unless ENROLL_DATABASE_URL names PostgreSQL; the
     queue goes through a Redis inside this process unless ENROLL_REDIS_URL names one.
     """
-    from enrollment import logs
+    from enrollment.runtime import logs
 
     environment = variables(data_dir)
     if "ENROLL_REDIS_URL" not in environment:
@@ -153,7 +153,8 @@ def listener(host: str, port: int) -> Iterator[socket.socket]:
 def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
     """Tables of this release, and a key in the folder with which everything is allowed."""
     from enrollment.domain.errors import NotDurable
-    from enrollment.storage import durability, migrate
+    from enrollment.storage import migrate
+    from enrollment.storage.engine import durability
 
     settings = from_env(environment)
     url = settings.database_url
@@ -176,13 +177,13 @@ def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
 def _make_admin_key(session: Session, path: Path) -> None:
     """A file whose key these records do not know, or no more, is replaced."""
     from api_gateway.api_keys import digest_of, new_api_key
-    from enrollment.storage import keys
+    from enrollment.storage.credentials import api_keys
 
-    if path.is_file() and keys.by_digest(session, digest_of(path.read_text().strip())):
+    if path.is_file() and api_keys.by_digest(session, digest_of(path.read_text().strip())):
         return
     text, digest = new_api_key()
     scopes = frozenset({"admin"})
-    keys.add(session, name="admin", scopes=scopes, digest=digest, now=datetime.now(UTC))
+    api_keys.add(session, name="admin", scopes=scopes, digest=digest, now=datetime.now(UTC))
     write_secret(path, text)
 
 

@@ -33,8 +33,8 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     do not, 3 the database does not answer.
     """
     from api_gateway import audit_verify
-    from enrollment.garbage import collect_seldom
-    from enrollment.storage.snapshots import NoRoom
+    from enrollment.runtime.gc_tuning import collect_seldom
+    from enrollment.storage.engine.consistent_snapshot import NoRoom
 
     collect_seldom()
     began = time.monotonic()

@@ -10,7 +10,7 @@ from api_gateway.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.resources.changes import DEFAULT_CHANGES
 from api_gateway.resources.enrollments import MAX_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
-from enrollment.domain.coursekeys import MAX_COURSE_ID
+from enrollment.domain.course_keys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
 from schemas.foreign.detect import AUTO, NAMES
 

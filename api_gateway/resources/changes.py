@@ -9,7 +9,7 @@ from api_gateway.database import Database
 from api_gateway.pagination import MAX_PAGE
 from api_gateway.problems import bad_request
 from api_gateway.responses import keep_private, write_json
-from enrollment.storage import changes
+from enrollment.storage import events
 from schemas.changes import ChangesJson, EventJson, dump_event
 
 DEFAULT_CHANGES = 1_000
@@ -37,7 +37,7 @@ class ChangesResource:
 
 
 def _since(session: Session, since: int, limit: int) -> list[EventJson]:
-    return [dump_event(event) for event in changes.since(session, since, limit=limit)]
+    return [dump_event(event) for event in events.since(session, since, limit=limit)]
 
 
 def _read_integer(req: Request, name: str, default: int, maximum: int) -> int:

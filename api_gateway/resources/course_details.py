@@ -7,7 +7,7 @@ from falcon.asgi import Request, Response
 
 from api_gateway.course_details_cache import CourseDetailsCache, Entry, NotCached
 from api_gateway.problems import Problem, bad_request
-from enrollment.domain.coursekeys import parse_course_key
+from enrollment.domain.course_keys import parse_course_key
 
 #: Values that mean no; for Open edX any text means yes.
 _NO = frozenset({"", "0", "false"})

@@ -20,7 +20,7 @@ from api_gateway.resources.bulk_body import (
 )
 from api_gateway.resources.idempotent_write import run_once
 from api_gateway.responses import write_json
-from enrollment.domain.coursekeys import parse_course_key
+from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
 from enrollment.storage import courses

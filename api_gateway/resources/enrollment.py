@@ -23,8 +23,9 @@ from api_gateway.status_queries import Status
 from api_gateway.waiters import Waiters
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
-from enrollment.storage import courses, enrollment_views, learners, submissions
-from enrollment.storage.enrollment_views import Listed
+from enrollment.storage import courses, learners, submissions
+from enrollment.storage.views import enrollment_views
+from enrollment.storage.views.enrollment_views import Listed
 from schemas.courses import details
 from schemas.enrollments import GRANTED, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable

@@ -14,10 +14,11 @@ from api_gateway.database import Database
 from api_gateway.permissions import may_read_about
 from api_gateway.problems import Problem, bad_request
 from api_gateway.responses import keep_private, write_json
-from enrollment.domain.coursekeys import parse_course_key
+from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import Course
-from enrollment.storage import changes, courses, enrollment_views
-from enrollment.storage.enrollment_views import Listed
+from enrollment.storage import courses, events
+from enrollment.storage.views import enrollment_views
+from enrollment.storage.views.enrollment_views import Listed
 from schemas.changes import EventJson, HistoryJson, dump_event
 from schemas.enrollments import dump_enrollment
 from schemas.fields import is_storable
@@ -89,4 +90,4 @@ def _history(session: Session, username: str, course_id: str) -> list[EventJson]
     newest = enrollment_views.newest_event(session, username, course_id)
     if newest is None:
         return []
-    return [dump_event(event) for event in changes.history(session, newest)]
+    return [dump_event(event) for event in events.history(session, newest)]

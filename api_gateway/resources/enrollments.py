@@ -11,10 +11,10 @@ from api_gateway.database import Database
 from api_gateway.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, read_cursor
 from api_gateway.problems import Problem
 from api_gateway.responses import keep_private, write_json
-from enrollment.domain.coursekeys import parse_course_key
+from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import microseconds
-from enrollment.storage import enrollment_views
-from enrollment.storage.enrollment_views import Filters, Place
+from enrollment.storage.views import enrollment_views
+from enrollment.storage.views.enrollment_views import Filters, Place
 from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.fields import is_storable, parse_username
 

@@ -16,9 +16,11 @@ from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.responses import write_json
 from enrollment.domain.errors import EnrollmentError, NotDurable
-from enrollment.storage import batches, durability, migrate
-from enrollment.storage.batches import Backlog
-from enrollment.storage.durability import Fact
+from enrollment.storage import migrate
+from enrollment.storage.engine import durability
+from enrollment.storage.engine.durability import Fact
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import Backlog
 from schemas.json_types import Count, Doc
 
 log = structlog.get_logger()

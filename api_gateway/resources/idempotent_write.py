@@ -10,8 +10,8 @@ from api_gateway.caller import Caller
 from api_gateway.headers import fingerprint_head, idempotency_key
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
 from enrollment.storage import idempotency
+from enrollment.storage.engine.sessions import clock
 from enrollment.storage.idempotency import KeyUse
-from enrollment.storage.sessions import clock
 
 
 def read_key_use(req: Request, body: bytes) -> KeyUse | None:

@@ -13,7 +13,7 @@ from api_gateway.problems import bad_request
 from api_gateway.request_body import read_json
 from api_gateway.resources.bulk_body import MAX_BODY, load_checked
 from api_gateway.responses import write_json
-from enrollment.domain.coursekeys import parse_course_key
+from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations

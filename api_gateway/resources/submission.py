@@ -30,8 +30,8 @@ from api_gateway.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
-from enrollment.storage.batches import Waiting
-from enrollment.storage.sessions import clock
+from enrollment.storage.engine.sessions import clock
+from enrollment.storage.queue.batches import Waiting
 from schemas.submissions import PATH, etag
 
 

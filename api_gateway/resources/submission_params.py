@@ -12,7 +12,7 @@ from api_gateway.problems import Problem, bad_request
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import Options
-from enrollment.storage.submission_views import Place
+from enrollment.storage.views.submission_views import Place
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.foreign.detect import AUTO, NAMES
 

@@ -28,8 +28,8 @@ from api_gateway.upload_store import Published, Upload, UploadStore
 from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
 from enrollment.domain.submissions import Submission
-from enrollment.storage import submission_views
-from enrollment.storage.submission_views import Place
+from enrollment.storage.views import submission_views
+from enrollment.storage.views.submission_views import Place
 from schemas.submissions import PATH, SubmissionPageJson, dump_submission
 
 

@@ -9,8 +9,8 @@ import secrets
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from enrollment.storage.arrays import insert_on
-from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.bulk.array_params import insert_on
+from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.tables import EditionRow
 
 _COURSES = "courses"

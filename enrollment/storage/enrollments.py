@@ -22,11 +22,18 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict
 from enrollment.domain.model import Attribute, Enrollment, WritePrecedence
-from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, encoded, insert_on
-from enrollment.storage.sending import Statement, sending
-from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.bulk.array_params import (
+    NO_ROWS,
+    Columns,
+    Rendered,
+    as_json,
+    encoded,
+    insert_on,
+)
+from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.engine.error_mapping import unless_taken
+from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.tables import BigSerial, EnrollmentRow, Moment
-from enrollment.storage.translating import unless_taken
 
 #: (row of the learner, row of the course).
 RowKey = tuple[int, int]

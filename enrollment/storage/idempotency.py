@@ -8,8 +8,8 @@ from uuid import UUID
 from sqlalchemy import String, delete, select
 from sqlalchemy.orm import Session
 
-from enrollment.storage.arrays import Columns, insert_on
-from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.bulk.array_params import Columns, insert_on
+from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.tables import IdempotencyRow
 
 #: (caller, key).

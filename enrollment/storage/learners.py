@@ -12,11 +12,11 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
-from enrollment.storage.arrays import Columns, insert_on
-from enrollment.storage.sending import Statement, sending
-from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.bulk.array_params import Columns, insert_on
+from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.engine.error_mapping import unless_taken
+from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
-from enrollment.storage.translating import unless_taken
 
 #: Statements of every batch are built on the table: the mapper costs more than the rest.
 _LEARNERS = LearnerRow.metadata.tables[LearnerRow.__tablename__]

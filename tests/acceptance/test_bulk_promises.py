@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import redis
 
-from enrollment.queue import QueueName
+from enrollment.runtime.broker import QueueName
 from tests.support.counting import books
 from tests.support.running import ended, needs_proc, open_course, wait_until
 

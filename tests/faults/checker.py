@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from api_gateway.audit_verify import verify
-from enrollment.storage.sessions import Sessions
+from enrollment.storage.engine.sessions import Sessions
 from tests.faults import orders, promises, seats
 from tests.faults.history import Record, read_history
 from tests.faults.ledger import Ledger, Mark, mark, read_ledger

@@ -13,9 +13,9 @@ from enrollment.domain.codes import Code
 from enrollment.domain.events import RecordedEvent
 from enrollment.domain.model import Outcome, WritePrecedence, precedence_of
 from enrollment.domain.submissions import is_cancelled_as_whole
-from enrollment.storage import changes
-from enrollment.storage.batches import intake_number
-from enrollment.storage.sessions import Sessions
+from enrollment.storage import events
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
@@ -189,7 +189,7 @@ def _item(
 def _read_events(session: Session, ledger: Ledger) -> None:
     ledger.head = session.scalars(select(FeedHeadRow.position)).one()
     position = ledger.mark.position
-    while page := changes.since(session, position, limit=PAGE):
+    while page := events.since(session, position, limit=PAGE):
         ledger.events += page
         position = page[-1].position
     for event in ledger.events:

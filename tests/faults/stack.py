@@ -16,8 +16,9 @@ from sqlalchemy import func, select
 
 from api_gateway.api_keys import new_api_key
 from enrollment.domain.errors import EnrollmentError
-from enrollment.storage import keys, migrate
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage import migrate
+from enrollment.storage.credentials import api_keys
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import BatchRow, SubmissionRow
 from tests.faults.kept import Death, Kept
 from tests.support.folders import working_folder
@@ -116,7 +117,7 @@ class Stack:
         self.sessions: Sessions = sessions_for(self.records.url, pool_size=3)
         with self.sessions.begin() as session:
             scopes = frozenset({"admin"})
-            keys.add(
+            api_keys.add(
                 session, name="faults", scopes=scopes, digest=self._digest, now=datetime.now(UTC)
             )
         self.equip(PLAIN)

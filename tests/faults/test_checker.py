@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import delete, select, update
 
-from enrollment.domain import deciding
+from enrollment.domain import decision
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.rules import Refusal
 from enrollment.storage import courses, migrate
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import (
     BatchRow,
     EnrollmentRow,
@@ -319,9 +319,9 @@ def test_an_event_about_somebody_else_is_found(play, ids):
 
 def test_an_order_that_is_turned_round_is_found(play, monkeypatch):
     """Without clocks whatever is worked last wins."""
-    monkeypatch.setattr(deciding, "_outranked", lambda *_: False)
+    monkeypatch.setattr(decision, "_outranked", lambda *_: False)
     monkeypatch.setattr(
-        deciding, "_still_counts", lambda asked, _: deciding.Wish(asked.is_active, *asked[7:10])
+        decision, "_still_counts", lambda asked, _: decision.Wish(asked.is_active, *asked[7:10])
     )
     play.course(OPEN)
     older, newer = play.single("ada"), play.single("ada", is_active=False)
@@ -426,7 +426,7 @@ def one_too_early(course, taken):
 @pytest.mark.parametrize("together", [True, False])
 def test_a_refusal_though_there_is_room_is_found(play, monkeypatch, together):
     """Refused beside others who got in (a place in the feed), and by itself (none)."""
-    monkeypatch.setattr(deciding, "refuse_when_full", one_too_early)
+    monkeypatch.setattr(decision, "refuse_when_full", one_too_early)
     play.course(SCARCE, SEATS)
     first = play.single("ada", SCARCE)
     if not together:
@@ -445,7 +445,7 @@ def test_a_refusal_after_a_seat_was_seen_to_be_free_is_found(play, monkeypatch):
     play.single("ada", SCARCE, is_active=False)
     play.work()
     play.feed()
-    monkeypatch.setattr(deciding, "refuse_when_full", one_too_early)
+    monkeypatch.setattr(decision, "refuse_when_full", one_too_early)
     refused = play.single("eve", SCARCE)
     play.end()
     assert found(play.judge(), "I6", refused, "though 0 of 1 seats")

@@ -10,8 +10,8 @@ from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable
-from enrollment.storage import engines
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine import engines
+from enrollment.storage.engine.sessions import sessions_for
 from tests.faults.proxy import COMMITS, BlackHole, CutBeforeReply, CutBeforeRequest, Pass, Proxy
 from tests.support.desk import assert_unavailable
 from tests.support.gateway import AUDIT

@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from tests.faults.checker import Judged, Trace, check, mark
 from tests.faults.history import History, Op, Phase, read_history
 from tests.faults.load import Load, Mix, Wish

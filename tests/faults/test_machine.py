@@ -15,7 +15,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from enrollment.failpoints import Point
+from enrollment.runtime.failpoints import Point
 from tests.faults import sabotage
 from tests.faults.simulator.bench import Bench
 from tests.faults.simulator.model import CourseFacts

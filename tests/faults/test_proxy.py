@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from tests.faults.proxy import (
     COMMITS,
     BlackHole,

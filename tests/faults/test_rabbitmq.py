@@ -8,7 +8,7 @@ from typing import NamedTuple
 import kombu
 import pytest
 
-from enrollment.queue import QueueName
+from enrollment.runtime.broker import QueueName
 from tests.faults.proxy import HalfOpen, Pass, Proxy
 from tests.support.binaries import ServerMissing
 from tests.support.long_files import LongFile, at_work, status

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 import redis
 
-from enrollment.queue import QueueName
+from enrollment.runtime.broker import QueueName
 from tests.faults.proxy import HalfOpen, Pass, Proxy
 from tests.support.poison import POISON, UNPICKLED
 from tests.support.running import ended, needs_proc, wait_until

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import redis
 
-from enrollment.queue import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY
+from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY
 from tests.support.running import Running, ended, needs_proc, submission, wait_until
 from tests.support.servers import redis_process
 from tests.support.service import Service, ask, open_for_all

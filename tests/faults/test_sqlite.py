@@ -13,8 +13,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from api_gateway import database, single_requests
-from enrollment.storage import engines, migrate
-from enrollment.storage import sessions as sessions_module
+from enrollment.storage import migrate
+from enrollment.storage.engine import engines
+from enrollment.storage.engine import sessions as sessions_module
 from tests.support.desk import Desk, assert_unavailable
 from tests.support.disks import small_disk
 from tests.support.folders import working_folder

@@ -18,7 +18,7 @@ from tests.support.world import World
 DIES = """
 import os, signal, sys
 from sqlalchemy import text
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.world import World, request
 sessions = sessions_for(sys.argv[1])
 world = World(sessions)

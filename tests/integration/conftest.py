@@ -7,8 +7,9 @@ import pytest
 import structlog
 
 from api_gateway import jwt_tokens
-from enrollment.storage import migrate, secrets
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage import migrate
+from enrollment.storage.credentials import secrets
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support.gate import SECRET, Gate
 from tests.support.small_gateway import Clock, SmallGateway
 from tests.support.statements import recorded_statements

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy import insert
 
 from enrollment.domain.codes import FAILURES
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, FeedHeadRow
 from tests.support.world import ADMIN, World, hours_ago, request, row
 

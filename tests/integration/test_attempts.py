@@ -12,10 +12,11 @@ from sqlalchemy import select, text
 
 from enrollment.domain.codes import Code
 from enrollment.domain.errors import TookTooLong
-from enrollment.domain.suspicion import MAX_TIMEOUTS, FailureSearch
-from enrollment.storage import changes, migrate, suspects
-from enrollment.storage.attempt_locks import attempt_locks_for
-from enrollment.storage.sessions import clock, sessions_for
+from enrollment.domain.poison_search import MAX_TIMEOUTS, FailureSearch
+from enrollment.storage import events, migrate
+from enrollment.storage.engine.attempt_locks import attempt_locks_for
+from enrollment.storage.engine.sessions import clock, sessions_for
+from enrollment.storage.queue import quarantine
 from enrollment.storage.tables import BatchRow
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import World, request, row
@@ -180,15 +181,15 @@ def test_what_always_runs_out_of_time_alone_is_parked_in_the_end(bench, monkeypa
     (number,) = world.batch_ids(world.send([row("ada")]))
     almost = FailureSearch(timeouts=MAX_TIMEOUTS - 1)
     with world.sessions.begin() as session:
-        batch = suspects.FailedBatch(number, almost)
-        suspects.save_attempts(session, [batch], now=clock(session))
+        batch = quarantine.FailedBatch(number, almost)
+        quarantine.save_attempts(session, [batch], now=clock(session))
     with monkeypatch.context() as fault:
-        fault.setattr(changes, "take_positions", too_long)
+        fault.setattr(events, "take_positions", too_long)
         with pytest.raises(TookTooLong):
             world.deliver(number)
 
     with world.sessions.read() as session:
-        (shown,) = suspects.parked(session, limit=10)
+        (shown,) = quarantine.parked(session, limit=10)
     assert (shown.id, shown.attempts, shown.poisonous) == (number, 0, ())
 
 
@@ -201,8 +202,8 @@ def test_where_even_the_empty_prefix_is_slow_no_request_is_blamed(bench, monkeyp
     (number,) = world.batch_ids(world.send([row("ada"), row("bob")]))
     searching = FailureSearch(attempts=2).record_failure(2).record_failure(2)
     with world.sessions.begin() as session:
-        batch = suspects.FailedBatch(number, searching)
-        suspects.save_attempts(session, [batch], now=clock(session))
+        batch = quarantine.FailedBatch(number, searching)
+        quarantine.save_attempts(session, [batch], now=clock(session))
     monkeypatch.setattr(processing, "EMPTY_PREFIX_SECONDS", -1.0)
 
     with pytest.raises(TookTooLong):
@@ -262,7 +263,7 @@ def test_a_limit_counts_only_where_the_attempt_used_the_processor(bench, monkeyp
     (number,) = world.batch_ids(file)
 
     with monkeypatch.context() as fault:
-        fault.setattr(changes, "take_positions", over_the_limit)
+        fault.setattr(events, "take_positions", over_the_limit)
         with pytest.raises(TookTooLong):
             world.deliver(number)
         assert attempts(world) == {number: 0}

@@ -12,10 +12,11 @@ from sqlalchemy.engine import make_url
 
 from api_gateway import audit_report
 from api_gateway.audit_verify import NotMigrated, verify
-from enrollment.domain.audit_violations import ViolationKind
+from enrollment.domain.audit.violations import ViolationKind
 from enrollment.domain.model import Attribute
-from enrollment.storage import audit_events, audit_submissions, cancellation, migrate
-from enrollment.storage.sessions import clock, sessions_for
+from enrollment.storage import cancellation, migrate
+from enrollment.storage.audit import events, submissions
+from enrollment.storage.engine.sessions import clock, sessions_for
 from enrollment.storage.tables import BatchRow
 from tests.support.forgeries import FORGERIES
 from tests.support.forging import Forger
@@ -304,14 +305,14 @@ def test_statements_do_not_grow_with_the_rows(world):
 
 #: The statements that give a page.
 PAGED = {
-    audit_events: ("_SPANS", "_EVENT_IDS", "_COURSES", "_ENROLLMENTS"),
-    audit_submissions: ("_OF_FILES", "_OF_SINGLES", "_FILES", "_SINGLES"),
+    events: ("_SPANS", "_EVENT_IDS", "_COURSES", "_ENROLLMENTS"),
+    submissions: ("_OF_FILES", "_OF_SINGLES", "_FILES", "_SINGLES"),
 }
 
 
 def test_pages_of_any_length_come_to_the_same(lived, monkeypatch):
     whole = lived.world.report().checked
-    monkeypatch.setattr(audit_events, "GROUP_EVENTS", 2)
+    monkeypatch.setattr(events, "GROUP_EVENTS", 2)
     for module, names in PAGED.items():
         for name in names:
             monkeypatch.setattr(module, name, getattr(module, name).limit(2))

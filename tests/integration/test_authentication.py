@@ -13,8 +13,8 @@ from api_gateway.caller import Caller
 from api_gateway.jwt_tokens import TokenRefused
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.storage import secrets
-from enrollment.storage.sessions import Sessions, make_engine
+from enrollment.storage.credentials import secrets
+from enrollment.storage.engine.sessions import Sessions, make_engine
 from tests.support.gate import EDX_KEY, NOW, SECRET, Gate, bearer, edx_header, jwt_header, signed
 
 EDX = Caller("key:edx", CallerKind.SERVER, frozenset({"enroll", "read", "courses"}))

@@ -5,7 +5,7 @@ import pytest
 from enrollment.domain.codes import Code, Reason, Result, State
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
 from enrollment.storage import cancellation
-from enrollment.storage.sessions import clock
+from enrollment.storage.engine.sessions import clock
 from tests.support.halts import Halt, Side
 from tests.support.world import (
     ADA,

@@ -4,7 +4,7 @@ import asyncio
 import threading
 
 from api_gateway.course_details_cache import LEASE, NOT_CACHED
-from enrollment.breaker import PAUSE
+from enrollment.runtime.circuit_breaker import PAUSE
 from enrollment.storage import courses
 from tests.support.courses import save
 from tests.support.servers import redis_process

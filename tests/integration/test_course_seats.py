@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from enrollment.domain.errors import Conflict
 from enrollment.storage import courses, migrate
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.courses import ALGEBRA, a_course, found, loaded, save, take
 
 

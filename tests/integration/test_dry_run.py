@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, select, update
 
-from enrollment import failpoints
 from enrollment.domain.codes import Code, Lane, Reason, State
 from enrollment.domain.model import Invitation
+from enrollment.runtime import failpoints
 from enrollment.storage import cancellation, invitations, migrate
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
 from schemas.compact import pack_json
 from tests.support.world import ADMIN, COURSE, OTHER, SERVER, World, hours_ago, request, row

@@ -10,9 +10,10 @@ from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from enrollment.domain.errors import NotDurable, RecordsUnavailable
-from enrollment.storage import durability, migrate
-from enrollment.storage.durability import LOOK_EVERY, durable_sessions, guard, look_at_start
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage import migrate
+from enrollment.storage.engine import durability
+from enrollment.storage.engine.durability import LOOK_EVERY, durable_sessions, guard, look_at_start
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 
 #: What the tests' server does without, so that they are quick.
 OF_THE_SERVER = ("fsync", "full_page_writes")

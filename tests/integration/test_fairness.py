@@ -5,8 +5,8 @@ from collections import deque
 import pytest
 
 from enrollment.domain.codes import Lane
-from enrollment.queue import QUEUE_OF
-from enrollment.storage.batches import Waiting
+from enrollment.runtime.broker import QUEUE_OF
+from enrollment.storage.queue.batches import Waiting
 from tests.support.world import ADMIN, SERVER, request, row
 from worker.processing import AT_ONCE, TURN_BATCHES
 

@@ -7,9 +7,10 @@ from uuid import UUID
 import pytest
 
 from enrollment.domain.codes import ChangeKind
-from enrollment.storage import changes, enrollment_views
-from enrollment.storage.changes import Event
+from enrollment.storage import events as event_store
 from enrollment.storage.event_ids import event_id
+from enrollment.storage.events import Event
+from enrollment.storage.views import enrollment_views
 from tests.support.blocks import at_once
 from tests.support.halts import Halt, Side
 from tests.support.world import COURSE, hours_ago, request, row
@@ -36,7 +37,7 @@ def happen(session, batch_id, number=1):
         )
         for n in range(number)
     ]
-    at_once(changes.adding(session, changes.rendered(session, events, now=NOW)))
+    at_once(event_store.adding(session, event_store.rendered(session, events, now=NOW)))
 
 
 class Reader:
@@ -51,7 +52,7 @@ class Reader:
         while True:
             since = self.read[-1].position if self.read else 0
             with self.sessions.read() as session:
-                found = changes.since(session, since, limit=self.limit)
+                found = event_store.since(session, since, limit=self.limit)
             if not found:
                 return [(event.position, event.username) for event in self.read]
             self.read += found
@@ -60,10 +61,10 @@ class Reader:
 def test_an_event_comes_back_as_it_was_kept(sessions):
     with sessions.begin() as session:
         happen(session, 5)
-        assert changes.take_positions(session, {5: 1}) == 1
+        assert event_store.take_positions(session, {5: 1}) == 1
 
     with sessions.read() as session:
-        (event,) = changes.since(session, 0, limit=10)
+        (event,) = event_store.since(session, 0, limit=10)
 
     assert event == (
         event_id(5, 0),
@@ -82,7 +83,7 @@ def test_an_event_comes_back_as_it_was_kept(sessions):
 
 def test_an_empty_feed_has_nothing_and_a_batch_without_events_takes_no_place(sessions):
     with sessions.begin() as session:
-        assert changes.take_positions(session, {5: 0}) == 0
+        assert event_store.take_positions(session, {5: 0}) == 0
 
     assert Reader(sessions).read_on() == []
 
@@ -93,7 +94,7 @@ def test_pages_of_any_length_come_to_the_whole_feed(sessions, limit):
         with sessions.begin() as session:
             for batch_id, number in spans.items():
                 happen(session, batch_id, number)
-            changes.take_positions(session, spans)
+            event_store.take_positions(session, spans)
 
     names = [*(f"9.{n}" for n in range(3)), "4.0", *(f"2.{n}" for n in range(5)), "8.0", "8.1"]
     assert Reader(sessions, limit).read_on() == [
@@ -106,7 +107,7 @@ def test_a_reader_at_the_end_is_given_nothing_twice(sessions):
     for batch_id in (3, 1, 2):
         with sessions.begin() as session:
             happen(session, batch_id)
-            changes.take_positions(session, {batch_id: 1})
+            event_store.take_positions(session, {batch_id: 1})
         reader.read_on()
 
     assert reader.read_on() == [(1, "learner3.0"), (2, "learner1.0"), (3, "learner2.0")]
@@ -119,9 +120,9 @@ def test_an_older_batch_that_commits_later_is_not_passed_over(postgres_world):
         happen(slow, 1, 2)
         with sessions.begin() as quick:
             happen(quick, 2, 2)
-            changes.take_positions(quick, {2: 2})
+            event_store.take_positions(quick, {2: 2})
         assert reader.read_on() == [(1, "learner2.0"), (2, "learner2.1")]
-        changes.take_positions(slow, {1: 2})
+        event_store.take_positions(slow, {1: 2})
         reader.read_on()
 
     assert reader.read_on()[2:] == [(3, "learner1.0"), (4, "learner1.1")]
@@ -134,7 +135,7 @@ def test_whoever_took_a_place_first_commits_first(postgres_world):
     def other():
         with sessions.begin() as session:
             happen(session, 1)
-            changes.take_positions(session, {1: 1})
+            event_store.take_positions(session, {1: 1})
 
     with Halt(sessions, "INSERT INTO feed") as halt:
         first = Side(lambda: take(sessions, 2))
@@ -152,14 +153,14 @@ def test_whoever_took_a_place_first_commits_first(postgres_world):
 def take(sessions, batch_id):
     with sessions.begin() as session:
         happen(session, batch_id)
-        changes.take_positions(session, {batch_id: 1})
+        event_store.take_positions(session, {batch_id: 1})
 
 
 def test_a_transaction_that_fails_leaves_no_gap(sessions):
     def fail():
         with sessions.begin() as session:
             happen(session, 1)
-            changes.take_positions(session, {1: 1})
+            event_store.take_positions(session, {1: 1})
             raise Exception("after all was written")
 
     with pytest.raises(Exception, match="after all was written"):
@@ -184,7 +185,7 @@ def test_what_is_done_is_in_the_feed_already(world):
 def history(world, username="ada"):
     with world.sessions.read() as session:
         newest = enrollment_views.newest_event(session, username, COURSE)
-        return [] if newest is None else changes.history(session, newest)
+        return [] if newest is None else event_store.history(session, newest)
 
 
 def test_who_was_never_enrolled_has_no_history(world):
@@ -234,7 +235,7 @@ def test_the_history_follows_the_changes_not_the_order_of_taking_in(world):
 
 
 def test_of_a_long_history_the_newest_are_told(world, monkeypatch):
-    monkeypatch.setattr(changes, "MAX_HISTORY", 3)
+    monkeypatch.setattr(event_store, "MAX_HISTORY", 3)
     world.course()
     world.send([row("ada", is_active=n % 2 == 0) for n in range(7)])
     world.work()

@@ -11,7 +11,7 @@ from api_gateway.status_queries import Cursor, OutcomeFilter
 from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import cancellation, crosswalks, migrate, submissions
-from enrollment.storage.sessions import clock, sessions_for
+from enrollment.storage.engine.sessions import clock, sessions_for
 from enrollment.storage.tables import SubmissionRow
 from schemas.foreign.detect import NAMES
 from schemas.source import UnreadableFile

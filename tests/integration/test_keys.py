@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from enrollment.storage import keys, secrets
+from enrollment.storage.credentials import api_keys, secrets
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIGEST = b"d" * 32
@@ -14,18 +14,18 @@ DIGEST = b"d" * 32
 
 def add(sessions, name="sis", scopes=frozenset({"enroll"}), digest=DIGEST, now=NOON):
     with sessions.begin() as session:
-        return keys.add(session, name=name, scopes=scopes, digest=digest, now=now)
+        return api_keys.add(session, name=name, scopes=scopes, digest=digest, now=now)
 
 
 def found(sessions, digest=DIGEST):
     with sessions.read() as session:
-        return keys.by_digest(session, digest)
+        return api_keys.by_digest(session, digest)
 
 
 def test_a_key_is_found_by_its_hash_alone(sessions):
     number = add(sessions, scopes=frozenset({"read", "enroll"}))
 
-    assert found(sessions) == keys.ApiKey(
+    assert found(sessions) == api_keys.ApiKey(
         number, "sis", frozenset({"enroll", "read"}), NOON, revoked_at=None
     )
     assert found(sessions, b"e" * 32) is None
@@ -45,7 +45,7 @@ def test_two_keys_may_have_one_name_but_not_one_hash(sessions):
     with pytest.raises(IntegrityError):
         add(sessions)
     with sessions.read() as session:
-        assert [key.name for key in keys.all_keys(session)] == ["sis", "sis"]
+        assert [key.name for key in api_keys.all_keys(session)] == ["sis", "sis"]
 
 
 def test_a_revoked_key_is_listed_but_no_longer_found(sessions):
@@ -53,30 +53,30 @@ def test_a_revoked_key_is_listed_but_no_longer_found(sessions):
     later = NOON + timedelta(hours=1)
 
     with sessions.begin() as session:
-        assert keys.revoke(session, number, now=later)
+        assert api_keys.revoke(session, number, now=later)
 
     assert found(sessions) is None
     with sessions.read() as session:
-        assert [(key.id, key.revoked_at) for key in keys.all_keys(session)] == [(number, later)]
+        assert [(key.id, key.revoked_at) for key in api_keys.all_keys(session)] == [(number, later)]
 
 
 def test_a_key_is_revoked_once(sessions):
     number = add(sessions)
     with sessions.begin() as session:
-        keys.revoke(session, number, now=NOON)
+        api_keys.revoke(session, number, now=NOON)
 
     with sessions.begin() as session:
-        assert not keys.revoke(session, number, now=NOON + timedelta(hours=1))
-        assert not keys.revoke(session, number + 1, now=NOON)
+        assert not api_keys.revoke(session, number, now=NOON + timedelta(hours=1))
+        assert not api_keys.revoke(session, number + 1, now=NOON)
     with sessions.read() as session:
-        assert keys.all_keys(session)[0].revoked_at == NOON
+        assert api_keys.all_keys(session)[0].revoked_at == NOON
 
 
 def test_keys_are_listed_oldest_first(sessions):
     numbers = [add(sessions, name=name, digest=name.encode()) for name in ("c", "a", "b")]
 
     with sessions.read() as session:
-        listed = keys.all_keys(session)
+        listed = api_keys.all_keys(session)
     assert [key.id for key in listed] == numbers
     assert [key.name for key in listed] == ["c", "a", "b"]
 

@@ -9,7 +9,7 @@ from api_gateway import waiters
 from api_gateway.database import Database
 from api_gateway.embedded_redis import EmbeddedRedis
 from api_gateway.waiters import Waiters
-from enrollment.waking import Bell
+from enrollment.runtime.completion_channel import Bell
 from tests.faults.proxy import BlackHole, HalfOpen, Pass, Proxy, Reset
 from tests.support.halts import PATIENCE
 from tests.support.servers import LOOPBACK

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import migrate
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import Base, EditionRow, FeedHeadRow
 
 

@@ -3,12 +3,13 @@
 import pytest
 from sqlalchemy import select, update
 
-from enrollment import failpoints
 from enrollment.domain.codes import Code, Reason, State
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.domain.suspicion import MAX_POISONOUS, FailureSearch
-from enrollment.storage import batches, cancellation, changes, claims, suspects
-from enrollment.storage.sessions import clock
+from enrollment.domain.poison_search import MAX_POISONOUS, FailureSearch
+from enrollment.runtime import failpoints
+from enrollment.storage import cancellation, events
+from enrollment.storage.engine.sessions import clock
+from enrollment.storage.queue import batches, claims, quarantine
 from enrollment.storage.tables import BatchRow
 from schemas import row_payload
 from tests.support.patience import FORGOTTEN, Bench
@@ -55,7 +56,7 @@ def answers(world, submission_id):
 
 def parked(world):
     with world.sessions.read() as session:
-        return suspects.parked(session, limit=10)
+        return quarantine.parked(session, limit=10)
 
 
 def deliver_and_die(world, *batch_ids):
@@ -198,8 +199,8 @@ def test_beyond_three_the_batch_is_parked_shown_and_can_be_tried_again(bench, ar
 
     armed("")
     with world.sessions.begin() as session:
-        assert suspects.retry(session, [number + 1]) == []
-        assert suspects.retry(session, [number]) == [number]
+        assert quarantine.retry(session, [number + 1]) == []
+        assert quarantine.retry(session, [number]) == [number]
     assert bench.sweep() == [number]
     world.work()
     assert world.codes(file) == [ENROLLED] * 5
@@ -234,7 +235,7 @@ def test_every_parked_batch_can_be_set_free_at_once(bench):
     world.work()
 
     with world.sessions.begin() as session:
-        assert suspects.retry(session, None) == spoiled
+        assert quarantine.retry(session, None) == spoiled
 
     assert parked(world) == []
     assert set(attempts(world).values()) == {0}
@@ -418,7 +419,7 @@ def test_a_record_that_could_not_be_taken_back_is_taken_back_before_the_next_wor
     (single,) = world.ask(request("ada"))
     bench.pass_time(**FORGOTTEN)
     with monkeypatch.context() as fault:
-        fault.setattr(changes, "take_positions", raising(RecordsUnavailable))
+        fault.setattr(events, "take_positions", raising(RecordsUnavailable))
         fault.setattr(suspecting, "cancel_attempts", raising(RecordsUnavailable))
         with pytest.raises(RecordsUnavailable):
             world.deliver(*world.batch_ids(single))
@@ -464,7 +465,7 @@ def test_a_database_that_is_away_or_slow_is_no_failure_of_the_batch(
         bench.pass_time(**FORGOTTEN)
         bench.sweep()
     with monkeypatch.context() as fault:
-        fault.setattr(changes, "take_positions", raising(error))
+        fault.setattr(events, "take_positions", raising(error))
         with pytest.raises(error):
             world.deliver(*world.batch_ids(single))
 
@@ -484,7 +485,7 @@ def test_a_batch_is_judged_again_when_somebody_was_first(bench, monkeypatch):
     world = bench.world
     (single,) = world.ask(request("ada"))
     failures = iter([Conflict("first"), Conflict("second")])
-    monkeypatch.setattr(changes, "take_positions", loser(failures, changes.take_positions))
+    monkeypatch.setattr(events, "take_positions", loser(failures, events.take_positions))
 
     world.work()
 
@@ -508,7 +509,7 @@ def test_it_is_judged_again_only_so_often(bench, monkeypatch):
     (single,) = world.ask(request("ada"))
     failures = [Conflict("again") for _ in range(TRIES + 5)]
     left = iter(failures)
-    monkeypatch.setattr(changes, "take_positions", loser(left, changes.take_positions))
+    monkeypatch.setattr(events, "take_positions", loser(left, events.take_positions))
 
     with pytest.raises(Conflict):
         world.deliver(*world.batch_ids(single))
@@ -574,8 +575,8 @@ def test_a_file_that_is_cancelled_while_its_last_try_fails_is_not_parked(bench):
     with world.sessions.begin() as session:
         cancellation.request_cancel(session, file, None, now=clock(session))
         given_up = FailureSearch(attempts=known[number], is_ours=True)
-        batch = suspects.FailedBatch(number, given_up)
-        suspects.save_attempts(session, [batch], now=clock(session))
+        batch = quarantine.FailedBatch(number, given_up)
+        quarantine.save_attempts(session, [batch], now=clock(session))
 
     world.work()
 

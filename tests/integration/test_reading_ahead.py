@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import update
 
 from enrollment.domain.codes import Code
-from enrollment.storage import batches, claims
-from enrollment.storage.claims import ClaimedBatch
+from enrollment.storage.queue import batches, claims
+from enrollment.storage.queue.claims import ClaimedBatch
 from enrollment.storage.tables import BatchRow
 from schemas.raw_rows import format_of_batch
 from schemas.row_payload import encode_rows

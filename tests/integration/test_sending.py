@@ -6,8 +6,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import learners
-from enrollment.storage.sending import Statement, sending
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import LearnerRow
 from tests.support.blocks import at_once
 from tests.support.running import wait_until

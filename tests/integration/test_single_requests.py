@@ -11,7 +11,7 @@ from api_gateway.database import Database
 from api_gateway.single_requests import GroupCommitter, SingleRequest
 from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import KeyReused, Overloaded, RecordsUnavailable
-from enrollment.storage.sessions import Sessions, make_engine
+from enrollment.storage.engine.sessions import Sessions, make_engine
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from tests.support.halts import meeting, together
 from tests.support.world import ADA, SERVER, World, request

@@ -14,8 +14,8 @@ from sqlalchemy.exc import DBAPIError
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import migrate
-from enrollment.storage.sessions import Sessions, make_engine, sessions_for
-from enrollment.storage.snapshots import NoRoom, snapshot
+from enrollment.storage.engine.consistent_snapshot import NoRoom, snapshot
+from enrollment.storage.engine.sessions import Sessions, make_engine, sessions_for
 from tests.support.halts import Side
 from tests.support.world import World, request
 
@@ -111,7 +111,7 @@ def test_a_broken_page_is_told_as_such(file, temporary, monkeypatch):
 
     connect = sqlite3.connect
     monkeypatch.setattr(
-        "enrollment.storage.snapshots.sqlite3.connect",
+        "enrollment.storage.engine.consistent_snapshot.sqlite3.connect",
         lambda *words, **given: connect(*words, **given, factory=Broken),
     )
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane
-from enrollment.queue import SWEEP_AT_MOST
+from enrollment.runtime.broker import SWEEP_AT_MOST
 from enrollment.storage.tables import BatchRow, EventRow, IdempotencyRow, SubmissionRow
 from tests.support.halts import together
 from tests.support.patience import FORGOTTEN, Bench

@@ -9,9 +9,10 @@ import pytest
 from sqlalchemy import event, text
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.storage import batches, claims, learners, submissions
-from enrollment.storage import sessions as sessions_module
-from enrollment.storage.sessions import WriteLock
+from enrollment.storage import learners, submissions
+from enrollment.storage.engine import sessions as sessions_module
+from enrollment.storage.engine.sessions import WriteLock
+from enrollment.storage.queue import batches, claims
 from tests.support.world import request
 
 

@@ -9,8 +9,10 @@ from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane, State
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
-from enrollment.storage import batches, submission_views, submissions
+from enrollment.storage import submissions
+from enrollment.storage.queue import batches
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
+from enrollment.storage.views import submission_views
 from schemas.source import FileTooLarge, UnreadableFile
 from tests.support.halts import Halt, Side, meeting, together
 from tests.support.world import ADA, COURSE, SERVER, request, row

@@ -8,9 +8,9 @@ from sqlalchemy import delete
 from api_gateway import waiters
 from api_gateway.database import Database
 from api_gateway.waiters import Waiters
+from enrollment.runtime.completion_channel import Answered, Bell, decode, encode
 from enrollment.storage import cancellation
 from enrollment.storage.tables import SubmissionRow
-from enrollment.waking import Answered, Bell, decode, encode
 from tests.support.halts import PATIENCE
 from tests.support.world import hours_ago, request, row
 

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import CourseRow, EnrollmentRow, EventRow, FeedHeadRow
 
 

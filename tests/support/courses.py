@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
 from enrollment.storage.courses import LoadedCourse
-from enrollment.storage.sessions import Sessions
+from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.tables import EnrollmentRow
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)

@@ -6,7 +6,7 @@ Each is named by a sentence, and knows as what it is to be found, at least.
 import json
 from collections.abc import Callable
 
-from enrollment.domain.audit_violations import ViolationKind
+from enrollment.domain.audit.violations import ViolationKind
 from enrollment.domain.codes import Code
 from enrollment.domain.events import MAX_ORDINAL
 from enrollment.domain.submissions import CANCELLED_AS_WHOLE

@@ -10,8 +10,8 @@ from api_gateway import api_keys, jwt_tokens
 from api_gateway.authentication import Authenticator
 from api_gateway.database import Database
 from api_gateway.problems import Problem
-from enrollment.settings import Settings
-from enrollment.storage import keys
+from enrollment.runtime.settings import Settings
+from enrollment.storage.credentials import api_keys as credentials_api_keys
 
 SECRET = b"s" * 32
 EDX_KEY = "what you like, even: this.one"
@@ -48,13 +48,15 @@ class Gate:
     def key(self, *scopes, name="sis"):
         text, digest = api_keys.new_api_key()
         with self.sessions.begin() as session:
-            keys.add(session, name=name, scopes=frozenset(scopes), digest=digest, now=NOW)
+            credentials_api_keys.add(
+                session, name=name, scopes=frozenset(scopes), digest=digest, now=NOW
+            )
         return text
 
     def revoke_all(self):
         with self.sessions.begin() as session:
-            for key in keys.all_keys(session):
-                keys.revoke(session, key.id, now=NOW)
+            for key in credentials_api_keys.all_keys(session):
+                credentials_api_keys.revoke(session, key.id, now=NOW)
 
     def see(self, *headers):
         return asyncio.run(self.authenticator.identify(a_request(*headers)))

@@ -18,9 +18,11 @@ from api_gateway.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
 from api_gateway.routes import BASE
 from api_gateway.waiters import Key
 from enrollment.domain.model import Course, Learner, Mode
-from enrollment.settings import from_env
-from enrollment.storage import batches, courses, keys, learners, secrets
-from enrollment.storage.sessions import Sessions
+from enrollment.runtime.settings import from_env
+from enrollment.storage import courses, learners
+from enrollment.storage.credentials import api_keys, secrets
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import batches
 from worker.processing import Processor
 
 #: A Redis that is away; whatever needs it must do without.
@@ -112,7 +114,7 @@ class Gateway:
         if known not in self._keys:
             text, digest = new_api_key()
             with self.sessions.begin() as session:
-                keys.add(
+                api_keys.add(
                     session,
                     name=name or fresh("key-"),
                     scopes=frozenset(scopes),

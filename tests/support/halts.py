@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from sqlalchemy import event
 
-from enrollment.storage.sessions import Sessions
+from enrollment.storage.engine.sessions import Sessions
 
 #: Seconds after which a race that does not come about fails its test.
 PATIENCE = 20.0

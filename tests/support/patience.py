@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select, update
 
 from enrollment.domain.model import microseconds
-from enrollment.queue import ANNOUNCED_AGAIN_AFTER
+from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from worker.sweeping import Sweeper
 

@@ -6,7 +6,7 @@ import pickle
 import uuid
 from typing import Any
 
-from enrollment.queue import QueueName, TaskName
+from enrollment.runtime.broker import QueueName, TaskName
 
 #: What is printed, so Celery logs it, where a pickle is believed.
 UNPICKLED = "a pickle was believed"

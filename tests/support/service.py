@@ -9,8 +9,9 @@ from typing import Any, Self
 import httpx
 
 from api_gateway.api_keys import new_api_key
-from enrollment.storage import keys, migrate
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage import migrate
+from enrollment.storage.credentials import api_keys
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.counting import books
 from tests.support.running import Running, bare, client, ended, is_ready, open_course, wait_until
 from tests.support.servers import free_port
@@ -44,7 +45,7 @@ class Service:
         self._key, digest = new_api_key()
         with sessions.begin() as session:
             scopes = frozenset({"admin"})
-            keys.add(session, name="t", scopes=scopes, digest=digest, now=datetime.now(UTC))
+            api_keys.add(session, name="t", scopes=scopes, digest=digest, now=datetime.now(UTC))
         sessions.dispose()
         return self
 

@@ -12,10 +12,10 @@ from api_gateway.database import Database
 from api_gateway.problems import Problem
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
-from enrollment.cache import Cache, connect
 from enrollment.domain.errors import EnrollmentError
 from enrollment.domain.model import Course, Mode
-from enrollment.storage.sessions import Sessions
+from enrollment.runtime.cache import Cache, connect
+from enrollment.storage.engine.sessions import Sessions
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 KEY = "course-v1:Uni+ALG+2026"

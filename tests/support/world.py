@@ -24,10 +24,11 @@ from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Course, Learner, Mode, Outcome
 from enrollment.domain.submissions import Options, Submission
-from enrollment.storage import batches, changes, courses, enrollment_views, learners, submissions
-from enrollment.storage.batches import Waiting
-from enrollment.storage.sessions import Sessions
-from enrollment.storage.snapshots import snapshot
+from enrollment.storage import courses, events, learners, submissions
+from enrollment.storage.engine.consistent_snapshot import snapshot
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
@@ -35,6 +36,7 @@ from enrollment.storage.tables import (
     LearnerRow,
     SubmissionRow,
 )
+from enrollment.storage.views import enrollment_views
 from schemas.outcomes import decode_outcomes
 from schemas.parsed import ParsedRequest
 from schemas.source import Limits
@@ -276,7 +278,7 @@ class World:
     def events(self) -> list[RecordedEvent]:
         """The whole feed."""
         with self.sessions.read() as session:
-            return changes.since(session, 0, limit=ALL)
+            return events.since(session, 0, limit=ALL)
 
     def enrollments(self) -> dict[tuple[str, str], EnrollmentState]:
         """Every enrollment without its clocks, by course and learner."""

@@ -13,10 +13,10 @@ from redis.exceptions import (
     WatchError,
 )
 
-from enrollment.breaker import PAUSE
 from enrollment.domain.codes import Lane
-from enrollment.storage.batches import Waiting
-from enrollment.waking import Bell
+from enrollment.runtime.circuit_breaker import PAUSE
+from enrollment.runtime.completion_channel import Bell
+from enrollment.storage.queue.batches import Waiting
 from worker.announcing import Announcer
 from worker.answering import ProcessedBatches
 from worker.celery_app import make_app

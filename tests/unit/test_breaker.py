@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from enrollment.breaker import PAUSE, Breaker, Subject
+from enrollment.runtime.circuit_breaker import PAUSE, Breaker, Subject
 from tests.support.manual_clock import ManualClock
 
 

@@ -8,8 +8,8 @@ from redis import ConnectionError as Refused
 from redis import ResponseError
 from redis.exceptions import ReadOnlyError
 
-from enrollment.breaker import PAUSE
-from enrollment.cache import CONNECTIONS, TIMEOUT, Cache, connect
+from enrollment.runtime.cache import CONNECTIONS, TIMEOUT, Cache, connect
+from enrollment.runtime.circuit_breaker import PAUSE
 from tests.support.manual_clock import ManualClock
 
 

@@ -58,7 +58,7 @@ def test_each_service_runs_an_existing_command(name):
 
 @pytest.mark.parametrize("name", OURS)
 def test_each_setting_is_one_that_the_service_reads(name):
-    from enrollment.settings import VARIABLES
+    from enrollment.runtime.settings import VARIABLES
 
     environment = SERVICES[name]["environment"]
     used = {key for key in environment if key.startswith("ENROLL_")}

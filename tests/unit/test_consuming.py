@@ -10,7 +10,7 @@ from kombu.exceptions import OperationalError
 from redis import ResponseError
 from structlog.testing import capture_logs
 
-from enrollment.breaker import PAUSE
+from enrollment.runtime.circuit_breaker import PAUSE
 from worker import consuming
 from worker.beating import Beat
 from worker.celery_app import make_app

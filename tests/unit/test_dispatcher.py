@@ -6,9 +6,9 @@ import pytest
 from kombu.exceptions import OperationalError
 
 from api_gateway.dispatcher import ACK_TIMEOUT_SECONDS, Dispatcher
-from enrollment.breaker import PAUSE
 from enrollment.domain.codes import Lane
-from enrollment.storage.batches import Waiting
+from enrollment.runtime.circuit_breaker import PAUSE
+from enrollment.storage.queue.batches import Waiting
 
 
 def single(number):

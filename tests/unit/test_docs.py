@@ -8,7 +8,7 @@ import click
 import pytest
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.settings import VARIABLES
+from enrollment.runtime.settings import VARIABLES
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(

@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from enrollment.storage.durability import Fact, cannot_write, filesystem_of, losses, wal_is_sound
+from enrollment.storage.engine.durability import (
+    Fact,
+    cannot_write,
+    filesystem_of,
+    losses,
+    wal_is_sound,
+)
 
 MOUNTS = """\
 22 1 254:0 / / rw,relatime - ext4 /dev/vda rw

@@ -9,8 +9,8 @@ from sqlalchemy import literal, select
 
 from enrollment.domain.events import MAX_ORDINAL, EnrollmentState
 from enrollment.domain.model import Attribute
-from enrollment.storage.changes import decode_state, encode_state
 from enrollment.storage.event_ids import batch_id_column, batch_id_of, event_id, is_event_of
+from enrollment.storage.events import decode_state, encode_state
 
 BATCHES, ORDINALS = st.integers(0, 2**48), st.integers(0, MAX_ORDINAL)
 TEXT = st.text(st.characters(codec="utf-8"), max_size=9)

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from enrollment import failpoints
-from enrollment.failpoints import Action, FailPointReached, Point, Trap, parse, reached
+from enrollment.runtime import failpoints
+from enrollment.runtime.failpoints import Action, FailPointReached, Point, Trap, parse, reached
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_what_is_done_at_a_point_may_be_done_twice(armed):
 
 def test_a_crash_leaves_no_time_for_anything():
     program = (
-        "from enrollment import failpoints as f\n"
+        "from enrollment.runtime import failpoints as f\n"
         "f.arm('task.popped=crash')\n"
         "try:\n    f.reached(f.Point.TASK_POPPED)\nfinally:\n    print('still here')\n"
     )
@@ -98,7 +98,7 @@ def test_a_crash_leaves_no_time_for_anything():
 def test_processes_that_are_forked_from_one_draw_each_for_itself():
     program = (
         "import os\n"
-        "from enrollment import failpoints as f\n"
+        "from enrollment.runtime import failpoints as f\n"
         "f.arm('ring.sent=duplicate%50')\n"
         "for _ in range(4):\n"
         "    if not os.fork():\n"

@@ -22,7 +22,7 @@ from api_gateway.jwt_keys import (
     usable_keys,
 )
 from api_gateway.jwt_tokens import TokenRefused, TokenVerifier
-from enrollment.settings import Settings, SettingsError
+from enrollment.runtime.settings import Settings, SettingsError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 T = int(NOW.timestamp())

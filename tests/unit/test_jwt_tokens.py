@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from api_gateway import jwt_tokens
 from api_gateway.jwt_tokens import Claims, TokenRefused, TokenVerifier
-from enrollment.settings import Settings
+from enrollment.runtime.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 T = int(NOW.timestamp())

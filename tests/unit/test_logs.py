@@ -10,7 +10,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollment import logs
+from enrollment.runtime import logs
 
 
 @pytest.fixture(autouse=True)

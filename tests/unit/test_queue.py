@@ -8,9 +8,8 @@ from celery import Celery
 from kombu.exceptions import OperationalError
 
 from api_gateway.dispatcher import sender
-from enrollment.breaker import PAUSE
 from enrollment.domain.codes import Lane
-from enrollment.queue import (
+from enrollment.runtime.broker import (
     ANNOUNCED_AGAIN_AFTER,
     ANSWER_SECONDS,
     CONNECT_SECONDS,
@@ -23,8 +22,13 @@ from enrollment.queue import (
     TaskName,
     broker_settings,
 )
-from enrollment.storage.batches import Waiting
-from enrollment.storage.engines import LOCK_TIMEOUT_MS, SQLITE_BUSY_SECONDS, STATEMENT_TIMEOUT_MS
+from enrollment.runtime.circuit_breaker import PAUSE
+from enrollment.storage.engine.engines import (
+    LOCK_TIMEOUT_MS,
+    SQLITE_BUSY_SECONDS,
+    STATEMENT_TIMEOUT_MS,
+)
+from enrollment.storage.queue.batches import Waiting
 from worker.celery_app import make_app
 from worker.processing import ATTEMPT_SECONDS, RETRY_SECONDS
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollment.settings import VARIABLES, Settings, SettingsError, from_env, sqlite_url
+from enrollment.runtime.settings import VARIABLES, Settings, SettingsError, from_env, sqlite_url
 
 #: An environment that says nothing about this service.
 NOTHING = {"PATH": "/bin"}

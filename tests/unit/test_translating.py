@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.storage.translating import meaning_of, translated
+from enrollment.storage.engine.error_mapping import meaning_of, translated
 
 AGAIN, LATE, AWAY, BUG = Conflict, TookTooLong, RecordsUnavailable, None
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 import redis
 
-from enrollment.queue import QueueName
+from enrollment.runtime.broker import QueueName
 from tests.faults.checker import Trace
 from tests.faults.history import History, Nemesis, Op, Phase
 from tests.faults.load import Load, Mix

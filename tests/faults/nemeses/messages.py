@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery
 from sqlalchemy import select
 
-from enrollment.queue import QueueName, TaskName, broker_settings
+from enrollment.runtime.broker import QueueName, TaskName, broker_settings
 from enrollment.storage import migrate
 from enrollment.storage.tables import BatchRow
 from tests.faults.nemeses.base import POSTGRESQL, QUEUES, SQLITE, Fault, Scene, armed, waiting

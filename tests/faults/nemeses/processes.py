@@ -6,7 +6,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from enrollment.queue import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY, QueueName
+from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY, QueueName
 from tests.faults.checker import Trace
 from tests.faults.nemeses.base import BOTH, POSTGRESQL, QUEUES, Fault, armed
 from tests.faults.stack import Equipment, Kept

@@ -6,7 +6,7 @@ from typing import Any
 
 import redis
 
-from enrollment.queue import QueueName
+from enrollment.runtime.broker import QueueName
 from tests.faults.nemeses.base import POSTGRESQL, QUEUES, SQLITE, UNACKED, Fault, waiting
 from tests.support.servers import redis_process
 

@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import update
 
-from enrollment.domain import deciding
+from enrollment.domain import decision
 from enrollment.domain.errors import SubmissionFinished
-from enrollment.storage import batches, cancellation, courses, enrollments, submissions
-from enrollment.storage.batches import Waiting
+from enrollment.storage import cancellation, courses, enrollments, submissions
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import BatchRow, CourseRow
 from tests.faults.sabotage.registry import (
     mutant,
@@ -79,7 +80,7 @@ def judged_when_it_is_worked() -> Iterator[None]:
 @mutant
 def the_last_to_be_worked_wins() -> Iterator[None]:
     """The rank of a wish counts for nothing."""
-    with instead(deciding, "_outranked", lambda clock, kept: False):
+    with instead(decision, "_outranked", lambda clock, kept: False):
         yield
 
 

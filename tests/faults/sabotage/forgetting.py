@@ -8,9 +8,10 @@ from sqlalchemy import select, update
 
 from api_gateway import single_requests
 from enrollment.domain.errors import Conflict
-from enrollment.storage import batches, claims, idempotency, suspects
-from enrollment.storage.batches import Waiting
-from enrollment.storage.sessions import Sessions
+from enrollment.storage import idempotency
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import batches, claims, quarantine
+from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import BatchRow
 from tests.faults.sabotage.registry import mutant, mutant_that_shows
 from tests.faults.simulator.bench import instead
@@ -45,12 +46,12 @@ def the_next_batch_is_only_announced() -> Iterator[None]:
 @mutant
 def a_crash_is_not_counted() -> Iterator[None]:
     """That a try began is noted nowhere, so a worker that dies leaves no trace."""
-    real = suspects.save_attempts
+    real = quarantine.save_attempts
 
     def save(session: Any, recorded: Sequence[Any], **how: Any) -> None:
         real(session, [one for one in recorded if one.search.begun_at is None], **how)
 
-    with instead(suspects, "save_attempts", save):
+    with instead(quarantine, "save_attempts", save):
         yield
 
 

@@ -7,9 +7,10 @@ from typing import Any
 from api_gateway import single_requests
 from api_gateway.upload_store import UploadStore
 from enrollment.domain.errors import EnrollmentError
-from enrollment.failpoints import FailPointReached
-from enrollment.storage import batches, changes
-from enrollment.storage.sessions import Sessions
+from enrollment.runtime.failpoints import FailPointReached
+from enrollment.storage import events
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import batches
 from tests.faults.sabotage.registry import (
     mutant,
     mutant_that_shows,
@@ -90,19 +91,19 @@ class _Groups:
 @mutant_that_shows(while_singles_overtake_files)
 def places_in_the_feed_by_batch() -> Iterator[None]:
     """Events stand in the feed in the order of their batches, not in that of the judging."""
-    real = changes.take_positions
+    real = events.take_positions
 
     def take(session: Any, events_of: Any) -> int:
         return real(session, dict(sorted(events_of.items())))
 
-    with instead(changes, "take_positions", take):
+    with instead(events, "take_positions", take):
         yield
 
 
 @mutant
 def events_after_the_commit() -> Iterator[None]:
     """Events and their places in the feed are written in a transaction of their own."""
-    add, take, begin = changes.adding, changes.take_positions, Sessions.begin
+    add, take, begin = events.adding, events.take_positions, Sessions.begin
 
     @contextmanager
     def begin_and_tell(self: Sessions, **limits: Any) -> Iterator[Any]:
@@ -128,7 +129,7 @@ def events_after_the_commit() -> Iterator[None]:
 
     with (
         instead(Sessions, "begin", begin_and_tell),
-        instead(changes, "adding", add_later),
-        instead(changes, "take_positions", take_later),
+        instead(events, "adding", add_later),
+        instead(events, "take_positions", take_later),
     ):
         yield

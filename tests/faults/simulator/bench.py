@@ -12,11 +12,11 @@ from typing import Any, NoReturn, Protocol, Self
 import structlog
 
 from api_gateway import upload_store
-from enrollment import failpoints
 from enrollment.domain.errors import Conflict
-from enrollment.failpoints import FailPointReached, Point
-from enrollment.storage import claims
-from enrollment.storage.sessions import Sessions
+from enrollment.runtime import failpoints
+from enrollment.runtime.failpoints import FailPointReached, Point
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import claims
 from tests.faults.simulator.broker import Broker
 from tests.faults.simulator.database import Database
 from tests.faults.simulator.processes import Fate, MortalSessions

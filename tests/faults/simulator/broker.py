@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kombu.exceptions import OperationalError
 
-from enrollment.storage.batches import Waiting
+from enrollment.storage.queue.batches import Waiting
 from tests.faults.simulator.processes import Fate
 from tests.faults.simulator.weather import VirtualTime
 

@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable
-from enrollment.failpoints import FailPointReached, Point
-from enrollment.storage.attempt_locks import HeldLocks
-from enrollment.storage.sessions import Sessions
+from enrollment.runtime.failpoints import FailPointReached, Point
+from enrollment.storage.engine.attempt_locks import HeldLocks
+from enrollment.storage.engine.sessions import Sessions
 from tests.faults.simulator.overlapping import Gap
 from tests.faults.simulator.weather import Weather
 from tests.faults.simulator.wishes import POISON

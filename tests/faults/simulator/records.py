@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from enrollment.domain.events import RecordedEvent
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import is_cancelled_as_whole
-from enrollment.storage import changes
-from enrollment.storage.batches import intake_number
+from enrollment.storage import events
+from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
@@ -164,5 +164,5 @@ def read(session: Session) -> Records:
         {row[0]: Submission._make(row) for row in session.execute(_SUBMISSIONS)},
         {row[0]: Batch._make(row) for row in session.execute(_BATCHES)},
         {(row[0], row[1]): (row[2], row[3]) for row in session.execute(_ENROLLMENTS)},
-        changes.since(session, 0, limit=ALL),
+        events.since(session, 0, limit=ALL),
     )

@@ -20,11 +20,11 @@ from enrollment.domain.errors import (
     SubmissionFinished,
 )
 from enrollment.domain.submissions import Options
-from enrollment.failpoints import FailPointReached
-from enrollment.queue import TaskName
+from enrollment.runtime.broker import TaskName
+from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage import cancellation
-from enrollment.storage.batches import Waiting
-from enrollment.storage.sessions import Sessions, clock
+from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.queue.batches import Waiting
 from schemas.parsed import ParsedRequest
 from schemas.source import Limits
 from tests.faults.simulator.broker import Broker, Message

@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Invitation
-from enrollment.queue import TaskName
+from enrollment.runtime.broker import TaskName
 from enrollment.storage import courses, invitations
 from enrollment.storage.tables import FeedHeadRow
 from tests.faults.simulator import checks, records

@@ -13,7 +13,7 @@ from api_gateway import event_stream
 from api_gateway.authentication import Authenticator
 from api_gateway.problems import unavailable
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.storage import keys
+from enrollment.storage.credentials import api_keys
 from tests.support.gateway import AUDIT, PATIENCE, Gateway, fresh, utc_now
 
 CSV = {"Content-Type": "text/csv"}
@@ -326,8 +326,8 @@ def watchful(slow, monkeypatch):
 
 def revoke(gateway, name):
     with gateway.sessions.begin() as session:
-        (number,) = (key.id for key in keys.all_keys(session) if key.name == name)
-        keys.revoke(session, number, now=utc_now())
+        (number,) = (key.id for key in api_keys.all_keys(session) if key.name == name)
+        api_keys.revoke(session, number, now=utc_now())
 
 
 def test_a_stream_ends_with_its_key_and_without_a_done(watchful):

@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import pytest
 
-from enrollment.storage import changes
+from enrollment.storage import events
 from tests.support.gateway import AUDIT, VERIFIED, ahead, fresh
 
 # --- one ----------------------------------------------------------------------------------
@@ -207,7 +207,7 @@ def test_no_enrollment_has_an_empty_history(gateway):
 
 @pytest.mark.parametrize(("most", "is_cut"), [(2, True), (3, False), (4, False)])
 def test_a_history_that_leaves_out_the_oldest_says_so(gateway, monkeypatch, most, is_cut):
-    monkeypatch.setattr(changes, "MAX_HISTORY", most)
+    monkeypatch.setattr(events, "MAX_HISTORY", most)
     course_id, user = gateway.course(AUDIT), fresh("ann")
     for is_active in (True, False, True):
         gateway.enroll(gateway.server, course_id, user, is_active=is_active)

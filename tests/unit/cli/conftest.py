@@ -8,9 +8,9 @@ from click.testing import CliRunner, Result
 
 from api_gateway.api_keys import digest_of
 from api_gateway.cli import main
-from enrollment.settings import VARIABLES
-from enrollment.storage import keys
-from enrollment.storage.sessions import sessions_for
+from enrollment.runtime.settings import VARIABLES
+from enrollment.storage.credentials import api_keys
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.scripted import Scripted
 
 
@@ -54,7 +54,7 @@ def scopes_of(tmp_path) -> Callable[[str], set[str] | None]:
     def look(text: str) -> set[str] | None:
         sessions = sessions_for(f"sqlite:///{tmp_path}/data/enrollment.sqlite3")
         with sessions.read() as session:
-            key = keys.by_digest(session, digest_of(text))
+            key = api_keys.by_digest(session, digest_of(text))
         sessions.dispose()
         return None if key is None else set(key.scopes)
 

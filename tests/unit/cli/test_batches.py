@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from tests.integration.test_poison import spoil
 from tests.support.world import World, row
 

@@ -15,10 +15,10 @@ import pytest
 import structlog
 
 from api_gateway.resources import health
-from enrollment import failpoints, logs
-from enrollment.breaker import Breaker, Subject
+from enrollment.runtime import failpoints, logs
+from enrollment.runtime.circuit_breaker import Breaker, Subject
 from enrollment.storage import migrate
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.documented import DOCS, blocks, examples, normalised, output_of
 from tests.support.gateway import Gateway
 from tests.support.scripted import Answer

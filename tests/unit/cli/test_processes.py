@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from api_gateway.cli.up import embedded_redis, prepare_records, the_only_one
-from enrollment.storage.sessions import sessions_for
+from enrollment.storage.engine.sessions import sessions_for
 from tests.support.running import LOCAL_EXTRA
 
 

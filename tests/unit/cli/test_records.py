@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrollment.settings import VARIABLES
+from enrollment.runtime.settings import VARIABLES
 from tests.support.scripted import unused_port
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from enrollment.domain.audit_violations import ViolationKind
+from enrollment.domain.audit.violations import ViolationKind
+from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.event_ids import event_id
-from enrollment.storage.sessions import sessions_for
 from tests.support.forging import Forger
 from tests.support.scripted import unused_port
 from tests.support.world import COURSE, World, request

@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+from enrollment.domain.batch_decision import Judgement, World, judge
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.events import EnrollmentState, state_of
-from enrollment.domain.judging import Judgement, World, judge
 from enrollment.domain.model import (
     RIGHTS,
     Attribute,

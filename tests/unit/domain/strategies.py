@@ -6,8 +6,8 @@ from typing import NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from enrollment.domain.batch_decision import World, judge
 from enrollment.domain.codes import CallerKind
-from enrollment.domain.judging import World, judge
 from enrollment.domain.model import (
     RIGHTS,
     Attribute,

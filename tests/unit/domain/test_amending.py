@@ -2,8 +2,8 @@
 
 import pytest
 
+from enrollment.domain.batch_decision import judge
 from enrollment.domain.codes import CallerKind, Code, Reason
-from enrollment.domain.judging import judge
 from enrollment.domain.model import Attribute, Learner
 from tests.unit.domain.builders import (
     MOMENT,

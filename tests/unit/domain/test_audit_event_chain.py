@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollment.domain.audit_event_chain import (
+from enrollment.domain.audit.event_chain import (
     UNREADABLE,
     EnrollmentRecord,
     EventRecord,
@@ -14,7 +14,7 @@ from enrollment.domain.audit_event_chain import (
     check_successors,
     kind_between,
 )
-from enrollment.domain.audit_violations import ViolationKind
+from enrollment.domain.audit.violations import ViolationKind
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute

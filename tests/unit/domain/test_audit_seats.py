@@ -1,8 +1,8 @@
 """Seats replayed from events, in the order of the feed."""
 
-from enrollment.domain.audit_event_chain import EventRecord
-from enrollment.domain.audit_seats import CourseRecord, SeatReplay
-from enrollment.domain.audit_violations import ViolationKind
+from enrollment.domain.audit.event_chain import EventRecord
+from enrollment.domain.audit.seats import CourseRecord, SeatReplay
+from enrollment.domain.audit.violations import ViolationKind
 from enrollment.domain.events import EnrollmentState
 from enrollment.storage.event_ids import event_id
 

@@ -2,9 +2,9 @@
 
 import pytest
 
+from enrollment.domain.batch_decision import aborted, judge, judge_atomically
 from enrollment.domain.codes import ChangeKind, Code, Reason
 from enrollment.domain.events import EnrollmentState, fold
-from enrollment.domain.judging import aborted, judge, judge_atomically
 from enrollment.domain.model import Invitation, Learner, Outcome
 from tests.unit.domain.builders import (
     ALGEBRA,

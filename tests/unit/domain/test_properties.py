@@ -8,10 +8,10 @@ import pytest
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from enrollment.domain import judging
+from enrollment.domain import batch_decision
+from enrollment.domain.batch_decision import judge, judge_atomically
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import KINDS, fold, state_of
-from enrollment.domain.judging import judge, judge_atomically
 from enrollment.domain.model import precedence_of
 from tests.unit.domain.builders import after, standings, told
 from tests.unit.domain.strategies import (
@@ -103,7 +103,7 @@ def same_as_one_by_one(rows, world):
     """Judged at one stroke as far as that goes, and each by the rules: it comes to the same."""
     quick = judge(rows, world)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(judging._Newcomers, "answer", lambda *_args: False)
+        patched.setattr(batch_decision._Newcomers, "answer", lambda *_args: False)
         plain = judge(rows, world)
 
     assert quick == plain

@@ -6,8 +6,8 @@ from itertools import combinations
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+from enrollment.domain.batch_decision import judge
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.judging import judge
 from enrollment.domain.rules import refuse_outside_window
 from tests.unit.domain.strategies import harmonies, histories, is_stated, merged, repeatable, steps
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollment.domain.suspicion import (
+from enrollment.domain.poison_search import (
     MAX_ATTEMPTS,
     MAX_POISONOUS,
     MAX_TIMEOUTS,

@@ -9,11 +9,11 @@ import pytest
 
 from enrollment import domain
 from enrollment.domain.codes import CallerKind
-from enrollment.domain.coursekeys import MAX_COURSE_ID, CourseKey, parse_course_key
+from enrollment.domain.course_keys import MAX_COURSE_ID, CourseKey, parse_course_key
 from enrollment.domain.model import EPOCH, RIGHTS, microseconds, precedence_of
 from tests.unit.domain.builders import MOMENT, NOON
 
-SOURCES = sorted(Path(domain.__file__).parent.glob("*.py"))
+SOURCES = sorted(Path(domain.__file__).parent.rglob("*.py"))
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda path: path.stem)

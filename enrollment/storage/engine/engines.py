@@ -15,8 +15,8 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import StaticPool
 
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.storage.translating import give_up_stale
-from enrollment.storage.wire import adapt
+from enrollment.storage.engine.error_mapping import give_up_stale
+from enrollment.storage.engine.pg_binary_arrays import adapt
 
 #: Milliseconds that one statement may take on PostgreSQL.
 STATEMENT_TIMEOUT_MS = 10_000

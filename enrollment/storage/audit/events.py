@@ -14,13 +14,13 @@ from typing import Any, NamedTuple
 from sqlalchemy import Text, and_, bindparam, cast, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from enrollment.domain.audit_event_chain import UNREADABLE, EnrollmentRecord, EventRecord
-from enrollment.domain.audit_seats import CourseRecord
+from enrollment.domain.audit.event_chain import UNREADABLE, EnrollmentRecord, EventRecord
+from enrollment.domain.audit.seats import CourseRecord
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
-from enrollment.storage.changes import decode_state
+from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
-from enrollment.storage.sessions import is_postgresql
+from enrollment.storage.events import decode_state
 from enrollment.storage.tables import Base
 
 #: Rows of a page. Spans come with the outcomes of their batches; ids are small.

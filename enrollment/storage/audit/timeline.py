@@ -10,8 +10,8 @@ from uuid import UUID
 from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
-from enrollment.storage.changes import event_chain
 from enrollment.storage.event_ids import batch_id_column, feed_position
+from enrollment.storage.events import event_chain
 from enrollment.storage.tables import BatchRow, EventRow, FeedRow
 
 #: How many events are followed back from one.

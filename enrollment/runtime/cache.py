@@ -12,7 +12,7 @@ from redis import BlockingConnectionPool, Redis, RedisError, ResponseError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from enrollment.breaker import Breaker, Subject
+from enrollment.runtime.circuit_breaker import Breaker, Subject
 
 #: Seconds that one call may take.
 TIMEOUT = 0.1

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from enrollment.domain.codes import FAILURES, ChangeKind, Code, Reason
-from enrollment.domain.deciding import Case, Decision, decide
+from enrollment.domain.decision import Case, Decision, decide
 from enrollment.domain.events import KINDS, Change, EnrollmentState, state_of
 from enrollment.domain.model import (
     Course,

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-from enrollment.domain.audit_event_chain import EventRecord
-from enrollment.domain.audit_violations import About, Violation, ViolationKind
+from enrollment.domain.audit.event_chain import EventRecord
+from enrollment.domain.audit.violations import About, Violation, ViolationKind
 
 
 class CourseRecord(NamedTuple):

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from enrollment.domain.errors import EnrollmentError, RecordsUnavailable
-from enrollment.storage.sessions import Sessions, translated
+from enrollment.storage.engine.sessions import Sessions, translated
 
 
 class NoRoom(EnrollmentError):

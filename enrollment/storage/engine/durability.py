@@ -16,7 +16,7 @@ from sqlalchemy import Engine, delete, event, insert
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import NotDurable, RecordsUnavailable
-from enrollment.storage.sessions import Sessions, sessions_for
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import Base, SecretRow
 
 log = structlog.get_logger()

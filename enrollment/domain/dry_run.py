@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from enrollment.domain.judging import Judgement, Key, World
+from enrollment.domain.batch_decision import Judgement, Key, World
 from enrollment.domain.model import Enrollment
 
 

@@ -15,9 +15,9 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.model import microseconds
-from enrollment.domain.suspicion import FailureSearch, failure_search_of
-from enrollment.storage.batches import Waiting
-from enrollment.storage.sessions import clock, is_postgresql, lock_timeout
+from enrollment.domain.poison_search import FailureSearch, failure_search_of
+from enrollment.storage.engine.sessions import clock, is_postgresql, lock_timeout
+from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import BatchRow
 
 #: Waiting batches of the interactive lane that one transaction takes at most.

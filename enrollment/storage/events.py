@@ -29,10 +29,10 @@ from sqlalchemy.orm import Session, aliased
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Attribute
-from enrollment.storage.arrays import NO_ROWS, Columns, Rendered, as_json, as_uuid
+from enrollment.storage.bulk.array_params import NO_ROWS, Columns, Rendered, as_json, as_uuid
+from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
-from enrollment.storage.sending import Statement, sending
-from enrollment.storage.sessions import is_postgresql
 from enrollment.storage.tables import (
     BigSerial,
     EventRow,

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from enrollment.domain.audit_event_chain import EventRecord
-from enrollment.domain.audit_violations import About, Violation, ViolationKind
+from enrollment.domain.audit.event_chain import EventRecord
+from enrollment.domain.audit.violations import About, Violation, ViolationKind
 from enrollment.domain.events import KINDS
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Tally, is_cancelled_as_whole, tally_of

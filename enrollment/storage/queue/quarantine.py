@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
-from enrollment.domain.suspicion import FailureSearch, failure_search_of
+from enrollment.domain.poison_search import FailureSearch, failure_search_of
 from enrollment.storage.tables import BatchRow, SubmissionRow
 
 _TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]

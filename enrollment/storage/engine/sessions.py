@@ -18,15 +18,15 @@ from sqlalchemy import Engine, bindparam, func, select, true
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import RecordsUnavailable, TookTooLong
-from enrollment.storage.attempt_locks import attempt_locks_for
-from enrollment.storage.engines import (
+from enrollment.storage.engine.attempt_locks import attempt_locks_for
+from enrollment.storage.engine.engines import (
     LOCK_TIMEOUT_MS,
     SILENCE_SECONDS,
     SQLITE_BUSY_SECONDS,
     limit_time,
     make_engine,
 )
-from enrollment.storage.translating import translated
+from enrollment.storage.engine.error_mapping import translated
 
 __all__ = [
     "NoLock",

@@ -9,9 +9,9 @@ from uuid import UUID
 from sqlalchemy import Text, Uuid, bindparam, cast, false, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from enrollment.domain.audit_outcomes import BatchRecord, BatchSingles, FileRecord
-from enrollment.storage.audit_events import LOWEST, pages
-from enrollment.storage.sessions import is_postgresql
+from enrollment.domain.audit.outcomes import BatchRecord, BatchSingles, FileRecord
+from enrollment.storage.audit.events import LOWEST, pages
+from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.tables import Base
 
 #: Rows of a page: a batch holds up to 1,000 requests, a submission is small.

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-from enrollment.domain.audit_violations import About, Violation, ViolationKind
+from enrollment.domain.audit.violations import About, Violation, ViolationKind
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState
 

@@ -11,7 +11,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from enrollment.breaker import Breaker, Subject
+from enrollment.runtime.circuit_breaker import Breaker, Subject
 
 #: Channel on which workers say what they answered.
 ANSWERED_CHANNEL = "enroll:answered"

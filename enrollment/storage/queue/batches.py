@@ -18,8 +18,8 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import CANCELLED_AS_WHOLE
+from enrollment.storage.bulk.pipelining import waiting_for
 from enrollment.storage.event_ids import event_id
-from enrollment.storage.sending import waiting_for
 from enrollment.storage.tables import BatchRow
 
 

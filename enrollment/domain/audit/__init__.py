@@ -1,0 +1,1 @@
+"""Audit rules: consistency checks over outcomes, events and seats."""

@@ -1,0 +1,1 @@
+"""Process infrastructure: settings, logs, ids, fail points, Redis and broker access."""

@@ -1,0 +1,1 @@
+"""Audit queries: submissions, events, timelines."""

@@ -1,0 +1,1 @@
+"""Set-wise statements: arrays as parameters, pipelining."""

@@ -1,0 +1,1 @@
+"""The work queue in the database: batches, claims, failed attempts."""
