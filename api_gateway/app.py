@@ -37,7 +37,7 @@ from enrollment.runtime.gc_tuning import collect_seldom
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.durability import durable_sessions, look_at_start
 from enrollment.storage.engine.sessions import Sessions
-from schemas.source import Limits
+from schemas.files.source import Limits
 
 log = structlog.get_logger()
 

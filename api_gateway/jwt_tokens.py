@@ -12,8 +12,8 @@ import jwt
 
 from api_gateway.jwt_keys import Keys, OneKey, UnknownKey, external_keys
 from enrollment.runtime.settings import Settings, SettingsError
+from schemas.encoding.i_json import loads
 from schemas.fields import parse_email, parse_username
-from schemas.i_json import loads
 
 OWN_ISSUER = "enroll"
 OWN_AUDIENCE = "enroll"

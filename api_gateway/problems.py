@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import Annotated, NotRequired, TypedDict, cast
 
 from schemas.courses import CourseDetailsJson
+from schemas.encoding.json_types import Doc, FindingJson, Format
 from schemas.findings import Finding
-from schemas.json_types import Doc, FindingJson, Format
 from schemas.outcomes import OutcomeJson
 
 

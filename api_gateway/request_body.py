@@ -9,8 +9,8 @@ from falcon.asgi import Request
 from api_gateway.disconnects import DISCONNECTED
 from api_gateway.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.responses import JSON
-from schemas.i_json import InvalidJson, loads
-from schemas.source import FileTooLarge, Limits, UnreadableFile, gunzipped
+from schemas.encoding.i_json import InvalidJson, loads
+from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzipped
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0

@@ -32,8 +32,8 @@ from enrollment.storage.idempotency import KeyUse, Used
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import NewBatch, Waiting
 from enrollment.storage.submissions import NewSingle
-from schemas.parsed import ParsedRequest
-from schemas.single_payload import Single, encode_singles
+from schemas.requests.parsed import ParsedRequest
+from schemas.requests.single_payload import Single, encode_singles
 
 log = structlog.get_logger()
 

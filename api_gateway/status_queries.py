@@ -17,10 +17,10 @@ from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Answered
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import Listed
+from schemas.files.raw_rows import format_of_batch, member_at, rows_for_display
+from schemas.files.row_payload import Row
 from schemas.outcomes import decode_outcomes, tally_outcomes
-from schemas.raw_rows import format_of_batch, member_at, rows_for_display
-from schemas.row_payload import Row
-from schemas.single_payload import decode_singles
+from schemas.requests.single_payload import decode_singles
 
 
 class Status(NamedTuple):

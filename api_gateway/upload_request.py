@@ -11,7 +11,7 @@ from falcon.util.mediatypes import parse_header
 from api_gateway.headers import fingerprint_head
 from api_gateway.problems import bad_request, unsupported
 from api_gateway.spool import Spooler, UploadForm
-from schemas.splitter import format_of, type_of_name
+from schemas.files.splitter import format_of, type_of_name
 
 T = TypeVar("T")
 

@@ -8,10 +8,10 @@ from typing import IO
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.submissions import Options
-from schemas.batch_draft import BatchDraft, FileInfo, FileOptions
-from schemas.source import Limits, SpooledSource
-from schemas.splitter import ZIP, format_of, split
-from schemas.zip_splitter import split_archive
+from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.files.source import Limits, SpooledSource
+from schemas.files.splitter import ZIP, format_of, split
+from schemas.files.zip_splitter import split_archive
 
 #: Maximum bytes of a file that is all or nothing, which is stored as one batch.
 MAX_ATOMIC_BYTES = 64_000_000

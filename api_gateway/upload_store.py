@@ -35,9 +35,9 @@ from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import NewBatch, Waiting, intake_number
 from enrollment.storage.submissions import NewBulk
-from schemas.batch_draft import BatchDraft, FileInfo, FileOptions
-from schemas.foreign.detect import AUTO
-from schemas.source import FileTooLarge, Limits, SpooledSource, UnreadableFile
+from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.files.formats.detect import AUTO
+from schemas.files.source import FileTooLarge, Limits, SpooledSource, UnreadableFile
 
 log = structlog.get_logger()
 

@@ -19,7 +19,7 @@ from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
 from enrollment.storage.engine.sessions import sessions_for
-from schemas.parsed import ParsedRequest
+from schemas.requests.parsed import ParsedRequest
 from tests.support.folders import working_folder
 from tests.support.servers import create_database, drop_database
 

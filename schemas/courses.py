@@ -9,6 +9,7 @@ from marshmallow import ValidationError, pre_load, validate, validates
 
 from enrollment.domain.model import Course, Mode
 from enrollment.domain.rules import moment_text
+from schemas.encoding.json_types import Count, Timestamp
 from schemas.fields import (
     MAX_MODE,
     MAX_NAME,
@@ -21,7 +22,6 @@ from schemas.fields import (
     Text,
     TimestampField,
 )
-from schemas.json_types import Count, Timestamp
 
 MAX_MODES = 100
 MAX_COHORTS = 1_000

@@ -9,12 +9,12 @@ from marshmallow import ValidationError, fields, validate
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Entry
-from schemas.bulk_objects import BadObjects, BulkReader, TooManyObjects
-from schemas.csv_rows import DELIMITERS, names_of, unescape_cell
-from schemas.csv_splitter import MAX_RECORD
 from schemas.fields import ERROR_CODES, MAX_NAME, StrictSchema, Text, is_course_key, parse_username
+from schemas.files.csv_rows import DELIMITERS, names_of, unescape_cell
+from schemas.files.csv_splitter import MAX_RECORD
 from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
-from schemas.results import safe_cell
+from schemas.requests.bulk_objects import BadObjects, BulkReader, TooManyObjects
+from schemas.result_file import safe_cell
 
 #: Most entries in one request, and most unmapped ids in one response.
 MOST = 50_000

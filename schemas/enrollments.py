@@ -9,7 +9,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Course, Enrollment, Outcome
 from enrollment.domain.rules import moment_text
 from schemas.courses import CourseDetailsJson, details
-from schemas.json_types import Format, Timestamp
+from schemas.encoding.json_types import Format, Timestamp
 from schemas.outcomes import OutcomeJson, dump_outcome, message_of
 
 

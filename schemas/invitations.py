@@ -4,8 +4,8 @@ from typing import Any, TypedDict
 
 from enrollment.domain.model import Invitation
 from enrollment.domain.rules import moment_text
+from schemas.encoding.json_types import Timestamp
 from schemas.fields import Flag, StrictSchema, TimestampField
-from schemas.json_types import Timestamp
 
 
 class InvitationShape(StrictSchema):

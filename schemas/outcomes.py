@@ -7,8 +7,8 @@ from typing import Annotated, Any, NotRequired, TypedDict, cast
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Tally
-from schemas.compact import pack_json, unpack_json
-from schemas.json_types import Count, Doc, FindingJson, Ordinal, Timestamp
+from schemas.encoding.compact import pack_json, unpack_json
+from schemas.encoding.json_types import Count, Doc, FindingJson, Ordinal, Timestamp
 
 _CODES = {code.value: code for code in Code}
 _REASONS = {reason.value: reason for reason in Reason}

@@ -12,9 +12,9 @@ from enrollment.domain.codes import CallerKind, Code, Kind, OnError, Reason, Res
 from enrollment.domain.model import EPOCH, Outcome
 from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Member, Options, Submission
+from schemas.encoding.json_types import Count, Doc, OneOf, Range, Timestamp, Uuid
 from schemas.enrollments import EnrollmentJson
-from schemas.foreign.detect import NATIVE, taken_for
-from schemas.json_types import Count, Doc, OneOf, Range, Timestamp, Uuid
+from schemas.files.formats.detect import NATIVE, taken_for
 from schemas.outcomes import OutcomeJson, dump_outcome
 
 #: Where submissions are found.

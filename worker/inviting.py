@@ -13,7 +13,7 @@ from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
-from schemas.parsed import ParsedRequest
+from schemas.requests.parsed import ParsedRequest
 from worker.loading import LoadedState
 from worker.reading import DecodedRow, settle
 

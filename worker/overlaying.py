@@ -20,8 +20,8 @@ from enrollment.domain.batch_decision import Key, World
 from enrollment.domain.model import Enrollment
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.compact import pack_json, unpack_json
-from schemas.trials import decode_traces, enrollment_of, state_of
+from schemas.dry_run_outcomes import decode_traces, enrollment_of, state_of
+from schemas.encoding.compact import pack_json, unpack_json
 
 #: Overlays that one process keeps, so dry runs that it works on at the same time.
 MOST = 4

@@ -14,10 +14,10 @@ from enrollment.domain.rules import moment_text
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.parsed import ParsedRequest
-from schemas.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
-from schemas.row_payload import Row, decode_rows
-from schemas.single_payload import Single, decode_singles
+from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
+from schemas.files.row_payload import Row, decode_rows
+from schemas.requests.parsed import ParsedRequest
+from schemas.requests.single_payload import Single, decode_singles
 from worker import suspecting
 
 #: What ids of other systems are here.

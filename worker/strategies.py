@@ -21,8 +21,8 @@ from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Options, Tally
 from enrollment.storage import learners
 from enrollment.storage.queue.claims import ClaimedBatch
+from schemas.dry_run_outcomes import encode_trial
 from schemas.outcomes import encode_outcomes, tally_outcomes
-from schemas.trials import encode_trial
 from worker import suspecting
 from worker.decoded_claim import (
     DecodedClaim,

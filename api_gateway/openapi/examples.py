@@ -17,12 +17,12 @@ from enrollment.domain.model import (
     WritePrecedence,
 )
 from enrollment.domain.submissions import Submission, Tally
-from schemas.bulk_enroll import dump_bulk_enroll, load_bulk_enroll
-from schemas.changes import dump_event
 from schemas.courses import details, dump_course
 from schemas.enrollments import dump_enrollment
+from schemas.events import dump_event
 from schemas.invitations import dump_invitation
 from schemas.learners import dump_learner
+from schemas.openedx_bulk_enroll import dump_bulk_enroll, load_bulk_enroll
 from schemas.outcomes import BulkEnrollStateJson, dump_outcome
 from schemas.submissions import dump_submission
 

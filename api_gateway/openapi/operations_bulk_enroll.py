@@ -13,7 +13,7 @@ from api_gateway.openapi.model import (
     one_of,
     text,
 )
-from schemas.bulk_enroll import ENROLL, UNENROLL
+from schemas.openedx_bulk_enroll import ENROLL, UNENROLL
 
 _FOUND = "Location Preference-Applied Idempotency-Replayed Cache-Control"
 _WORDS = {"anyOf": [TEXT, array(TEXT)], "description": "A comma-separated list, or several."}

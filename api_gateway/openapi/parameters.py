@@ -12,7 +12,7 @@ from api_gateway.resources.enrollments import MAX_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
-from schemas.foreign.detect import AUTO, NAMES
+from schemas.files.formats.detect import AUTO, NAMES
 
 Parameters = Mapping[str, Mapping[str, Any]]
 

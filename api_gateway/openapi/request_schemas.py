@@ -12,7 +12,7 @@ from schemas.courses import CourseShape, ModeShape
 from schemas.crosswalks import EntryShape
 from schemas.invitations import InvitationShape
 from schemas.learners import LearnerShape
-from schemas.request_schema import AttributeSchema, CourseDetailsSchema, RequestSchema
+from schemas.requests.schema import AttributeSchema, CourseDetailsSchema, RequestSchema
 
 #: Names of schemas that are nested in others.
 _INNER: Mapping[type[Schema], str] = {

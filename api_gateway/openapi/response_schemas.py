@@ -20,10 +20,10 @@ from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, one_of
 from api_gateway.problems import ProblemJson
 from api_gateway.resources.health import LiveJson, ReadyJson
 from enrollment.domain.events import StoredAttribute, StoredState
-from schemas import bulk_enroll, courses, crosswalks, enrollments, submissions
-from schemas.changes import ChangesJson, EventDataJson, EventJson, HistoryJson
+from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions
+from schemas.encoding.json_types import FindingJson, SavedJson
+from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
-from schemas.json_types import FindingJson, SavedJson
 from schemas.learners import LearnerJson
 from schemas.outcomes import BulkEnrollStateJson, OutcomeJson, OutcomePageJson
 
@@ -55,9 +55,9 @@ RESPONSES: Mapping[str, type] = {
     "History": HistoryJson,
     "Crosswalk": crosswalks.CrosswalkJson,
     "BulkEnrollState": BulkEnrollStateJson,
-    "BulkEnrollResult": bulk_enroll.BulkEnrollResultJson,
-    "BulkEnrollCourse": bulk_enroll.BulkEnrollCourseJson,
-    "BulkEnrollAnswer": bulk_enroll.BulkEnrollJson,
+    "BulkEnrollResult": openedx_bulk_enroll.BulkEnrollResultJson,
+    "BulkEnrollCourse": openedx_bulk_enroll.BulkEnrollCourseJson,
+    "BulkEnrollAnswer": openedx_bulk_enroll.BulkEnrollJson,
     "Live": LiveJson,
     "Ready": ReadyJson,
 }
@@ -108,7 +108,7 @@ def _object(kind: Any) -> dict[str, Any]:
 
 
 def _annotated(kind: Any, *metadata: Any) -> dict[str, Any]:
-    """The fields of the metadata of ``schemas.json_types`` are keywords of JSON Schema."""
+    """The fields of the metadata of ``schemas.encoding.json_types`` are keywords of JSON Schema."""
     schema = schema_of(kind)
     for keywords in metadata:
         for name, value in keywords._asdict().items():

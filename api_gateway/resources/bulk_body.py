@@ -12,8 +12,15 @@ from api_gateway.request_body import read_body
 from api_gateway.resources.idempotent_write import read_key_use
 from api_gateway.responses import write_json
 from enrollment.storage.idempotency import KeyUse
-from schemas.bulk_objects import JSON, NDJSON, BadObjects, BulkReader, TooManyObjects, sentence
 from schemas.findings import findings_of
+from schemas.requests.bulk_objects import (
+    JSON,
+    NDJSON,
+    BadObjects,
+    BulkReader,
+    TooManyObjects,
+    sentence,
+)
 
 T = TypeVar("T")
 

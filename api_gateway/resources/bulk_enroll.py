@@ -26,7 +26,7 @@ from enrollment.domain.codes import Lane
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Options, Submission
 from enrollment.storage import courses, idempotency
-from schemas.bulk_enroll import (
+from schemas.openedx_bulk_enroll import (
     BulkEnroll,
     BulkEnrollErrors,
     check_cohorts_exist,

@@ -10,7 +10,7 @@ from api_gateway.pagination import MAX_PAGE
 from api_gateway.problems import bad_request
 from api_gateway.responses import keep_private, write_json
 from enrollment.storage import events
-from schemas.changes import ChangesJson, EventJson, dump_event
+from schemas.events import ChangesJson, EventJson, dump_event
 
 DEFAULT_CHANGES = 1_000
 _MAX_POSITION = 1 << 62

@@ -25,8 +25,8 @@ from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
 from enrollment.storage import courses
 from enrollment.storage.idempotency import KeyUse
-from schemas.bulk_objects import BulkReader
 from schemas.courses import CoursePageJson, changed, dump_course, load_changes, load_course
+from schemas.requests.bulk_objects import BulkReader
 
 MANY = BulkReader(
     "courses",

@@ -22,7 +22,6 @@ from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
-from schemas.bulk_objects import JSON, NDJSON, BadObjects, TooManyObjects
 from schemas.crosswalks import (
     MANY,
     MOST,
@@ -33,8 +32,9 @@ from schemas.crosswalks import (
     read_csv,
 )
 from schemas.fields import is_source
-from schemas.id_mapping import NOT_IN_CROSSWALK, ids_in
-from schemas.raw_rows import source_at, sources_of
+from schemas.files.id_mapping import NOT_IN_CROSSWALK, ids_in
+from schemas.files.raw_rows import source_at, sources_of
+from schemas.requests.bulk_objects import JSON, NDJSON, BadObjects, TooManyObjects
 
 _CSV = "text/csv"
 #: Entries, or outcomes, that one query reads.

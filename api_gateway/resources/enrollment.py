@@ -30,8 +30,8 @@ from schemas.courses import details
 from schemas.enrollments import GRANTED, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
 from schemas.findings import at_pointer
-from schemas.parsed import ParsedRequest, ShapeError
-from schemas.request_schema import load_request, v1_message
+from schemas.requests.parsed import ParsedRequest, ShapeError
+from schemas.requests.schema import load_request, v1_message
 from schemas.submissions import PATH, accepted_single, dump_submission
 
 #: Maximum bytes of a request's body.

@@ -19,8 +19,8 @@ from enrollment.domain.model import Course
 from enrollment.storage import courses, events
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import Listed
-from schemas.changes import EventJson, HistoryJson, dump_event
 from schemas.enrollments import dump_enrollment
+from schemas.events import EventJson, HistoryJson, dump_event
 from schemas.fields import is_storable
 
 _HISTORY = "/history"

@@ -21,7 +21,7 @@ from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import Fact
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Backlog
-from schemas.json_types import Count, Doc
+from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
 

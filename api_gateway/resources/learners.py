@@ -21,9 +21,9 @@ from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
-from schemas.bulk_objects import BulkReader
 from schemas.fields import parse_username
 from schemas.learners import dump_learner, load_learner
+from schemas.requests.bulk_objects import BulkReader
 
 MANY = BulkReader(
     "learners",

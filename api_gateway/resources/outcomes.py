@@ -18,10 +18,10 @@ from api_gateway.responses import write_json
 from api_gateway.status_queries import Cursor, OutcomeFilter, OutcomeRow, OutcomesPage
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Member, Submission
-from schemas.foreign.detect import NATIVE
+from schemas.files.formats.detect import NATIVE
+from schemas.files.raw_rows import member_at
 from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
-from schemas.raw_rows import member_at
-from schemas.results import Layout, cells_from_request, layout_of, ndjson_line
+from schemas.result_file import Layout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after
 
 #: Outcomes that one query reads for a stream.

@@ -14,7 +14,7 @@ from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import Options
 from enrollment.storage.views.submission_views import Place
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
-from schemas.foreign.detect import AUTO, NAMES
+from schemas.files.formats.detect import AUTO, NAMES
 
 #: Options of an upload, given in the query or in the form that contains the file.
 _KNOWN = frozenset({"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"})

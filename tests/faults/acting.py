@@ -13,7 +13,7 @@ from sqlalchemy import update
 
 from api_gateway.single_requests import SingleRequest
 from enrollment.storage.tables import BatchRow
-from schemas.changes import dump_event
+from schemas.events import dump_event
 from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes
 from tests.faults.asking import Wish, brief, csv_of, digest, spans
 from tests.faults.checker import Judged, Verdict, check

@@ -26,10 +26,10 @@ from enrollment.storage.tables import (
     LearnerRow,
     SubmissionRow,
 )
+from schemas.files.row_payload import decode_rows
 from schemas.outcomes import decode_outcomes
-from schemas.parsed import ParsedRequest
-from schemas.row_payload import decode_rows
-from schemas.single_payload import decode_singles
+from schemas.requests.parsed import ParsedRequest
+from schemas.requests.single_payload import decode_singles
 
 #: Events that one look reads.
 PAGE = 10_000

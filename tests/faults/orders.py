@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from enrollment.domain.codes import FAILURES, Code
 from enrollment.domain.model import WritePrecedence
-from schemas.changes import dump_event
+from schemas.events import dump_event
 from tests.faults.asking import digest
 from tests.faults.ledger import Item, Ledger, Pair
 from tests.faults.promises import Found

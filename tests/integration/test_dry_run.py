@@ -16,7 +16,7 @@ from enrollment.runtime import failpoints
 from enrollment.storage import cancellation, invitations, migrate
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
-from schemas.compact import pack_json
+from schemas.encoding.compact import pack_json
 from tests.support.world import ADMIN, COURSE, OTHER, SERVER, World, hours_ago, request, row
 from worker import overlaying
 from worker.processing import Processor

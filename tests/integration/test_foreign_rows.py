@@ -13,8 +13,8 @@ from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import cancellation, crosswalks, migrate, submissions
 from enrollment.storage.engine.sessions import clock, sessions_for
 from enrollment.storage.tables import SubmissionRow
-from schemas.foreign.detect import NAMES
-from schemas.source import UnreadableFile
+from schemas.files.formats.detect import NAMES
+from schemas.files.source import UnreadableFile
 from tests.support.statements import recorded_statements
 from tests.support.world import COURSE, OTHER, SERVER, World, csv_of, row
 from tests.support.written import (

@@ -11,7 +11,7 @@ from enrollment.storage import cancellation, events
 from enrollment.storage.engine.sessions import clock
 from enrollment.storage.queue import batches, claims, quarantine
 from enrollment.storage.tables import BatchRow
-from schemas import row_payload
+from schemas.files import row_payload
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import ADA, COURSE, request, row
 from worker import decoded_claim, strategies, suspecting

@@ -10,8 +10,8 @@ from enrollment.domain.codes import Code
 from enrollment.storage.queue import batches, claims
 from enrollment.storage.queue.claims import ClaimedBatch
 from enrollment.storage.tables import BatchRow
-from schemas.raw_rows import format_of_batch
-from schemas.row_payload import encode_rows
+from schemas.files.raw_rows import format_of_batch
+from schemas.files.row_payload import encode_rows
 from tests.support.world import row
 from worker import reading
 

@@ -13,7 +13,7 @@ from enrollment.storage import submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from enrollment.storage.views import submission_views
-from schemas.source import FileTooLarge, UnreadableFile
+from schemas.files.source import FileTooLarge, UnreadableFile
 from tests.support.halts import Halt, Side, meeting, together
 from tests.support.world import ADA, COURSE, SERVER, request, row
 from worker.sweeping import Sweeper

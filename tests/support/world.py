@@ -37,9 +37,9 @@ from enrollment.storage.tables import (
     SubmissionRow,
 )
 from enrollment.storage.views import enrollment_views
+from schemas.files.source import Limits
 from schemas.outcomes import decode_outcomes
-from schemas.parsed import ParsedRequest
-from schemas.source import Limits
+from schemas.requests.parsed import ParsedRequest
 from worker.answering import BatchTransaction, ProcessedBatches
 from worker.processing import Processor
 from worker.strategies import DEFAULT_RULES, SiteRules

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.bulk_enroll import BulkEnroll, BulkEnrollErrors, load_bulk_enroll
-from schemas.parsed import ShapeError
-from schemas.request_schema import load_request
+from schemas.openedx_bulk_enroll import BulkEnroll, BulkEnrollErrors, load_bulk_enroll
+from schemas.requests.parsed import ShapeError
+from schemas.requests.schema import load_request
 
 COURSE = "course-v1:Uni+ALG+2026"
 OTHER = "Uni/BIO/2026"

@@ -3,8 +3,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from marshmallow import ValidationError
 
-from schemas.fast_parser import read_request
-from schemas.request_schema import RequestSchema
+from schemas.requests.fast_parser import read_request
+from schemas.requests.schema import RequestSchema
 
 KEY = "course-v1:edX+DemoX+Demo"
 SCHEMA = RequestSchema()

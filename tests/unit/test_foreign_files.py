@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import Outcome
-from schemas.batch_draft import FileOptions
-from schemas.csv_rows import cells_of
-from schemas.foreign.detect import FORMATS, NAMES, taken_for
-from schemas.parsed import ParsedRequest
-from schemas.raw_rows import RawRow, RowFormat, decode_raw_rows, rows_for_display
-from schemas.results import layout_of
-from schemas.source import Limits, SpooledSource, UnreadableFile
-from schemas.splitter import split
+from schemas.files.batch_draft import FileOptions
+from schemas.files.csv_rows import cells_of
+from schemas.files.formats.detect import FORMATS, NAMES, taken_for
+from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, rows_for_display
+from schemas.files.source import Limits, SpooledSource, UnreadableFile
+from schemas.files.splitter import split
+from schemas.requests.parsed import ParsedRequest
+from schemas.result_file import layout_of
 from tests.support.written import (
     FORMS,
     Wish,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from schemas.foreign.base import NOT_A_REQUEST, ROLE_NOT_LEARNER, UNKNOWN_WORD
-from schemas.foreign.detect import AUTO, BY_NAME, NAMES, detect_format
-from schemas.id_mapping import NOT_IN_CROSSWALK
+from schemas.files.formats.base import NOT_A_REQUEST, ROLE_NOT_LEARNER, UNKNOWN_WORD
+from schemas.files.formats.detect import AUTO, BY_NAME, NAMES, detect_format
+from schemas.files.id_mapping import NOT_IN_CROSSWALK
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text()

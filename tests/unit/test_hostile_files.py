@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.row_payload import decode_rows
-from schemas.source import FileTooLarge, Limits, UnreadableFile, gunzipped
-from schemas.splitter import format_of, split
+from schemas.files.row_payload import decode_rows
+from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzipped
+from schemas.files.splitter import format_of, split
 
 KEY = "course-v1:edX+DemoX+Demo"
 TYPES = ["text/csv", "text/plain", "application/x-ndjson", "application/json"]

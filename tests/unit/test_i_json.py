@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from schemas import i_json
-from schemas.i_json import MAX_DEPTH, InvalidJson, loads
+from schemas.encoding import i_json
+from schemas.encoding.i_json import MAX_DEPTH, InvalidJson, loads
 
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=8)
 VALUES = st.recursive(

@@ -3,8 +3,8 @@ from datetime import UTC, datetime
 import pytest
 
 from enrollment.domain.model import Attribute
-from schemas.parsed import ParsedRequest, ShapeError
-from schemas.request_schema import RequestSchema, load_request, v1_message
+from schemas.requests.parsed import ParsedRequest, ShapeError
+from schemas.requests.schema import RequestSchema, load_request, v1_message
 
 KEY = "course-v1:edX+DemoX+Demo"
 ASK = {"user": "ada", "course_id": KEY}

@@ -7,7 +7,7 @@ import pytest
 
 from api_gateway.openapi.response_schemas import RESPONSES, response_schemas, schema_of
 from enrollment.domain.codes import Code
-from schemas.json_types import Doc, FindingJson, Format, OneOf, Range
+from schemas.encoding.json_types import Doc, FindingJson, Format, OneOf, Range
 from schemas.submissions import CountsJson
 
 STRING = {"type": "string"}

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Attribute, Outcome
-from schemas.csv_rows import unescape_cell
-from schemas.parsed import ParsedRequest
-from schemas.request_schema import load_request
-from schemas.results import cells_from_request, layout_of, ndjson_line, safe_cell
-from schemas.row_payload import NDJSON, Row, decode_rows, encode_rows
+from schemas.files.csv_rows import unescape_cell
+from schemas.files.row_payload import NDJSON, Row, decode_rows, encode_rows
+from schemas.requests.parsed import ParsedRequest
+from schemas.requests.schema import load_request
+from schemas.result_file import cells_from_request, layout_of, ndjson_line, safe_cell
 
 ENROLLED = Outcome(2, "ada", "C", Code.ENROLLED)
 INVALID = Outcome(2, None, None, Code.INVALID, Reason.INVALID_ROW)

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.model import Attribute
-from schemas.csv_rows import cells_of, columns_of, quick_reader, row_request
-from schemas.parsed import ParsedRequest, ShapeError
-from schemas.row_payload import CSV, JSON, NDJSON, decode_rows, encode_rows
+from schemas.files.csv_rows import cells_of, columns_of, quick_reader, row_request
+from schemas.files.row_payload import CSV, JSON, NDJSON, decode_rows, encode_rows
+from schemas.requests.parsed import ParsedRequest, ShapeError
 
 KEY = "course-v1:edX+DemoX+Demo"
 HEADER = "user,course_id,mode,is_active,requested_at,note"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.row_payload import decode_rows
-from schemas.source import (
+from schemas.files.row_payload import decode_rows
+from schemas.files.source import (
     MAX_LINE,
     FileTooLarge,
     Limits,
@@ -18,7 +18,7 @@ from schemas.source import (
     gunzipped,
     place_of,
 )
-from schemas.splitter import format_of, split
+from schemas.files.splitter import format_of, split
 
 KEY = "course-v1:edX+DemoX+Demo"
 LIMITS = Limits(batch_rows=3)

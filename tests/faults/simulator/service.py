@@ -25,8 +25,8 @@ from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import Sessions, clock
 from enrollment.storage.queue.batches import Waiting
-from schemas.parsed import ParsedRequest
-from schemas.source import Limits
+from schemas.files.source import Limits
+from schemas.requests.parsed import ParsedRequest
 from tests.faults.simulator.broker import Broker, Message
 from tests.faults.simulator.processes import Died, Fate, Process
 from tests.faults.simulator.weather import VirtualTime

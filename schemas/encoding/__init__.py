@@ -1,0 +1,1 @@
+"""Encodings: I-JSON, compressed JSON, types of JSON answers."""

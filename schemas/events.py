@@ -1,0 +1,82 @@
+"""Events as callers see them: CloudEvents 1.0."""
+
+from typing import Annotated, Literal, NotRequired, TypedDict
+from uuid import uuid5
+
+from enrollment.domain.codes import ChangeKind
+from enrollment.domain.events import RecordedEvent, StoredState
+from enrollment.domain.rules import moment_text
+from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
+from schemas.submissions import caller_name
+
+#: The ``source`` of every event.
+SOURCE = "/api/enrollment/v1"
+
+
+class EventDataJson(TypedDict):
+    """The change, and the request that asked for it."""
+
+    position: Annotated[Ordinal, Doc("The position in the change feed.")]
+    user: str
+    course_id: str
+    before: StoredState | None
+    after: StoredState
+    submission_id: Uuid
+    line: Ordinal
+    caller: str
+    reason: str | None
+
+
+class EventJson(TypedDict):
+    """One change of one enrollment (CloudEvents 1.0)."""
+
+    specversion: Literal["1.0"]
+    id: Uuid
+    source: str
+    type: Annotated[str, OneOf(tuple(f"enrollment.{kind.value}" for kind in ChangeKind))]
+    subject: Annotated[str, Doc("course_id/username")]
+    time: Timestamp
+    datacontenttype: str
+    data: EventDataJson
+
+
+class ChangesJson(TypedDict):
+    """Events after a position; ``next`` is the position to continue from."""
+
+    changes: list[EventJson]
+    next: Count
+
+
+class HistoryJson(TypedDict):
+    """The events of one enrollment, oldest first."""
+
+    events: list[EventJson]
+    truncated: NotRequired[Annotated[Literal[True], Doc("Older events are in the feed only.")]]
+
+
+def dump_event(event: RecordedEvent) -> EventJson:
+    """One change of one enrollment, in structured CloudEvents JSON.
+
+    The id follows from the submission and the record: the same at every delivery, and
+    another in every installation.
+    """
+    return {
+        "specversion": "1.0",
+        "id": str(uuid5(event.submission_id, str(event.id))),
+        "source": SOURCE,
+        "type": f"enrollment.{event.kind.value}",
+        "subject": f"{event.course_id}/{event.username}",
+        "time": moment_text(event.at),
+        "datacontenttype": "application/json",
+        "data": {
+            "position": event.position,
+            "user": event.username,
+            "course_id": event.course_id,
+            "before": event.before,
+            "after": event.after,
+            "submission_id": str(event.submission_id),
+            "line": event.line,
+            "caller": caller_name(event.caller),
+            "reason": None,
+        },
+    }

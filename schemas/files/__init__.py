@@ -1,0 +1,1 @@
+"""Parsing of uploaded files: splitting into batches, rows, encodings, archives."""

@@ -1,0 +1,65 @@
+"""The result of splitting a file: its description, and its batches."""
+
+from collections.abc import Iterator
+from itertools import chain
+from typing import NamedTuple
+
+from enrollment.domain.submissions import Member
+from schemas.files.formats.detect import AUTO, NATIVE, source_of
+from schemas.files.source import FileTooLarge, Limits, UnreadableFile
+
+
+class FileOptions(NamedTuple):
+    """What a caller says about a file, as query parameters."""
+
+    #: A format, or ``auto`` to detect it.
+    format: str = AUTO
+    #: The course of rows that have no column for one.
+    course_id: str | None = None
+    #: The system whose ids the rows have; None: that of the format.
+    source: str | None = None
+
+
+class FileInfo(NamedTuple):
+    """What all rows of a file share."""
+
+    #: ``csv``, ``ndjson`` or ``json``: how payloads are to be decoded.
+    encoding: str
+    #: The header of a CSV file as sent, without its line end; for a format without header lines,
+    #: the header that the format defines.
+    header: str | None = None
+    #: The format of the columns.
+    format: str = NATIVE
+    #: The files of an archive that are read, in order.
+    files: tuple[Member, ...] = ()
+
+    @property
+    def source(self) -> str | None:
+        """The system whose ids all rows have; None: they are ours, or of several systems."""
+        if not self.files:
+            return source_of(self.format)
+        sources = {file.source for file in self.files}
+        return sources.pop() if len(sources) == 1 else None
+
+
+class BatchDraft(NamedTuple):
+    """A batch of rows, ready to be stored."""
+
+    first_line: int
+    rows: int
+    payload: bytes
+
+
+def require_rows(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
+    """Return the batches. Raises UnreadableFile if there is none."""
+    first = next(batches, None)
+    if first is None:
+        raise UnreadableFile("empty", "the file contains no request", expected="a request")
+    return chain([first], batches)
+
+
+def check_rows(rows: int, limits: Limits) -> None:
+    """Raise FileTooLarge for more rows than are allowed."""
+    if rows > limits.max_rows:
+        message = f"there are more than {limits.max_rows} rows: send several files"
+        raise FileTooLarge(message)

@@ -1,0 +1,249 @@
+"""Parses CSV headers and rows with our own columns."""
+
+import csv
+import io
+import re
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+from itertools import chain
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from schemas.encoding.i_json import InvalidJson, loads
+from schemas.fields import MAX_MODE, is_course_key, parse_timestamp
+from schemas.files.source import UnreadableFile
+from schemas.findings import finding
+from schemas.requests.fast_parser import is_email, is_short_text, is_username
+from schemas.requests.parsed import MAX_COHORT, ParsedRequest, ShapeError
+from schemas.requests.schema import load_request
+
+#: Our own columns, in the order in which the fast path picks them.
+COLUMNS = (
+    "user",
+    "email",
+    "course_id",
+    "mode",
+    "is_active",
+    "requested_at",
+    "cohort",
+    "force_enrollment",
+    "enrollment_attributes",
+)
+#: Where clients of Open edX have it; takes precedence over ``course_id``.
+UPSTREAM_COURSE = "course_details.course_id"
+KNOWN = frozenset({*COLUMNS, UPSTREAM_COURSE})
+EXPECTED = "columns course_id and user (or email), separated by , ; tab or |"
+MAX_COLUMNS = 1_000
+#: Distinct parts of rows that are cached while rows are read.
+MAX_KNOWN = 4_096
+DELIMITERS = ",;\t|"
+#: Columns of a result file behind the file's own.
+ADDED = ("outcome", "reason", "message")
+
+_FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+#: The most common spellings.
+_COMMON_FLAGS = {
+    spelled: flag
+    for word, flag in _FLAGS.items()
+    for spelled in (word, word.upper(), word.capitalize())
+}
+_ACTIVE = _COMMON_FLAGS | {"": True}
+_FORCE = _COMMON_FLAGS | {"": False}
+#: What a spreadsheet may evaluate: also after spaces, and in full width.
+_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 (full width is meant)
+_NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
+_new = tuple.__new__
+
+
+class Columns(NamedTuple):
+    """Delimiter and columns of the rows below a header."""
+
+    delimiter: str
+    #: Trimmed and case-folded.
+    names: tuple[str, ...]
+
+    @property
+    def blanks(self) -> str:
+        """The characters that a blank row consists of."""
+        return self.delimiter + ' \t\r\n"'
+
+
+def cells_of(record: str, delimiter: str) -> list[str]:
+    """Return the cells of one record."""
+    return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
+
+
+@lru_cache(maxsize=64)
+def columns_of(header: str) -> Columns:
+    """Parse a header. Raises UnreadableFile where a required column is missing."""
+    columns = _most_likely(header)
+    known = [name for name in columns.names if name in KNOWN]
+    if not _is_enough(set(known)):
+        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED)
+    if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
+        message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
+        raise UnreadableFile("repeated_columns", message, expected=EXPECTED)
+    return columns
+
+
+def _most_likely(header: str) -> Columns:
+    candidates = [Columns(mark, names_of(header, mark)) for mark in DELIMITERS]
+    return max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
+
+
+def is_unclosed(header: str) -> bool:
+    """Return whether a quote of the header is still open at its end."""
+    more = iter([""])
+    lines = chain(io.StringIO(header, newline=""), more)
+    next(csv.reader(lines, delimiter=_most_likely(header).delimiter), None)
+    return next(more, None) is None
+
+
+def names_of(header: str, delimiter: str) -> tuple[str, ...]:
+    """Return the names in a header, trimmed and case-folded."""
+    return tuple(unescape_cell(name).casefold() for name in cells_of(header, delimiter))
+
+
+def _is_enough(known: set[str]) -> bool:
+    return bool(known & {"course_id", UPSTREAM_COURSE}) and bool(known & {"user", "email"})
+
+
+def _missing(names: Sequence[str]) -> str:
+    if names and names[0][:1] in {"{", "["}:
+        return "this looks like JSON: send it as application/x-ndjson or application/json"
+    have = set(names)
+    lacking = []
+    if not have & {"course_id", UPSTREAM_COURSE}:
+        lacking.append("course_id")
+    if not have & {"user", "email"}:
+        lacking.append("user or email")
+    near = [
+        f"{name[:40]!r} looks like {close[0]!r}"
+        for name in names[:MAX_COLUMNS]
+        if name not in KNOWN and (close := get_close_matches(name[:40], sorted(KNOWN), 1))
+    ]
+    hint = f" ({', '.join(near[:3])})" if near else ""
+    return f"the header names no {' and no '.join(lacking)}{hint}"
+
+
+@lru_cache(maxsize=64)
+def quick_reader(columns: Columns) -> Callable[[list[str]], ParsedRequest | None]:
+    """Return a function that parses well-formed rows, and returns None where it is not certain.
+
+    ``row_request`` is the reference: a result of the fast path equals its result. The parts of
+    rows beside the username recur, so they are cached.
+    """
+    width = len(columns.names)
+    if {UPSTREAM_COURSE, "course_id"} <= set(columns.names):
+        return lambda _cells: None
+    pick = _picker(columns.names)
+    known: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
+
+    def read(cells: list[str]) -> ParsedRequest | None:
+        if len(cells) != width:
+            return None
+        picked = pick((*cells, ""))
+        user, others = picked[0], picked[1:]
+        rest = known.get(others, ())
+        if rest == ():  # not cached yet
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            rest = known[others] = _parse_rest(others)
+        if rest is None or not ((is_username(user) and is_bare(user)) if user else rest[0]):
+            return None
+        return _new(ParsedRequest, (user or None, *rest))
+
+    return read
+
+
+def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
+    """Parse all cells but the username; None where it is not certain."""
+    email, course_id, mode, active, requested_at, cohort, forced, more = cells
+    is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
+    at = parse_timestamp(requested_at) if requested_at else None
+    if more or is_active is None or force is None or (requested_at and at is None):
+        return None
+    if not _are_sound(email, course_id, mode, cohort):
+        return None
+    who, how = email.lower() or None, (mode or None, None, cohort or None)
+    return (who, course_id, is_active, *how, force, at)
+
+
+def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
+    """Return a function that orders cells as ``COLUMNS``; an absent column is the cell appended."""
+    course = "course_id" if "course_id" in names else UPSTREAM_COURSE
+    wanted = [course if name == "course_id" else name for name in COLUMNS]
+    return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
+
+
+def _are_sound(email: str, course_id: str, mode: str, cohort: str) -> bool:
+    return (
+        is_course_key(course_id)
+        and (not email or (is_email(email) and is_bare(email)))
+        and (not mode or (is_short_text(mode, MAX_MODE) and is_bare(mode)))
+        and (not cohort or (is_short_text(cohort, MAX_COHORT) and is_bare(cohort)))
+    )
+
+
+def is_bare(text: str) -> bool:
+    """Return whether a cell's content begins and ends with the cell, without escapes or spaces."""
+    return text[0] not in "' " and text[-1] != " " and (text.isascii() or text == text.strip())
+
+
+def row_request(cells: Sequence[str], columns: Columns) -> ParsedRequest:
+    """Parse one row. Raises ShapeError with every finding."""
+    return require_learner(load_request(row_body(cells, columns)))
+
+
+def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+    """Return a row as the body of a request. Raises ShapeError where that is not possible."""
+    names = columns.names
+    if any(cell.strip() for cell in cells[len(names) :]):
+        extra = next(cell for cell in cells[len(names) :] if cell.strip())
+        message = f"{len(cells)} cells under {len(names)} columns"
+        raise ShapeError([finding("", extra, "columns", message)])
+    body = recognized_cells(cells, columns)
+    for name in ("is_active", "force_enrollment"):
+        if name in body:
+            body[name] = _FLAGS.get(body[name].casefold(), body[name])
+    if "enrollment_attributes" in body:
+        body["enrollment_attributes"] = _json_cell(body["enrollment_attributes"])
+    return body
+
+
+def recognized_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+    """Return the cells of our own columns by name, without escapes; empty ones are left out."""
+    body = {
+        name: bare
+        for name, cell in zip(columns.names, cells, strict=False)
+        if name in KNOWN and (bare := unescape_cell(cell))
+    }
+    if UPSTREAM_COURSE in body:
+        body["course_id"] = body.pop(UPSTREAM_COURSE)
+    return body
+
+
+def require_learner(request: ParsedRequest) -> ParsedRequest:
+    """Return the request. Raises ShapeError where it names no learner, as every row must."""
+    if request.username is None and request.email is None:
+        raise ShapeError([finding("user", None, "required", "name a user or an email")])
+    return request
+
+
+def unescape_cell(cell: str) -> str:
+    """Return a cell's content without the apostrophe that stops a spreadsheet's evaluation."""
+    marked = cell[:1] == "'" and is_formula(cell[1:])
+    return (cell[1:] if marked else cell).strip()
+
+
+def is_formula(cell: str) -> bool:
+    """Return whether a spreadsheet may evaluate a cell."""
+    return _FORMULA.match(cell) is not None and _NUMBER.fullmatch(cell) is None
+
+
+def _json_cell(cell: str) -> Any:
+    try:
+        return loads(cell)
+    except InvalidJson as error:
+        raise ShapeError([finding("enrollment_attributes", cell, "json", str(error))]) from error

@@ -1,0 +1,276 @@
+"""Splits CSV files into batches, between their records."""
+
+import codecs
+import csv
+import io
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import accumulate
+
+from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.files.csv_rows import EXPECTED, Columns, is_unclosed
+from schemas.files.encodings import detect_encoding
+from schemas.files.formats.detect import (
+    BY_NAME,
+    OUR_COLUMNS,
+    DetectedFormat,
+    detect_format,
+    has_course,
+)
+from schemas.files.formats.reader import FormatReader
+from schemas.files.row_payload import CSV, encode_rows
+from schemas.files.source import Limits, Place, UnreadableFile, split_lines, without_bom
+
+#: Lines that a header with quotes may have.
+_MAX_HEADER_LINES = 20
+#: Longer records, in characters, are treated as a quote that was never closed.
+MAX_RECORD = 131_072
+#: Each unclosed quote makes the reader backtrack up to MAX_RECORD characters, so their number
+#: is limited: this many, and one more per 1,000 rows.
+MAX_UNCLOSED = 50
+
+#: Requests in a batch whose rows may mean a thousand each: no batch has 16,384 or more.
+_MAX_BATCH_OF_MANY = 15_000
+
+NO_OPTIONS = FileOptions()
+
+
+def split_csv(
+    chunks: Iterable[bytes],
+    limits: Limits,
+    options: FileOptions = NO_OPTIONS,
+    lines_before: int = 0,
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
+    """Split a CSV file into batches; the chunks are iterated twice."""
+    decoder = codecs.getincrementaldecoder(detect_encoding(chunks, limits))
+    texts = _decoded(without_bom(chunks), decoder())
+    lines = _Lines(split_lines(texts, _text_lines))
+    before, record = _header(lines)
+    found = detect_format(record.rstrip("\r\n"), options.format)
+    _check_course(found, options)
+    if not found.has_header:
+        first = list(io.StringIO(record, newline=""))
+        lines.put_back(first)
+        before -= len(first)
+    head = FileInfo(CSV, found.header, found.format)
+    first_line = lines_before + before + 1
+    splitter = _CsvSplitter(lines, first_line, found.columns, limits, _counter(found))
+    return head, require_rows(splitter.batches())
+
+
+def _check_course(found: DetectedFormat, options: FileOptions) -> None:
+    """Raise UnreadableFile unless either the rows or the options name the course."""
+    if has_course(found.format, found.columns):
+        check_no_course(options)
+    elif options.course_id is None:
+        message = (
+            f"rows of this {found.format} file name no course: name one with the option course_id"
+        )
+        raise UnreadableFile("course_missing", message, expected="course_id=…")
+
+
+def check_no_course(options: FileOptions) -> None:
+    """Raise UnreadableFile where the options name a course, for rows that have their own."""
+    if options.course_id is not None:
+        message = "each row of this file has a place for its course: leave the option course_id out"
+        raise UnreadableFile("course_twice", message, expected="no option course_id")
+
+
+def _counter(found: DetectedFormat) -> Callable[[list[str]], int] | None:
+    """Return a function that counts the requests of a row; None where each means one."""
+    if found.format in OUR_COLUMNS or not BY_NAME[found.format].numbered:
+        return None
+    return FormatReader(found.format, found.columns).count
+
+
+def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
+    for chunk in chunks:
+        yield decoder.decode(chunk)
+
+
+def _text_lines(text: str) -> list[str]:
+    """Split a text at the line ends that ``csv`` knows: LF, CR LF and CR."""
+    lines = list(io.StringIO(text, newline=""))
+    if not lines or lines[-1].endswith("\n"):
+        lines.append("")
+    return lines
+
+
+def _header(lines: Iterator[str]) -> tuple[int, str]:
+    """Return the first record that is not blank, and the number of lines up to its end."""
+    number = 0
+    for number, line in enumerate(lines, 1):  # noqa: B007 (its last value is used)
+        if line.strip():
+            break
+    else:
+        raise UnreadableFile("empty", "the file is empty", expected=EXPECTED)
+    first, record = number, line
+    while _is_header_open(record, first):
+        more = next(lines, None)
+        number += 1
+        if more is None or number - first == _MAX_HEADER_LINES:
+            message = f"a quote of the header, in line {first}, is never closed"
+            raise UnreadableFile("unclosed_quotes", message, place=Place(first), expected=EXPECTED)
+        record += more
+    return number, record
+
+
+def _is_header_open(record: str, line: int) -> bool:
+    if len(record) > MAX_RECORD:
+        message = f"the header, in line {line}, is longer than {MAX_RECORD} characters"
+        raise UnreadableFile("unknown_columns", message, place=Place(line), expected=EXPECTED)
+    return is_unclosed(record)
+
+
+class _Lines:
+    """The lines of a text, one by one or all that are buffered."""
+
+    def __init__(self, blocks: Iterator[list[str]]) -> None:
+        self._blocks = blocks
+        #: Buffered lines, the next one last.
+        self._buffered: list[str] = []
+
+    def __iter__(self) -> Iterator[str]:
+        """Return itself."""
+        return self
+
+    def __next__(self) -> str:
+        """Return the next line."""
+        if not self.has_next():
+            raise StopIteration
+        return self._buffered.pop()
+
+    @property
+    def has_buffered(self) -> bool:
+        """Whether the next line is buffered."""
+        return bool(self._buffered)
+
+    def has_next(self) -> bool:
+        """Return whether there is another line, and buffer it."""
+        while not self._buffered:
+            block = next(self._blocks, None)
+            if block is None:
+                return False
+            self._buffered = block[::-1]
+        return True
+
+    def put_back(self, lines: Sequence[str]) -> None:
+        """Put lines in front of the next one, in order."""
+        self._buffered += reversed(lines)
+
+    def take_plain(self) -> list[str]:
+        """Remove and return the buffered lines if each is a record without quotes, else nothing."""
+        buffered = self._buffered
+        if max(map(len, buffered)) > MAX_RECORD or '"' in "".join(buffered):
+            return []
+        self._buffered = []
+        return buffered[::-1]
+
+
+class _CsvSplitter:
+    """Splits lines between records, where the decoder of the payload finds them to end."""
+
+    def __init__(
+        self,
+        lines: _Lines,
+        first_line: int,
+        columns: Columns,
+        limits: Limits,
+        count: Callable[[list[str]], int] | None = None,
+    ) -> None:
+        self._lines = lines
+        self._first_line = first_line
+        self._columns = columns
+        self._limits = limits
+        self._count = count
+        most = limits.batch_rows if count is None else min(limits.batch_rows, _MAX_BATCH_OF_MANY)
+        self._batch_rows = most
+        self._total = 0
+        self._unclosed_lines = 0
+        self._begin()
+
+    def _begin(self) -> None:
+        self._taken: list[str] = []
+        self._rows = self._size = 0
+        #: Where in ``taken``, and at which size, the current record begins.
+        self._record = self._record_size = 0
+        self._unclosed: list[int] = []
+
+    def batches(self) -> Iterator[BatchDraft]:
+        """Yield the batches, in order."""
+        while self._lines.has_next():
+            plain = self._lines.take_plain() if self._count is None else []
+            for _ in self._portions(plain) if plain else self._records():
+                if self._rows >= self._batch_rows or self._size >= self._limits.batch_bytes:
+                    yield from self._end_batch()
+        yield from self._end_batch()
+
+    def _portions(self, lines: list[str]) -> Iterator[None]:
+        """Add lines, each a row or blank; yields after as many as the batch has room for."""
+        blanks = self._columns.blanks
+        begin = 0
+        while part := lines[begin : begin + self._batch_rows - self._rows]:
+            sizes = list(accumulate(map(len, part), initial=self._size))
+            del part[bisect_left(sizes, self._limits.batch_bytes, lo=1) :]
+            self._size = sizes[len(part)]
+            self._taken += part
+            self._rows += len([line for line in part if line.strip(blanks)])
+            begin += len(part)
+            yield
+
+    def _records(self) -> Iterator[None]:
+        """Add records; yields after each row, and ends with the buffered lines.
+
+        A quote that is never closed makes its own line invalid and no other.
+        """
+        blanks = self._columns.blanks
+        self._record, self._record_size = len(self._taken), self._size
+        reader = csv.reader(self._counted_lines(), delimiter=self._columns.delimiter)
+        self._ended = False
+        with suppress(csv.Error):  # a record that is too long is incomplete as well
+            for cells in reader:
+                if self._ended:
+                    break
+                self._record = len(self._taken)
+                self._record_size = self._size
+                if "".join(cells).strip(blanks):
+                    self._rows += 1 if self._count is None else self._count(cells)
+                    yield
+                if not self._lines.has_buffered:
+                    return
+        if self._record < len(self._taken):
+            self._add_unclosed_line()
+            yield
+
+    def _add_unclosed_line(self) -> None:
+        self._unclosed_lines += 1
+        if self._unclosed_lines > MAX_UNCLOSED + self._total // 1_000:
+            line = self._first_line + self._record
+            message = f"line {line} is one of too many lines with a quote that is never closed"
+            raise UnreadableFile("unclosed_quotes", message, place=Place(line), expected=EXPECTED)
+        self._lines.put_back(self._taken[self._record + 1 :])
+        del self._taken[self._record + 1 :]
+        self._unclosed.append(self._record)
+        self._record += 1
+        self._size = self._record_size = sum(map(len, self._taken))
+        self._rows += 1
+
+    def _counted_lines(self) -> Iterator[str]:
+        for line in self._lines:
+            self._taken.append(line)
+            self._size += len(line)
+            if self._size - self._record_size > MAX_RECORD:
+                raise csv.Error
+            yield line
+        self._ended = True
+
+    def _end_batch(self) -> Iterator[BatchDraft]:
+        self._total += self._rows
+        check_rows(self._total, self._limits)
+        if self._rows:
+            text = "".join(self._taken).encode()
+            payload = encode_rows(text, self._first_line, self._unclosed)
+            yield BatchDraft(self._first_line, self._rows, payload)
+        self._first_line += len(self._taken)
+        self._begin()

@@ -1,0 +1,30 @@
+"""Blackboard Learn: the snapshot file of course memberships."""
+
+from schemas.files.formats import base
+
+_STATUSES = {"enabled": True, "disabled": False, "deleted": False}
+
+
+def _check_is_visible(row: base.RowParser) -> None:
+    is_hidden = row.cells.get("available_ind", "Y").casefold() == "n"
+    if is_hidden and _STATUSES.get(row.cells.get("row_status", "enabled").casefold()):
+        row.report("available_ind", base.NOT_A_REQUEST, "enrollments cannot be hidden here")
+
+
+FORMAT = base.Format(
+    name="blackboard",
+    title="Blackboard snapshot memberships",
+    columns={
+        "EXTERNAL_COURSE_KEY": base.COURSE,
+        "EXTERNAL_PERSON_KEY": base.LEARNER,
+        "ROLE": base.ROLE,
+        "ROW_STATUS": base.STATUS,
+        "AVAILABLE_IND": base.STATUS,
+    },
+    marks=(("external_course_key",), ("external_person_key",)),
+    learner_roles=frozenset({"student", "s"}),
+    is_role_required=False,  # no role means student
+    statuses=_STATUSES,
+    default_status=True,
+    check=_check_is_visible,
+)

@@ -1,0 +1,39 @@
+"""Canvas: ``enrollments.csv`` of its SIS import, and of its provisioning reports."""
+
+from schemas.files.formats import base
+
+
+def _check_role(row: base.RowParser) -> None:
+    if "role" in row.cells:
+        return
+    if "role_id" in row.cells:
+        message = "a number does not say which role it is"
+        row.report("role_id", base.ROLE_NOT_LEARNER, message)
+    else:
+        row.report("role", "required")
+
+
+FORMAT = base.Format(
+    name="canvas",
+    title="Canvas SIS enrollments.csv",
+    columns={
+        "course_id": base.COURSE,
+        "section_id": base.COURSE,
+        "user_integration_id": base.LEARNER,  # takes precedence, as in Canvas
+        "user_id": base.LEARNER,
+        "role": base.ROLE,
+        "role_id": base.ROLE,
+        "status": base.STATUS,
+    },
+    marks=(("course_id", "section_id"), ("user_id", "user_integration_id")),
+    needs=(("role", "role_id"), ("status",)),
+    is_role_required=False,
+    statuses={
+        "active": True,
+        "deleted": False,
+        "inactive": False,
+        "deleted_last_completed": False,
+        "completed": None,
+    },
+    check=_check_role,
+)

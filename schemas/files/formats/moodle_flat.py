@@ -1,0 +1,57 @@
+"""Moodle's flat file: no header, one operation per line."""
+
+import csv
+from collections.abc import Sequence
+
+from schemas.files.formats import base
+
+_OPERATIONS = {"add": True, "del": False}
+_START, _END = "starttime", "endtime"
+_FEWEST, _MOST = 4, 6
+
+
+def _check_times(row: base.RowParser) -> None:
+    """Report times that are none, or in the wrong order; nothing else is read from them."""
+    seconds = {}
+    for column in (_START, _END):
+        text = row.cells.get(column, "0")
+        if not (text.isascii() and text.isdigit() and len(text) <= 12):  # noqa: PLR2004 (year 33658)
+            row.report(column, "type", "times are seconds since 1970, 0 for none")
+            return
+        seconds[column] = int(text)
+    if 0 < seconds[_END] < seconds[_START]:
+        row.report(_END, "range", "this is before starttime")
+
+
+def _is_line(cells: Sequence[str]) -> bool:
+    first = cells[0].strip().strip("'\"").casefold()
+    return _FEWEST <= len(cells) <= _MOST and first in _OPERATIONS
+
+
+def _normalize(cells: Sequence[str]) -> Sequence[str]:
+    """Split the cells as Moodle does: at ``;`` where there is no comma, without single quotes."""
+    if cells and ";" in cells[0] and not any(cells[1:_MOST]):
+        own = next(csv.reader(cells[:1], delimiter=";"), [])
+        cells = [*own, *[""] * (_MOST - len(own)), *cells[_MOST:]]
+    if cells and cells[0].strip().startswith("'"):
+        return [cell.strip().strip("'") for cell in cells]
+    return cells
+
+
+FORMAT = base.Format(
+    name="moodle_flat",
+    title="Moodle flat file (no header)",
+    columns={
+        "operation": base.STATUS,
+        "role": base.ROLE,
+        "user idnumber": base.LEARNER,
+        "course idnumber": base.COURSE,
+        _START: "",
+        _END: "",
+    },
+    marks=(("operation",), ("role",), ("user idnumber",), ("course idnumber",)),
+    statuses=_OPERATIONS,
+    check=_check_times,
+    is_line=_is_line,
+    normalize=_normalize,
+)

@@ -1,0 +1,53 @@
+"""Moodle's upload of users: one line per person, with any number of numbered course columns."""
+
+import re
+
+from schemas.files.formats import base
+
+_STATUSES = {"0": True, "1": False}
+_LEARNERS = frozenset({"student"})
+#: Legacy role types: 1 is the default role, the student's; the others are teachers.
+_LEARNER_TYPES = frozenset({"1"})
+_COURSE = re.compile("course([0-9]{1,3})")
+
+
+def _parse(cells: base.Cells) -> list[base.RowIntent]:
+    """Return an intent per course of the line; of a line without courses, an invalid one."""
+    return [_intent(cells, number) for number in _numbers(cells) or ["1"]]
+
+
+def _count(cells: base.Cells) -> int:
+    return len(_numbers(cells)) or 1
+
+
+def _numbers(cells: base.Cells) -> list[str]:
+    found = [matched[1] for name in cells if (matched := _COURSE.fullmatch(name))]
+    return sorted(found, key=int)
+
+
+def _intent(cells: base.Cells, number: str) -> base.RowIntent:
+    row = base.RowParser(cells)
+    row.take("user", "username")
+    row.take("course_id", f"course{number}")
+    row.check_role(f"role{number}", _LEARNERS, is_required=False)
+    row.check_role(f"type{number}", _LEARNER_TYPES, is_required=False)
+    row.take_status(f"enrolstatus{number}", _STATUSES, default=True)
+    if cells.get("deleted", "0") != "0":
+        row.report("deleted", base.NOT_A_REQUEST, "learners are not deleted here")
+    return row.intent(number)
+
+
+FORMAT = base.Format(
+    name="moodle_users",
+    title="Moodle upload users",
+    columns={"username": base.LEARNER, "deleted": ""},
+    numbered={
+        "course": base.COURSE,
+        "role": base.ROLE,
+        "type": base.ROLE,
+        "enrolstatus": base.STATUS,
+    },
+    marks=(("username",), ("course1",)),
+    parse_many=_parse,
+    count=_count,
+)

@@ -1,0 +1,17 @@
+"""OneRoster 1.1 and 1.2: ``enrollments.csv``, alone or in its archive."""
+
+from schemas.files.formats import base
+
+FORMAT = base.Format(
+    name="oneroster",
+    title="OneRoster enrollments.csv",
+    columns={
+        "classSourcedId": base.COURSE,
+        "userSourcedId": base.LEARNER,
+        "role": base.ROLE,
+        "status": base.STATUS,
+    },
+    marks=(("classsourcedid",), ("usersourcedid",), ("role",), ("sourcedid", "schoolsourcedid")),
+    statuses={"active": True, "tobedeleted": False, "inactive": False},
+    default_status=True,  # bulk files leave it blank
+)

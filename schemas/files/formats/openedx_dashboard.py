@@ -1,0 +1,28 @@
+"""Open edX instructor dashboard, "register and enroll": a file without a header, for one course."""
+
+from collections.abc import Sequence
+
+from schemas.files.formats import base
+
+_WIDTHS = frozenset({4, 6})
+
+
+def _is_line(cells: Sequence[str]) -> bool:
+    return len(cells) in _WIDTHS and "@" in cells[0]
+
+
+FORMAT = base.Format(
+    name="openedx_dashboard",
+    title="Open edX instructor dashboard CSV (no header)",
+    columns={
+        "email": base.EMAIL,
+        "username": base.LEARNER,
+        "full name": "",
+        "country": "",
+        "cohort": base.COHORT,
+        "course mode": base.MODE,
+    },
+    marks=(("email",), ("username",), ("full name",), ("country",)),
+    is_line=_is_line,
+    has_own_ids=False,
+)

@@ -1,0 +1,26 @@
+"""Open edX Registrar: enrollments in courses, or in one program."""
+
+from schemas.files.formats import base
+
+FORMAT = base.Format(
+    name="registrar",
+    title="Open edX Registrar",
+    columns={
+        "student_key": base.LEARNER,
+        "course_id": base.COURSE,
+        "status": base.STATUS,
+        "course_staff": base.ROLE,
+    },
+    marks=(("student_key",), ("status",)),
+    learner_roles=frozenset({"false", "0", "no", "f", "n"}),
+    is_role_required=False,
+    statuses={
+        "active": True,
+        "enrolled": True,
+        "inactive": False,
+        "canceled": False,
+        "pending": None,
+        "suspended": None,
+        "ended": None,
+    },
+)

@@ -1,0 +1,232 @@
+"""Rows as they were sent: with another system's columns, or with another system's ids."""
+
+import csv
+from bisect import bisect_left
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from enrollment.domain.crosswalks import Theirs
+from enrollment.domain.submissions import Member, Submission
+from schemas.encoding.i_json import InvalidJson, loads
+from schemas.files.csv_rows import Columns, recognized_cells, require_learner, row_body
+from schemas.files.formats.detect import NATIVE, OUR_COLUMNS, columns_in
+from schemas.files.formats.reader import FormatReader
+from schemas.files.id_mapping import ids_in, translate_ids
+from schemas.files.row_payload import (
+    CSV,
+    NOTHING,
+    Row,
+    SkippedRows,
+    decode_rows,
+    first_line_of,
+    invalid_json,
+    read_head,
+    require_header,
+    split_at_unclosed,
+    unclosed_row,
+)
+from schemas.findings import Finding, finding
+from schemas.requests.parsed import ShapeError
+from schemas.requests.schema import load_request, stated
+
+_SAME_NAMES: Mapping[str, str] = MappingProxyType({})
+
+
+class RowFormat(NamedTuple):
+    """How the rows of a file are to be read."""
+
+    #: How they are stored: csv, ndjson or json.
+    encoding: str
+    header: str | None = None
+    #: Whose columns they have.
+    format: str = NATIVE
+    #: The course of rows that have no column for one.
+    course_id: str | None = None
+    #: The system whose ids they have; None: ours.
+    source: str | None = None
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether rows have our own columns."""
+        return self.format in OUR_COLUMNS
+
+
+class RawRow(NamedTuple):
+    """One row of a file as sent: its ids may be those of another system."""
+
+    line: int
+    #: None: the row is skipped, or cannot be read.
+    body: Mapping[str, Any] | None
+    #: The file's columns behind members of the body, where their names differ.
+    columns: Mapping[str, str] = _SAME_NAMES
+    findings: tuple[Finding, ...] = ()
+    cells: list[str] | None = None
+    #: Neither a body nor findings.
+    is_skipped: bool = False
+
+    def ids(self, source: str) -> Iterator[Theirs]:
+        """Yield the ids of another system that the row contains."""
+        return iter(()) if self.body is None else ids_in(self.body, source)
+
+    def row(self, source: str | None, ours: Mapping[Theirs, str]) -> Row:
+        """Return the row with its ids translated to ours."""
+        sent = NOTHING if self.body is None else self.body
+        if self.is_skipped:
+            return Row(self.line, None, None, self.cells)
+        body, missing = (sent, []) if source is None else translate_ids(sent, source, ours)
+        findings = [*self.findings, *missing]
+        if not findings:
+            try:
+                return Row(self.line, require_learner(load_request(body)), None, self.cells)
+            except ShapeError as error:
+                findings = [*error.findings]
+        return Row(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
+
+    def untranslated(self) -> Row:
+        """Return the row for display: with its own ids, and without findings."""
+        return Row(self.line, None, None, self.cells, self.body or NOTHING)
+
+    def _by_column(self, found: Finding) -> Finding:
+        """Return the finding with the name of the file's own column."""
+        field = str(found["field"])
+        return {**found, "field": self.columns[field]} if field in self.columns else found
+
+
+def decode_raw_rows(
+    payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
+) -> Iterator[RawRow]:
+    """Decode rows whose ids are to be translated; those at the places ``skipped`` are not read."""
+    first_line, unclosed, text = read_head(payload)
+    skips = SkippedRows(skipped)
+    if row_format.encoding != CSV:
+        return _json_rows(text, first_line, skips)
+    columns = columns_in(row_format.format, require_header(row_format.header))
+    records = _records(text.decode(), first_line, unclosed, columns)
+    if row_format.is_ours:
+        return _native_rows(records, columns, skips)
+    reader = FormatReader(row_format.format, columns, row_format.course_id)
+    return _intent_rows(records, reader, skips)
+
+
+def rows_for_display(
+    payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
+) -> Iterator[Row]:
+    """Decode rows to be shown beside their outcomes; ids of another system stay as sent."""
+    if row_format.is_ours:
+        return decode_rows(payload, row_format.encoding, row_format.header, skipped)
+    return (raw.untranslated() for raw in decode_raw_rows(payload, row_format, skipped))
+
+
+class _Record(NamedTuple):
+    line: int
+    cells: list[str]
+    #: It is one cell: a line whose quote is never closed.
+    is_unclosed: bool = False
+
+
+def _records(
+    text: str, first_line: int, unclosed: Sequence[int], columns: Columns
+) -> Iterator[_Record]:
+    """Yield the records that are not blank."""
+    for begin, lines, unclosed_line in split_at_unclosed(text, first_line, unclosed):
+        if unclosed_line is not None:
+            yield _Record(begin, [unclosed_line], is_unclosed=True)
+            continue
+        reader = csv.reader(lines, delimiter=columns.delimiter)
+        line = begin
+        for cells in reader:
+            if "".join(cells).strip(columns.blanks):
+                yield _Record(line, cells)
+            line = begin + reader.line_num
+
+
+def _native_rows(
+    records: Iterator[_Record], columns: Columns, skips: SkippedRows
+) -> Iterator[RawRow]:
+    for line, cells, is_unclosed in records:
+        if skips.is_next():
+            yield RawRow(line, None, cells=cells, is_skipped=True)
+        elif is_unclosed:
+            yield RawRow(line, None, findings=(unclosed_row(cells[0]),), cells=cells)
+        else:
+            yield _native_row(line, cells, columns)
+
+
+def _native_row(line: int, cells: list[str], columns: Columns) -> RawRow:
+    try:
+        return RawRow(line, row_body(cells, columns), cells=cells)
+    except ShapeError as error:
+        known = recognized_cells(cells, columns)
+        return RawRow(line, known, findings=error.findings, cells=cells)
+
+
+def _intent_rows(
+    records: Iterator[_Record], reader: FormatReader, skips: SkippedRows
+) -> Iterator[RawRow]:
+    for line, cells, is_unclosed in records:
+        if is_unclosed:
+            skips.is_next()
+            yield RawRow(line, None, findings=(unclosed_row(cells[0]),), cells=cells)
+            continue
+        for intent in reader.intents(cells):
+            own = reader.own_cells(cells, intent)
+            if skips.is_next():
+                yield RawRow(line, None, cells=own, is_skipped=True)
+            else:
+                yield RawRow(line, intent.body, intent.columns, intent.findings, own)
+
+
+def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[RawRow]:
+    for line, raw in enumerate(text.split(b"\n"), first_line):
+        if not raw or raw.isspace():
+            continue
+        if skips.is_next():
+            yield RawRow(line, None, is_skipped=True)
+            continue
+        try:
+            body = loads(raw)
+        except InvalidJson as error:
+            yield RawRow(line, None, findings=(invalid_json(raw, error),))
+            continue
+        if isinstance(body, dict):
+            yield RawRow(line, _with_one_course(body))
+        else:
+            yield RawRow(line, None, findings=(finding("", body, "type"),))
+
+
+def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a body whose course stands in ``course_id`` only, which is what is translated."""
+    given = stated(body)
+    if isinstance(given.get("course_details"), Mapping):
+        del given["course_details"]
+    return given
+
+
+def format_of_batch(submission: Submission, payload: bytes) -> RowFormat:
+    """Return how the rows of one of a submission's batches are to be read."""
+    course_id, source = submission.options.course_id, submission.options.source
+    if not submission.files:
+        encoding, format_ = submission.encoding or "", submission.format or NATIVE
+        return RowFormat(encoding, submission.header, format_, course_id, source)
+    member = member_at(submission.files, first_line_of(payload))
+    source = submission.source_of(member)
+    return RowFormat(member.encoding, member.header, member.format, course_id, source)
+
+
+def source_at(submission: Submission, line: int) -> str | None:
+    """Return the system whose ids a line has; None: they are ours."""
+    if not submission.files:
+        return submission.options.source
+    return submission.source_of(member_at(submission.files, line))
+
+
+def sources_of(submission: Submission) -> set[str]:
+    """Return the systems whose ids a submission has."""
+    named = {submission.source_of(member) for member in submission.files}
+    return {source for source in named or {submission.options.source} if source is not None}
+
+
+def member_at(files: Sequence[Member], line: int) -> Member:
+    """Return the file of an archive that a line belongs to."""
+    return files[bisect_left(files, line, key=lambda member: member.lines_before) - 1]

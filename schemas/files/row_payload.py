@@ -1,0 +1,226 @@
+"""The stored form of a batch of file rows, and how rows are decoded from it.
+
+A payload is the unchanged text of the rows after one line of numbers: the line of the file where
+the text begins, then the lines (from 0, in the text) that belong to no record because a quote in
+them is never closed.
+"""
+
+import csv
+import io
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import NamedTuple
+
+from schemas.encoding.compact import pack, unpack
+from schemas.encoding.i_json import InvalidJson, loads
+from schemas.files.csv_rows import (
+    Columns,
+    columns_of,
+    quick_reader,
+    recognized_cells,
+    require_learner,
+    row_request,
+)
+from schemas.findings import Finding, finding
+from schemas.requests.parsed import ParsedRequest, ShapeError
+from schemas.requests.schema import load_request, stated
+
+CSV, NDJSON, JSON = "csv", "ndjson", "json"
+NOTHING: Mapping[str, object] = MappingProxyType({})
+#: Longest unvalidated name of a learner or a course that an outcome repeats.
+_MAX_NAME = 255
+
+
+class Row(NamedTuple):
+    """One row of a file: a request, or the findings about it."""
+
+    #: In the file as sent, from 1; in a JSON array, the index + 1.
+    line: int
+    request: ParsedRequest | None
+    findings: tuple[Finding, ...] | None
+    #: The cells as sent, of a CSV file.
+    cells: list[str] | None
+    #: Members of a row that is invalid, as far as they can be read.
+    unvalidated: Mapping[str, object] = NOTHING
+
+    @property
+    def user(self) -> str | None:
+        """Username or e-mail of the learner, if it can be read."""
+        if self.request is not None:
+            return self.request.username or self.request.email
+        return self._plain("user") or self._plain("email")
+
+    @property
+    def course_id(self) -> str | None:
+        """Course of the row, if it can be read."""
+        return self._plain("course_id") if self.request is None else self.request.course_id
+
+    @property
+    def members(self) -> Mapping[str, object]:
+        """Learner and course of the row, as members of a body."""
+        request = self.request
+        if request is None:
+            return self.unvalidated
+        return {
+            "user": request.username,
+            "email": request.email,
+            "course_id": request.course_id,
+        }
+
+    def _plain(self, name: str) -> str | None:
+        value = self.unvalidated.get(name)
+        fits = isinstance(value, str) and 0 < len(value) <= _MAX_NAME and value.isprintable()
+        return str(value) if fits else None
+
+
+def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> bytes:
+    """Return the payload of some rows."""
+    head = b" ".join(b"%d" % number for number in (first_line, *unclosed))
+    return pack(head + b"\n" + text)
+
+
+class SkippedRows:
+    """Places of rows that are not to be read; counts the rows as they come."""
+
+    def __init__(self, places: Collection[int]) -> None:
+        self._places = frozenset(places)
+        self._next = 0
+
+    def is_next(self) -> bool:
+        """Advance by one row, and return whether it is to be skipped."""
+        self._next += 1
+        return self._next - 1 in self._places
+
+
+def decode_rows(
+    payload: bytes,
+    encoding: str,
+    header: str | None = None,
+    skipped: Collection[int] = (),
+) -> Iterator[Row]:
+    """Decode rows with our own columns; an invalid row has findings and affects no other.
+
+    Rows at the places ``skipped`` have neither a request nor findings.
+    """
+    first_line, unclosed, text = read_head(payload)
+    skips = SkippedRows(skipped) if skipped else None
+    if encoding != CSV:
+        return _json_rows(text, first_line, skips)
+    return _csv_rows(text.decode(), first_line, unclosed, columns_of(require_header(header)), skips)
+
+
+def first_line_of(payload: bytes) -> int:
+    """Return the line of the file where the rows begin."""
+    return read_head(payload)[0]
+
+
+def read_head(payload: bytes) -> tuple[int, list[int], bytes]:
+    """Return the first line, the lines that belong to no record, and the text of a payload."""
+    head, _, text = unpack(payload).partition(b"\n")
+    first_line, *unclosed = map(int, head.split())
+    return first_line, unclosed, text
+
+
+def require_header(header: str | None) -> str:
+    """Return the header. Raises ValueError for None."""
+    if header is None:
+        message = "rows of a CSV file cannot be decoded without its header"
+        raise ValueError(message)
+    return header
+
+
+def _json_rows(text: bytes, first_line: int, skips: SkippedRows | None) -> Iterator[Row]:
+    for line, raw in enumerate(text.split(b"\n"), first_line):
+        if not raw or raw.isspace():
+            continue
+        if skips is not None and skips.is_next():
+            yield Row(line, None, None, None)
+        else:
+            yield _json_row(raw, line)
+
+
+def _json_row(raw: bytes, line: int) -> Row:
+    body: object = None
+    try:
+        body = loads(raw)
+        return Row(line, require_learner(load_request(body)), None, None)
+    except InvalidJson as error:
+        return Row(line, None, (invalid_json(raw, error),), None)
+    except ShapeError as error:
+        given = stated(body) if isinstance(body, dict) else NOTHING
+        return Row(line, None, error.findings, None, given)
+
+
+def _csv_rows(
+    text: str,
+    first_line: int,
+    unclosed: Sequence[int],
+    columns: Columns,
+    skips: SkippedRows | None,
+) -> Iterator[Row]:
+    read = quick_reader(columns)
+    for line, lines, unclosed_line in split_at_unclosed(text, first_line, unclosed):
+        if unclosed_line is None:
+            yield from _csv_part(lines, line, columns, read, skips)
+            continue
+        if skips is not None:
+            skips.is_next()
+        yield Row(line, None, (unclosed_row(unclosed_line),), [unclosed_line])
+
+
+def split_at_unclosed(
+    text: str, first_line: int, unclosed: Sequence[int]
+) -> Iterator[tuple[int, Iterator[str], str | None]]:
+    """Split a text at the lines whose quotes are never closed.
+
+    Yields (first line, lines, None) for the text between them, (line, (), text) for each of them.
+    """
+    if not unclosed:
+        yield first_line, io.StringIO(text, newline=""), None
+        return
+    lines = list(io.StringIO(text, newline=""))
+    begin = 0
+    for end in unclosed:
+        yield first_line + begin, iter(lines[begin:end]), None
+        yield first_line + end, iter(()), lines[end].rstrip("\r\n")
+        begin = end + 1
+    yield first_line + begin, iter(lines[begin:]), None
+
+
+def unclosed_row(cell: str) -> Finding:
+    """Return the finding on a line whose quote is never closed."""
+    message = "a quote in this line is never closed, or the record is too long"
+    return finding("", cell, "quote", message)
+
+
+def _csv_part(
+    lines: Iterator[str],
+    first_line: int,
+    columns: Columns,
+    read: Callable[[list[str]], ParsedRequest | None],
+    skips: SkippedRows | None,
+) -> Iterator[Row]:
+    reader = csv.reader(lines, delimiter=columns.delimiter)
+    blanks = columns.blanks
+    line = first_line
+    for cells in reader:
+        if skips is not None and "".join(cells).strip(blanks) and skips.is_next():
+            yield Row(line, None, None, cells)
+        elif (request := read(cells)) is not None:
+            yield Row(line, request, None, cells)
+        elif "".join(cells).strip(blanks):
+            yield _csv_row(line, cells, columns)
+        line = first_line + reader.line_num
+
+
+def _csv_row(line: int, cells: list[str], columns: Columns) -> Row:
+    try:
+        return Row(line, row_request(cells, columns), None, cells)
+    except ShapeError as error:
+        return Row(line, None, error.findings, cells, recognized_cells(cells, columns))
+
+
+def invalid_json(raw: bytes, error: InvalidJson) -> Finding:
+    """Return the finding on a line that is not valid JSON."""
+    message = f"{error.message}: column {error.column}"
+    return finding("", raw[:400].decode(errors="replace"), "json", message)

@@ -1,0 +1,178 @@
+"""Splits JSON, NDJSON and CSV files into batches while they are read; rows are not parsed here."""
+
+from collections.abc import Iterable, Iterator
+from itertools import chain
+
+import orjson
+
+from schemas.encoding.i_json import InvalidJson, loads
+from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.files.csv_splitter import NO_OPTIONS, check_no_course, split_csv
+from schemas.files.encodings import as_declared, check_total_size, declared_charset, is_supported
+from schemas.files.formats.detect import AUTO, NATIVE
+from schemas.files.row_payload import CSV, JSON, NDJSON, encode_rows
+from schemas.files.source import (
+    FileTooLarge,
+    Limits,
+    Place,
+    UnreadableFile,
+    split_lines,
+    without_bom,
+)
+
+#: An archive of files in the other formats.
+ZIP = "zip"
+_FORMATS = {
+    "application/json": JSON,
+    "application/x-ndjson": NDJSON,
+    "application/ndjson": NDJSON,
+    "application/jsonl": NDJSON,
+    "text/csv": CSV,
+    "application/csv": CSV,
+    "text/plain": CSV,
+    "application/zip": ZIP,
+    "application/x-zip-compressed": ZIP,
+}
+
+
+_ENDINGS = {
+    ".csv": "text/csv",
+    ".txt": "text/plain",
+    ".json": "application/json",
+    ".ndjson": "application/x-ndjson",
+    ".jsonl": "application/x-ndjson",
+    ".zip": "application/zip",
+}
+
+
+def format_of(media_type: str) -> str | None:
+    """Return the format of a Content-Type, or None if it, or its charset, is not supported."""
+    if not is_supported(declared_charset(media_type)):
+        return None
+    return _FORMATS.get(media_type.partition(";")[0].strip().lower())
+
+
+def type_of_name(name: str) -> str | None:
+    """Return the media type of a file's extension, or None."""
+    ending = name[name.rfind(".") :].lower()
+    return _ENDINGS.get(ending)
+
+
+def split(
+    chunks: Iterable[bytes],
+    *,
+    media_type: str,
+    limits: Limits,
+    options: FileOptions = NO_OPTIONS,
+    lines_before: int = 0,
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
+    """Split a file into batches; the chunks are iterated twice, each time from the first.
+
+    Line numbers continue after ``lines_before``. Raises UnreadableFile or FileTooLarge for
+    errors of the whole file: mostly at once, otherwise while the batches are iterated.
+    """
+    kind = format_of(media_type)
+    if kind in {None, ZIP}:
+        message = f"{media_type[:100]!r} is not supported"
+        raise UnreadableFile("unsupported_media_type", message, expected=", ".join(_FORMATS))
+    chunks = as_declared(chunks, declared_charset(media_type))
+    if kind != CSV and options.format not in {AUTO, NATIVE}:
+        message = f"{options.format} files are CSV, and this is {kind}"
+        raise UnreadableFile("unknown_document", message, expected="text/csv")
+    if kind == JSON:
+        check_no_course(options)
+        return FileInfo(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
+    is_plain = media_type.lower().startswith("text/plain") and options.format == AUTO
+    if kind == NDJSON or (is_plain and _is_ndjson(chunks)):
+        check_no_course(options)
+        return FileInfo(NDJSON), require_rows(_ndjson_batches(chunks, limits, lines_before))
+    return split_csv(chunks, limits, options, lines_before)
+
+
+def _is_ndjson(chunks: Iterable[bytes]) -> bool:
+    head = next((chunk for chunk in without_bom(chunks) if chunk.strip()), b"")
+    return head.lstrip().startswith(b"{")
+
+
+# --- JSON --------------------------------------------------------------------------------
+
+
+def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
+    document = _load_document(chunks, limits)
+    if isinstance(document, dict):
+        if set(document) != {"enrollments"}:
+            raise _wrong_document(f"an object with the keys {sorted(document)[:5]}")
+        document = document["enrollments"]
+    if not isinstance(document, list):
+        raise _wrong_document("no array")
+    check_rows(len(document), limits)
+    return document
+
+
+def _wrong_document(found: str) -> UnreadableFile:
+    expected = '{"enrollments": [request, …]} or [request, …]'
+    message = f"expected {expected}, but there is {found}"
+    return UnreadableFile("unknown_document", message, expected=expected)
+
+
+def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
+    """Parse one JSON document. Raises FileTooLarge, and UnreadableFile with the place."""
+    whole = bytearray()
+    for chunk in chunks:
+        whole += chunk
+        if len(whole) > limits.max_json_bytes:
+            message = (
+                f"a JSON document may have {limits.max_json_bytes} bytes: "
+                "send application/x-ndjson (one request a line) or text/csv, which may be longer"
+            )
+            raise FileTooLarge(message)
+    try:
+        return loads(bytes(whole))
+    except InvalidJson as error:
+        raise UnreadableFile(
+            "malformed_json",
+            f"JSON parse error - {error}",
+            place=Place(error.line, error.column, error.offset),
+            expected="JSON in UTF-8, as in RFC 7493",
+        ) from error
+
+
+def _json_batches(rows: list[object], limits: Limits, before: int) -> Iterator[BatchDraft]:
+    texts = (orjson.dumps(row) for row in rows)
+    return require_rows(_line_batches(enumerate(texts, before + 1), limits))
+
+
+# --- NDJSON ------------------------------------------------------------------------------
+
+
+def _ndjson_batches(chunks: Iterable[bytes], limits: Limits, before: int) -> Iterator[BatchDraft]:
+    for _ in check_total_size(chunks, limits):
+        pass
+    cut = split_lines(without_bom(chunks), lambda text: text.split(b"\n"))
+    lines = enumerate(chain.from_iterable(cut), before + 1)
+    return _line_batches(lines, limits)
+
+
+#: Memory of a line beside its bytes: a file of empty lines is not small.
+ITEM_BYTES = 64
+
+
+def _line_batches(lines: Iterator[tuple[int, bytes]], limits: Limits) -> Iterator[BatchDraft]:
+    total = rows = size = 0
+    first = 1
+    taken: list[bytes] = []
+    for number, line in lines:
+        if not taken:
+            first = number
+        taken.append(line)
+        size += len(line) + ITEM_BYTES
+        rows += not (line.isspace() or not line)
+        if rows == limits.batch_rows or size >= limits.batch_bytes:
+            total += rows
+            check_rows(total, limits)
+            if rows:
+                yield BatchDraft(first, rows, encode_rows(b"\n".join(taken), first))
+            taken, rows, size = [], 0, 0
+    check_rows(total + rows, limits)
+    if rows:
+        yield BatchDraft(first, rows, encode_rows(b"\n".join(taken), first))

@@ -1,0 +1,186 @@
+"""Splits the files of a ZIP archive into batches, in the order of their names, without a disk.
+
+Line numbers continue from file to file, so that a later file takes precedence.
+"""
+
+import csv
+import io
+import zipfile
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import IO, NamedTuple
+
+from enrollment.domain.submissions import Member
+from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.files.csv_splitter import NO_OPTIONS
+from schemas.files.formats.detect import AUTO
+from schemas.files.row_payload import JSON
+from schemas.files.source import FileTooLarge, Limits, Place, UnreadableFile
+from schemas.files.splitter import split
+from schemas.files.zip_reader import (
+    EXPECTED,
+    FileContent,
+    checked_files,
+    lines_in,
+    open_archive,
+    printable,
+)
+
+#: Bytes of all headers together: each is stored, and shown with the submission.
+MAX_HEADERS = 256_000
+
+#: The manifests of OneRoster and of D2L.
+_ONEROSTER, _D2L = "manifest.csv", "manifest.json"
+_ENROLLMENTS = "enrollments.csv"
+_VERSIONS = frozenset({"1.0", "1.1", "1.2"})
+_MAX_MANIFEST = 100_000
+
+
+class _File(NamedTuple):
+    """A file of an archive that is to be split."""
+
+    chunks: FileContent
+    member: Member
+    options: FileOptions
+
+
+def split_archive(
+    file: IO[bytes], limits: Limits, options: FileOptions = NO_OPTIONS
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
+    """Split the files of an archive into batches; files without a request are skipped.
+
+    Raises UnreadableFile or FileTooLarge for errors of the whole archive or of a whole file.
+    """
+    archive = open_archive(file)
+    infos = checked_files(archive, limits, file.seek(0, io.SEEK_END))
+    files = list(_files(archive, infos, limits, options))
+    if not files:
+        message = "the archive contains no request"
+        raise UnreadableFile("empty", message, expected=EXPECTED)
+    first = files[0].member
+    head = FileInfo(
+        first.encoding, first.header, first.format, tuple(file.member for file in files)
+    )
+    return head, require_rows(_counted(files, limits))
+
+
+# --- what is in it -----------------------------------------------------------------------
+
+
+def _files(
+    archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], limits: Limits, options: FileOptions
+) -> Iterator[_File]:
+    skips_unknown = False
+    if (manifest := _named(_ONEROSTER, infos)) is not None:
+        _check_manifest(archive, manifest)
+        beside = manifest.filename.casefold().removesuffix(_ONEROSTER) + _ENROLLMENTS
+        infos = [info for info in infos if info.filename.casefold() == beside]
+        options = _as_archive_of("oneroster", options, manifest)
+    elif (manifest := _named(_D2L, infos)) is not None:
+        infos = [info for info in infos if info.filename.casefold().endswith(".csv")]
+        options, skips_unknown = _as_archive_of("d2l", options, manifest), True
+    lines = headers = 0
+    for info in infos:
+        made = _file(
+            FileContent(archive, info), lines, limits, options, skips_unknown=skips_unknown
+        )
+        if made is not None:
+            headers += len((made.member.header or "").encode())
+            if headers > MAX_HEADERS:
+                message = f"the headers of the files are longer than {MAX_HEADERS} bytes together"
+                raise UnreadableFile("unknown_document", message, expected="shorter headers")
+            yield made
+            lines += _length_of(made, limits)
+
+
+def _as_archive_of(format_: str, options: FileOptions, manifest: zipfile.ZipInfo) -> FileOptions:
+    """Return the options with the archive's format. Raises UnreadableFile if another is forced."""
+    if options.format in {AUTO, format_}:
+        return options._replace(format=format_)
+    message = (
+        f"{printable(manifest.filename)} makes this an archive of {format_}, and the option format "
+        f"says {options.format}"
+    )
+    expected = f"no option format, or no {printable(manifest.filename)}"
+    raise UnreadableFile("unknown_document", message, expected=expected)
+
+
+def _length_of(file: _File, limits: Limits) -> int:
+    """Return the number of lines of a file: those of a JSON document are its requests."""
+    if file.member.encoding == JSON:
+        drafts = _split(file.chunks, limits, file.options, file.member.lines_before)[1]
+        return sum(draft.rows for draft in drafts)
+    return lines_in(file.chunks)
+
+
+def _named(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | None:
+    """Return the file of this name in the fewest folders."""
+    found = [info for info in infos if info.filename.rsplit("/", 1)[-1].casefold() == name]
+    return min(found, key=lambda info: info.filename.count("/"), default=None)
+
+
+def _check_manifest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+    """Raise UnreadableFile unless OneRoster's manifest has a known version, and enrollments."""
+    if info.file_size > _MAX_MANIFEST:
+        message = f"manifest.csv is longer than {_MAX_MANIFEST} bytes"
+        raise FileTooLarge(message)
+    text = b"".join(FileContent(archive, info)).decode("utf-8-sig", errors="replace")
+    rows = csv.reader(io.StringIO(text, newline=""))
+    said = {row[0].strip().casefold(): row[1].strip() for row in rows if len(row) > 1}
+    version = said.get("oneroster.version", "")
+    if version not in _VERSIONS:
+        message = f"the manifest is of OneRoster {printable(version)!r}"
+    elif said.get("file.enrollments", "absent").casefold() == "absent":
+        message = "the manifest says that enrollments are absent"
+    else:
+        return
+    expected = f"oneroster.version {', '.join(sorted(_VERSIONS))}; file.enrollments bulk or delta"
+    raise UnreadableFile("unknown_document", message, expected=expected)
+
+
+def _file(
+    chunks: FileContent, lines: int, limits: Limits, options: FileOptions, *, skips_unknown: bool
+) -> _File | None:
+    """Return one file; None for an empty one, or one of unknown columns where those are skipped."""
+    try:
+        head, _ = _split(chunks, limits, options, lines)
+    except UnreadableFile as error:
+        if error.code == "empty" or (skips_unknown and error.code == "unknown_columns"):
+            return None
+        raise _in_file(error, chunks.name) from error
+    source = options.source or head.source
+    member = Member(chunks.name, lines, head.encoding, head.format, head.header, source)
+    return _File(chunks, member, options)
+
+
+def _split(
+    chunks: FileContent, limits: Limits, options: FileOptions, lines: int
+) -> tuple[FileInfo, Iterator[BatchDraft]]:
+    media_type = chunks.media_type
+    return split(chunks, media_type=media_type, limits=limits, options=options, lines_before=lines)
+
+
+def _in_file(error: UnreadableFile, name: str) -> UnreadableFile:
+    return UnreadableFile(
+        error.code,
+        f"{name}: {error.message}",
+        place=Place(error.line, error.column, error.offset),
+        found=error.found,
+        expected=error.expected,
+    )
+
+
+def _counted(files: Sequence[_File], limits: Limits) -> Iterator[BatchDraft]:
+    total = 0
+    for draft in chain.from_iterable(_drafts(file, limits) for file in files):
+        total += draft.rows
+        check_rows(total, limits)
+        yield draft
+
+
+def _drafts(file: _File, limits: Limits) -> Iterator[BatchDraft]:
+    """Yield the batches of one file; it is split only now, because each split buffers a batch."""
+    try:
+        yield from _split(file.chunks, limits, file.options, file.member.lines_before)[1]
+    except UnreadableFile as error:
+        raise _in_file(error, file.member.name) from error

@@ -1,0 +1,105 @@
+"""Parses well-formed requests in a microsecond or two.
+
+``RequestSchema`` is the reference. A result of this module equals the schema's; whatever is not
+certainly valid is left to the schema (a property test compares both).
+"""
+
+from typing import Any
+
+from enrollment.domain.model import Attribute
+from schemas.fields import (
+    EMAIL,
+    MAX_EMAIL,
+    MAX_MODE,
+    MAX_NAME,
+    USERNAME,
+    is_course_key,
+    parse_timestamp,
+)
+from schemas.requests.parsed import MAX_ATTRIBUTE_TEXT, MAX_ATTRIBUTES, MAX_COHORT, ParsedRequest
+
+_new = tuple.__new__
+
+
+def read_request(body: object) -> ParsedRequest | None:
+    """Parse a well-formed body; None where the schema must decide."""
+    if type(body) is not dict:
+        return None
+    get = body.get
+    course_id = _course_of(get("course_id"), get("course_details"))
+    username, email = get("user"), get("email")
+    mode, cohort = get("mode"), get("cohort")
+    is_active, force = get("is_active", True), get("force_enrollment", False)
+    if not (
+        course_id is not None
+        and (username is None or is_username(username))
+        and (email is None or is_email(email))
+        and (mode is None or is_short_text(mode, MAX_MODE))
+        and (cohort is None or is_short_text(cohort, MAX_COHORT))
+        and type(is_active) is bool
+        and type(force) is bool
+    ):
+        return None
+    if email is not None:
+        email = email.lower()
+    attributes = requested_at = None
+    if (given := get("enrollment_attributes")) is not None and (
+        attributes := _attributes(given)
+    ) is None:
+        return None
+    if (given := get("requested_at")) is not None and (requested_at := _timestamp(given)) is None:
+        return None
+    fields = (username, email, course_id, is_active, mode, attributes, cohort, force, requested_at)
+    return _new(ParsedRequest, fields)
+
+
+def is_username(text: Any) -> bool:
+    """Return whether something is certainly a username."""
+    return (
+        type(text) is str
+        and len(text) <= MAX_NAME
+        and (text.isalnum() or USERNAME.fullmatch(text) is not None)
+    )
+
+
+def is_email(text: Any) -> bool:
+    """Return whether something is certainly an e-mail address, whose lower case may be longer."""
+    return type(text) is str and 2 * len(text) <= MAX_EMAIL and EMAIL.fullmatch(text) is not None
+
+
+def is_short_text(text: Any, limit: int) -> bool:
+    """Return whether something is a printable text, neither empty nor too long."""
+    return type(text) is str and 0 < len(text) <= limit and text.isprintable()
+
+
+def _course_of(course_id: Any, details: Any) -> str | None:
+    if details is not None:
+        if type(details) is not dict:
+            return None
+        course_id = details.get("course_id") or course_id
+    return course_id if type(course_id) is str and is_course_key(course_id) else None
+
+
+def _timestamp(given: Any) -> Any:
+    return parse_timestamp(given) if type(given) is str else None
+
+
+def _attributes(given: Any) -> tuple[Attribute, ...] | None:
+    if type(given) is not list or len(given) > MAX_ATTRIBUTES:
+        return None
+    read = []
+    for item in given:
+        attribute = _attribute(item)
+        if attribute is None:
+            return None
+        read.append(attribute)
+    return tuple(read)
+
+
+def _attribute(item: Any) -> Attribute | None:
+    if type(item) is not dict:
+        return None
+    parts: tuple[Any, Any, Any] = (item.get("namespace"), item.get("name"), item.get("value"))
+    if all(is_short_text(part, MAX_ATTRIBUTE_TEXT) for part in parts):
+        return Attribute(*parts)
+    return None

@@ -1,0 +1,196 @@
+"""The marshmallow schema of one request: to enroll, to change, to withdraw."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load, pre_load, validate
+
+from enrollment.domain.model import Attribute
+from schemas.fields import (
+    EMAIL,
+    ERROR_CODES,
+    MAX_EMAIL,
+    MAX_MODE,
+    MAX_NAME,
+    USERNAME,
+    BoundedList,
+    Flag,
+    Nested,
+    OpenSchema,
+    Text,
+    TimestampField,
+    is_course_key,
+)
+from schemas.findings import Finding, first_findings_of, shown
+from schemas.requests.fast_parser import read_request
+from schemas.requests.parsed import (
+    MAX_ATTRIBUTE_TEXT,
+    MAX_ATTRIBUTES,
+    MAX_COHORT,
+    ParsedRequest,
+    ShapeError,
+)
+
+#: Members whose empty text means "absent"; elsewhere it is a value of the wrong type.
+_MAY_BE_EMPTY = frozenset({"user", "email", "course_id", "mode", "cohort", "requested_at"})
+
+
+def _username(text: str) -> None:
+    if USERNAME.fullmatch(text) is None:
+        raise ValidationError("pattern")
+
+
+def _email(text: str) -> None:
+    if EMAIL.fullmatch(text) is None:
+        raise ValidationError("pattern")
+
+
+def _course_key(text: str) -> None:
+    if not is_course_key(text):
+        raise ValidationError("course_key")
+
+
+class Identifier(fields.String):
+    """A text that is checked by its own rules only."""
+
+    default_error_messages = ERROR_CODES
+
+
+class LowerCase(Identifier):
+    """An identifier whose case is ignored."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return str(super()._deserialize(value, *args, **kwargs)).lower()
+
+
+def _at_most(limit: int) -> validate.Length:
+    return validate.Length(max=limit, error="length")
+
+
+def _attribute_text() -> Text:
+    return Text(longest=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
+
+
+class AttributeSchema(OpenSchema):
+    """One named value kept with an enrollment."""
+
+    namespace = _attribute_text()
+    name = _attribute_text()
+    value = _attribute_text()
+
+    @post_load
+    def make_attribute(self, data: dict[str, str], **_: object) -> Attribute:
+        """Return the domain's own value."""
+        return Attribute(**data)
+
+
+class CourseDetailsSchema(OpenSchema):
+    """Where clients of Open edX put the course id; nothing else in it is read."""
+
+    course_id = fields.Raw(allow_none=True, metadata={"type": "string"})
+
+
+class RequestSchema(OpenSchema):
+    """One learner, one course, and the change that is requested.
+
+    Clients of Open edX send members that are not for this service, so unknown ones are allowed.
+    """
+
+    user = Identifier(validate=[_at_most(MAX_NAME), _username])
+    email = LowerCase(validate=[_at_most(MAX_EMAIL), _email])
+    course_id = Identifier(validate=_course_key, required=True)
+    course_details = Nested(CourseDetailsSchema)
+    mode = Text(longest=MAX_MODE)
+    is_active = Flag(load_default=True)
+    enrollment_attributes = BoundedList(
+        Nested(AttributeSchema, error_messages={"null": "type"}), most=MAX_ATTRIBUTES
+    )
+    cohort = Text(longest=MAX_COHORT)
+    force_enrollment = Flag(load_default=False)
+    requested_at = TimestampField(error_messages={"invalid": "datetime"})
+
+    @pre_load
+    def leave_out_what_is_absent(self, data: Any, **_: object) -> Any:
+        """Drop members that are null, or empty where a text is expected."""
+        return stated(data) if isinstance(data, Mapping) else data
+
+    @post_load
+    def make_request(self, data: dict[str, Any], **_: object) -> ParsedRequest:
+        """Return one value instead of a dict."""
+        attributes = data.get("enrollment_attributes")
+        return ParsedRequest(
+            username=data.get("user"),
+            email=data.get("email"),
+            course_id=data["course_id"],
+            is_active=data["is_active"],
+            mode=data.get("mode"),
+            attributes=None if attributes is None else tuple(attributes),
+            cohort=data.get("cohort"),
+            force=data["force_enrollment"],
+            requested_at=data.get("requested_at"),
+        )
+
+
+_SCHEMA = RequestSchema()
+
+
+def stated(body: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the body without absent members, its course id in ``course_id``."""
+    details = body.get("course_details")
+    named = details.get("course_id") if isinstance(details, Mapping) else None
+    given = {**body, "course_id": named or body.get("course_id")}
+    for key in ("user", "email", "course_id"):
+        if not given.get(key):
+            given.pop(key, None)
+    return {
+        key: value
+        for key, value in given.items()
+        if value is not None and not (value == "" and key in _MAY_BE_EMPTY)
+    }
+
+
+def load_request(body: object) -> ParsedRequest:
+    """Parse one request. Raises ShapeError with every finding."""
+    parsed = read_request(body)
+    if parsed is not None:
+        return parsed
+    try:
+        checked: ParsedRequest = _SCHEMA.load(body)  # type: ignore[arg-type, unused-ignore]
+    except ValidationError as error:
+        given = stated(body) if isinstance(body, Mapping) else body
+        raise ShapeError([*first_findings_of(error, given)]) from error
+    return checked
+
+
+#: The order in which Open edX checks, and so complains.
+_V1_ORDER = (
+    "course_details",
+    "course_id",
+    "is_active",
+    "force_enrollment",
+    "enrollment_attributes",
+)
+
+
+def v1_message(findings: Iterable[Finding]) -> str:
+    """Return the message of Open edX for the finding that it would report first."""
+    first = min(findings, key=_v1_rank)
+    field, value, rule = str(first["field"]), first["value"], first["rule"]
+    match field.split("."):
+        case ["course_id"] if rule != "required":
+            return f"No course '{value}' found for enrollment"
+        case ["course_id" | "course_details", *_]:
+            return "Course ID must be specified to create a new enrollment."
+        case ["is_active"]:
+            return f"'{value}' is an invalid enrollment activation status."
+        case ["force_enrollment"]:
+            return f"'{value}' is an invalid force enrollment status."
+        case ["enrollment_attributes", _, part] if rule == "required":
+            return f"'{part}' not in enrollment attribute"
+    where = field or "body"
+    return f"'{shown(value)}' is not a valid {where} ({rule})."
+
+
+def _v1_rank(found: Finding) -> int:
+    head = str(found["field"]).split(".")[0]
+    return _V1_ORDER.index(head) if head in _V1_ORDER else len(_V1_ORDER)
