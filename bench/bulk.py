@@ -17,7 +17,7 @@ from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
 from bench.watching import counting, plain
 from enrollment.storage.bulk.array_params import array_text
-from worker.processing import AT_ONCE
+from worker.processing.processor import AT_ONCE
 
 ROWS, BATCH_ROWS = 100_000, 1_000
 #: A task for each row is slow, and its pace does not depend on how many there are.

@@ -14,7 +14,7 @@ from bench.samples import course_ids, courses
 from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
 from bench.watching import plain
-from worker.processing import AT_ONCE
+from worker.processing.processor import AT_ONCE
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 QUICK_SIZES = SIZES[:3]

@@ -32,20 +32,26 @@ _WAITING = ("_Impatient.wait (enrollment/storage/engine/engines.py",)
 _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "claiming": (
-            "_claim (worker/processing.py",
+            "_claim (worker/processing/processor.py",
             "Processor._successors (",
             "Processor._goes_on (",
             "clock (enrollment/storage/engine/sessions.py",
             "find_all (enrollment/storage/submissions.py",
             "block_deletion (enrollment/storage/learners.py",
         ),
-        "reading rows": ("decode (worker/decoded_claim.py", "_settle (worker/decoded_claim.py"),
+        "reading rows": (
+            "decode (worker/processing/decoded_claim.py",
+            "_settle (worker/processing/decoded_claim.py",
+        ),
         "reading ahead": ("Prefetcher.fetch_next (", "FetchedBatches.decode ("),
-        "looking up what stands": ("load (worker/loading.py",),
+        "looking up what stands": ("load (worker/processing/load.py",),
         "judging": ("PreparedBatches.decide (",),
-        "making events": ("_events (worker/writing.py", "rendered (enrollment/storage/events.py"),
+        "making events": (
+            "_events (worker/processing/persist.py",
+            "rendered (enrollment/storage/events.py",
+        ),
         "making enrollments": (
-            "_writes (worker/writing.py",
+            "_writes (worker/processing/persist.py",
             "rendered (enrollment/storage/enrollments.py",
         ),
         "making outcomes": ("PreparedBatches.encode (",),
@@ -53,8 +59,8 @@ _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
         "writing events": ("adding (enrollment/storage/events.py",),
         "writing enrollments": ("writing (enrollment/storage/enrollments.py",),
         "keeping outcomes, seats, places in the feed": (
-            "_take_seats (worker/writing.py",
-            "_store_outcomes (worker/answering.py",
+            "_take_seats (worker/processing/persist.py",
+            "_store_outcomes (worker/processing/transaction.py",
             "take_positions (enrollment/storage/events.py",
         ),
         "beginning and committing": ("Sessions.begin (", "Sessions.read ("),

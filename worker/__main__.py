@@ -8,7 +8,7 @@ from typing import NoReturn
 from enrollment.runtime import logs
 from enrollment.runtime.broker import QueueName
 from enrollment.runtime.settings import SettingsError, from_env
-from worker.main import build
+from worker.bootstrap import build
 
 
 def main(arguments: list[str]) -> NoReturn:

@@ -14,7 +14,7 @@ def make_app(broker_url: str) -> Celery:
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(broker_url, client="enroll-worker"))
     app.conf.update(
-        worker_consumer="worker.consuming:Consumer",
+        worker_consumer="worker.celery_overrides.consumer:Consumer",
         task_acks_late=True,
         # The records decide what is tried again, and count how often.
         task_reject_on_worker_lost=False,
@@ -29,7 +29,7 @@ def make_app(broker_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         beat_schedule=_schedule(),
-        beat_scheduler="worker.beating:Beat",
+        beat_scheduler="worker.celery_overrides.scheduler:Beat",
         beat_max_loop_interval=SWEEP_EVERY,
         timezone="UTC",
     )

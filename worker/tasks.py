@@ -10,9 +10,9 @@ from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.runtime import logs
 from enrollment.runtime.broker import SWEEP_EVERY, TaskName
 from enrollment.runtime.failpoints import Point, reached
-from worker.announcing import Announcer
-from worker.processing import Processor
-from worker.sweeping import Seldom, Sweeper
+from worker.maintenance import Seldom, Sweeper
+from worker.post_commit import Announcer
+from worker.processing.processor import Processor
 
 log = structlog.get_logger()
 

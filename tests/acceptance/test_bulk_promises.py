@@ -29,7 +29,7 @@ from tests.support.long_files import (
     until,
 )
 from tests.support.running import client, ended, needs_proc
-from worker.processing import TURN_BATCHES
+from worker.processing.processor import TURN_BATCHES
 
 ROWS = int(os.environ.get("ENROLL_TEST_ROWS", "100000"))
 HUGE, SMALL, SINGLES = 100_000, 50, 5

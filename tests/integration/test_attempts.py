@@ -20,8 +20,8 @@ from enrollment.storage.queue import quarantine
 from enrollment.storage.tables import BatchRow
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import World, request, row
-from worker import processing
-from worker.processing import Processor
+from worker.processing import processor
+from worker.processing.processor import Processor
 
 WORKERS = 8
 BATCHES = 600
@@ -165,7 +165,7 @@ def test_statements_that_take_too_long_together_blame_nobody(
     if is_overdue:
         Bench(world).pass_time(**FORGOTTEN)
     with slow_database(world, 1.0), monkeypatch.context() as limits:
-        limits.setattr(processing, "ATTEMPT_SECONDS", 2.0)
+        limits.setattr(processor, "ATTEMPT_SECONDS", 2.0)
         for _ in range(2):
             with pytest.raises(TookTooLong):
                 world.deliver(number)
@@ -204,7 +204,7 @@ def test_where_even_the_empty_prefix_is_slow_no_request_is_blamed(bench, monkeyp
     with world.sessions.begin() as session:
         batch = quarantine.FailedBatch(number, searching)
         quarantine.save_attempts(session, [batch], now=clock(session))
-    monkeypatch.setattr(processing, "EMPTY_PREFIX_SECONDS", -1.0)
+    monkeypatch.setattr(processor, "EMPTY_PREFIX_SECONDS", -1.0)
 
     with pytest.raises(TookTooLong):
         world.deliver(number)
@@ -247,7 +247,7 @@ def test_a_limit_reached_in_a_statement_ends_it_and_frees_its_locks(postgres_wor
         interrupt_after(0.5)
         with pytest.raises(TookTooLong):
             world.deliver(number)
-        assert time.monotonic() - began < processing.ATTEMPT_SECONDS  # it was not waited for
+        assert time.monotonic() - began < processor.ATTEMPT_SECONDS  # it was not waited for
         with world.sessions.engine.begin() as other:
             held = select(BatchRow.id).where(BatchRow.id == number).with_for_update(nowait=True)
             assert other.scalars(held).all() == [number]
@@ -268,7 +268,7 @@ def test_a_limit_counts_only_where_the_attempt_used_the_processor(bench, monkeyp
             world.deliver(number)
         assert attempts(world) == {number: 0}
 
-        fault.setattr(processing, "BLAMED_CPU_SECONDS", -1.0)
+        fault.setattr(processor, "BLAMED_CPU_SECONDS", -1.0)
         world.deliver(number)
         assert attempts(world) == {number: 1}
 

@@ -18,8 +18,8 @@ from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
 from schemas.encoding.compact import pack_json
 from tests.support.world import ADMIN, COURSE, OTHER, SERVER, World, hours_ago, request, row
-from worker import overlaying
-from worker.processing import Processor
+from worker.processing import dry_run_overlay
+from worker.processing.processor import Processor
 
 #: What a dry run may write: itself.
 OWN = {"submission", "batch"}
@@ -196,7 +196,7 @@ def test_each_batch_may_be_worked_on_by_another_process(two_a_batch, other_worke
 def test_reading_back_takes_turns_so_that_singles_get_in_between(
     two_a_batch, other_worker, monkeypatch
 ):
-    monkeypatch.setattr(overlaying, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(dry_run_overlay, "READ_AT_ONCE", 2)
     two_a_batch.course(capacity=1)
     trial = two_a_batch.send([row(f"u{n}") for n in range(14)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
@@ -209,7 +209,7 @@ def test_reading_back_takes_turns_so_that_singles_get_in_between(
 
 
 def test_reading_back_is_no_failed_try_of_the_batch(two_a_batch, other_worker, monkeypatch):
-    monkeypatch.setattr(overlaying, "READ_AT_ONCE", 1)
+    monkeypatch.setattr(dry_run_overlay, "READ_AT_ONCE", 1)
     two_a_batch.course()
     trial = two_a_batch.send([row(f"u{n}") for n in range(12)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
@@ -225,7 +225,7 @@ def test_reading_back_is_no_failed_try_of_the_batch(two_a_batch, other_worker, m
 def test_a_message_in_turn_goes_on_with_the_file_it_reads_back(
     two_a_batch, other_worker, monkeypatch
 ):
-    monkeypatch.setattr(overlaying, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(dry_run_overlay, "READ_AT_ONCE", 2)
     two_a_batch.course()
     trial = two_a_batch.send([row(f"u{n}") for n in range(12)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
@@ -256,7 +256,7 @@ def test_an_overlay_that_breaks_is_read_anew(two_a_batch, monkeypatch):
         raise sqlite3.OperationalError("disk is full")
 
     with monkeypatch.context() as patched:
-        patched.setattr(overlaying.Overlay, "add", breaks)
+        patched.setattr(dry_run_overlay.Overlay, "add", breaks)
         two_a_batch.deliver(two_a_batch.batch_ids(trial)[1])
     assert two_a_batch.submission(trial).state is State.RUNNING
     two_a_batch.work()
@@ -266,20 +266,20 @@ def test_an_overlay_that_breaks_is_read_anew(two_a_batch, monkeypatch):
 def test_a_process_works_on_a_few_dry_runs_at_a_time_and_the_others_wait(two_a_batch):
     two_a_batch.course()
     clock = [0.0]
-    overlays = overlaying.Overlays(lambda: clock[0])
+    overlays = dry_run_overlay.Overlays(lambda: clock[0])
     transaction = replace(two_a_batch.processor.transaction, overlays=overlays)
     two_a_batch.processor = replace(two_a_batch.processor, transaction=transaction)
     trials = [
         two_a_batch.send([row("ada"), row("bob"), row("ada")], dry_run=True)
-        for _ in range(overlaying.MOST + 2)
+        for _ in range(dry_run_overlay.MOST + 2)
     ]
     for trial in trials:
         two_a_batch.deliver(two_a_batch.batch_ids(trial)[0])
-    assert list(overlays._open) == trials[: overlaying.MOST]
-    assert [two_a_batch.codes(trial) for trial in trials[overlaying.MOST :]] == [[], []]
-    clock[0] += overlaying.IDLE  # one that nobody asks for gives way
+    assert list(overlays._open) == trials[: dry_run_overlay.MOST]
+    assert [two_a_batch.codes(trial) for trial in trials[dry_run_overlay.MOST :]] == [[], []]
+    clock[0] += dry_run_overlay.IDLE  # one that nobody asks for gives way
     two_a_batch.deliver(two_a_batch.batch_ids(trials[-1])[0])
-    assert list(overlays._open) == [*trials[1 : overlaying.MOST], trials[-1]]
+    assert list(overlays._open) == [*trials[1 : dry_run_overlay.MOST], trials[-1]]
     two_a_batch.work()
     assert not overlays._open
     for trial in trials:

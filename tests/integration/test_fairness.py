@@ -8,7 +8,7 @@ from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import QUEUE_OF
 from enrollment.storage.queue.batches import Waiting
 from tests.support.world import ADMIN, SERVER, request, row
-from worker.processing import AT_ONCE, TURN_BATCHES
+from worker.processing.processor import AT_ONCE, TURN_BATCHES
 
 #: Batches of a file that is huge beside what a turn may take.
 HUGE = 3 * TURN_BATCHES
@@ -56,7 +56,7 @@ class OneWorker:
 @pytest.fixture
 def worker(world, monkeypatch):
     """A worker who is quick enough for turns to end by the number of batches alone."""
-    monkeypatch.setattr("worker.processing.TURN_SECONDS", 3_600.0)
+    monkeypatch.setattr("worker.processing.processor.TURN_SECONDS", 3_600.0)
     world.batch_rows = 1
     world.course()
     return OneWorker(world)

@@ -14,9 +14,10 @@ from enrollment.storage.tables import BatchRow
 from schemas.files import row_payload
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import ADA, COURSE, request, row
-from worker import decoded_claim, strategies, suspecting
-from worker.answering import ProcessedBatches
-from worker.processing import TRIES
+from worker.processing import attempts as processing_attempts
+from worker.processing import decoded_claim, strategies
+from worker.processing.processor import TRIES
+from worker.processing.transaction import ProcessedBatches
 
 ENROLLED = Code.ENROLLED
 POISON = (Code.INVALID, Reason.INTERNAL_ERROR)
@@ -334,7 +335,7 @@ def started(world, locks, *batch_ids):
     """A worker starts attempts of batches, and has not locked them again yet."""
     with world.sessions.begin() as session:
         claimed = claims.reclaim(session, batch_ids)
-        return suspecting.start_attempts(session, claimed, locks, now=clock(session)).ready
+        return processing_attempts.start_attempts(session, claimed, locks, now=clock(session)).ready
 
 
 def left_open(world, *batch_ids):
@@ -420,7 +421,7 @@ def test_a_record_that_could_not_be_taken_back_is_taken_back_before_the_next_wor
     bench.pass_time(**FORGOTTEN)
     with monkeypatch.context() as fault:
         fault.setattr(events, "take_positions", raising(RecordsUnavailable))
-        fault.setattr(suspecting, "cancel_attempts", raising(RecordsUnavailable))
+        fault.setattr(processing_attempts, "cancel_attempts", raising(RecordsUnavailable))
         with pytest.raises(RecordsUnavailable):
             world.deliver(*world.batch_ids(single))
     assert list(attempts(world).values()) == [1]
@@ -442,11 +443,11 @@ def test_what_a_worker_learns_too_late_changes_nothing(bench):
 
     with world.sessions.begin() as session:
         now = clock(session)
-        assert suspecting.reclaim_attempted(session, [late]) == []
-        suspecting.record_probe(session, late, now=now)
-        suspecting.record_failures(session, [late], now=now)
-        suspecting.record_timeouts(session, [late], now=now)
-        suspecting.cancel_attempts(session, [late], now=now)
+        assert processing_attempts.reclaim_attempted(session, [late]) == []
+        processing_attempts.record_probe(session, late, now=now)
+        processing_attempts.record_failures(session, [late], now=now)
+        processing_attempts.record_timeouts(session, [late], now=now)
+        processing_attempts.cancel_attempts(session, [late], now=now)
 
     assert known_of(world) == before
 

@@ -21,7 +21,7 @@ from tests.support.world import (
     request,
     row,
 )
-from worker.strategies import SiteRules
+from worker.processing.strategies import SiteRules
 
 ENROLLED, REFUSED, INVALID = Code.ENROLLED, Code.REFUSED, Code.INVALID
 

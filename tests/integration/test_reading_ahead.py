@@ -13,7 +13,7 @@ from enrollment.storage.tables import BatchRow
 from schemas.files.raw_rows import format_of_batch
 from schemas.files.row_payload import encode_rows
 from tests.support.world import row
-from worker import reading
+from worker.processing import decode
 
 NAMES = [f"learner{number:02}" for number in range(24)]
 
@@ -78,8 +78,8 @@ def test_a_file_is_read_once(world, file, monkeypatch):
         texts.append(payload)
         return decode_rows(payload, *how)
 
-    decode_rows = reading.decode_rows
-    monkeypatch.setattr(reading, "decode_rows", noting)
+    decode_rows = decode.decode_rows
+    monkeypatch.setattr(decode, "decode_rows", noting)
 
     world.work()
 

@@ -11,7 +11,7 @@ from enrollment.storage.tables import BatchRow, EventRow, IdempotencyRow, Submis
 from tests.support.halts import together
 from tests.support.patience import FORGOTTEN, Bench
 from tests.support.world import request, row
-from worker.sweeping import Seldom
+from worker.maintenance import Seldom
 
 ENROLLED = Code.ENROLLED
 

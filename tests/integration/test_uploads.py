@@ -16,7 +16,7 @@ from enrollment.storage.views import submission_views
 from schemas.files.source import FileTooLarge, UnreadableFile
 from tests.support.halts import Halt, Side, meeting, together
 from tests.support.world import ADA, COURSE, SERVER, request, row
-from worker.sweeping import Sweeper
+from worker.maintenance import Sweeper
 
 
 def count(world, table):

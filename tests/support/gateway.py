@@ -23,7 +23,7 @@ from enrollment.storage import courses, learners
 from enrollment.storage.credentials import api_keys, secrets
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches
-from worker.processing import Processor
+from worker.processing.processor import Processor
 
 #: A Redis that is away; whatever needs it must do without.
 NO_REDIS = "redis://127.0.0.1:1/0"

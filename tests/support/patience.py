@@ -7,7 +7,7 @@ from sqlalchemy import select, update
 from enrollment.domain.model import microseconds
 from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
-from worker.sweeping import Sweeper
+from worker.maintenance import Sweeper
 
 #: Long enough for what was announced to be announced again.
 FORGOTTEN = {"seconds": 2 * ANNOUNCED_AGAIN_AFTER}

@@ -40,9 +40,9 @@ from enrollment.storage.views import enrollment_views
 from schemas.files.source import Limits
 from schemas.outcomes import decode_outcomes
 from schemas.requests.parsed import ParsedRequest
-from worker.answering import BatchTransaction, ProcessedBatches
-from worker.processing import Processor
-from worker.strategies import DEFAULT_RULES, SiteRules
+from worker.processing.processor import Processor
+from worker.processing.strategies import DEFAULT_RULES, SiteRules
+from worker.processing.transaction import BatchTransaction, ProcessedBatches
 
 SERVER = Caller("key:sis", CallerKind.SERVER, frozenset({"enroll"}))
 ADMIN = Caller("key:admin", CallerKind.ADMIN, frozenset({"admin"}))

@@ -17,9 +17,9 @@ from enrollment.domain.codes import Lane
 from enrollment.runtime.circuit_breaker import PAUSE
 from enrollment.runtime.completion_channel import Bell
 from enrollment.storage.queue.batches import Waiting
-from worker.announcing import Announcer
-from worker.answering import ProcessedBatches
 from worker.celery_app import make_app
+from worker.post_commit import Announcer
+from worker.processing.transaction import ProcessedBatches
 
 NOWHERE = "redis://127.0.0.1:1/0"
 

@@ -11,10 +11,10 @@ from redis import ResponseError
 from structlog.testing import capture_logs
 
 from enrollment.runtime.circuit_breaker import PAUSE
-from worker import consuming
-from worker.beating import Beat
 from worker.celery_app import make_app
-from worker.consuming import STEADY_SECONDS, Consumer
+from worker.celery_overrides import consumer as celery_overrides_consumer
+from worker.celery_overrides.consumer import STEADY_SECONDS, Consumer
+from worker.celery_overrides.scheduler import Beat
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -107,7 +107,7 @@ def test_what_came_over_a_connection_that_is_gone_need_not_be_acknowledged(consu
 
 def test_a_queue_that_refuses_again_and_again_is_asked_once_a_pause(consumer, monkeypatch):
     slept = []
-    monkeypatch.setattr(consuming.time, "sleep", slept.append)
+    monkeypatch.setattr(celery_overrides_consumer.time, "sleep", slept.append)
 
     with capture_logs() as said:
         for _ in range(3):

@@ -30,7 +30,7 @@ from enrollment.storage.engine.engines import (
 )
 from enrollment.storage.queue.batches import Waiting
 from worker.celery_app import make_app
-from worker.processing import ATTEMPT_SECONDS, RETRY_SECONDS
+from worker.processing.processor import ATTEMPT_SECONDS, RETRY_SECONDS
 
 NOWHERE = "redis://127.0.0.1:1/0"
 REDIS, RABBITMQ = "redis://h/0", "amqp://h//"

@@ -20,8 +20,8 @@ from tests.faults.sabotage.registry import (
     while_transactions_overlap,
 )
 from tests.faults.simulator.bench import instead
-from worker import answering, decoded_claim
-from worker.answering import BatchTransaction
+from worker.processing import decoded_claim, transaction
+from worker.processing.transaction import BatchTransaction
 
 
 @mutant
@@ -103,7 +103,7 @@ def all_batches_are_announced_at_once() -> Iterator[None]:
 def cancelled_requests_are_worked() -> Iterator[None]:
     """Workers do not look whether somebody cancelled."""
     with (
-        instead(answering, "_is_cancelled", lambda batch, heads: False),
+        instead(transaction, "_is_cancelled", lambda batch, heads: False),
         instead(submissions, "cancelled_singles", lambda session, ids: set()),
     ):
         yield

@@ -16,8 +16,8 @@ from enrollment.storage.tables import BatchRow
 from tests.faults.sabotage.registry import mutant, mutant_that_shows
 from tests.faults.simulator.bench import instead
 from tests.faults.simulator.weather import Weather
-from worker import suspecting
-from worker.sweeping import Sweeper
+from worker.maintenance import Sweeper
+from worker.processing import attempts
 
 
 @mutant
@@ -96,7 +96,7 @@ def _nothing_fails(weather: Weather) -> bool:
 @mutant_that_shows(_nothing_fails)
 def a_claim_that_was_skipped_counts_as_failing() -> Iterator[None]:
     """Who meets another worker at a claim leaves the record of its attempt behind."""
-    real = suspecting.reclaim_attempted
+    real = attempts.reclaim_attempted
 
     def reclaim(session: Any, attempted: Sequence[Any]) -> list[Any]:
         try:
@@ -104,5 +104,5 @@ def a_claim_that_was_skipped_counts_as_failing() -> Iterator[None]:
         except Conflict:
             return []
 
-    with instead(suspecting, "reclaim_attempted", reclaim):
+    with instead(attempts, "reclaim_attempted", reclaim):
         yield

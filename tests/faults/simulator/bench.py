@@ -23,10 +23,11 @@ from tests.faults.simulator.processes import Fate, MortalSessions
 from tests.faults.simulator.scenes import Scene, set_up
 from tests.faults.simulator.service import Announcer, Tasks
 from tests.faults.simulator.weather import START, VirtualTime
-from worker import processing, tasks
-from worker.answering import ProcessedBatches
-from worker.processing import Processor
-from worker.sweeping import Seldom, Sweeper
+from worker import tasks
+from worker.maintenance import Seldom, Sweeper
+from worker.processing import processor
+from worker.processing.processor import Processor
+from worker.processing.transaction import ProcessedBatches
 
 #: Parts of a file that one transaction stores: so few that small files take several.
 PARTS_A_TRANSACTION = 2
@@ -133,7 +134,7 @@ class Bench:
     def __enter__(self) -> Self:
         clock = SimpleNamespace(monotonic=self._work_takes, thread_time=float)
         self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
-        self._undo.enter_context(instead(processing, "time", clock))
+        self._undo.enter_context(instead(processor, "time", clock))
         self._undo.enter_context(instead(claims, "_locked", self._skipping(claims._locked)))
         self._undo.enter_context(instead(claims, "reclaim", self._in_vain(claims.reclaim)))
         self._undo.enter_context(

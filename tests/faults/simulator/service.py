@@ -32,9 +32,9 @@ from tests.faults.simulator.processes import Died, Fate, Process
 from tests.faults.simulator.weather import VirtualTime
 from tests.faults.simulator.wishes import Attempt
 from worker import tasks
-from worker.answering import ProcessedBatches
-from worker.processing import Processor
-from worker.sweeping import Sweeper
+from worker.maintenance import Sweeper
+from worker.processing.processor import Processor
+from worker.processing.transaction import ProcessedBatches
 
 #: What a caller sees as "I do not know": the connection broke, 500, 503.
 UNKNOWN = (Died, RecordsUnavailable, Conflict, FailPointReached)

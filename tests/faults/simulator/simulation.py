@@ -21,7 +21,7 @@ from tests.faults.simulator.service import Gateway, Worker
 from tests.faults.simulator.weather import VirtualTime, Weather
 from tests.faults.simulator.wishes import Attempt
 from tests.support.world import World
-from worker.answering import ProcessedBatches
+from worker.processing.transaction import ProcessedBatches
 
 #: Rounds of waiting and sweeping after which nothing may be left.
 MAX_ROUNDS = 60

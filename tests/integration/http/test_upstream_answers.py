@@ -16,9 +16,9 @@ from tests.support.gateway import (
     fresh,
     utc_now,
 )
-from worker.answering import BatchTransaction
-from worker.processing import Processor
-from worker.strategies import SiteRules
+from worker.processing.processor import Processor
+from worker.processing.strategies import SiteRules
+from worker.processing.transaction import BatchTransaction
 
 UNKNOWN = "course-v1:No+Such+Course"
 PROVIDER = [{"namespace": "credit", "name": "provider_id", "value": "hogwarts"}]

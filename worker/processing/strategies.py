@@ -23,19 +23,19 @@ from enrollment.storage import learners
 from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.dry_run_outcomes import encode_trial
 from schemas.outcomes import encode_outcomes, tally_outcomes
-from worker import suspecting
-from worker.decoded_claim import (
+from worker.processing import attempts
+from worker.processing.decoded_claim import (
     DecodedClaim,
     SubmissionsById,
     decode,
     decode_and_settle,
     with_requests,
 )
-from worker.inviting import BulkEnrollInvitations
-from worker.loading import LoadedState, load
-from worker.overlaying import Overlay
-from worker.reading_ahead import Prefetcher
-from worker.writing import in_flight
+from worker.processing.dry_run_overlay import Overlay
+from worker.processing.load import LoadedState, load
+from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
+from worker.processing.persist import in_flight
+from worker.processing.prefetch import Prefetcher
 
 NO_OPTIONS = Options()
 NO_EVENTS: Mapping[int, int] = MappingProxyType({})
@@ -113,7 +113,7 @@ class PreparedBatches:
         Raises RuntimeError where a request would be left without an outcome.
         """
         claimed, _, rows, *_ = self.decoded
-        if suspecting.is_search(claimed[0]):
+        if attempts.is_search(claimed[0]):
             return {}
         encoded = {}
         missing = {batch.id: batch.requests for batch in claimed}

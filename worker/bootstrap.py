@@ -17,12 +17,12 @@ from enrollment.runtime.completion_channel import Bell
 from enrollment.runtime.gc_tuning import collect_seldom
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.durability import durable_sessions, look_at_start
-from worker.announcing import Announcer
-from worker.answering import BatchTransaction
 from worker.celery_app import make_app
-from worker.processing import Processor
-from worker.strategies import SiteRules
-from worker.sweeping import Sweeper
+from worker.maintenance import Sweeper
+from worker.post_commit import Announcer
+from worker.processing.processor import Processor
+from worker.processing.strategies import SiteRules
+from worker.processing.transaction import BatchTransaction
 from worker.tasks import register
 
 #: The exit status of every command whose service cannot be used.

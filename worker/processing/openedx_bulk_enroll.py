@@ -14,8 +14,8 @@ from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
 from schemas.requests.parsed import ParsedRequest
-from worker.loading import LoadedState
-from worker.reading import DecodedRow, settle
+from worker.processing.decode import DecodedRow, settle
+from worker.processing.load import LoadedState
 
 
 class BulkEnrollInvitations:

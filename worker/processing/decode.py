@@ -18,7 +18,7 @@ from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of
 from schemas.files.row_payload import Row, decode_rows
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, decode_singles
-from worker import suspecting
+from worker.processing import attempts
 
 #: What ids of other systems are here.
 Find = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
@@ -109,7 +109,7 @@ def _opened(
         return iter(())
     head = submissions[batch.submission_id]
     form = format_of_batch(head, batch.payload)
-    left_out = suspecting.left_out(batch)
+    left_out = attempts.left_out(batch)
     if not is_plain(form):
         return _AsSent(form.source, list(decode_raw_rows(batch.payload, form, left_out)))
     if batch.suspicion is None and (read := known(batch, form)) is not None:
@@ -148,8 +148,8 @@ def _translated(content: Iterator[Row] | _AsSent, ours: Mapping[Theirs, str]) ->
 
 def _tried(batch: ClaimedBatch, rows: Iterator[DecodedRow]) -> Iterator[DecodedRow]:
     """The beginning of a batch under suspicion; those found to be poisonous are marked."""
-    left_out = suspecting.left_out(batch)
-    for place, row in enumerate(islice(rows, suspecting.prefix_length(batch))):
+    left_out = attempts.left_out(batch)
+    for place, row in enumerate(islice(rows, attempts.prefix_length(batch))):
         yield row._replace(is_poisonous=True) if place in left_out else row
 
 

@@ -15,8 +15,8 @@ from enrollment.storage import events as event_store
 from enrollment.storage.enrollments import FIRST, EnrollmentWrite
 from enrollment.storage.event_ids import event_id
 from enrollment.storage.events import Event, encode_state
-from worker.loading import LoadedState
-from worker.reading import DecodedRow
+from worker.processing.decode import DecodedRow
+from worker.processing.load import LoadedState
 
 #: A tuple without the call of its class, which takes half of the time of what happens a row.
 _new = tuple.__new__

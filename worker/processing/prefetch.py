@@ -17,7 +17,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.files.raw_rows import RowFormat, format_of_batch
-from worker.reading import DecodedBatch, decode_plain, is_plain
+from worker.processing.decode import DecodedBatch, decode_plain, is_plain
 
 log = structlog.get_logger()
 

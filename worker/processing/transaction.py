@@ -20,11 +20,11 @@ from enrollment.storage import events, submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Answer, Waiting
 from enrollment.storage.queue.claims import ClaimedBatch
-from worker import suspecting
-from worker.decoded_claim import SubmissionsById
-from worker.overlaying import OverlayIncomplete, Overlays, TooManyDryRuns
-from worker.reading_ahead import Prefetcher
-from worker.strategies import (
+from worker.processing import attempts
+from worker.processing.decoded_claim import SubmissionsById
+from worker.processing.dry_run_overlay import OverlayIncomplete, Overlays, TooManyDryRuns
+from worker.processing.prefetch import Prefetcher
+from worker.processing.strategies import (
     DEFAULT_RULES,
     EncodedOutcomes,
     PreparedBatches,
@@ -95,7 +95,7 @@ class BatchTransaction:
             return prepared
         decision = prepared.decide()
         written = prepared.persist(session, decision, self.prefetcher, now=now)
-        if suspecting.is_search(claimed[0]):
+        if attempts.is_search(claimed[0]):
             session.rollback()
             return ProbePassed()
         processed = _store_outcomes(session, claimed, by_id, written.outcomes, now)

@@ -22,10 +22,10 @@ from enrollment.storage.engine.sessions import Sessions, clock
 from enrollment.storage.queue import claims
 from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.queue.claims import ClaimedBatch
-from worker import suspecting
-from worker.answering import BatchTransaction, ProbePassed, ProcessedBatches, Result
-from worker.overlaying import OverlayIncomplete, TooManyDryRuns
-from worker.suspecting import Started
+from worker.processing import attempts
+from worker.processing.attempts import Started
+from worker.processing.dry_run_overlay import OverlayIncomplete, TooManyDryRuns
+from worker.processing.transaction import BatchTransaction, ProbePassed, ProcessedBatches, Result
 
 log = structlog.get_logger()
 
@@ -143,7 +143,7 @@ class Processor:
         """Processes batches whose attempt is recorded, until a moment at most."""
         began = time.monotonic()
         with self.sessions.begin(seconds=until - began) as session:
-            claimed = suspecting.reclaim_attempted(session, attempted)
+            claimed = attempts.reclaim_attempted(session, attempted)
             if not claimed:
                 return ProcessedBatches()
             result = self.transaction.run(session, claimed, now=clock(session))
@@ -189,7 +189,7 @@ class Processor:
     def _record_probe(self, attempted: Sequence[ClaimedBatch]) -> None:
         (batch,) = attempted
         with self.sessions.begin() as session:
-            suspecting.record_probe(session, batch, now=clock(session))
+            attempts.record_probe(session, batch, now=clock(session))
 
     def _fail(
         self, batch_id: int, attempted: Sequence[ClaimedBatch], error: Exception
@@ -199,7 +199,7 @@ class Processor:
         if not attempted:
             raise error
         with self.sessions.begin() as session:
-            suspecting.record_failures(session, attempted, now=clock(session))
+            attempts.record_failures(session, attempted, now=clock(session))
         return ProcessedBatches(next=_alone(attempted))
 
     def _cancel(self, attempted: Sequence[ClaimedBatch], *, timed_out: bool = False) -> None:
@@ -210,16 +210,16 @@ class Processor:
         try:
             with self.sessions.begin() as session:
                 if timed_out:
-                    suspecting.record_timeouts(session, attempted, now=clock(session))
+                    attempts.record_timeouts(session, attempted, now=clock(session))
                 else:
-                    suspecting.cancel_attempts(session, recorded, now=clock(session))
+                    attempts.cancel_attempts(session, recorded, now=clock(session))
         except (Conflict, RecordsUnavailable):
             self.unsettled.extend(recorded)
 
     def _settle(self) -> None:
         if self.unsettled:
             with self.sessions.begin() as session:
-                suspecting.cancel_attempts(session, self.unsettled, now=clock(session))
+                attempts.cancel_attempts(session, self.unsettled, now=clock(session))
             self.unsettled.clear()
 
 
@@ -232,7 +232,7 @@ def _unless_waiting(error: Exception) -> Exception:
 
 def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:
     """Whether the prefix that is tried is the empty one."""
-    return [suspecting.prefix_length(batch) for batch in attempted] == [0]
+    return [attempts.prefix_length(batch) for batch in attempted] == [0]
 
 
 def _alone(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
@@ -259,12 +259,12 @@ def _start(
     session: Session, claimed: Sequence[ClaimedBatch], locks: HeldLocks, *, now: datetime
 ) -> Started:
     """Starts attempts of the batches; of the next ones where others attempt all of these."""
-    started = suspecting.start_attempts(session, claimed, locks, now=now)
+    started = attempts.start_attempts(session, claimed, locks, now=now)
     busy = list(started.busy)
     while started.is_all_busy and claimed[0].is_for_all:
         claimed = claims.claim_lane(session, Lane.INTERACTIVE, busy=busy).taken
         if not claimed:
             break
-        started = suspecting.start_attempts(session, claimed, locks, now=now)
+        started = attempts.start_attempts(session, claimed, locks, now=now)
         busy += started.busy
     return started

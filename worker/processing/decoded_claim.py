@@ -13,8 +13,8 @@ from enrollment.domain.submissions import Submission
 from enrollment.runtime.failpoints import Point, is_armed, reached
 from enrollment.storage import crosswalks, learners, submissions
 from enrollment.storage.queue.claims import ClaimedBatch
-from worker.reading import DecodedBatch, DecodedRow, decode_all, settle
-from worker.reading_ahead import Prefetcher
+from worker.processing.decode import DecodedBatch, DecodedRow, decode_all, settle
+from worker.processing.prefetch import Prefetcher
 
 SubmissionsById = Mapping[UUID, Submission]
 

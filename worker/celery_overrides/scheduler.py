@@ -6,7 +6,7 @@ from celery.beat import ScheduleEntry, Scheduler
 from kombu import Connection
 
 from enrollment.runtime.circuit_breaker import Breaker, Subject
-from worker.consuming import EVERY_SECOND
+from worker.celery_overrides.consumer import EVERY_SECOND
 
 
 class Beat(Scheduler):

@@ -9,7 +9,7 @@ from enrollment.runtime.broker import Publisher
 from enrollment.runtime.circuit_breaker import Breaker, Subject
 from enrollment.runtime.completion_channel import Bell
 from enrollment.storage.queue.batches import Waiting
-from worker.answering import ProcessedBatches
+from worker.processing.transaction import ProcessedBatches
 
 
 class Announcer:

@@ -1,0 +1,1 @@
+"""Replacements of Celery's consumer and beat scheduler."""

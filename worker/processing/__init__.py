@@ -1,0 +1,1 @@
+"""Batch processing: retries, one transaction per attempt, persistence."""
