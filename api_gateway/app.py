@@ -11,24 +11,24 @@ import structlog
 from celery import Celery
 from falcon.asgi import Request, Response
 
-from api_gateway import error_handlers
-from api_gateway.auth_middleware import AuthMiddleware
-from api_gateway.authentication import Authenticator
+from api_gateway.auth.authentication import Authenticator
+from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.broker_probe import BrokerProbe, broker_ping
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
-from api_gateway.disconnects import track_disconnects
-from api_gateway.dispatcher import Dispatcher, Send, sender
-from api_gateway.event_stream import EventStreams
-from api_gateway.header_limits import limit_headers
+from api_gateway.http import error_handlers
+from api_gateway.http.disconnects import track_disconnects
+from api_gateway.http.header_limits import limit_headers
+from api_gateway.http.responses import dumps
+from api_gateway.intake.dispatcher import Dispatcher, Send, sender
+from api_gateway.intake.single_requests import GroupCommitter
+from api_gateway.intake.upload_store import UploadStore
 from api_gateway.parts import Parts
-from api_gateway.resources.status_response import render_status
-from api_gateway.responses import dumps
 from api_gateway.routes import ROUTES, V1, make_resources
-from api_gateway.single_requests import GroupCommitter
-from api_gateway.status_reader import StatusReader
-from api_gateway.upload_store import UploadStore
-from api_gateway.waiters import Waiters
+from api_gateway.status.event_stream import EventStreams
+from api_gateway.status.status_reader import StatusReader
+from api_gateway.status.status_response import render_status
+from api_gateway.status.waiters import Waiters
 from enrollment.domain.errors import NotDurable, RecordsUnavailable
 from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import Cache, connect

@@ -5,16 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 
-from api_gateway.authentication import Authenticator
+from api_gateway.auth.authentication import Authenticator
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
-from api_gateway.dispatcher import Dispatcher
-from api_gateway.event_stream import EventStreams
-from api_gateway.single_requests import GroupCommitter
-from api_gateway.status_reader import StatusReader
-from api_gateway.upload_store import UploadStore
-from api_gateway.waiters import Waiters
+from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.single_requests import GroupCommitter
+from api_gateway.intake.upload_store import UploadStore
+from api_gateway.status.event_stream import EventStreams
+from api_gateway.status.status_reader import StatusReader
+from api_gateway.status.waiters import Waiters
 from enrollment.runtime.settings import Settings
 
 

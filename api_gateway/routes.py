@@ -1,5 +1,6 @@
 """Routes: the URI template and the resource of each route name."""
 
+from api_gateway.intake.spool import Spooler
 from api_gateway.openapi.resource import documentation
 from api_gateway.parts import Parts
 from api_gateway.resources.bulk_enroll import BulkEnrollResource
@@ -16,7 +17,6 @@ from api_gateway.resources.learners import LearnerResource, LearnersResource
 from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
-from api_gateway.spool import Spooler
 
 BASE = "/api/enrollment/v1"
 

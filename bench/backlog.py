@@ -10,8 +10,8 @@ from contextlib import ExitStack, contextmanager
 
 import redis
 
-from api_gateway.caller import Caller
-from api_gateway.single_requests import SingleRequest, store_singles
+from api_gateway.auth.caller import Caller
+from api_gateway.intake.single_requests import SingleRequest, store_singles
 from bench.stack import COURSE, Ground, Size, process
 from bench.table import Figure, rate
 from bench.watching import counting

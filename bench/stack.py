@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import httpx
 import redis
 
-from api_gateway.api_keys import digest_of, new_api_key
+from api_gateway.auth.api_keys import digest_of, new_api_key
 from enrollment.storage import migrate
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for

@@ -70,7 +70,7 @@ _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
 _TASK = ("register.<locals>.process_batch (worker/tasks.py",)
 _GATEWAY: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        "storing it": ("store_singles (api_gateway/single_requests.py",),
+        "storing it": ("store_singles (api_gateway/intake/single_requests.py",),
         "ringing": ("Publisher.send (enrollment/runtime/broker.py",),
         "looking at what became of it": ("Database.read.<locals>.work (api_gateway/database.py",),
     }

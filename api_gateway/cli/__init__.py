@@ -5,15 +5,15 @@ from typing import Any
 import click
 
 from api_gateway.cli.batches import batches
-from api_gateway.cli.courses import courses
 from api_gateway.cli.db import db
 from api_gateway.cli.doctor import doctor
+from api_gateway.cli.exit_codes import Unreachable
 from api_gateway.cli.keys import keys
-from api_gateway.cli.outcomes import outcomes
-from api_gateway.cli.processes import beat, gateway, worker
-from api_gateway.cli.submissions import cancel, status, submit
+from api_gateway.cli.remote.courses import courses
+from api_gateway.cli.remote.outcomes import outcomes
+from api_gateway.cli.remote.submissions import cancel, status, submit
+from api_gateway.cli.run import beat, gateway, worker
 from api_gateway.cli.tokens import tokens
-from api_gateway.cli.unreachable import Unreachable
 from api_gateway.cli.up import up
 from api_gateway.cli.verify import verify
 

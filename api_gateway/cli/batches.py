@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api_gateway.cli.environment import data_dir_option, records_of
+from api_gateway.cli.context import data_dir_option, records_of
 
 if TYPE_CHECKING:
     from enrollment.storage.queue.quarantine import Parked

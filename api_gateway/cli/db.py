@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from api_gateway.cli.environment import data_dir_option, settings_of
+from api_gateway.cli.context import data_dir_option, settings_of
 from enrollment.runtime.settings import Settings
 
 

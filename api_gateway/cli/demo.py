@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from api_gateway.cli.client import Service, Upload
+from api_gateway.cli.remote.client import Service, Upload
 
 _SAMPLES = Path(__file__).with_name("samples")
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api_gateway.cli.environment import data_dir_option, variables
+from api_gateway.cli.context import data_dir_option, variables
 from enrollment.runtime.settings import VARIABLES
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
@@ -22,7 +22,7 @@ def doctor(ctx: click.Context, data_dir: Path, url: str | None, *, only_settings
         for line in _listed(data_dir):
             click.echo(line)
         return
-    from api_gateway.cli.findings import examine
+    from api_gateway.cli.doctor_checks import examine
 
     wrong = 0
     for finding in examine(data_dir, url):

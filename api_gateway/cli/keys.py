@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api_gateway.cli.environment import data_dir_option, records_of
+from api_gateway.cli.context import data_dir_option, records_of
 
 
 @click.group()
@@ -16,7 +16,7 @@ def keys() -> None:
 def _known_scopes(
     _ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
 ) -> frozenset[str]:
-    from api_gateway.api_keys import SCOPES
+    from api_gateway.auth.api_keys import SCOPES
 
     if unknown := sorted(set(given) - set(SCOPES)):
         message = f"{', '.join(unknown)}: not one of {', '.join(SCOPES)}"
@@ -46,7 +46,7 @@ def create(*, name: str, scopes: frozenset[str], rotate: bool, data_dir: Path) -
 
     Keys of one name are one caller: each sees what was asked with the others.
     """
-    from api_gateway.api_keys import new_api_key
+    from api_gateway.auth.api_keys import new_api_key
     from enrollment.storage.credentials import api_keys as records
 
     text, digest = new_api_key()

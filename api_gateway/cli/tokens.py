@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api_gateway.cli.environment import data_dir_option, records_of
+from api_gateway.cli.context import data_dir_option, records_of
 
 
 @click.group()
@@ -21,7 +21,7 @@ def tokens() -> None:
 @data_dir_option
 def create(user: str, email: str | None, minutes: float, data_dir: Path, *, staff: bool) -> None:
     """Make a token for USER; it is the last line (send it as `Authorization: JWT …`)."""
-    from api_gateway.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
+    from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
     from enrollment.storage.credentials.secrets import get_or_make
 
     with records_of(data_dir) as sessions, sessions.begin() as session:

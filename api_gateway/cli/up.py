@@ -14,10 +14,10 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
-from api_gateway.cli.client import Service
-from api_gateway.cli.environment import ADMIN_KEY, REDIS_URL, data_dir_option, variables
-from api_gateway.cli.processes import BACKLOG
-from api_gateway.supervisor import Program, Supervisor
+from api_gateway.cli.context import ADMIN_KEY, REDIS_URL, data_dir_option, variables
+from api_gateway.cli.remote.client import Service
+from api_gateway.cli.run import BACKLOG
+from api_gateway.local_stack.supervisor import Program, Supervisor
 from enrollment.runtime.settings import from_env
 
 #: Seconds after which it is said that the service is not ready yet.
@@ -176,7 +176,7 @@ def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
 
 def _make_admin_key(session: Session, path: Path) -> None:
     """A file whose key these records do not know, or no more, is replaced."""
-    from api_gateway.api_keys import digest_of, new_api_key
+    from api_gateway.auth.api_keys import digest_of, new_api_key
     from enrollment.storage.credentials import api_keys
 
     if path.is_file() and api_keys.by_digest(session, digest_of(path.read_text().strip())):
@@ -202,7 +202,7 @@ def write_secret(path: Path, text: str) -> None:
 @contextmanager
 def embedded_redis(folder: Path) -> Iterator[str]:
     """The URL of a Redis inside this process; commands find it in the folder."""
-    from api_gateway.embedded_redis import EmbeddedRedis
+    from api_gateway.local_stack.embedded_redis import EmbeddedRedis
 
     path = folder / REDIS_URL
     with EmbeddedRedis() as redis:

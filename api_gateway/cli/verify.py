@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api_gateway.cli.environment import data_dir_option, records_of
+from api_gateway.cli.context import data_dir_option, records_of
 from api_gateway.cli.progress import Rate, progress, show_numbers
 
 if TYPE_CHECKING:
-    from api_gateway.audit_report import Report
-    from api_gateway.audit_verify import StartProgress
+    from api_gateway.audit.report import Report
+    from api_gateway.audit.verify import StartProgress
 
 SOUND, VIOLATED = 0, 1
 #: Violations that are shown.
@@ -32,7 +32,7 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     Reads only, at one moment, while the service runs. Exit codes: 0 every promise holds, 1 some
     do not, 3 the database does not answer.
     """
-    from api_gateway import audit_verify
+    from api_gateway.audit import verify
     from enrollment.runtime.gc_tuning import collect_seldom
     from enrollment.storage.engine.consistent_snapshot import NoRoom
 
@@ -40,8 +40,8 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     began = time.monotonic()
     try:
         with records_of(data_dir) as sessions, _progress(is_shown=not as_json) as start:
-            report = audit_verify.verify(sessions, start_progress=start)
-    except audit_verify.NotMigrated as error:
+            report = verify.verify(sessions, start_progress=start)
+    except verify.NotMigrated as error:
         message = f"The tables are not as this release needs them: {error}"
         raise click.UsageError(message) from error
     except NoRoom as error:

@@ -9,34 +9,34 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from api_gateway.openapi import (
-    operations_bulk_enroll,
-    operations_courses,
-    operations_crosswalks,
-    operations_enrollments,
-    operations_invitations,
-    operations_learners,
-    operations_service,
-    operations_submissions,
-)
+from api_gateway.auth.permissions import POLICY, Requirement
+from api_gateway.http.problems import Problem
 from api_gateway.openapi.examples import EXAMPLES
 from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref
+from api_gateway.openapi.operations import (
+    bulk_enroll,
+    courses,
+    crosswalks,
+    enrollments,
+    invitations,
+    learners,
+    service,
+    submissions,
+)
 from api_gateway.openapi.parameters import HEADERS, PARAMETERS
 from api_gateway.openapi.problem_codes import meanings, statuses
 from api_gateway.openapi.request_schemas import add_request_schemas, inner_name
 from api_gateway.openapi.response_schemas import response_schemas
-from api_gateway.permissions import POLICY, Requirement
-from api_gateway.problems import Problem
 
 #: Operations by tag.
 OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
-    "Enrollments": operations_enrollments.OPERATIONS,
-    "Submissions": operations_submissions.OPERATIONS + operations_bulk_enroll.OPERATIONS,
-    "Courses": operations_courses.OPERATIONS,
-    "Learners": operations_learners.OPERATIONS,
-    "Invitations": operations_invitations.OPERATIONS,
-    "Crosswalks": operations_crosswalks.OPERATIONS,
-    "Service": operations_service.OPERATIONS,
+    "Enrollments": enrollments.OPERATIONS,
+    "Submissions": submissions.OPERATIONS + bulk_enroll.OPERATIONS,
+    "Courses": courses.OPERATIONS,
+    "Learners": learners.OPERATIONS,
+    "Invitations": invitations.OPERATIONS,
+    "Crosswalks": crosswalks.OPERATIONS,
+    "Service": service.OPERATIONS,
 }
 PROBLEM_JSON = "application/problem+json"
 _TAIL = re.compile(r"\{(\w+):path\}")

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api_gateway.headers import MAX_KEY, MAX_WAIT
+from api_gateway.http.headers import MAX_KEY, MAX_WAIT
+from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID
 from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, one_of, text
-from api_gateway.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.resources.changes import DEFAULT_CHANGES
 from api_gateway.resources.enrollments import MAX_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from api_gateway import error_handlers
+from api_gateway.http import error_handlers
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 
-from api_gateway.headers import matches
+from api_gateway.http.headers import matches
+from api_gateway.http.responses import JSON, dumps
 from api_gateway.openapi.document import build
 from api_gateway.openapi.html_pages import index_page, reasons_page
-from api_gateway.responses import JSON, dumps
 
 _HTML = "text/html; charset=utf-8"
 #: The page loads nothing, runs nothing, and cannot be framed.

@@ -16,8 +16,8 @@ from typing import (
     is_typeddict,
 )
 
+from api_gateway.http.problems import ProblemJson
 from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, one_of, ref
-from api_gateway.problems import ProblemJson
 from api_gateway.resources.health import LiveJson, ReadyJson
 from enrollment.domain.events import StoredAttribute, StoredState
 from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions

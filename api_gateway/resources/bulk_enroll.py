@@ -8,20 +8,20 @@ from http import HTTPStatus
 
 from falcon.asgi import Request, Response
 
-from api_gateway import status_queries
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.forms import FORM, form_fields
-from api_gateway.headers import fingerprint_head, idempotency_key, preference
-from api_gateway.long_poll import long_poll
-from api_gateway.problems import Problem, too_large
-from api_gateway.request_body import check_is_json, parsed_json, read_body
-from api_gateway.resources.status_response import write_status
-from api_gateway.responses import JSON, dumps, keep_private, write_json
-from api_gateway.status_queries import Cursor, OutcomeFilter, Status
-from api_gateway.status_reader import StatusReader
-from api_gateway.upload_store import Published, Upload, UploadStore
-from api_gateway.waiters import Waiters
+from api_gateway.http.forms import FORM, form_fields
+from api_gateway.http.headers import fingerprint_head, idempotency_key, preference
+from api_gateway.http.problems import Problem, too_large
+from api_gateway.http.request_body import check_is_json, parsed_json, read_body
+from api_gateway.http.responses import JSON, dumps, keep_private, write_json
+from api_gateway.intake.upload_store import Published, Upload, UploadStore
+from api_gateway.status import queries
+from api_gateway.status.long_poll import long_poll
+from api_gateway.status.queries import Cursor, OutcomeFilter, Status
+from api_gateway.status.status_reader import StatusReader
+from api_gateway.status.status_response import write_status
+from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Options, Submission
@@ -96,9 +96,7 @@ class BulkEnrollResource:
         return bool(await self.database.read(idempotency.find, {(caller.name, key)}))
 
     async def _status(self, published: Published, caller: Caller, wait: float) -> Status:
-        status = await self.database.read(
-            status_queries.get_status, published.submission_id, caller
-        )
+        status = await self.database.read(queries.get_status, published.submission_id, caller)
         return await long_poll(status, caller, wait, reader=self.reader, waiters=self.waiters)
 
     async def _answer(self, resp: Response, asked: BulkEnroll, status: Status) -> None:
@@ -113,7 +111,7 @@ class BulkEnrollResource:
         cursor: Cursor | None = Cursor()
         while cursor is not None:
             page = await self.database.read(
-                status_queries.read_outcomes_page,
+                queries.read_outcomes_page,
                 submission,
                 cursor,
                 OutcomeFilter(),

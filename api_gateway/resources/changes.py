@@ -6,9 +6,9 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.database import Database
-from api_gateway.pagination import MAX_PAGE
-from api_gateway.problems import bad_request
-from api_gateway.responses import keep_private, write_json
+from api_gateway.http.pagination import MAX_PAGE
+from api_gateway.http.problems import bad_request
+from api_gateway.http.responses import keep_private, write_json
 from enrollment.storage import events
 from schemas.events import ChangesJson, EventJson, dump_event
 

@@ -6,7 +6,7 @@ import falcon
 from falcon.asgi import Request, Response
 
 from api_gateway.course_details_cache import CourseDetailsCache, Entry, NotCached
-from api_gateway.problems import Problem, bad_request
+from api_gateway.http.problems import Problem, bad_request
 from enrollment.domain.course_keys import parse_course_key
 
 #: Values that mean no; for Open edX any text means yes.

@@ -7,17 +7,17 @@ from datetime import datetime
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import status_queries
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.pagination import encode_cursor, invalid_cursor, page_size, read_cursor
-from api_gateway.problems import bad_request, too_large, unsupported
-from api_gateway.request_body import read_body
-from api_gateway.resources.bulk_body import MAX_BULK_BODY, write_saved
+from api_gateway.http.pagination import encode_cursor, invalid_cursor, page_size, read_cursor
+from api_gateway.http.problems import bad_request, too_large, unsupported
+from api_gateway.http.request_body import read_body
+from api_gateway.http.responses import keep_private, write_json
+from api_gateway.resources.common.bulk_body import MAX_BULK_BODY, write_saved
 from api_gateway.resources.outcomes import not_finished
-from api_gateway.resources.status_response import parse_submission_id
-from api_gateway.responses import keep_private, write_json
-from api_gateway.status_queries import Cursor, OutcomeFilter, OutcomeRow
+from api_gateway.status import queries
+from api_gateway.status.queries import Cursor, OutcomeFilter, OutcomeRow
+from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
@@ -138,7 +138,7 @@ class MissingResource:
             )
         caller: Caller = req.context.caller
         wanted = parse_submission_id(named)
-        status = await self.database.read(status_queries.get_status, wanted, caller)
+        status = await self.database.read(queries.get_status, wanted, caller)
         if status.submission.finished_at is None:
             raise not_finished(status.submission, self.now())
         if source not in sources_of(status.submission):
@@ -159,7 +159,7 @@ class MissingResource:
         cursor: Cursor | None = Cursor()
         while cursor is not None and len(missing) < MOST:
             page = await self.database.read(
-                status_queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
+                queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
             )
             named = dict.fromkeys(_unmapped(page.rows, submission, source))
             known = await self.database.read(crosswalks.find_many, named.keys())

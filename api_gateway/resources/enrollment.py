@@ -9,18 +9,18 @@ from typing import Any
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import status_queries
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
+from api_gateway.auth.permissions import check_mode, may_act_for, may_read_about
 from api_gateway.database import Database
-from api_gateway.forms import FORM, form_request
-from api_gateway.headers import fingerprint_head, idempotency_key, preference
-from api_gateway.permissions import check_mode, may_act_for, may_read_about
-from api_gateway.problems import Problem, ProblemMembersJson, bad_request
-from api_gateway.request_body import check_is_json, parsed_json, read_body
-from api_gateway.responses import JSON, keep_private, write_json
-from api_gateway.single_requests import GroupCommitter, Receipt, SingleRequest
-from api_gateway.status_queries import Status
-from api_gateway.waiters import Waiters
+from api_gateway.http.forms import FORM, form_request
+from api_gateway.http.headers import fingerprint_head, idempotency_key, preference
+from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
+from api_gateway.http.request_body import check_is_json, parsed_json, read_body
+from api_gateway.http.responses import JSON, keep_private, write_json
+from api_gateway.intake.single_requests import GroupCommitter, Receipt, SingleRequest
+from api_gateway.status import queries
+from api_gateway.status.queries import Status
+from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
 from enrollment.storage import courses, learners, submissions
@@ -221,7 +221,7 @@ def _status(session: Session, submission_id: Any) -> Status:
     if submission is None:
         message = f"the submission {submission_id} was accepted and is gone"
         raise LookupError(message)
-    return status_queries.get_single_status(session, submission)
+    return queries.get_single_status(session, submission)
 
 
 def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:

@@ -9,11 +9,11 @@ from typing import NamedTuple
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
+from api_gateway.auth.permissions import may_read_about
 from api_gateway.database import Database
-from api_gateway.permissions import may_read_about
-from api_gateway.problems import Problem, bad_request
-from api_gateway.responses import keep_private, write_json
+from api_gateway.http.problems import Problem, bad_request
+from api_gateway.http.responses import keep_private, write_json
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import Course
 from enrollment.storage import courses, events

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 from falcon.asgi import Request, Response
 
 from api_gateway.database import Database
-from api_gateway.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, read_cursor
-from api_gateway.problems import Problem
-from api_gateway.responses import keep_private, write_json
+from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, read_cursor
+from api_gateway.http.problems import Problem
+from api_gateway.http.responses import keep_private, write_json
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import microseconds
 from enrollment.storage.views import enrollment_views

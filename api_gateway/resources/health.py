@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
-from api_gateway.responses import write_json
+from api_gateway.http.responses import write_json
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability

@@ -9,10 +9,10 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.database import Database
-from api_gateway.problems import bad_request
-from api_gateway.request_body import read_json
-from api_gateway.resources.bulk_body import MAX_BODY, load_checked
-from api_gateway.responses import write_json
+from api_gateway.http.problems import bad_request
+from api_gateway.http.request_body import read_json
+from api_gateway.http.responses import write_json
+from api_gateway.resources.common.bulk_body import MAX_BODY, load_checked
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation

@@ -6,17 +6,17 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.database import Database
-from api_gateway.problems import bad_request
-from api_gateway.request_body import read_json
-from api_gateway.resources.bulk_body import (
+from api_gateway.http.problems import bad_request
+from api_gateway.http.request_body import read_json
+from api_gateway.http.responses import write_json
+from api_gateway.resources.common.bulk_body import (
     MAX_BODY,
     MAX_OBJECTS,
     load_checked,
     read_objects,
     write_saved,
 )
-from api_gateway.resources.idempotent_write import run_once
-from api_gateway.responses import write_json
+from api_gateway.resources.common.idempotent_write import run_once
 from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners

@@ -8,14 +8,14 @@ from typing import Any
 
 from falcon.asgi import Request, Response
 
-from api_gateway import status_queries
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.pagination import encode_cursor, page_size, read_cursor
-from api_gateway.problems import Problem, bad_request
-from api_gateway.resources.status_response import parse_submission_id
-from api_gateway.responses import write_json
-from api_gateway.status_queries import Cursor, OutcomeFilter, OutcomeRow, OutcomesPage
+from api_gateway.http.pagination import encode_cursor, page_size, read_cursor
+from api_gateway.http.problems import Problem, bad_request
+from api_gateway.http.responses import write_json
+from api_gateway.status import queries
+from api_gateway.status.queries import Cursor, OutcomeFilter, OutcomeRow, OutcomesPage
+from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import Member, Submission
 from schemas.files.formats.detect import NATIVE
@@ -41,7 +41,7 @@ class OutcomesResource:
         """A page in JSON; all outcomes in CSV or NDJSON, once the submission is finished."""
         caller: Caller = req.context.caller
         wanted = parse_submission_id(id)
-        status = await self.database.read(status_queries.get_status, wanted, caller)
+        status = await self.database.read(queries.get_status, wanted, caller)
         submission = status.submission
         chosen = read_filter(req)._replace(file=read_file(req, submission))
         form = req.client_prefers([_JSON, _NDJSON, _CSV]) or _JSON
@@ -95,7 +95,7 @@ class OutcomesResource:
         self, submission: Submission, cursor: Cursor, chosen: OutcomeFilter, limit: int
     ) -> OutcomesPage:
         return await self.database.read(
-            status_queries.read_outcomes_page, submission, cursor, chosen, limit=limit
+            queries.read_outcomes_page, submission, cursor, chosen, limit=limit
         )
 
 

@@ -9,24 +9,24 @@ from uuid import UUID
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import status_queries
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.dispatcher import Dispatcher
-from api_gateway.event_stream import EVENTS, EventStreams
-from api_gateway.headers import matches, preference
-from api_gateway.long_poll import long_poll
-from api_gateway.resources.status_response import (
+from api_gateway.http.headers import matches, preference
+from api_gateway.http.responses import JSON
+from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.status import queries
+from api_gateway.status.event_stream import EVENTS, EventStreams
+from api_gateway.status.long_poll import long_poll
+from api_gateway.status.queries import Status
+from api_gateway.status.status_reader import StatusReader
+from api_gateway.status.status_response import (
     RenderCache,
     parse_submission_id,
     write_body,
     write_headers,
     write_status,
 )
-from api_gateway.responses import JSON
-from api_gateway.status_queries import Status
-from api_gateway.status_reader import StatusReader
-from api_gateway.waiters import Waiters
+from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
@@ -120,7 +120,7 @@ class CancelResource:
         cancelled = await self.database.write(_ask_cancel, wanted, owner)
         if cancelled.batch_id is not None:  # a worker may have skipped it while it was locked
             self.dispatcher.dispatch(Waiting(cancelled.batch_id, Lane.INTERACTIVE))
-        status = await self.database.read(status_queries.get_status, wanted, caller)
+        status = await self.database.read(queries.get_status, wanted, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{PATH}/{wanted}")
 

@@ -8,23 +8,23 @@ from http import HTTPStatus
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway import status_queries
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.headers import idempotency_key
-from api_gateway.pagination import encode_cursor, page_size
-from api_gateway.resources.status_response import write_status
-from api_gateway.resources.submission_params import (
+from api_gateway.http.headers import idempotency_key
+from api_gateway.http.pagination import encode_cursor, page_size
+from api_gateway.http.responses import keep_private, write_json
+from api_gateway.intake.spool import Spooler
+from api_gateway.intake.upload_request import receive_upload
+from api_gateway.intake.upload_store import Published, Upload, UploadStore
+from api_gateway.resources.common.submission_params import (
     check_names,
     parse_params,
     read_position,
     read_states,
 )
-from api_gateway.responses import keep_private, write_json
-from api_gateway.spool import Spooler
-from api_gateway.status_queries import Status
-from api_gateway.upload_request import receive_upload
-from api_gateway.upload_store import Published, Upload, UploadStore
+from api_gateway.status import queries
+from api_gateway.status.queries import Status
+from api_gateway.status.status_response import write_status
 from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
 from enrollment.domain.submissions import Submission
@@ -67,7 +67,7 @@ class SubmissionsResource:
 
     async def _write_accepted(self, published: Published, caller: Caller, resp: Response) -> None:
         id_ = published.submission_id
-        status = await self.database.read(status_queries.get_status, id_, caller)
+        status = await self.database.read(queries.get_status, id_, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{PATH}/{id_}")
         if published.is_replay:
@@ -100,6 +100,6 @@ def _page(
 ) -> list[Status]:
     found = submission_views.page(session, caller, states=states, after=after, limit=limit)
     return [
-        Status(one) if one.batch_id is None else status_queries.get_single_status(session, one)
+        Status(one) if one.batch_id is None else queries.get_single_status(session, one)
         for one in found
     ]

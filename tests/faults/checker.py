@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from api_gateway.audit_verify import verify
+from api_gateway.audit.verify import verify
 from enrollment.storage.engine.sessions import Sessions
 from tests.faults import orders, promises, seats
 from tests.faults.history import Record, read_history

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from api_gateway.audit_verify import verify
+from api_gateway.audit.verify import verify
 from tests.faults.history import History, Op, Phase
 from tests.faults.nemeses.base import armed
 from tests.faults.stack import Stack, StackBroken, wait

@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 
 from sqlalchemy import func, select
 
-from api_gateway.api_keys import new_api_key
+from api_gateway.auth.api_keys import new_api_key
 from enrollment.domain.errors import EnrollmentError
 from enrollment.storage import migrate
 from enrollment.storage.credentials import api_keys

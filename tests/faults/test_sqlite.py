@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from api_gateway import database, single_requests
+from api_gateway import database
+from api_gateway.intake import single_requests
 from enrollment.storage import migrate
 from enrollment.storage.engine import engines
 from enrollment.storage.engine import sessions as sessions_module

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 import structlog
 
-from api_gateway import jwt_tokens
+from api_gateway.auth import jwt_tokens
 from enrollment.storage import migrate
 from enrollment.storage.credentials import secrets
 from enrollment.storage.engine.sessions import Sessions, sessions_for

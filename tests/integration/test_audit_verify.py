@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, update
 from sqlalchemy.engine import make_url
 
-from api_gateway import audit_report
-from api_gateway.audit_verify import NotMigrated, verify
+from api_gateway.audit import report as audit_report
+from api_gateway.audit.verify import NotMigrated, verify
 from enrollment.domain.audit.violations import ViolationKind
 from enrollment.domain.model import Attribute
 from enrollment.storage import cancellation, migrate
@@ -238,7 +238,7 @@ def test_a_story_is_told_of_what_is_hardly_there(lived):
 
 
 def test_so_many_broken_chains_are_not_all_told(lived, monkeypatch):
-    monkeypatch.setattr("api_gateway.audit_event_checks.MAX_BUCKETS", 2)
+    monkeypatch.setattr("api_gateway.audit.event_checks.MAX_BUCKETS", 2)
     lived.sql("DELETE FROM enrollment")
 
     report = lived.world.report()

@@ -8,9 +8,9 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from api_gateway import api_keys, jwt_tokens
-from api_gateway.caller import Caller
-from api_gateway.jwt_tokens import TokenRefused
+from api_gateway.auth import api_keys, jwt_tokens
+from api_gateway.auth.caller import Caller
+from api_gateway.auth.jwt_tokens import TokenRefused
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage.credentials import secrets

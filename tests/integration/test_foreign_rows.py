@@ -6,8 +6,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from api_gateway import status_queries
-from api_gateway.status_queries import Cursor, OutcomeFilter
+from api_gateway.status import queries
+from api_gateway.status.queries import Cursor, OutcomeFilter
 from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import cancellation, crosswalks, migrate, submissions
@@ -123,7 +123,7 @@ def test_a_cancelled_file_names_the_ids_as_they_were_sent(mapped):
 
     with mapped.sessions.read() as session:
         head = submissions.find(session, file)
-        page = status_queries.read_outcomes_page(session, head, Cursor(), OutcomeFilter(), limit=10)
+        page = queries.read_outcomes_page(session, head, Cursor(), OutcomeFilter(), limit=10)
     assert [(one.outcome.user, one.outcome.course_id) for one in page.rows] == [("4711", "MATH")]
     assert page.rows[0].row.cells == ["MATH", "4711", "student", "active"]
 

@@ -3,8 +3,8 @@
 import asyncio
 from contextlib import closing
 
-from api_gateway import api_keys
-from api_gateway.authentication import KEY_SECONDS, TOKEN_SECONDS
+from api_gateway.auth import api_keys
+from api_gateway.auth.authentication import KEY_SECONDS, TOKEN_SECONDS
 from tests.support.gate import Gate, a_request, edx_header, jwt_header, signed
 
 

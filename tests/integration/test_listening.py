@@ -5,10 +5,10 @@ import asyncio
 import pytest
 from structlog.testing import capture_logs
 
-from api_gateway import waiters
 from api_gateway.database import Database
-from api_gateway.embedded_redis import EmbeddedRedis
-from api_gateway.waiters import Waiters
+from api_gateway.local_stack.embedded_redis import EmbeddedRedis
+from api_gateway.status import waiters
+from api_gateway.status.waiters import Waiters
 from enrollment.runtime.completion_channel import Bell
 from tests.faults.proxy import BlackHole, HalfOpen, Pass, Proxy, Reset
 from tests.support.halts import PATIENCE

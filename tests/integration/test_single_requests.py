@@ -6,9 +6,9 @@ from functools import partial
 import pytest
 from sqlalchemy import func, select
 
-from api_gateway import single_requests
 from api_gateway.database import Database
-from api_gateway.single_requests import GroupCommitter, SingleRequest
+from api_gateway.intake import single_requests
+from api_gateway.intake.single_requests import GroupCommitter, SingleRequest
 from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import KeyReused, Overloaded, RecordsUnavailable
 from enrollment.storage.engine.sessions import Sessions, make_engine

@@ -5,17 +5,17 @@ from datetime import timedelta
 
 import pytest
 
-from api_gateway import status_queries
-from api_gateway.caller import Caller
+from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.resources.status_response import RenderCache
-from api_gateway.status_reader import (
+from api_gateway.status import queries
+from api_gateway.status.status_reader import (
     FRESH_SECONDS,
     STALE_SECONDS,
     StatusReader,
     after_progress,
     after_silence,
 )
+from api_gateway.status.status_response import RenderCache
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable, SubmissionNotFound
 from tests.support.gateway import utc_now
@@ -67,7 +67,7 @@ class Clients:
     def now(self):
         """The submission as it is in the database."""
         with self.world.sessions.read() as session:
-            return status_queries.get_status(session, self.file, ADMIN).submission
+            return queries.get_status(session, self.file, ADMIN).submission
 
     def ask(self, caller=ADMIN):
         """A client that wants a new read."""

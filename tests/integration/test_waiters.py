@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from sqlalchemy import delete
 
-from api_gateway import waiters
 from api_gateway.database import Database
-from api_gateway.waiters import Waiters
+from api_gateway.status import waiters
+from api_gateway.status.waiters import Waiters
 from enrollment.runtime.completion_channel import Answered, Bell, decode, encode
 from enrollment.storage import cancellation
 from enrollment.storage.tables import SubmissionRow

@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from falcon import testing
 
-from api_gateway import api_keys, jwt_tokens
-from api_gateway.authentication import Authenticator
+from api_gateway.auth import api_keys, jwt_tokens
+from api_gateway.auth.authentication import Authenticator
 from api_gateway.database import Database
-from api_gateway.problems import Problem
+from api_gateway.http.problems import Problem
 from enrollment.runtime.settings import Settings
 from enrollment.storage.credentials import api_keys as credentials_api_keys
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from falcon import testing
 
-from api_gateway.api_keys import new_api_key
 from api_gateway.app import make_app, make_parts
-from api_gateway.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
+from api_gateway.auth.api_keys import new_api_key
+from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
 from api_gateway.routes import BASE
-from api_gateway.waiters import Key
+from api_gateway.status.waiters import Key
 from enrollment.domain.model import Course, Learner, Mode
 from enrollment.runtime.settings import from_env
 from enrollment.storage import courses, learners

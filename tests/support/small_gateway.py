@@ -9,7 +9,7 @@ from falcon import testing
 
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
-from api_gateway.problems import Problem
+from api_gateway.http.problems import Problem
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from enrollment.domain.errors import EnrollmentError

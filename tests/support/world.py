@@ -14,12 +14,12 @@ from uuid import UUID
 
 from sqlalchemy import select
 
-from api_gateway.audit_report import Report
-from api_gateway.audit_verify import check_database
-from api_gateway.caller import Caller
-from api_gateway.dispatcher import Dispatcher
-from api_gateway.single_requests import SingleRequest, Stored, store_singles
-from api_gateway.upload_store import Published, Upload, UploadStore
+from api_gateway.audit.report import Report
+from api_gateway.audit.verify import check_database
+from api_gateway.auth.caller import Caller
+from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.single_requests import SingleRequest, Stored, store_singles
+from api_gateway.intake.upload_store import Published, Upload, UploadStore
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Course, Learner, Mode, Outcome

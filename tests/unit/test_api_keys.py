@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from api_gateway import api_keys
+from api_gateway.auth import api_keys
 
 
 def test_a_new_key_is_known_by_its_hash_and_never_twice():

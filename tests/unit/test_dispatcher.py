@@ -5,7 +5,7 @@ import threading
 import pytest
 from kombu.exceptions import OperationalError
 
-from api_gateway.dispatcher import ACK_TIMEOUT_SECONDS, Dispatcher
+from api_gateway.intake.dispatcher import ACK_TIMEOUT_SECONDS, Dispatcher
 from enrollment.domain.codes import Lane
 from enrollment.runtime.circuit_breaker import PAUSE
 from enrollment.storage.queue.batches import Waiting
@@ -181,7 +181,7 @@ def test_the_thread_hears_answers():
 
 
 def test_ringing_never_blocks(monkeypatch):
-    monkeypatch.setattr("api_gateway.dispatcher.MAX_WAITING", 2)
+    monkeypatch.setattr("api_gateway.intake.dispatcher.MAX_WAITING", 2)
     dispatcher = Dispatcher(lambda waiting: None)
 
     for number in range(5):

@@ -7,7 +7,7 @@ import pytest
 import redis
 from kombu import Connection, Queue
 
-from api_gateway.embedded_redis import EmbeddedRedis
+from api_gateway.local_stack.embedded_redis import EmbeddedRedis
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from api_gateway import jwt_tokens
-from api_gateway.jwt_keys import (
+from api_gateway.auth import jwt_tokens
+from api_gateway.auth.jwt_keys import (
     COOLDOWN,
     LIFESPAN,
     STALE_LIMIT,
@@ -21,7 +21,7 @@ from api_gateway.jwt_keys import (
     UnknownKey,
     usable_keys,
 )
-from api_gateway.jwt_tokens import TokenRefused, TokenVerifier
+from api_gateway.auth.jwt_tokens import TokenRefused, TokenVerifier
 from enrollment.runtime.settings import Settings, SettingsError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_gateway import jwt_tokens
-from api_gateway.jwt_tokens import Claims, TokenRefused, TokenVerifier
+from api_gateway.auth import jwt_tokens
+from api_gateway.auth.jwt_tokens import Claims, TokenRefused, TokenVerifier
 from enrollment.runtime.settings import Settings
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api_gateway import permissions
-from api_gateway.caller import Caller
-from api_gateway.permissions import POLICY
-from api_gateway.problems import Problem
+from api_gateway.auth import permissions
+from api_gateway.auth.caller import Caller
+from api_gateway.auth.permissions import POLICY
+from api_gateway.http.problems import Problem
 from enrollment.domain.codes import CallerKind
 
 LEARNER = Caller("user:ada", CallerKind.LEARNER, frozenset(), "ada", "ada@example.org")

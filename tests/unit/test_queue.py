@@ -7,7 +7,7 @@ import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from api_gateway.dispatcher import sender
+from api_gateway.intake.dispatcher import sender
 from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import (
     ANNOUNCED_AGAIN_AFTER,

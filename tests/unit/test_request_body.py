@@ -10,10 +10,10 @@ import orjson
 import pytest
 from falcon import testing
 
-from api_gateway.disconnects import track_disconnects
-from api_gateway.problems import Problem
-from api_gateway.request_body import read_body, read_json
-from api_gateway.responses import dumps, write_json
+from api_gateway.http.disconnects import track_disconnects
+from api_gateway.http.problems import Problem
+from api_gateway.http.request_body import read_body, read_json
+from api_gateway.http.responses import dumps, write_json
 from enrollment.domain.codes import Code
 
 

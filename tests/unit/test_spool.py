@@ -6,8 +6,8 @@ import falcon.asgi
 import pytest
 from falcon import testing
 
-from api_gateway.problems import Problem
-from api_gateway.spool import Spooler, UploadPace
+from api_gateway.http.problems import Problem
+from api_gateway.intake.spool import Spooler, UploadPace
 
 
 class Sender:

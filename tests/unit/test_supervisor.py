@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from api_gateway import tied
-from api_gateway.supervisor import Program, Supervisor
+from api_gateway.local_stack import parent_death
+from api_gateway.local_stack.supervisor import Program, Supervisor
 
 ROOT = Path(__file__).parents[2]
 PATIENCE = 20.0
@@ -154,7 +154,7 @@ def test_nobody_outlives_a_killed_supervisor(tmp_path):
     pids = tmp_path / "pids"
     code = (
         "import os, sys\n"
-        "from api_gateway.supervisor import Program, Supervisor\n"
+        "from api_gateway.local_stack.supervisor import Program, Supervisor\n"
         "program = Program('one', [sys.executable, '-c', sys.argv[1], sys.argv[2]])\n"
         "with Supervisor([program], dict(os.environ)) as supervisor:\n"
         "    supervisor.attend(600)\n"
@@ -171,10 +171,10 @@ def test_nobody_outlives_a_killed_supervisor(tmp_path):
 def test_a_command_is_not_run_for_a_parent_that_is_gone(monkeypatch):
     ran = []
     monkeypatch.setattr(os, "execv", lambda *command: ran.append(command))
-    monkeypatch.setattr(tied, "ctypes", NoTies())
+    monkeypatch.setattr(parent_death, "ctypes", NoTies())
 
-    tied.run(os.getppid() + 1, ["/bin/true"])
-    tied.run(os.getppid(), ["/bin/true"])
+    parent_death.run(os.getppid() + 1, ["/bin/true"])
+    parent_death.run(os.getppid(), ["/bin/true"])
 
     assert ran == [("/bin/true", ["/bin/true"])]
 
@@ -188,13 +188,13 @@ def test_the_guard_kills_who_was_named_and_not_taken_back(tmp_path):
     wait_until(lambda: len(numbers(pids)) == 2)
     kept, lost = sleepers
 
-    tied.guard([f"+{kept.pid}\n", f"+{lost.pid}\n", f"-{kept.pid}\n"])
+    parent_death.guard([f"+{kept.pid}\n", f"+{lost.pid}\n", f"-{kept.pid}\n"])
 
     assert lost.wait() == -signal.SIGKILL
     assert kept.poll() is None
     kept.kill()
     kept.wait()
-    tied.kill_group(kept.pid)
+    parent_death.kill_group(kept.pid)
 
 
 class NoTies:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api_gateway.write_coalescing import MAX_HELD_BYTES, CoalescingTransport
+from api_gateway.http.write_coalescing import MAX_HELD_BYTES, CoalescingTransport
 
 
 class Wire:

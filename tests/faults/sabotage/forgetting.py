@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from api_gateway import single_requests
+from api_gateway.intake import single_requests
 from enrollment.domain.errors import Conflict
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from api_gateway import single_requests
-from api_gateway.upload_store import UploadStore
+from api_gateway.intake import single_requests
+from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.errors import EnrollmentError
 from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage import events

@@ -11,7 +11,7 @@ from typing import Any, NoReturn, Protocol, Self
 
 import structlog
 
-from api_gateway import upload_store
+from api_gateway.intake import upload_store
 from enrollment.domain.errors import Conflict
 from enrollment.runtime import failpoints
 from enrollment.runtime.failpoints import FailPointReached, Point

@@ -8,10 +8,10 @@ from uuid import UUID
 
 from kombu.exceptions import OperationalError
 
-from api_gateway import single_requests
-from api_gateway.dispatcher import Dispatcher
-from api_gateway.single_requests import Receipt, SingleRequest
-from api_gateway.upload_store import Upload, UploadStore
+from api_gateway.intake import single_requests
+from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.single_requests import Receipt, SingleRequest
+from api_gateway.intake.upload_store import Upload, UploadStore
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
     Conflict,

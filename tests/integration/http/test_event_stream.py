@@ -9,9 +9,9 @@ from typing import NamedTuple
 import pytest
 from falcon import testing
 
-from api_gateway import event_stream
-from api_gateway.authentication import Authenticator
-from api_gateway.problems import unavailable
+from api_gateway.auth.authentication import Authenticator
+from api_gateway.http.problems import unavailable
+from api_gateway.status import event_stream
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage.credentials import api_keys
 from tests.support.gateway import AUDIT, PATIENCE, Gateway, fresh, utc_now
@@ -320,7 +320,7 @@ def test_one_who_goes_away_disturbs_nobody_who_stays(slow, monkeypatch):
 def watchful(slow, monkeypatch):
     """A gateway that looks at its callers again and again."""
     monkeypatch.setattr(event_stream, "CHECK_SECONDS", 0.01)
-    monkeypatch.setattr("api_gateway.authentication.KEY_SECONDS", 0.01)
+    monkeypatch.setattr("api_gateway.auth.authentication.KEY_SECONDS", 0.01)
     return slow
 
 

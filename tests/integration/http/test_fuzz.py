@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api_gateway.permissions import POLICY
+from api_gateway.auth.permissions import POLICY
 from api_gateway.routes import ROUTES
 from tests.support.gateway import AUDIT
 

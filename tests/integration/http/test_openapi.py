@@ -6,9 +6,9 @@ import pytest
 from falcon.routing import CompiledRouter
 from jsonschema import Draft202012Validator
 
+from api_gateway.auth.permissions import POLICY
 from api_gateway.openapi import examples
 from api_gateway.openapi.document import OPERATIONS
-from api_gateway.permissions import POLICY
 from api_gateway.routes import ROUTES
 from tests.support import described
 from tests.support.described import (

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api_gateway.permissions import POLICY
+from api_gateway.auth.permissions import POLICY
 from api_gateway.routes import ROUTES, make_resources
 from enrollment.domain.model import Mode
 from tests.support.gateway import AUDIT, HONOR, PROFESSIONAL, VERIFIED, ago, fresh

@@ -5,8 +5,8 @@ import asyncio
 import pytest
 from sqlalchemy import text, update
 
-from api_gateway.header_limits import limit_headers
-from api_gateway.permissions import POLICY
+from api_gateway.auth.permissions import POLICY
+from api_gateway.http.header_limits import limit_headers
 from api_gateway.routes import ROUTES
 from enrollment.storage.tables import BatchRow
 from tests.support.gateway import AUDIT, Gateway, fresh
@@ -178,7 +178,7 @@ def test_a_fault_of_ours_is_500_with_an_id_and_no_internals(small, capsys):
 
 def test_a_route_that_the_policy_lacks_is_served_to_nobody(small, monkeypatch):
     left = {key: need for key, need in POLICY.items() if key != ("livez", "GET")}
-    monkeypatch.setattr("api_gateway.auth_middleware.POLICY", left)
+    monkeypatch.setattr("api_gateway.auth.middleware.POLICY", left)
     for method in ("GET", "HEAD"):
         assert small.call(method, "/livez").status_code == 500
         assert small.call(method, "/livez", small.admin).status_code == 500

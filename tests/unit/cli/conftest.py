@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 from click.testing import CliRunner, Result
 
-from api_gateway.api_keys import digest_of
+from api_gateway.auth.api_keys import digest_of
 from api_gateway.cli import main
 from enrollment.runtime.settings import VARIABLES
 from enrollment.storage.credentials import api_keys

@@ -5,8 +5,8 @@ import json
 import httpx
 import pytest
 
-from api_gateway.cli.client import Service, Upload
-from api_gateway.cli.unreachable import Refused, Unreachable
+from api_gateway.cli.exit_codes import Refused, Unreachable
+from api_gateway.cli.remote.client import Service, Upload
 from tests.support.scripted import ID, QUEUED, Answer, unused_port
 
 

@@ -5,7 +5,7 @@ import gzip
 import click
 import pytest
 
-from api_gateway.cli.submissions import media_headers
+from api_gateway.cli.remote.submissions import media_headers
 from tests.support.scripted import DONE, FAILED, ID, QUEUED, Answer
 
 

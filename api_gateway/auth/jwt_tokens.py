@@ -1,0 +1,258 @@
+"""JSON Web Tokens: signs our own, verifies our own and those of one external issuer."""
+
+import base64
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, NoReturn
+
+import jwt
+
+from api_gateway.auth.jwt_keys import Keys, OneKey, UnknownKey, external_keys
+from enrollment.runtime.settings import Settings, SettingsError
+from schemas.encoding.i_json import loads
+from schemas.fields import parse_email, parse_username
+
+OWN_ISSUER = "enroll"
+OWN_AUDIENCE = "enroll"
+OWN_ALGORITHM = "HS256"
+#: Name under which the database stores the secret for our own tokens.
+SIGNING_SECRET = "token-signing"  # noqa: S105 (a name, not a secret)
+
+MAX_TOKEN = 8_192
+MAX_LIFETIME = timedelta(hours=24)
+#: Seconds by which the clocks of two machines may differ.
+LEEWAY = 5.0
+MAX_TIMESTAMP = 1e12
+MAX_KID = 200
+
+_COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
+#: Values of ``typ`` in access tokens; it may also be absent.
+_TYPES = frozenset({"jwt", "at+jwt"})
+_REQUIRED = ("exp", "iat", "iss", "aud")
+
+
+class Claims(NamedTuple):
+    """The verified claims about the subject of a token."""
+
+    username: str
+    email: str | None
+    is_staff: bool
+    #: Seconds of validity left at the time of verification.
+    seconds_left: float
+
+
+class TokenRefused(Exception):
+    """A token was rejected; ``code`` is the error code that Open edX clients know."""
+
+    def __init__(self, reason: str, *, code: str = "token_nonexistent") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.code = code
+
+
+class Issuer(NamedTuple):
+    """An issuer with its one algorithm, its keys and the audience it must name."""
+
+    name: str
+    audience: str
+    algorithm: str
+    keys: Keys
+
+
+def new_signing_secret() -> bytes:
+    """Make a secret for signing our own tokens."""
+    return secrets.token_bytes(32)
+
+
+def sign(
+    secret: bytes,
+    username: str,
+    *,
+    email: str | None = None,
+    staff: bool = False,
+    minutes: float = 60,
+    now: datetime,
+) -> str:
+    """Sign a token for a person. Raises ValueError for one that would not be verified."""
+    if parse_username(username) is None or (email is not None and parse_email(email) is None):
+        message = "the username or the e-mail address is invalid"
+        raise ValueError(message)
+    if not 0 < minutes <= MAX_LIFETIME.total_seconds() / 60:
+        message = f"a token is valid for at most {MAX_LIFETIME.total_seconds() / 60:g} minutes"
+        raise ValueError(message)
+    issued = int(now.timestamp())
+    claims: dict[str, Any] = {
+        "iss": OWN_ISSUER,
+        "aud": OWN_AUDIENCE,
+        "iat": issued,
+        "exp": issued + round(minutes * 60),
+        "sub": username,
+        "preferred_username": username,
+        "administrator": staff,
+    }
+    if email is not None:
+        claims["email"] = email
+    return jwt.encode(claims, secret, algorithm=OWN_ALGORITHM)
+
+
+class TokenVerifier:
+    """Verifies tokens of our own and of one external issuer, each by its own key alone.
+
+    The token's unverified ``iss`` chooses between the two and nothing else; algorithm,
+    audience and key come from the settings.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        own_secret: bytes | Callable[[], bytes],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._clock = clock
+        self._jwt = jwt.PyJWT({"require": list(_REQUIRED), "enforce_minimum_key_length": True})
+        own = OneKey((lambda: own_secret) if isinstance(own_secret, bytes) else own_secret)
+        self._issuers = {OWN_ISSUER: Issuer(OWN_ISSUER, OWN_AUDIENCE, OWN_ALGORITHM, own)}
+        external = _external_issuer(settings, clock)
+        if external is not None:
+            self._issuers[external.name] = external
+        #: Whether verifying may wait for the network, so that it needs a thread.
+        self.may_block = any(issuer.keys.may_block for issuer in self._issuers.values())
+
+    def verify(self, token: str) -> Claims:
+        """Verify a token and return its claims. Raises TokenRefused, KeysUnavailable."""
+        header, unverified = _parse(token)
+        named = unverified.get("iss")
+        issuer = self._issuers.get(named) if isinstance(named, str) else None
+        if issuer is None:
+            message = "The token's issuer is unknown."
+            raise TokenRefused(message)
+        return self._claims(self._decode(token, issuer, _kid(header)))
+
+    def _decode(self, token: str, issuer: Issuer, kid: str | None) -> dict[str, Any]:
+        try:
+            return self._jwt.decode(
+                token,
+                issuer.keys.find(kid),
+                algorithms=[issuer.algorithm],
+                audience=issuer.audience,
+                issuer=issuer.name,
+                # Times are checked below, by our own clock.
+                options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
+            )
+        except jwt.InvalidAudienceError as error:
+            message = "The token is not for this service (aud)."
+            raise TokenRefused(message) from error
+        except jwt.MissingRequiredClaimError as error:
+            message = f"The token lacks the claim {error.claim}."
+            raise TokenRefused(message, code="token_malformed") from error
+        except (jwt.PyJWTError, UnknownKey) as error:
+            message = "The token's signature is invalid."
+            raise TokenRefused(message) from error
+
+    def _claims(self, claims: Mapping[str, Any]) -> Claims:
+        return Claims(
+            username=_username(claims),
+            email=_email(claims),
+            is_staff=claims.get("administrator") is True,
+            seconds_left=self._seconds_left(claims),
+        )
+
+    def _seconds_left(self, claims: Mapping[str, Any]) -> float:
+        now = self._clock()
+        expires, issued = _timestamp(claims, "exp"), _timestamp(claims, "iat")
+        if expires <= now:
+            message = "The token has expired."
+            raise TokenRefused(message, code="token_expired")
+        begins = _timestamp(claims, "nbf") if "nbf" in claims else issued
+        if max(issued, begins) > now + LEEWAY:
+            message = "The token is not valid yet."
+            raise TokenRefused(message)
+        if expires - issued > MAX_LIFETIME.total_seconds():
+            message = "The token is valid for too long; the maximum is 24 hours."
+            raise TokenRefused(message)
+        return expires - now
+
+
+def _external_issuer(settings: Settings, clock: Callable[[], float]) -> Issuer | None:
+    found = external_keys(settings, clock)
+    if found is None or settings.jwt_issuer is None or settings.jwt_audience is None:
+        return None
+    if settings.jwt_issuer == OWN_ISSUER:
+        message = (
+            f"ENROLL_JWT_ISSUER cannot be {OWN_ISSUER!r}: this is the issuer of our own tokens"
+        )
+        raise SettingsError(message)
+    keys, algorithm = found
+    return Issuer(settings.jwt_issuer, settings.jwt_audience, algorithm, keys)
+
+
+def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Parse header and claims, unverified and more strictly than PyJWT does.
+
+    Raises TokenRefused for tokens that are too long, are not strict JSON (a repeated member),
+    or declare extensions (`crit`), none of which is supported.
+    """
+    parts = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN else None
+    if parts is None:
+        _malformed()
+    header, claims = _parse_object(parts[1]), _parse_object(parts[2])
+    kind = header.get("typ", "JWT")
+    if "crit" in header or "b64" in header or str(kind).lower() not in _TYPES:
+        _malformed()
+    return header, claims
+
+
+def _parse_object(segment: str) -> dict[str, Any]:
+    try:
+        value = loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
+    except ValueError as error:
+        _malformed(error)
+    if not isinstance(value, dict):
+        _malformed()
+    return value
+
+
+def _malformed(cause: Exception | None = None) -> NoReturn:
+    message = "The token cannot be parsed."
+    raise TokenRefused(message, code="token_malformed") from cause
+
+
+def _kid(header: Mapping[str, Any]) -> str | None:
+    kid = header.get("kid")
+    if kid is not None and (not isinstance(kid, str) or len(kid) > MAX_KID):
+        _malformed()
+    return kid
+
+
+def _timestamp(claims: Mapping[str, Any], name: str) -> float:
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        _malformed()
+    if not 0 <= value <= MAX_TIMESTAMP:  # false for NaN too
+        _malformed()
+    return value
+
+
+def _username(claims: Mapping[str, Any]) -> str:
+    name = claims.get("preferred_username")
+    if name is None:
+        name = claims.get("sub")
+    if not isinstance(name, str) or parse_username(name) is None:
+        message = "preferred_username (or else sub) must be a username."
+        raise TokenRefused(message, code="token_malformed")
+    return name
+
+
+def _email(claims: Mapping[str, Any]) -> str | None:
+    """The subject's address; None if the issuer itself has not verified it."""
+    email = claims.get("email") or None
+    if email is None or claims.get("email_verified") is False:
+        return None
+    address = parse_email(email) if isinstance(email, str) else None
+    if address is None:
+        _malformed()
+    return address

@@ -1,0 +1,1 @@
+"""HTTP basics: problems, headers, request bodies, responses, pagination."""

@@ -1,0 +1,111 @@
+"""Exception handlers: turn exceptions into responses of one shape."""
+
+import secrets
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import falcon
+import structlog
+from falcon.asgi import Request, Response
+
+from api_gateway.http.problems import Problem, ProblemMembersJson, unavailable
+from api_gateway.http.responses import dumps
+from enrollment.domain import errors as domain
+
+log = structlog.get_logger()
+
+#: Status and problem code of every error of the domain that a caller can get.
+STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
+    domain.SubmissionNotFound: (HTTPStatus.NOT_FOUND, "not_found"),
+    domain.SubmissionFinished: (HTTPStatus.CONFLICT, "submission_finished"),
+    domain.CourseNotFound: (HTTPStatus.NOT_FOUND, "course_not_found"),
+    domain.CourseInUse: (HTTPStatus.CONFLICT, "course_in_use"),
+    domain.LearnerNotFound: (HTTPStatus.NOT_FOUND, "learner_not_found"),
+    domain.LearnerInUse: (HTTPStatus.CONFLICT, "learner_in_use"),
+    domain.EmailTaken: (HTTPStatus.CONFLICT, "email_taken"),
+    domain.InvitationNotFound: (HTTPStatus.NOT_FOUND, "not_found"),
+    domain.KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
+    domain.KeyInFlight: (HTTPStatus.CONFLICT, "idempotency_key_in_flight"),
+    domain.Overloaded: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.Conflict: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.RecordsUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.TookTooLong: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+}
+
+
+class ErrorHandlers:
+    """Falcon's error handlers; ``v1`` holds the URI templates of Open edX's own routes."""
+
+    def __init__(self, v1: frozenset[str]) -> None:
+        self._v1 = v1
+
+    async def problem(self, req: Request, resp: Response, error: Problem, _params: Any) -> None:
+        """A problem that a resource raised."""
+        self._write(req, resp, error)
+
+    async def known(
+        self, req: Request, resp: Response, error: domain.EnrollmentError, _params: Any
+    ) -> None:
+        """An error of the domain, whose docstring is its message."""
+        status, code = STATUS[type(error)]
+        if status is HTTPStatus.SERVICE_UNAVAILABLE:
+            log.warning(
+                "request.unavailable",
+                path=req.path,
+                request_id=req.context.get("request_id"),
+                because=str(error),
+            )
+            self._write(req, resp, unavailable("The database is temporarily unavailable."))
+            return
+        text = (type(error).__doc__ or "").strip()
+        self._write(req, resp, Problem(status, code, text))
+
+    async def framework(
+        self, req: Request, resp: Response, error: falcon.HTTPError, _params: Any
+    ) -> None:
+        """An error of the framework: unknown route or method, malformed header."""
+        status = HTTPStatus(error.status_code)
+        text = error.description or error.title or status.phrase
+        if status is HTTPStatus.METHOD_NOT_ALLOWED:
+            text = f'Method "{req.method}" not allowed.'
+        headers = dict(error.headers or {})
+        code = status.phrase.lower().replace(" ", "_")
+        self._write(req, resp, Problem(status, code, text, headers=headers))
+
+    async def bug(self, req: Request, resp: Response, error: Exception, _params: Any) -> None:
+        """An unexpected exception: logged with its traceback under a correlation id."""
+        number = secrets.token_hex(8)
+        log.error(
+            "request.failed",
+            path=req.path,
+            request_id=req.context.get("request_id"),
+            correlation_id=number,
+            exc_info=error,
+        )
+        text = f"Internal error. Quote {number} to the operator."
+        members: ProblemMembersJson = {"correlation_id": number}
+        status = HTTPStatus.INTERNAL_SERVER_ERROR
+        self._write(req, resp, Problem(status, "internal_error", text, members=members))
+
+    def _write(self, req: Request, resp: Response, problem: Problem) -> None:
+        resp.status = problem.status
+        resp.set_headers(problem.headers)
+        if problem.empty:
+            return
+        is_v1 = req.uri_template in self._v1
+        body = problem.body()
+        if is_v1 and problem.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            body["developer_message"] = problem.detail
+        resp.content_type = falcon.MEDIA_JSON if is_v1 else "application/problem+json"
+        resp.data = dumps(body)
+
+
+def install(app: falcon.asgi.App[Request, Response], v1: frozenset[str]) -> None:
+    """Register the handlers."""
+    handlers = ErrorHandlers(v1)
+    app.add_error_handler(Exception, handlers.bug)
+    app.add_error_handler(falcon.HTTPError, handlers.framework)
+    app.add_error_handler(domain.EnrollmentError, handlers.known)
+    app.add_error_handler(Problem, handlers.problem)

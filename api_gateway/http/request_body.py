@@ -1,0 +1,114 @@
+"""Reads request bodies, within a size limit and a deadline, and parses JSON."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Any
+
+from falcon.asgi import Request
+
+from api_gateway.http.disconnects import DISCONNECTED
+from api_gateway.http.problems import Problem, bad_request, too_large, unsupported
+from api_gateway.http.responses import JSON
+from schemas.encoding.i_json import InvalidJson, loads
+from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzipped
+
+#: Seconds within which a body must be complete.
+BODY_SECONDS = 30.0
+MAX_JSON = 1_000_000
+
+_CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
+
+
+async def read_body(
+    req: Request, limit: int, *, gzip: bool = False, seconds: float = BODY_SECONDS
+) -> bytes:
+    """Read the whole body; with `gzip`, decompress it if encoded so.
+
+    Raises Problem (400, 408, 413, 415).
+    """
+    is_gzip = _is_gzip(req, allowed=gzip)
+    declared = req.content_length
+    if declared is not None and declared > limit:
+        raise _longer_than(limit)
+    if declared is not None and req.stream.tell() == declared:
+        body = await req.stream.read()  # received with the headers: needs no deadline
+    else:
+        body = await _read_in_time(req, limit, declared, seconds)
+    if len(body) < (declared or 0) or DISCONNECTED in req.scope:
+        raise bad_request("incomplete_body", "The request body is incomplete.")
+    return _gunzip(body, limit) if is_gzip else body
+
+
+async def read_json(req: Request, limit: int = MAX_JSON) -> Any:
+    """Read and parse a JSON body. Raises Problem (400, 408, 413, 415)."""
+    check_is_json(req)
+    return parsed_json(await read_body(req, limit))
+
+
+def parsed_json(body: bytes) -> Any:
+    """Parse JSON. Raises Problem (400)."""
+    try:
+        return loads(body)
+    except InvalidJson as error:
+        raise bad_request(
+            "malformed_json",
+            f"JSON parse error - {error}",
+            {"line": error.line, "column": error.column, "rule": "json", "field": ""},
+        ) from error
+
+
+def check_is_json(req: Request, *, also: str | None = None) -> None:
+    """Raise Problem (415) unless the Content-Type is JSON, in any case.
+
+    `also` names a type that is accepted beside JSON, for the message.
+    """
+    given = req.content_type or ""
+    if given == JSON:
+        return
+    kind, _, options = given.partition(";")
+    charset = options.strip().lower().removeprefix("charset=").strip('"')
+    if kind.strip().lower() != JSON or (charset and charset not in _CHARSETS):
+        known = JSON if also is None else f"{JSON} or {also}"
+        raise unsupported(f"Send {known} in UTF-8, not {given[:100]!r}.")
+
+
+def _is_gzip(req: Request, *, allowed: bool) -> bool:
+    given = req.get_header("Content-Encoding")
+    encoding = "identity" if not given else given.strip().lower()
+    if encoding == "identity":
+        return False
+    if encoding == "gzip" and allowed:
+        return True
+    expected = "gzip or no encoding" if allowed else "no encoding"
+    raise unsupported(f"Content-Encoding {encoding[:40]!r} is not supported here: use {expected}.")
+
+
+def _longer_than(limit: int) -> Problem:
+    return too_large(f"The body is longer than {limit} bytes.")
+
+
+async def _read_in_time(req: Request, limit: int, declared: int | None, seconds: float) -> bytes:
+    try:
+        async with asyncio.timeout(seconds):
+            return await (_read_chunked(req, limit) if declared is None else req.stream.read())
+    except TimeoutError as error:
+        detail = f"The body was not complete within {seconds:g} seconds."
+        raise Problem(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", detail) from error
+
+
+async def _read_chunked(req: Request, limit: int) -> bytes:
+    body = bytearray()
+    async for chunk in req.stream:
+        body += chunk
+        if len(body) > limit:
+            raise _longer_than(limit)
+    return bytes(body)
+
+
+def _gunzip(body: bytes, limit: int) -> bytes:
+    try:
+        return b"".join(gunzipped([body], Limits(max_bytes=limit)))
+    except FileTooLarge as error:
+        raise too_large(f"Decompressed, the body is too long: {error}.") from error
+    except UnreadableFile as error:
+        raise bad_request(error.code, error.message, error.finding()) from error

@@ -1,0 +1,1 @@
+"""Intake of single requests and uploads, and dispatch to the workers."""

@@ -1,0 +1,268 @@
+"""Stores uploaded files: splits them into batches and writes these in short transactions.
+
+The submission is published in the last transaction. Until then workers do not see it; what an
+interrupted upload leaves behind is purged by maintenance.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from http import HTTPStatus
+from itertools import islice
+from typing import IO, Any, NamedTuple, TypeVar
+from uuid import UUID
+
+import structlog
+from sqlalchemy.orm import Session
+
+from api_gateway.auth.caller import Caller
+from api_gateway.database import retry_on_conflict
+from api_gateway.http.problems import Problem, too_large
+from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.upload_split import BatchGroups, limits_for, open_drafts
+from enrollment.domain.codes import Lane
+from enrollment.domain.errors import Conflict, KeyInFlight, KeyReused, RecordsUnavailable
+from enrollment.domain.submissions import Options
+from enrollment.runtime.failpoints import Point, reached
+from enrollment.runtime.ids import uuid7
+from enrollment.storage import idempotency, submissions
+from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.idempotency import KeyUse
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import NewBatch, Waiting, intake_number
+from enrollment.storage.submissions import NewBulk
+from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.files.formats.detect import AUTO
+from schemas.files.source import FileTooLarge, Limits, SpooledSource, UnreadableFile
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+#: Batches that one transaction stores: short, so that single requests commit in between.
+BATCHES_A_TRANSACTION = 8
+#: Files with more rows go to the bulk lane unless the caller chooses the lane.
+SMALL_ROWS = 50
+
+
+class Upload(NamedTuple):
+    """A received file and its options."""
+
+    file: IO[bytes]
+    media_type: str
+    gzip: bool
+    caller: Caller
+    options: Options
+    lane: Lane | None
+    #: Monotonic seconds at which its first byte was read.
+    first_byte: float
+    request_id: str | None
+    #: The Idempotency-Key.
+    key: str | None
+    #: A SHA-256 fed with all that makes the request the same, except the body.
+    digest: Any
+    #: The file format; ``auto`` for detection.
+    format: str = AUTO
+
+
+class Published(NamedTuple):
+    """The submission of an upload; `is_replay` if an earlier upload used the same key."""
+
+    submission_id: UUID
+    is_replay: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadStore:
+    """Stores uploads, whatever route they come by."""
+
+    sessions: Sessions
+    dispatcher: Dispatcher
+    limits: Limits
+    max_atomic_rows: int
+    #: Threads for storing, apart from those of single requests; None: those of the event loop.
+    pool: ThreadPoolExecutor | None = None
+    monotonic: Callable[[], float] = time.monotonic
+    #: (caller, Idempotency-Key) of the uploads being received.
+    in_flight: set[tuple[str, str]] = field(default_factory=set)
+
+    @contextmanager
+    def lock_key(self, caller: Caller, key: str | None) -> Iterator[None]:
+        """Hold an Idempotency-Key during the block. Raises KeyInFlight if it is held already."""
+        if key is None:
+            yield
+            return
+        used = (caller.name, key)
+        if used in self.in_flight:
+            raise KeyInFlight(key)
+        self.in_flight.add(used)
+        try:
+            yield
+        finally:
+            self.in_flight.discard(used)
+
+    async def store_in_pool(self, upload: Upload) -> Published:
+        """Run `store` in the pool. Raises Problem 400, 413, 422 for errors in the file."""
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self.pool, self.store, upload)
+        except FileTooLarge as error:
+            raise too_large(str(error)) from error
+        except UnreadableFile as error:
+            malformed = error.is_malformed
+            status = HTTPStatus.BAD_REQUEST if malformed else HTTPStatus.UNPROCESSABLE_ENTITY
+            raise Problem(status, error.code, error.message, errors=[error.finding()]) from error
+
+    def store(self, upload: Upload) -> Published:
+        """Store a file durably, completely or not at all. Blocks.
+
+        Raises UnreadableFile, FileTooLarge for errors in the file, KeyReused, RecordsUnavailable.
+        """
+        limits = limits_for(upload.options, self.limits, self.max_atomic_rows)
+        chunks = SpooledSource(upload.file, limits, gzip=upload.gzip)
+        options = FileOptions(upload.format, upload.options.course_id, upload.options.source)
+        with open_drafts(
+            upload.file,
+            chunks,
+            limits,
+            options,
+            media_type=upload.media_type,
+            gzip=upload.gzip,
+        ) as (head, drafts):
+            return self._store(upload, head, drafts, chunks)
+
+    def _store(
+        self, upload: Upload, head: FileInfo, drafts: Iterator[BatchDraft], chunks: SpooledSource
+    ) -> Published:
+        first = list(islice(drafts, BATCHES_A_TRANSACTION))
+        if upload.options.is_atomic and len(first) > 1:
+            message = "a file that is all or nothing must fit in one batch: send fewer lines"
+            raise FileTooLarge(message)
+        lane = upload.lane or _default_lane(first, upload.options)
+        if upload.key is not None:
+            for chunk in chunks:
+                upload.digest.update(chunk)
+            replayed = self._replayed(upload)
+            if replayed is not None:
+                return replayed
+        groups = BatchGroups(first, drafts, size=BATCHES_A_TRANSACTION)
+        return self._write(upload, head, groups, lane=lane, alone=upload.options.is_alone)
+
+    def _write(
+        self, upload: Upload, head: FileInfo, drafts: BatchGroups, *, lane: Lane, alone: bool
+    ) -> Published:
+        submission_id = self._open(upload, head, lane)
+        try:
+            total = self._store_all(submission_id, drafts, lane=lane, alone=alone)
+            return self._publish(upload, submission_id, total)
+        except BaseException:
+            self._discard(submission_id)
+            raise
+
+    def _open(self, upload: Upload, head: FileInfo, lane: Lane) -> UUID:
+        def opened(session: Session) -> UUID:
+            session.connection()  # waiting for a connection counts as waiting time too
+            waited_until = self.monotonic()
+            now = clock(session)
+            bulk = NewBulk(
+                id=uuid7(now),
+                caller=upload.caller.name,
+                caller_kind=upload.caller.kind,
+                received_at=now - timedelta(seconds=max(0.0, waited_until - upload.first_byte)),
+                lane=lane,
+                encoding=head.encoding,
+                format=head.format,
+                header=head.header,
+                options=replace(upload.options, source=upload.options.source or head.source),
+                request_id=upload.request_id,
+                files=head.files,
+            )
+            submissions.open_bulk(session, bulk)
+            return bulk.id
+
+        return self._begin(opened)
+
+    def _store_all(
+        self, submission_id: UUID, drafts: BatchGroups, *, lane: Lane, alone: bool
+    ) -> int:
+        """Store the batches, one transaction a group; return the number of rows."""
+        ordinal, total = 0, 0
+        for group in drafts.groups():
+            new = [NewBatch(draft.rows, draft.payload) for draft in group]
+
+            def stored(session: Session, at: int = ordinal, new: list[NewBatch] = new) -> None:
+                batches.insert_for_submission(
+                    session, submission_id, at, new, lane=lane, alone=alone
+                )
+
+            self._begin(stored)
+            ordinal += len(group)
+            total += sum(draft.rows for draft in group)
+        return total
+
+    def _publish(self, upload: Upload, submission_id: UUID, total: int) -> Published:
+        def published(session: Session) -> Waiting | None:
+            now = clock(session)
+            if upload.key is not None:
+                use = self._use(upload, submission_id)
+                if not idempotency.claim(session, [use], now=now):
+                    return None
+            first = batches.announce_next(session, submission_id, 0, now=now)
+            if first is None:
+                message = f"submission {submission_id} has no first batch"
+                raise RuntimeError(message)
+            intake = intake_number(first.id, 0)
+            submissions.publish(session, submission_id, total=total, intake=intake, now=now)
+            reached(Point.INTAKE_BEFORE_COMMIT)
+            return first
+
+        first = self._begin(published)
+        if first is not None:
+            reached(Point.INTAKE_COMMITTED)
+            self.dispatcher.dispatch(first)
+            return Published(submission_id, is_replay=False)
+        self._discard(submission_id)
+        replayed = self._replayed(upload)
+        if replayed is None:
+            message = "an Idempotency-Key was purged while it was looked up"
+            raise RecordsUnavailable(message)
+        return replayed
+
+    def _use(self, upload: Upload, submission_id: UUID) -> KeyUse:
+        return KeyUse(upload.caller.name, upload.key or "", upload.digest.digest(), submission_id)
+
+    def _replayed(self, upload: Upload) -> Published | None:
+        """The submission stored earlier under the same key, if any. Raises KeyReused."""
+        used = (upload.caller.name, upload.key or "")
+        with self.sessions.read() as session:
+            use = idempotency.find(session, {used}).get(used)
+        if use is None:
+            return None
+        if use.fingerprint != upload.digest.digest():
+            raise KeyReused(upload.key)
+        return Published(use.submission_id, is_replay=True)
+
+    def _begin(self, work: Callable[[Session], T]) -> T:
+        def once() -> T:
+            with self.sessions.begin() as session:
+                return work(session)
+
+        return retry_on_conflict(once)
+
+    def _discard(self, submission_id: UUID) -> None:
+        """Delete an unpublished submission; where that fails maintenance does it later."""
+        try:
+            with self.sessions.begin() as session:
+                submissions.discard(session, submission_id)
+        except (RecordsUnavailable, Conflict) as error:
+            log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
+
+
+def _default_lane(first: list[BatchDraft], options: Options) -> Lane:
+    """Small files are interactive; dry runs never are."""
+    rows = sum(draft.rows for draft in first)
+    return Lane.INTERACTIVE if rows <= SMALL_ROWS and not options.dry_run else Lane.BULK

@@ -1,0 +1,1 @@
+"""The local stack of ``enroll up``: supervisor, embedded Redis."""

@@ -1,0 +1,1 @@
+"""OpenAPI operations, one module per tag."""

@@ -1,0 +1,64 @@
+"""The operation of the bulk enrollment API of Open edX."""
+
+from api_gateway.http.forms import FORM
+from api_gateway.openapi.examples import BULK_ENROLL
+from api_gateway.openapi.model import (
+    BOOLEAN,
+    JSON,
+    TEXT,
+    Operation,
+    Response,
+    array,
+    json,
+    one_of,
+    text,
+)
+from schemas.openedx_bulk_enroll import ENROLL, UNENROLL
+
+_FOUND = "Location Preference-Applied Idempotency-Replayed Cache-Control"
+_WORDS = {"anyOf": [TEXT, array(TEXT)], "description": "A comma-separated list, or several."}
+_BODY = {
+    "type": "object",
+    "properties": {
+        "action": one_of([ENROLL, UNENROLL]),
+        "identifiers": text("Usernames and e-mails, separated by commas or white space."),
+        "courses": _WORDS,
+        "cohorts": {**_WORDS, "description": "One for each course."},
+        "auto_enroll": {**BOOLEAN, "description": "Whether invitations enroll automatically."},
+        "email_students": {**BOOLEAN, "description": "Returned unchanged; no mail is sent."},
+        "reason": text("Stored with the submission."),
+    },
+    "required": ["action", "identifiers", "courses"],
+    "examples": [BULK_ENROLL],
+}
+
+OPERATIONS = (
+    Operation(
+        "bulk_enroll",
+        "POST",
+        "bulkEnroll",
+        "Enroll or unenroll a list of learners in the form of Open edX",
+        description=(
+            "Every identifier is enrolled in, or unenrolled from, every course, regardless of "
+            "enrollment periods and invitations, but not of capacity. An e-mail of no known "
+            "learner becomes an invitation. The list is a submission in the interactive lane. The "
+            "response waits for it: 20 seconds, or as long as `Prefer: wait=N` says. After that "
+            "it is 202, and the outcomes are those of the submission."
+        ),
+        parameters="Prefer Idempotency-Key",
+        body={JSON: _BODY, FORM: _BODY},
+        responses={
+            200: Response("The result for each identifier.", json("BulkEnrollAnswer"), _FOUND),
+            202: Response(
+                "Stored durably, but not finished.",
+                json("Submission"),
+                f"{_FOUND} ETag Retry-After",
+            ),
+        },
+        problems=(
+            "invalid_body malformed_json incomplete_body idempotency_key_invalid request_timeout "
+            "idempotency_key_in_flight too_large unsupported_media_type idempotency_key_reused"
+        ),
+        problem_headers="Cache-Control",
+    ),
+)

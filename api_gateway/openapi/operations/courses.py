@@ -1,0 +1,62 @@
+"""Operations on courses."""
+
+from api_gateway.openapi.model import Operation, Response, json
+from api_gateway.openapi.operations.crud import (
+    BODY_PROBLEMS,
+    TRANSFER_PROBLEMS,
+    Resource,
+    get_put_delete,
+    save_many,
+)
+
+_COURSE = Resource(
+    "course",
+    "Course",
+    "a course",
+    body="CourseMembers",
+    response="KeptCourse",
+    bad_url="invalid_course_id",
+    not_found="course_not_found",
+    put=(
+        "After the response no process of the service serves the old course. The capacity may be "
+        "lower than the number of seats taken: nobody is unenrolled, and no seat is given."
+    ),
+    delete="Only a course in which nobody was ever enrolled can be deleted.",
+    delete_conflict="course_in_use",
+)
+_CACHED = "ETag Cache-Control Vary"
+
+OPERATIONS = (
+    Operation(
+        "course_details",
+        "GET",
+        "getCourseDetails",
+        "Get course details in the form of Open edX",
+        parameters="include_expired If-None-Match",
+        responses={
+            200: Response("The course.", json("CourseDetails"), _CACHED),
+            304: Response("Not modified.", headers=_CACHED),
+        },
+        problems="course_not_found",
+    ),
+    Operation(
+        "courses",
+        "GET",
+        "listCourses",
+        "List courses",
+        parameters="limit cursor",
+        responses={200: Response("A page, ordered by course id.", json("CoursePage"))},
+        problems="invalid_parameter",
+    ),
+    save_many("courses", "Course"),
+    *get_put_delete(_COURSE),
+    Operation(
+        "course",
+        "PATCH",
+        "patchCourse",
+        "Update some members of a course",
+        body=json("CourseMembers"),
+        responses={200: Response("The updated course.", json("KeptCourse"))},
+        problems=f"invalid_course_id {BODY_PROBLEMS} course_not_found {TRANSFER_PROBLEMS}",
+    ),
+)

@@ -1,0 +1,140 @@
+"""Operations on enrollments: request one, read them, read their events."""
+
+from api_gateway.http.forms import FORM
+from api_gateway.openapi.model import (
+    JSON,
+    TEXT,
+    Operation,
+    Response,
+    array,
+    json,
+    one_of,
+    ref,
+    text,
+)
+
+_PRIVATE = "Cache-Control"
+_ONE = "{username},{course_id}"
+_OWN = "{course_id}"
+#: Where the request was stored, and how it was answered.
+_FOUND = "Location Preference-Applied Idempotency-Replayed"
+_HIDDEN = Response("A learner whom the caller may not see. The body is empty.", headers=_PRIVATE)
+_ENROLLMENT = Response(
+    "The enrollment, active or not. Without one (or without such a learner or course) the body is "
+    "empty and there is no Content-Type.",
+    json("Enrollment"),
+    _PRIVATE,
+)
+_EVENTS = Response(
+    "The events of the enrollment; an empty list without one.", json("History"), _PRIVATE
+)
+_FORM = {
+    "type": "object",
+    "description": "The same as a form; booleans are words.",
+    "properties": {
+        "user": TEXT,
+        "email": TEXT,
+        "mode": TEXT,
+        "is_active": one_of(["true", "True", "false", "False"]),
+        "course_details.course_id": TEXT,
+        "course_id": TEXT,
+        "course_details": text("JSON."),
+    },
+}
+
+
+def _detail(id_: str, summary: str, tail: str, found: Response) -> Operation:
+    """A reading of one enrollment."""
+    return Operation(
+        "enrollment_detail",
+        "GET",
+        id_,
+        summary,
+        tail=tail,
+        responses={200: found, 404: _HIDDEN},
+        problems="invalid_row",
+        problem_headers=_PRIVATE,
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "enrollment",
+        "POST",
+        "askEnrollment",
+        "Enroll, change or unenroll one learner",
+        description=(
+            "The request is stored durably and acknowledged with 202 at once; a worker processes "
+            "it. With `Prefer: wait=N` the response is the outcome, as an Open edX server would "
+            "give it; `code` has the reason of a refusal."
+        ),
+        parameters="Prefer Idempotency-Key",
+        body={**json("EnrollmentRequest"), FORM: _FORM},
+        responses={
+            200: Response(
+                "The enrollment is as requested, or as a later request made it. Only with wait.",
+                json("Enrollment"),
+                _FOUND,
+            ),
+            202: Response(
+                "Stored. Poll the URL in `Location` for the outcome.",
+                json("Submission"),
+                f"{_FOUND} Retry-After",
+            ),
+            404: Response("The caller may not act for this learner. The body is empty."),
+        },
+        problems=(
+            "invalid_row malformed_json incomplete_body idempotency_key_invalid course_not_found "
+            "enrollment_not_open enrollment_closed invite_required invite_used invite_expired "
+            "course_full mode_unavailable mode_expired mode_mismatch attributes_missing "
+            "cohort_not_found aborted not_permitted learner_not_found request_timeout cancelled "
+            "idempotency_key_in_flight too_large unsupported_media_type idempotency_key_reused"
+        ),
+        problem_headers=_FOUND,
+    ),
+    Operation(
+        "enrollment",
+        "GET",
+        "listActiveEnrollments",
+        "List the active enrollments of one learner",
+        parameters="user",
+        responses={
+            200: Response(
+                "Oldest first, not paged; empty if the caller may not see them.",
+                {JSON: array(ref("Enrollment"))},
+                _PRIVATE,
+            )
+        },
+        problem_headers=_PRIVATE,
+    ),
+    _detail("getEnrollment", "Get an enrollment of a learner", _ONE, _ENROLLMENT),
+    _detail("getOwnEnrollment", "Get an enrollment of the caller", _OWN, _ENROLLMENT),
+    _detail("getHistory", "Get enrollment history", f"{_ONE}/history", _EVENTS),
+    _detail("getOwnHistory", "Get enrollment history of the caller", f"{_OWN}/history", _EVENTS),
+    Operation(
+        "enrollments",
+        "GET",
+        "listEnrollments",
+        "List all enrollments, including inactive ones",
+        description="Filters are combined with AND. Unknown values match no rows.",
+        parameters="one_course course_ids usernames emails cursor page_size",
+        responses={200: Response("A page, newest first.", json("EnrollmentPage"), _PRIVATE)},
+        problems="invalid_parameter",
+        other_problems={404: "invalid_parameter"},
+        problem_headers=_PRIVATE,
+    ),
+    Operation(
+        "changes",
+        "GET",
+        "listChanges",
+        "List events of the change feed",
+        description=(
+            "Positions start at 1 and have no gaps; no event ever appears before one that was "
+            "already read. Continue with `since` set to `next`."
+        ),
+        parameters="since changes_limit",
+        responses={200: Response("Events, ordered by position.", json("Changes"), _PRIVATE)},
+        problems="invalid_parameter",
+        problem_headers=_PRIVATE,
+    ),
+)

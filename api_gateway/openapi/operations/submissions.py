@@ -1,0 +1,169 @@
+"""Operations on submissions: upload a file, follow its progress, read its outcomes."""
+
+from api_gateway.openapi.examples import FILE
+from api_gateway.openapi.model import (
+    CSV,
+    JSON,
+    NDJSON,
+    Operation,
+    Response,
+    array,
+    json,
+    object_with,
+    ref,
+    text,
+)
+from api_gateway.status.event_stream import EVENTS
+
+_REQUESTS = array(ref("EnrollmentRequest"))
+_STATUS_HEADERS = "ETag Cache-Control Retry-After"
+_STREAM = {EVENTS: text("Events named progress and done.")}
+_ENDED = Response(
+    "The last event was received already; only with Last-Event-ID.", headers="Cache-Control Vary"
+)
+_FILE = {
+    CSV: text(examples=[FILE]),
+    NDJSON: text("One EnrollmentRequest per line."),
+    JSON: {"anyOf": [object_with("enrollments", _REQUESTS), _REQUESTS]},
+    "text/plain": text("CSV or NDJSON; detected."),
+    "application/zip": text(format="binary"),
+    "multipart/form-data": {
+        "type": "object",
+        "description": "An upload from a browser; options may be fields as well.",
+        "properties": {"file": text(format="binary")},
+        "required": ["file"],
+    },
+}
+
+OPERATIONS = (
+    Operation(
+        "submissions",
+        "POST",
+        "submit",
+        "Submit many requests",
+        description=(
+            "CSV has the columns user or email, course_id, and any of mode, is_active, "
+            "requested_at, enrollment_attributes, cohort, force_enrollment, in any order; other "
+            "columns are stored and returned with the outcomes. NDJSON has one request per line. "
+            "A row that cannot be read is invalid by itself; the others are processed. CSV files "
+            "of other systems are accepted unchanged and detected by their content: see format. "
+            "Their ids are mapped by the crosswalk of their source. A ZIP archive contains one or "
+            "more files of any of these kinds, which are read in the order of their names; each "
+            "has the ids of its own system unless source names another."
+        ),
+        parameters=(
+            "format default_mode on_error dry_run lane of_source course Idempotency-Key "
+            "Content-Encoding"
+        ),
+        body=_FILE,
+        responses={
+            202: Response(
+                "Stored durably. Poll the URL in `Location` for progress.",
+                json("Submission"),
+                f"Location Idempotency-Replayed {_STATUS_HEADERS}",
+            )
+        },
+        problems=(
+            "option_invalid idempotency_key_invalid incomplete_upload malformed_json "
+            "malformed_gzip malformed_zip malformed_form not_text unclosed_quotes request_timeout "
+            "idempotency_key_in_flight too_large unsupported_media_type unknown_columns "
+            "repeated_columns course_missing course_twice unknown_document empty "
+            "idempotency_key_reused"
+        ),
+    ),
+    Operation(
+        "submissions",
+        "GET",
+        "listSubmissions",
+        "List submissions of the caller",
+        parameters="state limit cursor",
+        responses={200: Response("A page, newest first.", json("SubmissionPage"), "Cache-Control")},
+        problems="option_invalid invalid_parameter",
+        problem_headers="Cache-Control",
+    ),
+    Operation(
+        "submission",
+        "GET",
+        "getSubmission",
+        "Get submission status",
+        description=(
+            "With `Prefer: wait=N` the response is delayed: with If-None-Match until the ETag "
+            "changes, otherwise until the submission is finished. With `Accept: "
+            "text/event-stream` it is the same as that of `/events`."
+        ),
+        parameters="Prefer If-None-Match Last-Event-ID",
+        responses={
+            200: Response(
+                "The current status.",
+                {**json("Submission"), **_STREAM},
+                f"Preference-Applied Vary X-Accel-Buffering {_STATUS_HEADERS}",
+            ),
+            204: _ENDED,
+            304: Response("Not modified.", headers=f"Preference-Applied Vary {_STATUS_HEADERS}"),
+        },
+        problems="not_found",
+        problem_headers="Vary Cache-Control",
+    ),
+    Operation(
+        "submission_events",
+        "GET",
+        "followSubmission",
+        "Stream submission progress",
+        description=(
+            "Server-sent events. Each has an id, and the submission status as its data. They are "
+            "named `progress`, the last one `done` (its state says whether the submission was "
+            "cancelled). Frequent changes are combined; the last is always sent. A comment every "
+            "15 seconds keeps the connection alive. Within 5 seconds after the caller's key or "
+            "token expires the stream ends without `done`."
+        ),
+        parameters="Last-Event-ID",
+        responses={
+            200: Response("The events.", _STREAM, "Cache-Control X-Accel-Buffering"),
+            204: _ENDED,
+        },
+        problems="not_found",
+        problem_headers="Cache-Control",
+    ),
+    Operation(
+        "submission_outcomes",
+        "GET",
+        "listOutcomes",
+        "List outcomes",
+        description=(
+            "JSON is paged and contains the outcomes so far. NDJSON and CSV contain all outcomes, "
+            "once the submission is finished. CSV has the columns of the submitted file, then "
+            "outcome, reason and message, so that refused rows can be corrected and submitted "
+            "again."
+        ),
+        parameters="outcome reason file limit cursor",
+        responses={
+            200: Response(
+                "Outcomes in input order.",
+                {
+                    JSON: ref("OutcomePage"),
+                    NDJSON: text("One Outcome per line."),
+                    CSV: text(),
+                },
+                "Vary Content-Disposition",
+            )
+        },
+        problems="option_invalid invalid_parameter not_found submission_not_finished",
+        problem_headers="Vary Retry-After",
+    ),
+    Operation(
+        "submission_cancel",
+        "POST",
+        "cancelSubmission",
+        "Cancel a submission",
+        description=(
+            "The batch that is being processed is finished; all later requests get the outcome "
+            "cancelled."
+        ),
+        responses={
+            202: Response(
+                "Cancellation was requested.", json("Submission"), f"Location {_STATUS_HEADERS}"
+            )
+        },
+        problems="not_found submission_finished",
+    ),
+)

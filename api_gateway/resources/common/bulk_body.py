@@ -1,0 +1,70 @@
+"""Bodies of courses, learners and invitations: one object, or many in one request."""
+
+from collections.abc import Callable
+from typing import Generic, NamedTuple, TypeVar
+
+from falcon.asgi import Request, Response
+from marshmallow import ValidationError
+
+from api_gateway.database import Database
+from api_gateway.http.problems import bad_request, too_large, unsupported
+from api_gateway.http.request_body import read_body
+from api_gateway.http.responses import write_json
+from api_gateway.resources.common.idempotent_write import read_key_use
+from enrollment.storage.idempotency import KeyUse
+from schemas.findings import findings_of
+from schemas.requests.bulk_objects import (
+    JSON,
+    NDJSON,
+    BadObjects,
+    BulkReader,
+    TooManyObjects,
+    sentence,
+)
+
+T = TypeVar("T")
+
+#: Maximum bytes of a body with one object.
+MAX_BODY = 1_000_000
+#: Maximum bytes of a body with many.
+MAX_BULK_BODY = 16_000_000
+#: Maximum number of objects in one body.
+MAX_OBJECTS = 10_000
+
+
+def load_checked(load: Callable[[], T], data: object) -> T:
+    """Return what `load` makes of the data. Raises Problem 400 with all validation errors."""
+    try:
+        return load()
+    except ValidationError as error:
+        found = findings_of(error, data)
+        raise bad_request("invalid_body", sentence(found[0]), *found) from error
+
+
+class BulkBody(NamedTuple, Generic[T]):
+    """The objects of a body, and its Idempotency-Key if it has one."""
+
+    objects: list[T]
+    use: KeyUse | None
+
+
+async def read_objects(req: Request, database: Database, many: BulkReader[T]) -> BulkBody[T]:
+    """Read and parse a body of many objects, in a pool thread. Raises Problem 400, 413, 415."""
+    media_type = (req.content_type or "").partition(";")[0].strip().lower()
+    if media_type not in {JSON, NDJSON}:
+        raise unsupported(f"Send {JSON} or {NDJSON}.")
+    body = await read_body(req, MAX_BULK_BODY)
+    try:
+        objects = await database.run(lambda: many.read(body, media_type))
+    except TooManyObjects as error:
+        raise too_large(f"At most {many.most} {many.name} are accepted at once.") from error
+    except BadObjects as error:
+        raise bad_request("invalid_body", str(error), *error.found) from error
+    return BulkBody(objects, read_key_use(req, body))
+
+
+def write_saved(resp: Response, saved: int, *, is_replay: bool) -> None:
+    """Write how many objects were saved, now or by the first request with the same key."""
+    write_json(resp, {"saved": saved})
+    if is_replay:
+        resp.set_header("Idempotency-Replayed", "true")

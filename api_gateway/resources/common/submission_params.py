@@ -1,0 +1,104 @@
+"""Query parameters of submissions: options of an upload, filters of the list."""
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from falcon.asgi import Request
+
+from api_gateway.http.pagination import read_cursor
+from api_gateway.http.problems import Problem, bad_request
+from enrollment.domain.codes import Lane, OnError, State
+from enrollment.domain.model import EPOCH
+from enrollment.domain.submissions import Options
+from enrollment.storage.views.submission_views import Place
+from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
+from schemas.files.formats.detect import AUTO, NAMES
+
+#: Options of an upload, given in the query or in the form that contains the file.
+_KNOWN = frozenset({"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"})
+_FLAGS = {"true": True, "1": True, "false": False, "0": False}
+
+
+class SubmissionParams(NamedTuple):
+    """The options that a caller gives beside a file."""
+
+    options: Options
+    lane: Lane | None
+    format: str
+
+
+def check_names(params: Mapping[str, Any]) -> None:
+    """Check cheaply that all options are known and given once. Raises Problem 400."""
+    for name, value in params.items():
+        if name not in _KNOWN:
+            raise invalid_option(name, value, _one_of(_KNOWN))
+        if not isinstance(value, str):
+            raise invalid_option(name, value, "given once")
+
+
+def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
+    """Parse the options of an upload. Raises Problem 400 for unknown ones and invalid values."""
+    check_names(params)
+    for name, (is_valid, expected) in _RULES.items():
+        if name in params and not is_valid(params[name]):
+            raise invalid_option(name, params[name], expected)
+    options = Options(
+        default_mode=params.get("default_mode"),
+        on_error=params.get("on_error", OnError.CONTINUE.value),
+        source=params.get("source"),
+        dry_run=_FLAGS[params.get("dry_run", "false")],
+        course_id=params.get("course_id"),
+    )
+    lane = params.get("lane")
+    return SubmissionParams(
+        options, None if lane is None else Lane(lane), params.get("format", AUTO)
+    )
+
+
+def _is_mode(text: str) -> bool:
+    return 0 < len(text) <= MAX_MODE and is_storable(text)
+
+
+def _one_of(known: Iterable[str]) -> str:
+    return f"one of {', '.join(sorted(known))}"
+
+
+#: What the value of each option must be, as a check and in words.
+_RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
+    "format": (frozenset(NAMES).__contains__, _one_of(NAMES)),
+    "dry_run": (_FLAGS.__contains__, _one_of(_FLAGS)),
+    "on_error": (frozenset(OnError).__contains__, _one_of(OnError)),
+    "lane": (frozenset(Lane).__contains__, _one_of(Lane)),
+    "default_mode": (_is_mode, f"1 to {MAX_MODE} characters"),
+    "source": (is_source, "1 to 100 letters, digits, dots, dashes or underscores"),
+    "course_id": (is_course_key, "course-v1:org+course+run or org/course/run"),
+}
+
+
+def invalid_option(name: str, value: object, expected: str) -> Problem:
+    """400 that names the option and says what is expected."""
+    found = {"field": name, "value": str(value)[:100], "rule": expected}
+    return bad_request("option_invalid", f"The option {name} must be {expected}.", found)
+
+
+def read_states(req: Request) -> frozenset[State]:
+    """Read `state`, the states to list; empty for all. Raises Problem 400."""
+    given = req.get_param_as_list("state") or []
+    for text in given:
+        if text not in set(State):
+            raise invalid_option("state", text, f"one of {', '.join(State)}")
+    return frozenset(map(State, given))
+
+
+def read_position(req: Request) -> Place | None:
+    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
+    text = read_cursor(req)
+    if text is None:
+        return None
+    received_at, _, id_ = text.partition(" ")
+    try:
+        return Place(EPOCH + timedelta(microseconds=int(received_at)), UUID(id_))
+    except (ValueError, OverflowError) as error:
+        raise invalid_option("cursor", "", "one that a response contained") from error

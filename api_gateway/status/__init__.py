@@ -1,0 +1,1 @@
+"""Status of submissions: queries, waiters, long polling, event streams."""

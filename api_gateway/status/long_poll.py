@@ -1,0 +1,45 @@
+"""Long polling: waits until a submission has made progress, or is finished."""
+
+import time
+from collections.abc import Callable
+
+from api_gateway.auth.caller import Caller
+from api_gateway.status.queries import Status
+from api_gateway.status.status_reader import StatusReader
+from api_gateway.status.waiters import Waiters
+from enrollment.domain.submissions import Submission
+
+#: Seconds after which the status is read again even without a notification.
+READ_AGAIN_SECONDS = 15.0
+
+
+async def long_poll(
+    status: Status,
+    caller: Caller,
+    seconds: float,
+    *,
+    reader: StatusReader,
+    waiters: Waiters,
+    is_reached: Callable[[Submission], bool] | None = None,
+) -> Status:
+    """Return the status once `is_reached`, or once finished, or when the time is over.
+
+    `status` is the status known so far. Without `is_reached` only the end counts, and progress
+    before it costs nothing. Raises SubmissionNotFound, RecordsUnavailable, Overloaded.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        submission = status.submission
+        if submission.finished_at is not None or (is_reached and is_reached(submission)):
+            return status
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return status
+        pause = min(left, READ_AGAIN_SECONDS)
+        if submission.batch_id is not None:
+            await waiters.wait_for_batch(submission.batch_id, pause)
+        elif is_reached is None:
+            await waiters.wait_for_end(submission.id, pause)
+        else:
+            await waiters.wait_for_progress(submission.id, submission.mark, pause)
+        status = await reader.read(submission.id, caller)
