@@ -64,9 +64,9 @@ bench: install  ## Measure, and compare with the kept baselines
 	$(BIN)/python -m bench $(ARGS)
 
 faults: install  ## Break everything that can break, under load, for an hour (ARGS="--only F2" for one)
-	$(BIN)/python -m tests.faults $(ARGS)
-	$(BIN)/python -m tests.faults.simulator --seeds $(SEEDS)
-	$(BIN)/python -m tests.faults.sabotage
+	$(BIN)/python -m tests.fault_lab $(ARGS)
+	$(BIN)/python -m tests.fault_lab.simulator --seeds $(SEEDS)
+	$(BIN)/python -m tests.fault_lab.mutants
 
 lock: $(VENV)/.locked-dev  ## Write the locks anew (UPGRADE=--upgrade takes newer releases)
 	$(LOCK) --output-file requirements/runtime.txt pyproject.toml

@@ -15,10 +15,21 @@ from typing import Any
 import psycopg
 from rich.console import Console
 
-from bench import accept, backlog, bulk, busy, growth, memory, reads, singles, slow_upload, where
+from bench import (
+    accept,
+    backlog,
+    bulk,
+    growth,
+    latency_under_load,
+    memory,
+    profile_stacks,
+    reads,
+    singles,
+    slow_upload,
+)
+from bench.progress_query import plain
 from bench.stack import Ground, Size, make_ground
 from bench.table import Figure, table_of
-from bench.watching import plain
 from tests.support.servers import ServerMissing, postgres_server, redis_server
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -40,12 +51,12 @@ MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
     "bulk": bulk.measure,
     "singles": singles.measure,
     "backlog": backlog.measure,
-    "busy": busy.measure,
+    "busy": latency_under_load.measure,
     "reads": reads.measure,
     "slow_upload": slow_upload.measure,
     "memory": memory.measure,
     "growth": growth.measure,
-    "where": where.measure,
+    "where": profile_stacks.measure,
 }
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from bench.load import Heard, Load, applied
-from bench.naive.serving import BODY, Naive, naive
-from bench.naive.serving import PATH as NAIVE_PATH
-from bench.proc import cpu_seconds, with_children
+from bench.naive.servers import BODY, Naive, naive
+from bench.naive.servers import PATH as NAIVE_PATH
+from bench.process_stats import cpu_seconds, with_children
 from bench.stack import BASE, COURSE, Ground, Service, Serving, Size, server, service
 from bench.table import Figure, rate
-from tests.support.folders import working_folder
+from tests.support.temporary_folders import working_folder
 
 PATH = f"{BASE}/enrollment"
 #: Numbers that one load may use up.
@@ -137,7 +137,7 @@ def _side_by_side(ground: Ground, size: Size) -> Sides:
 
 
 def _bare(answer: int, folder: Path) -> Serving:
-    return server("bench.bare", "--bytes", answer, environment={}, path=PATH, folder=folder)
+    return server("bench.bare_falcon", "--bytes", answer, environment={}, path=PATH, folder=folder)
 
 
 def _with_a_worker(ground: Ground, size: Size) -> list[Taken]:

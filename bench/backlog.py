@@ -12,16 +12,16 @@ import redis
 
 from api_gateway.auth.caller import Caller
 from api_gateway.intake.single_requests import SingleRequest, store_singles
+from bench.progress_query import counting
 from bench.stack import COURSE, Ground, Size, process
 from bench.table import Figure, rate
-from bench.watching import counting
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
 from enrollment.storage.engine.sessions import sessions_for
 from schemas.requests.parsed import ParsedRequest
-from tests.support.folders import working_folder
 from tests.support.servers import create_database, drop_database
+from tests.support.temporary_folders import working_folder
 
 BATCHES, QUICK_BATCHES, SINGLES = 12_000, 3_000, 2
 MANY, AT_LEAST_TIMES = 6, 1.3

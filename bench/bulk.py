@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from bench.naive.serving import naive
-from bench.proc import cpu_seconds, with_children
-from bench.repeating import repeated
+from bench.naive.servers import naive
+from bench.process_stats import cpu_seconds, with_children
+from bench.progress_query import counting, plain
 from bench.samples import Sample, term
 from bench.stack import Ground, Size, service
+from bench.synthetic_terms import repeated
 from bench.table import Figure, rate
-from bench.watching import counting, plain
 from enrollment.storage.bulk.array_params import array_text
 from worker.processing.processor import AT_ONCE
 

@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 import psycopg
 
-from bench import filling, plot
+from bench import plot, table_filler
+from bench.progress_query import plain
 from bench.samples import course_ids, courses
 from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
-from bench.watching import plain
 from worker.processing.processor import AT_ONCE
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
@@ -48,9 +48,9 @@ def measure(ground: Ground, size: Size) -> list[Figure]:
     fresh: list[Pace] = []
     empty: list[Pace] = []
     with ground.database() as url:
-        filling.begin(url)
+        table_filler.begin(url)
         for enrollments in sizes:
-            gigabytes[enrollments] = filling.grow(url, before, enrollments)
+            gigabytes[enrollments] = table_filler.grow(url, before, enrollments)
             if enrollments != sizes[-1]:
                 paces[enrollments] = [_pace(ground, url, enrollments, rows, next(run))]
             before = enrollments
@@ -114,13 +114,13 @@ def _logging(paces: list[Pace]) -> str:
 
 def _empty_pace(ground: Ground, rows: int) -> Pace:
     with ground.database() as url:
-        filling.begin(url)
+        table_filler.begin(url)
         return _pace(ground, url, 0, rows, 0)
 
 
 def _pace(ground: Ground, url: str, enrollments: int, rows: int, run: int) -> Pace:
     """From the moment the first batch was taken in hand to that of the last, not counted."""
-    known = filling.learners_of(enrollments)
+    known = table_filler.learners_of(enrollments)
     with service(ground, url, workers=1) as made:
         made.load_courses(courses())
         before = _logged(url)
@@ -155,7 +155,7 @@ def _lines(rows: int, known: int, run: int) -> Iterator[str]:
             yield f"{_newcomer(run, one)},{here[one % len(here)]},audit,true\n"
         friend = number // 4 * known // (rows // 4) + 1
         course_id = here[(friend + run) % len(here)]
-        yield f"{filling.past_username(friend)},{course_id},audit,true\n"
+        yield f"{table_filler.past_username(friend)},{course_id},audit,true\n"
         gone = number - LATER if number >= LATER else number + 1
         yield f"{_newcomer(run, gone)},{here[gone % len(here)]},audit,false\n"
 

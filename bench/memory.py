@@ -8,11 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.proc import megabytes, with_children
+from bench.process_stats import megabytes, with_children
 from bench.samples import courses, write_long_file
 from bench.stack import Ground, Service, Size, service
 from bench.table import Figure
-from tests.support.folders import working_folder
+from tests.support.temporary_folders import working_folder
 
 BELOW_MB = 150.0
 #: What the second half may add: somebody who keeps a little of every row adds much more.

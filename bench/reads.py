@@ -10,11 +10,11 @@ from typing import NamedTuple
 import httpx
 
 from bench.load import Heard, Load, applied
-from bench.proc import cpu_seconds
+from bench.process_stats import cpu_seconds
 from bench.samples import courses, long_file
 from bench.stack import BASE, COURSE, Ground, Service, Serving, Size, server, service
 from bench.table import Figure, rate
-from tests.support.folders import working_folder
+from tests.support.temporary_folders import working_folder
 
 #: Seconds within which a worker takes the first batches of a file in hand.
 RUNS_WITHIN_SECONDS = 60.0
@@ -91,7 +91,7 @@ def _side_by_side(made: Service, read: Read, size: Size) -> list[Figure]:
 
 
 def _bare(path: str, length: int, folder: Path) -> Serving:
-    return server("bench.bare", "--bytes", length, environment={}, path=path, folder=folder)
+    return server("bench.bare_falcon", "--bytes", length, environment={}, path=path, folder=folder)
 
 
 def _load(port: int, read: Read, size: Size) -> Load:

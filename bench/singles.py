@@ -10,10 +10,10 @@ from statistics import median
 from typing import NamedTuple
 
 from bench.load import Heard, Load, applied
-from bench.naive.serving import BODY, PATH, Naive, naive
+from bench.naive.servers import BODY, PATH, Naive, naive
+from bench.progress_query import Count, counting
 from bench.stack import BASE, COURSE, Ground, Service, Size, service
 from bench.table import Figure, rate
-from bench.watching import Count, counting
 
 AT_LEAST_TIMES, AT_MOST_TIMES = 8.0, 3.0
 #: Asked one after the other.

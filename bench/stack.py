@@ -24,8 +24,8 @@ from api_gateway.auth.api_keys import digest_of, new_api_key
 from enrollment.storage import migrate
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.folders import working_folder
 from tests.support.servers import create_database, drop_database
+from tests.support.temporary_folders import working_folder
 
 ROOT = Path(__file__).parent.parent
 BASE = "/api/enrollment/v1"
@@ -119,7 +119,7 @@ def process(
     module: str, *words: object, environment: Mapping[str, str], log: Path, fds: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A Python program of ours; it and its children end with the block, or with this process."""
-    tie = ROOT / "tests" / "support" / "tie.py"
+    tie = ROOT / "tests" / "support" / "parent_death.py"
     tied = [sys.executable, "-I", "-S", tie, os.getpid(), int(signal.SIGKILL), -1]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ENROLL_")}
     with log.open("ab") as out:

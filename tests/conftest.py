@@ -24,7 +24,7 @@ from tests.support.servers import (
 )
 
 #: Where tests start whole services.
-WITH_PROCESSES = ("tests/acceptance/", "tests/faults/")
+WITH_PROCESSES = ("tests/acceptance/", "tests/faults/", "tests/fault_lab/")
 #: Where the installation is tried on other Pythons.
 INTERPRETERS = "test_interpreters.py::test_it_installs"
 

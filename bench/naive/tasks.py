@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from celery import Celery, Task
 
-from bench.naive import records
+from bench.naive import storage
 
 #: Threads that publish at once.
 POOL = 32
@@ -31,7 +31,7 @@ def make_tasks(redis_url: str, database_url: str) -> Tasks:
 
     @app.task(name="naive.enroll")
     def enroll(request: Mapping[str, Any]) -> None:
-        records.enroll(database_url, request)
+        storage.enroll(database_url, request)
 
     @app.task(name="naive.nothing", ignore_result=False)
     def nothing() -> None:

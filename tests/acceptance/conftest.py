@@ -9,8 +9,8 @@ import pytest
 import redis
 
 from tests.support.production import EDX_KEY, Production
-from tests.support.running import Stack, wait_until
 from tests.support.servers import create_database, drop_database, redis_process
+from tests.support.service_processes import Stack, wait_until
 
 
 class Whole(NamedTuple):

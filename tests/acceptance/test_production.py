@@ -3,8 +3,8 @@
 import httpx
 
 from tests.support.production import EDX_KEY
-from tests.support.running import API, ended, moment, needs_proc, open_course
 from tests.support.servers import free_port
+from tests.support.service_processes import API, ended, moment, needs_proc, open_course
 
 pytestmark = needs_proc
 

@@ -5,8 +5,8 @@ import signal
 import stat
 from pathlib import Path
 
-from tests.support.counting import books
-from tests.support.running import Running, bare, needs_proc, open_course, wait_until
+from tests.support.row_counts import books
+from tests.support.service_processes import Running, bare, needs_proc, open_course, wait_until
 
 pytestmark = needs_proc
 

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.counting import books
-from tests.support.running import (
+from tests.support.row_counts import books
+from tests.support.service_processes import (
     PATIENCE,
     children_of,
     ended,

@@ -7,8 +7,8 @@ from sqlalchemy.engine import make_url
 from api_gateway import database
 from enrollment.storage import migrate
 from enrollment.storage.engine import engines
-from tests.support.desk import Desk
 from tests.support.gateway import Gateway
+from tests.support.outage_client import Desk
 from tests.support.servers import create_database, drop_database, postgres_process
 
 

@@ -12,11 +12,18 @@ from structlog.testing import capture_logs
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.storage.engine import engines
 from enrollment.storage.engine.sessions import sessions_for
-from tests.faults.proxy import COMMITS, BlackHole, CutBeforeReply, CutBeforeRequest, Pass, Proxy
-from tests.support.desk import assert_unavailable
+from tests.fault_lab.stack.proxy import (
+    COMMITS,
+    BlackHole,
+    CutBeforeReply,
+    CutBeforeRequest,
+    Pass,
+    Proxy,
+)
+from tests.support.breakpoints import Halt, Side
 from tests.support.gateway import AUDIT
-from tests.support.halts import Halt, Side
-from tests.support.running import wait_until
+from tests.support.outage_client import assert_unavailable
+from tests.support.service_processes import wait_until
 
 
 @pytest.fixture

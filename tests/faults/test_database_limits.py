@@ -8,9 +8,9 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from enrollment.domain.errors import RecordsUnavailable
-from tests.support.desk import assert_unavailable
-from tests.support.disks import small_disk
-from tests.support.running import wait_until
+from tests.support.outage_client import assert_unavailable
+from tests.support.service_processes import wait_until
+from tests.support.small_disk import small_disk
 
 
 def test_a_server_without_a_connection_to_spare_is_away_until_it_has_one(start, url, server):

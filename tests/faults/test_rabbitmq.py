@@ -9,13 +9,13 @@ import kombu
 import pytest
 
 from enrollment.runtime.broker import QueueName
-from tests.faults.proxy import HalfOpen, Pass, Proxy
+from tests.fault_lab.stack.proxy import HalfOpen, Pass, Proxy
 from tests.support.binaries import ServerMissing
 from tests.support.long_files import LongFile, at_work, status
 from tests.support.rabbitmq import RabbitServer, rabbitmq_process
-from tests.support.running import ended, needs_proc, wait_until
 from tests.support.servers import LOOPBACK, redis_process
 from tests.support.service import Service, ask, hand_in, open_for_all, quickly
+from tests.support.service_processes import ended, needs_proc, wait_until
 
 pytestmark = [needs_proc, pytest.mark.slow, pytest.mark.timeout(240)]
 

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from enrollment.runtime.broker import QueueName
-from tests.faults.proxy import HalfOpen, Pass, Proxy
-from tests.support.poison import POISON, UNPICKLED
-from tests.support.running import ended, needs_proc, wait_until
+from tests.fault_lab.stack.proxy import HalfOpen, Pass, Proxy
+from tests.support.malformed_messages import POISON, UNPICKLED
 from tests.support.servers import LOOPBACK, RedisServer, redis_process
 from tests.support.service import Service, open_for_all, quickly
+from tests.support.service_processes import ended, needs_proc, wait_until
 
 pytestmark = [needs_proc, pytest.mark.slow]
 

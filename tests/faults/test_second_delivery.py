@@ -10,9 +10,9 @@ import pytest
 import redis
 
 from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY
-from tests.support.running import Running, ended, needs_proc, submission, wait_until
 from tests.support.servers import redis_process
 from tests.support.service import Service, ask, open_for_all
+from tests.support.service_processes import Running, ended, needs_proc, submission, wait_until
 
 pytestmark = [needs_proc, pytest.mark.slow]
 

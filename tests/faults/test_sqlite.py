@@ -17,12 +17,12 @@ from api_gateway.intake import single_requests
 from enrollment.storage import migrate
 from enrollment.storage.engine import engines
 from enrollment.storage.engine import sessions as sessions_module
-from tests.support.desk import Desk, assert_unavailable
-from tests.support.disks import small_disk
-from tests.support.folders import working_folder
+from tests.support.breakpoints import together
 from tests.support.gateway import Gateway
-from tests.support.halts import together
-from tests.support.running import wait_until
+from tests.support.outage_client import Desk, assert_unavailable
+from tests.support.service_processes import wait_until
+from tests.support.small_disk import small_disk
+from tests.support.temporary_folders import working_folder
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ from uuid import UUID
 import pytest
 
 from enrollment.storage import migrate
-from tests.support.desk import Desk
 from tests.support.gateway import Gateway
-from tests.support.world import World
+from tests.support.in_process_service import World
+from tests.support.outage_client import Desk
 
 #: Takes singles in, tells of each, and dies in the middle of writing the file.
 DIES = """
 import os, signal, sys
 from sqlalchemy import text
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.world import World, request
+from tests.support.in_process_service import World, request
 sessions = sessions_for(sys.argv[1])
 world = World(sessions)
 world.course()

@@ -6,10 +6,10 @@ import subprocess
 import pytest
 
 from enrollment.storage import migrate
-from tests.support.desk import Desk, assert_unavailable
 from tests.support.gateway import Gateway
-from tests.support.running import ENROLL, Running, bare, is_ready, wait_until
+from tests.support.outage_client import Desk, assert_unavailable
 from tests.support.servers import free_port, postgres_process
+from tests.support.service_processes import ENROLL, Running, bare, is_ready, wait_until
 
 NO_REDIS = "redis://127.0.0.1:1/0"
 ACCEPT = "ENROLL_ACCEPT_DATA_LOSS"

@@ -18,7 +18,7 @@ from tests.support.packages import (
     run,
     run_well,
 )
-from tests.support.running import LOCAL_EXTRA, Stack, needs_proc, open_course, wait_until
+from tests.support.service_processes import LOCAL_EXTRA, Stack, needs_proc, open_course, wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 

@@ -10,10 +10,10 @@ from api_gateway.auth import jwt_tokens
 from enrollment.storage import migrate
 from enrollment.storage.credentials import secrets
 from enrollment.storage.engine.sessions import Sessions, sessions_for
-from tests.support.gate import SECRET, Gate
+from tests.support.credentials import SECRET, Gate
+from tests.support.in_process_service import World
 from tests.support.small_gateway import Clock, SmallGateway
 from tests.support.statements import recorded_statements
-from tests.support.world import World
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -12,7 +12,7 @@ from sqlalchemy import insert
 from enrollment.domain.codes import FAILURES
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, FeedHeadRow
-from tests.support.world import ADMIN, World, hours_ago, request, row
+from tests.support.in_process_service import ADMIN, World, hours_ago, request, row
 
 COURSES = ["course-v1:Uni+Algebra+2026", "course-v1:Uni+Biology+2026"]
 LEARNERS = ["ada", "bob", "eve"]

@@ -18,8 +18,8 @@ from enrollment.storage.engine.attempt_locks import attempt_locks_for
 from enrollment.storage.engine.sessions import clock, sessions_for
 from enrollment.storage.queue import quarantine
 from enrollment.storage.tables import BatchRow
-from tests.support.patience import FORGOTTEN, Bench
-from tests.support.world import World, request, row
+from tests.support.in_process_service import World, request, row
+from tests.support.maintenance_env import FORGOTTEN, Bench
 from worker.processing import processor
 from worker.processing.processor import Processor
 

@@ -18,13 +18,13 @@ from enrollment.storage import cancellation, migrate
 from enrollment.storage.audit import events, submissions
 from enrollment.storage.engine.sessions import clock, sessions_for
 from enrollment.storage.tables import BatchRow
-from tests.support.forgeries import FORGERIES
-from tests.support.forging import Forger
-from tests.support.halts import Side
-from tests.support.patience import Bench
+from tests.support.breakpoints import Side
+from tests.support.corruptions import FORGERIES
+from tests.support.corruptor import Forger
+from tests.support.in_process_service import COURSE, OTHER, World, hours_ago, request, row
+from tests.support.maintenance_env import Bench
 from tests.support.servers import create_database, drop_database
 from tests.support.statements import recorded_statements
-from tests.support.world import COURSE, OTHER, World, hours_ago, request, row
 
 MODES = ["audit", "verified"]
 

@@ -15,7 +15,16 @@ from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage.credentials import secrets
 from enrollment.storage.engine.sessions import Sessions, make_engine
-from tests.support.gate import EDX_KEY, NOW, SECRET, Gate, bearer, edx_header, jwt_header, signed
+from tests.support.credentials import (
+    EDX_KEY,
+    NOW,
+    SECRET,
+    Gate,
+    bearer,
+    edx_header,
+    jwt_header,
+    signed,
+)
 
 EDX = Caller("key:edx", CallerKind.SERVER, frozenset({"enroll", "read", "courses"}))
 ADA = Caller("user:ada", CallerKind.LEARNER, frozenset(), "ada", "ada@example.org")

@@ -13,11 +13,11 @@ from api_gateway import broker_probe
 from api_gateway.broker_probe import KEPT_SECONDS, BrokerProbe, broker_ping
 from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
-from tests.faults.proxy import BlackHole, Pass, Proxy, Reset
-from tests.support.halts import PATIENCE
+from tests.fault_lab.stack.proxy import BlackHole, Pass, Proxy, Reset
+from tests.support.breakpoints import PATIENCE
 from tests.support.rabbitmq import rabbitmq_process
-from tests.support.running import needs_proc
 from tests.support.servers import LOOPBACK
+from tests.support.service_processes import needs_proc
 from tests.support.small_gateway import Clock
 
 NOBODY = "amqp://127.0.0.1:1//"

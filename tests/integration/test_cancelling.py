@@ -6,14 +6,8 @@ from enrollment.domain.codes import Code, Reason, Result, State
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import clock
-from tests.support.halts import Halt, Side
-from tests.support.world import (
-    ADA,
-    COURSE,
-    SERVER,
-    request,
-    row,
-)
+from tests.support.breakpoints import Halt, Side
+from tests.support.in_process_service import ADA, COURSE, SERVER, request, row
 
 ENROLLED = Code.ENROLLED
 

@@ -17,7 +17,16 @@ from enrollment.storage import cancellation, invitations, migrate
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, BatchRow
 from schemas.encoding.compact import pack_json
-from tests.support.world import ADMIN, COURSE, OTHER, SERVER, World, hours_ago, request, row
+from tests.support.in_process_service import (
+    ADMIN,
+    COURSE,
+    OTHER,
+    SERVER,
+    World,
+    hours_ago,
+    request,
+    row,
+)
 from worker.processing import dry_run_overlay
 from worker.processing.processor import Processor
 

@@ -7,7 +7,7 @@ import pytest
 from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import QUEUE_OF
 from enrollment.storage.queue.batches import Waiting
-from tests.support.world import ADMIN, SERVER, request, row
+from tests.support.in_process_service import ADMIN, SERVER, request, row
 from worker.processing.processor import AT_ONCE, TURN_BATCHES
 
 #: Batches of a file that is huge beside what a turn may take.

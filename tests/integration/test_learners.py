@@ -12,7 +12,7 @@ from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, Learner
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.tables import EnrollmentRow
-from tests.support.blocks import at_once
+from tests.support.context_managers import at_once
 from tests.support.small_gateway import app_with_errors
 
 ADA = Learner("ada", "ada@example.org", is_active=False, is_staff=True)

@@ -7,7 +7,7 @@ import pytest
 
 from enrollment.domain.codes import Code, Reason, Result, State
 from schemas.fields import parse_timestamp
-from tests.support.world import ADMIN
+from tests.support.in_process_service import ADMIN
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "oulad"
 

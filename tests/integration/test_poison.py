@@ -12,8 +12,8 @@ from enrollment.storage.engine.sessions import clock
 from enrollment.storage.queue import batches, claims, quarantine
 from enrollment.storage.tables import BatchRow
 from schemas.files import row_payload
-from tests.support.patience import FORGOTTEN, Bench
-from tests.support.world import ADA, COURSE, request, row
+from tests.support.in_process_service import ADA, COURSE, request, row
+from tests.support.maintenance_env import FORGOTTEN, Bench
 from worker.processing import attempts as processing_attempts
 from worker.processing import decoded_claim, strategies
 from worker.processing.processor import TRIES

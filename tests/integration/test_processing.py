@@ -9,7 +9,7 @@ import pytest
 from enrollment.domain.codes import Code, Lane, Reason, Result, State
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
-from tests.support.world import (
+from tests.support.in_process_service import (
     ADA,
     ADMIN,
     COURSE,

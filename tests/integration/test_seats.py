@@ -12,8 +12,8 @@ from enrollment.domain.codes import Code, Lane, Reason
 from enrollment.domain.errors import CourseInUse
 from enrollment.storage import courses
 from enrollment.storage.tables import CourseRow
-from tests.support.halts import PATIENCE, Halt, Side, meeting, together
-from tests.support.world import COURSE, OTHER, request, row
+from tests.support.breakpoints import PATIENCE, Halt, Side, meeting, together
+from tests.support.in_process_service import COURSE, OTHER, request, row
 
 FULL = (Code.REFUSED, Reason.COURSE_FULL)
 IN = (Code.ENROLLED, None)

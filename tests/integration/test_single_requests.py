@@ -13,8 +13,8 @@ from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import KeyReused, Overloaded, RecordsUnavailable
 from enrollment.storage.engine.sessions import Sessions, make_engine
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
-from tests.support.halts import meeting, together
-from tests.support.world import ADA, SERVER, World, request
+from tests.support.breakpoints import meeting, together
+from tests.support.in_process_service import ADA, SERVER, World, request
 
 #: No database can keep it, nor can it be written as JSON.
 UNSTORABLE = "ada\ud800"

@@ -19,8 +19,8 @@ from api_gateway.status.status_response import RenderCache
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable, SubmissionNotFound
 from tests.support.gateway import utc_now
+from tests.support.in_process_service import row
 from tests.support.small_gateway import Clock
-from tests.support.world import row
 
 ADMIN = Caller("key:admin", CallerKind.ADMIN, frozenset({"admin"}))
 OTHER_ADMIN = Caller("key:other", CallerKind.ADMIN, frozenset({"admin"}))

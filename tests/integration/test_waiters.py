@@ -11,8 +11,8 @@ from api_gateway.status.waiters import Waiters
 from enrollment.runtime.completion_channel import Answered, Bell, decode, encode
 from enrollment.storage import cancellation
 from enrollment.storage.tables import SubmissionRow
-from tests.support.halts import PATIENCE
-from tests.support.world import hours_ago, request, row
+from tests.support.breakpoints import PATIENCE
+from tests.support.in_process_service import hours_ago, request, row
 
 #: Whoever is not woken fails the test.
 LONGER = 10 * PATIENCE

@@ -16,7 +16,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.storage.engine.sessions import Sessions, WriteLock, clock, make_engine, sessions_for
 from enrollment.storage.tables import Base, FeedHeadRow, SecretRow
-from tests.support.halts import PATIENCE, Side, together
+from tests.support.breakpoints import PATIENCE, Side, together
 
 HOLDER = """
 import sys

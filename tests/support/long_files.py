@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import httpx
 
-from tests.support.running import ended, open_course
+from tests.support.service_processes import ended, open_course
 
 COURSES = 8
 #: The header is a line too.

@@ -12,8 +12,8 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from tests.support.running import Running, client, is_ready, wait_until
 from tests.support.servers import RedisServer, free_port
+from tests.support.service_processes import Running, client, is_ready, wait_until
 
 ROOT = Path(__file__).parents[2]
 SERVICES: Mapping[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]

@@ -18,9 +18,9 @@ from typing import Self
 import amqp
 
 from tests.support.binaries import ServerMissing
-from tests.support.folders import working_folder
-from tests.support.running import tied
 from tests.support.servers import LOOPBACK, _Server, free_port
+from tests.support.service_processes import tied
+from tests.support.temporary_folders import working_folder
 
 START_SECONDS = 120.0
 #: Where Debian keeps the script that does not change to a user of its own.

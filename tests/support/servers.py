@@ -24,7 +24,7 @@ from fakeredis import TcpFakeServer
 from sqlalchemy.engine import make_url
 
 from tests.support.binaries import ServerMissing, postgres_programs, redis_program
-from tests.support.folders import working_folder
+from tests.support.temporary_folders import working_folder
 
 __all__ = [
     "PostgresServer",
@@ -135,7 +135,7 @@ class _Server:
             process.wait()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
-        tie = Path(__file__).with_name("tie.py")
+        tie = Path(__file__).with_name("parent_death.py")
         tied = [sys.executable, "-I", "-S", tie, os.getpid(), int(self.death_signal), self.user()]
         with (self.folder / "log").open("ab") as log:
             return subprocess.Popen(
@@ -185,7 +185,7 @@ class PostgresServer(_Server):
             self.folder.chmod(0o755)
             self._data.mkdir()
             os.chown(self._data, user, user)
-        tie = Path(__file__).with_name("tie.py")
+        tie = Path(__file__).with_name("parent_death.py")
         tied = [sys.executable, "-I", "-S", tie, os.getpid(), int(signal.SIGKILL), user]
         initdb = [self._programs / "initdb", "-D", self._data, "-U", "postgres", "-A", "trust"]
         options = ["-E", "UTF8", "--locale=C", "--no-sync", "--no-instructions"]

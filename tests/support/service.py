@@ -12,9 +12,17 @@ from api_gateway.auth.api_keys import new_api_key
 from enrollment.storage import migrate
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.counting import books
-from tests.support.running import Running, bare, client, ended, is_ready, open_course, wait_until
+from tests.support.row_counts import books
 from tests.support.servers import free_port
+from tests.support.service_processes import (
+    Running,
+    bare,
+    client,
+    ended,
+    is_ready,
+    open_course,
+    wait_until,
+)
 
 #: Seconds that two 202s may take, whatever the queue does: no more than one word with it may.
 BOUND = 2.0

@@ -10,8 +10,8 @@ from api_gateway.auth.permissions import POLICY
 from api_gateway.openapi import examples
 from api_gateway.openapi.document import OPERATIONS
 from api_gateway.routes import ROUTES
-from tests.support import described
-from tests.support.described import (
+from tests.support import openapi_document
+from tests.support.openapi_document import (
     BASE,
     COURSE_ID,
     SAMPLES,
@@ -27,12 +27,12 @@ METHODS = {"get", "put", "post", "delete", "patch"}
 
 @pytest.fixture(scope="module")
 def document():
-    return described.document()
+    return openapi_document.document()
 
 
 @pytest.fixture(scope="module")
 def closed():
-    return described.closed_document()
+    return openapi_document.closed_document()
 
 
 def test_the_document_says_which_openapi_it_is(document):

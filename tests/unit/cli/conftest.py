@@ -11,7 +11,7 @@ from api_gateway.cli import main
 from enrollment.runtime.settings import VARIABLES
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.scripted import Scripted
+from tests.support.scripted_server import Scripted
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 
 from enrollment.storage.engine.sessions import sessions_for
 from tests.integration.test_poison import spoil
-from tests.support.world import World, row
+from tests.support.in_process_service import World, row
 
 
 @pytest.fixture

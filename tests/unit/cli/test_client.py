@@ -7,7 +7,7 @@ import pytest
 
 from api_gateway.cli.exit_codes import Refused, Unreachable
 from api_gateway.cli.remote.client import Service, Upload
-from tests.support.scripted import ID, QUEUED, Answer, unused_port
+from tests.support.scripted_server import ID, QUEUED, Answer, unused_port
 
 
 def test_a_refusal_is_said_with_its_findings_and_no_traceback(enroll, service, rows):

@@ -21,9 +21,9 @@ from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.documented import DOCS, blocks, examples, normalised, output_of
 from tests.support.gateway import Gateway
-from tests.support.scripted import Answer
+from tests.support.in_process_service import World, request, row
+from tests.support.scripted_server import Answer
 from tests.support.servers import postgres_server
-from tests.support.world import World, request, row
 
 PAGE = "operations.md"
 

@@ -6,7 +6,7 @@ import click
 import pytest
 
 from api_gateway.cli.remote.submissions import media_headers
-from tests.support.scripted import DONE, FAILED, ID, QUEUED, Answer
+from tests.support.scripted_server import DONE, FAILED, ID, QUEUED, Answer
 
 
 @pytest.mark.parametrize(("last", "code"), [(DONE, 0), (FAILED, 1)])

@@ -9,9 +9,9 @@ import pytest
 from enrollment.domain.audit.violations import ViolationKind
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.event_ids import event_id
-from tests.support.forging import Forger
-from tests.support.scripted import unused_port
-from tests.support.world import COURSE, World, request
+from tests.support.corruptor import Forger
+from tests.support.in_process_service import COURSE, World, request
+from tests.support.scripted_server import unused_port
 
 
 @pytest.fixture

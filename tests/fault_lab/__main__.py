@@ -1,0 +1,96 @@
+"""``python -m tests.fault_lab``: the fault matrix with real processes; 1 where a run is not good."""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.fault_lab import kill_loop
+from tests.fault_lab.fault_injectors import BOTH, FAULTS, NOT_HERE, Fault
+from tests.fault_lab.matrix import Matrix, plan
+from tests.fault_lab.report_table import Row, as_json, head, line, totals
+from tests.support.servers import ServerMissing
+
+#: Of each fault's load: less of it is worked off sooner, but some faults then leave no trace.
+SHARE = 1.0
+SECONDS, SHORT_SECONDS = 6.0, 5.0
+#: Of the load: what is taken in must be worked off and judged as well.
+SHORT_SHARE = 0.4
+
+
+def main(words: Sequence[str]) -> int:
+    """Run what is asked for; the exit status."""
+    asked = _parser().parse_args(words)
+    only = {code for code in asked.only.split(",") if code}
+    databases = BOTH if asked.database == "both" else (asked.database,)
+    faults = [fault for fault in FAULTS if not only or fault.code in only]
+    seeds = 1 if asked.short else asked.seeds
+    seconds = asked.seconds or (SHORT_SECONDS if asked.short else SECONDS)
+    runs = [
+        run for run in plan(faults, databases, seeds) if not asked.short or run[1] in run[0].short
+    ]
+    began = time.monotonic()
+    folder = Path(asked.keep or tempfile.mkdtemp(prefix="enroll-faults-"))
+    special = (
+        [(sort, 1) for sort in databases]
+        if kill_loop.CODE in (only or {kill_loop.CODE}) and not asked.short
+        else []
+    )
+    with Matrix(
+        folder, seconds=seconds, share=SHORT_SHARE if asked.short else asked.share
+    ) as matrix:
+        rows = _all(matrix, runs, special)
+    rows += [_not_here(code) for code in NOT_HERE if not asked.short and code in (only or {code})]
+    took = time.monotonic() - began
+    print(totals(rows, took))
+    if asked.report:
+        asked.report.write_text(json.dumps(as_json(rows, took), indent=1) + "\n")
+    return 0 if all(row.is_good for row in rows) else 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.fault_lab")
+    parser.add_argument("--only", default="", metavar="F1,F8", help="these faults alone")
+    parser.add_argument("--database", default="both", choices=[*BOTH, "both"])
+    parser.add_argument("--seeds", default=3, type=int, help="runs of each fault")
+    parser.add_argument("--seconds", type=float, help="load of each run")
+    parser.add_argument(
+        "--share", default=SHARE, type=float, help=f"of each fault's load ({SHARE})"
+    )
+    parser.add_argument("--short", action="store_true", help="the set that CI runs")
+    parser.add_argument("--report", type=Path, metavar="FILE.json")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="where failed runs are kept")
+    return parser
+
+
+def _all(
+    matrix: Matrix,
+    runs: Sequence[tuple[type[Fault], str, int]],
+    special: Sequence[tuple[str, int]],
+) -> list[Row]:
+    """Every row, printed as soon as it is known."""
+    rows = []
+    print(head(), flush=True)
+    for fault, sort, seed in runs:
+        rows.append(matrix.run(fault, sort, seed))
+        print(line(rows[-1]), flush=True)
+    for sort, seed in special:
+        rows.append(matrix.every_second(sort, seed))
+        print(line(rows[-1]), flush=True)
+    return rows
+
+
+def _not_here(code: str) -> Row:
+    row = Row(fault=code, title=NOT_HERE[code], database="", seed=0, judged="not here")
+    print(line(row), flush=True)
+    return row
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except ServerMissing as missing:
+        sys.exit(str(missing))

@@ -1,0 +1,224 @@
+"""Judges a history of clients, and the records behind it, against the promises of the service.
+
+I9 (webhooks) and I11 (who may see what) are not judged: there are no webhooks yet, and every
+client of a load may see everything.
+"""
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from api_gateway.audit.verify import verify
+from enrollment.storage.engine.sessions import Sessions
+from tests.fault_lab.checker import guarantees, ordering, seats
+from tests.fault_lab.checker.guarantees import Found
+from tests.fault_lab.checker.history_index import Story, most_seats, story_of
+from tests.fault_lab.checker.ledger import Ledger, Mark, mark, read_ledger
+from tests.fault_lab.checker.timeline import timeline
+from tests.fault_lab.history import Record, read_history
+
+__all__ = ["Judged", "Mark", "Trace", "Verdict", "Violation", "check", "mark"]
+
+BEGINNING = Mark()
+#: Violations whose timelines are shown.
+SHOWN = 20
+
+
+class Judged(StrEnum):
+    """What a check comes to; only ``ok`` is good."""
+
+    OK = "ok"
+    VIOLATIONS = "violations"
+    #: Nothing contradicts the promises, but too little happened to say that they hold.
+    UNKNOWN = "unknown"
+
+
+class Trace(StrEnum):
+    """What a fault leaves behind where it had an effect."""
+
+    #: Clients did not know what came of a request (reset, time-out, 5xx).
+    UNKNOWN_ANSWERS = "unknown_answers"
+    #: A client did not know, and its key stood for something already when it asked again.
+    REPLAYED_KEYS = "replayed_keys"
+    #: Batches were announced again by the sweeper.
+    ANNOUNCED_AGAIN = "announced_again"
+    #: Work on batches was begun and failed, or its worker died.
+    FAILED_ATTEMPTS = "failed_attempts"
+
+
+class Violation(NamedTuple):
+    """A promise that was broken, and everything that is known about the item."""
+
+    invariant: str
+    what: str
+    timeline: tuple[str, ...] = ()
+
+
+@dataclass(kw_only=True)
+class Verdict:
+    """What a check comes to."""
+
+    judged: Judged
+    violations: list[Violation] = field(default_factory=list)
+    #: Why nothing can be said.
+    doubts: list[str] = field(default_factory=list)
+    #: Requests in submissions that were answered 202.
+    accepted_items: int = 0
+    #: Submissions that were.
+    accepted: int = 0
+    events: int = 0
+    #: Seconds from sending to 202; None without any.
+    p50: float | None = None
+    p99: float | None = None
+    #: Seconds from healing to the last outcome; None where nobody said that it healed.
+    recovery_seconds: float | None = None
+    traces: dict[str, int] = field(default_factory=dict)
+
+    def text(self, most: int = SHOWN) -> str:
+        """It in words, with the first violations and their timelines."""
+        traces = ", ".join(f"{trace} {number}" for trace, number in self.traces.items())
+        lines = [
+            f"{self.judged}: {len(self.violations)} violations",
+            f"{self.accepted_items} requests in {self.accepted} submissions, {self.events} events",
+            f"traces: {traces}",
+            *(f"unknown, because {doubt}" for doubt in self.doubts),
+        ]
+        for violation in self.violations[:most]:
+            lines.append(f"{violation.invariant}: {violation.what}")
+            lines += [f"    {line}" for line in violation.timeline]
+        if len(self.violations) > most:
+            lines.append(f"... and {len(self.violations) - most} more")
+        return "\n".join(lines)
+
+
+def check(
+    history: Path | Iterable[Record],
+    sessions: Sessions,
+    *,
+    since: Mark = BEGINNING,
+    minimum: int = 1,
+    answered_within: float = 60.0,
+    max_p99: float | None = None,
+    traces: Collection[Trace] = (),
+    clocks_agree: bool = True,
+) -> Verdict:
+    """Judge a run once it is healed and quiet.
+
+    What is in the records before the mark is left alone, but for the checks of the records by
+    themselves. ``clocks_agree`` is False where a clock was set wrong on purpose.
+    """
+    story = story_of(read_history(history) if isinstance(history, Path) else history)
+    ledger = read_ledger(sessions, since)
+    found = [
+        *_broken(story, ledger, answered_within, clocks_agree=clocks_agree),
+        *_shipped(sessions, story),
+    ]
+    verdict = _figures(story, ledger, clocks_agree=clocks_agree)
+    if max_p99 is not None and (verdict.p99 or 0.0) > max_p99:
+        found.append(Found("I12", f"99 of 100 heard 202 within {verdict.p99:.3f} s, not {max_p99}"))
+    verdict.violations = [
+        _violation(one, story, ledger, shows=number < SHOWN) for number, one in enumerate(found)
+    ]
+    verdict.doubts = list(_doubts(story, ledger, verdict, minimum, traces))
+    if verdict.violations:
+        verdict.judged = Judged.VIOLATIONS
+    elif verdict.doubts:
+        verdict.judged = Judged.UNKNOWN
+    return verdict
+
+
+def _broken(story: Story, ledger: Ledger, within: float, *, clocks_agree: bool) -> Iterator[Found]:
+    judges = (
+        guarantees.durable,
+        partial(guarantees.answered, within=within, clocks_agree=clocks_agree),
+        guarantees.no_phantoms,
+        guarantees.idempotent,
+        partial(seats.seats_kept, clocks_agree=clocks_agree),
+        ordering.latest_wins,
+        ordering.feed_is_whole,
+        guarantees.read_rightly,
+    )
+    for judge in judges:
+        yield from judge(story, ledger)
+
+
+#: The promise behind the first word of what the shipped checker finds.
+_INVARIANTS = {"outcomes": "I2", "fold": "I5", "seats": "I6", "feed": "I8"}
+
+
+def _shipped(sessions: Sessions, story: Story) -> Iterator[Found]:
+    """What `enroll verify` finds in the records by themselves, those of earlier runs too."""
+    known = {course_id: most_seats(story.capacities(course_id)) for course_id in story.courses}
+    for found in verify(sessions, capacities=known).violations:
+        invariant = _INVARIANTS.get(found.kind.partition(".")[0], "records")
+        about = found.about.submission_id
+        id_ = None if about is None else str(about)
+        yield Found(invariant, f"{found.kind}: {found.message}", id_, found.about.line)
+
+
+def _violation(found: Found, story: Story, ledger: Ledger, *, shows: bool) -> Violation:
+    lines = tuple(timeline(found, story, ledger)) if shows else ()
+    return Violation(found.invariant, found.what, lines)
+
+
+def _figures(story: Story, ledger: Ledger, *, clocks_agree: bool) -> Verdict:
+    accepted = story.accepted()
+    latencies = sorted(story.latencies)
+    batches = ledger.batches.values()
+    return Verdict(
+        judged=Judged.OK,
+        accepted_items=sum(len(told.wishes) for told in accepted),
+        accepted=len(accepted),
+        events=len(ledger.events),
+        p50=_share(latencies, 0.5),
+        p99=_share(latencies, 0.99),
+        recovery_seconds=_recovery(story, ledger, clocks_agree=clocks_agree),
+        traces={
+            Trace.UNKNOWN_ANSWERS: sum(told.unknown for told in story.keys.values()),
+            Trace.REPLAYED_KEYS: sum(told.replayed_unknown for told in story.keys.values()),
+            Trace.ANNOUNCED_AGAIN: sum(batch.repeats for batch in batches),
+            Trace.FAILED_ATTEMPTS: sum(batch.attempts for batch in batches),
+        },
+    )
+
+
+def _share(ordered: list[float], share: float) -> float | None:
+    """The value below which so great a share lies."""
+    return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
+
+
+def _recovery(story: Story, ledger: Ledger, *, clocks_agree: bool) -> float | None:
+    """Seconds from healing to the last outcome, on the client's clock where no other is right."""
+    if story.healed is None:
+        return None
+    if not clocks_agree:
+        return None if story.settled is None else story.settled - story.healed
+    answered = (batch.answered_at for batch in ledger.batches.values() if batch.answered_at)
+    last = max((moment.timestamp() for moment in answered), default=story.healed)
+    return max(0.0, last - story.healed)
+
+
+def _doubts(
+    story: Story,
+    ledger: Ledger,
+    verdict: Verdict,
+    minimum: int,
+    traces: Collection[Trace],
+) -> Iterator[str]:
+    """I13: why the run proves nothing."""
+    if verdict.accepted_items < minimum:
+        yield f"only {verdict.accepted_items} requests were accepted, not {minimum}"
+    for fault, times in story.started.items():
+        if not story.witnessed[fault]:
+            yield f"nothing shows that {fault} took hold in {times} times"
+    for trace in traces:
+        if not verdict.traces[trace]:
+            yield f"the fault left no {trace}"
+    if unread := sum(told.seen_done is None for told in story.accepted()):
+        yield f"{unread} submissions were never seen to be done"
+    if not ordering.read_to_the_end(story, ledger):
+        yield "nobody read the feed to its end"

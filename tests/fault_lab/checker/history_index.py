@@ -1,0 +1,227 @@
+"""A history put in order: what each key stands for, what was read, what was broken."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from tests.fault_lab.history import Op, Phase, Record
+from tests.fault_lab.load.client import FIRST_LINE, Wish
+
+_POSTS = frozenset({Op.SINGLE, Op.FILE})
+
+
+@dataclass(eq=False)
+class Told:
+    """All that is known from outside about one Idempotency-Key."""
+
+    key: str
+    op: Op
+    wishes: list[Wish]
+    poison: bool
+    #: When it was first sent.
+    sent: float
+    #: When the first 202 was heard.
+    heard: float | None = None
+    ids: dict[str, None] = field(default_factory=dict)
+    #: Statuses that say for sure that it was not taken in.
+    refused: list[int] = field(default_factory=list)
+    #: How often nobody knew what came of it.
+    unknown: int = 0
+    #: Whether it was replayed after nobody knew.
+    replayed_unknown: int = 0
+    #: When all of it was first seen to be done.
+    seen_done: float | None = None
+
+    @property
+    def id(self) -> str | None:
+        """The submission that it stands for."""
+        return next(iter(self.ids), None)
+
+    def wishes_by_line(self) -> Iterator[tuple[int, Wish]]:
+        """Each wish with the line that its outcome will have."""
+        return enumerate(self.wishes, FIRST_LINE if self.op is Op.FILE else 1)
+
+
+class Read(NamedTuple):
+    """One look at the service; ``began`` is when it was sent."""
+
+    record: Record
+    began: float
+
+    @property
+    def ended(self) -> float:
+        """When it was answered."""
+        return self.record.t
+
+
+class Capacity(NamedTuple):
+    """A capacity, and when it may have been in force."""
+
+    seats: int | None
+    since: float
+    until: float
+
+
+@dataclass
+class Story:
+    """A history, by what it is about."""
+
+    begun: float = 0.0
+    keys: dict[str, Told] = field(default_factory=dict)
+    by_id: dict[str, Told] = field(default_factory=dict)
+    #: Times the key was sent with another body, and what came of it.
+    reuses: list[Record] = field(default_factory=list)
+    statuses: dict[str, list[Read]] = field(default_factory=lambda: defaultdict(list))
+    outcomes: dict[str, list[Read]] = field(default_factory=lambda: defaultdict(list))
+    enrollments: list[Read] = field(default_factory=list)
+    feed: list[Read] = field(default_factory=list)
+    courses: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+    latencies: list[float] = field(default_factory=list)
+    started: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    witnessed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    healed: float | None = None
+    settled: float | None = None
+    #: Records by key and by id, for timelines.
+    about: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
+
+    def accepted(self) -> list[Told]:
+        """What was answered 202."""
+        return [told for told in self.keys.values() if told.ids]
+
+    def capacities(self, course_id: str) -> list[Capacity]:
+        """Every capacity that a course was given, or may have been."""
+        return list(_capacities(self.courses.get(course_id, [])))
+
+    def is_plain(self, course_id: str) -> bool:
+        """Whether nothing but the seats ever refuses anybody in this course."""
+        saved = self.courses.get(course_id, [])
+        return bool(saved) and all(record.facts["is_plain"] for record in saved)
+
+
+def most_seats(capacities: Iterable[Capacity]) -> int | None:
+    """The greatest of some capacities; None where one of them, or nothing, bounds them."""
+    seats = [one.seats for one in capacities]
+    known = [number for number in seats if number is not None]
+    return max(known) if known and len(known) == len(seats) else None
+
+
+def story_of(records: Iterable[Record]) -> Story:
+    """Put a history in order."""
+    story = Story()
+    for record in records:
+        story.begun = story.begun or record.t
+        for name in {record.key, record.id} - {None}:
+            story.about[str(name)].append(record)
+        _TAKE.get(record.op, _nothing)(story, record)
+    return story
+
+
+def _nothing(story: Story, record: Record) -> None:
+    if record.facts.get("what") == "settled":
+        story.settled = record.t
+
+
+def _asked(story: Story, record: Record) -> None:
+    key = str(record.key)
+    told = story.keys.get(key)
+    if record.phase is Phase.INVOKE:
+        if told is None:
+            wishes = [Wish._make(wish) for wish in record.facts["wishes"]]
+            poison = bool(record.facts.get("poison"))
+            story.keys[key] = Told(key, record.op, wishes, poison, record.t)
+    elif told is None:
+        message = f"line {record.number} answers what was never asked"
+        raise ValueError(message)
+    elif record.phase is Phase.OK:
+        _taken_in(story, told, record)
+    elif record.phase is Phase.FAIL:
+        told.refused.append(record.status or 0)
+    else:
+        told.unknown += 1
+
+
+def _taken_in(story: Story, told: Told, record: Record) -> None:
+    told.heard = record.t if told.heard is None else told.heard
+    if not told.ids and told.unknown and record.facts.get("replayed"):
+        told.replayed_unknown += 1
+    told.ids[str(record.id)] = None
+    story.by_id.setdefault(str(record.id), told)
+    story.latencies.append(record.facts.get("seconds", 0.0))
+
+
+def _reused(story: Story, record: Record) -> None:
+    if record.phase in {Phase.OK, Phase.FAIL}:
+        story.reuses.append(record)
+
+
+def _read(record: Record) -> Read:
+    return Read(record, record.facts.get("began", record.t))
+
+
+def _status(story: Story, record: Record) -> None:
+    story.statuses[str(record.id)].append(_read(record))
+    told = story.by_id.get(str(record.id))
+    if told and told.seen_done is None and record.facts.get("state") == "done":
+        told.seen_done = record.t
+
+
+def _outcomes(story: Story, record: Record) -> None:
+    story.outcomes[str(record.id)].append(_read(record))
+
+
+def _enrollment(story: Story, record: Record) -> None:
+    if record.phase is Phase.OK:
+        story.enrollments.append(_read(record))
+
+
+def _feed(story: Story, record: Record) -> None:
+    if record.phase is Phase.OK:
+        story.feed.append(_read(record))
+
+
+def _course(story: Story, record: Record) -> None:
+    story.courses[record.facts["course_id"]].append(record)
+
+
+def _nemesis(story: Story, record: Record) -> None:
+    if record.phase is Phase.HEAL:
+        story.healed = record.t
+    elif record.phase is Phase.START:
+        story.started[record.facts["fault"]] += 1
+    elif record.phase is Phase.WITNESS:
+        story.witnessed[record.facts["fault"]] += 1
+
+
+_TAKE = {
+    **dict.fromkeys(_POSTS, _asked),
+    Op.REUSE: _reused,
+    Op.STATUS: _status,
+    Op.OUTCOMES: _outcomes,
+    Op.ENROLLMENT: _enrollment,
+    Op.FEED: _feed,
+    Op.COURSE: _course,
+    Op.NEMESIS: _nemesis,
+    Op.NOTE: _nothing,
+}
+
+
+def _capacities(records: list[Record]) -> Iterator[Capacity]:
+    """One that is replaced for sure ends there; one that nobody knows of may come at any time."""
+    changes = [
+        (sent, _answer(records[place + 1 :], sent))
+        for place, sent in enumerate(records)
+        if sent.phase is Phase.INVOKE
+    ]
+    sure = [(sent.t, answer.t) for sent, answer in changes if answer and answer.phase is Phase.OK]
+    for sent, answer in changes:
+        if answer is not None and answer.phase is Phase.FAIL:
+            continue
+        until = float("inf")
+        if answer is not None and answer.phase is Phase.OK:
+            until = min((end for begin, end in sure if begin > answer.t), default=until)
+        yield Capacity(sent.facts["capacity"], sent.t, until)
+
+
+def _answer(later: list[Record], sent: Record) -> Record | None:
+    return next((record for record in later if record.client == sent.client), None)

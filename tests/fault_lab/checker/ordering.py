@@ -1,0 +1,187 @@
+"""The order of wishes and the order of the feed."""
+
+from collections.abc import Iterator
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+from enrollment.domain.codes import FAILURES, Code
+from enrollment.domain.model import WritePrecedence
+from schemas.events import dump_event
+from tests.fault_lab.checker.guarantees import Found
+from tests.fault_lab.checker.history_index import Read, Story, Told
+from tests.fault_lab.checker.ledger import Item, Ledger, Pair
+from tests.fault_lab.load.client import digest
+
+
+class _Timed(NamedTuple):
+    """A request whose time is that of its coming in, and what is known of that from outside."""
+
+    item: Item
+    told: Told
+
+
+def latest_wins(story: Story, ledger: Ledger) -> Iterator[Found]:
+    """I7: of two wishes for one enrollment the later one wins.
+
+    Who was asked after the other's 202 was heard ranks higher (seen from outside); the feed
+    never lets a lower wish follow a higher one in the same field; what stands at the end is
+    what the highest wishes say; superseded is only what a higher one was heard before.
+    """
+    for pair, items in ledger.items_of.items():
+        yield from _ranked_as_asked(pair, items, story)
+        yield from _rising(pair, items)
+        yield from _highest_stand(pair, items, ledger)
+        yield from _rightly_superseded(pair, items)
+
+
+def _ranked_as_asked(pair: Pair, items: list[Item], story: Story) -> Iterator[Found]:
+    timed = [
+        _Timed(item, told)
+        for item in items
+        if (told := story.by_id.get(item.submission_id))
+        and item.request is not None
+        and item.request.requested_at is None
+    ]
+    to_be_heard: list[tuple[float, int, _Timed]] = []
+    highest: _Timed | None = None
+    for number, one in enumerate(sorted(timed, key=lambda one: one.told.sent)):
+        while to_be_heard and to_be_heard[0][0] < one.told.sent:
+            heard = heappop(to_be_heard)[2]
+            highest = heard if highest is None or _clock(heard) > _clock(highest) else highest
+        if highest is not None and _clock(one) < _clock(highest):
+            what = f"for {pair} {_name(highest.item)} was heard before {_name(one.item)} was sent"
+            yield Found("I7", f"{what}, and ranks higher", *one.item.place)
+        if one.told.heard is not None:
+            heappush(to_be_heard, (one.told.heard, number, one))
+
+
+def _clock(one: _Timed) -> WritePrecedence:
+    return one.item.clock
+
+
+def _name(item: Item) -> str:
+    return f"{item.submission_id} line {item.line}"
+
+
+def _rising(pair: Pair, items: list[Item]) -> Iterator[Found]:
+    """Events of one enrollment that set the same field come from ever higher wishes."""
+    changed = sorted(
+        ((event, item) for item in items for event in item.events),
+        key=lambda change: change[0].position,
+    )
+    highest: dict[str, Item] = {}
+    for event, item in changed:
+        for field in ("is_active", "mode"):
+            before = None if event.before is None else event.before[field]
+            if event.after[field] == before or (field == "mode" and not _names_mode(item)):
+                continue
+            last = highest.setdefault(field, item)
+            if item.clock < last.clock:
+                what = f"{_name(item)} set {field} of {pair} after {_name(last)}"
+                yield Found("I7", f"{what}, which ranks higher", *item.place)
+            else:
+                highest[field] = item
+
+
+def _names_mode(item: Item) -> bool:
+    return item.request is not None and item.request.mode is not None
+
+
+def _highest_stand(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Found]:
+    """What stands is what the highest wishes say that were not refused."""
+    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURES]
+    standing = ledger.standings.get(pair)
+    if not heard or standing is None:
+        if heard:
+            what = f"{pair} has no enrollment, though {_name(heard[0])} was heard"
+            yield Found("I7", what, *heard[0].place)
+        elif standing is not None and _is_all_ours(items, ledger):
+            what = f"{pair} has an enrollment, though no wish for it was heard"
+            yield Found("I7", what, *items[0].place)
+        return
+    highest = max(heard, key=lambda item: item.clock)
+    asked = highest.request
+    if asked is None or not _is_all_ours(items, ledger):
+        return
+    if (standing.is_active, standing.activity_clock) != (asked.is_active, highest.clock):
+        what = f"{pair} is_active={standing.is_active} by {standing.activity_clock}"
+        told = f"{_name(highest)} is the highest: {asked.is_active} by {highest.clock}"
+        yield Found("I7", f"{what}, but {told}", *highest.place)
+    named = max(filter(_names_mode, heard), key=lambda item: item.clock, default=None)
+    if named is None or named.request is None:
+        return
+    if (standing.mode, standing.mode_clock) != (named.request.mode, named.clock):
+        what = f"{pair} has the mode {standing.mode} by {standing.mode_clock}"
+        told = f"{_name(named)} is the highest: {named.request.mode} by {named.clock}"
+        yield Found("I7", f"{what}, but {told}", *named.place)
+
+
+def _is_all_ours(items: list[Item], ledger: Ledger) -> bool:
+    """Whether nothing of the enrollment comes from before the mark."""
+    if ledger.mark.batch_id == 0:
+        return True
+    return any(event.before is None for item in items for event in item.events)
+
+
+def _rightly_superseded(pair: Pair, items: list[Item]) -> Iterator[Found]:
+    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURES]
+    for item in heard:
+        if item.outcome is None or item.outcome.code is not Code.SUPERSEDED:
+            continue
+        if not any(other.clock > item.clock for other in heard):
+            what = f"{_name(item)} is superseded, though it is the highest wish for {pair}"
+            yield Found("I7", what, *item.place)
+
+
+def feed_is_whole(story: Story, ledger: Ledger) -> Iterator[Found]:
+    """I8: positions are gapless, and every reader, from any cursor, gets exactly what follows."""
+    expected = ledger.mark.position
+    for event in ledger.events:
+        expected += 1
+        if event.position != expected:
+            what = f"position {expected} of the feed is {event.position}"
+            yield Found("I8", what, str(event.submission_id), event.line)
+            expected = event.position
+    if expected != ledger.head:
+        yield Found("I8", f"the feed ends at {expected}, and its head is {ledger.head}")
+    ids = {event.position: dump_event(event)["id"] for event in ledger.events}
+    if len(set(ids.values())) != len(ids):
+        yield Found("I8", "two events have one id")
+    for read in story.feed:
+        yield from _page_is_right(read, ledger, ids)
+    yield from _nothing_skipped(story.feed)
+
+
+def _page_is_right(read: Read, ledger: Ledger, ids: dict[int, str]) -> Iterator[Found]:
+    facts = read.record.facts
+    since, after = facts["since"], facts["next"]
+    told = f"line {read.record.number}: the page after {since}"
+    wanted = [[since + 1, after]] if after > since else []
+    if facts["positions"] != wanted:
+        yield Found("I8", f"{told} has {facts['positions']} and goes on at {after}")
+    elif after > ledger.head:
+        yield Found("I8", f"{told} goes on at {after}, after the head {ledger.head}")
+    elif since >= ledger.mark.position:
+        kept = digest(ids.get(position, "") for position in range(since + 1, after + 1))
+        if kept != facts["digest"]:
+            yield Found("I8", f"{told} up to {after} had other events than are kept")
+
+
+def _nothing_skipped(reads: list[Read]) -> Iterator[Found]:
+    """A reader who is told that this is the end is not told so behind another one."""
+    by_end = sorted(reads, key=lambda read: read.ended)
+    furthest = ended = 0
+    for read in sorted(reads, key=lambda read: read.began):
+        while ended < len(by_end) and by_end[ended].ended < read.began:
+            furthest = max(furthest, by_end[ended].record.facts["next"])
+            ended += 1
+        facts = read.record.facts
+        if facts["next"] == facts["since"] < furthest:
+            what = f"line {read.record.number}: the feed ends at {facts['since']}"
+            yield Found("I8", f"{what}, and {furthest} was read before")
+
+
+def read_to_the_end(story: Story, ledger: Ledger) -> bool:
+    """Whether some reader was told that there is no more after the head."""
+    places = ((read.record.facts["since"], read.record.facts["next"]) for read in story.feed)
+    return any(since == after == ledger.head for since, after in places)

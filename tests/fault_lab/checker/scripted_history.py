@@ -1,0 +1,185 @@
+"""A client that tells the truth about a service without doors, and ways to cheat afterwards."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import update
+
+from api_gateway.intake.single_requests import SingleRequest
+from enrollment.storage.tables import BatchRow
+from schemas.events import dump_event
+from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes
+from tests.fault_lab.checker.check import Judged, Verdict, check
+from tests.fault_lab.history import Op, Phase, Record
+from tests.fault_lab.load.client import Wish, brief, csv_of, digest, spans
+from tests.support.in_process_service import ADMIN, World, request
+
+OPEN = "course-v1:Uni+Open+2026"
+SCARCE = "course-v1:Uni+Scarce+2026"
+SEATS = 2
+
+
+@dataclass
+class Play:
+    """A service without its doors, a client that tells the truth, and what it wrote."""
+
+    world: World
+    records: list[Record] = field(default_factory=list)
+    keys: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def note(self, op: Op, phase: Phase, **kept: Any) -> None:
+        named = {name: kept.pop(name, None) for name in ("key", "status", "id")}
+        self.records.append(
+            Record(len(self.records) + 1, time.time(), "client", op, phase, **named, facts=kept)
+        )
+
+    def course(self, course_id: str, capacity: int | None = None) -> None:
+        told = {"course_id": course_id, "capacity": capacity, "is_plain": True}
+        self.note(Op.COURSE, Phase.INVOKE, **told)
+        self.world.course(course_id, ["audit", "verified"], capacity=capacity)
+        self.note(Op.COURSE, Phase.OK, status=200, **told)
+
+    def single(
+        self, user: str, course_id: str = OPEN, *, key: str | None = None, **wish: Any
+    ) -> str:
+        key = key or f"key{next(self.keys)}"
+        wished = Wish(user, course_id, **wish)
+        facts = {"wishes": [wished], "poison": False, "attempt": 1}
+        self.note(Op.SINGLE, Phase.INVOKE, key=key, **facts)
+        asked = request(user, course_id, **wish)
+        stored = self.world.take_in(SingleRequest(ADMIN, asked, 0.0, None, key, b"same"))
+        (receipt,) = stored.results
+        return self.heard(Op.SINGLE, key, str(receipt.submission_id))
+
+    def file(self, *wishes: Wish) -> str:
+        key = f"key{next(self.keys)}"
+        facts = {"wishes": list(wishes), "poison": False, "attempt": 1}
+        self.note(Op.FILE, Phase.INVOKE, key=key, **facts)
+        return self.heard(Op.FILE, key, str(self.world.send(csv_of(wishes), key=key)))
+
+    def heard(self, op: Op, key: str, id_: str) -> str:
+        taken = {"id": id_, "replayed": False, "seconds": 0.01}
+        self.note(op, Phase.OK, key=key, status=202, **taken)
+        return id_
+
+    def work(self) -> None:
+        self.world.work()
+
+    def look(self, id_: str) -> None:
+        """Its status, and its outcomes so far."""
+        began = time.time()
+        head = self.world.submission(UUID(id_))
+        answered = self.world.outcomes(head.id)
+        pending = head.total - len(answered)
+        counts = {"pending": pending, **Counter(one.code.value for one in answered)}
+        shown = [brief(dump_outcome(one)) for one in answered]
+        told = {"state": "queued" if pending else "done", "counts": counts, "outcomes": shown}
+        self.note(Op.STATUS, Phase.OK, id=id_, status=200, began=began, **told)
+
+    def look_at_enrollment(self, id_: str, user: str, course_id: str = OPEN) -> None:
+        standing = self.world.standing(user, course_id)
+        facts = {"is_active": standing.is_active, "mode": standing.mode}
+        named = {"user": user, "course_id": course_id}
+        self.note(Op.ENROLLMENT, Phase.OK, id=id_, began=time.time(), **named, **facts)
+
+    def feed(self, since: int = 0, limit: int = 1_000) -> int:
+        began = time.time()
+        page = self.world.events()[since : since + limit]
+        after = page[-1].position if page else since
+        kept = {
+            "positions": spans(event.position for event in page),
+            "digest": digest(dump_event(event)["id"] for event in page),
+        }
+        self.note(Op.FEED, Phase.OK, status=200, began=began, since=since, next=after, **kept)
+        return after
+
+    def end(self) -> None:
+        """Everything is answered and read once more."""
+        self.note(Op.NEMESIS, Phase.HEAL)
+        self.work()
+        for record in list(self.records):
+            if record.phase is Phase.OK and record.op in {Op.SINGLE, Op.FILE}:
+                self.look(record.id)
+        self.feed(self.feed())
+
+    def change(self, which: Callable[[Record], bool], **to: Any) -> None:
+        """Doctor a record: the last one that is such."""
+        place = max(place for place, record in enumerate(self.records) if which(record))
+        record = self.records[place]
+        facts = {**record.facts, **to.pop("facts", {})}
+        self.records[place] = record._replace(facts=facts, **to)
+
+    def judge(self, **how: Any) -> Verdict:
+        return check(self.records, self.world.sessions, **how)
+
+
+def honest(play: Play) -> dict[str, str]:
+    """Something of everything; ids by name."""
+    play.course(OPEN)
+    play.course(SCARCE, SEATS)
+    ids = {"first": play.single("ada")}
+    ids["second"] = play.single("ada", mode="verified")
+    play.look(ids["first"])
+    stated = datetime(2020, 1, 1, tzinfo=UTC).isoformat()
+    ids["stale"] = play.file(
+        Wish("ada", OPEN, is_active=False, requested_at=stated), Wish("eve", OPEN)
+    )
+    play.work()
+    play.look(ids["first"])
+    play.look_at_enrollment(ids["second"], "ada")
+    play.feed(limit=2)
+    for number in range(SEATS + 1):
+        ids[f"scarce{number}"] = play.single(f"learner{number}", SCARCE)
+    play.work()
+    ids["gone"] = play.single("ada", is_active=False)
+    play.end()
+    return ids
+
+
+def found(verdict: Verdict, invariant: str, *words: str) -> bool:
+    """Whether a violation of this promise says all of this."""
+    assert verdict.judged is Judged.VIOLATIONS, verdict.text()
+    return any(
+        one.invariant == invariant and all(word in one.what for word in words)
+        for one in verdict.violations
+    )
+
+
+def change_row(play: Play, statement: Any) -> None:
+    with play.world.sessions.begin() as session:
+        assert session.execute(statement).rowcount == 1
+
+
+def change_outcome(play: Play, id_: str, **to: Any) -> None:
+    """Doctor the outcome of a single."""
+    head = play.world.submission(UUID(id_))
+    with play.world.sessions.begin() as session:
+        kept = session.get(BatchRow, head.batch_id)
+        outcomes = decode_outcomes(kept.outcomes)
+        outcomes[head.position] = outcomes[head.position]._replace(**to)
+        kept.outcomes = encode_outcomes(outcomes)
+
+
+def of(op: Op, phase: Phase = Phase.OK, **facts: Any) -> Callable[[Record], bool]:
+    """Records that are such."""
+
+    def is_such(record: Record) -> bool:
+        values = {**record.facts, "id": record.id, "key": record.key}
+        same = all(values.get(name) == value for name, value in facts.items())
+        return record.op is op and record.phase is phase and same
+
+    return is_such
+
+
+def batch_ids(play: Play, *ids: str) -> list[int]:
+    """The batches of singles; each is worked by itself."""
+    found = [play.world.submission(UUID(id_)).batch_id for id_ in ids]
+    with play.world.sessions.begin() as session:
+        session.execute(update(BatchRow).where(BatchRow.id.in_(found)).values(alone=True))
+    return found

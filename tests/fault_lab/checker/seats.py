@@ -1,0 +1,180 @@
+"""I6: seats are never given beyond the capacity, and never refused while there is room."""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from itertools import accumulate
+from typing import NamedTuple
+
+from enrollment.domain.codes import Reason
+from enrollment.domain.events import RecordedEvent
+from tests.fault_lab.checker.guarantees import Found
+from tests.fault_lab.checker.history_index import Capacity, Story, most_seats
+from tests.fault_lab.checker.ledger import Item, Ledger
+
+#: Seconds by which the clocks of one machine may seem to differ.
+SLACK = 1.0
+_EVER = float("inf")
+
+
+class _Seats(NamedTuple):
+    """How many seats of one course are taken after each of its events."""
+
+    positions: list[int]
+    taken: list[int]
+
+    def after(self, position: int) -> int:
+        """Seats taken once the event at a position, and all before it, happened."""
+        place = bisect_right(self.positions, position)
+        return self.taken[place - 1] if place else 0
+
+    def most(self, first: int, last: int) -> int:
+        """The most at any moment from one position to another."""
+        inside = slice(bisect_right(self.positions, first), bisect_right(self.positions, last))
+        return max([self.after(first), *self.taken[inside]])
+
+
+class _Furthest(NamedTuple):
+    """The greatest position of everything up to each of some moments."""
+
+    moments: list[float]
+    positions: list[int]
+
+    def at(self, moment: float) -> int:
+        """The greatest up to this moment; 0 where there is none."""
+        place = bisect_right(self.moments, moment)
+        return self.positions[place - 1] if place else 0
+
+
+def _furthest(places: Iterable[tuple[float, int]]) -> _Furthest:
+    ordered = sorted(places)
+    positions = accumulate((position for _, position in ordered), max)
+    return _Furthest([moment for moment, _ in ordered], list(positions))
+
+
+def seats_kept(story: Story, ledger: Ledger, *, clocks_agree: bool) -> Iterator[Found]:
+    """Only of courses whose whole history is in the ledger."""
+    courses = [course_id for course_id in story.courses if story.capacities(course_id)]
+    seats = {course_id: _seats_of(course_id, ledger) for course_id in courses}
+    for course_id in courses:
+        yield from _never_beyond(course_id, story, ledger, clocks_agree=clocks_agree)
+    refused = defaultdict(list)
+    for item in ledger.items.values():
+        if _is_full(item) and item.request and item.request.course_id in seats:
+            refused[item.batch.answered_at].append(item)
+    together = _transactions(ledger) if refused else {}
+    judge = _Refusals(story, ledger, seats, clocks_agree=clocks_agree)
+    for moment, items in refused.items():
+        yield from judge.of_one_transaction(together[moment], items)
+
+
+def _is_full(item: Item) -> bool:
+    return item.outcome is not None and item.outcome.reason is Reason.COURSE_FULL
+
+
+def _change(event: RecordedEvent) -> int:
+    was = event.before is not None and event.before["is_active"]
+    return int(event.after["is_active"]) - int(was)
+
+
+def _seats_of(course_id: str, ledger: Ledger) -> _Seats:
+    events = [event for event in ledger.events if event.course_id == course_id]
+    return _Seats([event.position for event in events], list(accumulate(map(_change, events))))
+
+
+def _possible(capacities: list[Capacity], first: float, last: float) -> list[Capacity]:
+    """Those that may have been in force at some moment of a time."""
+    return [one for one in capacities if one.since <= last + SLACK and one.until >= first - SLACK]
+
+
+def _never_beyond(
+    course_id: str, story: Story, ledger: Ledger, *, clocks_agree: bool
+) -> Iterator[Found]:
+    capacities = story.capacities(course_id)
+    taken = 0
+    for event in ledger.events:
+        if event.course_id != course_id:
+            continue
+        change = _change(event)
+        taken += change
+        begun = event.at.timestamp() if clocks_agree else -_EVER
+        most = most_seats(_possible(capacities, begun, _EVER))
+        if taken < 0:
+            what = f"{course_id} has {taken} seats taken at {event.position}"
+            yield Found("I6", what, str(event.submission_id), event.line)
+        elif change > 0 and most is not None and taken > most:
+            what = f"{course_id} has {taken} of {most} seats taken at {event.position}"
+            yield Found("I6", what, str(event.submission_id), event.line)
+
+
+def _transactions(ledger: Ledger) -> dict[datetime, list[Item]]:
+    """Requests by the transaction that answered them, in the order in which it judged them."""
+    together: dict[datetime, list[Item]] = defaultdict(list)
+
+    def in_turn(id_: int) -> tuple[bool, datetime | None, int]:
+        since = ledger.batches[id_].waiting_since
+        return since is None, since, id_  # parts of uploads that broke off never wait
+
+    for batch_id in sorted(ledger.items_of_batch, key=in_turn):
+        items = ledger.items_of_batch[batch_id]
+        together[items[0].batch.answered_at] += items
+    return together
+
+
+class _Refusals:
+    """Judges those who were told that a course is full."""
+
+    def __init__(
+        self, story: Story, ledger: Ledger, seats: dict[str, _Seats], *, clocks_agree: bool
+    ) -> None:
+        self._story = story
+        self._ledger = ledger
+        self._seats = seats
+        self._clocks_agree = clocks_agree
+        #: How far some reader had seen the feed.
+        self._known = _furthest((read.ended, read.record.facts["next"]) for read in story.feed)
+        #: How far the feed can have gone, by when what is in it began.
+        self._begun = _furthest((one.at.timestamp(), one.position) for one in ledger.events)
+
+    def of_one_transaction(self, together: list[Item], refused: list[Item]) -> Iterator[Found]:
+        """Where it has a place in the feed, that is where the seats must have been taken."""
+        spans = self._ledger.spans
+        firsts = [spans[item.batch.id] for item in together if item.batch.id in spans]
+        if not firsts:
+            for item in refused:
+                yield from self._somewhere(item)
+            return
+        begin = min(firsts) - 1
+        change: dict[str, int] = defaultdict(int)
+        for item in together:
+            for event in item.events:
+                change[event.course_id] += _change(event)
+            if _is_full(item) and item.request and item.request.course_id in self._seats:
+                course_id = item.request.course_id
+                taken = self._seats[course_id].after(begin) + change[course_id]
+                yield from self._full(item, course_id, taken)
+
+    def _somewhere(self, item: Item) -> Iterator[Found]:
+        """Without a place: between what was known when it was asked, and when it was answered."""
+        course_id = item.request.course_id if item.request else ""
+        told = self._story.by_id.get(item.submission_id)
+        first, last = self._ledger.mark.position, self._ledger.head
+        if told is not None:
+            first = max(first, self._known.at(told.sent))
+            if told.seen_done is not None and self._clocks_agree:
+                last = self._begun.at(told.seen_done + SLACK)
+        taken = self._seats[course_id].most(first, max(first, last))
+        yield from self._full(item, course_id, taken)
+
+    def _full(self, item: Item, course_id: str, taken: int) -> Iterator[Found]:
+        details = (item.outcome and item.outcome.details) or {}
+        stated = int(str(details.get("capacity", 0)))
+        first = item.batch.answered_at.timestamp() if self._clocks_agree else -_EVER
+        possible = _possible(self._story.capacities(course_id), first, _EVER)
+        if stated not in {one.seats for one in possible}:
+            what = f"line {item.line} of {item.submission_id} was refused for {stated} seats"
+            yield Found("I6", f"{what}, which {course_id} did not have", *item.place)
+        elif taken < stated:
+            what = f"line {item.line} of {item.submission_id} was refused, though {taken}"
+            yield Found("I6", f"{what} of {stated} seats of {course_id} were taken", *item.place)

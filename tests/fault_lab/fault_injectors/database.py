@@ -1,0 +1,258 @@
+"""The database restarted, locked, exhausted, dead-locked, full, lied to by its disk."""
+
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.fault_lab.checker.check import Trace
+from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault
+from tests.fault_lab.stack.stack import Equipment
+from tests.support.servers import PostgresServer
+
+#: Room of the disk that becomes full.
+DISK_BYTES = {SQLITE: 64 * 2**20, POSTGRESQL: 320 * 2**20}
+#: Preloaded by fiu-run.
+FIU = [Path("/usr/lib/fiu") / name for name in ("fiu_run_preload.so", "fiu_posix_preload.so")]
+
+
+class _OnPostgres(Fault):
+    where = (POSTGRESQL,)
+
+    @property
+    def server(self) -> PostgresServer:
+        """The server of the stack."""
+        assert self.stack.records.postgres is not None
+        return self.stack.records.postgres
+
+    def session(self, **options: Any) -> "psycopg.Connection[Any]":
+        """A session of its own."""
+        url = self.server.url.replace("+psycopg", "")
+        return psycopg.connect(url, autocommit=True, connect_timeout=3, **options)
+
+
+class PostgresRestarted(_OnPostgres):
+    code = "F16"
+    title = "PostgreSQL restarted at once and fast, its sessions terminated at random"
+    short = (POSTGRESQL,)
+    pause = (0.3, 1.0)
+    traces = (Trace.UNKNOWN_ANSWERS,)
+
+    def strike(self) -> None:
+        self.one_of([self._terminate, self._terminate, self._immediate, self._fast])()
+
+    def _terminate(self) -> None:
+        ended = (
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+            "WHERE application_name = 'enroll' AND random() < 0.5"
+        )
+        with self.session() as session:
+            row = session.execute(ended).fetchone()
+        if row and row[0]:
+            self.scene.saw(sessions_terminated=row[0])
+
+    def _immediate(self) -> None:
+        self._restart(signal.SIGQUIT)
+
+    def _fast(self) -> None:
+        self._restart(signal.SIGINT)
+
+    def _restart(self, number: signal.Signals) -> None:
+        before = self.server.pid
+        os.kill(before, number)
+        self.server.stop()
+        self.server.start()
+        self.scene.saw(restarted=before, by=number.name, now=self.server.pid)
+
+
+class PostgresBusy(_OnPostgres):
+    code = "F17"
+    title = "course rows locked beyond the time-outs, sessions exhausted, a table locked (S1, S6)"
+    pause = (0.3, 0.8)
+    seconds = 10.0
+    turn = 0
+
+    def strike(self) -> None:
+        sorts = [self._rows_locked, self._sessions_exhausted, self._table_locked]
+        if self.turn == 0:
+            self.turn = self.random.randrange(len(sorts))
+        self.turn += 1
+        sorts[self.turn % len(sorts)]()
+
+    def _rows_locked(self) -> None:
+        """Longer than who waits for a lock may wait; in the order in which workers lock them."""
+        self._locked(
+            "SELECT 1 FROM course ORDER BY capacity IS NULL, id FOR UPDATE",
+            self.random.uniform(4, 7),
+        )
+
+    def _table_locked(self) -> None:
+        self._locked("LOCK TABLE batch IN ACCESS EXCLUSIVE MODE", self.random.uniform(1, 4))
+
+    def _locked(self, statement: str, seconds: float) -> None:
+        waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        with self.session() as session, self.session() as beside, session.transaction():
+            session.execute("SET LOCAL lock_timeout = '5s'")
+            session.execute(statement)
+            time.sleep(seconds)
+            row = beside.execute(waits).fetchone()
+        if row and row[0]:
+            self.scene.saw(locked=statement, seconds=round(seconds, 1), waiting=row[0])
+
+    def _sessions_exhausted(self) -> None:
+        """Nobody can connect, and whoever was connected is sent away."""
+        with ExitStack() as taken:
+            mine = taken.enter_context(self.session())
+            self._take_all(taken)
+            mine.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'enroll'"
+            )
+            said = self._take_all(taken)
+            time.sleep(self.random.uniform(0.5, 2))
+        self.scene.saw(sessions="exhausted", postgresql_says=said)
+
+    def _take_all(self, taken: ExitStack) -> str:
+        """Take sessions until there are no more; what is said to the last who asks."""
+        while True:
+            try:
+                taken.enter_context(self.session())
+            except psycopg.OperationalError as error:
+                return str(error).strip()[-80:]
+
+
+class Deadlocks(_OnPostgres):
+    code = "F18"
+    title = "a storm of sessions that lock rows in the opposite order (S6)"
+    pause = (0.1, 0.3)
+    #: Sessions at once.
+    writers = 6
+
+    def strike(self) -> None:
+        with self.session() as session:
+            before = self._deadlocks(session)
+            threads = [threading.Thread(target=self._lock_backwards) for _ in range(self.writers)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            if (more := self._deadlocks(session) - before) > 0:
+                self.scene.saw(deadlocks=more)
+
+    def _deadlocks(self, session: Any) -> int:
+        session.execute("SELECT pg_stat_clear_snapshot()")
+        row = session.execute("SELECT sum(deadlocks) FROM pg_stat_database").fetchone()
+        return int(row[0])
+
+    def _lock_backwards(self) -> None:
+        """First the enrollments, then the courses: nobody in the service does so.
+
+        Who looks for a deadlock first is its victim: not these sessions, they look late.
+        """
+        options = {"options": "-c deadlock_timeout=4s -c lock_timeout=3s"}
+        of_this_run = f"c.capacity IS NOT NULL AND c.course_id LIKE '%:{self.scene.run}+%'"
+        enrollments = (
+            "SELECT 1 FROM enrollment WHERE (learner_id, course_id) IN "
+            "(SELECT e.learner_id, e.course_id FROM enrollment e JOIN course c "
+            f"ON c.id = e.course_id WHERE {of_this_run} ORDER BY random() LIMIT 10) FOR UPDATE"
+        )
+        courses = f"SELECT 1 FROM course c WHERE {of_this_run} FOR UPDATE"
+        refused = (psycopg.OperationalError,)  # where one of these is the victim after all
+        with suppress(*refused), self.session(**options) as session, session.transaction():
+            session.execute(enrollments)
+            time.sleep(0.1)
+            session.execute(courses)
+
+    def look(self) -> None:
+        self.witness_logged("deadlock detected")
+
+
+class DiskFull(Fault):
+    code = "F19"
+    title = "the disk of the records full (S1, S6)"
+    short = (SQLITE,)
+    pause = (0.5, 1.0)
+    alone = True
+    traces = (Trace.UNKNOWN_ANSWERS,)
+    minimum = 20
+
+    @classmethod
+    def missing(cls) -> str:
+        return "" if os.geteuid() == 0 else "mounting a small disk needs root"
+
+    @classmethod
+    def place(cls, folder: Path, sort: str, exits: ExitStack) -> None:
+        """Put a small disk under the folder of the records."""
+        size = f"size={DISK_BYTES[sort]}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
+        exits.callback(subprocess.run, ["umount", "-l", folder], check=False)
+
+    @property
+    def ballast(self) -> Path:
+        """What takes the room away."""
+        return self.stack.records.folder / "ballast"
+
+    def strike(self) -> None:
+        with self.ballast.open("ab", buffering=0) as file, suppress(OSError):
+            while True:
+                file.write(b"x" * 4096)
+        free = shutil.disk_usage(self.stack.records.folder).free
+        time.sleep(self.random.uniform(0.7, 2))
+        self.ballast.unlink()
+        if free < 4096:
+            self.scene.saw(disk="full", bytes_free=free)
+        self._revive()
+
+    def _revive(self) -> None:
+        """PostgreSQL ends where it cannot write its log; its keeper starts it again."""
+        server = self.stack.records.postgres
+        if server is not None and not server.answers():
+            with suppress(AssertionError):
+                self.scene.note("PostgreSQL had ended", pid=server.pid)
+            server.kill()
+            server.start()
+
+    def heal(self) -> None:
+        self.ballast.unlink(missing_ok=True)
+        self._revive()
+
+    def look(self) -> None:
+        self.witness_logged("disk is full")
+        server = self.stack.records.postgres
+        if server is not None:
+            said = (server.folder / "log").read_text(errors="replace")
+            if times := said.count("No space left on device"):
+                self.scene.saw(postgresql="No space left on device", times=times)
+
+
+class SyncFails(Fault):
+    code = "F20"
+    title = "5 % of all syncs to the disk fail (S1, S6)"
+    where = (SQLITE,)
+    pause = (0.5, 1.0)
+
+    @classmethod
+    def missing(cls) -> str:
+        return "" if all(path.exists() for path in FIU) else "not here: no libfiu"
+
+    def equipment(self) -> Equipment:
+        fails = "enable_random name=posix/io/sync/{},probability=0.05"
+        given = {
+            "LD_PRELOAD": ":".join(map(str, FIU)),
+            "FIU_ENABLE": "\n".join(fails.format(name) for name in ("fsync", "fdatasync")),
+        }
+        return Equipment({"gateway": given, "worker": given})
+
+    def strike(self) -> None:
+        """The library strikes; what it did is in the logs."""
+        self.witness_logged("disk I/O error")
+
+    def look(self) -> None:
+        self.strike()

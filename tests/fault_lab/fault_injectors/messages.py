@@ -1,0 +1,215 @@
+"""Messages that come twice, ten times, in another order, from elsewhere, or from other releases."""
+
+import base64
+import json
+import pickle
+import time
+import uuid
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+from celery import Celery
+from sqlalchemy import select
+
+from enrollment.runtime.broker import QueueName, TaskName, broker_settings
+from enrollment.storage import migrate
+from enrollment.storage.tables import BatchRow
+from tests.fault_lab.fault_injectors.base import (
+    POSTGRESQL,
+    QUEUES,
+    SQLITE,
+    Fault,
+    Scene,
+    armed,
+    waiting,
+)
+from tests.fault_lab.stack.stack import Equipment
+
+#: As many of the newest batches are announced again.
+NEWEST = 12
+
+
+class _ByHand(Fault):
+    """Puts messages on the queue beside the service."""
+
+    def __init__(self, scene: Scene) -> None:
+        super().__init__(scene)
+        self.app = Celery("faults", set_as_current=False)
+        self.app.conf.update(broker_settings(self.stack.redis.url, client="faults"))
+        scene.exits.callback(self.app.close)
+
+    def send(self, name: str, args: list[Any], *, queue: QueueName, **kwargs: Any) -> bytes:
+        """One message, as the service sends them; what it can be known by."""
+        tag = str(uuid.uuid4())
+        self.app.send_task(name, args=args, kwargs=kwargs, queue=queue.value, task_id=tag)
+        return tag.encode()
+
+    def newest(self) -> list[int]:
+        """Batches that were taken in last."""
+        with self.stack.sessions.read() as session:
+            ids = session.scalars(select(BatchRow.id).order_by(BatchRow.id.desc()).limit(NEWEST))
+            return list(ids)
+
+
+class DeliveredTenTimes(_ByHand):
+    code = "F23"
+    title = "each message ten times, in both workers at once (S4)"
+    short = (POSTGRESQL,)
+    pause = (0.1, 0.4)
+    copies = 10
+
+    def equipment(self) -> Equipment:
+        twice = "ring.sent=duplicate"
+        return armed(
+            gateway=twice,
+            worker="work.committed=duplicate;sweep.announced=duplicate;"
+            "work.before_commit=sleep:0.03%20",
+        )
+
+    def strike(self) -> None:
+        batch_ids = self.newest()
+        copies = [batch_id for batch_id in batch_ids for _ in range(self.copies)]
+        self.random.shuffle(copies)
+        for batch_id in copies:
+            queue = self.one_of([QueueName.INTERACTIVE, QueueName.BULK])
+            self.send(TaskName.PROCESS.value, [batch_id], queue=queue)
+        if batch_ids:
+            self.scene.saw(sent=len(copies), of=len(batch_ids))
+
+    def look(self) -> None:
+        """Nothing to add: copies were put on the queue, and the queue was read to its end."""
+        with self.queue as client:
+            self.scene.moment(lambda: not waiting(client), seconds=30)
+            self.scene.note("messages left", number=waiting(client))
+
+
+class Reordered(Fault):
+    code = "F24"
+    title = "waiting messages shuffled, some held up on their way (S4, S5)"
+    short = (POSTGRESQL,)
+    pause = (0.05, 0.3)
+
+    def equipment(self) -> Equipment:
+        return armed(worker="task.popped=sleep:0.2%15;work.before_commit=sleep:0.1%5")
+
+    def strike(self) -> None:
+        with self.queue as client, ExitStack() as held:
+            for worker in self.stack.workers:
+                held.enter_context(worker.held())
+            self.scene.moment(lambda: waiting(client) > 2, seconds=1.2)
+            moved = sum(self._shuffle(client, key) for key in QUEUES.values())
+        if moved:
+            self.scene.saw(messages_moved=moved)
+
+    def _shuffle(self, client: Any, key: str) -> int:
+        """How many messages of a queue are now in another place."""
+        before = client.lrange(key, 0, -1)
+        after = self.random.sample(before, len(before))
+        if before == after:
+            return 0
+        with client.pipeline(transaction=True) as together:
+            together.delete(key)
+            together.rpush(key, *after)
+            together.execute()
+        return sum(one != other for one, other in zip(before, after, strict=True))
+
+
+class PoisonousMessages(_ByHand):
+    code = "F26"
+    title = "messages that are no JSON, pickles, 10 MB, unknown tasks and ids, other types (S4)"
+    pause = (0.1, 0.3)
+
+    def strike(self) -> None:
+        sort, put = self.one_of(list(self._sorts().items()))
+        queue = self.one_of([QueueName.INTERACTIVE, QueueName.BULK])
+        with self.queue as client:
+            known_by = put(client, queue)
+
+            def is_taken() -> bool:
+                waiting = client.lrange(QUEUES[queue], 0, -1)
+                return not any(known_by in message for message in waiting)
+
+            if self.scene.moment(is_taken, seconds=20):
+                self.scene.saw(poison=sort, queue=queue.value)
+
+    def _sorts(self) -> dict[str, Callable[[Any, QueueName], bytes]]:
+        wrong: list[Any] = ["17", -1, 2**70, True, None, 1.5, {"id": 1}, [1], "x" * 1000, 10**9]
+        return {
+            "no JSON": lambda client, queue: self._put(client, queue, b"\xff\x00 no JSON"),
+            "not a message": lambda client, queue: self._put(client, queue, b'{"a": 1}'),
+            "a list": lambda client, queue: self._put(client, queue, b"[1, 2]"),
+            "body no base64": lambda client, queue: self._raw(client, queue, "%%%"),
+            "pickle": self._pickle,
+            "10 MB": lambda client, queue: self._put(client, queue, b"x" * 10_000_000),
+            "unknown task": lambda _, queue: self.send("no.such.task", [1], queue=queue),
+            "wrong argument": lambda _, queue: self.send(
+                TaskName.PROCESS.value, [self.one_of(wrong)], queue=queue
+            ),
+            "no argument": lambda _, queue: self.send(TaskName.PROCESS.value, [], queue=queue),
+            "two arguments": lambda _, queue: self.send(
+                TaskName.PROCESS.value, [1, 2], queue=queue, more=3
+            ),
+        }
+
+    def _put(self, client: Any, queue: QueueName, message: bytes) -> bytes:
+        """Put it at the end that is served last; what it can be known by."""
+        client.lpush(QUEUES[queue], message)
+        return message[:40]
+
+    def _pickle(self, client: Any, queue: QueueName) -> bytes:
+        body = base64.b64encode(pickle.dumps(([1], {}, {}))).decode()
+        return self._raw(client, queue, body, kind="application/x-python-serialize")
+
+    def _raw(
+        self, client: Any, queue: QueueName, body: str, *, kind: str = "application/json"
+    ) -> bytes:
+        """A message in kombu's envelope."""
+        tag = str(uuid.uuid4())
+        message = {
+            "body": body,
+            "content-type": kind,
+            "content-encoding": "utf-8",
+            "headers": {"task": TaskName.PROCESS.value, "id": tag, "lang": "py"},
+            "properties": {
+                "correlation_id": tag,
+                "delivery_mode": 2,
+                "delivery_info": {"exchange": "", "routing_key": queue.value},
+                "priority": 0,
+                "body_encoding": "base64",
+                "delivery_tag": tag,
+            },
+        }
+        self._put(client, queue, json.dumps(message).encode())
+        return tag.encode()
+
+    def heal(self) -> None:
+        """Workers that were ended by a message are started again; each such end is a fault of ours."""
+        for one in self.stack.workers:
+            for death in one.new_deaths():
+                self.scene.complaints.append(f"a message ended {death.name} ({death.status})")
+
+
+class OtherReleases(_ByHand):
+    code = "F27"
+    title = "messages of an older and a newer release; migration while it runs; workers changed"
+    where = (SQLITE,)
+    pause = (0.1, 0.4)
+
+    def strike(self) -> None:
+        before = [one.logged_times("unregistered task") for one in self.stack.workers]
+        for batch_id in self.newest()[:5]:
+            queue = self.one_of([QueueName.INTERACTIVE, QueueName.BULK])
+            self.send("batch.rehearse", [batch_id], queue=queue)  # a newer gateway's
+            self.send(TaskName.PROCESS.value, [], queue=queue, batch_id=batch_id)  # an older one's
+        if self.random.random() < 0.3:
+            migrate.upgrade(self.stack.records.url)
+        if self.random.random() < 0.3:
+            self.one_of(self.stack.workers).terminate()
+        time.sleep(0.3)
+        after = [one.logged_times("unregistered task") for one in self.stack.workers]
+        if after > before:
+            self.scene.saw(unknown_tasks=sum(after) - sum(before))
+
+    def look(self) -> None:
+        self.witness_logged("unregistered task", self.stack.workers)

@@ -1,0 +1,201 @@
+"""Processes that are killed, ended, held, or there twice."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY, QueueName
+from tests.fault_lab.checker.check import Trace
+from tests.fault_lab.fault_injectors.base import BOTH, POSTGRESQL, QUEUES, Fault, armed
+from tests.fault_lab.stack.stack import Equipment, Kept
+
+
+class GatewaysKilled(Fault):
+    code = "F1"
+    title = "kill -9 of a gateway (S1-S3)"
+    short = (POSTGRESQL,)
+    pause = (0.8, 2.0)
+    traces = (Trace.UNKNOWN_ANSWERS, Trace.REPLAYED_KEYS)
+
+    def equipment(self) -> Equipment:
+        return armed(
+            gateway="intake.before_commit=crash%0.5;intake.committed=crash%3;"
+            "ring.before=crash%0.5;intake.committed=sleep:0.02%5"
+        )
+
+    def strike(self) -> None:
+        self.one_of(self.stack.gateways).kill()
+        self.witness_deaths("gateway")
+
+    def heal(self) -> None:
+        self.stack.until_ready()
+        self.witness_deaths("gateway")
+
+
+class WorkersKilled(Fault):
+    code = "F2"
+    title = "kill -9 of a worker and its children (S5-S7)"
+    short = BOTH
+    pause = (0.5, 1.5)
+
+    def equipment(self) -> Equipment:
+        return armed(
+            worker="task.popped=sleep:0.05%10;work.before_commit=sleep:0.1%20;"
+            "work.committed=sleep:0.05%10"
+        )
+
+    def strike(self) -> None:
+        victim = self.one_of(self.stack.workers)
+        caught = self.scene.moment(lambda: victim.children() and self.in_work(), seconds=5)
+        pid = victim.kill()
+        if pid and caught:
+            self.scene.saw(died=victim.name, pid=pid, pending=self.stack.pending())
+
+
+class ChildrenKilled(Fault):
+    code = "F3"
+    title = "kill -9 of a pool child, also at each step of its work (S5-S7)"
+    pause = (0.2, 0.8)
+    mothers: dict[str, int]
+
+    def equipment(self) -> Equipment:
+        return armed(
+            worker="task.popped=crash%1;work.before_commit=crash%2;work.committed=crash%2;"
+            "work.before_commit=sleep:0.05%10"
+        )
+
+    def prepare(self) -> None:
+        self.mothers = {one.name: one.pid for one in self.stack.workers}
+
+    def strike(self) -> None:
+        self.scene.moment(self.in_work)
+        worker = self.one_of(self.stack.workers)
+        pending, total = self.stack.pending(), self.stack.total()
+        for child in worker.children()[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(child, signal.SIGKILL)
+            if 0 < pending < total:
+                self.scene.saw(child_of=worker.name, pid=child, pending=pending)
+
+    def look(self) -> None:
+        self.witness_logged("failpoint.reached", self.stack.workers)
+        for one in self.stack.workers:
+            # Celery ends a worker whose first child dies at once; it is started again.
+            was_starting = "Could not start worker processes" in one.log_since_mark()
+            if one.pid != self.mothers[one.name] and not was_starting:
+                self.scene.complaints.append(f"{one.name} died of the death of its child")
+
+
+class SchedulesKilled(Fault):
+    code = "F4"
+    title = "kill -9 of the schedule and in the midst of sweeping (S8, S9); two schedules"
+    pause = (0.5, 1.5)
+
+    def equipment(self) -> Equipment:
+        traps = "sweep.read=crash%30;sweep.announced=crash%20;task.popped=crash%2"
+        return Equipment(armed(worker=traps).variables, beats=2)
+
+    def strike(self) -> None:
+        self.one_of(self.stack.beats).kill()
+        with self.queue as client:  # something to sweep
+            client.delete(*QUEUES.values())
+        self.witness_deaths("beat")
+
+    def look(self) -> None:
+        self.witness_logged("sweep.", self.stack.workers)
+
+
+class RollingRestart(Fault):
+    code = "F5"
+    title = "SIGTERM of each process in turn, as a deployment does"
+    pause = (0.1, 0.5)
+    seconds = 25.0  # a worker waits for 10 s before it ends
+    turn = 0
+
+    def strike(self) -> None:
+        processes = self.stack.processes
+        one = processes[self.turn % len(processes)]
+        self.turn += 1
+        before = one.starts
+        one.terminate()
+        self.scene.moment(lambda: one.starts > before, seconds=15)
+        for death in one.new_deaths():
+            self.scene.saw(ended=death.name, pid=death.pid, exit_status=death.status)
+            if death.status == -signal.SIGKILL:
+                self.scene.complaints.append(f"{death.name} did not end in good order")
+        if one.role == "gateway":
+            self.scene.moment(self.stack.is_ready, seconds=15)
+
+
+class WorkersHeld(Fault):
+    code = "F6"
+    title = "SIGSTOP of a worker in mid work beyond the second announcement, then CONT (S6)"
+    pause = (0.2, 0.5)
+    seconds = 10.0
+    #: A held worker holds SQLite's lock of writers: everybody waits, and hears 503 in the end.
+    minimum = 20
+
+    def equipment(self) -> Equipment:
+        return armed(worker="work.before_commit=sleep:0.3%30")
+
+    def strike(self) -> None:
+        worker = self.one_of(self.stack.workers)
+        self.scene.moment(lambda: self.in_work() and _lately(worker, "work.before_commit"))
+        with worker.held():
+            is_held = self.scene.moment(lambda: _is_held(worker))
+            time.sleep(ANNOUNCED_AGAIN_AFTER + SWEEP_EVERY / 2)
+        if is_held:
+            self.scene.saw(held=worker.name, pid=worker.pid)
+
+
+class GatewaysHeld(Fault):
+    code = "F7"
+    title = "SIGSTOP of a gateway for 1-5 s"
+    pause = (0.2, 0.8)
+    seconds = 8.0
+
+    def strike(self) -> None:
+        gateway = self.one_of(self.stack.gateways)
+        with gateway.held():
+            if self.scene.moment(lambda: _is_held(gateway)):
+                self.scene.saw(held=gateway.name, pid=gateway.pid)
+            time.sleep(self.random.uniform(1, 5))
+
+
+class SchedulesTwice(Fault):
+    code = "F28"
+    title = "two schedules, so two sweepers; each announces twice"
+    where = (POSTGRESQL,)
+    seconds = 8.0
+    pause = (0.2, 0.5)
+
+    def equipment(self) -> Equipment:
+        traps = "sweep.announced=duplicate;work.before_commit=sleep:0.1%20"
+        return Equipment(armed(worker=traps).variables, beats=2)
+
+    def strike(self) -> None:
+        """Both are heard to ring for upkeep."""
+        ringers: set[str] = set()
+        until = time.monotonic() + 2 * SWEEP_EVERY
+        with self.queue as client, client.monitor() as heard:
+            for said in heard.listen():
+                if said["command"].startswith(f"LPUSH {QUEUES[QueueName.UPKEEP]} "):
+                    ringers.add(said["client_port"])
+                if len(ringers) > 1 or time.monotonic() > until:
+                    break
+        if len(ringers) > 1:
+            self.scene.saw(schedules=len(self.stack.beats), rung_from=sorted(ringers))
+
+
+def _is_held(one: Kept) -> bool:
+    """Whether the system says that a process is stopped."""
+    with suppress(OSError):
+        return Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    return False
+
+
+def _lately(worker: Kept, words: str) -> bool:
+    """Whether the newest lines of a log say something."""
+    return words in worker.log_since_mark()[-400:]

@@ -1,0 +1,274 @@
+"""Callers who poison, dawdle, send bombs, come in crowds, and all want the last seat."""
+
+import gzip
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import count
+from pathlib import Path
+
+from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, Scene, armed
+from tests.fault_lab.load.generator import Asker, Load, Mix, Wish
+from tests.fault_lab.stack.stack import Equipment, Kept
+from tests.support.service_processes import API
+
+LOOPBACK = "127.0.0.1"
+MEGABYTE = 2**20
+
+
+def _asker(scene: Scene, name: str) -> Asker:
+    return scene.exits.enter_context(scene.load.asker(name))
+
+
+def _course(scene: Scene, asker: Asker, course_id: str, capacity: int | None = None) -> None:
+    """A course that is there, whatever happens meanwhile."""
+    scene.moment(lambda: asker.course(course_id, capacity=capacity), seconds=30)
+
+
+class Poison(Fault):
+    code = "F25"
+    title = "rows that raise, and rows that end their worker, alone and in files (S6)"
+    short = (SQLITE,)
+    pause = (0.3, 0.8)
+    patience = 120.0
+    sorts = ("poisonraise", "poisoncrash")
+
+    def equipment(self) -> Equipment:
+        return armed(worker="work.judging=raise@poisonraise;work.judging=crash@poisoncrash")
+
+    def prepare(self) -> None:
+        self.numbers = count(1)
+        self.asker = _asker(self.scene, "poisoner")
+        self.course = f"course-v1:{self.scene.run}+Poison+2026"
+        _course(self.scene, self.asker, self.course)
+
+    def strike(self) -> None:
+        name = f"{self.one_of(self.sorts)}{next(self.numbers)}"
+        poisonous = Wish(name, self.course)
+        if self.random.random() < 0.5:
+            self.scene.load.watch(self.asker.single(poisonous, poison=True))
+            return
+        rows = [Wish(f"beside{next(self.numbers)}", self.course) for _ in range(40)]
+        rows[self.random.randrange(len(rows))] = poisonous
+        self.scene.load.watch(self.asker.file(rows, poison=True))
+
+    def look(self) -> None:
+        for sort in self.sorts:
+            self.witness_logged(f'"about": "{sort}', self.stack.workers)
+
+
+class SlowPoison(Poison):
+    title = "rows that take longer than any work may (S6)"
+    where = (POSTGRESQL,)
+    short = ()
+    most_seeds = 1  # it takes minutes
+    seconds = 10.0
+    pause = (1.0, 2.0)
+    sorts = ("poisonsleep",)
+    patience = 300.0
+
+    def equipment(self) -> Equipment:
+        return armed(worker="work.judging=sleep:60@poisonsleep")
+
+    def strike(self) -> None:
+        """One is enough: it takes a worker away for as long as work may take."""
+        if next(self.numbers) == 1:
+            wish = Wish("poisonsleep1", self.course)
+            self.scene.load.watch(self.asker.single(wish, poison=True))
+
+
+class Dawdlers(Fault):
+    code = "F32"
+    title = "slow headers, slow bodies, silent connections beside the load"
+    where = (SQLITE,)
+    pause = (0.05, 0.1)
+    max_p99 = 2.0
+    most = 100
+
+    def prepare(self) -> None:
+        self.open: list[socket.socket] = []
+
+    def strike(self) -> None:
+        """Each sends a little more now and then, and reads nothing."""
+        if len(self.open) < self.most:
+            port = self.one_of(self.stack.ports)
+            one = self.scene.exits.enter_context(socket.create_connection((LOOPBACK, port)))
+            begin = self.one_of([b"", b"POST ", _head(5_000_000) + b"{"])
+            one.sendall(begin)
+            self.open.append(one)
+        for one in self.random.sample(self.open, min(20, len(self.open))):
+            with suppress(OSError):
+                one.sendall(b" ")
+        if len(self.open) == self.most // 2:
+            self.scene.saw(dawdlers=len(self.open))
+
+
+class BodyBombs(Fault):
+    code = "F33"
+    title = "bodies too large, without end, too deep, packed, with 20,000 headers"
+    where = (SQLITE,)
+    pause = (0.05, 0.2)
+    #: Megabytes by which a gateway may grow meanwhile.
+    growth = 200
+
+    def prepare(self) -> None:
+        self.before = {one.name: _megabytes(one) for one in self.stack.gateways}
+        self.packed = gzip.compress(b" " * (64 * MEGABYTE), compresslevel=1)
+
+    def strike(self) -> None:
+        sort, send = self.one_of(list(self._sorts().items()))
+        port = self.one_of(self.stack.ports)
+        began = time.monotonic()
+        try:
+            answer = _exchange(port, send())
+        except OSError as error:
+            answer = repr(error)
+        seconds = round(time.monotonic() - began, 2)
+        self.scene.saw(bomb=sort, answer=answer[:60], seconds=seconds)
+        if answer.startswith(("HTTP/1.1 5", "HTTP/1.1 2")):
+            self.scene.complaints.append(f"{sort}: {answer[:60]}")
+
+    def _sorts(self) -> dict[str, Callable[[], Iterator[bytes]]]:
+        key = self.stack.key
+        deep = b'{"user":' + b"[" * 100_000 + b"]" * 100_000 + b"}"
+        digits = b'{"user": ' + b"9" * 5_000 + b', "course_details": {"course_id": "a"}}'
+        packed = self.packed
+        twice = b'{"user":"a","user":"b","course_details":{"course_id":"course-v1:a+b+c"}}'
+        return {
+            "100 MB": lambda: iter([_head(100 * MEGABYTE, key), *[b"x" * MEGABYTE] * 100]),
+            "no end": lambda: _endless(key),
+            "too deep": lambda: iter([_head(len(deep), key), deep]),
+            "5,000 digits": lambda: iter([_head(len(digits), key), digits]),
+            "NaN": lambda: iter([_head(3, key), b"NaN"]),
+            "a name twice": lambda: iter([_head(len(twice) + 1, key), twice + b"]"]),
+            "packed": lambda: iter([_head(len(packed), key, "Content-Encoding: gzip\r\n"), packed]),
+            "20,000 headers": lambda: iter(
+                [b"GET /livez HTTP/1.1\r\n", *[b"X-A: b\r\n"] * 20_000, b"\r\n"]
+            ),
+        }
+
+    def look(self) -> None:
+        for one in self.stack.gateways:
+            grown = _megabytes(one) - self.before[one.name]
+            self.scene.note("memory", of=one.name, grown_megabytes=round(grown))
+            if grown > self.growth:
+                self.scene.complaints.append(f"{one.name} grew by {grown:.0f} MB")
+
+
+def _head(length: int, key: str = "", more: str = "") -> bytes:
+    """The head of a request with a body."""
+    return (
+        f"POST {API}/enrollment HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\n{more}Content-Length: {length}\r\n\r\n"
+    ).encode()
+
+
+def _endless(key: str) -> Iterator[bytes]:
+    head = _head(0, key).replace(b"Content-Length: 0", b"Transfer-Encoding: chunked")
+    yield head
+    chunk = b"100000\r\n" + b"x" * MEGABYTE + b"\r\n"
+    for _ in range(200):
+        yield chunk
+
+
+def _exchange(port: int, parts: Iterator[bytes]) -> str:
+    """Send until it is all sent or nobody listens; the first line of the answer."""
+    with socket.create_connection((LOOPBACK, port), timeout=10) as connection:
+        with suppress(OSError):
+            for part in parts:
+                connection.sendall(part)
+        return connection.recv(4096).decode(errors="replace").partition("\r\n")[0] or "closed"
+
+
+def _megabytes(one: Kept) -> float:
+    """Memory that a process uses."""
+    with suppress(OSError):
+        pages = int(Path(f"/proc/{one.pid}/statm").read_text().split()[1])
+        return pages * 4096 / MEGABYTE
+    return 0.0
+
+
+class Burst(Fault):
+    code = "F34"
+    title = "ten times as much as usual for some seconds, then the backlog"
+    pause = (1.0, 2.0)
+    seconds = 8.0
+    patience = 120.0
+    mix = Mix(singles=60.0, files=1.0)
+
+    def prepare(self) -> None:
+        stack, scene = self.stack, self.scene
+        crowd = Mix(singles=600.0, single_clients=16, files=10.0, file_clients=3, rows=(1000, 1000))
+        run, seed = f"{scene.run}-burst", self.random.randrange(10**6)
+        since = scene.since
+        self.crowd = scene.exits.enter_context(
+            Load(stack.urls, stack.key, scene.history, seed, run=run, mix=crowd, since=since)
+        )
+        self.crowd.prepare()
+        self.has_come = False
+
+    def strike(self) -> None:
+        """The crowd comes once, and stays for a while."""
+        if self.has_come:
+            return
+        self.has_come = True
+        before = self.crowd.accepted_items
+        self.crowd.start()
+        for _ in range(5):
+            time.sleep(1)
+            self.scene.saw(
+                waiting=self.stack.pending(), accepted=self.crowd.accepted_items - before
+            )
+        self.crowd.stop()
+
+    def look(self) -> None:
+        if not self.crowd.settle(self.patience):
+            self.scene.complaints.append("the crowd's backlog is not worked off")
+
+
+class LastSeat(Fault):
+    code = "F35"
+    title = "hundreds want a few seats, some give theirs back, the capacity changes meanwhile (S6)"
+    pause = (0.05, 0.2)
+    callers = 12
+    people = 400
+
+    def prepare(self) -> None:
+        self.courses = [f"course-v1:{self.scene.run}+Last{number}+2026" for number in (1, 2)]
+        self.keeper = _asker(self.scene, "keeper")
+        for course in self.courses:
+            _course(self.scene, self.keeper, course, 1)
+        self.askers = [_asker(self.scene, f"stampede{n}") for n in range(self.callers)]
+
+    def strike(self) -> None:
+        course, other = self.random.sample(self.courses, 2)
+        capacity = self.random.choice([1, 2, 3, 5, 10])
+        wishes = [self._wishes(course, other) for _ in self.askers]
+        crowd = [
+            threading.Thread(target=_ask, args=(self.scene.load, asker, asked))
+            for asker, asked in zip(self.askers, wishes, strict=True)
+        ]
+        for one in crowd:
+            one.start()
+        _course(self.scene, self.keeper, course, capacity)
+        for one in crowd:
+            one.join()
+        self.scene.saw(asked=sum(map(len, wishes)), course=course, capacity=capacity)
+
+    def _wishes(self, course: str, other: str) -> list[Wish]:
+        """Some enroll, some leave, some change from one course to the other."""
+        wishes = []
+        for _ in range(6):
+            user = f"racer{self.random.randrange(self.people)}"
+            leaves = self.random.random() < 0.4
+            wishes.append(Wish(user, course, not leaves))
+            if leaves:
+                wishes.append(Wish(user, other))
+        return wishes
+
+
+def _ask(load: Load, asker: Asker, wishes: list[Wish]) -> None:
+    for wish in wishes:
+        load.watch(asker.single(wish))

@@ -1,0 +1,165 @@
+"""Every second somebody is killed while a real file is worked; it comes to what it should."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from api_gateway.audit.verify import verify
+from tests.fault_lab.fault_injectors.base import armed
+from tests.fault_lab.history import History, Op, Phase
+from tests.fault_lab.report_table import Row
+from tests.fault_lab.stack.stack import Stack, StackBroken, wait
+from tests.support.row_counts import books
+from tests.support.service_processes import API
+
+OULAD = Path(__file__).parents[3] / "shared" / "data" / "oulad"
+CODE, TITLE = "1/s", "kill -9 of any process every second while a real file is worked"
+#: Slow enough that there is something to kill for a while.
+SLOWED = armed(worker="work.before_commit=sleep:0.15")
+#: Seconds of killing at most: who is killed more often than it can start does nothing at all.
+KILLING = 40.0
+#: Seconds that the rest of the file may take then.
+PATIENCE = 120.0
+KILLS = 5  # fewer show nothing
+
+
+def missing() -> str:
+    """Why it cannot be had here; empty where it can."""
+    return "" if OULAD.is_dir() else "the data set is not in ../shared"
+
+
+def run(stack: Stack, folder: Path, seed: int) -> Row:
+    """Hand the file in, kill until it is done, and compare."""
+    began = time.monotonic()
+    expected: dict[str, int] = json.loads((OULAD / "expected.json").read_text())["first_run"]
+    with History(folder / "history.jsonl") as history:
+        service = _Service(stack)
+        service.insist("POST", "/courses", OULAD / "courses.ndjson", "application/x-ndjson")
+        stack.equip(SLOWED)
+        stack.until_ready()
+        taken = service.insist("POST", "/submissions", OULAD / "enrollments.csv", "text/csv")
+        seconds = round(time.monotonic() - began, 3)
+        history.write(Op.FILE, Phase.OK, client="registrar", id=taken["submission_id"])
+        with history.nemesis(CODE) as nemesis:
+            kills = 0
+            for fact in _kill_every_second(stack, random.Random(seed)):
+                nemesis.witness(**fact)
+                kills += 1
+        healed = history.heal()
+        stack.until_ready()
+        shown = service.ended(taken["submission_id"])
+        recovery = history.now() - healed
+        counts = {name: number for name, number in shown["counts"].items() if number}
+        history.write(Op.STATUS, Phase.OK, client="registrar", counts=counts)
+    total = counts.pop("total")
+    complaints = list(_complaints(stack, counts, expected))
+    is_seen = kills >= KILLS
+    return Row(
+        fault=CODE,
+        title=TITLE,
+        database=stack.records.sort,
+        seed=seed,
+        strikes=kills,
+        witnessed=kills,
+        accepted=total,
+        p50=seconds,
+        recovery=recovery,
+        violations=complaints,
+        judged="violations" if complaints else "ok" if is_seen else "unknown",
+        doubts=[] if is_seen else [f"only {kills} were killed while it was worked"],
+    )
+
+
+def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) -> Iterator[str]:
+    """Where it did not come to what it should, or anything happened twice."""
+    if counts != expected:
+        yield f"it came to {counts}, not {expected}"
+    kept = books(stack.records.url, "course-v1:OU+%")
+    changes = expected["enrolled"] + expected["deactivated"]
+    if (kept.events, kept.feed) != (changes, changes):
+        yield f"{kept.events} events and {kept.feed} places in the feed, not {changes}"
+    yield from map(str, verify(stack.sessions).violations[:20])
+
+
+def _kill_every_second(stack: Stack, chance: random.Random) -> Iterator[dict[str, object]]:
+    """Kill while anything waits; what was killed while some waited and some was done."""
+    until = time.monotonic() + KILLING
+    while (pending := _pending(stack)) and time.monotonic() < until:
+        next_at = time.monotonic() + 1.0
+        name, pid = _victim(stack, chance)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+            if 0 < pending < stack.total():
+                yield {"died": name, "pid": pid, "pending": pending}
+        time.sleep(max(0.0, next_at - time.monotonic()))
+
+
+def _pending(stack: Stack) -> int:
+    """What waits, when the first of it is answered."""
+    total = stack.total()
+    with suppress(StackBroken):
+        wait(lambda: stack.pending() < total, "a first answer", seconds=10)
+    return stack.pending()
+
+
+def _victim(stack: Stack, chance: random.Random) -> tuple[str, int]:
+    """Any process of the service that is alive: gateway, worker, schedule, pool child."""
+    found = [
+        *((one.name, one.family()[:1]) for one in stack.processes),
+        *((f"child of {one.name}", one.children()) for one in stack.workers),
+    ]
+    return chance.choice([(name, pid) for name, pids in found for pid in pids])
+
+
+class _Service:
+    """Asks either gateway until it answers; a key makes that safe."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._numbers = iter(range(10**9))
+
+    def insist(self, method: str, path: str, file: Path, sort: str) -> dict[str, Any]:
+        """Send a file until it is taken."""
+        key = f"registrar-{file.name}"
+        headers = {"Content-Type": sort, "Idempotency-Key": key}
+        return self._until_answered(method, path, content=file.read_bytes(), headers=headers)
+
+    def ended(self, submission_id: str) -> dict[str, Any]:
+        """The submission when it is done."""
+        shown: dict[str, Any] = {}
+
+        def is_done() -> bool:
+            shown.update(self._until_answered("GET", f"/submissions/{submission_id}"))
+            return shown["state"] == "done"
+
+        wait(is_done, "the file is done", seconds=PATIENCE)
+        return shown
+
+    def _until_answered(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
+        answers: list[httpx.Response] = []
+        headers = {"Authorization": f"Bearer {self._stack.key}", **parts.pop("headers", {})}
+
+        def is_answered() -> bool:
+            url = self._stack.urls[next(self._numbers) % len(self._stack.urls)]
+            with suppress(httpx.TransportError):
+                answer = httpx.request(
+                    method, f"{url}{API}{path}", headers=headers, timeout=30, **parts
+                )
+                answers.append(answer)
+                return not answer.is_server_error and answer.status_code != httpx.codes.CONFLICT
+            return False
+
+        wait(is_answered, f"{method} {path} is answered")
+        answer = answers[-1]
+        if not answer.is_success:
+            raise StackBroken(f"{method} {path}: {answer.status_code} {answer.text[:300]}")
+        body: dict[str, Any] = answer.json()
+        return body

@@ -1,0 +1,291 @@
+"""One client of a running service: whatever it asks, and what came of it, is in the history."""
+
+import hashlib
+import json
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, NamedTuple, Self
+
+import httpx
+
+from tests.fault_lab.history import History, Op, Phase
+from tests.support.service_processes import API, open_course
+
+#: Statuses after which a request may or may not have been taken in, or may be later.
+UNSURE = frozenset({408, 409, 425, 429})
+ENDED = frozenset({"done", "cancelled"})
+FEED_PAGE = 1_000
+_MODES = [{"slug": slug, "name": slug.title()} for slug in ("audit", "verified")]
+_COLUMNS = ("user", "course_id", "is_active", "mode", "requested_at")
+
+
+class Wish(NamedTuple):
+    """One request: one learner, one course, what is wished."""
+
+    user: str
+    course_id: str
+    is_active: bool | None = None
+    mode: str | None = None
+    #: ISO 8601; none: when it is received.
+    requested_at: str | None = None
+
+
+@dataclass(eq=False)
+class Asked:
+    """One or many wishes under a key; the same bytes each time they are sent."""
+
+    op: Op
+    key: str
+    wishes: Sequence[Wish]
+    #: Rows of it may come to internal_error.
+    poison: bool = False
+    id: str | None = None
+    #: It was surely not taken in.
+    refused: bool = False
+    attempts: int = 0
+    is_done: bool = False
+    #: How often each outcome was seen, once there are all.
+    counts: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether its client knows what came of it."""
+        return self.id is not None or self.refused
+
+
+class Asker:
+    """One client, for one thread."""
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        key: str,
+        history: History,
+        *,
+        name: str,
+        seed: int = 0,
+        timeout: float = 10.0,
+    ) -> None:
+        self.name = name
+        self.random = random.Random(f"{seed} {name}")
+        self._seed = seed
+        self._urls = list(urls)
+        self._history = history
+        self._numbers = count(1)
+        self._http = httpx.Client(
+            headers={"Authorization": f"Bearer {key}"},
+            timeout=timeout,
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """It keeps no connection."""
+        self._http.close()
+
+    # --- wishes ---------------------------------------------------------------------------
+
+    def single(self, wish: Wish, *, key: str | None = None, poison: bool = False) -> Asked:
+        """Ask once for one learner."""
+        return self.ask(Asked(Op.SINGLE, key or self.new_key(), [wish], poison))
+
+    def file(
+        self, wishes: Sequence[Wish], *, key: str | None = None, poison: bool = False
+    ) -> Asked:
+        """Hand in a CSV file once."""
+        return self.ask(Asked(Op.FILE, key or self.new_key(), wishes, poison))
+
+    def ask(self, asked: Asked) -> Asked:
+        """Send it, for the first time or again."""
+        first, asked.attempts = asked.attempts == 0, asked.attempts + 1
+        facts: dict[str, object] = {"attempt": asked.attempts}
+        if first:
+            facts |= {"wishes": asked.wishes, "poison": asked.poison}
+        answer = self._post(asked.op, asked, asked.wishes, facts)
+        if answer is not None and answer.status_code == httpx.codes.ACCEPTED:
+            asked.id = asked.id or answer.json()["submission_id"]
+        elif answer is not None:
+            asked.refused = asked.id is None
+        return asked
+
+    def reuse(self, asked: Asked, other: Wish) -> None:
+        """Send a key that stands for something with another body."""
+        wishes = [other, *asked.wishes[1:]]
+        facts = {"attempt": 1, "wishes": [other]}
+        self._post(Op.REUSE, asked, wishes, facts)
+
+    def new_key(self) -> str:
+        """A key that nobody else has."""
+        return f"{self.name}-{self._seed}-{next(self._numbers)}"
+
+    def _post(
+        self, op: Op, asked: Asked, wishes: Sequence[Wish], facts: dict[str, object]
+    ) -> httpx.Response | None:
+        """The answer, or None where it says nothing for sure; all of it is noted."""
+        is_file, key = asked.op is Op.FILE, asked.key
+        url, told = self._url(), {"client": self.name, "key": key}
+        path = "/submissions" if is_file else "/enrollment"
+        sort = "text/csv" if is_file else "application/json"
+        headers = {"Idempotency-Key": key, "Content-Type": sort}
+        content = csv_of(wishes) if is_file else json_of(wishes[0])
+        begun = self._history.write(op, Phase.INVOKE, at=url, **told, **facts)
+        try:
+            answer = self._http.post(f"{url}{API}{path}", content=content, headers=headers)
+        except httpx.TransportError as error:
+            self._history.write(op, Phase.UNKNOWN, because=repr(error), **told)
+            return None
+        status, took = answer.status_code, {"seconds": round(self._history.now() - begun, 6)}
+        if status == httpx.codes.ACCEPTED:
+            replayed = answer.headers.get("Idempotency-Replayed") == "true"
+            id_ = answer.json()["submission_id"]
+            facts = {"id": id_, "replayed": replayed, **took}
+            self._history.write(op, Phase.OK, status=status, **facts, **told)
+            return answer
+        is_unsure = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in UNSURE
+        phase = Phase.UNKNOWN if is_unsure else Phase.FAIL
+        self._history.write(op, phase, status=status, body=answer.text[:500], **took, **told)
+        return None if is_unsure else answer
+
+    # --- looks ----------------------------------------------------------------------------
+
+    def status(self, asked: Asked) -> dict[str, Any] | None:
+        """How far a submission is; None where nobody said."""
+        shown = self._get(Op.STATUS, f"/submissions/{asked.id}", _status, id=asked.id)
+        if shown is not None and shown["state"] in ENDED:
+            asked.is_done = True
+            asked.counts = shown["counts"]
+        return shown
+
+    def outcomes(self, asked: Asked, *, cursor: str | None = None, limit: int = 1_000) -> Any:
+        """A page of outcomes."""
+        place = "" if cursor is None else f"&cursor={cursor}"
+        path = f"/submissions/{asked.id}/outcomes?limit={limit}{place}"
+        return self._get(Op.OUTCOMES, path, _outcomes, id=asked.id)
+
+    def enrollment(self, asked: Asked, wish: Wish) -> None:
+        """How a learner stands in a course, now that the outcome is known."""
+        path = f"/enrollment/{wish.user},{wish.course_id}"
+        named = {"user": wish.user, "course_id": wish.course_id}
+        self._get(Op.ENROLLMENT, path, _enrollment, id=asked.id, **named)
+
+    def feed(self, since: int, *, limit: int = FEED_PAGE) -> int | None:
+        """Where the feed goes on after a page of it; None where nobody said."""
+        shown = self._get(Op.FEED, f"/changes?since={since}&limit={limit}", _feed, since=since)
+        return None if shown is None else int(shown["next"])
+
+    def course(self, course_id: str, *, capacity: int | None = None, **members: object) -> bool:
+        """Save a course once (modes audit and verified unless told otherwise); whether it is."""
+        url = self._url()
+        body = open_course(course_id, **{"course_modes": _MODES, "capacity": capacity, **members})
+        told: dict[str, Any] = {"client": self.name, "course_id": course_id, "capacity": capacity}
+        told["is_plain"] = not members
+        self._history.write(Op.COURSE, Phase.INVOKE, **told)
+        try:
+            answer = self._http.put(f"{url}{API}/courses/{course_id}", json=body)
+        except httpx.TransportError as error:
+            self._history.write(Op.COURSE, Phase.UNKNOWN, because=repr(error), **told)
+            return False
+        status = answer.status_code
+        phase = Phase.FAIL if status < httpx.codes.INTERNAL_SERVER_ERROR else Phase.UNKNOWN
+        phase = Phase.OK if answer.is_success else phase
+        self._history.write(Op.COURSE, phase, status=status, **told)
+        return answer.is_success
+
+    def _get(self, op: Op, path: str, kept: Any, **facts: object) -> dict[str, Any] | None:
+        """The answer, with what of it is kept in the history."""
+        told: dict[str, Any] = {"client": self.name, "began": self._history.now(), **facts}
+        try:
+            answer = self._http.get(f"{self._url()}{API}{path}")
+        except httpx.TransportError as error:
+            self._history.write(op, Phase.UNKNOWN, because=repr(error), **told)
+            return None
+        status = answer.status_code
+        if answer.is_success:
+            shown: dict[str, Any] = answer.json() if answer.content else {}
+            self._history.write(op, Phase.OK, status=status, **kept(shown), **told)
+            return shown
+        is_unsure = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in UNSURE
+        phase = Phase.UNKNOWN if is_unsure else Phase.FAIL
+        self._history.write(op, phase, status=status, body=answer.text[:500], **told)
+        return None
+
+    def _url(self) -> str:
+        return self.random.choice(self._urls)
+
+
+def json_of(wish: Wish) -> bytes:
+    """The body of a single; what is not wished is not named."""
+    asked: dict[str, object] = {
+        "user": wish.user,
+        "course_details": {"course_id": wish.course_id},
+        "is_active": wish.is_active,
+        "mode": wish.mode,
+        "requested_at": wish.requested_at,
+    }
+    return json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
+
+
+def csv_of(wishes: Sequence[Wish]) -> bytes:
+    """A native file; the first wish stands in line 2."""
+    lines = [",".join(_COLUMNS), *(",".join(map(_cell, wish)) for wish in wishes)]
+    return ("\n".join(lines) + "\n").encode()
+
+
+#: The line of a file's first wish.
+FIRST_LINE = 2
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _status(shown: dict[str, Any]) -> dict[str, object]:
+    kept = {"state": shown["state"], "counts": shown["counts"]}
+    return kept | ({"outcomes": [brief(shown["outcome"])]} if "outcome" in shown else {})
+
+
+def _outcomes(shown: dict[str, Any]) -> dict[str, object]:
+    return {"outcomes": list(map(brief, shown["outcomes"]))}
+
+
+def brief(outcome: dict[str, Any]) -> list[object]:
+    """What an outcome says, in short: it may never say anything else."""
+    return [outcome.get(name) for name in ("line", "outcome", "reason", "mode", "is_active")]
+
+
+def _enrollment(shown: dict[str, Any]) -> dict[str, object]:
+    return {"is_active": shown.get("is_active"), "mode": shown.get("mode")}
+
+
+def _feed(shown: dict[str, Any]) -> dict[str, object]:
+    places = [(change["data"]["position"], change["id"]) for change in shown["changes"]]
+    return {
+        "next": shown["next"],
+        "positions": spans(place for place, _ in places),
+        "digest": digest(id_ for _, id_ in places),
+    }
+
+
+def spans(positions: Any) -> list[list[int]]:
+    """Positions as runs of [first, last]."""
+    runs: list[list[int]] = []
+    for position in positions:
+        if runs and runs[-1][1] + 1 == position:
+            runs[-1][1] = position
+        else:
+            runs.append([position, position])
+    return runs
+
+
+def digest(ids: Any) -> str:
+    """What stands for a page of event ids."""
+    return hashlib.sha256(" ".join(ids).encode()).hexdigest()[:32]

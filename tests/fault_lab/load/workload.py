@@ -1,0 +1,86 @@
+"""What a load asks for, by its seed."""
+
+import random
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from tests.fault_lab.load.client import Wish
+
+#: Stated times begin here: no clock that goes wrong makes them the future.
+STATED_FROM = datetime(2020, 1, 1, tzinfo=UTC)
+#: Minutes of which one is stated: so few that some are stated twice.
+STATED_MINUTES = 1_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mix:
+    """How much of what a load asks for, and of whom."""
+
+    #: Singles a second, of all clients together.
+    singles: float = 150.0
+    single_clients: int = 10
+    #: Files a second, of all clients together; each client has one under way at a time.
+    files: float = 3.0
+    file_clients: int = 2
+    rows: tuple[int, int] = (200, 1000)
+    #: Learners whose wishes collide.
+    learners: int = 40
+    courses: int = 3
+    #: Courses with so few seats that most are refused.
+    scarce_courses: int = 2
+    seats: int = 5
+    #: Of the singles: sent again though answered, sent again with another body.
+    repeats: float = 0.03
+    reuses: float = 0.02
+    #: Looks at submissions a second, of all who look together.
+    looks: float = 60.0
+    lookers: int = 1
+    feed_readers: int = 1
+    #: Seconds after which an answer counts as unknown.
+    timeout: float = 10.0
+
+
+class Wishes:
+    """What learners wish, by the seed."""
+
+    def __init__(self, mix: Mix, run: str, chance: random.Random) -> None:
+        self._mix = mix
+        self._run = run
+        self._random = chance
+        self.courses = [f"course-v1:{run}+Open{n}+2026" for n in range(mix.courses)]
+        self.scarce = [f"course-v1:{run}+Scarce{n}+2026" for n in range(mix.scarce_courses)]
+
+    def single(self) -> Wish:
+        """One of the learners whose wishes collide, in one of the few courses."""
+        pick = self._random.random()
+        user = f"{self._run}-{self._random.randrange(self._mix.learners)}"
+        if self.scarce and pick < 0.2:
+            is_active = None if self._random.random() < 0.65 else False
+            return Wish(user, self._random.choice(self.scarce), is_active)
+        course = self._random.choice(self.courses)
+        if pick < 0.45:
+            return Wish(user, course, is_active=False)
+        if pick < 0.75:
+            return Wish(user, course, mode=self._random.choice(["audit", "verified"]))
+        return Wish(user, course, is_active=self._random.choice([None, True]))
+
+    def file(self, name: str) -> list[Wish]:
+        """Mostly learners of its own, some twice, and some whose wishes collide with singles."""
+        number = self._random.randint(*self._mix.rows)
+        states_times = self._random.random() < 0.4
+        return [self._row(name, number, states_times=states_times) for _ in range(number)]
+
+    def _row(self, name: str, rows: int, *, states_times: bool) -> Wish:
+        at = self._stated() if states_times else None
+        if self._random.random() < 0.15:
+            return self.single()._replace(requested_at=at)
+        user = f"{name}-{self._random.randrange(max(1, rows * 3 // 4))}"
+        course = self._random.choice(self.courses)
+        if self._random.random() < 0.2:
+            return Wish(user, course, is_active=False, requested_at=at)
+        mode = self._random.choice([None, None, "audit", "verified"])
+        return Wish(user, course, mode=mode, requested_at=at)
+
+    def _stated(self) -> str:
+        after = timedelta(minutes=self._random.randrange(STATED_MINUTES))
+        return (STATED_FROM + after).isoformat()

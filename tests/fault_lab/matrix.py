@@ -1,0 +1,273 @@
+"""Runs faults against real processes under load, and has what happened judged."""
+
+import random
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.fault_lab import kill_loop
+from tests.fault_lab.checker.check import Mark, Verdict, check, mark
+from tests.fault_lab.fault_injectors import Fault, Scene
+from tests.fault_lab.fault_injectors.database import DiskFull
+from tests.fault_lab.history import History
+from tests.fault_lab.load.generator import Load, Mix
+from tests.fault_lab.report_table import Row
+from tests.fault_lab.stack.stack import Stack, StackBroken, records_on
+from tests.support.servers import redis_process
+from tests.support.temporary_folders import working_folder
+
+#: Runs after which a stack is replaced: what is judged grows with the records.
+RUNS_OF_A_STACK = 12
+
+
+@dataclass(kw_only=True)
+class _Run:
+    """What became known of one run."""
+
+    fault: type[Fault]
+    stack: Stack
+    scene: Scene
+    since: Mark
+    history: Path
+    doubts: list[str] = field(default_factory=list)
+
+
+class Matrix:
+    """Runs one fault after another; a stack serves many of them."""
+
+    def __init__(self, folder: Path, *, seconds: float, share: float = 1.0) -> None:
+        """``share`` of each fault's load is enough where time is short."""
+        self.folder = folder
+        self._seconds = seconds
+        self._share = share
+        self._stacks: dict[str, Stack] = {}
+        self._exits: dict[str, ExitStack] = {}
+
+    def __enter__(self) -> Self:
+        """Stacks are started when they are needed."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """No process is left."""
+        for sort in list(self._stacks):
+            self._retire(sort)
+
+    def run(self, fault: type[Fault], sort: str, seed: int) -> Row:
+        """One fault on one database with one seed."""
+        about = {"fault": fault.code, "title": fault.title, "database": sort, "seed": seed}
+        if why := fault.missing():
+            return Row(**about, judged="not here", doubts=[why])
+        folder = self._folder(f"{fault.code}-{fault.__name__}-{sort}-{seed}")
+        began = time.monotonic()
+        with self._stack_for(fault, sort) as stack:
+            row = _guarded(stack, folder, about, lambda: self._run(stack, fault, folder, about))
+        if not row.is_good and not fault.alone:
+            self._retire(sort)
+        return _tidied(row, folder, began)
+
+    def every_second(self, sort: str, seed: int) -> Row:
+        """Somebody killed every second while a real file is worked, on a stack of its own."""
+        about = {
+            "fault": kill_loop.CODE,
+            "title": kill_loop.TITLE,
+            "database": sort,
+            "seed": seed,
+        }
+        if why := kill_loop.missing():
+            return Row(**about, judged="not here", doubts=[why])
+        folder = self._folder(f"every-second-{sort}-{seed}")
+        began = time.monotonic()
+        with ExitStack() as exits:
+            stack = _new_stack(sort, exits)
+            row = _guarded(stack, folder, about, lambda: kill_loop.run(stack, folder, seed))
+        return _tidied(row, folder, began)
+
+    def _mix(self, fault: type[Fault]) -> Mix:
+        mix, share = fault.mix, self._share
+        return replace(mix, singles=mix.singles * share, files=mix.files * share)
+
+    def _folder(self, name: str) -> Path:
+        """An empty one: the history of an earlier run is that of another service."""
+        folder = self.folder / name.lower()
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def _run(self, stack: Stack, fault: type[Fault], folder: Path, about: dict[str, object]) -> Row:
+        path = folder / "history.jsonl"
+        seed = f"{about['fault']} {about['database']} {about['seed']}"
+        chance = random.Random(seed)
+        run = folder.name
+        with History(path) as history:
+            since = mark(stack.sessions)
+            load = Load(
+                stack.urls,
+                stack.key,
+                history,
+                chance.randrange(10**6),
+                run=run,
+                mix=self._mix(fault),
+                since=since.position,
+            )
+            scene = Scene(stack, history, load, chance, run, since.position)
+            this = _Run(fault=fault, stack=stack, scene=scene, since=since, history=path)
+            with scene.exits:
+                try:
+                    self._go_through(this)
+                except StackBroken as broken:
+                    this.doubts.append(str(broken))
+                finally:
+                    load.close()
+        verdict = self._judge(this)
+        return _row(this, verdict, about)
+
+    def _go_through(self, this: _Run) -> None:
+        """Equip, load, strike, heal, wait until all is answered."""
+        stack, scene = this.stack, this.scene
+        fault = this.fault(scene)
+        stack.equip(fault.equipment())
+        stack.until_ready()
+        for one in stack.processes:
+            one.mark()
+        scene.load.prepare()
+        fault.prepare()
+        with scene.history.nemesis(this.fault.code) as scene.nemesis:
+            scene.load.start()
+            try:
+                self._strike(fault, max(self._seconds, this.fault.seconds))
+            finally:
+                scene.load.stop()
+                fault.heal()
+        scene.history.heal()
+        stack.until_ready()
+        if not scene.load.settle(this.fault.patience):
+            this.doubts.append(f"not all is answered {this.fault.patience:.0f} s after healing")
+        fault.look()
+
+    def _strike(self, fault: Fault, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        pause = fault.random.uniform(*fault.pause)
+        while time.monotonic() + pause < until:
+            time.sleep(pause)
+            fault.strike()
+            fault.scene.strikes += 1
+            pause = fault.random.uniform(*fault.pause)
+
+    def _judge(self, this: _Run) -> Verdict:
+        fault = this.fault
+        return check(
+            this.history,
+            this.stack.sessions,
+            since=this.since,
+            minimum=fault.minimum,
+            answered_within=fault.patience,
+            max_p99=fault.max_p99,
+            traces=fault.traces,
+            clocks_agree=fault.clocks_agree,
+        )
+
+    @contextmanager
+    def _stack_for(self, fault: type[Fault], sort: str) -> Iterator[Stack]:
+        """The stack of a database, or one of its own for a fault that leaves something behind."""
+        if fault.alone:
+            with ExitStack() as exits:
+                yield _new_stack(sort, exits, full=issubclass(fault, DiskFull))
+            return
+        for other, stack in list(self._stacks.items()):
+            if other != sort or stack.runs >= RUNS_OF_A_STACK:
+                self._retire(other)
+        if sort not in self._stacks:
+            self._exits[sort] = ExitStack()
+            self._stacks[sort] = _new_stack(sort, self._exits[sort])
+        stack = self._stacks[sort]
+        stack.runs += 1
+        try:
+            yield stack
+        except BaseException:
+            self._retire(sort)
+            raise
+
+    def _retire(self, sort: str) -> None:
+        self._stacks.pop(sort, None)
+        if (exits := self._exits.pop(sort, None)) is not None:
+            exits.close()
+
+
+def _guarded(stack: Stack, folder: Path, about: dict[str, object], work: Callable[[], Row]) -> Row:
+    """What a run comes to; one that cannot be run to its end does not end the others."""
+    try:
+        row = work()
+    except Exception as error:  # noqa: BLE001 (the row says so, the folder has it all)
+        (folder / "traceback.txt").write_text(traceback.format_exc())
+        row = Row(**about, judged="broken", doubts=[repr(error)])
+    if not row.is_good:
+        (folder / "processes.log").write_text(stack.logs())
+        (folder / "verdict.txt").write_text("\n".join([*row.violations, *row.doubts]))
+    return row
+
+
+def _tidied(row: Row, folder: Path, began: float) -> Row:
+    """Nothing is kept of a run that was good."""
+    if row.is_good:
+        shutil.rmtree(folder)
+    kept = "" if row.is_good else str(folder)
+    return replace(row, kept=kept, seconds=round(time.monotonic() - began, 1))
+
+
+def _new_stack(sort: str, exits: ExitStack, *, full: bool = False) -> Stack:
+    """A service with servers of its own; with ``full`` its records are on a small disk."""
+    folder = exits.enter_context(working_folder(on_disk=True))
+    place = None
+    if full:
+        place = folder / "records"
+        folder.chmod(0o755)  # PostgreSQL runs as somebody else
+        place.mkdir()
+        DiskFull.place(place, sort, exits)
+    records = exits.enter_context(records_on(sort, folder=place))
+    redis = exits.enter_context(redis_process())
+    return exits.enter_context(Stack(records, redis, folder))
+
+
+def _row(this: _Run, verdict: Verdict, about: dict[str, object]) -> Row:
+    """A run is as good as the worst that is known of it."""
+    violations = [
+        *(f"{one.invariant}: {one.what}" for one in verdict.violations),
+        *this.scene.complaints,
+    ]
+    judged = "violations" if violations else str(verdict.judged)
+    if judged == "ok" and this.doubts:
+        judged = "broken"
+    return Row(
+        **about,
+        strikes=this.scene.strikes,
+        witnessed=this.scene.witnessed,
+        accepted=verdict.accepted_items,
+        p50=verdict.p50,
+        p99=verdict.p99,
+        recovery=verdict.recovery_seconds,
+        violations=violations,
+        judged=judged,
+        doubts=[*verdict.doubts, *this.doubts],
+    )
+
+
+def plan(
+    faults: Sequence[type[Fault]], databases: Sequence[str], seeds: int
+) -> Iterator[tuple[type[Fault], str, int]]:
+    """Every run, those of one database together so that its stack goes on; all faults soon."""
+    for sort in databases:
+        for seed in range(1, seeds + 1):
+            for fault in faults:
+                if sort in fault.where and seed <= fault.most_seeds:
+                    yield fault, sort, seed

@@ -1,0 +1,50 @@
+"""The real code with one promise broken in it at a time: a checker that never fails proves nothing.
+
+``python -m tests.fault_lab.mutants`` shows after how many schedules each is found.
+"""
+
+from itertools import count, islice
+from typing import NamedTuple
+
+from tests.fault_lab.mutants import decisions, omissions, visibility
+from tests.fault_lab.mutants.registry import MUTANTS
+from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.history import LOGGED
+from tests.fault_lab.simulator.schedule import Report, play, weather_of
+
+__all__ = ["MUTANTS", "SEEDS", "Found", "decisions", "find", "omissions", "visibility"]
+
+#: Schedules after which a mutant counts as not found.
+SEEDS = 300
+
+
+#: What a mutant shows that no longer fits the code that it patches.
+BROKEN = ("TypeError", "AttributeError", "NameError", "AssertionError", "it broke")
+
+
+class NotSabotageButBroken(Exception):
+    """A mutant fails by itself, so that it is found says nothing about the checks."""
+
+
+class Found(NamedTuple):
+    """The first schedule that shows the sabotage, if any."""
+
+    after: int
+    report: Report | None
+
+
+def find(name: str, *, seeds: int = SEEDS) -> Found:
+    """Play schedules against a mutant until one of them finds it.
+
+    That the service itself logs an error does not count: the records have to show it.
+    """
+    needs = MUTANTS[name].needs
+    fitting = (seed for seed in count() if needs(weather_of(seed)))
+    with MUTANTS[name](), Bench() as bench:
+        for number, seed in enumerate(islice(fitting, seeds), 1):
+            report = play(bench, seed)
+            if any(broken in fault for fault in report.faults for broken in BROKEN):
+                raise NotSabotageButBroken(report.faults)
+            if any(not fault.startswith(LOGGED) for fault in report.faults):
+                return Found(number, report)
+    return Found(seeds, None)

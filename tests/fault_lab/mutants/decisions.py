@@ -1,0 +1,172 @@
+"""What is decided by the wrong facts, or cancelled wrongly, or written over others."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import update
+
+from enrollment.domain import decision
+from enrollment.domain.errors import SubmissionFinished
+from enrollment.storage import cancellation, courses, enrollments, submissions
+from enrollment.storage.queue import batches
+from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.tables import BatchRow, CourseRow
+from tests.fault_lab.mutants.registry import mutant, mutant_that_shows, while_transactions_overlap
+from tests.fault_lab.simulator.environment import instead
+from worker.processing import decoded_claim, transaction
+from worker.processing.transaction import BatchTransaction
+
+
+@mutant
+def a_stale_course_decides() -> Iterator[None]:
+    """A course is judged as it was when it was first seen; only its seats are counted anew."""
+    real = courses.load_for_batch
+    seen: dict[str, Any] = {}
+
+    def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
+        fresh = real(session, course_ids, **how)
+        for course_id, loaded in fresh.items():
+            if course_id not in seen or loaded.revision <= seen[course_id].revision:
+                seen[course_id] = loaded
+            old = replace(seen[course_id].course, seats_taken=loaded.course.seats_taken)
+            fresh[course_id] = loaded._replace(course=old)
+        return fresh
+
+    with instead(courses, "load_for_batch", standing):
+        yield
+
+
+@mutant
+def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
+    """The last seat is refused."""
+    real = courses.load_for_batch
+
+    def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
+        return {
+            course_id: loaded._replace(
+                course=replace(loaded.course, seats_taken=loaded.course.seats_taken + 1)
+            )
+            for course_id, loaded in real(session, course_ids, **how).items()
+        }
+
+    with instead(courses, "load_for_batch", standing):
+        yield
+
+
+@mutant
+def judged_when_it_is_worked() -> Iterator[None]:
+    """Deadlines are judged by the moment of the work, not by that of the wish."""
+    real_run, real_settle = BatchTransaction.run, decoded_claim.settle
+    moments: list[datetime] = []
+
+    def run(self: BatchTransaction, session: Any, claimed: Any, *, now: datetime) -> Any:
+        moments[:] = [now]
+        return real_run(self, session, claimed, now=now)
+
+    def settle(asked: Any, usernames: Any) -> Any:
+        return real_settle(asked._replace(received_at=moments[0]), usernames)
+
+    with instead(BatchTransaction, "run", run), instead(decoded_claim, "settle", settle):
+        yield
+
+
+@mutant
+def the_last_to_be_worked_wins() -> Iterator[None]:
+    """The rank of a wish counts for nothing."""
+    with instead(decision, "_outranked", lambda clock, kept: False):
+        yield
+
+
+@mutant
+def all_batches_are_announced_at_once() -> Iterator[None]:
+    """The batches of a file are worked in any order."""
+    real = batches.announce_next
+
+    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
+        if ordinal == 0:
+            everything = update(BatchRow).where(BatchRow.submission_id == its)
+            session.execute(everything.values(announced_at=now, waiting_since=now))
+        return real(session, its, ordinal, now=now)
+
+    with instead(batches, "announce_next", announce):
+        yield
+
+
+@mutant
+def cancelled_requests_are_worked() -> Iterator[None]:
+    """Workers do not look whether somebody cancelled."""
+    with (
+        instead(transaction, "_is_cancelled", lambda batch, heads: False),
+        instead(submissions, "cancelled_singles", lambda session, ids: set()),
+    ):
+        yield
+
+
+@mutant
+def cancelling_takes_answers_back() -> Iterator[None]:
+    """What was answered before is cancelled too."""
+    real = batches.cancel_from
+
+    def cancel(session: Any, submission_id: Any, ordinal: int, *, now: datetime) -> int:
+        return real(session, submission_id, 0, now=now)
+
+    with instead(batches, "cancel_from", cancel):
+        yield
+
+
+@mutant
+def what_is_finished_can_be_cancelled() -> Iterator[None]:
+    """Who cancels what was answered hears that it will be dropped."""
+    real = cancellation.request_cancel
+
+    def ask(session: Any, submission_id: Any, caller: Any, *, now: datetime) -> Any:
+        try:
+            return real(session, submission_id, caller, now=now)
+        except SubmissionFinished:
+            return submissions.find(session, submission_id)
+
+    with instead(cancellation, "request_cancel", ask):
+        yield
+
+
+@mutant_that_shows(while_transactions_overlap)
+def enrollments_without_version_guard() -> Iterator[None]:
+    """What is written goes over whatever somebody else wrote since it was read."""
+    render, write = enrollments.rendered, enrollments.writing
+
+    def note(session: Any, writes: Sequence[Any], *, now: datetime) -> Any:
+        session.info["writes"] = writes, now
+        return render(session, writes, now=now)
+
+    @contextmanager
+    def write_anyhow(session: Any, _: Any) -> Iterator[None]:
+        writes, now = session.info["writes"]
+        kept = enrollments.find_many(session, {one.key for one in writes})
+        anyhow = [
+            one._replace(version=kept[one.key].version + 1 if one.key in kept else 1)
+            for one in writes
+        ]
+        with write(session, render(session, anyhow, now=now)):
+            yield
+
+    with (
+        instead(enrollments, "rendered", note),
+        instead(enrollments, "writing", write_anyhow),
+    ):
+        yield
+
+
+@mutant_that_shows(while_transactions_overlap)
+def seats_without_guard() -> Iterator[None]:
+    """Seats are counted whatever became of the course since it was read."""
+
+    def take(session: Any, seats: dict[int, int], loaded: dict[int, int]) -> None:
+        for row, delta in seats.items():
+            count = update(CourseRow).where(CourseRow.id == row)
+            session.execute(count.values(seats_taken=CourseRow.seats_taken + delta))
+
+    with instead(courses, "take_seats", take):
+        yield

@@ -1,0 +1,108 @@
+"""What is forgotten, or done twice."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+
+from api_gateway.intake import single_requests
+from enrollment.domain.errors import Conflict
+from enrollment.storage import idempotency
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import batches, claims, quarantine
+from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.tables import BatchRow
+from tests.fault_lab.mutants.registry import mutant, mutant_that_shows
+from tests.fault_lab.simulator.environment import instead
+from tests.fault_lab.simulator.fault_rates import Weather
+from worker.maintenance import Sweeper
+from worker.processing import attempts
+
+
+@mutant
+def no_sweeper() -> Iterator[None]:
+    """Nobody looks for what was accepted and not answered."""
+    with instead(Sweeper, "sweep", lambda _: 0):
+        yield
+
+
+@mutant
+def the_next_batch_is_only_announced() -> Iterator[None]:
+    """That it is the turn of a file's next batch stands in a message, and in no row."""
+    real = batches.announce_next
+
+    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
+        waiting = real(session, its, ordinal, now=now)
+        if ordinal > 0 and waiting is not None:
+            forget = update(BatchRow).where(BatchRow.id == waiting.id)
+            session.execute(forget.values(announced_at=None))
+        return waiting
+
+    with instead(batches, "announce_next", announce):
+        yield
+
+
+@mutant
+def a_crash_is_not_counted() -> Iterator[None]:
+    """That a try began is noted nowhere, so a worker that dies leaves no trace."""
+    real = quarantine.save_attempts
+
+    def save(session: Any, recorded: Sequence[Any], **how: Any) -> None:
+        real(session, [one for one in recorded if one.search.begun_at is None], **how)
+
+    with instead(quarantine, "save_attempts", save):
+        yield
+
+
+@mutant
+def no_guard() -> Iterator[None]:
+    """Who is rung for a batch answers it, answered or not."""
+    anyhow = select(*claims._CLAIMABLE.selected_columns).where(
+        BatchRow.announced_at.is_not(None), BatchRow.parked_at.is_(None)
+    )
+    real = claims._CLAIM.whereclause
+    by_id = real.clauses[-1]  # type: ignore[union-attr]
+    with instead(claims, "_CLAIM", anyhow.where(by_id)):
+        yield
+
+
+@mutant
+def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
+    """Whether an Idempotency-Key is free is read first, and the single stored then."""
+    real_store, real_claim = single_requests.store_singles, idempotency.claim
+
+    def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
+        with sessions.read() as session:
+            used = idempotency.find(session, {a.used for a in requests if a.used})
+
+        def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.Used]:
+            real_claim(session, uses, now=now)
+            return {(use.caller, use.key) for use in uses} - used.keys()
+
+        with instead(idempotency, "claim", claim):
+            return real_store(sessions, requests, monotonic)
+
+    with instead(single_requests, "store_singles", store):
+        yield
+
+
+def _nothing_fails(weather: Weather) -> bool:
+    """Claims skip rows, and nobody dies, raises or goes away."""
+    failing = weather.crash or weather.away or weather.raising or weather.poison
+    return weather.skipped > 0.0 and not failing
+
+
+@mutant_that_shows(_nothing_fails)
+def a_claim_that_was_skipped_counts_as_failing() -> Iterator[None]:
+    """Who meets another worker at a claim leaves the record of its attempt behind."""
+    real = attempts.reclaim_attempted
+
+    def reclaim(session: Any, attempted: Sequence[Any]) -> list[Any]:
+        try:
+            return real(session, attempted)
+        except Conflict:
+            return []
+
+    with instead(attempts, "reclaim_attempted", reclaim):
+        yield

@@ -1,0 +1,131 @@
+"""What is told too early, or written too late."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from api_gateway.intake import single_requests
+from api_gateway.intake.upload_store import UploadStore
+from enrollment.domain.errors import EnrollmentError
+from enrollment.runtime.failpoints import FailPointReached
+from enrollment.storage import events
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import batches
+from tests.fault_lab.mutants.registry import mutant, mutant_that_shows, while_singles_overtake_files
+from tests.fault_lab.simulator.environment import instead
+from tests.fault_lab.simulator.processes import Died
+from tests.support.context_managers import at_once
+
+
+class _Undone:
+    """Sessions whose transactions come to nothing."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+
+    @contextmanager
+    def begin(self) -> Iterator[Any]:
+        with self._sessions.read() as session:
+            yield session
+            session.rollback()
+
+
+@mutant
+def accepted_before_the_commit() -> Iterator[None]:
+    """The caller hears 202, then the single is stored; or not."""
+    real = single_requests.store_singles
+
+    def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
+        made: dict[int, Any] = {}
+        ids = single_requests.uuid7s
+        with instead(
+            single_requests, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
+        ):
+            with instead(single_requests, "reached", lambda _: False):
+                told = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
+            with suppress(Died, EnrollmentError, FailPointReached):
+                return real(sessions, requests, monotonic)
+        return told
+
+    with instead(single_requests, "store_singles", store):
+        yield
+
+
+@mutant
+def accepted_before_it_is_whole() -> Iterator[None]:
+    """A file is published with its first part; the others follow."""
+
+    def write(
+        self: UploadStore, upload: Any, head: Any, drafts: Any, *, lane: Any, alone: bool
+    ) -> Any:
+        groups = list(drafts.groups())
+        total = sum(draft.rows for some in groups for draft in some)
+        submission_id = self._open(upload, head, lane)
+        self._store_all(submission_id, _Groups(groups[:1]), lane=lane, alone=alone)  # type: ignore[arg-type]
+        published = self._publish(upload, submission_id, total)
+        at = len(groups[0])
+        for some in groups[1:]:
+            news = [batches.NewBatch(draft.rows, draft.payload) for draft in some]
+            with self.sessions.begin() as session:
+                batches.insert_for_submission(
+                    session, submission_id, at, news, lane=lane, alone=alone
+                )
+            at += len(some)
+        return published
+
+    with instead(UploadStore, "_write", write):
+        yield
+
+
+class _Groups:
+    """Parts of a file, as its intake asks for them."""
+
+    def __init__(self, groups: list[Any]) -> None:
+        self.groups = lambda: iter(groups)
+
+
+@mutant_that_shows(while_singles_overtake_files)
+def places_in_the_feed_by_batch() -> Iterator[None]:
+    """Events stand in the feed in the order of their batches, not in that of the judging."""
+    real = events.take_positions
+
+    def take(session: Any, events_of: Any) -> int:
+        return real(session, dict(sorted(events_of.items())))
+
+    with instead(events, "take_positions", take):
+        yield
+
+
+@mutant
+def events_after_the_commit() -> Iterator[None]:
+    """Events and their places in the feed are written in a transaction of their own."""
+    add, take, begin = events.adding, events.take_positions, Sessions.begin
+
+    @contextmanager
+    def begin_and_tell(self: Sessions, **limits: Any) -> Iterator[Any]:
+        with begin(self, **limits) as session:
+            yield session
+            later = session.info.pop("later", [])
+        if later:
+            with self.begin() as session:
+                for write in later:
+                    write(session)
+
+    def note(session: Any, write: Callable[[Any], Any]) -> None:
+        session.info.setdefault("later", []).append(write)
+
+    @contextmanager
+    def add_later(session: Any, events: Any) -> Iterator[None]:
+        note(session, lambda session: at_once(add(session, events)))
+        yield
+
+    def take_later(session: Any, events_of: Any) -> int:
+        note(session, lambda session: take(session, events_of))
+        return 0
+
+    with (
+        instead(Sessions, "begin", begin_and_tell),
+        instead(events, "adding", add_later),
+        instead(events, "take_positions", take_later),
+    ):
+        yield

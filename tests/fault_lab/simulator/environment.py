@@ -1,0 +1,180 @@
+"""What outlives a schedule: the database, the real tasks, and the hooks through which it acts."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+from functools import partial
+from types import SimpleNamespace
+from typing import Any, NoReturn, Protocol, Self
+
+import structlog
+
+from api_gateway.intake import upload_store
+from enrollment.domain.errors import Conflict
+from enrollment.runtime import failpoints
+from enrollment.runtime.failpoints import FailPointReached, Point
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.queue import claims
+from tests.fault_lab.simulator.broker import Broker
+from tests.fault_lab.simulator.database import Database
+from tests.fault_lab.simulator.fault_rates import START, VirtualTime
+from tests.fault_lab.simulator.initial_state import Scene, set_up
+from tests.fault_lab.simulator.processes import Fate, MortalSessions
+from tests.fault_lab.simulator.service import Announcer, Tasks
+from worker import tasks
+from worker.maintenance import Seldom, Sweeper
+from worker.processing import processor
+from worker.processing.processor import Processor
+from worker.processing.transaction import ProcessedBatches
+
+#: Parts of a file that one transaction stores: so few that small files take several.
+PARTS_A_TRANSACTION = 2
+
+
+class Player(Protocol):
+    """The schedule that is played at the moment."""
+
+    fate: Fate
+    time: VirtualTime
+    broker: Broker
+
+    def work_takes(self) -> float:
+        """Seconds on a worker's clock."""
+
+    def hear(self, done: ProcessedBatches) -> None:
+        """What a worker answered, on its way to the gateways."""
+
+    def surprised(self, what: str) -> None:
+        """The service logs an error that nobody made on purpose."""
+
+    def beside(self) -> None:
+        """What others do between what a worker's transaction reads and what it writes."""
+
+
+class _Traps:
+    """Stands where fail points ask whether they are armed."""
+
+    def __init__(self, bench: "Bench") -> None:
+        self._bench = bench
+
+    def meet(self, point: Point, about: str) -> bool:
+        return self._bench.player.fate.reached(point, about)
+
+
+class Bench:
+    """A service in one thread; schedules are played on it one after the other."""
+
+    player: Player
+
+    def __init__(self) -> None:
+        self.database = Database()
+        engine = self.database.engine
+        #: What operators and observers use: nobody dies there.
+        self.sessions = Sessions(engine, now=self._now)
+        self.mortal = MortalSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
+        self._announcer = Announcer(self._broker, self._hear)
+        self._processor = Processor(sessions=self.mortal)
+        self._sweeper = Sweeper(sessions=self.mortal, announce=self._announcer.announce)
+        self._undo = ExitStack()
+
+    def begin(self, player: Player, scene: Scene) -> None:
+        """Let a schedule begin where its scene begins."""
+        self.player = player
+        if not self.database.reset(scene):
+            with self.sessions.begin() as session:
+                set_up(session, scene, now=START)
+            self.database.keep(scene)
+
+    def load(self) -> Tasks:
+        """The tasks of a new process, with the virtual clock in their memory."""
+        with instead(tasks, "Seldom", partial(Seldom, monotonic=self._monotonic)):
+            return Tasks(self._processor, self._sweeper, self._announcer)
+
+    # Whoever plays changes; what is built on the bench stays.
+
+    def _now(self) -> datetime:
+        return self.player.time.now()
+
+    def _monotonic(self) -> float:
+        return self.player.time.monotonic()
+
+    def _fate(self) -> Fate:
+        return self.player.fate
+
+    def _broker(self) -> Broker:
+        return self.player.broker
+
+    def _beside(self) -> None:
+        self.player.beside()
+
+    def _hear(self, done: ProcessedBatches) -> None:
+        self.player.hear(done)
+
+    def _work_takes(self) -> float:
+        return self.player.work_takes()
+
+    def _is_held(self, _row: object = None) -> bool:
+        """Whether somebody else holds a row at the moment (SQLite itself never skips one)."""
+        return self._fate().happens(self._fate().weather.skipped)
+
+    def _skipping(self, locked: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
+        return lambda *given: [row for row in locked(*given) if not self._is_held(row)]
+
+    def _in_vain(self, reclaim: Callable[..., Any]) -> Callable[..., Any]:
+        def wait(*given: Any) -> Any:
+            if self._is_held():
+                message = "a row lock was not to be had in time"
+                raise Conflict(message)
+            return reclaim(*given)
+
+        return wait
+
+    def __enter__(self) -> Self:
+        clock = SimpleNamespace(monotonic=self._work_takes, thread_time=float)
+        self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
+        self._undo.enter_context(instead(processor, "time", clock))
+        self._undo.enter_context(instead(claims, "_locked", self._skipping(claims._locked)))
+        self._undo.enter_context(instead(claims, "reclaim", self._in_vain(claims.reclaim)))
+        self._undo.enter_context(
+            instead(upload_store, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION)
+        )
+        self._undo.enter_context(_logs_go_to(self._look))
+        return self
+
+    def _look(self, _logger: object, _level: str, entry: dict[str, Any]) -> NoReturn:
+        """Whatever the service calls an error is a fault, unless it was made on purpose."""
+        logged = entry.get("exc_info")
+        error = logged if isinstance(logged, Exception) else sys.exc_info()[1] if logged else None
+        if not isinstance(error, FailPointReached):
+            self.player.surprised(f"{entry['event']}: {error!r}")
+        raise structlog.DropEvent
+
+    def __exit__(self, *_: object) -> None:
+        self._undo.close()
+        self._processor.transaction.overlays.close()
+        self.database.close()
+
+
+@contextmanager
+def instead(owner: Any, name: str, value: object) -> Iterator[None]:
+    """Something else stands under a name, inside the block."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+@contextmanager
+def _logs_go_to(look: Callable[..., NoReturn]) -> Iterator[None]:
+    """Errors that are logged are looked at, inside the block; the rest is dropped."""
+    before = structlog.get_config()
+    errors = structlog.make_filtering_bound_logger(logging.ERROR)
+    structlog.configure(wrapper_class=errors, processors=[look])
+    try:
+        yield
+    finally:
+        structlog.configure(**before)

@@ -1,0 +1,80 @@
+"""What stands before a schedule begins: two courses, three learners, an invitation."""
+
+import random
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from sqlalchemy.orm import Session
+
+from enrollment.domain.model import Course, Invitation, Learner, Mode
+from enrollment.storage import courses, invitations, learners
+from tests.fault_lab.simulator.checks.model import CourseFacts, Key
+from tests.fault_lab.simulator.fault_rates import START
+from tests.fault_lab.simulator.workload import ALGEBRA, BIOLOGY, LEARNERS, MODES
+
+#: When a course closes that closes soon.
+SOON = START + timedelta(seconds=8)
+
+
+class Scene(NamedTuple):
+    """One beginning."""
+
+    #: Seats of the one course; none: as many as come.
+    capacity: int | None = None
+    #: The other course.
+    other: CourseFacts = CourseFacts()
+    #: No wish is refused for what others did: the order of the work does not matter.
+    granted: bool = False
+
+    @property
+    def courses(self) -> dict[str, CourseFacts]:
+        """Both courses."""
+        return {ALGEBRA: CourseFacts(capacity=self.capacity), BIOLOGY: self.other}
+
+    @property
+    def invited(self) -> set[Key]:
+        """Who may enter a closed course."""
+        return {(BIOLOGY, "ada")} if self.other.invite_only else set()
+
+
+SCENES = (
+    Scene(),
+    Scene(granted=True),
+    Scene(capacity=1),
+    Scene(capacity=2),
+    Scene(other=CourseFacts(invite_only=True)),
+    Scene(capacity=1, other=CourseFacts(closes=SOON)),
+    Scene(other=CourseFacts(opens=SOON)),
+)
+#: Where transactions overlap nobody holds seats to begin with.
+OPEN_SCENES = tuple(scene for scene in SCENES if scene.capacity is None)
+
+
+def draw_scene(rng: random.Random, *, overlapping: float) -> Scene:
+    """Any beginning."""
+    return rng.choice(OPEN_SCENES if overlapping else SCENES)
+
+
+def course(course_id: str, facts: CourseFacts) -> Course:
+    """The course as the service keeps it."""
+    return Course(
+        course_id=course_id,
+        modes=tuple(Mode(slug=slug) for slug in MODES),
+        capacity=facts.capacity,
+        enrollment_start=facts.opens,
+        enrollment_end=facts.closes,
+        invite_only=facts.invite_only,
+    )
+
+
+def email(username: str) -> str:
+    """Where invitations go."""
+    return f"{username}@example.org"
+
+
+def set_up(session: Session, scene: Scene, *, now: datetime) -> None:
+    """Save what stands at the beginning."""
+    courses.save_all(session, [course(*item) for item in scene.courses.items()])
+    learners.save_all(session, [Learner(name, email(name)) for name in LEARNERS])
+    for course_id, username in scene.invited:
+        invitations.save(session, Invitation(course_id, email(username)), now=now)

@@ -1,0 +1,266 @@
+"""Processes that may die anywhere, and the sessions through which they do."""
+
+import random
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session
+
+from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.runtime.failpoints import FailPointReached, Point
+from enrollment.storage.engine.attempt_locks import HeldLocks
+from enrollment.storage.engine.sessions import Sessions
+from tests.fault_lab.simulator.fault_rates import Weather
+from tests.fault_lab.simulator.transaction_overlap import Gap
+from tests.fault_lab.simulator.workload import POISON
+
+#: How many processes stand still while others have their turn.
+MAX_DEPTH = 3
+#: Points inside a transaction: nobody else has a turn there.
+_IN_TRANSACTION = frozenset(
+    {Point.INTAKE_BEFORE_COMMIT, Point.WORK_JUDGING, Point.WORK_BEFORE_COMMIT}
+)
+#: Where raising counts as a failure of the work; only so many may be had for nothing.
+_COUNTED = frozenset({Point.WORK_JUDGING, Point.WORK_BEFORE_COMMIT})
+_REPEATABLE = frozenset({Point.RING_SENT, Point.WORK_COMMITTED, Point.SWEEP_ANNOUNCED})
+
+#: Moments of every transaction at which a process may die, beside the fail points.
+BEGINNING, COMMITTING, COMMITTED = "beginning", "committing", "committed"
+
+
+class Died(BaseException):
+    """The process ended here: nothing of it goes on, no handler of it runs."""
+
+
+def _nothing() -> None:
+    pass
+
+
+@dataclass(eq=False)
+class Process:
+    """Something that can be killed; its next life has nothing of the one before."""
+
+    name: str
+    life: int = 0
+    forget: Callable[[], None] = _nothing
+    #: What happens at the beginning of each of its transactions.
+    begins: Callable[[], object] = _nothing
+    #: Whether its transactions may overlap with others.
+    overlaps: bool = False
+
+    def die(self) -> None:
+        """End, and start again with an empty memory."""
+        self.life += 1
+        self.forget()
+
+
+class Fate:
+    """Decides what goes wrong next, and lets others have their turn meanwhile."""
+
+    def __init__(
+        self,
+        rng: random.Random,
+        weather: Weather,
+        *,
+        meanwhile: Callable[[], None],
+        note: Callable[[str], None],
+    ) -> None:
+        self.active = True
+        self.weather = weather
+        #: A moment or a fail point at which some process dies: not the first that comes there,
+        #: if others are to be spared.
+        self.doomed_at: str | None = None
+        self.spared = 0
+        #: How many failures may be had that the work counts.
+        self.failures_left = 1
+        self._rng = rng
+        self._meanwhile = meanwhile
+        self._note = note
+        self._depth = 0
+        #: How often transactions overlapped.
+        self.overlaps = 0
+        #: Deaths, errors and outages so far: what may leave an attempt counted.
+        self.failures = 0
+        self._running: list[tuple[Process, int]] = []
+
+    def happens(self, chance: float) -> bool:
+        """Whether a thing with this chance happens now."""
+        return self.active and chance > 0.0 and self._rng.random() < chance
+
+    @contextmanager
+    def running(self, process: Process) -> Iterator[None]:
+        """What is done inside the block is done by the process."""
+        self._running.append((process, process.life))
+        try:
+            yield
+        finally:
+            self._running.pop()
+
+    def pause(self) -> None:
+        """Others have their turn; who was killed meanwhile does not go on."""
+        self._stand(self.weather.meanwhile, self._meanwhile)
+        self.stay_alive()
+
+    def overlap(self, beside: Callable[[], None]) -> None:
+        """Others commit while a transaction stands between what it read and what it writes.
+
+        Who was killed meanwhile finds out at its commit.
+        """
+        if self._stand(self.weather.overlapping, beside):
+            self.overlaps += 1
+
+    def _stand(self, chance: float, meanwhile: Callable[[], None]) -> bool:
+        if self._depth >= MAX_DEPTH or not self.happens(chance):
+            return False
+        self._depth += 1
+        try:
+            meanwhile()
+        finally:
+            self._depth -= 1
+        return True
+
+    @property
+    def runner(self) -> Process | None:
+        """The process that runs."""
+        return self._running[-1][0] if self._running else None
+
+    def stay_alive(self) -> None:
+        """Raises Died where the process that runs was killed."""
+        if self._running:
+            process, life = self._running[-1]
+            if process.life != life:
+                raise Died
+
+    def meet(self, moment: str) -> None:
+        """A moment of a transaction."""
+        if not self._running:
+            return
+        if moment == COMMITTING:
+            self.stay_alive()
+        else:
+            self.pause()
+        if moment == BEGINNING:
+            self._running[-1][0].begins()
+        self._die_perhaps(moment)
+        if self.happens(self.weather.away):
+            self._note(f"    the database is away at {moment}")
+            self.failures += 1
+            raise RecordsUnavailable(moment)
+        if moment == COMMITTING and self.happens(self.weather.conflict):
+            raise Conflict(moment)
+
+    def reached(self, point: Point, about: str) -> bool:
+        """A fail point; True where what is done there is to be done twice."""
+        if not self._running:
+            return False
+        if point is Point.WORK_JUDGING:
+            self._judge(about)
+            return False
+        if point not in _IN_TRANSACTION:
+            self.pause()
+        self._die_perhaps(point)
+        if self.happens(self.weather.raising) and self._may_raise(point):
+            self._note(f"    {point} raises")
+            self.failures += 1
+            raise FailPointReached(point)
+        return point in _REPEATABLE and self.happens(self.weather.doubled)
+
+    def _judge(self, username: str) -> None:
+        if username == POISON:
+            self._kill(Point.WORK_JUDGING)
+
+    def _may_raise(self, point: Point) -> bool:
+        if point not in _COUNTED:
+            return True
+        self.failures_left -= 1
+        return self.failures_left >= 0
+
+    def _die_perhaps(self, where: str) -> None:
+        if self.doomed_at == where:
+            self.spared -= 1
+            if self.spared < 0:
+                self.doomed_at = None
+                self._kill(where)
+        if self.happens(self.weather.crash):
+            self._kill(where)
+
+    def _kill(self, where: str) -> None:
+        process, _ = self._running[-1]
+        self._note(f"    {process.name} dies at {where}")
+        self.failures += 1
+        process.die()
+        raise Died
+
+
+class MortalLocks:
+    """Attempt locks that end with the life of the process that holds them."""
+
+    def __init__(self, fate: Callable[[], Fate]) -> None:
+        self._fate = fate
+        self._holders: dict[int, tuple[Process, int]] = {}
+
+    @contextmanager
+    def scope(self) -> Iterator[HeldLocks]:
+        runner = self._fate().runner
+        assert runner is not None
+        holder = (runner, runner.life)
+        try:
+            yield _Held(self._holders, holder)
+        finally:
+            for batch_id in [one for one, by in self._holders.items() if by == holder]:
+                del self._holders[batch_id]
+
+
+class _Held:
+    def __init__(
+        self, holders: dict[int, tuple[Process, int]], holder: tuple[Process, int]
+    ) -> None:
+        self._holders, self._holder = holders, holder
+
+    def acquire(self, batch_ids: Collection[int]) -> set[int]:
+        free = {batch_id for batch_id in batch_ids if self._is_free(batch_id)}
+        self._holders.update(dict.fromkeys(free, self._holder))
+        return free
+
+    def _is_free(self, batch_id: int) -> bool:
+        holder = self._holders.get(batch_id, self._holder)
+        return holder == self._holder or holder[0].life != holder[1]
+
+
+class MortalSessions(Sessions):
+    """Sessions whose processes may die at both ends of every transaction."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        now: Callable[[], datetime],
+        fate: Callable[[], Fate],
+        beside: Callable[[], None],
+    ) -> None:
+        super().__init__(engine, now=now)
+        self._fate = fate
+        self.attempt_locks = MortalLocks(fate)
+        self._gap = Gap(engine, lambda: fate().overlap(beside))
+
+    @contextmanager
+    def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
+        fate = self._fate()
+        fate.meet(BEGINNING)
+        overlaps = fate.runner is not None and fate.runner.overlaps
+        gap = self._gap.within() if overlaps else nullcontext()
+        with super().begin(seconds=seconds) as session, gap:
+            yield session
+            fate.meet(COMMITTING)
+        fate.meet(COMMITTED)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        fate = self._fate()
+        fate.meet(BEGINNING)
+        with super().read() as session:
+            yield session
+        fate.pause()

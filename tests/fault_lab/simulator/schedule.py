@@ -1,0 +1,246 @@
+"""One schedule: drawn from a seed, played, healed, checked."""
+
+import random
+import traceback
+from dataclasses import replace
+from datetime import timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from sqlalchemy import select
+
+from enrollment.domain.codes import Lane
+from enrollment.storage.tables import BatchRow
+from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.fault_rates import Weather, draw_weather
+from tests.fault_lab.simulator.initial_state import draw_scene
+from tests.fault_lab.simulator.service import Gateway, Worker
+from tests.fault_lab.simulator.simulation import Simulation
+from tests.fault_lab.simulator.workload import ALGEBRA, BIOLOGY, LEARNERS, Attempt, Drawer
+
+#: Seconds that may pass at once: less and more than every patience.
+PAUSES = (0.001, 0.1, 0.3, 1.0, 2.5, 6.0)
+
+
+class Report(NamedTuple):
+    """What came of one schedule."""
+
+    seed: int
+    trace: list[str]
+    faults: list[str]
+    #: Requests that were answered 202.
+    accepted: int
+
+
+class Schedule(Simulation):
+    """A simulation that decides by its seed what happens next."""
+
+    def __init__(self, bench: Bench, seed: int) -> None:
+        rng = random.Random(seed)
+        weather = draw_weather(rng)
+        scene = draw_scene(rng, overlapping=weather.overlapping)
+        super().__init__(bench, rng, weather, scene)
+        self.seed = seed
+        self.drawer = Drawer(
+            rng,
+            granted=scene.granted,
+            poisonous=weather.poison,
+            narrow=weather.narrow,
+            lanes=weather.lanes,
+        )
+        self.calls_left = rng.randint(2, 5)
+        #: Calls that are made while some process stands still.
+        self.calls_beside = 2
+        #: Lanes and submissions of batches that open transactions hold.
+        self._held: list[tuple[str, UUID | None]] = []
+        self.note(f"seed {seed}: {scene} {weather}")
+
+    def play(self) -> Report:
+        """From the beginning to the verdict."""
+        for _ in range(self.rng.randint(6, 18)):
+            self.step()
+        while self.calls_left > 0:
+            self.step()
+        self.repeat_unknown()
+        self.heal()
+        accepted = sum(len(one.wishes) for one in self.history.attempts if one.id is not None)
+        return Report(self.seed, self.trace, self.faults(), accepted)
+
+    def meanwhile(self) -> None:
+        if self._held:  # what the open transaction locks would have to be minded
+            return
+        if self.calls_beside > 0 and self.rng.random() < 0.4:
+            self.calls_beside -= 1
+            self.ask(self.rng.choice(self.gateways), [self.drawer.single()])
+        else:
+            self.step()
+
+    # --- what happens next ----------------------------------------------------------------
+
+    def step(self) -> None:
+        """One thing happens."""
+        rung = any(gateway.dispatcher.inbox for gateway in self.gateways)
+        idle = any(worker.message is None for worker in self.workers)
+        weather = self.fate.weather
+        deliveries = 0.5 if weather.narrow and len(self.broker.ready()) < 2 else 4.0
+        chances = {
+            self.call: 3.0 if self.calls_left > 0 else 0.0,
+            self.ring_somewhere: 3.0 if rung else 0.1,
+            self.deliver_any: deliveries if idle and self.broker.ready() else 0.0,
+            self.pass_time: 1.0,
+            self.sweep: 0.4,
+            self.cancel_any: 0.4,
+            self.edit_any: 0.0 if self.scene.granted or weather.overlapping else 0.4,
+            self.read_any: 0.3,
+            self.kill_any: 3.0 * weather.crash,
+            self.flush: 3.0 * weather.flush,
+        }
+        (what,) = self.rng.choices(list(chances), list(chances.values()))
+        what()
+
+    def beside(self) -> None:
+        if any(facts.capacity is not None for facts in self.facts.values()):
+            return  # whoever wanted a seat there would wait
+        worker = next(one for one in self.workers if one.process is self.fate.runner)
+        assert worker.message is not None
+        self.note(f"    beside the transaction on batch {worker.message.batch_id}:")
+        self._held.append(self.place_of(worker.message.batch_id))
+        try:
+            self.step_beside(worker)
+        finally:
+            self._held.pop()
+
+    def step_beside(self, worker: Worker) -> None:
+        """One thing that no row lock of the open transaction keeps waiting."""
+        idle = [one for one in self.workers if one.message is None]
+        if not self.scene.granted and self.rng.random() < 0.4:
+            self.edit_any()
+        elif self.calls_beside > 0:
+            self.calls_beside -= 1
+            self.send(self.rng.choice(self.gateways), self.drawer.file(), batch_rows=2)
+        for gateway in self.gateways:
+            gateway.ring()
+        ready = [one for one in self.broker.ready() if self.may_run(one.batch_id)]
+        if idle and ready:
+            self.deliver(self.rng.choice(idle), self.rng.choice(ready))
+        if self.fate.happens(self.fate.weather.crash):
+            self.kill(worker.process)
+
+    def place_of(self, batch_id: int) -> tuple[str, UUID | None]:
+        """The lane and the submission of a batch."""
+        query = select(BatchRow.lane, BatchRow.submission_id).where(BatchRow.id == batch_id)
+        with self.bench.sessions.read() as session:
+            row = session.execute(query).one()
+        return row.lane, row.submission_id
+
+    def may_run(self, batch_id: int) -> bool:
+        """Whether a batch's work meets none of the batches that are held."""
+        lane, submission_id = self.place_of(batch_id)
+        if lane == Lane.INTERACTIVE:
+            return all(held[0] != Lane.INTERACTIVE for held in self._held)
+        return all(held[1] != submission_id for held in self._held)
+
+    def call(self) -> None:
+        """A client asks for something."""
+        self.calls_left -= 1
+        gateway = self.rng.choice(self.gateways)
+        kind = self.rng.random()
+        if kind < 0.25 and (known := [one for one in self.history.attempts if one.key]):
+            self.again(gateway, self.rng.choice(known))
+        elif kind < 0.6:
+            self.ask(gateway, [self.drawer.single() for _ in range(self.rng.randint(1, 3))])
+        else:
+            self.send(gateway, self.drawer.file(), batch_rows=self.rng.choice((1, 2, 2, 3, 4)))
+
+    def again(self, gateway: Gateway, attempt: Attempt) -> None:
+        """A client repeats a call under its key; sometimes it is another call by mistake."""
+        repeated = attempt.again(self.drawer.label())
+        if self.rng.random() < 0.3:
+            other = (self.drawer.wish(attempt.caller),)
+            repeated.wishes = other if not attempt.is_file else (*attempt.wishes, *other)
+        if attempt.is_file:
+            self.send(gateway, repeated, batch_rows=2)
+        else:
+            self.ask(gateway, [repeated])
+
+    def repeat_unknown(self) -> None:
+        """Clients that did not hear an answer ask again, as long as it takes."""
+        self.fate.active = False
+        for attempt in list(self.history.attempts):
+            if not (attempt.key and attempt.is_unknown and self.rng.random() < 0.7):
+                continue
+            before = len(self.history.attempts)
+            self.again_the_same(attempt)
+            if self.history.attempts[before].is_unknown:
+                self.history.faults.append(f"{attempt} is not answered though all is well")
+
+    def again_the_same(self, attempt: Attempt) -> None:
+        repeated = attempt.again(self.drawer.label())
+        if attempt.is_file:
+            self.send(self.gateways[0], repeated, batch_rows=2)
+        else:
+            self.ask(self.gateways[0], [repeated])
+
+    def ring_somewhere(self) -> None:
+        """A doorbell's turn."""
+        waiting = [gateway for gateway in self.gateways if gateway.dispatcher.inbox]
+        self.rng.choice(waiting or self.gateways).ring()
+
+    def deliver_any(self) -> None:
+        """Any message reaches any idle worker."""
+        idle: list[Worker] = [worker for worker in self.workers if worker.message is None]
+        self.deliver(self.rng.choice(idle), self.rng.choice(self.broker.ready()))
+
+    def pass_time(self) -> None:
+        """Time passes."""
+        self.time.advance(self.rng.choice(PAUSES))
+
+    def cancel_any(self) -> None:
+        """A client cancels what it was told was accepted."""
+        known = [one.id for one in self.history.attempts if one.id is not None]
+        if known:
+            self.cancel(self.rng.choice(self.gateways), self.rng.choice(known))
+
+    def edit_any(self) -> None:
+        """An operator changes seats, the window or an invitation."""
+        kind = self.rng.random()
+        if kind < (0.8 if self.drawer.narrow else 0.5):
+            capacity = self.rng.choice((0, 1) if self.drawer.narrow else (None, 0, 1, 2, 3))
+            self.edit(ALGEBRA, replace(self.facts[ALGEBRA], capacity=capacity))
+        elif kind < 0.9:
+            moment = self.time.now() + timedelta(seconds=self.rng.choice((-1, 0, 3)))
+            closes = None if self.facts[BIOLOGY].closes else moment
+            self.edit(BIOLOGY, replace(self.facts[BIOLOGY], closes=closes))
+        else:
+            self.invite(BIOLOGY, self.rng.choice(LEARNERS))
+
+    def read_any(self) -> None:
+        """A client reads outcomes."""
+        known = [one.id for one in self.history.attempts if one.id is not None]
+        if known:
+            self.read(self.rng.choice(known))
+
+    def kill_any(self) -> None:
+        """Any process is killed."""
+        processes = [one.process for one in (*self.gateways, *self.workers, self.upkeep)]
+        self.kill(self.rng.choice(processes))
+
+    def flush(self) -> None:
+        """The broker forgets everything."""
+        self.note("the broker forgets everything")
+        self.broker.flush()
+
+
+def weather_of(seed: int) -> Weather:
+    """The weather of the schedule that a seed stands for."""
+    return draw_weather(random.Random(seed))
+
+
+def play(bench: Bench, seed: int) -> Report:
+    """Play the schedule of a seed."""
+    schedule = Schedule(bench, seed)
+    try:
+        return schedule.play()
+    except Exception as error:  # noqa: BLE001 (what nothing foretold is a fault, with its seed)
+        lines = traceback.format_exc().splitlines()
+        return Report(seed, [*schedule.trace, *lines], [f"it broke: {error!r}"], 0)

@@ -1,0 +1,170 @@
+"""What clients ask for: few learners, courses, moments and keys, so that wishes collide."""
+
+import hashlib
+import random
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import NamedTuple
+from uuid import UUID
+
+from enrollment.domain.codes import CallerKind, Lane
+from tests.fault_lab.simulator.fault_rates import START
+from tests.support.in_process_service import ADMIN, SERVER, Caller, csv_of, row
+
+ALGEBRA = "course-v1:Uni+Algebra+2026"
+BIOLOGY = "course-v1:Uni+Biology+2026"
+NOWHERE = "course-v1:Uni+Nowhere+2026"
+LEARNERS = ("ada", "bob", "eve")
+#: Whoever judges a wish for this one dies.
+POISON = "poison"
+MODES = ("audit", "verified")
+KEYS = ("k1", "k2")
+#: Moments that are stated: equal ones often, one that is not yet.
+MOMENTS = (START - timedelta(hours=2), START - timedelta(hours=1), START + timedelta(days=2))
+
+
+class Wish(NamedTuple):
+    """One request, as its client means it."""
+
+    user: str
+    course_id: str
+    is_active: bool = True
+    mode: str | None = None
+    stated: datetime | None = None
+
+    def __str__(self) -> str:
+        verb = "+" if self.is_active else "-"
+        mode = f"/{self.mode}" if self.mode else ""
+        stated = f"@{self.stated:%d.%H}" if self.stated else ""
+        return f"{verb}{self.user}:{self.course_id[14:17]}{mode}{stated}"
+
+
+@dataclass(eq=False)
+class Attempt:
+    """One call with wishes, and what its client heard."""
+
+    label: str
+    caller: Caller
+    wishes: tuple[Wish, ...]
+    is_file: bool = False
+    key: str | None = None
+    lane: Lane | None = None
+    is_atomic: bool = False
+    #: Places in the order of what clients see.
+    asked: int = -1
+    heard: int = -1
+    #: What was heard: an id, that the key means something else, or nothing for certain.
+    id: UUID | None = None
+    is_reuse: bool = False
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the client cannot tell what became of it."""
+        return self.id is None and not self.is_reuse
+
+    @property
+    def content(self) -> bytes:
+        """The file."""
+        return csv_of(
+            row(w.user, w.course_id, is_active=w.is_active, mode=w.mode, requested_at=w.stated)
+            for w in self.wishes
+        )
+
+    @property
+    def head(self) -> bytes:
+        """What makes the request the same, beside its body."""
+        return f"{self.is_file} {self.is_atomic} {self.lane}".encode()
+
+    @property
+    def fingerprint(self) -> bytes:
+        """What makes the request the same."""
+        return hashlib.sha256(self.head + self.content).digest()
+
+    def again(self, label: str) -> "Attempt":
+        """The same call once more."""
+        return Attempt(
+            label,
+            self.caller,
+            self.wishes,
+            self.is_file,
+            self.key,
+            self.lane,
+            self.is_atomic,
+        )
+
+    def __str__(self) -> str:
+        kind = "file" if self.is_file else "single"
+        key = f" key {self.caller.name}/{self.key}" if self.key else ""
+        atomic = " all or nothing" if self.is_atomic else ""
+        return f"{self.label} {kind}{atomic}{key} {' '.join(map(str, self.wishes))}"
+
+
+@dataclass(slots=True)
+class Drawer:
+    """Draws what clients do."""
+
+    rng: random.Random
+    #: Nothing of it is ever refused for what others did before.
+    granted: bool = False
+    #: Whether some wishes kill whoever judges them.
+    poisonous: bool = False
+    #: Almost all of it is about one enrollment.
+    narrow: bool = False
+    #: The lanes that files ask for.
+    lanes: tuple[Lane | None, ...] = (None,)
+    _labels: int = field(default=0)
+
+    def label(self) -> str:
+        """A name for a call."""
+        self._labels += 1
+        return f"c{self._labels}"
+
+    def caller(self) -> Caller:
+        """Mostly one who may state times."""
+        return ADMIN if self.rng.random() < 0.75 else SERVER
+
+    def wish(self, caller: Caller) -> Wish:
+        """Any wish of a small world."""
+        rng = self.rng
+        is_active = rng.random() < 0.6
+        mode = rng.choice(MODES) if rng.random() < 0.4 else None
+        course_id = rng.choice((ALGEBRA, BIOLOGY))
+        if self.granted:
+            mode = mode if is_active else None
+        elif rng.random() < 0.05:
+            course_id, mode = rng.choice(((NOWHERE, mode), (course_id, "masters")))
+        user = POISON if self.poisonous and rng.random() < 0.15 else rng.choice(LEARNERS)
+        if self.narrow and rng.random() < 0.7:
+            user, course_id = LEARNERS[0], ALGEBRA
+        return Wish(user, course_id, is_active, mode, self._stated(caller))
+
+    def _stated(self, caller: Caller) -> datetime | None:
+        if self.rng.random() >= 0.35:
+            return None
+        if self.granted:
+            return self.rng.choice(MOMENTS[:2]) if caller.kind is CallerKind.ADMIN else None
+        if caller.kind is not CallerKind.ADMIN and self.rng.random() < 0.7:
+            return None
+        return self.rng.choice((*MOMENTS[:2] * 4, MOMENTS[2]))
+
+    def single(self) -> Attempt:
+        """One request."""
+        caller = self.caller()
+        return Attempt(self.label(), caller, (self.wish(caller),), key=self._key())
+
+    def file(self) -> Attempt:
+        """A few rows, often several batches of them."""
+        rng, caller = self.rng, self.caller()
+        number = rng.choice((1, 2, 3, 3, 4, 5))
+        return Attempt(
+            self.label(),
+            caller,
+            tuple(self.wish(caller) for _ in range(number)),
+            is_file=True,
+            key=self._key(),
+            lane=rng.choice(self.lanes),
+            is_atomic=not (self.granted or self.poisonous) and rng.random() < 0.1,
+        )
+
+    def _key(self) -> str | None:
+        return self.rng.choice(KEYS) if self.rng.random() < 0.4 else None

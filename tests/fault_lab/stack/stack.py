@@ -1,0 +1,222 @@
+"""A whole service of real processes that is kept running, as `docker compose` keeps it.
+
+Gateways, workers and the schedule on one database and a real Redis. Whoever dies is started again
+at once; a fault may give the processes another environment (fail points, other addresses).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from sqlalchemy import func, select
+
+from api_gateway.auth.api_keys import new_api_key
+from enrollment.domain.errors import EnrollmentError
+from enrollment.storage import migrate
+from enrollment.storage.credentials import api_keys
+from enrollment.storage.engine.sessions import Sessions, sessions_for
+from enrollment.storage.tables import BatchRow, SubmissionRow
+from tests.fault_lab.stack.supervised_process import Death, Kept
+from tests.support.servers import PostgresServer, RedisServer, free_port
+from tests.support.service_processes import bare, is_ready
+from tests.support.temporary_folders import working_folder
+
+__all__ = ["Equipment", "Kept", "Records", "Stack", "StackBroken", "records_on", "wait"]
+
+GATEWAYS, WORKERS, BEATS = 2, 2, 1
+#: Seconds between two looks at the processes.
+LOOK_EVERY = 0.02
+#: Seconds that anything may take to come about on a busy machine.
+PATIENCE = 60.0
+
+
+class StackBroken(RuntimeError):
+    """The service does not come back by itself."""
+
+
+def wait(true: Callable[[], object], what: str, *, seconds: float = PATIENCE) -> float:
+    """Wait until it is true; the seconds it took. Raises StackBroken where it does not come."""
+    began = time.monotonic()
+    while not true():
+        if time.monotonic() - began > seconds:
+            raise StackBroken(f"after {seconds:.0f} s still not: {what}")
+        time.sleep(0.02)
+    return time.monotonic() - began
+
+
+class Equipment(NamedTuple):
+    """What a fault wants the processes to be given, beside their plain environment.
+
+    Variables by the beginning of a process's name: ``worker`` means all, ``worker-1`` one of them.
+    """
+
+    variables: Mapping[str, Mapping[str, str]] = {}
+    beats: int = BEATS
+
+    def of(self, name: str) -> Mapping[str, str]:
+        """The variables of a process."""
+        given: dict[str, str] = {}
+        for beginning, variables in self.variables.items():
+            if name.startswith(beginning):
+                given |= variables
+        return given
+
+
+PLAIN = Equipment()
+
+
+class Records(NamedTuple):
+    """Where the records are kept: which sort, under which URL, by whose server."""
+
+    sort: str
+    url: str
+    folder: Path
+    postgres: PostgresServer | None = None
+
+
+@contextmanager
+def records_on(sort: str, *, folder: Path | None = None) -> Iterator[Records]:
+    """A database that writes as production does: what is committed is on the disk."""
+    with ExitStack() as stack:
+        place = folder or stack.enter_context(working_folder(on_disk=True))
+        if sort == "sqlite":
+            yield Records(sort, f"sqlite:///{place / 'enrollment.sqlite3'}", place)
+            return
+        server = PostgresServer(place, durable=True).initialise()
+        stack.callback(server.kill)
+        yield Records(sort, server.start().url, place, server)
+
+
+class Stack:
+    """Two gateways, two workers and the schedule beside their servers."""
+
+    def __init__(self, records: Records, redis: RedisServer, folder: Path) -> None:
+        self.records = records
+        self.redis = redis
+        self.folder = folder
+        self.runs = 0
+        self.key, self._digest = new_api_key()
+        self.ports = [free_port() for _ in range(GATEWAYS)]
+        self.gateways = [
+            Kept("gateway", number, ["gateway", "--port", port], folder)
+            for number, port in enumerate(self.ports)
+        ]
+        self.workers = [Kept("worker", number, ["worker"], folder) for number in range(WORKERS)]
+        self.beats = [Kept("beat", 0, ["beat"], folder)]
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Everything runs and is ready."""
+        migrate.upgrade(self.records.url)
+        self.sessions: Sessions = sessions_for(self.records.url, pool_size=3)
+        with self.sessions.begin() as session:
+            scopes = frozenset({"admin"})
+            api_keys.add(
+                session, name="faults", scopes=scopes, digest=self._digest, now=datetime.now(UTC)
+            )
+        self.equip(PLAIN)
+        self._watchdog.start()
+        try:
+            self.until_ready()
+        except StackBroken as broken:
+            said = self.logs()[-4000:]
+            self.__exit__()
+            raise StackBroken(f"{broken}\n{said}") from broken
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing of it is left."""
+        self._over.set()
+        if self._watchdog.is_alive():
+            self._watchdog.join()
+        for one in self.processes:
+            one.bury()
+        self.sessions.dispose()
+
+    @property
+    def processes(self) -> list[Kept]:
+        """All processes of the service."""
+        return [*self.gateways, *self.workers, *self.beats]
+
+    @property
+    def urls(self) -> list[str]:
+        """Where the gateways are."""
+        return [f"http://127.0.0.1:{port}" for port in self.ports]
+
+    def equip(self, equipment: Equipment) -> None:
+        """Give the processes what is asked for; those whose environment changes start anew."""
+        with self._lock:
+            for number in range(len(self.beats), equipment.beats):
+                self.beats.append(Kept("beat", number, ["beat"], self.folder))
+            for spare in self.beats[equipment.beats :]:
+                spare.bury()
+                self.beats.remove(spare)
+            for one in self.processes:
+                wanted = bare(**{**self._environment(), **equipment.of(one.name)})
+                if one.environment != wanted:
+                    one.environment = wanted
+                    one.kill()
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "ENROLL_DATABASE_URL": self.records.url,
+            "ENROLL_REDIS_URL": self.redis.url,
+            "ENROLL_DATA_DIR": str(self.folder / "not there"),
+            "ENROLL_LOG_LEVEL": "info",
+        }
+
+    def _watch(self) -> None:
+        """Starts whoever is not there. Its thread is the parent that the processes are tied to."""
+        while not self._over.wait(LOOK_EVERY):
+            with self._lock:
+                for one in self.processes:
+                    one.attend()
+
+    def until_ready(self, *, seconds: float = PATIENCE) -> float:
+        """Return when every gateway can be used and every worker takes work."""
+        return wait(
+            lambda: all(one.is_alive for one in self.processes) and self.is_ready(),
+            "every process is ready",
+            seconds=seconds,
+        )
+
+    def is_ready(self) -> bool:
+        """Whether every gateway says that it can be used."""
+        return all(map(is_ready, self.urls))
+
+    def pending(self) -> int:
+        """Accepted requests that are not answered."""
+        accepted = (
+            select(func.coalesce(func.sum(BatchRow.requests), 0))
+            .join(SubmissionRow, SubmissionRow.id == BatchRow.submission_id, isouter=True)
+            .where(BatchRow.answered_at.is_(None))
+            .where(BatchRow.submission_id.is_(None) | SubmissionRow.published_at.is_not(None))
+        )
+        with self.sessions.read() as session:
+            return int(session.scalars(accepted).one())
+
+    def total(self) -> int:
+        """Requests that were taken in so far."""
+        with self.sessions.read() as session:
+            return int(session.scalars(select(func.sum(BatchRow.requests))).one() or 0)
+
+    def is_settled(self) -> bool:
+        """Whether everything that was accepted is answered; not while the database is away."""
+        try:
+            return self.pending() == 0
+        except EnrollmentError:
+            return False
+
+    def deaths(self) -> list[Death]:
+        """All that died and were started again, of every process."""
+        return [death for one in self.processes for death in one.deaths]
+
+    def logs(self) -> str:
+        """What every process wrote."""
+        return "\n".join(f"--- {one.name}\n{one.log()}" for one in self.processes)

@@ -1,0 +1,172 @@
+"""One process of a service that is kept running, and everything that can be done to it."""
+
+import os
+import resource
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.support.service_processes import ENROLL, alive, children_of, session_of, tied
+
+#: Seconds before a dead process is started again.
+PAUSE = 0.1
+
+
+class Death(NamedTuple):
+    """A process that ended, and how."""
+
+    name: str
+    pid: int
+    status: int
+
+
+class Kept:
+    """One process of the service, in a session of its own; the watchdog starts and restarts it."""
+
+    def __init__(self, role: str, number: int, words: Sequence[object], folder: Path) -> None:
+        self.role = role
+        self.name = f"{role}-{number}"
+        self.environment: Mapping[str, str] = {}
+        self.deaths: list[Death] = []
+        self.starts = 0
+        self._words = words
+        self._log = folder / f"{self.name}.log"
+        self._log.touch()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._starts_at = 0.0
+        self._read_from = 0
+        self._told = 0
+
+    @property
+    def pid(self) -> int:
+        """The process as it is now; none of it may be alive any more."""
+        process = self._process
+        if process is None:
+            raise ProcessLookupError(f"{self.name} is being started")
+        return process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it runs."""
+        process = self._process
+        return process is not None and process.poll() is None
+
+    def attend(self) -> None:
+        """Note its death and clear up behind it; start it when its pause is over."""
+        process = self._process
+        if process is not None and process.poll() is not None:
+            self.deaths.append(Death(self.name, process.pid, process.returncode))
+            self._process = None
+            self._starts_at = time.monotonic() + PAUSE
+            _sweep_session(process.pid)
+        elif process is None and time.monotonic() >= self._starts_at:
+            self._process = self._spawn()
+            self.starts += 1
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as log:
+            return subprocess.Popen(
+                tied([*ENROLL, *self._words]),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
+            )
+
+    def family(self) -> list[int]:
+        """Its processes that are alive, its own first."""
+        with suppress(ProcessLookupError):
+            pid = self.pid
+            return sorted(one for one in alive() if session_of(one) == pid)
+        return []
+
+    def children(self) -> list[int]:
+        """The processes of a worker's pool."""
+        with suppress(ProcessLookupError):
+            return children_of(self.pid)
+        return []
+
+    def kill(self) -> int:
+        """End all of it with no chance to put anything in order; the process that died."""
+        with suppress(ProcessLookupError):
+            pid = self.pid
+            os.killpg(pid, signal.SIGKILL)
+            return pid
+        return 0
+
+    def terminate(self) -> None:
+        """Ask it to end, as a deployment does."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """All of it is there and does nothing."""
+        family = self.family()
+        _tell(family, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _tell(family, signal.SIGCONT)
+
+    @contextmanager
+    def limited(self, what: int, to: int) -> Iterator[None]:
+        """All of it may use only so much of something (``resource.RLIMIT_…``) inside the block."""
+        limits = resource.getrlimit(what)  # the tests' own, which it inherited
+        self._limit(what, (to, limits[1]))
+        try:
+            yield
+        finally:
+            self._limit(what, limits)
+
+    def _limit(self, what: int, limits: tuple[int, int]) -> None:
+        for pid in self.family():
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, what, limits)
+
+    def log(self) -> str:
+        """What every one of its lives wrote."""
+        return self._log.read_text(errors="replace")
+
+    def mark(self) -> None:
+        """A run begins here: what was logged and who died before is of another."""
+        self._read_from = self._log.stat().st_size
+        self._told = len(self.deaths)
+
+    def log_since_mark(self) -> str:
+        """What it wrote in this run."""
+        with self._log.open("rb") as file:
+            file.seek(self._read_from)
+            return file.read().decode(errors="replace")
+
+    def logged_times(self, words: str) -> int:
+        """How often its log of this run says something."""
+        return self.log_since_mark().count(words)
+
+    def new_deaths(self) -> list[Death]:
+        """Its deaths since this was asked last."""
+        before, self._told = self._told, len(self.deaths)
+        return self.deaths[before : self._told]
+
+    def bury(self) -> None:
+        """Nothing of it is left."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            _sweep_session(process.pid)
+
+
+def _tell(pids: Sequence[int], number: signal.Signals) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
+
+
+def _sweep_session(leader: int) -> None:
+    _tell([pid for pid in alive() if session_of(pid) == leader], signal.SIGKILL)

@@ -1,0 +1,232 @@
+"""Whatever is done in whatever order, the records are sound and come to what the model says."""
+
+import random
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from enrollment.runtime.failpoints import Point
+from tests.fault_lab import mutants
+from tests.fault_lab.simulator.checks.model import CourseFacts
+from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.fault_rates import CALM
+from tests.fault_lab.simulator.initial_state import SCENES
+from tests.fault_lab.simulator.processes import BEGINNING, COMMITTED, COMMITTING
+from tests.fault_lab.simulator.simulation import Simulation
+from tests.fault_lab.simulator.workload import (
+    ALGEBRA,
+    BIOLOGY,
+    KEYS,
+    LEARNERS,
+    MODES,
+    MOMENTS,
+    Attempt,
+    Wish,
+)
+from tests.support.in_process_service import ADMIN
+
+#: Machines that are run, and the rules that each follows.
+SETTINGS = settings(
+    derandomize=True,
+    database=None,
+    max_examples=25,
+    stateful_step_count=50,
+    suppress_health_check=list(HealthCheck),
+)
+#: A machine that is to find something need not find the shortest way to it.
+HUNTING = settings(SETTINGS, max_examples=100, phases=[Phase.generate], print_blob=False)
+
+WISHES = st.builds(
+    Wish,
+    st.sampled_from(LEARNERS),
+    st.sampled_from((ALGEBRA, BIOLOGY)),
+    st.booleans(),
+    st.none() | st.sampled_from(MODES),
+    st.none() | st.sampled_from(MOMENTS[:2]),
+)
+PLACES = st.integers(0, 100)
+DEADLY = st.sampled_from(
+    [BEGINNING, COMMITTING, COMMITTED, *(one for one in Point if one is not Point.WORK_JUDGING)]
+)
+
+
+class Machine(RuleBasedStateMachine):
+    """Clients, operators and misfortune; beside it, what every key stands for."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__()
+        self.bench = bench
+        self.calls = 0
+        #: (caller, key) to the id that was told and what it was told for.
+        self.keys = {}
+
+    @initialize(scene=st.sampled_from(SCENES))
+    def begin(self, scene):
+        self.sim = Simulation(self.bench, random.Random(0), CALM, scene._replace(granted=False))
+        self.sim.turn_is_over = 0.5
+
+    # --- clients --------------------------------------------------------------------------
+
+    @rule(wish=WISHES, key=st.none() | st.sampled_from(KEYS))
+    def ask(self, wish, key):
+        self.call(Attempt(self.label(), ADMIN, (wish,), key=key))
+
+    @rule(
+        wishes=st.lists(WISHES, min_size=1, max_size=6),
+        key=st.none() | st.sampled_from(KEYS),
+        lane=st.sampled_from(CALM.lanes),
+        is_atomic=st.sampled_from([False, False, True]),
+    )
+    def send(self, wishes, key, lane, is_atomic):
+        wishes = tuple(wishes)
+        self.call(Attempt(self.label(), ADMIN, wishes, True, key, lane, is_atomic))  # noqa: FBT003
+
+    @precondition(lambda self: self.known(key=True))
+    @rule(place=PLACES)
+    def ask_again(self, place):
+        self.call(pick(self.known(key=True), place).again(self.label()))
+
+    @precondition(lambda self: self.known(id=True))
+    @rule(place=PLACES)
+    def cancel(self, place):
+        self.sim.cancel(self.sim.gateways[0], pick(self.known(id=True), place).id)
+
+    @precondition(lambda self: self.known(id=True))
+    @rule(place=PLACES)
+    def read(self, place):
+        self.sim.read(pick(self.known(id=True), place).id)
+
+    def label(self):
+        self.calls += 1
+        return f"c{self.calls}"
+
+    def known(self, **having):
+        return [
+            attempt
+            for attempt in self.sim.history.attempts
+            if all(getattr(attempt, name) is not None for name in having)
+        ]
+
+    def call(self, attempt):
+        gateway = self.sim.gateways[self.calls % 2]
+        if attempt.is_file:
+            self.sim.send(gateway, attempt, batch_rows=2)
+        else:
+            self.sim.ask(gateway, [attempt])
+        gateway.ring()
+        self.look_at_the_key(attempt)
+
+    def look_at_the_key(self, attempt):
+        stands_for = self.keys.get(attempt.key)
+        if stands_for is None:
+            if attempt.key is not None and attempt.id is not None:
+                self.keys[attempt.key] = (attempt.fingerprint, attempt.id)
+        elif not attempt.is_unknown:
+            same = stands_for[0] == attempt.fingerprint
+            assert (attempt.id, attempt.is_reuse) == ((stands_for[1] if same else None), not same)
+
+    # --- operators ------------------------------------------------------------------------
+
+    @rule(capacity=st.none() | st.integers(0, 3), username=st.none() | st.sampled_from(LEARNERS))
+    def change_seats_or_an_invitation(self, capacity, username):
+        if username is None:
+            self.sim.edit(ALGEBRA, CourseFacts(capacity=capacity))
+        else:
+            self.sim.invite(BIOLOGY, username)
+
+    @rule(seconds=st.none() | st.sampled_from([-1, 0, 3]))
+    def close_or_open(self, seconds):
+        closes = None if seconds is None else self.sim.time.now() + timedelta(seconds=seconds)
+        self.sim.edit(BIOLOGY, CourseFacts(closes=closes))
+
+    # --- the queue, time and misfortune ---------------------------------------------------
+
+    @precondition(lambda self: self.sim.broker.ready())
+    @rule(place=PLACES)
+    def deliver_in_any_order(self, place):
+        self.deliver(place)
+
+    @precondition(lambda self: self.sim.broker.ready())
+    @rule(place=PLACES)
+    def deliver_and_again(self, place):
+        batch_id = self.deliver(place)
+        self.sim.broker.put(batch_id)
+
+    def deliver(self, place):
+        message = pick(self.sim.broker.ready(), place)
+        self.sim.deliver(self.sim.workers[0], message)
+        return message.batch_id
+
+    @rule(seconds=st.sampled_from([0.3, 2.0, 6.0, 6.0]), flushed=st.booleans())
+    def sweep_after(self, seconds, flushed):
+        if flushed:
+            self.sim.broker.flush()
+        self.sim.time.advance(seconds)
+        for gateway in self.sim.gateways:
+            gateway.ring()
+        self.sim.sweep()
+
+    @rule(where=DEADLY, spared=st.integers(0, 2))
+    def doom(self, where, spared):
+        """Who comes there next dies, or one of those after."""
+        self.sim.fate.doomed_at, self.sim.fate.spared = where, spared
+
+    # --- the promises ---------------------------------------------------------------------
+
+    @rule()
+    def settle(self):
+        self.sim.fate.doomed_at = None
+        self.sim.settle()
+
+        assert self.sim.faults() == []
+
+    @invariant()
+    def is_sound(self):
+        assert self.sim.world().faults() == []
+
+    def teardown(self):
+        if hasattr(self, "sim"):
+            self.sim.fate.doomed_at = None
+            self.sim.heal()
+            assert self.sim.faults() == []
+
+
+def pick(ones, place):
+    return ones[place % len(ones)]
+
+
+@pytest.fixture
+def bench():
+    with Bench() as made:
+        yield made
+
+
+def test_the_service_does_what_the_model_says(bench):
+    run_state_machine_as_test(lambda: Machine(bench), settings=SETTINGS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "no_sweeper",
+        "no_guard",
+        "a_stale_course_decides",
+        "the_last_to_be_worked_wins",
+        "all_batches_are_announced_at_once",
+        "cancelled_requests_are_worked",
+        "accepted_before_the_commit",
+    ],
+)
+def test_the_machine_finds_sabotage(bench, name):
+    with mutants.MUTANTS[name](), pytest.raises(AssertionError):
+        run_state_machine_as_test(lambda: Machine(bench), settings=HUNTING)

@@ -1,0 +1,107 @@
+"""How long the gateway keeps what it knows about a credential."""
+
+import asyncio
+from contextlib import closing
+
+from api_gateway.auth import api_keys
+from api_gateway.auth.authentication import KEY_SECONDS, TOKEN_SECONDS
+from tests.support.credentials import Gate, a_request, edx_header, jwt_header, signed
+
+
+def test_a_key_is_looked_up_once_in_a_while(gate):
+    key = gate.key("read")
+
+    for _ in range(3):
+        gate.see(edx_header(key))
+    assert gate.records.asked == 1
+    gate.now += KEY_SECONDS
+    gate.see(edx_header(key))
+    assert gate.records.asked == 2
+
+
+def test_a_revocation_holds_after_a_moment(gate):
+    key = gate.key("read")
+    gate.see(edx_header(key))
+    gate.revoke_all()
+
+    gate.now += KEY_SECONDS
+    assert gate.refusal(edx_header(key)).status == 401
+
+
+def test_a_key_that_is_unknown_is_not_looked_up_again_and_again(gate):
+    text, _ = api_keys.new_api_key()
+
+    for _ in range(3):
+        gate.refusal(edx_header(text))
+    assert gate.records.asked == 1
+
+
+def test_requests_with_one_key_at_once_ask_the_records_once(gate):
+    request = a_request(edx_header(gate.key("read")))
+
+    async def at_once():
+        return await asyncio.gather(*(gate.authenticator.identify(request) for _ in range(20)))
+
+    assert {caller.name for caller in asyncio.run(at_once())} == {"key:sis"}
+    assert gate.records.asked == 1
+
+
+def test_a_client_that_hangs_up_takes_nobody_with_it(gate):
+    request = a_request(edx_header(gate.key("read")))
+
+    async def one_hangs_up():
+        first = asyncio.create_task(gate.authenticator.identify(request))
+        second = asyncio.create_task(gate.authenticator.identify(request))
+        await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert asyncio.run(one_hangs_up()).name == "key:sis"
+
+
+def test_a_gateway_that_stops_leaves_no_question_behind(gate):
+    request = a_request(edx_header(gate.key("read")))
+
+    async def stops():
+        asking = asyncio.create_task(gate.authenticator.identify(request))
+        await asyncio.sleep(0)
+        return asking
+
+    assert asyncio.run(stops()).cancelled()
+    assert not gate.authenticator._lookups
+
+
+def test_only_so_many_answers_are_kept(sessions):
+    gate = Gate(sessions, bound=2)
+    texts = [gate.key("read", name=name) for name in ("a", "b", "c")]
+
+    with closing(gate.records):
+        for text in (*texts[:2], texts[0], texts[2]):
+            gate.see(edx_header(text))
+        assert gate.records.asked == 3
+        gate.see(edx_header(texts[0]))
+        assert gate.records.asked == 3
+        gate.see(edx_header(texts[1]))
+        assert gate.records.asked == 4
+
+
+def test_a_token_is_verified_once_in_a_while(gate):
+    header = jwt_header(signed("ada", minutes=0.1))
+    gate.see(header)
+
+    gate.wall += 6
+    gate.now += 5.5
+    assert gate.see(header).username == "ada"
+    gate.now += 0.5
+    assert gate.refusal(header).status == 401
+
+
+def test_however_long_it_lives_a_token_is_verified_again(gate):
+    header = jwt_header(signed("ada", minutes=1))
+    gate.see(header)
+
+    gate.wall += 60
+    gate.now += TOKEN_SECONDS - 0.5
+    assert gate.see(header).username == "ada"
+    gate.now += 0.5
+    assert gate.refusal(header).status == 401

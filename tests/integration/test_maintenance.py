@@ -1,0 +1,194 @@
+"""What was accepted is found again and answered in the end; what cannot be is set aside."""
+
+from datetime import timedelta
+
+import pytest
+from sqlalchemy import func, select
+
+from enrollment.domain.codes import Code, Lane
+from enrollment.runtime.broker import SWEEP_AT_MOST
+from enrollment.storage.tables import BatchRow, EventRow, IdempotencyRow, SubmissionRow
+from tests.support.breakpoints import together
+from tests.support.in_process_service import request, row
+from tests.support.maintenance_env import FORGOTTEN, Bench
+from worker.maintenance import Seldom
+
+ENROLLED = Code.ENROLLED
+
+
+@pytest.fixture
+def bench(world):
+    world.course()
+    return Bench(world)
+
+
+# --- sweeping -----------------------------------------------------------------------------
+
+
+def test_what_was_just_announced_is_left_alone(bench):
+    bench.world.ask(request("ada"))
+
+    assert bench.sweep() == []
+
+
+def test_what_was_forgotten_is_announced_again_in_its_lane(bench):
+    (single,) = bench.world.ask(request("ada"))
+    file = bench.world.send([row("bob")])
+    bench.pass_time(**FORGOTTEN)
+
+    bench.sweep()
+
+    assert [(waiting.id, waiting.lane) for waiting in bench.rung] == [
+        (bench.world.batch_ids(single)[0], Lane.INTERACTIVE),
+        (bench.world.batch_ids(file)[0], Lane.BULK),
+    ]
+
+
+def test_what_was_announced_again_is_given_its_time(bench):
+    bench.world.ask(request("ada"))
+    bench.pass_time(**FORGOTTEN)
+
+    assert len(bench.sweep()) == 1
+    assert bench.sweep() == []
+
+
+def test_what_is_answered_is_never_announced_again(bench):
+    bench.world.ask(request("ada"))
+    bench.world.send([row("bob")])
+    bench.world.work()
+    bench.pass_time(**FORGOTTEN)
+
+    assert bench.sweep() == []
+
+
+def test_of_a_file_only_the_batch_whose_turn_it_is_is_announced_again(bench):
+    bench.world.batch_rows = 1
+    file = bench.world.send([row("ada"), row("bob"), row("eve")])
+    first, second, _ = bench.world.batch_ids(file)
+    bench.pass_time(**FORGOTTEN)
+
+    assert bench.sweep() == [first]
+    bench.world.deliver(first)
+    bench.pass_time(**FORGOTTEN)
+    assert bench.sweep() == [second]
+
+
+def test_when_every_message_is_lost_everything_is_answered_all_the_same(bench):
+    bench.world.batch_rows = 2
+    file = bench.world.send([row(f"learner{n}") for n in range(7)])
+    (single,) = bench.world.ask(request("ada"))
+
+    while bench.world.waiting():
+        bench.pass_time(**FORGOTTEN)
+        bench.world.deliver(*bench.sweep())
+
+    assert bench.world.codes(file) == [ENROLLED] * 7
+    assert bench.world.codes(single) == [ENROLLED]
+    bench.world.check()
+
+
+def test_one_sweep_announces_only_so_many_and_the_next_the_others(bench):
+    for n in range(SWEEP_AT_MOST + 1):
+        bench.world.ask(request(f"learner{n}"))
+    bench.pass_time(**FORGOTTEN)
+
+    first, second = bench.sweep(), bench.sweep()
+
+    assert (len(first), len(second)) == (SWEEP_AT_MOST, 1)
+    assert sorted(first + second) == bench.world.waiting()
+
+
+def test_while_the_queue_is_away_nothing_is_lost(bench):
+    bench.world.ask(request("ada"))
+    bench.world.ask(request("bob"))
+    bench.pass_time(**FORGOTTEN)
+    bench.queue_is_away = True
+    assert bench.sweep() == []
+
+    bench.queue_is_away = False
+    bench.pass_time(**FORGOTTEN)
+
+    assert bench.sweep() == bench.world.waiting()
+
+
+def test_two_sweepers_at_once_announce_everything_once(bench):
+    for n in range(10):
+        bench.world.ask(request(f"learner{n}"))
+    bench.pass_time(**FORGOTTEN)
+    others = [Bench(bench.world) for _ in range(2)]
+
+    announced = together(*(other.sweep for other in others))
+
+    assert sorted(announced[0] + announced[1]) == bench.world.waiting()
+
+
+def test_sweeps_that_piled_up_while_nobody_worked_are_one():
+    now = 100.0
+    seldom = Seldom(1.0, lambda: now)
+
+    assert [seldom.lets_through() for _ in range(3)] == [True, False, False]
+    now += 1.0
+    assert seldom.lets_through()
+
+
+# --- tidying ------------------------------------------------------------------------------
+
+
+def kept(world):
+    with world.sessions.read() as session:
+        return [
+            session.scalar(select(func.count()).select_from(table))
+            for table in (SubmissionRow, BatchRow, IdempotencyRow, EventRow)
+        ]
+
+
+def test_what_is_over_is_kept_for_a_while_and_its_events_for_ever(world):
+    world.course()
+    bench = Bench(world, retention=timedelta(days=30))
+    world.ask(request("ada"))
+    world.publish([row("bob")], key="k")
+    world.work()
+
+    bench.pass_time(days=29)
+    bench.sweeper.tidy()
+    assert kept(world) == [2, 2, 0, 2]
+    bench.pass_time(days=31)
+    bench.sweeper.tidy()
+    assert kept(world) == [0, 0, 0, 2]
+
+
+def test_what_is_not_answered_is_never_deleted(world):
+    bench = Bench(world)
+    world.ask(request("ada"))
+    world.batch_rows = 1
+    world.send([row("bob"), row("eve")])
+    world.deliver(*world.waiting()[:1])
+    bench.pass_time(days=400)
+
+    bench.sweeper.tidy()
+
+    assert kept(world)[:2] == [1, 2]
+
+
+def test_keys_are_kept_for_a_week(world):
+    bench = Bench(world)
+    world.publish([row("bob")], key="k")
+
+    bench.pass_time(days=6)
+    bench.sweeper.tidy()
+    assert kept(world)[2] == 1
+    bench.pass_time(days=8)
+    bench.sweeper.tidy()
+    assert kept(world)[2] == 0
+
+
+def test_a_key_never_outlives_the_submission_that_it_stands_for(world):
+    bench = Bench(world, retention=timedelta(days=1))
+    world.course()
+    world.publish([row("bob")], key="k")
+    world.work()
+    bench.pass_time(days=2)
+
+    bench.sweeper.tidy()
+
+    assert kept(world)[:3] == [0, 0, 0]

@@ -1,0 +1,130 @@
+"""A statement that never ends, a learner who goes meanwhile, an upload that was swept."""
+
+import errno
+import fcntl
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import event, text
+
+from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.storage import learners, submissions
+from enrollment.storage.engine import sessions as sessions_module
+from enrollment.storage.engine.sessions import WriteLock
+from enrollment.storage.queue import batches, claims
+from tests.support.in_process_service import request
+
+
+def under(sessions, limit, work):
+    """Do the work in a transaction that has little patience."""
+    with sessions.begin() as session:
+        session.execute(text(f"SET LOCAL {limit} = 50"))
+        work(session)
+
+
+def sleep(session):
+    session.execute(text("SELECT pg_sleep(5)"))
+
+
+def test_a_statement_that_takes_too_long_is_named(postgres_world):
+    with pytest.raises(TookTooLong):
+        under(postgres_world.sessions, "statement_timeout", sleep)
+
+
+def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
+    world.course()
+    world.ask(request("ada"))
+    (number,) = world.waiting()
+
+    def too_long(*_args, **_kwargs):
+        message = "cancelled"
+        raise TookTooLong(message)
+
+    with monkeypatch.context() as faults:
+        faults.setattr(batches, "answer", too_long)
+        with pytest.raises(TookTooLong):
+            world.processor.process(number)
+
+    with world.sessions.read() as session:
+        assert claims.lane_of(session, number) == ("interactive", True)
+    assert world.processor.process(number).batch_ids == (number,)
+    world.check()
+
+
+def test_a_machine_that_has_no_room_left_says_nothing_about_a_batch(world, monkeypatch):
+    world.course()
+    world.ask(request("ada"))
+    (number,) = world.waiting()
+
+    def full(*_args, **_kwargs):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as faults:
+        faults.setattr(batches, "answer", full)
+        for _ in range(3):
+            with pytest.raises(RecordsUnavailable):
+                world.processor.process(number)
+
+    assert [batch.attempts for batch in world.batches()] == [0]
+    assert world.processor.process(number).batch_ids == (number,)
+    world.check()
+
+
+def test_batches_that_only_waited_long_are_still_worked_together(world):
+    world.course()
+    world.ask(request("ada"))
+    world.ask(request("bob"))
+    first, second = world.waiting()
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+
+    for _ in range(5):
+        with world.sessions.begin() as session:
+            batches.due(session, before=later, now=datetime.now(UTC), limit=10)
+
+    assert world.processor.process(second).batch_ids == (first, second)
+    world.check()
+
+
+def test_a_learner_cannot_go_while_a_batch_enrolls_them(postgres_world):
+    world = postgres_world
+    world.course()
+    world.learner("ada")
+    world.ask(request("ada"))
+    (number,) = world.waiting()
+    refused = []
+
+    def delete_meanwhile(_connection, _cursor, statement, *_):
+        if "INSERT INTO enrollment" not in statement or refused:
+            return
+        with pytest.raises(Conflict) as waited:
+            under(world.sessions, "lock_timeout", lambda session: learners.delete(session, "ada"))
+        refused.append(waited.value)
+
+    event.listen(world.sessions.engine, "before_cursor_execute", delete_meanwhile)
+    world.processor.process(number)
+    event.remove(world.sessions.engine, "before_cursor_execute", delete_meanwhile)
+
+    assert refused
+    world.check()
+
+
+def test_a_file_that_was_swept_is_not_published(sessions):
+    now = datetime.now(UTC)
+
+    with pytest.raises(RecordsUnavailable, match="swept"), sessions.begin() as session:
+        submissions.publish(session, uuid4(), total=1, intake=1, now=now)
+
+
+def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(sessions_module, "SQLITE_BUSY_SECONDS", 0.01)
+    lock = WriteLock(tmp_path / "x.sqlite3")
+    with (tmp_path / "x.sqlite3.writer").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(RecordsUnavailable, match="holds the database"), lock.held():
+            pytest.fail("the lock was given twice")
+
+    held = False
+    with lock.held():
+        held = True
+    assert held

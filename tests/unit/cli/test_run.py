@@ -1,0 +1,110 @@
+"""Commands that become, or start, the service's processes."""
+
+import os
+import socket
+import stat
+import sys
+
+import click
+import pytest
+from sqlalchemy import text
+
+from api_gateway.cli.up import embedded_redis, prepare_records, the_only_one
+from enrollment.storage.engine.sessions import sessions_for
+from tests.support.service_processes import LOCAL_EXTRA
+
+
+@pytest.mark.parametrize(
+    ("words", "arguments"),
+    [
+        (["worker"], []),
+        (["worker", "--lanes", "bulk,upkeep"], ["--lanes", "bulk,upkeep"]),
+        (["beat"], ["beat"]),
+    ],
+)
+def test_the_other_door_is_another_program(enroll, monkeypatch, words, arguments):
+    became = []
+    monkeypatch.setattr(os, "execv", lambda _path, command: became.append(command))
+
+    enroll(*words)
+
+    (command,) = became
+    assert command[command.index("-m") :] == ["-m", "worker", *arguments]
+
+
+def test_help_names_every_command(enroll):
+    result = enroll("--help")
+
+    for name in ("up", "gateway", "worker", "beat", "db", "keys", "tokens", "doctor", "courses"):
+        assert f"\n  {name} " in result.stdout
+    for name in ("submit", "status", "outcomes", "cancel"):
+        assert f"\n  {name} " in result.stdout
+
+
+def test_a_port_in_use_is_said_to_be(enroll):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = enroll("up", "--port", taken.getsockname()[1])
+
+    assert result.exit_code == 2
+    assert "--port" in result.stderr
+
+
+@pytest.mark.parametrize("package", ["fakeredis", "lupa"])
+def test_up_without_the_local_extra_says_what_to_install(enroll, tmp_path, monkeypatch, package):
+    monkeypatch.setitem(sys.modules, package, None)
+
+    result = enroll("up", "--port", 0)
+
+    assert result.exit_code == 2
+    assert LOCAL_EXTRA in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_folder_in_use_is_said_to_be(enroll, tmp_path):
+    with the_only_one(tmp_path / "data"):
+        result = enroll("up", "--port", 0)
+
+    assert result.exit_code == 2
+    assert str(os.getpid()) in result.stderr
+    assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
+
+
+def test_the_admin_key_is_made_once_and_again_when_it_is_of_no_use(enroll, tmp_path, scopes_of):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    file = folder / "admin.key"
+    environment = {"ENROLL_DATA_DIR": str(folder)}
+
+    prepare_records(environment, folder)
+    first = file.read_text()
+    prepare_records(environment, folder)
+    assert file.read_text() == first
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert scopes_of(first.strip()) == {"admin"}
+
+    enroll("keys", "revoke", 1)
+    prepare_records(environment, folder)
+    assert file.read_text() != first
+
+
+def test_records_of_a_later_release_are_left_alone(tmp_path):
+    environment = {"ENROLL_DATA_DIR": str(tmp_path)}
+    prepare_records(environment, tmp_path)
+    sessions = sessions_for(f"sqlite:///{tmp_path}/enrollment.sqlite3")
+    with sessions.begin() as session:
+        session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    sessions.dispose()
+
+    with pytest.raises(click.UsageError, match="later release"):
+        prepare_records(environment, tmp_path)
+
+
+def test_commands_find_the_embedded_redis_while_it_runs(enroll, tmp_path):
+    enroll("db", "upgrade")
+    with embedded_redis(tmp_path / "data"):
+        result = enroll("doctor")
+    assert "version 7.4.0 answers" in result.stdout
+    assert "maxmemory-policy is noeviction" in result.stdout
+
+    assert "brings a Redis of its own" in enroll("doctor").stdout
