@@ -30,7 +30,8 @@ from bench import (
 from bench.progress_query import plain
 from bench.stack import Ground, Size, make_ground
 from bench.table import Figure, table_of
-from tests.support.servers import ServerMissing, postgres_server, redis_server
+from tests.support.binaries import ServerMissing
+from tests.support.servers import postgres_server, redis_server
 
 RESULTS = Path(__file__).with_name("results.json")
 FULL = Size(runs=5, seconds=5.0, rows=1_000_000, is_quick=False)

@@ -15,13 +15,8 @@ from xdist.scheduler import LoadScopeScheduling
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support import interpreters
-from tests.support.servers import (
-    ServerMissing,
-    create_database,
-    drop_database,
-    postgres_server,
-    redis_server,
-)
+from tests.support.binaries import ServerMissing
+from tests.support.servers import create_database, drop_database, postgres_server, redis_server
 
 #: Where tests start whole services.
 WITH_PROCESSES = ("tests/acceptance/", "tests/faults/", "tests/fault_lab/")

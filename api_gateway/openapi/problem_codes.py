@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from api_gateway.http import error_handlers
+from api_gateway.http import problem_status
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
@@ -53,7 +53,7 @@ _OF_THE_GATEWAY: Mapping[int, Mapping[str, str]] = {
     503: {"unavailable": "The database is temporarily unavailable. Retry later."},
 }
 _GATEWAY_STATUS = {code: status for status, codes in _OF_THE_GATEWAY.items() for code in codes}
-_DOMAIN_STATUS = {code: status.value for status, code in error_handlers.STATUS.values()}
+_DOMAIN_STATUS = {code: status.value for status, code in problem_status.STATUS.values()}
 _REASON_STATUS = {
     reason.value: v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status.value
     for reason in Reason
@@ -70,7 +70,7 @@ def statuses(*, is_v1: bool) -> Mapping[str, int]:
 def meanings() -> dict[str, str]:
     """The meaning of each code; braces contain the names of the facts behind a reason."""
     known = {
-        code: (kind.__doc__ or "").strip() for kind, (_, code) in error_handlers.STATUS.items()
+        code: (kind.__doc__ or "").strip() for kind, (_, code) in problem_status.STATUS.items()
     }
     for codes in _OF_THE_GATEWAY.values():
         known |= codes

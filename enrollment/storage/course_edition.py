@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from enrollment.storage.bulk.array_params import insert_on
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import EditionRow
 
 _COURSES = "courses"

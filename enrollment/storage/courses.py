@@ -15,7 +15,7 @@ from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
 from enrollment.storage.bulk.array_params import Columns, insert_on
 from enrollment.storage.course_edition import bump_edition
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CourseRow, EnrollmentRow, ModeRow
 
 #: Statements of every batch are built on tables: the mapper costs more than the rest.

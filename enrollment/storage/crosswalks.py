@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage.bulk.array_params import Columns, insert_on
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CrosswalkRow
 
 #: Entries in one statement.

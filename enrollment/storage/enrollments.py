@@ -31,8 +31,8 @@ from enrollment.storage.bulk.array_params import (
     insert_on,
 )
 from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.error_mapping import unless_taken
-from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.tables import BigSerial, EnrollmentRow, Moment
 
 #: (row of the learner, row of the course).

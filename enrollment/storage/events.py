@@ -31,7 +31,7 @@ from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Attribute
 from enrollment.storage.bulk.array_params import NO_ROWS, Columns, Rendered, as_json, as_uuid
 from enrollment.storage.bulk.pipelining import Statement, sending
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
 from enrollment.storage.tables import (
     BigSerial,

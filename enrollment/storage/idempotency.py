@@ -9,7 +9,7 @@ from sqlalchemy import String, delete, select
 from sqlalchemy.orm import Session
 
 from enrollment.storage.bulk.array_params import Columns, insert_on
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import IdempotencyRow
 
 #: (caller, key).

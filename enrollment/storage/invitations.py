@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage.bulk.array_params import Columns, insert_on
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import InvitationRow
 
 #: Key of an invitation: (course_id, e-mail in lower case).

@@ -14,8 +14,8 @@ from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage.bulk.array_params import Columns, insert_on
 from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.error_mapping import unless_taken
-from enrollment.storage.engine.sessions import is_postgresql
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
 
 #: Statements of every batch are built on the table: the mapper costs more than the rest.

@@ -19,7 +19,8 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import EnrollmentError
-from enrollment.storage.engine.sessions import is_postgresql, sessions_for
+from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.engine.sessions import sessions_for
 
 #: Any number, the same in every release: who holds it changes the tables.
 _ADVISORY_LOCK = 7_316_455_022_101

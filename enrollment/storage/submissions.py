@@ -33,7 +33,7 @@ from enrollment.domain.codes import CallerKind, Kind, Lane
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.submissions import Member, Options, ProgressMark, Submission, Tally, tally_of
 from enrollment.storage.bulk.array_params import Columns, as_uuid
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import BigSerial, SubmissionRow
 
 

@@ -12,7 +12,7 @@ from tests.fault_lab import kill_loop
 from tests.fault_lab.fault_injectors import BOTH, FAULTS, NOT_HERE, Fault
 from tests.fault_lab.matrix import Matrix, plan
 from tests.fault_lab.report_table import Row, as_json, head, line, totals
-from tests.support.servers import ServerMissing
+from tests.support.binaries import ServerMissing
 
 #: Of each fault's load: less of it is worked off sooner, but some faults then leave no trace.
 SHARE = 1.0

@@ -12,11 +12,13 @@ from types import TracebackType
 from typing import Self
 
 from tests.fault_lab import kill_loop
-from tests.fault_lab.checker.check import Mark, Verdict, check, mark
+from tests.fault_lab.checker.check import Verdict, check
+from tests.fault_lab.checker.ledger import Mark, mark
 from tests.fault_lab.fault_injectors import Fault, Scene
 from tests.fault_lab.fault_injectors.database import DiskFull
 from tests.fault_lab.history import History
-from tests.fault_lab.load.generator import Load, Mix
+from tests.fault_lab.load.generator import Load
+from tests.fault_lab.load.workload import Mix
 from tests.fault_lab.report_table import Row
 from tests.fault_lab.stack.stack import Stack, StackBroken, records_on
 from tests.support.servers import redis_process

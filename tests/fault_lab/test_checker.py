@@ -25,7 +25,8 @@ from enrollment.storage.tables import (
     SubmissionRow,
 )
 from schemas.outcomes import decode_outcomes, encode_outcomes
-from tests.fault_lab.checker.check import Judged, Mark, Trace, mark
+from tests.fault_lab.checker.check import Judged, Trace
+from tests.fault_lab.checker.ledger import Mark, mark
 from tests.fault_lab.checker.scripted_history import (
     OPEN,
     SCARCE,

@@ -3,10 +3,14 @@
 import pytest
 
 from enrollment.storage.engine.sessions import sessions_for
-from tests.fault_lab.checker.check import Judged, Trace, check, mark
+from tests.fault_lab.checker.check import Judged, Trace, check
+from tests.fault_lab.checker.ledger import mark
 from tests.fault_lab.history import History, Op, Phase, read_history
-from tests.fault_lab.load.generator import Load, Mix, Wish
-from tests.fault_lab.stack.proxy import CutBeforeReply, Pass, Proxy
+from tests.fault_lab.load.client import Wish
+from tests.fault_lab.load.generator import Load
+from tests.fault_lab.load.workload import Mix
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import CutBeforeReply, Pass
 from tests.support.servers import free_port
 from tests.support.service_processes import Stack, needs_proc, wait_until
 

@@ -12,7 +12,8 @@ from sqlalchemy import text
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage.engine.sessions import sessions_for
-from tests.fault_lab.stack.proxy import (
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import (
     COMMITS,
     BlackHole,
     CutBeforeReply,
@@ -21,7 +22,6 @@ from tests.fault_lab.stack.proxy import (
     DropFraction,
     HalfOpen,
     Pass,
-    Proxy,
     Reset,
     Slow,
 )

@@ -12,13 +12,13 @@ from structlog.testing import capture_logs
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.storage.engine import engines
 from enrollment.storage.engine.sessions import sessions_for
-from tests.fault_lab.stack.proxy import (
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import (
     COMMITS,
     BlackHole,
     CutBeforeReply,
     CutBeforeRequest,
     Pass,
-    Proxy,
 )
 from tests.support.breakpoints import Halt, Side
 from tests.support.gateway import AUDIT

@@ -9,7 +9,8 @@ import kombu
 import pytest
 
 from enrollment.runtime.broker import QueueName
-from tests.fault_lab.stack.proxy import HalfOpen, Pass, Proxy
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import HalfOpen, Pass
 from tests.support.binaries import ServerMissing
 from tests.support.long_files import LongFile, at_work, status
 from tests.support.rabbitmq import RabbitServer, rabbitmq_process

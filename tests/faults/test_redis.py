@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from enrollment.runtime.broker import QueueName
-from tests.fault_lab.stack.proxy import HalfOpen, Pass, Proxy
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import HalfOpen, Pass
 from tests.support.malformed_messages import POISON, UNPICKLED
 from tests.support.servers import LOOPBACK, RedisServer, redis_process
 from tests.support.service import Service, open_for_all, quickly

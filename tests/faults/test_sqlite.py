@@ -15,8 +15,7 @@ from structlog.testing import capture_logs
 from api_gateway import database
 from api_gateway.intake import single_requests
 from enrollment.storage import migrate
-from enrollment.storage.engine import engines
-from enrollment.storage.engine import sessions as sessions_module
+from enrollment.storage.engine import engines, write_lock
 from tests.support.breakpoints import together
 from tests.support.gateway import Gateway
 from tests.support.outage_client import Desk, assert_unavailable
@@ -36,7 +35,7 @@ def empty(tmp_path_factory):
 @pytest.fixture
 def impatient(monkeypatch):
     """Time-outs as short as a test can wait for."""
-    for module in (engines, sessions_module):
+    for module in (engines, write_lock):
         monkeypatch.setattr(module, "SQLITE_BUSY_SECONDS", 0.2)
 
 
@@ -135,7 +134,7 @@ def test_whoever_holds_the_lock_of_writers_and_stands_still_keeps_nobody_waiting
 def test_whoever_waited_behind_a_long_failure_hears_of_it_too(file, monkeypatch, impatient):
     monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(single_requests, "LONG_SECONDS", 0.1)
-    for module in (engines, sessions_module):
+    for module in (engines, write_lock):
         monkeypatch.setattr(module, "SQLITE_BUSY_SECONDS", 1.0)
     with asking_at(file) as desk:
         with shell(file) as other:

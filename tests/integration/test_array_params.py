@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Boolean, Integer, Text, select
 
 from enrollment.storage.bulk.array_params import Columns, as_json, as_uuid, encoded
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import BigSerial
 
 TABLE = Columns("given", word=Text(), number=BigSerial, small=Integer(), flag=Boolean())

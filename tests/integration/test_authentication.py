@@ -14,7 +14,8 @@ from api_gateway.auth.jwt_tokens import TokenRefused
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage.credentials import secrets
-from enrollment.storage.engine.sessions import Sessions, make_engine
+from enrollment.storage.engine.engines import make_engine
+from enrollment.storage.engine.sessions import Sessions
 from tests.support.credentials import (
     EDX_KEY,
     NOW,

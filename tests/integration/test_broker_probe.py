@@ -13,7 +13,8 @@ from api_gateway import broker_probe
 from api_gateway.broker_probe import KEPT_SECONDS, BrokerProbe, broker_ping
 from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
-from tests.fault_lab.stack.proxy import BlackHole, Pass, Proxy, Reset
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import BlackHole, Pass, Reset
 from tests.support.breakpoints import PATIENCE
 from tests.support.rabbitmq import rabbitmq_process
 from tests.support.servers import LOOPBACK

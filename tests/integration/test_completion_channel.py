@@ -10,7 +10,8 @@ from api_gateway.local_stack.embedded_redis import EmbeddedRedis
 from api_gateway.status import waiters
 from api_gateway.status.waiters import Waiters
 from enrollment.runtime.completion_channel import Bell
-from tests.fault_lab.stack.proxy import BlackHole, HalfOpen, Pass, Proxy, Reset
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import BlackHole, HalfOpen, Pass, Reset
 from tests.support.breakpoints import PATIENCE
 from tests.support.servers import LOOPBACK
 

@@ -15,7 +15,8 @@ from sqlalchemy.exc import DBAPIError
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import migrate
 from enrollment.storage.engine.consistent_snapshot import NoRoom, snapshot
-from enrollment.storage.engine.sessions import Sessions, make_engine, sessions_for
+from enrollment.storage.engine.engines import make_engine
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support.breakpoints import Side
 from tests.support.in_process_service import World, request
 

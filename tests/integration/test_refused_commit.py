@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import select
 
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CrosswalkRow
 
 

@@ -11,7 +11,8 @@ from api_gateway.intake import single_requests
 from api_gateway.intake.single_requests import GroupCommitter, SingleRequest
 from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import KeyReused, Overloaded, RecordsUnavailable
-from enrollment.storage.engine.sessions import Sessions, make_engine
+from enrollment.storage.engine.engines import make_engine
+from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from tests.support.breakpoints import meeting, together
 from tests.support.in_process_service import ADA, SERVER, World, request

@@ -10,8 +10,8 @@ from sqlalchemy import event, text
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.storage import learners, submissions
-from enrollment.storage.engine import sessions as sessions_module
-from enrollment.storage.engine.sessions import WriteLock
+from enrollment.storage.engine import write_lock
+from enrollment.storage.engine.write_lock import WriteLock
 from enrollment.storage.queue import batches, claims
 from tests.support.in_process_service import request
 
@@ -117,7 +117,7 @@ def test_a_file_that_was_swept_is_not_published(sessions):
 
 
 def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(sessions_module, "SQLITE_BUSY_SECONDS", 0.01)
+    monkeypatch.setattr(write_lock, "SQLITE_BUSY_SECONDS", 0.01)
     lock = WriteLock(tmp_path / "x.sqlite3")
     with (tmp_path / "x.sqlite3.writer").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -14,14 +14,16 @@ from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable
-from enrollment.storage.engine.sessions import Sessions, WriteLock, clock, make_engine, sessions_for
+from enrollment.storage.engine.engines import make_engine
+from enrollment.storage.engine.sessions import Sessions, clock, sessions_for
+from enrollment.storage.engine.write_lock import WriteLock
 from enrollment.storage.tables import Base, FeedHeadRow, SecretRow
 from tests.support.breakpoints import PATIENCE, Side, together
 
 HOLDER = """
 import sys
 from pathlib import Path
-from enrollment.storage.engine.sessions import WriteLock
+from enrollment.storage.engine.write_lock import WriteLock
 with WriteLock(Path(sys.argv[1])).held():
     print("held", flush=True)
     sys.stdin.read()

@@ -23,22 +23,8 @@ import redis
 from fakeredis import TcpFakeServer
 from sqlalchemy.engine import make_url
 
-from tests.support.binaries import ServerMissing, postgres_programs, redis_program
+from tests.support.binaries import postgres_programs, redis_program
 from tests.support.temporary_folders import working_folder
-
-__all__ = [
-    "PostgresServer",
-    "RedisServer",
-    "ServerMissing",
-    "create_database",
-    "drop_database",
-    "embedded_redis",
-    "free_port",
-    "postgres_process",
-    "postgres_server",
-    "redis_process",
-    "redis_server",
-]
 
 LOOPBACK = "127.0.0.1"
 NOBODY = 65534

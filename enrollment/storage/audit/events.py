@@ -18,7 +18,7 @@ from enrollment.domain.audit.event_chain import UNREADABLE, EnrollmentRecord, Ev
 from enrollment.domain.audit.seats import CourseRecord
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
 from enrollment.storage.events import decode_state
 from enrollment.storage.tables import Base

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.audit.outcomes import BatchRecord, BatchSingles, FileRecord
 from enrollment.storage.audit.events import LOWEST, pages
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import Base
 
 #: Rows of a page: a batch holds up to 1,000 requests, a submission is small.

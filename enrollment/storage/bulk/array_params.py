@@ -29,8 +29,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.pg_binary_arrays import AsPacked, Packed, packed, packed_kind
-from enrollment.storage.engine.sessions import is_postgresql
 
 
 class Columns:

@@ -14,9 +14,9 @@ from sqlalchemy import Connection, Executable
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.engines import no_other_statement
 from enrollment.storage.engine.error_mapping import is_stale
-from enrollment.storage.engine.sessions import is_postgresql
 
 
 class Statement(NamedTuple):

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from enrollment.domain.errors import EnrollmentError, RecordsUnavailable
-from enrollment.storage.engine.sessions import Sessions, translated
+from enrollment.storage.engine.error_mapping import translated
+from enrollment.storage.engine.sessions import Sessions
 
 
 class NoRoom(EnrollmentError):

@@ -1,122 +1,27 @@
-"""Sessions: the one way in and out of the database.
+"""Sessions: transactions on the database.
 
 ``Sessions.begin()`` is the only thing that commits. On SQLite every write transaction
-passes a fair lock between processes first (two file locks as a turnstile): without it a
-busy worker starves the gateway's commits.
+holds a fair lock between processes (``write_lock``).
 """
 
-import fcntl
-import os
-import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import Engine, bindparam, func, select, true
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import RecordsUnavailable, TookTooLong
 from enrollment.storage.engine.attempt_locks import attempt_locks_for
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.engines import (
     LOCK_TIMEOUT_MS,
     SILENCE_SECONDS,
-    SQLITE_BUSY_SECONDS,
     limit_time,
     make_engine,
 )
 from enrollment.storage.engine.error_mapping import translated
-
-__all__ = [
-    "NoLock",
-    "Sessions",
-    "ThreadLock",
-    "WriteLock",
-    "clock",
-    "is_postgresql",
-    "make_engine",
-    "sessions_for",
-    "translated",
-]
-
-#: Seconds between two questions for the lock of SQLite's writers.
-LOCK_ASKED_EVERY = 0.0005
-
-
-class WriteLock:
-    """A fair lock between threads and processes: whoever comes first writes first.
-
-    Waiting happens at the turnstile (the first lock), so the one who just wrote queues up
-    behind everybody who waited meanwhile.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._turnstile = path.with_name(path.name + ".turnstile")
-        self._writer = path.with_name(path.name + ".writer")
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock inside the block."""
-        writer = _opened(self._writer)
-        try:
-            turnstile = _opened(self._turnstile)
-            try:
-                until = time.monotonic() + SQLITE_BUSY_SECONDS
-                _take(turnstile, until)
-                _take(writer, until)
-            finally:
-                os.close(turnstile)
-            yield
-        finally:
-            os.close(writer)
-
-
-def _opened(path: Path) -> int:
-    """A file to lock; where it cannot be had, neither can the database beside it."""
-    try:
-        return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise RecordsUnavailable(str(error)) from error
-
-
-def _take(file: int, until: float) -> None:
-    """Lock a file; raises RecordsUnavailable where another process holds it too long.
-
-    Asked for again and again, because waiting for a file lock has no time-out.
-    """
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() >= until:
-                message = "another process holds the database"
-                raise RecordsUnavailable(message) from error
-            time.sleep(LOCK_ASKED_EVERY)
-        else:
-            return
-
-
-class ThreadLock:
-    """The same for a database in memory, which only this process sees."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lock inside the block."""
-        with self._lock:
-            yield
-
-
-class NoLock:
-    """PostgreSQL locks rows by itself."""
-
-    @contextmanager
-    def held(self) -> Iterator[None]:
-        """Nothing to hold."""
-        yield
+from enrollment.storage.engine.write_lock import write_lock_for
 
 
 def _machine_time() -> datetime:
@@ -135,7 +40,7 @@ class Sessions:
 
     def __init__(self, engine: Engine, *, now: Callable[[], datetime] | None = None) -> None:
         self.engine = engine
-        self._lock = _write_lock(engine)
+        self._lock = write_lock_for(engine)
         self.attempt_locks = attempt_locks_for(engine)
         self._writer = engine.execution_options(writes=True)
         self._info = {_NOW: now or _machine_time}
@@ -182,20 +87,6 @@ class Sessions:
     def dispose(self) -> None:
         """Close every connection."""
         self.engine.dispose()
-
-
-def _write_lock(engine: Engine) -> WriteLock | ThreadLock | NoLock:
-    if engine.dialect.name != "sqlite":
-        return NoLock()
-    database = engine.url.database
-    if database in {None, "", ":memory:"}:
-        return ThreadLock()
-    return WriteLock(Path(str(database)))
-
-
-def is_postgresql(session: Session) -> bool:
-    """Whether the session talks to PostgreSQL (else SQLite)."""
-    return session.get_bind().dialect.name == "postgresql"
 
 
 @contextmanager

@@ -16,7 +16,8 @@ from sqlalchemy.orm import Session
 from enrollment.domain.codes import Lane
 from enrollment.domain.model import microseconds
 from enrollment.domain.poison_search import FailureSearch, failure_search_of
-from enrollment.storage.engine.sessions import clock, is_postgresql, lock_timeout
+from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.engine.sessions import clock, lock_timeout
 from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import BatchRow
 

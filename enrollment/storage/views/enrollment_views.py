@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, literal, select, tuple_
 from sqlalchemy.orm import Session
 
 from enrollment.domain.model import EPOCH, Enrollment
-from enrollment.storage.engine.sessions import is_postgresql
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.enrollments import STATE, enrollment_of
 from enrollment.storage.tables import CourseRow, EnrollmentRow, LearnerRow
 

@@ -17,11 +17,9 @@ from enrollment.storage.engine.sessions import Sessions
 from tests.fault_lab.checker import guarantees, ordering, seats
 from tests.fault_lab.checker.guarantees import Found
 from tests.fault_lab.checker.history_index import Story, most_seats, story_of
-from tests.fault_lab.checker.ledger import Ledger, Mark, mark, read_ledger
+from tests.fault_lab.checker.ledger import Ledger, Mark, read_ledger
 from tests.fault_lab.checker.timeline import timeline
 from tests.fault_lab.history import Record, read_history
-
-__all__ = ["Judged", "Mark", "Trace", "Verdict", "Violation", "check", "mark"]
 
 BEGINNING = Mark()
 #: Violations whose timelines are shown.

@@ -11,8 +11,10 @@ import redis
 from enrollment.runtime.broker import QueueName
 from tests.fault_lab.checker.check import Trace
 from tests.fault_lab.history import History, Nemesis, Op, Phase
-from tests.fault_lab.load.generator import Load, Mix
-from tests.fault_lab.stack.stack import PLAIN, Equipment, Kept, Stack, wait
+from tests.fault_lab.load.generator import Load
+from tests.fault_lab.load.workload import Mix
+from tests.fault_lab.stack.stack import PLAIN, Equipment, Stack, wait
+from tests.fault_lab.stack.supervised_process import Kept
 
 T = TypeVar("T")
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import httpx
 
 from tests.fault_lab.fault_injectors.base import POSTGRESQL, Fault, Scene
-from tests.fault_lab.stack.stack import Equipment, Kept
+from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.supervised_process import Kept
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 

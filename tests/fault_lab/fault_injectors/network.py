@@ -8,7 +8,8 @@ import httpx
 from tests.fault_lab.checker.check import Trace
 from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, Scene
 from tests.fault_lab.history import Op, Phase
-from tests.fault_lab.stack.proxy import (
+from tests.fault_lab.stack.proxy import Proxy
+from tests.fault_lab.stack.proxy_modes import (
     COMMITS,
     BlackHole,
     CutBeforeReply,
@@ -17,7 +18,6 @@ from tests.fault_lab.stack.proxy import (
     HalfOpen,
     Mode,
     Pass,
-    Proxy,
     Reset,
     Slow,
 )

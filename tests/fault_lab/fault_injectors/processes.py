@@ -9,7 +9,8 @@ from pathlib import Path
 from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY, QueueName
 from tests.fault_lab.checker.check import Trace
 from tests.fault_lab.fault_injectors.base import BOTH, POSTGRESQL, QUEUES, Fault, armed
-from tests.fault_lab.stack.stack import Equipment, Kept
+from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.supervised_process import Kept
 
 
 class GatewaysKilled(Fault):

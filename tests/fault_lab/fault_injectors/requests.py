@@ -10,8 +10,11 @@ from itertools import count
 from pathlib import Path
 
 from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, Scene, armed
-from tests.fault_lab.load.generator import Asker, Load, Mix, Wish
-from tests.fault_lab.stack.stack import Equipment, Kept
+from tests.fault_lab.load.client import Asker, Wish
+from tests.fault_lab.load.generator import Load
+from tests.fault_lab.load.workload import Mix
+from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.supervised_process import Kept
 from tests.support.service_processes import API
 
 LOOPBACK = "127.0.0.1"

@@ -8,11 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from tests.fault_lab.history import History, Op, Phase
-from tests.fault_lab.load.client import Asked, Asker, Wish
+from tests.fault_lab.load.client import Asked, Asker
 from tests.fault_lab.load.shared_submissions import Board
 from tests.fault_lab.load.workload import Mix, Wishes
-
-__all__ = ["Asked", "Asker", "Load", "Mix", "Wish"]
 
 #: Seconds before what is not known is asked again.
 AGAIN_AFTER = 0.1

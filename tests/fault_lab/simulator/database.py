@@ -7,7 +7,7 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from enrollment.storage import migrate
-from enrollment.storage.engine.sessions import make_engine
+from enrollment.storage.engine.engines import make_engine
 
 
 def migrated() -> sqlite3.Connection:

@@ -7,9 +7,10 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
+from api_gateway.auth.caller import Caller
 from enrollment.domain.codes import CallerKind, Lane
 from tests.fault_lab.simulator.fault_rates import START
-from tests.support.in_process_service import ADMIN, SERVER, Caller, csv_of, row
+from tests.support.in_process_service import ADMIN, SERVER, csv_of, row
 
 ALGEBRA = "course-v1:Uni+Algebra+2026"
 BIOLOGY = "course-v1:Uni+Biology+2026"

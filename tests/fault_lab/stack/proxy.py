@@ -13,7 +13,6 @@ from typing import Any, Self
 from weakref import WeakSet
 
 from tests.fault_lab.stack.proxy_modes import (
-    COMMITS,
     BlackHole,
     CutBeforeReply,
     CutBeforeRequest,
@@ -25,25 +24,7 @@ from tests.fault_lab.stack.proxy_modes import (
     Reset,
     Seen,
     Slow,
-    When,
 )
-
-__all__ = [
-    "COMMITS",
-    "BlackHole",
-    "CutBeforeReply",
-    "CutBeforeRequest",
-    "Delay",
-    "DropFraction",
-    "HalfOpen",
-    "Mode",
-    "Pass",
-    "Proxy",
-    "Reset",
-    "Seen",
-    "Slow",
-    "When",
-]
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 65_536

@@ -25,8 +25,6 @@ from tests.support.servers import PostgresServer, RedisServer, free_port
 from tests.support.service_processes import bare, is_ready
 from tests.support.temporary_folders import working_folder
 
-__all__ = ["Equipment", "Kept", "Records", "Stack", "StackBroken", "records_on", "wait"]
-
 GATEWAYS, WORKERS, BEATS = 2, 2, 1
 #: Seconds between two looks at the processes.
 LOOK_EVERY = 0.02
