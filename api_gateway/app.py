@@ -20,7 +20,7 @@ from api_gateway.http import error_handlers
 from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.header_limits import limit_headers
 from api_gateway.http.responses import dumps
-from api_gateway.intake.dispatcher import Dispatcher, Send, sender
+from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
 from api_gateway.intake.single_requests import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.parts import Parts
@@ -32,10 +32,10 @@ from api_gateway.status.waiters import Waiters
 from enrollment.domain.errors import NotDurable, RecordsUnavailable
 from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import Cache, connect
-from enrollment.runtime.completion_channel import Bell
-from enrollment.runtime.gc_tuning import collect_seldom
+from enrollment.runtime.completion_channel import CompletionPublisher
+from enrollment.runtime.gc_tuning import relax_gc
 from enrollment.runtime.settings import Settings
-from enrollment.storage.engine.durability import durable_sessions, look_at_start
+from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.sessions import Sessions
 from schemas.files.source import Limits
 
@@ -88,7 +88,7 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         ),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
-        ping_redis=Bell(settings.redis_url).is_heard,
+        ping_redis=CompletionPublisher(settings.redis_url).is_heard,
         broker=_broker_probe(settings),
         now=utc_now,
     )
@@ -97,7 +97,7 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
 def _broker_sender(settings: Settings) -> Send:
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(settings.broker_url, client="enroll-gateway"))
-    return sender(app)
+    return batch_sender(app)
 
 
 def _upload_store(
@@ -133,7 +133,7 @@ class Lifespan:
 
         Raises NotDurable: a gateway does not start on a database that loses commits.
         """
-        collect_seldom()
+        relax_gc()
         await self._check_database()
         self._parts.dispatcher.start()
         self._parts.waiters.start()
@@ -141,7 +141,7 @@ class Lifespan:
     async def _check_database(self) -> None:
         database = self._parts.database
         try:
-            await database.run(lambda: look_at_start(database.sessions))
+            await database.run(lambda: check_at_start(database.sessions))
         except NotDurable:
             raise
         except RecordsUnavailable as error:

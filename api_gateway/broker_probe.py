@@ -1,7 +1,7 @@
 """Probes the message broker, if it is another server than Redis.
 
 The broker's library blocks, and a server that hangs keeps its thread. So one thread probes at
-most once in `KEPT_SECONDS`, and callers wait for the result for a second at most.
+most once in `RESULT_TTL_SECONDS`, and callers wait for the result for a second at most.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ log = structlog.get_logger()
 #: Seconds that the broker may take to answer.
 TIMEOUT_SECONDS = 1.0
 #: Seconds for which a result is reused.
-KEPT_SECONDS = 5.0
+RESULT_TTL_SECONDS = 5.0
 
 
 def broker_ping(url: str) -> Callable[[], object]:
@@ -52,7 +52,7 @@ class BrokerProbe:
         """Whether the broker answers; a recent result is reused, and no answer in time is no."""
         now = self._monotonic()
         probe = self._probe
-        if probe is None or (probe.done() and now - self._began_at >= KEPT_SECONDS):
+        if probe is None or (probe.done() and now - self._began_at >= RESULT_TTL_SECONDS):
             self._began_at = now
             probe = self._probe = asyncio.create_task(asyncio.to_thread(self._run))
         left = max(0.0, self._began_at + TIMEOUT_SECONDS - now)

@@ -25,22 +25,22 @@ from api_gateway.database import Database
 from enrollment.domain.model import Course
 from enrollment.runtime.cache import Cache
 from enrollment.storage import course_edition, courses
-from schemas.courses import details
+from schemas.courses import dump_details
 
 #: Seconds for which a process trusts the edition it read.
-LEASE = 0.2
+LEASE_SECONDS = 0.2
 #: Seconds that a change waits beyond the lease before it is answered.
-MARGIN = 0.05
+LEASE_MARGIN_SECONDS = 0.05
 #: Seconds that Redis keeps an entry, and a random addition so that not all expire at once.
-KEPT = 60.0
-JITTER = 15.0
+TTL_SECONDS = 60.0
+TTL_JITTER_SECONDS = 15.0
 #: Maximum number of entries of one lease.
 MAX_ENTRIES = 10_000
 #: Maximum number of writes to Redis in progress; entries beyond are not written.
 MAX_PUTS = 64
 
 
-class Entry(NamedTuple):
+class CachedDetails(NamedTuple):
     """A response, ready to be sent."""
 
     body: bytes
@@ -48,7 +48,7 @@ class Entry(NamedTuple):
 
 
 #: (course_id, whether expired modes are included).
-Key = tuple[str, bool]
+DetailsKey = tuple[str, bool]
 
 
 @dataclass(slots=True)
@@ -57,8 +57,8 @@ class Lease:
 
     edition: int
     started: float
-    entries: dict[Key, Entry | None] = field(default_factory=dict)
-    loading: dict[Key, asyncio.Task[Entry | None]] = field(default_factory=dict)
+    entries: dict[DetailsKey, CachedDetails | None] = field(default_factory=dict)
+    loading: dict[DetailsKey, asyncio.Task[CachedDetails | None]] = field(default_factory=dict)
 
 
 class NotCached:
@@ -90,14 +90,14 @@ class CourseDetailsCache:
         self._renewal: asyncio.Task[Lease] | None = None
         self._puts = threading.BoundedSemaphore(MAX_PUTS)
 
-    def peek(self, key: Key) -> Entry | NotCached | None:
+    def peek(self, key: DetailsKey) -> CachedDetails | NotCached | None:
         """Return the entry of this process, without waiting; None: no such course."""
         lease = self._lease
-        if self._clock() - lease.started >= LEASE:
+        if self._clock() - lease.started >= LEASE_SECONDS:
             return NOT_CACHED
         return lease.entries.get(key, NOT_CACHED)
 
-    async def get(self, key: Key) -> Entry | None:
+    async def get(self, key: DetailsKey) -> CachedDetails | None:
         """Return the details of a course; None if it does not exist.
 
         Raises RecordsUnavailable, Overloaded.
@@ -113,7 +113,7 @@ class CourseDetailsCache:
 
     async def wait_for_leases(self) -> None:
         """Wait, after a change was committed, until all leases on older editions expired."""
-        await self._sleep(LEASE + MARGIN)
+        await self._sleep(LEASE_SECONDS + LEASE_MARGIN_SECONDS)
 
     def close(self) -> None:
         """Wait for the writes to Redis in progress."""
@@ -131,7 +131,7 @@ class CourseDetailsCache:
         return self._lease
 
     def _is_valid(self, lease: Lease, asked: float) -> bool:
-        return asked <= lease.started or self._clock() - lease.started < LEASE
+        return asked <= lease.started or self._clock() - lease.started < LEASE_SECONDS
 
     async def _renew(self) -> Lease:
         started = self._clock()
@@ -142,13 +142,13 @@ class CourseDetailsCache:
         finally:
             self._renewal = None
 
-    async def _load(self, lease: Lease, key: Key) -> Entry | None:
+    async def _load(self, lease: Lease, key: DetailsKey) -> CachedDetails | None:
         try:
             name = f"course:{lease.edition}:{key[0]}:{key[1]:d}"
             body = await self._load_from_redis(name)
             if body is None:
                 body = await self._load_from_database(name, key)
-            entry = None if body is None else Entry(body, etag_of(body))
+            entry = None if body is None else CachedDetails(body, etag_of(body))
             if len(lease.entries) < MAX_ENTRIES:
                 lease.entries[key] = entry
             return entry
@@ -161,13 +161,13 @@ class CourseDetailsCache:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._cache.get, name)
 
-    async def _load_from_database(self, name: str, key: Key) -> bytes | None:
+    async def _load_from_database(self, name: str, key: DetailsKey) -> bytes | None:
         course = await self._database.read(courses.find, key[0])
         if course is None:
             return None
         now = self._now()
-        body = orjson.dumps(details(course, at=now, include_expired=key[1]))
-        self._put(name, body, _lifetime(course, now))
+        body = orjson.dumps(dump_details(course, at=now, include_expired=key[1]))
+        self._put(name, body, _ttl(course, now))
         return body
 
     def _put(self, name: str, body: bytes, ttl: float) -> None:
@@ -183,14 +183,14 @@ def etag_of(body: bytes) -> str:
     return f'"{hashlib.blake2b(body, digest_size=12).hexdigest()}"'
 
 
-def _lifetime(course: Course, now: datetime) -> float:
+def _ttl(course: Course, now: datetime) -> float:
     """Seconds until the first mode expires, which changes the details; at most the usual time."""
     ends = [mode.expires_at for mode in course.modes if mode.expires_at and mode.expires_at >= now]
-    usual = KEPT + random.uniform(0, JITTER)  # noqa: S311 (spreads load, not for security)
+    usual = TTL_SECONDS + random.uniform(0, TTL_JITTER_SECONDS)  # noqa: S311 (spreads load, not for security)
     return min([usual, *((end - now).total_seconds() for end in ends)])
 
 
-def _retrieve_error(task: asyncio.Task[Lease] | asyncio.Task[Entry | None]) -> None:
+def _retrieve_error(task: asyncio.Task[Lease] | asyncio.Task[CachedDetails | None]) -> None:
     """Mark the error as retrieved, for the case that every waiting request was cancelled."""
     if not task.cancelled():
         task.exception()

@@ -7,7 +7,7 @@ from api_gateway.resources.bulk_enroll import BulkEnrollResource
 from api_gateway.resources.changes import ChangesResource
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
-from api_gateway.resources.crosswalks import CrosswalkResource, MissingResource
+from api_gateway.resources.crosswalks import CrosswalkResource, MissingIdsResource
 from api_gateway.resources.enrollment import EnrollmentResource
 from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
 from api_gateway.resources.enrollments import EnrollmentsResource
@@ -137,5 +137,5 @@ def _reference_data_resources(parts: Parts) -> dict[str, object]:
         "learner": LearnerResource(database),
         "invitation": InvitationResource(database, now=now),
         "crosswalk": CrosswalkResource(database=database),
-        "crosswalk_missing": MissingResource(database=database, now=now),
+        "crosswalk_missing": MissingIdsResource(database=database, now=now),
     }

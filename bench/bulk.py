@@ -17,7 +17,7 @@ from bench.stack import Ground, Size, service
 from bench.synthetic_terms import repeated
 from bench.table import Figure, rate
 from enrollment.storage.bulk.array_params import array_text
-from worker.processing.processor import AT_ONCE
+from worker.processing.processor import BATCHES_PER_TRANSACTION
 
 ROWS, BATCH_ROWS = 100_000, 1_000
 #: A task for each row is slow, and its pace does not depend on how many there are.
@@ -122,7 +122,7 @@ def _through_a_worker(ground: Ground, sample: Sample) -> Pace:
         wall, spent = time.perf_counter() - begin, cpu_seconds(pids) - spent
         _check(done, sample, total, events() - before)
     begun, ended = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
-    together = AT_ONCE * BATCH_ROWS
+    together = BATCHES_PER_TRANSACTION * BATCH_ROWS
     last = total % together or together
     return Pace((total - last) / (ended - begun).total_seconds(), total / wall, 1e6 * spent / total)
 

@@ -14,7 +14,7 @@ from bench.progress_query import plain
 from bench.samples import course_ids, courses
 from bench.stack import Ground, Size, service
 from bench.table import Figure, rate
-from worker.processing.processor import AT_ONCE
+from worker.processing.processor import BATCHES_PER_TRANSACTION
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 QUICK_SIZES = SIZES[:3]
@@ -130,7 +130,7 @@ def _pace(ground: Ground, url: str, enrollments: int, rows: int, run: int) -> Pa
         raise RuntimeError(f"the outcomes are wrong: {counts}")
     begun, ended = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
     log, pages = (after - was for after, was in zip(_logged(url), before, strict=True))
-    counted = rows - AT_ONCE * BATCH_ROWS
+    counted = rows - BATCHES_PER_TRANSACTION * BATCH_ROWS
     return Pace(counted / (ended - begun).total_seconds(), log / rows, pages / rows)
 
 

@@ -8,18 +8,18 @@ from typing import Any, Final, Literal, TypedDict
 from marshmallow import ValidationError, pre_load, validate, validates
 
 from enrollment.domain.model import Course, Mode
-from enrollment.domain.rules import moment_text
+from enrollment.domain.rules import format_timestamp
 from schemas.encoding.json_types import Count, Timestamp
 from schemas.fields import (
     MAX_MODE,
     MAX_NAME,
     BoundedInteger,
     BoundedList,
+    BoundedString,
     CourseId,
-    Flag,
     Nested,
+    StrictBoolean,
     StrictSchema,
-    Text,
     TimestampField,
 )
 
@@ -74,7 +74,7 @@ class CoursePageJson(TypedDict):
     next: str | None
 
 
-class Prices(Text):
+class Prices(BoundedString):
     """Suggested prices: a string as stored, or the list of integers that older clients send."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -88,7 +88,7 @@ class Prices(Text):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class Pacing(Text):
+class Pacing(BoundedString):
     """Who sets the pace; the domain has it as ``self_paced``."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -97,34 +97,34 @@ class Pacing(Text):
         self.validators = [validate.OneOf(known, error="one_of")]
 
 
-class ModeShape(StrictSchema):
+class ModeSchema(StrictSchema):
     """A mode of a course."""
 
-    slug = Text(longest=MAX_MODE, shortest=1, pattern=r"[\w.~-]*", required=True)
-    name = Text(longest=MAX_NAME)
+    slug = BoundedString(longest=MAX_MODE, shortest=1, pattern=r"[\w.~-]*", required=True)
+    name = BoundedString(longest=MAX_NAME)
     min_price = BoundedInteger()
     suggested_prices = Prices()
-    currency = Text(longest=8, shortest=3, pattern="[A-Za-z]*")
+    currency = BoundedString(longest=8, shortest=3, pattern="[A-Za-z]*")
     expiration_datetime = TimestampField(attribute="expires_at", allow_none=True)
-    description = Text(longest=MAX_DESCRIPTION, allow_none=True)
-    sku = Text(longest=MAX_NAME, allow_none=True)
-    bulk_sku = Text(longest=MAX_NAME, allow_none=True)
+    description = BoundedString(longest=MAX_DESCRIPTION, allow_none=True)
+    sku = BoundedString(longest=MAX_NAME, allow_none=True)
+    bulk_sku = BoundedString(longest=MAX_NAME, allow_none=True)
 
 
-class CourseShape(StrictSchema):
+class CourseSchema(StrictSchema):
     """A course."""
 
     course_id = CourseId(required=True)
-    course_name = Text(longest=MAX_NAME, attribute="name")
+    course_name = BoundedString(longest=MAX_NAME, attribute="name")
     enrollment_start = TimestampField(allow_none=True)
     enrollment_end = TimestampField(allow_none=True)
     course_start = TimestampField(allow_none=True)
     course_end = TimestampField(allow_none=True)
-    invite_only = Flag()
-    course_modes = BoundedList(Nested(ModeShape), most=MAX_MODES, attribute="modes")
+    invite_only = StrictBoolean()
+    course_modes = BoundedList(Nested(ModeSchema), most=MAX_MODES, attribute="modes")
     pacing_type = Pacing(attribute="self_paced")
     capacity = BoundedInteger(allow_none=True)
-    cohorts = BoundedList(Text(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
+    cohorts = BoundedList(BoundedString(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
     #: Computed here; ignored in requests.
     seats_taken = BoundedInteger(dump_only=True)
 
@@ -150,7 +150,7 @@ class CourseShape(StrictSchema):
             raise ValidationError({repeated: ["duplicate"]})
 
 
-COURSE = CourseShape()
+COURSE = CourseSchema()
 
 
 def load_course(data: object, *, course_id: str | None = None) -> Course:
@@ -165,18 +165,18 @@ def load_course(data: object, *, course_id: str | None = None) -> Course:
 
 
 def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
-    """Parse a partial update, as ``changed`` takes it. Raises marshmallow's ValidationError."""
+    """Parse a partial update, as ``apply_changes`` takes it. Raises marshmallow's ValidationError."""
     if isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
     return _members(COURSE.load(data, partial=("course_id",)))  # type: ignore[arg-type]
 
 
-def changed(course: Course, members: Mapping[str, Any]) -> Course:
+def apply_changes(course: Course, members: Mapping[str, Any]) -> Course:
     """Return the course with some members replaced."""
     return replace(course, **members)
 
 
-def details(course: Course, *, at: datetime, include_expired: bool) -> CourseDetailsJson:
+def dump_details(course: Course, *, at: datetime, include_expired: bool) -> CourseDetailsJson:
     """Upstream's course details object."""
     modes = course.all_modes() if include_expired else course.modes_at(at)
     return _dump(course, modes)
@@ -196,10 +196,10 @@ def _dump(course: Course, modes: Iterable[Mode]) -> CourseDetailsJson:
     return {
         "course_id": course.course_id,
         "course_name": course.name,
-        "enrollment_start": _moment(course.enrollment_start),
-        "enrollment_end": _moment(course.enrollment_end),
-        "course_start": _moment(course.course_start),
-        "course_end": _moment(course.course_end),
+        "enrollment_start": _timestamp(course.enrollment_start),
+        "enrollment_end": _timestamp(course.enrollment_end),
+        "course_start": _timestamp(course.course_start),
+        "course_end": _timestamp(course.course_end),
         "invite_only": course.invite_only,
         "course_modes": [_dump_mode(mode) for mode in modes],
         "pacing_type": SELF_PACED if course.self_paced else INSTRUCTOR_PACED,
@@ -213,15 +213,15 @@ def _dump_mode(mode: Mode) -> ModeJson:
         "min_price": mode.min_price,
         "suggested_prices": mode.suggested_prices,
         "currency": mode.currency,
-        "expiration_datetime": _moment(mode.expires_at),
+        "expiration_datetime": _timestamp(mode.expires_at),
         "description": mode.description,
         "sku": mode.sku,
         "bulk_sku": mode.bulk_sku,
     }
 
 
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment_text(moment)
+def _timestamp(moment: datetime | None) -> str | None:
+    return None if moment is None else format_timestamp(moment)
 
 
 def _members(loaded: dict[str, Any]) -> dict[str, Any]:

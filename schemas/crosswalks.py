@@ -9,11 +9,18 @@ from marshmallow import ValidationError, fields, validate
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Entry
-from schemas.fields import ERROR_CODES, MAX_NAME, StrictSchema, Text, is_course_key, parse_username
+from schemas.fields import (
+    ERROR_CODES,
+    MAX_NAME,
+    BoundedString,
+    StrictSchema,
+    is_course_key,
+    parse_username,
+)
 from schemas.files.csv_rows import DELIMITERS, names_of, unescape_cell
 from schemas.files.csv_splitter import MAX_RECORD
 from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
-from schemas.requests.bulk_objects import BadObjects, BulkReader, TooManyObjects
+from schemas.requests.bulk_objects import BulkReader, InvalidObjects, TooManyObjects
 from schemas.result_file import safe_cell
 
 #: Most entries in one request, and most unmapped ids in one response.
@@ -22,7 +29,7 @@ COLUMNS = ("kind", "theirs", "ours")
 _KINDS = {kind.value: kind for kind in IdKind}
 
 
-class EntryShape(StrictSchema):
+class EntrySchema(StrictSchema):
     """Maps one id of another system to ours."""
 
     kind = fields.String(
@@ -30,11 +37,11 @@ class EntryShape(StrictSchema):
         validate=validate.OneOf([*IdKind], error="one_of"),
         error_messages=ERROR_CODES,
     )
-    theirs = Text(longest=MAX_THEIRS, shortest=1, required=True)
-    ours = Text(longest=MAX_NAME, shortest=1, required=True)
+    theirs = BoundedString(longest=MAX_THEIRS, shortest=1, required=True)
+    ours = BoundedString(longest=MAX_NAME, shortest=1, required=True)
 
 
-_ENTRY = EntryShape()
+_ENTRY = EntrySchema()
 
 
 class EntryJson(TypedDict):
@@ -73,7 +80,7 @@ def _key(entry: Entry) -> str:
     return f"{entry.kind.value} {entry.theirs}"
 
 
-MANY = BulkReader("entries", load_entry, key=_key, key_field="theirs", most=MOST)
+ENTRIES = BulkReader("entries", load_entry, key=_key, key_field="theirs", most=MOST)
 
 
 def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
@@ -81,7 +88,7 @@ def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
 
     With ``whole`` the file is to replace the crosswalk, and such a row is a finding.
 
-    Raises BadObjects, TooManyObjects.
+    Raises InvalidObjects, TooManyObjects.
     """
     found: list[Finding] = []
     entries: dict[tuple[IdKind, str], Entry] = {}
@@ -100,7 +107,7 @@ def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
         if len(found) >= MAX_FINDINGS:
             break
     if found:
-        raise BadObjects(found[:MAX_FINDINGS])
+        raise InvalidObjects(found[:MAX_FINDINGS])
     return list(entries.values())
 
 
@@ -133,8 +140,8 @@ def _text(body: bytes) -> str:
         raise _bad_line(line, "", "", "encoding") from error
 
 
-def _bad_line(line: int, field: str, value: str, rule: str) -> BadObjects:
-    return BadObjects([at_line(finding(field, value, rule), line)])
+def _bad_line(line: int, field: str, value: str, rule: str) -> InvalidObjects:
+    return InvalidObjects([at_line(finding(field, value, rule), line)])
 
 
 def csv_head() -> str:

@@ -6,9 +6,9 @@ Readers of outcomes see no difference; only who judges the next rows reads the r
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from enrollment.domain.batch_decision import Key
+from enrollment.domain.batch_decision import EnrollmentKey
 from enrollment.domain.codes import FAILURES
-from enrollment.domain.dry_run import Trace
+from enrollment.domain.dry_run import DryRunEffect
 from enrollment.domain.model import EPOCH, Attribute, Enrollment, Outcome, WritePrecedence
 from schemas.encoding.compact import pack_json, unpack_json
 
@@ -16,14 +16,16 @@ from schemas.encoding.compact import pack_json, unpack_json
 _CELLS = len(Outcome._fields)
 
 
-class Traced(NamedTuple):
+class StoredEffect(NamedTuple):
     """A trace, and whose it is."""
 
-    key: Key
-    trace: Trace
+    key: EnrollmentKey
+    trace: DryRunEffect
 
 
-def encode_trial(outcomes: Sequence[Outcome], traces: Mapping[Key, Trace]) -> bytes:
+def encode_dry_run(
+    outcomes: Sequence[Outcome], traces: Mapping[EnrollmentKey, DryRunEffect]
+) -> bytes:
     """The outcomes of a batch, the last one of each enrollment with what it would leave."""
     left = dict(traces)
     rows: list[tuple[object, ...]] = []
@@ -31,20 +33,20 @@ def encode_trial(outcomes: Sequence[Outcome], traces: Mapping[Key, Trace]) -> by
         trace = None
         if outcome.code not in FAILURES:
             trace = left.pop((outcome.course_id or "", outcome.user or ""), None)
-        rows.append((*outcome, _plain(trace)) if trace is not None else tuple(outcome))
+        rows.append((*outcome, _encode_effect(trace)) if trace is not None else tuple(outcome))
     rows.reverse()
     return pack_json(rows)
 
 
-def decode_traces(kept: bytes) -> Iterator[Traced]:
+def decode_effects(kept: bytes) -> Iterator[StoredEffect]:
     """What the rows of a batch would have left, in their order."""
     rows: Any = unpack_json(kept)
     for row in rows:
         if len(row) > _CELLS:
-            yield Traced((row[2], row[1]), _trace(row[_CELLS]))
+            yield StoredEffect((row[2], row[1]), _decode_effect(row[_CELLS]))
 
 
-def _plain(trace: Trace) -> tuple[object, ...]:
+def _encode_effect(trace: DryRunEffect) -> tuple[object, ...]:
     return (trace.seats, trace.invitation, *state_of(trace.enrollment))
 
 
@@ -62,9 +64,9 @@ def state_of(state: Enrollment) -> tuple[object, ...]:
     )
 
 
-def _trace(cells: Sequence[Any]) -> Trace:
+def _decode_effect(cells: Sequence[Any]) -> DryRunEffect:
     seats, invitation, *state = cells
-    return Trace(enrollment_of(state), seats, invitation)
+    return DryRunEffect(enrollment_of(state), seats, invitation)
 
 
 def enrollment_of(cells: Sequence[Any]) -> Enrollment:
@@ -75,13 +77,13 @@ def enrollment_of(cells: Sequence[Any]) -> Enrollment:
         is_active,
         EPOCH,
         WritePrecedence(*active),
-        _clock(stated),
+        _decode_precedence(stated),
         tuple(Attribute(*attribute) for attribute in attributes),
-        _clock(attributes_clock),
+        _decode_precedence(attributes_clock),
         cohort,
-        _clock(cohort_clock),
+        _decode_precedence(cohort_clock),
     )
 
 
-def _clock(cells: Sequence[int] | None) -> WritePrecedence | None:
+def _decode_precedence(cells: Sequence[int] | None) -> WritePrecedence | None:
     return None if cells is None else WritePrecedence(*cells)

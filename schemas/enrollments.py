@@ -7,8 +7,8 @@ from typing import Annotated, NamedTuple, TypedDict
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Course, Enrollment, Outcome
-from enrollment.domain.rules import moment_text
-from schemas.courses import CourseDetailsJson, details
+from enrollment.domain.rules import format_timestamp
+from schemas.courses import CourseDetailsJson, dump_details
 from schemas.encoding.json_types import Format, Timestamp
 from schemas.outcomes import OutcomeJson, dump_outcome, message_of
 
@@ -46,11 +46,11 @@ def dump_enrollment(
 ) -> EnrollmentJson:
     """The enrollment object (openedx-v1 1.3)."""
     return {
-        "created": moment_text(enrollment.created),
+        "created": format_timestamp(enrollment.created),
         "mode": enrollment.mode,
         "is_active": enrollment.is_active,
         "course_details": (
-            None if course is None else details(course, at=at, include_expired=False)
+            None if course is None else dump_details(course, at=at, include_expired=False)
         ),
         "user": username,
     }
@@ -59,7 +59,7 @@ def dump_enrollment(
 def dump_row(username: str, course_id: str, enrollment: Enrollment) -> EnrollmentRowJson:
     """A row of the listing (openedx-v1 1.10)."""
     return {
-        "created": moment_text(enrollment.created),
+        "created": format_timestamp(enrollment.created),
         "mode": enrollment.mode,
         "is_active": enrollment.is_active,
         "user": username,
@@ -68,7 +68,7 @@ def dump_row(username: str, course_id: str, enrollment: Enrollment) -> Enrollmen
 
 
 #: Outcomes after which the enrollment is as was asked, or as somebody asked later.
-GRANTED = frozenset(
+SUCCESS_CODES = frozenset(
     {
         Code.ENROLLED,
         Code.REACTIVATED,
@@ -88,7 +88,7 @@ _STATUS: Mapping[Reason, HTTPStatus] = {
 
 
 class V1Refusal(NamedTuple):
-    """Upstream's status and message for an outcome that is none of ``GRANTED``."""
+    """Upstream's status and message for an outcome that is none of ``SUCCESS_CODES``."""
 
     status: HTTPStatus
     code: str

@@ -5,7 +5,7 @@ from uuid import uuid5
 
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import RecordedEvent, StoredState
-from enrollment.domain.rules import moment_text
+from enrollment.domain.rules import format_timestamp
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.submissions import caller_name
 
@@ -66,7 +66,7 @@ def dump_event(event: RecordedEvent) -> EventJson:
         "source": SOURCE,
         "type": f"enrollment.{event.kind.value}",
         "subject": f"{event.course_id}/{event.username}",
-        "time": moment_text(event.at),
+        "time": format_timestamp(event.at),
         "datacontenttype": "application/json",
         "data": {
             "position": event.position,

@@ -12,7 +12,7 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 from marshmallow.types import ErrorMessages
 
 from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
-from enrollment.domain.rules import moment_text
+from enrollment.domain.rules import format_timestamp
 
 MAX_NAME = 255
 MAX_EMAIL = 254
@@ -108,7 +108,7 @@ def is_storable(text: str) -> bool:
     return _UNSTORABLE.search(text) is None
 
 
-class Text(fields.String):
+class BoundedString(fields.String):
     """A bounded string that every database can store."""
 
     default_error_messages = ERROR_CODES
@@ -139,7 +139,7 @@ class BoundedInteger(fields.Integer):
         super().__init__(strict=True, validate=bounds, **kwargs)
 
 
-class Flag(fields.Boolean):
+class StrictBoolean(fields.Boolean):
     """A boolean: ``true`` or ``false`` and nothing else, neither words nor numbers."""
 
     default_error_messages = ERROR_CODES
@@ -156,7 +156,7 @@ class TimestampField(fields.DateTime):
     default_error_messages = ERROR_CODES
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
-        return None if value is None else moment_text(value)
+        return None if value is None else format_timestamp(value)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> datetime:
         if not isinstance(value, str):
@@ -167,7 +167,7 @@ class TimestampField(fields.DateTime):
         return timestamp
 
 
-class CourseId(Text):
+class CourseId(BoundedString):
     """A course key, kept as written."""
 
     def __init__(self, **kwargs: Any) -> None:
@@ -180,14 +180,14 @@ class CourseId(Text):
         return text
 
 
-class Username(Text):
+class Username(BoundedString):
     """A username."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(longest=MAX_NAME, pattern=USERNAME.pattern, **kwargs)
 
 
-class Email(Text):
+class Email(BoundedString):
     """An e-mail address, converted to lower case."""
 
     def __init__(self, **kwargs: Any) -> None:

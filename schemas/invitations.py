@@ -3,19 +3,19 @@
 from typing import Any, TypedDict
 
 from enrollment.domain.model import Invitation
-from enrollment.domain.rules import moment_text
+from enrollment.domain.rules import format_timestamp
 from schemas.encoding.json_types import Timestamp
-from schemas.fields import Flag, StrictSchema, TimestampField
+from schemas.fields import StrictBoolean, StrictSchema, TimestampField
 
 
-class InvitationShape(StrictSchema):
+class InvitationSchema(StrictSchema):
     """The body of an invitation; course and e-mail are in the URL."""
 
     expires_at = TimestampField(allow_none=True)
-    auto_enroll = Flag()
+    auto_enroll = StrictBoolean()
 
 
-INVITATION = InvitationShape()
+INVITATION = InvitationSchema()
 
 
 class InvitationJson(TypedDict):
@@ -40,7 +40,7 @@ def dump_invitation(invitation: Invitation) -> InvitationJson:
     return {
         "course_id": invitation.course_id,
         "email": invitation.email,
-        "expires_at": None if expires_at is None else moment_text(expires_at),
+        "expires_at": None if expires_at is None else format_timestamp(expires_at),
         "auto_enroll": invitation.auto_enroll,
         "used_by": invitation.used_by,
     }

@@ -6,19 +6,19 @@ from typing import TypedDict
 from marshmallow import ValidationError
 
 from enrollment.domain.model import Learner
-from schemas.fields import Email, Flag, StrictSchema, Username
+from schemas.fields import Email, StrictBoolean, StrictSchema, Username
 
 
-class LearnerShape(StrictSchema):
+class LearnerSchema(StrictSchema):
     """A person who can be enrolled."""
 
     username = Username(required=True)
     email = Email(allow_none=True)
-    is_active = Flag()
-    is_staff = Flag()
+    is_active = StrictBoolean()
+    is_staff = StrictBoolean()
 
 
-LEARNER = LearnerShape()
+LEARNER = LearnerSchema()
 
 
 class LearnerJson(TypedDict):

@@ -22,9 +22,9 @@ _FLAGS: Mapping[object, bool] = {
 }
 _BETWEEN_IDENTIFIERS = re.compile(r"[\s,]+")
 #: Reasons after which upstream says that an identifier is none.
-_NOBODY = frozenset({Reason.INVALID_ROW, Reason.LEARNER_NOT_FOUND})
+_UNKNOWN_LEARNER_REASONS = frozenset({Reason.INVALID_ROW, Reason.LEARNER_NOT_FOUND})
 #: What goes wrong with the whole body.
-_WHOLE = "non_field_errors"
+_NON_FIELD = "non_field_errors"
 
 
 _Action = Annotated[str, OneOf((ENROLL, UNENROLL))]
@@ -91,7 +91,7 @@ class BulkEnroll(NamedTuple):
             zip(self.courses, cohorts, strict=False), self.identifiers
         ):
             yield {
-                **_named_by(identifier),
+                **_identifier_key(identifier),
                 "course_id": course_id,
                 "is_active": self.action == ENROLL,
                 "force_enrollment": True,
@@ -99,7 +99,7 @@ class BulkEnroll(NamedTuple):
             }
 
 
-def _named_by(identifier: str) -> dict[str, str]:
+def _identifier_key(identifier: str) -> dict[str, str]:
     """Whom it names: usernames compare as they are, e-mails in lower case.
 
     What may be either is given as both where they differ: the e-mail is read in lower case, and
@@ -116,8 +116,8 @@ def load_bulk_enroll(body: object) -> BulkEnroll:
     """Read the body. Raises BulkEnrollErrors."""
     if not isinstance(body, Mapping):
         text = f"Invalid data. Expected a dictionary, but got {type(body).__name__}."
-        raise BulkEnrollErrors({_WHOLE: [text]})
-    reading = _Reading(body)
+        raise BulkEnrollErrors({_NON_FIELD: [text]})
+    reading = _BodyParser(body)
     asked = BulkEnroll(
         action=reading.action(),
         courses=reading.courses(),
@@ -134,7 +134,7 @@ def load_bulk_enroll(body: object) -> BulkEnroll:
     return asked
 
 
-class _Reading:
+class _BodyParser:
     """One body, and what was found wrong with it."""
 
     def __init__(self, body: Mapping[Any, Any]) -> None:
@@ -209,9 +209,9 @@ class _Reading:
 def _check_cohorts(asked: BulkEnroll, cohorts: Sequence[str]) -> None:
     if len(cohorts) != len(asked.courses):
         text = "If provided, the cohorts and courses should have equal number of items."
-        raise BulkEnrollErrors({_WHOLE: [text]})
+        raise BulkEnrollErrors({_NON_FIELD: [text]})
     if asked.action != ENROLL:
-        raise BulkEnrollErrors({_WHOLE: ["Cohorts can only be used for enrollments."]})
+        raise BulkEnrollErrors({_NON_FIELD: ["Cohorts can only be used for enrollments."]})
 
 
 def check_cohorts_exist(asked: BulkEnroll, known: Mapping[str, Course]) -> None:
@@ -220,7 +220,7 @@ def check_cohorts_exist(asked: BulkEnroll, known: Mapping[str, Course]) -> None:
         course = known.get(course_id)
         if course is None or cohort not in course.cohorts:
             text = f"cohort {short(cohort)} not found in course {short(course_id)}."
-            raise BulkEnrollErrors({_WHOLE: [text]})
+            raise BulkEnrollErrors({_NON_FIELD: [text]})
 
 
 def dump_bulk_enroll(asked: BulkEnroll, outcomes: Sequence[Outcome]) -> BulkEnrollJson:
@@ -246,7 +246,7 @@ def _result(identifier: str, outcome: Outcome) -> BulkEnrollResultJson:
     if outcome.code not in FAILURES:
         states = cast("BulkEnrollResultJson", outcome.details or {})
         return {**states, "identifier": identifier}
-    if outcome.reason in _NOBODY:
+    if outcome.reason in _UNKNOWN_LEARNER_REASONS:
         return {"identifier": identifier, "invalidIdentifier": True}
     if outcome.reason is None:
         return {"identifier": identifier, "error": True, "reason": Code.CANCELLED}

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from enrollment.domain.model import Outcome
-from enrollment.domain.rules import moment_text
-from schemas.files.csv_rows import ADDED, cells_of, is_formula
+from enrollment.domain.rules import format_timestamp
+from schemas.files.csv_rows import RESULT_COLUMNS, cells_of, is_formula
 from schemas.files.formats.detect import NATIVE as OURS
-from schemas.files.formats.detect import columns_in
+from schemas.files.formats.detect import columns_of_format
 from schemas.outcomes import ArchiveLineJson, dump_outcome, message_of
 from schemas.requests.parsed import ParsedRequest
 
 #: Columns of requests that came without a header of their own.
-NATIVE = (
+NATIVE_HEADER = (
     "line",
     "user",
     "email",
@@ -38,7 +38,7 @@ def safe_cell(cell: str) -> str:
     return "'" + cell if is_formula(cell) else cell
 
 
-class Layout(NamedTuple):
+class ResultLayout(NamedTuple):
     """How a result file is written: like the file that was sent."""
 
     delimiter: str
@@ -48,7 +48,7 @@ class Layout(NamedTuple):
 
     def head(self) -> str:
         """The first line."""
-        return self._line([*self.names, *ADDED])
+        return self._line([*self.names, *RESULT_COLUMNS])
 
     def line(self, outcome: Outcome, cells: Sequence[str]) -> str:
         """One row: its own cells, as many as the header has, and the answer.
@@ -68,18 +68,18 @@ class Layout(NamedTuple):
         return line.getvalue()
 
 
-def layout_of(header: str | None, format_: str = OURS) -> Layout:
+def layout_of(header: str | None, format_: str = OURS) -> ResultLayout:
     """The layout of a file with a header, or our own for one without.
 
     A result file that was mended and sent again has our columns already.
     """
     if header is None:
-        return Layout(",", NATIVE)
-    delimiter = columns_in(format_, header).delimiter
+        return ResultLayout(",", NATIVE_HEADER)
+    delimiter = columns_of_format(format_, header).delimiter
     names = tuple(cells_of(header, delimiter))
-    if tuple(name.strip().casefold() for name in names[-len(ADDED) :]) == ADDED:
-        return Layout(delimiter, names[: -len(ADDED)], len(ADDED))
-    return Layout(delimiter, names)
+    if tuple(name.strip().casefold() for name in names[-len(RESULT_COLUMNS) :]) == RESULT_COLUMNS:
+        return ResultLayout(delimiter, names[: -len(RESULT_COLUMNS)], len(RESULT_COLUMNS))
+    return ResultLayout(delimiter, names)
 
 
 def cells_from_request(
@@ -91,7 +91,10 @@ def cells_from_request(
     if request is None and not told:
         return [str(outcome.line), outcome.user or "", "", outcome.course_id or ""]
     if request is None:
-        return [str(outcome.line), *(_told_cell(name, told.get(name)) for name in NATIVE[1:])]
+        return [
+            str(outcome.line),
+            *(_cell_of_value(name, told.get(name)) for name in NATIVE_HEADER[1:]),
+        ]
     attributes = request.attributes
     return [
         str(outcome.line),
@@ -100,14 +103,14 @@ def cells_from_request(
         request.course_id,
         request.mode or "",
         "true" if request.is_active else "false",
-        moment_text(request.requested_at) if request.requested_at else "",
+        format_timestamp(request.requested_at) if request.requested_at else "",
         "" if attributes is None else _json([a._asdict() for a in attributes]),
         request.cohort or "",
         "true" if request.force else "",
     ]
 
 
-def _told_cell(name: str, value: object) -> str:
+def _cell_of_value(name: str, value: object) -> str:
     """A value as it was sent: a text where the column takes texts, else JSON."""
     if value is None:
         return ""

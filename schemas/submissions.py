@@ -10,11 +10,11 @@ import orjson
 
 from enrollment.domain.codes import CallerKind, Code, Kind, OnError, Reason, Result, State
 from enrollment.domain.model import EPOCH, Outcome
-from enrollment.domain.rules import moment_text
-from enrollment.domain.submissions import Member, Options, Submission
+from enrollment.domain.rules import format_timestamp
+from enrollment.domain.submissions import ArchiveMember, Submission, SubmissionOptions
 from schemas.encoding.json_types import Count, Doc, OneOf, Range, Timestamp, Uuid
 from schemas.enrollments import EnrollmentJson
-from schemas.files.formats.detect import NATIVE, taken_for
+from schemas.files.formats.detect import NATIVE, column_meanings
 from schemas.outcomes import OutcomeJson, dump_outcome
 
 #: Where submissions are found.
@@ -141,7 +141,7 @@ def dump_submission(
         "progress": round(submission.progress, 4),
         "rows_per_second": submission.rows_per_second(now),
         "eta_seconds": submission.eta_seconds(now),
-        "received_at": moment_text(submission.received_at),
+        "received_at": format_timestamp(submission.received_at),
         "started_at": _moment(submission.started_at),
         "finished_at": _moment(submission.finished_at),
         "links": _links(f"{PATH}/{submission.id}"),
@@ -149,7 +149,7 @@ def dump_submission(
     if submission.files:
         shown["files"] = [_dump_file(submission, member) for member in submission.files]
     elif submission.header is not None:
-        shown["columns"] = taken_for(submission.format or NATIVE, submission.header)
+        shown["columns"] = column_meanings(submission.format or NATIVE, submission.header)
     if submission.kind is Kind.SINGLE and outcome is not None:
         shown["outcome"] = dump_outcome(outcome)
         shown["enrollment"] = enrollment
@@ -174,7 +174,7 @@ def _dump_counts(submission: Submission) -> CountsJson:
     }
 
 
-def _dump_options(options: Options) -> OptionsJson:
+def _dump_options(options: SubmissionOptions) -> OptionsJson:
     """The options that were given."""
     shown: OptionsJson = {}
     if options.default_mode is not None:
@@ -202,7 +202,7 @@ def _links(path: str) -> LinksJson:
     }
 
 
-def _dump_file(submission: Submission, member: Member) -> ArchiveFileJson:
+def _dump_file(submission: Submission, member: ArchiveMember) -> ArchiveFileJson:
     shown: ArchiveFileJson = {
         "name": member.name,
         "format": member.format,
@@ -210,11 +210,11 @@ def _dump_file(submission: Submission, member: Member) -> ArchiveFileJson:
         "lines_before": member.lines_before,
     }
     if member.header is not None:
-        shown["columns"] = taken_for(member.format, member.header)
+        shown["columns"] = column_meanings(member.format, member.header)
     return shown
 
 
-class _Pattern(NamedTuple):
+class _SingleTemplate(NamedTuple):
     """The status object of a single that was just taken in, but for its id and its moment."""
 
     text: bytes
@@ -223,12 +223,12 @@ class _Pattern(NamedTuple):
 
     def filled(self, submission_id: str, received_at: datetime) -> bytes:
         """The object of one single."""
-        moment = _received(moment_text(received_at))
+        moment = _received(format_timestamp(received_at))
         return self.text.replace(self.received_at, moment).replace(self.id, submission_id.encode())
 
 
 @lru_cache(maxsize=1_000)
-def _pattern(caller: str) -> _Pattern:
+def _single_template(caller: str) -> _SingleTemplate:
     """The id stands in for others because nobody knows it, the moment because of its quotes."""
     sample = Submission(
         id=uuid4(),
@@ -239,19 +239,19 @@ def _pattern(caller: str) -> _Pattern:
         total=1,
     )
     text = orjson.dumps(dump_submission(sample, now=EPOCH))
-    return _Pattern(text, str(sample.id).encode(), _received(moment_text(EPOCH)))
+    return _SingleTemplate(text, str(sample.id).encode(), _received(format_timestamp(EPOCH)))
 
 
 def _received(moment: str) -> bytes:
     return f'"received_at":"{moment}"'.encode()
 
 
-def accepted_single(submission_id: str, caller: str, received_at: datetime) -> bytes:
+def render_accepted_single_fast(submission_id: str, caller: str, received_at: datetime) -> bytes:
     """The status object, as JSON, of a single that was just taken in.
 
     The same as ``dump_submission`` makes, in a twentieth of the time.
     """
-    return _pattern(caller).filled(submission_id, received_at)
+    return _single_template(caller).filled(submission_id, received_at)
 
 
 def caller_name(caller: str) -> str:
@@ -260,7 +260,7 @@ def caller_name(caller: str) -> str:
 
 
 def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else moment_text(moment)
+    return None if moment is None else format_timestamp(moment)
 
 
 def etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
@@ -269,10 +269,10 @@ def etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> st
     The enrollment that is shown with a single goes on changing after its outcome.
     """
     shown = "" if enrollment is None else f"-{sha256(orjson.dumps(enrollment)).hexdigest()[:16]}"
-    return f'W/"{position(submission)}{shown}"'
+    return f'W/"{progress_token(submission)}{shown}"'
 
 
-def position(submission: Submission) -> str:
+def progress_token(submission: Submission) -> str:
     """How far it is, in a word that no other move leads to."""
     asked = "c" if submission.cancel_asked_at else ""
     return f"{submission.state.value}-{submission.tally.answered}{asked}"

@@ -8,7 +8,7 @@ from typing import NoReturn
 from enrollment.runtime import logs
 from enrollment.runtime.broker import QueueName
 from enrollment.runtime.settings import SettingsError, from_env
-from worker.bootstrap import build
+from worker.bootstrap import build_app
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -24,7 +24,7 @@ def main(arguments: list[str]) -> NoReturn:
         parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
     level = f"--loglevel={settings.log_level.upper()}"
-    app = build(settings, process=options.what)
+    app = build_app(settings, process=options.what)
     command = ["beat"] if options.what == "beat" else _worker(options)
     app.start(["--quiet", *command, level])
 

@@ -13,37 +13,37 @@ from celery.signals import (
 
 from enrollment.domain.errors import NotDurable
 from enrollment.runtime import failpoints, logs
-from enrollment.runtime.completion_channel import Bell
-from enrollment.runtime.gc_tuning import collect_seldom
+from enrollment.runtime.completion_channel import CompletionPublisher
+from enrollment.runtime.gc_tuning import relax_gc
 from enrollment.runtime.settings import Settings
-from enrollment.storage.engine.durability import durable_sessions, look_at_start
+from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from worker.celery_app import make_app
-from worker.maintenance import Sweeper
-from worker.post_commit import Announcer
+from worker.maintenance import Maintenance
+from worker.post_commit import PostCommitNotifier
 from worker.processing.processor import Processor
 from worker.processing.strategies import SiteRules
 from worker.processing.transaction import BatchTransaction
 from worker.tasks import register
 
 #: The exit status of every command whose service cannot be used.
-NOT_USABLE = 3
+EXIT_DATABASE_UNUSABLE = 3
 
 
-def build(settings: Settings, *, process: str) -> Celery:
+def build_app(settings: Settings, *, process: str) -> Celery:
     """A worker's application with every task. Connects to nothing before the first task."""
     failpoints.arm(settings.failpoints)
     app = make_app(settings.broker_url)
     sessions = durable_sessions(
         settings.database_url, pool_size=2, accepts_loss=settings.accept_data_loss
     )
-    announcer = Announcer(app, Bell(settings.redis_url))
+    announcer = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
     processor = Processor(
         sessions=sessions,
         transaction=BatchTransaction(
             rules=SiteRules(settings.default_mode, settings.accepts_unknown_learners)
         ),
     )
-    sweeper = Sweeper(
+    sweeper = Maintenance(
         sessions=sessions,
         announce=announcer.announce,
         retention=timedelta(days=settings.retention_days),
@@ -53,16 +53,16 @@ def build(settings: Settings, *, process: str) -> Celery:
     def look_at_records(**_: Any) -> None:
         """A worker does not start on what loses commits; its children connect anew."""
         try:
-            look_at_start(sessions)
+            check_at_start(sessions)
         except NotDurable as refusal:
-            raise SystemExit(NOT_USABLE) from refusal
+            raise SystemExit(EXIT_DATABASE_UNUSABLE) from refusal
         finally:
             sessions.dispose()
 
     def begin_child(**_: Any) -> None:
         """A forked child never uses its parent's connections."""
         sessions.engine.dispose(close=False)
-        collect_seldom()
+        relax_gc()
 
     def end_child(**_: Any) -> None:
         """Close what the child opened: the files of its dry runs."""

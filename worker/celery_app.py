@@ -2,11 +2,17 @@
 
 from celery import Celery
 
-from enrollment.runtime.broker import SWEEP_EVERY, TIDY_EVERY, QueueName, TaskName, broker_settings
+from enrollment.runtime.broker import (
+    PURGE_INTERVAL,
+    REDISPATCH_INTERVAL,
+    QueueName,
+    TaskName,
+    broker_settings,
+)
 
 #: Seconds. A run that waited longer is dropped, and Celery compares the clocks of two machines:
 #: so long that no clock which anybody would leave running is that wrong.
-CLOCKS_MAY_DIFFER = 7 * 24 * 3600.0
+MAX_CLOCK_DRIFT = 7 * 24 * 3600.0
 
 
 def make_app(broker_url: str) -> Celery:
@@ -14,7 +20,7 @@ def make_app(broker_url: str) -> Celery:
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(broker_url, client="enroll-worker"))
     app.conf.update(
-        worker_consumer="worker.celery_overrides.consumer:Consumer",
+        worker_consumer="worker.celery_overrides.consumer:ResilientConsumer",
         task_acks_late=True,
         # The records decide what is tried again, and count how often.
         task_reject_on_worker_lost=False,
@@ -29,8 +35,8 @@ def make_app(broker_url: str) -> Celery:
         worker_cancel_long_running_tasks_on_connection_loss=False,
         worker_hijack_root_logger=False,
         beat_schedule=_schedule(),
-        beat_scheduler="worker.celery_overrides.scheduler:Beat",
-        beat_max_loop_interval=SWEEP_EVERY,
+        beat_scheduler="worker.celery_overrides.scheduler:ResilientScheduler",
+        beat_max_loop_interval=REDISPATCH_INTERVAL,
         timezone="UTC",
     )
     return app
@@ -39,8 +45,8 @@ def make_app(broker_url: str) -> Celery:
 def _schedule() -> dict[str, dict[str, object]]:
     """What happens by itself. A run that was missed is not made up for: the next one does."""
     return {
-        "sweep": _every(SWEEP_EVERY, TaskName.SWEEP),
-        "tidy": _every(TIDY_EVERY, TaskName.TIDY),
+        "sweep": _every(REDISPATCH_INTERVAL, TaskName.SWEEP),
+        "tidy": _every(PURGE_INTERVAL, TaskName.TIDY),
     }
 
 
@@ -48,5 +54,5 @@ def _every(seconds: float, task: TaskName) -> dict[str, object]:
     return {
         "task": task.value,
         "schedule": seconds,
-        "options": {"queue": QueueName.UPKEEP.value, "expires": seconds + CLOCKS_MAY_DIFFER},
+        "options": {"queue": QueueName.UPKEEP.value, "expires": seconds + MAX_CLOCK_DRIFT},
     }

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
 
-from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_AT_MOST
-from enrollment.runtime.failpoints import Point, reached
+from enrollment.runtime.broker import REDISPATCH_AFTER, REDISPATCH_LIMIT
+from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import idempotency, retention
-from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Waiting
 
 #: How long Idempotency-Keys are kept; never longer than what they stand for.
-KEYS_KEPT = timedelta(days=7)
+KEY_RETENTION = timedelta(days=7)
 #: An upload that is not complete after so long broke off.
-UPLOAD_ABANDONED = timedelta(days=1)
+ABANDONED_UPLOAD_AGE = timedelta(days=1)
 #: What one transaction deletes at most: bulks with all of their batches, batches of singles.
-BULKS_AT_ONCE = 5
-BATCHES_AT_ONCE = 200
+BULKS_PER_PURGE = 5
+BATCHES_PER_PURGE = 200
 
 
-class Seldom:
+class MinInterval:
     """Lets one call through in so many seconds: what piled up while nobody worked costs nothing."""
 
     def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class Seldom:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sweeper:
+class Maintenance:
     """Repeats what may have been lost with the queue."""
 
     sessions: Sessions
@@ -50,30 +50,30 @@ class Sweeper:
     def sweep(self) -> int:
         """Announce again what was announced a while ago and is not answered; how many."""
         with self.sessions.begin() as session:
-            now = clock(session)
+            now = database_now(session)
             overdue = batches.due(
                 session,
-                before=now - timedelta(seconds=ANNOUNCED_AGAIN_AFTER),
+                before=now - timedelta(seconds=REDISPATCH_AFTER),
                 now=now,
-                limit=SWEEP_AT_MOST,
+                limit=REDISPATCH_LIMIT,
             )
-        reached(Point.SWEEP_READ)
+        fail_point(Point.SWEEP_READ)
         rung = takewhile(self._announce, overdue)  # one that fails is enough: the queue is away
         return sum(1 for _ in rung)
 
     def _announce(self, waiting: Waiting) -> bool:
         rung = self.announce(waiting)
-        return self.announce(waiting) if reached(Point.SWEEP_ANNOUNCED) else rung
+        return self.announce(waiting) if fail_point(Point.SWEEP_ANNOUNCED) else rung
 
     def tidy(self) -> None:
         """Delete what is kept no longer, a little in each transaction."""
         with self.sessions.begin() as session:
-            now = clock(session)
-            retention.purge_broken_off(session, before=now - UPLOAD_ABANDONED)
-            idempotency.purge(session, before=now - min(KEYS_KEPT, self.retention))
+            now = database_now(session)
+            retention.purge_broken_off(session, before=now - ABANDONED_UPLOAD_AGE)
+            idempotency.purge(session, before=now - min(KEY_RETENTION, self.retention))
         for purge, portion in (
-            (retention.purge_bulks, BULKS_AT_ONCE),
-            (retention.purge_singles, BATCHES_AT_ONCE),
+            (retention.purge_bulks, BULKS_PER_PURGE),
+            (retention.purge_singles, BATCHES_PER_PURGE),
         ):
             deleted = portion
             while deleted == portion:

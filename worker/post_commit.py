@@ -5,21 +5,21 @@ from collections.abc import Callable
 
 from celery import Celery
 
-from enrollment.runtime.broker import Publisher
-from enrollment.runtime.circuit_breaker import Breaker, Subject
-from enrollment.runtime.completion_channel import Bell
+from enrollment.runtime.broker import BatchPublisher
+from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
+from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.storage.queue.batches import Waiting
 from worker.processing.transaction import ProcessedBatches
 
 
-class Announcer:
+class PostCommitNotifier:
     """Puts ids on the queue and says what was answered. What gets lost the sweeper finds."""
 
     def __init__(
-        self, app: Celery, bell: Bell, *, clock: Callable[[], float] = time.monotonic
+        self, app: Celery, bell: CompletionPublisher, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._publisher = Publisher(app)
-        self._breaker = Breaker(Subject.QUEUE, clock)
+        self._publisher = BatchPublisher(app)
+        self._breaker = CircuitBreaker(Dependency.QUEUE, clock)
         self._bell = bell
 
     def announce(self, waiting: Waiting) -> bool:

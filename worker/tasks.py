@@ -8,10 +8,10 @@ from celery import Celery
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.runtime import logs
-from enrollment.runtime.broker import SWEEP_EVERY, TaskName
-from enrollment.runtime.failpoints import Point, reached
-from worker.maintenance import Seldom, Sweeper
-from worker.post_commit import Announcer
+from enrollment.runtime.broker import REDISPATCH_INTERVAL, TaskName
+from enrollment.runtime.failpoints import Point, fail_point
+from worker.maintenance import Maintenance, MinInterval
+from worker.post_commit import PostCommitNotifier
 from worker.processing.processor import Processor
 
 log = structlog.get_logger()
@@ -20,9 +20,11 @@ log = structlog.get_logger()
 _TOO_LARGE = 1 << 63
 
 
-def register(app: Celery, processor: Processor, sweeper: Sweeper, announcer: Announcer) -> None:
+def register(
+    app: Celery, processor: Processor, sweeper: Maintenance, announcer: PostCommitNotifier
+) -> None:
     """Declare every task on the app."""
-    seldom = Seldom(SWEEP_EVERY / 2)
+    seldom = MinInterval(REDISPATCH_INTERVAL / 2)
 
     @app.task(name=TaskName.PROCESS.value)
     def process_batch(batch_id: int) -> None:
@@ -32,24 +34,24 @@ def register(app: Celery, processor: Processor, sweeper: Sweeper, announcer: Ann
         if not _is_id(batch_id):
             log.warning("message.without_batch")
             return
-        reached(Point.TASK_POPPED)
-        with _left_to_the_sweep():
+        fail_point(Point.TASK_POPPED)
+        with _left_to_maintenance():
             for done in processor.process_in_turn(batch_id):
-                if reached(Point.WORK_COMMITTED):
+                if fail_point(Point.WORK_COMMITTED):
                     processor.process(batch_id)
                 announcer.tell(done)
 
     @app.task(name=TaskName.SWEEP.value)
     def sweep() -> None:
         """Ring again for what was forgotten."""
-        with _left_to_the_sweep():
+        with _left_to_maintenance():
             if seldom.lets_through():
                 sweeper.sweep()
 
     @app.task(name=TaskName.TIDY.value)
     def tidy() -> None:
         """Delete what is kept no longer."""
-        with _left_to_the_sweep():
+        with _left_to_maintenance():
             sweeper.tidy()
 
 
@@ -58,7 +60,7 @@ def _is_id(given: object) -> bool:
 
 
 @contextmanager
-def _left_to_the_sweep() -> Iterator[None]:
+def _left_to_maintenance() -> Iterator[None]:
     """The database is away, or others were first again and again: the next sweep rings again.
 
     Nothing is put back on the queue to wait there: the records know what is to be done.

@@ -16,10 +16,10 @@ from enrollment.domain.audit.event_chain import (
 )
 from enrollment.domain.audit.outcomes import check_pairs
 from enrollment.domain.audit.seats import SeatReplay
-from enrollment.domain.audit.violations import About, Violation, ViolationKind
-from enrollment.domain.events import KINDS
+from enrollment.domain.audit.violations import Violation, ViolationKind, ViolationSubject
+from enrollment.domain.events import CHANGE_KIND_BY_CODE
 from enrollment.storage.audit import events as audit_events
-from enrollment.storage.audit.events import Span
+from enrollment.storage.audit.events import FeedSpan
 from enrollment.storage.event_ids import event_id
 
 #: Stands for the submission of a position in a batch of singles that has none.
@@ -70,7 +70,10 @@ class EventChecks:
             return
         for number, _, is_in_feed in audit_events.iterate_event_ids(self._session):
             if not is_in_feed:
-                message, about = f"event {number} is not in the feed", About(event_id=number)
+                message, about = (
+                    f"event {number} is not in the feed",
+                    ViolationSubject(event_id=number),
+                )
                 self._report.add([Violation(ViolationKind.FEED_OUTSIDE, message, about)])
 
     def check_enrollments(self) -> None:
@@ -117,8 +120,10 @@ class EventChecks:
         self._report.add(check_successors(existing, successors))
 
 
-def _check_span(span: Span, position: int, events: Sequence[EventRecord]) -> Iterator[Violation]:
-    batch, about = f"batch {span.batch_id}", About(span.batch_id)
+def _check_span(
+    span: FeedSpan, position: int, events: Sequence[EventRecord]
+) -> Iterator[Violation]:
+    batch, about = f"batch {span.batch_id}", ViolationSubject(span.batch_id)
     if span.first != position + 1 or span.last < span.first:
         message = f"{batch} has the positions {span.first} to {span.last} in the feed"
         yield Violation(ViolationKind.FEED_GAP, f"{message} after {position}", about)
@@ -131,7 +136,7 @@ def _check_span(span: Span, position: int, events: Sequence[EventRecord]) -> Ite
 
 
 def _check_outcomes(
-    span: Span, events: Sequence[EventRecord], owners: Mapping[int, str]
+    span: FeedSpan, events: Sequence[EventRecord], owners: Mapping[int, str]
 ) -> Iterator[Violation]:
     """Compares events and outcomes; a purged or unreadable batch cannot be compared."""
     outcomes = decode_or_none(span.outcomes) if span.outcomes else []
@@ -140,6 +145,6 @@ def _check_outcomes(
     changes = [
         (span.submission or owners.get(position, _NO_SUBMISSION), outcome)
         for position, outcome in enumerate(outcomes)
-        if outcome.code in KINDS
+        if outcome.code in CHANGE_KIND_BY_CODE
     ]
     return check_pairs(span.batch_id, events, changes)

@@ -17,7 +17,7 @@ from enrollment.domain.audit.outcomes import (
     check_batch,
     check_singles,
 )
-from enrollment.domain.audit.violations import About, Violation, ViolationKind
+from enrollment.domain.audit.violations import Violation, ViolationKind, ViolationSubject
 from enrollment.domain.codes import Code
 from enrollment.domain.submissions import Tally, is_cancelled_as_whole
 from enrollment.storage.audit import submissions
@@ -73,7 +73,10 @@ class OutcomeChecks:
                 self._check_batch(batch, cancel_asked=False)
             elif its_singles is not None:
                 message = f"{its_singles.number} singles refer to batch {its_singles.batch_id}"
-                kind, about = ViolationKind.OUTCOMES_BATCH_MISSING, About(its_singles.batch_id)
+                kind, about = (
+                    ViolationKind.OUTCOMES_BATCH_MISSING,
+                    ViolationSubject(its_singles.batch_id),
+                )
                 self._report.add([Violation(kind, f"{message}, which does not exist", about)])
 
     def _check_batch(

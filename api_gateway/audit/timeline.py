@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.audit.violations import About, Step
+from enrollment.domain.audit.violations import Step, ViolationSubject
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission, is_cancelled_as_whole
 from enrollment.storage import submissions
@@ -27,7 +27,7 @@ def decode_or_none(stored: bytes | None) -> list[Outcome] | None:
         return None
 
 
-def timeline(session: Session, about: About) -> list[Step]:
+def timeline(session: Session, about: ViolationSubject) -> list[Step]:
     """Returns what happened to what a violation is about, oldest first."""
     links = _links(session, about)
     about = _with_request(about, links)
@@ -47,7 +47,7 @@ def timeline(session: Session, about: About) -> list[Step]:
     return sorted(steps, key=lambda step: step.at or _NEVER)
 
 
-def _with_request(about: About, links: Sequence[EventLink]) -> About:
+def _with_request(about: ViolationSubject, links: Sequence[EventLink]) -> ViolationSubject:
     """Adds the submission and line of the event, where only the event is known."""
     if about.submission_id is None:
         for link in links:
@@ -56,7 +56,7 @@ def _with_request(about: About, links: Sequence[EventLink]) -> About:
     return about
 
 
-def _batch_of(about: About, submission: Submission | None) -> int | None:
+def _batch_of(about: ViolationSubject, submission: Submission | None) -> int | None:
     if about.batch_id is not None:
         return about.batch_id
     if about.event_id is not None:
@@ -91,7 +91,7 @@ def _of_batch(batch: BatchTimeline) -> Iterator[Step]:
 
 
 def _of_outcome(
-    batch: BatchTimeline, about: About, submission: Submission | None
+    batch: BatchTimeline, about: ViolationSubject, submission: Submission | None
 ) -> Iterator[Step]:
     is_known = batch.outcomes is not None and not is_cancelled_as_whole(batch.outcomes)
     if about.line is None or not is_known:
@@ -114,7 +114,7 @@ def _requested(
     return [outcome for outcome in outcomes if outcome.line == line]
 
 
-def _links(session: Session, about: About) -> list[EventLink]:
+def _links(session: Session, about: ViolationSubject) -> list[EventLink]:
     """The last events of the enrollment, and those before the event in question."""
     newest = None
     if about.username is not None and about.course_id is not None:

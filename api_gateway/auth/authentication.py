@@ -124,7 +124,7 @@ class Authenticator:
         scheme, text = carried
         if scheme == "jwt" or not self._is_key(text):
             return Credentials(key, text)
-        if key is not None and not hmac.compare_digest(_octets(key), _octets(text)):
+        if key is not None and not hmac.compare_digest(_header_bytes(key), _header_bytes(text)):
             raise invalid_credentials("Two different API keys cannot be used together.")
         return Credentials(text, None)
 
@@ -132,7 +132,7 @@ class Authenticator:
         return looks_like_api_key(text) or self._is_edx_key(text)
 
     def _is_edx_key(self, text: str) -> bool:
-        return self._edx_key is not None and hmac.compare_digest(_octets(text), self._edx_key)
+        return self._edx_key is not None and hmac.compare_digest(_header_bytes(text), self._edx_key)
 
     async def _from_key(self, key: str) -> Caller:
         if self._is_edx_key(key):
@@ -163,7 +163,7 @@ class Authenticator:
 
     async def _look_up(self, digest: bytes) -> Caller | None:
         asked = self._clock()  # the result is as old as the query
-        found = await self._database.read(api_keys.by_digest, digest)
+        found = await self._database.read(api_keys.find_by_digest, digest)
         caller = None if found is None else key_caller(found)
         self._keys.put(digest, caller, asked + KEY_SECONDS)
         return caller
@@ -246,6 +246,6 @@ def _authorization(req: falcon.asgi.Request) -> tuple[str, str] | None:
     return scheme, text
 
 
-def _octets(text: str) -> bytes:
+def _header_bytes(text: str) -> bytes:
     """A header's value as it was received."""
     return text.encode("latin-1")

@@ -19,9 +19,9 @@ import structlog
 from enrollment.runtime.settings import Settings, SettingsError
 
 #: Seconds after which a key set is read again.
-LIFESPAN = 300.0
+JWKS_LIFETIME = 300.0
 #: Minimum seconds between two reads, so that invented key ids cannot flood the issuer.
-COOLDOWN = 10.0
+REFRESH_INTERVAL = 10.0
 #: Seconds for which a key set is used while the issuer is unreachable.
 STALE_LIMIT = 3600.0
 FETCH_TIMEOUT = 3.0
@@ -53,7 +53,7 @@ class Keys(Protocol):
         """Return the key with this id. Raises UnknownKey, KeysUnavailable."""
 
 
-class OneKey:
+class StaticKey:
     """The only key of an issuer, whatever id a token names; read when it is needed."""
 
     may_block = False
@@ -67,7 +67,7 @@ class OneKey:
 
 
 class KeySet:
-    """A JWKS, read again every `LIFESPAN`; if that fails the last one is used for an hour."""
+    """A JWKS, read again every `JWKS_LIFETIME`; if that fails the last one is used for an hour."""
 
     def __init__(
         self,
@@ -89,7 +89,7 @@ class KeySet:
     def find(self, kid: str | None) -> jwt.PyJWK:
         """Return the key with this id; without an id, the only key of a set of one."""
         now = self._clock()
-        if self._pick(kid) is None or now - self._loaded_at >= LIFESPAN:
+        if self._pick(kid) is None or now - self._loaded_at >= JWKS_LIFETIME:
             self._refresh(now)
         if now - self._loaded_at > STALE_LIMIT:
             message = "the issuer's keys cannot be read"
@@ -118,7 +118,7 @@ class KeySet:
         if not self._refreshing.acquire(blocking=not self._keys):
             return
         try:
-            if now - self._tried_at >= COOLDOWN:
+            if now - self._tried_at >= REFRESH_INTERVAL:
                 self._tried_at = now
                 self.load()
         except (jwt.PyJWTError, OSError, ValueError):
@@ -167,13 +167,13 @@ def external_keys(settings: Settings, clock: Callable[[], float]) -> tuple[Keys,
     if settings.jwt_secret is not None:
         algorithm = _algorithm(settings.jwt_algorithm or "HS256", _SHARED_SECRET)
         secret = _prepare("ENROLL_JWT_SECRET", settings.jwt_secret.encode(), algorithm)
-        return OneKey(lambda: secret), algorithm
+        return StaticKey(lambda: secret), algorithm
     algorithm = settings.jwt_algorithm or "RS256"
     if settings.jwt_public_key is not None:
         name = "ENROLL_JWT_PUBLIC_KEY"
         pem = _read_file(name, settings.jwt_public_key)
         key = _prepare(name, pem, _algorithm(algorithm, _PUBLIC_KEY))
-        return OneKey(lambda: key), algorithm
+        return StaticKey(lambda: key), algorithm
     if settings.jwt_jwks is not None:
         return _key_set(settings.jwt_jwks, _algorithm(algorithm, _PUBLIC_KEY), clock), algorithm
     return None

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import jwt
 
-from api_gateway.auth.jwt_keys import Keys, OneKey, UnknownKey, external_keys
+from api_gateway.auth.jwt_keys import Keys, StaticKey, UnknownKey, external_keys
 from enrollment.runtime.settings import Settings, SettingsError
 from schemas.encoding.i_json import loads
 from schemas.fields import parse_email, parse_username
@@ -114,7 +114,7 @@ class TokenVerifier:
     ) -> None:
         self._clock = clock
         self._jwt = jwt.PyJWT({"require": list(_REQUIRED), "enforce_minimum_key_length": True})
-        own = OneKey((lambda: own_secret) if isinstance(own_secret, bytes) else own_secret)
+        own = StaticKey((lambda: own_secret) if isinstance(own_secret, bytes) else own_secret)
         self._issuers = {OWN_ISSUER: Issuer(OWN_ISSUER, OWN_AUDIENCE, OWN_ALGORITHM, own)}
         external = _external_issuer(settings, clock)
         if external is not None:

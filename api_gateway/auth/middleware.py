@@ -8,7 +8,7 @@ from itertools import count
 import falcon.asgi
 
 from api_gateway.auth.authentication import Authenticator
-from api_gateway.auth.permissions import POLICY, PUBLIC, authorize
+from api_gateway.auth.permissions import PERMISSIONS, PUBLIC, authorize
 from api_gateway.http.problems import bad_request
 
 #: Request ids that are accepted from the client.
@@ -55,7 +55,7 @@ class AuthMiddleware:
         """Authenticate and authorize the request; public routes need neither."""
         route = self._names.get(req.uri_template or "")
         method = _ALIASES.get(req.method, req.method)
-        need = POLICY.get((route or "", method))
+        need = PERMISSIONS.get((route or "", method))
         if need is None:
             _check_listed(resource, req.method)
         if route is None or need is None or need == PUBLIC:

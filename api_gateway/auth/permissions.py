@@ -1,6 +1,6 @@
 """Authorization: permissions by route and method, and checks about one person.
 
-Open edX's privilege table as data. Every route and method has an entry in ``POLICY``; a missing
+Open edX's privilege table as data. Every route and method has an entry in ``PERMISSIONS``; a missing
 one is a bug, and is refused. Usernames are compared byte by byte.
 """
 
@@ -37,7 +37,7 @@ COURSES = Requirement(scopes=frozenset({"courses"}))
 COURSES_OR_READ_OR_STAFF = Requirement(staff=True, scopes=frozenset({"courses", "read"}))
 
 #: Requirements by route name and method.
-POLICY: Mapping[tuple[str, str], Requirement] = {
+PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("enrollment", "GET"): ANYONE,
     ("enrollment", "POST"): ANYONE,
     ("enrollment_detail", "GET"): ANYONE,
@@ -81,16 +81,16 @@ def authorize(caller: Caller | None, route: str, method: str) -> None:
 
     Raises LookupError for a route and method without an entry in the table.
     """
-    need = POLICY[route, method]
+    need = PERMISSIONS[route, method]
     if need.public:
         return
     if caller is None:
         raise unauthenticated()
-    if not _passes(caller, need):
+    if not _satisfies(caller, need):
         raise forbidden("You do not have permission to perform this action.")
 
 
-def _passes(caller: Caller, need: Requirement) -> bool:
+def _satisfies(caller: Caller, need: Requirement) -> bool:
     if need.anyone or (need.staff and caller.is_staff):
         return True
     return any(caller.may(scope) for scope in need.scopes)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from api_gateway.cli.context import data_dir_option, records_of
+from api_gateway.cli.context import data_dir_option, sessions_of
 
 if TYPE_CHECKING:
     from enrollment.storage.queue.quarantine import Parked
@@ -25,7 +25,7 @@ def list_(data_dir: Path) -> None:
     """List the batches that are parked, oldest first."""
     from enrollment.storage.queue import quarantine
 
-    with records_of(data_dir) as sessions, sessions.read() as session:
+    with sessions_of(data_dir) as sessions, sessions.read() as session:
         parked = quarantine.parked(session, limit=LISTED)
     for batch in parked:
         click.echo("\t".join(_cells(batch)))
@@ -56,7 +56,7 @@ def retry(*, numbers: tuple[int, ...], every: bool, data_dir: Path) -> None:
     if bool(numbers) == every:
         message = "Name the batches, or give --all (`enroll batches list` shows them)."
         raise click.UsageError(message)
-    with records_of(data_dir) as sessions, sessions.begin() as session:
+    with sessions_of(data_dir) as sessions, sessions.begin() as session:
         freed = quarantine.retry(session, None if every else numbers)
     if missing := sorted(set(numbers) - set(freed)):
         names = ", ".join(map(str, missing))

@@ -30,7 +30,7 @@ def data_dir_option(command: F) -> F:
     )(command)
 
 
-def variables(data_dir: Path) -> dict[str, str]:
+def stack_environment(data_dir: Path) -> dict[str, str]:
     """The environment of a stack in a folder, which becomes that of its processes."""
     found = {name: value for name, value in os.environ.items() if value != ""}
     return {**found, "ENROLL_DATA_DIR": str(data_dir.absolute())}
@@ -38,7 +38,7 @@ def variables(data_dir: Path) -> dict[str, str]:
 
 def settings_of(data_dir: Path) -> Settings:
     """The settings of a stack in a folder, also while it runs. Raises SettingsError."""
-    found = variables(data_dir)
+    found = stack_environment(data_dir)
     embedded = data_dir / REDIS_URL
     if "ENROLL_REDIS_URL" not in found and embedded.is_file():
         found["ENROLL_REDIS_URL"] = embedded.read_text().strip()
@@ -46,7 +46,7 @@ def settings_of(data_dir: Path) -> Settings:
 
 
 @contextmanager
-def records_of(data_dir: Path) -> Iterator[Sessions]:
+def sessions_of(data_dir: Path) -> Iterator[Sessions]:
     """The records of a stack in a folder, by ENROLL_DATABASE_URL or the embedded default."""
     settings = settings_of(data_dir)
     embedded = settings.database_url == sqlite_url(settings.data_dir)

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from api_gateway.cli.remote.client import Service, Upload
+from api_gateway.cli.remote.client import Service, UploadRequest
 
 _SAMPLES = Path(__file__).with_name("samples")
 
@@ -14,7 +14,7 @@ def load_samples(service: Service) -> None:
         ("/courses", "courses.json", "application/json"),
         ("/submissions", "enrollments.csv", "text/csv"),
     ):
-        upload = Upload(
+        upload = UploadRequest(
             path=_SAMPLES / name, headers={"Content-Type": kind}, params={}, sent=lambda _: None
         )
         service.send(path, upload)

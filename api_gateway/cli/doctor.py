@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api_gateway.cli.context import data_dir_option, variables
+from api_gateway.cli.context import data_dir_option, stack_environment
 from enrollment.runtime.settings import VARIABLES
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
@@ -22,10 +22,10 @@ def doctor(ctx: click.Context, data_dir: Path, url: str | None, *, only_settings
         for line in _listed(data_dir):
             click.echo(line)
         return
-    from api_gateway.cli.doctor_checks import examine
+    from api_gateway.cli.doctor_checks import run_checks
 
     wrong = 0
-    for finding in examine(data_dir, url):
+    for finding in run_checks(data_dir, url):
         wrong += finding.mark == "wrong"
         click.echo(f"{_MARKS[finding.mark]} {finding.what}: {finding.says}")
         if finding.advice:
@@ -35,7 +35,7 @@ def doctor(ctx: click.Context, data_dir: Path, url: str | None, *, only_settings
 
 def _listed(data_dir: Path) -> Iterator[str]:
     """Whether each is set, never what to: many are secrets."""
-    given = variables(data_dir)
+    given = stack_environment(data_dir)
     for name, meaning in VARIABLES.items():
         state = "set    " if name in given else "not set"
         yield f"{state}  {name:<26} {meaning}"

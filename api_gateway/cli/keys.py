@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api_gateway.cli.context import data_dir_option, records_of
+from api_gateway.cli.context import data_dir_option, sessions_of
 
 
 @click.group()
@@ -50,7 +50,7 @@ def create(*, name: str, scopes: frozenset[str], rotate: bool, data_dir: Path) -
     from enrollment.storage.credentials import api_keys as records
 
     text, digest = new_api_key()
-    with records_of(data_dir) as sessions, sessions.begin() as session:
+    with sessions_of(data_dir) as sessions, sessions.begin() as session:
         named = [key for key in records.all_keys(session) if key.name == name]
         _refuse_another(
             name, [key.scopes for key in named if not key.revoked_at], scopes, rotate=rotate
@@ -84,7 +84,7 @@ def list_(data_dir: Path) -> None:
     """List the keys, without their texts."""
     from enrollment.storage.credentials import api_keys as records
 
-    with records_of(data_dir) as sessions, sessions.read() as session:
+    with sessions_of(data_dir) as sessions, sessions.read() as session:
         known = records.all_keys(session)
     for key in known:
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}Z" if key.revoked_at else "in use"
@@ -99,7 +99,7 @@ def revoke(number: int, data_dir: Path) -> None:
     """Make key ID useless; every process knows it within seconds."""
     from enrollment.storage.credentials import api_keys as records
 
-    with records_of(data_dir) as sessions, sessions.begin() as session:
+    with sessions_of(data_dir) as sessions, sessions.begin() as session:
         was_in_use = records.revoke(session, number, now=datetime.now(UTC))
     if not was_in_use:
         message = f"There is no key {number} in use (`enroll keys list` shows them)."

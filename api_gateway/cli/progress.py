@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import click
 
 #: Seconds between two plain lines.
-EVERY = 2.0
+INTERVAL_SECONDS = 2.0
 
 
-class Shown(Protocol):
+class ProgressDisplay(Protocol):
     """Where progress is told."""
 
     def __call__(self, done: int, total: int, rate: float, left: float | None) -> None:
@@ -22,7 +22,7 @@ class Shown(Protocol):
 @contextmanager
 def progress(
     what: str, *, is_shown: bool = True, clock: Callable[[], float] = time.monotonic
-) -> Iterator[Shown]:
+) -> Iterator[ProgressDisplay]:
     """Show progress inside the block."""
     from rich.console import Console
 
@@ -61,13 +61,13 @@ def _bar(console: Any) -> Any:
     )
 
 
-def _lines(what: str, clock: Callable[[], float]) -> Shown:
-    last = clock() - EVERY
+def _lines(what: str, clock: Callable[[], float]) -> ProgressDisplay:
+    last = clock() - INTERVAL_SECONDS
     said: int | None = None
 
     def show(done: int, total: int, rate: float, left: float | None) -> None:
         nonlocal last, said
-        if done == said or (done < total and clock() - last < EVERY):
+        if done == said or (done < total and clock() - last < INTERVAL_SECONDS):
             return
         last, said = clock(), done
         line = f"{what}: {done:,} of {total:,}, {rate:,.0f}/s, {_seconds(left)}"
@@ -83,11 +83,11 @@ def _seconds(left: float | None) -> str:
     return f"{minutes} min {seconds:02} s left" if minutes else f"{seconds} s left"
 
 
-class Rate:
+class ProgressCounter:
     """Counts what was sent, and tells it."""
 
     def __init__(
-        self, total: int, shown: Shown, *, clock: Callable[[], float] = time.monotonic
+        self, total: int, shown: ProgressDisplay, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._total = total
         self._shown = shown

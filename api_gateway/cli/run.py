@@ -50,16 +50,16 @@ def gateway(host: str, port: int, fd: int | None) -> None:
 @click.option("--lanes", help="Queues to work on, in order (default: all).", metavar="A,B,…")
 def worker(lanes: str | None) -> None:
     """Judge what was accepted (settings come from the environment)."""
-    _become("--lanes", lanes) if lanes else _become()
+    exec_worker("--lanes", lanes) if lanes else exec_worker()
 
 
 @click.command()
 def beat() -> None:
     """Ring for what is due; one of these is enough."""
-    _become("beat")
+    exec_worker("beat")
 
 
-def _become(*arguments: str) -> None:
+def exec_worker(*arguments: str) -> None:
     """The two doors never import each other: this process becomes the other one."""
     command = [sys.executable, "-P", "-m", "worker", *arguments]
     os.execv(sys.executable, command)  # noqa: S606 (our own program)

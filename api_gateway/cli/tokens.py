@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from api_gateway.cli.context import data_dir_option, records_of
+from api_gateway.cli.context import data_dir_option, sessions_of
 
 
 @click.group()
@@ -24,7 +24,7 @@ def create(user: str, email: str | None, minutes: float, data_dir: Path, *, staf
     from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
     from enrollment.storage.credentials.secrets import get_or_make
 
-    with records_of(data_dir) as sessions, sessions.begin() as session:
+    with sessions_of(data_dir) as sessions, sessions.begin() as session:
         secret = get_or_make(session, SIGNING_SECRET, new_signing_secret())
     try:
         token = sign(secret, user, email=email, staff=staff, minutes=minutes, now=datetime.now(UTC))

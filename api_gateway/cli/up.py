@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
-from api_gateway.cli.context import ADMIN_KEY, REDIS_URL, data_dir_option, variables
+from api_gateway.cli.context import ADMIN_KEY, REDIS_URL, data_dir_option, stack_environment
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.run import BACKLOG
 from api_gateway.local_stack.supervisor import Program, Supervisor
@@ -48,13 +48,13 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
     """
     from enrollment.runtime import logs
 
-    environment = variables(data_dir)
+    environment = stack_environment(data_dir)
     if "ENROLL_REDIS_URL" not in environment:
         _require_local_extra()
     logs.configure(from_env(environment).log_level, process="supervisor")
     folder = data_dir.absolute()
     with ExitStack() as stack:
-        stack.enter_context(the_only_one(folder))
+        stack.enter_context(data_dir_lock(folder))
         listening = stack.enter_context(listener(host, port))
         prepare_records(environment, folder)
         if "ENROLL_REDIS_URL" not in environment:
@@ -82,12 +82,12 @@ def _run(supervisor: Supervisor, service: Service, data_dir: Path, *, demo: bool
         from api_gateway.cli.demo import load_samples
 
         load_samples(service)
-    _welcome(service.url, data_dir)
+    _print_welcome(service.url, data_dir)
     while supervisor.attend(_FOREVER):
         pass
 
 
-def _welcome(url: str, data_dir: Path) -> None:
+def _print_welcome(url: str, data_dir: Path) -> None:
     key = data_dir / ADMIN_KEY
     where = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
     where += "" if str(data_dir) == ".enroll" else f" --data-dir {data_dir}"
@@ -116,7 +116,7 @@ def _require_local_extra() -> None:
 
 
 @contextmanager
-def the_only_one(folder: Path) -> Iterator[None]:
+def data_dir_lock(folder: Path) -> Iterator[None]:
     """The data folder, made if need be, is this stack's alone; the lock ends with the process."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -168,7 +168,7 @@ def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
         with sessions.begin() as session:
             _make_admin_key(session, folder / ADMIN_KEY)
     except NotDurable as refusal:
-        message = f"The database can lose what was answered 202. {refusal}; {durability.WAY_OUT}."
+        message = f"The database can lose what was answered 202. {refusal}; {durability.ADVICE}."
         raise click.UsageError(message) from refusal
     finally:
         sessions.dispose()
@@ -179,7 +179,7 @@ def _make_admin_key(session: Session, path: Path) -> None:
     from api_gateway.auth.api_keys import digest_of, new_api_key
     from enrollment.storage.credentials import api_keys
 
-    if path.is_file() and api_keys.by_digest(session, digest_of(path.read_text().strip())):
+    if path.is_file() and api_keys.find_by_digest(session, digest_of(path.read_text().strip())):
         return
     text, digest = new_api_key()
     scopes = frozenset({"admin"})

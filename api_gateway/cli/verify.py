@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api_gateway.cli.context import data_dir_option, records_of
-from api_gateway.cli.progress import Rate, progress, show_numbers
+from api_gateway.cli.context import data_dir_option, sessions_of
+from api_gateway.cli.progress import ProgressCounter, progress, show_numbers
 
 if TYPE_CHECKING:
     from api_gateway.audit.report import Report
@@ -33,18 +33,18 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     do not, 3 the database does not answer.
     """
     from api_gateway.audit import verify
-    from enrollment.runtime.gc_tuning import collect_seldom
-    from enrollment.storage.engine.consistent_snapshot import NoRoom
+    from enrollment.runtime.gc_tuning import relax_gc
+    from enrollment.storage.engine.consistent_snapshot import NoSpaceForSnapshot
 
-    collect_seldom()
+    relax_gc()
     began = time.monotonic()
     try:
-        with records_of(data_dir) as sessions, _progress(is_shown=not as_json) as start:
+        with sessions_of(data_dir) as sessions, _progress(is_shown=not as_json) as start:
             report = verify.verify(sessions, start_progress=start)
     except verify.NotMigrated as error:
         message = f"The tables are not as this release needs them: {error}"
         raise click.UsageError(message) from error
-    except NoRoom as error:
+    except NoSpaceForSnapshot as error:
         message = f"SQLite is verified on a copy, for which there is no room: {error}"
         raise click.UsageError(message) from error
     seconds = time.monotonic() - began
@@ -64,7 +64,7 @@ def _progress(*, is_shown: bool) -> Iterator["StartProgress | None"]:
         yield None
         return
     with progress("rows verified") as shown:
-        yield lambda rows: Rate(rows, shown).add
+        yield lambda rows: ProgressCounter(rows, shown).add
 
 
 def _object(report: "Report", seconds: float) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from api_gateway.http.problems import Problem, bad_request
-from api_gateway.http.request_body import parsed_json
+from api_gateway.http.request_body import parse_json
 
 FORM = "application/x-www-form-urlencoded"
 #: Maximum number of fields of a form.
@@ -52,6 +52,6 @@ def _fields(body: bytes) -> list[tuple[str, str]]:
 def _details(text: str) -> Any:
     """Parse the details; a text that is not JSON is refused later, as no course."""
     try:
-        return parsed_json(text.encode())
+        return parse_json(text.encode())
     except Problem:
         return text

@@ -29,14 +29,14 @@ class Preference(NamedTuple):
 
 
 #: The preference of a request without Prefer.
-NONE = Preference()
+NO_PREFERENCE = Preference()
 
 
 def preference(req: falcon.asgi.Request) -> Preference:
     """Parse Prefer; unknown preferences are ignored, as the RFC requires."""
     given = req.get_header("Prefer")
     if given is None:
-        return NONE
+        return NO_PREFERENCE
     wait, respond_async = None, False
     for part in given.split(","):
         name, _, value = part.partition(";")[0].strip().partition("=")

@@ -10,7 +10,7 @@ from api_gateway.http.disconnects import DISCONNECTED
 from api_gateway.http.problems import Problem, bad_request, too_large, unsupported
 from api_gateway.http.responses import JSON
 from schemas.encoding.i_json import InvalidJson, loads
-from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzipped
+from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzip
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
@@ -29,7 +29,7 @@ async def read_body(
     is_gzip = _is_gzip(req, allowed=gzip)
     declared = req.content_length
     if declared is not None and declared > limit:
-        raise _longer_than(limit)
+        raise _too_long(limit)
     if declared is not None and req.stream.tell() == declared:
         body = await req.stream.read()  # received with the headers: needs no deadline
     else:
@@ -42,10 +42,10 @@ async def read_body(
 async def read_json(req: Request, limit: int = MAX_JSON) -> Any:
     """Read and parse a JSON body. Raises Problem (400, 408, 413, 415)."""
     check_is_json(req)
-    return parsed_json(await read_body(req, limit))
+    return parse_json(await read_body(req, limit))
 
 
-def parsed_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> Any:
     """Parse JSON. Raises Problem (400)."""
     try:
         return loads(body)
@@ -83,7 +83,7 @@ def _is_gzip(req: Request, *, allowed: bool) -> bool:
     raise unsupported(f"Content-Encoding {encoding[:40]!r} is not supported here: use {expected}.")
 
 
-def _longer_than(limit: int) -> Problem:
+def _too_long(limit: int) -> Problem:
     return too_large(f"The body is longer than {limit} bytes.")
 
 
@@ -101,13 +101,13 @@ async def _read_chunked(req: Request, limit: int) -> bytes:
     async for chunk in req.stream:
         body += chunk
         if len(body) > limit:
-            raise _longer_than(limit)
+            raise _too_long(limit)
     return bytes(body)
 
 
 def _gunzip(body: bytes, limit: int) -> bytes:
     try:
-        return b"".join(gunzipped([body], Limits(max_bytes=limit)))
+        return b"".join(gunzip([body], Limits(max_bytes=limit)))
     except FileTooLarge as error:
         raise too_large(f"Decompressed, the body is too long: {error}.") from error
     except UnreadableFile as error:

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable
 import structlog
 from celery import Celery
 
-from enrollment.runtime.broker import Publisher
-from enrollment.runtime.circuit_breaker import Breaker, Subject
-from enrollment.runtime.failpoints import Point, reached
+from enrollment.runtime.broker import BatchPublisher
+from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
+from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage.queue.batches import Waiting
 
 log = structlog.get_logger()
@@ -24,12 +24,12 @@ ACK_TIMEOUT_SECONDS = 0.2
 Send = Callable[[Waiting], None]
 
 
-def sender(app: Celery) -> Send:
+def batch_sender(app: Celery) -> Send:
     """Return a function that puts a batch id on its lane's queue.
 
     It raises whatever the broker's library raises.
     """
-    publisher = Publisher(app)
+    publisher = BatchPublisher(app)
 
     def send(batch: Waiting) -> None:
         publisher.send(batch.id, batch.lane)
@@ -53,7 +53,7 @@ class Dispatcher:
         self._in_flight: Waiting | None = None
         self._sent_at = 0.0
         self._held_back: Waiting | None = None
-        self._breaker = Breaker(Subject.QUEUE, monotonic)
+        self._breaker = CircuitBreaker(Dependency.QUEUE, monotonic)
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
@@ -126,9 +126,9 @@ class Dispatcher:
         if not self._breaker.lets_through():
             return
         try:
-            reached(Point.RING_BEFORE)
+            fail_point(Point.RING_BEFORE)
             self._send(batch)
-            if reached(Point.RING_SENT):
+            if fail_point(Point.RING_SENT):
                 self._send(batch)
         except Exception as error:  # noqa: BLE001 (the thread must survive any failure)
             self._breaker.failed(error)

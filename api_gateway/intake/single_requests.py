@@ -24,11 +24,11 @@ from enrollment.domain.errors import (
     Overloaded,
     RecordsUnavailable,
 )
-from enrollment.runtime.failpoints import Point, reached
+from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.ids import uuid7s
 from enrollment.storage import idempotency, submissions
-from enrollment.storage.engine.sessions import Sessions, clock
-from enrollment.storage.idempotency import KeyUse, Used
+from enrollment.storage.engine.sessions import Sessions, database_now
+from enrollment.storage.idempotency import KeyOwner, KeyUse
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import NewBatch, Waiting
 from enrollment.storage.submissions import NewSingle
@@ -38,15 +38,15 @@ from schemas.requests.single_payload import Single, encode_singles
 log = structlog.get_logger()
 
 #: Maximum number of requests in one transaction.
-MAX_TOGETHER = 1_000
+MAX_GROUP = 1_000
 #: After a group of so many, the next transaction is delayed by `GATHER_SECONDS` so that more
 #: requests join it: a transaction costs the same for one request and for a hundred.
-CROWD = 32
+GATHER_THRESHOLD = 32
 GATHER_SECONDS = 0.004
 #: Requests that may wait for their transaction before more are rejected.
 MAX_WAITING = 10_000
 #: If a transaction took so many seconds to fail, the requests behind it fail with it.
-LONG_SECONDS = 3.0
+MAX_WAIT_SECONDS = 3.0
 
 
 class SingleRequest(NamedTuple):
@@ -63,7 +63,7 @@ class SingleRequest(NamedTuple):
     fingerprint: bytes = b""
 
     @property
-    def used(self) -> Used | None:
+    def used(self) -> KeyOwner | None:
         """The caller and the key, if there is a key."""
         return None if self.key is None else (self.caller.name, self.key)
 
@@ -121,11 +121,11 @@ class GroupCommitter:
         try:
             while self._waiting:
                 group, self._waiting = (
-                    self._waiting[:MAX_TOGETHER],
-                    self._waiting[MAX_TOGETHER:],
+                    self._waiting[:MAX_GROUP],
+                    self._waiting[MAX_GROUP:],
                 )
                 await self._commit(group)
-                if len(group) >= CROWD:
+                if len(group) >= GATHER_THRESHOLD:
                     await asyncio.sleep(GATHER_SECONDS)
         finally:
             self._committing = None
@@ -137,7 +137,7 @@ class GroupCommitter:
             results = await self._database.run(lambda: self._store(requests))
         except (RecordsUnavailable, Overloaded) as error:
             _fail(group, error)
-            if self._monotonic() - began > LONG_SECONDS:
+            if self._monotonic() - began > MAX_WAIT_SECONDS:
                 _fail(self._waiting, error)
                 self._waiting = []
             return
@@ -169,7 +169,7 @@ class GroupCommitter:
         return stored.results
 
 
-class Stored(NamedTuple):
+class StoredSingles(NamedTuple):
     """The results of one transaction; `batch_id` is None if all requests were replays."""
 
     results: list[Result]
@@ -178,7 +178,7 @@ class Stored(NamedTuple):
 
 def store_singles(
     sessions: Sessions, requests: Sequence[SingleRequest], monotonic: Callable[[], float]
-) -> Stored:
+) -> StoredSingles:
     """Store requests as one batch, in one transaction.
 
     A request whose key was used before gets the earlier receipt. Returns one result a request.
@@ -186,7 +186,7 @@ def store_singles(
     with sessions.begin() as session:
         session.connection()  # waiting for a connection counts as waiting time too
         waited_until = monotonic()
-        now = clock(session)
+        now = database_now(session)
         ids = uuid7s(now, len(requests))
         fresh = _claim_keys(session, requests, ids, now)
         singles = [_single(ids[place], requests[place], waited_until, now) for place in fresh]
@@ -202,9 +202,9 @@ def store_singles(
         }
         again = [place for place in range(len(requests)) if place not in results]
         results |= _replay(session, {place: requests[place] for place in again})
-        reached(Point.INTAKE_BEFORE_COMMIT)
-    reached(Point.INTAKE_COMMITTED)
-    return Stored([results[place] for place in range(len(requests))], batch_id)
+        fail_point(Point.INTAKE_BEFORE_COMMIT)
+    fail_point(Point.INTAKE_COMMITTED)
+    return StoredSingles([results[place] for place in range(len(requests))], batch_id)
 
 
 def _claim_keys(
@@ -214,7 +214,7 @@ def _claim_keys(
 
     Waits for transactions that claimed the same keys.
     """
-    uses: dict[Used, KeyUse] = {}
+    uses: dict[KeyOwner, KeyUse] = {}
     for request, id_ in zip(requests, ids, strict=True):
         if request.used is not None:
             use = KeyUse(*request.used, request.fingerprint, id_)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import IO
 
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.domain.submissions import Options
+from enrollment.domain.submissions import SubmissionOptions
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
 from schemas.files.source import Limits, SpooledSource
 from schemas.files.splitter import ZIP, format_of, split
@@ -17,7 +17,7 @@ from schemas.files.zip_splitter import split_archive
 MAX_ATOMIC_BYTES = 64_000_000
 
 
-def limits_for(options: Options, limits: Limits, max_atomic_rows: int) -> Limits:
+def limits_for(options: SubmissionOptions, limits: Limits, max_atomic_rows: int) -> Limits:
     """The limits of a file; one that is all or nothing must fit in one batch."""
     if not options.is_atomic:
         return limits

@@ -26,11 +26,11 @@ from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.upload_split import BatchGroups, limits_for, open_drafts
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, KeyInFlight, KeyReused, RecordsUnavailable
-from enrollment.domain.submissions import Options
-from enrollment.runtime.failpoints import Point, reached
+from enrollment.domain.submissions import SubmissionOptions
+from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.ids import uuid7
 from enrollment.storage import idempotency, submissions
-from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import NewBatch, Waiting, intake_number
@@ -56,7 +56,7 @@ class Upload(NamedTuple):
     media_type: str
     gzip: bool
     caller: Caller
-    options: Options
+    options: SubmissionOptions
     lane: Lane | None
     #: Monotonic seconds at which its first byte was read.
     first_byte: float
@@ -69,7 +69,7 @@ class Upload(NamedTuple):
     format: str = AUTO
 
 
-class Published(NamedTuple):
+class StoredUpload(NamedTuple):
     """The submission of an upload; `is_replay` if an earlier upload used the same key."""
 
     submission_id: UUID
@@ -105,7 +105,7 @@ class UploadStore:
         finally:
             self.in_flight.discard(used)
 
-    async def store_in_pool(self, upload: Upload) -> Published:
+    async def store_in_pool(self, upload: Upload) -> StoredUpload:
         """Run `store` in the pool. Raises Problem 400, 413, 422 for errors in the file."""
         loop = asyncio.get_running_loop()
         try:
@@ -117,7 +117,7 @@ class UploadStore:
             status = HTTPStatus.BAD_REQUEST if malformed else HTTPStatus.UNPROCESSABLE_ENTITY
             raise Problem(status, error.code, error.message, errors=[error.finding()]) from error
 
-    def store(self, upload: Upload) -> Published:
+    def store(self, upload: Upload) -> StoredUpload:
         """Store a file durably, completely or not at all. Blocks.
 
         Raises UnreadableFile, FileTooLarge for errors in the file, KeyReused, RecordsUnavailable.
@@ -137,7 +137,7 @@ class UploadStore:
 
     def _store(
         self, upload: Upload, head: FileInfo, drafts: Iterator[BatchDraft], chunks: SpooledSource
-    ) -> Published:
+    ) -> StoredUpload:
         first = list(islice(drafts, BATCHES_A_TRANSACTION))
         if upload.options.is_atomic and len(first) > 1:
             message = "a file that is all or nothing must fit in one batch: send fewer lines"
@@ -154,7 +154,7 @@ class UploadStore:
 
     def _write(
         self, upload: Upload, head: FileInfo, drafts: BatchGroups, *, lane: Lane, alone: bool
-    ) -> Published:
+    ) -> StoredUpload:
         submission_id = self._open(upload, head, lane)
         try:
             total = self._store_all(submission_id, drafts, lane=lane, alone=alone)
@@ -167,7 +167,7 @@ class UploadStore:
         def opened(session: Session) -> UUID:
             session.connection()  # waiting for a connection counts as waiting time too
             waited_until = self.monotonic()
-            now = clock(session)
+            now = database_now(session)
             bulk = NewBulk(
                 id=uuid7(now),
                 caller=upload.caller.name,
@@ -181,7 +181,7 @@ class UploadStore:
                 request_id=upload.request_id,
                 files=head.files,
             )
-            submissions.open_bulk(session, bulk)
+            submissions.insert_bulk(session, bulk)
             return bulk.id
 
         return self._begin(opened)
@@ -204,9 +204,9 @@ class UploadStore:
             total += sum(draft.rows for draft in group)
         return total
 
-    def _publish(self, upload: Upload, submission_id: UUID, total: int) -> Published:
+    def _publish(self, upload: Upload, submission_id: UUID, total: int) -> StoredUpload:
         def published(session: Session) -> Waiting | None:
-            now = clock(session)
+            now = database_now(session)
             if upload.key is not None:
                 use = self._use(upload, submission_id)
                 if not idempotency.claim(session, [use], now=now):
@@ -217,14 +217,14 @@ class UploadStore:
                 raise RuntimeError(message)
             intake = intake_number(first.id, 0)
             submissions.publish(session, submission_id, total=total, intake=intake, now=now)
-            reached(Point.INTAKE_BEFORE_COMMIT)
+            fail_point(Point.INTAKE_BEFORE_COMMIT)
             return first
 
         first = self._begin(published)
         if first is not None:
-            reached(Point.INTAKE_COMMITTED)
+            fail_point(Point.INTAKE_COMMITTED)
             self.dispatcher.dispatch(first)
-            return Published(submission_id, is_replay=False)
+            return StoredUpload(submission_id, is_replay=False)
         self._discard(submission_id)
         replayed = self._replayed(upload)
         if replayed is None:
@@ -235,7 +235,7 @@ class UploadStore:
     def _use(self, upload: Upload, submission_id: UUID) -> KeyUse:
         return KeyUse(upload.caller.name, upload.key or "", upload.digest.digest(), submission_id)
 
-    def _replayed(self, upload: Upload) -> Published | None:
+    def _replayed(self, upload: Upload) -> StoredUpload | None:
         """The submission stored earlier under the same key, if any. Raises KeyReused."""
         used = (upload.caller.name, upload.key or "")
         with self.sessions.read() as session:
@@ -244,7 +244,7 @@ class UploadStore:
             return None
         if use.fingerprint != upload.digest.digest():
             raise KeyReused(upload.key)
-        return Published(use.submission_id, is_replay=True)
+        return StoredUpload(use.submission_id, is_replay=True)
 
     def _begin(self, work: Callable[[Session], T]) -> T:
         def once() -> T:
@@ -257,12 +257,12 @@ class UploadStore:
         """Delete an unpublished submission; where that fails maintenance does it later."""
         try:
             with self.sessions.begin() as session:
-                submissions.discard(session, submission_id)
+                submissions.delete_unpublished(session, submission_id)
         except (RecordsUnavailable, Conflict) as error:
             log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
 
 
-def _default_lane(first: list[BatchDraft], options: Options) -> Lane:
+def _default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
     """Small files are interactive; dry runs never are."""
     rows = sum(draft.rows for draft in first)
     return Lane.INTERACTIVE if rows <= SMALL_ROWS and not options.dry_run else Lane.BULK

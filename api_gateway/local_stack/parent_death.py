@@ -3,7 +3,7 @@
     python -I -S tied.py run PARENT_PID COMMAND [ARGUMENT …]
     python -I -S tied.py guard
 
-``run`` becomes the command, which the kernel kills with its parent (Linux). ``guard`` reads
+``run`` becomes the command, which the kernel kills with its parent (Linux). ``kill_orphaned_groups`` reads
 ``+PID`` and ``-PID`` lines, the process groups that live, and kills those that are left when
 its input ends: that reaches the children's own children, and works where the kernel does not
 help. A program of its own, because nothing may run between fork and exec in a process with
@@ -27,7 +27,7 @@ def run(parent: int, command: list[str]) -> None:
         os.execv(command[0], command)  # noqa: S606 (the supervisor's own command)
 
 
-def guard(lines: Iterable[str]) -> None:
+def kill_orphaned_groups(lines: Iterable[str]) -> None:
     """Kill every group that was named and not taken back."""
     groups: set[int] = set()
     for line in lines:
@@ -49,4 +49,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "run":
         run(int(sys.argv[2]), sys.argv[3:])
     else:
-        guard(sys.stdin)
+        kill_orphaned_groups(sys.stdin)

@@ -24,7 +24,7 @@ LONGEST_PAUSE = 5.0
 #: Who ran so long starts with the first pause again.
 STEADY_SECONDS = 10.0
 
-_TIED = str(Path(__file__).with_name("parent_death.py"))
+_PARENT_DEATH = str(Path(__file__).with_name("parent_death.py"))
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +38,7 @@ class Program(NamedTuple):
     files: Sequence[int] = ()
 
 
-class Asked:
+class SignalListener:
     """Hears signals from inside a ``with`` in the main thread, and can wait for one."""
 
     def __init__(self) -> None:
@@ -92,7 +92,7 @@ class Child:
 
     def start(self, now: float) -> int:
         """Start it in a session of its own, so that Ctrl-C reaches the supervisor alone."""
-        tie = [sys.executable, "-I", "-S", _TIED, "run", str(os.getpid())]
+        tie = [sys.executable, "-I", "-S", _PARENT_DEATH, "run", str(os.getpid())]
         self.process = subprocess.Popen(  # noqa: S603 (our own programs)
             [*tie, *self.program.command],
             stdin=subprocess.DEVNULL,
@@ -147,7 +147,7 @@ class Supervisor:
         self.children = [Child(program, environment) for program in programs]
         self._stop_seconds = stop_seconds
         self._clock = clock
-        self._asked = Asked()
+        self._asked = SignalListener()
 
     def __enter__(self) -> Self:
         """Everything is started, and goes on so while ``attend`` is called."""
@@ -238,7 +238,7 @@ class Supervisor:
 
 def _new_guard() -> "subprocess.Popen[bytes]":
     return subprocess.Popen(  # noqa: S603 (our own program)
-        [sys.executable, "-I", "-S", _TIED, "guard"],
+        [sys.executable, "-I", "-S", _PARENT_DEATH, "guard"],
         stdin=subprocess.PIPE,
         bufsize=0,
         start_new_session=True,

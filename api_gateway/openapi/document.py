@@ -9,7 +9,7 @@ from typing import Any
 from apispec import APISpec
 from apispec.ext.marshmallow import MarshmallowPlugin
 
-from api_gateway.auth.permissions import POLICY, Requirement
+from api_gateway.auth.permissions import PERMISSIONS, Requirement
 from api_gateway.http.problems import Problem
 from api_gateway.openapi.examples import EXAMPLES
 from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref
@@ -39,7 +39,7 @@ OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
     "Service": service.OPERATIONS,
 }
 PROBLEM_JSON = "application/problem+json"
-_TAIL = re.compile(r"\{(\w+):path\}")
+_PATH_PARAMETER = re.compile(r"\{(\w+):path\}")
 _NAMES = re.compile(r"\{(\w+)\}")
 #: Headers of every problem with a status.
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
@@ -91,7 +91,7 @@ def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
     for tag, operations in OPERATIONS.items():
         for operation in operations:
             template = routes[operation.route]
-            path = _TAIL.sub(operation.tail or r"{\1}", template)
+            path = _PATH_PARAMETER.sub(operation.tail or r"{\1}", template)
             described = _operation(operation, path, is_v1=template in v1)
             spec.path(path, operations={operation.method.lower(): {"tags": [tag], **described}})
     return spec.to_dict()
@@ -113,7 +113,7 @@ def _add_components(spec: APISpec) -> None:
 
 
 def _operation(operation: Operation, path: str, *, is_v1: bool) -> dict[str, Any]:
-    need = POLICY[operation.route, operation.method]
+    need = PERMISSIONS[operation.route, operation.method]
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,

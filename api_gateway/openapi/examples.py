@@ -17,7 +17,7 @@ from enrollment.domain.model import (
     WritePrecedence,
 )
 from enrollment.domain.submissions import Submission, Tally
-from schemas.courses import details, dump_course
+from schemas.courses import dump_course, dump_details
 from schemas.enrollments import dump_enrollment
 from schemas.events import dump_event
 from schemas.invitations import dump_invitation
@@ -127,7 +127,7 @@ EXAMPLES: Mapping[str, object] = {
     "Learner": LEARNER,
     "CrosswalkEntry": {"kind": "course", "theirs": "MATH-101", "ours": COURSE_ID},
     "Invitation": {"expires_at": _INVITATION["expires_at"]},
-    "CourseDetails": details(_COURSE, at=_NOW, include_expired=False),
+    "CourseDetails": dump_details(_COURSE, at=_NOW, include_expired=False),
     "KeptCourse": COURSE,
     "Saved": {"saved": 2},
     "KeptLearner": LEARNER,

@@ -59,7 +59,7 @@ def ref(name: str) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def json(name: str) -> dict[str, Schema]:
+def json_content(name: str) -> dict[str, Schema]:
     """A JSON body with a schema of the document."""
     return {JSON: ref(name)}
 

@@ -8,19 +8,19 @@ from apispec import APISpec
 from marshmallow import Schema
 
 from api_gateway.openapi.model import NULL, array
-from schemas.courses import CourseShape, ModeShape
-from schemas.crosswalks import EntryShape
-from schemas.invitations import InvitationShape
-from schemas.learners import LearnerShape
+from schemas.courses import CourseSchema, ModeSchema
+from schemas.crosswalks import EntrySchema
+from schemas.invitations import InvitationSchema
+from schemas.learners import LearnerSchema
 from schemas.requests.schema import AttributeSchema, CourseDetailsSchema, RequestSchema
 
 #: Names of schemas that are nested in others.
 _INNER: Mapping[type[Schema], str] = {
     AttributeSchema: "Attribute",
     CourseDetailsSchema: "CourseReference",
-    ModeShape: "CourseMode",
+    ModeSchema: "CourseMode",
 }
-#: How ``schemas.fields.Text`` anchors a pattern.
+#: How ``schemas.fields.BoundedString`` anchors a pattern.
 _ANCHORED = re.compile(r"\(\?:(.*)\)\\Z", re.DOTALL)
 _PRICES = array({"type": "integer", "minimum": 0})
 
@@ -34,12 +34,12 @@ def add_request_schemas(spec: APISpec) -> None:
     """Add the schema of every request body to the components."""
     bodies: Mapping[str, Schema] = {
         "EnrollmentRequest": RequestSchema(),
-        "Course": CourseShape(),
-        "CourseMembers": CourseShape(partial=("course_id",)),
-        "Learner": LearnerShape(),
-        "LearnerMembers": LearnerShape(partial=("username",)),
-        "Invitation": InvitationShape(),
-        "CrosswalkEntry": EntryShape(),
+        "Course": CourseSchema(),
+        "CourseMembers": CourseSchema(partial=("course_id",)),
+        "Learner": LearnerSchema(),
+        "LearnerMembers": LearnerSchema(partial=("username",)),
+        "Invitation": InvitationSchema(),
+        "CrosswalkEntry": EntrySchema(),
     }
     for name, schema in bodies.items():
         spec.components.schema(name, schema=schema)

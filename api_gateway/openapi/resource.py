@@ -24,7 +24,7 @@ _SAFE = {
 }
 
 
-class Page(NamedTuple):
+class StaticPage(NamedTuple):
     """A body that does not change while the process runs."""
 
     content_type: str
@@ -32,15 +32,15 @@ class Page(NamedTuple):
     etag: str
 
 
-def page(content_type: str, body: bytes) -> Page:
+def page(content_type: str, body: bytes) -> StaticPage:
     """The page, with an ETag made of its contents."""
-    return Page(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    return StaticPage(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 class PageResource:
     """One page, made on the first request."""
 
-    def __init__(self, make: Callable[[], Page]) -> None:
+    def __init__(self, make: Callable[[], StaticPage]) -> None:
         self._page = cache(make)
 
     async def on_get(self, req: Request, resp: Response) -> None:

@@ -13,18 +13,18 @@ from api_gateway.database import Database
 from api_gateway.http.forms import FORM, form_fields
 from api_gateway.http.headers import fingerprint_head, idempotency_key, preference
 from api_gateway.http.problems import Problem, too_large
-from api_gateway.http.request_body import check_is_json, parsed_json, read_body
+from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON, dumps, keep_private, write_json
-from api_gateway.intake.upload_store import Published, Upload, UploadStore
+from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
 from api_gateway.status import queries
 from api_gateway.status.long_poll import long_poll
-from api_gateway.status.queries import Cursor, OutcomeFilter, Status
+from api_gateway.status.queries import OutcomeFilter, OutcomesCursor, Status
 from api_gateway.status.status_reader import StatusReader
 from api_gateway.status.status_response import write_status
 from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.model import Outcome
-from enrollment.domain.submissions import Options, Submission
+from enrollment.domain.submissions import Submission, SubmissionOptions
 from enrollment.storage import courses, idempotency
 from schemas.openedx_bulk_enroll import (
     BulkEnroll,
@@ -39,9 +39,9 @@ MAX_BODY = 1_000_000
 #: Maximum identifiers times courses of one body.
 MAX_REQUESTS = 10_000
 #: Seconds to wait for the outcome unless the caller chooses.
-USUAL_WAIT = 20.0
+DEFAULT_WAIT = 20.0
 #: Outcomes that one query reads.
-_AT_ONCE = 2_000
+_OUTCOMES_PER_READ = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class BulkEnrollResource:
         keep_private(resp)
         caller: Caller = req.context.caller
         key = idempotency_key(req)
-        wait, applied = preference(req).applied(max(self.default_wait, USUAL_WAIT))
+        wait, applied = preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
         body = await read_body(req, MAX_BODY)
         asked = await self._checked(req, body, key)
         with self.upload_store.lock_key(caller, key):
@@ -95,7 +95,7 @@ class BulkEnrollResource:
             return False
         return bool(await self.database.read(idempotency.find, {(caller.name, key)}))
 
-    async def _status(self, published: Published, caller: Caller, wait: float) -> Status:
+    async def _status(self, published: StoredUpload, caller: Caller, wait: float) -> Status:
         status = await self.database.read(queries.get_status, published.submission_id, caller)
         return await long_poll(status, caller, wait, reader=self.reader, waiters=self.waiters)
 
@@ -108,14 +108,14 @@ class BulkEnrollResource:
 
     async def _outcomes(self, submission: Submission) -> list[Outcome]:
         outcomes: list[Outcome] = []
-        cursor: Cursor | None = Cursor()
+        cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None:
             page = await self.database.read(
                 queries.read_outcomes_page,
                 submission,
                 cursor,
                 OutcomeFilter(),
-                limit=_AT_ONCE,
+                limit=_OUTCOMES_PER_READ,
             )
             outcomes += [row.outcome for row in page.rows]
             cursor = page.next
@@ -127,7 +127,7 @@ def _parsed(req: Request, body: bytes) -> object:
     if kind == FORM:
         return form_fields(body)
     check_is_json(req, also=FORM)
-    return parsed_json(body)
+    return parse_json(body)
 
 
 def _upload(req: Request, body: bytes, asked: BulkEnroll, key: str | None) -> Upload:
@@ -139,7 +139,7 @@ def _upload(req: Request, body: bytes, asked: BulkEnroll, key: str | None) -> Up
         media_type=JSON,
         gzip=False,
         caller=req.context.caller,
-        options=Options(auto_enroll=asked.auto_enroll, reason=asked.reason),
+        options=SubmissionOptions(auto_enroll=asked.auto_enroll, reason=asked.reason),
         lane=Lane.INTERACTIVE,
         first_byte=req.context.first_byte,
         request_id=req.context.request_id,

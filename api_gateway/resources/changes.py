@@ -28,7 +28,7 @@ class ChangesResource:
         keep_private(resp)
         since = _read_integer(req, "since", 0, _MAX_POSITION)
         limit = _read_integer(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
-        shown = await self.database.read(_since, since, limit)
+        shown = await self.database.read(_dump_events_after, since, limit)
         last = shown[-1]["data"]["position"] if shown else since
         page: ChangesJson = {"changes": shown, "next": last}
         write_json(resp, page)
@@ -36,8 +36,8 @@ class ChangesResource:
     on_head = on_get
 
 
-def _since(session: Session, since: int, limit: int) -> list[EventJson]:
-    return [dump_event(event) for event in events.since(session, since, limit=limit)]
+def _dump_events_after(session: Session, since: int, limit: int) -> list[EventJson]:
+    return [dump_event(event) for event in events.events_after(session, since, limit=limit)]
 
 
 def _read_integer(req: Request, name: str, default: int, maximum: int) -> int:

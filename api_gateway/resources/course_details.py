@@ -5,7 +5,7 @@ from http import HTTPStatus
 import falcon
 from falcon.asgi import Request, Response
 
-from api_gateway.course_details_cache import CourseDetailsCache, Entry, NotCached
+from api_gateway.course_details_cache import CachedDetails, CourseDetailsCache, NotCached
 from api_gateway.http.problems import Problem, bad_request
 from enrollment.domain.course_keys import parse_course_key
 
@@ -46,7 +46,7 @@ class CourseDetailsResource:
 
     on_head = on_get
 
-    async def _ask(self, key: tuple[str, bool]) -> Entry | None:
+    async def _ask(self, key: tuple[str, bool]) -> CachedDetails | None:
         if parse_course_key(key[0]) is None:
             raise _no_course(key[0])
         return await self._details.get(key)

@@ -17,7 +17,7 @@ from api_gateway.resources.common.bulk_body import (
     MAX_OBJECTS,
     load_checked,
     read_objects,
-    write_saved,
+    write_saved_count,
 )
 from api_gateway.resources.common.idempotent_write import run_once
 from enrollment.domain.course_keys import parse_course_key
@@ -25,10 +25,10 @@ from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
 from enrollment.storage import courses
 from enrollment.storage.idempotency import KeyUse
-from schemas.courses import CoursePageJson, changed, dump_course, load_changes, load_course
+from schemas.courses import CoursePageJson, apply_changes, dump_course, load_changes, load_course
 from schemas.requests.bulk_objects import BulkReader
 
-MANY = BulkReader(
+COURSES = BulkReader(
     "courses",
     load_course,
     key=lambda course: course.course_id,
@@ -37,7 +37,7 @@ MANY = BulkReader(
 )
 
 
-class Put(NamedTuple):
+class SavedCourse(NamedTuple):
     """The result of a PUT."""
 
     course: Course
@@ -106,10 +106,10 @@ class CoursesResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Create or replace many, all or none."""
-        many, use = await read_objects(req, self._database, MANY)
+        many, use = await read_objects(req, self._database, COURSES)
         is_replay = await self._database.write(_save_once, many, use)
         await self._details.wait_for_leases()
-        write_saved(resp, len(many), is_replay=is_replay)
+        write_saved_count(resp, len(many), is_replay=is_replay)
 
 
 def _save_once(session: Session, many: list[Course], use: KeyUse | None) -> bool:
@@ -124,13 +124,13 @@ def check_course_key(course_id: str) -> str:
     return course_id
 
 
-def put_course(session: Session, course: Course) -> Put:
+def put_course(session: Session, course: Course) -> SavedCourse:
     """Save a course and read it back with its seats."""
     before = courses.find(session, course.course_id)
     courses.save(session, course)
-    return Put(courses.find(session, course.course_id) or course, before is None)
+    return SavedCourse(courses.find(session, course.course_id) or course, before is None)
 
 
 def change_course(session: Session, course_id: str, members: dict[str, Any]) -> Course:
     """Change members of a course, which is locked meanwhile."""
-    return courses.change(session, course_id, lambda course: changed(course, members))
+    return courses.modify(session, course_id, lambda course: apply_changes(course, members))

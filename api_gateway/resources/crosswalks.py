@@ -13,17 +13,17 @@ from api_gateway.http.pagination import encode_cursor, invalid_cursor, page_size
 from api_gateway.http.problems import bad_request, too_large, unsupported
 from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import keep_private, write_json
-from api_gateway.resources.common.bulk_body import MAX_BULK_BODY, write_saved
-from api_gateway.resources.outcomes import not_finished
+from api_gateway.resources.common.bulk_body import MAX_BULK_BODY, write_saved_count
+from api_gateway.resources.outcomes import check_finished
 from api_gateway.status import queries
-from api_gateway.status.queries import Cursor, OutcomeFilter, OutcomeRow
+from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor
 from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, IdKind, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
 from schemas.crosswalks import (
-    MANY,
+    ENTRIES,
     MOST,
     CrosswalkJson,
     csv_head,
@@ -34,11 +34,11 @@ from schemas.crosswalks import (
 from schemas.fields import is_source
 from schemas.files.id_mapping import NOT_IN_CROSSWALK, ids_in
 from schemas.files.raw_rows import source_at, sources_of
-from schemas.requests.bulk_objects import JSON, NDJSON, BadObjects, TooManyObjects
+from schemas.requests.bulk_objects import JSON, NDJSON, InvalidObjects, TooManyObjects
 
 _CSV = "text/csv"
 #: Entries, or outcomes, that one query reads.
-_AT_ONCE = 2_000
+_ENTRIES_PER_READ = 2_000
 _UNMAPPED = OutcomeFilter(
     frozenset({Code.REFUSED, Code.INVALID}),
     frozenset({Reason.INVALID_ROW, Reason.COURSE_NOT_FOUND, Reason.LEARNER_NOT_FOUND}),
@@ -74,7 +74,7 @@ class CrosswalkResource:
 
     async def on_put(self, req: Request, resp: Response, source: str) -> None:
         """Replace all entries."""
-        await self._save(req, resp, source, crosswalks.put)
+        await self._save(req, resp, source, crosswalks.replace_all)
 
     async def on_patch(self, req: Request, resp: Response, source: str) -> None:
         """Add entries; those with the same ids are replaced."""
@@ -88,9 +88,9 @@ class CrosswalkResource:
         save: Callable[[Session, str, list[Entry]], None],
     ) -> None:
         check_source(source)
-        entries = await self._entries(req, whole=save is crosswalks.put)
+        entries = await self._entries(req, whole=save is crosswalks.replace_all)
         await self.database.write(save, source, entries)
-        write_saved(resp, len(entries), is_replay=False)
+        write_saved_count(resp, len(entries), is_replay=False)
 
     async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
@@ -100,11 +100,11 @@ class CrosswalkResource:
         try:
             if media_type == _CSV:
                 return await self.database.run(lambda: read_csv(body, whole=whole))
-            return await self.database.run(lambda: MANY.read(body, media_type))
+            return await self.database.run(lambda: ENTRIES.read(body, media_type))
         except TooManyObjects as error:
             message = f"At most {MOST} entries are accepted at once: send the rest with PATCH."
             raise too_large(message) from error
-        except BadObjects as error:
+        except InvalidObjects as error:
             raise bad_request("invalid_body", str(error), *error.found) from error
 
     async def _file(self, source: str) -> AsyncIterator[bytes]:
@@ -112,15 +112,17 @@ class CrosswalkResource:
         yield csv_head().encode()
         after: tuple[str, str] | None = None
         while True:
-            entries = await self.database.read(crosswalks.page, source, after=after, limit=_AT_ONCE)
+            entries = await self.database.read(
+                crosswalks.page, source, after=after, limit=_ENTRIES_PER_READ
+            )
             yield csv_lines(entries).encode()
-            if len(entries) < _AT_ONCE:
+            if len(entries) < _ENTRIES_PER_READ:
                 return
             after = entries[-1].kind.value, entries[-1].theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MissingResource:
+class MissingIdsResource:
     """Ids in the rows of a submission that could not be mapped."""
 
     database: Database
@@ -140,7 +142,7 @@ class MissingResource:
         wanted = parse_submission_id(named)
         status = await self.database.read(queries.get_status, wanted, caller)
         if status.submission.finished_at is None:
-            raise not_finished(status.submission, self.now())
+            raise check_finished(status.submission, self.now())
         if source not in sources_of(status.submission):
             message = f"The ids of that submission are not those of {source}."
             raise bad_request(
@@ -156,10 +158,10 @@ class MissingResource:
     async def _missing(self, source: str, submission: Submission) -> list[Theirs]:
         """Return the ids in input order, each once, at most as many as one PATCH accepts."""
         missing: dict[Theirs, None] = {}
-        cursor: Cursor | None = Cursor()
+        cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None and len(missing) < MOST:
             page = await self.database.read(
-                queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_AT_ONCE
+                queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_ENTRIES_PER_READ
             )
             named = dict.fromkeys(_unmapped(page.rows, submission, source))
             known = await self.database.read(crosswalks.find_many, named.keys())
@@ -175,13 +177,13 @@ def _unmapped(
     for outcome, row in answered:
         if row is None or source_at(submission, outcome.line) != source:
             continue
-        blamed = _blamed(outcome.reason, outcome.details or {})
+        blamed = _id_kind_of(outcome.reason, outcome.details or {})
         for theirs in ids_in(row.members, source):
             if theirs.kind in blamed:
                 yield theirs
 
 
-def _blamed(reason: Reason | None, details: Mapping[str, object]) -> set[IdKind]:
+def _id_kind_of(reason: Reason | None, details: Mapping[str, object]) -> set[IdKind]:
     """The kinds of ids that an outcome is about."""
     if reason is Reason.COURSE_NOT_FOUND:
         return {IdKind.COURSE}

@@ -15,7 +15,7 @@ from api_gateway.database import Database
 from api_gateway.http.forms import FORM, form_request
 from api_gateway.http.headers import fingerprint_head, idempotency_key, preference
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
-from api_gateway.http.request_body import check_is_json, parsed_json, read_body
+from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON, keep_private, write_json
 from api_gateway.intake.single_requests import GroupCommitter, Receipt, SingleRequest
 from api_gateway.status import queries
@@ -26,13 +26,13 @@ from enrollment.domain.model import Course
 from enrollment.storage import courses, learners, submissions
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import Listed
-from schemas.courses import details
-from schemas.enrollments import GRANTED, EnrollmentJson, dump_enrollment, v1_refusal
+from schemas.courses import dump_details
+from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
 from schemas.findings import at_pointer
-from schemas.requests.parsed import ParsedRequest, ShapeError
+from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, v1_message
-from schemas.submissions import PATH, accepted_single, dump_submission
+from schemas.submissions import PATH, dump_submission, render_accepted_single_fast
 
 #: Maximum bytes of a request's body.
 MAX_BODY = 256_000
@@ -60,7 +60,7 @@ class EnrollmentResource:
         key = idempotency_key(req)
         wait, applied = preference(req).applied(self.default_wait)
         body = await read_body(req, MAX_BODY)
-        request = permitted(read_request(req, body, caller), caller)
+        request = check_permitted(read_single_request(req, body, caller), caller)
         fingerprint = b""
         if key is not None:
             digest = fingerprint_head(req)
@@ -111,7 +111,7 @@ class EnrollmentResource:
         outcome, kept = status.outcome, status.enrollment
         if outcome is None:
             return
-        if outcome.code in GRANTED:
+        if outcome.code in SUCCESS_CODES:
             write_json(resp, self._render(kept, status.course) if kept else None)
             return
         refusal = v1_refusal(outcome)
@@ -119,7 +119,7 @@ class EnrollmentResource:
         if refusal.outcome is not None:
             members["outcome"] = refusal.outcome
         if refusal.with_course and status.course is not None:
-            course = details(status.course, at=self.now(), include_expired=False)
+            course = dump_details(status.course, at=self.now(), include_expired=False)
             members["course_details"] = course
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
@@ -135,7 +135,7 @@ class EnrollmentResource:
             return
         resp.status = HTTPStatus.ACCEPTED
         resp.content_type = JSON
-        resp.data = accepted_single(wanted, caller.name, receipt.received_at)
+        resp.data = render_accepted_single_fast(wanted, caller.name, receipt.received_at)
         resp.set_header("Retry-After", "1")
 
     async def _write_replayed(self, receipt: Receipt, resp: Response) -> None:
@@ -166,7 +166,7 @@ class EnrollmentResource:
     on_head = on_get
 
 
-def read_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
+def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
     """Parse the request. Raises Problem 400 with Open edX's texts (never 422 here).
 
     Callers who may not act for the learner get 404 before any other error.
@@ -177,7 +177,7 @@ def read_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
         raise _not_found()
     try:
         return load_request(parsed)
-    except ShapeError as error:
+    except InvalidRequest as error:
         found = map(at_pointer, error.findings)
         raise bad_request("invalid_row", v1_message(error.findings), *found) from error
 
@@ -188,7 +188,7 @@ def _parsed(req: Request, body: bytes) -> Any:
     if kind == FORM:
         return form_request(body)
     check_is_json(req, also=FORM)
-    return parsed_json(body)
+    return parse_json(body)
 
 
 def _not_found() -> Problem:
@@ -196,7 +196,7 @@ def _not_found() -> Problem:
     return Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
 
 
-def permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
+def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
     """Return the request with its learner, who by default is the caller.
 
     Raises Problem: 404 without a body for another learner (as Open edX), 403 for a mode or a

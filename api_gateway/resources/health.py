@@ -18,7 +18,7 @@ from api_gateway.http.responses import write_json
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
-from enrollment.storage.engine.durability import Fact
+from enrollment.storage.engine.durability import DurabilityFact
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Backlog
 from schemas.encoding.json_types import Count, Doc
@@ -26,7 +26,7 @@ from schemas.encoding.json_types import Count, Doc
 log = structlog.get_logger()
 
 #: Age from which an unprocessed batch is reported.
-OLD = timedelta(seconds=60)
+OLD_BACKLOG = timedelta(seconds=60)
 #: Seconds after which the database counts as unreachable.
 TIMEOUT_SECONDS = 4.0
 
@@ -57,7 +57,7 @@ class ReadyJson(TypedDict):
 class DatabaseState(NamedTuple):
     """The state of the database."""
 
-    facts: list[Fact]
+    facts: list[DurabilityFact]
     #: Why it cannot be used; empty if it can.
     because: str
     backlog: Backlog = Backlog(0, None, 0)
@@ -125,7 +125,7 @@ class ReadyResource:
             return ""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                await self.database.write(durability.try_to_write)
+                await self.database.write(durability.probe_write)
         except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
             log.warning("ready.not", because=str(error))
             return "the database takes no writes: the log says why"
@@ -150,7 +150,7 @@ class ReadyResource:
             findings.append("the queue is away: requests are kept, work goes on when it is back")
         if backlog.parked:
             findings.append(f"{backlog.parked} batches are parked after failing again and again")
-        if backlog.oldest is not None and self.now() - backlog.oldest > OLD:
+        if backlog.oldest is not None and self.now() - backlog.oldest > OLD_BACKLOG:
             findings.append(f"a batch waits since {backlog.oldest.isoformat()}: do workers run?")
         return findings
 

@@ -21,7 +21,7 @@ from schemas.fields import parse_email
 from schemas.invitations import dump_invitation, load_invitation
 
 
-class Put(NamedTuple):
+class SavedInvitation(NamedTuple):
     """The result of a PUT."""
 
     invitation: Invitation
@@ -78,9 +78,9 @@ def parse_path(rest: str) -> tuple[str, str]:
     return course_id, email
 
 
-def put_invitation(session: Session, asked: Invitation, *, now: datetime) -> Put:
+def put_invitation(session: Session, asked: Invitation, *, now: datetime) -> SavedInvitation:
     """Save an invitation and return it with the learner who used it."""
     before = invitations.find(session, asked.course_id, asked.email)
     invitations.save(session, asked, now=now)
     used_by = None if before is None else before.used_by
-    return Put(asked._replace(used_by=used_by), before is None)
+    return SavedInvitation(asked._replace(used_by=used_by), before is None)

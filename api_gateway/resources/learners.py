@@ -14,7 +14,7 @@ from api_gateway.resources.common.bulk_body import (
     MAX_OBJECTS,
     load_checked,
     read_objects,
-    write_saved,
+    write_saved_count,
 )
 from api_gateway.resources.common.idempotent_write import run_once
 from enrollment.domain.errors import LearnerNotFound
@@ -25,7 +25,7 @@ from schemas.fields import parse_username
 from schemas.learners import dump_learner, load_learner
 from schemas.requests.bulk_objects import BulkReader
 
-MANY = BulkReader(
+LEARNERS = BulkReader(
     "learners",
     load_learner,
     key=lambda learner: learner.username,
@@ -72,9 +72,9 @@ class LearnersResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Create or replace many, all or none."""
-        many, use = await read_objects(req, self._database, MANY)
+        many, use = await read_objects(req, self._database, LEARNERS)
         is_replay = await self._database.write(_save_once, many, use)
-        write_saved(resp, len(many), is_replay=is_replay)
+        write_saved_count(resp, len(many), is_replay=is_replay)
 
 
 def _save_once(session: Session, many: list[Learner], use: KeyUse | None) -> bool:

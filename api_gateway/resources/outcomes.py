@@ -14,18 +14,18 @@ from api_gateway.http.pagination import encode_cursor, page_size, read_cursor
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
 from api_gateway.status import queries
-from api_gateway.status.queries import Cursor, OutcomeFilter, OutcomeRow, OutcomesPage
+from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor, OutcomesPage
 from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.submissions import Member, Submission
+from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.files.formats.detect import NATIVE
 from schemas.files.raw_rows import member_at
 from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
-from schemas.result_file import Layout, cells_from_request, layout_of, ndjson_line
+from schemas.result_file import ResultLayout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after
 
 #: Outcomes that one query reads for a stream.
-_AT_ONCE = 2_000
+_OUTCOMES_PER_READ = 2_000
 
 _JSON, _NDJSON, _CSV = "application/json", "application/x-ndjson", "text/csv"
 
@@ -50,7 +50,7 @@ class OutcomesResource:
             await self._page(req, resp, submission, chosen)
             return
         if submission.finished_at is None:
-            raise not_finished(submission, self.now())
+            raise check_finished(submission, self.now())
         resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
         layout = read_layout(submission, chosen.file) if form == _CSV else None
         if form == _CSV:
@@ -65,7 +65,7 @@ class OutcomesResource:
     ) -> None:
         page = await self._read(submission, read_position(req), chosen, page_size(req))
         shown: list[OutcomeJson] = [
-            {**dump_outcome(row.outcome), **file_of(submission, row.outcome.line)}
+            {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}
             for row in page.rows
         ]
         after = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
@@ -73,33 +73,33 @@ class OutcomesResource:
         write_json(resp, body)
 
     async def _stream(
-        self, submission: Submission, chosen: OutcomeFilter, layout: Layout | None
+        self, submission: Submission, chosen: OutcomeFilter, layout: ResultLayout | None
     ) -> AsyncIterator[bytes]:
         """Read page by page: an open database cursor would block commits on SQLite."""
         if layout is not None:
             yield layout.head().encode()
-        cursor: Cursor | None = Cursor()
+        cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None:
-            page = await self._read(submission, cursor, chosen, _AT_ONCE)
+            page = await self._read(submission, cursor, chosen, _OUTCOMES_PER_READ)
             if layout is not None:
                 lines = [layout.line(row.outcome, _cells(row)) for row in page.rows]
             else:
                 lines = [
-                    ndjson_line(row.outcome, file_of(submission, row.outcome.line))
+                    ndjson_line(row.outcome, member_of(submission, row.outcome.line))
                     for row in page.rows
                 ]
             yield "".join(lines).encode()
             cursor = page.next if page.next != cursor else None
 
     async def _read(
-        self, submission: Submission, cursor: Cursor, chosen: OutcomeFilter, limit: int
+        self, submission: Submission, cursor: OutcomesCursor, chosen: OutcomeFilter, limit: int
     ) -> OutcomesPage:
         return await self.database.read(
             queries.read_outcomes_page, submission, cursor, chosen, limit=limit
         )
 
 
-def not_finished(submission: Submission, now: datetime) -> Problem:
+def check_finished(submission: Submission, now: datetime) -> Problem:
     """409: a CSV or NDJSON file cannot say that rows are missing, so it is made after the end."""
     return Problem(
         HTTPStatus.CONFLICT,
@@ -119,7 +119,7 @@ def _cells(result: OutcomeRow) -> list[str]:
     return cells_from_request(result.outcome, row.request, row.unvalidated)
 
 
-def read_layout(submission: Submission, file: Member | None) -> Layout:
+def read_layout(submission: Submission, file: ArchiveMember | None) -> ResultLayout:
     """The layout of the result file. Raises Problem 400 if its files have different columns."""
     if not submission.files:
         return layout_of(submission.header, submission.format or NATIVE)
@@ -133,7 +133,7 @@ def read_layout(submission: Submission, file: Member | None) -> Layout:
     return layouts.pop()
 
 
-def file_of(submission: Submission, line: int) -> ArchiveLineJson:
+def member_of(submission: Submission, line: int) -> ArchiveLineJson:
     """Name and line in the archive of a line; empty for other submissions."""
     if not submission.files:
         return {}
@@ -141,7 +141,7 @@ def file_of(submission: Submission, line: int) -> ArchiveLineJson:
     return {"file": member.name, "file_line": line - member.lines_before}
 
 
-def read_file(req: Request, submission: Submission) -> Member | None:
+def read_file(req: Request, submission: Submission) -> ArchiveMember | None:
     """Read `file`, the wanted file of an archive. Raises Problem 400 for an unknown one."""
     name = req.get_param("file")
     if name is None:
@@ -170,12 +170,12 @@ def _words(req: Request, name: str, known: set[Any]) -> list[str]:
     return words
 
 
-def read_position(req: Request) -> Cursor:
+def read_position(req: Request) -> OutcomesCursor:
     """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
-        return Cursor()
+        return OutcomesCursor()
     ordinal, _, skip = text.partition(".")
     if not (ordinal.isdecimal() and skip.isdecimal()):
         raise bad_request("option_invalid", "Invalid cursor.")
-    return Cursor(int(ordinal[:9]), int(skip[:9]))
+    return OutcomesCursor(int(ordinal[:9]), int(skip[:9]))

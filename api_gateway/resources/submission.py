@@ -30,7 +30,7 @@ from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
-from enrollment.storage.engine.sessions import clock
+from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue.batches import Waiting
 from schemas.submissions import PATH, etag
 
@@ -117,7 +117,7 @@ class CancelResource:
         caller: Caller = req.context.caller
         wanted = parse_submission_id(id)
         owner = None if caller.may("admin") else caller.name
-        cancelled = await self.database.write(_ask_cancel, wanted, owner)
+        cancelled = await self.database.write(_request_cancellation, wanted, owner)
         if cancelled.batch_id is not None:  # a worker may have skipped it while it was locked
             self.dispatcher.dispatch(Waiting(cancelled.batch_id, Lane.INTERACTIVE))
         status = await self.database.read(queries.get_status, wanted, caller)
@@ -125,5 +125,5 @@ class CancelResource:
         resp.set_header("Location", f"{PATH}/{wanted}")
 
 
-def _ask_cancel(session: Session, wanted: UUID, owner: str | None) -> Submission:
-    return cancellation.request_cancel(session, wanted, owner, now=clock(session))
+def _request_cancellation(session: Session, wanted: UUID, owner: str | None) -> Submission:
+    return cancellation.request_cancel(session, wanted, owner, now=database_now(session))

@@ -15,7 +15,7 @@ from api_gateway.http.pagination import encode_cursor, page_size
 from api_gateway.http.responses import keep_private, write_json
 from api_gateway.intake.spool import Spooler
 from api_gateway.intake.upload_request import receive_upload
-from api_gateway.intake.upload_store import Published, Upload, UploadStore
+from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
 from api_gateway.resources.common.submission_params import (
     check_names,
     parse_params,
@@ -65,7 +65,9 @@ class SubmissionsResource:
                 published = await self.upload_store.store_in_pool(upload)
         await self._write_accepted(published, caller, resp)
 
-    async def _write_accepted(self, published: Published, caller: Caller, resp: Response) -> None:
+    async def _write_accepted(
+        self, published: StoredUpload, caller: Caller, resp: Response
+    ) -> None:
         id_ = published.submission_id
         status = await self.database.read(queries.get_status, id_, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)

@@ -21,7 +21,7 @@ from api_gateway.status.status_reader import StatusReader, after_progress, after
 from api_gateway.status.waiters import Waiters, wait_until_set
 from enrollment.domain.errors import EnrollmentError, SubmissionNotFound
 from enrollment.domain.submissions import Submission
-from schemas.submissions import position
+from schemas.submissions import progress_token
 
 log = structlog.get_logger()
 
@@ -31,7 +31,7 @@ HEARTBEAT_SECONDS = 15.0
 #: Seconds between two checks of the caller: a stream ends when its key or token does.
 CHECK_SECONDS = 3.0
 #: Minimum seconds between two events: a file may make progress many times a second.
-PAUSE_SECONDS = 0.25
+MIN_EVENT_INTERVAL_SECONDS = 0.25
 #: Milliseconds after which a disconnected client should reconnect.
 _RECONNECT_MILLISECONDS = 2_000
 #: Maximum number of open streams of one caller in one process.
@@ -68,7 +68,9 @@ class EventStreams:
         caller: Caller = req.context.caller
         last_seen = req.get_header("Last-Event-ID")
         resp.set_header("Cache-Control", "no-store")
-        if status.submission.finished_at is not None and last_seen == position(status.submission):
+        if status.submission.finished_at is not None and last_seen == progress_token(
+            status.submission
+        ):
             resp.status = HTTPStatus.NO_CONTENT  # a browser then stops reconnecting
             return
         if self.open_streams[caller.name] >= MAX_STREAMS:
@@ -110,20 +112,20 @@ class EventStream:
         latest: Status | None = self._first
         while latest is not None and not self._is_disconnected:
             submission = latest.submission
-            if position(submission) == self._last_seen:
+            if progress_token(submission) == self._last_seen:
                 yield None
             else:
-                self._last_seen = position(submission)
+                self._last_seen = progress_token(submission)
                 yield self._event(latest)
                 if submission.finished_at is not None:
                     return
-                await asyncio.sleep(PAUSE_SECONDS)
+                await asyncio.sleep(MIN_EVENT_INTERVAL_SECONDS)
             latest = await self._next(latest)
 
     def _event(self, status: Status) -> SSEvent:
         return SSEvent(
             event="progress" if status.submission.finished_at is None else "done",
-            event_id=position(status.submission),
+            event_id=progress_token(status.submission),
             retry=_RECONNECT_MILLISECONDS,
             data=self._streams.render(status),
         )
@@ -145,7 +147,7 @@ class EventStream:
             log.info(event, submission_id=str(known.submission.id), because=str(error))
             if is_over:
                 return None
-        await asyncio.sleep(PAUSE_SECONDS)
+        await asyncio.sleep(MIN_EVENT_INTERVAL_SECONDS)
         return known
 
     async def _wait(self, submission: Submission) -> bool:

@@ -11,14 +11,14 @@ from api_gateway.auth.caller import Caller
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
-from enrollment.domain.submissions import Member, Submission, is_cancelled_as_whole
+from enrollment.domain.submissions import ArchiveMember, Submission, is_cancelled_as_whole
 from enrollment.storage import courses, submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Answered
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import Listed
 from schemas.files.raw_rows import format_of_batch, member_at, rows_for_display
-from schemas.files.row_payload import Row
+from schemas.files.row_payload import ParsedRow
 from schemas.outcomes import decode_outcomes, tally_outcomes
 from schemas.requests.single_payload import decode_singles
 
@@ -75,7 +75,7 @@ def get_single_status(session: Session, submission: Submission) -> Status:
     )
 
 
-class Cursor(NamedTuple):
+class OutcomesCursor(NamedTuple):
     """Where a page of outcomes begins: the batch, and the number of its rows to skip."""
 
     ordinal: int = 0
@@ -88,7 +88,7 @@ class OutcomeFilter(NamedTuple):
     codes: frozenset[Code] = frozenset()
     reasons: frozenset[str] = frozenset()
     #: One file of an archive; None for all.
-    file: Member | None = None
+    file: ArchiveMember | None = None
 
     def takes(self, outcome: Outcome) -> bool:
         """Whether an outcome is wanted."""
@@ -109,14 +109,14 @@ class OutcomeRow(NamedTuple):
     """An outcome with its row, if the row can be read."""
 
     outcome: Outcome
-    row: Row | None
+    row: ParsedRow | None
 
 
 class OutcomesPage(NamedTuple):
     """Outcomes in input order; ``next`` is None after the last."""
 
     rows: list[OutcomeRow]
-    next: Cursor | None
+    next: OutcomesCursor | None
 
 
 #: Batches that one query reads.
@@ -126,7 +126,12 @@ _QUERIES_A_PAGE = 8
 
 
 def read_outcomes_page(
-    session: Session, submission: Submission, cursor: Cursor, wanted: OutcomeFilter, *, limit: int
+    session: Session,
+    submission: Submission,
+    cursor: OutcomesCursor,
+    wanted: OutcomeFilter,
+    *,
+    limit: int,
 ) -> OutcomesPage:
     """Read outcomes from a cursor on, up to the first batch that is not completed.
 
@@ -149,8 +154,8 @@ def read_outcomes_page(
             )
             rows += more
             if stop is not None:
-                return OutcomesPage(rows, Cursor(at.ordinal, stop))
-            at = Cursor(batch.ordinal + 1)
+                return OutcomesPage(rows, OutcomesCursor(at.ordinal, stop))
+            at = OutcomesCursor(batch.ordinal + 1)
         if len(found) < _BATCHES_A_QUERY:
             return OutcomesPage(rows, None)
     return OutcomesPage(rows, at)
@@ -187,23 +192,23 @@ def _rows_of(batch: Answered, submission: Submission) -> list[OutcomeRow]:
     row_format = format_of_batch(submission, batch.payload)
     rows = list(rows_for_display(batch.payload, row_format, unreadable))
     if is_cancelled:
-        return [OutcomeRow(_cancelled(row), row) for row in rows]
+        return [OutcomeRow(_cancelled_outcome(row), row) for row in rows]
     return [OutcomeRow(outcome, row) for outcome, row in zip(outcomes, rows, strict=True)]
 
 
-def _cancelled(row: Row) -> Outcome:
+def _cancelled_outcome(row: ParsedRow) -> Outcome:
     return Outcome(row.line, row.user, row.course_id, Code.CANCELLED)
 
 
 def _single_page(
-    session: Session, submission: Submission, cursor: Cursor, wanted: OutcomeFilter
+    session: Session, submission: Submission, cursor: OutcomesCursor, wanted: OutcomeFilter
 ) -> OutcomesPage:
-    if cursor != Cursor():
+    if cursor != OutcomesCursor():
         return OutcomesPage([], None)
     batch = batches.result_of(session, submission.batch_id or 0)
     if batch is None or batch.outcomes is None:
-        return OutcomesPage([], Cursor())
+        return OutcomesPage([], OutcomesCursor())
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
     request = decode_singles(batch.payload)[submission.position or 0].request
-    row = OutcomeRow(outcome, Row(1, request, None, None))
+    row = OutcomeRow(outcome, ParsedRow(1, request, None, None))
     return OutcomesPage([row] if wanted.takes(outcome) else [], None)

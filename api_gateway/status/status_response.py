@@ -18,7 +18,7 @@ from schemas.enrollments import EnrollmentJson, dump_enrollment
 from schemas.submissions import SubmissionJson, dump_submission, etag, retry_after
 
 #: How long a rendered status is reused: it contains the estimated time left.
-FRESH = timedelta(seconds=1)
+MAX_AGE = timedelta(seconds=1)
 #: The form of ids that responses contain; Python reads others too, which name no submission.
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
@@ -65,7 +65,7 @@ class RenderCache:
 
     def get(self, status: Status, now: datetime) -> RenderedStatus:
         """Return the rendered status, at most a second old."""
-        if status is not self._status or not now - self._at < FRESH:
+        if status is not self._status or not now - self._at < MAX_AGE:
             self._status, self._at, self._rendered = status, now, _render(status, now)
         return self._rendered
 

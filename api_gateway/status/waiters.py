@@ -23,8 +23,8 @@ from redis.backoff import NoBackoff
 from api_gateway.database import Database
 from enrollment.domain.errors import EnrollmentError
 from enrollment.domain.submissions import ProgressMark, Submission
-from enrollment.runtime.circuit_breaker import PAUSE, Breaker, Subject
-from enrollment.runtime.completion_channel import ANSWERED_CHANNEL, decode
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL, CircuitBreaker, Dependency
+from enrollment.runtime.completion_channel import COMPLETION_CHANNEL, decode
 from enrollment.storage import submissions
 from enrollment.storage.queue import batches
 
@@ -37,10 +37,10 @@ POLL_SECONDS_WITHOUT_REDIS = 0.1
 #: Number of completed batches that are remembered.
 MAX_RECENT = 10_000
 #: Seconds without a message after which Redis is pinged, and that it may take to reply.
-QUIET_SECONDS = 2.0
+PING_AFTER_SECONDS = 2.0
 
 #: The id of a batch, or of a bulk submission.
-Key = int | UUID
+WaitKey = int | UUID
 
 
 class Waiters:
@@ -58,14 +58,16 @@ class Waiters:
         self._on_completed = on_completed
         #: Events by key, each with the progress of the submission that its waiter has seen;
         #: None if the waiter needs the end alone (of the submission, or of the batch).
-        self._events: defaultdict[Key, dict[asyncio.Event, ProgressMark | None]] = defaultdict(dict)
+        self._events: defaultdict[WaitKey, dict[asyncio.Event, ProgressMark | None]] = defaultdict(
+            dict
+        )
         #: Batches completed last, with the time: a request may register after the message. The
         #: database has the last word, so an entry counts for POLL_SECONDS only.
-        self._recent: OrderedDict[Key, float] = OrderedDict()
-        self._breaker = Breaker(Subject.WAKING)
+        self._recent: OrderedDict[WaitKey, float] = OrderedDict()
+        self._breaker = CircuitBreaker(Dependency.WAKING)
         self._connected = False
         #: Keys to be polled at once, and the event that says there are some.
-        self._due: set[Key] = set()
+        self._due: set[WaitKey] = set()
         self._is_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -79,7 +81,7 @@ class Waiters:
         while running:
             for task in running:
                 task.cancel()
-            _, running = await asyncio.wait(running, timeout=QUIET_SECONDS)
+            _, running = await asyncio.wait(running, timeout=PING_AFTER_SECONDS)
 
     async def wait_for_batch(self, batch_id: int, seconds: float) -> None:
         """Return when the batch is completed, or when the time is over."""
@@ -105,12 +107,12 @@ class Waiters:
             with self._registered(submission.batch_id, None) as completed:
                 yield completed
 
-    async def _wait(self, key: Key, known: ProgressMark | None, seconds: float) -> None:
+    async def _wait(self, key: WaitKey, known: ProgressMark | None, seconds: float) -> None:
         with self._registered(key, known) as event:
             await wait_until_set(event, seconds)
 
     @contextmanager
-    def _registered(self, key: Key, known: ProgressMark | None) -> Iterator[asyncio.Event]:
+    def _registered(self, key: WaitKey, known: ProgressMark | None) -> Iterator[asyncio.Event]:
         event = asyncio.Event()
         self._events[key][event] = known
         completed_at = self._recent.get(key)
@@ -125,7 +127,7 @@ class Waiters:
             if not self._events[key]:
                 del self._events[key]
 
-    def wake(self, keys: Collection[Key]) -> None:
+    def wake(self, keys: Collection[WaitKey]) -> None:
         """Wake the waiters of completed batches, and of submissions that made progress.
 
         A message does not say whether a submission is finished, so for those who wait for its
@@ -138,7 +140,7 @@ class Waiters:
                 else:
                     event.set()
 
-    def _poll_soon(self, key: Key) -> None:
+    def _poll_soon(self, key: WaitKey) -> None:
         self._due.add(key)
         self._is_due.set()
 
@@ -152,18 +154,18 @@ class Waiters:
                 self._connected = False
                 self._due.update(self._events)
                 self._is_due.set()
-            await asyncio.sleep(PAUSE)
+            await asyncio.sleep(RETRY_INTERVAL)
 
     async def _receive(self) -> None:
         redis = Redis.from_url(
             self._redis_url,
-            socket_timeout=QUIET_SECONDS,
-            socket_connect_timeout=QUIET_SECONDS,
+            socket_timeout=PING_AFTER_SECONDS,
+            socket_connect_timeout=PING_AFTER_SECONDS,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
         async with redis, redis.pubsub(ignore_subscribe_messages=True) as channel:
-            await channel.subscribe(ANSWERED_CHANNEL)
+            await channel.subscribe(COMPLETION_CHANNEL)
             self._connected = True
             self._breaker.succeeded()
             while True:
@@ -235,7 +237,7 @@ async def _next_message(channel: PubSub) -> Mapping[str, Any]:
     """
     is_pinged = False
     while True:
-        message: Mapping[str, Any] | None = await channel.get_message(timeout=QUIET_SECONDS)
+        message: Mapping[str, Any] | None = await channel.get_message(timeout=PING_AFTER_SECONDS)
         if message is not None and message["type"] == "message":
             return message
         if message is None and is_pinged:

@@ -11,10 +11,10 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.events import state_of
 from enrollment.domain.model import Attribute, Course, Enrollment, Request, WritePrecedence
 from enrollment.domain.rules import (
-    Guest,
+    LearnerContext,
     Refusal,
+    current_or_default_mode,
     default_mode,
-    kept_mode,
     refuse_attributes,
     refuse_cohort,
     refuse_entry,
@@ -26,7 +26,7 @@ from enrollment.domain.rules import (
 _new = tuple.__new__
 
 
-class Wish(NamedTuple):
+class EffectiveChange(NamedTuple):
     """The fields of a request that still count; None where it says nothing."""
 
     is_active: bool | None
@@ -35,7 +35,7 @@ class Wish(NamedTuple):
     cohort: str | None
 
 
-NOTHING = Wish(None, None, None, None)
+NO_CHANGE = EffectiveChange(None, None, None, None)
 
 
 class Decision(NamedTuple):
@@ -46,41 +46,45 @@ class Decision(NamedTuple):
     refusal: Refusal | None = None
 
 
-class Case(NamedTuple):
+class DecisionInput(NamedTuple):
     """Everything that one decision looks at."""
 
     request: Request
     course: Course
     seats_taken: int
     current: Enrollment | None
-    guest: Guest
+    guest: LearnerContext
     site_default: str
     now: datetime
 
 
-def _outranked(clock: WritePrecedence, kept: WritePrecedence | None) -> bool:
+def _is_superseded(clock: WritePrecedence, kept: WritePrecedence | None) -> bool:
     return kept is not None and clock < kept
 
 
-def _still_counts(request: Request, current: Enrollment | None) -> Wish:
+def _drop_superseded_fields(request: Request, current: Enrollment | None) -> EffectiveChange:
     """Drop each field for which a higher wish was heard.
 
     Attributes and cohort go with the mode they were named with.
     """
     if current is None:
-        return _new(Wish, (request.is_active, request.mode, request.attributes, request.cohort))
+        return _new(
+            EffectiveChange, (request.is_active, request.mode, request.attributes, request.cohort)
+        )
     clock = request.clock
-    late = request.mode is not None and _outranked(clock, current.mode_clock)
+    late = request.mode is not None and _is_superseded(clock, current.mode_clock)
     heard = (
         None if clock < current.activity_clock else request.is_active,
         None if late else request.mode,
-        None if late or _outranked(clock, current.attributes_clock) else request.attributes,
-        None if late or _outranked(clock, current.cohort_clock) else request.cohort,
+        None if late or _is_superseded(clock, current.attributes_clock) else request.attributes,
+        None if late or _is_superseded(clock, current.cohort_clock) else request.cohort,
     )
-    return _new(Wish, heard)
+    return _new(EffectiveChange, heard)
 
 
-def _permitted(wish: Wish, request: Request, current: Enrollment | None) -> Wish:
+def _drop_forbidden_fields(
+    wish: EffectiveChange, request: Request, current: Enrollment | None
+) -> EffectiveChange:
     """What an ordinary learner may not do to a running enrollment is no wish (upstream 3.6)."""
     if current is None or not current.is_active:
         return wish
@@ -91,22 +95,22 @@ def _permitted(wish: Wish, request: Request, current: Enrollment | None) -> Wish
     return wish
 
 
-def _only_ties(request: Request, current: Enrollment) -> bool:
+def _is_repeated(request: Request, current: Enrollment) -> bool:
     """True where all was heard already at the very moment asked, and nothing differs."""
     at = request.clock.at
     return (
         (current.activity_clock.at, current.is_active) == (at, request.is_active)
-        and _same(request.mode, current.mode, current.mode_clock, at)
-        and _same(request.attributes, current.attributes, current.attributes_clock, at)
-        and _same(request.cohort, current.cohort, current.cohort_clock, at)
+        and _is_same_field(request.mode, current.mode, current.mode_clock, at)
+        and _is_same_field(request.attributes, current.attributes, current.attributes_clock, at)
+        and _is_same_field(request.cohort, current.cohort, current.cohort_clock, at)
     )
 
 
-def _same(asked: object, kept: object, clock: WritePrecedence | None, at: int) -> bool:
+def _is_same_field(asked: object, kept: object, clock: WritePrecedence | None, at: int) -> bool:
     return asked is None or (asked == kept and clock is not None and clock.at == at)
 
 
-def _is_true_already(wish: Wish, current: Enrollment) -> bool:
+def _is_already_applied(wish: EffectiveChange, current: Enrollment) -> bool:
     return (
         (wish.is_active is None or wish.is_active == current.is_active)
         and (wish.mode is None or wish.mode == current.mode)
@@ -115,7 +119,7 @@ def _is_true_already(wish: Wish, current: Enrollment) -> bool:
     )
 
 
-def _written(case: Case, wish: Wish, *, is_active: bool, mode: str) -> Enrollment:
+def _apply(case: DecisionInput, wish: EffectiveChange, *, is_active: bool, mode: str) -> Enrollment:
     """The enrollment after the wish: every field that was set or confirmed takes its rank."""
     clock, current = case.request.clock, case.current
     active, by_mode, by_attributes, by_cohort = wish
@@ -145,30 +149,30 @@ def _written(case: Case, wish: Wish, *, is_active: bool, mode: str) -> Enrollmen
     return _new(Enrollment, kept)
 
 
-def decide(case: Case) -> Decision:
+def decide(case: DecisionInput) -> Decision:
     """Answer one request for a course that exists."""
     request, current = case.request, case.current
-    heard = _still_counts(request, current)
+    heard = _drop_superseded_fields(request, current)
     if current is None:
         wish = heard
-    elif heard == NOTHING:
-        return Decision(Code.UNCHANGED if _only_ties(request, current) else Code.SUPERSEDED)
+    elif heard == NO_CHANGE:
+        return Decision(Code.UNCHANGED if _is_repeated(request, current) else Code.SUPERSEDED)
     else:
-        wish = _permitted(heard, request, current)
-        if wish == NOTHING:
+        wish = _drop_forbidden_fields(heard, request, current)
+        if wish == NO_CHANGE:
             return Decision(Code.UNCHANGED)
-        if _is_true_already(wish, current):
-            kept = _written(case, wish, is_active=current.is_active, mode=current.mode)
+        if _is_already_applied(wish, current):
+            kept = _apply(case, wish, is_active=current.is_active, mode=current.mode)
             return Decision(Code.UNCHANGED, kept)
     away = current is None or not current.is_active
     if wish.is_active is False or (away and not request.is_active):
-        return _withdraw(case, wish)
+        return _deactivate(case, wish)
     if current is None or (away and wish.is_active):
-        return _admit(case, wish)
-    return _amend(case, wish, current)
+        return _activate(case, wish)
+    return _update(case, wish, current)
 
 
-def _withdraw(case: Case, wish: Wish) -> Decision:
+def _deactivate(case: DecisionInput, wish: EffectiveChange) -> Decision:
     """Withdrawing takes nothing from anybody; where there was no record it makes one."""
     request, course, current = case.request, case.course, case.current
     if current is not None and current.is_active and wish.mode not in {None, current.mode}:
@@ -182,16 +186,16 @@ def _withdraw(case: Case, wish: Wish) -> Decision:
         return Decision(Code.REFUSED, refusal=refusal)
     if mode is None:
         mode = default_mode(course, request.asked_at, case.site_default)
-    after = _written(case, wish, is_active=False, mode=mode or course.all_modes()[0].slug)
+    after = _apply(case, wish, is_active=False, mode=mode or course.all_modes()[0].slug)
     if current is None or current.is_active:
         return Decision(Code.DEACTIVATED, after)
     return Decision(Code.MODE_CHANGED if after.mode != current.mode else Code.UPDATED, after)
 
 
-def _admit(case: Case, wish: Wish) -> Decision:
+def _activate(case: DecisionInput, wish: EffectiveChange) -> Decision:
     """Coming, and coming back, meet every rule."""
     request, course, current = case.request, case.course, case.current
-    mode = wish.mode or kept_mode(request, course, current, case.site_default)
+    mode = wish.mode or current_or_default_mode(request, course, current, case.site_default)
     lenient = (request.force and request.rights.force) or (
         current is not None and request.rights.use_expired
     )
@@ -200,7 +204,7 @@ def _admit(case: Case, wish: Wish) -> Decision:
         or refuse_mode(request, course, mode or case.site_default, lenient=lenient)
         or refuse_when_full(course, case.seats_taken)
     )
-    after = _written(case, wish, is_active=True, mode=mode or case.site_default)
+    after = _apply(case, wish, is_active=True, mode=mode or case.site_default)
     refusal = (
         refusal
         or refuse_attributes(after.mode, after.attributes)
@@ -211,7 +215,7 @@ def _admit(case: Case, wish: Wish) -> Decision:
     return Decision(Code.ENROLLED if current is None else Code.REACTIVATED, after)
 
 
-def _amend(case: Case, wish: Wish, current: Enrollment) -> Decision:
+def _update(case: DecisionInput, wish: EffectiveChange, current: Enrollment) -> Decision:
     """A change of mode, attributes or cohort, active or not; nobody asks the window."""
     request, course = case.request, case.course
     mode = wish.mode or current.mode
@@ -222,7 +226,7 @@ def _amend(case: Case, wish: Wish, current: Enrollment) -> Decision:
     if refusal is not None and refusal.reason is Reason.MODE_EXPIRED and not request.is_active:
         # Withdrawn in that mode and back since: nobody comes back into an expired mode.
         mode, refusal = current.mode, None
-    after = _written(case, wish, is_active=current.is_active, mode=mode)
+    after = _apply(case, wish, is_active=current.is_active, mode=mode)
     refusal = (
         refusal
         or refuse_attributes(after.mode, after.attributes)

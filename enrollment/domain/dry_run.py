@@ -2,11 +2,11 @@
 
 from typing import NamedTuple
 
-from enrollment.domain.batch_decision import Judgement, Key, World
+from enrollment.domain.batch_decision import BatchContext, BatchDecision, EnrollmentKey
 from enrollment.domain.model import Enrollment
 
 
-class Trace(NamedTuple):
+class DryRunEffect(NamedTuple):
     """What some requests would leave of one enrollment."""
 
     enrollment: Enrollment
@@ -16,18 +16,20 @@ class Trace(NamedTuple):
     invitation: str | None = None
 
 
-def traces(judgement: Judgement, world: World) -> dict[Key, Trace]:
+def dry_run_effects(
+    judgement: BatchDecision, world: BatchContext
+) -> dict[EnrollmentKey, DryRunEffect]:
     """What a judgement would leave in the world, enrollment by enrollment."""
     used = {
         (course_id, username): email
         for (course_id, email), username in judgement.invitations_used.items()
     }
     return {
-        key: Trace(after, after.is_active - _was_active(world, key), used.get(key))
+        key: DryRunEffect(after, after.is_active - _was_active(world, key), used.get(key))
         for key, after in judgement.enrollments.items()
     }
 
 
-def _was_active(world: World, key: Key) -> bool:
+def _was_active(world: BatchContext, key: EnrollmentKey) -> bool:
     before = world.enrollments.get(key)
     return before is not None and before.is_active

@@ -73,7 +73,7 @@ class RecordedEvent(NamedTuple):
 
 
 #: The kind of change behind each outcome that changes something.
-KINDS = {
+CHANGE_KIND_BY_CODE = {
     Code.ENROLLED: ChangeKind.CREATED,
     Code.REACTIVATED: ChangeKind.REACTIVATED,
     Code.MODE_CHANGED: ChangeKind.MODE_CHANGED,
@@ -88,7 +88,7 @@ def state_of(enrollment: Enrollment) -> EnrollmentState:
     return tuple.__new__(EnrollmentState, (mode, is_active, attributes, cohort))
 
 
-def fold(changes: Iterable[Change]) -> dict[tuple[str, str], EnrollmentState]:
+def fold_changes(changes: Iterable[Change]) -> dict[tuple[str, str], EnrollmentState]:
     """Add up changes, from nothing to the state of each (course, learner).
 
     Raises ValueError where a change does not begin where the one before it ended.

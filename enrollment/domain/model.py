@@ -44,7 +44,7 @@ class WritePrecedence(NamedTuple):
 
 #: Stated times rank above received ones at the same moment: whoever states a time was
 #: received after it, and later intake ranks higher.
-_STATED = 1 << 62
+_STATED_TIME = 1 << 62
 
 
 def precedence_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> WritePrecedence:
@@ -54,7 +54,7 @@ def precedence_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -
     nothing), and within it the later line. Otherwise the later submission ranks higher. `intake` is
     the position of the submission in the order of intake.
     """
-    rank = _STATED - intake if stated else intake
+    rank = _STATED_TIME - intake if stated else intake
     return tuple.__new__(WritePrecedence, (microseconds(asked_at), rank, line))
 
 

@@ -1,7 +1,7 @@
 """Failed attempts of a batch, and the search for the poison request among its rows.
 
 A pure state machine. An attempt either completes or fails (an error, or a worker that died). When
-the whole batch has failed `WHOLE_FAILURES` times, prefixes of it are tried, each in a transaction
+the whole batch has failed `FAILURES_BEFORE_SEARCH` times, prefixes of it are tried, each in a transaction
 that is rolled back: first the empty prefix, then by bisection. The shortest prefix that fails ends
 with the poison request.
 """
@@ -14,10 +14,10 @@ from typing import Any
 from enrollment.domain.model import microseconds
 
 #: Failures of the whole batch after which its prefixes are tried.
-WHOLE_FAILURES = 2
+FAILURES_BEFORE_SEARCH = 2
 #: Failures of one shortest prefix that prove its last request to be poison. One could be chance:
 #: a worker that was killed for another reason.
-PROVEN_FAILURES = 2
+FAILURES_TO_BLAME = 2
 #: Poison requests per batch; with more, the fault is ours and not in the rows.
 MAX_POISONOUS = 3
 #: Failed attempts after which a batch is parked, whatever was found.
@@ -100,11 +100,11 @@ class FailureSearch:
         attempts = self.attempts + (self.begun_at is None)
         ended = replace(self, begun_at=None, attempts=attempts, failures=self.failures + 1)
         if self.failing is None:
-            return ended if ended.failures < WHOLE_FAILURES else _start_search(ended, total)
+            return ended if ended.failures < FAILURES_BEFORE_SEARCH else _start_search(ended, total)
         prefix = self.next_prefix(total)
         if self.passing >= 0 and self.failing - self.passing > 1:
             return replace(ended, failures=0, failing=prefix)
-        return ended if ended.failures < PROVEN_FAILURES else _blame_last(ended, prefix)
+        return ended if ended.failures < FAILURES_TO_BLAME else _blame_last(ended, prefix)
 
     def record_success(self, total: int) -> "FailureSearch":
         """Records that the prefix that was tried passes."""

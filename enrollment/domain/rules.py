@@ -28,7 +28,7 @@ class Refusal(NamedTuple):
     details: Mapping[str, object] | None = None
 
 
-class Guest(NamedTuple):
+class LearnerContext(NamedTuple):
     """What is known of the learner beside the enrollment itself."""
 
     learner: Learner | None = None
@@ -41,10 +41,10 @@ class Guest(NamedTuple):
         return invitation is None and (learner is None or not learner.is_staff)
 
 
-NOBODY = Guest()
+NO_LEARNER = LearnerContext()
 
 
-def moment_text(moment: datetime) -> str:
+def format_timestamp(moment: datetime) -> str:
     """ISO 8601 in UTC with ``Z``, a fraction only where there is one (upstream 1.5)."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
@@ -53,9 +53,9 @@ def refuse_outside_window(request: Request, course: Course) -> Refusal | None:
     """The window is open strictly between its two moments."""
     opens, closes = course.enrollment_start, course.enrollment_end
     if opens is not None and request.asked_at <= opens:
-        return Refusal(Reason.ENROLLMENT_NOT_OPEN, {"opens_at": moment_text(opens)})
+        return Refusal(Reason.ENROLLMENT_NOT_OPEN, {"opens_at": format_timestamp(opens)})
     if closes is not None and request.asked_at >= closes:
-        return Refusal(Reason.ENROLLMENT_CLOSED, {"closed_at": moment_text(closes)})
+        return Refusal(Reason.ENROLLMENT_CLOSED, {"closed_at": format_timestamp(closes)})
     return None
 
 
@@ -64,12 +64,12 @@ def refuse_invitation(request: Request, invitation: Invitation) -> Refusal | Non
     if invitation.used_by is not None and invitation.used_by != request.username:
         return Refusal(Reason.INVITE_USED)
     if invitation.expires_at is not None and invitation.expires_at < request.asked_at:
-        expired = moment_text(invitation.expires_at)
+        expired = format_timestamp(invitation.expires_at)
         return Refusal(Reason.INVITE_EXPIRED, {"expired_at": expired})
     return None
 
 
-def refuse_entry(request: Request, course: Course, guest: Guest) -> Refusal | None:
+def refuse_entry(request: Request, course: Course, guest: LearnerContext) -> Refusal | None:
     """Open courses are open to all; an invitation opens closed and invite-only ones.
 
     Staff as the learner, and force by who may use it, pass both.
@@ -113,7 +113,7 @@ def refuse_mode(
         return Refusal(Reason.MODE_UNAVAILABLE, {"requested_mode": slug})
     if lenient:
         return None
-    expired = moment_text(late.expires_at) if late.expires_at else None
+    expired = format_timestamp(late.expires_at) if late.expires_at else None
     return Refusal(Reason.MODE_EXPIRED, {"requested_mode": slug, "expired_at": expired})
 
 
@@ -134,7 +134,7 @@ def refuse_cohort(course: Course, cohort: str | None) -> Refusal | None:
     return Refusal(Reason.COHORT_NOT_FOUND, {"cohort": cohort})
 
 
-def kept_mode(
+def current_or_default_mode(
     request: Request, course: Course, current: Enrollment | None, site_default: str
 ) -> str | None:
     """The mode of who names none: the one it had if that can still be had, else the default."""

@@ -57,7 +57,7 @@ class Tally:
         return {**counts, "reasons": dict(self.reasons)}
 
 
-def tally_of(kept: Mapping[str, Any] | None) -> Tally:
+def decode_tally(kept: Mapping[str, Any] | None) -> Tally:
     """The tally out of its kept form."""
     if not kept:
         return Tally()
@@ -66,7 +66,7 @@ def tally_of(kept: Mapping[str, Any] | None) -> Tally:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
+class SubmissionOptions:
     """How a submission is to be read and worked."""
 
     default_mode: str | None = None
@@ -111,7 +111,7 @@ class Options:
         return {name: value for name, value in given.items() if value is not None}
 
 
-class Member(NamedTuple):
+class ArchiveMember(NamedTuple):
     """One file of an archive."""
 
     name: str
@@ -153,8 +153,8 @@ class Submission:
     format: str | None = None
     header: str | None = None
     #: The files of an archive; its encoding, format and header are those of the first.
-    files: tuple[Member, ...] = ()
-    options: Options = field(default_factory=Options)
+    files: tuple[ArchiveMember, ...] = ()
+    options: SubmissionOptions = field(default_factory=SubmissionOptions)
     intake: int | None = None
     #: Of a single: the batch that holds it, and where.
     batch_id: int | None = None
@@ -164,7 +164,7 @@ class Submission:
     cancel_asked_at: datetime | None = None
     published: bool = True
 
-    def source_of(self, file: Member) -> str | None:
+    def source_of(self, file: ArchiveMember) -> str | None:
         """Whose ids the rows of a file have; None: they are ours."""
         return file.source or self.options.source
 

@@ -44,17 +44,17 @@ QUEUE_OF: Mapping[Lane, QueueName] = {
 
 
 #: Seconds: what was announced so long ago and is not answered is announced again.
-ANNOUNCED_AGAIN_AFTER = 5.0
-SWEEP_EVERY = 2.0
+REDISPATCH_AFTER = 5.0
+REDISPATCH_INTERVAL = 2.0
 #: Batches that one sweep announces at most.
-SWEEP_AT_MOST = 100
-TIDY_EVERY = 3600.0
+REDISPATCH_LIMIT = 100
+PURGE_INTERVAL = 3600.0
 
 #: Seconds until Redis delivers again what nobody acknowledged.
 VISIBILITY_TIMEOUT = 120
 #: Seconds that connecting to the queue, and then each word with it, may take.
-CONNECT_SECONDS = 1.0
-ANSWER_SECONDS = 2.0
+CONNECT_TIMEOUT_SECONDS = 1.0
+READ_TIMEOUT_SECONDS = 2.0
 #: Seconds without a sign of life after which a connection is asked for one.
 HEALTH_SECONDS = 3
 #: The same for RabbitMQ; less is known to end connections that are merely busy.
@@ -73,10 +73,10 @@ def broker_settings(url: str, *, client: str) -> dict[str, Any]:
     """Celery's settings that both doors share. No result backend: answers are rows."""
     is_amqp = urlsplit(url).scheme in AMQP
     return {
-        "broker_url": _kombu_url(url),
+        "broker_url": kombu_broker_url(url),
         "broker_use_ssl": _VERIFIED.get(urlsplit(url).scheme),
         "broker_transport_options": _amqp_options() if is_amqp else _redis_options(client),
-        "broker_connection_timeout": ANSWER_SECONDS,
+        "broker_connection_timeout": READ_TIMEOUT_SECONDS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
@@ -109,8 +109,8 @@ def _redis_options(client: str) -> dict[str, Any]:
         "unacked_restore_throttle": 1,
         # Who died while putting messages back keeps others from it for so long.
         "unacked_mutex_expire": 30,
-        "socket_timeout": ANSWER_SECONDS,
-        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_timeout": READ_TIMEOUT_SECONDS,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "socket_keepalive": True,
         "health_check_interval": HEALTH_SECONDS,
         "queue_order_strategy": "sorted",
@@ -123,13 +123,13 @@ def _redis_options(client: str) -> dict[str, Any]:
 def _amqp_options() -> dict[str, Any]:
     return {
         "confirm_publish": True,
-        "read_timeout": ANSWER_SECONDS,
-        "write_timeout": ANSWER_SECONDS,
+        "read_timeout": READ_TIMEOUT_SECONDS,
+        "write_timeout": READ_TIMEOUT_SECONDS,
         "max_retries": 0,
     }
 
 
-def _kombu_url(url: str) -> str:
+def kombu_broker_url(url: str) -> str:
     """What redis-py calls ``unix:``, kombu calls otherwise."""
     parts = urlsplit(url)
     if parts.scheme != "unix":
@@ -139,7 +139,7 @@ def _kombu_url(url: str) -> str:
     return f"redis+socket://{parts.netloc}{parts.path}?{database}"
 
 
-class Publisher:
+class BatchPublisher:
     """Rings for batches over a connection of its own, in one thread.
 
     A call takes seconds at most. After an error the connection is given up; what was sent
@@ -162,7 +162,7 @@ class Publisher:
                 args=[batch_id],
                 queue=QUEUE_OF[lane].value,
                 producer=self._producer,
-                confirm_timeout=ANSWER_SECONDS,
+                confirm_timeout=READ_TIMEOUT_SECONDS,
                 retry=False,
             )
         except BaseException:
@@ -173,4 +173,4 @@ class Publisher:
         """The next call makes a new connection: this one may never hear anything again."""
         self._connection = self._producer = None
         with suppress(Exception):
-            connection.collect(socket_timeout=CONNECT_SECONDS)
+            connection.collect(socket_timeout=CONNECT_TIMEOUT_SECONDS)

@@ -12,7 +12,7 @@ from redis import BlockingConnectionPool, Redis, RedisError, ResponseError
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from enrollment.runtime.circuit_breaker import Breaker, Subject
+from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 
 #: Seconds that one call may take.
 TIMEOUT = 0.1
@@ -44,7 +44,7 @@ class Cache:
 
     def __init__(self, redis: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
-        self._breaker = Breaker(Subject.CACHE, clock)
+        self._breaker = CircuitBreaker(Dependency.CACHE, clock)
 
     @property
     def is_resting(self) -> bool:
@@ -64,7 +64,7 @@ class Cache:
             self._breaker.failed(error)
             return None
         self._breaker.succeeded()
-        return _unpacked(kept) if isinstance(kept, bytes) else None
+        return _decode(kept) if isinstance(kept, bytes) else None
 
     def put(self, key: str, value: bytes, ttl: float) -> None:
         """Keep the value for some seconds, if that can be done at once."""
@@ -72,7 +72,7 @@ class Cache:
         if milliseconds < 1 or not self._breaker.lets_through():
             return
         try:
-            self._redis.set(key, _packed(value), px=milliseconds)
+            self._redis.set(key, _encode(value), px=milliseconds)
         except ResponseError:  # full, or a replica: reading may still work
             self._breaker.succeeded()
         except (RedisError, OSError, ValueError) as error:
@@ -85,11 +85,11 @@ class Cache:
         self._redis.connection_pool.disconnect()
 
 
-def _packed(value: bytes) -> bytes:
+def _encode(value: bytes) -> bytes:
     return _FORM + zlib.crc32(value).to_bytes(4, "big") + value
 
 
-def _unpacked(kept: bytes) -> bytes | None:
+def _decode(kept: bytes) -> bytes | None:
     value = kept[_HEAD:]
     if kept[:_HEAD] != _FORM + zlib.crc32(value).to_bytes(4, "big"):
         return None

@@ -10,10 +10,10 @@ import structlog
 log = structlog.get_logger()
 
 #: Seconds that something is left alone after an error.
-PAUSE = 1.0
+RETRY_INTERVAL = 1.0
 
 
-class Subject(StrEnum):
+class Dependency(StrEnum):
     """What can be out of reach; its log events begin with this word."""
 
     QUEUE = "queue"
@@ -22,13 +22,13 @@ class Subject(StrEnum):
     WAKING = "waking"
 
 
-class Breaker:
+class CircuitBreaker:
     """Lets calls through until one fails, then one a pause until one succeeds.
 
     An outage is logged when it begins and when it is over, however many calls meet it.
     """
 
-    def __init__(self, subject: Subject, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, subject: Dependency, clock: Callable[[], float] = time.monotonic) -> None:
         self._subject = subject
         self._clock = clock
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class Breaker:
             now = self._clock()
             if now < self._try_again_at:
                 return False
-            self._try_again_at = now + PAUSE
+            self._try_again_at = now + RETRY_INTERVAL
             return True
 
     def succeeded(self) -> None:
@@ -63,7 +63,7 @@ class Breaker:
         with self._lock:
             now = self._clock()
             was_open, self._is_open = self._is_open, True
-            self._try_again_at = now + PAUSE
+            self._try_again_at = now + RETRY_INTERVAL
             if not was_open:
                 self._since = now
         if not was_open:

@@ -11,22 +11,22 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from enrollment.runtime.circuit_breaker import Breaker, Subject
+from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 
 #: Channel on which workers say what they answered.
-ANSWERED_CHANNEL = "enroll:answered"
+COMPLETION_CHANNEL = "enroll:answered"
 #: Ids in one message at most.
 MAX_IDS = 1_000
 
 
-class Answered(NamedTuple):
+class CompletionEvent(NamedTuple):
     """What a worker answered in one transaction."""
 
     batch_ids: tuple[int, ...]
     submission_ids: tuple[UUID, ...]
 
 
-def encode(answered: Answered) -> bytes:
+def encode(answered: CompletionEvent) -> bytes:
     """The message."""
     return json.dumps(
         {
@@ -36,11 +36,11 @@ def encode(answered: Answered) -> bytes:
     ).encode()
 
 
-def decode(message: bytes | str) -> Answered | None:
+def decode(message: bytes | str) -> CompletionEvent | None:
     """What the message says; None for one that is not ours."""
     try:
         said: Any = json.loads(message)
-        return Answered(
+        return CompletionEvent(
             tuple(int(batch) for batch in said["batches"]),
             tuple(UUID(hex=submission) for submission in said["submissions"]),
         )
@@ -60,17 +60,17 @@ def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
     )
 
 
-class Bell:
+class CompletionPublisher:
     """Wakes waiters in every gateway. No method raises."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = bounded_redis(url)
-        self._breaker = Breaker(Subject.WAKING, clock)
+        self._breaker = CircuitBreaker(Dependency.WAKING, clock)
 
     def ring(self, batch_ids: Sequence[int], submission_ids: Sequence[UUID]) -> bool:
         """Say what was answered; False where Redis is away (waiters then ask the records)."""
-        message = encode(Answered(tuple(batch_ids), tuple(submission_ids)))
-        return self._tried(lambda: self._redis.publish(ANSWERED_CHANNEL, message))
+        message = encode(CompletionEvent(tuple(batch_ids), tuple(submission_ids)))
+        return self._tried(lambda: self._redis.publish(COMPLETION_CHANNEL, message))
 
     def is_heard(self) -> bool:
         """Whether Redis answers; while it does not, it is asked once a pause."""

@@ -63,7 +63,7 @@ class FailPointReached(Exception):
     """Raised on purpose, by a fail point that was armed to."""
 
 
-class Trap(NamedTuple):
+class ArmedAction(NamedTuple):
     """What is to happen at a point, how often, and about whom."""
 
     point: Point
@@ -75,19 +75,19 @@ class Trap(NamedTuple):
     about: str = ""
 
 
-_TRAP = re.compile(
+_SYNTAX = re.compile(
     r"(?P<point>[a-z_.]+)=(?P<action>[a-z]+)(?::(?P<seconds>[0-9.]+))?"
     r"(?:%(?P<percent>[0-9.]+))?(?:\*(?P<times>[0-9]+))?(?:@(?P<about>.+))?"
 )
 
 
-def parse(text: str) -> tuple[Trap, ...]:
+def parse(text: str) -> tuple[ArmedAction, ...]:
     """The traps that a setting names. Raises ValueError that says what is wrong with it."""
-    return tuple(_trap(part.strip()) for part in text.split(";") if part.strip())
+    return tuple(_parse_one(part.strip()) for part in text.split(";") if part.strip())
 
 
-def _trap(text: str) -> Trap:
-    found = _TRAP.fullmatch(text)
+def _parse_one(text: str) -> ArmedAction:
+    found = _SYNTAX.fullmatch(text)
     if found is None:
         message = (
             f"ENROLL_FAILPOINTS: {text!r} is not POINT=ACTION[:SECONDS][%PERCENT][*TIMES][@PATTERN]"
@@ -95,7 +95,7 @@ def _trap(text: str) -> Trap:
         raise ValueError(message)
     times = found["times"]
     try:
-        trap = Trap(
+        trap = ArmedAction(
             Point(found["point"]),
             Action(found["action"]),
             float(found["seconds"] or 0),
@@ -114,10 +114,10 @@ def _trap(text: str) -> Trap:
     return trap
 
 
-class _Armed:
+class _ArmedActions:
     """Traps of this process, and how often each may still close."""
 
-    def __init__(self, traps: Iterable[Trap], seed: str) -> None:
+    def __init__(self, traps: Iterable[ArmedAction], seed: str) -> None:
         self._traps = list(traps)
         self._seed = seed
         self._lock = threading.Lock()
@@ -135,10 +135,10 @@ class _Armed:
         twice = False
         for trap in self._traps:
             if trap.point is point and re.search(trap.about, about) and self._closes(trap):
-                twice |= _act(trap, about)
+                twice |= _perform(trap, about)
         return twice
 
-    def _closes(self, trap: Trap) -> bool:
+    def _closes(self, trap: ArmedAction) -> bool:
         with self._lock:
             left = self._left[trap]
             if left == 0 or self._random.random() * 100 >= trap.percent:
@@ -147,7 +147,7 @@ class _Armed:
             return True
 
 
-def _act(trap: Trap, about: str) -> bool:
+def _perform(trap: ArmedAction, about: str) -> bool:
     log.warning("failpoint.reached", point=trap.point, action=trap.action, about=about)
     if trap.action is Action.CRASH:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -158,7 +158,7 @@ def _act(trap: Trap, about: str) -> bool:
     return trap.action is Action.DUPLICATE
 
 
-_armed: _Armed | None = None
+_armed: _ArmedActions | None = None
 
 
 def arm(text: str) -> None:
@@ -168,12 +168,12 @@ def arm(text: str) -> None:
     """
     global _armed  # noqa: PLW0603 (one question must be all that an unarmed point costs)
     traps = parse(text)
-    _armed = _Armed(traps, text) if traps else None
+    _armed = _ArmedActions(traps, text) if traps else None
     if traps:
         log.warning("failpoints.armed", traps=text)
 
 
-def reached(point: Point, about: str = "") -> bool:
+def fail_point(point: Point, about: str = "") -> bool:
     """Do here what the point is armed for; True where what is done here is to be done twice.
 
     Raises FailPointReached where it is armed to raise.

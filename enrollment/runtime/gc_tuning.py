@@ -11,7 +11,7 @@ import gc
 THRESHOLD = 200_000
 
 
-def collect_seldom() -> None:
+def relax_gc() -> None:
     """What is there now stays for good; from now on look every so many objects."""
     gc.freeze()
     gc.set_threshold(THRESHOLD)

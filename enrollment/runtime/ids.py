@@ -18,12 +18,12 @@ def uuid7s(now: datetime, number: int) -> list[UUID]:
     stamp = int(now.timestamp() * _MILLISECONDS) << 16 | 0x7000
     noise = secrets.token_bytes(_NOISE_BYTES * number)
     return [
-        _made(stamp, int.from_bytes(noise[at : at + _NOISE_BYTES]))
+        _build(stamp, int.from_bytes(noise[at : at + _NOISE_BYTES]))
         for at in range(0, len(noise), _NOISE_BYTES)
     ]
 
 
-def _made(stamp: int, noise: int) -> UUID:
+def _build(stamp: int, noise: int) -> UUID:
     high = stamp | (noise >> 62 & 0xFFF)
     low = (0b10 << 62) | (noise & ((1 << 62) - 1))
     return UUID(int=(high << 64) | low)

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
-from enrollment.storage.bulk.array_params import Columns, insert_on
+from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.course_edition import bump_edition
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CourseRow, EnrollmentRow, ModeRow
@@ -73,7 +73,7 @@ def save_all(session: Session, courses: Iterable[Course]) -> None:
     if not named:
         return
     existing = select(_COURSE.id).where(_COURSE.course_id.in_(sorted(named)))
-    _lock(session, existing)
+    _lock_in_row_order(session, existing)
     ids = _upsert(session, [_values(named[course_id]) for course_id in sorted(named)])
     session.execute(delete_from(_MODES).where(_MODE.course_id.in_(existing)))
     modes = [
@@ -86,12 +86,12 @@ def save_all(session: Session, courses: Iterable[Course]) -> None:
     bump_edition(session)
 
 
-def change(session: Session, course_id: str, edit: Callable[[Course], Course]) -> Course:
+def modify(session: Session, course_id: str, edit: Callable[[Course], Course]) -> Course:
     """Replaces a course by what `edit` returns for it, under a lock; returns the new course.
 
     Raises CourseNotFound.
     """
-    _lock(session, select(_COURSE.id).where(_COURSE.course_id == course_id))
+    _lock_in_row_order(session, select(_COURSE.id).where(_COURSE.course_id == course_id))
     current = find(session, course_id)
     if current is None:
         raise CourseNotFound(course_id)
@@ -138,8 +138,8 @@ def delete(session: Session, course_id: str) -> None:
     bump_edition(session)
 
 
-_IDS = Columns("wanted", course_id=String())
-_SEATS = Columns("seats", id=Integer(), delta=Integer(), revision=Integer())
+_IDS = ArrayTable("wanted", course_id=String())
+_SEATS = ArrayTable("seats", id=Integer(), delta=Integer(), revision=Integer())
 
 
 @cache
@@ -210,7 +210,7 @@ def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, 
         raise Conflict(message)
 
 
-def _lock(session: Session, query: Select[int]) -> None:
+def _lock_in_row_order(session: Session, query: Select[int]) -> None:
     """Locks courses in the order of their rows; SQLite has a single writer anyway."""
     if is_postgresql(session):
         session.execute(query.order_by(_COURSE.id).with_for_update()).all()

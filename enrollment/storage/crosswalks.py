@@ -7,13 +7,13 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import Entry, Theirs
-from enrollment.storage.bulk.array_params import Columns, insert_on
+from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CrosswalkRow
 
 #: Entries in one statement.
-_AT_ONCE = 5_000
-_WANTED = Columns("wanted", source=String(), kind=String(), theirs=String())
+_ROWS_PER_STATEMENT = 5_000
+_WANTED = ArrayTable("wanted", source=String(), kind=String(), theirs=String())
 
 
 def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, str]:
@@ -33,16 +33,16 @@ def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, s
     return {Theirs(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
 
 
-def put(session: Session, source: str, entries: Sequence[Entry]) -> None:
+def replace_all(session: Session, source: str, entries: Sequence[Entry]) -> None:
     """Replaces all entries of a source."""
-    _alone(session)
+    _lock_exclusively(session)
     session.execute(delete(CrosswalkRow).where(CrosswalkRow.source == source))
     _save(session, source, entries)
 
 
 def merge(session: Session, source: str, entries: Sequence[Entry]) -> None:
     """Inserts or updates entries of a source; others stay."""
-    _alone(session)
+    _lock_exclusively(session)
     _save(session, source, entries)
 
 
@@ -67,7 +67,7 @@ def count(session: Session, source: str) -> int:
     return session.scalars(query).one()
 
 
-def _alone(session: Session) -> None:
+def _lock_exclusively(session: Session) -> None:
     """Locks the table against other writers, so that concurrent replacements do not mix."""
     if is_postgresql(session):
         session.execute(text("LOCK TABLE crosswalk IN SHARE ROW EXCLUSIVE MODE"))
@@ -78,8 +78,9 @@ def _save(session: Session, source: str, entries: Sequence[Entry]) -> None:
     statement = insert.on_conflict_do_update(
         index_elements=["source", "kind", "theirs"], set_={"ours": insert.excluded.ours}
     )
-    for begin in range(0, len(entries), _AT_ONCE):
+    for begin in range(0, len(entries), _ROWS_PER_STATEMENT):
         rows = [
-            {"source": source, **entry._asdict()} for entry in entries[begin : begin + _AT_ONCE]
+            {"source": source, **entry._asdict()}
+            for entry in entries[begin : begin + _ROWS_PER_STATEMENT]
         ]
         session.execute(statement, rows)

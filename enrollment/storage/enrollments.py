@@ -24,16 +24,16 @@ from enrollment.domain.errors import Conflict
 from enrollment.domain.model import Attribute, Enrollment, WritePrecedence
 from enrollment.storage.bulk.array_params import (
     NO_ROWS,
-    Columns,
-    Rendered,
+    ArrayTable,
+    RenderedRows,
     as_json,
-    encoded,
+    encode_json,
     insert_on,
 )
-from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.error_mapping import unless_taken
-from enrollment.storage.tables import BigSerial, EnrollmentRow, Moment
+from enrollment.storage.engine.error_mapping import ignore_unique_violation
+from enrollment.storage.tables import BigSerial, EnrollmentRow, UtcTimestamp
 
 #: (row of the learner, row of the course).
 RowKey = tuple[int, int]
@@ -48,11 +48,11 @@ class LoadedEnrollment(NamedTuple):
 
 
 #: The version of an enrollment that was never written before.
-FIRST = 1
+FIRST_VERSION = 1
 
 
 class EnrollmentWrite(NamedTuple):
-    """An enrollment to be written; `version` is the loaded one plus 1, or `FIRST`."""
+    """An enrollment to be written; `version` is the loaded one plus 1, or `FIRST_VERSION`."""
 
     key: RowKey
     enrollment: Enrollment
@@ -63,7 +63,7 @@ class EnrollmentWrite(NamedTuple):
 #: Statements of every batch are built on the table: the mapper costs more than the rest.
 _ENROLLMENTS = EnrollmentRow.metadata.tables[EnrollmentRow.__tablename__]
 _ENROLLMENT = _ENROLLMENTS.c
-#: The cells that ``enrollment_of`` reads.
+#: The cells that ``decode_enrollment`` reads.
 STATE = (
     _ENROLLMENT.mode,
     _ENROLLMENT.is_active,
@@ -78,7 +78,7 @@ STATE = (
 )
 
 
-_KEYS = Columns("wanted", learner_id=BigSerial, course_id=Integer())
+_KEYS = ArrayTable("wanted", learner_id=BigSerial, course_id=Integer())
 
 
 @cache
@@ -104,12 +104,12 @@ def find_many(session: Session, keys: Collection[RowKey]) -> dict[RowKey, Loaded
     given = _KEYS.holding(session, *zip(*keys, strict=True))
     rows = session.execute(_find_many(postgresql=is_postgresql(session)), given)
     return {
-        (row[0], row[1]): LoadedEnrollment(enrollment_of(row[4:]), row[2], row[3])
+        (row[0], row[1]): LoadedEnrollment(decode_enrollment(row[4:]), row[2], row[3])
         for row in map(tuple, rows.all())
     }
 
 
-_WRITTEN = Columns(
+_WRITTEN = ArrayTable(
     "written",
     learner_id=BigSerial,
     course_id=Integer(),
@@ -127,14 +127,14 @@ _WRITTEN = Columns(
 )
 
 
-def _inserting(*, postgresql: bool) -> Any:
+def _insert_from_select(*, postgresql: bool) -> Any:
     source = _WRITTEN.table(postgresql=postgresql)
     kept = _WRITTEN.labels
     values = [
         as_json(source.c[name], postgresql=postgresql) if name == "extras" else source.c[name]
         for name in kept
     ]
-    now = bindparam("now", type_=Moment())
+    now = bindparam("now", type_=UtcTimestamp())
     insert = insert_on(postgresql=postgresql)(_ENROLLMENTS)
     return insert.from_select(
         [*kept, "created"], select(*values, now).order_by(source.c.ordinality)
@@ -143,7 +143,7 @@ def _inserting(*, postgresql: bool) -> Any:
 
 @cache
 def _insert(*, postgresql: bool) -> Executable:
-    insert: Executable = _inserting(postgresql=postgresql)
+    insert: Executable = _insert_from_select(postgresql=postgresql)
     return insert
 
 
@@ -153,7 +153,7 @@ def _update(*, postgresql: bool) -> Executable:
 
     A row that does not exist any more would be inserted; nothing deletes enrollments.
     """
-    insert = _inserting(postgresql=postgresql)
+    insert = _insert_from_select(postgresql=postgresql)
     changed = [name for name in _WRITTEN.labels if name not in {"learner_id", "course_id"}]
     update: Executable = insert.on_conflict_do_update(
         index_elements=["learner_id", "course_id"],
@@ -163,30 +163,32 @@ def _update(*, postgresql: bool) -> Executable:
     return update
 
 
-class Writes(NamedTuple):
+class EnrollmentWrites(NamedTuple):
     """Enrollments as statement parameters: those to be inserted, and those to be updated."""
 
-    new: Rendered
-    known: Rendered
+    new: RenderedRows
+    known: RenderedRows
 
 
-def rendered(session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime) -> Writes:
+def render_writes(
+    session: Session, writes: Sequence[EnrollmentWrite], *, now: datetime
+) -> EnrollmentWrites:
     """Converts enrollments to statement parameters; sends nothing to the database."""
     ordered = sorted(writes, key=itemgetter(0))
-    return Writes(
-        _rendered(session, [write for write in ordered if write.version == FIRST], now),
-        _rendered(session, [write for write in ordered if write.version > FIRST], now),
+    return EnrollmentWrites(
+        _render(session, [write for write in ordered if write.version == FIRST_VERSION], now),
+        _render(session, [write for write in ordered if write.version > FIRST_VERSION], now),
     )
 
 
-def _rendered(session: Session, writes: Sequence[EnrollmentWrite], now: datetime) -> Rendered:
+def _render(session: Session, writes: Sequence[EnrollmentWrite], now: datetime) -> RenderedRows:
     if not writes:
         return NO_ROWS
-    return Rendered(len(writes), {**_WRITTEN.holding(session, *_columns(writes)), "now": now})
+    return RenderedRows(len(writes), {**_WRITTEN.holding(session, *_columns(writes)), "now": now})
 
 
 @contextmanager
-def writing(session: Session, writes: Writes) -> Iterator[None]:
+def write_pipelined(session: Session, writes: EnrollmentWrites) -> Iterator[None]:
     """Inserts the new ones, then updates the others, each guarded by its version.
 
     The block runs meanwhile and must not use the session. Raises Conflict if another transaction
@@ -198,7 +200,7 @@ def writing(session: Session, writes: Writes) -> Iterator[None]:
         (_update(postgresql=postgresql), writes.known),
     )
     statements = [Statement(what, rows.given) for what, rows in both if rows.rows]
-    with unless_taken(), sending(session, *statements) as done:
+    with ignore_unique_violation(), pipelined(session, *statements) as done:
         yield
     wanted, written = writes.new.rows + writes.known.rows, sum(one.count for one in done)
     if written != wanted:
@@ -234,10 +236,10 @@ def _extras(state: Enrollment) -> str | None:
         "cohort": state.cohort,
         "cohort_clock": state.cohort_clock,
     }
-    return encoded(kept)
+    return encode_json(kept)
 
 
-def enrollment_of(cells: Sequence[Any]) -> Enrollment:
+def decode_enrollment(cells: Sequence[Any]) -> Enrollment:
     """Returns the enrollment in the cells of `STATE`."""
     mode, is_active, created = cells[:3]
     active, stated, extras = WritePrecedence(*cells[3:6]), cells[6:9], cells[9]
@@ -251,13 +253,13 @@ def enrollment_of(cells: Sequence[Any]) -> Enrollment:
         active,
         mode_clock,
         tuple(Attribute(*attribute) for attribute in extras["attributes"]),
-        _clock(extras["attributes_clock"]),
+        _decode_precedence(extras["attributes_clock"]),
         extras["cohort"],
-        _clock(extras["cohort_clock"]),
+        _decode_precedence(extras["cohort_clock"]),
     )
 
 
-def _clock(kept: Sequence[int] | None) -> WritePrecedence | None:
+def _decode_precedence(kept: Sequence[int] | None) -> WritePrecedence | None:
     return None if kept is None else WritePrecedence(*kept)
 
 

@@ -29,8 +29,8 @@ from sqlalchemy.orm import Session, aliased
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Attribute
-from enrollment.storage.bulk.array_params import NO_ROWS, Columns, Rendered, as_json, as_uuid
-from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.bulk.array_params import NO_ROWS, ArrayTable, RenderedRows, as_json, as_uuid
+from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
 from enrollment.storage.tables import (
@@ -38,14 +38,14 @@ from enrollment.storage.tables import (
     EventRow,
     FeedHeadRow,
     FeedRow,
-    Moment,
+    UtcTimestamp,
 )
 
 #: Most events of an enrollment's history that are returned.
 MAX_HISTORY = 1_000
 
 
-class Event(NamedTuple):
+class NewEvent(NamedTuple):
     """One change of one enrollment, to be inserted."""
 
     id: int
@@ -83,7 +83,7 @@ def decode_state(stored: str) -> EnrollmentState:
         raise ValueError(message) from error
 
 
-_HAPPENED = Columns(
+_NEW_EVENTS = ArrayTable(
     "happened",
     id=BigSerial,
     previous_id=BigSerial,
@@ -100,48 +100,48 @@ _HAPPENED = Columns(
 
 @cache
 def _append(*, postgresql: bool) -> Executable:
-    source = _HAPPENED.table(postgresql=postgresql)
+    source = _NEW_EVENTS.table(postgresql=postgresql)
     cells: dict[str, ColumnElement[Any]] = dict(source.c)
     cells["submission_id"] = as_uuid(cells["submission_id"], postgresql=postgresql)
     for name in ("before", "after"):
         cells[name] = as_json(cells[name], postgresql=postgresql)
-    kept = _HAPPENED.labels
-    now = bindparam("now", type_=Moment())
+    kept = _NEW_EVENTS.labels
+    now = bindparam("now", type_=UtcTimestamp())
     values = select(*(cells[name] for name in kept), now).order_by(source.c.ordinality)
     return insert(EventRow.__table__).from_select([*kept, "at"], values)  # type: ignore[arg-type]
 
 
-def rendered(session: Session, events: Sequence[Event], *, now: datetime) -> Rendered:
+def render_events(session: Session, events: Sequence[NewEvent], *, now: datetime) -> RenderedRows:
     """Converts events to statement parameters; sends nothing to the database."""
     if not events:
         return NO_ROWS
     columns = list(zip(*events, strict=True))
     columns[5] = tuple(submission.hex for submission in columns[5])
-    return Rendered(len(events), {**_HAPPENED.holding(session, *columns), "now": now})
+    return RenderedRows(len(events), {**_NEW_EVENTS.holding(session, *columns), "now": now})
 
 
 @contextmanager
-def adding(session: Session, events: Rendered) -> Iterator[None]:
+def append_pipelined(session: Session, events: RenderedRows) -> Iterator[None]:
     """Inserts events in one statement, while the block runs, which must not use the session."""
     if not events.rows:
         yield
         return
     append = Statement(_append(postgresql=is_postgresql(session)), events.given)
-    with sending(session, append):
+    with pipelined(session, append):
         yield
 
 
 _HEAD = FeedHeadRow.metadata.tables[FeedHeadRow.__tablename__]
-_TAKE = (
+_ADVANCE_HEAD = (
     update(_HEAD)
     .where(_HEAD.c.id == 1)
     .values(position=_HEAD.c.position + bindparam("number", type_=BigInteger()))
     .returning(_HEAD.c.position)
 )
-_STAND = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
+_INSERT_SPANS = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
 
 
-def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
+def assign_positions(session: Session, events_of: Mapping[int, int]) -> int:
     """Assigns feed positions to the events of each batch; the last statement before a commit.
 
     `events_of` maps batch ids to numbers of events, in the order in which the batches were
@@ -152,20 +152,20 @@ def take_positions(session: Session, events_of: Mapping[int, int]) -> int:
     if not spans:
         return 0
     number_of_all = sum(spans.values())
-    last: int = session.scalars(_TAKE, {"number": number_of_all}).one()
+    last: int = session.scalars(_ADVANCE_HEAD, {"number": number_of_all}).one()
     first = last - number_of_all + 1
     rows = []
     for batch_id, number in spans.items():
         rows.append({"first": first, "last": first + number - 1, "batch_id": batch_id})
         first += number
-    session.execute(_STAND, rows if len(rows) > 1 else rows[0])
+    session.execute(_INSERT_SPANS, rows if len(rows) > 1 else rows[0])
     return last
 
 
 _POSITION = feed_position(EventRow, FeedRow).label("position")
 
 
-def _recorded() -> Select[Any]:
+def _events_query() -> Select[Any]:
     return select(
         EventRow.id,
         EventRow.kind,
@@ -181,21 +181,21 @@ def _recorded() -> Select[Any]:
     )
 
 
-def _read(row: Row[Any]) -> RecordedEvent:
+def _decode(row: Row[Any]) -> RecordedEvent:
     cells = tuple(row)
     return RecordedEvent._make((cells[0], ChangeKind(cells[1]), *cells[2:]))
 
 
-def since(session: Session, position: int, *, limit: int) -> list[RecordedEvent]:
+def events_after(session: Session, position: int, *, limit: int) -> list[RecordedEvent]:
     """Returns the events after a position of the feed, in its order and without gaps."""
     rows = session.execute(
-        _recorded()
+        _events_query()
         .select_from(FeedRow)
         .join(EventRow, is_event_of(EventRow.id, FeedRow.batch_id))
         .where(FeedRow.last > position, FeedRow.first <= position + limit)
         .order_by(FeedRow.first, EventRow.id)
     )
-    return [event for event in map(_read, rows) if position < event.position <= position + limit]
+    return [event for event in map(_decode, rows) if position < event.position <= position + limit]
 
 
 def event_chain(newest: int, *, max_events: int) -> CTE:
@@ -217,10 +217,10 @@ def history(session: Session, newest: int) -> list[RecordedEvent]:
     """Returns the last events of an enrollment, oldest first; `newest` is the id of the newest."""
     chain = event_chain(newest, max_events=MAX_HISTORY)
     rows = session.execute(
-        _recorded()
+        _events_query()
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
         .join(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
         .order_by(_POSITION)
     )
-    return [_read(row) for row in rows]
+    return [_decode(row) for row in rows]

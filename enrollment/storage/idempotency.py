@@ -8,14 +8,14 @@ from uuid import UUID
 from sqlalchemy import String, delete, select
 from sqlalchemy.orm import Session
 
-from enrollment.storage.bulk.array_params import Columns, insert_on
+from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import IdempotencyRow
 
 #: (caller, key).
-Used = tuple[str, str]
+KeyOwner = tuple[str, str]
 
-_USED = Columns("used", caller=String(), key=String())
+_USED = ArrayTable("used", caller=String(), key=String())
 
 
 class KeyUse(NamedTuple):
@@ -27,7 +27,7 @@ class KeyUse(NamedTuple):
     submission_id: UUID
 
 
-def claim(session: Session, uses: Sequence[KeyUse], *, now: datetime) -> set[Used]:
+def claim(session: Session, uses: Sequence[KeyUse], *, now: datetime) -> set[KeyOwner]:
     """Take keys for submissions; those that were free are returned.
 
     Sorted, so that two gateways with the same keys wait for each other in one order.
@@ -54,7 +54,7 @@ def claim(session: Session, uses: Sequence[KeyUse], *, now: datetime) -> set[Use
     return {(row[0], row[1]) for row in taken}
 
 
-def find(session: Session, used: Collection[Used]) -> dict[Used, KeyUse]:
+def find(session: Session, used: Collection[KeyOwner]) -> dict[KeyOwner, KeyUse]:
     """What keys were used for."""
     if not used:
         return {}

@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
-from enrollment.storage.bulk.array_params import Columns, insert_on
+from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import InvitationRow
 
 #: Key of an invitation: (course_id, e-mail in lower case).
-Pair = tuple[str, str]
+InvitationKey = tuple[str, str]
 
 _COLUMNS = (
     InvitationRow.course_id,
@@ -27,7 +27,7 @@ _COLUMNS = (
 )
 
 
-class KeptInvitation(NamedTuple):
+class StoredInvitation(NamedTuple):
     """An invitation and the time of its creation."""
 
     invitation: Invitation
@@ -63,14 +63,14 @@ def _insert(*, postgresql: bool) -> Executable:
 
 def find(session: Session, course_id: str, email: str) -> Invitation | None:
     """Returns an invitation, or None."""
-    return _first(session, select(*_COLUMNS).where(*_named(course_id, email)))
+    return _first(session, select(*_COLUMNS).where(*_by_key(course_id, email)))
 
 
 def delete(session: Session, course_id: str, email: str) -> None:
     """Deletes an invitation. Raises InvitationNotFound."""
     gone = session.scalar(
         delete_from(InvitationRow)
-        .where(*_named(course_id, email))
+        .where(*_by_key(course_id, email))
         .returning(InvitationRow.course_id)
     )
     if gone is None:
@@ -78,7 +78,7 @@ def delete(session: Session, course_id: str, email: str) -> None:
         raise InvitationNotFound(message)
 
 
-def delete_all(session: Session, pairs: Collection[Pair]) -> None:
+def delete_all(session: Session, pairs: Collection[InvitationKey]) -> None:
     """Deletes the invitations that exist among the pairs, in one statement."""
     if not pairs:
         return
@@ -92,21 +92,23 @@ def delete_all(session: Session, pairs: Collection[Pair]) -> None:
     )
 
 
-def of_email(session: Session, email: str) -> list[KeptInvitation]:
+def find_by_email(session: Session, email: str) -> list[StoredInvitation]:
     """Returns every invitation of an e-mail, oldest first."""
     rows = session.execute(
         select(*_COLUMNS, InvitationRow.created)
         .where(InvitationRow.email == email.lower())
         .order_by(InvitationRow.created, InvitationRow.course_id)
     )
-    return [KeptInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
+    return [StoredInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
 
 
-_PAIRS = Columns("wanted", course_id=String(), email=String())
-_USED = Columns("used", course_id=String(), email=String(), username=String())
+_PAIRS = ArrayTable("wanted", course_id=String(), email=String())
+_USED = ArrayTable("used", course_id=String(), email=String(), username=String())
 
 
-def find_many(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitation]:
+def find_many(
+    session: Session, pairs: Collection[InvitationKey]
+) -> dict[InvitationKey, Invitation]:
     """Returns the invitations that exist among the pairs, in one statement."""
     if not pairs:
         return {}
@@ -116,7 +118,7 @@ def find_many(session: Session, pairs: Collection[Pair]) -> dict[Pair, Invitatio
     return {(row[0], row[1]): Invitation(*row) for row in rows}
 
 
-def use(session: Session, used: Mapping[Pair, str]) -> None:
+def mark_used(session: Session, used: Mapping[InvitationKey, str]) -> None:
     """Stores who used each invitation, in one statement.
 
     Raises Conflict if one was deleted, or used by another learner, since it was loaded.
@@ -154,7 +156,7 @@ def use(session: Session, used: Mapping[Pair, str]) -> None:
         raise Conflict(message)
 
 
-def _named(course_id: str, email: str) -> tuple[Any, Any]:
+def _by_key(course_id: str, email: str) -> tuple[Any, Any]:
     return InvitationRow.course_id == course_id, InvitationRow.email == email.lower()
 
 

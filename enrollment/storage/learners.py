@@ -12,10 +12,10 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
-from enrollment.storage.bulk.array_params import Columns, insert_on
-from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.bulk.array_params import ArrayTable, insert_on
+from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.error_mapping import unless_taken
+from enrollment.storage.engine.error_mapping import ignore_unique_violation
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
 
 #: Statements of every batch are built on the table: the mapper costs more than the rest.
@@ -47,10 +47,10 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
 
     Raises EmailTaken.
     """
-    named = {learner.username: _lowered(learner) for learner in learners}
+    named = {learner.username: _with_lower_case_email(learner) for learner in learners}
     if not named:
         return
-    _refuse_taken(session, named)
+    _refuse_taken_emails(session, named)
     insert = insert_on(postgresql=is_postgresql(session))(_LEARNERS)
     statement = insert.on_conflict_do_update(
         index_elements=["username"],
@@ -94,8 +94,8 @@ def delete(session: Session, username: str) -> None:
     Raises LearnerNotFound, LearnerInUse, and Conflict where the lock is not free in time.
     """
     if is_postgresql(session):
-        session.execute(_BRIEFLY)
-        session.execute(_ALONE)
+        session.execute(_LOCK_TIMEOUT)
+        session.execute(_EXCLUSIVE_LOCK)
     row_id = session.scalar(
         select(_LEARNER.id).where(_LEARNER.username == username).with_for_update()
     )
@@ -113,7 +113,7 @@ def find_many(session: Session, usernames: Collection[str]) -> dict[str, LoadedL
     return {each.learner.username: each for each in loaded}
 
 
-def by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearner]:
+def find_by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearner]:
     """Returns the learners with one of the e-mails (in lower case), in one statement."""
     loaded = _load(session, "email", emails)
     return {each.learner.email: each for each in loaded if each.learner.email is not None}
@@ -132,19 +132,19 @@ def insert_new(session: Session, usernames: Collection[str]) -> Iterator[dict[st
     if not newcomers:
         yield rows
         return
-    register = _register(postgresql=is_postgresql(session))
-    given = _NEWCOMERS.holding(session, newcomers)
-    with unless_taken(), sending(session, Statement(register, given)) as (made,):
+    register = _insert_query(postgresql=is_postgresql(session))
+    given = _NEW_USERNAMES.holding(session, newcomers)
+    with ignore_unique_violation(), pipelined(session, Statement(register, given)) as (made,):
         yield rows
     rows |= dict(made.rows)
 
 
 #: Key of an advisory lock: shared by writers of enrollments, exclusive for deleting a learner.
-_DELETING = 0x6C6561726E6572
+_DELETION_LOCK = 0x6C6561726E6572
 #: A deletion that waits for the lock makes later writers wait; so it gives up soon.
-_BRIEFLY = text("SET LOCAL lock_timeout = 200")
-_SHARED = select(func.pg_advisory_xact_lock_shared(_DELETING))
-_ALONE = select(func.pg_advisory_xact_lock(_DELETING))
+_LOCK_TIMEOUT = text("SET LOCAL lock_timeout = 200")
+_SHARED_LOCK = select(func.pg_advisory_xact_lock_shared(_DELETION_LOCK))
+_EXCLUSIVE_LOCK = select(func.pg_advisory_xact_lock(_DELETION_LOCK))
 
 
 def block_deletion(session: Session) -> None:
@@ -154,28 +154,28 @@ def block_deletion(session: Session) -> None:
     single writer anyway.
     """
     if is_postgresql(session):
-        session.execute(_SHARED)
+        session.execute(_SHARED_LOCK)
 
 
-def _lowered(learner: Learner) -> Learner:
+def _with_lower_case_email(learner: Learner) -> Learner:
     return learner if learner.email is None else learner._replace(email=learner.email.lower())
 
 
-def _refuse_taken(session: Session, named: dict[str, Learner]) -> None:
+def _refuse_taken_emails(session: Session, named: dict[str, Learner]) -> None:
     """Raises EmailTaken for an e-mail of a learner who is not saved in the same call."""
     emails = [learner.email for learner in named.values() if learner.email is not None]
-    for email, owner in by_email(session, emails).items():
+    for email, owner in find_by_email(session, emails).items():
         if owner.learner.username not in named:
             message = f"another learner has the e-mail {email}"
             raise EmailTaken(message)
 
 
-_WANTED = Columns("wanted", text=String())
-_NEWCOMERS = Columns("newcomer", username=String())
+_WANTED = ArrayTable("wanted", text=String())
+_NEW_USERNAMES = ArrayTable("newcomer", username=String())
 
 
 @cache
-def _having(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]]:
+def _matching_query(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]]:
     """Selects the learners of whom a column has one of the texts."""
     wanted = _WANTED.table(postgresql=postgresql)
     cell = _LEARNER[column]
@@ -183,8 +183,8 @@ def _having(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def _register(*, postgresql: bool) -> Executable:
-    source = _NEWCOMERS.table(postgresql=postgresql)
+def _insert_query(*, postgresql: bool) -> Executable:
+    source = _NEW_USERNAMES.table(postgresql=postgresql)
     names = select(source.c.username).order_by(source.c.ordinality)
     insert = insert_on(postgresql=postgresql)(_LEARNERS)
     made: Executable = insert.from_select(["username"], names).returning(
@@ -196,6 +196,6 @@ def _register(*, postgresql: bool) -> Executable:
 def _load(session: Session, column: str, texts: Collection[str]) -> list[LoadedLearner]:
     if not texts:
         return []
-    query = _having(column, postgresql=is_postgresql(session))
+    query = _matching_query(column, postgresql=is_postgresql(session))
     rows = session.execute(query, _WANTED.holding(session, list(texts)))
     return [LoadedLearner(row[0], Learner(*row[1:])) for row in map(tuple, rows.all())]

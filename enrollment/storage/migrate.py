@@ -39,7 +39,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 
     Raises UnknownRevision where a later release was here, RecordsUnavailable.
     """
-    with _alone(url) as config:
+    with _exclusive_connection(url) as config:
         command.upgrade(config, revision)
 
 
@@ -48,13 +48,13 @@ def downgrade(url: str, revision: str) -> None:
 
     Raises UnknownRevision, RecordsUnavailable.
     """
-    with _alone(url) as config:
+    with _exclusive_connection(url) as config:
         command.downgrade(config, revision)
 
 
 def draft(url: str, message: str) -> list[str]:
     """Write a new version's file from what the tables' classes say and the database lacks."""
-    with _alone(url) as config:
+    with _exclusive_connection(url) as config:
         number = f"{int(head()) + 1:04d}"
         made = command.revision(config, message=message, autogenerate=True, rev_id=number)
     drafts = made if isinstance(made, list) else [made]
@@ -66,7 +66,7 @@ def pending(url: str) -> list[str]:
     sessions = sessions_for(url, pool_size=1)
     try:
         with sessions.read() as session:
-            lacking = _lacking(session)
+            lacking = _pending_revisions(session)
     finally:
         sessions.dispose()
     return lacking
@@ -79,7 +79,7 @@ def current(session: Session) -> str | None:
 
 def is_current(session: Session) -> bool:
     """Whether the tables are as this release needs them, or newer."""
-    return current(session) == head() or not _lacking(session)
+    return current(session) == head() or not _pending_revisions(session)
 
 
 @cache
@@ -88,7 +88,7 @@ def head() -> str:
     return str(_scripts().get_current_head())
 
 
-def _lacking(session: Session) -> list[str]:
+def _pending_revisions(session: Session) -> list[str]:
     """A version unknown here is a later release's, which lacks nothing of ours."""
     at = current(session)
     versions = [script.revision for script in _scripts().walk_revisions()]
@@ -109,12 +109,12 @@ def _config() -> Config:
 
 
 @contextmanager
-def _alone(url: str) -> Iterator[Config]:
+def _exclusive_connection(url: str) -> Iterator[Config]:
     sessions = sessions_for(url, pool_size=1, silence=None)  # changing a large table takes long
     try:
         with _one_at_a_time, sessions.begin() as session:
             if is_postgresql(session):
-                _wait_for_turn(session.connection())
+                _acquire_migration_lock(session.connection())
             config = _config()
             config.attributes["connection"] = session.connection()
             yield config
@@ -124,7 +124,7 @@ def _alone(url: str) -> Iterator[Config]:
         sessions.dispose()
 
 
-def _wait_for_turn(connection: Connection) -> None:
+def _acquire_migration_lock(connection: Connection) -> None:
     """Only the wait for other upgrades is long: a wait for a table holds up everybody."""
     usual = connection.scalar(text("SHOW lock_timeout"))
     connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))

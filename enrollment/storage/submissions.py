@@ -31,8 +31,15 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.domain.submissions import Member, Options, ProgressMark, Submission, Tally, tally_of
-from enrollment.storage.bulk.array_params import Columns, as_uuid
+from enrollment.domain.submissions import (
+    ArchiveMember,
+    ProgressMark,
+    Submission,
+    SubmissionOptions,
+    Tally,
+    decode_tally,
+)
+from enrollment.storage.bulk.array_params import ArrayTable, as_uuid
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import BigSerial, SubmissionRow
 
@@ -58,12 +65,12 @@ class NewBulk(NamedTuple):
     encoding: str
     format: str
     header: str | None
-    options: Options
+    options: SubmissionOptions
     request_id: str | None
-    files: tuple[Member, ...] = ()
+    files: tuple[ArchiveMember, ...] = ()
 
 
-_TAKEN = Columns(
+_NEW_SINGLES = ArrayTable(
     "taken",
     id=Text(),
     caller=String(),
@@ -75,7 +82,7 @@ _TAKEN = Columns(
 
 @cache
 def _add_singles(*, postgresql: bool) -> Executable:
-    source = _TAKEN.table(postgresql=postgresql)
+    source = _NEW_SINGLES.table(postgresql=postgresql)
     received_at: ColumnElement[Any] = source.c.received_at
     if postgresql:
         received_at = cast(received_at, DateTime(timezone=True))
@@ -97,24 +104,24 @@ def _add_singles(*, postgresql: bool) -> Executable:
 
 def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
     """Inserts the singles of one batch, in the order of the batch, in one statement."""
-    given = _TAKEN.holding(
+    given = _NEW_SINGLES.holding(
         session,
         [single.id.hex for single in singles],
         [single.caller for single in singles],
         [single.caller_kind.value for single in singles],
-        [_stored(single.received_at) for single in singles],
+        [_timestamp_text(single.received_at) for single in singles],
         [single.request_id for single in singles],
     )
     statement = _add_singles(postgresql=is_postgresql(session))
     session.execute(statement, {**given, "batch": batch_id})
 
 
-def _stored(moment: datetime) -> str:
+def _timestamp_text(moment: datetime) -> str:
     """Formats a UTC timestamp as text that both databases can store."""
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def open_bulk(session: Session, bulk: NewBulk) -> None:
+def insert_bulk(session: Session, bulk: NewBulk) -> None:
     """Inserts the submission of a file; its batches follow, and last it is published."""
     session.add(
         SubmissionRow(
@@ -154,7 +161,7 @@ def publish(
         raise RecordsUnavailable(message)
 
 
-def discard(session: Session, submission_id: UUID) -> None:
+def delete_unpublished(session: Session, submission_id: UUID) -> None:
     """Deletes a file that was never published, with its batches."""
     session.execute(
         delete(SubmissionRow).where(
@@ -198,13 +205,13 @@ def submission_of(row: Any) -> Submission:
         caller_kind=CallerKind(row.caller_kind),
         received_at=row.received_at,
         total=row.total,
-        tally=tally_of(row.tally),
+        tally=decode_tally(row.tally),
         lane=Lane(row.lane or Lane.INTERACTIVE),
         encoding=row.encoding,
         format=row.format,
         header=row.header,
-        files=tuple(Member(*member) for member in row.files or ()),
-        options=Options(**(row.options or {})),
+        files=tuple(ArchiveMember(*member) for member in row.files or ()),
+        options=SubmissionOptions(**(row.options or {})),
         intake=row.intake,
         batch_id=row.batch_id,
         position=row.position,
@@ -235,20 +242,20 @@ def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
     return {row.id: submission_of(row) for row in rows}
 
 
-_MARKS = select(_TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at).where(
-    _TABLE.c.id.in_(bindparam("ids", expanding=True))
-)
+_PROGRESS_MARKS = select(
+    _TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at
+).where(_TABLE.c.id.in_(bindparam("ids", expanding=True)))
 
 
 def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, ProgressMark]:
     """Returns the progress of the files that exist among the ids, in one statement."""
     return {
         row.id: ProgressMark(
-            tally_of(row.tally).answered,
+            decode_tally(row.tally).answered,
             row.finished_at is not None,
             row.cancel_asked_at is not None,
         )
-        for row in session.execute(_MARKS, {"ids": list(ids)})
+        for row in session.execute(_PROGRESS_MARKS, {"ids": list(ids)})
     }
 
 
@@ -263,7 +270,7 @@ _COUNT = (
 )
 
 
-def count(
+def update_tally(
     session: Session, submission: Submission, tally: Tally, *, finished: bool, now: datetime
 ) -> None:
     """Stores the tally of a file after one more of its batches."""

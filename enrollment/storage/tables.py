@@ -33,7 +33,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 BigSerial = BigInteger().with_variant(Integer, "sqlite")
 
 
-class Moment(TypeDecorator[datetime]):
+class UtcTimestamp(TypeDecorator[datetime]):
     """A timestamp: naive ones are refused, reads return UTC (SQLite stores no time zone)."""
 
     impl = DateTime(timezone=True)
@@ -69,7 +69,7 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own form)
-        datetime: Moment(),
+        datetime: UtcTimestamp(),
         str: Text(),
         bytes: LargeBinary(),
     }

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from enrollment.domain.submissions import Member
+from enrollment.domain.submissions import ArchiveMember
 from schemas.files.formats.detect import AUTO, NATIVE, source_of
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile
 
@@ -31,7 +31,7 @@ class FileInfo(NamedTuple):
     #: The format of the columns.
     format: str = NATIVE
     #: The files of an archive that are read, in order.
-    files: tuple[Member, ...] = ()
+    files: tuple[ArchiveMember, ...] = ()
 
     @property
     def source(self) -> str | None:

@@ -15,7 +15,7 @@ from schemas.fields import MAX_MODE, is_course_key, parse_timestamp
 from schemas.files.source import UnreadableFile
 from schemas.findings import finding
 from schemas.requests.fast_parser import is_email, is_short_text, is_username
-from schemas.requests.parsed import MAX_COHORT, ParsedRequest, ShapeError
+from schemas.requests.parsed import MAX_COHORT, InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request
 
 #: Our own columns, in the order in which the fast path picks them.
@@ -39,7 +39,7 @@ MAX_COLUMNS = 1_000
 MAX_KNOWN = 4_096
 DELIMITERS = ",;\t|"
 #: Columns of a result file behind the file's own.
-ADDED = ("outcome", "reason", "message")
+RESULT_COLUMNS = ("outcome", "reason", "message")
 
 _FLAGS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 #: The most common spellings.
@@ -56,7 +56,7 @@ _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _new = tuple.__new__
 
 
-class Columns(NamedTuple):
+class CsvColumns(NamedTuple):
     """Delimiter and columns of the rows below a header."""
 
     delimiter: str
@@ -75,11 +75,11 @@ def cells_of(record: str, delimiter: str) -> list[str]:
 
 
 @lru_cache(maxsize=64)
-def columns_of(header: str) -> Columns:
+def columns_of(header: str) -> CsvColumns:
     """Parse a header. Raises UnreadableFile where a required column is missing."""
     columns = _most_likely(header)
     known = [name for name in columns.names if name in KNOWN]
-    if not _is_enough(set(known)):
+    if not _has_required_columns(set(known)):
         raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED)
     if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
@@ -87,8 +87,8 @@ def columns_of(header: str) -> Columns:
     return columns
 
 
-def _most_likely(header: str) -> Columns:
-    candidates = [Columns(mark, names_of(header, mark)) for mark in DELIMITERS]
+def _most_likely(header: str) -> CsvColumns:
+    candidates = [CsvColumns(mark, names_of(header, mark)) for mark in DELIMITERS]
     return max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
 
 
@@ -105,7 +105,7 @@ def names_of(header: str, delimiter: str) -> tuple[str, ...]:
     return tuple(unescape_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
-def _is_enough(known: set[str]) -> bool:
+def _has_required_columns(known: set[str]) -> bool:
     return bool(known & {"course_id", UPSTREAM_COURSE}) and bool(known & {"user", "email"})
 
 
@@ -128,7 +128,7 @@ def _missing(names: Sequence[str]) -> str:
 
 
 @lru_cache(maxsize=64)
-def quick_reader(columns: Columns) -> Callable[[list[str]], ParsedRequest | None]:
+def fast_reader(columns: CsvColumns) -> Callable[[list[str]], ParsedRequest | None]:
     """Return a function that parses well-formed rows, and returns None where it is not certain.
 
     ``row_request`` is the reference: a result of the fast path equals its result. The parts of
@@ -150,7 +150,7 @@ def quick_reader(columns: Columns) -> Callable[[list[str]], ParsedRequest | None
             if len(known) >= MAX_KNOWN:
                 known.clear()
             rest = known[others] = _parse_rest(others)
-        if rest is None or not ((is_username(user) and is_bare(user)) if user else rest[0]):
+        if rest is None or not ((is_username(user) and is_trimmed(user)) if user else rest[0]):
             return None
         return _new(ParsedRequest, (user or None, *rest))
 
@@ -164,7 +164,7 @@ def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
     at = parse_timestamp(requested_at) if requested_at else None
     if more or is_active is None or force is None or (requested_at and at is None):
         return None
-    if not _are_sound(email, course_id, mode, cohort):
+    if not _are_valid(email, course_id, mode, cohort):
         return None
     who, how = email.lower() or None, (mode or None, None, cohort or None)
     return (who, course_id, is_active, *how, force, at)
@@ -177,32 +177,32 @@ def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
     return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
 
 
-def _are_sound(email: str, course_id: str, mode: str, cohort: str) -> bool:
+def _are_valid(email: str, course_id: str, mode: str, cohort: str) -> bool:
     return (
         is_course_key(course_id)
-        and (not email or (is_email(email) and is_bare(email)))
-        and (not mode or (is_short_text(mode, MAX_MODE) and is_bare(mode)))
-        and (not cohort or (is_short_text(cohort, MAX_COHORT) and is_bare(cohort)))
+        and (not email or (is_email(email) and is_trimmed(email)))
+        and (not mode or (is_short_text(mode, MAX_MODE) and is_trimmed(mode)))
+        and (not cohort or (is_short_text(cohort, MAX_COHORT) and is_trimmed(cohort)))
     )
 
 
-def is_bare(text: str) -> bool:
+def is_trimmed(text: str) -> bool:
     """Return whether a cell's content begins and ends with the cell, without escapes or spaces."""
     return text[0] not in "' " and text[-1] != " " and (text.isascii() or text == text.strip())
 
 
-def row_request(cells: Sequence[str], columns: Columns) -> ParsedRequest:
-    """Parse one row. Raises ShapeError with every finding."""
+def row_request(cells: Sequence[str], columns: CsvColumns) -> ParsedRequest:
+    """Parse one row. Raises InvalidRequest with every finding."""
     return require_learner(load_request(row_body(cells, columns)))
 
 
-def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
-    """Return a row as the body of a request. Raises ShapeError where that is not possible."""
+def row_body(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
+    """Return a row as the body of a request. Raises InvalidRequest where that is not possible."""
     names = columns.names
     if any(cell.strip() for cell in cells[len(names) :]):
         extra = next(cell for cell in cells[len(names) :] if cell.strip())
         message = f"{len(cells)} cells under {len(names)} columns"
-        raise ShapeError([finding("", extra, "columns", message)])
+        raise InvalidRequest([finding("", extra, "columns", message)])
     body = recognized_cells(cells, columns)
     for name in ("is_active", "force_enrollment"):
         if name in body:
@@ -212,7 +212,7 @@ def row_body(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
     return body
 
 
-def recognized_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
+def recognized_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
     """Return the cells of our own columns by name, without escapes; empty ones are left out."""
     body = {
         name: bare
@@ -225,9 +225,9 @@ def recognized_cells(cells: Sequence[str], columns: Columns) -> dict[str, Any]:
 
 
 def require_learner(request: ParsedRequest) -> ParsedRequest:
-    """Return the request. Raises ShapeError where it names no learner, as every row must."""
+    """Return the request. Raises InvalidRequest where it names no learner, as every row must."""
     if request.username is None and request.email is None:
-        raise ShapeError([finding("user", None, "required", "name a user or an email")])
+        raise InvalidRequest([finding("user", None, "required", "name a user or an email")])
     return request
 
 
@@ -246,4 +246,6 @@ def _json_cell(cell: str) -> Any:
     try:
         return loads(cell)
     except InvalidJson as error:
-        raise ShapeError([finding("enrollment_attributes", cell, "json", str(error))]) from error
+        raise InvalidRequest(
+            [finding("enrollment_attributes", cell, "json", str(error))]
+        ) from error

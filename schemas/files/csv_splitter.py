@@ -9,7 +9,7 @@ from contextlib import suppress
 from itertools import accumulate
 
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_rows import EXPECTED, Columns, is_unclosed
+from schemas.files.csv_rows import EXPECTED, CsvColumns, is_unclosed
 from schemas.files.encodings import detect_encoding
 from schemas.files.formats.detect import (
     BY_NAME,
@@ -20,7 +20,7 @@ from schemas.files.formats.detect import (
 )
 from schemas.files.formats.reader import FormatReader
 from schemas.files.row_payload import CSV, encode_rows
-from schemas.files.source import Limits, Place, UnreadableFile, split_lines, without_bom
+from schemas.files.source import FilePosition, Limits, UnreadableFile, split_lines, without_bom
 
 #: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
@@ -45,7 +45,7 @@ def split_csv(
     """Split a CSV file into batches; the chunks are iterated twice."""
     decoder = codecs.getincrementaldecoder(detect_encoding(chunks, limits))
     texts = _decoded(without_bom(chunks), decoder())
-    lines = _Lines(split_lines(texts, _text_lines))
+    lines = _LineReader(split_lines(texts, _text_lines))
     before, record = _header(lines)
     found = detect_format(record.rstrip("\r\n"), options.format)
     _check_course(found, options)
@@ -111,7 +111,9 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
         number += 1
         if more is None or number - first == _MAX_HEADER_LINES:
             message = f"a quote of the header, in line {first}, is never closed"
-            raise UnreadableFile("unclosed_quotes", message, place=Place(first), expected=EXPECTED)
+            raise UnreadableFile(
+                "unclosed_quotes", message, place=FilePosition(first), expected=EXPECTED
+            )
         record += more
     return number, record
 
@@ -119,11 +121,13 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
 def _is_header_open(record: str, line: int) -> bool:
     if len(record) > MAX_RECORD:
         message = f"the header, in line {line}, is longer than {MAX_RECORD} characters"
-        raise UnreadableFile("unknown_columns", message, place=Place(line), expected=EXPECTED)
+        raise UnreadableFile(
+            "unknown_columns", message, place=FilePosition(line), expected=EXPECTED
+        )
     return is_unclosed(record)
 
 
-class _Lines:
+class _LineReader:
     """The lines of a text, one by one or all that are buffered."""
 
     def __init__(self, blocks: Iterator[list[str]]) -> None:
@@ -173,9 +177,9 @@ class _CsvSplitter:
 
     def __init__(
         self,
-        lines: _Lines,
+        lines: _LineReader,
         first_line: int,
-        columns: Columns,
+        columns: CsvColumns,
         limits: Limits,
         count: Callable[[list[str]], int] | None = None,
     ) -> None:
@@ -248,7 +252,9 @@ class _CsvSplitter:
         if self._unclosed_lines > MAX_UNCLOSED + self._total // 1_000:
             line = self._first_line + self._record
             message = f"line {line} is one of too many lines with a quote that is never closed"
-            raise UnreadableFile("unclosed_quotes", message, place=Place(line), expected=EXPECTED)
+            raise UnreadableFile(
+                "unclosed_quotes", message, place=FilePosition(line), expected=EXPECTED
+            )
         self._lines.put_back(self._taken[self._record + 1 :])
         del self._taken[self._record + 1 :]
         self._unclosed.append(self._record)

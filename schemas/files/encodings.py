@@ -5,7 +5,7 @@ from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
 from itertools import chain, islice
 
-from schemas.files.source import Limits, Place, UnreadableFile, check_size, place_of
+from schemas.files.source import FilePosition, Limits, UnreadableFile, check_size, position_of
 
 #: Bytes that are undefined in CP1252.
 _NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"
@@ -36,12 +36,12 @@ def is_supported(charset: str | None) -> bool:
     return charset is None or charset in _UTF_8 or charset in _ONE_BYTE
 
 
-def as_declared(chunks: Iterable[bytes], charset: str | None) -> Iterable[bytes]:
+def decode_declared(chunks: Iterable[bytes], charset: str | None) -> Iterable[bytes]:
     """Return the chunks in UTF-8 where another charset is declared, else unchanged."""
-    return _FromCp1252(chunks) if charset in _ONE_BYTE else chunks
+    return _Cp1252Reader(chunks) if charset in _ONE_BYTE else chunks
 
 
-class _FromCp1252:
+class _Cp1252Reader:
     """Converts chunks to UTF-8; every iteration begins at the first.
 
     A byte order mark of UTF-8 takes precedence over the declaration. Bytes that are undefined in
@@ -114,10 +114,10 @@ def _not_text(chunks: Iterable[bytes], offset: int) -> UnreadableFile:
         what = "this is UTF-16"
     elif start.startswith(_ZIP):
         what = "this is a ZIP archive or a workbook, not text"
-    line, column = place_of(chunks, offset)
+    line, column = position_of(chunks, offset)
     return UnreadableFile(
         "not_text",
         f"{what}: save the file as CSV UTF-8",
-        place=Place(line, column, offset),
+        place=FilePosition(line, column, offset),
         expected="CSV in UTF-8 or CP1252",
     )

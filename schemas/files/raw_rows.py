@@ -7,16 +7,16 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from enrollment.domain.crosswalks import Theirs
-from enrollment.domain.submissions import Member, Submission
+from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
-from schemas.files.csv_rows import Columns, recognized_cells, require_learner, row_body
-from schemas.files.formats.detect import NATIVE, OUR_COLUMNS, columns_in
+from schemas.files.csv_rows import CsvColumns, recognized_cells, require_learner, row_body
+from schemas.files.formats.detect import NATIVE, OUR_COLUMNS, columns_of_format
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
 from schemas.files.row_payload import (
     CSV,
-    NOTHING,
-    Row,
+    EMPTY_PAYLOAD,
+    ParsedRow,
     SkippedRows,
     decode_rows,
     first_line_of,
@@ -27,8 +27,8 @@ from schemas.files.row_payload import (
     unclosed_row,
 )
 from schemas.findings import Finding, finding
-from schemas.requests.parsed import ShapeError
-from schemas.requests.schema import load_request, stated
+from schemas.requests.parsed import InvalidRequest
+from schemas.requests.schema import load_request, without_absent
 
 _SAME_NAMES: Mapping[str, str] = MappingProxyType({})
 
@@ -69,23 +69,23 @@ class RawRow(NamedTuple):
         """Yield the ids of another system that the row contains."""
         return iter(()) if self.body is None else ids_in(self.body, source)
 
-    def row(self, source: str | None, ours: Mapping[Theirs, str]) -> Row:
+    def row(self, source: str | None, ours: Mapping[Theirs, str]) -> ParsedRow:
         """Return the row with its ids translated to ours."""
-        sent = NOTHING if self.body is None else self.body
+        sent = EMPTY_PAYLOAD if self.body is None else self.body
         if self.is_skipped:
-            return Row(self.line, None, None, self.cells)
+            return ParsedRow(self.line, None, None, self.cells)
         body, missing = (sent, []) if source is None else translate_ids(sent, source, ours)
         findings = [*self.findings, *missing]
         if not findings:
             try:
-                return Row(self.line, require_learner(load_request(body)), None, self.cells)
-            except ShapeError as error:
+                return ParsedRow(self.line, require_learner(load_request(body)), None, self.cells)
+            except InvalidRequest as error:
                 findings = [*error.findings]
-        return Row(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
+        return ParsedRow(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
 
-    def untranslated(self) -> Row:
+    def untranslated(self) -> ParsedRow:
         """Return the row for display: with its own ids, and without findings."""
-        return Row(self.line, None, None, self.cells, self.body or NOTHING)
+        return ParsedRow(self.line, None, None, self.cells, self.body or EMPTY_PAYLOAD)
 
     def _by_column(self, found: Finding) -> Finding:
         """Return the finding with the name of the file's own column."""
@@ -101,7 +101,7 @@ def decode_raw_rows(
     skips = SkippedRows(skipped)
     if row_format.encoding != CSV:
         return _json_rows(text, first_line, skips)
-    columns = columns_in(row_format.format, require_header(row_format.header))
+    columns = columns_of_format(row_format.format, require_header(row_format.header))
     records = _records(text.decode(), first_line, unclosed, columns)
     if row_format.is_ours:
         return _native_rows(records, columns, skips)
@@ -111,7 +111,7 @@ def decode_raw_rows(
 
 def rows_for_display(
     payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
-) -> Iterator[Row]:
+) -> Iterator[ParsedRow]:
     """Decode rows to be shown beside their outcomes; ids of another system stay as sent."""
     if row_format.is_ours:
         return decode_rows(payload, row_format.encoding, row_format.header, skipped)
@@ -126,7 +126,7 @@ class _Record(NamedTuple):
 
 
 def _records(
-    text: str, first_line: int, unclosed: Sequence[int], columns: Columns
+    text: str, first_line: int, unclosed: Sequence[int], columns: CsvColumns
 ) -> Iterator[_Record]:
     """Yield the records that are not blank."""
     for begin, lines, unclosed_line in split_at_unclosed(text, first_line, unclosed):
@@ -142,7 +142,7 @@ def _records(
 
 
 def _native_rows(
-    records: Iterator[_Record], columns: Columns, skips: SkippedRows
+    records: Iterator[_Record], columns: CsvColumns, skips: SkippedRows
 ) -> Iterator[RawRow]:
     for line, cells, is_unclosed in records:
         if skips.is_next():
@@ -153,10 +153,10 @@ def _native_rows(
             yield _native_row(line, cells, columns)
 
 
-def _native_row(line: int, cells: list[str], columns: Columns) -> RawRow:
+def _native_row(line: int, cells: list[str], columns: CsvColumns) -> RawRow:
     try:
         return RawRow(line, row_body(cells, columns), cells=cells)
-    except ShapeError as error:
+    except InvalidRequest as error:
         known = recognized_cells(cells, columns)
         return RawRow(line, known, findings=error.findings, cells=cells)
 
@@ -197,7 +197,7 @@ def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[Raw
 
 def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return a body whose course stands in ``course_id`` only, which is what is translated."""
-    given = stated(body)
+    given = without_absent(body)
     if isinstance(given.get("course_details"), Mapping):
         del given["course_details"]
     return given
@@ -227,6 +227,6 @@ def sources_of(submission: Submission) -> set[str]:
     return {source for source in named or {submission.options.source} if source is not None}
 
 
-def member_at(files: Sequence[Member], line: int) -> Member:
+def member_at(files: Sequence[ArchiveMember], line: int) -> ArchiveMember:
     """Return the file of an archive that a line belongs to."""
     return files[bisect_left(files, line, key=lambda member: member.lines_before) - 1]

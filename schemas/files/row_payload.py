@@ -14,24 +14,24 @@ from typing import NamedTuple
 from schemas.encoding.compact import pack, unpack
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import (
-    Columns,
+    CsvColumns,
     columns_of,
-    quick_reader,
+    fast_reader,
     recognized_cells,
     require_learner,
     row_request,
 )
 from schemas.findings import Finding, finding
-from schemas.requests.parsed import ParsedRequest, ShapeError
-from schemas.requests.schema import load_request, stated
+from schemas.requests.parsed import InvalidRequest, ParsedRequest
+from schemas.requests.schema import load_request, without_absent
 
 CSV, NDJSON, JSON = "csv", "ndjson", "json"
-NOTHING: Mapping[str, object] = MappingProxyType({})
+EMPTY_PAYLOAD: Mapping[str, object] = MappingProxyType({})
 #: Longest unvalidated name of a learner or a course that an outcome repeats.
 _MAX_NAME = 255
 
 
-class Row(NamedTuple):
+class ParsedRow(NamedTuple):
     """One row of a file: a request, or the findings about it."""
 
     #: In the file as sent, from 1; in a JSON array, the index + 1.
@@ -41,7 +41,7 @@ class Row(NamedTuple):
     #: The cells as sent, of a CSV file.
     cells: list[str] | None
     #: Members of a row that is invalid, as far as they can be read.
-    unvalidated: Mapping[str, object] = NOTHING
+    unvalidated: Mapping[str, object] = EMPTY_PAYLOAD
 
     @property
     def user(self) -> str | None:
@@ -97,7 +97,7 @@ def decode_rows(
     encoding: str,
     header: str | None = None,
     skipped: Collection[int] = (),
-) -> Iterator[Row]:
+) -> Iterator[ParsedRow]:
     """Decode rows with our own columns; an invalid row has findings and affects no other.
 
     Rows at the places ``skipped`` have neither a request nor findings.
@@ -129,43 +129,43 @@ def require_header(header: str | None) -> str:
     return header
 
 
-def _json_rows(text: bytes, first_line: int, skips: SkippedRows | None) -> Iterator[Row]:
+def _json_rows(text: bytes, first_line: int, skips: SkippedRows | None) -> Iterator[ParsedRow]:
     for line, raw in enumerate(text.split(b"\n"), first_line):
         if not raw or raw.isspace():
             continue
         if skips is not None and skips.is_next():
-            yield Row(line, None, None, None)
+            yield ParsedRow(line, None, None, None)
         else:
             yield _json_row(raw, line)
 
 
-def _json_row(raw: bytes, line: int) -> Row:
+def _json_row(raw: bytes, line: int) -> ParsedRow:
     body: object = None
     try:
         body = loads(raw)
-        return Row(line, require_learner(load_request(body)), None, None)
+        return ParsedRow(line, require_learner(load_request(body)), None, None)
     except InvalidJson as error:
-        return Row(line, None, (invalid_json(raw, error),), None)
-    except ShapeError as error:
-        given = stated(body) if isinstance(body, dict) else NOTHING
-        return Row(line, None, error.findings, None, given)
+        return ParsedRow(line, None, (invalid_json(raw, error),), None)
+    except InvalidRequest as error:
+        given = without_absent(body) if isinstance(body, dict) else EMPTY_PAYLOAD
+        return ParsedRow(line, None, error.findings, None, given)
 
 
 def _csv_rows(
     text: str,
     first_line: int,
     unclosed: Sequence[int],
-    columns: Columns,
+    columns: CsvColumns,
     skips: SkippedRows | None,
-) -> Iterator[Row]:
-    read = quick_reader(columns)
+) -> Iterator[ParsedRow]:
+    read = fast_reader(columns)
     for line, lines, unclosed_line in split_at_unclosed(text, first_line, unclosed):
         if unclosed_line is None:
             yield from _csv_part(lines, line, columns, read, skips)
             continue
         if skips is not None:
             skips.is_next()
-        yield Row(line, None, (unclosed_row(unclosed_line),), [unclosed_line])
+        yield ParsedRow(line, None, (unclosed_row(unclosed_line),), [unclosed_line])
 
 
 def split_at_unclosed(
@@ -196,28 +196,28 @@ def unclosed_row(cell: str) -> Finding:
 def _csv_part(
     lines: Iterator[str],
     first_line: int,
-    columns: Columns,
+    columns: CsvColumns,
     read: Callable[[list[str]], ParsedRequest | None],
     skips: SkippedRows | None,
-) -> Iterator[Row]:
+) -> Iterator[ParsedRow]:
     reader = csv.reader(lines, delimiter=columns.delimiter)
     blanks = columns.blanks
     line = first_line
     for cells in reader:
         if skips is not None and "".join(cells).strip(blanks) and skips.is_next():
-            yield Row(line, None, None, cells)
+            yield ParsedRow(line, None, None, cells)
         elif (request := read(cells)) is not None:
-            yield Row(line, request, None, cells)
+            yield ParsedRow(line, request, None, cells)
         elif "".join(cells).strip(blanks):
             yield _csv_row(line, cells, columns)
         line = first_line + reader.line_num
 
 
-def _csv_row(line: int, cells: list[str], columns: Columns) -> Row:
+def _csv_row(line: int, cells: list[str], columns: CsvColumns) -> ParsedRow:
     try:
-        return Row(line, row_request(cells, columns), None, cells)
-    except ShapeError as error:
-        return Row(line, None, error.findings, cells, recognized_cells(cells, columns))
+        return ParsedRow(line, row_request(cells, columns), None, cells)
+    except InvalidRequest as error:
+        return ParsedRow(line, None, error.findings, cells, recognized_cells(cells, columns))
 
 
 def invalid_json(raw: bytes, error: InvalidJson) -> Finding:

@@ -11,7 +11,7 @@ CHUNK_BYTES = 256 * 1024
 MAX_LINE = 1_000_000
 #: Longest text per byte of its gzip or ZIP, once it is longer than FREE_BYTES.
 MAX_RATIO = 200
-FREE_BYTES = 1_000_000
+MIN_RATIO_BYTES = 1_000_000
 
 #: A gzip member may have a single byte, so their texts are joined: the search for line ends
 #: rescans the current line once per piece.
@@ -20,7 +20,7 @@ _PIECES = 16 * 1024
 
 _GZIP = 31  # zlib's window bits, plus 16 for gzip's header and trailer
 #: Codes of files that are not what their type says; others are valid but not usable here.
-MALFORMED = frozenset(
+MALFORMED_CODES = frozenset(
     {"malformed_gzip", "malformed_json", "malformed_zip", "not_text", "unclosed_quotes"}
 )
 
@@ -41,7 +41,7 @@ class FileTooLarge(Exception):
     """An upload exceeds a limit; the message names it and says what to do."""
 
 
-class Place(NamedTuple):
+class FilePosition(NamedTuple):
     """A place in a file: line and column from 1, offset from 0."""
 
     line: int | None = None
@@ -57,7 +57,7 @@ class UnreadableFile(Exception):
         code: str,
         message: str,
         *,
-        place: Place | None = None,
+        place: FilePosition | None = None,
         found: str | None = None,
         expected: str | None = None,
     ) -> None:
@@ -65,14 +65,14 @@ class UnreadableFile(Exception):
         #: Stable, for programs.
         self.code = code
         self.message = message
-        self.line, self.column, self.offset = place or Place()
+        self.line, self.column, self.offset = place or FilePosition()
         self.found = found
         self.expected = expected
 
     @property
     def is_malformed(self) -> bool:
         """Whether the file is not what its type says (400), rather than not usable here (422)."""
-        return self.code in MALFORMED
+        return self.code in MALFORMED_CODES
 
     def finding(self) -> Finding:
         """Return the place and the expectation, as far as they are known."""
@@ -95,7 +95,7 @@ class SpooledSource:
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the chunks, from the first."""
-        return gunzipped(self._read(), self._limits) if self._gzip else self._read()
+        return gunzip(self._read(), self._limits) if self._gzip else self._read()
 
     def _read(self) -> Iterator[bytes]:
         place = self._file.seek(0)
@@ -105,7 +105,7 @@ class SpooledSource:
             self._file.seek(place)
 
 
-def gunzipped(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
+def gunzip(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
     """Decompress gzip as it comes in; it may have several members.
 
     Raises FileTooLarge for a text that is too long, absolutely or in relation to its gzip, and
@@ -155,7 +155,7 @@ class _Decompressor:
             raise UnreadableFile(
                 "malformed_gzip",
                 "the gzip data is incomplete: send the file again",
-                place=Place(offset=self._taken),
+                place=FilePosition(offset=self._taken),
                 expected="a complete gzip file",
             )
 
@@ -174,12 +174,12 @@ class _Decompressor:
             raise UnreadableFile(
                 "malformed_gzip",
                 f"the body is not gzip, or is damaged, near byte {self._taken - len(rest)}",
-                place=Place(offset=self._taken - len(rest)),
+                place=FilePosition(offset=self._taken - len(rest)),
                 expected="a gzip file, as Content-Encoding says",
             ) from error
         self._given += len(piece)
         check_size(self._given, self._limits)
-        if self._given > max(FREE_BYTES, MAX_RATIO * self._taken):
+        if self._given > max(MIN_RATIO_BYTES, MAX_RATIO * self._taken):
             message = f"the gzip data decompresses to more than {MAX_RATIO} times its size"
             raise FileTooLarge(message)
         return piece
@@ -208,7 +208,7 @@ def without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
     yield from source
 
 
-def place_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
+def position_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
     """Return line and column (in bytes, from 1) of a byte."""
     line, seen, begin = 1, 0, 0
     for chunk in chunks:

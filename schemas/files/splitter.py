@@ -8,13 +8,18 @@ import orjson
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
 from schemas.files.csv_splitter import NO_OPTIONS, check_no_course, split_csv
-from schemas.files.encodings import as_declared, check_total_size, declared_charset, is_supported
+from schemas.files.encodings import (
+    check_total_size,
+    declared_charset,
+    decode_declared,
+    is_supported,
+)
 from schemas.files.formats.detect import AUTO, NATIVE
 from schemas.files.row_payload import CSV, JSON, NDJSON, encode_rows
 from schemas.files.source import (
+    FilePosition,
     FileTooLarge,
     Limits,
-    Place,
     UnreadableFile,
     split_lines,
     without_bom,
@@ -75,7 +80,7 @@ def split(
     if kind in {None, ZIP}:
         message = f"{media_type[:100]!r} is not supported"
         raise UnreadableFile("unsupported_media_type", message, expected=", ".join(_FORMATS))
-    chunks = as_declared(chunks, declared_charset(media_type))
+    chunks = decode_declared(chunks, declared_charset(media_type))
     if kind != CSV and options.format not in {AUTO, NATIVE}:
         message = f"{options.format} files are CSV, and this is {kind}"
         raise UnreadableFile("unknown_document", message, expected="text/csv")
@@ -101,15 +106,15 @@ def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
     document = _load_document(chunks, limits)
     if isinstance(document, dict):
         if set(document) != {"enrollments"}:
-            raise _wrong_document(f"an object with the keys {sorted(document)[:5]}")
+            raise _unexpected_document(f"an object with the keys {sorted(document)[:5]}")
         document = document["enrollments"]
     if not isinstance(document, list):
-        raise _wrong_document("no array")
+        raise _unexpected_document("no array")
     check_rows(len(document), limits)
     return document
 
 
-def _wrong_document(found: str) -> UnreadableFile:
+def _unexpected_document(found: str) -> UnreadableFile:
     expected = '{"enrollments": [request, …]} or [request, …]'
     message = f"expected {expected}, but there is {found}"
     return UnreadableFile("unknown_document", message, expected=expected)
@@ -132,7 +137,7 @@ def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
         raise UnreadableFile(
             "malformed_json",
             f"JSON parse error - {error}",
-            place=Place(error.line, error.column, error.offset),
+            place=FilePosition(error.line, error.column, error.offset),
             expected="JSON in UTF-8, as in RFC 7493",
         ) from error
 

@@ -10,11 +10,11 @@ from typing import IO
 
 from schemas.files.source import (
     CHUNK_BYTES,
-    FREE_BYTES,
     MAX_RATIO,
+    MIN_RATIO_BYTES,
+    FilePosition,
     FileTooLarge,
     Limits,
-    Place,
     UnreadableFile,
     check_size,
 )
@@ -83,7 +83,7 @@ def _check_end(file: IO[bytes]) -> None:
 
 def _malformed(why: str) -> UnreadableFile:
     message = f"the body is not a ZIP archive, or is damaged: {why[:200]}"
-    return UnreadableFile("malformed_zip", message, place=Place(offset=0), expected=EXPECTED)
+    return UnreadableFile("malformed_zip", message, place=FilePosition(offset=0), expected=EXPECTED)
 
 
 def _too_many() -> FileTooLarge:
@@ -98,7 +98,7 @@ def checked_files(
     Raises UnreadableFile, FileTooLarge.
     """
     for info in archive.infolist():
-        _check_is_sound(info)
+        _check_is_readable(info)
     infos = [info for info in archive.infolist() if not _is_ignored(info)]
     if len(infos) > MAX_MEMBERS:
         raise _too_many()
@@ -110,13 +110,13 @@ def checked_files(
         raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
     unpacked = sum(info.file_size for info in infos)
     check_size(unpacked, limits)
-    if unpacked > max(FREE_BYTES, MAX_RATIO * packed):
+    if unpacked > max(MIN_RATIO_BYTES, MAX_RATIO * packed):
         message = f"the archive decompresses to more than {MAX_RATIO} times its size"
         raise FileTooLarge(message)
     return sorted(infos, key=lambda info: info.filename)
 
 
-def _check_is_sound(info: zipfile.ZipInfo) -> None:
+def _check_is_readable(info: zipfile.ZipInfo) -> None:
     """Raise UnreadableFile for entries that ``zipfile`` itself cannot handle."""
     if not info.filename or "\0" in info.orig_filename:
         raise _malformed("one of its files has no name, or a NUL in it")
@@ -186,7 +186,7 @@ class FileContent:
             raise UnreadableFile("malformed_zip", message, expected=EXPECTED) from error
 
 
-def lines_in(chunks: FileContent) -> int:
+def count_lines(chunks: FileContent) -> int:
     """Count the lines, which may end with LF, CR LF or CR."""
     lines, last = 0, b""
     for chunk in chunks:

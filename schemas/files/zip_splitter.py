@@ -10,18 +10,18 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import IO, NamedTuple
 
-from enrollment.domain.submissions import Member
+from enrollment.domain.submissions import ArchiveMember
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
 from schemas.files.csv_splitter import NO_OPTIONS
 from schemas.files.formats.detect import AUTO
 from schemas.files.row_payload import JSON
-from schemas.files.source import FileTooLarge, Limits, Place, UnreadableFile
+from schemas.files.source import FilePosition, FileTooLarge, Limits, UnreadableFile
 from schemas.files.splitter import split
 from schemas.files.zip_reader import (
     EXPECTED,
     FileContent,
     checked_files,
-    lines_in,
+    count_lines,
     open_archive,
     printable,
 )
@@ -36,11 +36,11 @@ _VERSIONS = frozenset({"1.0", "1.1", "1.2"})
 _MAX_MANIFEST = 100_000
 
 
-class _File(NamedTuple):
+class _MemberPlan(NamedTuple):
     """A file of an archive that is to be split."""
 
     chunks: FileContent
-    member: Member
+    member: ArchiveMember
     options: FileOptions
 
 
@@ -69,16 +69,16 @@ def split_archive(
 
 def _files(
     archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], limits: Limits, options: FileOptions
-) -> Iterator[_File]:
+) -> Iterator[_MemberPlan]:
     skips_unknown = False
     if (manifest := _named(_ONEROSTER, infos)) is not None:
         _check_manifest(archive, manifest)
         beside = manifest.filename.casefold().removesuffix(_ONEROSTER) + _ENROLLMENTS
         infos = [info for info in infos if info.filename.casefold() == beside]
-        options = _as_archive_of("oneroster", options, manifest)
+        options = _options_of_archive("oneroster", options, manifest)
     elif (manifest := _named(_D2L, infos)) is not None:
         infos = [info for info in infos if info.filename.casefold().endswith(".csv")]
-        options, skips_unknown = _as_archive_of("d2l", options, manifest), True
+        options, skips_unknown = _options_of_archive("d2l", options, manifest), True
     lines = headers = 0
     for info in infos:
         made = _file(
@@ -93,7 +93,9 @@ def _files(
             lines += _length_of(made, limits)
 
 
-def _as_archive_of(format_: str, options: FileOptions, manifest: zipfile.ZipInfo) -> FileOptions:
+def _options_of_archive(
+    format_: str, options: FileOptions, manifest: zipfile.ZipInfo
+) -> FileOptions:
     """Return the options with the archive's format. Raises UnreadableFile if another is forced."""
     if options.format in {AUTO, format_}:
         return options._replace(format=format_)
@@ -105,12 +107,12 @@ def _as_archive_of(format_: str, options: FileOptions, manifest: zipfile.ZipInfo
     raise UnreadableFile("unknown_document", message, expected=expected)
 
 
-def _length_of(file: _File, limits: Limits) -> int:
+def _length_of(file: _MemberPlan, limits: Limits) -> int:
     """Return the number of lines of a file: those of a JSON document are its requests."""
     if file.member.encoding == JSON:
         drafts = _split(file.chunks, limits, file.options, file.member.lines_before)[1]
         return sum(draft.rows for draft in drafts)
-    return lines_in(file.chunks)
+    return count_lines(file.chunks)
 
 
 def _named(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | None:
@@ -140,17 +142,17 @@ def _check_manifest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
 
 def _file(
     chunks: FileContent, lines: int, limits: Limits, options: FileOptions, *, skips_unknown: bool
-) -> _File | None:
+) -> _MemberPlan | None:
     """Return one file; None for an empty one, or one of unknown columns where those are skipped."""
     try:
         head, _ = _split(chunks, limits, options, lines)
     except UnreadableFile as error:
         if error.code == "empty" or (skips_unknown and error.code == "unknown_columns"):
             return None
-        raise _in_file(error, chunks.name) from error
+        raise _prefix_error(error, chunks.name) from error
     source = options.source or head.source
-    member = Member(chunks.name, lines, head.encoding, head.format, head.header, source)
-    return _File(chunks, member, options)
+    member = ArchiveMember(chunks.name, lines, head.encoding, head.format, head.header, source)
+    return _MemberPlan(chunks, member, options)
 
 
 def _split(
@@ -160,27 +162,27 @@ def _split(
     return split(chunks, media_type=media_type, limits=limits, options=options, lines_before=lines)
 
 
-def _in_file(error: UnreadableFile, name: str) -> UnreadableFile:
+def _prefix_error(error: UnreadableFile, name: str) -> UnreadableFile:
     return UnreadableFile(
         error.code,
         f"{name}: {error.message}",
-        place=Place(error.line, error.column, error.offset),
+        place=FilePosition(error.line, error.column, error.offset),
         found=error.found,
         expected=error.expected,
     )
 
 
-def _counted(files: Sequence[_File], limits: Limits) -> Iterator[BatchDraft]:
+def _counted(files: Sequence[_MemberPlan], limits: Limits) -> Iterator[BatchDraft]:
     total = 0
-    for draft in chain.from_iterable(_drafts(file, limits) for file in files):
+    for draft in chain.from_iterable(_member_batches(file, limits) for file in files):
         total += draft.rows
         check_rows(total, limits)
         yield draft
 
 
-def _drafts(file: _File, limits: Limits) -> Iterator[BatchDraft]:
+def _member_batches(file: _MemberPlan, limits: Limits) -> Iterator[BatchDraft]:
     """Yield the batches of one file; it is split only now, because each split buffers a batch."""
     try:
         yield from _split(file.chunks, limits, file.options, file.member.lines_before)[1]
     except UnreadableFile as error:
-        raise _in_file(error, file.member.name) from error
+        raise _prefix_error(error, file.member.name) from error

@@ -29,11 +29,11 @@ class TooManyObjects(ValueError):
     """The body has more objects than one request may have."""
 
 
-class BadObjects(ValueError):
+class InvalidObjects(ValueError):
     """Some of the objects are invalid; ``found`` says which and why."""
 
     def __init__(self, found: Sequence[Finding]) -> None:
-        super().__init__(sentence(found[0]))
+        super().__init__(describe_finding(found[0]))
         self.found = found
 
 
@@ -57,7 +57,7 @@ class BulkReader(Generic[T]):
         self._key_field = key_field
 
     def read(self, body: bytes, media_type: str) -> list[T]:
-        """Return the objects of a body. Raises BadObjects, TooManyObjects."""
+        """Return the objects of a body. Raises InvalidObjects, TooManyObjects."""
         found: list[Finding] = []
         seen: set[str] = set()
         objects: list[T] = []
@@ -68,7 +68,7 @@ class BulkReader(Generic[T]):
             if len(found) >= MAX_FINDINGS:
                 break
         if found:
-            raise BadObjects(found[:MAX_FINDINGS])
+            raise InvalidObjects(found[:MAX_FINDINGS])
         return objects
 
     def _take(self, data: object, seen: set[str], objects: list[T]) -> tuple[Finding, ...]:
@@ -106,7 +106,7 @@ class BulkReader(Generic[T]):
             yield f"{prefix}/{place}", data
 
 
-def sentence(found: Finding) -> str:
+def describe_finding(found: Finding) -> str:
     """Return a finding as a sentence."""
     where = f"line {found['line']}: " if "line" in found else ""
     rule = str(found["rule"])

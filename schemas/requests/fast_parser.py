@@ -21,7 +21,7 @@ from schemas.requests.parsed import MAX_ATTRIBUTE_TEXT, MAX_ATTRIBUTES, MAX_COHO
 _new = tuple.__new__
 
 
-def read_request(body: object) -> ParsedRequest | None:
+def parse_request_fast(body: object) -> ParsedRequest | None:
     """Parse a well-formed body; None where the schema must decide."""
     if type(body) is not dict:
         return None

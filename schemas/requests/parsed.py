@@ -28,7 +28,7 @@ class ParsedRequest(NamedTuple):
     requested_at: datetime | None = None
 
 
-class ShapeError(Exception):
+class InvalidRequest(Exception):
     """A request is malformed; ``findings`` says where and why."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:

@@ -14,21 +14,21 @@ from schemas.fields import (
     MAX_NAME,
     USERNAME,
     BoundedList,
-    Flag,
+    BoundedString,
     Nested,
     OpenSchema,
-    Text,
+    StrictBoolean,
     TimestampField,
     is_course_key,
 )
 from schemas.findings import Finding, first_findings_of, shown
-from schemas.requests.fast_parser import read_request
+from schemas.requests.fast_parser import parse_request_fast
 from schemas.requests.parsed import (
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
+    InvalidRequest,
     ParsedRequest,
-    ShapeError,
 )
 
 #: Members whose empty text means "absent"; elsewhere it is a value of the wrong type.
@@ -56,7 +56,7 @@ class Identifier(fields.String):
     default_error_messages = ERROR_CODES
 
 
-class LowerCase(Identifier):
+class LowerCaseString(Identifier):
     """An identifier whose case is ignored."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
@@ -67,8 +67,8 @@ def _at_most(limit: int) -> validate.Length:
     return validate.Length(max=limit, error="length")
 
 
-def _attribute_text() -> Text:
-    return Text(longest=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
+def _attribute_text() -> BoundedString:
+    return BoundedString(longest=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
 
 
 class AttributeSchema(OpenSchema):
@@ -97,22 +97,22 @@ class RequestSchema(OpenSchema):
     """
 
     user = Identifier(validate=[_at_most(MAX_NAME), _username])
-    email = LowerCase(validate=[_at_most(MAX_EMAIL), _email])
+    email = LowerCaseString(validate=[_at_most(MAX_EMAIL), _email])
     course_id = Identifier(validate=_course_key, required=True)
     course_details = Nested(CourseDetailsSchema)
-    mode = Text(longest=MAX_MODE)
-    is_active = Flag(load_default=True)
+    mode = BoundedString(longest=MAX_MODE)
+    is_active = StrictBoolean(load_default=True)
     enrollment_attributes = BoundedList(
         Nested(AttributeSchema, error_messages={"null": "type"}), most=MAX_ATTRIBUTES
     )
-    cohort = Text(longest=MAX_COHORT)
-    force_enrollment = Flag(load_default=False)
+    cohort = BoundedString(longest=MAX_COHORT)
+    force_enrollment = StrictBoolean(load_default=False)
     requested_at = TimestampField(error_messages={"invalid": "datetime"})
 
     @pre_load
     def leave_out_what_is_absent(self, data: Any, **_: object) -> Any:
         """Drop members that are null, or empty where a text is expected."""
-        return stated(data) if isinstance(data, Mapping) else data
+        return without_absent(data) if isinstance(data, Mapping) else data
 
     @post_load
     def make_request(self, data: dict[str, Any], **_: object) -> ParsedRequest:
@@ -134,7 +134,7 @@ class RequestSchema(OpenSchema):
 _SCHEMA = RequestSchema()
 
 
-def stated(body: Mapping[str, Any]) -> dict[str, Any]:
+def without_absent(body: Mapping[str, Any]) -> dict[str, Any]:
     """Return the body without absent members, its course id in ``course_id``."""
     details = body.get("course_details")
     named = details.get("course_id") if isinstance(details, Mapping) else None
@@ -150,15 +150,15 @@ def stated(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_request(body: object) -> ParsedRequest:
-    """Parse one request. Raises ShapeError with every finding."""
-    parsed = read_request(body)
+    """Parse one request. Raises InvalidRequest with every finding."""
+    parsed = parse_request_fast(body)
     if parsed is not None:
         return parsed
     try:
         checked: ParsedRequest = _SCHEMA.load(body)  # type: ignore[arg-type, unused-ignore]
     except ValidationError as error:
-        given = stated(body) if isinstance(body, Mapping) else body
-        raise ShapeError([*first_findings_of(error, given)]) from error
+        given = without_absent(body) if isinstance(body, Mapping) else body
+        raise InvalidRequest([*first_findings_of(error, given)]) from error
     return checked
 
 

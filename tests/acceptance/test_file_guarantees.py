@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.support.row_counts import books
+from tests.support.row_counts import row_counts
 from tests.support.service_processes import ended, needs_proc, open_course
 
 pytestmark = [
@@ -73,7 +73,7 @@ def test_failed_rows_of_a_foreign_file_are_saved_mended_and_sent_again_as_they_a
     assert head.decode() == f"{HEADS[form]},outcome,reason,message\r\n"
     assert told(second) == {"done, succeeded": 0, "total": 2 * fails, "enrolled": 2 * fails}
     assert still.read_bytes() == head
-    assert books(whole.database_url, course)[:3] == (MANY,) * 3
+    assert row_counts(whole.database_url, course)[:3] == (MANY,) * 3
 
 
 def mended(rows, course):
@@ -103,10 +103,10 @@ def test_a_file_failed_when_every_row_did(whole, tmp_path, good, result, code):
         bad = SEVERAL_BATCHES - good
         rows = [f"good{good}x{n},{NOWHERE if n % 2 else 'nonsense'}" for n in range(bad)]
         rows += [f"good{good}y{n},{course}" for n in range(good)]
-        before = books(whole.database_url)
+        before = row_counts(whole.database_url)
 
         submission_id, done = hand_in(http, rows)
-        after = books(whole.database_url)
+        after = row_counts(whole.database_url)
 
     assert (done["state"], done["result"]) == ("done", result)
     counts = done["counts"]
@@ -131,11 +131,11 @@ def test_one_bad_row_at_the_end_of_an_atomic_file_leaves_everything_as_it_was(
     with whole.up.http() as http:
         course = make_course(http, f"atomic-{reason}")
         good = [f"atomic-{reason}-{n},{course}" for n in range(ATOMIC)]
-        before = books(whole.database_url)
+        before = row_counts(whole.database_url)
 
         _, refused = hand_in(http, [*good[:-1], f"atomic-{reason}-last,{bad}"], on_error="abort")
         feed = http.get("/changes", params={"since": before.feed}).json()
-        left = books(whole.database_url)
+        left = row_counts(whole.database_url)
         _, again = hand_in(http, good, on_error="abort")
 
     assert (refused["state"], refused["result"]) == ("done", "failed")
@@ -147,7 +147,7 @@ def test_one_bad_row_at_the_end_of_an_atomic_file_leaves_everything_as_it_was(
     assert feed == {"changes": [], "next": before.feed}
     assert left == before
     assert (again["result"], again["counts"]["enrolled"]) == ("succeeded", ATOMIC)
-    assert books(whole.database_url) == tuple(number + ATOMIC for number in before)
+    assert row_counts(whole.database_url) == tuple(number + ATOMIC for number in before)
 
 
 def hand_in(http, rows, **options):

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from enrollment.runtime.broker import QueueName
-from tests.support.row_counts import books
+from tests.support.row_counts import row_counts
 from tests.support.service_processes import ended, needs_proc, open_course, wait_until
 
 pytestmark = needs_proc
@@ -101,7 +101,7 @@ def test_requests_are_taken_without_redis_and_answered_when_it_is_back(productio
         answered = [ended(gateways[0], each, production.log) for each in taken]
 
     assert sum(each["counts"]["enrolled"] for each in answered) == SINGLES + ROWS
-    assert books(production.database_url, course)[:3] == (SINGLES + ROWS,) * 3
+    assert row_counts(production.database_url, course)[:3] == (SINGLES + ROWS,) * 3
 
 
 def test_what_a_flushed_redis_forgets_is_done_all_the_same(production):
@@ -119,7 +119,7 @@ def test_what_a_flushed_redis_forgets_is_done_all_the_same(production):
         answered = [ended(gateways[1], each, production.log) for each in taken]
 
     assert sum(each["counts"]["enrolled"] for each in answered) == SINGLES + ROWS
-    assert books(production.database_url, course)[:3] == (SINGLES + ROWS,) * 3
+    assert row_counts(production.database_url, course)[:3] == (SINGLES + ROWS,) * 3
 
 
 def hand_in(gateways, course):

@@ -5,7 +5,7 @@ import signal
 import stat
 from pathlib import Path
 
-from tests.support.row_counts import books
+from tests.support.row_counts import row_counts
 from tests.support.service_processes import Running, bare, needs_proc, open_course, wait_until
 
 pytestmark = needs_proc
@@ -78,7 +78,7 @@ def test_killed_at_work_it_leaves_nobody_and_finishes_when_started_again(stack, 
     assert counts["pending"] > 0
     assert done.returncode == 0, done.stderr
     assert f"enrolled\t{MANY}" in done.stdout
-    assert books(records) == (MANY,) * 4
+    assert row_counts(records) == (MANY,) * 4
     assert again.key() == key
 
 

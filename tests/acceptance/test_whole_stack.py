@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.support.row_counts import books
+from tests.support.row_counts import row_counts
 from tests.support.service_processes import (
     PATIENCE,
     children_of,
@@ -45,17 +45,17 @@ def submit(up, file):
 def test_a_real_term_is_judged_as_expected_and_again_without_any_change(whole):
     expected = json.loads((OULAD / "expected.json").read_text())
     assert whole.up.enroll("courses", "load", OULAD / "courses.ndjson").returncode == 0
-    before = books(whole.database_url)
+    before = row_counts(whole.database_url)
 
     assert submit(whole.up, OULAD / "enrollments.csv") == (1, expected["first_run"])
-    after = books(whole.database_url, "course-v1:OU+%")
+    after = row_counts(whole.database_url, "course-v1:OU+%")
     assert submit(whole.up, OULAD / "enrollments.csv") == (1, expected["second_run"])
 
     changes = expected["first_run"]["enrolled"] + expected["first_run"]["deactivated"]
     assert (after.enrollments, after.active) == (expected["enrollment_records"], expected["active"])
     assert after.events == changes
     assert after.feed == before.feed + changes
-    assert books(whole.database_url, "course-v1:OU+%") == after
+    assert row_counts(whole.database_url, "course-v1:OU+%") == after
     with whole.up.http() as http:
         last = http.get("/changes", params={"since": after.feed - 1}).json()
     assert [change["data"]["position"] for change in last["changes"]] == [after.feed]
@@ -84,7 +84,7 @@ def test_of_fifty_who_want_ten_seats_ten_get_one(whole):
         assert http.get(f"/courses/{course}").json()["seats_taken"] == SEATS
 
     assert answers == {("enrolled", None): SEATS, ("refused", "course_full"): CLIENTS - SEATS}
-    assert books(whole.database_url, course)[:3] == (SEATS, SEATS, SEATS)
+    assert row_counts(whole.database_url, course)[:3] == (SEATS, SEATS, SEATS)
 
 
 def outcome_of_single(http, accepted):
@@ -150,7 +150,7 @@ def test_a_worker_killed_at_work_loses_nothing_and_repeats_nothing(whole, tmp_pa
 def nothing_is_lost_when_killed(whole, tmp_path, name):
     up, word = whole.up, name.replace(" ", "")
     file = prepared(up, word, tmp_path)
-    before, started = books(whole.database_url), up.pids()
+    before, started = row_counts(whole.database_url), up.pids()
 
     submitting = up.enroll_beside("submit", file)
     wait_until(lambda: in_work(up, submitting), submitting.log)
@@ -160,7 +160,7 @@ def nothing_is_lost_when_killed(whole, tmp_path, name):
 
     assert submitting.process.wait(PATIENCE) == 1, submitting.log()
     wait_until(up.is_ready, up.log)
-    after = books(whole.database_url, f"course-v1:Uni+{word}+%")
+    after = row_counts(whole.database_url, f"course-v1:Uni+{word}+%")
     said = submitting.said().splitlines()
     assert {f"enrolled\t{CAME}", f"deactivated\t{LEFT}", f"refused\t{LATE}"} < set(said)
     assert after[:3] == (CAME, CAME - LEFT, CAME + LEFT)

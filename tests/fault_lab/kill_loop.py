@@ -17,7 +17,7 @@ from tests.fault_lab.fault_injectors.base import armed
 from tests.fault_lab.history import History, Op, Phase
 from tests.fault_lab.report_table import Row
 from tests.fault_lab.stack.stack import Stack, StackBroken, wait
-from tests.support.row_counts import books
+from tests.support.row_counts import row_counts
 from tests.support.service_processes import API
 
 OULAD = Path(__file__).parents[3] / "shared" / "data" / "oulad"
@@ -82,7 +82,7 @@ def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) 
     """Where it did not come to what it should, or anything happened twice."""
     if counts != expected:
         yield f"it came to {counts}, not {expected}"
-    kept = books(stack.records.url, "course-v1:OU+%")
+    kept = row_counts(stack.records.url, "course-v1:OU+%")
     changes = expected["enrolled"] + expected["deactivated"]
     if (kept.events, kept.feed) != (changes, changes):
         yield f"{kept.events} events and {kept.feed} places in the feed, not {changes}"

@@ -14,7 +14,7 @@ from typing import Self
 from tests.fault_lab import kill_loop
 from tests.fault_lab.checker.check import Verdict, check
 from tests.fault_lab.checker.ledger import Mark, mark
-from tests.fault_lab.fault_injectors import Fault, Scene
+from tests.fault_lab.fault_injectors import Fault, RunContext
 from tests.fault_lab.fault_injectors.database import DiskFull
 from tests.fault_lab.history import History
 from tests.fault_lab.load.generator import Load
@@ -34,7 +34,7 @@ class _Run:
 
     fault: type[Fault]
     stack: Stack
-    scene: Scene
+    scene: RunContext
     since: Mark
     history: Path
     doubts: list[str] = field(default_factory=list)
@@ -122,7 +122,7 @@ class Matrix:
                 mix=self._mix(fault),
                 since=since.position,
             )
-            scene = Scene(stack, history, load, chance, run, since.position)
+            scene = RunContext(stack, history, load, chance, run, since.position)
             this = _Run(fault=fault, stack=stack, scene=scene, since=since, history=path)
             with scene.exits:
                 try:

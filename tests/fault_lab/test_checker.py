@@ -31,7 +31,7 @@ from tests.fault_lab.checker.scripted_history import (
     OPEN,
     SCARCE,
     SEATS,
-    Play,
+    ScriptedHistory,
     batch_ids,
     change_outcome,
     change_row,
@@ -41,7 +41,7 @@ from tests.fault_lab.checker.scripted_history import (
 )
 from tests.fault_lab.checker.seats import SLACK
 from tests.fault_lab.history import Op, Phase
-from tests.fault_lab.load.client import Wish, digest
+from tests.fault_lab.load.client import RequestedChange, digest
 from tests.support.in_process_service import World, request
 
 
@@ -54,11 +54,11 @@ def migrated(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def play(migrated, tmp_path) -> Iterator[Play]:
+def play(migrated, tmp_path) -> Iterator[ScriptedHistory]:
     path = tmp_path / migrated.name
     shutil.copy(migrated, path)
     sessions = sessions_for(f"sqlite:///{path}")
-    yield Play(World(sessions))
+    yield ScriptedHistory(World(sessions))
     sessions.dispose()
 
 
@@ -71,7 +71,7 @@ def ids(play) -> dict[str, str]:
 
 
 def test_an_honest_run_is_good_on_each_database(sessions: Sessions):
-    play = Play(World(sessions))
+    play = ScriptedHistory(World(sessions))
     honest(play)
     verdict = play.judge(minimum=8, max_p99=1.0)
     assert verdict.judged is Judged.OK, verdict.text()
@@ -83,7 +83,7 @@ def test_an_honest_run_is_good_on_each_database(sessions: Sessions):
 def test_what_was_before_the_mark_is_left_alone(play, ids):
     before = mark(play.world.sessions)
     assert before > Mark()
-    later = Play(play.world, keys=count(100))
+    later = ScriptedHistory(play.world, keys=count(100))
     later.course("course-v1:Uni+Later+2026")
     later.single("ada", "course-v1:Uni+Later+2026")
     later.work()
@@ -152,7 +152,7 @@ def test_an_accepted_id_that_is_lost_is_found(play, ids):
 
 
 def test_a_202_that_never_had_a_row_is_found(play, ids):
-    play.note(Op.SINGLE, Phase.INVOKE, key="lie", wishes=[Wish("ada", OPEN)], attempt=1)
+    play.note(Op.SINGLE, Phase.INVOKE, key="lie", wishes=[RequestedChange("ada", OPEN)], attempt=1)
     play.heard(Op.SINGLE, "lie", "01890000-0000-7000-8000-000000000000")
     assert found(play.judge(), "I1", "01890000", "was accepted and is lost")
 
@@ -160,7 +160,13 @@ def test_a_202_that_never_had_a_row_is_found(play, ids):
 def test_a_file_of_which_a_row_is_lost_is_found(play, ids):
     play.change(
         of(Op.FILE, Phase.INVOKE),
-        facts={"wishes": [Wish("ada", OPEN), Wish("eve", OPEN), Wish("bob", OPEN)]},
+        facts={
+            "wishes": [
+                RequestedChange("ada", OPEN),
+                RequestedChange("eve", OPEN),
+                RequestedChange("bob", OPEN),
+            ]
+        },
     )
     assert found(play.judge(), "I1", ids["stale"], "has 2 requests of 3")
 
@@ -183,7 +189,7 @@ def test_a_4xx_with_a_row_is_found(play, ids):
 
 
 def test_an_unknown_answer_may_have_a_row_or_none(play, ids):
-    play.note(Op.SINGLE, Phase.INVOKE, key="cut", wishes=[Wish("ada", OPEN)], attempt=1)
+    play.note(Op.SINGLE, Phase.INVOKE, key="cut", wishes=[RequestedChange("ada", OPEN)], attempt=1)
     play.note(Op.SINGLE, Phase.UNKNOWN, key="cut")
     play.change(of(Op.SINGLE, id=ids["gone"]), phase=Phase.UNKNOWN, status=503)
     play.records = [one for one in play.records if one.op is not Op.STATUS or one.id != ids["gone"]]
@@ -191,7 +197,9 @@ def test_an_unknown_answer_may_have_a_row_or_none(play, ids):
 
 
 def test_another_wish_than_the_one_that_was_sent_is_found(play, ids):
-    play.change(of(Op.SINGLE, Phase.INVOKE, key="key1"), facts={"wishes": [Wish("eve", OPEN)]})
+    play.change(
+        of(Op.SINGLE, Phase.INVOKE, key="key1"), facts={"wishes": [RequestedChange("eve", OPEN)]}
+    )
     assert found(play.judge(), "I3", ids["first"], "'eve'", "was sent")
 
 
@@ -213,7 +221,7 @@ def test_a_key_that_is_forgotten_is_found(play, ids):
 
 @pytest.mark.parametrize(("phase", "status"), [(Phase.OK, 202), (Phase.FAIL, 400)])
 def test_a_key_that_is_taken_with_another_body_is_found(play, ids, phase, status):
-    play.note(Op.REUSE, Phase.INVOKE, key="key1", wishes=[Wish("eve", OPEN)])
+    play.note(Op.REUSE, Phase.INVOKE, key="key1", wishes=[RequestedChange("eve", OPEN)])
     play.note(Op.REUSE, phase, key="key1", status=status, id=ids["first"])
     assert found(play.judge(), "I4", "another body", str(status))
     play.change(of(Op.REUSE, phase), phase=Phase.FAIL, status=422)
@@ -320,9 +328,11 @@ def test_an_event_about_somebody_else_is_found(play, ids):
 
 def test_an_order_that_is_turned_round_is_found(play, monkeypatch):
     """Without clocks whatever is worked last wins."""
-    monkeypatch.setattr(decision, "_outranked", lambda *_: False)
+    monkeypatch.setattr(decision, "_is_superseded", lambda *_: False)
     monkeypatch.setattr(
-        decision, "_still_counts", lambda asked, _: decision.Wish(asked.is_active, *asked[7:10])
+        decision,
+        "_drop_superseded_fields",
+        lambda asked, _: decision.EffectiveChange(asked.is_active, *asked[7:10]),
     )
     play.course(OPEN)
     older, newer = play.single("ada"), play.single("ada", is_active=False)
@@ -371,7 +381,8 @@ def test_an_enrollment_without_a_wish_that_was_heard_is_found(play):
 
 def test_a_mode_that_is_not_the_latest_wish_is_found(play, ids):
     play.change(
-        of(Op.SINGLE, Phase.INVOKE, key="key2"), facts={"wishes": [Wish("ada", OPEN, mode="audit")]}
+        of(Op.SINGLE, Phase.INVOKE, key="key2"),
+        facts={"wishes": [RequestedChange("ada", OPEN, mode="audit")]},
     )
     with play.world.sessions.begin() as session:
         session.execute(update(EnrollmentRow).values(mode_line=99))

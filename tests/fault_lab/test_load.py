@@ -6,7 +6,7 @@ from enrollment.storage.engine.sessions import sessions_for
 from tests.fault_lab.checker.check import Judged, Trace, check
 from tests.fault_lab.checker.ledger import mark
 from tests.fault_lab.history import History, Op, Phase, read_history
-from tests.fault_lab.load.client import Wish
+from tests.fault_lab.load.client import RequestedChange
 from tests.fault_lab.load.generator import Load
 from tests.fault_lab.load.workload import Mix
 from tests.fault_lab.stack.proxy import Proxy
@@ -110,8 +110,8 @@ def test_what_others_ask_is_followed_to_its_end_too(service, sessions, history):
         load.start()
         assert other.course(course, capacity=1)
         for number in range(3):
-            load.watch(other.single(Wish(f"someone{number}", course)))
-        load.watch(other.file([Wish("someone0", course, is_active=False)]))
+            load.watch(other.single(RequestedChange(f"someone{number}", course)))
+        load.watch(other.file([RequestedChange("someone0", course, is_active=False)]))
         assert load.settle(60.0)
 
     verdict = check(history.path, sessions, since=since, minimum=4)

@@ -8,7 +8,7 @@ from api_gateway import database
 from enrollment.storage import migrate
 from enrollment.storage.engine import engines
 from tests.support.gateway import Gateway
-from tests.support.outage_client import Desk
+from tests.support.outage_client import OutageClient
 from tests.support.servers import create_database, drop_database, postgres_process
 
 
@@ -42,7 +42,7 @@ def start():
 
     def started_at(url, **settings):
         started.append(Gateway(url, **settings))
-        return Desk(started[-1])
+        return OutageClient(started[-1])
 
     yield started_at
     for gateway in started:

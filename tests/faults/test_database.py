@@ -20,7 +20,7 @@ from tests.fault_lab.stack.proxy_modes import (
     CutBeforeRequest,
     Pass,
 )
-from tests.support.breakpoints import Halt, Side
+from tests.support.breakpoints import Breakpoint, Side
 from tests.support.gateway import AUDIT
 from tests.support.outage_client import assert_unavailable
 from tests.support.service_processes import wait_until
@@ -168,7 +168,7 @@ def test_a_single_whose_commit_never_arrived_is_taken_in_when_asked_again(far, w
 
 @pytest.mark.parametrize("mode", [CutBeforeReply(COMMITS), CutBeforeRequest(COMMITS)])
 def test_a_file_that_is_cut_off_as_it_is_published_is_taken_in_once(far, wire, mode):
-    with Halt(far.gateway.sessions, "UPDATE submission SET") as publishing:
+    with Breakpoint(far.gateway.sessions, "UPDATE submission SET") as publishing:
         handing_in = Side(far.hand_in)
         publishing.until_reached()
         wire.set(mode)
@@ -287,7 +287,7 @@ def test_a_worker_that_stood_still_in_its_transaction_is_ended_and_another_goes_
     desk = start(url)
     desk.ask()
     (waiting,) = desk.gateway.waiting()
-    with Halt(desk.gateway.sessions, "UPDATE feed_head") as standing:
+    with Breakpoint(desk.gateway.sessions, "UPDATE feed_head") as standing:
         working = Side(lambda: desk.gateway.processor.process(waiting.id))
         standing.until_reached()
         wait_until(lambda: not has_open_transactions(other))

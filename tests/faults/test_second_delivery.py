@@ -9,7 +9,7 @@ import psycopg
 import pytest
 import redis
 
-from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY
+from enrollment.runtime.broker import REDISPATCH_AFTER, REDISPATCH_INTERVAL
 from tests.support.servers import redis_process
 from tests.support.service import Service, ask, open_for_all
 from tests.support.service_processes import Running, ended, needs_proc, submission, wait_until
@@ -95,7 +95,7 @@ def test_a_batch_is_passed_over_while_a_worker_hangs_on_to_it_and_done_when_its_
 #: Whose transaction was left alone for longer than it takes to be announced again.
 HUNG = (
     "FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database() "
-    f"AND now() - state_change > '{ANNOUNCED_AGAIN_AFTER + SWEEP_EVERY} s'"
+    f"AND now() - state_change > '{REDISPATCH_AFTER + REDISPATCH_INTERVAL} s'"
 )
 
 

@@ -18,7 +18,7 @@ from enrollment.storage import migrate
 from enrollment.storage.engine import engines, write_lock
 from tests.support.breakpoints import together
 from tests.support.gateway import Gateway
-from tests.support.outage_client import Desk, assert_unavailable
+from tests.support.outage_client import OutageClient, assert_unavailable
 from tests.support.service_processes import wait_until
 from tests.support.small_disk import small_disk
 from tests.support.temporary_folders import working_folder
@@ -43,7 +43,7 @@ def impatient(monkeypatch):
 def asking_at(file):
     gateway = Gateway(f"sqlite:///{file}")
     try:
-        yield Desk(gateway)
+        yield OutageClient(gateway)
     finally:
         gateway.close()
 
@@ -133,7 +133,7 @@ def test_whoever_holds_the_lock_of_writers_and_stands_still_keeps_nobody_waiting
 
 def test_whoever_waited_behind_a_long_failure_hears_of_it_too(file, monkeypatch, impatient):
     monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(single_requests, "LONG_SECONDS", 0.1)
+    monkeypatch.setattr(single_requests, "MAX_WAIT_SECONDS", 0.1)
     for module in (engines, write_lock):
         monkeypatch.setattr(module, "SQLITE_BUSY_SECONDS", 1.0)
     with asking_at(file) as desk:

@@ -12,7 +12,7 @@ import pytest
 from enrollment.storage import migrate
 from tests.support.gateway import Gateway
 from tests.support.in_process_service import World
-from tests.support.outage_client import Desk
+from tests.support.outage_client import OutageClient
 
 #: Takes singles in, tells of each, and dies in the middle of writing the file.
 DIES = """
@@ -58,7 +58,7 @@ def test_what_a_killed_writer_left_half_done_is_undone_and_what_it_told_is_there
     assert journal.stat().st_size > 0, "nothing was half done"
 
     gateway = Gateway(url)
-    desk = Desk(gateway)
+    desk = OutageClient(gateway)
     assert journal.stat().st_size == 0
     assert desk.ask().status_code == 202
     desk.settle()

@@ -7,7 +7,7 @@ import pytest
 
 from enrollment.storage import migrate
 from tests.support.gateway import Gateway
-from tests.support.outage_client import Desk, assert_unavailable
+from tests.support.outage_client import OutageClient, assert_unavailable
 from tests.support.servers import free_port, postgres_process
 from tests.support.service_processes import ENROLL, Running, bare, is_ready, wait_until
 
@@ -95,7 +95,7 @@ def test_a_database_that_comes_late_is_judged_when_it_comes_and_again_when_it_is
             server.stop()
             server.durable = True
             server.start()
-            desk = Desk(gateway)
+            desk = OutageClient(gateway)
             assert desk.is_ready
             assert desk.ask().status_code == 202
             assert gateway.get("/readyz").json["database"] == "ok"

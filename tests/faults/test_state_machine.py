@@ -31,7 +31,7 @@ from tests.fault_lab.simulator.workload import (
     MODES,
     MOMENTS,
     Attempt,
-    Wish,
+    RequestedChange,
 )
 from tests.support.in_process_service import ADMIN
 
@@ -47,7 +47,7 @@ SETTINGS = settings(
 HUNTING = settings(SETTINGS, max_examples=100, phases=[Phase.generate], print_blob=False)
 
 WISHES = st.builds(
-    Wish,
+    RequestedChange,
     st.sampled_from(LEARNERS),
     st.sampled_from((ALGEBRA, BIOLOGY)),
     st.booleans(),

@@ -10,7 +10,7 @@ from api_gateway.auth import jwt_tokens
 from enrollment.storage import migrate
 from enrollment.storage.credentials import secrets
 from enrollment.storage.engine.sessions import Sessions, sessions_for
-from tests.support.credentials import SECRET, Gate
+from tests.support.credentials import SECRET, CredentialTester
 from tests.support.in_process_service import World
 from tests.support.small_gateway import Clock, SmallGateway
 from tests.support.statements import recorded_statements
@@ -75,10 +75,10 @@ def course_gateway(start_course_gateway: Callable[..., SmallGateway]) -> SmallGa
 
 
 @pytest.fixture
-def gate(sessions: Sessions) -> Iterator[Gate]:
+def gate(sessions: Sessions) -> Iterator[CredentialTester]:
     """Authentication, with a signing secret that is known."""
     with sessions.begin() as session:
         secrets.get_or_make(session, jwt_tokens.SIGNING_SECRET, SECRET)
-    made = Gate(sessions)
+    made = CredentialTester(sessions)
     with closing(made.records):
         yield made

@@ -19,7 +19,7 @@ def add(sessions, name="sis", scopes=frozenset({"enroll"}), digest=DIGEST, now=N
 
 def found(sessions, digest=DIGEST):
     with sessions.read() as session:
-        return api_keys.by_digest(session, digest)
+        return api_keys.find_by_digest(session, digest)
 
 
 def test_a_key_is_found_by_its_hash_alone(sessions):

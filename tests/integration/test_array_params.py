@@ -7,11 +7,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Boolean, Integer, Text, select
 
-from enrollment.storage.bulk.array_params import Columns, as_json, as_uuid, encoded
+from enrollment.storage.bulk.array_params import ArrayTable, as_json, as_uuid, encode_json
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import BigSerial
 
-TABLE = Columns("given", word=Text(), number=BigSerial, small=Integer(), flag=Boolean())
+TABLE = ArrayTable("given", word=Text(), number=BigSerial, small=Integer(), flag=Boolean())
 
 #: Everything that passes the shapes: no NUL, no half of a pair.
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -70,7 +70,7 @@ def test_texts_that_mean_something_to_a_database_mean_nothing_to_it(sessions, wo
 
 
 def test_json_and_uuids_are_stored_as_such(sessions):
-    table = Columns("kept", document=Text(), id=Text())
+    table = ArrayTable("kept", document=Text(), id=Text())
     document = {"a": [1, None, 'é"\\']}
     with sessions.read() as session:
         postgresql = is_postgresql(session)
@@ -80,7 +80,7 @@ def test_json_and_uuids_are_stored_as_such(sessions):
                 as_json(source.c.document, postgresql=postgresql),
                 as_uuid(source.c.id, postgresql=postgresql),
             ),
-            table.holding(session, [encoded(document)], ["0" * 31 + "7"]),
+            table.holding(session, [encode_json(document)], ["0" * 31 + "7"]),
         ).one()
 
     kept = found[0] if postgresql else json.loads(found[0])

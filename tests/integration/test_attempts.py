@@ -15,11 +15,11 @@ from enrollment.domain.errors import TookTooLong
 from enrollment.domain.poison_search import MAX_TIMEOUTS, FailureSearch
 from enrollment.storage import events, migrate
 from enrollment.storage.engine.attempt_locks import attempt_locks_for
-from enrollment.storage.engine.sessions import clock, sessions_for
+from enrollment.storage.engine.sessions import database_now, sessions_for
 from enrollment.storage.queue import quarantine
 from enrollment.storage.tables import BatchRow
 from tests.support.in_process_service import World, request, row
-from tests.support.maintenance_env import FORGOTTEN, Bench
+from tests.support.maintenance_env import FORGOTTEN, MaintenanceEnv
 from worker.processing import processor
 from worker.processing.processor import Processor
 
@@ -32,7 +32,7 @@ ENROLLED = Code.ENROLLED
 @pytest.fixture
 def bench(world):
     world.course()
-    return Bench(world)
+    return MaintenanceEnv(world)
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def overdue(world, batches):
     """Many batches of three singles each, dispatched long ago."""
     for number in range(batches):
         world.ask(*(request(f"learner{number}-{one}") for one in range(3)))
-    Bench(world).pass_time(seconds=10)
+    MaintenanceEnv(world).pass_time(seconds=10)
 
 
 def press(url, batch_ids, failures):
@@ -163,7 +163,7 @@ def test_statements_that_take_too_long_together_blame_nobody(
     file = world.send([row("ada"), row("bob"), row("eve")])
     (number,) = world.batch_ids(file)
     if is_overdue:
-        Bench(world).pass_time(**FORGOTTEN)
+        MaintenanceEnv(world).pass_time(**FORGOTTEN)
     with slow_database(world, 1.0), monkeypatch.context() as limits:
         limits.setattr(processor, "ATTEMPT_SECONDS", 2.0)
         for _ in range(2):
@@ -182,9 +182,9 @@ def test_what_always_runs_out_of_time_alone_is_parked_in_the_end(bench, monkeypa
     almost = FailureSearch(timeouts=MAX_TIMEOUTS - 1)
     with world.sessions.begin() as session:
         batch = quarantine.FailedBatch(number, almost)
-        quarantine.save_attempts(session, [batch], now=clock(session))
+        quarantine.save_attempts(session, [batch], now=database_now(session))
     with monkeypatch.context() as fault:
-        fault.setattr(events, "take_positions", too_long)
+        fault.setattr(events, "assign_positions", too_long)
         with pytest.raises(TookTooLong):
             world.deliver(number)
 
@@ -203,7 +203,7 @@ def test_where_even_the_empty_prefix_is_slow_no_request_is_blamed(bench, monkeyp
     searching = FailureSearch(attempts=2).record_failure(2).record_failure(2)
     with world.sessions.begin() as session:
         batch = quarantine.FailedBatch(number, searching)
-        quarantine.save_attempts(session, [batch], now=clock(session))
+        quarantine.save_attempts(session, [batch], now=database_now(session))
     monkeypatch.setattr(processor, "EMPTY_PREFIX_SECONDS", -1.0)
 
     with pytest.raises(TookTooLong):
@@ -240,7 +240,7 @@ def test_a_limit_reached_in_a_statement_ends_it_and_frees_its_locks(postgres_wor
     file = world.send([row("ada")])
     (number,) = world.batch_ids(file)
     if is_overdue:
-        Bench(world).pass_time(**FORGOTTEN)
+        MaintenanceEnv(world).pass_time(**FORGOTTEN)
 
     with slow_database(world, 60):
         began = time.monotonic()
@@ -263,7 +263,7 @@ def test_a_limit_counts_only_where_the_attempt_used_the_processor(bench, monkeyp
     (number,) = world.batch_ids(file)
 
     with monkeypatch.context() as fault:
-        fault.setattr(events, "take_positions", over_the_limit)
+        fault.setattr(events, "assign_positions", over_the_limit)
         with pytest.raises(TookTooLong):
             world.deliver(number)
         assert attempts(world) == {number: 0}

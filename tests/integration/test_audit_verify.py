@@ -16,13 +16,13 @@ from enrollment.domain.audit.violations import ViolationKind
 from enrollment.domain.model import Attribute
 from enrollment.storage import cancellation, migrate
 from enrollment.storage.audit import events, submissions
-from enrollment.storage.engine.sessions import clock, sessions_for
+from enrollment.storage.engine.sessions import database_now, sessions_for
 from enrollment.storage.tables import BatchRow
 from tests.support.breakpoints import Side
 from tests.support.corruptions import FORGERIES
-from tests.support.corruptor import Forger
+from tests.support.corruptor import Corruptor
 from tests.support.in_process_service import COURSE, OTHER, World, hours_ago, request, row
-from tests.support.maintenance_env import Bench
+from tests.support.maintenance_env import MaintenanceEnv
 from tests.support.servers import create_database, drop_database
 from tests.support.statements import recorded_statements
 
@@ -31,7 +31,7 @@ MODES = ["audit", "verified"]
 
 def cancel(world, submission_id):
     with world.sessions.begin() as session:
-        cancellation.request_cancel(session, submission_id, None, now=clock(session))
+        cancellation.request_cancel(session, submission_id, None, now=database_now(session))
 
 
 def live(world):
@@ -81,12 +81,12 @@ def lived(original, request, tmp_path):
     if original.get_backend_name() == "sqlite":
         copied = shutil.copy(original.database, tmp_path)
         with opened(f"sqlite:///{copied}") as world:
-            yield Forger(world)
+            yield Corruptor(world)
         return
     server = request.getfixturevalue("postgres_base_url")
     url = create_database(server, template=original.database)
     with opened(url) as world:
-        yield Forger(world)
+        yield Corruptor(world)
     drop_database(server, url)
 
 
@@ -149,7 +149,7 @@ def wish(rng):
 def test_what_was_purged_is_not_missed(lived):
     world = lived.world
     world.work()
-    bench = Bench(world)
+    bench = MaintenanceEnv(world)
     bench.pass_time(days=31)
     bench.sweeper.tidy()
 

@@ -20,7 +20,7 @@ from tests.support.credentials import (
     EDX_KEY,
     NOW,
     SECRET,
-    Gate,
+    CredentialTester,
     bearer,
     edx_header,
     jwt_header,
@@ -160,7 +160,7 @@ def test_a_bad_credential_beside_a_good_one_is_refused(gate):
 
 
 def test_without_a_fixed_key_none_is_taken(sessions):
-    gate = Gate(sessions, edx_api_key=None)
+    gate = CredentialTester(sessions, edx_api_key=None)
 
     with closing(gate.records):
         for text in (EDX_KEY, "None", "null"):
@@ -168,7 +168,7 @@ def test_without_a_fixed_key_none_is_taken(sessions):
 
 
 def test_the_signing_secret_is_made_where_there_is_none(sessions):
-    gate = Gate(sessions)
+    gate = CredentialTester(sessions)
 
     with closing(gate.records):
         assert gate.refusal(jwt_header(ada())).status == 401
@@ -189,7 +189,7 @@ def test_before_the_signing_secret_is_known_no_token_is_believed(gate):
 
 
 def test_while_the_records_are_away_a_key_is_neither_good_nor_bad(tmp_path):
-    gate = Gate(Sessions(make_engine(f"sqlite:///{tmp_path}/away/records.sqlite3")))
+    gate = CredentialTester(Sessions(make_engine(f"sqlite:///{tmp_path}/away/records.sqlite3")))
 
     with closing(gate.records):
         with pytest.raises(RecordsUnavailable):
@@ -198,7 +198,7 @@ def test_while_the_records_are_away_a_key_is_neither_good_nor_bad(tmp_path):
 
 
 def test_an_issuer_out_of_reach_is_no_refusal(sessions):
-    gate = Gate(
+    gate = CredentialTester(
         sessions,
         jwt_issuer="https://idp",
         jwt_audience="us",

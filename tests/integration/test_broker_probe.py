@@ -10,7 +10,7 @@ import pytest
 from falcon import testing
 
 from api_gateway import broker_probe
-from api_gateway.broker_probe import KEPT_SECONDS, BrokerProbe, broker_ping
+from api_gateway.broker_probe import RESULT_TTL_SECONDS, BrokerProbe, broker_ping
 from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
 from tests.fault_lab.stack.proxy import Proxy
@@ -62,9 +62,9 @@ def test_what_it_said_is_told_to_everybody_for_a_while(is_away):
         probe = BrokerProbe(queue, monotonic=clock)
         first = await heard(probe, times=20)
         queue.is_away = not is_away
-        clock.seconds = KEPT_SECONDS - 0.1
+        clock.seconds = RESULT_TTL_SECONDS - 0.1
         kept = await heard(probe, times=20)
-        clock.seconds = KEPT_SECONDS
+        clock.seconds = RESULT_TTL_SECONDS
         return first, kept, await heard(probe)
 
     assert asyncio.run(run()) == ({not is_away}, {not is_away}, {is_away})
@@ -79,12 +79,12 @@ def test_silence_is_no_and_keeps_one_thread_and_nobody_waiting(monkeypatch):
     async def run():
         probe = BrokerProbe(queue, monotonic=clock)
         first = await heard(probe, times=20)
-        clock.seconds = 10 * KEPT_SECONDS
+        clock.seconds = 10 * RESULT_TTL_SECONDS
         later = await heard(probe, times=20)
         asked = queue.asked
         queue.speaks.set()
         await probe._probe
-        clock.seconds = 20 * KEPT_SECONDS
+        clock.seconds = 20 * RESULT_TTL_SECONDS
         monkeypatch.setattr(broker_probe, "TIMEOUT_SECONDS", PATIENCE)
         return first, later, asked, await heard(probe)
 
@@ -125,7 +125,7 @@ def test_a_redis_that_is_the_queue_alone_is_asked_too(redis_url):
 @pytest.mark.slow
 @pytest.mark.timeout(240)
 def test_a_rabbitmq_is_reachable_only_while_it_answers(monkeypatch):
-    monkeypatch.setattr(broker_probe, "KEPT_SECONDS", 0.0)
+    monkeypatch.setattr(broker_probe, "RESULT_TTL_SECONDS", 0.0)
     with ExitStack() as stack:
         server = stack.enter_context(rabbitmq_process())
         proxy = stack.enter_context(Proxy(LOOPBACK, server.port))

@@ -5,8 +5,8 @@ import pytest
 from enrollment.domain.codes import Code, Reason, Result, State
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
 from enrollment.storage import cancellation
-from enrollment.storage.engine.sessions import clock
-from tests.support.breakpoints import Halt, Side
+from enrollment.storage.engine.sessions import database_now
+from tests.support.breakpoints import Breakpoint, Side
 from tests.support.in_process_service import ADA, COURSE, SERVER, request, row
 
 ENROLLED = Code.ENROLLED
@@ -14,7 +14,7 @@ ENROLLED = Code.ENROLLED
 
 def cancel(world, submission_id, caller=None):
     with world.sessions.begin() as session:
-        cancellation.request_cancel(session, submission_id, caller, now=clock(session))
+        cancellation.request_cancel(session, submission_id, caller, now=database_now(session))
 
 
 def learners(number):
@@ -111,7 +111,7 @@ def test_a_single_in_work_is_answered_and_no_longer_cancelled(postgres_world):
     (single,) = world.ask(request("ada"))
     (number,) = world.batch_ids(single)
 
-    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+    with Breakpoint(world.sessions, "INSERT INTO enrollment") as halt:
         batch = Side(lambda: world.processor.process(number))
         halt.until_reached()
         cancelling = Side(lambda: cancel(world, single))
@@ -132,7 +132,7 @@ def test_of_a_file_in_work_the_batch_in_work_stays_and_the_rest_is_cancelled(pos
     file = world.send(learners(5))
     number = world.batch_ids(file)[0]
 
-    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+    with Breakpoint(world.sessions, "INSERT INTO enrollment") as halt:
         batch = Side(lambda: world.processor.process(number))
         halt.until_reached()
         cancel(world, file)
@@ -152,7 +152,7 @@ def test_a_batch_in_work_elsewhere_is_passed_over_not_waited_for(postgres_world)
     (single,) = world.ask(request("ada"))
     (number,) = world.batch_ids(single)
 
-    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+    with Breakpoint(world.sessions, "INSERT INTO enrollment") as halt:
         batch = Side(lambda: world.processor.process(number))
         halt.until_reached()
         assert world.processor.process(number).batch_ids == ()

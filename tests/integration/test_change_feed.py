@@ -9,9 +9,9 @@ import pytest
 from enrollment.domain.codes import ChangeKind
 from enrollment.storage import events as event_store
 from enrollment.storage.event_ids import event_id
-from enrollment.storage.events import Event
+from enrollment.storage.events import NewEvent
 from enrollment.storage.views import enrollment_views
-from tests.support.breakpoints import Halt, Side
+from tests.support.breakpoints import Breakpoint, Side
 from tests.support.context_managers import at_once
 from tests.support.in_process_service import COURSE, hours_ago, request, row
 
@@ -23,7 +23,7 @@ def happen(session, batch_id, number=1):
     """Some events of a batch, not yet in the feed."""
     state = json.dumps({"mode": "audit", "is_active": True})
     events = [
-        Event(
+        NewEvent(
             event_id(batch_id, n),
             None,
             ChangeKind.CREATED,
@@ -37,7 +37,9 @@ def happen(session, batch_id, number=1):
         )
         for n in range(number)
     ]
-    at_once(event_store.adding(session, event_store.rendered(session, events, now=NOW)))
+    at_once(
+        event_store.append_pipelined(session, event_store.render_events(session, events, now=NOW))
+    )
 
 
 class Reader:
@@ -52,7 +54,7 @@ class Reader:
         while True:
             since = self.read[-1].position if self.read else 0
             with self.sessions.read() as session:
-                found = event_store.since(session, since, limit=self.limit)
+                found = event_store.events_after(session, since, limit=self.limit)
             if not found:
                 return [(event.position, event.username) for event in self.read]
             self.read += found
@@ -61,10 +63,10 @@ class Reader:
 def test_an_event_comes_back_as_it_was_kept(sessions):
     with sessions.begin() as session:
         happen(session, 5)
-        assert event_store.take_positions(session, {5: 1}) == 1
+        assert event_store.assign_positions(session, {5: 1}) == 1
 
     with sessions.read() as session:
-        (event,) = event_store.since(session, 0, limit=10)
+        (event,) = event_store.events_after(session, 0, limit=10)
 
     assert event == (
         event_id(5, 0),
@@ -83,7 +85,7 @@ def test_an_event_comes_back_as_it_was_kept(sessions):
 
 def test_an_empty_feed_has_nothing_and_a_batch_without_events_takes_no_place(sessions):
     with sessions.begin() as session:
-        assert event_store.take_positions(session, {5: 0}) == 0
+        assert event_store.assign_positions(session, {5: 0}) == 0
 
     assert Reader(sessions).read_on() == []
 
@@ -94,7 +96,7 @@ def test_pages_of_any_length_come_to_the_whole_feed(sessions, limit):
         with sessions.begin() as session:
             for batch_id, number in spans.items():
                 happen(session, batch_id, number)
-            event_store.take_positions(session, spans)
+            event_store.assign_positions(session, spans)
 
     names = [*(f"9.{n}" for n in range(3)), "4.0", *(f"2.{n}" for n in range(5)), "8.0", "8.1"]
     assert Reader(sessions, limit).read_on() == [
@@ -107,7 +109,7 @@ def test_a_reader_at_the_end_is_given_nothing_twice(sessions):
     for batch_id in (3, 1, 2):
         with sessions.begin() as session:
             happen(session, batch_id)
-            event_store.take_positions(session, {batch_id: 1})
+            event_store.assign_positions(session, {batch_id: 1})
         reader.read_on()
 
     assert reader.read_on() == [(1, "learner3.0"), (2, "learner1.0"), (3, "learner2.0")]
@@ -120,9 +122,9 @@ def test_an_older_batch_that_commits_later_is_not_passed_over(postgres_world):
         happen(slow, 1, 2)
         with sessions.begin() as quick:
             happen(quick, 2, 2)
-            event_store.take_positions(quick, {2: 2})
+            event_store.assign_positions(quick, {2: 2})
         assert reader.read_on() == [(1, "learner2.0"), (2, "learner2.1")]
-        event_store.take_positions(slow, {1: 2})
+        event_store.assign_positions(slow, {1: 2})
         reader.read_on()
 
     assert reader.read_on()[2:] == [(3, "learner1.0"), (4, "learner1.1")]
@@ -135,9 +137,9 @@ def test_whoever_took_a_place_first_commits_first(postgres_world):
     def other():
         with sessions.begin() as session:
             happen(session, 1)
-            event_store.take_positions(session, {1: 1})
+            event_store.assign_positions(session, {1: 1})
 
-    with Halt(sessions, "INSERT INTO feed") as halt:
+    with Breakpoint(sessions, "INSERT INTO feed") as halt:
         first = Side(lambda: take(sessions, 2))
         halt.until_reached()
         second = Side(other)
@@ -153,14 +155,14 @@ def test_whoever_took_a_place_first_commits_first(postgres_world):
 def take(sessions, batch_id):
     with sessions.begin() as session:
         happen(session, batch_id)
-        event_store.take_positions(session, {batch_id: 1})
+        event_store.assign_positions(session, {batch_id: 1})
 
 
 def test_a_transaction_that_fails_leaves_no_gap(sessions):
     def fail():
         with sessions.begin() as session:
             happen(session, 1)
-            event_store.take_positions(session, {1: 1})
+            event_store.assign_positions(session, {1: 1})
             raise Exception("after all was written")
 
     with pytest.raises(Exception, match="after all was written"):

@@ -9,7 +9,7 @@ from api_gateway.database import Database
 from api_gateway.local_stack.embedded_redis import EmbeddedRedis
 from api_gateway.status import waiters
 from api_gateway.status.waiters import Waiters
-from enrollment.runtime.completion_channel import Bell
+from enrollment.runtime.completion_channel import CompletionPublisher
 from tests.fault_lab.stack.proxy import Proxy
 from tests.fault_lab.stack.proxy_modes import BlackHole, HalfOpen, Pass, Reset
 from tests.support.breakpoints import PATIENCE
@@ -29,7 +29,7 @@ def proxy(redis_url):
 def test_a_line_that_is_dead_is_noticed_and_made_anew(
     sessions, redis_url, proxy, mode, monkeypatch
 ):
-    monkeypatch.setattr(waiters, "QUIET_SECONDS", 0.3)
+    monkeypatch.setattr(waiters, "PING_AFTER_SECONDS", 0.3)
     heard = []
 
     async def run():
@@ -43,7 +43,7 @@ def test_a_line_that_is_dead_is_noticed_and_made_anew(
                 await until(lambda: not waiters._connected)
                 proxy.set(Pass())
                 await until(lambda: waiters._connected)
-                await until(lambda: Bell(redis_url).ring([7], []) and heard)
+                await until(lambda: CompletionPublisher(redis_url).ring([7], []) and heard)
         finally:
             await waiters.stop()
 
@@ -72,7 +72,7 @@ def any_redis_url(request):
 
 
 def test_a_quiet_line_is_left_alone(sessions, any_redis_url, monkeypatch):
-    monkeypatch.setattr(waiters, "QUIET_SECONDS", 0.1)
+    monkeypatch.setattr(waiters, "PING_AFTER_SECONDS", 0.1)
 
     async def run():
         waiters = Waiters(records, any_redis_url)

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import migrate
-from enrollment.storage.engine.consistent_snapshot import NoRoom, snapshot
+from enrollment.storage.engine.consistent_snapshot import NoSpaceForSnapshot, snapshot
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from tests.support.breakpoints import Side
@@ -124,7 +124,7 @@ def test_where_there_is_no_room_it_is_said_how_much_is_needed(file, temporary, m
     usage = shutil.disk_usage(temporary)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4_096))
 
-    with pytest.raises(NoRoom, match=r"a copy of .* MB is needed.*TMPDIR"):
+    with pytest.raises(NoSpaceForSnapshot, match=r"a copy of .* MB is needed.*TMPDIR"):
         look_once(file)
 
     assert list(temporary.iterdir()) == []
@@ -151,5 +151,5 @@ def test_a_disk_that_fills_up_meanwhile_is_no_room_either(file, temporary, monke
     usage = shutil.disk_usage(temporary)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
 
-    with small_disk(temporary, "64k"), pytest.raises(NoRoom):
+    with small_disk(temporary, "64k"), pytest.raises(NoSpaceForSnapshot):
         look_once(file)

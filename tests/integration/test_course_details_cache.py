@@ -7,13 +7,13 @@ from datetime import timedelta
 
 import pytest
 
-from api_gateway.course_details_cache import LEASE, NOT_CACHED, etag_of
+from api_gateway.course_details_cache import LEASE_SECONDS, NOT_CACHED, etag_of
 from api_gateway.database import Database
 from api_gateway.resources.course_details import matches_tag
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.domain.model import Mode
 from enrollment.storage import course_edition, courses
-from schemas.courses import details as upstreams_form
+from schemas.courses import dump_details as upstreams_form
 from tests.support.courses import save
 from tests.support.small_gateway import ALGEBRA, KEY, NOON, PATH
 
@@ -213,7 +213,7 @@ def test_reading_goes_on_without_redis(sessions, start_course_gateway):
     course_gateway = start_course_gateway("redis://127.0.0.1:1/0")
 
     assert course_gateway.course_name() == "Algebra"
-    course_gateway.clock.seconds += LEASE
+    course_gateway.clock.seconds += LEASE_SECONDS
     assert course_gateway.course_name() == "Algebra"
 
 
@@ -225,7 +225,7 @@ def test_a_slow_database_is_read_twice_at_most_and_answers(sessions, course_gate
         asked.append(query)
         has_asked.set()
         answer = await read(query, *args)
-        course_gateway.clock.seconds += 10 * LEASE
+        course_gateway.clock.seconds += 10 * LEASE_SECONDS
         return answer
 
     course_gateway.records.read = slowly
@@ -233,7 +233,7 @@ def test_a_slow_database_is_read_twice_at_most_and_answers(sessions, course_gate
     async def one_comes_late():
         first = asyncio.create_task(course_gateway.details.get((KEY, False)))
         await has_asked.wait()
-        course_gateway.clock.seconds += LEASE / 2
+        course_gateway.clock.seconds += LEASE_SECONDS / 2
         return await asyncio.gather(first, course_gateway.details.get((KEY, False)))
 
     first, second = asyncio.run(one_comes_late())

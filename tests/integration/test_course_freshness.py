@@ -3,8 +3,8 @@
 import asyncio
 import threading
 
-from api_gateway.course_details_cache import LEASE, NOT_CACHED
-from enrollment.runtime.circuit_breaker import PAUSE
+from api_gateway.course_details_cache import LEASE_SECONDS, NOT_CACHED
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.storage import courses
 from tests.support.courses import save
 from tests.support.servers import redis_process
@@ -38,7 +38,7 @@ def test_nor_where_redis_is_flushed_or_brings_back_the_past(sessions, start_cour
         two.cache._redis.set(key, value)
 
     assert two.course_name() == "New"
-    two.clock.seconds += LEASE
+    two.clock.seconds += LEASE_SECONDS
     assert two.course_name() == "New"
 
 
@@ -51,7 +51,7 @@ def test_nor_where_redis_is_frozen(sessions, start_course_gateway):
         two.put(course_name="New")
         assert (one.course_name(), two.course_name()) == ("New", "New")
         server.release()
-        one.clock.seconds += PAUSE
+        one.clock.seconds += RETRY_INTERVAL
         assert (one.course_name(), two.course_name()) == ("New", "New")
 
 

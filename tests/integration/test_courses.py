@@ -71,7 +71,7 @@ def test_every_change_and_removal_raises_the_edition(sessions, saved):
     saved(ALGEBRA)
     seen.append(editions(sessions))
     with sessions.begin() as session:
-        courses.change(session, ALGEBRA.course_id, lambda course: course)
+        courses.modify(session, ALGEBRA.course_id, lambda course: course)
     seen.append(editions(sessions))
     with sessions.begin() as session:
         courses.delete(session, ALGEBRA.course_id)
@@ -171,14 +171,14 @@ def test_a_course_with_enrollments_stays(sessions, saved):
 
 def test_changing_an_unknown_course_says_so(sessions):
     with pytest.raises(CourseNotFound), sessions.begin() as session:
-        courses.change(session, "course-v1:a+b+c", lambda course: course)
+        courses.modify(session, "course-v1:a+b+c", lambda course: course)
 
 
 def test_a_change_edits_what_is_there_now(sessions, saved):
     saved(ALGEBRA)
 
     with sessions.begin() as session:
-        result = courses.change(
+        result = courses.modify(
             session, ALGEBRA.course_id, lambda course: replace(course, name="New")
         )
 

@@ -5,7 +5,7 @@ from contextlib import closing
 
 from api_gateway.auth import api_keys
 from api_gateway.auth.authentication import KEY_SECONDS, TOKEN_SECONDS
-from tests.support.credentials import Gate, a_request, edx_header, jwt_header, signed
+from tests.support.credentials import CredentialTester, a_request, edx_header, jwt_header, signed
 
 
 def test_a_key_is_looked_up_once_in_a_while(gate):
@@ -72,7 +72,7 @@ def test_a_gateway_that_stops_leaves_no_question_behind(gate):
 
 
 def test_only_so_many_answers_are_kept(sessions):
-    gate = Gate(sessions, bound=2)
+    gate = CredentialTester(sessions, bound=2)
     texts = [gate.key("read", name=name) for name in ("a", "b", "c")]
 
     with closing(gate.records):

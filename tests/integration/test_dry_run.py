@@ -205,7 +205,7 @@ def test_each_batch_may_be_worked_on_by_another_process(two_a_batch, other_worke
 def test_reading_back_takes_turns_so_that_singles_get_in_between(
     two_a_batch, other_worker, monkeypatch
 ):
-    monkeypatch.setattr(dry_run_overlay, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(dry_run_overlay, "BATCHES_PER_LOAD", 2)
     two_a_batch.course(capacity=1)
     trial = two_a_batch.send([row(f"u{n}") for n in range(14)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
@@ -218,7 +218,7 @@ def test_reading_back_takes_turns_so_that_singles_get_in_between(
 
 
 def test_reading_back_is_no_failed_try_of_the_batch(two_a_batch, other_worker, monkeypatch):
-    monkeypatch.setattr(dry_run_overlay, "READ_AT_ONCE", 1)
+    monkeypatch.setattr(dry_run_overlay, "BATCHES_PER_LOAD", 1)
     two_a_batch.course()
     trial = two_a_batch.send([row(f"u{n}") for n in range(12)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
@@ -234,7 +234,7 @@ def test_reading_back_is_no_failed_try_of_the_batch(two_a_batch, other_worker, m
 def test_a_message_in_turn_goes_on_with_the_file_it_reads_back(
     two_a_batch, other_worker, monkeypatch
 ):
-    monkeypatch.setattr(dry_run_overlay, "READ_AT_ONCE", 2)
+    monkeypatch.setattr(dry_run_overlay, "BATCHES_PER_LOAD", 2)
     two_a_batch.course()
     trial = two_a_batch.send([row(f"u{n}") for n in range(12)], dry_run=True)
     *early, last = two_a_batch.batch_ids(trial)
@@ -280,15 +280,18 @@ def test_a_process_works_on_a_few_dry_runs_at_a_time_and_the_others_wait(two_a_b
     two_a_batch.processor = replace(two_a_batch.processor, transaction=transaction)
     trials = [
         two_a_batch.send([row("ada"), row("bob"), row("ada")], dry_run=True)
-        for _ in range(dry_run_overlay.MOST + 2)
+        for _ in range(dry_run_overlay.MAX_OVERLAYS + 2)
     ]
     for trial in trials:
         two_a_batch.deliver(two_a_batch.batch_ids(trial)[0])
-    assert list(overlays._open) == trials[: dry_run_overlay.MOST]
-    assert [two_a_batch.codes(trial) for trial in trials[dry_run_overlay.MOST :]] == [[], []]
-    clock[0] += dry_run_overlay.IDLE  # one that nobody asks for gives way
+    assert list(overlays._open) == trials[: dry_run_overlay.MAX_OVERLAYS]
+    assert [two_a_batch.codes(trial) for trial in trials[dry_run_overlay.MAX_OVERLAYS :]] == [
+        [],
+        [],
+    ]
+    clock[0] += dry_run_overlay.IDLE_SECONDS  # one that nobody asks for gives way
     two_a_batch.deliver(two_a_batch.batch_ids(trials[-1])[0])
-    assert list(overlays._open) == [*trials[1 : dry_run_overlay.MOST], trials[-1]]
+    assert list(overlays._open) == [*trials[1 : dry_run_overlay.MAX_OVERLAYS], trials[-1]]
     two_a_batch.work()
     assert not overlays._open
     for trial in trials:

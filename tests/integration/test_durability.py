@@ -12,7 +12,12 @@ from structlog.testing import capture_logs
 from enrollment.domain.errors import NotDurable, RecordsUnavailable
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
-from enrollment.storage.engine.durability import LOOK_EVERY, durable_sessions, guard, look_at_start
+from enrollment.storage.engine.durability import (
+    CHECK_INTERVAL,
+    check_at_start,
+    check_on_connect,
+    durable_sessions,
+)
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 
 #: What the tests' server does without, so that they are quick.
@@ -22,12 +27,12 @@ OF_THE_SERVER = ("fsync", "full_page_writes")
 @pytest.fixture
 def forgiving(monkeypatch):
     """The settings of the tests' own server are passed over, all others are not."""
-    found = durability._of_postgresql
+    found = durability._postgresql_facts
 
     def kept(ask):
         return (fact for fact in found(ask) if not fact.says.startswith(OF_THE_SERVER))
 
-    monkeypatch.setattr(durability, "_of_postgresql", kept)
+    monkeypatch.setattr(durability, "_postgresql_facts", kept)
 
 
 @contextmanager
@@ -131,7 +136,7 @@ def test_a_database_that_only_reads_is_told_and_loses_nothing(postgres_url):
 def test_a_connection_is_looked_at_again_after_a_while(postgres_url):
     now = [1000.0]
     sessions = sessions_for(postgres_url, pool_size=1)
-    guard(sessions.engine, monotonic=lambda: now[0])
+    check_on_connect(sessions.engine, monotonic=lambda: now[0])
     statements = []
 
     @event.listens_for(sessions.engine, "checkout")
@@ -141,9 +146,9 @@ def test_a_connection_is_looked_at_again_after_a_while(postgres_url):
         statements.append(connection)
 
     assert ask(sessions) == 1
-    now[0] += LOOK_EVERY / 2
+    now[0] += CHECK_INTERVAL / 2
     assert ask(sessions) == 1
-    now[0] += LOOK_EVERY / 2
+    now[0] += CHECK_INTERVAL / 2
     with pytest.raises(NotDurable):
         ask(sessions)
     assert ask(sessions) == 1
@@ -222,7 +227,7 @@ def test_a_file_on_another_machine_is_doubtful(file, monkeypatch):
     with opened(f"sqlite:///{file}") as sessions:
         assert [fact.mark for fact in found_in(sessions)] == ["ok", "note"]
         with capture_logs() as logs:
-            look_at_start(sessions)
+            check_at_start(sessions)
 
     assert [record["event"] for record in logs] == ["records.doubtful"]
 
@@ -234,7 +239,7 @@ def test_a_file_on_another_machine_is_doubtful(file, monkeypatch):
 def test_what_somebody_sets_on_the_connection_is_seen(file, pragma, says):
     engine = create_engine(f"sqlite:///{file}")
     event.listen(engine, "connect", lambda one, _: one.execute(f"PRAGMA {pragma}").close())
-    guard(engine)
+    check_on_connect(engine)
     with pytest.raises(NotDurable, match=says):
         ask(Sessions(engine))
     engine.dispose()
@@ -245,7 +250,7 @@ def test_what_somebody_sets_on_the_connection_is_seen(file, pragma, says):
 
 def test_at_its_start_a_process_says_what_it_refuses(postgres_url):
     with opened(postgres_url) as sessions, capture_logs() as logs, pytest.raises(NotDurable):
-        look_at_start(sessions)
+        check_at_start(sessions)
 
     assert [(record["event"], record["log_level"]) for record in logs] == [
         ("records.not_durable", "critical")
@@ -256,7 +261,7 @@ def test_at_its_start_a_process_says_what_it_refuses(postgres_url):
 
 def test_at_its_start_a_process_says_what_it_was_told_to_accept(postgres_url):
     with opened(postgres_url, accepts_loss=True) as sessions, capture_logs() as logs:
-        look_at_start(sessions)
+        check_at_start(sessions)
 
     assert [(record["event"], record["log_level"]) for record in logs] == [
         ("records.not_durable", "error")
@@ -268,6 +273,6 @@ def test_a_database_that_is_away_is_judged_when_it_answers():
         opened("postgresql+psycopg://nobody@127.0.0.1:1/x") as sessions,
         capture_logs() as logs,
     ):
-        look_at_start(sessions)
+        check_at_start(sessions)
 
     assert [record["event"] for record in logs] == ["records.unreachable"]

@@ -8,7 +8,7 @@ from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import QUEUE_OF
 from enrollment.storage.queue.batches import Waiting
 from tests.support.in_process_service import ADMIN, SERVER, request, row
-from worker.processing.processor import AT_ONCE, TURN_BATCHES
+from worker.processing.processor import BATCHES_PER_TRANSACTION, TURN_BATCHES
 
 #: Batches of a file that is huge beside what a turn may take.
 HUGE = 3 * TURN_BATCHES
@@ -73,13 +73,15 @@ def ask_one(world):
     return submission_id
 
 
-@pytest.mark.parametrize("moment", [AT_ONCE, TURN_BATCHES, TURN_BATCHES + AT_ONCE])
+@pytest.mark.parametrize(
+    "moment", [BATCHES_PER_TRANSACTION, TURN_BATCHES, TURN_BATCHES + BATCHES_PER_TRANSACTION]
+)
 def test_a_single_waits_for_one_transaction_of_a_huge_file_at_most(world, worker, moment):
     huge = world.send(rows(HUGE, "huge"))
     singles = []
     worker.at(moment, lambda: singles.append(ask_one(world)))
     worker.run()
-    assert worker.place(singles[0]) <= moment + AT_ONCE
+    assert worker.place(singles[0]) <= moment + BATCHES_PER_TRANSACTION
     assert worker.place(huge) == HUGE
     world.check()
 
@@ -88,9 +90,12 @@ def test_a_single_waits_for_one_transaction_of_a_huge_file_at_most(world, worker
 def test_a_small_file_waits_for_one_turn_of_a_huge_one(world, worker, small):
     huge = world.send(rows(HUGE, "huge"), caller=ADMIN)
     others = []
-    worker.at(AT_ONCE, lambda: others.append(world.send(rows(small, "small"), caller=SERVER)))
+    worker.at(
+        BATCHES_PER_TRANSACTION,
+        lambda: others.append(world.send(rows(small, "small"), caller=SERVER)),
+    )
     worker.run()
-    assert worker.place(others[0]) <= AT_ONCE + TURN_BATCHES + small
+    assert worker.place(others[0]) <= BATCHES_PER_TRANSACTION + TURN_BATCHES + small
     assert worker.place(huge) == HUGE + small - 1
 
 

@@ -7,15 +7,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from api_gateway.status import queries
-from api_gateway.status.queries import Cursor, OutcomeFilter
+from api_gateway.status.queries import OutcomeFilter, OutcomesCursor
 from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import cancellation, crosswalks, migrate, submissions
-from enrollment.storage.engine.sessions import clock, sessions_for
+from enrollment.storage.engine.sessions import database_now, sessions_for
 from enrollment.storage.tables import SubmissionRow
 from schemas.files.formats.detect import NAMES
 from schemas.files.source import UnreadableFile
-from tests.support.format_files import FORMS, Wish, archive_of, file_of, ndjson_of, sayable, zipped
+from tests.support.format_files import (
+    FORMS,
+    RequestedChange,
+    archive_of,
+    file_of,
+    ndjson_of,
+    sayable,
+    zipped,
+)
 from tests.support.in_process_service import COURSE, OTHER, SERVER, World, csv_of, row
 from tests.support.statements import recorded_statements
 
@@ -110,12 +118,14 @@ def test_files_of_several_sources_that_are_taken_together_each_use_their_own(map
 def test_a_cancelled_file_names_the_ids_as_they_were_sent(mapped):
     file = mapped.send(canvas(("MATH", "4711", "student", "active")))
     with mapped.sessions.begin() as session:
-        cancellation.request_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=database_now(session))
     mapped.work()
 
     with mapped.sessions.read() as session:
         head = submissions.find(session, file)
-        page = queries.read_outcomes_page(session, head, Cursor(), OutcomeFilter(), limit=10)
+        page = queries.read_outcomes_page(
+            session, head, OutcomesCursor(), OutcomeFilter(), limit=10
+        )
     assert [(one.outcome.user, one.outcome.course_id) for one in page.rows] == [("4711", "MATH")]
     assert page.rows[0].row.cells == ["MATH", "4711", "student", "active"]
 
@@ -238,7 +248,7 @@ def test_an_id_that_is_an_email_is_whose_email_it_is_and_names_nobody(mapped):
     mapped.learner("zoe", "zoe@example.org")
     save(mapped, (IdKind.LEARNER, "Ada@Example.org", "ada"))
     ids = ["Zoe@Example.org", "Ada@Example.org", "new@example.org", "o'hara@example.org", "@x"]
-    wishes = [Wish(user, "MATH") for user in ids]
+    wishes = [RequestedChange(user, "MATH") for user in ids]
     file = mapped.send(file_of("canvas", wishes), caller=SERVER, source="canvas")
     mapped.work()
 
@@ -257,7 +267,7 @@ def test_an_id_that_is_an_email_is_whose_email_it_is_and_names_nobody(mapped):
 
 #: Known and unknown ids, ours and theirs, e-mails, empty cells; coming and going.
 WISHES = st.builds(
-    Wish,
+    RequestedChange,
     st.sampled_from(
         ["4711", "bob", "cyd smith", "-x", "a;b", "a|b", "zo\xe9", "ZOE@x.org", "no@x.org", ""]
     ),

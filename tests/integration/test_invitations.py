@@ -30,7 +30,7 @@ def found(sessions, course_id=ALGEBRA, email=ADA):
 
 def use(sessions, used):
     with sessions.begin() as session:
-        invitations.use(session, used)
+        invitations.mark_used(session, used)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_invitations_of_an_email_come_oldest_first_with_their_age(sessions):
     save(sessions, Invitation(ALGEBRA, "eve@example.org"))
 
     with sessions.read() as session:
-        kept = invitations.of_email(session, ADA.upper())
+        kept = invitations.find_by_email(session, ADA.upper())
 
     assert kept == [
         (Invitation(BOTANY, ADA), NOON),
@@ -95,7 +95,7 @@ def test_a_thousand_invitations_are_loaded_and_used_in_one_statement_each(sessio
 
     with sessions.begin() as session:
         standing = invitations.find_many(session, [*many, (BOTANY, ADA)])
-        invitations.use(session, many)
+        invitations.mark_used(session, many)
 
     assert standing == {pair: Invitation(*pair) for pair in many}
     assert len(statements) == 2
@@ -105,7 +105,7 @@ def test_a_thousand_invitations_are_loaded_and_used_in_one_statement_each(sessio
 def test_nothing_is_loaded_or_used_where_nothing_is_asked(sessions):
     with sessions.begin() as session:
         assert invitations.find_many(session, []) == {}
-        invitations.use(session, {})
+        invitations.mark_used(session, {})
 
 
 @pytest.mark.parametrize(("used_by", "fits"), [(None, True), ("ada", True), ("eve", False)])

@@ -102,7 +102,9 @@ def test_learners_are_found_by_name_and_by_email_in_one_statement_each(sessions,
 
     with sessions.read() as session:
         known = learners.find_many(session, [learner.username for learner in many] + ["nobody"])
-        by_email = learners.by_email(session, [learner.email for learner in many] + ["no@body"])
+        by_email = learners.find_by_email(
+            session, [learner.email for learner in many] + ["no@body"]
+        )
 
     assert [known[learner.username].learner for learner in many] == many
     assert [by_email[learner.email].learner for learner in many] == many

@@ -6,12 +6,12 @@ import pytest
 from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane
-from enrollment.runtime.broker import SWEEP_AT_MOST
+from enrollment.runtime.broker import REDISPATCH_LIMIT
 from enrollment.storage.tables import BatchRow, EventRow, IdempotencyRow, SubmissionRow
 from tests.support.breakpoints import together
 from tests.support.in_process_service import request, row
-from tests.support.maintenance_env import FORGOTTEN, Bench
-from worker.maintenance import Seldom
+from tests.support.maintenance_env import FORGOTTEN, MaintenanceEnv
+from worker.maintenance import MinInterval
 
 ENROLLED = Code.ENROLLED
 
@@ -19,7 +19,7 @@ ENROLLED = Code.ENROLLED
 @pytest.fixture
 def bench(world):
     world.course()
-    return Bench(world)
+    return MaintenanceEnv(world)
 
 
 # --- sweeping -----------------------------------------------------------------------------
@@ -88,13 +88,13 @@ def test_when_every_message_is_lost_everything_is_answered_all_the_same(bench):
 
 
 def test_one_sweep_announces_only_so_many_and_the_next_the_others(bench):
-    for n in range(SWEEP_AT_MOST + 1):
+    for n in range(REDISPATCH_LIMIT + 1):
         bench.world.ask(request(f"learner{n}"))
     bench.pass_time(**FORGOTTEN)
 
     first, second = bench.sweep(), bench.sweep()
 
-    assert (len(first), len(second)) == (SWEEP_AT_MOST, 1)
+    assert (len(first), len(second)) == (REDISPATCH_LIMIT, 1)
     assert sorted(first + second) == bench.world.waiting()
 
 
@@ -115,7 +115,7 @@ def test_two_sweepers_at_once_announce_everything_once(bench):
     for n in range(10):
         bench.world.ask(request(f"learner{n}"))
     bench.pass_time(**FORGOTTEN)
-    others = [Bench(bench.world) for _ in range(2)]
+    others = [MaintenanceEnv(bench.world) for _ in range(2)]
 
     announced = together(*(other.sweep for other in others))
 
@@ -124,7 +124,7 @@ def test_two_sweepers_at_once_announce_everything_once(bench):
 
 def test_sweeps_that_piled_up_while_nobody_worked_are_one():
     now = 100.0
-    seldom = Seldom(1.0, lambda: now)
+    seldom = MinInterval(1.0, lambda: now)
 
     assert [seldom.lets_through() for _ in range(3)] == [True, False, False]
     now += 1.0
@@ -144,7 +144,7 @@ def kept(world):
 
 def test_what_is_over_is_kept_for_a_while_and_its_events_for_ever(world):
     world.course()
-    bench = Bench(world, retention=timedelta(days=30))
+    bench = MaintenanceEnv(world, retention=timedelta(days=30))
     world.ask(request("ada"))
     world.publish([row("bob")], key="k")
     world.work()
@@ -158,7 +158,7 @@ def test_what_is_over_is_kept_for_a_while_and_its_events_for_ever(world):
 
 
 def test_what_is_not_answered_is_never_deleted(world):
-    bench = Bench(world)
+    bench = MaintenanceEnv(world)
     world.ask(request("ada"))
     world.batch_rows = 1
     world.send([row("bob"), row("eve")])
@@ -171,7 +171,7 @@ def test_what_is_not_answered_is_never_deleted(world):
 
 
 def test_keys_are_kept_for_a_week(world):
-    bench = Bench(world)
+    bench = MaintenanceEnv(world)
     world.publish([row("bob")], key="k")
 
     bench.pass_time(days=6)
@@ -183,7 +183,7 @@ def test_keys_are_kept_for_a_week(world):
 
 
 def test_a_key_never_outlives_the_submission_that_it_stands_for(world):
-    bench = Bench(world, retention=timedelta(days=1))
+    bench = MaintenanceEnv(world, retention=timedelta(days=1))
     world.course()
     world.publish([row("bob")], key="k")
     world.work()

@@ -6,7 +6,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage import learners
-from enrollment.storage.bulk.pipelining import Statement, sending
+from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import LearnerRow
 from tests.support.context_managers import at_once
@@ -24,10 +24,10 @@ def known(sessions, *usernames):
 def test_rows_and_counts_are_there_after_the_block(sessions):
     with sessions.begin() as session:
         add = Statement(ADD, {"username": "zoë"})
-        with sending(session, add) as (made,):
+        with pipelined(session, add) as (made,):
             before = made.rows if session.get_bind().dialect.name == "postgresql" else []
         change = Statement(update(_LEARNERS).values(is_staff=True), {})
-        with sending(session, change) as (changed,):
+        with pipelined(session, change) as (changed,):
             done_meanwhile = sum(range(10))
         number = session.scalar(select(_LEARNERS.c.id))
 
@@ -39,14 +39,14 @@ def test_rows_and_counts_are_there_after_the_block(sessions):
 
 def send(sessions, statement, given, meanwhile=bool):
     """Send a statement in a transaction of its own; what the block came to."""
-    with sessions.begin() as session, sending(session, Statement(statement, given)):
+    with sessions.begin() as session, pipelined(session, Statement(statement, given)):
         return meanwhile()
 
 
 def test_several_are_sent_at_once_and_each_has_what_it_came_to(sessions):
     names = ["ada", "bob", "zoë"]
     adding = [Statement(ADD, {"username": name}) for name in names]
-    with sessions.begin() as session, sending(session, *adding) as made:
+    with sessions.begin() as session, pipelined(session, *adding) as made:
         done_meanwhile = len(made)
 
     assert done_meanwhile == 3
@@ -60,7 +60,7 @@ def test_one_of_several_that_fails_takes_the_others_with_it(sessions, names):
     adding = [Statement(ADD, {"username": name}) for name in names]
 
     with pytest.raises(IntegrityError), sessions.begin() as session:
-        at_once(sending(session, *adding))
+        at_once(pipelined(session, *adding))
 
     assert known(sessions, "ada", "bob") == ["ada"]
 
@@ -71,7 +71,7 @@ def test_several_are_waited_for_as_long_as_each_may_take(postgres_world):
     naps = [Statement(text("SELECT pg_sleep(0.3)"), {})] * 3
 
     with impatient.begin() as session:
-        assert len(at_once(sending(session, *naps))) == 3
+        assert len(at_once(pipelined(session, *naps))) == 3
     with pytest.raises(RecordsUnavailable):
         send(impatient, text("SELECT pg_sleep(0.9)"), {})
     impatient.dispose()
@@ -79,7 +79,7 @@ def test_several_are_waited_for_as_long_as_each_may_take(postgres_world):
 
 def test_where_nothing_is_sent_the_block_is_run(sessions):
     with sessions.begin() as session:
-        assert at_once(sending(session)) == []
+        assert at_once(pipelined(session)) == []
 
 
 def test_a_statement_that_fails_takes_its_transaction_with_it(sessions):
@@ -131,7 +131,7 @@ def test_who_says_nothing_meanwhile_is_ended_by_the_server(postgres_world):
         with sessions.begin() as session:
             pid = session.scalar(text("SELECT pg_backend_pid()"))
             session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 50"))
-            with sending(session, Statement(ADD, {"username": "ada"})):
+            with pipelined(session, Statement(ADD, {"username": "ada"})):
                 wait_until(lambda: not left(pid))
 
     with pytest.raises(RecordsUnavailable):
@@ -153,7 +153,7 @@ def test_another_statement_meanwhile_is_refused(sessions, is_nothing_sent):
     with (
         pytest.raises(RuntimeError, match="in flight"),
         sessions.begin() as session,
-        sending(session, *adding),
+        pipelined(session, *adding),
     ):
         session.scalar(select(_LEARNERS.c.id))
     with sessions.begin() as session:

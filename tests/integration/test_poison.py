@@ -8,15 +8,15 @@ from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.domain.poison_search import MAX_POISONOUS, FailureSearch
 from enrollment.runtime import failpoints
 from enrollment.storage import cancellation, events
-from enrollment.storage.engine.sessions import clock
+from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue import batches, claims, quarantine
 from enrollment.storage.tables import BatchRow
 from schemas.files import row_payload
 from tests.support.in_process_service import ADA, COURSE, request, row
-from tests.support.maintenance_env import FORGOTTEN, Bench
+from tests.support.maintenance_env import FORGOTTEN, MaintenanceEnv
 from worker.processing import attempts as processing_attempts
 from worker.processing import decoded_claim, strategies
-from worker.processing.processor import TRIES
+from worker.processing.processor import MAX_ATTEMPTS
 from worker.processing.transaction import ProcessedBatches
 
 ENROLLED = Code.ENROLLED
@@ -26,7 +26,7 @@ POISON = (Code.INVALID, Reason.INTERNAL_ERROR)
 @pytest.fixture
 def bench(world):
     world.course()
-    return Bench(world)
+    return MaintenanceEnv(world)
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_of_a_file_that_is_all_or_nothing_nothing_is_done(bench, armed):
 
 def test_a_row_that_no_worker_can_even_read_is_found_and_given_back_as_sent(bench, monkeypatch):
     world = bench.world
-    read = row_payload.quick_reader
+    read = row_payload.fast_reader
 
     def fragile(columns):
         quick = read(columns)
@@ -170,7 +170,7 @@ def test_a_row_that_no_worker_can_even_read_is_found_and_given_back_as_sent(benc
 
         return fail
 
-    monkeypatch.setattr(row_payload, "quick_reader", fragile)
+    monkeypatch.setattr(row_payload, "fast_reader", fragile)
     file = world.send([row("ada"), row("poison"), row("eve")])
 
     world.work()
@@ -335,7 +335,9 @@ def started(world, locks, *batch_ids):
     """A worker starts attempts of batches, and has not locked them again yet."""
     with world.sessions.begin() as session:
         claimed = claims.reclaim(session, batch_ids)
-        return processing_attempts.start_attempts(session, claimed, locks, now=clock(session)).ready
+        return processing_attempts.start_attempts(
+            session, claimed, locks, now=database_now(session)
+        ).ready
 
 
 def left_open(world, *batch_ids):
@@ -420,7 +422,7 @@ def test_a_record_that_could_not_be_taken_back_is_taken_back_before_the_next_wor
     (single,) = world.ask(request("ada"))
     bench.pass_time(**FORGOTTEN)
     with monkeypatch.context() as fault:
-        fault.setattr(events, "take_positions", raising(RecordsUnavailable))
+        fault.setattr(events, "assign_positions", raising(RecordsUnavailable))
         fault.setattr(processing_attempts, "cancel_attempts", raising(RecordsUnavailable))
         with pytest.raises(RecordsUnavailable):
             world.deliver(*world.batch_ids(single))
@@ -442,7 +444,7 @@ def test_what_a_worker_learns_too_late_changes_nothing(bench):
     before = known_of(world)
 
     with world.sessions.begin() as session:
-        now = clock(session)
+        now = database_now(session)
         assert processing_attempts.reclaim_attempted(session, [late]) == []
         processing_attempts.record_probe(session, late, now=now)
         processing_attempts.record_failures(session, [late], now=now)
@@ -466,7 +468,7 @@ def test_a_database_that_is_away_or_slow_is_no_failure_of_the_batch(
         bench.pass_time(**FORGOTTEN)
         bench.sweep()
     with monkeypatch.context() as fault:
-        fault.setattr(events, "take_positions", raising(error))
+        fault.setattr(events, "assign_positions", raising(error))
         with pytest.raises(error):
             world.deliver(*world.batch_ids(single))
 
@@ -486,7 +488,7 @@ def test_a_batch_is_judged_again_when_somebody_was_first(bench, monkeypatch):
     world = bench.world
     (single,) = world.ask(request("ada"))
     failures = iter([Conflict("first"), Conflict("second")])
-    monkeypatch.setattr(events, "take_positions", loser(failures, events.take_positions))
+    monkeypatch.setattr(events, "assign_positions", loser(failures, events.assign_positions))
 
     world.work()
 
@@ -508,9 +510,9 @@ def loser(failures, work):
 def test_it_is_judged_again_only_so_often(bench, monkeypatch):
     world = bench.world
     (single,) = world.ask(request("ada"))
-    failures = [Conflict("again") for _ in range(TRIES + 5)]
+    failures = [Conflict("again") for _ in range(MAX_ATTEMPTS + 5)]
     left = iter(failures)
-    monkeypatch.setattr(events, "take_positions", loser(left, events.take_positions))
+    monkeypatch.setattr(events, "assign_positions", loser(left, events.assign_positions))
 
     with pytest.raises(Conflict):
         world.deliver(*world.batch_ids(single))
@@ -544,7 +546,7 @@ def test_a_cancelled_file_is_answered_though_its_batch_failed_before(bench):
     number = spoil(world, file)
     world.deliver(number)
     with world.sessions.begin() as session:
-        cancellation.request_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=database_now(session))
 
     world.deliver(number)
 
@@ -558,7 +560,7 @@ def test_a_parked_file_that_is_cancelled_is_answered(bench):
     number = spoil(world, file)
     world.work()
     with world.sessions.begin() as session:
-        cancellation.request_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=database_now(session))
 
     world.deliver(number)
 
@@ -574,10 +576,10 @@ def test_a_file_that_is_cancelled_while_its_last_try_fails_is_not_parked(bench):
         known = attempts(world)
         world.deliver(number)
     with world.sessions.begin() as session:
-        cancellation.request_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=database_now(session))
         given_up = FailureSearch(attempts=known[number], is_ours=True)
         batch = quarantine.FailedBatch(number, given_up)
-        quarantine.save_attempts(session, [batch], now=clock(session))
+        quarantine.save_attempts(session, [batch], now=database_now(session))
 
     world.work()
 
@@ -592,7 +594,7 @@ def test_while_the_beginning_of_a_file_is_tried_it_can_be_cancelled(bench, armed
     (number,) = world.batch_ids(file)
     world.deliver(number, number, number)
     with world.sessions.begin() as session:
-        cancellation.request_cancel(session, file, None, now=clock(session))
+        cancellation.request_cancel(session, file, None, now=database_now(session))
 
     world.work()
 

@@ -12,7 +12,7 @@ from enrollment.domain.codes import Code, Lane, Reason
 from enrollment.domain.errors import CourseInUse
 from enrollment.storage import courses
 from enrollment.storage.tables import CourseRow
-from tests.support.breakpoints import PATIENCE, Halt, Side, meeting, together
+from tests.support.breakpoints import PATIENCE, Breakpoint, Side, meeting, together
 from tests.support.in_process_service import COURSE, OTHER, request, row
 
 FULL = (Code.REFUSED, Reason.COURSE_FULL)
@@ -117,7 +117,7 @@ def test_a_capacity_that_is_set_while_a_batch_is_in_work_is_kept(postgres_world)
     file = world.send([row("ada"), row("bob")])
     (number,) = world.batch_ids(file)
 
-    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+    with Breakpoint(world.sessions, "INSERT INTO enrollment") as halt:
         batch = Side(lambda: world.processor.process(number))
         halt.until_reached()
         world.most_seats.clear()
@@ -135,7 +135,7 @@ def test_a_capacity_is_lowered_after_the_batch_in_work(postgres_world):
     file = world.send([row("ada"), row("bob")])
     (number,) = world.batch_ids(file)
 
-    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+    with Breakpoint(world.sessions, "INSERT INTO enrollment") as halt:
         batch = Side(lambda: world.processor.process(number))
         halt.until_reached()
         lowering = Side(lambda: world.course(capacity=1))
@@ -163,7 +163,7 @@ def test_a_course_is_not_deleted_under_a_batch_in_work(postgres_world, is_active
         with world.sessions.begin() as session:
             courses.delete(session, COURSE)
 
-    with Halt(world.sessions, "INSERT INTO enrollment") as halt:
+    with Breakpoint(world.sessions, "INSERT INTO enrollment") as halt:
         batch = Side(lambda: world.processor.process(number))
         halt.until_reached()
         delete()

@@ -67,7 +67,7 @@ def test_whoever_is_stored_is_rung_for(world):
 
 
 def test_what_waits_beyond_one_commit_goes_into_the_next(world, monkeypatch):
-    monkeypatch.setattr(single_requests, "MAX_TOGETHER", 3)
+    monkeypatch.setattr(single_requests, "MAX_GROUP", 3)
     world.course()
 
     receipts = accept_all(world, *(asking(f"learner{n}") for n in range(8)))

@@ -14,9 +14,9 @@ from enrollment.storage.queue import batches
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from enrollment.storage.views import submission_views
 from schemas.files.source import FileTooLarge, UnreadableFile
-from tests.support.breakpoints import Halt, Side, meeting, together
+from tests.support.breakpoints import Breakpoint, Side, meeting, together
 from tests.support.in_process_service import ADA, COURSE, SERVER, request, row
-from worker.maintenance import Sweeper
+from worker.maintenance import Maintenance
 
 
 def count(world, table):
@@ -199,7 +199,7 @@ def left_behind(in_small_steps, monkeypatch):
     world = in_small_steps
     with monkeypatch.context() as faults:
         faults.setattr(batches, "insert_for_submission", fails_at(3, RecordsUnavailable("gone")))
-        faults.setattr(submissions, "discard", gone)
+        faults.setattr(submissions, "delete_unpublished", gone)
         with pytest.raises(RecordsUnavailable):
             world.send(learners(20), hours_ago=25)
     assert kept(world) == [1, 16, 0]
@@ -237,7 +237,7 @@ def test_an_incomplete_file_is_swept(left_behind):
 
 
 def sweeper(world):
-    return Sweeper(sessions=world.sessions, announce=lambda waiting: True)
+    return Maintenance(sessions=world.sessions, announce=lambda waiting: True)
 
 
 # --- Idempotency-Keys ---------------------------------------------------------------------
@@ -313,7 +313,7 @@ def test_singles_get_in_between_the_transactions_of_a_file(postgres_world):
     world.batch_rows = 1
     world.course()
 
-    with Halt(world.sessions, "UPDATE submission") as halt:
+    with Breakpoint(world.sessions, "UPDATE submission") as halt:
         upload = Side(lambda: world.send(learners(20)))
         halt.until_reached()
         (single,) = world.ask(request("ada"))

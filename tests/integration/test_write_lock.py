@@ -15,7 +15,7 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.storage.engine.engines import make_engine
-from enrollment.storage.engine.sessions import Sessions, clock, sessions_for
+from enrollment.storage.engine.sessions import Sessions, database_now, sessions_for
 from enrollment.storage.engine.write_lock import WriteLock
 from enrollment.storage.tables import Base, FeedHeadRow, SecretRow
 from tests.support.breakpoints import PATIENCE, Side, together
@@ -273,7 +273,7 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_world):
 
 def test_a_moment_is_on_the_clock_of_the_database_and_in_utc(sessions):
     with sessions.read() as session:
-        now = clock(session)
+        now = database_now(session)
 
     assert now.tzinfo is UTC
     assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)

@@ -32,7 +32,7 @@ def meeting(sessions: Sessions, statement: str, parties: int = 2) -> Iterator[No
         event.remove(sessions.engine, "before_cursor_execute", wait)
 
 
-class Halt:
+class Breakpoint:
     """Stops the first transaction that comes to a statement, until told to go on."""
 
     def __init__(self, sessions: Sessions, statement: str) -> None:

@@ -11,10 +11,10 @@ from enrollment.domain.codes import Code
 from enrollment.domain.events import MAX_ORDINAL
 from enrollment.domain.submissions import CANCELLED_AS_WHOLE
 from enrollment.storage.event_ids import batch_id_of, event_id
-from tests.support.corruptor import Forger
+from tests.support.corruptor import Corruptor
 from tests.support.in_process_service import COURSE, OTHER
 
-Forge = Callable[[Forger], None]
+Forge = Callable[[Corruptor], None]
 
 FORGERIES: dict[str, tuple[Forge, set[ViolationKind]]] = {}
 

@@ -12,7 +12,7 @@ from schemas.outcomes import decode_outcomes, encode_outcomes
 from tests.support.in_process_service import World
 
 
-class Forger:
+class Corruptor:
     """Changes records by SQL, foreign keys or not."""
 
     def __init__(self, world: World) -> None:

@@ -28,7 +28,7 @@ class CountingRecords(Database):
         return await super().run(work)
 
 
-class Gate:
+class CredentialTester:
     """An authenticator whose clocks stand still, and credentials to show it."""
 
     def __init__(self, sessions, *, bound=1000, **settings):

@@ -11,7 +11,7 @@ from typing import NamedTuple
 GUEST = "guest@example.org"
 
 
-class Wish(NamedTuple):
+class RequestedChange(NamedTuple):
     """Whom somebody wants in which course, or out of it."""
 
     user: str
@@ -24,7 +24,7 @@ class Form(NamedTuple):
 
     #: None: its files have none.
     header: Sequence[str] | None
-    row: Callable[[Wish], list[str]]
+    row: Callable[[RequestedChange], list[str]]
     mark: str = ","
     #: Whether a row can say that somebody leaves.
     can_withdraw: bool = True
@@ -100,11 +100,11 @@ MANIFESTS = {
 }  # fmt: skip
 
 
-def sayable(name: str, wishes: Iterable[Wish], beside: str) -> list[Wish]:
+def sayable(name: str, wishes: Iterable[RequestedChange], beside: str) -> list[RequestedChange]:
     """The wishes as far as a format can say them, for the course beside it where it has none."""
     form = FORMS[name]
     return [
-        Wish(
+        RequestedChange(
             wish.user,
             wish.course_id if form.has_course else beside,
             wish.is_active or not form.can_withdraw,
@@ -124,18 +124,18 @@ def lines_of(name: str, rows: Iterable[Sequence[str]]) -> bytes:
     return text.getvalue().encode()
 
 
-def file_of(name: str, wishes: Iterable[Wish]) -> bytes:
+def file_of(name: str, wishes: Iterable[RequestedChange]) -> bytes:
     """The file that says it."""
     return lines_of(name, map(FORMS[name].row, wishes))
 
 
-def ndjson_of(name: str, wishes: Iterable[Wish]) -> bytes:
+def ndjson_of(name: str, wishes: Iterable[RequestedChange]) -> bytes:
     """The same as requests of our own, a line each."""
     beside = {} if FORMS[name].email is None else {"email": FORMS[name].email}
     return "\n".join(json.dumps(wish._asdict() | beside) for wish in wishes).encode()
 
 
-def archive_of(name: str, wishes: Iterable[Wish]) -> bytes:
+def archive_of(name: str, wishes: Iterable[RequestedChange]) -> bytes:
     """The file that says it in an archive, beside its manifest where it has one."""
     files = {"enrollments.csv": file_of(name, wishes)}
     if name in MANIFESTS:

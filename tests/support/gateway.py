@@ -16,7 +16,7 @@ from api_gateway.app import make_app, make_parts
 from api_gateway.auth.api_keys import new_api_key
 from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
 from api_gateway.routes import BASE
-from api_gateway.status.waiters import Key
+from api_gateway.status.waiters import WaitKey
 from enrollment.domain.model import Course, Learner, Mode
 from enrollment.runtime.settings import from_env
 from enrollment.storage import courses, learners
@@ -231,7 +231,7 @@ class Gateway:
                 done = self.processor.process(waiting.id)
                 if done.batch_ids:
                     self.parts.dispatcher.on_completed(done.batch_ids)
-                    heard: list[Key] = [*done.batch_ids, *done.submission_ids]
+                    heard: list[WaitKey] = [*done.batch_ids, *done.submission_ids]
                     self._loop.call_soon_threadsafe(self.parts.waiters.wake, heard)
 
     def rung(self) -> batches.Waiting | None:

@@ -18,12 +18,12 @@ from api_gateway.audit.report import Report
 from api_gateway.audit.verify import check_database
 from api_gateway.auth.caller import Caller
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.single_requests import SingleRequest, Stored, store_singles
-from api_gateway.intake.upload_store import Published, Upload, UploadStore
+from api_gateway.intake.single_requests import SingleRequest, StoredSingles, store_singles
+from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Course, Learner, Mode, Outcome
-from enrollment.domain.submissions import Options, Submission
+from enrollment.domain.submissions import Submission, SubmissionOptions
 from enrollment.storage import courses, events, learners, submissions
 from enrollment.storage.engine.consistent_snapshot import snapshot
 from enrollment.storage.engine.sessions import Sessions
@@ -146,7 +146,7 @@ class World:
         stored = self.take_in(*askings, now=hours_ago * 3600)
         return [receipt.submission_id for receipt in stored.results]  # type: ignore[union-attr]
 
-    def take_in(self, *askings: SingleRequest, now: float = 0.0) -> Stored:
+    def take_in(self, *askings: SingleRequest, now: float = 0.0) -> StoredSingles:
         """Store singles; the monotonic clock stands at ``now``."""
         return store_singles(self.sessions, askings, lambda: now)
 
@@ -166,7 +166,7 @@ class World:
         file: Any = None,
         format_: str = "auto",
         **options: Any,
-    ) -> Published:
+    ) -> StoredUpload:
         """Hand in a file, and hear whether it was a replay."""
         body = content if isinstance(content, bytes) else csv_of(content)
         return self.uploads(lambda: hours_ago * 3600).store(
@@ -175,7 +175,7 @@ class World:
                 media_type=media_type,
                 gzip=False,
                 caller=caller,
-                options=Options(**options),
+                options=SubmissionOptions(**options),
                 lane=lane,
                 first_byte=0.0,
                 request_id=None,
@@ -278,7 +278,7 @@ class World:
     def events(self) -> list[RecordedEvent]:
         """The whole feed."""
         with self.sessions.read() as session:
-            return events.since(session, 0, limit=ALL)
+            return events.events_after(session, 0, limit=ALL)
 
     def enrollments(self) -> dict[tuple[str, str], EnrollmentState]:
         """Every enrollment without its clocks, by course and learner."""

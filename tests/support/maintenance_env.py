@@ -5,22 +5,22 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select, update
 
 from enrollment.domain.model import microseconds
-from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER
+from enrollment.runtime.broker import REDISPATCH_AFTER
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
-from worker.maintenance import Sweeper
+from worker.maintenance import Maintenance
 
 #: Long enough for what was announced to be announced again.
-FORGOTTEN = {"seconds": 2 * ANNOUNCED_AGAIN_AFTER}
+FORGOTTEN = {"seconds": 2 * REDISPATCH_AFTER}
 
 
-class Bench:
+class MaintenanceEnv:
     """A sweeper, and time that passes when told."""
 
     def __init__(self, world, **settings):
         self.world = world
         self.rung = []
         self.queue_is_away = False
-        self.sweeper = Sweeper(sessions=world.sessions, announce=self.announce, **settings)
+        self.sweeper = Maintenance(sessions=world.sessions, announce=self.announce, **settings)
 
     def announce(self, waiting):
         if not self.queue_is_away:

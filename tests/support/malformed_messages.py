@@ -12,7 +12,7 @@ from enrollment.runtime.broker import QueueName, TaskName
 UNPICKLED = "a pickle was believed"
 
 
-class Evil:
+class MalformedMessage:
     """Says so where it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -66,8 +66,10 @@ POISON: dict[str, bytes] = {
     "without properties": b'{"body": "", "headers": {"task": "batch.process"}}',
     "headers of another type": b'{"body": "", "headers": 7, "properties": {"delivery_tag": "1"}}',
     "body not base64": message(raw=b"").replace(b'"body": ""', b'"body": "%%%"'),
-    "a pickle": message(raw=pickle.dumps(Evil()), content_type="application/x-python-serialize"),
-    "a pickle that says it is JSON": message(raw=pickle.dumps(Evil())),
+    "a pickle": message(
+        raw=pickle.dumps(MalformedMessage()), content_type="application/x-python-serialize"
+    ),
+    "a pickle that says it is JSON": message(raw=pickle.dumps(MalformedMessage())),
     "an unknown task": message(task="batch.unknown"),
     "a task that is a list": message(task=["batch.process"]),
     "no task": message(task=None),

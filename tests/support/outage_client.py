@@ -20,7 +20,7 @@ BOUND = 15.0
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
-class Desk:
+class OutageClient:
     """Asks under a key for each wish; what came of one that was not answered it asks again."""
 
     def __init__(self, gateway: Gateway) -> None:

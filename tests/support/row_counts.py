@@ -8,7 +8,7 @@ from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import CourseRow, EnrollmentRow, EventRow, FeedHeadRow
 
 
-class Books(NamedTuple):
+class RowCounts(NamedTuple):
     """Enrollments, those of them that are active, and the events behind them."""
 
     enrollments: int
@@ -18,7 +18,7 @@ class Books(NamedTuple):
     feed: int
 
 
-def books(url: str, courses: str = "%") -> Books:
+def row_counts(url: str, courses: str = "%") -> RowCounts:
     """Counts over the courses whose ids are like the pattern."""
     enrollments = (
         select(func.count(), func.count().filter(EnrollmentRow.is_active.is_(True)))
@@ -32,6 +32,6 @@ def books(url: str, courses: str = "%") -> Books:
         with sessions.read() as session:
             total, active = session.execute(enrollments).one()
             feed = session.scalars(select(FeedHeadRow.position)).one_or_none()
-            return Books(total, active, session.scalars(events).one(), feed or 0)
+            return RowCounts(total, active, session.scalars(events).one(), feed or 0)
     finally:
         sessions.dispose()

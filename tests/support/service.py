@@ -12,7 +12,7 @@ from api_gateway.auth.api_keys import new_api_key
 from enrollment.storage import migrate
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.row_counts import books
+from tests.support.row_counts import row_counts
 from tests.support.servers import free_port
 from tests.support.service_processes import (
     Running,
@@ -99,7 +99,7 @@ class Service:
 
     def enrolled(self, course: str) -> int:
         """How many are in, by every account there is of it."""
-        seats, active, events, *_ = books(self.database_url, course)
+        seats, active, events, *_ = row_counts(self.database_url, course)
         assert seats == active == events
         return int(active)
 

@@ -7,22 +7,22 @@ import pytest
 from celery import Celery
 from kombu.exceptions import OperationalError
 
-from api_gateway.intake.dispatcher import sender
+from api_gateway.intake.dispatcher import batch_sender
 from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import (
-    ANNOUNCED_AGAIN_AFTER,
-    ANSWER_SECONDS,
-    CONNECT_SECONDS,
+    CONNECT_TIMEOUT_SECONDS,
     HEALTH_SECONDS,
     HEARTBEAT_SECONDS,
-    SWEEP_EVERY,
+    READ_TIMEOUT_SECONDS,
+    REDISPATCH_AFTER,
+    REDISPATCH_INTERVAL,
     VISIBILITY_TIMEOUT,
-    Publisher,
+    BatchPublisher,
     QueueName,
     TaskName,
     broker_settings,
 )
-from enrollment.runtime.circuit_breaker import PAUSE
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.storage.engine.engines import (
     LOCK_TIMEOUT_MS,
     SQLITE_BUSY_SECONDS,
@@ -51,18 +51,18 @@ def test_whoever_waits_longer_waits_for_who_waits_shorter():
 def test_a_silent_queue_is_found_out_before_the_sweeper_would_have_to_ring_often():
     longest_pop = 1.0
 
-    assert CONNECT_SECONDS + ANSWER_SECONDS + PAUSE < ANNOUNCED_AGAIN_AFTER
-    assert SWEEP_EVERY < ANNOUNCED_AGAIN_AFTER
-    assert longest_pop + 2 * HEALTH_SECONDS + PAUSE <= 10
-    assert 2 * HEARTBEAT_SECONDS + PAUSE <= 15
+    assert CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + RETRY_INTERVAL < REDISPATCH_AFTER
+    assert REDISPATCH_INTERVAL < REDISPATCH_AFTER
+    assert longest_pop + 2 * HEALTH_SECONDS + RETRY_INTERVAL <= 10
+    assert 2 * HEARTBEAT_SECONDS + RETRY_INTERVAL <= 15
 
 
 @pytest.mark.parametrize("url", [REDIS, "rediss://h/0", "unix:///run/redis.sock"])
 def test_every_word_with_redis_has_a_bound(url):
     options = broker_settings(url, client="c")["broker_transport_options"]
 
-    assert options["socket_timeout"] == ANSWER_SECONDS
-    assert options["socket_connect_timeout"] == CONNECT_SECONDS
+    assert options["socket_timeout"] == READ_TIMEOUT_SECONDS
+    assert options["socket_connect_timeout"] == CONNECT_TIMEOUT_SECONDS
     assert options["max_retries"] == 0
     assert options["queue_order_strategy"] == "sorted"
 
@@ -73,8 +73,11 @@ def test_every_word_with_rabbitmq_has_a_bound_and_is_confirmed(url):
     options = settings["broker_transport_options"]
 
     assert options["confirm_publish"] is True
-    assert (options["read_timeout"], options["write_timeout"]) == (ANSWER_SECONDS, ANSWER_SECONDS)
-    assert settings["broker_connection_timeout"] == ANSWER_SECONDS
+    assert (options["read_timeout"], options["write_timeout"]) == (
+        READ_TIMEOUT_SECONDS,
+        READ_TIMEOUT_SECONDS,
+    )
+    assert settings["broker_connection_timeout"] == READ_TIMEOUT_SECONDS
     assert {queue.name for queue in settings["task_queues"]} == set(QueueName)
     for queue in settings["task_queues"]:
         assert queue.durable
@@ -129,7 +132,7 @@ class Ears:
 def test_a_ring_is_a_message_with_an_id_and_nothing_else(lane):
     ears = Ears()
 
-    sender(ears.app)(Waiting(7, lane))
+    batch_sender(ears.app)(Waiting(7, lane))
 
     ((name, said),) = ears.sent
     assert (name, said["args"], said["retry"]) == (TaskName.PROCESS.value, [7], False)
@@ -138,7 +141,7 @@ def test_a_ring_is_a_message_with_an_id_and_nothing_else(lane):
 
 def test_a_connection_on_which_something_failed_is_not_used_again():
     ears = Ears()
-    publisher = Publisher(ears.app)
+    publisher = BatchPublisher(ears.app)
     publisher.send(1, Lane.BULK)
     publisher.send(2, Lane.BULK)
     ears.failure = KeyError("whatever the library raises")
@@ -157,6 +160,6 @@ def test_a_queue_that_refuses_connections_refuses_at_once():
     began = time.monotonic()
 
     with pytest.raises(OperationalError):
-        Publisher(app).send(1, Lane.BULK)
+        BatchPublisher(app).send(1, Lane.BULK)
 
-    assert time.monotonic() - began < CONNECT_SECONDS + ANSWER_SECONDS
+    assert time.monotonic() - began < CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS

@@ -9,7 +9,7 @@ from redis import ResponseError
 from redis.exceptions import ReadOnlyError
 
 from enrollment.runtime.cache import CONNECTIONS, TIMEOUT, Cache, connect
-from enrollment.runtime.circuit_breaker import PAUSE
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from tests.support.manual_clock import ManualClock
 
 
@@ -97,7 +97,7 @@ def test_a_redis_that_is_away_is_asked_once_a_pause(cache, server, clock):
     server.connected = True
     assert cache.get("k") is None
 
-    clock.now += PAUSE
+    clock.now += RETRY_INTERVAL
     assert not cache.is_resting
     assert cache.get("k") == b"value"
     assert cache.get("k") == b"value"

@@ -3,7 +3,7 @@
 import pytest
 from structlog.testing import capture_logs
 
-from enrollment.runtime.circuit_breaker import PAUSE, Breaker, Subject
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL, CircuitBreaker, Dependency
 from tests.support.manual_clock import ManualClock
 
 
@@ -14,7 +14,7 @@ def clock():
 
 @pytest.fixture
 def breaker(clock):
-    return Breaker(Subject.QUEUE, clock)
+    return CircuitBreaker(Dependency.QUEUE, clock)
 
 
 def tried(breaker, times=3):
@@ -27,7 +27,7 @@ def test_of_many_who_ask_an_open_breaker_one_a_pause_may(breaker, clock):
     breaker.failed(OSError("away"))
     assert tried(breaker) == [False] * 3
 
-    clock.now += PAUSE
+    clock.now += RETRY_INTERVAL
     assert tried(breaker) == [True, False, False]
 
     breaker.succeeded()
@@ -39,7 +39,7 @@ def test_it_rests_until_the_pause_is_over(breaker, clock):
     breaker.failed(OSError("away"))
     assert breaker.is_resting
 
-    clock.now += PAUSE
+    clock.now += RETRY_INTERVAL
 
     assert not breaker.is_resting
 
@@ -49,7 +49,7 @@ def test_an_outage_is_said_when_it_begins_and_when_it_is_over(breaker, clock):
         for _ in range(2):
             for _ in range(5):
                 breaker.failed(OSError("away"))
-                clock.now += PAUSE
+                clock.now += RETRY_INTERVAL
             breaker.succeeded()
             breaker.succeeded()
 

@@ -10,11 +10,11 @@ from kombu.exceptions import OperationalError
 from redis import ResponseError
 from structlog.testing import capture_logs
 
-from enrollment.runtime.circuit_breaker import PAUSE
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from worker.celery_app import make_app
 from worker.celery_overrides import consumer as celery_overrides_consumer
-from worker.celery_overrides.consumer import STEADY_SECONDS, Consumer
-from worker.celery_overrides.scheduler import Beat
+from worker.celery_overrides.consumer import STEADY_SECONDS, ResilientConsumer
+from worker.celery_overrides.scheduler import ResilientScheduler
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
@@ -50,7 +50,7 @@ def consumer(hub):
     pool = SimpleNamespace(is_green=False, num_processes=1, flush=None)
     controller = SimpleNamespace(state=state, semaphore=None, use_eventloop=True)
     options = {"pool": pool, "controller": controller, "hub": hub, "timer": hub.timer}
-    return Consumer(lambda request: None, app=make_app(NOWHERE), **options)
+    return ResilientConsumer(lambda request: None, app=make_app(NOWHERE), **options)
 
 
 def test_rabbitmqs_queues_for_countdowns_are_not_made(consumer):
@@ -113,7 +113,7 @@ def test_a_queue_that_refuses_again_and_again_is_asked_once_a_pause(consumer, mo
         for _ in range(3):
             consumer.on_connection_error_before_connected(ResponseError("READONLY"))
 
-    assert slept == [PAUSE, PAUSE]
+    assert slept == [RETRY_INTERVAL, RETRY_INTERVAL]
     assert [record["event"] for record in said] == ["queue.unreachable"]
 
 
@@ -136,7 +136,7 @@ def test_a_queue_works_when_it_did_for_a_while(consumer, hub):
 
 
 def test_the_schedule_outlives_a_queue_that_is_away():
-    beat = Beat(make_app(NOWHERE), lazy=True)
+    beat = ResilientScheduler(make_app(NOWHERE), lazy=True)
     entry = beat.Entry(name="sweep", task="batch.sweep", schedule=2.0, app=beat.app)
 
     with capture_logs() as said:
@@ -147,7 +147,7 @@ def test_the_schedule_outlives_a_queue_that_is_away():
 
 
 def test_the_schedule_rings(redis_url):
-    beat = Beat(make_app(redis_url))
+    beat = ResilientScheduler(make_app(redis_url))
     entry = beat.schedule["sweep"]
 
     beat.apply_entry(entry, producer=beat.producer)

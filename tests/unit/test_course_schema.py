@@ -6,7 +6,7 @@ import pytest
 from marshmallow import ValidationError
 
 from enrollment.domain.model import Course, Invitation, Learner, Mode
-from schemas.courses import changed, details, dump_course, load_changes, load_course
+from schemas.courses import apply_changes, dump_course, dump_details, load_changes, load_course
 from schemas.findings import MAX_FINDINGS, RULES, findings_of
 from schemas.invitations import dump_invitation, load_invitation
 from schemas.learners import dump_learner, load_learner
@@ -156,13 +156,13 @@ def test_changes_hold_only_what_was_sent():
     members = load_changes({"capacity": None, "pacing_type": "Instructor Paced"}, course_id=KEY)
 
     assert members == {"capacity": None, "self_paced": False}
-    assert changed(COURSE, members).capacity is None
-    assert changed(COURSE, members).modes == COURSE.modes
-    assert changed(COURSE, load_changes({"course_modes": []}, course_id=KEY)).modes == ()
+    assert apply_changes(COURSE, members).capacity is None
+    assert apply_changes(COURSE, members).modes == COURSE.modes
+    assert apply_changes(COURSE, load_changes({"course_modes": []}, course_id=KEY)).modes == ()
 
 
 def test_details_have_upstreams_members_in_upstreams_order():
-    shown_now = details(COURSE, at=NOON, include_expired=False)
+    shown_now = dump_details(COURSE, at=NOON, include_expired=False)
 
     assert list(shown_now) == [
         name for name in FULL if name not in {"capacity", "cohorts", "seats_taken"}
@@ -174,13 +174,13 @@ def test_details_have_upstreams_members_in_upstreams_order():
 def test_details_leave_expired_modes_out_unless_asked():
     late = NOON + timedelta(microseconds=1)
 
-    assert [m["slug"] for m in details(COURSE, at=NOON, include_expired=False)["course_modes"]] == [
-        "verified"
-    ]
-    assert [m["slug"] for m in details(COURSE, at=late, include_expired=True)["course_modes"]] == [
-        "verified"
-    ]
-    assert details(COURSE, at=late, include_expired=False)["course_modes"] == [
+    assert [
+        m["slug"] for m in dump_details(COURSE, at=NOON, include_expired=False)["course_modes"]
+    ] == ["verified"]
+    assert [
+        m["slug"] for m in dump_details(COURSE, at=late, include_expired=True)["course_modes"]
+    ] == ["verified"]
+    assert dump_details(COURSE, at=late, include_expired=False)["course_modes"] == [
         {
             "slug": "audit", "name": "Audit", "min_price": 0, "suggested_prices": "",
             "currency": "usd", "expiration_datetime": None, "description": None,

@@ -7,7 +7,7 @@ from kombu.exceptions import OperationalError
 
 from api_gateway.intake.dispatcher import ACK_TIMEOUT_SECONDS, Dispatcher
 from enrollment.domain.codes import Lane
-from enrollment.runtime.circuit_breaker import PAUSE
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.storage.queue.batches import Waiting
 
 
@@ -128,7 +128,7 @@ def test_a_queue_that_is_away_is_left_alone_for_a_while(bench, failure):
     assert bench.tried == 1
 
     bench.failure = None
-    bench.now += PAUSE
+    bench.now += RETRY_INTERVAL
     bench.take(single(4))
 
     assert bench.sent == [4]
@@ -139,7 +139,7 @@ def test_the_doorbell_outlives_any_failure(bench):
     bench.take(single(1))
 
     bench.failure = None
-    bench.now += PAUSE
+    bench.now += RETRY_INTERVAL
     bench.take(bulk(2))
 
     assert bench.sent == [2]

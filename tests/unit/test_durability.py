@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from enrollment.storage.engine.durability import (
-    Fact,
+    DurabilityFact,
     cannot_write,
     filesystem_of,
     losses,
@@ -57,9 +57,14 @@ def test_where_the_machine_does_not_tell_nothing_is_known(tmp_path):
 
 
 def test_what_loses_is_told_apart_from_what_cannot_write():
-    lossy = Fact("wrong", "fsync is off", "set it on", loses=True)
-    unable = Fact("wrong", "the database only reads", "name the primary")
-    found = [Fact("ok", "fine"), Fact("note", "doubtful", "look"), lossy, unable]
+    lossy = DurabilityFact("wrong", "fsync is off", "set it on", loses=True)
+    unable = DurabilityFact("wrong", "the database only reads", "name the primary")
+    found = [
+        DurabilityFact("ok", "fine"),
+        DurabilityFact("note", "doubtful", "look"),
+        lossy,
+        unable,
+    ]
 
     assert losses(found) == ["fsync is off: set it on"]
     assert cannot_write(found) == "the database only reads: name the primary"

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
-from enrollment.storage.engine.error_mapping import meaning_of, translated
+from enrollment.storage.engine.error_mapping import domain_error_of, translate_errors
 
 AGAIN, LATE, AWAY, BUG = Conflict, TookTooLong, RecordsUnavailable, None
 
@@ -75,22 +75,22 @@ def sqlite_error(name, text="", sort=sqlite3.OperationalError):
     ],
 )  # fmt: skip
 def test_a_state_of_postgresql_has_one_meaning(state, meaning):
-    assert meaning_of(wrapped(psycopg.errors.lookup(state)("no"))) is meaning
+    assert domain_error_of(wrapped(psycopg.errors.lookup(state)("no"))) is meaning
 
 
 def test_a_server_that_cannot_be_reached_says_no_state_and_is_away():
-    assert meaning_of(wrapped(psycopg.OperationalError("connection refused"))) is AWAY
+    assert domain_error_of(wrapped(psycopg.OperationalError("connection refused"))) is AWAY
 
 
 def test_a_connection_that_broke_is_away_whatever_the_error():
     error = wrapped(psycopg.DatabaseError("lost synchronization with server"))
     error.connection_invalidated = True
 
-    assert meaning_of(error) is AWAY
+    assert domain_error_of(error) is AWAY
 
 
 def test_a_driver_that_was_asked_nonsense_found_a_bug():
-    assert meaning_of(wrapped(psycopg.ProgrammingError("no such placeholder"))) is BUG
+    assert domain_error_of(wrapped(psycopg.ProgrammingError("no such placeholder"))) is BUG
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_a_driver_that_was_asked_nonsense_found_a_bug():
     ],
 )  # fmt: skip
 def test_a_code_of_sqlite_has_one_meaning(name, meaning):
-    assert meaning_of(sqlite_error(name, sort=sqlite3.DatabaseError)) is meaning
+    assert domain_error_of(sqlite_error(name, sort=sqlite3.DatabaseError)) is meaning
 
 
 @pytest.mark.parametrize(
@@ -120,17 +120,17 @@ def test_a_code_of_sqlite_has_one_meaning(name, meaning):
     ],
 )
 def test_of_a_table_that_is_not_there_sqlite_says_so_in_words(text, meaning):
-    assert meaning_of(sqlite_error("SQLITE_ERROR", text)) is meaning
+    assert domain_error_of(sqlite_error("SQLITE_ERROR", text)) is meaning
 
 
 def test_a_pool_without_a_free_connection_is_a_database_that_is_away():
-    with pytest.raises(RecordsUnavailable), translated():
+    with pytest.raises(RecordsUnavailable), translate_errors():
         raise PoolTimeout
 
 
 def test_a_bug_stays_what_it_is():
     bug = wrapped(psycopg.errors.lookup("42601")("syntax error"))
-    with pytest.raises(DBAPIError) as raised, translated():
+    with pytest.raises(DBAPIError) as raised, translate_errors():
         raise bug
 
     assert raised.value is bug

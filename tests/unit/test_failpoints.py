@@ -7,7 +7,14 @@ import sys
 import pytest
 
 from enrollment.runtime import failpoints
-from enrollment.runtime.failpoints import Action, FailPointReached, Point, Trap, parse, reached
+from enrollment.runtime.failpoints import (
+    Action,
+    ArmedAction,
+    FailPointReached,
+    Point,
+    fail_point,
+    parse,
+)
 
 
 @pytest.fixture
@@ -18,16 +25,16 @@ def armed():
 
 def test_unarmed_points_do_nothing():
     assert not failpoints.is_armed()
-    assert [reached(point) for point in Point] == [False] * len(Point)
+    assert [fail_point(point) for point in Point] == [False] * len(Point)
 
 
 def test_a_setting_names_points_actions_and_how_often():
     assert parse(
         "work.before_commit=crash%5; ring.before=sleep:0.25*3 ;work.judging=raise@poi.on"
     ) == (
-        Trap(Point.WORK_BEFORE_COMMIT, Action.CRASH, percent=5.0),
-        Trap(Point.RING_BEFORE, Action.SLEEP, seconds=0.25, times=3),
-        Trap(Point.WORK_JUDGING, Action.RAISE, about="poi.on"),
+        ArmedAction(Point.WORK_BEFORE_COMMIT, Action.CRASH, percent=5.0),
+        ArmedAction(Point.RING_BEFORE, Action.SLEEP, seconds=0.25, times=3),
+        ArmedAction(Point.WORK_JUDGING, Action.RAISE, about="poi.on"),
     )
     assert parse("") == parse(" ; ") == ()
 
@@ -55,29 +62,29 @@ def test_an_armed_point_raises_as_often_as_told_and_the_others_do_not(armed):
 
     for _ in range(2):
         with pytest.raises(FailPointReached, match=r"task\.popped"):
-            reached(Point.TASK_POPPED)
-    assert not reached(Point.TASK_POPPED)
-    assert not reached(Point.RING_BEFORE)
+            fail_point(Point.TASK_POPPED)
+    assert not fail_point(Point.TASK_POPPED)
+    assert not fail_point(Point.RING_BEFORE)
 
 
 def test_a_point_may_be_about_certain_learners(armed):
     armed("work.judging=raise@poison")
 
-    assert not reached(Point.WORK_JUDGING, "ada")
+    assert not fail_point(Point.WORK_JUDGING, "ada")
     with pytest.raises(FailPointReached, match="poisonous"):
-        reached(Point.WORK_JUDGING, "poisonous")
+        fail_point(Point.WORK_JUDGING, "poisonous")
 
 
 def test_a_point_may_close_at_a_rate(armed):
     armed("ring.sent=duplicate%30")
 
-    assert 200 < sum(reached(Point.RING_SENT) for _ in range(1_000)) < 400
+    assert 200 < sum(fail_point(Point.RING_SENT) for _ in range(1_000)) < 400
 
 
 def test_what_is_done_at_a_point_may_be_done_twice(armed):
     armed("sweep.announced=duplicate*1")
 
-    assert [reached(Point.SWEEP_ANNOUNCED) for _ in range(2)] == [True, False]
+    assert [fail_point(Point.SWEEP_ANNOUNCED) for _ in range(2)] == [True, False]
 
 
 def test_a_crash_leaves_no_time_for_anything():

@@ -11,13 +11,13 @@ from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import Outcome
 from schemas.files.batch_draft import FileOptions
 from schemas.files.csv_rows import cells_of
-from schemas.files.formats.detect import FORMATS, NAMES, taken_for
+from schemas.files.formats.detect import FORMATS, NAMES, column_meanings
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, rows_for_display
 from schemas.files.source import Limits, SpooledSource, UnreadableFile
 from schemas.files.splitter import split
 from schemas.requests.parsed import ParsedRequest
 from schemas.result_file import layout_of
-from tests.support.format_files import FORMS, Wish, file_of, lines_of, ndjson_of, sayable
+from tests.support.format_files import FORMS, RequestedChange, file_of, lines_of, ndjson_of, sayable
 
 KEY = "course-v1:edX+DemoX+Demo"
 OTHER = "course-v1:edX+Other+Demo"
@@ -262,7 +262,7 @@ def test_a_course_is_named_by_the_rows_or_beside_them_but_not_twice():
 
 def test_it_is_said_what_each_column_is_taken_for():
     head, _ = read(SAMPLES["canvas"])
-    assert taken_for(head.format, head.header) == {
+    assert column_meanings(head.format, head.header) == {
         "course_id": "course",
         "section_id": "course",
         "user_id": "learner",
@@ -271,7 +271,7 @@ def test_it_is_said_what_each_column_is_taken_for():
         "status": "status",
     }
     head, _ = read(SAMPLES["moodle_users"])
-    assert taken_for(head.format, head.header) == {
+    assert column_meanings(head.format, head.header) == {
         "username": "learner",
         "course1": "course",
         "role1": "role",
@@ -279,7 +279,7 @@ def test_it_is_said_what_each_column_is_taken_for():
         "enrolstatus1": "status",
     }
     head, _ = read("No,User ,course_id,mode,is_active\n,ada,x,,\n")
-    assert taken_for(head.format, head.header) == {
+    assert column_meanings(head.format, head.header) == {
         "User": "learner",
         "course_id": "course",
         "mode": "mode",
@@ -611,7 +611,7 @@ def test_a_result_file_of_every_format_can_be_sent_again_as_it_is(name):
 # --- any rows, any format ----------------------------------------------------------------
 
 WISHES = st.builds(
-    Wish,
+    RequestedChange,
     st.sampled_from(
         ["ada", "bob smith", "4711", "-x", "", "a;b", "zo\xe9", "ada@x.org", "o'h@x.org", "@x"]
     ),
@@ -681,7 +681,9 @@ def spoiled(draw, name):
     """Rows of a format: good ones, ones with empty or senseless cells, too few of them or many."""
     rows = []
     for number in range(draw(st.integers(1, 6))):
-        cells = FORMS[name].row(Wish(f"u{number}", draw(st.sampled_from([KEY, "MATH", "NONE"]))))
+        cells = FORMS[name].row(
+            RequestedChange(f"u{number}", draw(st.sampled_from([KEY, "MATH", "NONE"])))
+        )
         for place in draw(st.sets(st.integers(0, len(cells) - 1))):
             cells[place] = draw(st.sampled_from(["", " ", "?", "'", '"', "teacher"]))
         width = draw(st.integers(1, len(cells) + 2))

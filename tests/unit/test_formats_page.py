@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from schemas.files.formats.base import NOT_A_REQUEST, ROLE_NOT_LEARNER, UNKNOWN_WORD
+from schemas.files.formats.base import NOT_A_REQUEST, ROLE_NOT_LEARNER, UNKNOWN_VALUE
 from schemas.files.formats.detect import AUTO, BY_NAME, NAMES, detect_format
 from schemas.files.id_mapping import NOT_IN_CROSSWALK
 
@@ -25,7 +25,7 @@ def test_the_file_that_a_section_shows_is_of_its_format(name):
     assert detect_format(first).format == name
 
 
-@pytest.mark.parametrize("rule", [ROLE_NOT_LEARNER, NOT_A_REQUEST, UNKNOWN_WORD, NOT_IN_CROSSWALK])
+@pytest.mark.parametrize("rule", [ROLE_NOT_LEARNER, NOT_A_REQUEST, UNKNOWN_VALUE, NOT_IN_CROSSWALK])
 def test_the_rules_of_foreign_rows_are_explained(rule):
     assert f"| `{rule}` |" in PAGE
     assert f"| `{rule}` |" in (ROOT / "docs" / "reasons.md").read_text()

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.files.row_payload import decode_rows
-from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzipped
+from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzip
 from schemas.files.splitter import format_of, split
 
 KEY = "course-v1:edX+DemoX+Demo"
@@ -119,7 +119,7 @@ def test_whatever_comes_is_read_to_its_end_or_refused(data, media_type, charset,
 def test_whatever_comes_as_gzip_is_unpacked_to_its_end_or_refused(data, cut):
     for packed in (data, gzip.compress(data)[:-cut], gzip.compress(data) + data):
         try:
-            size = len(b"".join(gunzipped([packed[:cut], packed[cut:]], LIMITS)))
+            size = len(b"".join(gunzip([packed[:cut], packed[cut:]], LIMITS)))
         except (UnreadableFile, FileTooLarge):
             continue
         assert size <= LIMITS.max_bytes
@@ -128,7 +128,7 @@ def test_whatever_comes_as_gzip_is_unpacked_to_its_end_or_refused(data, cut):
 def test_a_gzip_of_many_small_members_comes_in_large_pieces():
     packed = b"".join(gzip.compress(b"x") for _ in range(20_000))
 
-    pieces = list(gunzipped([packed[:100_000], packed[100_000:]], Limits()))
+    pieces = list(gunzip([packed[:100_000], packed[100_000:]], Limits()))
 
     assert b"".join(pieces) == b"x" * 20_000
     assert len(pieces) <= 2

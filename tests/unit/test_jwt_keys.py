@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from api_gateway.auth import jwt_tokens
 from api_gateway.auth.jwt_keys import (
-    COOLDOWN,
-    LIFESPAN,
+    JWKS_LIFETIME,
+    REFRESH_INTERVAL,
     STALE_LIMIT,
     KeySet,
     KeysUnavailable,
@@ -239,7 +239,7 @@ def test_keys_are_asked_for_once_in_a_while(private_key):
         assert keys.find("one").key_id == "one"
         assert keys.find("two").key_id == "two"
     assert source.asked == 1
-    source.now += LIFESPAN
+    source.now += JWKS_LIFETIME
     keys.find("one")
     assert source.asked == 2
 
@@ -254,7 +254,7 @@ def test_a_new_key_is_found_and_made_up_ids_do_not_hammer_the_issuer(private_key
         with pytest.raises(UnknownKey):
             keys.find("two")
     assert source.asked == 1
-    source.now += COOLDOWN
+    source.now += REFRESH_INTERVAL
     assert keys.find("two").key_id == "two"
 
 
@@ -263,7 +263,7 @@ def test_a_removed_key_is_refused_after_the_next_reading(private_key):
     keys = source.key_set()
     keys.find("one")
     source.kids = ("two",)
-    source.now += LIFESPAN
+    source.now += JWKS_LIFETIME
 
     with pytest.raises(UnknownKey):
         keys.find("one")
@@ -286,7 +286,7 @@ def test_while_the_issuer_is_away_the_last_keys_stay_for_an_hour(private_key):
     with pytest.raises(KeysUnavailable):
         keys.find("one")
     source.away = False
-    source.now += COOLDOWN
+    source.now += REFRESH_INTERVAL
     assert keys.find("one").key_id == "one"
 
 
@@ -294,7 +294,7 @@ def test_whoever_has_keys_does_not_wait_for_who_is_reading_them(private_key):
     source = Source(private_key, "one")
     keys = source.key_set()
     keys.find("one")
-    source.now += LIFESPAN
+    source.now += JWKS_LIFETIME
     with keys._refreshing:
         assert keys.find("one").key_id == "one"
     assert source.asked == 1

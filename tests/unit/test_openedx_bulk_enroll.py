@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.openedx_bulk_enroll import BulkEnroll, BulkEnrollErrors, load_bulk_enroll
-from schemas.requests.parsed import ShapeError
+from schemas.requests.parsed import InvalidRequest
 from schemas.requests.schema import load_request
 
 COURSE = "course-v1:Uni+ALG+2026"
@@ -135,6 +135,6 @@ def is_row(asked):
     """Whether a row can be read, or nothing but its identifier is at fault."""
     try:
         load_request(asked)
-    except ShapeError as error:
+    except InvalidRequest as error:
         return {found["field"] for found in error.findings} <= {"user", "email"}
     return True

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
-from enrollment.domain.submissions import Tally, tally_of
+from enrollment.domain.submissions import Tally, decode_tally
 from schemas.outcomes import (
     MESSAGES,
     decode_outcomes,
@@ -47,7 +47,7 @@ def test_every_outcome_is_counted_once(outcomes):
 
     assert tally.answered == len(outcomes)
     assert sum(tally.reasons.values()) == sum(o.reason is not None for o in outcomes)
-    assert tally_of(tally.as_json()) == tally
+    assert decode_tally(tally.as_json()) == tally
 
 
 def test_tallies_add_up():
@@ -57,7 +57,7 @@ def test_tallies_add_up():
     assert one + two == Tally(
         counts={Code.ENROLLED: 2, Code.REFUSED: 3}, reasons={"course_full": 2, "aborted": 1}
     )
-    assert tally_of(None) == tally_of({}) == Tally()
+    assert decode_tally(None) == decode_tally({}) == Tally()
 
 
 # --- what people read ---------------------------------------------------------------------

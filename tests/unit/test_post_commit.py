@@ -14,11 +14,11 @@ from redis.exceptions import (
 )
 
 from enrollment.domain.codes import Lane
-from enrollment.runtime.circuit_breaker import PAUSE
-from enrollment.runtime.completion_channel import Bell
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
+from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.storage.queue.batches import Waiting
 from worker.celery_app import make_app
-from worker.post_commit import Announcer
+from worker.post_commit import PostCommitNotifier
 from worker.processing.transaction import ProcessedBatches
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -41,8 +41,8 @@ class Bench:
         self.tried = []
         app = make_app(NOWHERE)
         app.send_task = self.send_task
-        self.bell = Bell(NOWHERE, clock=lambda: self.now)
-        self.announcer = Announcer(app, self.bell, clock=lambda: self.now)
+        self.bell = CompletionPublisher(NOWHERE, clock=lambda: self.now)
+        self.announcer = PostCommitNotifier(app, self.bell, clock=lambda: self.now)
 
     def send_task(self, name, *, args, **said):
         self.tried.append(args[0])
@@ -71,7 +71,7 @@ def test_a_queue_that_failed_is_left_alone_for_a_moment(bench):
     assert bench.tried == [1]
 
     bench.failure = None
-    bench.now += PAUSE
+    bench.now += RETRY_INTERVAL
 
     assert bench.announce(4, 5) == [True, True]
     assert bench.tried == [1, 4, 5]
@@ -92,7 +92,7 @@ def test_a_bell_that_nobody_hears_rests(bench):
 
 
 def test_a_bell_is_heard_where_redis_answers(redis_url):
-    bell = Bell(redis_url)
+    bell = CompletionPublisher(redis_url)
 
     assert bell.is_heard()
     assert bell.ring([1], [])

@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from enrollment.domain.model import Attribute
-from schemas.requests.parsed import ParsedRequest, ShapeError
+from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import RequestSchema, load_request, v1_message
 
 KEY = "course-v1:edX+DemoX+Demo"
@@ -12,7 +12,7 @@ ATTRIBUTE = {"namespace": "credit", "name": "provider_id", "value": "x"}
 
 
 def findings_of(body):
-    with pytest.raises(ShapeError) as refusal:
+    with pytest.raises(InvalidRequest) as refusal:
         load_request(body)
     return [(f["field"], f["value"], f["rule"]) for f in refusal.value.findings]
 
@@ -211,7 +211,7 @@ def test_attributes_are_bounded():
     ],
 )
 def test_upstreams_words_are_kept(body, message):
-    with pytest.raises(ShapeError) as refusal:
+    with pytest.raises(InvalidRequest) as refusal:
         load_request(body)
 
     assert v1_message(refusal.value.findings) == message

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Attribute, Outcome
 from schemas.files.csv_rows import unescape_cell
-from schemas.files.row_payload import NDJSON, Row, decode_rows, encode_rows
+from schemas.files.row_payload import NDJSON, ParsedRow, decode_rows, encode_rows
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.schema import load_request
 from schemas.result_file import cells_from_request, layout_of, ndjson_line, safe_cell
@@ -56,7 +56,7 @@ def test_cells_that_have_no_column_are_kept_behind_the_answer_and_stay_a_fault()
     cells = ["ada", "course-v1:A+B+C", "", "=more"]
     header, found = "user,course_id", []
     for _ in range(3):
-        row = Row(2, None, None, cells)
+        row = ParsedRow(2, None, None, cells)
         layout = layout_of(header)
         line = layout.line(INVALID, row.cells)
         header = layout.head().strip()

@@ -15,8 +15,8 @@ from schemas.files.source import (
     Limits,
     SpooledSource,
     UnreadableFile,
-    gunzipped,
-    place_of,
+    gunzip,
+    position_of,
 )
 from schemas.files.splitter import format_of, split
 
@@ -346,7 +346,7 @@ def test_gzip_is_unpacked_wherever_it_is_cut(parts, size, padded):
     data = b"".join(map(gzip.compress, parts)) + bytes(9 * padded)
     chunks = [data[i : i + size] for i in range(0, len(data), size)]
 
-    assert b"".join(gunzipped(chunks, Limits())) == b"".join(parts)
+    assert b"".join(gunzip(chunks, Limits())) == b"".join(parts)
 
 
 @pytest.mark.parametrize(
@@ -361,7 +361,7 @@ def test_gzip_is_unpacked_wherever_it_is_cut(parts, size, padded):
 )
 def test_damaged_gzip_is_refused(data):
     with pytest.raises(UnreadableFile) as refusal:
-        list(gunzipped([data], Limits()))
+        list(gunzip([data], Limits()))
 
     assert refusal.value.code == "malformed_gzip"
     assert refusal.value.is_malformed
@@ -371,13 +371,13 @@ def test_a_gzip_bomb_is_not_unpacked():
     bomb = gzip.compress(bytes(10_000_000))
 
     with pytest.raises(FileTooLarge, match="200 times"):
-        list(gunzipped([bomb], Limits()))
+        list(gunzip([bomb], Limits()))
     with pytest.raises(FileTooLarge, match="5000 bytes"):
-        list(gunzipped([bomb], Limits(max_bytes=5000)))
+        list(gunzip([bomb], Limits(max_bytes=5000)))
 
 
 def test_a_byte_has_a_line_and_a_column():
-    assert place_of([b"ab\nc", b"d\n\ne"], 0) == (1, 1)
-    assert place_of([b"ab\nc", b"d\n\ne"], 4) == (2, 2)
-    assert place_of([b"ab\nc", b"d\n\ne"], 7) == (4, 1)
-    assert place_of([b"ab\nc", b"d\n\ne"], 8) == (4, 2)
+    assert position_of([b"ab\nc", b"d\n\ne"], 0) == (1, 1)
+    assert position_of([b"ab\nc", b"d\n\ne"], 4) == (2, 2)
+    assert position_of([b"ab\nc", b"d\n\ne"], 7) == (4, 1)
+    assert position_of([b"ab\nc", b"d\n\ne"], 8) == (4, 2)

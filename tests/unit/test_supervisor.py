@@ -188,7 +188,7 @@ def test_the_guard_kills_who_was_named_and_not_taken_back(tmp_path):
     wait_until(lambda: len(numbers(pids)) == 2)
     kept, lost = sleepers
 
-    parent_death.guard([f"+{kept.pid}\n", f"+{lost.pid}\n", f"-{kept.pid}\n"])
+    parent_death.kill_orphaned_groups([f"+{kept.pid}\n", f"+{lost.pid}\n", f"-{kept.pid}\n"])
 
     assert lost.wait() == -signal.SIGKILL
     assert kept.poll() is None

@@ -20,53 +20,55 @@ from kombu import Connection, Message
 from kombu.exceptions import KombuError
 from redis import RedisError
 
-from enrollment.runtime.circuit_breaker import PAUSE, Breaker, Subject
+from enrollment.runtime.circuit_breaker import RETRY_INTERVAL, CircuitBreaker, Dependency
 
 log = structlog.get_logger()
 
 #: How kombu is to wait for a broker that is away: it tries every second, for ever.
 EVERY_SECOND: dict[str, Any] = {
     "max_retries": None,
-    "interval_start": PAUSE,
+    "interval_start": RETRY_INTERVAL,
     "interval_step": 0,
-    "interval_max": PAUSE,
+    "interval_max": RETRY_INTERVAL,
 }
 #: Seconds after which a connection counts as one that works.
-STEADY_SECONDS = 2 * PAUSE
+STEADY_SECONDS = 2 * RETRY_INTERVAL
 #: What is wrong with the connection. All else is wrong with the message.
-OF_THE_CONNECTION = (AMQPError, KombuError, OSError, RedisError)
+CONNECTION_ERRORS = (AMQPError, KombuError, OSError, RedisError)
 #: What libraries raise about a message that they cannot take apart.
-OF_A_MESSAGE = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
+MESSAGE_ERRORS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
-_TALKATIVE = ("celery.worker.consumer.consumer", "celery.worker.consumer.connection")
-_SAID_ALREADY = (
+_NOISY_LOGGERS = ("celery.worker.consumer.consumer", "celery.worker.consumer.connection")
+_DUPLICATE_MESSAGES = (
     "consumer: Connection to broker lost",
     "Connected to ",
     "Frequent restarts detected",
 )
 
 #: celery-types knows too little of it.
-_Celerys: Any = CelerysConsumer
+_CeleryConsumer: Any = CelerysConsumer
 
 
-class Consumer(_Celerys):  # type: ignore[misc]
+class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
     """Celery's, which is back a second after the queue is, and survives every message."""
 
-    class Blueprint(_Celerys.Blueprint):  # type: ignore[misc]
+    class Blueprint(_CeleryConsumer.Blueprint):  # type: ignore[misc]
         """Its parts. RabbitMQ's 28 queues for tasks with a countdown are not wanted."""
 
         default_steps = tuple(
-            step for step in _Celerys.Blueprint.default_steps if "delayed_delivery" not in step
+            step
+            for step in _CeleryConsumer.Blueprint.default_steps
+            if "delayed_delivery" not in step
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._breaker = Breaker(Subject.QUEUE)
+        self._breaker = CircuitBreaker(Dependency.QUEUE)
         self._steady: Any = None
-        _say_less()
+        _filter_duplicate_logs()
         # Its message is lost; the sweeper announces again what it stood for.
         known: tuple[type[Exception], ...] = self.conninfo.connection_errors
-        self.connection_errors = known + OF_A_MESSAGE
+        self.connection_errors = known + MESSAGE_ERRORS
 
     def ensure_connected(self, conn: Connection) -> Connection:
         """The connection, made as soon as the queue can be reached."""
@@ -96,7 +98,7 @@ class Consumer(_Celerys):  # type: ignore[misc]
         if self._steady is not None:
             self._steady.cancel()
         if not self._breaker.lets_through():
-            time.sleep(PAUSE)
+            time.sleep(RETRY_INTERVAL)
         self._breaker.failed(error)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], Any]:
@@ -106,7 +108,7 @@ class Consumer(_Celerys):  # type: ignore[misc]
         def take(message: Message) -> Any:
             try:
                 return handle(message)
-            except OF_THE_CONNECTION:
+            except CONNECTION_ERRORS:
                 raise
             except Exception:
                 log.exception("message.dropped")
@@ -129,13 +131,13 @@ class Consumer(_Celerys):  # type: ignore[misc]
         return super().call_soon_ack(acknowledge, *args, **kwargs)
 
 
-def _say_less() -> None:
+def _filter_duplicate_logs() -> None:
     """The breaker says once what Celery says at each try."""
-    for logger in _TALKATIVE:
-        logging.getLogger(logger).addFilter(_is_not_said_already)
+    for logger in _NOISY_LOGGERS:
+        logging.getLogger(logger).addFilter(_is_not_duplicate)
     # We say what we want; no need to be told at each loss that the default will change.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 
-def _is_not_said_already(record: logging.LogRecord) -> bool:
-    return not record.getMessage().startswith(_SAID_ALREADY)
+def _is_not_duplicate(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith(_DUPLICATE_MESSAGES)

@@ -5,15 +5,15 @@ from typing import Any
 from celery.beat import ScheduleEntry, Scheduler
 from kombu import Connection
 
-from enrollment.runtime.circuit_breaker import Breaker, Subject
+from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 from worker.celery_overrides.consumer import EVERY_SECOND
 
 
-class Beat(Scheduler):
+class ResilientScheduler(Scheduler):
     """Celery's, whose connection to a RabbitMQ that was restarted would never work again."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._breaker = Breaker(Subject.QUEUE)
+        self._breaker = CircuitBreaker(Dependency.QUEUE)
         super().__init__(*args, **kwargs)
 
     def apply_entry(self, entry: ScheduleEntry, producer: Any = None) -> None:

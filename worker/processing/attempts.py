@@ -18,7 +18,7 @@ from enrollment.storage.queue import claims, quarantine
 from enrollment.storage.queue.claims import ClaimedBatch
 from enrollment.storage.queue.quarantine import FailedBatch
 
-NOTHING_KNOWN = FailureSearch()
+NO_FAILURES = FailureSearch()
 
 
 class Started(NamedTuple):
@@ -52,7 +52,7 @@ def start_attempts(
     for batch in claimed:
         if batch.id not in free:
             continue
-        search = batch.suspicion or NOTHING_KNOWN
+        search = batch.suspicion or NO_FAILURES
         if search.begun_at is not None:
             search = search.record_failure(batch.requests)
         if not search.should_park and (len(claimed) == 1 or not search.must_run_alone):
@@ -117,10 +117,10 @@ def record_timeouts(session: Session, attempted: Sequence[ClaimedBatch], *, now:
 
 
 def _search(batch: ClaimedBatch) -> FailureSearch:
-    return batch.suspicion or NOTHING_KNOWN
+    return batch.suspicion or NO_FAILURES
 
 
-def left_out(batch: ClaimedBatch) -> Collection[int]:
+def poisonous_positions(batch: ClaimedBatch) -> Collection[int]:
     """Returns the positions of the batch's poison requests."""
     return frozenset(_search(batch).poisonous)
 
@@ -130,6 +130,6 @@ def prefix_length(batch: ClaimedBatch) -> int:
     return _search(batch).next_prefix(batch.requests)
 
 
-def is_search(batch: ClaimedBatch) -> bool:
+def is_probe(batch: ClaimedBatch) -> bool:
     """Whether a prefix of the batch is tried, in a transaction that is rolled back."""
     return _search(batch).is_search

@@ -10,10 +10,10 @@ from sqlalchemy.orm import Session
 from enrollment.domain.codes import Code
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission
-from enrollment.runtime.failpoints import Point, is_armed, reached
+from enrollment.runtime.failpoints import Point, fail_point, is_armed
 from enrollment.storage import crosswalks, learners, submissions
 from enrollment.storage.queue.claims import ClaimedBatch
-from worker.processing.decode import DecodedBatch, DecodedRow, decode_all, settle
+from worker.processing.decode import DecodedBatch, DecodedRow, decode_all, resolve
 from worker.processing.prefetch import Prefetcher
 
 SubmissionsById = Mapping[UUID, Submission]
@@ -78,7 +78,7 @@ def decode(
 def _reach_failpoints(rows: Iterable[DecodedRow]) -> None:
     for row in rows:
         if row.request is not None and not row.is_poisonous:
-            reached(Point.WORK_JUDGING, row.request.username or row.request.email or "")
+            fail_point(Point.WORK_JUDGING, row.request.username or row.request.email or "")
 
 
 def _settle(
@@ -87,14 +87,14 @@ def _settle(
     """Each row as a request to decide, or with its outcome already."""
     rows = [row for batch in decoded if batch.settled is None for row in batch.rows]
     emails = {row.request.email for row in rows if row.request and not row.request.username}
-    known = learners.by_email(session, {email for email in emails if email is not None})
+    known = learners.find_by_email(session, {email for email in emails if email is not None})
     usernames = {email: learner.learner.username for email, learner in known.items()}
     singles = [batch.id for batch in claimed if batch.submission_id is None]
     cancelled = submissions.cancelled_singles(session, singles) if singles else set()
     settled: list[Request | Outcome] = []
     for batch in decoded:
         settled += batch.settled or [
-            _cancelled(row) if row.submission_id in cancelled else settle(row, usernames)
+            _cancelled(row) if row.submission_id in cancelled else resolve(row, usernames)
             for row in batch.rows
         ]
     return settled

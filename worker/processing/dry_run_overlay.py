@@ -16,20 +16,20 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.batch_decision import Key, World
+from enrollment.domain.batch_decision import BatchContext, EnrollmentKey
 from enrollment.domain.model import Enrollment
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.dry_run_outcomes import decode_traces, enrollment_of, state_of
+from schemas.dry_run_outcomes import decode_effects, enrollment_of, state_of
 from schemas.encoding.compact import pack_json, unpack_json
 
 #: Overlays that one process keeps, so dry runs that it works on at the same time.
-MOST = 4
+MAX_OVERLAYS = 4
 #: Seconds after which an overlay that nobody asked for gives way to another.
-IDLE = 60.0
+IDLE_SECONDS = 60.0
 #: Batches that one transaction reads back: as long as judging one takes, so that singles wait
 #: for no more.
-READ_AT_ONCE = 4
+BATCHES_PER_LOAD = 4
 
 _TABLES = """
 PRAGMA journal_mode = OFF;
@@ -71,7 +71,7 @@ class Overlay:
 
     def add(self, outcomes: bytes) -> None:
         """Add what one more batch would have done."""
-        traced = list(decode_traces(outcomes))
+        traced = list(decode_effects(outcomes))
         states = [(*key, pack_json(state_of(trace.enrollment))) for key, trace in traced]
         used = [
             (course_id, trace.invitation, username)
@@ -86,7 +86,7 @@ class Overlay:
             self._seats[course_id] += trace.seats
         self.batches += 1
 
-    def over(self, world: World, keys: Iterable[Key]) -> World:
+    def over(self, world: BatchContext, keys: Iterable[EnrollmentKey]) -> BatchContext:
         """The world as it would be; ``keys`` are the enrollments that are looked at."""
         if not self.batches:
             return world
@@ -106,7 +106,7 @@ class Overlay:
             invitations=invitations,
         )
 
-    def _enrollment(self, key: Key) -> Enrollment | None:
+    def _enrollment(self, key: EnrollmentKey) -> Enrollment | None:
         query = "SELECT state FROM enrollment WHERE course_id = ? AND username = ?"
         with closing(self._kept.execute(query, key)) as found:
             row = found.fetchone()
@@ -115,7 +115,7 @@ class Overlay:
         state: Any = unpack_json(row[0])
         return enrollment_of(state)
 
-    def _used_by(self, pair: Key) -> str | None:
+    def _used_by(self, pair: EnrollmentKey) -> str | None:
         query = "SELECT used_by FROM invitation WHERE course_id = ? AND email = ?"
         with closing(self._kept.execute(query, pair)) as found:
             row: tuple[str] | None = found.fetchone()
@@ -141,7 +141,7 @@ class Overlays:
             return TooManyDryRuns()
         self._open.move_to_end(submission_id)
         overlay.used = self._monotonic()
-        number = min(READ_AT_ONCE, ordinal - overlay.batches)
+        number = min(BATCHES_PER_LOAD, ordinal - overlay.batches)
         if number:
             given = batches.outcomes_of(session, submission_id, overlay.batches, number)
             self._add(submission_id, overlay, given)
@@ -169,9 +169,9 @@ class Overlays:
     def _made(self, submission_id: UUID) -> Overlay | None:
         """Makes one, unless all are in use: two that give way to each other would never end."""
         self.drop(submission_id)
-        while len(self._open) >= MOST:
+        while len(self._open) >= MAX_OVERLAYS:
             oldest, overlay = next(iter(self._open.items()))
-            if self._monotonic() - overlay.used < IDLE:
+            if self._monotonic() - overlay.used < IDLE_SECONDS:
                 return None
             self.drop(oldest)
         made = self._open[submission_id] = Overlay(submission_id)

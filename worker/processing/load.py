@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.batch_decision import Key
+from enrollment.domain.batch_decision import EnrollmentKey
 from enrollment.domain.model import Invitation, Request
 from enrollment.storage import courses, enrollments, invitations, learners
 from enrollment.storage.courses import LoadedCourse
@@ -20,12 +20,12 @@ class LoadedState:
     courses: Mapping[str, LoadedCourse]
     learners: Mapping[str, LoadedLearner]
     #: By (course_id, username).
-    enrollments: Mapping[Key, LoadedEnrollment]
+    enrollments: Mapping[EnrollmentKey, LoadedEnrollment]
     #: By (course_id, e-mail).
-    invitations: Mapping[Key, Invitation]
+    invitations: Mapping[EnrollmentKey, Invitation]
 
 
-def load(session: Session, requests: Sequence[Request], *, lock: bool = True) -> LoadedState:
+def load_state(session: Session, requests: Sequence[Request], *, lock: bool = True) -> LoadedState:
     """Everything that the requests touch. Courses with a seat cap are locked first, if at all."""
     pairs = {(request.course_id, request.username) for request in requests}
     known_courses = courses.load_for_batch(
@@ -42,10 +42,10 @@ def load(session: Session, requests: Sequence[Request], *, lock: bool = True) ->
 
 def _enrollments(
     session: Session,
-    pairs: Iterable[Key],
+    pairs: Iterable[EnrollmentKey],
     known_courses: Mapping[str, LoadedCourse],
     known: Mapping[str, LoadedLearner],
-) -> dict[Key, LoadedEnrollment]:
+) -> dict[EnrollmentKey, LoadedEnrollment]:
     keys = {
         (known[username].id, known_courses[course_id].id): (course_id, username)
         for course_id, username in pairs
@@ -55,8 +55,8 @@ def _enrollments(
 
 
 def _invitations(
-    session: Session, pairs: Iterable[Key], known: Mapping[str, LoadedLearner]
-) -> Mapping[Key, Invitation]:
+    session: Session, pairs: Iterable[EnrollmentKey], known: Mapping[str, LoadedLearner]
+) -> Mapping[EnrollmentKey, Invitation]:
     guests = {
         (course_id, email)
         for course_id, username in pairs

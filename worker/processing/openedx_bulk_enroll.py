@@ -8,13 +8,13 @@ from datetime import datetime
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.batch_decision import Judgement, Key
+from enrollment.domain.batch_decision import BatchDecision, EnrollmentKey
 from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
 from schemas.requests.parsed import ParsedRequest
-from worker.processing.decode import DecodedRow, settle
+from worker.processing.decode import DecodedRow, resolve
 from worker.processing.load import LoadedState
 
 
@@ -23,27 +23,27 @@ class BulkEnrollInvitations:
 
     def __init__(self, session: Session, rows: Sequence[DecodedRow], *, auto_enroll: bool) -> None:
         asked = [row.request for row in rows if row.request is not None]
-        names = {_name_in(one) for one in asked}
+        names = {_possible_username(one) for one in asked}
         emails = {one.email for one in asked if one.email is not None}
         known = learners.find_many(session, names)
         self._by_name = {name: loaded.learner for name, loaded in known.items()}
-        with_email = learners.by_email(session, emails)
+        with_email = learners.find_by_email(session, emails)
         self._by_email = {email: loaded.learner for email, loaded in with_email.items()}
         pairs = {pair for one in asked if (pair := self._pair(one)) is not None}
         self._invitations = invitations.find_many(session, pairs)
-        self._standing: dict[Key, EnrollmentState] = {}
+        self._standing: dict[EnrollmentKey, EnrollmentState] = {}
         self._auto_enroll = auto_enroll
-        self._touched: set[Key] = set()
+        self._touched: set[EnrollmentKey] = set()
 
     def settle(self, row: DecodedRow) -> Request | Outcome:
         """A row as a request to be judged, or its outcome: that of a guest changes nothing."""
         asked = row.request
         if asked is None or row.is_poisonous:
-            return settle(row, {})
+            return resolve(row, {})
         learner = self._learner(asked)
         if learner is not None and (learner.is_active or not asked.is_active):
             named = asked._replace(username=learner.username, email=None)
-            return settle(row._replace(request=named), {})
+            return resolve(row._replace(request=named), {})
         code, reason = Code.UNCHANGED, None
         if self._pair(asked) is None:
             code, reason = Code.REFUSED, Reason.LEARNER_NOT_FOUND
@@ -53,7 +53,7 @@ class BulkEnrollInvitations:
         self,
         rows: Sequence[DecodedRow],
         settled: Sequence[Request | Outcome],
-        judgement: Judgement,
+        judgement: BatchDecision,
         loaded: LoadedState,
     ) -> Iterator[Outcome]:
         """The outcomes in order, each with what stood before it and after it."""
@@ -79,13 +79,13 @@ class BulkEnrollInvitations:
         invitations.delete_all(session, self._touched - self._invitations.keys())
 
     def _learner(self, asked: ParsedRequest) -> Learner | None:
-        return self._by_email.get(asked.email or "") or self._by_name.get(_name_in(asked))
+        return self._by_email.get(asked.email or "") or self._by_name.get(_possible_username(asked))
 
-    def _key(self, asked: ParsedRequest) -> Key:
+    def _key(self, asked: ParsedRequest) -> EnrollmentKey:
         learner = self._learner(asked)
         return asked.course_id, "" if learner is None else learner.username
 
-    def _pair(self, asked: ParsedRequest) -> Key | None:
+    def _pair(self, asked: ParsedRequest) -> EnrollmentKey | None:
         """The course and the e-mail that an invitation would be for."""
         learner = self._learner(asked)
         email = asked.email if learner is None else learner.email
@@ -119,6 +119,6 @@ class BulkEnrollInvitations:
         return state
 
 
-def _name_in(asked: ParsedRequest) -> str:
+def _possible_username(asked: ParsedRequest) -> str:
     """The username that a row may mean: an e-mail can be one as well."""
     return asked.username or asked.email or ""

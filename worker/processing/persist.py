@@ -8,13 +8,13 @@ from functools import lru_cache
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.batch_decision import Judgement, Key
+from enrollment.domain.batch_decision import BatchDecision, EnrollmentKey
 from enrollment.domain.events import Change
 from enrollment.storage import courses, enrollments, invitations, learners
 from enrollment.storage import events as event_store
-from enrollment.storage.enrollments import FIRST, EnrollmentWrite
+from enrollment.storage.enrollments import FIRST_VERSION, EnrollmentWrite
 from enrollment.storage.event_ids import event_id
-from enrollment.storage.events import Event, encode_state
+from enrollment.storage.events import NewEvent, encode_state
 from worker.processing.decode import DecodedRow
 from worker.processing.load import LoadedState
 
@@ -27,7 +27,7 @@ _encode_state = lru_cache(maxsize=1_000)(encode_state)
 @contextmanager
 def in_flight(
     session: Session,
-    judgement: Judgement,
+    judgement: BatchDecision,
     sources: Sequence[DecodedRow],
     loaded: LoadedState,
     *,
@@ -42,20 +42,22 @@ def in_flight(
     ids = {name: learner.id for name, learner in loaded.learners.items()}
     strangers = {username for _, username in judgement.enrollments} - ids.keys()
     with learners.insert_new(session, strangers) as newcomers:
-        events, newest, numbers = _events(judgement.changes, sources, loaded)
-        happened = event_store.rendered(session, events, now=now)
+        events, newest, numbers = _new_events(judgement.changes, sources, loaded)
+        happened = event_store.render_events(session, events, now=now)
     ids |= newcomers
-    with event_store.adding(session, happened):
-        writes = enrollments.rendered(session, _writes(judgement, loaded, ids, newest), now=now)
-    with enrollments.writing(session, writes):
+    with event_store.append_pipelined(session, happened):
+        writes = enrollments.render_writes(
+            session, _enrollment_writes(judgement, loaded, ids, newest), now=now
+        )
+    with enrollments.write_pipelined(session, writes):
         yield numbers
-    invitations.use(session, judgement.invitations_used)
+    invitations.mark_used(session, judgement.invitations_used)
     _take_seats(session, judgement, loaded)
 
 
-def _events(
+def _new_events(
     happened: Sequence[Change], sources: Sequence[DecodedRow], loaded: LoadedState
-) -> tuple[list[Event], dict[Key, int], Counter[int]]:
+) -> tuple[list[NewEvent], dict[EnrollmentKey, int], Counter[int]]:
     """The events, the newest of each enrollment, and how many each batch has."""
     newest = {key: kept.event_id for key, kept in loaded.enrollments.items()}
     numbers: Counter[int] = Counter()
@@ -67,16 +69,16 @@ def _events(
         numbers[batch_id] += 1
         whose = (course_id, username, submission_id, line, caller)
         states = (before and _encode_state(before), _encode_state(after))
-        events.append(_new(Event, (this, newest.get(key), kind, *whose, *states)))
+        events.append(_new(NewEvent, (this, newest.get(key), kind, *whose, *states)))
         newest[key] = this
     return events, newest, numbers
 
 
-def _writes(
-    judgement: Judgement,
+def _enrollment_writes(
+    judgement: BatchDecision,
     loaded: LoadedState,
     ids: Mapping[str, int],
-    newest: Mapping[Key, int],
+    newest: Mapping[EnrollmentKey, int],
 ) -> list[EnrollmentWrite]:
     known = loaded.enrollments
     numbers = {course_id: course.id for course_id, course in loaded.courses.items()}
@@ -84,13 +86,13 @@ def _writes(
     for key, enrollment in judgement.enrollments.items():
         course_id, username = key
         before = known.get(key)
-        version = FIRST if before is None else before.version + 1
+        version = FIRST_VERSION if before is None else before.version + 1
         row = (ids[username], numbers[course_id])
         writes.append(_new(EnrollmentWrite, (row, enrollment, version, newest[key])))
     return writes
 
 
-def _take_seats(session: Session, judgement: Judgement, loaded: LoadedState) -> None:
+def _take_seats(session: Session, judgement: BatchDecision, loaded: LoadedState) -> None:
     """Seats are counted in every course with a change, none of which was edited meanwhile."""
     touched = [loaded.courses[course_id] for course_id in sorted(judgement.seats)]
     courses.take_seats(

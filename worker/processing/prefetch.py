@@ -17,7 +17,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.files.raw_rows import RowFormat, format_of_batch
-from worker.processing.decode import DecodedBatch, decode_plain, is_plain
+from worker.processing.decode import DecodedBatch, decode_plain, is_native
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ class Prefetcher:
         if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
             return NOTHING_FETCHED
         submission = by_id[last.submission_id]
-        if submission.files or not is_plain(form := format_of_batch(submission, b"")):
+        if submission.files or not is_native(form := format_of_batch(submission, b"")):
             return NOTHING_FETCHED
         behind = batches.payloads_behind(session, submission.id, last.ordinal or 0, len(claimed))
         if not behind:

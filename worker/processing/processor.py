@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.storage.engine.attempt_locks import HeldLocks
-from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import claims
 from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.queue.claims import ClaimedBatch
@@ -30,9 +30,9 @@ from worker.processing.transaction import BatchTransaction, ProbePassed, Process
 log = structlog.get_logger()
 
 #: Errors that say that this machine has no room or no files left, and nothing about a batch.
-MACHINES_FAULT = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+LOCAL_RESOURCE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 #: How often a batch is processed again because somebody else wrote first.
-TRIES = 10
+MAX_ATTEMPTS = 10
 #: Seconds after which it is not tried again at once: each try may wait for a lock.
 RETRY_SECONDS = 4.0
 #: Seconds that one attempt may take, wherever the time goes; less than a task may.
@@ -46,7 +46,7 @@ EMPTY_PREFIX_SECONDS = 2.0
 TURN_SECONDS = 0.25
 TURN_BATCHES = 8
 #: Batches of one file that one transaction answers: what it costs by itself is shared by them.
-AT_ONCE = 4
+BATCHES_PER_TRANSACTION = 4
 
 
 class Attempt(NamedTuple):
@@ -66,7 +66,7 @@ class Processor:
     sessions: Sessions
     transaction: BatchTransaction = field(default_factory=BatchTransaction)
     #: Batches of one file that one transaction processes at most.
-    at_once: int = AT_ONCE
+    at_once: int = BATCHES_PER_TRANSACTION
     #: Attempts whose record could not be taken back, since the database was away.
     unsettled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
@@ -78,10 +78,10 @@ class Processor:
         """
         self._settle()
         until = time.monotonic() + RETRY_SECONDS
-        for attempt in range(1, TRIES + 1):
+        for attempt in range(1, MAX_ATTEMPTS + 1):
             with self.sessions.attempt_locks.scope() as locks:
                 ended = self._attempt(batch_id, locks)
-                is_last = attempt == TRIES or time.monotonic() > until
+                is_last = attempt == MAX_ATTEMPTS or time.monotonic() > until
                 processed = self._conclude(batch_id, ended, is_last=is_last)
             if processed is not None:
                 return processed
@@ -118,7 +118,7 @@ class Processor:
                 claimed, more = _claim(session, batch_id)
                 if not claimed:
                     return Attempt((), ProcessedBatches())
-                now = clock(session)
+                now = database_now(session)
                 if not any(batch.is_suspect(now) for batch in claimed):
                     attempted = tuple(claimed)
                     # those behind it are not recorded: their turn comes after this one's end
@@ -126,7 +126,7 @@ class Processor:
                     return Attempt(attempted, self.transaction.run(session, claimed, now=now), more)
                 started = _start(session, claimed, locks, now=now)
             attempted = started.ready
-            following = more + _alone(started.apart)
+            following = more + _alone_batch(started.apart)
             return Attempt(attempted, self._process_recorded(attempted, until), following)
         except Exception as error:  # noqa: BLE001 (returned: `_conclude` decides on it)
             is_blamed = time.thread_time() - used > BLAMED_CPU_SECONDS
@@ -146,7 +146,7 @@ class Processor:
             claimed = attempts.reclaim_attempted(session, attempted)
             if not claimed:
                 return ProcessedBatches()
-            result = self.transaction.run(session, claimed, now=clock(session))
+            result = self.transaction.run(session, claimed, now=database_now(session))
         took = time.monotonic() - began
         if result == ProbePassed() and _is_empty(attempted) and took > EMPTY_PREFIX_SECONDS:
             return TookTooLong("even a batch without requests is slow")
@@ -162,10 +162,10 @@ class Processor:
                 return result._replace(next=result.next + following)
             case ProbePassed():
                 self._record_probe(attempted)
-                return ProcessedBatches(next=_alone(attempted) + following)
+                return ProcessedBatches(next=_alone_batch(attempted) + following)
             case OverlayIncomplete():
                 self._cancel(attempted)
-                return ProcessedBatches(next=_alone(attempted))
+                return ProcessedBatches(next=_alone_batch(attempted))
             case TooManyDryRuns():
                 self._cancel(attempted)
                 return ProcessedBatches()  # it is dispatched again
@@ -180,7 +180,7 @@ class Processor:
             case Conflict() | RecordsUnavailable():
                 self._cancel(attempted)
                 raise result
-            case OSError(errno=number) if number in MACHINES_FAULT:
+            case OSError(errno=number) if number in LOCAL_RESOURCE_ERRNOS:
                 self._cancel(attempted)
                 raise RecordsUnavailable(str(result)) from result
             case _:
@@ -189,7 +189,7 @@ class Processor:
     def _record_probe(self, attempted: Sequence[ClaimedBatch]) -> None:
         (batch,) = attempted
         with self.sessions.begin() as session:
-            attempts.record_probe(session, batch, now=clock(session))
+            attempts.record_probe(session, batch, now=database_now(session))
 
     def _fail(
         self, batch_id: int, attempted: Sequence[ClaimedBatch], error: Exception
@@ -199,8 +199,8 @@ class Processor:
         if not attempted:
             raise error
         with self.sessions.begin() as session:
-            attempts.record_failures(session, attempted, now=clock(session))
-        return ProcessedBatches(next=_alone(attempted))
+            attempts.record_failures(session, attempted, now=database_now(session))
+        return ProcessedBatches(next=_alone_batch(attempted))
 
     def _cancel(self, attempted: Sequence[ClaimedBatch], *, timed_out: bool = False) -> None:
         """Takes the record of an attempt back, at once or before this process works again."""
@@ -210,16 +210,16 @@ class Processor:
         try:
             with self.sessions.begin() as session:
                 if timed_out:
-                    attempts.record_timeouts(session, attempted, now=clock(session))
+                    attempts.record_timeouts(session, attempted, now=database_now(session))
                 else:
-                    attempts.cancel_attempts(session, recorded, now=clock(session))
+                    attempts.cancel_attempts(session, recorded, now=database_now(session))
         except (Conflict, RecordsUnavailable):
             self.unsettled.extend(recorded)
 
     def _settle(self) -> None:
         if self.unsettled:
             with self.sessions.begin() as session:
-                attempts.cancel_attempts(session, self.unsettled, now=clock(session))
+                attempts.cancel_attempts(session, self.unsettled, now=database_now(session))
             self.unsettled.clear()
 
 
@@ -235,7 +235,7 @@ def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:
     return [attempts.prefix_length(batch) for batch in attempted] == [0]
 
 
-def _alone(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
+def _alone_batch(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
     return tuple(Waiting(batch.id, Lane(batch.lane), alone=True) for batch in batches)
 
 

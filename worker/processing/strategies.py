@@ -15,13 +15,18 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.batch_decision import Judgement, World, judge, judge_atomically
-from enrollment.domain.dry_run import traces
+from enrollment.domain.batch_decision import (
+    BatchContext,
+    BatchDecision,
+    decide_all_or_nothing,
+    decide_batch,
+)
+from enrollment.domain.dry_run import dry_run_effects
 from enrollment.domain.model import Outcome
-from enrollment.domain.submissions import Options, Tally
+from enrollment.domain.submissions import SubmissionOptions, Tally
 from enrollment.storage import learners
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.dry_run_outcomes import encode_trial
+from schemas.dry_run_outcomes import encode_dry_run
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from worker.processing import attempts
 from worker.processing.decoded_claim import (
@@ -32,12 +37,12 @@ from worker.processing.decoded_claim import (
     with_requests,
 )
 from worker.processing.dry_run_overlay import Overlay
-from worker.processing.load import LoadedState, load
+from worker.processing.load import LoadedState, load_state
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
 from worker.processing.persist import in_flight
 from worker.processing.prefetch import Prefetcher
 
-NO_OPTIONS = Options()
+NO_OPTIONS = SubmissionOptions()
 NO_EVENTS: Mapping[int, int] = MappingProxyType({})
 
 
@@ -71,17 +76,17 @@ class PreparedBatches:
 
     decoded: DecodedClaim
     loaded: LoadedState
-    context: World
+    context: BatchContext
 
-    def decide(self) -> Judgement:
+    def decide(self) -> BatchDecision:
         """Decides the requests, in order; all or none of them where the submission says so."""
         claimed, by_id, rows, _, requests = self.decoded
         if options_of(claimed, by_id).is_atomic:
             unreadable = len(rows) - len(requests)
-            return judge_atomically(requests, self.context, unreadable=unreadable)
-        return judge(requests, self.context)
+            return decide_all_or_nothing(requests, self.context, unreadable=unreadable)
+        return decide_batch(requests, self.context)
 
-    def outcomes(self, decision: Judgement) -> list[Outcome]:
+    def outcomes(self, decision: BatchDecision) -> list[Outcome]:
         """Returns one outcome for each row, in order."""
         if len(self.decoded.requests) == len(self.decoded.settled):
             return decision.outcomes
@@ -91,7 +96,7 @@ class PreparedBatches:
         ]
 
     def persist(
-        self, session: Session, decision: Judgement, prefetcher: Prefetcher, *, now: datetime
+        self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
         """Writes the decision; while the database works, outcomes and the next rows get ready.
 
@@ -113,7 +118,7 @@ class PreparedBatches:
         Raises RuntimeError where a request would be left without an outcome.
         """
         claimed, _, rows, *_ = self.decoded
-        if attempts.is_search(claimed[0]):
+        if attempts.is_probe(claimed[0]):
             return {}
         encoded = {}
         missing = {batch.id: batch.requests for batch in claimed}
@@ -137,10 +142,10 @@ class PreparedDryRun(PreparedBatches):
     submission_id: UUID
 
     def persist(
-        self, session: Session, decision: Judgement, prefetcher: Prefetcher, *, now: datetime
+        self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
         """Encodes outcomes with the effects that later batches have to see."""
-        encode = partial(encode_trial, traces=traces(decision, self.context))
+        encode = partial(encode_dry_run, traces=dry_run_effects(decision, self.context))
         return Persisted(self.encode(self.outcomes(decision), encode), NO_EVENTS)
 
 
@@ -150,13 +155,13 @@ class PreparedBulkEnroll(PreparedBatches):
 
     invitations: BulkEnrollInvitations
 
-    def outcomes(self, decision: Judgement) -> list[Outcome]:
+    def outcomes(self, decision: BatchDecision) -> list[Outcome]:
         """Returns one outcome for each row, with the state before and after it."""
         rows, settled = self.decoded.rows, self.decoded.settled
         return list(self.invitations.outcomes(rows, settled, decision, self.loaded))
 
     def persist(
-        self, session: Session, decision: Judgement, prefetcher: Prefetcher, *, now: datetime
+        self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
         """Writes the decision and the invitations."""
         persisted = super().persist(session, decision, prefetcher, now=now)
@@ -176,7 +181,7 @@ def prepare(
     """Prepares normal requests. Locks learners against deletion and courses with a seat limit."""
     learners.block_deletion(session)
     decoded = decode_and_settle(session, claimed, by_id, prefetcher)
-    loaded = load(session, decoded.requests, lock=True)
+    loaded = load_state(session, decoded.requests, lock=True)
     context = _context(loaded, rules, now)
     return PreparedBatches(decoded=decoded, loaded=loaded, context=context)
 
@@ -192,7 +197,7 @@ def prepare_dry_run(
 ) -> PreparedDryRun:
     """Prepares one batch of a dry run, on the state that earlier batches would have left."""
     decoded = decode_and_settle(session, claimed, by_id, Prefetcher())
-    loaded = load(session, decoded.requests, lock=False)
+    loaded = load_state(session, decoded.requests, lock=False)
     keys = {(request.course_id, request.username) for request in decoded.requests}
     return PreparedDryRun(
         decoded=decoded,
@@ -216,7 +221,7 @@ def prepare_bulk_enroll(
     auto_enroll = bool(options_of(claimed, by_id).auto_enroll)
     invitations = BulkEnrollInvitations(session, rows, auto_enroll=auto_enroll)
     decoded = with_requests(claimed, by_id, rows, [invitations.settle(row) for row in rows])
-    loaded = load(session, decoded.requests, lock=True)
+    loaded = load_state(session, decoded.requests, lock=True)
     return PreparedBulkEnroll(
         decoded=decoded,
         loaded=loaded,
@@ -225,14 +230,14 @@ def prepare_bulk_enroll(
     )
 
 
-def options_of(claimed: Sequence[ClaimedBatch], by_id: SubmissionsById) -> Options:
+def options_of(claimed: Sequence[ClaimedBatch], by_id: SubmissionsById) -> SubmissionOptions:
     """Returns the options to decide the batches by: one with options is claimed alone."""
     submission_id = claimed[0].submission_id
     return NO_OPTIONS if submission_id is None else by_id[submission_id].options
 
 
-def _context(loaded: LoadedState, rules: SiteRules, now: datetime) -> World:
-    return World(
+def _context(loaded: LoadedState, rules: SiteRules, now: datetime) -> BatchContext:
+    return BatchContext(
         now=now,
         courses={key: course.course for key, course in loaded.courses.items()},
         enrollments={key: kept.enrollment for key, kept in loaded.enrollments.items()},

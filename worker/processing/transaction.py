@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code
 from enrollment.domain.submissions import Submission, Tally
-from enrollment.runtime.failpoints import Point, reached
+from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import events, submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Answer, Waiting
@@ -72,7 +72,7 @@ class BatchTransaction:
         ids = {batch.submission_id for batch in claimed if batch.submission_id is not None}
         by_id = submissions.find_all(session, ids)
         cancelled = [batch for batch in claimed if _is_cancelled(batch, by_id)]
-        dropped = _cancel(session, cancelled, by_id, now)
+        dropped = _store_cancelled(session, cancelled, by_id, now)
         for submission_id in dropped.submission_ids:
             self.overlays.drop(submission_id)
         remaining = [batch for batch in claimed if batch not in cancelled]
@@ -95,12 +95,12 @@ class BatchTransaction:
             return prepared
         decision = prepared.decide()
         written = prepared.persist(session, decision, self.prefetcher, now=now)
-        if attempts.is_search(claimed[0]):
+        if attempts.is_probe(claimed[0]):
             session.rollback()
             return ProbePassed()
         processed = _store_outcomes(session, claimed, by_id, written.outcomes, now)
-        events.take_positions(session, written.event_counts)
-        reached(Point.WORK_BEFORE_COMMIT)
+        events.assign_positions(session, written.event_counts)
+        fail_point(Point.WORK_BEFORE_COMMIT)
         if isinstance(prepared, PreparedDryRun) and not processed.next:
             self.overlays.drop(prepared.submission_id)
         return processed
@@ -125,14 +125,14 @@ def _is_cancelled(batch: ClaimedBatch, by_id: SubmissionsById) -> bool:
     )
 
 
-def _cancel(
+def _store_cancelled(
     session: Session, cancelled: Sequence[ClaimedBatch], by_id: SubmissionsById, now: datetime
 ) -> ProcessedBatches:
     """Completes what is left of cancelled submissions, each in one statement."""
     for submission, its in _by_submission(cancelled, by_id):
         number = batches.cancel_from(session, submission.id, its[0].ordinal or 0, now=now)
         tally = submission.tally + Tally(counts={Code.CANCELLED: number})
-        submissions.count(session, submission, tally, finished=True, now=now)
+        submissions.update_tally(session, submission, tally, finished=True, now=now)
     return ProcessedBatches(
         tuple(batch.id for batch in cancelled),
         tuple(submission.id for submission, _ in _by_submission(cancelled, by_id)),
@@ -176,7 +176,7 @@ def _advance(
 ) -> Waiting | None:
     """Counts what is completed of a submission and returns its next batch, if any is left."""
     finished = tally.answered == submission.total
-    submissions.count(session, submission, tally, finished=finished, now=now)
+    submissions.update_tally(session, submission, tally, finished=finished, now=now)
     if finished:
         return None
     following = batches.announce_next(session, submission.id, (last.ordinal or 0) + 1, now=now)

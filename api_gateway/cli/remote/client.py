@@ -29,7 +29,7 @@ FINDINGS = 20
 _LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
-class Upload(NamedTuple):
+class UploadRequest(NamedTuple):
     """A file on its way; read anew for every try."""
 
     path: Path
@@ -91,7 +91,7 @@ class Service:
         """Ask for something that may be asked twice."""
         return self._answered(lambda: self._http.post(API + path))
 
-    def send(self, path: str, upload: Upload) -> httpx.Response:
+    def send(self, path: str, upload: UploadRequest) -> httpx.Response:
         """Hand a file in, under one key however often it has to be sent."""
         headers = {**upload.headers, "Idempotency-Key": str(uuid.uuid4())}
         timeout = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
@@ -137,7 +137,7 @@ class Service:
                     raise self._unreachable(error) from error
                 self._pause(min(2.0**waited / 2, LONGEST_PAUSE))
                 continue
-            if not _comes_back(response) or waited == TRIES - 1:
+            if not _is_retryable(response) or waited == TRIES - 1:
                 break
             self._pause(retry_after(response, default=1.0))
         if response.is_error:
@@ -164,7 +164,7 @@ def retry_after(response: httpx.Response, *, default: float) -> float:
         return default
 
 
-def _comes_back(response: httpx.Response) -> bool:
+def _is_retryable(response: httpx.Response) -> bool:
     if response.status_code in _LATER:
         return True
     return response.status_code == HTTPStatus.CONFLICT and "Retry-After" in response.headers
@@ -172,10 +172,10 @@ def _comes_back(response: httpx.Response) -> bool:
 
 def _failure(response: httpx.Response) -> click.ClickException:
     kind = Unreachable if response.is_server_error else Refused
-    return kind("\n".join(_said(response)))
+    return kind("\n".join(_error_message(response)))
 
 
-def _said(response: httpx.Response) -> Iterator[str]:
+def _error_message(response: httpx.Response) -> Iterator[str]:
     try:
         body: Any = response.json()
     except ValueError:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from api_gateway.cli.remote.client import Service, Upload, client_of_service, plain
+from api_gateway.cli.remote.client import Service, UploadRequest, client_of_service, plain
 
 MEDIA_TYPES = {
     ".json": "application/json",
@@ -29,7 +29,9 @@ def load(*, service: Service, file: Path) -> None:
     if kind is None:
         message = f"the name of {file.name} must end in one of {', '.join(MEDIA_TYPES)}"
         raise click.BadParameter(message, param_hint="FILE")
-    upload = Upload(path=file, headers={"Content-Type": kind}, params={}, sent=lambda _: None)
+    upload = UploadRequest(
+        path=file, headers={"Content-Type": kind}, params={}, sent=lambda _: None
+    )
     answer = service.send("/courses", upload).json()
     click.echo(f"{answer['saved']} courses saved.")
 

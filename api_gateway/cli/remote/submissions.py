@@ -10,8 +10,8 @@ from uuid import UUID
 import click
 
 from api_gateway.cli.exit_codes import ACCEPTED, SOME_REFUSED
-from api_gateway.cli.progress import Rate, progress, show_counts
-from api_gateway.cli.remote.client import Service, Upload, client_of_service
+from api_gateway.cli.progress import ProgressCounter, progress, show_counts
+from api_gateway.cli.remote.client import Service, UploadRequest, client_of_service
 from api_gateway.cli.remote.outcomes import save
 
 MEDIA_TYPES: Mapping[str, str] = {
@@ -25,8 +25,8 @@ MEDIA_TYPES: Mapping[str, str] = {
 #: Outcomes of rows that did not get what they asked for.
 FAILURES = ("refused", "invalid", "cancelled")
 #: Seconds that one look at a submission may wait for news, and at least between two looks.
-LOOK_SECONDS = 10
-BETWEEN_LOOKS = 0.25
+POLL_SECONDS = 10
+POLL_INTERVAL = 0.25
 #: Smaller files are sent before anybody would look.
 SHOWN_BYTES = 1_000_000
 
@@ -91,7 +91,7 @@ def submit(  # noqa: PLR0913 (each is an option)
     params = {name: value for name, value in given.items() if value and value not in usual}
     if dry_run:
         params["dry_run"] = "true"
-    submission = _hand_in(service, file, params)
+    submission = _upload(service, file, params)
     click.echo(f"Submission {submission['submission_id']}", err=wait)
     if not wait:
         return
@@ -101,12 +101,12 @@ def submit(  # noqa: PLR0913 (each is an option)
     ctx.exit(report(done))
 
 
-def _hand_in(service: Service, file: Path, params: Mapping[str, str]) -> dict[str, Any]:
+def _upload(service: Service, file: Path, params: Mapping[str, str]) -> dict[str, Any]:
     headers = media_headers(file)
     size = file.stat().st_size
     with progress("bytes sent", is_shown=size >= SHOWN_BYTES) as shown:
-        rate = Rate(size, shown)
-        upload = Upload(path=file, headers=headers, params=params, sent=rate.add)
+        rate = ProgressCounter(size, shown)
+        upload = UploadRequest(path=file, headers=headers, params=params, sent=rate.add)
         taken: dict[str, Any] = service.send("/submissions", upload).json()
     return taken
 
@@ -151,13 +151,13 @@ def follow(service: Service, submission_id: str) -> dict[str, Any]:
     with progress("rows") as shown:
         while body.get("state") not in {"done", "cancelled"}:
             if body:
-                time.sleep(BETWEEN_LOOKS)
+                time.sleep(POLL_INTERVAL)
             answer = service.get(f"/submissions/{submission_id}", headers=headers)
             if answer.status_code == HTTPStatus.NOT_MODIFIED:
                 continue
             body = answer.json()
             if etag := answer.headers.get("ETag"):  # news count from what was seen
-                headers = {"Prefer": f"wait={LOOK_SECONDS}", "If-None-Match": etag}
+                headers = {"Prefer": f"wait={POLL_SECONDS}", "If-None-Match": etag}
             counts = body["counts"]
             shown(
                 counts["total"] - counts["pending"],

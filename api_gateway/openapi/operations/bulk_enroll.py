@@ -9,7 +9,7 @@ from api_gateway.openapi.model import (
     Operation,
     Response,
     array,
-    json,
+    json_content,
     one_of,
     text,
 )
@@ -48,10 +48,12 @@ OPERATIONS = (
         parameters="Prefer Idempotency-Key",
         body={JSON: _BODY, FORM: _BODY},
         responses={
-            200: Response("The result for each identifier.", json("BulkEnrollAnswer"), _FOUND),
+            200: Response(
+                "The result for each identifier.", json_content("BulkEnrollAnswer"), _FOUND
+            ),
             202: Response(
                 "Stored durably, but not finished.",
-                json("Submission"),
+                json_content("Submission"),
                 f"{_FOUND} ETag Retry-After",
             ),
         },

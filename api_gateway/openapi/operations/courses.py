@@ -1,6 +1,6 @@
 """Operations on courses."""
 
-from api_gateway.openapi.model import Operation, Response, json
+from api_gateway.openapi.model import Operation, Response, json_content
 from api_gateway.openapi.operations.crud import (
     BODY_PROBLEMS,
     TRANSFER_PROBLEMS,
@@ -34,7 +34,7 @@ OPERATIONS = (
         "Get course details in the form of Open edX",
         parameters="include_expired If-None-Match",
         responses={
-            200: Response("The course.", json("CourseDetails"), _CACHED),
+            200: Response("The course.", json_content("CourseDetails"), _CACHED),
             304: Response("Not modified.", headers=_CACHED),
         },
         problems="course_not_found",
@@ -45,7 +45,7 @@ OPERATIONS = (
         "listCourses",
         "List courses",
         parameters="limit cursor",
-        responses={200: Response("A page, ordered by course id.", json("CoursePage"))},
+        responses={200: Response("A page, ordered by course id.", json_content("CoursePage"))},
         problems="invalid_parameter",
     ),
     save_many("courses", "Course"),
@@ -55,8 +55,8 @@ OPERATIONS = (
         "PATCH",
         "patchCourse",
         "Update some members of a course",
-        body=json("CourseMembers"),
-        responses={200: Response("The updated course.", json("KeptCourse"))},
+        body=json_content("CourseMembers"),
+        responses={200: Response("The updated course.", json_content("KeptCourse"))},
         problems=f"invalid_course_id {BODY_PROBLEMS} course_not_found {TRANSFER_PROBLEMS}",
     ),
 )

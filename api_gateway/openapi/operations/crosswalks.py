@@ -1,6 +1,15 @@
 """Operations on crosswalks, which map the ids of other systems to ours."""
 
-from api_gateway.openapi.model import CSV, JSON, Operation, Response, Schema, json, ref, text
+from api_gateway.openapi.model import (
+    CSV,
+    JSON,
+    Operation,
+    Response,
+    Schema,
+    json_content,
+    ref,
+    text,
+)
 from api_gateway.openapi.operations.crud import TRANSFER_PROBLEMS, list_of
 
 _BODY: dict[str, Schema] = {
@@ -20,7 +29,7 @@ def _save(method: str, summary: str) -> Operation:
             "the scope admin."
         ),
         body=_BODY,
-        responses={200: Response("The number of entries that were saved.", json("Saved"))},
+        responses={200: Response("The number of entries that were saved.", json_content("Saved"))},
         problems=f"invalid_source invalid_body incomplete_body {TRANSFER_PROBLEMS}",
     )
 

@@ -9,7 +9,7 @@ from api_gateway.openapi.model import (
     Response,
     Schema,
     array,
-    json,
+    json_content,
     object_with,
     ref,
     text,
@@ -44,7 +44,7 @@ class Resource(NamedTuple):
 
 def get_put_delete(one: Resource) -> tuple[Operation, Operation, Operation]:
     """The operations of one object."""
-    content = json(one.response)
+    content = json_content(one.response)
     get = Operation(
         one.route,
         "GET",
@@ -59,7 +59,7 @@ def get_put_delete(one: Resource) -> tuple[Operation, Operation, Operation]:
         id=f"put{one.name}",
         summary=f"Create or replace {one.noun}",
         description=one.put,
-        body=json(one.body),
+        body=json_content(one.body),
         body_required=one.body_required,
         responses={200: Response("Replaced.", content), 201: Response("Created.", content)},
         problems=f"{one.bad_url} {BODY_PROBLEMS} {TRANSFER_PROBLEMS} {one.put_conflict}",
@@ -85,7 +85,7 @@ def save_many(route: str, name: str, *, conflict: str = "") -> Operation:
         description="All of them or, if one is invalid, none.",
         parameters="Idempotency-Key",
         body=list_of(name, route),
-        responses={200: Response("All were saved.", json("Saved"), "Idempotency-Replayed")},
+        responses={200: Response("All were saved.", json_content("Saved"), "Idempotency-Replayed")},
         problems=(
             "invalid_body incomplete_body idempotency_key_invalid idempotency_key_reused "
             f"{TRANSFER_PROBLEMS} {conflict}"

@@ -7,7 +7,7 @@ from api_gateway.openapi.model import (
     Operation,
     Response,
     array,
-    json,
+    json_content,
     one_of,
     ref,
     text,
@@ -22,11 +22,11 @@ _HIDDEN = Response("A learner whom the caller may not see. The body is empty.", 
 _ENROLLMENT = Response(
     "The enrollment, active or not. Without one (or without such a learner or course) the body is "
     "empty and there is no Content-Type.",
-    json("Enrollment"),
+    json_content("Enrollment"),
     _PRIVATE,
 )
 _EVENTS = Response(
-    "The events of the enrollment; an empty list without one.", json("History"), _PRIVATE
+    "The events of the enrollment; an empty list without one.", json_content("History"), _PRIVATE
 )
 _FORM = {
     "type": "object",
@@ -69,16 +69,16 @@ OPERATIONS = (
             "give it; `code` has the reason of a refusal."
         ),
         parameters="Prefer Idempotency-Key",
-        body={**json("EnrollmentRequest"), FORM: _FORM},
+        body={**json_content("EnrollmentRequest"), FORM: _FORM},
         responses={
             200: Response(
                 "The enrollment is as requested, or as a later request made it. Only with wait.",
-                json("Enrollment"),
+                json_content("Enrollment"),
                 _FOUND,
             ),
             202: Response(
                 "Stored. Poll the URL in `Location` for the outcome.",
-                json("Submission"),
+                json_content("Submission"),
                 f"{_FOUND} Retry-After",
             ),
             404: Response("The caller may not act for this learner. The body is empty."),
@@ -118,7 +118,9 @@ OPERATIONS = (
         "List all enrollments, including inactive ones",
         description="Filters are combined with AND. Unknown values match no rows.",
         parameters="one_course course_ids usernames emails cursor page_size",
-        responses={200: Response("A page, newest first.", json("EnrollmentPage"), _PRIVATE)},
+        responses={
+            200: Response("A page, newest first.", json_content("EnrollmentPage"), _PRIVATE)
+        },
         problems="invalid_parameter",
         other_problems={404: "invalid_parameter"},
         problem_headers=_PRIVATE,
@@ -133,7 +135,9 @@ OPERATIONS = (
             "already read. Continue with `since` set to `next`."
         ),
         parameters="since changes_limit",
-        responses={200: Response("Events, ordered by position.", json("Changes"), _PRIVATE)},
+        responses={
+            200: Response("Events, ordered by position.", json_content("Changes"), _PRIVATE)
+        },
         problems="invalid_parameter",
         problem_headers=_PRIVATE,
     ),

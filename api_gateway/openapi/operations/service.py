@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from api_gateway.openapi.model import HTML, JSON, Operation, Response, Schema, json, text
+from api_gateway.openapi.model import HTML, JSON, Operation, Response, Schema, json_content, text
 
 _HEADERS = "ETag Cache-Control Content-Security-Policy"
 _PAGE = {HTML: text()}
@@ -30,7 +30,7 @@ OPERATIONS = (
         "GET",
         "isLive",
         "Check that the process is running",
-        responses={200: Response("It is running.", json("Live"))},
+        responses={200: Response("It is running.", json_content("Live"))},
         uses_database=False,
     ),
     Operation(
@@ -39,9 +39,11 @@ OPERATIONS = (
         "isReady",
         "Check that the service is ready",
         responses={
-            200: Response("Ready; findings lists other defects.", json("Ready")),
+            200: Response("Ready; findings lists other defects.", json_content("Ready")),
             503: Response(
-                "The database is unavailable, or lacks migrations.", json("Ready"), "Retry-After"
+                "The database is unavailable, or lacks migrations.",
+                json_content("Ready"),
+                "Retry-After",
             ),
         },
         uses_database=False,

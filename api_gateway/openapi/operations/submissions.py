@@ -8,7 +8,7 @@ from api_gateway.openapi.model import (
     Operation,
     Response,
     array,
-    json,
+    json_content,
     object_with,
     ref,
     text,
@@ -59,7 +59,7 @@ OPERATIONS = (
         responses={
             202: Response(
                 "Stored durably. Poll the URL in `Location` for progress.",
-                json("Submission"),
+                json_content("Submission"),
                 f"Location Idempotency-Replayed {_STATUS_HEADERS}",
             )
         },
@@ -77,7 +77,9 @@ OPERATIONS = (
         "listSubmissions",
         "List submissions of the caller",
         parameters="state limit cursor",
-        responses={200: Response("A page, newest first.", json("SubmissionPage"), "Cache-Control")},
+        responses={
+            200: Response("A page, newest first.", json_content("SubmissionPage"), "Cache-Control")
+        },
         problems="option_invalid invalid_parameter",
         problem_headers="Cache-Control",
     ),
@@ -95,7 +97,7 @@ OPERATIONS = (
         responses={
             200: Response(
                 "The current status.",
-                {**json("Submission"), **_STREAM},
+                {**json_content("Submission"), **_STREAM},
                 f"Preference-Applied Vary X-Accel-Buffering {_STATUS_HEADERS}",
             ),
             204: _ENDED,
@@ -161,7 +163,9 @@ OPERATIONS = (
         ),
         responses={
             202: Response(
-                "Cancellation was requested.", json("Submission"), f"Location {_STATUS_HEADERS}"
+                "Cancellation was requested.",
+                json_content("Submission"),
+                f"Location {_STATUS_HEADERS}",
             )
         },
         problems="not_found submission_finished",

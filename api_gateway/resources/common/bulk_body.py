@@ -16,10 +16,10 @@ from schemas.findings import findings_of
 from schemas.requests.bulk_objects import (
     JSON,
     NDJSON,
-    BadObjects,
     BulkReader,
+    InvalidObjects,
     TooManyObjects,
-    sentence,
+    describe_finding,
 )
 
 T = TypeVar("T")
@@ -38,7 +38,7 @@ def load_checked(load: Callable[[], T], data: object) -> T:
         return load()
     except ValidationError as error:
         found = findings_of(error, data)
-        raise bad_request("invalid_body", sentence(found[0]), *found) from error
+        raise bad_request("invalid_body", describe_finding(found[0]), *found) from error
 
 
 class BulkBody(NamedTuple, Generic[T]):
@@ -58,12 +58,12 @@ async def read_objects(req: Request, database: Database, many: BulkReader[T]) ->
         objects = await database.run(lambda: many.read(body, media_type))
     except TooManyObjects as error:
         raise too_large(f"At most {many.most} {many.name} are accepted at once.") from error
-    except BadObjects as error:
+    except InvalidObjects as error:
         raise bad_request("invalid_body", str(error), *error.found) from error
     return BulkBody(objects, read_key_use(req, body))
 
 
-def write_saved(resp: Response, saved: int, *, is_replay: bool) -> None:
+def write_saved_count(resp: Response, saved: int, *, is_replay: bool) -> None:
     """Write how many objects were saved, now or by the first request with the same key."""
     write_json(resp, {"saved": saved})
     if is_replay:

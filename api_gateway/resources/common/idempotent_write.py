@@ -10,7 +10,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.http.headers import fingerprint_head, idempotency_key
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
 from enrollment.storage import idempotency
-from enrollment.storage.engine.sessions import clock
+from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.idempotency import KeyUse
 
 
@@ -34,7 +34,7 @@ def run_once(session: Session, use: KeyUse | None, work: Callable[[], None]) -> 
     Waits for a transaction that holds the key. Raises KeyReused if the key was used for another
     request.
     """
-    if use is None or idempotency.claim(session, [use], now=clock(session)):
+    if use is None or idempotency.claim(session, [use], now=database_now(session)):
         work()
         return False
     used = (use.caller, use.key)

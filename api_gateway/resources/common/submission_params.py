@@ -11,7 +11,7 @@ from api_gateway.http.pagination import read_cursor
 from api_gateway.http.problems import Problem, bad_request
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
-from enrollment.domain.submissions import Options
+from enrollment.domain.submissions import SubmissionOptions
 from enrollment.storage.views.submission_views import Place
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.files.formats.detect import AUTO, NAMES
@@ -24,7 +24,7 @@ _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 class SubmissionParams(NamedTuple):
     """The options that a caller gives beside a file."""
 
-    options: Options
+    options: SubmissionOptions
     lane: Lane | None
     format: str
 
@@ -44,7 +44,7 @@ def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
     for name, (is_valid, expected) in _RULES.items():
         if name in params and not is_valid(params[name]):
             raise invalid_option(name, params[name], expected)
-    options = Options(
+    options = SubmissionOptions(
         default_mode=params.get("default_mode"),
         on_error=params.get("on_error", OnError.CONTINUE.value),
         source=params.get("source"),

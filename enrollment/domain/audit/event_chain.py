@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 from uuid import UUID
 
-from enrollment.domain.audit.violations import About, Violation, ViolationKind
+from enrollment.domain.audit.violations import Violation, ViolationKind, ViolationSubject
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState
 
 #: Stands for a stored state that cannot be decoded; equal to no state that can.
-UNREADABLE = EnrollmentState("", is_active=False, cohort="unreadable")
+UNREADABLE_STATE = EnrollmentState("", is_active=False, cohort="unreadable")
 
 
 class EventRecord(NamedTuple):
@@ -39,10 +39,10 @@ class EventRecord(NamedTuple):
         """Returns a violation whose message begins with this event."""
         return Violation(kind, f"event {self.id} {message}", self.about())
 
-    def about(self) -> About:
+    def about(self) -> ViolationSubject:
         """Returns what a violation on this event is about."""
         of_batch = self.batch_id, UUID(self.submission), self.line
-        return About(*of_batch, self.id, self.course_id, self.username)
+        return ViolationSubject(*of_batch, self.id, self.course_id, self.username)
 
 
 class EnrollmentRecord(NamedTuple):
@@ -63,7 +63,9 @@ class EnrollmentRecord(NamedTuple):
         """Returns a violation whose message begins with this enrollment."""
         username = self.username or f"learner {self.learner_id}"
         course_id = self.course_id or f"course {self.course_row}"
-        about = About(event_id=self.event_id, course_id=self.course_id, username=self.username)
+        about = ViolationSubject(
+            event_id=self.event_id, course_id=self.course_id, username=self.username
+        )
         return Violation(kind, f"the enrollment of {username} in {course_id} {message}", about)
 
 
@@ -80,7 +82,7 @@ def kind_between(before: EnrollmentState | None, after: EnrollmentState) -> Chan
 
 def check_event(event: EventRecord) -> Iterator[Violation]:
     """Checks that an event is named correctly and continues the event before it."""
-    if event.after is UNREADABLE or event.before is UNREADABLE:
+    if event.after is UNREADABLE_STATE or event.before is UNREADABLE_STATE:
         yield event.violation(ViolationKind.FOLD_UNREADABLE, "has a state that cannot be read")
         return
     kind = kind_between(event.before, event.after)
@@ -124,7 +126,7 @@ def check_enrollment(record: EnrollmentRecord) -> Iterator[Violation]:
         yield record.violation(ViolationKind.FOLD_NEWEST_MISSING, f"{newest} does not exist")
     elif record.is_same is False:
         yield record.violation(ViolationKind.FOLD_NEWEST_FOREIGN, f"{newest} is of another")
-    elif record.after != record.state or record.state is UNREADABLE:
+    elif record.after != record.state or record.state is UNREADABLE_STATE:
         message = f"is {_text(record.state)}, but its events come to {_text(record.after)}"
         yield record.violation(ViolationKind.FOLD_STATE, message)
 
@@ -132,7 +134,7 @@ def check_enrollment(record: EnrollmentRecord) -> Iterator[Violation]:
 def _text(state: EnrollmentState | None) -> str:
     if state is None:
         return "nothing"
-    if state is UNREADABLE:
+    if state is UNREADABLE_STATE:
         return "what cannot be read"
     extras = [f"{name}={value}" for _, name, value in state.attributes]
     extras += [] if state.cohort is None else [f"cohort {state.cohort}"]
@@ -176,7 +178,7 @@ class MultisetHash:
 def check_successors(existing: Iterable[int], successors: Mapping[int, int]) -> Iterator[Violation]:
     """Checks that each event is followed by one event, or is the newest of one enrollment."""
     for number in sorted(existing):
-        about, count = About(event_id=number), successors.get(number, 0)
+        about, count = ViolationSubject(event_id=number), successors.get(number, 0)
         if count == 0:
             message = f"event {number} is the newest of no enrollment, and no event follows it"
             yield Violation(ViolationKind.FOLD_LOOSE, message, about)

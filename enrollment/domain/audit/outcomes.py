@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from enrollment.domain.audit.event_chain import EventRecord
-from enrollment.domain.audit.violations import About, Violation, ViolationKind
-from enrollment.domain.events import KINDS
+from enrollment.domain.audit.violations import Violation, ViolationKind, ViolationSubject
+from enrollment.domain.events import CHANGE_KIND_BY_CODE
 from enrollment.domain.model import Outcome
-from enrollment.domain.submissions import Tally, is_cancelled_as_whole, tally_of
+from enrollment.domain.submissions import Tally, decode_tally, is_cancelled_as_whole
 
 
 class BatchRecord(NamedTuple):
@@ -28,7 +28,7 @@ class BatchRecord(NamedTuple):
     def violation(self, kind: ViolationKind, message: str, line: int | None = None) -> Violation:
         """Returns a violation whose message begins with this batch."""
         owner = None if self.submission is None else UUID(self.submission)
-        return Violation(kind, f"batch {self.id} {message}", About(self.id, owner, line))
+        return Violation(kind, f"batch {self.id} {message}", ViolationSubject(self.id, owner, line))
 
 
 class FileRecord(NamedTuple):
@@ -46,7 +46,7 @@ class FileRecord(NamedTuple):
 
     def violation(self, kind: ViolationKind, message: str) -> Violation:
         """Returns a violation whose message begins with this submission."""
-        about = About(submission_id=UUID(self.submission))
+        about = ViolationSubject(submission_id=UUID(self.submission))
         return Violation(kind, f"submission {self.submission} {message}", about)
 
 
@@ -96,7 +96,7 @@ def check_batch(
 
 
 def _check_no_changes(batch: BatchRecord, outcomes: Sequence[Outcome]) -> Iterator[Violation]:
-    lines = [outcome.line for outcome in outcomes if outcome.code in KINDS]
+    lines = [outcome.line for outcome in outcomes if outcome.code in CHANGE_KIND_BY_CODE]
     if lines:
         message = f"has {len(lines)} outcomes that changed something, but no events"
         yield batch.violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, lines[0])
@@ -176,7 +176,15 @@ def check_pairs(
         for one in events
     ]
     expected: list[tuple[Any, ...]] = [
-        (owner, one.line, KINDS[one.code], one.user, one.course_id, one.mode, one.is_active)
+        (
+            owner,
+            one.line,
+            CHANGE_KIND_BY_CODE[one.code],
+            one.user,
+            one.course_id,
+            one.mode,
+            one.is_active,
+        )
         for owner, one in changes
     ]
     if found == expected:
@@ -189,14 +197,14 @@ def check_pairs(
             yield event.violation(ViolationKind.FEED_UNFOUNDED, message)
     for owner, line, kind, username, course_id, *_ in expected:
         message = f"line {line} of {owner} in batch {batch_id} was {kind}, and no event says so"
-        about = About(batch_id, UUID(owner), line, None, course_id, username)
+        about = ViolationSubject(batch_id, UUID(owner), line, None, course_id, username)
         yield Violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, about)
 
 
 def _difference(stored: Mapping[str, Any] | None, counted: Tally) -> str:
     """Returns in which way a stored tally differs from what was counted; empty if it does not."""
     try:
-        tally = tally_of(stored)
+        tally = decode_tally(stored)
     except (AttributeError, TypeError, ValueError):
         return f"has a tally that cannot be read, and {_counts(counted)}"
     return "" if tally == counted else f"counts {_counts(tally)}, but has {_counts(counted)}"

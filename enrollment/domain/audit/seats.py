@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from enrollment.domain.audit.event_chain import EventRecord
-from enrollment.domain.audit.violations import About, Violation, ViolationKind
+from enrollment.domain.audit.violations import Violation, ViolationKind, ViolationSubject
 
 
 class CourseRecord(NamedTuple):
@@ -59,11 +59,15 @@ class SeatReplay:
         message = f"{course.course_id} counts {course.seats_taken} seats, but {enrolled} are taken"
         if active != enrolled:
             message += f", and its events come to {active}"
-        yield Violation(ViolationKind.SEATS_COUNTED, message, About(course_id=course.course_id))
+        yield Violation(
+            ViolationKind.SEATS_COUNTED, message, ViolationSubject(course_id=course.course_id)
+        )
 
     def check_rest(self) -> Iterator[Violation]:
         """Reports seats taken in courses that were not passed to `check_course`."""
         for course_id, active in self.active.items():
             if active:
                 message = f"the events of {course_id} come to {active} seats, but it does not exist"
-                yield Violation(ViolationKind.SEATS_COUNTED, message, About(course_id=course_id))
+                yield Violation(
+                    ViolationKind.SEATS_COUNTED, message, ViolationSubject(course_id=course_id)
+                )

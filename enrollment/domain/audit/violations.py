@@ -47,7 +47,7 @@ class ViolationKind(StrEnum):
     FEED_UNFOUNDED = "feed.unfounded"
 
 
-class About(NamedTuple):
+class ViolationSubject(NamedTuple):
     """What a violation is about, as far as it is known."""
 
     batch_id: int | None = None
@@ -70,5 +70,5 @@ class Violation(NamedTuple):
 
     kind: ViolationKind
     message: str
-    about: About = About()
+    about: ViolationSubject = ViolationSubject()
     timeline: Sequence[Step] = ()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Text, and_, bindparam, cast, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
-from enrollment.domain.audit.event_chain import UNREADABLE, EnrollmentRecord, EventRecord
+from enrollment.domain.audit.event_chain import UNREADABLE_STATE, EnrollmentRecord, EventRecord
 from enrollment.domain.audit.seats import CourseRecord
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
@@ -51,7 +51,7 @@ def pages(session: Session, statement: Any, **after: Any) -> Iterator[Sequence[A
         after = {name: type(key)(getattr(rows[-1], name)) for name, key in after.items()}
 
 
-class Span(NamedTuple):
+class FeedSpan(NamedTuple):
     """The positions of one batch's events in the feed, and the batch, if it is still stored."""
 
     first: int
@@ -106,12 +106,12 @@ _SPANS = (
 )
 
 
-def iterate_spans(session: Session) -> Iterator[list[Span]]:
+def iterate_spans(session: Session) -> Iterator[list[FeedSpan]]:
     """Yields the spans of the feed in order, in groups of at most some thousand events."""
     for rows in pages(session, _SPANS, last=LOWEST):
-        group: list[Span] = []
+        group: list[FeedSpan] = []
         size = 0
-        for span in map(Span._make, rows):
+        for span in map(FeedSpan._make, rows):
             if group and size + span.events > GROUP_EVENTS:
                 yield group
                 group, size = [], 0
@@ -147,7 +147,7 @@ _EVENTS = (
 )
 
 
-def load_events(session: Session, spans: Sequence[Span]) -> dict[int, list[EventRecord]]:
+def load_events(session: Session, spans: Sequence[FeedSpan]) -> dict[int, list[EventRecord]]:
     """Returns the events of consecutive spans by batch id, in the order of the feed."""
     rows = session.execute(_EVENTS, {"first": spans[0].last, "last": spans[-1].last}).all()
     return {batch: list(map(_event, group)) for batch, group in groupby(rows, itemgetter(1))}
@@ -167,7 +167,7 @@ def _state(stored: str | None) -> EnrollmentState | None:
     try:
         return decode_state(stored)
     except ValueError:
-        return UNREADABLE
+        return UNREADABLE_STATE
 
 
 _OWNERS = (
@@ -177,7 +177,7 @@ _OWNERS = (
 )
 
 
-def load_owners(session: Session, spans: Sequence[Span]) -> dict[int, dict[int, str]]:
+def load_owners(session: Session, spans: Sequence[FeedSpan]) -> dict[int, dict[int, str]]:
     """Returns the submission of each position in the batches of singles of consecutive spans."""
     found: dict[int, dict[int, str]] = {}
     if any(span.submission is None for span in spans):
@@ -277,4 +277,4 @@ def _with_extras(state: EnrollmentState, extras: str) -> EnrollmentState:
         attributes = tuple(Attribute(*attribute) for attribute in stored["attributes"])
         return state._replace(attributes=attributes, cohort=stored["cohort"])
     except (KeyError, TypeError, ValueError):
-        return UNREADABLE
+        return UNREADABLE_STATE

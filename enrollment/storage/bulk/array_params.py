@@ -30,10 +30,15 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.pg_binary_arrays import AsPacked, Packed, packed, packed_kind
+from enrollment.storage.engine.pg_binary_arrays import (
+    BinaryArray,
+    BinaryArrayType,
+    binary_array_type,
+    encode_array,
+)
 
 
-class Columns:
+class ArrayTable:
     """A table that is handed over with a statement: its name, its columns and their types.
 
     On PostgreSQL ``unnest`` of one array a column (the fastest way in by a factor of three);
@@ -65,7 +70,7 @@ class Columns:
 
     def _unnested(self) -> FromClause:
         arrays = [
-            cast(bindparam(f"{self._name}_{label}", type_=_sent_as(kind)), ARRAY(kind))
+            cast(bindparam(f"{self._name}_{label}", type_=_parameter_type(kind)), ARRAY(kind))
             for label, kind in self._kinds.items()
         ]
         shape = [column(label, kind) for label, kind in self._kinds.items()]
@@ -88,23 +93,23 @@ class Columns:
         return select(*cells).select_from(source).subquery(self._name)
 
 
-class Rendered(NamedTuple):
+class RenderedRows(NamedTuple):
     """Rows as a statement takes them; to be made while another is on its way."""
 
     rows: int
     given: Mapping[str, Any]
 
 
-NO_ROWS = Rendered(0, {})
+NO_ROWS = RenderedRows(0, {})
 
 
-def _sent_as(kind: TypeEngine[Any]) -> TypeEngine[Any]:
-    return Text() if packed_kind(kind) is None else AsPacked()
+def _parameter_type(kind: TypeEngine[Any]) -> TypeEngine[Any]:
+    return Text() if binary_array_type(kind) is None else BinaryArrayType()
 
 
-def _array(values: Sequence[Any], kind: TypeEngine[Any]) -> str | Packed:
-    as_packed = packed_kind(kind)
-    return array_text(values) if as_packed is None else packed(values, as_packed)
+def _array(values: Sequence[Any], kind: TypeEngine[Any]) -> str | BinaryArray:
+    as_packed = binary_array_type(kind)
+    return array_text(values) if as_packed is None else encode_array(values, as_packed)
 
 
 def array_text(values: Sequence[Any]) -> str:
@@ -136,7 +141,7 @@ def _quoted(value: str | None) -> str:
     return f'"{escaped}"'
 
 
-def encoded(value: object) -> str:
+def encode_json(value: object) -> str:
     """JSON text for a column of a table of such a table."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
 

@@ -26,7 +26,7 @@ class Statement(NamedTuple):
     given: Mapping[str, Any]
 
 
-class Sent:
+class PipelinedResult:
     """What a statement came to; known when the block in which it was on its way has ended."""
 
     def __init__(self) -> None:
@@ -36,14 +36,14 @@ class Sent:
 
 
 @contextmanager
-def sending(session: Session, *statements: Statement) -> Iterator[list[Sent]]:
+def pipelined(session: Session, *statements: Statement) -> Iterator[list[PipelinedResult]]:
     """Send statements, do what the block does, and wait for what each came to.
 
     A statement inside the block raises RuntimeError: its answer would come behind those of all
     others. The block is not run where a statement fails at once. On SQLite they are executed
     before it. Raises DBAPIError.
     """
-    sent = [Sent() for _ in statements]
+    sent = [PipelinedResult() for _ in statements]
     if not statements or not is_postgresql(session):
         for statement, one in zip(statements, sent, strict=True):
             _execute(session, statement, one)
@@ -52,11 +52,11 @@ def sending(session: Session, *statements: Statement) -> Iterator[list[Sent]]:
         return
     connection = session.connection()
     driver: Any = connection.connection.driver_connection
-    with _raising(connection):
-        with waiting_for(session, len(statements)), driver.pipeline() as pipeline:
+    with _translate_driver_errors(connection):
+        with scaled_timeout(session, len(statements)), driver.pipeline() as pipeline:
             results: list[Any] = [session.execute(*statement) for statement in statements]
             cursors = [result.context.cursor for result in results]
-            _push(driver, pipeline)
+            _flush(driver, pipeline)
             with no_other_statement(connection):
                 yield sent
         for cursor, one in zip(cursors, sent, strict=True):
@@ -64,7 +64,7 @@ def sending(session: Session, *statements: Statement) -> Iterator[list[Sent]]:
 
 
 @contextmanager
-def waiting_for(session: Session, statements: int) -> Iterator[None]:
+def scaled_timeout(session: Session, statements: int) -> Iterator[None]:
     """Bear with the server for as long as so many statements may take, which are sent at once.
 
     What it may keep silent for is meant for one, and counts from the first to the last of them.
@@ -81,7 +81,7 @@ def waiting_for(session: Session, statements: int) -> Iterator[None]:
         driver.silence = silence
 
 
-def _push(driver: Any, pipeline: Any) -> None:
+def _flush(driver: Any, pipeline: Any) -> None:
     """Send all of it, and that it ends here.
 
     Until then the server takes the session for one that works, and would wait for a client that
@@ -92,7 +92,7 @@ def _push(driver: Any, pipeline: Any) -> None:
     driver.wait(send(driver.pgconn))
 
 
-def _read(driver: Any, cursor: Any, sent: Sent) -> None:
+def _read(driver: Any, cursor: Any, sent: PipelinedResult) -> None:
     sent.count = cursor.rowcount
     if cursor.pgresult.nfields:  # closed with SQLAlchemy's result, which knows of no rows yet
         reader = Transformer(driver)
@@ -100,7 +100,7 @@ def _read(driver: Any, cursor: Any, sent: Sent) -> None:
         sent.rows = reader.load_rows(0, cursor.pgresult.ntuples, tuple)
 
 
-def _execute(session: Session, statement: Statement, sent: Sent) -> None:
+def _execute(session: Session, statement: Statement, sent: PipelinedResult) -> None:
     result: Any = session.execute(*statement)
     if result.returns_rows:
         sent.rows = [tuple(row) for row in result.all()]
@@ -109,7 +109,7 @@ def _execute(session: Session, statement: Statement, sent: Sent) -> None:
 
 
 @contextmanager
-def _raising(connection: Connection) -> Iterator[None]:
+def _translate_driver_errors(connection: Connection) -> Iterator[None]:
     """The driver's errors as SQLAlchemy raises them."""
     try:
         yield

@@ -29,7 +29,7 @@ def add(
     return row.id
 
 
-def by_digest(session: Session, digest: bytes) -> ApiKey | None:
+def find_by_digest(session: Session, digest: bytes) -> ApiKey | None:
     """The key with this hash, or None where there is none or it is revoked."""
     row = session.scalar(
         select(ApiKeyRow).where(ApiKeyRow.digest == digest, ApiKeyRow.revoked_at.is_(None))

@@ -16,11 +16,11 @@ from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
 from enrollment.domain.errors import EnrollmentError, RecordsUnavailable
-from enrollment.storage.engine.error_mapping import translated
+from enrollment.storage.engine.error_mapping import translate_errors
 from enrollment.storage.engine.sessions import Sessions
 
 
-class NoRoom(EnrollmentError):
+class NoSpaceForSnapshot(EnrollmentError):
     """The copy of the records that is to be looked at finds no room."""
 
 
@@ -28,13 +28,13 @@ class NoRoom(EnrollmentError):
 def snapshot(sessions: Sessions) -> Iterator[Session]:
     """The records as they are at this moment, for as long as the block takes.
 
-    Raises RecordsUnavailable where there are none or they do not answer, NoRoom.
+    Raises RecordsUnavailable where there are none or they do not answer, NoSpaceForSnapshot.
     """
     engine = sessions.engine
     database = engine.url.database
     if engine.dialect.name != "sqlite":
         look = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        with translated(), Session(look) as session:
+        with translate_errors(), Session(look) as session:
             yield session
     elif database in {None, "", ":memory:"}:
         with sessions.begin() as session:  # nobody but this process is kept waiting
@@ -49,17 +49,17 @@ def _copy(sessions: Sessions, database: Path) -> Iterator[Session]:
     if not database.is_file():
         message = f"there is no {database}"
         raise RecordsUnavailable(message)
-    copy = _copied(sessions, database)
+    copy = _temporary_copy(sessions, database)
     engine = create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool)
     try:
-        with translated(), Session(engine) as session:
+        with translate_errors(), Session(engine) as session:
             yield session
     finally:
         engine.dispose()
         copy.close()
 
 
-def _copied(sessions: Sessions, database: Path) -> sqlite3.Connection:
+def _temporary_copy(sessions: Sessions, database: Path) -> sqlite3.Connection:
     """A copy that takes room for as long as it is open, however this process ends."""
     with TemporaryDirectory(prefix="enroll-copy-") as folder:
         copy = sqlite3.connect(
@@ -70,7 +70,7 @@ def _copied(sessions: Sessions, database: Path) -> sqlite3.Connection:
                 copy.execute(f"PRAGMA {pragma}").close()
             with sessions.begin() as session:
                 session.connection()  # from here on nobody writes
-                _fill(copy, database, Path(folder))
+                _vacuum_into(copy, database, Path(folder))
             copy.execute("PRAGMA query_only=ON").close()
         except BaseException:
             copy.close()
@@ -78,7 +78,7 @@ def _copied(sessions: Sessions, database: Path) -> sqlite3.Connection:
         return copy
 
 
-def _fill(copy: sqlite3.Connection, database: Path, folder: Path) -> None:
+def _vacuum_into(copy: sqlite3.Connection, database: Path, folder: Path) -> None:
     """The database copies itself: to open its file by hand would take away its locks."""
     needed, free = database.stat().st_size, shutil.disk_usage(folder).free
     message = (
@@ -86,13 +86,13 @@ def _fill(copy: sqlite3.Connection, database: Path, folder: Path) -> None:
         f"{free / 1e6:,.0f} MB: set TMPDIR to a folder with more"
     )
     if needed > free:
-        raise NoRoom(message)
+        raise NoSpaceForSnapshot(message)
     source = sqlite3.connect(f"{database.absolute().as_uri()}?mode=ro", uri=True)
     try:
         source.backup(copy)
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
-            raise NoRoom(message) from error
+            raise NoSpaceForSnapshot(message) from error
         raise RecordsUnavailable(str(error)) from error
     finally:
         source.close()

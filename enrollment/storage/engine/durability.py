@@ -21,10 +21,10 @@ from enrollment.storage.tables import Base, SecretRow
 
 log = structlog.get_logger()
 
-WAY_OUT = "mend it, or set ENROLL_ACCEPT_DATA_LOSS=true where nothing must be kept"
+ADVICE = "mend it, or set ENROLL_ACCEPT_DATA_LOSS=true where nothing must be kept"
 #: Seconds after which a connection is looked at again.
-LOOK_EVERY = 30.0
-TRIED_BYTES = 64 * 1024
+CHECK_INTERVAL = 30.0
+PROBE_BYTES = 64 * 1024
 SQLITE_FULL = 2
 #: Releases of SQLite from which WAL mode loses nothing, with the first that is not of their line.
 _WAL_IS_SOUND = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (4,)))
@@ -32,10 +32,10 @@ _JOURNALS = frozenset({"truncate", "delete", "persist"})
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.", "ceph", "lustre", "afs", "gpfs")
 _MOUNTS = Path("/proc/self/mountinfo")
-_LOOKED_AT = "looked_at"
+_CHECKED_AT = "looked_at"
 
 #: Asks a database in its own words for one row.
-Ask = Callable[..., Any]
+ScalarQuery = Callable[..., Any]
 
 _SERVER = """
 SELECT current_setting('fsync'), current_setting('full_page_writes'),
@@ -46,7 +46,7 @@ SELECT current_setting('fsync'), current_setting('full_page_writes'),
 """
 
 
-class Fact(NamedTuple):
+class DurabilityFact(NamedTuple):
     """One thing about a database that the promise depends on.
 
     What is wrong and loses nothing keeps the database from writing at all.
@@ -59,7 +59,7 @@ class Fact(NamedTuple):
     loses: bool = False
 
 
-def facts(session: Session) -> list[Fact]:
+def facts(session: Session) -> list[DurabilityFact]:
     """How the session's database stands to the promise."""
     connection = session.connection()
 
@@ -69,24 +69,24 @@ def facts(session: Session) -> list[Fact]:
     return list(_facts(ask, connection.dialect.name))
 
 
-def losses(found: list[Fact]) -> list[str]:
+def losses(found: list[DurabilityFact]) -> list[str]:
     """What can lose what was answered 202, each in a sentence."""
     return [f"{fact.says}: {fact.advice}" for fact in found if fact.loses]
 
 
-def cannot_write(found: list[Fact]) -> str:
+def cannot_write(found: list[DurabilityFact]) -> str:
     """Why the database takes no writes; empty where it does, for all that its settings say."""
     unable = [fact for fact in found if fact.mark == "wrong" and not fact.loses]
     return f"{unable[0].says}: {unable[0].advice}" if unable else ""
 
 
-def try_to_write(session: Session) -> None:
+def probe_write(session: Session) -> None:
     """Write about as much as a request does, and take it back: nothing is left of it.
 
     Random, because what can be packed takes no room.
     """
     name = f"tried-{uuid4().hex}"
-    session.execute(insert(SecretRow).values(name=name, value=os.urandom(TRIED_BYTES)))
+    session.execute(insert(SecretRow).values(name=name, value=os.urandom(PROBE_BYTES)))
     session.execute(delete(SecretRow).where(SecretRow.name == name))
 
 
@@ -94,32 +94,32 @@ def durable_sessions(url: str, *, pool_size: int, accepts_loss: bool) -> Session
     """Sessions that raise NotDurable instead of using a connection that can lose a commit."""
     sessions = sessions_for(url, pool_size=pool_size)
     if not accepts_loss:
-        guard(sessions.engine)
+        check_on_connect(sessions.engine)
     return sessions
 
 
-def guard(engine: Engine, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+def check_on_connect(engine: Engine, *, monotonic: Callable[[], float] = time.monotonic) -> None:
     """From now on a connection that can lose a commit is closed instead of used."""
 
     def look(connection: Any, record: Any, _proxy: object) -> None:
         now = monotonic()
-        if now - record.info.get(_LOOKED_AT, now - LOOK_EVERY) < LOOK_EVERY:
+        if now - record.info.get(_CHECKED_AT, now - CHECK_INTERVAL) < CHECK_INTERVAL:
             return
-        lost = losses(list(_facts(ask_of(connection), engine.dialect.name)))
+        lost = losses(list(_facts(scalar_query_of(connection), engine.dialect.name)))
         connection.rollback()
         if lost:
             raise NotDurable("; ".join(lost))
-        record.info[_LOOKED_AT] = now
+        record.info[_CHECKED_AT] = now
 
     event.listen(engine, "checkout", look)
 
 
-def ask_of(connection: Any) -> Ask:
+def scalar_query_of(connection: Any) -> ScalarQuery:
     """Asks over a driver's own connection."""
     return lambda statement, *values: connection.execute(statement, values).fetchone()
 
 
-def look_at_start(sessions: Sessions) -> None:
+def check_at_start(sessions: Sessions) -> None:
     """Say what a process that starts finds; a database that is away is looked at later.
 
     Raises NotDurable where the process must not run on it.
@@ -128,7 +128,7 @@ def look_at_start(sessions: Sessions) -> None:
         with sessions.read() as session:
             found = facts(session)
     except NotDurable as refusal:
-        log.critical("records.not_durable", because=str(refusal), advice=WAY_OUT)
+        log.critical("records.not_durable", because=str(refusal), advice=ADVICE)
         raise
     except RecordsUnavailable as error:
         log.warning("records.unreachable", because=str(error))
@@ -140,11 +140,11 @@ def look_at_start(sessions: Sessions) -> None:
             log.warning("records.doubtful", because=f"{fact.says}: {fact.advice}")
 
 
-def _facts(ask: Ask, dialect: str) -> Iterator[Fact]:
-    return _of_sqlite(ask) if dialect == "sqlite" else _of_postgresql(ask)
+def _facts(ask: ScalarQuery, dialect: str) -> Iterator[DurabilityFact]:
+    return _sqlite_facts(ask) if dialect == "sqlite" else _postgresql_facts(ask)
 
 
-def _of_postgresql(ask: Ask) -> Iterator[Fact]:
+def _postgresql_facts(ask: ScalarQuery) -> Iterator[DurabilityFact]:
     row = ask(_SERVER, list(Base.metadata.tables))
     fsync, full_pages, commit, retry, is_read_only, unlogged = row
     yield _setting("fsync", fsync, is_sound=fsync == "on")
@@ -152,23 +152,23 @@ def _of_postgresql(ask: Ask) -> Iterator[Fact]:
     yield _setting("synchronous_commit", commit, is_sound=commit != "off")
     if retry == "on":
         advice = "set data_sync_retry=off: after a failed write it may answer what is not on disk"
-        yield Fact("wrong", "data_sync_retry is on", advice, loses=True)
+        yield DurabilityFact("wrong", "data_sync_retry is on", advice, loses=True)
     if unlogged:
         advice = "ALTER TABLE … SET LOGGED: a crash of the server empties it"
-        yield Fact("wrong", f"not in the server's log: {unlogged}", advice, loses=True)
+        yield DurabilityFact("wrong", f"not in the server's log: {unlogged}", advice, loses=True)
     if is_read_only:
         advice = "it is a standby, or default_transaction_read_only is on: name the primary"
-        yield Fact("wrong", "the database only reads", advice)
+        yield DurabilityFact("wrong", "the database only reads", advice)
 
 
-def _setting(name: str, value: str, *, is_sound: bool) -> Fact:
+def _setting(name: str, value: str, *, is_sound: bool) -> DurabilityFact:
     if is_sound:
-        return Fact("ok", f"{name} is {value}")
+        return DurabilityFact("ok", f"{name} is {value}")
     advice = f"set {name}=on: what was answered 202 can be lost in a power cut"
-    return Fact("wrong", f"{name} is {value}", advice, loses=True)
+    return DurabilityFact("wrong", f"{name} is {value}", advice, loses=True)
 
 
-def _of_sqlite(ask: Ask) -> Iterator[Fact]:
+def _sqlite_facts(ask: ScalarQuery) -> Iterator[DurabilityFact]:
     ask("SELECT 1 FROM sqlite_master LIMIT 1")  # else a mode that was changed is not seen
     (level,) = ask("PRAGMA synchronous")
     (version,) = ask("SELECT sqlite_version()")
@@ -176,21 +176,23 @@ def _of_sqlite(ask: Ask) -> Iterator[Fact]:
     _, _, file = ask("PRAGMA database_list")
     says = f"SQLite {version}, synchronous={level}, journal_mode={mode}"
     if level < SQLITE_FULL:
-        yield Fact("wrong", says, "synchronous must be FULL: a power cut loses commits", loses=True)
+        yield DurabilityFact(
+            "wrong", says, "synchronous must be FULL: a power cut loses commits", loses=True
+        )
     elif not file:
-        yield Fact("wrong", says, "it ends with its process: name a file", loses=True)
+        yield DurabilityFact("wrong", says, "it ends with its process: name a file", loses=True)
     elif mode == "wal" and not wal_is_sound(version):
         advice = (
             "this release can lose commits in WAL mode. Let nobody else have the file open, and"
             " the mode is changed at once; or use SQLite 3.51.3, 3.50.7 or 3.44.6"
         )
-        yield Fact("wrong", says, advice, loses=True)
+        yield DurabilityFact("wrong", says, advice, loses=True)
     elif mode not in _JOURNALS | {"wal"}:
-        yield Fact("wrong", says, "a crash in a commit can destroy the file", loses=True)
+        yield DurabilityFact("wrong", says, "a crash in a commit can destroy the file", loses=True)
     else:
-        yield Fact("ok", says)
+        yield DurabilityFact("ok", says)
     if file:
-        yield from _of_place(filesystem_of(Path(file)))
+        yield from _file_system_facts(filesystem_of(Path(file)))
 
 
 def wal_is_sound(version: str) -> bool:
@@ -199,13 +201,15 @@ def wal_is_sound(version: str) -> bool:
     return any(first <= numbers < end for first, end in _WAL_IS_SOUND)
 
 
-def _of_place(filesystem: str | None) -> Iterator[Fact]:
+def _file_system_facts(filesystem: str | None) -> Iterator[DurabilityFact]:
     says = f"the file is on {filesystem}"
     if filesystem in _IN_MEMORY:
-        yield Fact("wrong", says, "it is memory: a restart of the machine empties it", loses=True)
+        yield DurabilityFact(
+            "wrong", says, "it is memory: a restart of the machine empties it", loses=True
+        )
     elif filesystem is not None and filesystem.startswith(_NETWORK):
         advice = "locks and flushes are not to be relied on over a network: use a disk of its own"
-        yield Fact("note", says, advice)
+        yield DurabilityFact("note", says, advice)
 
 
 def filesystem_of(path: Path, mounts: Path = _MOUNTS) -> str | None:

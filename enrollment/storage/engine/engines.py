@@ -15,7 +15,7 @@ from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import StaticPool
 
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.storage.engine.error_mapping import give_up_stale
+from enrollment.storage.engine.error_mapping import invalidate_stale
 from enrollment.storage.engine.pg_binary_arrays import adapt
 
 #: Milliseconds that one statement may take on PostgreSQL.
@@ -23,7 +23,7 @@ STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
 #: Seconds that the server may say nothing at all: longer than it takes to end a statement itself.
-SILENCE_SECONDS = 11.0
+SERVER_TIMEOUT_SECONDS = 11.0
 #: Seconds for asking the server to cancel a statement.
 CANCEL_SECONDS = 2.0
 #: Seconds that SQLite waits for another process's lock.
@@ -35,7 +35,7 @@ def make_engine(
     *,
     pool_size: int = 5,
     pool_timeout: float = 2.0,
-    silence: float | None = SILENCE_SECONDS,
+    silence: float | None = SERVER_TIMEOUT_SECONDS,
 ) -> Engine:
     """An engine for PostgreSQL (psycopg 3) or SQLite; connects only when first used.
 
@@ -46,10 +46,10 @@ def make_engine(
         engine = _sqlite_engine(parsed, pool_size, pool_timeout)
     else:
         engine = _postgresql_engine(parsed, pool_size, pool_timeout)
-        event.listen(engine, "do_connect", _impatient(silence))
+        event.listen(engine, "do_connect", _connect_with_timeout(silence))
         event.listen(engine, "checkin", _forget_deadline)
-    event.listen(engine, "handle_error", give_up_stale)
-    event.listen(engine, "commit", _refuse_to_commit_nothing)
+    event.listen(engine, "handle_error", invalidate_stale)
+    event.listen(engine, "commit", _refuse_commit_without_transaction)
     event.listen(engine, "before_cursor_execute", _refuse_while_in_flight)
     return engine
 
@@ -80,7 +80,7 @@ def _postgresql_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
     )
 
 
-class _Impatient(psycopg.Connection[Any]):
+class _TimeoutConnection(psycopg.Connection[Any]):
     """A connection with time limits of its own, for when none of the server's ends a statement.
 
     However a wait ends early, the statement is cancelled and the connection closed, so that its
@@ -131,7 +131,7 @@ def _is_operational(error: BaseException) -> bool:
 def limit_time(connection: Connection, seconds: float) -> None:
     """Ends the connection's transaction `seconds` from now (PostgreSQL)."""
     driver: Any = connection.connection.driver_connection
-    if isinstance(driver, _Impatient):
+    if isinstance(driver, _TimeoutConnection):
         driver.deadline = time.monotonic() + seconds
 
 
@@ -140,9 +140,9 @@ def _forget_deadline(driver: Any, _record: object) -> None:
         driver.deadline = None
 
 
-def _impatient(silence: float | None) -> Callable[..., psycopg.Connection[Any]]:
+def _connect_with_timeout(silence: float | None) -> Callable[..., psycopg.Connection[Any]]:
     def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
-        connection = _Impatient.connect(*args, **options)
+        connection = _TimeoutConnection.connect(*args, **options)
         connection.silence = silence
         adapt(connection)
         return connection
@@ -162,9 +162,9 @@ def _sqlite_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
             pool_timeout=pool_timeout,
             connect_args=args,
         )
-        event.listen(engine, "checkout", _same_file(str(url.database)))
+        event.listen(engine, "checkout", _refuse_replaced_file(str(url.database)))
     event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "close", _let_go)
+    event.listen(engine, "close", _rollback_on_close)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
@@ -190,7 +190,7 @@ def _leave_wal(connection: Any) -> None:
             raise
 
 
-def _let_go(connection: Any, _record: object) -> None:
+def _rollback_on_close(connection: Any, _record: object) -> None:
     """No lock outlives its connection.
 
     It would where a cursor lives on, in the traceback of the error for which this is closed.
@@ -199,11 +199,11 @@ def _let_go(connection: Any, _record: object) -> None:
         connection.rollback()
 
 
-def _same_file(path: str) -> Callable[[Any, Any, Any], None]:
+def _refuse_replaced_file(path: str) -> Callable[[Any, Any, Any], None]:
     """A connection to a file that was replaced meanwhile is not used again."""
 
     def check(_connection: object, record: Any, _proxy: object) -> None:
-        now = _identity(path)
+        now = _file_identity(path)
         if record.info.setdefault("file", now) != now:
             message = "the database is another file now"
             raise DisconnectionError(message)
@@ -211,7 +211,7 @@ def _same_file(path: str) -> Callable[[Any, Any, Any], None]:
     return check
 
 
-def _identity(path: str) -> tuple[int, int] | None:
+def _file_identity(path: str) -> tuple[int, int] | None:
     try:
         status = os.stat(path)  # noqa: PTH116 (asked for each transaction)
     except OSError:
@@ -224,7 +224,7 @@ def _begin_sqlite(connection: Any) -> None:
     connection.exec_driver_sql(f"BEGIN {how}")
 
 
-def _refuse_to_commit_nothing(connection: Connection) -> None:
+def _refuse_commit_without_transaction(connection: Connection) -> None:
     """A transaction that its database gave up already cannot be committed.
 
     Both would say that it was: PostgreSQL answers COMMIT with ROLLBACK, SQLite is not asked.

@@ -18,7 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from enrollment.domain.errors import Conflict, EnrollmentError, RecordsUnavailable, TookTooLong
 
 #: By SQLSTATE; where all of a class mean the same, by its two characters. The rest are bugs.
-MEANINGS: Mapping[str, type[EnrollmentError]] = {
+POSTGRESQL_ERRORS: Mapping[str, type[EnrollmentError]] = {
     "0A000": Conflict,  # the tables changed under a statement that was prepared before
     "40001": Conflict,  # could not serialize
     "40P01": Conflict,  # deadlock
@@ -46,7 +46,7 @@ MEANINGS: Mapping[str, type[EnrollmentError]] = {
     "XX002": RecordsUnavailable,  # a damaged index
 }
 #: By SQLite's result code. The rest are bugs.
-SQLITE_MEANINGS: Mapping[int, type[EnrollmentError]] = dict.fromkeys(
+SQLITE_ERRORS: Mapping[int, type[EnrollmentError]] = dict.fromkeys(
     (
         sqlite3.SQLITE_PERM,
         sqlite3.SQLITE_BUSY,
@@ -64,7 +64,7 @@ SQLITE_MEANINGS: Mapping[int, type[EnrollmentError]] = dict.fromkeys(
     RecordsUnavailable,
 )
 #: SQLite has one code for these and for nonsense.
-_NOT_THERE = ("no such table", "no such column")
+_MISSING_TABLE = ("no such table", "no such column")
 #: What a new connection may mend: the old one knows other tables, another server or file.
 _STALE = frozenset({"0A000", "25006", "26000", "42P05"})
 _SQLITE_STALE = frozenset(
@@ -77,21 +77,21 @@ _SQLITE_TAKEN = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translate_errors() -> Iterator[None]:
     """Vendor errors become ours at the edge; bugs stay what they are."""
     try:
         yield
     except PoolTimeout as error:
         raise RecordsUnavailable(str(error)) from error
     except DBAPIError as error:
-        meaning = meaning_of(error)
+        meaning = domain_error_of(error)
         if meaning is None:
             raise
         raise meaning(str(error.orig)) from error
 
 
 @contextmanager
-def unless_taken() -> Iterator[None]:
+def ignore_unique_violation() -> Iterator[None]:
     """A row that was not there and now is was written by somebody else meanwhile.
 
     Raises Conflict then. Elsewhere such an error is a bug.
@@ -99,30 +99,30 @@ def unless_taken() -> Iterator[None]:
     try:
         yield
     except IntegrityError as error:
-        if not _is_taken(error.orig):
+        if not _is_unique_violation(error.orig):
             raise
         raise Conflict(str(error.orig)) from error
 
 
-def _is_taken(error: Any) -> bool:
+def _is_unique_violation(error: Any) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
     return code in _SQLITE_TAKEN or getattr(error, "sqlstate", None) == _TAKEN
 
 
-def meaning_of(error: DBAPIError) -> type[EnrollmentError] | None:
+def domain_error_of(error: DBAPIError) -> type[EnrollmentError] | None:
     """Which of our errors a vendor's error is; None for a bug."""
     state = getattr(error.orig, "sqlstate", None)
     if state is not None:
-        return MEANINGS.get(state) or MEANINGS.get(state[:2])
+        return POSTGRESQL_ERRORS.get(state) or POSTGRESQL_ERRORS.get(state[:2])
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
-        is_not_there = code == sqlite3.SQLITE_ERROR and str(error.orig).startswith(_NOT_THERE)
-        return RecordsUnavailable if is_not_there else SQLITE_MEANINGS.get(code & _PRIMARY)
+        is_not_there = code == sqlite3.SQLITE_ERROR and str(error.orig).startswith(_MISSING_TABLE)
+        return RecordsUnavailable if is_not_there else SQLITE_ERRORS.get(code & _PRIMARY)
     is_away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
     return RecordsUnavailable if is_away else None
 
 
-def give_up_stale(context: ExceptionContext) -> None:
+def invalidate_stale(context: ExceptionContext) -> None:
     """Connections that only a new one can mend are not used again (an event of the engine)."""
     if is_stale(context.original_exception):
         context.is_disconnect = True

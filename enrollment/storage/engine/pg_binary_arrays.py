@@ -24,32 +24,32 @@ class _Element(NamedTuple):
     array_oid: int
 
 
-class Packed(bytes):
+class BinaryArray(bytes):
     """An array, ready to be sent."""
 
     __slots__ = ()
     element: ClassVar[_Element]
 
 
-class _BigIntegers(Packed):
+class _BigIntegers(BinaryArray):
     element = _Element("q", 8, 20, 1016)
 
 
-class _Integers(Packed):
+class _Integers(BinaryArray):
     element = _Element("i", 4, 23, 1007)
 
 
-class _Booleans(Packed):
+class _Booleans(BinaryArray):
     element = _Element("?", 1, 16, 1000)
 
 
-class AsPacked(UserDefinedType[Packed]):
+class BinaryArrayType(UserDefinedType[BinaryArray]):
     """The type of a parameter that is sent as it is."""
 
     cache_ok = True
 
 
-_KINDS: Mapping[type[TypeEngine[Any]], type[Packed]] = MappingProxyType(
+_KINDS: Mapping[type[TypeEngine[Any]], type[BinaryArray]] = MappingProxyType(
     {BigInteger: _BigIntegers, Integer: _Integers, Boolean: _Booleans}
 )
 _NULL = struct.pack("!i", -1)
@@ -61,12 +61,12 @@ _ROWS = {
 }
 
 
-def packed_kind(kind: TypeEngine[Any]) -> type[Packed] | None:
+def binary_array_type(kind: TypeEngine[Any]) -> type[BinaryArray] | None:
     """How an array of a type is sent; None: as text."""
     return _KINDS.get(type(kind))
 
 
-def packed(values: Sequence[Any], kind: type[Packed]) -> Packed:
+def encode_array(values: Sequence[Any], kind: type[BinaryArray]) -> BinaryArray:
     """The values as an array of a kind. Raises struct.error for a number that is too large."""
     code, size, oid, _ = kind.element
     number = len(values)
@@ -86,22 +86,22 @@ def packed(values: Sequence[Any], kind: type[Packed]) -> Packed:
     return kind(b"".join([head, *parts, rest]))
 
 
-class _AsItIs(Dumper):
+class _RawDumper(Dumper):
     format = Format.BINARY
 
-    def dump(self, obj: Packed) -> bytes:
+    def dump(self, obj: BinaryArray) -> bytes:
         return obj
 
 
-class _BigIntegersDumper(_AsItIs):
+class _BigIntegersDumper(_RawDumper):
     oid = _BigIntegers.element.array_oid
 
 
-class _IntegersDumper(_AsItIs):
+class _IntegersDumper(_RawDumper):
     oid = _Integers.element.array_oid
 
 
-class _BooleansDumper(_AsItIs):
+class _BooleansDumper(_RawDumper):
     oid = _Booleans.element.array_oid
 
 

@@ -16,15 +16,15 @@ from enrollment.storage.engine.attempt_locks import attempt_locks_for
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.engines import (
     LOCK_TIMEOUT_MS,
-    SILENCE_SECONDS,
+    SERVER_TIMEOUT_SECONDS,
     limit_time,
     make_engine,
 )
-from enrollment.storage.engine.error_mapping import translated
+from enrollment.storage.engine.error_mapping import translate_errors
 from enrollment.storage.engine.write_lock import write_lock_for
 
 
-def _machine_time() -> datetime:
+def _system_now() -> datetime:
     return datetime.now(UTC)
 
 
@@ -43,7 +43,7 @@ class Sessions:
         self._lock = write_lock_for(engine)
         self.attempt_locks = attempt_locks_for(engine)
         self._writer = engine.execution_options(writes=True)
-        self._info = {_NOW: now or _machine_time}
+        self._info = {_NOW: now or _system_now}
         #: Whether the database did not take a write; who finds that it does again says so here.
         self.was_refused = False
 
@@ -57,7 +57,13 @@ class Sessions:
         an error at the commit leaves open whether it took place).
         """
         opened = self._opened(self._writer)
-        with self._noted(), translated(), self._lock.held(), opened as session, session.begin():
+        with (
+            self._noted(),
+            translate_errors(),
+            self._lock.held(),
+            opened as session,
+            session.begin(),
+        ):
             if seconds is not None:
                 limit_time(session.connection(), seconds)
             yield session
@@ -78,7 +84,7 @@ class Sessions:
 
         Raises RecordsUnavailable where the database does not answer.
         """
-        with translated(), self._opened(self.engine) as session:
+        with translate_errors(), self._opened(self.engine) as session:
             yield session
 
     def _opened(self, bind: Engine) -> Session:
@@ -105,18 +111,18 @@ _SET_LOCK_TIMEOUT = select(func.set_config("lock_timeout", bindparam("limit"), t
 _CLOCK = select(func.clock_timestamp())
 
 
-def clock(session: Session) -> datetime:
+def database_now(session: Session) -> datetime:
     """The moment on the database's clock; SQLite has none and takes that of its sessions."""
     now: datetime
     if is_postgresql(session):
         now = session.scalars(_CLOCK).one()
         return now.astimezone(UTC)
-    now = session.info.get(_NOW, _machine_time)()
+    now = session.info.get(_NOW, _system_now)()
     return now
 
 
 def sessions_for(
-    url: str, *, pool_size: int = 5, silence: float | None = SILENCE_SECONDS
+    url: str, *, pool_size: int = 5, silence: float | None = SERVER_TIMEOUT_SECONDS
 ) -> Sessions:
     """Sessions of the database at a URL, which may say nothing for so many seconds at most."""
     return Sessions(make_engine(url, pool_size=pool_size, silence=silence))

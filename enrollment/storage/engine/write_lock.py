@@ -19,7 +19,7 @@ from enrollment.storage.engine.engines import (
 )
 
 #: Seconds between two questions for the lock of SQLite's writers.
-LOCK_ASKED_EVERY = 0.0005
+LOCK_POLL_INTERVAL = 0.0005
 
 
 class WriteLock:
@@ -36,13 +36,13 @@ class WriteLock:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Hold the lock inside the block."""
-        writer = _opened(self._writer)
+        writer = _open_lock_file(self._writer)
         try:
-            turnstile = _opened(self._turnstile)
+            turnstile = _open_lock_file(self._turnstile)
             try:
                 until = time.monotonic() + SQLITE_BUSY_SECONDS
-                _take(turnstile, until)
-                _take(writer, until)
+                _acquire(turnstile, until)
+                _acquire(writer, until)
             finally:
                 os.close(turnstile)
             yield
@@ -50,7 +50,7 @@ class WriteLock:
             os.close(writer)
 
 
-def _opened(path: Path) -> int:
+def _open_lock_file(path: Path) -> int:
     """A file to lock; where it cannot be had, neither can the database beside it."""
     try:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
@@ -58,7 +58,7 @@ def _opened(path: Path) -> int:
         raise RecordsUnavailable(str(error)) from error
 
 
-def _take(file: int, until: float) -> None:
+def _acquire(file: int, until: float) -> None:
     """Lock a file; raises RecordsUnavailable where another process holds it too long.
 
     Asked for again and again, because waiting for a file lock has no time-out.
@@ -70,7 +70,7 @@ def _take(file: int, until: float) -> None:
             if time.monotonic() >= until:
                 message = "another process holds the database"
                 raise RecordsUnavailable(message) from error
-            time.sleep(LOCK_ASKED_EVERY)
+            time.sleep(LOCK_POLL_INTERVAL)
         else:
             return
 

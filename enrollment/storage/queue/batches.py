@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import CANCELLED_AS_WHOLE
-from enrollment.storage.bulk.pipelining import waiting_for
+from enrollment.storage.bulk.pipelining import scaled_timeout
 from enrollment.storage.event_ids import event_id
 from enrollment.storage.tables import BatchRow
 
@@ -113,7 +113,7 @@ def insert_for_submission(
         }
         for ordinal, batch in enumerate(batches, first_ordinal)
     ]
-    with waiting_for(session, len(rows)):
+    with scaled_timeout(session, len(rows)):
         session.execute(_INSERT, rows)
 
 

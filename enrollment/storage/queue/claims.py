@@ -17,7 +17,7 @@ from enrollment.domain.codes import Lane
 from enrollment.domain.model import microseconds
 from enrollment.domain.poison_search import FailureSearch, failure_search_of
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.sessions import clock, lock_timeout
+from enrollment.storage.engine.sessions import database_now, lock_timeout
 from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import BatchRow
 
@@ -185,7 +185,7 @@ def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> T
     statement = _CLAIM_LANE_POSTGRESQL
     if not is_postgresql(session):
         statement = _CLAIM_LANE_SQLITE
-        given["now_us"] = microseconds(clock(session))
+        given["now_us"] = microseconds(database_now(session))
     taken: list[ClaimedBatch] = []
     room = MAX_REQUESTS
     for row in _locked(session, statement, given):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.model import EPOCH, Enrollment
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.enrollments import STATE, enrollment_of
+from enrollment.storage.enrollments import STATE, decode_enrollment
 from enrollment.storage.tables import CourseRow, EnrollmentRow, LearnerRow
 
 
@@ -30,7 +30,7 @@ def _listing() -> Select[Any]:
 
 
 def _listed(row: Sequence[Any]) -> Listed:
-    return Listed(row[0], row[1], enrollment_of(row[2:]))
+    return Listed(row[0], row[1], decode_enrollment(row[2:]))
 
 
 _FIND = _listing().where(

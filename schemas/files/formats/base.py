@@ -20,7 +20,7 @@ _MEMBERS = {LEARNER: "user", EMAIL: "email", COURSE: "course_id", MODE: "mode", 
 #: Rules that only rows of these formats can break.
 ROLE_NOT_LEARNER = "role_not_learner"
 NOT_A_REQUEST = "not_a_wish"
-UNKNOWN_WORD = "one_of"
+UNKNOWN_VALUE = "one_of"
 #: A column with a number, such as ``course1``.
 NUMBERED = re.compile(r"([a-z]+)([0-9]{1,3})")
 
@@ -70,7 +70,7 @@ class RowParser:
         elif active is None:
             self.report(column, NOT_A_REQUEST, "this asks neither to enroll nor to withdraw")
         else:
-            self.report(column, UNKNOWN_WORD, "known are " + ", ".join(words))
+            self.report(column, UNKNOWN_VALUE, "known are " + ", ".join(words))
 
     def check_role(self, column: str, learners: Collection[str], *, is_required: bool) -> None:
         """Report a role that is not a learner's."""

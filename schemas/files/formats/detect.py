@@ -7,14 +7,14 @@ from itertools import chain
 from typing import NamedTuple
 
 from schemas.files.csv_rows import (
-    ADDED,
     COLUMNS,
     DELIMITERS,
     EXPECTED,
     KNOWN,
     MAX_COLUMNS,
+    RESULT_COLUMNS,
     UPSTREAM_COURSE,
-    Columns,
+    CsvColumns,
     cells_of,
     columns_of,
     names_of,
@@ -75,7 +75,7 @@ class DetectedFormat(NamedTuple):
     format: str
     #: The first record, or of a file without a header that of its format.
     header: str
-    columns: Columns
+    columns: CsvColumns
     #: False: the first record is a row.
     has_header: bool = True
 
@@ -98,7 +98,11 @@ def detect_format(record: str, forced: str = AUTO) -> DetectedFormat:
         return _of_other_system(record, error)
     if not KNOWN.issuperset(columns.names) and (found := _complete_match(record)) is not None:
         return found
-    names = columns.names[: -len(ADDED)] if columns.names[-len(ADDED) :] == ADDED else columns.names
+    names = (
+        columns.names[: -len(RESULT_COLUMNS)]
+        if columns.names[-len(RESULT_COLUMNS) :] == RESULT_COLUMNS
+        else columns.names
+    )
     is_change = len(names) == len(_BULK_CHANGE) and set(names) == _BULK_CHANGE
     return DetectedFormat(BULK_CHANGE if is_change else NATIVE, record, columns)
 
@@ -110,14 +114,14 @@ def _complete_match(record: str) -> DetectedFormat | None:
     """
     for format_ in FORMATS:
         for mark in DELIMITERS:
-            columns = Columns(mark, names_of(record, mark))
+            columns = CsvColumns(mark, names_of(record, mark))
             if not format_.lacks(columns.names) and has_course(format_.name, columns):
                 return DetectedFormat(format_.name, record, _checked(columns, format_))
     return None
 
 
 def _of_other_system(record: str, otherwise: UnreadableFile) -> DetectedFormat:
-    headers = [Columns(mark, names_of(record, mark)) for mark in DELIMITERS]
+    headers = [CsvColumns(mark, names_of(record, mark)) for mark in DELIMITERS]
     for format_ in FORMATS:
         for columns in headers:
             if format_.matches(columns.names):
@@ -129,7 +133,7 @@ def _of_other_system(record: str, otherwise: UnreadableFile) -> DetectedFormat:
 
 
 def _forced(record: str, format_: Format) -> DetectedFormat:
-    headers = [Columns(mark, names_of(record, mark)) for mark in DELIMITERS]
+    headers = [CsvColumns(mark, names_of(record, mark)) for mark in DELIMITERS]
     for columns in headers:
         if format_.matches(columns.names):
             return DetectedFormat(format_.name, record, _checked(columns, format_))
@@ -150,7 +154,7 @@ def _headless(record: str, format_: Format) -> DetectedFormat | None:
     return None
 
 
-def _as_lines(headers: Sequence[Columns], format_: Format) -> DetectedFormat:
+def _as_lines(headers: Sequence[CsvColumns], format_: Format) -> DetectedFormat:
     """Return a format without a header that the caller forces, whatever the first line is."""
     likeliest = max(headers, key=lambda columns: len(columns.names))
     return _with_header(likeliest.delimiter, format_)
@@ -158,11 +162,11 @@ def _as_lines(headers: Sequence[Columns], format_: Format) -> DetectedFormat:
 
 def _with_header(delimiter: str, format_: Format) -> DetectedFormat:
     header = delimiter.join(format_.columns)
-    columns = Columns(delimiter, names_of(header, delimiter))
+    columns = CsvColumns(delimiter, names_of(header, delimiter))
     return DetectedFormat(format_.name, header, columns, has_header=False)
 
 
-def _checked(columns: Columns, format_: Format) -> Columns:
+def _checked(columns: CsvColumns, format_: Format) -> CsvColumns:
     if format_.lacks(columns.names):
         raise _missing_columns(columns, format_)
     read = [format_.canonical(n) for n in columns.names if format_.meaning(n) is not None]
@@ -172,7 +176,7 @@ def _checked(columns: Columns, format_: Format) -> Columns:
     return columns
 
 
-def _missing_columns(columns: Columns, format_: Format) -> UnreadableFile:
+def _missing_columns(columns: CsvColumns, format_: Format) -> UnreadableFile:
     lacks = format_.lacks(columns.names)
     unread = [name for name in columns.names[:MAX_COLUMNS] if format_.meaning(name) is None]
     near = [
@@ -185,16 +189,16 @@ def _missing_columns(columns: Columns, format_: Format) -> UnreadableFile:
         "unknown_columns",
         f"this looks like {format_.name}, but the header names no {' and no '.join(lacks)}{hint}",
         found=_shown(columns),
-        expected=_described(format_),
+        expected=_describe(format_),
     )
 
 
-def _unknown(headers: Sequence[Columns], otherwise: UnreadableFile) -> UnreadableFile:
+def _unknown(headers: Sequence[CsvColumns], otherwise: UnreadableFile) -> UnreadableFile:
     """Return the error for an unknown header; it names the nearest format if one is near."""
     columns = max(headers, key=lambda columns: len(columns.names))
     nearest = min(FORMATS, key=lambda format_: len(format_.lacks(columns.names)))
     groups = len(nearest.marks) + len(nearest.needs)
-    known = "; ".join([EXPECTED, *map(_described, FORMATS)])
+    known = "; ".join([EXPECTED, *map(_describe, FORMATS)])
     if groups > 1 and len(nearest.lacks(columns.names)) * 2 < groups:
         missing = _missing_columns(columns, nearest)
         return UnreadableFile(
@@ -205,20 +209,20 @@ def _unknown(headers: Sequence[Columns], otherwise: UnreadableFile) -> Unreadabl
     )
 
 
-def _described(format_: Format) -> str:
+def _describe(format_: Format) -> str:
     numbered = (f"{stem}1, {stem}2, …" for stem in format_.numbered or ())
     return f"{format_.name}: {', '.join(chain(format_.columns, numbered))}"
 
 
-def _shown(columns: Columns) -> str:
+def _shown(columns: CsvColumns) -> str:
     text = columns.delimiter.join(name[:40] for name in columns.names[:50])
     return "".join(sign if sign.isprintable() else " " for sign in text)[:400]
 
 
 @lru_cache(maxsize=256)
-def taken_for(format_: str, header: str) -> dict[str, str]:
+def column_meanings(format_: str, header: str) -> dict[str, str]:
     """Return the columns of a file that are read, as written, and the meaning of each."""
-    columns = columns_in(format_, header)
+    columns = columns_of_format(format_, header)
     written = cells_of(header, columns.delimiter)
     return {
         name.strip(): meaning
@@ -234,7 +238,7 @@ def _meaning(format_: str, name: str) -> str | None:
 
 
 @lru_cache(maxsize=256)
-def columns_in(format_: str, header: str) -> Columns:
+def columns_of_format(format_: str, header: str) -> CsvColumns:
     """Return the columns of a file whose format was detected."""
     if format_ in OUR_COLUMNS:
         return columns_of(header)
@@ -246,7 +250,7 @@ def source_of(format_: str) -> str | None:
     return format_ if format_ in BY_NAME and BY_NAME[format_].has_own_ids else None
 
 
-def has_course(format_: str, columns: Columns) -> bool:
+def has_course(format_: str, columns: CsvColumns) -> bool:
     """Return whether the rows of a file have a column for the course."""
     return format_ in OUR_COLUMNS or any(
         BY_NAME[format_].meaning(name) == COURSE for name in columns.names

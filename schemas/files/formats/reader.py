@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
-from schemas.files.csv_rows import Columns, unescape_cell
+from schemas.files.csv_rows import CsvColumns, unescape_cell
 from schemas.files.formats.base import NUMBERED, Cells, RowIntent
 from schemas.files.formats.detect import BY_NAME
 from schemas.findings import finding
@@ -12,7 +12,7 @@ from schemas.findings import finding
 class FormatReader:
     """Reads the rows of one file."""
 
-    def __init__(self, format_: str, columns: Columns, course_id: str | None = None) -> None:
+    def __init__(self, format_: str, columns: CsvColumns, course_id: str | None = None) -> None:
         self._format = BY_NAME[format_]
         self._width = len(columns.names)
         self._course_id = course_id

@@ -16,7 +16,7 @@ from api_gateway.audit.verify import verify
 from enrollment.storage.engine.sessions import Sessions
 from tests.fault_lab.checker import guarantees, ordering, seats
 from tests.fault_lab.checker.guarantees import Found
-from tests.fault_lab.checker.history_index import Story, most_seats, story_of
+from tests.fault_lab.checker.history_index import HistoryIndex, index_history, max_capacity
 from tests.fault_lab.checker.ledger import Ledger, Mark, read_ledger
 from tests.fault_lab.checker.timeline import timeline
 from tests.fault_lab.history import Record, read_history
@@ -109,7 +109,7 @@ def check(
     What is in the records before the mark is left alone, but for the checks of the records by
     themselves. ``clocks_agree`` is False where a clock was set wrong on purpose.
     """
-    story = story_of(read_history(history) if isinstance(history, Path) else history)
+    story = index_history(read_history(history) if isinstance(history, Path) else history)
     ledger = read_ledger(sessions, since)
     found = [
         *_broken(story, ledger, answered_within, clocks_agree=clocks_agree),
@@ -129,7 +129,9 @@ def check(
     return verdict
 
 
-def _broken(story: Story, ledger: Ledger, within: float, *, clocks_agree: bool) -> Iterator[Found]:
+def _broken(
+    story: HistoryIndex, ledger: Ledger, within: float, *, clocks_agree: bool
+) -> Iterator[Found]:
     judges = (
         guarantees.durable,
         partial(guarantees.answered, within=within, clocks_agree=clocks_agree),
@@ -148,9 +150,9 @@ def _broken(story: Story, ledger: Ledger, within: float, *, clocks_agree: bool) 
 _INVARIANTS = {"outcomes": "I2", "fold": "I5", "seats": "I6", "feed": "I8"}
 
 
-def _shipped(sessions: Sessions, story: Story) -> Iterator[Found]:
+def _shipped(sessions: Sessions, story: HistoryIndex) -> Iterator[Found]:
     """What `enroll verify` finds in the records by themselves, those of earlier runs too."""
-    known = {course_id: most_seats(story.capacities(course_id)) for course_id in story.courses}
+    known = {course_id: max_capacity(story.capacities(course_id)) for course_id in story.courses}
     for found in verify(sessions, capacities=known).violations:
         invariant = _INVARIANTS.get(found.kind.partition(".")[0], "records")
         about = found.about.submission_id
@@ -158,12 +160,12 @@ def _shipped(sessions: Sessions, story: Story) -> Iterator[Found]:
         yield Found(invariant, f"{found.kind}: {found.message}", id_, found.about.line)
 
 
-def _violation(found: Found, story: Story, ledger: Ledger, *, shows: bool) -> Violation:
+def _violation(found: Found, story: HistoryIndex, ledger: Ledger, *, shows: bool) -> Violation:
     lines = tuple(timeline(found, story, ledger)) if shows else ()
     return Violation(found.invariant, found.what, lines)
 
 
-def _figures(story: Story, ledger: Ledger, *, clocks_agree: bool) -> Verdict:
+def _figures(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Verdict:
     accepted = story.accepted()
     latencies = sorted(story.latencies)
     batches = ledger.batches.values()
@@ -189,7 +191,7 @@ def _share(ordered: list[float], share: float) -> float | None:
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _recovery(story: Story, ledger: Ledger, *, clocks_agree: bool) -> float | None:
+def _recovery(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> float | None:
     """Seconds from healing to the last outcome, on the client's clock where no other is right."""
     if story.healed is None:
         return None
@@ -201,7 +203,7 @@ def _recovery(story: Story, ledger: Ledger, *, clocks_agree: bool) -> float | No
 
 
 def _doubts(
-    story: Story,
+    story: HistoryIndex,
     ledger: Ledger,
     verdict: Verdict,
     minimum: int,

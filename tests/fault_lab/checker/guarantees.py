@@ -5,12 +5,12 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.events import KINDS
+from enrollment.domain.events import CHANGE_KIND_BY_CODE
 from schemas.outcomes import dump_outcome
-from tests.fault_lab.checker.history_index import Read, Story, Told
+from tests.fault_lab.checker.history_index import Attempt, HistoryIndex, Read
 from tests.fault_lab.checker.ledger import Item, Ledger
 from tests.fault_lab.history import Phase
-from tests.fault_lab.load.client import Wish, brief
+from tests.fault_lab.load.client import RequestedChange, brief
 
 #: How far a submission is; it never goes back.
 _STATES = {"queued": 0, "running": 1, "done": 2, "cancelled": 2}
@@ -28,7 +28,7 @@ class Found(NamedTuple):
     line: int | None = None
 
 
-def durable(story: Story, ledger: Ledger) -> Iterator[Found]:
+def durable(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     """I1: what was answered 202 is there, whole."""
     for told in story.accepted():
         for id_ in told.ids:
@@ -44,13 +44,15 @@ def durable(story: Story, ledger: Ledger) -> Iterator[Found]:
                 yield from _kept_lines(told, id_, ledger)
 
 
-def _kept_lines(told: Told, id_: str, ledger: Ledger) -> Iterator[Found]:
+def _kept_lines(told: Attempt, id_: str, ledger: Ledger) -> Iterator[Found]:
     for line, _ in told.wishes_by_line():
         if (id_, line) not in ledger.items:
             yield Found("I1", f"line {line} of {id_} is lost", told.key, line)
 
 
-def answered(story: Story, ledger: Ledger, *, within: float, clocks_agree: bool) -> Iterator[Found]:
+def answered(
+    story: HistoryIndex, ledger: Ledger, *, within: float, clocks_agree: bool
+) -> Iterator[Found]:
     """I2: each accepted request has one outcome, in time, and it never was another."""
     latest = None if story.healed is None or not clocks_agree else story.healed + within
     for id_, what in ledger.odd:
@@ -64,7 +66,7 @@ def answered(story: Story, ledger: Ledger, *, within: float, clocks_agree: bool)
     yield from _answers_seen(story, ledger)
 
 
-def _answered_once(told: Told, item: Item, latest: float | None) -> Iterator[Found]:
+def _answered_once(told: Attempt, item: Item, latest: float | None) -> Iterator[Found]:
     batch, line = item.batch, item.line
     if item.outcome is None:
         state = "parked" if batch.parked_at else "waiting"
@@ -78,7 +80,9 @@ def _answered_once(told: Told, item: Item, latest: float | None) -> Iterator[Fou
         yield Found("I2", what, told.key, line)
 
 
-def _answered_well(story: Story, told: Told, item: Item, wish: Wish) -> Iterator[Found]:
+def _answered_well(
+    story: HistoryIndex, told: Attempt, item: Item, wish: RequestedChange
+) -> Iterator[Found]:
     """No load sends what is invalid; only a request that is poison may come to internal_error."""
     outcome = item.outcome
     if outcome is None or (told.poison and POISON in wish.user):
@@ -91,7 +95,7 @@ def _answered_well(story: Story, told: Told, item: Item, wish: Wish) -> Iterator
         yield Found("I2", f"{what}, though nothing is wrong with it", told.key, item.line)
 
 
-def _answers_seen(story: Story, ledger: Ledger) -> Iterator[Found]:
+def _answers_seen(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     for reads in (story.statuses, story.outcomes):
         for id_, its_reads in reads.items():
             for read in its_reads:
@@ -108,7 +112,7 @@ def _answer_kept(id_: str, seen: list[Any], ledger: Ledger) -> Iterator[Found]:
         yield Found("I2", f"line {seen[0]} of {id_} was {seen} and is {now} now", id_, seen[0])
 
 
-def no_phantoms(story: Story, ledger: Ledger) -> Iterator[Found]:
+def no_phantoms(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     """I3: everything that is kept was asked for, and comes to what was asked."""
     keys = {id_: key for key, id_ in ledger.keys.items()}
     for id_, head in ledger.submissions.items():
@@ -126,7 +130,7 @@ def no_phantoms(story: Story, ledger: Ledger) -> Iterator[Found]:
     yield from _events_and_outcomes(ledger)
 
 
-def _as_asked(told: Told, id_: str, ledger: Ledger) -> Iterator[Found]:
+def _as_asked(told: Attempt, id_: str, ledger: Ledger) -> Iterator[Found]:
     for line, wish in told.wishes_by_line():
         item = ledger.items.get((id_, line))
         if item is None:
@@ -137,7 +141,7 @@ def _as_asked(told: Told, id_: str, ledger: Ledger) -> Iterator[Found]:
             yield Found("I3", what, told.key, line)
 
 
-def _plain(wish: Wish) -> tuple[object, ...]:
+def _plain(wish: RequestedChange) -> tuple[object, ...]:
     stated = wish.requested_at and datetime.fromisoformat(wish.requested_at)
     is_active = True if wish.is_active is None else wish.is_active
     return wish.user, wish.course_id, is_active, wish.mode, stated
@@ -162,7 +166,7 @@ def _events_and_outcomes(ledger: Ledger) -> Iterator[Found]:
 
 def _event_of(item: Item) -> Iterator[Found]:
     code = item.outcome and item.outcome.code
-    kind = KINDS.get(code) if code else None
+    kind = CHANGE_KIND_BY_CODE.get(code) if code else None
     kinds = [event.kind for event in item.events]
     if kinds != ([] if kind is None else [kind]):
         told = ", ".join(kinds) or "no event"
@@ -176,7 +180,7 @@ def _event_of(item: Item) -> Iterator[Found]:
             yield Found("I3", what, *item.place)
 
 
-def idempotent(story: Story, ledger: Ledger) -> Iterator[Found]:
+def idempotent(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     """I4: a key stands for one submission, for good, and for one body."""
     for key, told in story.keys.items():
         if len(told.ids) > 1:
@@ -195,7 +199,7 @@ def idempotent(story: Story, ledger: Ledger) -> Iterator[Found]:
             yield Found("I4", what, record.key)
 
 
-def read_rightly(story: Story, ledger: Ledger) -> Iterator[Found]:
+def read_rightly(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     """I10: who looks after a 202 finds it, never less far than before."""
     for reads in (story.statuses, story.outcomes):
         for id_, its_reads in reads.items():
@@ -239,7 +243,7 @@ def _told(facts: Any) -> str:
     return f"{facts['state']} with {facts['counts']['pending']} pending"
 
 
-def _enrollments_seen(story: Story, ledger: Ledger) -> Iterator[Found]:
+def _enrollments_seen(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     """Who looks after an outcome sees what it came to, or something newer."""
     states: dict[tuple[str, str], list[tuple[int, bool, str]]] = {}
     for event in ledger.events:
@@ -259,7 +263,7 @@ def _enrollments_seen(story: Story, ledger: Ledger) -> Iterator[Found]:
             yield Found("I10", what, told.key)
 
 
-def _known_since(told: Told, pair: tuple[str, str], ledger: Ledger) -> int:
+def _known_since(told: Attempt, pair: tuple[str, str], ledger: Ledger) -> int:
     """The last position at which this submission changed the enrollment; 0: it did not."""
     items = (item for item in ledger.items_of.get(pair, ()) if item.submission_id == told.id)
     return max((event.position for item in items for event in item.events), default=0)

@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from tests.fault_lab.history import Op, Phase, Record
-from tests.fault_lab.load.client import FIRST_LINE, Wish
+from tests.fault_lab.load.client import FIRST_LINE, RequestedChange
 
 _POSTS = frozenset({Op.SINGLE, Op.FILE})
 
 
 @dataclass(eq=False)
-class Told:
+class Attempt:
     """All that is known from outside about one Idempotency-Key."""
 
     key: str
     op: Op
-    wishes: list[Wish]
+    wishes: list[RequestedChange]
     poison: bool
     #: When it was first sent.
     sent: float
@@ -38,7 +38,7 @@ class Told:
         """The submission that it stands for."""
         return next(iter(self.ids), None)
 
-    def wishes_by_line(self) -> Iterator[tuple[int, Wish]]:
+    def wishes_by_line(self) -> Iterator[tuple[int, RequestedChange]]:
         """Each wish with the line that its outcome will have."""
         return enumerate(self.wishes, FIRST_LINE if self.op is Op.FILE else 1)
 
@@ -64,12 +64,12 @@ class Capacity(NamedTuple):
 
 
 @dataclass
-class Story:
+class HistoryIndex:
     """A history, by what it is about."""
 
     begun: float = 0.0
-    keys: dict[str, Told] = field(default_factory=dict)
-    by_id: dict[str, Told] = field(default_factory=dict)
+    keys: dict[str, Attempt] = field(default_factory=dict)
+    by_id: dict[str, Attempt] = field(default_factory=dict)
     #: Times the key was sent with another body, and what came of it.
     reuses: list[Record] = field(default_factory=list)
     statuses: dict[str, list[Read]] = field(default_factory=lambda: defaultdict(list))
@@ -85,7 +85,7 @@ class Story:
     #: Records by key and by id, for timelines.
     about: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
 
-    def accepted(self) -> list[Told]:
+    def accepted(self) -> list[Attempt]:
         """What was answered 202."""
         return [told for told in self.keys.values() if told.ids]
 
@@ -99,16 +99,16 @@ class Story:
         return bool(saved) and all(record.facts["is_plain"] for record in saved)
 
 
-def most_seats(capacities: Iterable[Capacity]) -> int | None:
+def max_capacity(capacities: Iterable[Capacity]) -> int | None:
     """The greatest of some capacities; None where one of them, or nothing, bounds them."""
     seats = [one.seats for one in capacities]
     known = [number for number in seats if number is not None]
     return max(known) if known and len(known) == len(seats) else None
 
 
-def story_of(records: Iterable[Record]) -> Story:
+def index_history(records: Iterable[Record]) -> HistoryIndex:
     """Put a history in order."""
-    story = Story()
+    story = HistoryIndex()
     for record in records:
         story.begun = story.begun or record.t
         for name in {record.key, record.id} - {None}:
@@ -117,19 +117,19 @@ def story_of(records: Iterable[Record]) -> Story:
     return story
 
 
-def _nothing(story: Story, record: Record) -> None:
+def _nothing(story: HistoryIndex, record: Record) -> None:
     if record.facts.get("what") == "settled":
         story.settled = record.t
 
 
-def _asked(story: Story, record: Record) -> None:
+def _asked(story: HistoryIndex, record: Record) -> None:
     key = str(record.key)
     told = story.keys.get(key)
     if record.phase is Phase.INVOKE:
         if told is None:
-            wishes = [Wish._make(wish) for wish in record.facts["wishes"]]
+            wishes = [RequestedChange._make(wish) for wish in record.facts["wishes"]]
             poison = bool(record.facts.get("poison"))
-            story.keys[key] = Told(key, record.op, wishes, poison, record.t)
+            story.keys[key] = Attempt(key, record.op, wishes, poison, record.t)
     elif told is None:
         message = f"line {record.number} answers what was never asked"
         raise ValueError(message)
@@ -141,7 +141,7 @@ def _asked(story: Story, record: Record) -> None:
         told.unknown += 1
 
 
-def _taken_in(story: Story, told: Told, record: Record) -> None:
+def _taken_in(story: HistoryIndex, told: Attempt, record: Record) -> None:
     told.heard = record.t if told.heard is None else told.heard
     if not told.ids and told.unknown and record.facts.get("replayed"):
         told.replayed_unknown += 1
@@ -150,7 +150,7 @@ def _taken_in(story: Story, told: Told, record: Record) -> None:
     story.latencies.append(record.facts.get("seconds", 0.0))
 
 
-def _reused(story: Story, record: Record) -> None:
+def _reused(story: HistoryIndex, record: Record) -> None:
     if record.phase in {Phase.OK, Phase.FAIL}:
         story.reuses.append(record)
 
@@ -159,32 +159,32 @@ def _read(record: Record) -> Read:
     return Read(record, record.facts.get("began", record.t))
 
 
-def _status(story: Story, record: Record) -> None:
+def _status(story: HistoryIndex, record: Record) -> None:
     story.statuses[str(record.id)].append(_read(record))
     told = story.by_id.get(str(record.id))
     if told and told.seen_done is None and record.facts.get("state") == "done":
         told.seen_done = record.t
 
 
-def _outcomes(story: Story, record: Record) -> None:
+def _outcomes(story: HistoryIndex, record: Record) -> None:
     story.outcomes[str(record.id)].append(_read(record))
 
 
-def _enrollment(story: Story, record: Record) -> None:
+def _enrollment(story: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.OK:
         story.enrollments.append(_read(record))
 
 
-def _feed(story: Story, record: Record) -> None:
+def _feed(story: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.OK:
         story.feed.append(_read(record))
 
 
-def _course(story: Story, record: Record) -> None:
+def _course(story: HistoryIndex, record: Record) -> None:
     story.courses[record.facts["course_id"]].append(record)
 
 
-def _nemesis(story: Story, record: Record) -> None:
+def _nemesis(story: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.HEAL:
         story.healed = record.t
     elif record.phase is Phase.START:

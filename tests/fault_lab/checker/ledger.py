@@ -67,7 +67,7 @@ class Item:
         return self.submission_id, self.line
 
 
-class Standing(NamedTuple):
+class StoredState(NamedTuple):
     """An enrollment as it is kept, with its clocks."""
 
     is_active: bool
@@ -92,7 +92,7 @@ class Ledger:
     events: list[RecordedEvent] = field(default_factory=list)
     #: First position of each batch's events.
     spans: dict[int, int] = field(default_factory=dict)
-    standings: dict[Pair, Standing] = field(default_factory=dict)
+    standings: dict[Pair, StoredState] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     #: What does not fit together, found while reading.
     odd: list[tuple[str, str]] = field(default_factory=list)
@@ -189,7 +189,7 @@ def _item(
 def _read_events(session: Session, ledger: Ledger) -> None:
     ledger.head = session.scalars(select(FeedHeadRow.position)).one()
     position = ledger.mark.position
-    while page := events.since(session, position, limit=PAGE):
+    while page := events.events_after(session, position, limit=PAGE):
         ledger.events += page
         position = page[-1].position
     for event in ledger.events:
@@ -211,9 +211,9 @@ def _read_standings(session: Session, ledger: Ledger) -> None:
             ledger.standings[course_id, row.username] = _standing(row)
 
 
-def _standing(row: Any) -> Standing:
+def _standing(row: Any) -> StoredState:
     activity = WritePrecedence(row.active_at, row.active_rank, row.active_line)
     mode = (
         None if row.mode_at is None else WritePrecedence(row.mode_at, row.mode_rank, row.mode_line)
     )
-    return Standing(row.is_active, row.mode, activity, mode)
+    return StoredState(row.is_active, row.mode, activity, mode)

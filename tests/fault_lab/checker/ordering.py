@@ -8,7 +8,7 @@ from enrollment.domain.codes import FAILURES, Code
 from enrollment.domain.model import WritePrecedence
 from schemas.events import dump_event
 from tests.fault_lab.checker.guarantees import Found
-from tests.fault_lab.checker.history_index import Read, Story, Told
+from tests.fault_lab.checker.history_index import Attempt, HistoryIndex, Read
 from tests.fault_lab.checker.ledger import Item, Ledger, Pair
 from tests.fault_lab.load.client import digest
 
@@ -17,10 +17,10 @@ class _Timed(NamedTuple):
     """A request whose time is that of its coming in, and what is known of that from outside."""
 
     item: Item
-    told: Told
+    told: Attempt
 
 
-def latest_wins(story: Story, ledger: Ledger) -> Iterator[Found]:
+def latest_wins(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     """I7: of two wishes for one enrollment the later one wins.
 
     Who was asked after the other's 202 was heard ranks higher (seen from outside); the feed
@@ -34,7 +34,7 @@ def latest_wins(story: Story, ledger: Ledger) -> Iterator[Found]:
         yield from _rightly_superseded(pair, items)
 
 
-def _ranked_as_asked(pair: Pair, items: list[Item], story: Story) -> Iterator[Found]:
+def _ranked_as_asked(pair: Pair, items: list[Item], story: HistoryIndex) -> Iterator[Found]:
     timed = [
         _Timed(item, told)
         for item in items
@@ -133,7 +133,7 @@ def _rightly_superseded(pair: Pair, items: list[Item]) -> Iterator[Found]:
             yield Found("I7", what, *item.place)
 
 
-def feed_is_whole(story: Story, ledger: Ledger) -> Iterator[Found]:
+def feed_is_whole(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     """I8: positions are gapless, and every reader, from any cursor, gets exactly what follows."""
     expected = ledger.mark.position
     for event in ledger.events:
@@ -181,7 +181,7 @@ def _nothing_skipped(reads: list[Read]) -> Iterator[Found]:
             yield Found("I8", f"{what}, and {furthest} was read before")
 
 
-def read_to_the_end(story: Story, ledger: Ledger) -> bool:
+def read_to_the_end(story: HistoryIndex, ledger: Ledger) -> bool:
     """Whether some reader was told that there is no more after the head."""
     places = ((read.record.facts["since"], read.record.facts["next"]) for read in story.feed)
     return any(since == after == ledger.head for since, after in places)

@@ -17,7 +17,7 @@ from schemas.events import dump_event
 from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes
 from tests.fault_lab.checker.check import Judged, Verdict, check
 from tests.fault_lab.history import Op, Phase, Record
-from tests.fault_lab.load.client import Wish, brief, csv_of, digest, spans
+from tests.fault_lab.load.client import RequestedChange, brief, csv_of, digest, spans
 from tests.support.in_process_service import ADMIN, World, request
 
 OPEN = "course-v1:Uni+Open+2026"
@@ -26,7 +26,7 @@ SEATS = 2
 
 
 @dataclass
-class Play:
+class ScriptedHistory:
     """A service without its doors, a client that tells the truth, and what it wrote."""
 
     world: World
@@ -49,7 +49,7 @@ class Play:
         self, user: str, course_id: str = OPEN, *, key: str | None = None, **wish: Any
     ) -> str:
         key = key or f"key{next(self.keys)}"
-        wished = Wish(user, course_id, **wish)
+        wished = RequestedChange(user, course_id, **wish)
         facts = {"wishes": [wished], "poison": False, "attempt": 1}
         self.note(Op.SINGLE, Phase.INVOKE, key=key, **facts)
         asked = request(user, course_id, **wish)
@@ -57,7 +57,7 @@ class Play:
         (receipt,) = stored.results
         return self.heard(Op.SINGLE, key, str(receipt.submission_id))
 
-    def file(self, *wishes: Wish) -> str:
+    def file(self, *wishes: RequestedChange) -> str:
         key = f"key{next(self.keys)}"
         facts = {"wishes": list(wishes), "poison": False, "attempt": 1}
         self.note(Op.FILE, Phase.INVOKE, key=key, **facts)
@@ -119,7 +119,7 @@ class Play:
         return check(self.records, self.world.sessions, **how)
 
 
-def honest(play: Play) -> dict[str, str]:
+def honest(play: ScriptedHistory) -> dict[str, str]:
     """Something of everything; ids by name."""
     play.course(OPEN)
     play.course(SCARCE, SEATS)
@@ -128,7 +128,8 @@ def honest(play: Play) -> dict[str, str]:
     play.look(ids["first"])
     stated = datetime(2020, 1, 1, tzinfo=UTC).isoformat()
     ids["stale"] = play.file(
-        Wish("ada", OPEN, is_active=False, requested_at=stated), Wish("eve", OPEN)
+        RequestedChange("ada", OPEN, is_active=False, requested_at=stated),
+        RequestedChange("eve", OPEN),
     )
     play.work()
     play.look(ids["first"])
@@ -151,12 +152,12 @@ def found(verdict: Verdict, invariant: str, *words: str) -> bool:
     )
 
 
-def change_row(play: Play, statement: Any) -> None:
+def change_row(play: ScriptedHistory, statement: Any) -> None:
     with play.world.sessions.begin() as session:
         assert session.execute(statement).rowcount == 1
 
 
-def change_outcome(play: Play, id_: str, **to: Any) -> None:
+def change_outcome(play: ScriptedHistory, id_: str, **to: Any) -> None:
     """Doctor the outcome of a single."""
     head = play.world.submission(UUID(id_))
     with play.world.sessions.begin() as session:
@@ -177,7 +178,7 @@ def of(op: Op, phase: Phase = Phase.OK, **facts: Any) -> Callable[[Record], bool
     return is_such
 
 
-def batch_ids(play: Play, *ids: str) -> list[int]:
+def batch_ids(play: ScriptedHistory, *ids: str) -> list[int]:
     """The batches of singles; each is worked by itself."""
     found = [play.world.submission(UUID(id_)).batch_id for id_ in ids]
     with play.world.sessions.begin() as session:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from enrollment.domain.codes import Reason
 from enrollment.domain.events import RecordedEvent
 from tests.fault_lab.checker.guarantees import Found
-from tests.fault_lab.checker.history_index import Capacity, Story, most_seats
+from tests.fault_lab.checker.history_index import Capacity, HistoryIndex, max_capacity
 from tests.fault_lab.checker.ledger import Item, Ledger
 
 #: Seconds by which the clocks of one machine may seem to differ.
@@ -53,7 +53,7 @@ def _furthest(places: Iterable[tuple[float, int]]) -> _Furthest:
     return _Furthest([moment for moment, _ in ordered], list(positions))
 
 
-def seats_kept(story: Story, ledger: Ledger, *, clocks_agree: bool) -> Iterator[Found]:
+def seats_kept(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Iterator[Found]:
     """Only of courses whose whole history is in the ledger."""
     courses = [course_id for course_id in story.courses if story.capacities(course_id)]
     seats = {course_id: _seats_of(course_id, ledger) for course_id in courses}
@@ -89,7 +89,7 @@ def _possible(capacities: list[Capacity], first: float, last: float) -> list[Cap
 
 
 def _never_beyond(
-    course_id: str, story: Story, ledger: Ledger, *, clocks_agree: bool
+    course_id: str, story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool
 ) -> Iterator[Found]:
     capacities = story.capacities(course_id)
     taken = 0
@@ -99,7 +99,7 @@ def _never_beyond(
         change = _change(event)
         taken += change
         begun = event.at.timestamp() if clocks_agree else -_EVER
-        most = most_seats(_possible(capacities, begun, _EVER))
+        most = max_capacity(_possible(capacities, begun, _EVER))
         if taken < 0:
             what = f"{course_id} has {taken} seats taken at {event.position}"
             yield Found("I6", what, str(event.submission_id), event.line)
@@ -126,7 +126,7 @@ class _Refusals:
     """Judges those who were told that a course is full."""
 
     def __init__(
-        self, story: Story, ledger: Ledger, seats: dict[str, _Seats], *, clocks_agree: bool
+        self, story: HistoryIndex, ledger: Ledger, seats: dict[str, _Seats], *, clocks_agree: bool
     ) -> None:
         self._story = story
         self._ledger = ledger

@@ -5,7 +5,7 @@ from typing import Any
 
 from schemas.outcomes import dump_outcome
 from tests.fault_lab.checker.guarantees import Found
-from tests.fault_lab.checker.history_index import Story
+from tests.fault_lab.checker.history_index import HistoryIndex
 from tests.fault_lab.checker.ledger import Item, Ledger
 from tests.fault_lab.history import Op, Record
 from tests.fault_lab.load.client import brief
@@ -17,7 +17,7 @@ _LOOKS = 6
 _POSTS = frozenset({Op.SINGLE, Op.FILE, Op.REUSE})
 
 
-def timeline(found: Found, story: Story, ledger: Ledger) -> Iterator[str]:
+def timeline(found: Found, story: HistoryIndex, ledger: Ledger) -> Iterator[str]:
     """A line for each thing that is known about what was found."""
     if found.about is None:
         return

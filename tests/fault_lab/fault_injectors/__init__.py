@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from tests.fault_lab.fault_injectors.base import BOTH, POSTGRESQL, SQLITE, Fault, Scene
+from tests.fault_lab.fault_injectors.base import BOTH, POSTGRESQL, SQLITE, Fault, RunContext
 from tests.fault_lab.fault_injectors.database import (
     Deadlocks,
     DiskFull,
@@ -49,7 +49,7 @@ from tests.fault_lab.fault_injectors.requests import (
     SlowPoison,
 )
 
-__all__ = ["BOTH", "FAULTS", "NOT_HERE", "POSTGRESQL", "SQLITE", "Fault", "Scene"]
+__all__ = ["BOTH", "FAULTS", "NOT_HERE", "POSTGRESQL", "SQLITE", "Fault", "RunContext"]
 
 FAULTS: Sequence[type[Fault]] = (
     GatewaysKilled,

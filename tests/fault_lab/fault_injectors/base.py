@@ -14,7 +14,7 @@ from tests.fault_lab.history import History, Nemesis, Op, Phase
 from tests.fault_lab.load.generator import Load
 from tests.fault_lab.load.workload import Mix
 from tests.fault_lab.stack.stack import PLAIN, Equipment, Stack, wait
-from tests.fault_lab.stack.supervised_process import Kept
+from tests.fault_lab.stack.supervised_process import SupervisedProcess
 
 T = TypeVar("T")
 
@@ -32,7 +32,7 @@ def armed(**traps: str) -> Equipment:
 
 
 @dataclass
-class Scene:
+class RunContext:
     """What a fault acts on, and where it says so."""
 
     stack: Stack
@@ -98,7 +98,7 @@ class Fault:
         """Why it cannot be had on this machine; empty where it can."""
         return ""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: RunContext) -> None:
         self.scene = scene
         self.stack = scene.stack
         self.random = scene.random
@@ -128,7 +128,9 @@ class Fault:
         """Whether requests wait to be answered, not all that there are."""
         return 0 < self.stack.pending() < self.stack.total()
 
-    def witness_logged(self, words: str, processes: Collection[Kept] | None = None) -> int:
+    def witness_logged(
+        self, words: str, processes: Collection[SupervisedProcess] | None = None
+    ) -> int:
         """Note how often the logs of this run say something; how often."""
         found = 0
         for one in processes or self.stack.processes:

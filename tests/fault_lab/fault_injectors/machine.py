@@ -9,9 +9,9 @@ from pathlib import Path
 
 import httpx
 
-from tests.fault_lab.fault_injectors.base import POSTGRESQL, Fault, Scene
+from tests.fault_lab.fault_injectors.base import POSTGRESQL, Fault, RunContext
 from tests.fault_lab.stack.stack import Equipment
-from tests.fault_lab.stack.supervised_process import Kept
+from tests.fault_lab.stack.supervised_process import SupervisedProcess
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
@@ -71,11 +71,11 @@ class ClocksWrong(Fault):
     def missing(cls) -> str:
         return "" if FAKETIME else "not here: no libfaketime"
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: RunContext) -> None:
         super().__init__(scene)
         self.clocks = {one.name: self._file(one) for one in self.stack.processes}
 
-    def _file(self, one: Kept) -> Path:
+    def _file(self, one: SupervisedProcess) -> Path:
         file = self.stack.folder / f"clock-{one.name}"
         self._set(file)
         return file

@@ -20,7 +20,7 @@ from tests.fault_lab.fault_injectors.base import (
     QUEUES,
     SQLITE,
     Fault,
-    Scene,
+    RunContext,
     armed,
     waiting,
 )
@@ -33,7 +33,7 @@ NEWEST = 12
 class _ByHand(Fault):
     """Puts messages on the queue beside the service."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: RunContext) -> None:
         super().__init__(scene)
         self.app = Celery("faults", set_as_current=False)
         self.app.conf.update(broker_settings(self.stack.redis.url, client="faults"))

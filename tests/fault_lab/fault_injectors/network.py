@@ -6,7 +6,7 @@ from collections.abc import Callable
 import httpx
 
 from tests.fault_lab.checker.check import Trace
-from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, Scene
+from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, RunContext
 from tests.fault_lab.history import Op, Phase
 from tests.fault_lab.stack.proxy import Proxy
 from tests.fault_lab.stack.proxy_modes import (
@@ -27,7 +27,7 @@ from tests.support.service_processes import API
 LOOPBACK = "127.0.0.1"
 
 
-def _proxy(scene: Scene, port: int) -> Proxy:
+def _proxy(scene: RunContext, port: int) -> Proxy:
     """Ends with the run, and lets go of everybody before."""
     proxy = scene.exits.enter_context(Proxy(LOOPBACK, port))
     scene.exits.callback(proxy.set, Reset())
@@ -39,7 +39,7 @@ class _ThroughProxies(Fault):
 
     roles: tuple[str, ...] = ("gateway", "worker")
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: RunContext) -> None:
         super().__init__(scene)
         self.proxies = {role: _proxy(scene, self.target()) for role in self.roles}
 

@@ -6,11 +6,11 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from enrollment.runtime.broker import ANNOUNCED_AGAIN_AFTER, SWEEP_EVERY, QueueName
+from enrollment.runtime.broker import REDISPATCH_AFTER, REDISPATCH_INTERVAL, QueueName
 from tests.fault_lab.checker.check import Trace
 from tests.fault_lab.fault_injectors.base import BOTH, POSTGRESQL, QUEUES, Fault, armed
 from tests.fault_lab.stack.stack import Equipment
-from tests.fault_lab.stack.supervised_process import Kept
+from tests.fault_lab.stack.supervised_process import SupervisedProcess
 
 
 class GatewaysKilled(Fault):
@@ -146,7 +146,7 @@ class WorkersHeld(Fault):
         self.scene.moment(lambda: self.in_work() and _lately(worker, "work.before_commit"))
         with worker.held():
             is_held = self.scene.moment(lambda: _is_held(worker))
-            time.sleep(ANNOUNCED_AGAIN_AFTER + SWEEP_EVERY / 2)
+            time.sleep(REDISPATCH_AFTER + REDISPATCH_INTERVAL / 2)
         if is_held:
             self.scene.saw(held=worker.name, pid=worker.pid)
 
@@ -179,7 +179,7 @@ class SchedulesTwice(Fault):
     def strike(self) -> None:
         """Both are heard to ring for upkeep."""
         ringers: set[str] = set()
-        until = time.monotonic() + 2 * SWEEP_EVERY
+        until = time.monotonic() + 2 * REDISPATCH_INTERVAL
         with self.queue as client, client.monitor() as heard:
             for said in heard.listen():
                 if said["command"].startswith(f"LPUSH {QUEUES[QueueName.UPKEEP]} "):
@@ -190,13 +190,13 @@ class SchedulesTwice(Fault):
             self.scene.saw(schedules=len(self.stack.beats), rung_from=sorted(ringers))
 
 
-def _is_held(one: Kept) -> bool:
+def _is_held(one: SupervisedProcess) -> bool:
     """Whether the system says that a process is stopped."""
     with suppress(OSError):
         return Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     return False
 
 
-def _lately(worker: Kept, words: str) -> bool:
+def _lately(worker: SupervisedProcess, words: str) -> bool:
     """Whether the newest lines of a log say something."""
     return words in worker.log_since_mark()[-400:]

@@ -9,23 +9,23 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, Scene, armed
-from tests.fault_lab.load.client import Asker, Wish
+from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, RunContext, armed
+from tests.fault_lab.load.client import Client, RequestedChange
 from tests.fault_lab.load.generator import Load
 from tests.fault_lab.load.workload import Mix
 from tests.fault_lab.stack.stack import Equipment
-from tests.fault_lab.stack.supervised_process import Kept
+from tests.fault_lab.stack.supervised_process import SupervisedProcess
 from tests.support.service_processes import API
 
 LOOPBACK = "127.0.0.1"
 MEGABYTE = 2**20
 
 
-def _asker(scene: Scene, name: str) -> Asker:
+def _asker(scene: RunContext, name: str) -> Client:
     return scene.exits.enter_context(scene.load.asker(name))
 
 
-def _course(scene: Scene, asker: Asker, course_id: str, capacity: int | None = None) -> None:
+def _course(scene: RunContext, asker: Client, course_id: str, capacity: int | None = None) -> None:
     """A course that is there, whatever happens meanwhile."""
     scene.moment(lambda: asker.course(course_id, capacity=capacity), seconds=30)
 
@@ -49,11 +49,11 @@ class Poison(Fault):
 
     def strike(self) -> None:
         name = f"{self.one_of(self.sorts)}{next(self.numbers)}"
-        poisonous = Wish(name, self.course)
+        poisonous = RequestedChange(name, self.course)
         if self.random.random() < 0.5:
             self.scene.load.watch(self.asker.single(poisonous, poison=True))
             return
-        rows = [Wish(f"beside{next(self.numbers)}", self.course) for _ in range(40)]
+        rows = [RequestedChange(f"beside{next(self.numbers)}", self.course) for _ in range(40)]
         rows[self.random.randrange(len(rows))] = poisonous
         self.scene.load.watch(self.asker.file(rows, poison=True))
 
@@ -78,7 +78,7 @@ class SlowPoison(Poison):
     def strike(self) -> None:
         """One is enough: it takes a worker away for as long as work may take."""
         if next(self.numbers) == 1:
-            wish = Wish("poisonsleep1", self.course)
+            wish = RequestedChange("poisonsleep1", self.course)
             self.scene.load.watch(self.asker.single(wish, poison=True))
 
 
@@ -185,7 +185,7 @@ def _exchange(port: int, parts: Iterator[bytes]) -> str:
         return connection.recv(4096).decode(errors="replace").partition("\r\n")[0] or "closed"
 
 
-def _megabytes(one: Kept) -> float:
+def _megabytes(one: SupervisedProcess) -> float:
     """Memory that a process uses."""
     with suppress(OSError):
         pages = int(Path(f"/proc/{one.pid}/statm").read_text().split()[1])
@@ -260,18 +260,18 @@ class LastSeat(Fault):
             one.join()
         self.scene.saw(asked=sum(map(len, wishes)), course=course, capacity=capacity)
 
-    def _wishes(self, course: str, other: str) -> list[Wish]:
+    def _wishes(self, course: str, other: str) -> list[RequestedChange]:
         """Some enroll, some leave, some change from one course to the other."""
         wishes = []
         for _ in range(6):
             user = f"racer{self.random.randrange(self.people)}"
             leaves = self.random.random() < 0.4
-            wishes.append(Wish(user, course, not leaves))
+            wishes.append(RequestedChange(user, course, not leaves))
             if leaves:
-                wishes.append(Wish(user, other))
+                wishes.append(RequestedChange(user, other))
         return wishes
 
 
-def _ask(load: Load, asker: Asker, wishes: list[Wish]) -> None:
+def _ask(load: Load, asker: Client, wishes: list[RequestedChange]) -> None:
     for wish in wishes:
         load.watch(asker.single(wish))

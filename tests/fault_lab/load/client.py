@@ -21,7 +21,7 @@ _MODES = [{"slug": slug, "name": slug.title()} for slug in ("audit", "verified")
 _COLUMNS = ("user", "course_id", "is_active", "mode", "requested_at")
 
 
-class Wish(NamedTuple):
+class RequestedChange(NamedTuple):
     """One request: one learner, one course, what is wished."""
 
     user: str
@@ -33,12 +33,12 @@ class Wish(NamedTuple):
 
 
 @dataclass(eq=False)
-class Asked:
+class SentRequest:
     """One or many wishes under a key; the same bytes each time they are sent."""
 
     op: Op
     key: str
-    wishes: Sequence[Wish]
+    wishes: Sequence[RequestedChange]
     #: Rows of it may come to internal_error.
     poison: bool = False
     id: str | None = None
@@ -55,7 +55,7 @@ class Asked:
         return self.id is not None or self.refused
 
 
-class Asker:
+class Client:
     """One client, for one thread."""
 
     def __init__(
@@ -92,17 +92,19 @@ class Asker:
 
     # --- wishes ---------------------------------------------------------------------------
 
-    def single(self, wish: Wish, *, key: str | None = None, poison: bool = False) -> Asked:
+    def single(
+        self, wish: RequestedChange, *, key: str | None = None, poison: bool = False
+    ) -> SentRequest:
         """Ask once for one learner."""
-        return self.ask(Asked(Op.SINGLE, key or self.new_key(), [wish], poison))
+        return self.ask(SentRequest(Op.SINGLE, key or self.new_key(), [wish], poison))
 
     def file(
-        self, wishes: Sequence[Wish], *, key: str | None = None, poison: bool = False
-    ) -> Asked:
+        self, wishes: Sequence[RequestedChange], *, key: str | None = None, poison: bool = False
+    ) -> SentRequest:
         """Hand in a CSV file once."""
-        return self.ask(Asked(Op.FILE, key or self.new_key(), wishes, poison))
+        return self.ask(SentRequest(Op.FILE, key or self.new_key(), wishes, poison))
 
-    def ask(self, asked: Asked) -> Asked:
+    def ask(self, asked: SentRequest) -> SentRequest:
         """Send it, for the first time or again."""
         first, asked.attempts = asked.attempts == 0, asked.attempts + 1
         facts: dict[str, object] = {"attempt": asked.attempts}
@@ -115,7 +117,7 @@ class Asker:
             asked.refused = asked.id is None
         return asked
 
-    def reuse(self, asked: Asked, other: Wish) -> None:
+    def reuse(self, asked: SentRequest, other: RequestedChange) -> None:
         """Send a key that stands for something with another body."""
         wishes = [other, *asked.wishes[1:]]
         facts = {"attempt": 1, "wishes": [other]}
@@ -126,7 +128,11 @@ class Asker:
         return f"{self.name}-{self._seed}-{next(self._numbers)}"
 
     def _post(
-        self, op: Op, asked: Asked, wishes: Sequence[Wish], facts: dict[str, object]
+        self,
+        op: Op,
+        asked: SentRequest,
+        wishes: Sequence[RequestedChange],
+        facts: dict[str, object],
     ) -> httpx.Response | None:
         """The answer, or None where it says nothing for sure; all of it is noted."""
         is_file, key = asked.op is Op.FILE, asked.key
@@ -155,7 +161,7 @@ class Asker:
 
     # --- looks ----------------------------------------------------------------------------
 
-    def status(self, asked: Asked) -> dict[str, Any] | None:
+    def status(self, asked: SentRequest) -> dict[str, Any] | None:
         """How far a submission is; None where nobody said."""
         shown = self._get(Op.STATUS, f"/submissions/{asked.id}", _status, id=asked.id)
         if shown is not None and shown["state"] in ENDED:
@@ -163,13 +169,13 @@ class Asker:
             asked.counts = shown["counts"]
         return shown
 
-    def outcomes(self, asked: Asked, *, cursor: str | None = None, limit: int = 1_000) -> Any:
+    def outcomes(self, asked: SentRequest, *, cursor: str | None = None, limit: int = 1_000) -> Any:
         """A page of outcomes."""
         place = "" if cursor is None else f"&cursor={cursor}"
         path = f"/submissions/{asked.id}/outcomes?limit={limit}{place}"
         return self._get(Op.OUTCOMES, path, _outcomes, id=asked.id)
 
-    def enrollment(self, asked: Asked, wish: Wish) -> None:
+    def enrollment(self, asked: SentRequest, wish: RequestedChange) -> None:
         """How a learner stands in a course, now that the outcome is known."""
         path = f"/enrollment/{wish.user},{wish.course_id}"
         named = {"user": wish.user, "course_id": wish.course_id}
@@ -220,7 +226,7 @@ class Asker:
         return self.random.choice(self._urls)
 
 
-def json_of(wish: Wish) -> bytes:
+def json_of(wish: RequestedChange) -> bytes:
     """The body of a single; what is not wished is not named."""
     asked: dict[str, object] = {
         "user": wish.user,
@@ -232,7 +238,7 @@ def json_of(wish: Wish) -> bytes:
     return json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
 
 
-def csv_of(wishes: Sequence[Wish]) -> bytes:
+def csv_of(wishes: Sequence[RequestedChange]) -> bytes:
     """A native file; the first wish stands in line 2."""
     lines = [",".join(_COLUMNS), *(",".join(map(_cell, wish)) for wish in wishes)]
     return ("\n".join(lines) + "\n").encode()

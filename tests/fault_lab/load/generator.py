@@ -8,9 +8,9 @@ from types import TracebackType
 from typing import Self
 
 from tests.fault_lab.history import History, Op, Phase
-from tests.fault_lab.load.client import Asked, Asker
-from tests.fault_lab.load.shared_submissions import Board
-from tests.fault_lab.load.workload import Mix, Wishes
+from tests.fault_lab.load.client import Client, SentRequest
+from tests.fault_lab.load.shared_submissions import SharedSubmissions
+from tests.fault_lab.load.workload import Mix, WorkloadGenerator
 
 #: Seconds before what is not known is asked again.
 AGAIN_AFTER = 0.1
@@ -46,7 +46,7 @@ class Load:
         self.mix = mix or Mix()
         self._urls, self._key, self._history = urls, key, history
         self._seed, self._run, self._since = seed, run, since
-        self._board = Board()
+        self._board = SharedSubmissions()
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -75,15 +75,15 @@ class Load:
         """Submissions that were answered 202."""
         return self._board.accepted
 
-    def asker(self, name: str) -> Asker:
+    def asker(self, name: str) -> Client:
         """Another client; whoever asked for it closes it."""
         name = f"{self._run}-{name}"
         timeout = self.mix.timeout
-        return Asker(
+        return Client(
             self._urls, self._key, self._history, name=name, seed=self._seed, timeout=timeout
         )
 
-    def watch(self, asked: Asked) -> Asked:
+    def watch(self, asked: SentRequest) -> SentRequest:
         """What another client asked is asked again, looked at and counted with the rest."""
         self._board.file_in(asked)
         return asked
@@ -147,7 +147,7 @@ class Load:
 
     # --- clients --------------------------------------------------------------------------
 
-    def _begin(self, what: Callable[[Asker], None], name: str) -> None:
+    def _begin(self, what: Callable[[Client], None], name: str) -> None:
         def live() -> None:
             try:
                 with self.asker(name) as asker:
@@ -160,10 +160,10 @@ class Load:
         self._threads.append(thread)
         thread.start()
 
-    def _wishes(self, name: str) -> Wishes:
-        return Wishes(self.mix, self._run, random.Random(f"{self._seed} {name} wishes"))
+    def _wishes(self, name: str) -> WorkloadGenerator:
+        return WorkloadGenerator(self.mix, self._run, random.Random(f"{self._seed} {name} wishes"))
 
-    def _ask_singles(self, asker: Asker) -> None:
+    def _ask_singles(self, asker: Client) -> None:
         mix, wishes = self.mix, self._wishes(asker.name)
         for _ in self._paced(mix.singles / mix.single_clients, self._stopping):
             pick = asker.random.random()
@@ -177,13 +177,13 @@ class Load:
                 with self._board.under_way():
                     self._board.file_in(asker.single(wishes.single()))
 
-    def _ask_files(self, asker: Asker) -> None:
+    def _ask_files(self, asker: Client) -> None:
         mix, wishes = self.mix, self._wishes(asker.name)
         for number in self._paced(mix.files / mix.file_clients, self._stopping):
             with self._board.under_way():
                 self._board.file_in(asker.file(wishes.file(f"{asker.name}-{number}")))
 
-    def _ask_again(self, asker: Asker) -> None:
+    def _ask_again(self, asker: Client) -> None:
         """Whatever is not known, with the same key and body, until it is."""
         while not self._closing.is_set():
             with self._board.under_way():
@@ -193,7 +193,7 @@ class Load:
             if asked is None or not asked.is_known:
                 self._closing.wait(AGAIN_AFTER)
 
-    def _look(self, asker: Asker) -> None:
+    def _look(self, asker: Client) -> None:
         for _ in self._paced(self.mix.looks / self.mix.lookers, self._stopping):
             waiting = self._board.waiting()
             if waiting:
@@ -201,7 +201,7 @@ class Load:
                 some = waiting[:4] if asker.random.random() < 0.7 else waiting
                 self._look_at(asker, asker.random.choice(some), curiosity=0.2)
 
-    def _look_last(self, asker: Asker) -> None:
+    def _look_last(self, asker: Client) -> None:
         """Until everything is seen to be done."""
         while not self._closing.is_set():
             waiting = self._board.waiting()
@@ -213,7 +213,7 @@ class Load:
                     self._look_at(asker, asked, curiosity=0.1)
             self._closing.wait(0.01 if waiting else AGAIN_AFTER)
 
-    def _look_at(self, asker: Asker, asked: Asked, *, curiosity: float) -> None:
+    def _look_at(self, asker: Client, asked: SentRequest, *, curiosity: float) -> None:
         was_done = asked.is_done
         shown = asker.status(asked)
         is_news = asked.is_done and not was_done
@@ -228,7 +228,7 @@ class Load:
         if asked.is_done and is_curious:
             asker.enrollment(asked, asker.random.choice(asked.wishes))
 
-    def _read_feed(self, asker: Asker) -> None:
+    def _read_feed(self, asker: Client) -> None:
         """Follow the feed, now and then from somewhere before, on another connection."""
         place = self._since
         for _ in self._paced(5.0, self._closing):
@@ -237,7 +237,7 @@ class Load:
             after = asker.feed(place, limit=asker.random.choice([7, 100, 1_000, 1_000]))
             place = place if after is None else after
 
-    def _read_to_the_end(self, asker: Asker, deadline: float) -> None:
+    def _read_to_the_end(self, asker: Client, deadline: float) -> None:
         place = self._since
         while time.monotonic() < deadline + LAST_PAGE_SECONDS and not self._closing.is_set():
             after = asker.feed(place)

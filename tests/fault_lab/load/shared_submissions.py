@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.fault_lab.load.client import Asked
+from tests.fault_lab.load.client import SentRequest
 
 
-class Board:
+class SharedSubmissions:
     """What the clients of a load know of each other's submissions."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._unknown: deque[Asked] = deque()
-        self._open: dict[str, Asked] = {}
-        self._done: list[Asked] = []
+        self._unknown: deque[SentRequest] = deque()
+        self._open: dict[str, SentRequest] = {}
+        self._done: list[SentRequest] = []
         self._under_way = 0
         self.accepted_items = 0
         self.accepted = 0
@@ -32,7 +32,7 @@ class Board:
             with self._lock:
                 self._under_way -= 1
 
-    def file_in(self, asked: Asked) -> None:
+    def file_in(self, asked: SentRequest) -> None:
         """Put what was asked where it belongs by what is known of it."""
         with self._lock:
             if asked.is_done:
@@ -46,22 +46,22 @@ class Board:
             elif not asked.refused:
                 self._unknown.append(asked)
 
-    def unknown(self) -> Asked | None:
+    def unknown(self) -> SentRequest | None:
         """Something of which nobody knows what came, for who asks again."""
         with self._lock:
             return self._unknown.popleft() if self._unknown else None
 
-    def waiting(self) -> list[Asked]:
+    def waiting(self) -> list[SentRequest]:
         """What was taken in and was not seen to be done."""
         with self._lock:
             return list(self._open.values())
 
-    def done(self) -> list[Asked]:
+    def done(self) -> list[SentRequest]:
         """What was seen to be done."""
         with self._lock:
             return list(self._done)
 
-    def any_accepted(self, chance: random.Random) -> Asked | None:
+    def any_accepted(self, chance: random.Random) -> SentRequest | None:
         """Something that was taken in."""
         with self._lock:
             known = self._done if self._done and chance.random() < 0.5 else [*self._open.values()]

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from tests.fault_lab.load.client import Wish
+from tests.fault_lab.load.client import RequestedChange
 
 #: Stated times begin here: no clock that goes wrong makes them the future.
 STATED_FROM = datetime(2020, 1, 1, tzinfo=UTC)
@@ -40,7 +40,7 @@ class Mix:
     timeout: float = 10.0
 
 
-class Wishes:
+class WorkloadGenerator:
     """What learners wish, by the seed."""
 
     def __init__(self, mix: Mix, run: str, chance: random.Random) -> None:
@@ -50,36 +50,36 @@ class Wishes:
         self.courses = [f"course-v1:{run}+Open{n}+2026" for n in range(mix.courses)]
         self.scarce = [f"course-v1:{run}+Scarce{n}+2026" for n in range(mix.scarce_courses)]
 
-    def single(self) -> Wish:
+    def single(self) -> RequestedChange:
         """One of the learners whose wishes collide, in one of the few courses."""
         pick = self._random.random()
         user = f"{self._run}-{self._random.randrange(self._mix.learners)}"
         if self.scarce and pick < 0.2:
             is_active = None if self._random.random() < 0.65 else False
-            return Wish(user, self._random.choice(self.scarce), is_active)
+            return RequestedChange(user, self._random.choice(self.scarce), is_active)
         course = self._random.choice(self.courses)
         if pick < 0.45:
-            return Wish(user, course, is_active=False)
+            return RequestedChange(user, course, is_active=False)
         if pick < 0.75:
-            return Wish(user, course, mode=self._random.choice(["audit", "verified"]))
-        return Wish(user, course, is_active=self._random.choice([None, True]))
+            return RequestedChange(user, course, mode=self._random.choice(["audit", "verified"]))
+        return RequestedChange(user, course, is_active=self._random.choice([None, True]))
 
-    def file(self, name: str) -> list[Wish]:
+    def file(self, name: str) -> list[RequestedChange]:
         """Mostly learners of its own, some twice, and some whose wishes collide with singles."""
         number = self._random.randint(*self._mix.rows)
         states_times = self._random.random() < 0.4
         return [self._row(name, number, states_times=states_times) for _ in range(number)]
 
-    def _row(self, name: str, rows: int, *, states_times: bool) -> Wish:
+    def _row(self, name: str, rows: int, *, states_times: bool) -> RequestedChange:
         at = self._stated() if states_times else None
         if self._random.random() < 0.15:
             return self.single()._replace(requested_at=at)
         user = f"{name}-{self._random.randrange(max(1, rows * 3 // 4))}"
         course = self._random.choice(self.courses)
         if self._random.random() < 0.2:
-            return Wish(user, course, is_active=False, requested_at=at)
+            return RequestedChange(user, course, is_active=False, requested_at=at)
         mode = self._random.choice([None, None, "audit", "verified"])
-        return Wish(user, course, mode=mode, requested_at=at)
+        return RequestedChange(user, course, mode=mode, requested_at=at)
 
     def _stated(self) -> str:
         after = timedelta(minutes=self._random.randrange(STATED_MINUTES))

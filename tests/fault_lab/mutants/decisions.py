@@ -15,7 +15,7 @@ from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import BatchRow, CourseRow
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows, while_transactions_overlap
-from tests.fault_lab.simulator.environment import instead
+from tests.fault_lab.simulator.environment import patched
 from worker.processing import decoded_claim, transaction
 from worker.processing.transaction import BatchTransaction
 
@@ -35,7 +35,7 @@ def a_stale_course_decides() -> Iterator[None]:
             fresh[course_id] = loaded._replace(course=old)
         return fresh
 
-    with instead(courses, "load_for_batch", standing):
+    with patched(courses, "load_for_batch", standing):
         yield
 
 
@@ -52,14 +52,14 @@ def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
             for course_id, loaded in real(session, course_ids, **how).items()
         }
 
-    with instead(courses, "load_for_batch", standing):
+    with patched(courses, "load_for_batch", standing):
         yield
 
 
 @mutant
 def judged_when_it_is_worked() -> Iterator[None]:
     """Deadlines are judged by the moment of the work, not by that of the wish."""
-    real_run, real_settle = BatchTransaction.run, decoded_claim.settle
+    real_run, real_settle = BatchTransaction.run, decoded_claim.resolve
     moments: list[datetime] = []
 
     def run(self: BatchTransaction, session: Any, claimed: Any, *, now: datetime) -> Any:
@@ -69,14 +69,14 @@ def judged_when_it_is_worked() -> Iterator[None]:
     def settle(asked: Any, usernames: Any) -> Any:
         return real_settle(asked._replace(received_at=moments[0]), usernames)
 
-    with instead(BatchTransaction, "run", run), instead(decoded_claim, "settle", settle):
+    with patched(BatchTransaction, "run", run), patched(decoded_claim, "resolve", settle):
         yield
 
 
 @mutant
 def the_last_to_be_worked_wins() -> Iterator[None]:
     """The rank of a wish counts for nothing."""
-    with instead(decision, "_outranked", lambda clock, kept: False):
+    with patched(decision, "_is_superseded", lambda clock, kept: False):
         yield
 
 
@@ -91,7 +91,7 @@ def all_batches_are_announced_at_once() -> Iterator[None]:
             session.execute(everything.values(announced_at=now, waiting_since=now))
         return real(session, its, ordinal, now=now)
 
-    with instead(batches, "announce_next", announce):
+    with patched(batches, "announce_next", announce):
         yield
 
 
@@ -99,8 +99,8 @@ def all_batches_are_announced_at_once() -> Iterator[None]:
 def cancelled_requests_are_worked() -> Iterator[None]:
     """Workers do not look whether somebody cancelled."""
     with (
-        instead(transaction, "_is_cancelled", lambda batch, heads: False),
-        instead(submissions, "cancelled_singles", lambda session, ids: set()),
+        patched(transaction, "_is_cancelled", lambda batch, heads: False),
+        patched(submissions, "cancelled_singles", lambda session, ids: set()),
     ):
         yield
 
@@ -113,7 +113,7 @@ def cancelling_takes_answers_back() -> Iterator[None]:
     def cancel(session: Any, submission_id: Any, ordinal: int, *, now: datetime) -> int:
         return real(session, submission_id, 0, now=now)
 
-    with instead(batches, "cancel_from", cancel):
+    with patched(batches, "cancel_from", cancel):
         yield
 
 
@@ -128,14 +128,14 @@ def what_is_finished_can_be_cancelled() -> Iterator[None]:
         except SubmissionFinished:
             return submissions.find(session, submission_id)
 
-    with instead(cancellation, "request_cancel", ask):
+    with patched(cancellation, "request_cancel", ask):
         yield
 
 
 @mutant_that_shows(while_transactions_overlap)
 def enrollments_without_version_guard() -> Iterator[None]:
     """What is written goes over whatever somebody else wrote since it was read."""
-    render, write = enrollments.rendered, enrollments.writing
+    render, write = enrollments.render_writes, enrollments.write_pipelined
 
     def note(session: Any, writes: Sequence[Any], *, now: datetime) -> Any:
         session.info["writes"] = writes, now
@@ -153,8 +153,8 @@ def enrollments_without_version_guard() -> Iterator[None]:
             yield
 
     with (
-        instead(enrollments, "rendered", note),
-        instead(enrollments, "writing", write_anyhow),
+        patched(enrollments, "render_writes", note),
+        patched(enrollments, "write_pipelined", write_anyhow),
     ):
         yield
 
@@ -168,5 +168,5 @@ def seats_without_guard() -> Iterator[None]:
             count = update(CourseRow).where(CourseRow.id == row)
             session.execute(count.values(seats_taken=CourseRow.seats_taken + delta))
 
-    with instead(courses, "take_seats", take):
+    with patched(courses, "take_seats", take):
         yield

@@ -14,16 +14,16 @@ from enrollment.storage.queue import batches, claims, quarantine
 from enrollment.storage.queue.batches import Waiting
 from enrollment.storage.tables import BatchRow
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows
-from tests.fault_lab.simulator.environment import instead
-from tests.fault_lab.simulator.fault_rates import Weather
-from worker.maintenance import Sweeper
+from tests.fault_lab.simulator.environment import patched
+from tests.fault_lab.simulator.fault_rates import FaultRates
+from worker.maintenance import Maintenance
 from worker.processing import attempts
 
 
 @mutant
 def no_sweeper() -> Iterator[None]:
     """Nobody looks for what was accepted and not answered."""
-    with instead(Sweeper, "sweep", lambda _: 0):
+    with patched(Maintenance, "sweep", lambda _: 0):
         yield
 
 
@@ -39,7 +39,7 @@ def the_next_batch_is_only_announced() -> Iterator[None]:
             session.execute(forget.values(announced_at=None))
         return waiting
 
-    with instead(batches, "announce_next", announce):
+    with patched(batches, "announce_next", announce):
         yield
 
 
@@ -51,7 +51,7 @@ def a_crash_is_not_counted() -> Iterator[None]:
     def save(session: Any, recorded: Sequence[Any], **how: Any) -> None:
         real(session, [one for one in recorded if one.search.begun_at is None], **how)
 
-    with instead(quarantine, "save_attempts", save):
+    with patched(quarantine, "save_attempts", save):
         yield
 
 
@@ -63,7 +63,7 @@ def no_guard() -> Iterator[None]:
     )
     real = claims._CLAIM.whereclause
     by_id = real.clauses[-1]  # type: ignore[union-attr]
-    with instead(claims, "_CLAIM", anyhow.where(by_id)):
+    with patched(claims, "_CLAIM", anyhow.where(by_id)):
         yield
 
 
@@ -76,18 +76,18 @@ def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
         with sessions.read() as session:
             used = idempotency.find(session, {a.used for a in requests if a.used})
 
-        def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.Used]:
+        def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.KeyOwner]:
             real_claim(session, uses, now=now)
             return {(use.caller, use.key) for use in uses} - used.keys()
 
-        with instead(idempotency, "claim", claim):
+        with patched(idempotency, "claim", claim):
             return real_store(sessions, requests, monotonic)
 
-    with instead(single_requests, "store_singles", store):
+    with patched(single_requests, "store_singles", store):
         yield
 
 
-def _nothing_fails(weather: Weather) -> bool:
+def _nothing_fails(weather: FaultRates) -> bool:
     """Claims skip rows, and nobody dies, raises or goes away."""
     failing = weather.crash or weather.away or weather.raising or weather.poison
     return weather.skipped > 0.0 and not failing
@@ -104,5 +104,5 @@ def a_claim_that_was_skipped_counts_as_failing() -> Iterator[None]:
         except Conflict:
             return []
 
-    with instead(attempts, "reclaim_attempted", reclaim):
+    with patched(attempts, "reclaim_attempted", reclaim):
         yield

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
-from tests.fault_lab.simulator.fault_rates import Weather
+from tests.fault_lab.simulator.fault_rates import FaultRates
 
 Sabotage = Callable[[], Iterator[None]]
 
@@ -13,7 +13,7 @@ class Mutant(NamedTuple):
     """What is broken, and in which weather it can show."""
 
     sabotage: Callable[[], AbstractContextManager[None]]
-    needs: Callable[[Weather], bool]
+    needs: Callable[[FaultRates], bool]
 
     def __call__(self) -> AbstractContextManager[None]:
         """The code is broken inside the block."""
@@ -23,17 +23,17 @@ class Mutant(NamedTuple):
 MUTANTS: dict[str, Mutant] = {}
 
 
-def in_any_weather(_: Weather) -> bool:
+def in_any_weather(_: FaultRates) -> bool:
     """Nothing particular has to go wrong."""
     return True
 
 
-def while_transactions_overlap(weather: Weather) -> bool:
+def while_transactions_overlap(weather: FaultRates) -> bool:
     """Others commit between what a transaction reads and what it writes."""
     return weather.overlapping > 0.0
 
 
-def while_singles_overtake_files(weather: Weather) -> bool:
+def while_singles_overtake_files(weather: FaultRates) -> bool:
     """Singles are taken in while a file is, in the same lane."""
     return weather.meanwhile > 0.0 and not weather.overlapping and not weather.skipped
 
@@ -43,7 +43,7 @@ def mutant(sabotage: Sabotage) -> Sabotage:
     return mutant_that_shows(in_any_weather)(sabotage)
 
 
-def mutant_that_shows(needs: Callable[[Weather], bool]) -> Callable[[Sabotage], Sabotage]:
+def mutant_that_shows(needs: Callable[[FaultRates], bool]) -> Callable[[Sabotage], Sabotage]:
     """Name it in the table; only schedules in a certain weather are worth playing."""
 
     def named(sabotage: Sabotage) -> Sabotage:

@@ -12,8 +12,8 @@ from enrollment.storage import events
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows, while_singles_overtake_files
-from tests.fault_lab.simulator.environment import instead
-from tests.fault_lab.simulator.processes import Died
+from tests.fault_lab.simulator.environment import patched
+from tests.fault_lab.simulator.processes import ProcessCrashed
 from tests.support.context_managers import at_once
 
 
@@ -38,16 +38,16 @@ def accepted_before_the_commit() -> Iterator[None]:
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         made: dict[int, Any] = {}
         ids = single_requests.uuid7s
-        with instead(
+        with patched(
             single_requests, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
         ):
-            with instead(single_requests, "reached", lambda _: False):
+            with patched(single_requests, "fail_point", lambda _: False):
                 told = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
-            with suppress(Died, EnrollmentError, FailPointReached):
+            with suppress(ProcessCrashed, EnrollmentError, FailPointReached):
                 return real(sessions, requests, monotonic)
         return told
 
-    with instead(single_requests, "store_singles", store):
+    with patched(single_requests, "store_singles", store):
         yield
 
 
@@ -73,7 +73,7 @@ def accepted_before_it_is_whole() -> Iterator[None]:
             at += len(some)
         return published
 
-    with instead(UploadStore, "_write", write):
+    with patched(UploadStore, "_write", write):
         yield
 
 
@@ -87,19 +87,19 @@ class _Groups:
 @mutant_that_shows(while_singles_overtake_files)
 def places_in_the_feed_by_batch() -> Iterator[None]:
     """Events stand in the feed in the order of their batches, not in that of the judging."""
-    real = events.take_positions
+    real = events.assign_positions
 
     def take(session: Any, events_of: Any) -> int:
         return real(session, dict(sorted(events_of.items())))
 
-    with instead(events, "take_positions", take):
+    with patched(events, "assign_positions", take):
         yield
 
 
 @mutant
 def events_after_the_commit() -> Iterator[None]:
     """Events and their places in the feed are written in a transaction of their own."""
-    add, take, begin = events.adding, events.take_positions, Sessions.begin
+    add, take, begin = events.append_pipelined, events.assign_positions, Sessions.begin
 
     @contextmanager
     def begin_and_tell(self: Sessions, **limits: Any) -> Iterator[Any]:
@@ -124,8 +124,8 @@ def events_after_the_commit() -> Iterator[None]:
         return 0
 
     with (
-        instead(Sessions, "begin", begin_and_tell),
-        instead(events, "adding", add_later),
-        instead(events, "take_positions", take_later),
+        patched(Sessions, "begin", begin_and_tell),
+        patched(events, "append_pipelined", add_later),
+        patched(events, "assign_positions", take_later),
     ):
         yield

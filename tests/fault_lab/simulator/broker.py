@@ -7,7 +7,7 @@ from kombu.exceptions import OperationalError
 
 from enrollment.storage.queue.batches import Waiting
 from tests.fault_lab.simulator.fault_rates import VirtualTime
-from tests.fault_lab.simulator.processes import Fate
+from tests.fault_lab.simulator.processes import CrashPlan
 
 #: Seconds that a late message takes: around the sweeper's patience, and beyond it.
 DELAYS = (0.05, 1.0, 6.0, 30.0)
@@ -27,7 +27,7 @@ class Broker:
 
     def __init__(
         self,
-        fate: Fate,
+        fate: CrashPlan,
         time: VirtualTime,
         *,
         choose: Callable[[tuple[float, ...]], float],

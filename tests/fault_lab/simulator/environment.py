@@ -20,11 +20,11 @@ from enrollment.storage.queue import claims
 from tests.fault_lab.simulator.broker import Broker
 from tests.fault_lab.simulator.database import Database
 from tests.fault_lab.simulator.fault_rates import START, VirtualTime
-from tests.fault_lab.simulator.initial_state import Scene, set_up
-from tests.fault_lab.simulator.processes import Fate, MortalSessions
-from tests.fault_lab.simulator.service import Announcer, Tasks
+from tests.fault_lab.simulator.initial_state import InitialState, set_up
+from tests.fault_lab.simulator.processes import CrashingSessions, CrashPlan
+from tests.fault_lab.simulator.service import SimulatedNotifier, Tasks
 from worker import tasks
-from worker.maintenance import Seldom, Sweeper
+from worker.maintenance import Maintenance, MinInterval
 from worker.processing import processor
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
@@ -33,10 +33,10 @@ from worker.processing.transaction import ProcessedBatches
 PARTS_A_TRANSACTION = 2
 
 
-class Player(Protocol):
+class ScheduleHooks(Protocol):
     """The schedule that is played at the moment."""
 
-    fate: Fate
+    fate: CrashPlan
     time: VirtualTime
     broker: Broker
 
@@ -53,7 +53,7 @@ class Player(Protocol):
         """What others do between what a worker's transaction reads and what it writes."""
 
 
-class _Traps:
+class _FailPoints:
     """Stands where fail points ask whether they are armed."""
 
     def __init__(self, bench: "Bench") -> None:
@@ -66,20 +66,20 @@ class _Traps:
 class Bench:
     """A service in one thread; schedules are played on it one after the other."""
 
-    player: Player
+    player: ScheduleHooks
 
     def __init__(self) -> None:
         self.database = Database()
         engine = self.database.engine
         #: What operators and observers use: nobody dies there.
         self.sessions = Sessions(engine, now=self._now)
-        self.mortal = MortalSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
-        self._announcer = Announcer(self._broker, self._hear)
+        self.mortal = CrashingSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
+        self._announcer = SimulatedNotifier(self._broker, self._hear)
         self._processor = Processor(sessions=self.mortal)
-        self._sweeper = Sweeper(sessions=self.mortal, announce=self._announcer.announce)
+        self._sweeper = Maintenance(sessions=self.mortal, announce=self._announcer.announce)
         self._undo = ExitStack()
 
-    def begin(self, player: Player, scene: Scene) -> None:
+    def begin(self, player: ScheduleHooks, scene: InitialState) -> None:
         """Let a schedule begin where its scene begins."""
         self.player = player
         if not self.database.reset(scene):
@@ -89,7 +89,7 @@ class Bench:
 
     def load(self) -> Tasks:
         """The tasks of a new process, with the virtual clock in their memory."""
-        with instead(tasks, "Seldom", partial(Seldom, monotonic=self._monotonic)):
+        with patched(tasks, "MinInterval", partial(MinInterval, monotonic=self._monotonic)):
             return Tasks(self._processor, self._sweeper, self._announcer)
 
     # Whoever plays changes; what is built on the bench stays.
@@ -100,7 +100,7 @@ class Bench:
     def _monotonic(self) -> float:
         return self.player.time.monotonic()
 
-    def _fate(self) -> Fate:
+    def _fate(self) -> CrashPlan:
         return self.player.fate
 
     def _broker(self) -> Broker:
@@ -133,12 +133,12 @@ class Bench:
 
     def __enter__(self) -> Self:
         clock = SimpleNamespace(monotonic=self._work_takes, thread_time=float)
-        self._undo.enter_context(instead(failpoints, "_armed", _Traps(self)))
-        self._undo.enter_context(instead(processor, "time", clock))
-        self._undo.enter_context(instead(claims, "_locked", self._skipping(claims._locked)))
-        self._undo.enter_context(instead(claims, "reclaim", self._in_vain(claims.reclaim)))
+        self._undo.enter_context(patched(failpoints, "_armed", _FailPoints(self)))
+        self._undo.enter_context(patched(processor, "time", clock))
+        self._undo.enter_context(patched(claims, "_locked", self._skipping(claims._locked)))
+        self._undo.enter_context(patched(claims, "reclaim", self._in_vain(claims.reclaim)))
         self._undo.enter_context(
-            instead(upload_store, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION)
+            patched(upload_store, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION)
         )
         self._undo.enter_context(_logs_go_to(self._look))
         return self
@@ -158,7 +158,7 @@ class Bench:
 
 
 @contextmanager
-def instead(owner: Any, name: str, value: object) -> Iterator[None]:
+def patched(owner: Any, name: str, value: object) -> Iterator[None]:
     """Something else stands under a name, inside the block."""
     before = getattr(owner, name)
     setattr(owner, name, value)

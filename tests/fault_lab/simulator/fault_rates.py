@@ -35,7 +35,7 @@ class VirtualTime:
         return self._now
 
 
-class Weather(NamedTuple):
+class FaultRates(NamedTuple):
     """The chance of each thing that can happen, each time that it can."""
 
     #: Others get their turn between two transactions of one process.
@@ -69,10 +69,10 @@ class Weather(NamedTuple):
     lanes: tuple[Lane | None, ...] = (None, Lane.BULK, Lane.INTERACTIVE)
 
 
-CALM = Weather()
+CALM = FaultRates()
 
 
-def draw_weather(rng: random.Random) -> Weather:
+def draw_fault_rates(rng: random.Random) -> FaultRates:
     """Any weather: some schedules are calm, some have one fault only, some all of them."""
 
     def chance(most: float) -> float:
@@ -83,7 +83,7 @@ def draw_weather(rng: random.Random) -> Weather:
     lanes = CALM.lanes
     if narrow:
         lanes = (Lane.BULK,) if overlapping else (Lane.INTERACTIVE,)
-    return Weather(
+    return FaultRates(
         meanwhile=rng.choice((0.0, 0.15, 0.5)),
         crash=chance(0.12),
         away=chance(0.08),

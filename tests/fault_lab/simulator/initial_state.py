@@ -16,7 +16,7 @@ from tests.fault_lab.simulator.workload import ALGEBRA, BIOLOGY, LEARNERS, MODES
 SOON = START + timedelta(seconds=8)
 
 
-class Scene(NamedTuple):
+class InitialState(NamedTuple):
     """One beginning."""
 
     #: Seats of the one course; none: as many as come.
@@ -38,19 +38,19 @@ class Scene(NamedTuple):
 
 
 SCENES = (
-    Scene(),
-    Scene(granted=True),
-    Scene(capacity=1),
-    Scene(capacity=2),
-    Scene(other=CourseFacts(invite_only=True)),
-    Scene(capacity=1, other=CourseFacts(closes=SOON)),
-    Scene(other=CourseFacts(opens=SOON)),
+    InitialState(),
+    InitialState(granted=True),
+    InitialState(capacity=1),
+    InitialState(capacity=2),
+    InitialState(other=CourseFacts(invite_only=True)),
+    InitialState(capacity=1, other=CourseFacts(closes=SOON)),
+    InitialState(other=CourseFacts(opens=SOON)),
 )
 #: Where transactions overlap nobody holds seats to begin with.
 OPEN_SCENES = tuple(scene for scene in SCENES if scene.capacity is None)
 
 
-def draw_scene(rng: random.Random, *, overlapping: float) -> Scene:
+def draw_initial_state(rng: random.Random, *, overlapping: float) -> InitialState:
     """Any beginning."""
     return rng.choice(OPEN_SCENES if overlapping else SCENES)
 
@@ -72,7 +72,7 @@ def email(username: str) -> str:
     return f"{username}@example.org"
 
 
-def set_up(session: Session, scene: Scene, *, now: datetime) -> None:
+def set_up(session: Session, scene: InitialState, *, now: datetime) -> None:
     """Save what stands at the beginning."""
     courses.save_all(session, [course(*item) for item in scene.courses.items()])
     learners.save_all(session, [Learner(name, email(name)) for name in LEARNERS])

@@ -13,8 +13,8 @@ from enrollment.domain.errors import Conflict, RecordsUnavailable
 from enrollment.runtime.failpoints import FailPointReached, Point
 from enrollment.storage.engine.attempt_locks import HeldLocks
 from enrollment.storage.engine.sessions import Sessions
-from tests.fault_lab.simulator.fault_rates import Weather
-from tests.fault_lab.simulator.transaction_overlap import Gap
+from tests.fault_lab.simulator.fault_rates import FaultRates
+from tests.fault_lab.simulator.transaction_overlap import OverlapPoint
 from tests.fault_lab.simulator.workload import POISON
 
 #: How many processes stand still while others have their turn.
@@ -31,7 +31,7 @@ _REPEATABLE = frozenset({Point.RING_SENT, Point.WORK_COMMITTED, Point.SWEEP_ANNO
 BEGINNING, COMMITTING, COMMITTED = "beginning", "committing", "committed"
 
 
-class Died(BaseException):
+class ProcessCrashed(BaseException):
     """The process ended here: nothing of it goes on, no handler of it runs."""
 
 
@@ -57,13 +57,13 @@ class Process:
         self.forget()
 
 
-class Fate:
+class CrashPlan:
     """Decides what goes wrong next, and lets others have their turn meanwhile."""
 
     def __init__(
         self,
         rng: random.Random,
-        weather: Weather,
+        weather: FaultRates,
         *,
         meanwhile: Callable[[], None],
         note: Callable[[str], None],
@@ -128,11 +128,11 @@ class Fate:
         return self._running[-1][0] if self._running else None
 
     def stay_alive(self) -> None:
-        """Raises Died where the process that runs was killed."""
+        """Raises ProcessCrashed where the process that runs was killed."""
         if self._running:
             process, life = self._running[-1]
             if process.life != life:
-                raise Died
+                raise ProcessCrashed
 
     def meet(self, moment: str) -> None:
         """A moment of a transaction."""
@@ -192,13 +192,13 @@ class Fate:
         self._note(f"    {process.name} dies at {where}")
         self.failures += 1
         process.die()
-        raise Died
+        raise ProcessCrashed
 
 
 class MortalLocks:
     """Attempt locks that end with the life of the process that holds them."""
 
-    def __init__(self, fate: Callable[[], Fate]) -> None:
+    def __init__(self, fate: Callable[[], CrashPlan]) -> None:
         self._fate = fate
         self._holders: dict[int, tuple[Process, int]] = {}
 
@@ -230,7 +230,7 @@ class _Held:
         return holder == self._holder or holder[0].life != holder[1]
 
 
-class MortalSessions(Sessions):
+class CrashingSessions(Sessions):
     """Sessions whose processes may die at both ends of every transaction."""
 
     def __init__(
@@ -238,13 +238,13 @@ class MortalSessions(Sessions):
         engine: Engine,
         *,
         now: Callable[[], datetime],
-        fate: Callable[[], Fate],
+        fate: Callable[[], CrashPlan],
         beside: Callable[[], None],
     ) -> None:
         super().__init__(engine, now=now)
         self._fate = fate
         self.attempt_locks = MortalLocks(fate)
-        self._gap = Gap(engine, lambda: fate().overlap(beside))
+        self._gap = OverlapPoint(engine, lambda: fate().overlap(beside))
 
     @contextmanager
     def begin(self, *, seconds: float | None = None) -> Iterator[Session]:

@@ -12,11 +12,17 @@ from sqlalchemy import select
 from enrollment.domain.codes import Lane
 from enrollment.storage.tables import BatchRow
 from tests.fault_lab.simulator.environment import Bench
-from tests.fault_lab.simulator.fault_rates import Weather, draw_weather
-from tests.fault_lab.simulator.initial_state import draw_scene
+from tests.fault_lab.simulator.fault_rates import FaultRates, draw_fault_rates
+from tests.fault_lab.simulator.initial_state import draw_initial_state
 from tests.fault_lab.simulator.service import Gateway, Worker
 from tests.fault_lab.simulator.simulation import Simulation
-from tests.fault_lab.simulator.workload import ALGEBRA, BIOLOGY, LEARNERS, Attempt, Drawer
+from tests.fault_lab.simulator.workload import (
+    ALGEBRA,
+    BIOLOGY,
+    LEARNERS,
+    Attempt,
+    WorkloadGenerator,
+)
 
 #: Seconds that may pass at once: less and more than every patience.
 PAUSES = (0.001, 0.1, 0.3, 1.0, 2.5, 6.0)
@@ -37,11 +43,11 @@ class Schedule(Simulation):
 
     def __init__(self, bench: Bench, seed: int) -> None:
         rng = random.Random(seed)
-        weather = draw_weather(rng)
-        scene = draw_scene(rng, overlapping=weather.overlapping)
+        weather = draw_fault_rates(rng)
+        scene = draw_initial_state(rng, overlapping=weather.overlapping)
         super().__init__(bench, rng, weather, scene)
         self.seed = seed
-        self.drawer = Drawer(
+        self.drawer = WorkloadGenerator(
             rng,
             granted=scene.granted,
             poisonous=weather.poison,
@@ -231,9 +237,9 @@ class Schedule(Simulation):
         self.broker.flush()
 
 
-def weather_of(seed: int) -> Weather:
+def weather_of(seed: int) -> FaultRates:
     """The weather of the schedule that a seed stands for."""
-    return draw_weather(random.Random(seed))
+    return draw_fault_rates(random.Random(seed))
 
 
 def play(bench: Bench, seed: int) -> Report:

@@ -19,25 +19,25 @@ from enrollment.domain.errors import (
     RecordsUnavailable,
     SubmissionFinished,
 )
-from enrollment.domain.submissions import Options
+from enrollment.domain.submissions import SubmissionOptions
 from enrollment.runtime.broker import TaskName
 from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage import cancellation
-from enrollment.storage.engine.sessions import Sessions, clock
+from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue.batches import Waiting
 from schemas.files.source import Limits
 from schemas.requests.parsed import ParsedRequest
 from tests.fault_lab.simulator.broker import Broker, Message
 from tests.fault_lab.simulator.fault_rates import VirtualTime
-from tests.fault_lab.simulator.processes import Died, Fate, Process
+from tests.fault_lab.simulator.processes import CrashPlan, Process, ProcessCrashed
 from tests.fault_lab.simulator.workload import Attempt
 from worker import tasks
-from worker.maintenance import Sweeper
+from worker.maintenance import Maintenance
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
 
 #: What a caller sees as "I do not know": the connection broke, 500, 503.
-UNKNOWN = (Died, RecordsUnavailable, Conflict, FailPointReached)
+UNKNOWN = (ProcessCrashed, RecordsUnavailable, Conflict, FailPointReached)
 #: How often the clock moves from one transaction of a gateway to the next.
 TIME_PASSES = 0.7
 
@@ -64,7 +64,7 @@ class Gateway:
     """Takes requests in, and rings for them."""
 
     def __init__(
-        self, name: str, sessions: Sessions, broker: Broker, fate: Fate, time: VirtualTime
+        self, name: str, sessions: Sessions, broker: Broker, fate: CrashPlan, time: VirtualTime
     ) -> None:
         self.process = Process(name, forget=self._forget, begins=self._begin)
         self._sessions, self._broker, self._fate, self._time = sessions, broker, fate, time
@@ -123,7 +123,7 @@ class Gateway:
             media_type="text/csv",
             gzip=False,
             caller=attempt.caller,
-            options=Options(on_error="abort" if attempt.is_atomic else "continue"),
+            options=SubmissionOptions(on_error="abort" if attempt.is_atomic else "continue"),
             lane=attempt.lane,
             first_byte=self._time.monotonic(),
             request_id=attempt.label,
@@ -139,7 +139,7 @@ class Gateway:
         try:
             with self._fate.running(self.process):
                 with self._sessions.begin() as session:
-                    now = clock(session)
+                    now = database_now(session)
                     asked = cancellation.request_cancel(session, submission_id, None, now=now)
                 if asked.batch_id is not None:
                     self.dispatcher.dispatch(Waiting(asked.batch_id, Lane.INTERACTIVE))
@@ -154,7 +154,7 @@ class Gateway:
         try:
             with self._fate.running(self.process):
                 self.dispatcher.step()
-        except Died:
+        except ProcessCrashed:
             return
 
 
@@ -168,7 +168,9 @@ def _request(attempt: Attempt) -> ParsedRequest:
 class Tasks:
     """The real tasks of one process, where Celery would keep them."""
 
-    def __init__(self, processor: Processor, sweeper: Sweeper, announcer: "Announcer") -> None:
+    def __init__(
+        self, processor: Processor, sweeper: Maintenance, announcer: "SimulatedNotifier"
+    ) -> None:
         self._kept: dict[str, Callable[..., None]] = {}
         tasks.register(self, processor, sweeper, announcer)  # type: ignore[arg-type]
 
@@ -190,7 +192,7 @@ class Worker:
     """Works on one message at a time."""
 
     def __init__(
-        self, name: str, fate: Fate, load: Callable[[], Tasks], *, begins: Callable[[], object]
+        self, name: str, fate: CrashPlan, load: Callable[[], Tasks], *, begins: Callable[[], object]
     ) -> None:
         self.process = Process(name, forget=self._forget, begins=begins)
         self.message: Message | None = None
@@ -205,7 +207,7 @@ class Worker:
         self.message = message
         try:
             return self.run(TaskName.PROCESS, message.batch_id)
-        except Died:
+        except ProcessCrashed:
             broker.orphan(message)
         finally:
             self.message = None
@@ -223,7 +225,7 @@ class Worker:
         return None
 
 
-class Announcer:
+class SimulatedNotifier:
     """What workers and the sweeper say, over the same broker."""
 
     def __init__(

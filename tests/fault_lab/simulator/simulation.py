@@ -14,10 +14,10 @@ from tests.fault_lab.simulator.broker import Broker, Message
 from tests.fault_lab.simulator.checks import database_contents, invariants
 from tests.fault_lab.simulator.checks.model import CourseFacts, Model
 from tests.fault_lab.simulator.environment import Bench
-from tests.fault_lab.simulator.fault_rates import VirtualTime, Weather
+from tests.fault_lab.simulator.fault_rates import FaultRates, VirtualTime
 from tests.fault_lab.simulator.history import LOGGED, Cancelling, Capacity, Edit, History, Reading
-from tests.fault_lab.simulator.initial_state import Scene, course, email
-from tests.fault_lab.simulator.processes import Died, Fate, Process
+from tests.fault_lab.simulator.initial_state import InitialState, course, email
+from tests.fault_lab.simulator.processes import CrashPlan, Process, ProcessCrashed
 from tests.fault_lab.simulator.service import Gateway, Worker
 from tests.fault_lab.simulator.workload import Attempt
 from tests.support.in_process_service import World
@@ -42,11 +42,13 @@ _LEFT = """
 class Simulation:
     """A service of two gateways, two workers and a sweeper, and the clients' memory."""
 
-    def __init__(self, bench: Bench, rng: random.Random, weather: Weather, scene: Scene) -> None:
+    def __init__(
+        self, bench: Bench, rng: random.Random, weather: FaultRates, scene: InitialState
+    ) -> None:
         self.bench, self.rng, self.scene = bench, rng, scene
         self.trace: list[str] = []
         self.time = VirtualTime()
-        self.fate = Fate(rng, weather, meanwhile=self.meanwhile, note=self.note)
+        self.fate = CrashPlan(rng, weather, meanwhile=self.meanwhile, note=self.note)
         self.broker = Broker(self.fate, self.time, choose=rng.choice, note=self.note)
         self.gateways = [
             Gateway(name, bench.mortal, self.broker, self.fate, self.time) for name in ("g1", "g2")
@@ -200,7 +202,7 @@ class Simulation:
         self.note(f"{self.upkeep.process.name} sweeps")
         try:
             self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.SWEEP))
-        except Died:
+        except ProcessCrashed:
             self.note("the sweep did not come to its end")
 
     def _expect_nothing(self, worker: Worker, error: Exception | None) -> None:

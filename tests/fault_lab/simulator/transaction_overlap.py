@@ -15,7 +15,7 @@ from sqlalchemy import Engine, event
 _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
-class Gap:
+class OverlapPoint:
     """The place between reading and writing of the transaction that runs."""
 
     def __init__(self, engine: Engine, beside: Callable[[], None]) -> None:

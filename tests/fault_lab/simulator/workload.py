@@ -24,7 +24,7 @@ KEYS = ("k1", "k2")
 MOMENTS = (START - timedelta(hours=2), START - timedelta(hours=1), START + timedelta(days=2))
 
 
-class Wish(NamedTuple):
+class RequestedChange(NamedTuple):
     """One request, as its client means it."""
 
     user: str
@@ -46,7 +46,7 @@ class Attempt:
 
     label: str
     caller: Caller
-    wishes: tuple[Wish, ...]
+    wishes: tuple[RequestedChange, ...]
     is_file: bool = False
     key: str | None = None
     lane: Lane | None = None
@@ -101,7 +101,7 @@ class Attempt:
 
 
 @dataclass(slots=True)
-class Drawer:
+class WorkloadGenerator:
     """Draws what clients do."""
 
     rng: random.Random
@@ -124,7 +124,7 @@ class Drawer:
         """Mostly one who may state times."""
         return ADMIN if self.rng.random() < 0.75 else SERVER
 
-    def wish(self, caller: Caller) -> Wish:
+    def wish(self, caller: Caller) -> RequestedChange:
         """Any wish of a small world."""
         rng = self.rng
         is_active = rng.random() < 0.6
@@ -137,7 +137,7 @@ class Drawer:
         user = POISON if self.poisonous and rng.random() < 0.15 else rng.choice(LEARNERS)
         if self.narrow and rng.random() < 0.7:
             user, course_id = LEARNERS[0], ALGEBRA
-        return Wish(user, course_id, is_active, mode, self._stated(caller))
+        return RequestedChange(user, course_id, is_active, mode, self._stated(caller))
 
     def _stated(self, caller: Caller) -> datetime | None:
         if self.rng.random() >= 0.35:

@@ -20,7 +20,7 @@ from enrollment.storage import migrate
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import BatchRow, SubmissionRow
-from tests.fault_lab.stack.supervised_process import Death, Kept
+from tests.fault_lab.stack.supervised_process import Death, SupervisedProcess
 from tests.support.servers import PostgresServer, RedisServer, free_port
 from tests.support.service_processes import bare, is_ready
 from tests.support.temporary_folders import working_folder
@@ -100,11 +100,13 @@ class Stack:
         self.key, self._digest = new_api_key()
         self.ports = [free_port() for _ in range(GATEWAYS)]
         self.gateways = [
-            Kept("gateway", number, ["gateway", "--port", port], folder)
+            SupervisedProcess("gateway", number, ["gateway", "--port", port], folder)
             for number, port in enumerate(self.ports)
         ]
-        self.workers = [Kept("worker", number, ["worker"], folder) for number in range(WORKERS)]
-        self.beats = [Kept("beat", 0, ["beat"], folder)]
+        self.workers = [
+            SupervisedProcess("worker", number, ["worker"], folder) for number in range(WORKERS)
+        ]
+        self.beats = [SupervisedProcess("beat", 0, ["beat"], folder)]
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
@@ -138,7 +140,7 @@ class Stack:
         self.sessions.dispose()
 
     @property
-    def processes(self) -> list[Kept]:
+    def processes(self) -> list[SupervisedProcess]:
         """All processes of the service."""
         return [*self.gateways, *self.workers, *self.beats]
 
@@ -151,7 +153,7 @@ class Stack:
         """Give the processes what is asked for; those whose environment changes start anew."""
         with self._lock:
             for number in range(len(self.beats), equipment.beats):
-                self.beats.append(Kept("beat", number, ["beat"], self.folder))
+                self.beats.append(SupervisedProcess("beat", number, ["beat"], self.folder))
             for spare in self.beats[equipment.beats :]:
                 spare.bury()
                 self.beats.remove(spare)

@@ -24,7 +24,7 @@ class Death(NamedTuple):
     status: int
 
 
-class Kept:
+class SupervisedProcess:
     """One process of the service, in a session of its own; the watchdog starts and restarts it."""
 
     def __init__(self, role: str, number: int, words: Sequence[object], folder: Path) -> None:

@@ -44,7 +44,7 @@ def hand_in(gateway, rows=1, who=None):
 @pytest.fixture(autouse=True)
 def _eager(monkeypatch):
     """Nobody waits between two events."""
-    monkeypatch.setattr(event_stream, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(event_stream, "MIN_EVENT_INTERVAL_SECONDS", 0.0)
 
 
 @pytest.fixture

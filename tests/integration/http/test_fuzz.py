@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from api_gateway.auth.permissions import POLICY
+from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.routes import ROUTES
 from tests.support.gateway import AUDIT
 
@@ -54,7 +54,7 @@ OPTIONS = ["format", "default_mode", "on_error", "lane", "source", "dry_run", "m
 PARAMETERS = [*FILTERS, *PLACES, *OPTIONS]
 queries = st.lists(st.tuples(st.sampled_from(PARAMETERS), words), max_size=4)
 READ = sorted(
-    route for route, method in POLICY if method == "GET" and route not in {"livez", "readyz"}
+    route for route, method in PERMISSIONS if method == "GET" and route not in {"livez", "readyz"}
 )
 wire = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40)
 HEADERS = [

@@ -6,7 +6,7 @@ import pytest
 from falcon.routing import CompiledRouter
 from jsonschema import Draft202012Validator
 
-from api_gateway.auth.permissions import POLICY
+from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.openapi import examples
 from api_gateway.openapi.document import OPERATIONS
 from api_gateway.routes import ROUTES
@@ -128,7 +128,7 @@ def test_every_example_keeps_to_its_own_schema(closed):
 def test_security_says_what_the_policy_needs(document):
     schemes = set(document["components"]["securitySchemes"])
     for path, method, operation in operations(document):
-        need = POLICY[route_of(path), method.upper()]
+        need = PERMISSIONS[route_of(path), method.upper()]
         ways = operation["security"]
 
         assert all(set(way) <= schemes for way in ways)
@@ -153,7 +153,7 @@ def route_of(path):
 def test_all_that_is_served_is_described_and_nothing_else(document):
     described = {(route_of(path), method.upper()) for path, method, _ in operations(document)}
 
-    assert described == set(POLICY)
+    assert described == set(PERMISSIONS)
     assert {route for route, _ in described} == set(ROUTES)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from api_gateway.auth.permissions import POLICY
+from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.routes import ROUTES, make_resources
 from enrollment.domain.model import Mode
 from tests.support.gateway import AUDIT, HONOR, PROFESSIONAL, VERIFIED, ago, fresh
@@ -224,7 +224,7 @@ def test_a_route_lets_in_who_may_and_nobody_else(small, route, method):
 @pytest.mark.parametrize(
     ("route", "method"),
     sorted(
-        set(POLICY)
+        set(PERMISSIONS)
         - {
             ("livez", "GET"),
             ("readyz", "GET"),
@@ -272,5 +272,5 @@ def test_every_method_that_a_resource_answers_stands_in_the_policy(small):
         for name in dir(resource)
         if name.startswith("on_")
     }
-    assert {(route, method) for route, method in served if method != "HEAD"} == set(POLICY)
-    assert set(ROUTES) == {route for route, _ in POLICY}
+    assert {(route, method) for route, method in served if method != "HEAD"} == set(PERMISSIONS)
+    assert set(ROUTES) == {route for route, _ in PERMISSIONS}

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import text, update
 
-from api_gateway.auth.permissions import POLICY
+from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.http.header_limits import limit_headers
 from api_gateway.routes import ROUTES
 from enrollment.storage.tables import BatchRow
@@ -21,7 +21,7 @@ SAMPLES = {
     "rest": "a/b/c/ann@example.org",
     "source": "canvas",
 }
-OFFERED = {route: {method for known, method in POLICY if known == route} for route in ROUTES}
+OFFERED = {route: {method for known, method in PERMISSIONS if known == route} for route in ROUTES}
 
 
 def path_of(route):
@@ -63,7 +63,7 @@ def test_head_is_get_without_a_body(small, route):
     assert (head.status_code, head.content) == (got.status_code, b"")
     assert head.headers.get("content-type") == got.headers.get("content-type")
     assert head.headers.get("etag") == got.headers.get("etag")
-    if not POLICY[route, "GET"].public:
+    if not PERMISSIONS[route, "GET"].public:
         assert small.call("HEAD", path_of(route)).status_code == 401
 
 
@@ -177,8 +177,8 @@ def test_a_fault_of_ours_is_500_with_an_id_and_no_internals(small, capsys):
 
 
 def test_a_route_that_the_policy_lacks_is_served_to_nobody(small, monkeypatch):
-    left = {key: need for key, need in POLICY.items() if key != ("livez", "GET")}
-    monkeypatch.setattr("api_gateway.auth.middleware.POLICY", left)
+    left = {key: need for key, need in PERMISSIONS.items() if key != ("livez", "GET")}
+    monkeypatch.setattr("api_gateway.auth.middleware.PERMISSIONS", left)
     for method in ("GET", "HEAD"):
         assert small.call(method, "/livez").status_code == 500
         assert small.call(method, "/livez", small.admin).status_code == 500

@@ -54,7 +54,7 @@ def scopes_of(tmp_path) -> Callable[[str], set[str] | None]:
     def look(text: str) -> set[str] | None:
         sessions = sessions_for(f"sqlite:///{tmp_path}/data/enrollment.sqlite3")
         with sessions.read() as session:
-            key = api_keys.by_digest(session, digest_of(text))
+            key = api_keys.find_by_digest(session, digest_of(text))
         sessions.dispose()
         return None if key is None else set(key.scopes)
 

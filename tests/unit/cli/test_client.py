@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from api_gateway.cli.exit_codes import Refused, Unreachable
-from api_gateway.cli.remote.client import Service, Upload
+from api_gateway.cli.remote.client import Service, UploadRequest
 from tests.support.scripted_server import ID, QUEUED, Answer, unused_port
 
 
@@ -93,7 +93,7 @@ def test_what_is_sent_again_is_sent_whole_and_under_the_same_key(rows):
         httpx.Response(409, headers={"Retry-After": "soon"}),
         httpx.Response(202, json=QUEUED),
     )
-    upload = Upload(path=rows, headers={}, params={}, sent=lambda _: None)
+    upload = UploadRequest(path=rows, headers={}, params={}, sent=lambda _: None)
 
     assert client.send("/submissions", upload).status_code == 202
 

@@ -16,7 +16,7 @@ import structlog
 
 from api_gateway.resources import health
 from enrollment.runtime import failpoints, logs
-from enrollment.runtime.circuit_breaker import Breaker, Subject
+from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.documented import DOCS, blocks, examples, normalised, output_of
@@ -154,7 +154,7 @@ def test_every_finding_of_the_health_check_is_on_the_page():
 def test_a_log_record_has_the_members_that_are_shown(logged):
     (shown,) = (block for block in blocks(PAGE) if block.startswith('{"event"'))
 
-    Breaker(Subject.QUEUE).failed(ConnectionError("connection refused"))
+    CircuitBreaker(Dependency.QUEUE).failed(ConnectionError("connection refused"))
 
     record, expected = json.loads(logged.getvalue()), json.loads(shown)
     changing = {"at": "", "logger": ""}

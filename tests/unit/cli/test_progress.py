@@ -1,6 +1,6 @@
 """Progress on a terminal, and elsewhere."""
 
-from api_gateway.cli.progress import Rate, progress
+from api_gateway.cli.progress import ProgressCounter, progress
 
 
 def test_plain_lines_come_now_and_then_and_at_the_end(capsys):
@@ -30,7 +30,7 @@ def test_nothing_is_shown_of_what_is_not_worth_it(capsys):
 def test_a_rate_counts_what_was_sent():
     told = []
     moments = iter([0.0, 2.0, 4.0])
-    rate = Rate(100, lambda *what: told.append(what), clock=lambda: next(moments))
+    rate = ProgressCounter(100, lambda *what: told.append(what), clock=lambda: next(moments))
 
     rate.add(50)
     rate.add(70)

@@ -9,7 +9,7 @@ import click
 import pytest
 from sqlalchemy import text
 
-from api_gateway.cli.up import embedded_redis, prepare_records, the_only_one
+from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_records
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.service_processes import LOCAL_EXTRA
 
@@ -62,7 +62,7 @@ def test_up_without_the_local_extra_says_what_to_install(enroll, tmp_path, monke
 
 
 def test_a_folder_in_use_is_said_to_be(enroll, tmp_path):
-    with the_only_one(tmp_path / "data"):
+    with data_dir_lock(tmp_path / "data"):
         result = enroll("up", "--port", 0)
 
     assert result.exit_code == 2

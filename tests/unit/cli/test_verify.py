@@ -9,7 +9,7 @@ import pytest
 from enrollment.domain.audit.violations import ViolationKind
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.event_ids import event_id
-from tests.support.corruptor import Forger
+from tests.support.corruptor import Corruptor
 from tests.support.in_process_service import COURSE, World, request
 from tests.support.scripted_server import unused_port
 
@@ -36,8 +36,8 @@ def test_records_that_are_right_are_counted(enroll, world):
 
 
 def test_what_is_wrong_is_told_with_its_story(enroll, world):
-    Forger(world).sql("UPDATE course SET capacity = 1")
-    Forger(world).sql("UPDATE enrollment SET mode = 'honor'")
+    Corruptor(world).sql("UPDATE course SET capacity = 1")
+    Corruptor(world).sql("UPDATE enrollment SET mode = 'honor'")
 
     result = enroll("verify")
 
@@ -52,7 +52,7 @@ def test_only_the_first_are_told(enroll, world):
     world.course(capacity=None)
     world.ask(*(request(f"learner{n}") for n in range(30)))
     world.work()
-    Forger(world).sql("UPDATE enrollment SET mode = 'honor'")
+    Corruptor(world).sql("UPDATE enrollment SET mode = 'honor'")
 
     result = enroll("verify")
 
@@ -63,8 +63,8 @@ def test_only_the_first_are_told(enroll, world):
 
 def test_a_monitor_is_given_one_object(enroll, world):
     sound = json.loads(enroll("verify", "--json").stdout)
-    Forger(world).sql("UPDATE batch SET attempts = 2")
-    Forger(world).outcomes(1, lambda kept: kept[:-1])
+    Corruptor(world).sql("UPDATE batch SET attempts = 2")
+    Corruptor(world).outcomes(1, lambda kept: kept[:-1])
 
     result = enroll("verify", "--json")
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from enrollment.domain.batch_decision import Judgement, World, judge
+from enrollment.domain.batch_decision import BatchContext, BatchDecision, decide_batch
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.model import (
@@ -77,7 +77,7 @@ def a_world(course=None, *, ada=None, invitation=None, **facts):
         if invitation is None
         else {(invitation.course_id, invitation.email): invitation},
     }
-    return World(**(values | facts))
+    return BatchContext(**(values | facts))
 
 
 def with_seats(course, seats_taken):
@@ -85,9 +85,9 @@ def with_seats(course, seats_taken):
     return Course(**(facts | {"seats_taken": seats_taken}))
 
 
-def after(world, judgement: Judgement):
+def after(world, judgement: BatchDecision):
     """The world once a judgement was written down."""
-    return World(
+    return BatchContext(
         now=world.now,
         courses={
             name: with_seats(course, course.seats_taken + judgement.seats[name])
@@ -117,7 +117,7 @@ def told(outcome: Outcome):
 
 def answer(request, world):
     """The one outcome of a request, and what the learner's enrollment then looks like."""
-    judgement = judge([request], world)
+    judgement = decide_batch([request], world)
     (outcome,) = judgement.outcomes
     stands = after(world, judgement).enrollments.get((request.course_id, request.username))
     return outcome, None if stands is None else state_of(stands)

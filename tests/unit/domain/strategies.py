@@ -6,7 +6,7 @@ from typing import NamedTuple
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from enrollment.domain.batch_decision import World, judge
+from enrollment.domain.batch_decision import BatchContext, decide_batch
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import (
     RIGHTS,
@@ -61,7 +61,7 @@ def is_stated(row):
 class History(NamedTuple):
     """A world, what was submitted to it, and the order in which workers reach the rows."""
 
-    world: World
+    world: BatchContext
     submissions: tuple[tuple[Request, ...], ...]
     #: The number of the submission that each next row comes from.
     order: tuple[int, ...]
@@ -76,7 +76,7 @@ def merged(submissions, order):
 def steps(world, requests):
     """Each request with the world that it finds and what it comes to."""
     for request in requests:
-        judgement = judge([request], world)
+        judgement = decide_batch([request], world)
         yield world, request, judgement
         world = after(world, judgement)
 
@@ -142,7 +142,7 @@ PLAIN = Course(
 def worlds(draw, kind=courses):
     """A course in which much may be in the way and a plain one; of three learners two are known."""
     staff, accepts = draw(st.sampled_from([(False, True)] * 6 + [(True, True), (False, False)]))
-    return World(
+    return BatchContext(
         now=NOON,
         courses={ALGEBRA: draw(kind()), PHYSICS: PLAIN},
         learners={

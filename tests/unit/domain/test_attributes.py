@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrollment.domain.batch_decision import judge
+from enrollment.domain.batch_decision import decide_batch
 from enrollment.domain.codes import CallerKind, Code, Reason
 from enrollment.domain.model import Attribute, Learner
 from tests.unit.domain.builders import (
@@ -109,7 +109,7 @@ def test_staff_as_the_learner_may_enter_a_closed_course():
     staff = {"ada": Learner("ada", is_staff=True), "bob": Learner("bob")}
 
     asked = [a_request("ada", stated=False), a_request("bob", stated=False)]
-    outcomes = judge(asked, a_world(closed, learners=staff)).outcomes
+    outcomes = decide_batch(asked, a_world(closed, learners=staff)).outcomes
 
     assert [told(outcome) for outcome in outcomes] == [
         (Code.ENROLLED, None),

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.audit.event_chain import (
-    UNREADABLE,
+    UNREADABLE_STATE,
     EnrollmentRecord,
     EventRecord,
     MultisetHash,
@@ -101,13 +101,16 @@ def test_an_event_that_fits_its_chain_has_no_fault(facts):
     [
         ({"kind": "updated"}, ViolationKind.FOLD_KIND),
         ({"after": IN}, ViolationKind.FOLD_KIND),
-        ({"after": UNREADABLE}, ViolationKind.FOLD_UNREADABLE),
-        ({"before": UNREADABLE, "previous_after": UNREADABLE}, ViolationKind.FOLD_UNREADABLE),
+        ({"after": UNREADABLE_STATE}, ViolationKind.FOLD_UNREADABLE),
+        (
+            {"before": UNREADABLE_STATE, "previous_after": UNREADABLE_STATE},
+            ViolationKind.FOLD_UNREADABLE,
+        ),
         (FIRST, ViolationKind.FOLD_BEFORE),
         ({"is_same": None, "previous_after": None}, ViolationKind.FOLD_PREVIOUS_MISSING),
         ({"is_same": False}, ViolationKind.FOLD_PREVIOUS_FOREIGN),
         ({"previous_after": PAID}, ViolationKind.FOLD_BEFORE),
-        ({"previous_after": UNREADABLE}, ViolationKind.FOLD_BEFORE),
+        ({"previous_after": UNREADABLE_STATE}, ViolationKind.FOLD_BEFORE),
         ({"previous_after": CREDIT}, ViolationKind.FOLD_BEFORE),
         ({"previous_position": 5}, ViolationKind.FEED_ORDER),
     ],
@@ -124,7 +127,7 @@ def test_an_event_without_a_place_is_told_elsewhere():
     ("facts", "fault"),
     [
         ({"state": PAID}, ViolationKind.FOLD_STATE),
-        ({"state": UNREADABLE, "after": UNREADABLE}, ViolationKind.FOLD_STATE),
+        ({"state": UNREADABLE_STATE, "after": UNREADABLE_STATE}, ViolationKind.FOLD_STATE),
         ({"after": None, "is_same": None}, ViolationKind.FOLD_NEWEST_MISSING),
         ({"is_same": False}, ViolationKind.FOLD_NEWEST_FOREIGN),
         ({"username": None, "is_same": None}, ViolationKind.FOLD_OWNER_MISSING),

@@ -2,9 +2,9 @@
 
 import pytest
 
-from enrollment.domain.batch_decision import aborted, judge, judge_atomically
+from enrollment.domain.batch_decision import abort_outcome, decide_all_or_nothing, decide_batch
 from enrollment.domain.codes import ChangeKind, Code, Reason
-from enrollment.domain.events import EnrollmentState, fold
+from enrollment.domain.events import EnrollmentState, fold_changes
 from enrollment.domain.model import Invitation, Learner, Outcome
 from tests.unit.domain.builders import (
     ALGEBRA,
@@ -24,7 +24,7 @@ ABORTED = (Code.REFUSED, Reason.ABORTED)
 
 
 def outcomes_of(asked, world):
-    return [told(outcome) for outcome in judge(asked, world).outcomes]
+    return [told(outcome) for outcome in decide_batch(asked, world).outcomes]
 
 
 def test_the_last_seat_goes_to_the_first_who_asks():
@@ -39,7 +39,7 @@ def test_a_seat_given_back_is_free_for_the_next():
     world = a_world(a_course(capacity=1), ada=an_enrollment("audit"))
     asked = [a_request("bob"), a_request("ada", is_active=False), a_request("bob", line=2)]
 
-    judgement = judge(asked, world)
+    judgement = decide_batch(asked, world)
 
     outcomes = [told(outcome) for outcome in judgement.outcomes]
     assert outcomes == [FULL, (Code.DEACTIVATED, None), ENROLLED]
@@ -54,7 +54,9 @@ def test_lowering_the_capacity_drops_nobody_and_gives_no_seat():
 
 
 def test_an_inactive_record_takes_no_seat():
-    judgement = judge([a_request(is_active=False), a_request("bob")], a_world(a_course(capacity=1)))
+    judgement = decide_batch(
+        [a_request(is_active=False), a_request("bob")], a_world(a_course(capacity=1))
+    )
 
     assert [told(o) for o in judgement.outcomes] == [(Code.DEACTIVATED, None), ENROLLED]
     assert judgement.seats[ALGEBRA] == 1
@@ -84,7 +86,7 @@ def invitation(**facts):
     ],
 )
 def test_entering_uses_an_invitation_even_in_an_open_course(given, used):
-    judgement = judge([a_request("ada")], a_world(invitation=given))
+    judgement = decide_batch([a_request("ada")], a_world(invitation=given))
 
     assert [told(outcome) for outcome in judgement.outcomes] == [ENROLLED]
     assert judgement.invitations_used == used
@@ -111,7 +113,7 @@ def test_an_invitation_used_in_a_batch_is_used_for_the_rest_of_it():
 def test_who_is_refused_or_withdraws_uses_no_invitation():
     world = a_world(a_course(capacity=0), invitation=invitation())
 
-    judgement = judge([a_request(), a_request(is_active=False)], world)
+    judgement = decide_batch([a_request(), a_request(is_active=False)], world)
 
     assert judgement.invitations_used == {}
 
@@ -128,14 +130,14 @@ def test_nobody_without_an_address_is_invited():
 def test_all_or_nothing_is_all_where_nothing_is_refused():
     asked = [a_request("ada"), a_request("ada", intake=2), a_request("bob", is_active=False)]
 
-    assert judge_atomically(asked, a_world()) == judge(asked, a_world())
+    assert decide_all_or_nothing(asked, a_world()) == decide_batch(asked, a_world())
 
 
 def test_one_refused_row_refuses_all_others_and_writes_nothing():
     world = a_world(ada=an_enrollment("audit"))
     asked = [a_request("bob"), a_request("ada"), a_request("bob", mode="honor", line=2)]
 
-    judgement = judge_atomically(asked, world)
+    judgement = decide_all_or_nothing(asked, world)
 
     assert [told(outcome) for outcome in judgement.outcomes] == [
         ABORTED,
@@ -148,7 +150,7 @@ def test_one_refused_row_refuses_all_others_and_writes_nothing():
 
 
 def test_an_unreadable_row_refuses_all_others():
-    outcomes = judge_atomically([a_request("ada")], a_world(), unreadable=1).outcomes
+    outcomes = decide_all_or_nothing([a_request("ada")], a_world(), unreadable=1).outcomes
 
     assert [told(outcome) for outcome in outcomes] == [ABORTED]
 
@@ -157,7 +159,7 @@ def test_superseded_and_unchanged_rows_spoil_nothing():
     late = an_enrollment("audit", since=60)
     asked = [a_request("ada", is_active=False), a_request("bob"), a_request("bob", line=2)]
 
-    outcomes = judge_atomically(asked, a_world(ada=late)).outcomes
+    outcomes = decide_all_or_nothing(asked, a_world(ada=late)).outcomes
 
     codes = [outcome.code for outcome in outcomes]
     assert codes == [Code.SUPERSEDED, Code.ENROLLED, Code.UNCHANGED]
@@ -173,7 +175,7 @@ def test_superseded_and_unchanged_rows_spoil_nothing():
     ],
 )
 def test_a_row_that_failed_by_itself_keeps_its_own_reason(code, reason, told_as):
-    outcome = aborted(Outcome(3, "ada", ALGEBRA, code, reason, None, "audit", is_active=True))
+    outcome = abort_outcome(Outcome(3, "ada", ALGEBRA, code, reason, None, "audit", is_active=True))
 
     assert (told(outcome), outcome.line) == (told_as, 3)
 
@@ -194,7 +196,7 @@ def test_each_change_begins_where_the_one_before_it_ended():
     ]
     world = a_world()
 
-    judgement = judge(asked, world)
+    judgement = decide_batch(asked, world)
 
     assert [(c.position, c.kind, c.before) for c in judgement.changes] == [
         (0, ChangeKind.CREATED, None),
@@ -202,21 +204,21 @@ def test_each_change_begins_where_the_one_before_it_ended():
         (3, ChangeKind.DEACTIVATED, VERIFIED),
         (4, ChangeKind.REACTIVATED, VERIFIED._replace(is_active=False)),
     ]
-    assert fold(judgement.changes) == {(ALGEBRA, "ada"): VERIFIED}
+    assert fold_changes(judgement.changes) == {(ALGEBRA, "ada"): VERIFIED}
     assert after(world, judgement).courses[ALGEBRA].seats_taken == 1
 
 
 def test_changes_that_leave_one_out_do_not_add_up():
-    changes = judge([a_request(), a_request(line=2, mode="verified")], a_world()).changes
+    changes = decide_batch([a_request(), a_request(line=2, mode="verified")], a_world()).changes
 
     with pytest.raises(ValueError, match="begins at"):
-        fold(changes[1:])
+        fold_changes(changes[1:])
 
 
 def test_outcomes_name_the_row_and_how_the_enrollment_stands():
     asked = [a_request("ada", line=2, mode="verified"), a_request("bob", line=3, mode="honor")]
 
-    first, second = judge(asked, a_world()).outcomes
+    first, second = decide_batch(asked, a_world()).outcomes
 
     assert first == Outcome(2, "ada", ALGEBRA, Code.ENROLLED, mode="verified", is_active=True)
     assert (second.line, second.user, second.course_id) == (3, "bob", ALGEBRA)

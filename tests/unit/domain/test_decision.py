@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrollment.domain.batch_decision import judge
+from enrollment.domain.batch_decision import decide_batch
 from enrollment.domain.codes import CallerKind, ChangeKind, Code, Reason
 from tests.unit.domain.builders import (
     MOMENT,
@@ -147,7 +147,7 @@ def test_withdrawing_keeps_the_mode_and_may_be_repeated(modes, mode, default_aft
         a_request(is_active=False, intake=4, **(wish | {"mode": "audit"})),
     ]
 
-    outcomes = judge(asked, world).outcomes
+    outcomes = decide_batch(asked, world).outcomes
 
     assert [result(outcome) for outcome in outcomes] == [
         Code.ENROLLED,
@@ -204,7 +204,7 @@ def test_the_first_record_of_who_withdraws_has_a_mode(modes, site, mode):
 
 
 def test_a_first_record_of_who_withdraws_is_told_as_a_deactivation_from_nothing():
-    (change,) = judge([a_request(is_active=False)], a_world()).changes
+    (change,) = decide_batch([a_request(is_active=False)], a_world()).changes
 
     assert (change.kind, change.before) == (ChangeKind.DEACTIVATED, None)
     assert not change.after.is_active
@@ -277,6 +277,6 @@ def test_who_is_in_stays_in_when_the_course_closes_or_fills_up(wish, becomes):
 def test_a_record_is_created_once():
     world = a_world(ada=an_enrollment("audit", is_active=False))
 
-    (record,) = judge([a_request()], world).enrollments.values()
+    (record,) = decide_batch([a_request()], world).enrollments.values()
 
     assert record.created == minute(-60)

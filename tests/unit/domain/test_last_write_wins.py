@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrollment.domain.batch_decision import judge
+from enrollment.domain.batch_decision import decide_batch
 from enrollment.domain.codes import CallerKind, Code, Reason
 from enrollment.domain.model import Attribute, precedence_of
 from tests.unit.domain.builders import (
@@ -26,7 +26,7 @@ ORDER = (Attribute("order", "number", "1"),)
 def play(*asked, world=None):
     """Outcomes of requests worked one after the other, and how ada then stands."""
     world = world or a_world()
-    judgement = judge(asked, world)
+    judgement = decide_batch(asked, world)
     (standing,) = standings(after(world, judgement)).values()
     return [outcome.code for outcome in judgement.outcomes], standing
 
@@ -141,9 +141,9 @@ def test_wishes_of_one_moment_are_ranked(first, second, winner, swapped):
 def test_a_wish_that_only_ties_and_asks_for_nothing_new_is_unchanged(again, code):
     world = a_world(a_course(cohorts=("red", "blue")))
     first = a_request(mode="verified", attributes=ORDER, cohort="red", intake=1)
-    world = after(world, judge([first], world))
+    world = after(world, decide_batch([first], world))
 
-    judgement = judge([a_request(intake=2, **again)], world)
+    judgement = decide_batch([a_request(intake=2, **again)], world)
 
     assert told(judgement.outcomes[0]) == (code, None)
     assert (judgement.enrollments, judgement.changes) == ({}, [])
@@ -218,7 +218,7 @@ def test_a_stale_withdrawal_moves_nobody_into_an_expired_mode(mode, attributes, 
         mode=mode,
         attributes=attributes,
     )
-    world = after(world, judge([back], world))
+    world = after(world, decide_batch([back], world))
 
     outcome, standing = answer(gone, world)
 
@@ -277,7 +277,7 @@ def test_a_stale_withdrawal_of_who_is_out_names_even_an_expired_mode():
     ],
 )
 def test_a_new_record_keeps_the_rank_of_what_was_named(wish, clocks):
-    (record,) = judge([a_request(**wish)], a_world()).enrollments.values()
+    (record,) = decide_batch([a_request(**wish)], a_world()).enrollments.values()
 
     activity, mode = record.activity_clock, record.mode_clock
     ranks = [
@@ -290,7 +290,7 @@ def test_what_is_true_already_is_confirmed_with_the_rank_of_the_wish():
     world = a_world(ada=an_enrollment("audit"))
     request = a_request(mode="audit")
 
-    judgement = judge([request], world)
+    judgement = decide_batch([request], world)
 
     (record,) = judgement.enrollments.values()
     assert judgement.changes == []

@@ -5,8 +5,8 @@ import pytest
 from enrollment.domain.codes import CallerKind, Reason
 from enrollment.domain.model import Attribute, Mode
 from enrollment.domain.rules import (
+    current_or_default_mode,
     default_mode,
-    kept_mode,
     refuse_attributes,
     refuse_cohort,
     refuse_mode,
@@ -101,7 +101,7 @@ def test_who_comes_back_keeps_the_mode_if_it_can_still_be_had(was, by, mode):
     course = a_course(modes=some_modes("audit", "verified", honor=PAST))
     current = None if was is None else an_enrollment(was, is_active=False)
 
-    assert kept_mode(a_request(by=by), course, current, "audit") == mode
+    assert current_or_default_mode(a_request(by=by), course, current, "audit") == mode
 
 
 @pytest.mark.parametrize(

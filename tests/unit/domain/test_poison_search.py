@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.poison_search import (
+    FAILURES_BEFORE_SEARCH,
+    FAILURES_TO_BLAME,
     MAX_ATTEMPTS,
     MAX_POISONOUS,
     MAX_TIMEOUTS,
-    PROVEN_FAILURES,
-    WHOLE_FAILURES,
     FailureSearch,
     failure_search_of,
 )
@@ -70,7 +70,9 @@ def test_finding_one_takes_as_many_tries_as_halving_does(batch):
 
     known, _ = worked(total, lambda places: not poison.isdisjoint(places))
 
-    assert known.attempts <= 1 + len(poison) * (WHOLE_FAILURES + halvings + PROVEN_FAILURES)
+    assert known.attempts <= 1 + len(poison) * (
+        FAILURES_BEFORE_SEARCH + halvings + FAILURES_TO_BLAME
+    )
 
 
 @given(st.integers(MAX_POISONOUS + 1, 50), st.data())

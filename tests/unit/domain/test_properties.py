@@ -9,9 +9,9 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from enrollment.domain import batch_decision
-from enrollment.domain.batch_decision import judge, judge_atomically
+from enrollment.domain.batch_decision import decide_all_or_nothing, decide_batch
 from enrollment.domain.codes import FAILURES, Code, Reason
-from enrollment.domain.events import KINDS, fold, state_of
+from enrollment.domain.events import CHANGE_KIND_BY_CODE, fold_changes, state_of
 from enrollment.domain.model import precedence_of
 from tests.unit.domain.builders import after, standings, told
 from tests.unit.domain.strategies import (
@@ -55,7 +55,7 @@ def row_by_row(history):
 def test_whatever_stands_and_whatever_is_asked_there_is_one_answer_each(world, asked):
     (rows,) = asked
 
-    outcomes = judge(rows, world).outcomes
+    outcomes = decide_batch(rows, world).outcomes
 
     assert [(o.line, o.user, o.course_id) for o in outcomes] == [
         (row.line, row.username, row.course_id) for row in rows
@@ -70,7 +70,7 @@ def test_the_same_question_has_the_same_answer_and_changes_nothing_it_was_given(
     (rows,) = asked
     before = deepcopy(world)
 
-    assert judge(rows, world) == judge(rows, world)
+    assert decide_batch(rows, world) == decide_batch(rows, world)
     assert world == before
 
 
@@ -79,10 +79,10 @@ def test_the_same_question_has_the_same_answer_and_changes_nothing_it_was_given(
 def test_each_request_sees_those_before_it_however_the_batches_are_cut(history, data):
     rows = merged(history.submissions, history.order)
     cut = data.draw(st.integers(0, len(rows)))
-    whole = judge(rows, history.world)
+    whole = decide_batch(rows, history.world)
 
-    first = judge(rows[:cut], history.world)
-    second = judge(rows[cut:], after(history.world, first))
+    first = decide_batch(rows[:cut], history.world)
+    second = decide_batch(rows[cut:], after(history.world, first))
 
     assert whole.outcomes == first.outcomes + second.outcomes
     assert after(history.world, whole) == after(after(history.world, first), second)
@@ -91,7 +91,7 @@ def test_each_request_sees_those_before_it_however_the_batches_are_cut(history, 
 @repeatable(200)
 @given(histories())
 def test_whoever_asks_like_others_fares_as_if_alone(history):
-    whole = judge(merged(history.submissions, history.order), history.world)
+    whole = decide_batch(merged(history.submissions, history.order), history.world)
     alone = [judgement for _, _, judgement in row_by_row(history)]
 
     assert whole.outcomes == [outcome for one in alone for outcome in one.outcomes]
@@ -101,10 +101,10 @@ def test_whoever_asks_like_others_fares_as_if_alone(history):
 
 def same_as_one_by_one(rows, world):
     """Judged at one stroke as far as that goes, and each by the rules: it comes to the same."""
-    quick = judge(rows, world)
+    quick = decide_batch(rows, world)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(batch_decision._Newcomers, "answer", lambda *_args: False)
-        plain = judge(rows, world)
+        patched.setattr(batch_decision._NewEnrollmentMemo, "answer", lambda *_args: False)
+        plain = decide_batch(rows, world)
 
     assert quick == plain
     assert list(quick.enrollments) == list(plain.enrollments)
@@ -126,9 +126,9 @@ def test_so_are_they_where_others_are_known(world, asked, accepts):
 @repeatable(200)
 @given(histories())
 def test_the_events_add_up_to_the_state(history):
-    judgement = judge(merged(history.submissions, history.order), history.world)
+    judgement = decide_batch(merged(history.submissions, history.order), history.world)
 
-    assert fold(judgement.changes) == standings(after(history.world, judgement))
+    assert fold_changes(judgement.changes) == standings(after(history.world, judgement))
 
 
 @repeatable(200)
@@ -140,7 +140,11 @@ def test_each_change_of_state_is_told_once_and_nothing_else_is(history):
         before, then = (standings(w).get(key) for w in (world, after(world, judgement)))
         told_of = [(change.kind, change.before, change.after) for change in judgement.changes]
 
-        expected = [(KINDS[outcome.code], before, then)] if outcome.code in KINDS else []
+        expected = (
+            [(CHANGE_KIND_BY_CODE[outcome.code], before, then)]
+            if outcome.code in CHANGE_KIND_BY_CODE
+            else []
+        )
         assert told_of == expected
         assert (before != then) == bool(expected)
 
@@ -182,7 +186,7 @@ def test_clocks_only_rise_and_what_is_refused_moves_nothing(history):
 @given(standing_worlds(), submissions(most=1))
 def test_withdrawing_is_refused_for_no_window_invitation_seat_or_deadline(world, asked):
     for row in asked[0]:
-        (outcome,) = judge([row._replace(is_active=False)], world).outcomes
+        (outcome,) = decide_batch([row._replace(is_active=False)], world).outcomes
 
         assert outcome.reason not in ABOUT_TIME_AND_SEATS
 
@@ -206,10 +210,10 @@ def test_a_withdrawal_leaves_a_record_behind(history):
 def test_a_file_with_stated_times_changes_nothing_when_sent_again(world, files, others):
     file = _granted(files[0], world)
     between = [row for rows in _taken_in_later(others) for row in rows]
-    world = after(world, judge(file, world))
-    world = after(world, judge(between, world))
+    world = after(world, decide_batch(file, world))
+    world = after(world, decide_batch(between, world))
 
-    again = judge([_ranked(row, intake=LAST_INTAKE, stated=True) for row in file], world)
+    again = decide_batch([_ranked(row, intake=LAST_INTAKE, stated=True) for row in file], world)
 
     assert {outcome.code for outcome in again.outcomes} <= QUIET
     assert (again.enrollments, again.changes) == ({}, [])
@@ -218,7 +222,7 @@ def test_a_file_with_stated_times_changes_nothing_when_sent_again(world, files, 
 def _granted(rows, world):
     """The rows of a file without those that are refused there."""
     while True:
-        answers = zip(rows, judge(rows, world).outcomes, strict=True)
+        answers = zip(rows, decide_batch(rows, world).outcomes, strict=True)
         kept = [row for row, outcome in answers if outcome.code not in FAILURES]
         if len(kept) == len(rows):
             return rows
@@ -240,7 +244,7 @@ def _without_refused(history):
     orders = set(permutations(history.order))
     for one in orders:
         rows = merged(history.submissions, one)
-        outcomes = judge(rows, history.world).outcomes
+        outcomes = decide_batch(rows, history.world).outcomes
         refused = {r.clock for r, o in zip(rows, outcomes, strict=True) if o.code in FAILURES}
         if refused:
             kept = [[r for r in rows if r.clock not in refused] for rows in history.submissions]
@@ -255,7 +259,7 @@ def test_any_interleaving_of_submissions_ends_in_the_same_state(history):
     history, orders = _without_refused(history)
     event(f"{len(orders)} orders")
 
-    ends = [judge(merged(history.submissions, order), history.world) for order in orders]
+    ends = [decide_batch(merged(history.submissions, order), history.world) for order in orders]
 
     states = [standings(after(history.world, end)) for end in ends]
     assert all(one == other for one, other in pairwise(states))
@@ -265,7 +269,7 @@ def test_any_interleaving_of_submissions_ends_in_the_same_state(history):
 @given(harmonies())
 def test_the_highest_wish_is_the_one_that_stands(history):
     rows = merged(history.submissions, history.order)
-    judgement = judge(rows, history.world)
+    judgement = decide_batch(rows, history.world)
     if any(outcome.code in FAILURES for outcome in judgement.outcomes):
         return
     for (course_id, username), stands in after(history.world, judgement).enrollments.items():
@@ -281,7 +285,7 @@ def test_the_highest_wish_is_the_one_that_stands(history):
 @given(histories())
 def test_a_file_is_taken_as_a_whole_or_not_at_all(history):
     rows = merged(history.submissions, history.order)
-    alone, together = judge(rows, history.world), judge_atomically(rows, history.world)
+    alone, together = decide_batch(rows, history.world), decide_all_or_nothing(rows, history.world)
 
     if any(outcome.code in FAILURES for outcome in alone.outcomes):
         assert after(history.world, together) == history.world

@@ -7,9 +7,9 @@ import pytest
 from enrollment.domain.codes import CallerKind, Reason
 from enrollment.domain.model import Invitation, Learner
 from enrollment.domain.rules import (
-    NOBODY,
-    Guest,
-    moment_text,
+    NO_LEARNER,
+    LearnerContext,
+    format_timestamp,
     refuse_entry,
     refuse_invitation,
     refuse_outside_window,
@@ -79,7 +79,7 @@ def test_a_moment_is_the_same_in_every_time_zone():
     course = a_course(**OPEN_COURSE)
 
     assert refuse_outside_window(a_request(asked=minute(1).astimezone(tokyo)), course) is None
-    assert moment_text(minute(1).astimezone(tokyo)) == "2026-03-02T12:01:00Z"
+    assert format_timestamp(minute(1).astimezone(tokyo)) == "2026-03-02T12:01:00Z"
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_moment_is_the_same_in_every_time_zone():
     ],
 )
 def test_a_fraction_is_written_only_where_there_is_one(moment, text):
-    assert moment_text(moment) == text
+    assert format_timestamp(moment) == text
 
 
 @pytest.mark.parametrize(
@@ -116,35 +116,38 @@ def test_an_invitation_serves_one_learner_up_to_its_last_moment(facts, reason):
 CLOSED = {"enrollment_end": NOON}
 NOT_YET = {"enrollment_start": NOON}
 INVITE_ONLY = {"invite_only": True}
-STAFF = Guest(Learner("ada", "ada@uni.test", is_staff=True))
+STAFF = LearnerContext(Learner("ada", "ada@uni.test", is_staff=True))
 
 
 def invited(**facts):
-    return Guest(Learner("ada", "ada@uni.test"), an_invitation(**facts))
+    return LearnerContext(Learner("ada", "ada@uni.test"), an_invitation(**facts))
 
 
 @pytest.mark.parametrize(
     ("course", "guest", "reason"),
     [
-        pytest.param({}, NOBODY, None, id="open-to-all"),
+        pytest.param({}, NO_LEARNER, None, id="open-to-all"),
         pytest.param({}, invited(used_by="bob"), None, id="open-whatever-became-of-an-invitation"),
         pytest.param({}, invited(expires_at=NOON - MOMENT), None, id="open-with-an-old-invitation"),
-        pytest.param(CLOSED, NOBODY, Reason.ENROLLMENT_CLOSED, id="closed"),
-        pytest.param(NOT_YET, NOBODY, Reason.ENROLLMENT_NOT_OPEN, id="not-yet-open"),
+        pytest.param(CLOSED, NO_LEARNER, Reason.ENROLLMENT_CLOSED, id="closed"),
+        pytest.param(NOT_YET, NO_LEARNER, Reason.ENROLLMENT_NOT_OPEN, id="not-yet-open"),
         pytest.param(CLOSED, invited(), None, id="closed-but-invited"),
         pytest.param(NOT_YET, invited(), None, id="not-yet-open-but-invited"),
         pytest.param(CLOSED, invited(used_by="bob"), Reason.INVITE_USED, id="closed-used"),
         pytest.param(
             CLOSED, invited(expires_at=NOON - MOMENT), Reason.INVITE_EXPIRED, id="closed-expired"
         ),
-        pytest.param(INVITE_ONLY, NOBODY, Reason.INVITE_REQUIRED, id="invite-only"),
+        pytest.param(INVITE_ONLY, NO_LEARNER, Reason.INVITE_REQUIRED, id="invite-only"),
         pytest.param(INVITE_ONLY, invited(), None, id="invite-only-invited"),
         pytest.param(INVITE_ONLY, invited(used_by="ada"), None, id="invite-only-used-by-the-same"),
         pytest.param(
             INVITE_ONLY, invited(used_by="bob"), Reason.INVITE_USED, id="invite-only-used"
         ),
         pytest.param(
-            INVITE_ONLY | CLOSED, NOBODY, Reason.ENROLLMENT_CLOSED, id="closed-before-invite-only"
+            INVITE_ONLY | CLOSED,
+            NO_LEARNER,
+            Reason.ENROLLMENT_CLOSED,
+            id="closed-before-invite-only",
         ),
         pytest.param(INVITE_ONLY | CLOSED, STAFF, None, id="staff-as-the-learner"),
     ],
@@ -165,8 +168,8 @@ def test_an_invitation_opens_closed_and_invite_only_courses(course, guest, reaso
 def test_force_opens_a_closed_course_only_to_those_who_may_use_it(by, reason):
     closed = a_course(**CLOSED, **INVITE_ONLY)
 
-    assert reason_of(refuse_entry(a_request(by=by, force=True), closed, NOBODY)) is reason
-    unforced = refuse_entry(a_request(by=by), closed, NOBODY)
+    assert reason_of(refuse_entry(a_request(by=by, force=True), closed, NO_LEARNER)) is reason
+    unforced = refuse_entry(a_request(by=by), closed, NO_LEARNER)
     assert reason_of(unforced) is Reason.ENROLLMENT_CLOSED
 
 

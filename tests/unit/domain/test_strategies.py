@@ -6,7 +6,7 @@ from itertools import combinations
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from enrollment.domain.batch_decision import judge
+from enrollment.domain.batch_decision import decide_batch
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.rules import refuse_outside_window
 from tests.unit.domain.strategies import harmonies, histories, is_stated, merged, repeatable, steps
@@ -100,7 +100,7 @@ def test_harmonies_are_mostly_granted_and_can_be_worked_in_several_orders():
     @ONLY_GENERATED
     @given(harmonies())
     def look(history):
-        granted = judge(merged(history.submissions, history.order), history.world).outcomes
+        granted = decide_batch(merged(history.submissions, history.order), history.world).outcomes
         refused = any(outcome.code is Code.REFUSED for outcome in granted)
         found["refused" if refused else "granted"] += 1
         pairs = combinations((row for rows in history.submissions for row in rows), 2)

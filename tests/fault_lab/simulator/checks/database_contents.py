@@ -164,5 +164,5 @@ def read(session: Session) -> Records:
         {row[0]: Submission._make(row) for row in session.execute(_SUBMISSIONS)},
         {row[0]: Batch._make(row) for row in session.execute(_BATCHES)},
         {(row[0], row[1]): (row[2], row[3]) for row in session.execute(_ENROLLMENTS)},
-        events.since(session, 0, limit=ALL),
+        events.events_after(session, 0, limit=ALL),
     )

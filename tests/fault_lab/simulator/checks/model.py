@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
-from tests.fault_lab.simulator.workload import MODES, Wish
+from tests.fault_lab.simulator.workload import MODES, RequestedChange
 
 #: (course, learner).
 Key = tuple[str, str]
@@ -21,7 +21,7 @@ Answer = tuple[str, str | None]
 class Asked(NamedTuple):
     """A wish with what its submission says about it."""
 
-    wish: Wish
+    wish: RequestedChange
     received_at: datetime
     rank: Rank
     states_time: bool

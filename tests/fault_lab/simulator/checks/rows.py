@@ -7,7 +7,7 @@ from enrollment.domain.codes import CallerKind
 from tests.fault_lab.simulator.checks.database_contents import Records, Submission
 from tests.fault_lab.simulator.checks.model import Asked, Rank
 from tests.fault_lab.simulator.history import History
-from tests.fault_lab.simulator.workload import Attempt, Wish
+from tests.fault_lab.simulator.workload import Attempt, RequestedChange
 
 
 class Row(NamedTuple):
@@ -20,7 +20,7 @@ class Row(NamedTuple):
     reason: str | None
 
     @property
-    def wish(self) -> Wish:
+    def wish(self) -> RequestedChange:
         return self.attempt.wishes[self.place]
 
     @property
@@ -37,7 +37,7 @@ class Row(NamedTuple):
         return f"{self.attempt.label}[{self.place}] {self.wish}"
 
 
-def rank_of(wish: Wish, submission: Submission, place: int) -> Rank:
+def rank_of(wish: RequestedChange, submission: Submission, place: int) -> Rank:
     """Of two wishes for one enrollment the greater wins."""
     if wish.stated is None:
         return submission.received_at, 0, submission.place, place
