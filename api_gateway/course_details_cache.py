@@ -156,7 +156,7 @@ class CourseDetailsCache:
             del lease.loading[key]
 
     async def _load_from_redis(self, name: str) -> bytes | None:
-        if self._cache.is_resting:
+        if self._cache.is_open:
             return None
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, self._cache.get, name)
@@ -172,7 +172,7 @@ class CourseDetailsCache:
 
     def _put(self, name: str, body: bytes, ttl: float) -> None:
         """Write to Redis in the background."""
-        if self._cache.is_resting or not self._puts.acquire(blocking=False):
+        if self._cache.is_open or not self._puts.acquire(blocking=False):
             return
         put = self._pool.submit(self._cache.put, name, body, ttl)
         put.add_done_callback(lambda _: self._puts.release())

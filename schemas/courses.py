@@ -165,7 +165,7 @@ def load_course(data: object, *, course_id: str | None = None) -> Course:
 
 
 def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
-    """Parse a partial update, as ``apply_changes`` takes it. Raises marshmallow's ValidationError."""
+    """Parses a partial update for `apply_changes`. Raises marshmallow's ValidationError."""
     if isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
     return _members(COURSE.load(data, partial=("course_id",)))  # type: ignore[arg-type]

@@ -55,12 +55,12 @@ def state_of(state: Enrollment) -> tuple[object, ...]:
     return (
         state.mode,
         state.is_active,
-        state.activity_clock,
-        state.mode_clock,
+        state.activity_precedence,
+        state.mode_precedence,
         state.attributes,
-        state.attributes_clock,
+        state.attributes_precedence,
         state.cohort,
-        state.cohort_clock,
+        state.cohort_precedence,
     )
 
 

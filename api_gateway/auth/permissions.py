@@ -1,7 +1,7 @@
 """Authorization: permissions by route and method, and checks about one person.
 
-Open edX's privilege table as data. Every route and method has an entry in ``PERMISSIONS``; a missing
-one is a bug, and is refused. Usernames are compared byte by byte.
+Open edX's privilege table as data. Every route and method has an entry in ``PERMISSIONS``; a
+missing one is a bug, and is refused. Usernames are compared byte by byte.
 """
 
 from collections.abc import Mapping

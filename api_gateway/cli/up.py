@@ -72,7 +72,7 @@ def _run(supervisor: Supervisor, service: Service, data_dir: Path, *, demo: bool
     said_late = False
     waited = 0.0
     while not service.is_ready():
-        if not supervisor.attend(_LOOK_EVERY):
+        if not supervisor.supervise(_LOOK_EVERY):
             return
         waited += _LOOK_EVERY
         if waited >= READY_SECONDS and not said_late:
@@ -83,7 +83,7 @@ def _run(supervisor: Supervisor, service: Service, data_dir: Path, *, demo: bool
 
         load_samples(service)
     _print_welcome(service.url, data_dir)
-    while supervisor.attend(_FOREVER):
+    while supervisor.supervise(_FOREVER):
         pass
 
 

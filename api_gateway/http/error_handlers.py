@@ -26,7 +26,7 @@ class ErrorHandlers:
         """A problem that a resource raised."""
         self._write(req, resp, error)
 
-    async def known(
+    async def domain_error(
         self, req: Request, resp: Response, error: domain.EnrollmentError, _params: Any
     ) -> None:
         """An error of the domain, whose docstring is its message."""
@@ -43,7 +43,7 @@ class ErrorHandlers:
         text = (type(error).__doc__ or "").strip()
         self._write(req, resp, Problem(status, code, text))
 
-    async def framework(
+    async def falcon_error(
         self, req: Request, resp: Response, error: falcon.HTTPError, _params: Any
     ) -> None:
         """An error of the framework: unknown route or method, malformed header."""
@@ -55,7 +55,9 @@ class ErrorHandlers:
         code = status.phrase.lower().replace(" ", "_")
         self._write(req, resp, Problem(status, code, text, headers=headers))
 
-    async def bug(self, req: Request, resp: Response, error: Exception, _params: Any) -> None:
+    async def unexpected(
+        self, req: Request, resp: Response, error: Exception, _params: Any
+    ) -> None:
         """An unexpected exception: logged with its traceback under a correlation id."""
         number = secrets.token_hex(8)
         log.error(
@@ -86,7 +88,7 @@ class ErrorHandlers:
 def install(app: falcon.asgi.App[Request, Response], v1: frozenset[str]) -> None:
     """Register the handlers."""
     handlers = ErrorHandlers(v1)
-    app.add_error_handler(Exception, handlers.bug)
-    app.add_error_handler(falcon.HTTPError, handlers.framework)
-    app.add_error_handler(domain.EnrollmentError, handlers.known)
+    app.add_error_handler(Exception, handlers.unexpected)
+    app.add_error_handler(falcon.HTTPError, handlers.falcon_error)
+    app.add_error_handler(domain.EnrollmentError, handlers.domain_error)
     app.add_error_handler(Problem, handlers.problem)

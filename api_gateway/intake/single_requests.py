@@ -63,7 +63,7 @@ class SingleRequest(NamedTuple):
     fingerprint: bytes = b""
 
     @property
-    def used(self) -> KeyOwner | None:
+    def key_owner(self) -> KeyOwner | None:
         """The caller and the key, if there is a key."""
         return None if self.key is None else (self.caller.name, self.key)
 
@@ -216,15 +216,15 @@ def _claim_keys(
     """
     uses: dict[KeyOwner, KeyUse] = {}
     for request, id_ in zip(requests, ids, strict=True):
-        if request.used is not None:
-            use = KeyUse(*request.used, request.fingerprint, id_)
-            uses.setdefault(request.used, use)  # of two with one key the first counts
+        if request.key_owner is not None:
+            use = KeyUse(*request.key_owner, request.fingerprint, id_)
+            uses.setdefault(request.key_owner, use)  # of two with one key the first counts
     free = idempotency.claim(session, list(uses.values()), now=now)
     return [
         place
         for place, request in enumerate(requests)
-        if request.used is None
-        or (request.used in free and uses[request.used].submission_id == ids[place])
+        if request.key_owner is None
+        or (request.key_owner in free and uses[request.key_owner].submission_id == ids[place])
     ]
 
 
@@ -248,11 +248,11 @@ def _replay(session: Session, again: Mapping[int, SingleRequest]) -> dict[int, R
     """The results of requests whose keys were used before, by index."""
     if not again:
         return {}
-    known = idempotency.find(session, {it.used for it in again.values() if it.used})
+    known = idempotency.find(session, {it.key_owner for it in again.values() if it.key_owner})
     found = submissions.find_all(session, {use.submission_id for use in known.values()})
     results: dict[int, Result] = {}
     for place, request in again.items():
-        use = known.get(request.used or ("", ""))
+        use = known.get(request.key_owner or ("", ""))
         submission = None if use is None else found.get(use.submission_id)
         if use is not None and use.fingerprint != request.fingerprint:
             results[place] = KeyReused(request.key)

@@ -37,7 +37,7 @@ class UploadPace(NamedTuple):
     """How slow an upload may be."""
 
     #: Maximum seconds without a byte.
-    silence: float = 30.0
+    max_silence: float = 30.0
     #: Seconds before the pace is checked.
     grace: float = 30.0
     #: Minimum bytes a second, on average since the start.
@@ -169,10 +169,12 @@ class Spooler:
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         """Return the next chunk, None at the end."""
         try:
-            async with asyncio.timeout(self._pace.silence):
+            async with asyncio.timeout(self._pace.max_silence):
                 return await anext(chunks, None)
         except TimeoutError as error:
-            raise _too_slow(f"nothing was received for {self._pace.silence:g} seconds") from error
+            raise _too_slow(
+                f"nothing was received for {self._pace.max_silence:g} seconds"
+            ) from error
 
     def _too_long(self) -> Problem:
         return too_large(

@@ -184,7 +184,7 @@ class UploadStore:
             submissions.insert_bulk(session, bulk)
             return bulk.id
 
-        return self._begin(opened)
+        return self._in_transaction(opened)
 
     def _store_all(
         self, submission_id: UUID, drafts: BatchGroups, *, lane: Lane, alone: bool
@@ -199,7 +199,7 @@ class UploadStore:
                     session, submission_id, at, new, lane=lane, alone=alone
                 )
 
-            self._begin(stored)
+            self._in_transaction(stored)
             ordinal += len(group)
             total += sum(draft.rows for draft in group)
         return total
@@ -220,7 +220,7 @@ class UploadStore:
             fail_point(Point.INTAKE_BEFORE_COMMIT)
             return first
 
-        first = self._begin(published)
+        first = self._in_transaction(published)
         if first is not None:
             fail_point(Point.INTAKE_COMMITTED)
             self.dispatcher.dispatch(first)
@@ -246,7 +246,7 @@ class UploadStore:
             raise KeyReused(upload.key)
         return StoredUpload(use.submission_id, is_replay=True)
 
-    def _begin(self, work: Callable[[Session], T]) -> T:
+    def _in_transaction(self, work: Callable[[Session], T]) -> T:
         def once() -> T:
             with self.sessions.begin() as session:
                 return work(session)

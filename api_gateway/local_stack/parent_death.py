@@ -1,13 +1,12 @@
-"""Ties processes to the life of the supervisor, however it ends; standard library only.
+"""Ends processes when their supervisor dies, however it dies; standard library only.
 
-    python -I -S tied.py run PARENT_PID COMMAND [ARGUMENT …]
-    python -I -S tied.py guard
+    python -I -S parent_death.py run PARENT_PID COMMAND [ARGUMENT …]
+    python -I -S parent_death.py guard
 
-``run`` becomes the command, which the kernel kills with its parent (Linux). ``kill_orphaned_groups`` reads
-``+PID`` and ``-PID`` lines, the process groups that live, and kills those that are left when
-its input ends: that reaches the children's own children, and works where the kernel does not
-help. A program of its own, because nothing may run between fork and exec in a process with
-threads.
+`run` becomes the command, which the kernel kills with its parent (Linux). `guard` reads lines
+`+PID` and `-PID`, the process groups that live, and kills those that are left when its input ends:
+that reaches the children's own children, and works where the kernel does not help. A program of
+its own, because nothing may run between fork and exec in a process with threads.
 """
 
 import ctypes

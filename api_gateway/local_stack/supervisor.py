@@ -104,7 +104,7 @@ class Child:
         _log.info("process.started", name=self.program.name, pid=self.process.pid)
         return self.process.pid
 
-    def bury(self, now: float) -> int | None:
+    def reap(self, now: float) -> int | None:
         """If it has died, kill what it left, note when to start it again; its process id."""
         if self.process is None or self.is_running:
             return None
@@ -124,7 +124,7 @@ class Child:
         """Whether it was started and has not ended."""
         return self.process is not None and self.process.poll() is None
 
-    def tell(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it runs."""
         if self.process is not None:
             self.process.send_signal(number)
@@ -147,11 +147,11 @@ class Supervisor:
         self.children = [Child(program, environment) for program in programs]
         self._stop_seconds = stop_seconds
         self._clock = clock
-        self._asked = SignalListener()
+        self._signals = SignalListener()
 
     def __enter__(self) -> Self:
         """Everything is started, and goes on so while ``attend`` is called."""
-        self._asked.__enter__()
+        self._signals.__enter__()
         self._guard = _new_guard()
         self._start_due()
         return self
@@ -165,39 +165,39 @@ class Supervisor:
         """Everything has ended."""
         self.stop()
         self._guard.communicate()
-        self._asked.__exit__(kind, error, traceback)
+        self._signals.__exit__(kind, error, traceback)
 
-    def attend(self, seconds: float) -> bool:
+    def supervise(self, seconds: float) -> bool:
         """Look after the processes for a while; False as soon as one is asked to stop."""
         until = self._clock() + seconds
-        while not self._asked.times and (now := self._clock()) < until:
-            self._bury_dead()
+        while not self._signals.times and (now := self._clock()) < until:
+            self._reap_dead()
             self._start_due()
-            self._keep_guard()
+            self._ensure_guard()
             due = [child.starts_at for child in self.children if child.process is None]
-            self._asked.wait(min([until, *due]) - now)
-        return not self._asked.times
+            self._signals.wait(min([until, *due]) - now)
+        return not self._signals.times
 
     def stop(self) -> None:
         """End all in good order; who is late is killed, and everybody when asked again."""
-        told_before = self._asked.times
+        told_before = self._signals.times
         until = self._clock() + self._stop_seconds
         for child in self.children:
-            child.tell(signal.SIGTERM)
-        while self._running() and self._asked.times == told_before:
+            child.send_signal(signal.SIGTERM)
+        while self._running() and self._signals.times == told_before:
             if (now := self._clock()) >= until:
                 break
-            self._asked.wait(until - now)
+            self._signals.wait(until - now)
         for child in self._running():
             _log.warning("process.killed", name=child.program.name)
-            child.tell(signal.SIGKILL)
+            child.send_signal(signal.SIGKILL)
         for child in self.children:
-            self._lay_out(child)
+            self._wait_and_kill(child)
 
     def _running(self) -> list[Child]:
         return [child for child in self.children if child.is_running]
 
-    def _lay_out(self, child: Child) -> None:
+    def _wait_and_kill(self, child: Child) -> None:
         if child.process is None:
             return
         status = child.process.wait()
@@ -206,9 +206,9 @@ class Supervisor:
         _log.info("process.stopped", name=child.program.name, status=status)
         child.process = None
 
-    def _bury_dead(self) -> None:
+    def _reap_dead(self) -> None:
         for child in self.children:
-            if (pid := child.bury(self._clock())) is not None:
+            if (pid := child.reap(self._clock())) is not None:
                 self._tell_guard("-", pid)
 
     def _start_due(self) -> None:
@@ -217,7 +217,7 @@ class Supervisor:
             if child.process is None and child.starts_at <= now:
                 self._tell_guard("+", child.start(now))
 
-    def _keep_guard(self) -> None:
+    def _ensure_guard(self) -> None:
         """A guard that died is followed by one that hears of everybody."""
         if self._guard.poll() is None:
             return

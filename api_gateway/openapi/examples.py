@@ -135,7 +135,7 @@ EXAMPLES: Mapping[str, object] = {
     "Enrollment": dump_enrollment(
         "ada",
         Enrollment(
-            "verified", is_active=True, created=_NOW, activity_clock=WritePrecedence(0, 0, 0)
+            "verified", is_active=True, created=_NOW, activity_precedence=WritePrecedence(0, 0, 0)
         ),
         _COURSE,
         at=_NOW,

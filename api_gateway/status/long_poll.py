@@ -41,5 +41,5 @@ async def long_poll(
         elif is_reached is None:
             await waiters.wait_for_end(submission.id, pause)
         else:
-            await waiters.wait_for_progress(submission.id, submission.mark, pause)
+            await waiters.wait_for_progress(submission.id, submission.progress_mark, pause)
         status = await reader.read(submission.id, caller)

@@ -54,12 +54,12 @@ READ_NOW = Freshness()
 
 def after_progress(known: Submission) -> Freshness:
     """For a client that has `known` and was notified of progress since."""
-    return Freshness(FRESH_SECONDS, known.mark, must_be_newer=True)
+    return Freshness(FRESH_SECONDS, known.progress_mark, must_be_newer=True)
 
 
 def after_silence(known: Submission) -> Freshness:
     """For a client that has `known` and was notified of nothing."""
-    return Freshness(STALE_SECONDS, known.mark)
+    return Freshness(STALE_SECONDS, known.progress_mark)
 
 
 class _Read(NamedTuple):
@@ -110,7 +110,9 @@ class StatusReader:
             return await self._shared_read(key, caller)
         now = self._clock()
         kept = self._snapshots.get(key)
-        if kept and freshness.accepts(kept.status.submission.mark, now - kept.requested_at):
+        if kept and freshness.accepts(
+            kept.status.submission.progress_mark, now - kept.requested_at
+        ):
             return kept.status
         status = await self._shared_read(key, caller)
         self._keep(key, _Snapshot(now, status))

@@ -101,7 +101,7 @@ class Waiters:
     def watch(self, submission: Submission) -> Iterator[asyncio.Event]:
         """Yield an event that is set once the submission has made progress."""
         if submission.batch_id is None:
-            with self._registered(submission.id, submission.mark) as moved:
+            with self._registered(submission.id, submission.progress_mark) as moved:
                 yield moved
         else:
             with self._registered(submission.batch_id, None) as completed:

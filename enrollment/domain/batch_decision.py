@@ -224,7 +224,7 @@ def _learner_context(
 def _use_invitation(request: Request, invitation: Invitation, judgement: BatchDecision) -> None:
     if invitation.used_by is not None:
         return
-    if invitation.expires_at is None or invitation.expires_at >= request.asked_at:
+    if invitation.expires_at is None or invitation.expires_at >= request.effective_at:
         key = (invitation.course_id, invitation.email)
         judgement.invitations_used[key] = request.username
 

@@ -71,13 +71,15 @@ def _drop_superseded_fields(request: Request, current: Enrollment | None) -> Eff
         return _new(
             EffectiveChange, (request.is_active, request.mode, request.attributes, request.cohort)
         )
-    clock = request.clock
-    late = request.mode is not None and _is_superseded(clock, current.mode_clock)
+    clock = request.precedence
+    late = request.mode is not None and _is_superseded(clock, current.mode_precedence)
     heard = (
-        None if clock < current.activity_clock else request.is_active,
+        None if clock < current.activity_precedence else request.is_active,
         None if late else request.mode,
-        None if late or _is_superseded(clock, current.attributes_clock) else request.attributes,
-        None if late or _is_superseded(clock, current.cohort_clock) else request.cohort,
+        None
+        if late or _is_superseded(clock, current.attributes_precedence)
+        else request.attributes,
+        None if late or _is_superseded(clock, current.cohort_precedence) else request.cohort,
     )
     return _new(EffectiveChange, heard)
 
@@ -97,12 +99,14 @@ def _drop_forbidden_fields(
 
 def _is_repeated(request: Request, current: Enrollment) -> bool:
     """True where all was heard already at the very moment asked, and nothing differs."""
-    at = request.clock.at
+    at = request.precedence.at
     return (
-        (current.activity_clock.at, current.is_active) == (at, request.is_active)
-        and _is_same_field(request.mode, current.mode, current.mode_clock, at)
-        and _is_same_field(request.attributes, current.attributes, current.attributes_clock, at)
-        and _is_same_field(request.cohort, current.cohort, current.cohort_clock, at)
+        (current.activity_precedence.at, current.is_active) == (at, request.is_active)
+        and _is_same_field(request.mode, current.mode, current.mode_precedence, at)
+        and _is_same_field(
+            request.attributes, current.attributes, current.attributes_precedence, at
+        )
+        and _is_same_field(request.cohort, current.cohort, current.cohort_precedence, at)
     )
 
 
@@ -121,7 +125,7 @@ def _is_already_applied(wish: EffectiveChange, current: Enrollment) -> bool:
 
 def _apply(case: DecisionInput, wish: EffectiveChange, *, is_active: bool, mode: str) -> Enrollment:
     """The enrollment after the wish: every field that was set or confirmed takes its rank."""
-    clock, current = case.request.clock, case.current
+    clock, current = case.request.precedence, case.current
     active, by_mode, by_attributes, by_cohort = wish
     if current is None:
         new = (
@@ -185,7 +189,7 @@ def _deactivate(case: DecisionInput, wish: EffectiveChange) -> Decision:
     if refusal is not None:
         return Decision(Code.REFUSED, refusal=refusal)
     if mode is None:
-        mode = default_mode(course, request.asked_at, case.site_default)
+        mode = default_mode(course, request.effective_at, case.site_default)
     after = _apply(case, wish, is_active=False, mode=mode or course.all_modes()[0].slug)
     if current is None or current.is_active:
         return Decision(Code.DEACTIVATED, after)

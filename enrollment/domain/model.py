@@ -105,8 +105,8 @@ class Request(NamedTuple):
     line: int
     username: str
     course_id: str
-    asked_at: datetime
-    clock: WritePrecedence
+    effective_at: datetime
+    precedence: WritePrecedence
     rights: Rights
     is_active: bool = True
     #: None: not named, which is no wish.
@@ -122,12 +122,12 @@ class Enrollment(NamedTuple):
     mode: str
     is_active: bool
     created: datetime
-    activity_clock: WritePrecedence
-    mode_clock: WritePrecedence | None = None
+    activity_precedence: WritePrecedence
+    mode_precedence: WritePrecedence | None = None
     attributes: tuple[Attribute, ...] = ()
-    attributes_clock: WritePrecedence | None = None
+    attributes_precedence: WritePrecedence | None = None
     cohort: str | None = None
-    cohort_clock: WritePrecedence | None = None
+    cohort_precedence: WritePrecedence | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

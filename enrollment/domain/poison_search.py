@@ -1,7 +1,7 @@
 """Failed attempts of a batch, and the search for the poison request among its rows.
 
-A pure state machine. An attempt either completes or fails (an error, or a worker that died). When
-the whole batch has failed `FAILURES_BEFORE_SEARCH` times, prefixes of it are tried, each in a transaction
+A pure state machine. An attempt either completes or fails: an error, or a worker that died. When
+the whole batch has failed `WHOLE_FAILURES` times, prefixes of it are tried, each in a transaction
 that is rolled back: first the empty prefix, then by bisection. The shortest prefix that fails ends
 with the poison request.
 """

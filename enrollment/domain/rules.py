@@ -52,9 +52,9 @@ def format_timestamp(moment: datetime) -> str:
 def refuse_outside_window(request: Request, course: Course) -> Refusal | None:
     """The window is open strictly between its two moments."""
     opens, closes = course.enrollment_start, course.enrollment_end
-    if opens is not None and request.asked_at <= opens:
+    if opens is not None and request.effective_at <= opens:
         return Refusal(Reason.ENROLLMENT_NOT_OPEN, {"opens_at": format_timestamp(opens)})
-    if closes is not None and request.asked_at >= closes:
+    if closes is not None and request.effective_at >= closes:
         return Refusal(Reason.ENROLLMENT_CLOSED, {"closed_at": format_timestamp(closes)})
     return None
 
@@ -63,7 +63,7 @@ def refuse_invitation(request: Request, invitation: Invitation) -> Refusal | Non
     """An invitation serves one learner, up to its last moment."""
     if invitation.used_by is not None and invitation.used_by != request.username:
         return Refusal(Reason.INVITE_USED)
-    if invitation.expires_at is not None and invitation.expires_at < request.asked_at:
+    if invitation.expires_at is not None and invitation.expires_at < request.effective_at:
         expired = format_timestamp(invitation.expires_at)
         return Refusal(Reason.INVITE_EXPIRED, {"expired_at": expired})
     return None
@@ -106,7 +106,7 @@ def refuse_mode(
     request: Request, course: Course, slug: str | None, *, lenient: bool
 ) -> Refusal | None:
     """A mode must be one of the course's, and before its deadline unless lenient."""
-    if course.offers(slug, request.asked_at):
+    if course.offers(slug, request.effective_at):
         return None
     late = next((mode for mode in course.modes if mode.slug == slug), None)
     if late is None:
@@ -139,8 +139,8 @@ def current_or_default_mode(
 ) -> str | None:
     """The mode of who names none: the one it had if that can still be had, else the default."""
     if current is not None and (
-        course.offers(current.mode, request.asked_at)
+        course.offers(current.mode, request.effective_at)
         or (request.rights.use_expired and any(mode.slug == current.mode for mode in course.modes))
     ):
         return current.mode
-    return default_mode(course, request.asked_at, site_default)
+    return default_mode(course, request.effective_at, site_default)

@@ -174,7 +174,7 @@ class Submission:
         return self.total - self.tally.answered
 
     @property
-    def mark(self) -> ProgressMark:
+    def progress_mark(self) -> ProgressMark:
         """How far it is; another one after every move."""
         return ProgressMark(
             self.tally.answered, self.finished_at is not None, self.cancel_asked_at is not None

@@ -47,9 +47,9 @@ class Cache:
         self._breaker = CircuitBreaker(Dependency.CACHE, clock)
 
     @property
-    def is_resting(self) -> bool:
+    def is_open(self) -> bool:
         """Whether Redis failed a moment ago, so that asking is of no use."""
-        return self._breaker.is_resting
+        return self._breaker.is_open
 
     def get(self, key: str) -> bytes | None:
         """What was put there, or None."""

@@ -71,6 +71,6 @@ class CircuitBreaker:
             log.warning(event, because=str(error), sort=type(error).__name__)
 
     @property
-    def is_resting(self) -> bool:
+    def is_open(self) -> bool:
         """Whether a call now would not be let through."""
         return self._is_open and self._clock() < self._try_again_at

@@ -212,8 +212,8 @@ def _columns(writes: Sequence[EnrollmentWrite]) -> list[Sequence[Any]]:
     """Returns the cells of writes, column by column."""
     keys, states, versions, events = zip(*writes, strict=True)
     learners, courses = zip(*keys, strict=True)
-    active = zip(*[state.activity_clock for state in states], strict=True)
-    modes = zip(*[state.mode_clock or (None, None, None) for state in states], strict=True)
+    active = zip(*[state.activity_precedence for state in states], strict=True)
+    modes = zip(*[state.mode_precedence or (None, None, None) for state in states], strict=True)
     return [
         learners,
         courses,
@@ -228,13 +228,13 @@ def _columns(writes: Sequence[EnrollmentWrite]) -> list[Sequence[Any]]:
 
 
 def _extras(state: Enrollment) -> str | None:
-    if state.attributes_clock is None and state.cohort_clock is None:
+    if state.attributes_precedence is None and state.cohort_precedence is None:
         return None
     kept = {
         "attributes": state.attributes,
-        "attributes_clock": state.attributes_clock,
+        "attributes_clock": state.attributes_precedence,
         "cohort": state.cohort,
-        "cohort_clock": state.cohort_clock,
+        "cohort_clock": state.cohort_precedence,
     }
     return encode_json(kept)
 

@@ -205,12 +205,12 @@ class _CsvSplitter:
         """Yield the batches, in order."""
         while self._lines.has_next():
             plain = self._lines.take_plain() if self._count is None else []
-            for _ in self._portions(plain) if plain else self._records():
+            for _ in self._plain_portions(plain) if plain else self._records():
                 if self._rows >= self._batch_rows or self._size >= self._limits.batch_bytes:
                     yield from self._end_batch()
         yield from self._end_batch()
 
-    def _portions(self, lines: list[str]) -> Iterator[None]:
+    def _plain_portions(self, lines: list[str]) -> Iterator[None]:
         """Add lines, each a row or blank; yields after as many as the batch has room for."""
         blanks = self._columns.blanks
         begin = 0

@@ -47,7 +47,7 @@ class RowFormat(NamedTuple):
     source: str | None = None
 
     @property
-    def is_ours(self) -> bool:
+    def is_native(self) -> bool:
         """Whether rows have our own columns."""
         return self.format in OUR_COLUMNS
 
@@ -83,7 +83,7 @@ class RawRow(NamedTuple):
                 findings = [*error.findings]
         return ParsedRow(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
 
-    def untranslated(self) -> ParsedRow:
+    def unmapped_row(self) -> ParsedRow:
         """Return the row for display: with its own ids, and without findings."""
         return ParsedRow(self.line, None, None, self.cells, self.body or EMPTY_PAYLOAD)
 
@@ -103,7 +103,7 @@ def decode_raw_rows(
         return _json_rows(text, first_line, skips)
     columns = columns_of_format(row_format.format, require_header(row_format.header))
     records = _records(text.decode(), first_line, unclosed, columns)
-    if row_format.is_ours:
+    if row_format.is_native:
         return _native_rows(records, columns, skips)
     reader = FormatReader(row_format.format, columns, row_format.course_id)
     return _intent_rows(records, reader, skips)
@@ -113,9 +113,9 @@ def rows_for_display(
     payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
 ) -> Iterator[ParsedRow]:
     """Decode rows to be shown beside their outcomes; ids of another system stay as sent."""
-    if row_format.is_ours:
+    if row_format.is_native:
         return decode_rows(payload, row_format.encoding, row_format.header, skipped)
-    return (raw.untranslated() for raw in decode_raw_rows(payload, row_format, skipped))
+    return (raw.unmapped_row() for raw in decode_raw_rows(payload, row_format, skipped))
 
 
 class _Record(NamedTuple):

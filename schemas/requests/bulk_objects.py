@@ -64,14 +64,14 @@ class BulkReader(Generic[T]):
         for count, (where, data) in enumerate(self._parts(body, media_type, found)):
             if count >= self.most:
                 raise TooManyObjects
-            found += [_located(bad, where) for bad in self._take(data, seen, objects)]
+            found += [_located(bad, where) for bad in self._add(data, seen, objects)]
             if len(found) >= MAX_FINDINGS:
                 break
         if found:
             raise InvalidObjects(found[:MAX_FINDINGS])
         return objects
 
-    def _take(self, data: object, seen: set[str], objects: list[T]) -> tuple[Finding, ...]:
+    def _add(self, data: object, seen: set[str], objects: list[T]) -> tuple[Finding, ...]:
         """Add the object to ``objects``, or return what is wrong with it."""
         try:
             taken = self._load(data)

@@ -199,7 +199,7 @@ class World:
 
     def one_at_a_time(self) -> None:
         """From now on each batch is answered in a transaction of its own."""
-        self.processor = replace(self.processor, at_once=1)
+        self.processor = replace(self.processor, batches_per_transaction=1)
 
     def deliver(self, *batch_ids: int) -> list[ProcessedBatches]:
         """Deliver messages in this order."""

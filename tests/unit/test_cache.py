@@ -85,7 +85,7 @@ def test_another_type_under_the_key_counts_as_nothing_and_redis_as_well(cache, r
     redis.rpush("k", "a", "list")
 
     assert cache.get("k") is None
-    assert not cache.is_resting
+    assert not cache.is_open
 
 
 def test_a_redis_that_is_away_is_asked_once_a_pause(cache, server, clock):
@@ -93,12 +93,12 @@ def test_a_redis_that_is_away_is_asked_once_a_pause(cache, server, clock):
     server.connected = False
 
     assert cache.get("k") is None
-    assert cache.is_resting
+    assert cache.is_open
     server.connected = True
     assert cache.get("k") is None
 
     clock.now += RETRY_INTERVAL
-    assert not cache.is_resting
+    assert not cache.is_open
     assert cache.get("k") == b"value"
     assert cache.get("k") == b"value"
 
@@ -106,7 +106,7 @@ def test_a_redis_that_is_away_is_asked_once_a_pause(cache, server, clock):
 def test_putting_into_a_redis_that_is_away_does_nothing(cache, server, redis):
     server.connected = False
     cache.put("k", b"value", 60)
-    assert cache.is_resting
+    assert cache.is_open
     server.connected = True
     cache.put("k", b"value", 60)
 
@@ -122,7 +122,7 @@ def test_a_redis_that_only_reads_is_still_read(redis, cache, monkeypatch):
     monkeypatch.setattr(redis, "set", refuse)
     cache.put("k", b"other", 60)
 
-    assert not cache.is_resting
+    assert not cache.is_open
     assert cache.get("k") == b"value"
 
 
@@ -147,5 +147,5 @@ def test_the_client_gives_up_at_once_and_does_not_try_again():
     assert pool.max_connections == CONNECTIONS
     cache = Cache(connect("redis://127.0.0.1:1/0"))
     assert cache.get("k") is None
-    assert cache.is_resting
+    assert cache.is_open
     cache.close()

@@ -35,13 +35,13 @@ def test_of_many_who_ask_an_open_breaker_one_a_pause_may(breaker, clock):
 
 
 def test_it_rests_until_the_pause_is_over(breaker, clock):
-    assert not breaker.is_resting
+    assert not breaker.is_open
     breaker.failed(OSError("away"))
-    assert breaker.is_resting
+    assert breaker.is_open
 
     clock.now += RETRY_INTERVAL
 
-    assert not breaker.is_resting
+    assert not breaker.is_open
 
 
 def test_an_outage_is_said_when_it_begins_and_when_it_is_over(breaker, clock):

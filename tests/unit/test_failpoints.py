@@ -91,7 +91,7 @@ def test_a_crash_leaves_no_time_for_anything():
     program = (
         "from enrollment.runtime import failpoints as f\n"
         "f.arm('task.popped=crash')\n"
-        "try:\n    f.reached(f.Point.TASK_POPPED)\nfinally:\n    print('still here')\n"
+        "try:\n    f.fail_point(f.Point.TASK_POPPED)\nfinally:\n    print('still here')\n"
     )
 
     ended = subprocess.run(
@@ -109,7 +109,7 @@ def test_processes_that_are_forked_from_one_draw_each_for_itself():
         "f.arm('ring.sent=duplicate%50')\n"
         "for _ in range(4):\n"
         "    if not os.fork():\n"
-        "        drawn = ''.join(str(int(f.reached(f.Point.RING_SENT))) for _ in range(64))\n"
+        "        drawn = ''.join(str(int(f.fail_point(f.Point.RING_SENT))) for _ in range(64))\n"
         "        os.write(1, f'{drawn}\\n'.encode())\n"
         "        os._exit(0)\n"
         "    os.wait()\n"

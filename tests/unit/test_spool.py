@@ -68,7 +68,7 @@ def test_an_upload_that_trickles_is_408():
 
 def test_an_upload_that_falls_silent_is_408():
     with pytest.raises(Problem) as caught:
-        spool(Sender([b"x"], seconds=0.0, ends=False), pace=UploadPace(silence=0.01))
+        spool(Sender([b"x"], seconds=0.0, ends=False), pace=UploadPace(max_silence=0.01))
     assert (caught.value.status, caught.value.code) == (408, "request_timeout")
 
 

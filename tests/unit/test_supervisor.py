@@ -44,7 +44,7 @@ def attend_until(supervisor: Supervisor, true: Callable[[], object]) -> None:
     for _ in range(int(PATIENCE / 0.02)):
         if true():
             return
-        assert supervisor.attend(0.02)
+        assert supervisor.supervise(0.02)
     pytest.fail("it did not come to pass")
 
 
@@ -71,7 +71,7 @@ def test_what_dies_at_once_is_started_again_later_and_later():
         child.start(0.0 if now == 99.0 else now)
         assert child.process is not None
         child.process.wait()
-        child.bury(now)
+        child.reap(now)
         pauses.append(round(child.starts_at - now, 3))
 
     assert pauses == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 0.1]
@@ -102,7 +102,7 @@ def test_a_signal_ends_attending(number):
     with Supervisor([], environment()) as supervisor:
         before = threading.Timer(0.05, os.kill, (os.getpid(), number))
         before.start()
-        while supervisor.attend(PATIENCE):
+        while supervisor.supervise(PATIENCE):
             pass
         before.join()
 
@@ -157,7 +157,7 @@ def test_nobody_outlives_a_killed_supervisor(tmp_path):
         "from api_gateway.local_stack.supervisor import Program, Supervisor\n"
         "program = Program('one', [sys.executable, '-c', sys.argv[1], sys.argv[2]])\n"
         "with Supervisor([program], dict(os.environ)) as supervisor:\n"
-        "    supervisor.attend(600)\n"
+        "    supervisor.supervise(600)\n"
     )
     family = FAMILY.format(STUBBORN)
     supervisor = subprocess.Popen([sys.executable, "-c", code, family, str(pids)], cwd=ROOT)

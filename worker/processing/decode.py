@@ -90,7 +90,7 @@ def decode_plain(batch_id: int, payload: bytes, form: RowFormat, head: Submissio
 
 def is_native(form: RowFormat) -> bool:
     """Whether rows of a form are in our own columns and name our own ids."""
-    return form.is_ours and form.source is None
+    return form.is_native and form.source is None
 
 
 class _RawBatch(NamedTuple):

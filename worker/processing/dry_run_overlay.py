@@ -86,7 +86,7 @@ class Overlay:
             self._seats[course_id] += trace.seats
         self.batches += 1
 
-    def over(self, world: BatchContext, keys: Iterable[EnrollmentKey]) -> BatchContext:
+    def apply(self, world: BatchContext, keys: Iterable[EnrollmentKey]) -> BatchContext:
         """The world as it would be; ``keys`` are the enrollments that are looked at."""
         if not self.batches:
             return world
@@ -129,14 +129,14 @@ class Overlays:
         self._open: OrderedDict[UUID, Overlay] = OrderedDict()
         self._monotonic = monotonic
 
-    def before(
+    def up_to(
         self, session: Session, batch: ClaimedBatch
     ) -> Overlay | OverlayIncomplete | TooManyDryRuns:
         """Returns what the batches before one would have done, reading back what is missing."""
         submission_id, ordinal = batch.submission_id or UUID(int=0), batch.ordinal or 0
         overlay = self._open.get(submission_id)
         if overlay is None or overlay.batches > ordinal:
-            overlay = self._made(submission_id)
+            overlay = self._create(submission_id)
         if overlay is None:
             return TooManyDryRuns()
         self._open.move_to_end(submission_id)
@@ -166,7 +166,7 @@ class Overlays:
         for submission_id in list(self._open):
             self.drop(submission_id)
 
-    def _made(self, submission_id: UUID) -> Overlay | None:
+    def _create(self, submission_id: UUID) -> Overlay | None:
         """Makes one, unless all are in use: two that give way to each other would never end."""
         self.drop(submission_id)
         while len(self._open) >= MAX_OVERLAYS:

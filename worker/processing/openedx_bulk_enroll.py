@@ -29,13 +29,13 @@ class BulkEnrollInvitations:
         self._by_name = {name: loaded.learner for name, loaded in known.items()}
         with_email = learners.find_by_email(session, emails)
         self._by_email = {email: loaded.learner for email, loaded in with_email.items()}
-        pairs = {pair for one in asked if (pair := self._pair(one)) is not None}
+        pairs = {pair for one in asked if (pair := self._invitation_key(one)) is not None}
         self._invitations = invitations.find_many(session, pairs)
         self._standing: dict[EnrollmentKey, EnrollmentState] = {}
         self._auto_enroll = auto_enroll
         self._touched: set[EnrollmentKey] = set()
 
-    def settle(self, row: DecodedRow) -> Request | Outcome:
+    def resolve(self, row: DecodedRow) -> Request | Outcome:
         """A row as a request to be judged, or its outcome: that of a guest changes nothing."""
         asked = row.request
         if asked is None or row.is_poisonous:
@@ -45,7 +45,7 @@ class BulkEnrollInvitations:
             named = asked._replace(username=learner.username, email=None)
             return resolve(row._replace(request=named), {})
         code, reason = Code.UNCHANGED, None
-        if self._pair(asked) is None:
+        if self._invitation_key(asked) is None:
             code, reason = Code.REFUSED, Reason.LEARNER_NOT_FOUND
         return Outcome(row.line, asked.email or asked.username, asked.course_id, code, reason)
 
@@ -68,7 +68,7 @@ class BulkEnrollInvitations:
             before = self._state(row.request)
             if position in changes:
                 self._standing[self._key(row.request)] = changes[position]
-            self._invite(row.request, is_guest=isinstance(item, Outcome))
+            self._update_invitation(row.request, is_guest=isinstance(item, Outcome))
             after = self._state(row.request)
             yield outcome._replace(details={"before": before, "after": after})
 
@@ -85,15 +85,15 @@ class BulkEnrollInvitations:
         learner = self._learner(asked)
         return asked.course_id, "" if learner is None else learner.username
 
-    def _pair(self, asked: ParsedRequest) -> EnrollmentKey | None:
+    def _invitation_key(self, asked: ParsedRequest) -> EnrollmentKey | None:
         """The course and the e-mail that an invitation would be for."""
         learner = self._learner(asked)
         email = asked.email if learner is None else learner.email
         return None if email is None else (asked.course_id, email)
 
-    def _invite(self, asked: ParsedRequest, *, is_guest: bool) -> None:
+    def _update_invitation(self, asked: ParsedRequest, *, is_guest: bool) -> None:
         """Who leaves is no longer invited; who is not here yet is."""
-        pair = self._pair(asked)
+        pair = self._invitation_key(asked)
         if pair is None:
             return
         if not asked.is_active:
@@ -106,7 +106,7 @@ class BulkEnrollInvitations:
 
     def _state(self, asked: ParsedRequest) -> Mapping[str, object]:
         stands = self._standing.get(self._key(asked))
-        pair = self._pair(asked)
+        pair = self._invitation_key(asked)
         invitation = None if pair is None else self._invitations.get(pair)
         state: dict[str, object] = {
             "user": self._learner(asked) is not None,

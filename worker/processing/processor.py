@@ -66,7 +66,7 @@ class Processor:
     sessions: Sessions
     transaction: BatchTransaction = field(default_factory=BatchTransaction)
     #: Batches of one file that one transaction processes at most.
-    at_once: int = BATCHES_PER_TRANSACTION
+    batches_per_transaction: int = BATCHES_PER_TRANSACTION
     #: Attempts whose record could not be taken back, since the database was away.
     unsettled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
@@ -96,13 +96,13 @@ class Processor:
         until = time.monotonic() + TURN_SECONDS
         processed = self.process(batch_id)
         left = TURN_BATCHES - len(processed.batch_ids)
-        while left > 0 and self._goes_on(processed) and time.monotonic() < until:
+        while left > 0 and self._may_continue(processed) and time.monotonic() < until:
             yield processed._replace(next=())
             processed = self.process(processed.next[0].id)
             left -= len(processed.batch_ids)
         yield processed
 
-    def _goes_on(self, processed: ProcessedBatches) -> bool:
+    def _may_continue(self, processed: ProcessedBatches) -> bool:
         if len(processed.next) != 1 or processed.next[0].is_for_all:
             return False
         with self.sessions.read() as session:
@@ -135,7 +135,7 @@ class Processor:
     def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
         if first.is_for_all or first.alone:
             return []
-        return claims.claim_behind(session, first, self.at_once - 1)
+        return claims.claim_behind(session, first, self.batches_per_transaction - 1)
 
     def _process_recorded(
         self, attempted: Sequence[ClaimedBatch], until: float
@@ -184,14 +184,14 @@ class Processor:
                 self._cancel(attempted)
                 raise RecordsUnavailable(str(result)) from result
             case _:
-                return self._fail(batch_id, attempted, result)
+                return self._record_failure(batch_id, attempted, result)
 
     def _record_probe(self, attempted: Sequence[ClaimedBatch]) -> None:
         (batch,) = attempted
         with self.sessions.begin() as session:
             attempts.record_probe(session, batch, now=database_now(session))
 
-    def _fail(
+    def _record_failure(
         self, batch_id: int, attempted: Sequence[ClaimedBatch], error: Exception
     ) -> ProcessedBatches:
         batch_ids = [batch.id for batch in attempted] or [batch_id]

@@ -202,7 +202,7 @@ def prepare_dry_run(
     return PreparedDryRun(
         decoded=decoded,
         loaded=loaded,
-        context=overlay.over(_context(loaded, rules, now), keys),
+        context=overlay.apply(_context(loaded, rules, now), keys),
         submission_id=overlay.submission_id,
     )
 
@@ -220,7 +220,7 @@ def prepare_bulk_enroll(
     _, rows = decode(session, claimed, by_id, Prefetcher())
     auto_enroll = bool(options_of(claimed, by_id).auto_enroll)
     invitations = BulkEnrollInvitations(session, rows, auto_enroll=auto_enroll)
-    decoded = with_requests(claimed, by_id, rows, [invitations.settle(row) for row in rows])
+    decoded = with_requests(claimed, by_id, rows, [invitations.resolve(row) for row in rows])
     loaded = load_state(session, decoded.requests, lock=True)
     return PreparedBulkEnroll(
         decoded=decoded,

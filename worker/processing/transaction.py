@@ -110,7 +110,7 @@ class BatchTransaction:
     ) -> PreparedBatches | OverlayIncomplete | TooManyDryRuns:
         options = options_of(claimed, by_id)
         if options.dry_run:
-            overlay = self.overlays.before(session, claimed[0])
+            overlay = self.overlays.up_to(session, claimed[0])
             if isinstance(overlay, OverlayIncomplete | TooManyDryRuns):
                 return overlay
             return prepare_dry_run(session, claimed, by_id, self.rules, overlay, now=now)

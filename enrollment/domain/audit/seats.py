@@ -37,14 +37,16 @@ class SeatReplay:
         active = self.active[course_id] = self.active.get(course_id, 0) + change
         if active < 0:
             message = f"{course_id} has {active} seats taken at {event.position} of the feed"
-            return self._once(ViolationKind.SEATS_BELOW_ZERO, message, event)
+            return self._report_once(ViolationKind.SEATS_BELOW_ZERO, message, event)
         capacity = self._max_capacities.get(course_id)
         if change > 0 and capacity is not None and active > capacity:
             message = f"{course_id} has {active} of {capacity} seats taken"
-            return self._once(ViolationKind.SEATS_EXCEEDED, message, event)
+            return self._report_once(ViolationKind.SEATS_EXCEEDED, message, event)
         return None
 
-    def _once(self, kind: ViolationKind, message: str, event: EventRecord) -> Violation | None:
+    def _report_once(
+        self, kind: ViolationKind, message: str, event: EventRecord
+    ) -> Violation | None:
         key = kind, event.course_id
         if key in self._reported:
             return None

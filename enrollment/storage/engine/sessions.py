@@ -56,9 +56,9 @@ class Sessions:
         through when done again, and RecordsUnavailable where the database does not answer (then
         an error at the commit leaves open whether it took place).
         """
-        opened = self._opened(self._writer)
+        opened = self._open_session(self._writer)
         with (
-            self._noted(),
+            self._record_refusals(),
             translate_errors(),
             self._lock.held(),
             opened as session,
@@ -69,7 +69,7 @@ class Sessions:
             yield session
 
     @contextmanager
-    def _noted(self) -> Iterator[None]:
+    def _record_refusals(self) -> Iterator[None]:
         try:
             yield
         except TookTooLong:
@@ -84,10 +84,10 @@ class Sessions:
 
         Raises RecordsUnavailable where the database does not answer.
         """
-        with translate_errors(), self._opened(self.engine) as session:
+        with translate_errors(), self._open_session(self.engine) as session:
             yield session
 
-    def _opened(self, bind: Engine) -> Session:
+    def _open_session(self, bind: Engine) -> Session:
         return Session(bind, info=self._info)
 
     def dispose(self) -> None:

@@ -161,7 +161,7 @@ class Format:
     def _meaning(self, meaning: str) -> tuple[str, ...]:
         return tuple(name.casefold() for name, means in self.columns.items() if means == meaning)
 
-    def lacks(self, names: Collection[str]) -> list[str]:
+    def missing_groups(self, names: Collection[str]) -> list[str]:
         """Return the groups of which a header has no column, in words."""
         groups = (*self.marks, *self.needs)
         return [

@@ -115,7 +115,7 @@ def _complete_match(record: str) -> DetectedFormat | None:
     for format_ in FORMATS:
         for mark in DELIMITERS:
             columns = CsvColumns(mark, names_of(record, mark))
-            if not format_.lacks(columns.names) and has_course(format_.name, columns):
+            if not format_.missing_groups(columns.names) and has_course(format_.name, columns):
                 return DetectedFormat(format_.name, record, _checked(columns, format_))
     return None
 
@@ -140,7 +140,7 @@ def _forced(record: str, format_: Format) -> DetectedFormat:
     if format_.is_line is not None:
         return _headless(record, format_) or _as_lines(headers, format_)
     raise _missing_columns(
-        max(headers, key=lambda columns: -len(format_.lacks(columns.names))), format_
+        max(headers, key=lambda columns: -len(format_.missing_groups(columns.names))), format_
     )
 
 
@@ -167,7 +167,7 @@ def _with_header(delimiter: str, format_: Format) -> DetectedFormat:
 
 
 def _checked(columns: CsvColumns, format_: Format) -> CsvColumns:
-    if format_.lacks(columns.names):
+    if format_.missing_groups(columns.names):
         raise _missing_columns(columns, format_)
     read = [format_.canonical(n) for n in columns.names if format_.meaning(n) is not None]
     if len(read) > len(set(read)) or len(columns.names) > MAX_COLUMNS:
@@ -177,7 +177,7 @@ def _checked(columns: CsvColumns, format_: Format) -> CsvColumns:
 
 
 def _missing_columns(columns: CsvColumns, format_: Format) -> UnreadableFile:
-    lacks = format_.lacks(columns.names)
+    lacks = format_.missing_groups(columns.names)
     unread = [name for name in columns.names[:MAX_COLUMNS] if format_.meaning(name) is None]
     near = [
         f"{close[0][:40]!r} looks like {word!r}"
@@ -196,10 +196,10 @@ def _missing_columns(columns: CsvColumns, format_: Format) -> UnreadableFile:
 def _unknown(headers: Sequence[CsvColumns], otherwise: UnreadableFile) -> UnreadableFile:
     """Return the error for an unknown header; it names the nearest format if one is near."""
     columns = max(headers, key=lambda columns: len(columns.names))
-    nearest = min(FORMATS, key=lambda format_: len(format_.lacks(columns.names)))
+    nearest = min(FORMATS, key=lambda format_: len(format_.missing_groups(columns.names)))
     groups = len(nearest.marks) + len(nearest.needs)
     known = "; ".join([EXPECTED, *map(_describe, FORMATS)])
-    if groups > 1 and len(nearest.lacks(columns.names)) * 2 < groups:
+    if groups > 1 and len(nearest.missing_groups(columns.names)) * 2 < groups:
         missing = _missing_columns(columns, nearest)
         return UnreadableFile(
             "unknown_columns", missing.message, found=missing.found, expected=known

@@ -72,8 +72,8 @@ class StoredState(NamedTuple):
 
     is_active: bool
     mode: str
-    activity_clock: WritePrecedence
-    mode_clock: WritePrecedence | None
+    activity_precedence: WritePrecedence
+    mode_precedence: WritePrecedence | None
 
 
 @dataclass

@@ -103,15 +103,15 @@ def _highest_stand(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Fo
     asked = highest.request
     if asked is None or not _is_all_ours(items, ledger):
         return
-    if (standing.is_active, standing.activity_clock) != (asked.is_active, highest.clock):
-        what = f"{pair} is_active={standing.is_active} by {standing.activity_clock}"
+    if (standing.is_active, standing.activity_precedence) != (asked.is_active, highest.clock):
+        what = f"{pair} is_active={standing.is_active} by {standing.activity_precedence}"
         told = f"{_name(highest)} is the highest: {asked.is_active} by {highest.clock}"
         yield Found("I7", f"{what}, but {told}", *highest.place)
     named = max(filter(_names_mode, heard), key=lambda item: item.clock, default=None)
     if named is None or named.request is None:
         return
-    if (standing.mode, standing.mode_clock) != (named.request.mode, named.clock):
-        what = f"{pair} has the mode {standing.mode} by {standing.mode_clock}"
+    if (standing.mode, standing.mode_precedence) != (named.request.mode, named.clock):
+        what = f"{pair} has the mode {standing.mode} by {standing.mode_precedence}"
         told = f"{_name(named)} is the highest: {named.request.mode} by {named.clock}"
         yield Found("I7", f"{what}, but {told}", *named.place)
 

@@ -60,7 +60,7 @@ def a_request(
 def an_enrollment(mode="audit", *, is_active=True, since=-60, **fields):
     """An enrollment that somebody asked for by naming its mode."""
     clock = precedence_of(minute(since), stated=True, intake=0, line=1)
-    clocks = {"activity_clock": clock, "mode_clock": clock} | fields
+    clocks = {"activity_precedence": clock, "mode_precedence": clock} | fields
     return Enrollment(mode=mode, is_active=is_active, created=minute(since), **clocks)
 
 

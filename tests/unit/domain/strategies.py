@@ -55,7 +55,7 @@ def repeatable(examples):
 
 def is_stated(row):
     """Intakes are counted from one, and stated times rank far above them all."""
-    return row.clock.rank > LAST_INTAKE
+    return row.precedence.rank > LAST_INTAKE
 
 
 class History(NamedTuple):
@@ -166,12 +166,12 @@ enrollments = st.builds(
     mode=st.sampled_from(SLUGS),
     is_active=st.booleans(),
     created=st.just(minute(-60)),
-    activity_clock=clocks,
-    mode_clock=maybe_clocks,
+    activity_precedence=clocks,
+    mode_precedence=maybe_clocks,
     attributes=st.sampled_from([(), PROVIDER, ORDER]),
-    attributes_clock=maybe_clocks,
+    attributes_precedence=maybe_clocks,
     cohort=st.sampled_from([None, "red", "blue"]),
-    cohort_clock=maybe_clocks,
+    cohort_precedence=maybe_clocks,
 )
 
 

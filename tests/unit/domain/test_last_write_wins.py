@@ -279,7 +279,7 @@ def test_a_stale_withdrawal_of_who_is_out_names_even_an_expired_mode():
 def test_a_new_record_keeps_the_rank_of_what_was_named(wish, clocks):
     (record,) = decide_batch([a_request(**wish)], a_world()).enrollments.values()
 
-    activity, mode = record.activity_clock, record.mode_clock
+    activity, mode = record.activity_precedence, record.mode_precedence
     ranks = [
         None if at is None else precedence_of(at, stated=True, intake=1, line=1) for at in clocks
     ]
@@ -294,4 +294,7 @@ def test_what_is_true_already_is_confirmed_with_the_rank_of_the_wish():
 
     (record,) = judgement.enrollments.values()
     assert judgement.changes == []
-    assert (record.activity_clock, record.mode_clock) == (request.clock, request.clock)
+    assert (record.activity_precedence, record.mode_precedence) == (
+        request.precedence,
+        request.precedence,
+    )

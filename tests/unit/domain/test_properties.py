@@ -176,8 +176,8 @@ def test_clocks_only_rise_and_what_is_refused_moves_nothing(history):
 
         assert outcome.code not in FAILURES or not judgement.enrollments
         for then in judgement.enrollments.values() if before else ():
-            assert then.activity_clock >= before.activity_clock
-            for name in ("mode_clock", "attributes_clock", "cohort_clock"):
+            assert then.activity_precedence >= before.activity_precedence
+            for name in ("mode_precedence", "attributes_precedence", "cohort_precedence"):
                 was, is_now = getattr(before, name), getattr(then, name)
                 assert was is None or (is_now is not None and is_now >= was)
 
@@ -235,8 +235,8 @@ def _taken_in_later(submissions):
 
 
 def _ranked(row, *, intake, stated):
-    clock = precedence_of(row.asked_at, stated=stated, intake=intake, line=row.line)
-    return row._replace(clock=clock)
+    clock = precedence_of(row.effective_at, stated=stated, intake=intake, line=row.line)
+    return row._replace(precedence=clock)
 
 
 def _without_refused(history):
@@ -245,9 +245,9 @@ def _without_refused(history):
     for one in orders:
         rows = merged(history.submissions, one)
         outcomes = decide_batch(rows, history.world).outcomes
-        refused = {r.clock for r, o in zip(rows, outcomes, strict=True) if o.code in FAILURES}
+        refused = {r.precedence for r, o in zip(rows, outcomes, strict=True) if o.code in FAILURES}
         if refused:
-            kept = [[r for r in rows if r.clock not in refused] for rows in history.submissions]
+            kept = [[r for r in rows if r.precedence not in refused] for rows in history.submissions]
             order = [number for number, rows in enumerate(kept) for _ in rows]
             return _without_refused(history._replace(submissions=kept, order=order))
     return history, orders
@@ -276,9 +276,9 @@ def test_the_highest_wish_is_the_one_that_stands(history):
         own = [row for row in rows if (row.course_id, row.username) == (course_id, username)]
         named = [row for row in own if row.mode is not None]
 
-        assert stands.is_active == max(own, key=lambda row: row.clock).is_active
+        assert stands.is_active == max(own, key=lambda row: row.precedence).is_active
         if named:
-            assert stands.mode == max(named, key=lambda row: row.clock).mode
+            assert stands.mode == max(named, key=lambda row: row.precedence).mode
 
 
 @repeatable(200)

@@ -45,7 +45,7 @@ def situations_of_wishes(rows):
     """What several wishes for one enrollment have to do with each other."""
     for one, other in combinations(rows, 2):
         same = (one.username, one.course_id) == (other.username, other.course_id)
-        if same and one.asked_at == other.asked_at:
+        if same and one.effective_at == other.effective_at:
             yield "tie"
             if is_stated(one) != is_stated(other):
                 yield "tie of stated and received"
@@ -66,7 +66,7 @@ def situations_of_a_step(world, request, outcome):
         yield from ["first record of a withdrawal"] * (outcome.code is Code.DEACTIVATED)
         return
     yield from ["kept mode"] * (outcome.code is Code.REACTIVATED and request.mode is None)
-    if request.clock < current.activity_clock:
+    if request.precedence < current.activity_precedence:
         yield "stale wish"
         heard = outcome.code in {Code.MODE_CHANGED, Code.UPDATED}
         yield from ["stale wish heard in part"] * heard
@@ -105,7 +105,7 @@ def test_harmonies_are_mostly_granted_and_can_be_worked_in_several_orders():
         found["refused" if refused else "granted"] += 1
         pairs = combinations((row for rows in history.submissions for row in rows), 2)
         found["wishes that meet"] += any(
-            (a.username, a.course_id) == (b.username, b.course_id) and a.clock.at != b.clock.at
+            (a.username, a.course_id) == (b.username, b.course_id) and a.precedence.at != b.precedence.at
             for a, b in pairs
         )
 
