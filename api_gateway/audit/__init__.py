@@ -1,1 +1,1 @@
-"""The audit behind ``enroll verify``."""
+"""The audit behind `enroll verify`."""

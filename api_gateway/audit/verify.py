@@ -1,6 +1,6 @@
 """Audit of the database: checks every invariant on live data, without writing to it.
 
-The same checks run behind ``enroll verify`` and in the tests. Held in memory are only sums, counts
+The same checks run behind `enroll verify` and in the tests. Held in memory are only sums, counts
 by course, and the first violations.
 """
 

@@ -1,4 +1,4 @@
-"""The command ``enroll``: runs the service, looks after it, and speaks to a running one."""
+"""The command `enroll`: runs the service, looks after it, and speaks to a running one."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""``enroll batches``: what could not be judged and waits for somebody to look."""
+"""`enroll batches`: what could not be judged and waits for somebody to look."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

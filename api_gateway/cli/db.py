@@ -1,4 +1,4 @@
-"""``enroll db``: the versions of the tables."""
+"""`enroll db`: the versions of the tables."""
 
 from pathlib import Path
 

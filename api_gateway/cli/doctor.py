@@ -1,4 +1,4 @@
-"""``enroll doctor``: looks at the settings and at every connection, and says what to do."""
+"""`enroll doctor`: looks at the settings and at every connection, and says what to do."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What ``enroll doctor`` looks at: settings, records, Redis, queue, gateway."""
+"""What `enroll doctor` looks at: settings, records, Redis, queue, gateway."""
 
 from collections.abc import Iterator
 from contextlib import closing

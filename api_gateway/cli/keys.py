@@ -1,4 +1,4 @@
-"""``enroll keys``: what servers prove themselves with."""
+"""`enroll keys`: what servers prove themselves with."""
 
 from datetime import UTC, datetime
 from pathlib import Path

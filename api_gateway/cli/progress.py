@@ -23,7 +23,7 @@ class ProgressDisplay(Protocol):
 def progress(
     what: str, *, is_shown: bool = True, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[ProgressDisplay]:
-    """Show progress inside the block."""
+    """Shows progress inside the block."""
     from rich.console import Console
 
     if not is_shown:

@@ -1,4 +1,4 @@
-"""``enroll gateway``, ``worker`` and ``beat``: one process each, as production runs them."""
+"""`enroll gateway`, `worker` and `beat`: one process each, as production runs them."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""``enroll tokens``: to try the service as a person."""
+"""`enroll tokens`: to try the service as a person."""
 
 from datetime import UTC, datetime
 from pathlib import Path

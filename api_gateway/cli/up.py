@@ -1,4 +1,4 @@
-"""``enroll up``: the whole stack on this machine, in one command."""
+"""`enroll up`: the whole stack on this machine, in one command."""
 
 import fcntl
 import os
@@ -24,7 +24,7 @@ from enrollment.runtime.settings import from_env
 READY_SECONDS = 60.0
 _LOOK_EVERY = 0.1
 _FOREVER = 3600.0
-#: What the embedded Redis imports: the packages of the extra ``local``.
+#: What the embedded Redis imports: the packages of the extra `local`.
 _LOCAL_PACKAGES = ("fakeredis", "lupa")
 
 

@@ -1,4 +1,4 @@
-"""``enroll verify``: checks every invariant of the stored data, while the service runs."""
+"""`enroll verify`: checks every invariant of the stored data, while the service runs."""
 
 import json
 import time

@@ -76,7 +76,7 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
 
 
 def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
-    """The document; ``v1`` has the templates whose errors are ``application/json``."""
+    """The document; `v1` has the templates whose errors are `application/json`."""
     spec = APISpec(
         title="Enrollment service",
         version=version("enrollment-service"),

@@ -44,7 +44,7 @@ class Operation(NamedTuple):
     #: Schema by media type.
     body: Mapping[str, Schema] | None = None
     body_required: bool = True
-    #: Codes of its problems; ``problem_codes`` knows the status of each.
+    #: Codes of its problems; `problem_codes` knows the status of each.
     problems: str = ""
     #: Codes by status, where a code has another status than elsewhere.
     other_problems: Mapping[int, str] = MappingProxyType({})

@@ -20,7 +20,7 @@ _INNER: Mapping[type[Schema], str] = {
     CourseDetailsSchema: "CourseReference",
     ModeSchema: "CourseMode",
 }
-#: How ``schemas.fields.BoundedString`` anchors a pattern.
+#: How `schemas.fields.BoundedString` anchors a pattern.
 _ANCHORED = re.compile(r"\(\?:(.*)\)\\Z", re.DOTALL)
 _PRICES = array({"type": "integer", "minimum": 0})
 
@@ -31,7 +31,7 @@ def inner_name(schema: Any) -> str:
 
 
 def add_request_schemas(spec: APISpec) -> None:
-    """Add the schema of every request body to the components."""
+    """Adds the schema of every request body to the components."""
     bodies: Mapping[str, Schema] = {
         "EnrollmentRequest": RequestSchema(),
         "Course": CourseSchema(),
@@ -62,7 +62,7 @@ def _objects_in(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _make_portable(part: dict[str, Any]) -> None:
-    r"""Write a pattern as JSON Schema has it, which lacks a ``\w`` that means all letters."""
+    r"""Writes a pattern as JSON Schema has it, which lacks a `\w` that means all letters."""
     pattern = part.get("pattern")
     if isinstance(pattern, str):
         del part["pattern"]

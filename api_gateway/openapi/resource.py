@@ -1,4 +1,4 @@
-"""``/openapi.json``, ``/docs``, ``/docs/reasons``: the documentation of the API."""
+"""`/openapi.json`, `/docs`, `/docs/reasons`: the documentation of the API."""
 
 import hashlib
 from collections.abc import Callable, Mapping

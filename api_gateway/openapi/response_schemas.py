@@ -78,7 +78,7 @@ _SCALARS: Mapping[Any, Schema] = {
 
 
 def response_schemas() -> dict[str, dict[str, Any]]:
-    """The schema of each component in ``RESPONSES``."""
+    """The schema of each component in `RESPONSES`."""
     schemas = {name: _object(kind) for name, kind in RESPONSES.items()}
     # Errors of the bulk enrollment are named after the fields that they are in.
     schemas["Problem"]["additionalProperties"] = True
@@ -108,7 +108,7 @@ def _object(kind: Any) -> dict[str, Any]:
 
 
 def _annotated(kind: Any, *metadata: Any) -> dict[str, Any]:
-    """The fields of the metadata of ``schemas.encoding.json_types`` are keywords of JSON Schema."""
+    """The fields of the metadata of `schemas.encoding.json_types` are keywords of JSON Schema."""
     schema = schema_of(kind)
     for keywords in metadata:
         for name, value in keywords._asdict().items():

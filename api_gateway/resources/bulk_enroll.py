@@ -1,4 +1,4 @@
-"""``/api/bulk_enroll/v1/bulk_enroll``: Open edX's list of learners for a list of courses."""
+"""`/api/bulk_enroll/v1/bulk_enroll`: Open edX's list of learners for a list of courses."""
 
 import io
 from collections.abc import Callable
@@ -73,7 +73,7 @@ class BulkEnrollResource:
         await self._answer(resp, asked, await self._status(published, caller, wait))
 
     async def _checked(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
-        """Parse the body. Raises Problem 400 with Open edX's texts, 413 for too many requests."""
+        """Parses the body. Raises Problem 400 with Open edX's texts, 413 for too many requests."""
         try:
             asked = load_bulk_enroll(_parsed(req, body))
             if asked.cohorts is not None and not await self._is_used(req.context.caller, key):

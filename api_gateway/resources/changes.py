@@ -1,4 +1,4 @@
-"""``/changes``: the event feed."""
+"""`/changes`: the event feed."""
 
 from dataclasses import dataclass
 
@@ -24,7 +24,7 @@ class ChangesResource:
     database: Database
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """List the events after a position; ``next`` equals ``since`` at the end."""
+        """Lists the events after a position; `next` equals `since` at the end."""
         keep_private(resp)
         since = _read_integer(req, "since", 0, _MAX_POSITION)
         limit = _read_integer(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
@@ -41,7 +41,7 @@ def _dump_events_after(session: Session, since: int, limit: int) -> list[EventJs
 
 
 def _read_integer(req: Request, name: str, default: int, maximum: int) -> int:
-    """Read a non-negative integer parameter. Raises Problem 400 for anything else."""
+    """Reads a non-negative integer parameter. Raises Problem 400 for anything else."""
     text = req.get_param(name)
     if text is None or text == "":
         return default

@@ -1,4 +1,4 @@
-"""``/course/{course_id}``: course details in the form of Open edX, public and read most of all."""
+"""`/course/{course_id}`: course details in the form of Open edX, public and read most of all."""
 
 from http import HTTPStatus
 
@@ -59,7 +59,7 @@ def wants_expired(req: falcon.Request) -> bool:
 
 
 def matches_tag(if_none_match: str, etag: str) -> bool:
-    """Whether an If-None-Match header contains the tag, a weak form of it, or ``*``."""
+    """Whether an If-None-Match header contains the tag, a weak form of it, or `*`."""
     if if_none_match == etag:
         return True
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]

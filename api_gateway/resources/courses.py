@@ -1,4 +1,4 @@
-"""``/courses`` and ``/courses/{course_id}``: the stored courses."""
+"""`/courses` and `/courses/{course_id}`: the stored courses."""
 
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -61,7 +61,7 @@ class CourseResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, course_id: str) -> None:
-        """Create or replace the course."""
+        """Creates or replace the course."""
         check_course_key(course_id)
         data = await read_json(req, MAX_BODY)
         course = load_checked(lambda: load_course(data, course_id=course_id), data)
@@ -71,7 +71,7 @@ class CourseResource:
         write_json(resp, dump_course(put.course), status)
 
     async def on_patch(self, req: Request, resp: Response, course_id: str) -> None:
-        """Change some members."""
+        """Changes some members."""
         check_course_key(course_id)
         data = await read_json(req, MAX_BODY)
         members = load_checked(lambda: load_changes(data, course_id=course_id), data)
@@ -80,7 +80,7 @@ class CourseResource:
         write_json(resp, dump_course(course))
 
     async def on_delete(self, req: Request, resp: Response, course_id: str) -> None:
-        """Delete the course, if nobody was ever enrolled."""
+        """Deletes the course, if nobody was ever enrolled."""
         await self._database.write(courses.delete, check_course_key(course_id))
         await self._details.wait_for_leases()
         resp.status = HTTPStatus.NO_CONTENT
@@ -105,7 +105,7 @@ class CoursesResource:
     on_head = on_get
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Create or replace many, all or none."""
+        """Creates or replace many, all or none."""
         many, use = await read_objects(req, self._database, COURSES)
         is_replay = await self._database.write(_save_once, many, use)
         await self._details.wait_for_leases()
@@ -117,7 +117,7 @@ def _save_once(session: Session, many: list[Course], use: KeyUse | None) -> bool
 
 
 def check_course_key(course_id: str) -> str:
-    """Return the id. Raises Problem 400 unless it is a course key."""
+    """Returns the id. Raises Problem 400 unless it is a course key."""
     if parse_course_key(course_id) is None:
         found = {"field": "course_id", "value": course_id[:100], "rule": "course_key"}
         raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
@@ -125,12 +125,12 @@ def check_course_key(course_id: str) -> str:
 
 
 def put_course(session: Session, course: Course) -> SavedCourse:
-    """Save a course and read it back with its seats."""
+    """Saves a course and read it back with its seats."""
     before = courses.find(session, course.course_id)
     courses.save(session, course)
     return SavedCourse(courses.find(session, course.course_id) or course, before is None)
 
 
 def change_course(session: Session, course_id: str, members: dict[str, Any]) -> Course:
-    """Change members of a course, which is locked meanwhile."""
+    """Changes members of a course, which is locked meanwhile."""
     return courses.modify(session, course_id, lambda course: apply_changes(course, members))

@@ -1,4 +1,4 @@
-"""``/crosswalks/{source}``: maps ids of another system to ours; lists ids that are not mapped."""
+"""`/crosswalks/{source}`: maps ids of another system to ours; lists ids that are not mapped."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -73,11 +73,11 @@ class CrosswalkResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, source: str) -> None:
-        """Replace all entries."""
+        """Replaces all entries."""
         await self._save(req, resp, source, crosswalks.replace_all)
 
     async def on_patch(self, req: Request, resp: Response, source: str) -> None:
-        """Add entries; those with the same ids are replaced."""
+        """Adds entries; those with the same ids are replaced."""
         await self._save(req, resp, source, crosswalks.merge)
 
     async def _save(
@@ -108,7 +108,7 @@ class CrosswalkResource:
             raise bad_request("invalid_body", str(error), *error.found) from error
 
     async def _file(self, source: str) -> AsyncIterator[bytes]:
-        """Read page by page."""
+        """Reads page by page."""
         yield csv_head().encode()
         after: tuple[str, str] | None = None
         while True:
@@ -156,7 +156,7 @@ class MissingIdsResource:
     on_head = on_get
 
     async def _missing(self, source: str, submission: Submission) -> list[Theirs]:
-        """Return the ids in input order, each once, at most as many as one PATCH accepts."""
+        """Returns the ids in input order, each once, at most as many as one PATCH accepts."""
         missing: dict[Theirs, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None and len(missing) < MOST:
@@ -173,7 +173,7 @@ class MissingIdsResource:
 def _unmapped(
     answered: Iterable[OutcomeRow], submission: Submission, source: str
 ) -> Iterator[Theirs]:
-    """Yield the ids of a source for which rows were refused."""
+    """Yields the ids of a source for which rows were refused."""
     for outcome, row in answered:
         if row is None or source_at(submission, outcome.line) != source:
             continue
@@ -200,14 +200,14 @@ def _set_file_headers(resp: Response, name: str) -> None:
 
 
 def check_source(source: str) -> None:
-    """Raise Problem 400 for an invalid source name."""
+    """Raises Problem 400 for an invalid source name."""
     if not is_source(source):
         found = {"field": "source", "value": source[:100], "rule": "source"}
         raise bad_request("invalid_source", "The URL contains no valid source.", found)
 
 
 def read_position(req: Request) -> tuple[str, str] | None:
-    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
+    """Reads the position at which the page begins. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return None

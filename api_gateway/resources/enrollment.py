@@ -1,4 +1,4 @@
-"""``/enrollment``: request one enrollment, read one's own."""
+"""`/enrollment`: request one enrollment, read one's own."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class EnrollmentResource:
     known_emails: set[tuple[str, str]] = field(default_factory=set)
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Store one request: 202, or its outcome for callers who wait."""
+        """Stores one request: 202, or its outcome for callers who wait."""
         first_byte: float = req.context.first_byte
         caller: Caller = req.context.caller
         key = idempotency_key(req)
@@ -82,7 +82,7 @@ class EnrollmentResource:
         await self._write_accepted(receipt, caller, resp)
 
     async def _store_email(self, caller: Caller) -> None:
-        """Store the e-mail of a token's subject, for invitations; once per process."""
+        """Stores the e-mail of a token's subject, for invitations; once per process."""
         if caller.username is None or caller.email is None:
             return
         pair = (caller.username, caller.email)
@@ -107,7 +107,7 @@ class EnrollmentResource:
         return True
 
     def _render_outcome(self, status: Status, resp: Response) -> None:
-        """Write the outcome exactly as Open edX would."""
+        """Writes the outcome exactly as Open edX would."""
         outcome, kept = status.outcome, status.enrollment
         if outcome is None:
             return
@@ -167,7 +167,7 @@ class EnrollmentResource:
 
 
 def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
-    """Parse the request. Raises Problem 400 with Open edX's texts (never 422 here).
+    """Parses the request. Raises Problem 400 with Open edX's texts (never 422 here).
 
     Callers who may not act for the learner get 404 before any other error.
     """
@@ -183,7 +183,7 @@ def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequ
 
 
 def _parsed(req: Request, body: bytes) -> Any:
-    """Parse the body, which is JSON or a form."""
+    """Parses the body, which is JSON or a form."""
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind == FORM:
         return form_request(body)
@@ -197,7 +197,7 @@ def _not_found() -> Problem:
 
 
 def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
-    """Return the request with its learner, who by default is the caller.
+    """Returns the request with its learner, who by default is the caller.
 
     Raises Problem: 404 without a body for another learner (as Open edX), 403 for a mode or a
     stated time without permission.

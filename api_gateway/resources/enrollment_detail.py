@@ -1,4 +1,4 @@
-"""``/enrollment/{username},{course_id}``: one enrollment, and its history."""
+"""`/enrollment/{username},{course_id}`: one enrollment, and its history."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class PathParts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollmentDetailResource:
-    """``{username},{course_id}``, ``{course_id}`` alone for oneself, ``…/history``."""
+    """`{username},{course_id}`, `{course_id}` alone for oneself, `…/history`."""
 
     database: Database
     now: Callable[[], datetime]
@@ -66,7 +66,7 @@ class EnrollmentDetailResource:
 
 
 def parse_path(names: str, caller: Caller) -> PathParts:
-    """Parse the path: username, comma, course. Raises Problem 400 without a course key."""
+    """Parses the path: username, comma, course. Raises Problem 400 without a course key."""
     before, comma, after = names.partition(",")
     username, rest = (before, after) if comma else (caller.username, names)
     if parse_course_key(rest) is not None:

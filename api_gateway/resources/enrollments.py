@@ -1,4 +1,4 @@
-"""``/enrollments``: all enrollments, for callers who may see them."""
+"""`/enrollments`: all enrollments, for callers who may see them."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -56,7 +56,7 @@ class EnrollmentsResource:
 
 
 def read_filters(req: Request) -> Filters:
-    """Read the filters. Raises Problem 400 in the form of Open edX."""
+    """Reads the filters. Raises Problem 400 in the form of Open edX."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
     errors: dict[str, str] = {}
     for name in _PLURALS:
@@ -78,7 +78,7 @@ def read_filters(req: Request) -> Filters:
 
 
 def _check_count(name: str, number: int) -> str | None:
-    """Return an error for too many values, or none: an empty filter would list everybody."""
+    """Returns an error for too many values, or none: an empty filter would list everybody."""
     if number == 0:
         return f"{name} is empty."
     if number <= MAX_VALUES:
@@ -90,7 +90,7 @@ def _check_count(name: str, number: int) -> str | None:
 def _courses(
     exact: tuple[str, ...], listed: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The course keys and the ``org+course`` prefixes that match both parameters."""
+    """The course keys and the `org+course` prefixes that match both parameters."""
     if not listed:
         return exact, ()
     whole: set[str] = set()
@@ -128,7 +128,7 @@ def _field_errors(errors: dict[str, str]) -> Problem:
 
 
 def _read_position(req: Request) -> Place | None:
-    """Read the position at which the page begins. Raises Problem 404 for an invalid cursor."""
+    """Reads the position at which the page begins. Raises Problem 404 for an invalid cursor."""
     try:
         text = read_cursor(req)
     except Problem as problem:

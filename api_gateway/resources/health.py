@@ -1,4 +1,4 @@
-"""``/livez`` and ``/readyz``: liveness and readiness."""
+"""`/livez` and `/readyz`: liveness and readiness."""
 
 import asyncio
 from collections.abc import Callable
@@ -85,7 +85,7 @@ class ReadyResource:
     broker: BrokerProbe | None
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Report what works and what does not."""
+        """Reports what works and what does not."""
         try:
             async with asyncio.timeout(TIMEOUT_SECONDS):
                 state = await self.database.read(_check_database)
@@ -116,7 +116,7 @@ class ReadyResource:
     on_head = on_get
 
     async def _why_no_writes(self) -> str:
-        """Return why writes fail, empty if they do not.
+        """Returns why writes fail, empty if they do not.
 
         After a refused write one is tried; nothing else would find out that writes work again.
         """

@@ -1,4 +1,4 @@
-"""``/invitations/{course_id}/{email}``: permission to enroll in closed and invite-only courses."""
+"""`/invitations/{course_id}/{email}`: permission to enroll in closed and invite-only courses."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -46,7 +46,7 @@ class InvitationResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, rest: str) -> None:
-        """Create or change the invitation; one that was used stays used."""
+        """Creates or change the invitation; one that was used stays used."""
         course_id, email = parse_path(rest)
         data = await read_json(req, MAX_BODY) if has_body(req) else {}
         asked = load_checked(lambda: load_invitation(data, course_id=course_id, email=email), data)
@@ -55,7 +55,7 @@ class InvitationResource:
         write_json(resp, dump_invitation(put.invitation), status)
 
     async def on_delete(self, req: Request, resp: Response, rest: str) -> None:
-        """Delete the invitation."""
+        """Deletes the invitation."""
         await self._database.write(invitations.delete, *parse_path(rest))
         resp.status = HTTPStatus.NO_CONTENT
 
@@ -66,7 +66,7 @@ def has_body(req: Request) -> bool:
 
 
 def parse_path(rest: str) -> tuple[str, str]:
-    """Parse course id and e-mail; the former may contain slashes. Raises Problem 400."""
+    """Parses course id and e-mail; the former may contain slashes. Raises Problem 400."""
     course_id, _, text = rest.rpartition("/")
     email = parse_email(text)
     if parse_course_key(course_id) is None:
@@ -79,7 +79,7 @@ def parse_path(rest: str) -> tuple[str, str]:
 
 
 def put_invitation(session: Session, asked: Invitation, *, now: datetime) -> SavedInvitation:
-    """Save an invitation and return it with the learner who used it."""
+    """Saves an invitation and return it with the learner who used it."""
     before = invitations.find(session, asked.course_id, asked.email)
     invitations.save(session, asked, now=now)
     used_by = None if before is None else before.used_by

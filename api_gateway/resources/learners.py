@@ -1,4 +1,4 @@
-"""``/learners`` and ``/learners/{username}``: people who can be enrolled."""
+"""`/learners` and `/learners/{username}`: people who can be enrolled."""
 
 from http import HTTPStatus
 
@@ -50,7 +50,7 @@ class LearnerResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, username: str) -> None:
-        """Create or replace the learner."""
+        """Creates or replace the learner."""
         check_username(username)
         data = await read_json(req, MAX_BODY)
         learner = load_checked(lambda: load_learner(data, username=username), data)
@@ -59,7 +59,7 @@ class LearnerResource:
         write_json(resp, dump_learner(learner), status)
 
     async def on_delete(self, req: Request, resp: Response, username: str) -> None:
-        """Delete a learner who was never enrolled."""
+        """Deletes a learner who was never enrolled."""
         await self._database.write(learners.delete, check_username(username))
         resp.status = HTTPStatus.NO_CONTENT
 
@@ -71,7 +71,7 @@ class LearnersResource:
         self._database = database
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Create or replace many, all or none."""
+        """Creates or replace many, all or none."""
         many, use = await read_objects(req, self._database, LEARNERS)
         is_replay = await self._database.write(_save_once, many, use)
         write_saved_count(resp, len(many), is_replay=is_replay)
@@ -82,7 +82,7 @@ def _save_once(session: Session, many: list[Learner], use: KeyUse | None) -> boo
 
 
 def check_username(username: str) -> str:
-    """Return the username. Raises Problem 400 for an invalid one."""
+    """Returns the username. Raises Problem 400 for an invalid one."""
     if parse_username(username) is None:
         found = {"field": "username", "value": username[:100], "rule": "pattern"}
         raise bad_request("invalid_username", "The URL contains no valid username.", found)
@@ -90,7 +90,7 @@ def check_username(username: str) -> str:
 
 
 def put_learner(session: Session, learner: Learner) -> bool:
-    """Save a learner; return whether it is new."""
+    """Saves a learner; return whether it is new."""
     is_new = learners.find(session, learner.username) is None
     learners.save(session, learner)
     return is_new

@@ -1,4 +1,4 @@
-"""``/submissions/{id}/outcomes``: the outcome of every request, in input order."""
+"""`/submissions/{id}/outcomes`: the outcome of every request, in input order."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -75,7 +75,7 @@ class OutcomesResource:
     async def _stream(
         self, submission: Submission, chosen: OutcomeFilter, layout: ResultLayout | None
     ) -> AsyncIterator[bytes]:
-        """Read page by page: an open database cursor would block commits on SQLite."""
+        """Reads page by page: an open database cursor would block commits on SQLite."""
         if layout is not None:
             yield layout.head().encode()
         cursor: OutcomesCursor | None = OutcomesCursor()
@@ -142,7 +142,7 @@ def member_of(submission: Submission, line: int) -> ArchiveLineJson:
 
 
 def read_file(req: Request, submission: Submission) -> ArchiveMember | None:
-    """Read `file`, the wanted file of an archive. Raises Problem 400 for an unknown one."""
+    """Reads `file`, the wanted file of an archive. Raises Problem 400 for an unknown one."""
     name = req.get_param("file")
     if name is None:
         return None
@@ -154,7 +154,7 @@ def read_file(req: Request, submission: Submission) -> ArchiveMember | None:
 
 
 def read_filter(req: Request) -> OutcomeFilter:
-    """Read `outcome` and `reason`. Raises Problem 400 for unknown values."""
+    """Reads `outcome` and `reason`. Raises Problem 400 for unknown values."""
     codes = _words(req, "outcome", set(Code))
     reasons = _words(req, "reason", set(Reason))
     return OutcomeFilter(frozenset(map(Code, codes)), frozenset(reasons))
@@ -171,7 +171,7 @@ def _words(req: Request, name: str, known: set[Any]) -> list[str]:
 
 
 def read_position(req: Request) -> OutcomesCursor:
-    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
+    """Reads the position at which the page begins. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return OutcomesCursor()

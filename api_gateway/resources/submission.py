@@ -1,4 +1,4 @@
-"""``/submissions/{id}``: status, events and cancellation of one submission."""
+"""`/submissions/{id}`: status, events and cancellation of one submission."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -46,7 +46,7 @@ class SubmissionResource:
     rendered: RenderCache = field(default_factory=RenderCache)
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """The status; with ``Prefer: wait=N`` after progress or the end; or an event stream."""
+        """The status; with `Prefer: wait=N` after progress or the end; or an event stream."""
         caller: Caller = req.context.caller
         wanted = parse_submission_id(id)
         wait = preference(req).wait
@@ -68,7 +68,7 @@ class SubmissionResource:
     on_head = on_get
 
     async def _wait(self, req: Request, status: Status, seconds: float) -> Status:
-        """Wait for a status that the client does not have; without If-None-Match for the end."""
+        """Waits for a status that the client does not have; without If-None-Match for the end."""
         has_tag = req.get_header("If-None-Match") is not None
         return await long_poll(
             status,
@@ -87,18 +87,18 @@ def _prefers_events(req: Request) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsResource:
-    """``/submissions/{id}/events``."""
+    """`/submissions/{id}/events`."""
 
     reader: StatusReader
     event_streams: EventStreams
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Stream the progress of a submission until it is finished."""
+        """Streams the progress of a submission until it is finished."""
         status = await self.reader.read(parse_submission_id(id), req.context.caller)
         self.event_streams.respond(req, resp, status)
 
     async def on_head(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Check that the submission exists; no stream is opened."""
+        """Checks that the submission exists; no stream is opened."""
         await self.reader.read(parse_submission_id(id), req.context.caller)
         resp.content_type = EVENTS
         resp.set_header("Cache-Control", "no-store")
@@ -106,14 +106,14 @@ class EventsResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelResource:
-    """``/submissions/{id}/cancel``."""
+    """`/submissions/{id}/cancel`."""
 
     database: Database
     dispatcher: Dispatcher
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Request cancellation; the batch being processed is completed."""
+        """Requests cancellation; the batch being processed is completed."""
         caller: Caller = req.context.caller
         wanted = parse_submission_id(id)
         owner = None if caller.may("admin") else caller.name

@@ -1,4 +1,4 @@
-"""``/submissions``: upload a file of requests, list one's submissions."""
+"""`/submissions`: upload a file of requests, list one's submissions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ class SubmissionsResource:
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Receive a file; 202 once it is stored durably and completely."""
+        """Receives a file; 202 once it is stored durably and completely."""
         caller: Caller = req.context.caller
         key = idempotency_key(req)
         check_names(req.params)  # before the file is received
@@ -76,7 +76,7 @@ class SubmissionsResource:
             resp.set_header("Idempotency-Replayed", "true")
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """List the caller's submissions, newest first."""
+        """Lists the caller's submissions, newest first."""
         caller: Caller = req.context.caller
         keep_private(resp)
         states, limit, after = read_states(req), page_size(req), read_position(req)

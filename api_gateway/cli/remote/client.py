@@ -82,7 +82,7 @@ class Service:
     def get(
         self, path: str, *, headers: Mapping[str, str] | None = None, **params: str
     ) -> httpx.Response:
-        """Read something; 304 is an answer like any other."""
+        """Reads something; 304 is an answer like any other."""
         return self._answered(
             lambda: self._http.get(API + path, headers=headers or {}, params=params)
         )
@@ -107,7 +107,7 @@ class Service:
 
     @contextmanager
     def stream(self, path: str, *, accept: str, **params: str) -> Iterator[Iterator[bytes]]:
-        """Read an answer of any length, piece by piece."""
+        """Reads an answer of any length, piece by piece."""
         try:
             with self._http.stream(
                 "GET", API + path, headers={"Accept": accept}, params=params
@@ -205,7 +205,7 @@ def _web_address(_ctx: click.Context, _param: click.Parameter, given: str) -> st
 
 
 def client_of_service(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that find a running service, and a ``service`` to use."""
+    """Give a command the options that find a running service, and a `service` to use."""
 
     @click.option(
         "--url",

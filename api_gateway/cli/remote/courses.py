@@ -1,4 +1,4 @@
-"""``enroll courses``: the courses of a running service."""
+"""`enroll courses`: the courses of a running service."""
 
 import json
 from pathlib import Path

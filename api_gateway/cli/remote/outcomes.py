@@ -1,4 +1,4 @@
-"""``enroll outcomes``: what became of each row."""
+"""`enroll outcomes`: what became of each row."""
 
 from pathlib import Path
 from uuid import UUID
@@ -31,7 +31,7 @@ def outcomes(
 
 
 def save(service: Service, submission_id: str, output: Path | None, *, outcome: str) -> None:
-    """Write a submission's outcomes to a file that is whole or not there, or to stdout."""
+    """Writes a submission's outcomes to a file that is whole or not there, or to stdout."""
     lines = output is not None and output.suffix.lower() in {".ndjson", ".jsonl"}
     accept = "application/x-ndjson" if lines else "text/csv"
     params = {"outcome": outcome} if outcome else {}

@@ -1,4 +1,4 @@
-"""``enroll submit``, ``status`` and ``cancel``: submissions of a running service."""
+"""`enroll submit`, `status` and `cancel`: submissions of a running service."""
 
 import time
 from collections.abc import Mapping
@@ -145,7 +145,7 @@ def cancel(*, service: Service, submission_id: UUID) -> None:
 
 
 def follow(service: Service, submission_id: str) -> dict[str, Any]:
-    """Show how far a submission is until it is done; gives its last state."""
+    """Shows how far a submission is until it is done; gives its last state."""
     headers: dict[str, str] = {}
     body: dict[str, Any] = {}
     with progress("rows") as shown:
@@ -169,7 +169,7 @@ def follow(service: Service, submission_id: str) -> dict[str, Any]:
 
 
 def report(submission: Mapping[str, Any]) -> int:
-    """Print a submission's state and counts; gives the exit code."""
+    """Prints a submission's state and counts; gives the exit code."""
     result = f", {submission['result']}" if submission.get("result") else ""
     is_trial = (submission.get("options") or {}).get("dry_run")
     tried = " (a dry run: nothing was changed)" if is_trial else ""

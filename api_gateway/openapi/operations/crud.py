@@ -23,7 +23,7 @@ class Resource(NamedTuple):
     """An object that is read, saved and deleted at its own URL."""
 
     route: str
-    #: In the ids of operations, such as ``getCourse``.
+    #: In the ids of operations, such as `getCourse`.
     name: str
     #: In summaries, with its article.
     noun: str
@@ -76,7 +76,7 @@ def get_put_delete(one: Resource) -> tuple[Operation, Operation, Operation]:
 
 
 def save_many(route: str, name: str, *, conflict: str = "") -> Operation:
-    """The operation that creates or replaces many objects with the schema ``name``."""
+    """The operation that creates or replaces many objects with the schema `name`."""
     return Operation(
         route,
         "POST",

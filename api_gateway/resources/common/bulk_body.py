@@ -33,7 +33,7 @@ MAX_OBJECTS = 10_000
 
 
 def load_checked(load: Callable[[], T], data: object) -> T:
-    """Return what `load` makes of the data. Raises Problem 400 with all validation errors."""
+    """Returns what `load` makes of the data. Raises Problem 400 with all validation errors."""
     try:
         return load()
     except ValidationError as error:
@@ -49,7 +49,7 @@ class BulkBody(NamedTuple, Generic[T]):
 
 
 async def read_objects(req: Request, database: Database, many: BulkReader[T]) -> BulkBody[T]:
-    """Read and parse a body of many objects, in a pool thread. Raises Problem 400, 413, 415."""
+    """Reads and parse a body of many objects, in a pool thread. Raises Problem 400, 413, 415."""
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in {JSON, NDJSON}:
         raise unsupported(f"Send {JSON} or {NDJSON}.")
@@ -64,7 +64,7 @@ async def read_objects(req: Request, database: Database, many: BulkReader[T]) ->
 
 
 def write_saved_count(resp: Response, saved: int, *, is_replay: bool) -> None:
-    """Write how many objects were saved, now or by the first request with the same key."""
+    """Writes how many objects were saved, now or by the first request with the same key."""
     write_json(resp, {"saved": saved})
     if is_replay:
         resp.set_header("Idempotency-Replayed", "true")

@@ -15,7 +15,7 @@ from enrollment.storage.idempotency import KeyUse
 
 
 def read_key_use(req: Request, body: bytes) -> KeyUse | None:
-    """Return the key of a request with its fingerprint, None without a key.
+    """Returns the key of a request with its fingerprint, None without a key.
 
     Raises Problem 400 for an invalid key.
     """
@@ -29,7 +29,7 @@ def read_key_use(req: Request, body: bytes) -> KeyUse | None:
 
 
 def run_once(session: Session, use: KeyUse | None, work: Callable[[], None]) -> bool:
-    """Run the work unless it was done before under the same key; return whether it was.
+    """Runs the work unless it was done before under the same key; return whether it was.
 
     Waits for a transaction that holds the key. Raises KeyReused if the key was used for another
     request.

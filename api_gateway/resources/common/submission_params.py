@@ -30,7 +30,7 @@ class SubmissionParams(NamedTuple):
 
 
 def check_names(params: Mapping[str, Any]) -> None:
-    """Check cheaply that all options are known and given once. Raises Problem 400."""
+    """Checks cheaply that all options are known and given once. Raises Problem 400."""
     for name, value in params.items():
         if name not in _KNOWN:
             raise invalid_option(name, value, _one_of(_KNOWN))
@@ -39,7 +39,7 @@ def check_names(params: Mapping[str, Any]) -> None:
 
 
 def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
-    """Parse the options of an upload. Raises Problem 400 for unknown ones and invalid values."""
+    """Parses the options of an upload. Raises Problem 400 for unknown ones and invalid values."""
     check_names(params)
     for name, (is_valid, expected) in _RULES.items():
         if name in params and not is_valid(params[name]):
@@ -84,7 +84,7 @@ def invalid_option(name: str, value: object, expected: str) -> Problem:
 
 
 def read_states(req: Request) -> frozenset[State]:
-    """Read `state`, the states to list; empty for all. Raises Problem 400."""
+    """Reads `state`, the states to list; empty for all. Raises Problem 400."""
     given = req.get_param_as_list("state") or []
     for text in given:
         if text not in set(State):
@@ -93,7 +93,7 @@ def read_states(req: Request) -> frozenset[State]:
 
 
 def read_position(req: Request) -> Place | None:
-    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
+    """Reads the position at which the page begins. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return None
