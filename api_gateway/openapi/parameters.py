@@ -8,7 +8,7 @@ from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID
 from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, one_of, text
 from api_gateway.resources.changes import DEFAULT_CHANGES
-from api_gateway.resources.enrollments import MAX_VALUES
+from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
@@ -61,10 +61,10 @@ _QUERY = {
     "include_expired": _described("Include modes past their deadline, unless empty, 0 or false."),
     "one_course": _described("Filter by course.", name="course_id"),
     "course_ids": _list(
-        "Filter by courses: course keys, or org+course prefixes.", TEXT, MAX_VALUES
+        "Filter by courses: course keys, or org+course prefixes.", TEXT, MAX_FILTER_VALUES
     ),
-    "usernames": _list("Filter by learners.", TEXT, MAX_VALUES, name="username"),
-    "emails": _list("Filter by the e-mails of learners.", TEXT, MAX_VALUES, name="email"),
+    "usernames": _list("Filter by learners.", TEXT, MAX_FILTER_VALUES, name="username"),
+    "emails": _list("Filter by the e-mails of learners.", TEXT, MAX_FILTER_VALUES, name="email"),
     "cursor": _described("The start of the page: next of the page before."),
     "page_size": _described(
         f"Rows per page; larger numbers mean {MAX_PAGE}, anything else means the default.",
