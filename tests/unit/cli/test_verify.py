@@ -78,7 +78,7 @@ def test_a_monitor_is_given_one_object(enroll, world):
     assert first["about"]["batch_id"] == 1
     assert first["about"]["username"] == "cat"
     assert {step["what"] for step in first["story"] if step["at"] is None} == {
-        "batch 1 has 2 attempts that failed"
+        "batch 1 has 2 failed attempts"
     }
 
 
