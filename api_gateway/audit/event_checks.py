@@ -71,7 +71,7 @@ class EventChecks:
         self._report.count("events", len(events))
 
     def _check_unpositioned(self) -> None:
-        """Finds events whose batch has no feed position; only if the counts differ."""
+        """Finds events of batches without a feed position; only if the counts differ."""
         if audit_events.count_events(self._session) == self._report.checked["events"]:
             return
         for number, _, is_in_feed in audit_events.iterate_event_ids(self._session):

@@ -67,23 +67,23 @@ def _check_test_settings(settings: Settings) -> Iterator[CheckResult]:
 
 def check_database(settings: Settings) -> Iterator[CheckResult]:
     """Checks that the database answers, is migrated, and is durable."""
-    shown = make_url(settings.database_url).render_as_string(hide_password=True)
+    safe_url = make_url(settings.database_url).render_as_string(hide_password=True)
     file = make_url(settings.database_url).database
     if settings.database_url.startswith("sqlite") and not Path(str(file)).is_file():
         advice = "`enroll up` or `enroll db upgrade` creates it"
-        yield CheckResult("note", "database", f"{shown} does not exist yet", advice)
+        yield CheckResult("note", "database", f"{safe_url} does not exist yet", advice)
         return
     sessions = sessions_for(settings.database_url, pool_size=1)
     try:
         with sessions.read() as session:
             session.execute(text("SELECT 1"))
-            yield CheckResult("ok", "database", f"{shown} answers")
+            yield CheckResult("ok", "database", f"{safe_url} answers")
             yield _check_migrations(session)
             for fact in durability.facts(session):
                 yield CheckResult(fact.mark, "durability", fact.says, fact.advice)
     except RecordsUnavailable as error:
         advice = "check that it runs and ENROLL_DATABASE_URL is right"
-        yield CheckResult("wrong", "database", f"{shown}: {_one_line(error)}", advice)
+        yield CheckResult("wrong", "database", f"{safe_url}: {_one_line(error)}", advice)
     finally:
         sessions.dispose()
 
@@ -139,13 +139,13 @@ def _check_eviction_policy(policy: str) -> CheckResult:
 def check_broker(url: str) -> CheckResult:
     """Checks that a broker other than Redis answers."""
     with Connection(url, connect_timeout=_TIMEOUT_SECONDS) as connection:
-        shown = connection.as_uri()
+        safe_url = connection.as_uri()
         try:
             connection.ensure_connection(max_retries=1, timeout=int(_TIMEOUT_SECONDS))
         except OperationalError as error:
             advice = "check that it runs and ENROLL_BROKER_URL is right"
-            return CheckResult("wrong", "broker", f"{shown}: {_one_line(error)}", advice)
-    return CheckResult("ok", "broker", f"{shown} answers")
+            return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
+    return CheckResult("ok", "broker", f"{safe_url} answers")
 
 
 def check_gateway(url: str, *, is_named: bool) -> CheckResult:

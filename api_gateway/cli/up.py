@@ -152,7 +152,7 @@ def data_dir_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def listener(host: str, port: int) -> Iterator[socket.socket]:
-    """Opens the socket of the gateway, whose backlog holds callers during a restart.
+    """Opens the socket of the gateway; its backlog holds callers during a restart.
 
     Raises UsageError if the address cannot be used.
     """

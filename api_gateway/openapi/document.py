@@ -77,7 +77,7 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
 
 
 def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
-    """Builds the document; `v1` has the URI templates whose errors are `application/json`."""
+    """Builds the document; `v1` has the URI templates with errors as `application/json`."""
     spec = APISpec(
         title="Enrollment service",
         version=version("enrollment-service"),

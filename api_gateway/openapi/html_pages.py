@@ -67,8 +67,10 @@ def _reason_row(reason: Reason) -> str:
     message = MESSAGES[reason]
     facts = [name for _, name, _, _ in Formatter().parse(message) if name]
     refusal = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason))
-    shown = " ".join(f"<code>{escape(name)}</code>" for name in facts)
-    return _row(reason, message, shown, f"{refusal.status.value} {escape(refusal.status.phrase)}")
+    fact_names = " ".join(f"<code>{escape(name)}</code>" for name in facts)
+    return _row(
+        reason, message, fact_names, f"{refusal.status.value} {escape(refusal.status.phrase)}"
+    )
 
 
 def _row(code: str, text: str, *more: str) -> str:

@@ -99,8 +99,8 @@ class CoursesResource:
         limit = page_size(req)
         page = await self._database.read(courses.page, after=read_cursor(req), limit=limit + 1)
         next_cursor = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
-        shown = [dump_course(course) for course in page[:limit]]
-        body: CoursePageJson = {"courses": shown, "next": next_cursor}
+        found = [dump_course(course) for course in page[:limit]]
+        body: CoursePageJson = {"courses": found, "next": next_cursor}
         write_json(resp, body)
 
     on_head = on_get

@@ -64,12 +64,12 @@ class CrosswalkResource:
         limit, after = page_size(req), read_crosswalk_cursor(req)
         entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
-        shown: CrosswalkJson = {
+        body: CrosswalkJson = {
             "source": source,
             "entries": list(map(dump_entry, entries)),
             "next": last and encode_cursor(f"{last.kind.value} {last.theirs}"),
         }
-        write_json(resp, shown)
+        write_json(resp, body)
 
     on_head = on_get
 

@@ -131,7 +131,7 @@ class EnrollmentResource:
         return dump_enrollment(row.username, row.enrollment, course, at=self.now())
 
     async def _write_accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
-        """202: the request is durable; Location has its status."""
+        """Writes 202: the request is stored durably, and Location is the URL of its status."""
         wanted = str(receipt.submission_id)
         resp.set_header("Location", f"{PATH}/{wanted}")
         if receipt.batch_id is None:
@@ -146,13 +146,13 @@ class EnrollmentResource:
         """Writes the current status of the first request with the same Idempotency-Key."""
         status = await self.database.read(_find_status, receipt.submission_id)
         row = status.enrollment
-        shown = dump_submission(
+        body = dump_submission(
             status.submission,
             now=self.now(),
             outcome=status.outcome,
             enrollment=None if row is None else self._render(row, status.course),
         )
-        write_json(resp, shown, HTTPStatus.ACCEPTED)
+        write_json(resp, body, HTTPStatus.ACCEPTED)
         if status.outcome is None:
             resp.set_header("Retry-After", "1")
 

@@ -63,8 +63,8 @@ class EnrollmentDetailResource:
         found = await self.database.read(_find, username, parts.course_id)
         if found is not None:
             row, course = found
-            shown = dump_enrollment(row.username, row.enrollment, course, at=self.now())
-            write_json(resp, shown)
+            body = dump_enrollment(row.username, row.enrollment, course, at=self.now())
+            write_json(resp, body)
 
     on_head = on_get
 

@@ -66,12 +66,12 @@ class OutcomesResource:
         page = await self._read_page(
             submission, read_outcomes_cursor(req), outcome_filter, page_size(req)
         )
-        shown: list[OutcomeJson] = [
+        outcomes: list[OutcomeJson] = [
             {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}
             for row in page.rows
         ]
         next_cursor = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
-        body: OutcomePageJson = {"outcomes": shown, "next": next_cursor}
+        body: OutcomePageJson = {"outcomes": outcomes, "next": next_cursor}
         write_json(resp, body)
 
     async def _stream(

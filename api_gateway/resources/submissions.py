@@ -82,9 +82,9 @@ class SubmissionsResource:
             _read_page, caller.name, states=states, after=after, limit=limit
         )
         now = self.now()
-        shown = [dump_submission(status.submission, now=now) for status in found]
+        dumped = [dump_submission(status.submission, now=now) for status in found]
         next_cursor = _cursor_after(found[-1].submission) if len(found) == limit else None
-        page: SubmissionPageJson = {"submissions": shown, "next": next_cursor}
+        page: SubmissionPageJson = {"submissions": dumped, "next": next_cursor}
         write_json(resp, page)
 
     on_head = on_get

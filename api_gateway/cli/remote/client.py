@@ -153,7 +153,7 @@ class Service:
         )
 
 
-def printable(value: object) -> str:
+def terminal_safe(value: object) -> str:
     """Returns a value as text without control characters of terminals."""
     return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
 
@@ -184,13 +184,13 @@ def _error_message(response: httpx.Response) -> Iterator[str]:
     except ValueError:
         body = None
     problem = body if isinstance(body, dict) else {}
-    yield printable(problem.get("detail") or problem.get("message") or response.reason_phrase)
+    yield terminal_safe(problem.get("detail") or problem.get("message") or response.reason_phrase)
     errors = problem.get("errors") or []
     for finding in errors[:MAX_FINDINGS_SHOWN]:
         line = f"line {finding['line']}" if "line" in finding else ""
         location = finding.get("pointer") or line
         parts = [location, finding.get("field"), finding.get("value"), finding.get("rule")]
-        yield "  " + ": ".join(printable(part) for part in parts if part not in {None, ""})
+        yield "  " + ": ".join(terminal_safe(part) for part in parts if part not in {None, ""})
     if len(errors) > MAX_FINDINGS_SHOWN:
         yield f"  … and {len(errors) - MAX_FINDINGS_SHOWN} more"
     if response.status_code == HTTPStatus.UNAUTHORIZED:

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import click
 
-from api_gateway.cli.remote.client import Service, UploadRequest, printable, with_service
+from api_gateway.cli.remote.client import Service, UploadRequest, terminal_safe, with_service
 
 #: Media types by extension of the file.
 COURSE_MEDIA_TYPES = {
@@ -55,7 +55,7 @@ def list_(*, service: Service) -> None:
         page = service.get("/courses", headers=None, **cursor).json()
         for course in page["courses"]:
             seats = f"{course['seats_taken']}/{_or_default(course['capacity'], '∞')}"
-            click.echo(f"{course['course_id']}\t{seats}\t{printable(course['course_name'])}")
+            click.echo(f"{course['course_id']}\t{seats}\t{terminal_safe(course['course_name'])}")
         if not page["next"]:
             return
         cursor = {"cursor": page["next"]}

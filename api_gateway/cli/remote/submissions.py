@@ -23,13 +23,13 @@ UPLOAD_MEDIA_TYPES: Mapping[str, str] = {
     ".txt": "text/plain",
     ".zip": "application/zip",
 }
-#: Outcomes of rows whose request was not carried out.
+#: Outcomes of failed rows.
 FAILED_OUTCOMES = ("refused", "invalid", "cancelled")
 #: Seconds that one status request waits for progress.
 STATUS_WAIT_SECONDS = 10
 #: Minimum seconds between two status requests.
 STATUS_INTERVAL_SECONDS = 0.25
-#: Minimum size of a file whose upload is displayed as progress.
+#: Minimum size of a file for a progress display of the upload.
 MIN_PROGRESS_BYTES = 1_000_000
 
 
