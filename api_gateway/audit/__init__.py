@@ -1,1 +1,1 @@
-"""The audit behind ``enroll verify``."""
+"""The audit of the stored data, run by `enroll verify`."""

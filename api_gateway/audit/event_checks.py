@@ -1,4 +1,4 @@
-"""Audit of events: their positions in the feed, their chains, enrollments and seats."""
+"""Audit of events: feed positions, event chains, enrollments and seats."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,24 +22,28 @@ from enrollment.storage.audit import events as audit_events
 from enrollment.storage.audit.events import FeedSpan
 from enrollment.storage.event_ids import event_id
 
-#: Stands for the submission of a position in a batch of singles that has none.
+#: Replaces the submission id if a position in a batch of singles has no submission.
 _NO_SUBMISSION = "0" * 32
-#: Buckets of the multiset hash whose events are read again.
+#: Maximum number of differing buckets of the multiset hash that are examined.
 MAX_BUCKETS = 1_000
 
 
 class EventChecks:
-    """Checks the events in the order of the feed, then the enrollments that they add up to."""
+    """Checks the events in feed order, then enrollments and seats against them."""
 
     def __init__(self, session: Session, report: Report, seats: SeatReplay) -> None:
         self._session = session
         self._report = report
         self._seats = seats
-        #: Every event is either the newest of one enrollment or the previous one of one event.
-        self._balance = MultisetHash()
+        #: Events minus successors: each event is the newest of one enrollment, or the
+        #: predecessor of one event.
+        self._unmatched_ids = MultisetHash()
 
     def check_feed(self, head: int | None) -> None:
-        """Checks that each event has its position in the feed, its chain and its outcome."""
+        """Checks feed positions, event chains and the outcomes of events.
+
+        `head` is the last position that the feed's counter has assigned.
+        """
         position = 0
         for spans in audit_events.iterate_spans(self._session):
             events_by_batch = audit_events.load_events(self._session, spans)
@@ -53,34 +57,34 @@ class EventChecks:
         if head != position:
             message = f"the feed's counter is at {head}, but its last position is {position}"
             self._report.add([Violation(ViolationKind.FEED_HEAD, message)])
-        self._check_outside()
+        self._check_unpositioned()
 
     def _check_events(self, events: Sequence[EventRecord]) -> None:
-        self._balance.add(event.id for event in events)
-        self._balance.remove(event.previous_id for event in events if event.previous_id is not None)
+        self._unmatched_ids.add(event.id for event in events)
+        self._unmatched_ids.remove(
+            event.previous_id for event in events if event.previous_id is not None
+        )
         for event in events:
             self._report.add(check_event(event))
             if (violation := self._seats.check_event(event)) is not None:
                 self._report.add([violation])
         self._report.count("events", len(events))
 
-    def _check_outside(self) -> None:
-        """Finds events whose batch has no position in the feed; only if counts differ."""
+    def _check_unpositioned(self) -> None:
+        """Finds events of batches without a feed position; only if the counts differ."""
         if audit_events.count_events(self._session) == self._report.checked["events"]:
             return
         for number, _, is_in_feed in audit_events.iterate_event_ids(self._session):
             if not is_in_feed:
-                message, about = (
-                    f"event {number} is not in the feed",
-                    ViolationSubject(event_id=number),
-                )
+                message = f"event {number} is not in the feed"
+                about = ViolationSubject(event_id=number)
                 self._report.add([Violation(ViolationKind.FEED_OUTSIDE, message, about)])
 
     def check_enrollments(self) -> None:
-        """Checks that each enrollment is what its newest event says, and counts the seats."""
+        """Checks each enrollment against its newest event, then seats and event chains."""
         active: Counter[int] = Counter()
         for page in audit_events.iterate_enrollments(self._session):
-            self._balance.remove(record.event_id for record in page)
+            self._unmatched_ids.remove(record.event_id for record in page)
             for record in page:
                 active[record.course_row] += record.state.is_active
                 self._report.add(check_enrollment(record))
@@ -98,31 +102,32 @@ class EventChecks:
         self._report.add(self._seats.check_rest())
 
     def _check_successors(self) -> None:
-        """Finds events with no successor or several; only if the multisets of ids differ."""
-        buckets = self._balance.differing(MAX_BUCKETS)
+        """Finds events without or with several successors; only if the multiset hashes differ."""
+        buckets = self._unmatched_ids.differing(MAX_BUCKETS)
         if not buckets:
             return
         if len(buckets) == MAX_BUCKETS:
-            self._report.notes.append("so many chains are broken that not all are listed")
+            self._report.notes.append("too many event chains are broken to list all of them")
 
-        def differs(number: int) -> bool:
+        def is_unmatched(number: int) -> bool:
             return number % MultisetHash.BUCKETS in buckets
 
         existing: set[int] = set()
         successors: Counter[int] = Counter()
         for number, previous, _ in audit_events.iterate_event_ids(self._session):
-            if differs(number):
+            if is_unmatched(number):
                 existing.add(number)
-            if previous is not None and differs(previous):
+            if previous is not None and is_unmatched(previous):
                 successors[previous] += 1
         for page in audit_events.iterate_enrollments(self._session):
-            successors.update(one.event_id for one in page if differs(one.event_id))
+            successors.update(record.event_id for record in page if is_unmatched(record.event_id))
         self._report.add(check_successors(existing, successors))
 
 
 def _check_span(
     span: FeedSpan, position: int, events: Sequence[EventRecord]
 ) -> Iterator[Violation]:
+    """Checks that a batch follows `position` without a gap, with one event per position."""
     batch, about = f"batch {span.batch_id}", ViolationSubject(span.batch_id)
     if span.first != position + 1 or span.last < span.first:
         message = f"{batch} has the positions {span.first} to {span.last} in the feed"
@@ -138,7 +143,7 @@ def _check_span(
 def _check_outcomes(
     span: FeedSpan, events: Sequence[EventRecord], owners: Mapping[int, str]
 ) -> Iterator[Violation]:
-    """Compares events and outcomes; a purged or unreadable batch cannot be compared."""
+    """Checks events against outcomes; skips a batch that was purged or cannot be decoded."""
     outcomes = decode_or_none(span.outcomes) if span.outcomes else []
     if not span.is_stored or outcomes is None:
         return iter(())

@@ -1,4 +1,4 @@
-"""Audit of outcomes: files and singles, batch by batch."""
+"""Audit of outcomes: the batches of files and of single requests."""
 
 from collections.abc import Iterator
 from itertools import groupby
@@ -23,20 +23,20 @@ from enrollment.domain.submissions import Tally, is_cancelled_as_whole
 from enrollment.storage.audit import submissions
 from schemas.outcomes import tally_outcomes
 
-A = TypeVar("A")
-B = TypeVar("B")
-K = TypeVar("K", int, str)
+LeftRow = TypeVar("LeftRow")
+RightRow = TypeVar("RightRow")
+MergeKey = TypeVar("MergeKey", int, str)
 
 
 class OutcomeChecks:
-    """Checks batches with their outcomes: those of files, then those of singles."""
+    """Checks the outcomes of all batches: those of files, then those of single requests."""
 
     def __init__(self, session: Session, report: Report) -> None:
         self._session = session
         self._report = report
 
     def check_files(self) -> None:
-        """Checks every file with its batches."""
+        """Checks each file with its batches."""
         files = ((file.submission, file) for file in submissions.iterate_files(self._session))
         batches = submissions.iterate_file_batches(self._session)
         for file, group in _merge_join(files, groupby(batches, attrgetter("submission"))):
@@ -59,23 +59,23 @@ class OutcomeChecks:
         self._report.add(check.check_end())
 
     def check_singles(self) -> None:
-        """Checks every batch of singles with their submissions."""
+        """Checks each batch of single requests with the submissions of these."""
         batches = submissions.iterate_singles_batches(self._session)
         singles = submissions.iterate_singles(self._session)
         joined = _merge_join(
             ((batch.id, batch) for batch in batches), ((one.batch_id, one) for one in singles)
         )
-        for batch, its_singles in joined:
-            if its_singles is not None:
-                self._report.count("singles", its_singles.number)
+        for batch, owners in joined:
+            if owners is not None:
+                self._report.count("singles", owners.number)
             if batch is not None:
-                self._report.add(check_singles(batch, its_singles))
+                self._report.add(check_singles(batch, owners))
                 self._check_batch(batch, cancel_asked=False)
-            elif its_singles is not None:
-                message = f"{its_singles.number} singles refer to batch {its_singles.batch_id}"
+            elif owners is not None:
+                message = f"{owners.number} singles refer to batch {owners.batch_id}"
                 kind, about = (
                     ViolationKind.OUTCOMES_BATCH_MISSING,
-                    ViolationSubject(its_singles.batch_id),
+                    ViolationSubject(owners.batch_id),
                 )
                 self._report.add([Violation(kind, f"{message}, which does not exist", about)])
 
@@ -88,15 +88,15 @@ class OutcomeChecks:
         if not batch.is_answered:
             self._report.count("unanswered", batch.requests)
             return None
-        outcomes = _outcomes_of(batch)
+        outcomes = _decode_batch_outcomes(batch)
         self._report.add(
             check_batch(batch, outcomes, cancel_asked=cancel_asked, is_dry_run=is_dry_run)
         )
         return outcomes
 
 
-def _outcomes_of(batch: BatchRecord) -> BatchOutcomes | None:
-    """Returns the outcomes of an answered batch; None where they cannot be decoded."""
+def _decode_batch_outcomes(batch: BatchRecord) -> BatchOutcomes | None:
+    """Returns the outcomes of a processed batch; None if they cannot be decoded."""
     if is_cancelled_as_whole(batch.outcomes):
         return BatchOutcomes((), Tally(counts={Code.CANCELLED: batch.requests}))
     outcomes = decode_or_none(batch.outcomes)
@@ -104,9 +104,9 @@ def _outcomes_of(batch: BatchRecord) -> BatchOutcomes | None:
 
 
 def _merge_join(
-    left: Iterator[tuple[K, A]], right: Iterator[tuple[K, B]]
-) -> Iterator[tuple[A | None, B | None]]:
-    """Yields what two ordered streams have under each key; None where one has nothing."""
+    left: Iterator[tuple[MergeKey, LeftRow]], right: Iterator[tuple[MergeKey, RightRow]]
+) -> Iterator[tuple[LeftRow | None, RightRow | None]]:
+    """Yields the rows of two ordered streams by key (full outer join); None for a missing row."""
     one, other = next(left, None), next(right, None)
     while one is not None or other is not None:
         if other is None or (one is not None and one[0] < other[0]):

@@ -1,4 +1,4 @@
-"""Report of an audit: what was checked, and the violations that were found."""
+"""Report of an audit: the numbers of checked rows, and the violations."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from enrollment.domain.audit.violations import Violation, ViolationKind
 
-#: Violations that a report holds; more are only counted.
+#: Maximum number of violations that a report holds; more are only counted.
 MAX_VIOLATIONS = 1_000
-#: What is counted, in the order in which it is shown.
-CHECKED = (
+#: Names of the counters, in display order.
+COUNTERS = (
     "events",
     "enrollments",
     "courses",
@@ -20,31 +20,31 @@ CHECKED = (
     "unanswered",
     "parked",
 )
-#: What counts as progress; `audit_submissions.estimate_rows` estimates the sum.
-_ROWS = frozenset({"events", "enrollments", "requests"})
+#: Counters that make up the progress; `audit.submissions.estimate_rows` estimates their sum.
+_PROGRESS_COUNTERS = frozenset({"events", "enrollments", "requests"})
 
 
 @dataclass(slots=True)
 class Report:
-    """Numbers of what was checked, and violations; `on_rows` is told how many rows were read."""
+    """Counters and violations of an audit; calls `on_rows` with the number of rows just read."""
 
     on_rows: Callable[[int], object] | None = None
-    checked: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(CHECKED, 0)))
-    #: How many violations of each kind.
+    checked: Counter[str] = field(default_factory=lambda: Counter(dict.fromkeys(COUNTERS, 0)))
+    #: Number of violations by kind.
     counts: Counter[ViolationKind] = field(default_factory=Counter)
-    #: The first violations.
+    #: The first `MAX_VIOLATIONS` violations.
     violations: list[Violation] = field(default_factory=list)
-    #: Facts that are no violations, but worth knowing.
+    #: Observations that are not violations.
     notes: list[str] = field(default_factory=list)
 
-    def count(self, what: str, number: int = 1) -> None:
-        """Adds to the number of what was checked."""
-        self.checked[what] += number
-        if self.on_rows is not None and what in _ROWS:
+    def count(self, name: str, number: int = 1) -> None:
+        """Adds to a counter, and reports progress."""
+        self.checked[name] += number
+        if self.on_rows is not None and name in _PROGRESS_COUNTERS:
             self.on_rows(number)
 
     def add(self, violations: Iterable[Violation]) -> None:
-        """Adds violations."""
+        """Counts violations, and keeps the first ones."""
         for violation in violations:
             self.counts[violation.kind] += 1
             if len(self.violations) < MAX_VIOLATIONS:
@@ -52,5 +52,5 @@ class Report:
 
     @property
     def is_sound(self) -> bool:
-        """Whether no violation was found."""
+        """Returns whether no violation was found."""
         return not self.counts

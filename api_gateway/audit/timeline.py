@@ -1,4 +1,4 @@
-"""Timelines: the history of a request, batch or enrollment, as far as the database has it."""
+"""Timeline of a violation: the stored history of its submission, batch and enrollment."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -16,11 +16,12 @@ from enrollment.storage.event_ids import batch_id_of
 from enrollment.storage.views import enrollment_views
 from schemas.outcomes import decode_outcomes
 
-_NEVER = datetime.min.replace(tzinfo=UTC)
+#: Sorts steps without a time first.
+_UNKNOWN_TIME = datetime.min.replace(tzinfo=UTC)
 
 
 def decode_or_none(stored: bytes | None) -> list[Outcome] | None:
-    """Returns the outcomes in a stored value; None where it cannot be decoded."""
+    """Returns the outcomes in a stored value; None if it cannot be decoded."""
     try:
         return decode_outcomes(stored or b"")
     except (ValueError, KeyError, TypeError, IndexError, zlib.error):
@@ -28,27 +29,27 @@ def decode_or_none(stored: bytes | None) -> list[Outcome] | None:
 
 
 def timeline(session: Session, about: ViolationSubject) -> list[Step]:
-    """Returns what happened to what a violation is about, oldest first."""
-    links = _links(session, about)
-    about = _with_request(about, links)
+    """Returns the steps of the timeline of a violation, oldest first."""
+    links = _load_links(session, about)
+    about = _add_request(about, links)
     submission = None
     if about.submission_id is not None:
         submission = submissions.find(session, about.submission_id)
-    steps = [] if submission is None else list(_of_submission(submission))
-    batch_id = _batch_of(about, submission)
+    steps = [] if submission is None else list(_submission_steps(submission))
+    batch_id = _find_batch_id(about, submission)
     batch = None
     if batch_id is not None:
         batch = timeline_queries.load_batch_timeline(session, batch_id)
     if batch is not None:
-        steps += [*_of_batch(batch), *_of_outcome(batch, about, submission)]
+        steps += [*_batch_steps(batch), *_outcome_steps(batch, about, submission)]
     elif batch_id is not None:
         steps.append(Step(None, f"batch {batch_id} is not stored"))
-    steps += map(_of_event, links)
-    return sorted(steps, key=lambda step: step.at or _NEVER)
+    steps += map(_event_step, links)
+    return sorted(steps, key=lambda step: step.at or _UNKNOWN_TIME)
 
 
-def _with_request(about: ViolationSubject, links: Sequence[EventLink]) -> ViolationSubject:
-    """Adds the submission and line of the event, where only the event is known."""
+def _add_request(about: ViolationSubject, links: Sequence[EventLink]) -> ViolationSubject:
+    """Adds the submission and line of the event if only the event is known."""
     if about.submission_id is None:
         for link in links:
             if link.id == about.event_id:
@@ -56,7 +57,7 @@ def _with_request(about: ViolationSubject, links: Sequence[EventLink]) -> Violat
     return about
 
 
-def _batch_of(about: ViolationSubject, submission: Submission | None) -> int | None:
+def _find_batch_id(about: ViolationSubject, submission: Submission | None) -> int | None:
     if about.batch_id is not None:
         return about.batch_id
     if about.event_id is not None:
@@ -64,33 +65,33 @@ def _batch_of(about: ViolationSubject, submission: Submission | None) -> int | N
     return None if submission is None else submission.batch_id
 
 
-def _of_submission(submission: Submission) -> Iterator[Step]:
+def _submission_steps(submission: Submission) -> Iterator[Step]:
     received = f"{submission.kind} {submission.id} of {submission.caller} received"
     yield Step(submission.received_at, received)
-    for at, what in (
-        (submission.cancel_asked_at, "cancelling was requested"),
-        (submission.started_at, "its first batch was answered"),
-        (submission.finished_at, "its last batch was answered"),
+    for at, description in (
+        (submission.cancel_asked_at, "cancellation requested"),
+        (submission.started_at, "first batch processed"),
+        (submission.finished_at, "last batch processed"),
     ):
         if at is not None:
-            yield Step(at, what)
+            yield Step(at, description)
 
 
-def _of_batch(batch: BatchTimeline) -> Iterator[Step]:
+def _batch_steps(batch: BatchTimeline) -> Iterator[Step]:
     name = f"batch {batch.id}"
     if batch.waiting_since is not None:
-        yield Step(batch.waiting_since, f"{name} announced, requests: {batch.requests}")
+        yield Step(batch.waiting_since, f"{name} dispatched, requests: {batch.requests}")
     if batch.repeats:
-        yield Step(batch.announced_at, f"{name} announced again, for the {batch.repeats}. time")
+        yield Step(batch.announced_at, f"{name} re-dispatched, {batch.repeats} times in all")
     if batch.attempts:
-        yield Step(None, f"{name} has {batch.attempts} attempts that failed")
+        yield Step(None, f"{name} has {batch.attempts} failed attempts")
     if batch.parked_at is not None:
         yield Step(batch.parked_at, f"{name} parked")
     if batch.answered_at is not None:
-        yield Step(batch.answered_at, f"{name} answered")
+        yield Step(batch.answered_at, f"{name} processed")
 
 
-def _of_outcome(
+def _outcome_steps(
     batch: BatchTimeline, about: ViolationSubject, submission: Submission | None
 ) -> Iterator[Step]:
     is_known = batch.outcomes is not None and not is_cancelled_as_whole(batch.outcomes)
@@ -98,24 +99,24 @@ def _of_outcome(
         return
     outcomes = decode_or_none(batch.outcomes)
     if outcomes is None:
-        yield Step(batch.answered_at, "outcomes that cannot be read")
-    for outcome in _requested(outcomes or (), about.line, submission):
+        yield Step(batch.answered_at, "outcomes cannot be decoded")
+    for outcome in _select_outcomes(outcomes or (), about.line, submission):
         reason = f", {outcome.reason}" if outcome.reason else ""
-        what = f"{outcome.user} in {outcome.course_id}: {outcome.code}{reason}"
-        yield Step(batch.answered_at, f"outcome of line {outcome.line}: {what}")
+        description = f"{outcome.user} in {outcome.course_id}: {outcome.code}{reason}"
+        yield Step(batch.answered_at, f"outcome of line {outcome.line}: {description}")
 
 
-def _requested(
+def _select_outcomes(
     outcomes: Sequence[Outcome], line: int, submission: Submission | None
 ) -> Sequence[Outcome]:
-    """The outcome at a single's position, or those of a file's line."""
+    """Returns the outcome of a single request by position, or those of a file by line."""
     if submission is not None and submission.position is not None:
         return outcomes[submission.position : submission.position + 1]
     return [outcome for outcome in outcomes if outcome.line == line]
 
 
-def _links(session: Session, about: ViolationSubject) -> list[EventLink]:
-    """The last events of the enrollment, and those before the event in question."""
+def _load_links(session: Session, about: ViolationSubject) -> list[EventLink]:
+    """Loads the last events of the enrollment, and those up to the event of the violation."""
     newest = None
     if about.username is not None and about.course_id is not None:
         newest = enrollment_views.newest_event(session, about.username, about.course_id)
@@ -125,8 +126,8 @@ def _links(session: Session, about: ViolationSubject) -> list[EventLink]:
     return sorted(links.values(), key=lambda link: link.position or 0)
 
 
-def _of_event(link: EventLink) -> Step:
+def _event_step(link: EventLink) -> Step:
     place = "outside the feed" if link.position is None else f"at {link.position} of the feed"
-    what = f"{link.kind}, from {link.before or 'nothing'} to {link.after}"
+    description = f"{link.kind}, from {link.before or 'nothing'} to {link.after}"
     request = f"line {link.line} of {link.submission_id}"
-    return Step(link.at, f"event {link.id} {place}: {what}, by {request}")
+    return Step(link.at, f"event {link.id} {place}: {description}, by {request}")

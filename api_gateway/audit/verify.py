@@ -1,7 +1,7 @@
-"""Audit of the database: checks every invariant on live data, without writing to it.
+"""Audit of the database: checks every invariant in one snapshot of live data, without writing.
 
-The same checks run behind ``enroll verify`` and in the tests. Held in memory are only sums, counts
-by course, and the first violations.
+`enroll verify` and the tests run the same checks. They hold only sums, counts by course, and the
+first violations in memory.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,15 +20,15 @@ from enrollment.storage.audit import submissions
 from enrollment.storage.engine.consistent_snapshot import snapshot
 from enrollment.storage.engine.sessions import Sessions
 
-#: Violations that come with a timeline.
+#: Maximum number of violations with a timeline.
 MAX_TIMELINES = 20
 
-#: Is called with the estimated number of rows; what it returns is called with rows read so far.
+#: Called with the estimated number of rows; returns a callback for the number of rows just read.
 StartProgress = Callable[[int], Callable[[int], object]]
 
 
 class NotMigrated(EnrollmentError):
-    """The tables are not as this release needs them."""
+    """The tables lack migrations of this release."""
 
 
 def verify(
@@ -39,31 +39,33 @@ def verify(
 ) -> Report:
     """Checks outcomes, enrollments, seats and feed in one consistent snapshot.
 
-    `capacities` has the greatest capacity that each course ever had (None: unlimited); without it
-    courses with more seats taken than allowed cannot be found, since a capacity may be lowered.
-    Raises RecordsUnavailable, NoRoom (for the copy of SQLite's file), NotMigrated.
+    `capacities` has the highest capacity that each course ever had (None: unlimited). Without it
+    courses with too many seats taken are not found, because a capacity may be lowered. Raises
+    RecordsUnavailable, NoSpaceForSnapshot (for the copy of SQLite's file), NotMigrated.
     """
     with snapshot(sessions) as session:
         if not migrate.is_current(session):
-            message = f"they are at {migrate.current(session) or 'none'}: run `enroll db upgrade`"
+            message = (
+                f"the tables are at {migrate.current(session) or 'none'}: run `enroll db upgrade`"
+            )
             raise NotMigrated(message)
-        return check_database(session, capacities=capacities or {}, start_progress=start_progress)
+        return check_snapshot(session, capacities=capacities or {}, start_progress=start_progress)
 
 
-def check_database(
+def check_snapshot(
     session: Session,
     *,
     capacities: Mapping[str, int | None],
     start_progress: StartProgress | None = None,
 ) -> Report:
-    """Checks everything, as `verify` does, in a snapshot of migrated tables."""
+    """Runs all checks in an open snapshot of migrated tables."""
     audit_events.use_index_scans(session)
-    end = audit_events.load_feed_head(session)
+    feed_head = audit_events.load_feed_head(session)
     report = Report()
     if start_progress is not None:
-        report.on_rows = start_progress(submissions.estimate_rows(session, end or 0))
+        report.on_rows = start_progress(submissions.estimate_rows(session, feed_head or 0))
     events = EventChecks(session, report, SeatReplay(capacities))
-    events.check_feed(end)
+    events.check_feed(feed_head)
     events.check_enrollments()
     outcomes = OutcomeChecks(session, report)
     outcomes.check_files()

@@ -1,4 +1,4 @@
-"""The command ``enroll``: runs the service, looks after it, and speaks to a running one."""
+"""The command `enroll`: runs and administers the service, and calls a running one."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ from api_gateway.cli.verify import verify
 __all__ = ["main"]
 
 
-class _Enroll(click.Group):
-    """Says what went wrong in one line, where it is the settings, the records or the queue."""
+class _EnrollGroup(click.Group):
+    """Turns invalid settings and an unavailable database into one-line errors with exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
         from enrollment.domain.errors import RecordsUnavailable
@@ -32,16 +32,17 @@ class _Enroll(click.Group):
         except SettingsError as error:
             raise click.UsageError(str(error)) from error
         except RecordsUnavailable as error:
-            message = f"The database does not answer (`enroll doctor` says more): {error}"
+            message = f"The database does not answer (`enroll doctor` checks it): {error}"
             raise Unreachable(message) from error
 
 
-@click.group(cls=_Enroll, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_EnrollGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="enrollment-service")
 def main() -> None:
-    """Takes course enrollments, one or a million, and tells the outcome of each.
+    """Run the enrollment service, administer it, and submit enrollments to it.
 
-    Exit codes: 0 all rows accepted, 1 some refused, 2 usage, 3 service not reachable.
+    Exit codes: 0 success, all rows accepted; 1 some rows refused, or a check failed; 2 wrong usage,
+    or the service refused the request; 3 service or database not reachable.
     """
 
 

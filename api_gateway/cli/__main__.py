@@ -1,4 +1,4 @@
-"""``python -m api_gateway.cli``: the command ``enroll``, wherever its script is."""
+"""`python -m api_gateway.cli`: runs the command `enroll` without its script."""
 
 from api_gateway.cli import main
 

@@ -1,32 +1,32 @@
-"""``enroll batches``: what could not be judged and waits for somebody to look."""
+"""`enroll batches`: lists and retries parked batches."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from api_gateway.cli.context import data_dir_option, sessions_of
+from api_gateway.cli.context import data_dir_option, open_sessions
 
 if TYPE_CHECKING:
     from enrollment.storage.queue.quarantine import Parked
 
-#: Parked batches that are listed at most.
-LISTED = 1_000
+#: Maximum number of parked batches that are listed.
+MAX_PARKED_LISTED = 1_000
 
 
 @click.group()
 def batches() -> None:
-    """List and retry batches that are parked because judging them failed again and again."""
+    """List and retry batches that were parked after repeated failures."""
 
 
 @batches.command("list")
 @data_dir_option
 def list_(data_dir: Path) -> None:
-    """List the batches that are parked, oldest first."""
+    """List the parked batches, oldest first."""
     from enrollment.storage.queue import quarantine
 
-    with sessions_of(data_dir) as sessions, sessions.read() as session:
-        parked = quarantine.parked(session, limit=LISTED)
+    with open_sessions(data_dir) as sessions, sessions.read() as session:
+        parked = quarantine.parked(session, limit=MAX_PARKED_LISTED)
     for batch in parked:
         click.echo("\t".join(_cells(batch)))
     if not parked:
@@ -34,32 +34,35 @@ def list_(data_dir: Path) -> None:
 
 
 def _cells(batch: "Parked") -> list[str]:
-    blamed = ", ".join(map(str, batch.poisonous))
+    failing = ", ".join(map(str, batch.poisonous))
     return [
         str(batch.id),
         "singles" if batch.submission_id is None else f"submission {batch.submission_id}",
         f"{batch.requests} requests",
         f"{batch.attempts} attempts",
-        f"fails at request {blamed}" if blamed else "fails as a whole",
+        f"fails at request {failing}" if failing else "fails as a whole",
         f"parked {batch.parked_at:%Y-%m-%d %H:%M}Z",
     ]
 
 
 @batches.command()
 @click.argument("numbers", type=int, nargs=-1, metavar="[ID]...")
-@click.option("--all", "every", is_flag=True, help="Set every parked batch free.")
+@click.option("--all", "retry_all", is_flag=True, help="Retry all parked batches.")
 @data_dir_option
-def retry(*, numbers: tuple[int, ...], every: bool, data_dir: Path) -> None:
-    """Set parked batches free; workers try them again within seconds, as if for the first time."""
+def retry(*, numbers: tuple[int, ...], retry_all: bool, data_dir: Path) -> None:
+    """Free parked batches: workers process them again within seconds.
+
+    The counts of failed attempts start again at zero.
+    """
     from enrollment.storage.queue import quarantine
 
-    if bool(numbers) == every:
-        message = "Name the batches, or give --all (`enroll batches list` shows them)."
+    if bool(numbers) == retry_all:
+        message = "Give either ids of batches or --all (`enroll batches list` shows the ids)."
         raise click.UsageError(message)
-    with sessions_of(data_dir) as sessions, sessions.begin() as session:
-        freed = quarantine.retry(session, None if every else numbers)
-    if missing := sorted(set(numbers) - set(freed)):
-        names = ", ".join(map(str, missing))
-        message = f"Not parked: {names} (`enroll batches list` shows what is)."
+    with open_sessions(data_dir) as sessions, sessions.begin() as session:
+        freed = quarantine.retry(session, None if retry_all else numbers)
+    if not_parked := sorted(set(numbers) - set(freed)):
+        names = ", ".join(map(str, not_parked))
+        message = f"Not parked: {names} (`enroll batches list` shows parked batches)."
         raise click.UsageError(message)
-    click.echo(f"Set free: {', '.join(map(str, freed)) or 'none'}.")
+    click.echo(f"Freed: {', '.join(map(str, freed)) or 'none'}.")

@@ -1,4 +1,4 @@
-"""Where commands find the settings and the records: the environment, and a data folder."""
+"""Settings and database of a command, from the environment and the data folder."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,46 +13,50 @@ from enrollment.storage.engine.sessions import Sessions, sessions_for
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-ADMIN_KEY = "admin.key"
-#: Where the embedded Redis is, while it runs.
-REDIS_URL = "redis.url"
+#: Name of the file with the API key that `enroll up` creates.
+ADMIN_KEY_FILE = "admin.key"
+#: Name of the file with the URL of the embedded Redis, while it runs.
+REDIS_URL_FILE = "redis.url"
 
 
 def data_dir_option(command: F) -> F:
-    """The option that says where the embedded default keeps its files."""
+    """Adds the option `--data-dir`, the folder of the files of `enroll up`."""
     return click.option(
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
         envvar="ENROLL_DATA_DIR",
         default=".enroll",
         show_default=True,
-        help="Folder of the stack that `enroll up` runs.",
+        help="Data folder of `enroll up`.",
     )(command)
 
 
 def stack_environment(data_dir: Path) -> dict[str, str]:
-    """The environment of a stack in a folder, which becomes that of its processes."""
-    found = {name: value for name, value in os.environ.items() if value != ""}
-    return {**found, "ENROLL_DATA_DIR": str(data_dir.absolute())}
+    """Returns the environment for the processes of a stack in a folder."""
+    variables = {name: value for name, value in os.environ.items() if value != ""}
+    return {**variables, "ENROLL_DATA_DIR": str(data_dir.absolute())}
 
 
-def settings_of(data_dir: Path) -> Settings:
-    """The settings of a stack in a folder, also while it runs. Raises SettingsError."""
-    found = stack_environment(data_dir)
-    embedded = data_dir / REDIS_URL
-    if "ENROLL_REDIS_URL" not in found and embedded.is_file():
-        found["ENROLL_REDIS_URL"] = embedded.read_text().strip()
-    return from_env(found)
+def load_settings(data_dir: Path) -> Settings:
+    """Loads the settings of a stack in a folder. Raises SettingsError."""
+    environment = stack_environment(data_dir)
+    redis_url = data_dir / REDIS_URL_FILE
+    if "ENROLL_REDIS_URL" not in environment and redis_url.is_file():
+        environment["ENROLL_REDIS_URL"] = redis_url.read_text().strip()
+    return from_env(environment)
 
 
 @contextmanager
-def sessions_of(data_dir: Path) -> Iterator[Sessions]:
-    """The records of a stack in a folder, by ENROLL_DATABASE_URL or the embedded default."""
-    settings = settings_of(data_dir)
-    embedded = settings.database_url == sqlite_url(settings.data_dir)
-    if embedded and not settings.data_dir.is_dir():
+def open_sessions(data_dir: Path) -> Iterator[Sessions]:
+    """Opens the database named by ENROLL_DATABASE_URL, or SQLite in the data folder.
+
+    Raises UsageError if the folder does not exist, SettingsError.
+    """
+    settings = load_settings(data_dir)
+    is_embedded = settings.database_url == sqlite_url(settings.data_dir)
+    if is_embedded and not settings.data_dir.is_dir():
         message = (
-            f"There are no records in {settings.data_dir}: run `enroll up` first, "
+            f"There is no database in {settings.data_dir}: run `enroll up` first, "
             "name another --data-dir, or set ENROLL_DATABASE_URL."
         )
         raise click.UsageError(message)

@@ -1,4 +1,4 @@
-"""Samples for who wants to look around: some courses, and learners who ask for them."""
+"""Sample courses and enrollments for `enroll up --demo`."""
 
 import sys
 from pathlib import Path
@@ -9,13 +9,13 @@ _SAMPLES = Path(__file__).with_name("samples")
 
 
 def load_samples(service: Service) -> None:
-    """Make the sample courses, and hand the sample enrollments in."""
+    """Saves the sample courses, then submits the sample enrollments."""
     for path, name, kind in (
         ("/courses", "courses.json", "application/json"),
         ("/submissions", "enrollments.csv", "text/csv"),
     ):
         upload = UploadRequest(
-            path=_SAMPLES / name, headers={"Content-Type": kind}, params={}, sent=lambda _: None
+            path=_SAMPLES / name, headers={"Content-Type": kind}, params={}, on_chunk=lambda _: None
         )
         service.send(path, upload)
-    sys.stdout.write("Samples are loaded.\n")
+    sys.stdout.write("Sample data loaded.\n")

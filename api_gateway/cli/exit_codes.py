@@ -1,4 +1,4 @@
-"""The exit codes that scripts go by."""
+"""Exit codes, and errors that end a command with them."""
 
 import click
 
@@ -9,12 +9,12 @@ UNREACHABLE = 3
 
 
 class Unreachable(click.ClickException):
-    """The service, or what it needs, does not answer."""
+    """The service or the database does not answer."""
 
     exit_code = UNREACHABLE
 
 
 class Refused(click.ClickException):
-    """The service does not take what it was asked."""
+    """The service refused the request."""
 
     exit_code = USAGE

@@ -1,27 +1,27 @@
-"""``enroll keys``: what servers prove themselves with."""
+"""`enroll keys`: API keys."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from api_gateway.cli.context import data_dir_option, sessions_of
+from api_gateway.cli.context import data_dir_option, open_sessions
 
 
 @click.group()
 def keys() -> None:
-    """Make, list and revoke the keys of servers."""
+    """Create, list and revoke API keys."""
 
 
-def _known_scopes(
-    _ctx: click.Context, _param: click.Parameter, given: tuple[str, ...]
+def _parse_scopes(
+    _ctx: click.Context, _param: click.Parameter, names: tuple[str, ...]
 ) -> frozenset[str]:
     from api_gateway.auth.api_keys import SCOPES
 
-    if unknown := sorted(set(given) - set(SCOPES)):
+    if unknown := sorted(set(names) - set(SCOPES)):
         message = f"{', '.join(unknown)}: not one of {', '.join(SCOPES)}"
         raise click.BadParameter(message)
-    return frozenset(given)
+    return frozenset(names)
 
 
 @keys.command()
@@ -31,77 +31,80 @@ def _known_scopes(
     "scopes",
     multiple=True,
     required=True,
-    callback=_known_scopes,
+    callback=_parse_scopes,
     metavar="[enroll|read|courses|admin]",
-    help="What the key may do; may be given several times.",
+    help="A scope of the key; may be repeated.",
 )
 @click.option(
     "--rotate",
     is_flag=True,
-    help="Make another key of a name that has one, with the same scopes.",
+    help="Create another key for a name that has one, with the same scopes.",
 )
 @data_dir_option
 def create(*, name: str, scopes: frozenset[str], rotate: bool, data_dir: Path) -> None:
-    """Make a key called NAME; its text is the last line, and shown this once.
+    """Create an API key called NAME. The last line is the key; it is shown only once.
 
-    Keys of one name are one caller: each sees what was asked with the others.
+    Keys with the same name are one caller, with access to the same submissions.
     """
     from api_gateway.auth.api_keys import new_api_key
-    from enrollment.storage.credentials import api_keys as records
+    from enrollment.storage.credentials import api_keys
 
     text, digest = new_api_key()
-    with sessions_of(data_dir) as sessions, sessions.begin() as session:
-        named = [key for key in records.all_keys(session) if key.name == name]
-        _refuse_another(
-            name, [key.scopes for key in named if not key.revoked_at], scopes, rotate=rotate
+    with open_sessions(data_dir) as sessions, sessions.begin() as session:
+        same_name = [key for key in api_keys.all_keys(session) if key.name == name]
+        _check_rotation(
+            name, [key.scopes for key in same_name if not key.revoked_at], scopes, rotate=rotate
         )
-        number = records.add(
+        number = api_keys.add(
             session, name=name, scopes=scopes, digest=digest, now=datetime.now(UTC)
         )
-    click.echo(f"Key {number}, {name}, may: {', '.join(sorted(scopes))}. It is not shown again:")
+    click.echo(f"Key {number}, {name}, scopes: {', '.join(sorted(scopes))}. It is not shown again:")
     click.echo(text)
 
 
-def _refuse_another(
+def _check_rotation(
     name: str, in_use: list[frozenset[str]], wanted: frozenset[str], *, rotate: bool
 ) -> None:
-    """Two servers that share a name by mistake would be one caller."""
+    """Checks that a name in use is rotated, with the same scopes. Raises UsageError.
+
+    Otherwise two servers that share a name by mistake would be one caller.
+    """
     if in_use and not rotate:
         message = (
-            f"There is a key {name} in use, and keys of one name are one caller: choose another "
-            "name, or give --rotate to make its successor."
+            f"A key named {name} is in use, and keys with the same name are one caller: choose "
+            "another name, or give --rotate to create its successor."
         )
         raise click.UsageError(message)
     if in_use and wanted not in in_use:
         has = "; ".join(", ".join(sorted(scopes)) for scopes in in_use)
-        message = f"The key {name} in use may: {has}. Its successor must have the same scopes."
+        message = f"The key {name} in use has the scopes: {has}. Its successor must have the same."
         raise click.UsageError(message)
 
 
 @keys.command("list")
 @data_dir_option
 def list_(data_dir: Path) -> None:
-    """List the keys, without their texts."""
-    from enrollment.storage.credentials import api_keys as records
+    """List all API keys, without their secrets."""
+    from enrollment.storage.credentials import api_keys
 
-    with sessions_of(data_dir) as sessions, sessions.read() as session:
-        known = records.all_keys(session)
+    with open_sessions(data_dir) as sessions, sessions.read() as session:
+        known = api_keys.all_keys(session)
     for key in known:
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}Z" if key.revoked_at else "in use"
-        made = f"made {key.created:%Y-%m-%d %H:%M}Z"
-        click.echo(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{made}\t{state}")
+        created = f"created {key.created:%Y-%m-%d %H:%M}Z"
+        click.echo(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{created}\t{state}")
 
 
 @keys.command()
 @click.argument("number", type=int, metavar="ID")
 @data_dir_option
 def revoke(number: int, data_dir: Path) -> None:
-    """Make key ID useless; every process knows it within seconds."""
-    from enrollment.storage.credentials import api_keys as records
+    """Revoke the API key ID; this takes effect everywhere within seconds."""
+    from enrollment.storage.credentials import api_keys
 
-    with sessions_of(data_dir) as sessions, sessions.begin() as session:
-        was_in_use = records.revoke(session, number, now=datetime.now(UTC))
+    with open_sessions(data_dir) as sessions, sessions.begin() as session:
+        was_in_use = api_keys.revoke(session, number, now=datetime.now(UTC))
     if not was_in_use:
-        message = f"There is no key {number} in use (`enroll keys list` shows them)."
+        message = f"No key {number} is in use (`enroll keys list` shows all keys)."
         raise click.UsageError(message)
     click.echo(f"Key {number} is revoked.")

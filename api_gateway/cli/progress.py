@@ -1,4 +1,4 @@
-"""How far something is: a bar on a terminal, plain lines elsewhere; both on stderr."""
+"""Progress display on stderr: a bar on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -8,44 +8,44 @@ from typing import Any, Protocol
 import click
 
 #: Seconds between two plain lines.
-INTERVAL_SECONDS = 2.0
+LINE_INTERVAL_SECONDS = 2.0
 
 
 class ProgressDisplay(Protocol):
-    """Where progress is told."""
+    """A function that displays progress."""
 
     def __call__(self, done: int, total: int, rate: float, left: float | None) -> None:
-        """Tell it: how many of how many, how many a second, and seconds left if known."""
+        """Displays rows done, rows in total, rows per second, and seconds left if known."""
         ...
 
 
 @contextmanager
 def progress(
-    what: str, *, is_shown: bool = True, clock: Callable[[], float] = time.monotonic
+    label: str, *, is_shown: bool = True, clock: Callable[[], float] = time.monotonic
 ) -> Iterator[ProgressDisplay]:
-    """Show progress inside the block."""
+    """Yields a function that displays progress until the block ends."""
     from rich.console import Console
 
     if not is_shown:
-        yield _nothing
+        yield _ignore
         return
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(what, clock)
+        yield _print_lines(label, clock)
         return
     with _bar(console) as bar:
-        task = bar.add_task(what, total=None, rate="", left="")
+        task = bar.add_task(label, total=None, rate="", left="")
 
         def show(done: int, total: int, rate: float, left: float | None) -> None:
             bar.update(
-                task, completed=done, total=total, rate=f"{rate:,.0f}/s", left=_seconds(left)
+                task, completed=done, total=total, rate=f"{rate:,.0f}/s", left=_format_seconds(left)
             )
 
         yield show
 
 
-def _nothing(done: int, total: int, rate: float, left: float | None) -> None:
-    """Nobody is told."""
+def _ignore(done: int, total: int, rate: float, left: float | None) -> None:
+    """Displays nothing."""
 
 
 def _bar(console: Any) -> Any:
@@ -61,22 +61,22 @@ def _bar(console: Any) -> Any:
     )
 
 
-def _lines(what: str, clock: Callable[[], float]) -> ProgressDisplay:
-    last = clock() - INTERVAL_SECONDS
-    said: int | None = None
+def _print_lines(label: str, clock: Callable[[], float]) -> ProgressDisplay:
+    last_time = clock() - LINE_INTERVAL_SECONDS
+    last_done: int | None = None
 
     def show(done: int, total: int, rate: float, left: float | None) -> None:
-        nonlocal last, said
-        if done == said or (done < total and clock() - last < INTERVAL_SECONDS):
+        nonlocal last_time, last_done
+        if done == last_done or (done < total and clock() - last_time < LINE_INTERVAL_SECONDS):
             return
-        last, said = clock(), done
-        line = f"{what}: {done:,} of {total:,}, {rate:,.0f}/s, {_seconds(left)}"
+        last_time, last_done = clock(), done
+        line = f"{label}: {done:,} of {total:,}, {rate:,.0f}/s, {_format_seconds(left)}"
         click.echo(line.rstrip(", "), err=True)
 
     return show
 
 
-def _seconds(left: float | None) -> str:
+def _format_seconds(left: float | None) -> str:
     if left is None or left <= 0:
         return ""
     minutes, seconds = divmod(round(left), 60)
@@ -84,26 +84,26 @@ def _seconds(left: float | None) -> str:
 
 
 class ProgressCounter:
-    """Counts what was sent, and tells it."""
+    """Counts progress, and displays it with rate and time left."""
 
     def __init__(
-        self, total: int, shown: ProgressDisplay, *, clock: Callable[[], float] = time.monotonic
+        self, total: int, display: ProgressDisplay, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._total = total
-        self._shown = shown
+        self._display = display
         self._clock = clock
-        self._began = clock()
+        self._started = clock()
         self._done = 0
 
     def add(self, amount: int) -> None:
-        """So much more."""
+        """Adds to the number done, at most up to the total."""
         self._done = min(self._done + amount, self._total)
-        rate = self._done / max(self._clock() - self._began, 1e-3)
-        self._shown(self._done, self._total, rate, (self._total - self._done) / max(rate, 1e-3))
+        rate = self._done / max(self._clock() - self._started, 1e-3)
+        self._display(self._done, self._total, rate, (self._total - self._done) / max(rate, 1e-3))
 
 
 def show_counts(counts: Mapping[str, int], reasons: Mapping[str, int]) -> None:
-    """Prints the outcomes and the reasons behind them, leaving out what did not happen."""
+    """Prints the number of each outcome and reason, without zeros."""
     rows = [(name, number) for name, number in counts.items() if number or name == "total"]
     rows += [(f"  {reason}", number) for reason, number in reasons.items()]
     show_numbers(rows)

@@ -1,22 +1,22 @@
-"""``enroll gateway``, ``worker`` and ``beat``: one process each, as production runs them."""
+"""`enroll gateway`, `enroll worker` and `enroll beat`: one process each, for production."""
 
 import os
 import sys
 
 import click
 
-#: Connections that may wait to be taken.
-BACKLOG = 2048
-#: Seconds that requests under way are given when the gateway ends.
-GRACE_SECONDS = 10
+#: Maximum number of connections that wait to be accepted.
+LISTEN_BACKLOG = 2048
+#: Seconds for requests in progress when the gateway shuts down.
+SHUTDOWN_GRACE_SECONDS = 10
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--fd", type=int, hidden=True, help="A socket that listens already.")
+@click.option("--fd", type=int, hidden=True, help="File descriptor of a listening socket.")
 def gateway(host: str, port: int, fd: int | None) -> None:
-    """Serve HTTP in this process (settings come from the environment)."""
+    """Run a gateway: serve HTTP (settings come from the environment)."""
     import socket
 
     import uvicorn
@@ -30,36 +30,36 @@ def gateway(host: str, port: int, fd: int | None) -> None:
         factory=True,
         host=host,
         port=port,
-        backlog=BACKLOG,
+        backlog=LISTEN_BACKLOG,
         http="api_gateway.http.write_coalescing:CoalescingProtocol",
         ws="none",
         lifespan="on",
         access_log=False,
         log_config=None,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
     )
-    listening = None if fd is None else [socket.socket(fileno=fd)]
+    sockets = None if fd is None else [socket.socket(fileno=fd)]
     server = uvicorn.Server(config)
-    server.run(listening)
+    server.run(sockets)
     if not server.started:
         raise SystemExit(1)
 
 
 @click.command()
-@click.option("--lanes", help="Queues to work on, in order (default: all).", metavar="A,B,…")
+@click.option("--lanes", help="Lanes to process, in order (default: all).", metavar="A,B,…")
 def worker(lanes: str | None) -> None:
-    """Judge what was accepted (settings come from the environment)."""
+    """Run a worker: process accepted requests (settings come from the environment)."""
     exec_worker("--lanes", lanes) if lanes else exec_worker()
 
 
 @click.command()
 def beat() -> None:
-    """Ring for what is due; one of these is enough."""
+    """Run the schedule of periodic tasks; one such process is enough."""
     exec_worker("beat")
 
 
 def exec_worker(*arguments: str) -> None:
-    """The two doors never import each other: this process becomes the other one."""
+    """Replaces this process by a worker process; the gateway may not import `worker`."""
     command = [sys.executable, "-P", "-m", "worker", *arguments]
     os.execv(sys.executable, command)  # noqa: S606 (our own program)

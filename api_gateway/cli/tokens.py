@@ -1,30 +1,30 @@
-"""``enroll tokens``: to try the service as a person."""
+"""`enroll tokens`: signs JWTs, to try the API as a learner."""
 
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
-from api_gateway.cli.context import data_dir_option, sessions_of
+from api_gateway.cli.context import data_dir_option, open_sessions
 
 
 @click.group()
 def tokens() -> None:
-    """Make tokens of our own."""
+    """Create JWTs."""
 
 
 @tokens.command()
 @click.argument("user")
-@click.option("--staff", is_flag=True, help="As a member of staff.")
-@click.option("--email", help="The person's e-mail address.")
-@click.option("--minutes", default=60.0, show_default=True, help="How long it lasts.")
+@click.option("--staff", is_flag=True, help="A token of a staff member.")
+@click.option("--email", help="E-mail address of the user.")
+@click.option("--minutes", default=60.0, show_default=True, help="Lifetime in minutes.")
 @data_dir_option
 def create(user: str, email: str | None, minutes: float, data_dir: Path, *, staff: bool) -> None:
-    """Make a token for USER; it is the last line (send it as `Authorization: JWT …`)."""
+    """Create a token for USER. It is the last line (send it as `Authorization: JWT …`)."""
     from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
     from enrollment.storage.credentials.secrets import get_or_make
 
-    with sessions_of(data_dir) as sessions, sessions.begin() as session:
+    with open_sessions(data_dir) as sessions, sessions.begin() as session:
         secret = get_or_make(session, SIGNING_SECRET, new_signing_secret())
     try:
         token = sign(secret, user, email=email, staff=staff, minutes=minutes, now=datetime.now(UTC))

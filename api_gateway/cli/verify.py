@@ -1,4 +1,4 @@
-"""``enroll verify``: checks every invariant of the stored data, while the service runs."""
+"""`enroll verify`: audits the stored data while the service runs."""
 
 import json
 import time
@@ -10,64 +10,64 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from api_gateway.cli.context import data_dir_option, sessions_of
+from api_gateway.cli.context import data_dir_option, open_sessions
 from api_gateway.cli.progress import ProgressCounter, progress, show_numbers
 
 if TYPE_CHECKING:
     from api_gateway.audit.report import Report
     from api_gateway.audit.verify import StartProgress
 
-SOUND, VIOLATED = 0, 1
-#: Violations that are shown.
-MAX_SHOWN = 20
+EXIT_SOUND, EXIT_VIOLATED = 0, 1
+#: Maximum number of violations shown.
+MAX_VIOLATIONS_SHOWN = 20
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, for monitoring.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for monitoring.")
 @data_dir_option
 @click.pass_context
 def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
-    """Check that the records keep what was promised: outcomes, enrollments, seats and feed.
+    """Audit the database: outcomes, enrollments, seats and feed.
 
-    Reads only, at one moment, while the service runs. Exit codes: 0 every promise holds, 1 some
-    do not, 3 the database does not answer.
+    Reads one consistent snapshot and writes nothing. Exit codes: 0 no violation, 1 violations,
+    2 the audit could not run, 3 the database does not answer.
     """
     from api_gateway.audit import verify
     from enrollment.runtime.gc_tuning import relax_gc
     from enrollment.storage.engine.consistent_snapshot import NoSpaceForSnapshot
 
     relax_gc()
-    began = time.monotonic()
+    started = time.monotonic()
     try:
-        with sessions_of(data_dir) as sessions, _progress(is_shown=not as_json) as start:
+        with open_sessions(data_dir) as sessions, _progress(is_shown=not as_json) as start:
             report = verify.verify(sessions, start_progress=start)
     except verify.NotMigrated as error:
-        message = f"The tables are not as this release needs them: {error}"
+        message = f"The database lacks migrations: {error}"
         raise click.UsageError(message) from error
     except NoSpaceForSnapshot as error:
-        message = f"SQLite is verified on a copy, for which there is no room: {error}"
+        message = f"No space for the copy of the SQLite file that is audited: {error}"
         raise click.UsageError(message) from error
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     if as_json:
-        click.echo(json.dumps(_object(report, seconds)))
+        click.echo(json.dumps(_to_json(report, seconds)))
     else:
-        _show(report, seconds)
-    ctx.exit(SOUND if report.is_sound else VIOLATED)
+        _print_report(report, seconds)
+    ctx.exit(EXIT_SOUND if report.is_sound else EXIT_VIOLATED)
 
 
 @contextmanager
 def _progress(*, is_shown: bool) -> Iterator["StartProgress | None"]:
-    """Shows a progress bar on a terminal; elsewhere the rows need not be estimated."""
+    """Shows a progress bar on a terminal; elsewhere yields None, so rows are not estimated."""
     from rich.console import Console
 
     if not is_shown or not Console(stderr=True).is_terminal:
         yield None
         return
-    with progress("rows verified") as shown:
-        yield lambda rows: ProgressCounter(rows, shown).add
+    with progress("rows verified") as display:
+        yield lambda rows: ProgressCounter(rows, display).add
 
 
-def _object(report: "Report", seconds: float) -> dict[str, Any]:
+def _to_json(report: "Report", seconds: float) -> dict[str, Any]:
     return {
         "sound": report.is_sound,
         "seconds": round(seconds, 3),
@@ -85,28 +85,29 @@ def _object(report: "Report", seconds: float) -> dict[str, Any]:
                     if value is not None
                 },
                 "story": [
-                    {"at": at and at.isoformat(), "what": what} for at, what in violation.timeline
+                    {"at": at and at.isoformat(), "what": description}
+                    for at, description in violation.timeline
                 ],
             }
-            for violation in report.violations[:MAX_SHOWN]
+            for violation in report.violations[:MAX_VIOLATIONS_SHOWN]
         ],
     }
 
 
-def _show(report: "Report", seconds: float) -> None:
+def _print_report(report: "Report", seconds: float) -> None:
     show_numbers(report.checked.items(), header="checked")
     for note in report.notes:
         click.echo(f"note: {note}")
     if report.is_sound:
-        click.echo(f"Every promise holds ({seconds:.1f} s).")
+        click.echo(f"No violations ({seconds:.1f} s).")
         return
     click.echo(f"Violations: {report.counts.total():,} ({seconds:.1f} s).")
     for kind, number in sorted(report.counts.items()):
         click.echo(f"  {kind}\t{number:,}")
-    for number, violation in enumerate(report.violations[:MAX_SHOWN], 1):
+    for number, violation in enumerate(report.violations[:MAX_VIOLATIONS_SHOWN], 1):
         click.echo(f"\n{number}. {violation.kind}: {violation.message}")
-        for at, what in violation.timeline:
-            click.echo(f"     {_timestamp(at)}  {what}")
+        for at, description in violation.timeline:
+            click.echo(f"     {_timestamp(at)}  {description}")
 
 
 def _timestamp(at: datetime | None) -> str:

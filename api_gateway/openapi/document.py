@@ -1,4 +1,4 @@
-"""The OpenAPI document, assembled from operations, schemas, parameters and headers."""
+"""Assembles the OpenAPI document from operations, schemas, parameters and headers."""
 
 import re
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ from api_gateway.openapi.operations import (
 )
 from api_gateway.openapi.parameters import HEADERS, PARAMETERS
 from api_gateway.openapi.problem_codes import meanings, statuses
-from api_gateway.openapi.request_schemas import add_request_schemas, inner_name
+from api_gateway.openapi.request_schemas import add_request_schemas, nested_name
 from api_gateway.openapi.response_schemas import response_schemas
 
 #: Operations by tag.
@@ -39,9 +39,10 @@ OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
     "Service": service.OPERATIONS,
 }
 PROBLEM_JSON = "application/problem+json"
+#: A path variable that matches slashes, in the notation of Falcon.
 _PATH_PARAMETER = re.compile(r"\{(\w+):path\}")
 _NAMES = re.compile(r"\{(\w+)\}")
-#: Headers of every problem with a status.
+#: Header of every problem with the status.
 _PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
 
 _DESCRIPTION = """\
@@ -76,12 +77,12 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
 
 
 def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
-    """The document; ``v1`` has the templates whose errors are ``application/json``."""
+    """Builds the document; `v1` has the URI templates with errors as `application/json`."""
     spec = APISpec(
         title="Enrollment service",
         version=version("enrollment-service"),
         openapi_version="3.1.0",
-        plugins=[MarshmallowPlugin(schema_name_resolver=inner_name)],
+        plugins=[MarshmallowPlugin(schema_name_resolver=nested_name)],
         info={"description": _DESCRIPTION},
         servers=[{"url": "/"}],
         tags=[{"name": name} for name in OPERATIONS],
@@ -113,13 +114,13 @@ def _add_components(spec: APISpec) -> None:
 
 
 def _operation(operation: Operation, path: str, *, is_v1: bool) -> dict[str, Any]:
-    need = PERMISSIONS[operation.route, operation.method]
+    requirement = PERMISSIONS[operation.route, operation.method]
     described: dict[str, Any] = {
         "operationId": operation.id,
         "summary": operation.summary,
-        "security": _security(need),
+        "security": _security(requirement),
         "parameters": [*_NAMES.findall(path), *operation.parameters.split(), "X-Request-ID"],
-        "responses": _responses(operation, need, is_v1=is_v1),
+        "responses": _responses(operation, requirement, is_v1=is_v1),
     }
     if operation.description:
         described["description"] = operation.description
@@ -129,36 +130,38 @@ def _operation(operation: Operation, path: str, *, is_v1: bool) -> dict[str, Any
     return described
 
 
-def _security(need: Requirement) -> list[dict[str, list[str]]]:
-    """Any one of these is sufficient; the empty object means without credentials."""
-    if need.public:
+def _security(requirement: Requirement) -> list[dict[str, list[str]]]:
+    """Returns the alternatives of credentials; an empty object means none are needed."""
+    if requirement.public:
         return [{}]
-    if need.anyone:
+    if requirement.anyone:
         return [{name: []} for name in _SECURITY_SCHEMES]
-    roles = {"admin", *need.scopes}
+    roles = {"admin", *requirement.scopes}
     keys = [{name: [role]} for role in sorted(roles) for name in ("ApiKey", "Bearer")]
-    staff = [{name: ["staff"]} for name in ("Bearer", "JWT")] if need.staff else []
+    staff = [{name: ["staff"]} for name in ("Bearer", "JWT")] if requirement.staff else []
     return keys + staff
 
 
-def _responses(operation: Operation, need: Requirement, *, is_v1: bool) -> dict[str, Any]:
+def _responses(operation: Operation, requirement: Requirement, *, is_v1: bool) -> dict[str, Any]:
     media_type = JSON if is_v1 else PROBLEM_JSON
     responses = {
         str(status): _response(response) for status, response in operation.responses.items()
     }
-    for status, codes in _problems(operation, need, is_v1=is_v1).items():
+    for status, codes in _problems(operation, requirement, is_v1=is_v1).items():
         headers = f"{_PROBLEM_HEADERS.get(status, '')} {operation.problem_headers}"
         described = _problem(status, codes, media_type)
         responses[str(status)] = described | {"headers": _headers(headers)}
     return dict(sorted(responses.items()))
 
 
-def _problems(operation: Operation, need: Requirement, *, is_v1: bool) -> dict[int, list[str]]:
-    """The codes that the operation can respond with, by status."""
+def _problems(
+    operation: Operation, requirement: Requirement, *, is_v1: bool
+) -> dict[int, list[str]]:
+    """Returns the problem codes of the operation by status."""
     codes = operation.problems.split()
-    if not need.public:
+    if not requirement.public:
         codes.append("not_authenticated")
-        if not need.anyone:
+        if not requirement.anyone:
             codes.append("not_permitted")
     if operation.uses_database:
         codes += ["internal_error", "unavailable"]

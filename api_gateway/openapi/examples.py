@@ -1,4 +1,4 @@
-"""Examples in the document: one learner in one course. Responses are made as the service does."""
+"""Examples in the document: one learner, one course. Service code renders those of responses."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -31,21 +31,21 @@ _NOW = datetime(2026, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 _SUBMISSION_ID = UUID("019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10")
 _CALLER = "key:sis-nightly"
 
-REQUEST: dict[str, Any] = {
+REQUEST_EXAMPLE: dict[str, Any] = {
     "user": "ada",
     "course_details": {"course_id": COURSE_ID},
     "mode": "verified",
 }
-FILE = f"user,course_id,mode\nada,{COURSE_ID},verified\nbob,{COURSE_ID},audit\n"
-#: A request that leaves out members with defaults.
-NEW_COURSE: dict[str, Any] = {
+FILE_EXAMPLE = f"user,course_id,mode\nada,{COURSE_ID},verified\nbob,{COURSE_ID},audit\n"
+#: A request body without the members that have defaults.
+NEW_COURSE_EXAMPLE: dict[str, Any] = {
     "course_id": COURSE_ID,
     "course_name": "Algebra",
     "enrollment_end": "2026-10-01T00:00:00Z",
     "course_modes": [{"slug": "audit"}, {"slug": "verified", "min_price": 49}],
     "capacity": 120,
 }
-BULK_ENROLL: dict[str, Any] = {
+BULK_ENROLL_EXAMPLE: dict[str, Any] = {
     "action": "enroll",
     "identifiers": "ada, new@example.org",
     "courses": COURSE_ID,
@@ -70,8 +70,8 @@ _COURSE = Course(
     capacity=120,
     seats_taken=1,
 )
-COURSE = dump_course(_COURSE)
-LEARNER = dump_learner(Learner("ada", "ada@example.org"))
+COURSE_EXAMPLE = dump_course(_COURSE)
+LEARNER_EXAMPLE = dump_learner(Learner("ada", "ada@example.org"))
 _INVITATION = dump_invitation(
     Invitation(COURSE_ID, "ada@example.org", expires_at=datetime(2026, 11, 1, tzinfo=UTC))
 )
@@ -108,29 +108,32 @@ _EVENT = RecordedEvent(
     after={"mode": "verified", "is_active": True},
     position=1,
 )
-_UNKNOWN: BulkEnrollStateJson = {
+_UNKNOWN_LEARNER: BulkEnrollStateJson = {
     "user": False,
     "enrollment": False,
     "allowed": False,
     "auto_enroll": False,
 }
-_KNOWN: BulkEnrollStateJson = {**_UNKNOWN, "user": True}
+_KNOWN_LEARNER: BulkEnrollStateJson = {**_UNKNOWN_LEARNER, "user": True}
 _BULK_ENROLLED = (
-    {"before": _KNOWN, "after": {**_KNOWN, "enrollment": True}},
-    {"before": _UNKNOWN, "after": {**_UNKNOWN, "allowed": True, "auto_enroll": True}},
+    {"before": _KNOWN_LEARNER, "after": {**_KNOWN_LEARNER, "enrollment": True}},
+    {
+        "before": _UNKNOWN_LEARNER,
+        "after": {**_UNKNOWN_LEARNER, "allowed": True, "auto_enroll": True},
+    },
 )
 
-#: By the name of the component that they are examples of.
+#: Examples by name of the component.
 EXAMPLES: Mapping[str, object] = {
-    "EnrollmentRequest": REQUEST,
-    "Course": NEW_COURSE,
-    "Learner": LEARNER,
+    "EnrollmentRequest": REQUEST_EXAMPLE,
+    "Course": NEW_COURSE_EXAMPLE,
+    "Learner": LEARNER_EXAMPLE,
     "CrosswalkEntry": {"kind": "course", "theirs": "MATH-101", "ours": COURSE_ID},
     "Invitation": {"expires_at": _INVITATION["expires_at"]},
     "CourseDetails": dump_details(_COURSE, at=_NOW, include_expired=False),
-    "KeptCourse": COURSE,
+    "KeptCourse": COURSE_EXAMPLE,
     "Saved": {"saved": 2},
-    "KeptLearner": LEARNER,
+    "KeptLearner": LEARNER_EXAMPLE,
     "KeptInvitation": _INVITATION,
     "Enrollment": dump_enrollment(
         "ada",
@@ -144,7 +147,7 @@ EXAMPLES: Mapping[str, object] = {
     "Submission": dump_submission(_SUBMISSION, now=_NOW),
     "Event": dump_event(_EVENT),
     "BulkEnrollAnswer": dump_bulk_enroll(
-        load_bulk_enroll(BULK_ENROLL),
+        load_bulk_enroll(BULK_ENROLL_EXAMPLE),
         [Outcome(1, None, None, Code.ENROLLED, details=states) for states in _BULK_ENROLLED],
     ),
 }

@@ -1,4 +1,4 @@
-"""HTML pages that list every route and every code. They load nothing."""
+"""HTML pages that list all routes and all codes, without scripts or other resources."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -10,7 +10,7 @@ from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
 from schemas.outcomes import MESSAGES
 
-#: The meaning of each outcome, in the order of their counts.
+#: Meaning of each outcome, in the order of `counts`.
 OUTCOMES: Mapping[Code, str] = {
     Code.ENROLLED: "The learner is now enrolled, for the first time.",
     Code.REACTIVATED: "The learner is enrolled again.",
@@ -26,7 +26,7 @@ OUTCOMES: Mapping[Code, str] = {
 
 
 def reasons_page() -> str:
-    """Outcomes, reasons and the other codes, each at an anchor of its own name."""
+    """Renders outcomes, reasons and the other codes, each with its name as anchor."""
     others = {code: text for code, text in meanings().items() if code not in {*Reason, *Code}}
     return _page(
         "Outcomes and reasons",
@@ -44,7 +44,7 @@ def reasons_page() -> str:
 
 
 def index_page(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, object]]]]) -> str:
-    """Every route of the document, with links to the details."""
+    """Renders all routes of the document."""
     rows = (
         _cells(
             f"<code>{escape(method.upper())}</code>",
@@ -67,8 +67,10 @@ def _reason_row(reason: Reason) -> str:
     message = MESSAGES[reason]
     facts = [name for _, name, _, _ in Formatter().parse(message) if name]
     refusal = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason))
-    shown = " ".join(f"<code>{escape(name)}</code>" for name in facts)
-    return _row(reason, message, shown, f"{refusal.status.value} {escape(refusal.status.phrase)}")
+    fact_names = " ".join(f"<code>{escape(name)}</code>" for name in facts)
+    return _row(
+        reason, message, fact_names, f"{refusal.status.value} {escape(refusal.status.phrase)}"
+    )
 
 
 def _row(code: str, text: str, *more: str) -> str:
@@ -83,8 +85,8 @@ def _cells(*cells: str) -> str:
     return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
 
 
-def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
+def _table(titles: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in titles)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 

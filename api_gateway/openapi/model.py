@@ -1,6 +1,6 @@
-"""The description of one operation, from which the document is assembled.
+"""Descriptions of operations, from which the document is assembled.
 
-Codes, parameters and headers are given by name, several of them separated by spaces.
+Codes, parameters and headers are strings of names separated by spaces.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,10 +21,10 @@ NULL: Schema = {"type": "null"}
 
 
 class Response(NamedTuple):
-    """A response that is no problem."""
+    """A response that is not a problem."""
 
     description: str
-    #: Schema by media type; empty where there is no body.
+    #: Schema by media type; empty without a body.
     content: Mapping[str, Schema] = MappingProxyType({})
     headers: str = ""
 
@@ -34,53 +34,54 @@ class Operation(NamedTuple):
 
     route: str
     method: str
-    #: Unique in the document; generated clients name their functions after it.
+    #: The `operationId`, after which generated clients name their functions.
     id: str
     summary: str
     responses: Mapping[int, Response]
     description: str = ""
-    #: All but those of the path.
+    #: Names of parameters, without those of the path.
     parameters: str = ""
     #: Schema by media type.
     body: Mapping[str, Schema] | None = None
     body_required: bool = True
-    #: Codes of its problems; ``problem_codes`` knows the status of each.
+    #: Problem codes; `problem_codes.statuses` has the status of each.
     problems: str = ""
-    #: Codes by status, where a code has another status than elsewhere.
+    #: Problem codes by status, for codes that have another status here than elsewhere.
     other_problems: Mapping[int, str] = MappingProxyType({})
     problem_headers: str = ""
-    #: What replaces a last path variable that takes in slashes.
+    #: Replaces a last path variable that matches slashes.
     tail: str | None = None
+    #: Whether the operation can respond `unavailable` and `internal_error`.
     uses_database: bool = True
 
 
 def ref(name: str) -> dict[str, str]:
-    """A reference to a schema of the document."""
+    """Returns a reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def json_content(name: str) -> dict[str, Schema]:
-    """A JSON body with a schema of the document."""
+    """Returns the content of a JSON body with a schema of the document."""
     return {JSON: ref(name)}
 
 
 def text(description: str = "", **keywords: Any) -> dict[str, Any]:
-    """The schema of a string."""
+    """Returns the schema of a string."""
     return {**TEXT, **({"description": description} if description else {}), **keywords}
 
 
 def array(items: Schema) -> dict[str, Any]:
-    """The schema of a list."""
+    """Returns the schema of an array."""
     return {"type": "array", "items": items}
 
 
-def one_of(values: Sequence[str]) -> dict[str, Any]:
-    """The schema of a string with few possible values."""
+def enumeration(values: Sequence[str]) -> dict[str, Any]:
+    """Returns the schema of a string with a fixed set of values."""
     return text(enum=[*values])
 
 
 def object_with(member: str, schema: Schema) -> dict[str, Any]:
-    """The schema of an object with one required member and no other."""
+    """Returns the schema of an object with exactly one member."""
     return {
         "type": "object",
         "properties": {member: schema},

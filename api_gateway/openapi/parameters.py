@@ -1,4 +1,4 @@
-"""Parameters of requests and headers of responses, each described once."""
+"""Parameters of requests and headers of responses, as components of the document."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from api_gateway.http.headers import MAX_KEY, MAX_WAIT
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID
-from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, one_of, text
+from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, enumeration, text
 from api_gateway.resources.changes import DEFAULT_CHANGES
-from api_gateway.resources.enrollments import MAX_VALUES
+from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
@@ -26,23 +26,23 @@ def _described(description: str, schema: Schema = TEXT, **more: object) -> dict[
     return {"description": description, "schema": schema, **more}
 
 
-def _list(description: str, item: Schema, most: int, **more: object) -> dict[str, Any]:
-    """A comma-separated list."""
-    schema = {**array(item), "maxItems": most}
+def _list(description: str, item: Schema, max_items: int, **more: object) -> dict[str, Any]:
+    """Returns a parameter with a comma-separated list."""
+    schema = {**array(item), "maxItems": max_items}
     return _described(
         f"{description} A comma-separated list.", schema, style="form", explode=False, **more
     )
 
 
-def _in(place: str, parameters: Parameters) -> dict[str, dict[str, Any]]:
-    """Parameters in one place; the component's name is the parameter's, unless it has another."""
+def _in(location: str, parameters: Parameters) -> dict[str, dict[str, Any]]:
+    """Returns parameters in one location; `name` defaults to the name of the component."""
     return {
-        name: {"name": name, "in": place, **described} for name, described in parameters.items()
+        name: {"name": name, "in": location, **described} for name, described in parameters.items()
     }
 
 
-def _bounded(most: int) -> Schema:
-    return text(minLength=1, maxLength=most)
+def _bounded(max_length: int) -> Schema:
+    return text(minLength=1, maxLength=max_length)
 
 
 _PATH = {
@@ -61,10 +61,10 @@ _QUERY = {
     "include_expired": _described("Include modes past their deadline, unless empty, 0 or false."),
     "one_course": _described("Filter by course.", name="course_id"),
     "course_ids": _list(
-        "Filter by courses: course keys, or org+course prefixes.", TEXT, MAX_VALUES
+        "Filter by courses: course keys, or org+course prefixes.", TEXT, MAX_FILTER_VALUES
     ),
-    "usernames": _list("Filter by learners.", TEXT, MAX_VALUES, name="username"),
-    "emails": _list("Filter by the e-mails of learners.", TEXT, MAX_VALUES, name="email"),
+    "usernames": _list("Filter by learners.", TEXT, MAX_FILTER_VALUES, name="username"),
+    "emails": _list("Filter by the e-mails of learners.", TEXT, MAX_FILTER_VALUES, name="email"),
     "cursor": _described("The start of the page: next of the page before."),
     "page_size": _described(
         f"Rows per page; larger numbers mean {MAX_PAGE}, anything else means the default.",
@@ -78,13 +78,16 @@ _QUERY = {
     ),
     "since": _described("The position after which to start.", {**INTEGER, "default": 0}),
     "state": _described(
-        "Filter by state; may be repeated.", array(one_of([*State])), style="form", explode=True
+        "Filter by state; may be repeated.",
+        array(enumeration([*State])),
+        style="form",
+        explode=True,
     ),
-    "outcome": _list("Filter by outcome.", one_of([*Code]), len(Code)),
-    "reason": _list("Filter by reason.", one_of([*Reason]), len(Reason)),
+    "outcome": _list("Filter by outcome.", enumeration([*Code]), len(Code)),
+    "reason": _list("Filter by reason.", enumeration([*Reason]), len(Reason)),
     "format": _described(
         "The format of the file; auto: detect it by the content.",
-        {**one_of(NAMES), "default": AUTO},
+        {**enumeration(NAMES), "default": AUTO},
     ),
     "course": _described(
         "The course, if the format has no column for it.", _NAME, name="course_id"
@@ -94,9 +97,11 @@ _QUERY = {
     "default_mode": _described("The mode of rows without one.", _NAME),
     "on_error": _described(
         "Whether a refused or invalid row aborts all others.",
-        {**one_of([*OnError]), "default": OnError.CONTINUE.value},
+        {**enumeration([*OnError]), "default": OnError.CONTINUE.value},
     ),
-    "lane": _described("The queue; by default it depends on the number of rows.", one_of([*Lane])),
+    "lane": _described(
+        "The queue; by default it depends on the number of rows.", enumeration([*Lane])
+    ),
     "of_source": _described(
         "The crosswalk that maps the ids; by default that of the format, unless it is our own.",
         _SOURCE,
@@ -104,7 +109,7 @@ _QUERY = {
     ),
     "dry_run": _described(
         "Process everything and report the outcomes, without any change.",
-        {**one_of(["true", "1", "false", "0"]), "default": "false"},
+        {**enumeration(["true", "1", "false", "0"]), "default": "false"},
     ),
 }
 _HEADER = {
@@ -120,13 +125,15 @@ _HEADER = {
     ),
     "If-None-Match": _described("The ETag of a previous response: 304 if it is still current."),
     "Last-Event-ID": _described("The id of the last event received, after which to continue."),
-    "Content-Encoding": _described("The compression of the body.", one_of(["gzip", "identity"])),
+    "Content-Encoding": _described(
+        "The compression of the body.", enumeration(["gzip", "identity"])
+    ),
     "X-Request-ID": _described(
         "Correlates the request in all logs; generated if missing.",
         text(pattern="^[A-Za-z0-9_.:/+=-]{1,128}$"),
     ),
 }
-#: By the name of the component, which operations use.
+#: Parameters by name of the component, which operations refer to.
 PARAMETERS: Parameters = {
     **_in("path", {name: {**described, "required": True} for name, described in _PATH.items()}),
     **_in("query", _QUERY),

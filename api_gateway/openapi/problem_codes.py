@@ -1,4 +1,4 @@
-"""Every code that a problem can have, with its status and its meaning."""
+"""All problem codes with their statuses and meanings."""
 
 from collections.abc import Mapping
 
@@ -8,8 +8,8 @@ from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
 from schemas.outcomes import MESSAGES
 
-#: Meaning by code by status; beside these there are the reasons and the errors of the domain.
-_OF_THE_GATEWAY: Mapping[int, Mapping[str, str]] = {
+#: Meaning by code by status of the gateway's own codes; others are reasons and domain errors.
+_GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
     400: {
         "bad_request": "A header or a parameter is malformed.",
         "idempotency_key_invalid": "The Idempotency-Key is too long, or not printable ASCII.",
@@ -52,7 +52,7 @@ _OF_THE_GATEWAY: Mapping[int, Mapping[str, str]] = {
     431: {"headers_too_large": "The request headers are too many or too long."},
     503: {"unavailable": "The database is temporarily unavailable. Retry later."},
 }
-_GATEWAY_STATUS = {code: status for status, codes in _OF_THE_GATEWAY.items() for code in codes}
+_GATEWAY_STATUS = {code: status for status, codes in _GATEWAY_MEANINGS.items() for code in codes}
 _DOMAIN_STATUS = {code: status.value for status, code in problem_status.STATUS.values()}
 _REASON_STATUS = {
     reason.value: v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status.value
@@ -61,17 +61,17 @@ _REASON_STATUS = {
 
 
 def statuses(*, is_v1: bool) -> Mapping[str, int]:
-    """The status of each code; routes of Open edX's API give some reasons another one."""
+    """Returns the status by code; on Open edX routes some reasons have another status."""
     if is_v1:
         return {**_DOMAIN_STATUS, **_GATEWAY_STATUS, **_REASON_STATUS}
     return {**_REASON_STATUS, **_DOMAIN_STATUS, **_GATEWAY_STATUS}
 
 
 def meanings() -> dict[str, str]:
-    """The meaning of each code; braces contain the names of the facts behind a reason."""
+    """Returns the meaning by code; braces contain names of members of the outcome."""
     known = {
         code: (kind.__doc__ or "").strip() for kind, (_, code) in problem_status.STATUS.items()
     }
-    for codes in _OF_THE_GATEWAY.values():
+    for codes in _GATEWAY_MEANINGS.values():
         known |= codes
     return known | {reason.value: message for reason, message in MESSAGES.items()}

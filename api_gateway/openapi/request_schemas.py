@@ -1,4 +1,4 @@
-"""The schemas of request bodies, generated from the marshmallow schemas that validate them."""
+"""Schemas of request bodies, generated from the marshmallow schemas that validate them."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -14,24 +14,24 @@ from schemas.invitations import InvitationSchema
 from schemas.learners import LearnerSchema
 from schemas.requests.schema import AttributeSchema, CourseDetailsSchema, RequestSchema
 
-#: Names of schemas that are nested in others.
-_INNER: Mapping[type[Schema], str] = {
+#: Component names of nested schemas.
+_NESTED_NAMES: Mapping[type[Schema], str] = {
     AttributeSchema: "Attribute",
     CourseDetailsSchema: "CourseReference",
     ModeSchema: "CourseMode",
 }
-#: How ``schemas.fields.BoundedString`` anchors a pattern.
+#: A pattern as anchored by `schemas.fields.BoundedString`.
 _ANCHORED = re.compile(r"\(\?:(.*)\)\\Z", re.DOTALL)
 _PRICES = array({"type": "integer", "minimum": 0})
 
 
-def inner_name(schema: Any) -> str:
-    """The component name of a nested schema."""
-    return _INNER[schema if isinstance(schema, type) else type(schema)]
+def nested_name(schema: Any) -> str:
+    """Returns the component name of a nested schema."""
+    return _NESTED_NAMES[schema if isinstance(schema, type) else type(schema)]
 
 
 def add_request_schemas(spec: APISpec) -> None:
-    """Add the schema of every request body to the components."""
+    """Adds the schema of every request body to the components."""
     bodies: Mapping[str, Schema] = {
         "EnrollmentRequest": RequestSchema(),
         "Course": CourseSchema(),
@@ -43,37 +43,37 @@ def add_request_schemas(spec: APISpec) -> None:
     }
     for name, schema in bodies.items():
         spec.components.schema(name, schema=schema)
-    made = spec.components.schemas
-    for described in made.values():
-        for part in _objects_in(described):
-            _make_portable(part)
-    _describe_optional(made["EnrollmentRequest"])
-    prices = made["CourseMode"]["properties"]
+    components = spec.components.schemas
+    for component in components.values():
+        for subschema in _objects_in(component):
+            _make_portable(subschema)
+    _describe_optional(components["EnrollmentRequest"])
+    prices = components["CourseMode"]["properties"]
     prices["suggested_prices"] = {"anyOf": [prices["suggested_prices"], _PRICES]}
 
 
 def _objects_in(value: Any) -> Iterator[dict[str, Any]]:
-    """Every object in a JSON value, the outermost first."""
+    """Yields all objects in a JSON value, outer ones first."""
     if isinstance(value, dict):
         yield value
         value = list(value.values())
-    for inner in value if isinstance(value, list) else ():
-        yield from _objects_in(inner)
+    for item in value if isinstance(value, list) else ():
+        yield from _objects_in(item)
 
 
-def _make_portable(part: dict[str, Any]) -> None:
-    r"""Write a pattern as JSON Schema has it, which lacks a ``\w`` that means all letters."""
-    pattern = part.get("pattern")
+def _make_portable(subschema: dict[str, Any]) -> None:
+    r"""Rewrites a pattern for JSON Schema; drops it if it has `\w`, which is ASCII only there."""
+    pattern = subschema.get("pattern")
     if isinstance(pattern, str):
-        del part["pattern"]
+        del subschema["pattern"]
         if r"\w" not in pattern:
-            part["pattern"] = _ANCHORED.sub(r"^(?:\1)$", pattern)
-    if part.get("minLength") == 0:
-        del part["minLength"]
+            subschema["pattern"] = _ANCHORED.sub(r"^(?:\1)$", pattern)
+    if subschema.get("minLength") == 0:
+        del subschema["minLength"]
 
 
 def _describe_optional(request: dict[str, Any]) -> None:
-    """Null is the same as a missing member; the course id has two places."""
+    """Permits null for every member, and the course id in either of two members."""
     members = request["properties"]
     for name, member in members.items():
         members[name] = (

@@ -1,4 +1,4 @@
-"""``/openapi.json``, ``/docs``, ``/docs/reasons``: the documentation of the API."""
+"""`/openapi.json`, `/docs` and `/docs/reasons`: the documentation of the API."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,10 +14,12 @@ from api_gateway.openapi.document import build
 from api_gateway.openapi.html_pages import index_page, reasons_page
 
 _HTML = "text/html; charset=utf-8"
-#: The page loads nothing, runs nothing, and cannot be framed.
-_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-_SAFE = {
-    "Content-Security-Policy": _POLICY,
+#: Forbids the page to load or run anything, and other pages to frame it.
+_CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "public, no-cache",
@@ -25,43 +27,43 @@ _SAFE = {
 
 
 class StaticPage(NamedTuple):
-    """A body that does not change while the process runs."""
+    """A response body that is constant while the process runs."""
 
     content_type: str
     body: bytes
     etag: str
 
 
-def page(content_type: str, body: bytes) -> StaticPage:
-    """The page, with an ETag made of its contents."""
+def static_page(content_type: str, body: bytes) -> StaticPage:
+    """Returns the page with an ETag that is a hash of its body."""
     return StaticPage(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
 
 
 class PageResource:
-    """One page, made on the first request."""
+    """Serves one page, which is rendered on the first request."""
 
-    def __init__(self, make: Callable[[], StaticPage]) -> None:
-        self._page = cache(make)
+    def __init__(self, render: Callable[[], StaticPage]) -> None:
+        self._page = cache(render)
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """The page, or 304 if it has not changed."""
-        shown = self._page()
-        resp.set_headers(_SAFE)
-        resp.set_header("ETag", shown.etag)
-        if matches(req, shown.etag):
+        """Responds with the page, or 304 if the client has it."""
+        page = self._page()
+        resp.set_headers(_SECURITY_HEADERS)
+        resp.set_header("ETag", page.etag)
+        if matches(req, page.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
             return
-        resp.content_type = shown.content_type
-        resp.data = shown.body
+        resp.content_type = page.content_type
+        resp.data = page.body
 
     on_head = on_get
 
 
 def documentation(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, PageResource]:
-    """The resources that document the API, by route name."""
+    """Returns the resources of the documentation by route name."""
     document = cache(lambda: build(routes, v1))
     return {
-        "openapi": PageResource(lambda: page(JSON, dumps(document()))),
-        "docs": PageResource(lambda: page(_HTML, index_page(document()).encode())),
-        "docs_reasons": PageResource(lambda: page(_HTML, reasons_page().encode())),
+        "openapi": PageResource(lambda: static_page(JSON, dumps(document()))),
+        "docs": PageResource(lambda: static_page(_HTML, index_page(document()).encode())),
+        "docs_reasons": PageResource(lambda: static_page(_HTML, reasons_page().encode())),
     }

@@ -1,4 +1,4 @@
-"""The schemas of responses, derived from the types of the functions that make them."""
+"""Schemas of responses, derived from the types that the serializers return."""
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
@@ -17,7 +17,7 @@ from typing import (
 )
 
 from api_gateway.http.problems import ProblemJson
-from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, one_of, ref
+from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, enumeration, ref
 from api_gateway.resources.health import LiveJson, ReadyJson
 from enrollment.domain.events import StoredAttribute, StoredState
 from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions
@@ -27,7 +27,7 @@ from schemas.invitations import InvitationJson
 from schemas.learners import LearnerJson
 from schemas.outcomes import BulkEnrollStateJson, OutcomeJson, OutcomePageJson
 
-#: The type behind each component of the document.
+#: The type of each component. The names are a contract with generated clients.
 RESPONSES: Mapping[str, type] = {
     "Problem": ProblemJson,
     "Finding": FindingJson,
@@ -63,7 +63,7 @@ RESPONSES: Mapping[str, type] = {
 }
 _COMPONENTS: Mapping[type, str] = {
     **{kind: name for name, kind in RESPONSES.items()},
-    # These two are sent as well: the component is that of the request.
+    # Requests contain these two as well, so both share the component of the request.
     StoredAttribute: "Attribute",
     crosswalks.EntryJson: "CrosswalkEntry",
 }
@@ -78,21 +78,21 @@ _SCALARS: Mapping[Any, Schema] = {
 
 
 def response_schemas() -> dict[str, dict[str, Any]]:
-    """The schema of each component in ``RESPONSES``."""
+    """Returns the schema of each component in `RESPONSES`."""
     schemas = {name: _object(kind) for name, kind in RESPONSES.items()}
-    # Errors of the bulk enrollment are named after the fields that they are in.
+    # Errors of bulk enrollment are members named after the fields of the body.
     schemas["Problem"]["additionalProperties"] = True
     return schemas
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
-    """The JSON Schema of a type. Raises KeyError for a type that no answer may have."""
+    """Returns the JSON Schema of a type. Raises KeyError for a type without one."""
     if kind in _COMPONENTS:
         return ref(_COMPONENTS[kind])
     if is_typeddict(kind):
         return _object(kind)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return one_of([*kind])
+        return enumeration([*kind])
     origin = get_origin(kind)
     return dict(_SCALARS[kind]) if origin is None else _GENERICS[origin](*get_args(kind))
 
@@ -108,7 +108,7 @@ def _object(kind: Any) -> dict[str, Any]:
 
 
 def _annotated(kind: Any, *metadata: Any) -> dict[str, Any]:
-    """The fields of the metadata of ``schemas.encoding.json_types`` are keywords of JSON Schema."""
+    """Adds the keywords in the metadata (`schemas.encoding.json_types`) to the schema."""
     schema = schema_of(kind)
     for keywords in metadata:
         for name, value in keywords._asdict().items():
@@ -118,7 +118,7 @@ def _annotated(kind: Any, *metadata: Any) -> dict[str, Any]:
 
 
 def _literal(*values: Any) -> dict[str, Any]:
-    return {"const": values[0]} if len(values) == 1 else one_of(values)
+    return {"const": values[0]} if len(values) == 1 else enumeration(values)
 
 
 def _mapping(key: Any, value: Any) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""A class a URL; each takes what it needs in its constructor."""
+"""Falcon resources: one class per URL, with its dependencies in the constructor."""

@@ -1,4 +1,4 @@
-"""``/api/bulk_enroll/v1/bulk_enroll``: Open edX's list of learners for a list of courses."""
+"""`/api/bulk_enroll/v1/bulk_enroll`: the bulk enrollment API of Open edX."""
 
 import io
 from collections.abc import Callable
@@ -35,18 +35,19 @@ from schemas.openedx_bulk_enroll import (
 )
 from schemas.submissions import PATH
 
-MAX_BODY = 1_000_000
-#: Maximum identifiers times courses of one body.
-MAX_REQUESTS = 10_000
-#: Seconds to wait for the outcome unless the caller chooses.
+#: Maximum bytes of a body.
+MAX_BULK_ENROLL_BODY = 1_000_000
+#: Maximum number of identifiers times courses in one body.
+MAX_BULK_ENROLL_REQUESTS = 10_000
+#: Seconds to wait for the outcomes unless the caller states `Prefer: wait`.
 DEFAULT_WAIT = 20.0
-#: Outcomes that one query reads.
+#: Maximum number of outcomes read by one query.
 _OUTCOMES_PER_READ = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkEnrollResource:
-    """A submission like any other in the interactive lane, answered in the form of Open edX."""
+    """Stores a bulk enrollment as an interactive submission; responds as Open edX does."""
 
     database: Database
     upload_store: UploadStore
@@ -56,57 +57,57 @@ class BulkEnrollResource:
     default_wait: float
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Enroll or unenroll all: the outcome of each, or 202 if that takes long."""
+        """Responds with the result for each identifier, or 202 if the wait ends before them."""
         keep_private(resp)
         caller: Caller = req.context.caller
         key = idempotency_key(req)
         wait, applied = preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
-        body = await read_body(req, MAX_BODY)
-        asked = await self._checked(req, body, key)
+        body = await read_body(req, MAX_BULK_ENROLL_BODY)
+        bulk = await self._read_bulk(req, body, key)
         with self.upload_store.lock_key(caller, key):
-            published = await self.upload_store.store_in_pool(_upload(req, body, asked, key))
+            stored = await self.upload_store.store_in_pool(_make_upload(req, body, bulk, key))
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
-        resp.set_header("Location", f"{PATH}/{published.submission_id}")
-        if published.is_replay:
+        resp.set_header("Location", f"{PATH}/{stored.submission_id}")
+        if stored.is_replay:
             resp.set_header("Idempotency-Replayed", "true")
-        await self._answer(resp, asked, await self._status(published, caller, wait))
+        await self._write_results(resp, bulk, await self._wait_for_status(stored, caller, wait))
 
-    async def _checked(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
-        """Parse the body. Raises Problem 400 with Open edX's texts, 413 for too many requests."""
+    async def _read_bulk(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
+        """Parses the body. Raises Problem 400 with the texts of Open edX, 413 if too long."""
         try:
-            asked = load_bulk_enroll(_parsed(req, body))
-            if asked.cohorts is not None and not await self._is_used(req.context.caller, key):
-                known = await self.database.read(courses.find_all, set(asked.courses))
-                check_cohorts_exist(asked, known)
+            bulk = load_bulk_enroll(_parse_body(req, body))
+            if bulk.cohorts is not None and not await self._was_key_used(req.context.caller, key):
+                known = await self.database.read(courses.find_all, set(bulk.courses))
+                check_cohorts_exist(bulk, known)
         except BulkEnrollErrors as error:
             status = HTTPStatus.BAD_REQUEST
             raise Problem(status, "invalid_body", str(error), members=error.messages) from error
-        if asked.size > MAX_REQUESTS:
+        if bulk.size > MAX_BULK_ENROLL_REQUESTS:
             raise too_large(
-                f"identifiers times courses may be {MAX_REQUESTS}, not {asked.size}: send a file "
-                f"to {PATH}, which may be longer."
+                f"At most {MAX_BULK_ENROLL_REQUESTS} identifiers times courses are accepted, not "
+                f"{bulk.size}: send a file to {PATH}, which may be longer."
             )
-        return asked
+        return bulk
 
-    async def _is_used(self, caller: Caller, key: str | None) -> bool:
-        """Whether the key was used: then cohorts were checked by the first request."""
+    async def _was_key_used(self, caller: Caller, key: str | None) -> bool:
+        """Returns whether the key was used before: then the first request checked the cohorts."""
         if key is None:
             return False
         return bool(await self.database.read(idempotency.find, {(caller.name, key)}))
 
-    async def _status(self, published: StoredUpload, caller: Caller, wait: float) -> Status:
-        status = await self.database.read(queries.get_status, published.submission_id, caller)
+    async def _wait_for_status(self, stored: StoredUpload, caller: Caller, wait: float) -> Status:
+        status = await self.database.read(queries.get_status, stored.submission_id, caller)
         return await long_poll(status, caller, wait, reader=self.reader, waiters=self.waiters)
 
-    async def _answer(self, resp: Response, asked: BulkEnroll, status: Status) -> None:
+    async def _write_results(self, resp: Response, bulk: BulkEnroll, status: Status) -> None:
         submission = status.submission
         if submission.finished_at is None:
             write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
             return
-        write_json(resp, dump_bulk_enroll(asked, await self._outcomes(submission)))
+        write_json(resp, dump_bulk_enroll(bulk, await self._read_outcomes(submission)))
 
-    async def _outcomes(self, submission: Submission) -> list[Outcome]:
+    async def _read_outcomes(self, submission: Submission) -> list[Outcome]:
         outcomes: list[Outcome] = []
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None:
@@ -122,7 +123,7 @@ class BulkEnrollResource:
         return outcomes
 
 
-def _parsed(req: Request, body: bytes) -> object:
+def _parse_body(req: Request, body: bytes) -> object:
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind == FORM:
         return form_fields(body)
@@ -130,16 +131,16 @@ def _parsed(req: Request, body: bytes) -> object:
     return parse_json(body)
 
 
-def _upload(req: Request, body: bytes, asked: BulkEnroll, key: str | None) -> Upload:
-    """The requests as a file, which is how they are stored."""
+def _make_upload(req: Request, body: bytes, bulk: BulkEnroll, key: str | None) -> Upload:
+    """Returns the requests as an upload of a JSON file."""
     digest = fingerprint_head(req)
     digest.update(body)
     return Upload(
-        file=io.BytesIO(dumps(list(asked.requests()))),
+        file=io.BytesIO(dumps(list(bulk.requests()))),
         media_type=JSON,
         gzip=False,
         caller=req.context.caller,
-        options=SubmissionOptions(auto_enroll=asked.auto_enroll, reason=asked.reason),
+        options=SubmissionOptions(auto_enroll=bulk.auto_enroll, reason=bulk.reason),
         lane=Lane.INTERACTIVE,
         first_byte=req.context.first_byte,
         request_id=req.context.request_id,

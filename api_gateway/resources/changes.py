@@ -1,4 +1,4 @@
-"""``/changes``: the event feed."""
+"""`/changes`: the change feed."""
 
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from api_gateway.http.responses import keep_private, write_json
 from enrollment.storage import events
 from schemas.events import ChangesJson, EventJson, dump_event
 
+#: Maximum number of events in a response unless the caller sets `limit`.
 DEFAULT_CHANGES = 1_000
 _MAX_POSITION = 1 << 62
 _MAX_DIGITS = 20
@@ -19,18 +20,18 @@ _MAX_DIGITS = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChangesResource:
-    """The event feed: positions have no gaps, and no event is ever skipped."""
+    """The change feed: its positions have no gaps, so a reader never misses an event."""
 
     database: Database
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """List the events after a position; ``next`` equals ``since`` at the end."""
+        """Lists the events after a position; at the end of the feed `next` equals `since`."""
         keep_private(resp)
         since = _read_integer(req, "since", 0, _MAX_POSITION)
         limit = _read_integer(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
-        shown = await self.database.read(_dump_events_after, since, limit)
-        last = shown[-1]["data"]["position"] if shown else since
-        page: ChangesJson = {"changes": shown, "next": last}
+        found = await self.database.read(_dump_events_after, since, limit)
+        last = found[-1]["data"]["position"] if found else since
+        page: ChangesJson = {"changes": found, "next": last}
         write_json(resp, page)
 
     on_head = on_get
@@ -41,7 +42,7 @@ def _dump_events_after(session: Session, since: int, limit: int) -> list[EventJs
 
 
 def _read_integer(req: Request, name: str, default: int, maximum: int) -> int:
-    """Read a non-negative integer parameter. Raises Problem 400 for anything else."""
+    """Reads a non-negative integer parameter. Raises Problem 400 for anything else."""
     text = req.get_param(name)
     if text is None or text == "":
         return default

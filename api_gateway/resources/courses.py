@@ -1,4 +1,4 @@
-"""``/courses`` and ``/courses/{course_id}``: the stored courses."""
+"""`/courses` and `/courses/{course_id}`: reads, saves and deletes courses."""
 
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -13,7 +13,7 @@ from api_gateway.http.problems import bad_request
 from api_gateway.http.request_body import read_json
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import (
-    MAX_BODY,
+    MAX_OBJECT_BODY,
     MAX_OBJECTS,
     load_checked,
     read_objects,
@@ -28,7 +28,8 @@ from enrollment.storage.idempotency import KeyUse
 from schemas.courses import CoursePageJson, apply_changes, dump_course, load_changes, load_course
 from schemas.requests.bulk_objects import BulkReader
 
-COURSES = BulkReader(
+#: Parses a body with a list of courses.
+COURSE_READER = BulkReader(
     "courses",
     load_course,
     key=lambda course: course.course_id,
@@ -45,14 +46,14 @@ class SavedCourse(NamedTuple):
 
 
 class CourseResource:
-    """One course. Once a change is answered, every process shows it."""
+    """One course. After the response to a change, no process serves the old course."""
 
     def __init__(self, database: Database, details: CourseDetailsCache) -> None:
         self._database = database
         self._details = details
 
     async def on_get(self, req: Request, resp: Response, course_id: str) -> None:
-        """The stored course."""
+        """Responds with the course."""
         course = await self._database.read(courses.find, check_course_key(course_id))
         if course is None:
             raise CourseNotFound(course_id)
@@ -61,26 +62,26 @@ class CourseResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, course_id: str) -> None:
-        """Create or replace the course."""
+        """Creates or replaces the course."""
         check_course_key(course_id)
-        data = await read_json(req, MAX_BODY)
+        data = await read_json(req, MAX_OBJECT_BODY)
         course = load_checked(lambda: load_course(data, course_id=course_id), data)
-        put = await self._database.write(put_course, course)
+        saved = await self._database.write(put_course, course)
         await self._details.wait_for_leases()
-        status = HTTPStatus.CREATED if put.is_new else HTTPStatus.OK
-        write_json(resp, dump_course(put.course), status)
+        status = HTTPStatus.CREATED if saved.is_new else HTTPStatus.OK
+        write_json(resp, dump_course(saved.course), status)
 
     async def on_patch(self, req: Request, resp: Response, course_id: str) -> None:
-        """Change some members."""
+        """Changes the members that are given."""
         check_course_key(course_id)
-        data = await read_json(req, MAX_BODY)
+        data = await read_json(req, MAX_OBJECT_BODY)
         members = load_checked(lambda: load_changes(data, course_id=course_id), data)
         course = await self._database.write(change_course, course_id, members)
         await self._details.wait_for_leases()
         write_json(resp, dump_course(course))
 
     async def on_delete(self, req: Request, resp: Response, course_id: str) -> None:
-        """Delete the course, if nobody was ever enrolled."""
+        """Deletes the course, unless a learner was ever enrolled in it."""
         await self._database.write(courses.delete, check_course_key(course_id))
         await self._details.wait_for_leases()
         resp.status = HTTPStatus.NO_CONTENT
@@ -94,30 +95,30 @@ class CoursesResource:
         self._details = details
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """A page of courses, in the order of their ids."""
+        """Lists a page of courses, ordered by id."""
         limit = page_size(req)
         page = await self._database.read(courses.page, after=read_cursor(req), limit=limit + 1)
-        following = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
-        shown = [dump_course(course) for course in page[:limit]]
-        body: CoursePageJson = {"courses": shown, "next": following}
+        next_cursor = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
+        found = [dump_course(course) for course in page[:limit]]
+        body: CoursePageJson = {"courses": found, "next": next_cursor}
         write_json(resp, body)
 
     on_head = on_get
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Create or replace many, all or none."""
-        many, use = await read_objects(req, self._database, COURSES)
-        is_replay = await self._database.write(_save_once, many, use)
+        """Creates or replaces a list of courses, all or none."""
+        new, key_use = await read_objects(req, self._database, COURSE_READER)
+        is_replay = await self._database.write(_save_once, new, key_use)
         await self._details.wait_for_leases()
-        write_saved_count(resp, len(many), is_replay=is_replay)
+        write_saved_count(resp, len(new), is_replay=is_replay)
 
 
-def _save_once(session: Session, many: list[Course], use: KeyUse | None) -> bool:
-    return run_once(session, use, lambda: courses.save_all(session, many))
+def _save_once(session: Session, new: list[Course], key_use: KeyUse | None) -> bool:
+    return run_once(session, key_use, lambda: courses.save_all(session, new))
 
 
 def check_course_key(course_id: str) -> str:
-    """Return the id. Raises Problem 400 unless it is a course key."""
+    """Returns the course id. Raises Problem 400 if it is not a course key."""
     if parse_course_key(course_id) is None:
         found = {"field": "course_id", "value": course_id[:100], "rule": "course_key"}
         raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
@@ -125,12 +126,12 @@ def check_course_key(course_id: str) -> str:
 
 
 def put_course(session: Session, course: Course) -> SavedCourse:
-    """Save a course and read it back with its seats."""
+    """Saves a course and returns it with its seats taken."""
     before = courses.find(session, course.course_id)
     courses.save(session, course)
     return SavedCourse(courses.find(session, course.course_id) or course, before is None)
 
 
 def change_course(session: Session, course_id: str, members: dict[str, Any]) -> Course:
-    """Change members of a course, which is locked meanwhile."""
+    """Locks a course, changes members of it, and returns it."""
     return courses.modify(session, course_id, lambda course: apply_changes(course, members))

@@ -1,4 +1,4 @@
-"""``/crosswalks/{source}``: maps ids of another system to ours; lists ids that are not mapped."""
+"""`/crosswalks/{source}`: maps the ids of another system to ours, and lists unmapped ids."""
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from api_gateway.http.problems import bad_request, too_large, unsupported
 from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import keep_private, write_json
 from api_gateway.resources.common.bulk_body import MAX_BULK_BODY, write_saved_count
-from api_gateway.resources.outcomes import check_finished
+from api_gateway.resources.outcomes import not_finished_problem
 from api_gateway.status import queries
 from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor
 from api_gateway.status.status_response import parse_submission_id
@@ -37,8 +37,9 @@ from schemas.files.raw_rows import source_at, sources_of
 from schemas.requests.bulk_objects import JSON, NDJSON, InvalidObjects, TooManyObjects
 
 _CSV = "text/csv"
-#: Entries, or outcomes, that one query reads.
+#: Maximum number of entries, or of outcomes, read by one query.
 _ENTRIES_PER_READ = 2_000
+#: Outcomes that a missing crosswalk entry can cause.
 _UNMAPPED = OutcomeFilter(
     frozenset({Code.REFUSED, Code.INVALID}),
     frozenset({Reason.INVALID_ROW, Reason.COURSE_NOT_FOUND, Reason.LEARNER_NOT_FOUND}),
@@ -47,37 +48,37 @@ _UNMAPPED = OutcomeFilter(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrosswalkResource:
-    """All entries of one source."""
+    """The crosswalk of one source."""
 
     database: Database
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
-        """A page in JSON, all entries in CSV."""
+        """Responds with a page in JSON, or all entries in CSV."""
         check_source(source)
         keep_private(resp)
         resp.set_header("Vary", "Accept")
         if req.client_prefers([JSON, _CSV]) == _CSV:
             _set_file_headers(resp, f"crosswalk-{source}.csv")
-            resp.stream = self._file(source)
+            resp.stream = self._stream_csv(source)
             return
-        limit, after = page_size(req), read_position(req)
+        limit, after = page_size(req), read_crosswalk_cursor(req)
         entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
-        shown: CrosswalkJson = {
+        body: CrosswalkJson = {
             "source": source,
             "entries": list(map(dump_entry, entries)),
             "next": last and encode_cursor(f"{last.kind.value} {last.theirs}"),
         }
-        write_json(resp, shown)
+        write_json(resp, body)
 
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, source: str) -> None:
-        """Replace all entries."""
+        """Replaces all entries of the source."""
         await self._save(req, resp, source, crosswalks.replace_all)
 
     async def on_patch(self, req: Request, resp: Response, source: str) -> None:
-        """Add entries; those with the same ids are replaced."""
+        """Adds entries; those with the same ids are replaced."""
         await self._save(req, resp, source, crosswalks.merge)
 
     async def _save(
@@ -88,11 +89,11 @@ class CrosswalkResource:
         save: Callable[[Session, str, list[Entry]], None],
     ) -> None:
         check_source(source)
-        entries = await self._entries(req, whole=save is crosswalks.replace_all)
+        entries = await self._read_entries(req, whole=save is crosswalks.replace_all)
         await self.database.write(save, source, entries)
         write_saved_count(resp, len(entries), is_replay=False)
 
-    async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
+    async def _read_entries(self, req: Request, *, whole: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
         if media_type not in {JSON, NDJSON, _CSV}:
             raise unsupported(f"Send {JSON}, {NDJSON} or {_CSV}.")
@@ -107,8 +108,8 @@ class CrosswalkResource:
         except InvalidObjects as error:
             raise bad_request("invalid_body", str(error), *error.found) from error
 
-    async def _file(self, source: str) -> AsyncIterator[bytes]:
-        """Read page by page."""
+    async def _stream_csv(self, source: str) -> AsyncIterator[bytes]:
+        """Yields the CSV file, which is read page by page."""
         yield csv_head().encode()
         after: tuple[str, str] | None = None
         while True:
@@ -123,68 +124,68 @@ class CrosswalkResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MissingIdsResource:
-    """Ids in the rows of a submission that could not be mapped."""
+    """The ids in the rows of a submission that have no crosswalk entry."""
 
     database: Database
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
-        """A CSV file to be completed and sent back with PATCH."""
+        """Responds with a CSV file, to be completed and sent back with PATCH."""
         check_source(source)
         keep_private(resp)
-        named = req.get_param("submission")
-        if not named:
+        id_text = req.get_param("submission")
+        if not id_text:
             message = "The parameter submission is missing: ?submission=ID"
             raise bad_request(
                 "invalid_parameter", message, {"field": "submission", "rule": "required"}
             )
         caller: Caller = req.context.caller
-        wanted = parse_submission_id(named)
-        status = await self.database.read(queries.get_status, wanted, caller)
+        submission_id = parse_submission_id(id_text)
+        status = await self.database.read(queries.get_status, submission_id, caller)
         if status.submission.finished_at is None:
-            raise check_finished(status.submission, self.now())
+            raise not_finished_problem(status.submission, self.now())
         if source not in sources_of(status.submission):
-            message = f"The ids of that submission are not those of {source}."
+            message = f"The submission has no ids of the source {source}."
             raise bad_request(
                 "invalid_parameter", message, {"field": "submission", "rule": "mismatch"}
             )
-        missing = await self._missing(source, status.submission)
+        missing = await self._read_missing(source, status.submission)
         _set_file_headers(resp, f"to-map-{source}.csv")
-        rows = [(theirs.kind.value, theirs.id, "") for theirs in missing]
+        rows = [(external.kind.value, external.id, "") for external in missing]
         resp.text = csv_head() + csv_lines(rows)
 
     on_head = on_get
 
-    async def _missing(self, source: str, submission: Submission) -> list[Theirs]:
-        """Return the ids in input order, each once, at most as many as one PATCH accepts."""
+    async def _read_missing(self, source: str, submission: Submission) -> list[Theirs]:
+        """Returns the ids in input order, each once, at most as many as one PATCH accepts."""
         missing: dict[Theirs, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None and len(missing) < MOST:
             page = await self.database.read(
                 queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_ENTRIES_PER_READ
             )
-            named = dict.fromkeys(_unmapped(page.rows, submission, source))
-            known = await self.database.read(crosswalks.find_many, named.keys())
-            missing |= {theirs: None for theirs in named if theirs not in known}
+            found = dict.fromkeys(_unmapped_ids(page.rows, submission, source))
+            known = await self.database.read(crosswalks.find_many, found.keys())
+            missing |= {external: None for external in found if external not in known}
             cursor = page.next if page.next != cursor else None
         return list(missing)[:MOST]
 
 
-def _unmapped(
-    answered: Iterable[OutcomeRow], submission: Submission, source: str
+def _unmapped_ids(
+    rows: Iterable[OutcomeRow], submission: Submission, source: str
 ) -> Iterator[Theirs]:
-    """Yield the ids of a source for which rows were refused."""
-    for outcome, row in answered:
+    """Yields the ids of a source for which a row was refused or invalid."""
+    for outcome, row in rows:
         if row is None or source_at(submission, outcome.line) != source:
             continue
-        blamed = _id_kind_of(outcome.reason, outcome.details or {})
-        for theirs in ids_in(row.members, source):
-            if theirs.kind in blamed:
-                yield theirs
+        kinds = _unmapped_kinds(outcome.reason, outcome.details or {})
+        for external in ids_in(row.members, source):
+            if external.kind in kinds:
+                yield external
 
 
-def _id_kind_of(reason: Reason | None, details: Mapping[str, object]) -> set[IdKind]:
-    """The kinds of ids that an outcome is about."""
+def _unmapped_kinds(reason: Reason | None, details: Mapping[str, object]) -> set[IdKind]:
+    """Returns the kinds of ids that an outcome reports as unknown."""
     if reason is Reason.COURSE_NOT_FOUND:
         return {IdKind.COURSE}
     if reason is Reason.LEARNER_NOT_FOUND:
@@ -200,18 +201,18 @@ def _set_file_headers(resp: Response, name: str) -> None:
 
 
 def check_source(source: str) -> None:
-    """Raise Problem 400 for an invalid source name."""
+    """Raises Problem 400 if the name of the source is invalid."""
     if not is_source(source):
         found = {"field": "source", "value": source[:100], "rule": "source"}
         raise bad_request("invalid_source", "The URL contains no valid source.", found)
 
 
-def read_position(req: Request) -> tuple[str, str] | None:
-    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
+def read_crosswalk_cursor(req: Request) -> tuple[str, str] | None:
+    """Reads the start of the page, None for the first. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return None
-    kind, _, theirs = text.partition(" ")
+    kind, _, external_id = text.partition(" ")
     if kind not in set(IdKind):
         raise invalid_cursor()
-    return kind, theirs
+    return kind, external_id

@@ -1,4 +1,7 @@
-"""``/enrollment``: request one enrollment, read one's own."""
+"""`/enrollment`: requests one enrollment, lists the active enrollments of a learner.
+
+See "Statuses and messages" and "Other people's enrollments" in docs/openedx-compatibility.md.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,13 +38,14 @@ from schemas.requests.schema import load_request, v1_message
 from schemas.submissions import PATH, dump_submission, render_accepted_single_fast
 
 #: Maximum bytes of a request's body.
-MAX_BODY = 256_000
+MAX_ENROLLMENT_BODY = 256_000
+#: Maximum number of (username, e-mail) pairs that a process remembers.
 MAX_KNOWN_EMAILS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollmentResource:
-    """Requests for one enrollment, and the requester's enrollments."""
+    """Stores single enrollment requests; lists the enrollments of one learner."""
 
     database: Database
     single_requests: GroupCommitter
@@ -50,16 +54,16 @@ class EnrollmentResource:
     default_wait: float
     #: Whether learners may deactivate their own enrollments.
     self_unenroll: bool = False
-    #: (username, e-mail) of learners whose e-mail is stored already.
+    #: (username, e-mail) pairs that are stored already.
     known_emails: set[tuple[str, str]] = field(default_factory=set)
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Store one request: 202, or its outcome for callers who wait."""
+        """Stores one request; responds 202, or with the outcome if the caller waits."""
         first_byte: float = req.context.first_byte
         caller: Caller = req.context.caller
         key = idempotency_key(req)
         wait, applied = preference(req).applied(self.default_wait)
-        body = await read_body(req, MAX_BODY)
+        body = await read_body(req, MAX_ENROLLMENT_BODY)
         request = check_permitted(read_single_request(req, body, caller), caller)
         fingerprint = b""
         if key is not None:
@@ -82,7 +86,7 @@ class EnrollmentResource:
         await self._write_accepted(receipt, caller, resp)
 
     async def _store_email(self, caller: Caller) -> None:
-        """Store the e-mail of a token's subject, for invitations; once per process."""
+        """Stores the e-mail of the token's subject (invitations name it), once per process."""
         if caller.username is None or caller.email is None:
             return
         pair = (caller.username, caller.email)
@@ -96,10 +100,10 @@ class EnrollmentResource:
     async def _write_outcome(self, receipt: Receipt, wait: float, resp: Response) -> bool:
         if receipt.batch_id is not None:
             await self.waiters.wait_for_batch(receipt.batch_id, wait)
-        status = await self.database.read(_status, receipt.submission_id)
+        status = await self.database.read(_find_status, receipt.submission_id)
         if status.outcome is None and receipt.batch_id is None:
             await self.waiters.wait_for_batch(status.submission.batch_id or 0, wait)
-            status = await self.database.read(_status, receipt.submission_id)
+            status = await self.database.read(_find_status, receipt.submission_id)
         if status.outcome is None:
             return False
         resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
@@ -107,12 +111,12 @@ class EnrollmentResource:
         return True
 
     def _render_outcome(self, status: Status, resp: Response) -> None:
-        """Write the outcome exactly as Open edX would."""
-        outcome, kept = status.outcome, status.enrollment
+        """Writes the outcome as Open edX does, with the same status and message."""
+        outcome, row = status.outcome, status.enrollment
         if outcome is None:
             return
         if outcome.code in SUCCESS_CODES:
-            write_json(resp, self._render(kept, status.course) if kept else None)
+            write_json(resp, self._render(row, status.course) if row else None)
             return
         refusal = v1_refusal(outcome)
         members: ProblemMembersJson = {}
@@ -123,11 +127,11 @@ class EnrollmentResource:
             members["course_details"] = course
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
-    def _render(self, kept: Listed, course: Course | None) -> EnrollmentJson:
-        return dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
+    def _render(self, row: Listed, course: Course | None) -> EnrollmentJson:
+        return dump_enrollment(row.username, row.enrollment, course, at=self.now())
 
     async def _write_accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
-        """202: the request is durable; Location has its status."""
+        """Writes 202: the request is stored durably, and Location is the URL of its status."""
         wanted = str(receipt.submission_id)
         resp.set_header("Location", f"{PATH}/{wanted}")
         if receipt.batch_id is None:
@@ -139,41 +143,41 @@ class EnrollmentResource:
         resp.set_header("Retry-After", "1")
 
     async def _write_replayed(self, receipt: Receipt, resp: Response) -> None:
-        """The current status of the first request with the same key."""
-        status = await self.database.read(_status, receipt.submission_id)
-        kept = status.enrollment
-        shown = dump_submission(
+        """Writes the current status of the first request with the same Idempotency-Key."""
+        status = await self.database.read(_find_status, receipt.submission_id)
+        row = status.enrollment
+        body = dump_submission(
             status.submission,
             now=self.now(),
             outcome=status.outcome,
-            enrollment=None if kept is None else self._render(kept, status.course),
+            enrollment=None if row is None else self._render(row, status.course),
         )
-        write_json(resp, shown, HTTPStatus.ACCEPTED)
+        write_json(resp, body, HTTPStatus.ACCEPTED)
         if status.outcome is None:
             resp.set_header("Retry-After", "1")
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Active enrollments, oldest first: one's own, or another learner's with permission."""
+        """Lists active enrollments, oldest first; empty if the caller may not read them."""
         keep_private(resp)
         caller: Caller = req.context.caller
         username = req.get_param("user") or caller.username
         if username is None or not may_read_about(caller, username):
             write_json(resp, [])
             return
-        found = await self.database.read(_active_of, username)
-        write_json(resp, [self._render(kept, course) for kept, course in found])
+        found = await self.database.read(_find_active, username)
+        write_json(resp, [self._render(row, course) for row, course in found])
 
     on_head = on_get
 
 
 def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
-    """Parse the request. Raises Problem 400 with Open edX's texts (never 422 here).
+    """Parses the request. Raises Problem 400 with the texts of Open edX (never 422).
 
-    Callers who may not act for the learner get 404 before any other error.
+    Raises 404 first if the caller may not act for the learner.
     """
-    parsed = _parsed(req, body)
-    named = parsed.get("user") if isinstance(parsed, dict) else None
-    if isinstance(named, str) and named and not may_act_for(caller, named):
+    parsed = _parse_body(req, body)
+    username = parsed.get("user") if isinstance(parsed, dict) else None
+    if isinstance(username, str) and username and not may_act_for(caller, username):
         raise _not_found()
     try:
         return load_request(parsed)
@@ -182,8 +186,8 @@ def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequ
         raise bad_request("invalid_row", v1_message(error.findings), *found) from error
 
 
-def _parsed(req: Request, body: bytes) -> Any:
-    """Parse the body, which is JSON or a form."""
+def _parse_body(req: Request, body: bytes) -> Any:
+    """Parses the body, which is JSON or a form."""
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind == FORM:
         return form_request(body)
@@ -192,15 +196,15 @@ def _parsed(req: Request, body: bytes) -> Any:
 
 
 def _not_found() -> Problem:
-    """404 without a body, as Open edX responds about other learners."""
+    """Returns a Problem 404 without a body, as Open edX does for other learners."""
     return Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
 
 
 def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
-    """Return the request with its learner, who by default is the caller.
+    """Returns the request with its learner, by default the caller.
 
-    Raises Problem: 404 without a body for another learner (as Open edX), 403 for a mode or a
-    stated time without permission.
+    Raises Problem: 406 if there is no learner, 404 without a body for another learner, 403 for a
+    mode or a stated time without permission.
     """
     if request.username is None and request.email is None:
         request = request._replace(username=caller.username)
@@ -216,17 +220,17 @@ def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
     return request
 
 
-def _status(session: Session, submission_id: Any) -> Status:
+def _find_status(session: Session, submission_id: Any) -> Status:
     submission = submissions.find(session, submission_id)
     if submission is None:
-        message = f"the submission {submission_id} was accepted and is gone"
+        message = f"the submission {submission_id} was accepted but is not stored"
         raise LookupError(message)
     return queries.get_single_status(session, submission)
 
 
-def _active_of(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
+def _find_active(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
     if not is_storable(username):
         return []
     found = enrollment_views.active_of(session, username)
-    known = courses.find_all(session, {kept.course_id for kept in found})
-    return [(kept, known.get(kept.course_id)) for kept in found]
+    known = courses.find_all(session, {row.course_id for row in found})
+    return [(row, known.get(row.course_id)) for row in found]

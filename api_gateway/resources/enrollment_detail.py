@@ -1,4 +1,7 @@
-"""``/enrollment/{username},{course_id}``: one enrollment, and its history."""
+"""`/enrollment/{username},{course_id}`: one enrollment and its history.
+
+See "Not enrolled" in docs/openedx-compatibility.md.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,8 +30,9 @@ _HISTORY = "/history"
 
 
 class PathParts(NamedTuple):
-    """The parts of the path: username (None for a key alone), course, whether history."""
+    """The parts of the path; `history` selects the events instead of the state."""
 
+    #: None for a caller without a username who names only the course.
     username: str | None
     course_id: str
     history: bool
@@ -36,37 +40,37 @@ class PathParts(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollmentDetailResource:
-    """``{username},{course_id}``, ``{course_id}`` alone for oneself, ``…/history``."""
+    """`{username},{course_id}`, or `{course_id}` for the caller's own, each with `/history`."""
 
     database: Database
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, names: str) -> None:
-        """One enrollment, active or not; if there is none, 200 with an empty body as Open edX."""
+        """Responds with the enrollment; without one, as Open edX, with an empty 200."""
         caller: Caller = req.context.caller
         keep_private(resp)
-        wanted = parse_path(names, caller)
-        if not may_read_about(caller, wanted.username):
+        parts = parse_detail_path(names, caller)
+        if not may_read_about(caller, parts.username):
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)
-        username = wanted.username or ""
-        if wanted.history:
-            events = await self.database.read(_history, username, wanted.course_id)
+        username = parts.username or ""
+        if parts.history:
+            events = await self.database.read(_read_history, username, parts.course_id)
             history: HistoryJson = {"events": events}
             if events and events[0]["data"]["before"] is not None:
                 history["truncated"] = True
             write_json(resp, history)
             return
-        found = await self.database.read(_one, username, wanted.course_id)
+        found = await self.database.read(_find, username, parts.course_id)
         if found is not None:
-            kept, course = found
-            shown = dump_enrollment(kept.username, kept.enrollment, course, at=self.now())
-            write_json(resp, shown)
+            row, course = found
+            body = dump_enrollment(row.username, row.enrollment, course, at=self.now())
+            write_json(resp, body)
 
     on_head = on_get
 
 
-def parse_path(names: str, caller: Caller) -> PathParts:
-    """Parse the path: username, comma, course. Raises Problem 400 without a course key."""
+def parse_detail_path(names: str, caller: Caller) -> PathParts:
+    """Parses the path. Raises Problem 400 if it has no valid course key."""
     before, comma, after = names.partition(",")
     username, rest = (before, after) if comma else (caller.username, names)
     if parse_course_key(rest) is not None:
@@ -77,14 +81,14 @@ def parse_path(names: str, caller: Caller) -> PathParts:
     raise bad_request("invalid_row", f"'{rest[:255]}' is not a valid course id.")
 
 
-def _one(session: Session, username: str, course_id: str) -> tuple[Listed, Course | None] | None:
+def _find(session: Session, username: str, course_id: str) -> tuple[Listed, Course | None] | None:
     if not is_storable(username):
         return None
-    kept = enrollment_views.find(session, username, course_id)
-    return None if kept is None else (kept, courses.find(session, course_id))
+    row = enrollment_views.find(session, username, course_id)
+    return None if row is None else (row, courses.find(session, course_id))
 
 
-def _history(session: Session, username: str, course_id: str) -> list[EventJson]:
+def _read_history(session: Session, username: str, course_id: str) -> list[EventJson]:
     if not is_storable(username):
         return []
     newest = enrollment_views.newest_event(session, username, course_id)

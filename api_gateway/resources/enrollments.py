@@ -1,4 +1,7 @@
-"""``/enrollments``: all enrollments, for callers who may see them."""
+"""`/enrollments`: lists all enrollments.
+
+See "Listing of all enrollments" in docs/openedx-compatibility.md.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,27 +21,28 @@ from enrollment.storage.views.enrollment_views import Filters, Place
 from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.fields import is_storable, parse_username
 
-#: Maximum number of values in one filter (Open edX's limit).
-MAX_VALUES = 100
-_MAX_POSITION = 1 << 62
+#: Maximum number of values in one filter, as in Open edX.
+MAX_FILTER_VALUES = 100
+_MAX_CURSOR_NUMBER = 1 << 62
 _MAX_TIMESTAMP = microseconds(datetime.max.replace(tzinfo=UTC))
-_MODERN = "course-v1:"
-#: Parameters that the link to the next page repeats.
+#: Prefix of a course key that filters may leave out.
+_COURSE_KEY_PREFIX = "course-v1:"
+#: Parameters repeated in the link to the next page.
 _FILTERS = ("course_id", "course_ids", "username", "email", "page_size")
-#: Filters that take a list, and the plural that Open edX uses in messages.
+#: Filters that take a list, with the plural that Open edX uses in messages.
 _PLURALS = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
-#: Course keys that match nothing.
+#: A course filter that matches nothing.
 _NO_COURSE = ("",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EnrollmentsResource:
-    """All enrollments, inactive ones too, newest first (in the form of Open edX)."""
+    """All enrollments, including inactive ones, newest first."""
 
     database: Database
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """A page of the enrollments that match all filters."""
+        """Lists a page of the enrollments that match all filters."""
         keep_private(resp)
         filters = read_filters(req)
         limit = _read_page_size(req)
@@ -48,7 +52,7 @@ class EnrollmentsResource:
         page: EnrollmentPageJson = {
             "next": None if after is None else _link(req, encode_cursor(".".join(map(str, after)))),
             "previous": None,
-            "results": [dump_row(one.username, one.course_id, one.enrollment) for one in found],
+            "results": [dump_row(row.username, row.course_id, row.enrollment) for row in found],
         }
         write_json(resp, page)
 
@@ -56,12 +60,12 @@ class EnrollmentsResource:
 
 
 def read_filters(req: Request) -> Filters:
-    """Read the filters. Raises Problem 400 in the form of Open edX."""
+    """Reads the filters. Raises Problem 400 with `field_errors` as Open edX does."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
     errors: dict[str, str] = {}
     for name in _PLURALS:
-        if req.has_param(name) and (wrong := _check_count(name, len(given[name]))):
-            errors[name] = wrong
+        if req.has_param(name) and (error := _check_count(name, len(given[name]))):
+            errors[name] = error
     for course_id in given["course_id"]:
         if parse_course_key(course_id) is None:
             errors["course_id"] = f"'{course_id[:100]}' is not a valid course id."
@@ -73,43 +77,44 @@ def read_filters(req: Request) -> Filters:
             errors.setdefault(name, f"{name} contains a NUL or an unpaired surrogate.")
     if errors:
         raise _field_errors(errors)
-    whole, prefixes = _courses(given["course_id"], given["course_ids"])
-    return Filters(whole, prefixes, usernames=given["username"], emails=given["email"])
+    course_ids, prefixes = _combine_course_filters(given["course_id"], given["course_ids"])
+    return Filters(course_ids, prefixes, usernames=given["username"], emails=given["email"])
 
 
 def _check_count(name: str, number: int) -> str | None:
-    """Return an error for too many values, or none: an empty filter would list everybody."""
+    """Returns an error for too many values or none; an empty filter would match all rows."""
     if number == 0:
         return f"{name} is empty."
-    if number <= MAX_VALUES:
+    if number <= MAX_FILTER_VALUES:
         return None
     plural = _PLURALS[name]
-    return f"Too many {plural} in a single request - {number}. A maximum of {MAX_VALUES} is allowed"
+    most = f"A maximum of {MAX_FILTER_VALUES} is allowed"
+    return f"Too many {plural} in a single request - {number}. {most}"
 
 
-def _courses(
+def _combine_course_filters(
     exact: tuple[str, ...], listed: tuple[str, ...]
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The course keys and the ``org+course`` prefixes that match both parameters."""
+    """Returns the course keys and `org+course` prefixes that match both parameters."""
     if not listed:
         return exact, ()
-    whole: set[str] = set()
+    course_ids: set[str] = set()
     prefixes: set[str] = set()
     for text in listed:
-        # Clients may leave out the prefix that most keys share.
-        for form in (text, _MODERN + text.removeprefix(_MODERN)):
+        # Clients may leave out the prefix of the key.
+        for form in (text, _COURSE_KEY_PREFIX + text.removeprefix(_COURSE_KEY_PREFIX)):
             runs = (f"{form}+run", f"{form}/run")
             is_prefix = any(parse_course_key(run) is not None for run in runs)
-            (prefixes if is_prefix else whole).add(form)
+            (prefixes if is_prefix else course_ids).add(form)
     if not exact:
-        return tuple(whole), tuple(prefixes)
+        return tuple(course_ids), tuple(prefixes)
     starts = tuple(prefix + mark for prefix in prefixes for mark in "+/")
-    both = tuple(key for key in exact if key in whole or key.startswith(starts))
+    both = tuple(key for key in exact if key in course_ids or key.startswith(starts))
     return both or _NO_COURSE, ()
 
 
 def _values(req: Request, name: str) -> tuple[str, ...]:
-    """A parameter's values, separated by commas; the last parameter if it is repeated."""
+    """Splits a parameter at commas; if it is repeated, the last one counts."""
     text = req.get_param(name) or ""
     values = text.split(",") if name != "course_id" else [text]
     return tuple(value for value in values if value)
@@ -128,7 +133,7 @@ def _field_errors(errors: dict[str, str]) -> Problem:
 
 
 def _read_position(req: Request) -> Place | None:
-    """Read the position at which the page begins. Raises Problem 404 for an invalid cursor."""
+    """Reads the start of the page, None for the first. Raises Problem 404 as Open edX does."""
     try:
         text = read_cursor(req)
     except Problem as problem:
@@ -138,10 +143,10 @@ def _read_position(req: Request) -> Place | None:
     parts = text.split(".")
     if len(parts) != len(Place._fields) or not all(part.isdecimal() for part in parts):
         raise _invalid_cursor()
-    place = Place(*(min(int(part[:19]), _MAX_POSITION) for part in parts))
-    if place.created > _MAX_TIMESTAMP:
+    position = Place(*(min(int(part[:19]), _MAX_CURSOR_NUMBER) for part in parts))
+    if position.created > _MAX_TIMESTAMP:
         raise _invalid_cursor()
-    return place
+    return position
 
 
 def _invalid_cursor() -> Problem:
@@ -154,16 +159,16 @@ def _invalid_cursor() -> Problem:
 
 
 def _link(req: Request, cursor: str) -> str:
-    """The URL of the next page: the same filters, one cursor."""
-    kept = {name: req.get_param(name) for name in _FILTERS if req.has_param(name)}
-    return f"{req.prefix}{req.path}?{urlencode({**kept, 'cursor': cursor})}"
+    """Returns the URL of the next page, with the same filters."""
+    repeated = {name: req.get_param(name) for name in _FILTERS if req.has_param(name)}
+    return f"{req.prefix}{req.path}?{urlencode({**repeated, 'cursor': cursor})}"
 
 
 def _read_page_size(req: Request) -> int:
-    """Rows on a page, at most `MAX_PAGE`; invalid numbers mean the default."""
+    """Reads the page size, at most `MAX_PAGE`; an invalid number means the default."""
     text = req.get_param("page_size") or ""
     if not (text.isascii() and text.isdigit()):
         return DEFAULT_PAGE
     digits = text.lstrip("0")
-    wanted = MAX_PAGE if len(digits) > len(str(MAX_PAGE)) else int(digits or "0")
-    return min(wanted, MAX_PAGE) or DEFAULT_PAGE
+    size = MAX_PAGE if len(digits) > len(str(MAX_PAGE)) else int(digits or "0")
+    return min(size, MAX_PAGE) or DEFAULT_PAGE

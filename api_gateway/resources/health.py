@@ -1,4 +1,4 @@
-"""``/livez`` and ``/readyz``: liveness and readiness."""
+"""`/livez` and `/readyz`: liveness and readiness."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,13 +25,13 @@ from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
 
-#: Age from which an unprocessed batch is reported.
+#: Age of an unprocessed batch from which it is reported.
 OLD_BACKLOG = timedelta(seconds=60)
 #: Seconds after which the database counts as unreachable.
-TIMEOUT_SECONDS = 4.0
+READINESS_TIMEOUT_SECONDS = 4.0
 
 
-_Reached = Literal["ok", "away"]
+_Reachability = Literal["ok", "away"]
 
 
 class LiveJson(TypedDict):
@@ -45,9 +45,9 @@ class ReadyJson(TypedDict):
 
     status: Literal["ok", "degraded", "unready"]
     database: NotRequired[str]
-    redis: NotRequired[_Reached]
+    redis: NotRequired[_Reachability]
     queue: NotRequired[
-        Annotated[_Reached, Doc("The broker: the same Redis, or a server of its own.")]
+        Annotated[_Reachability, Doc("The broker: the same Redis, or a server of its own.")]
     ]
     waiting_batches: NotRequired[Count]
     parked_batches: NotRequired[Count]
@@ -58,16 +58,16 @@ class DatabaseState(NamedTuple):
     """The state of the database."""
 
     facts: list[DurabilityFact]
-    #: Why it cannot be used; empty if it can.
-    because: str
+    #: Why the service cannot use it; empty if it can.
+    defect: str
     backlog: Backlog = Backlog(0, None, 0)
 
 
 class LiveResource:
-    """Liveness: the process responds."""
+    """Liveness probe."""
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Always 200."""
+        """Responds 200."""
         body: LiveJson = {"status": "ok"}
         write_json(resp, body)
 
@@ -76,28 +76,28 @@ class LiveResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyResource:
-    """Readiness: 503 only for the database or its migrations; the body names other problems."""
+    """Readiness probe: 503 only if the database or its migrations are not usable."""
 
     database: Database
     ping_redis: Callable[[], bool]
     now: Callable[[], datetime]
-    #: None if Redis is the broker.
+    #: Probes the broker; None if Redis is the broker.
     broker: BrokerProbe | None
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Report what works and what does not."""
+        """Reports the state of the database, Redis, the broker and the queue."""
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
-                state = await self.database.read(_check_database)
+            async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
+                state = await self.database.read(_read_database_state)
         except NotDurable as error:
-            self._unready(resp, f"the database does not keep what it commits: {error}")
+            self._unready(resp, f"the database can lose commits: {error}")
             return
         except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
             log.warning("ready.not", because=str(error))
             self._unready(resp, "the database does not answer")
             return
-        if because := state.because or await self._why_no_writes():
-            self._unready(resp, because)
+        if defect := state.defect or await self._probe_refused_writes():
+            self._unready(resp, defect)
             return
         redis, queue = await self._ping_servers()
         backlog = state.backlog
@@ -115,25 +115,25 @@ class ReadyResource:
 
     on_head = on_get
 
-    async def _why_no_writes(self) -> str:
-        """Return why writes fail, empty if they do not.
+    async def _probe_refused_writes(self) -> str:
+        """Returns why writes fail, empty if they do not.
 
-        After a refused write one is tried; nothing else would find out that writes work again.
+        Only after a refused write it tries one, to detect that writes work again.
         """
         sessions = self.database.sessions
         if not sessions.was_refused:
             return ""
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
                 await self.database.write(durability.probe_write)
         except (EnrollmentError, SQLAlchemyError, TimeoutError) as error:
             log.warning("ready.not", because=str(error))
-            return "the database takes no writes: the log says why"
+            return "the database refuses writes: the log has the reason"
         sessions.was_refused = False
         return ""
 
     async def _ping_servers(self) -> tuple[bool, bool]:
-        """Whether Redis and the broker respond."""
+        """Returns whether Redis and whether the broker respond."""
         if self.broker is None:
             redis = await self.database.run(self.ping_redis)
             return redis, redis
@@ -143,15 +143,20 @@ class ReadyResource:
         backlog = state.backlog
         findings = [f"commits can be lost: {loss}" for loss in durability.losses(state.facts)]
         if not redis and self.broker is None:
-            findings.append("Redis is away: requests are kept, work goes on when it is back")
+            findings.append(
+                "Redis is not reachable: requests are stored and processed when it is back"
+            )
         elif not redis:
-            findings.append("Redis is away: answers come from the database, work goes on")
+            findings.append("Redis is not reachable: reads use the database, processing continues")
         if not queue and self.broker is not None:
-            findings.append("the queue is away: requests are kept, work goes on when it is back")
+            findings.append(
+                "the queue is not reachable: requests are stored and processed when it is back"
+            )
         if backlog.parked:
-            findings.append(f"{backlog.parked} batches are parked after failing again and again")
+            findings.append(f"{backlog.parked} batches are parked after repeated failures")
         if backlog.oldest is not None and self.now() - backlog.oldest > OLD_BACKLOG:
-            findings.append(f"a batch waits since {backlog.oldest.isoformat()}: do workers run?")
+            since = backlog.oldest.isoformat()
+            findings.append(f"a batch has waited since {since}: check that workers run")
         return findings
 
     def _unready(self, resp: Response, finding: str) -> None:
@@ -160,11 +165,11 @@ class ReadyResource:
         resp.set_header("Retry-After", "2")
 
 
-def _check_database(session: Session) -> DatabaseState:
+def _read_database_state(session: Session) -> DatabaseState:
     facts = durability.facts(session)
-    if because := durability.cannot_write(facts):
+    if defect := durability.cannot_write(facts):
         session.invalidate()  # another connection may reach a server that accepts writes
-        return DatabaseState(facts, because)
+        return DatabaseState(facts, defect)
     if not migrate.is_current(session):
         return DatabaseState(facts, "the database lacks migrations: run `enroll db upgrade`")
     return DatabaseState(facts, "", batches.backlog(session))

@@ -1,4 +1,4 @@
-"""``/invitations/{course_id}/{email}``: permission to enroll in closed and invite-only courses."""
+"""`/invitations/{course_id}/{email}`: permission to enroll in closed and invite-only courses."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +12,7 @@ from api_gateway.database import Database
 from api_gateway.http.problems import bad_request
 from api_gateway.http.request_body import read_json
 from api_gateway.http.responses import write_json
-from api_gateway.resources.common.bulk_body import MAX_BODY, load_checked
+from api_gateway.resources.common.bulk_body import MAX_OBJECT_BODY, load_checked
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation
@@ -29,15 +29,15 @@ class SavedInvitation(NamedTuple):
 
 
 class InvitationResource:
-    """One invitation; the course need not exist yet."""
+    """One invitation; its course need not exist yet."""
 
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
 
     async def on_get(self, req: Request, resp: Response, rest: str) -> None:
-        """The invitation."""
-        course_id, email = parse_path(rest)
+        """Responds with the invitation."""
+        course_id, email = parse_invitation_path(rest)
         invitation = await self._database.read(invitations.find, course_id, email)
         if invitation is None:
             raise InvitationNotFound(rest)
@@ -46,27 +46,29 @@ class InvitationResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, rest: str) -> None:
-        """Create or change the invitation; one that was used stays used."""
-        course_id, email = parse_path(rest)
-        data = await read_json(req, MAX_BODY) if has_body(req) else {}
-        asked = load_checked(lambda: load_invitation(data, course_id=course_id, email=email), data)
-        put = await self._database.write(put_invitation, asked, now=self._now())
-        status = HTTPStatus.CREATED if put.is_new else HTTPStatus.OK
-        write_json(resp, dump_invitation(put.invitation), status)
+        """Creates or changes the invitation; one that was used stays used."""
+        course_id, email = parse_invitation_path(rest)
+        data = await read_json(req, MAX_OBJECT_BODY) if has_body(req) else {}
+        invitation = load_checked(
+            lambda: load_invitation(data, course_id=course_id, email=email), data
+        )
+        saved = await self._database.write(put_invitation, invitation, now=self._now())
+        status = HTTPStatus.CREATED if saved.is_new else HTTPStatus.OK
+        write_json(resp, dump_invitation(saved.invitation), status)
 
     async def on_delete(self, req: Request, resp: Response, rest: str) -> None:
-        """Delete the invitation."""
-        await self._database.write(invitations.delete, *parse_path(rest))
+        """Deletes the invitation."""
+        await self._database.write(invitations.delete, *parse_invitation_path(rest))
         resp.status = HTTPStatus.NO_CONTENT
 
 
 def has_body(req: Request) -> bool:
-    """Whether the request has a body."""
+    """Returns whether the request has a body."""
     return bool(req.content_length) or req.get_header("Transfer-Encoding") is not None
 
 
-def parse_path(rest: str) -> tuple[str, str]:
-    """Parse course id and e-mail; the former may contain slashes. Raises Problem 400."""
+def parse_invitation_path(rest: str) -> tuple[str, str]:
+    """Parses course id (it may contain slashes) and e-mail. Raises Problem 400."""
     course_id, _, text = rest.rpartition("/")
     email = parse_email(text)
     if parse_course_key(course_id) is None:
@@ -78,9 +80,9 @@ def parse_path(rest: str) -> tuple[str, str]:
     return course_id, email
 
 
-def put_invitation(session: Session, asked: Invitation, *, now: datetime) -> SavedInvitation:
-    """Save an invitation and return it with the learner who used it."""
-    before = invitations.find(session, asked.course_id, asked.email)
-    invitations.save(session, asked, now=now)
+def put_invitation(session: Session, invitation: Invitation, *, now: datetime) -> SavedInvitation:
+    """Saves an invitation; returns it with the learner who used it."""
+    before = invitations.find(session, invitation.course_id, invitation.email)
+    invitations.save(session, invitation, now=now)
     used_by = None if before is None else before.used_by
-    return SavedInvitation(asked._replace(used_by=used_by), before is None)
+    return SavedInvitation(invitation._replace(used_by=used_by), before is None)

@@ -1,4 +1,4 @@
-"""``/learners`` and ``/learners/{username}``: people who can be enrolled."""
+"""`/learners` and `/learners/{username}`: reads, saves and deletes learners."""
 
 from http import HTTPStatus
 
@@ -10,7 +10,7 @@ from api_gateway.http.problems import bad_request
 from api_gateway.http.request_body import read_json
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import (
-    MAX_BODY,
+    MAX_OBJECT_BODY,
     MAX_OBJECTS,
     load_checked,
     read_objects,
@@ -25,7 +25,8 @@ from schemas.fields import parse_username
 from schemas.learners import dump_learner, load_learner
 from schemas.requests.bulk_objects import BulkReader
 
-LEARNERS = BulkReader(
+#: Parses a body with a list of learners.
+LEARNER_READER = BulkReader(
     "learners",
     load_learner,
     key=lambda learner: learner.username,
@@ -41,7 +42,7 @@ class LearnerResource:
         self._database = database
 
     async def on_get(self, req: Request, resp: Response, username: str) -> None:
-        """The learner."""
+        """Responds with the learner."""
         learner = await self._database.read(learners.find, check_username(username))
         if learner is None:
             raise LearnerNotFound(username)
@@ -50,16 +51,16 @@ class LearnerResource:
     on_head = on_get
 
     async def on_put(self, req: Request, resp: Response, username: str) -> None:
-        """Create or replace the learner."""
+        """Creates or replaces the learner."""
         check_username(username)
-        data = await read_json(req, MAX_BODY)
+        data = await read_json(req, MAX_OBJECT_BODY)
         learner = load_checked(lambda: load_learner(data, username=username), data)
         is_new = await self._database.write(put_learner, learner)
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
         write_json(resp, dump_learner(learner), status)
 
     async def on_delete(self, req: Request, resp: Response, username: str) -> None:
-        """Delete a learner who was never enrolled."""
+        """Deletes a learner who was never enrolled."""
         await self._database.write(learners.delete, check_username(username))
         resp.status = HTTPStatus.NO_CONTENT
 
@@ -71,18 +72,18 @@ class LearnersResource:
         self._database = database
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Create or replace many, all or none."""
-        many, use = await read_objects(req, self._database, LEARNERS)
-        is_replay = await self._database.write(_save_once, many, use)
-        write_saved_count(resp, len(many), is_replay=is_replay)
+        """Creates or replaces a list of learners, all or none."""
+        new, key_use = await read_objects(req, self._database, LEARNER_READER)
+        is_replay = await self._database.write(_save_once, new, key_use)
+        write_saved_count(resp, len(new), is_replay=is_replay)
 
 
-def _save_once(session: Session, many: list[Learner], use: KeyUse | None) -> bool:
-    return run_once(session, use, lambda: learners.save_all(session, many))
+def _save_once(session: Session, new: list[Learner], key_use: KeyUse | None) -> bool:
+    return run_once(session, key_use, lambda: learners.save_all(session, new))
 
 
 def check_username(username: str) -> str:
-    """Return the username. Raises Problem 400 for an invalid one."""
+    """Returns the username. Raises Problem 400 if it is not valid."""
     if parse_username(username) is None:
         found = {"field": "username", "value": username[:100], "rule": "pattern"}
         raise bad_request("invalid_username", "The URL contains no valid username.", found)
@@ -90,7 +91,7 @@ def check_username(username: str) -> str:
 
 
 def put_learner(session: Session, learner: Learner) -> bool:
-    """Save a learner; return whether it is new."""
+    """Saves a learner; returns whether it is new."""
     is_new = learners.find(session, learner.username) is None
     learners.save(session, learner)
     return is_new

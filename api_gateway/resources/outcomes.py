@@ -1,4 +1,4 @@
-"""``/submissions/{id}/outcomes``: the outcome of every request, in input order."""
+"""`/submissions/{id}/outcomes`: the outcomes of a submission, in input order."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump
 from schemas.result_file import ResultLayout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after
 
-#: Outcomes that one query reads for a stream.
+#: Maximum number of outcomes read by one query of a stream.
 _OUTCOMES_PER_READ = 2_000
 
 _JSON, _NDJSON, _CSV = "application/json", "application/x-ndjson", "text/csv"
@@ -38,51 +38,53 @@ class OutcomesResource:
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """A page in JSON; all outcomes in CSV or NDJSON, once the submission is finished."""
+        """Responds with a page in JSON, or, once finished, all outcomes in CSV or NDJSON."""
         caller: Caller = req.context.caller
-        wanted = parse_submission_id(id)
-        status = await self.database.read(queries.get_status, wanted, caller)
+        submission_id = parse_submission_id(id)
+        status = await self.database.read(queries.get_status, submission_id, caller)
         submission = status.submission
-        chosen = read_filter(req)._replace(file=read_file(req, submission))
+        outcome_filter = read_filter(req)._replace(file=read_file(req, submission))
         form = req.client_prefers([_JSON, _NDJSON, _CSV]) or _JSON
         resp.set_header("Vary", "Accept")
         if form == _JSON:
-            await self._page(req, resp, submission, chosen)
+            await self._write_page(req, resp, submission, outcome_filter)
             return
         if submission.finished_at is None:
-            raise check_finished(submission, self.now())
+            raise not_finished_problem(submission, self.now())
         resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
-        layout = read_layout(submission, chosen.file) if form == _CSV else None
+        layout = read_layout(submission, outcome_filter.file) if form == _CSV else None
         if form == _CSV:
             name = f"outcomes-{submission.id}.csv"
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        resp.stream = self._stream(submission, chosen, layout)
+        resp.stream = self._stream(submission, outcome_filter, layout)
 
     on_head = on_get
 
-    async def _page(
-        self, req: Request, resp: Response, submission: Submission, chosen: OutcomeFilter
+    async def _write_page(
+        self, req: Request, resp: Response, submission: Submission, outcome_filter: OutcomeFilter
     ) -> None:
-        page = await self._read(submission, read_position(req), chosen, page_size(req))
-        shown: list[OutcomeJson] = [
+        page = await self._read_page(
+            submission, read_outcomes_cursor(req), outcome_filter, page_size(req)
+        )
+        outcomes: list[OutcomeJson] = [
             {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}
             for row in page.rows
         ]
-        after = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
-        body: OutcomePageJson = {"outcomes": shown, "next": after}
+        next_cursor = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
+        body: OutcomePageJson = {"outcomes": outcomes, "next": next_cursor}
         write_json(resp, body)
 
     async def _stream(
-        self, submission: Submission, chosen: OutcomeFilter, layout: ResultLayout | None
+        self, submission: Submission, outcome_filter: OutcomeFilter, layout: ResultLayout | None
     ) -> AsyncIterator[bytes]:
-        """Read page by page: an open database cursor would block commits on SQLite."""
+        """Yields a file, read page by page: an open database cursor blocks commits on SQLite."""
         if layout is not None:
             yield layout.head().encode()
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None:
-            page = await self._read(submission, cursor, chosen, _OUTCOMES_PER_READ)
+            page = await self._read_page(submission, cursor, outcome_filter, _OUTCOMES_PER_READ)
             if layout is not None:
-                lines = [layout.line(row.outcome, _cells(row)) for row in page.rows]
+                lines = [layout.line(row.outcome, _result_cells(row)) for row in page.rows]
             else:
                 lines = [
                     ndjson_line(row.outcome, member_of(submission, row.outcome.line))
@@ -91,16 +93,20 @@ class OutcomesResource:
             yield "".join(lines).encode()
             cursor = page.next if page.next != cursor else None
 
-    async def _read(
-        self, submission: Submission, cursor: OutcomesCursor, chosen: OutcomeFilter, limit: int
+    async def _read_page(
+        self,
+        submission: Submission,
+        cursor: OutcomesCursor,
+        outcome_filter: OutcomeFilter,
+        limit: int,
     ) -> OutcomesPage:
         return await self.database.read(
-            queries.read_outcomes_page, submission, cursor, chosen, limit=limit
+            queries.read_outcomes_page, submission, cursor, outcome_filter, limit=limit
         )
 
 
-def check_finished(submission: Submission, now: datetime) -> Problem:
-    """409: a CSV or NDJSON file cannot say that rows are missing, so it is made after the end."""
+def not_finished_problem(submission: Submission, now: datetime) -> Problem:
+    """Returns a Problem 409: a CSV or NDJSON file cannot mark missing outcomes."""
     return Problem(
         HTTPStatus.CONFLICT,
         "submission_not_finished",
@@ -110,7 +116,7 @@ def check_finished(submission: Submission, now: datetime) -> Problem:
     )
 
 
-def _cells(result: OutcomeRow) -> list[str]:
+def _result_cells(result: OutcomeRow) -> list[str]:
     row = result.row
     if row is not None and row.cells is not None:
         return row.cells
@@ -120,7 +126,7 @@ def _cells(result: OutcomeRow) -> list[str]:
 
 
 def read_layout(submission: Submission, file: ArchiveMember | None) -> ResultLayout:
-    """The layout of the result file. Raises Problem 400 if its files have different columns."""
+    """Returns the layout of the CSV file. Raises Problem 400 if the columns of the files differ."""
     if not submission.files:
         return layout_of(submission.header, submission.format or NATIVE)
     members = submission.files if file is None else (file,)
@@ -134,7 +140,7 @@ def read_layout(submission: Submission, file: ArchiveMember | None) -> ResultLay
 
 
 def member_of(submission: Submission, line: int) -> ArchiveLineJson:
-    """Name and line in the archive of a line; empty for other submissions."""
+    """Returns the file of the archive and the line in it; empty without an archive."""
     if not submission.files:
         return {}
     member = member_at(submission.files, line)
@@ -142,7 +148,7 @@ def member_of(submission: Submission, line: int) -> ArchiveLineJson:
 
 
 def read_file(req: Request, submission: Submission) -> ArchiveMember | None:
-    """Read `file`, the wanted file of an archive. Raises Problem 400 for an unknown one."""
+    """Reads the filter `file`, a file of the archive. Raises Problem 400 if it is unknown."""
     name = req.get_param("file")
     if name is None:
         return None
@@ -154,24 +160,24 @@ def read_file(req: Request, submission: Submission) -> ArchiveMember | None:
 
 
 def read_filter(req: Request) -> OutcomeFilter:
-    """Read `outcome` and `reason`. Raises Problem 400 for unknown values."""
-    codes = _words(req, "outcome", set(Code))
-    reasons = _words(req, "reason", set(Reason))
+    """Reads the filters `outcome` and `reason`. Raises Problem 400 for unknown values."""
+    codes = _read_values(req, "outcome", set(Code))
+    reasons = _read_values(req, "reason", set(Reason))
     return OutcomeFilter(frozenset(map(Code, codes)), frozenset(reasons))
 
 
-def _words(req: Request, name: str, known: set[Any]) -> list[str]:
+def _read_values(req: Request, name: str, known: set[Any]) -> list[str]:
     given = req.get_param_as_list(name) or []
-    words = [word for text in given for word in text.split(",") if word]
-    for word in words:
-        if word not in known:
-            found = {"field": name, "value": word[:100], "rule": ", ".join(sorted(known))}
-            raise bad_request("option_invalid", f"Unknown {name} {word[:100]!r}.", found)
-    return words
+    values = [value for text in given for value in text.split(",") if value]
+    for value in values:
+        if value not in known:
+            found = {"field": name, "value": value[:100], "rule": ", ".join(sorted(known))}
+            raise bad_request("option_invalid", f"Unknown {name} {value[:100]!r}.", found)
+    return values
 
 
-def read_position(req: Request) -> OutcomesCursor:
-    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
+def read_outcomes_cursor(req: Request) -> OutcomesCursor:
+    """Reads the start of the page. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return OutcomesCursor()

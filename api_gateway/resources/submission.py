@@ -1,4 +1,4 @@
-"""``/submissions/{id}``: status, events and cancellation of one submission."""
+"""`/submissions/{id}`: status, event stream and cancellation of one submission."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -37,7 +37,7 @@ from schemas.submissions import PATH, etag
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionResource:
-    """One submission."""
+    """The status of one submission."""
 
     reader: StatusReader
     waiters: Waiters
@@ -46,11 +46,11 @@ class SubmissionResource:
     rendered: RenderCache = field(default_factory=RenderCache)
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """The status; with ``Prefer: wait=N`` after progress or the end; or an event stream."""
+        """Responds with the status (with `Prefer: wait=N` after progress), or with events."""
         caller: Caller = req.context.caller
-        wanted = parse_submission_id(id)
+        submission_id = parse_submission_id(id)
         wait = preference(req).wait
-        status = await self.reader.read(wanted, caller)
+        status = await self.reader.read(submission_id, caller)
         resp.set_header("Vary", "Accept")
         if req.method != "HEAD" and _prefers_events(req):
             self.event_streams.respond(req, resp, status)
@@ -68,7 +68,7 @@ class SubmissionResource:
     on_head = on_get
 
     async def _wait(self, req: Request, status: Status, seconds: float) -> Status:
-        """Wait for a status that the client does not have; without If-None-Match for the end."""
+        """Waits for another ETag than that of the client; without If-None-Match for the end."""
         has_tag = req.get_header("If-None-Match") is not None
         return await long_poll(
             status,
@@ -76,29 +76,29 @@ class SubmissionResource:
             seconds,
             reader=self.reader,
             waiters=self.waiters,
-            is_reached=(lambda it: not matches(req, etag(it))) if has_tag else None,
+            is_reached=(lambda status: not matches(req, etag(status))) if has_tag else None,
         )
 
 
 def _prefers_events(req: Request) -> bool:
-    """Whether events are preferred. Full negotiation is slow, and most clients name no text."""
+    """Returns whether an event stream is preferred; skips the slow negotiation where it can."""
     return "text/" in req.accept.lower() and req.client_prefers([JSON, EVENTS]) == EVENTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventsResource:
-    """``/submissions/{id}/events``."""
+    """The event stream of one submission."""
 
     reader: StatusReader
     event_streams: EventStreams
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Stream the progress of a submission until it is finished."""
+        """Streams the progress until the submission is finished."""
         status = await self.reader.read(parse_submission_id(id), req.context.caller)
         self.event_streams.respond(req, resp, status)
 
     async def on_head(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Check that the submission exists; no stream is opened."""
+        """Checks that the submission exists; opens no stream."""
         await self.reader.read(parse_submission_id(id), req.context.caller)
         resp.content_type = EVENTS
         resp.set_header("Cache-Control", "no-store")
@@ -106,24 +106,24 @@ class EventsResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CancelResource:
-    """``/submissions/{id}/cancel``."""
+    """Cancellation of one submission."""
 
     database: Database
     dispatcher: Dispatcher
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
-        """Request cancellation; the batch being processed is completed."""
+        """Requests cancellation; the batch in progress is completed."""
         caller: Caller = req.context.caller
-        wanted = parse_submission_id(id)
+        submission_id = parse_submission_id(id)
         owner = None if caller.may("admin") else caller.name
-        cancelled = await self.database.write(_request_cancellation, wanted, owner)
-        if cancelled.batch_id is not None:  # a worker may have skipped it while it was locked
+        cancelled = await self.database.write(_request_cancellation, submission_id, owner)
+        if cancelled.batch_id is not None:  # a worker may have skipped the locked batch
             self.dispatcher.dispatch(Waiting(cancelled.batch_id, Lane.INTERACTIVE))
-        status = await self.database.read(queries.get_status, wanted, caller)
+        status = await self.database.read(queries.get_status, submission_id, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
-        resp.set_header("Location", f"{PATH}/{wanted}")
+        resp.set_header("Location", f"{PATH}/{submission_id}")
 
 
-def _request_cancellation(session: Session, wanted: UUID, owner: str | None) -> Submission:
-    return cancellation.request_cancel(session, wanted, owner, now=database_now(session))
+def _request_cancellation(session: Session, submission_id: UUID, owner: str | None) -> Submission:
+    return cancellation.request_cancel(session, submission_id, owner, now=database_now(session))

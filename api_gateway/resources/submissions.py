@@ -1,4 +1,4 @@
-"""``/submissions``: upload a file of requests, list one's submissions."""
+"""`/submissions`: uploads a file of requests, lists the caller's submissions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
 from api_gateway.resources.common.submission_params import (
     check_names,
     parse_params,
-    read_position,
     read_states,
+    read_submissions_cursor,
 )
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
@@ -35,7 +35,7 @@ from schemas.submissions import PATH, SubmissionPageJson, dump_submission
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionsResource:
-    """The caller's submissions."""
+    """Uploads files; lists the submissions of the caller."""
 
     database: Database
     upload_store: UploadStore
@@ -43,7 +43,7 @@ class SubmissionsResource:
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Receive a file; 202 once it is stored durably and completely."""
+        """Receives a file; responds 202 once it is stored durably and completely."""
         caller: Caller = req.context.caller
         key = idempotency_key(req)
         check_names(req.params)  # before the file is received
@@ -62,46 +62,46 @@ class SubmissionsResource:
                     digest=received.digest,
                     format=received.params.format,
                 )
-                published = await self.upload_store.store_in_pool(upload)
-        await self._write_accepted(published, caller, resp)
+                stored = await self.upload_store.store_in_pool(upload)
+        await self._write_accepted(stored, caller, resp)
 
-    async def _write_accepted(
-        self, published: StoredUpload, caller: Caller, resp: Response
-    ) -> None:
-        id_ = published.submission_id
+    async def _write_accepted(self, stored: StoredUpload, caller: Caller, resp: Response) -> None:
+        id_ = stored.submission_id
         status = await self.database.read(queries.get_status, id_, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{PATH}/{id_}")
-        if published.is_replay:
+        if stored.is_replay:
             resp.set_header("Idempotency-Replayed", "true")
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """List the caller's submissions, newest first."""
+        """Lists a page of the caller's submissions, newest first."""
         caller: Caller = req.context.caller
         keep_private(resp)
-        states, limit, after = read_states(req), page_size(req), read_position(req)
+        states, limit, after = read_states(req), page_size(req), read_submissions_cursor(req)
         found = await self.database.read(
-            _page, caller.name, states=states, after=after, limit=limit
+            _read_page, caller.name, states=states, after=after, limit=limit
         )
         now = self.now()
-        shown = [dump_submission(status.submission, now=now) for status in found]
-        following = _cursor(found[-1].submission) if len(found) == limit else None
-        page: SubmissionPageJson = {"submissions": shown, "next": following}
+        dumped = [dump_submission(status.submission, now=now) for status in found]
+        next_cursor = _cursor_after(found[-1].submission) if len(found) == limit else None
+        page: SubmissionPageJson = {"submissions": dumped, "next": next_cursor}
         write_json(resp, page)
 
     on_head = on_get
 
 
-def _cursor(last: Submission) -> str:
-    """Where the page after this submission begins."""
+def _cursor_after(last: Submission) -> str:
+    """Returns the cursor of the page after this submission."""
     return encode_cursor(f"{microseconds(last.received_at)} {last.id}")
 
 
-def _page(
+def _read_page(
     session: Session, caller: str, *, states: frozenset[State], after: Place | None, limit: int
 ) -> list[Status]:
-    found = submission_views.page(session, caller, states=states, after=after, limit=limit)
+    submissions = submission_views.page(session, caller, states=states, after=after, limit=limit)
     return [
-        Status(one) if one.batch_id is None else queries.get_single_status(session, one)
-        for one in found
+        Status(submission)
+        if submission.batch_id is None
+        else queries.get_single_status(session, submission)
+        for submission in submissions
     ]

@@ -217,7 +217,7 @@ def test_a_violation_comes_with_the_whole_story(lived):
 
     told = "\n".join(step.what for step in only.timeline)
     assert f"ada in {COURSE} is honor active" in only.message
-    assert [told.count(word) for word in ("announced", "answered", "of the feed")] == [1, 1, 4]
+    assert [told.count(word) for word in ("dispatched", "processed", "of the feed")] == [1, 1, 4]
     assert [step.at for step in only.timeline] == sorted(step.at for step in only.timeline)
 
 
@@ -233,7 +233,7 @@ def test_a_story_is_told_of_what_is_hardly_there(lived):
     report = lived.world.report()
 
     told = "\n".join(step.what for one in report.violations for step in one.timeline)
-    for what in ("cannot be read", "is not stored", "parked", "attempts", "announced again"):
+    for what in ("cannot be decoded", "is not stored", "parked", "attempts", "re-dispatched"):
         assert what in told, what
 
 
@@ -244,7 +244,7 @@ def test_so_many_broken_chains_are_not_all_told(lived, monkeypatch):
     report = lived.world.report()
 
     assert report.counts[ViolationKind.FOLD_LOOSE] == 2
-    assert "not all are listed" in report.notes[-1]
+    assert "too many event chains" in report.notes[-1]
 
 
 # --- how it looks -------------------------------------------------------------------------

@@ -189,10 +189,13 @@ def test_a_queue_of_its_own_is_named_beside_redis(database, redis, is_away):
         "ok" if redis else "away",
         "away" if is_away else "ok",
     )
-    findings = [it for it in said["findings"] if "away" in it]
+    findings = [it for it in said["findings"] if "not reachable" in it]
     assert len(findings) == is_away + (not redis)
-    assert any(it.startswith("the queue is away: requests are kept") for it in findings) == is_away
-    assert any(it.startswith("Redis is away: answers come from") for it in findings) != redis
+    assert (
+        any(it.startswith("the queue is not reachable: requests are stored") for it in findings)
+        == is_away
+    )
+    assert any(it.startswith("Redis is not reachable: reads use") for it in findings) != redis
     assert (said["status"] == "ok") <= (not findings)
 
 
@@ -200,7 +203,9 @@ def test_a_queue_of_its_own_is_named_beside_redis(database, redis, is_away):
 def test_where_the_queue_is_the_redis_it_is_as_that_is(database, redis):
     said = ready(database, redis=redis, queue=None)
     assert said["queue"] == said["redis"] == ("ok" if redis else "away")
-    away = [it for it in said["findings"] if "away" in it]
+    away = [it for it in said["findings"] if "not reachable" in it]
     assert away == (
-        [] if redis else ["Redis is away: requests are kept, work goes on when it is back"]
+        []
+        if redis
+        else ["Redis is not reachable: requests are stored and processed when it is back"]
     )

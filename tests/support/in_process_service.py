@@ -15,7 +15,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from api_gateway.audit.report import Report
-from api_gateway.audit.verify import check_database
+from api_gateway.audit.verify import check_snapshot
 from api_gateway.auth.caller import Caller
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.single_requests import SingleRequest, StoredSingles, store_singles
@@ -323,7 +323,7 @@ class World:
     def report(self) -> Report:
         """The records as the shipped checker finds them."""
         with snapshot(self.sessions) as session:
-            return check_database(session, capacities=self.most_seats)
+            return check_snapshot(session, capacities=self.most_seats)
 
 
 _PLACE = (

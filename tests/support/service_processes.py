@@ -22,7 +22,7 @@ API = "/api/enrollment/v1"
 ENROLL = [sys.executable, "-m", "api_gateway.cli"]
 #: What `enroll up` says without a Redis and without the packages of the embedded one.
 LOCAL_EXTRA = (
-    "`enroll up` runs a Redis of its own, which is not installed: install the extra `local` "
+    "`enroll up` runs an embedded Redis, which is not installed: install the extra `local` "
     "(pip install 'fakeredis[lua]==2.40.0'), or name a Redis server in ENROLL_REDIS_URL."
 )
 ENDED = {"done", "cancelled"}

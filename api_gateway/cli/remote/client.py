@@ -1,4 +1,4 @@
-"""The client of a running service, as the commands use it."""
+"""HTTP client of a running service, and the options that commands need for it."""
 
 import time
 import uuid
@@ -13,41 +13,43 @@ from typing import Any, NamedTuple, Self
 import click
 import httpx
 
-from api_gateway.cli.context import ADMIN_KEY, data_dir_option
+from api_gateway.cli.context import ADMIN_KEY_FILE, data_dir_option
 from api_gateway.cli.exit_codes import Refused, Unreachable
 
-API = "/api/enrollment/v1"
-#: Seconds: to connect, between two pieces of an answer, and until a whole file is answered.
+#: Path of the API, to which paths of requests are relative.
+API_PREFIX = "/api/enrollment/v1"
+#: Time limits in seconds: to connect, between two chunks of a response, and for an upload.
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 75.0
 UPLOAD_SECONDS = 600.0
-#: How often a request is made again that got no answer, or was told to come back.
-TRIES = 5
-LONGEST_PAUSE = 5.0
-#: Findings of one refusal that are printed.
-FINDINGS = 20
-_LATER = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+#: Maximum number of attempts of a request without response, or with a retryable one.
+MAX_REQUEST_ATTEMPTS = 5
+#: Maximum pause between two attempts.
+MAX_RETRY_PAUSE_SECONDS = 5.0
+#: Maximum number of validation errors that are printed.
+MAX_FINDINGS_SHOWN = 20
+_RETRYABLE_STATUSES = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 class UploadRequest(NamedTuple):
-    """A file on its way; read anew for every try."""
+    """The upload of a file, which is read again for each attempt."""
 
     path: Path
     headers: Mapping[str, str]
     params: Mapping[str, str]
-    #: Told of every piece that was read.
-    sent: Callable[[int], None]
+    #: Called with the size of each chunk that was read.
+    on_chunk: Callable[[int], None]
 
-    def pieces(self) -> Iterator[bytes]:
-        """The file's bytes."""
+    def read_chunks(self) -> Iterator[bytes]:
+        """Yields the contents of the file."""
         with self.path.open("rb") as file:
-            while piece := file.read(1 << 18):
-                self.sent(len(piece))
-                yield piece
+            while chunk := file.read(1 << 18):
+                self.on_chunk(len(chunk))
+                yield chunk
 
 
 class Service:
-    """A service at a URL. Raises Unreachable and Refused, which say what went wrong."""
+    """Client of the service at a URL. Its methods raise Unreachable and Refused."""
 
     def __init__(
         self,
@@ -67,7 +69,7 @@ class Service:
         )
 
     def __enter__(self) -> Self:
-        """Connections are kept inside the block."""
+        """Opens the block in which connections are reused."""
         return self
 
     def __exit__(
@@ -76,29 +78,29 @@ class Service:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """Every connection is closed."""
+        """Closes all connections."""
         self._http.close()
 
     def get(
         self, path: str, *, headers: Mapping[str, str] | None = None, **params: str
     ) -> httpx.Response:
-        """Read something; 304 is an answer like any other."""
-        return self._answered(
-            lambda: self._http.get(API + path, headers=headers or {}, params=params)
+        """Sends a GET request; 304 is not an error."""
+        return self._request_with_retries(
+            lambda: self._http.get(API_PREFIX + path, headers=headers or {}, params=params)
         )
 
     def post(self, path: str) -> httpx.Response:
-        """Ask for something that may be asked twice."""
-        return self._answered(lambda: self._http.post(API + path))
+        """Sends a POST request that may be repeated."""
+        return self._request_with_retries(lambda: self._http.post(API_PREFIX + path))
 
     def send(self, path: str, upload: UploadRequest) -> httpx.Response:
-        """Hand a file in, under one key however often it has to be sent."""
+        """Uploads a file; all attempts have the same Idempotency-Key."""
         headers = {**upload.headers, "Idempotency-Key": str(uuid.uuid4())}
         timeout = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
-        return self._answered(
+        return self._request_with_retries(
             lambda: self._http.post(
-                API + path,
-                content=upload.pieces(),
+                API_PREFIX + path,
+                content=upload.read_chunks(),
                 headers=headers,
                 params=upload.params,
                 timeout=timeout,
@@ -107,10 +109,10 @@ class Service:
 
     @contextmanager
     def stream(self, path: str, *, accept: str, **params: str) -> Iterator[Iterator[bytes]]:
-        """Read an answer of any length, piece by piece."""
+        """Streams a response in chunks."""
         try:
             with self._http.stream(
-                "GET", API + path, headers={"Accept": accept}, params=params
+                "GET", API_PREFIX + path, headers={"Accept": accept}, params=params
             ) as response:
                 if response.is_error:
                     response.read()
@@ -120,26 +122,26 @@ class Service:
             raise self._unreachable(error) from error
 
     def is_ready(self) -> bool:
-        """Whether the service says that it can be used."""
+        """Returns whether /readyz responds 200."""
         try:
             return self._http.get("/readyz", timeout=CONNECT_SECONDS).is_success
         except httpx.TransportError:
             return False
 
-    def _answered(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
-        for waited in range(TRIES):
+    def _request_with_retries(self, send: Callable[[], httpx.Response]) -> httpx.Response:
+        """Sends a request until it has a final response; a refused first connection is final."""
+        for attempt in range(MAX_REQUEST_ATTEMPTS):
             try:
-                response = ask()
+                response = send()
             except httpx.TransportError as error:
-                if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) and not waited:
+                is_refused = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
+                if (is_refused and not attempt) or attempt == MAX_REQUEST_ATTEMPTS - 1:
                     raise self._unreachable(error) from error
-                if waited == TRIES - 1:
-                    raise self._unreachable(error) from error
-                self._pause(min(2.0**waited / 2, LONGEST_PAUSE))
+                self._pause(min(2.0**attempt / 2, MAX_RETRY_PAUSE_SECONDS))
                 continue
-            if not _is_retryable(response) or waited == TRIES - 1:
+            if not _is_retryable(response) or attempt == MAX_REQUEST_ATTEMPTS - 1:
                 break
-            self._pause(retry_after(response, default=1.0))
+            self._pause(retry_delay(response, default=1.0))
         if response.is_error:
             raise _failure(response)
         return response
@@ -147,25 +149,26 @@ class Service:
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
         return Unreachable(
             f"No answer from {self.url} ({str(error) or type(error).__name__}). "
-            "Is it running (`enroll up`), and is --url right?"
+            "Check that it runs (`enroll up`) and that --url is right."
         )
 
 
-def plain(value: object) -> str:
-    """A value as text that cannot give the terminal orders."""
-    return "".join(sign if sign.isprintable() else "\ufffd" for sign in str(value))
+def terminal_safe(value: object) -> str:
+    """Returns a value as text without control characters of terminals."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
 
 
-def retry_after(response: httpx.Response, *, default: float) -> float:
-    """Seconds that the service asks to wait, within reason."""
+def retry_delay(response: httpx.Response, *, default: float) -> float:
+    """Returns the seconds of Retry-After, limited to 0.1 to `MAX_RETRY_PAUSE_SECONDS`."""
     try:
-        return min(max(float(response.headers.get("Retry-After", default)), 0.1), LONGEST_PAUSE)
+        seconds = float(response.headers.get("Retry-After", default))
     except ValueError:
         return default
+    return min(max(seconds, 0.1), MAX_RETRY_PAUSE_SECONDS)
 
 
 def _is_retryable(response: httpx.Response) -> bool:
-    if response.status_code in _LATER:
+    if response.status_code in _RETRYABLE_STATUSES:
         return True
     return response.status_code == HTTPStatus.CONFLICT and "Retry-After" in response.headers
 
@@ -181,48 +184,49 @@ def _error_message(response: httpx.Response) -> Iterator[str]:
     except ValueError:
         body = None
     problem = body if isinstance(body, dict) else {}
-    yield plain(problem.get("detail") or problem.get("message") or response.reason_phrase)
+    yield terminal_safe(problem.get("detail") or problem.get("message") or response.reason_phrase)
     errors = problem.get("errors") or []
-    for finding in errors[:FINDINGS]:
-        where = finding.get("pointer") or (f"line {finding['line']}" if "line" in finding else "")
-        what = [where, finding.get("field"), finding.get("value"), finding.get("rule")]
-        yield "  " + ": ".join(plain(word) for word in what if word not in {None, ""})
-    if len(errors) > FINDINGS:
-        yield f"  … and {len(errors) - FINDINGS} more"
+    for finding in errors[:MAX_FINDINGS_SHOWN]:
+        line = f"line {finding['line']}" if "line" in finding else ""
+        location = finding.get("pointer") or line
+        parts = [location, finding.get("field"), finding.get("value"), finding.get("rule")]
+        yield "  " + ": ".join(terminal_safe(part) for part in parts if part not in {None, ""})
+    if len(errors) > MAX_FINDINGS_SHOWN:
+        yield f"  … and {len(errors) - MAX_FINDINGS_SHOWN} more"
     if response.status_code == HTTPStatus.UNAUTHORIZED:
-        yield "Give a key with --key or ENROLL_API_KEY (`enroll keys create` makes one)."
+        yield "Set an API key with --key or ENROLL_API_KEY (`enroll keys create` creates one)."
 
 
-def _web_address(_ctx: click.Context, _param: click.Parameter, given: str) -> str:
+def _parse_base_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
     try:
-        address = httpx.URL(given)
+        parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
         raise click.BadParameter(str(error)) from error
-    if address.scheme not in {"http", "https"} or not address.host:
-        message = f"{given} is no address such as http://127.0.0.1:8000"
+    if parsed.scheme not in {"http", "https"} or not parsed.host:
+        message = f"{url} is not a URL such as http://127.0.0.1:8000"
         raise click.BadParameter(message)
-    return given
+    return url
 
 
-def client_of_service(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the options that find a running service, and a ``service`` to use."""
+def with_service(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds the options --url, --key and --data-dir, and passes a client as `service`."""
 
     @click.option(
         "--url",
         envvar="ENROLL_URL",
-        callback=_web_address,
+        callback=_parse_base_url,
         default="http://127.0.0.1:8000",
         show_default=True,
-        help="Where the service is.",
+        help="URL of the service.",
     )
     @click.option("--key", envvar="ENROLL_API_KEY", help="API key  [default: DATA_DIR/admin.key]")
     @data_dir_option
     @wraps(command)
-    def with_service(*args: Any, url: str, key: str | None, data_dir: Path, **rest: Any) -> Any:
-        file = data_dir / ADMIN_KEY
+    def run_with_service(*args: Any, url: str, key: str | None, data_dir: Path, **rest: Any) -> Any:
+        file = data_dir / ADMIN_KEY_FILE
         if key is None and file.is_file():
             key = file.read_text().strip()
         with Service(url, key) as service:
             return command(*args, service=service, **rest)
 
-    return with_service
+    return run_with_service

@@ -1,4 +1,4 @@
-"""``enroll courses``: the courses of a running service."""
+"""`enroll courses`: the courses of a running service."""
 
 import json
 from pathlib import Path
@@ -6,9 +6,10 @@ from urllib.parse import quote
 
 import click
 
-from api_gateway.cli.remote.client import Service, UploadRequest, client_of_service, plain
+from api_gateway.cli.remote.client import Service, UploadRequest, terminal_safe, with_service
 
-MEDIA_TYPES = {
+#: Media types by extension of the file.
+COURSE_MEDIA_TYPES = {
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
     ".ndjson": "application/x-ndjson",
@@ -17,28 +18,28 @@ MEDIA_TYPES = {
 
 @click.group()
 def courses() -> None:
-    """Load and read courses."""
+    """Save and show courses."""
 
 
 @courses.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@client_of_service
+@with_service
 def load(*, service: Service, file: Path) -> None:
-    """Make or change the courses in FILE (JSON or NDJSON): all of them, or none."""
-    kind = MEDIA_TYPES.get(file.suffix.lower())
-    if kind is None:
-        message = f"the name of {file.name} must end in one of {', '.join(MEDIA_TYPES)}"
+    """Create or replace the courses in FILE (JSON or NDJSON): all of them, or none."""
+    media_type = COURSE_MEDIA_TYPES.get(file.suffix.lower())
+    if media_type is None:
+        message = f"the name {file.name} must end in one of {', '.join(COURSE_MEDIA_TYPES)}"
         raise click.BadParameter(message, param_hint="FILE")
     upload = UploadRequest(
-        path=file, headers={"Content-Type": kind}, params={}, sent=lambda _: None
+        path=file, headers={"Content-Type": media_type}, params={}, on_chunk=lambda _: None
     )
-    answer = service.send("/courses", upload).json()
-    click.echo(f"{answer['saved']} courses saved.")
+    response = service.send("/courses", upload).json()
+    click.echo(f"{response['saved']} courses saved.")
 
 
 @courses.command()
 @click.argument("course_id", metavar="ID")
-@client_of_service
+@with_service
 def show(*, service: Service, course_id: str) -> None:
     """Print course ID as JSON."""
     course = service.get(f"/courses/{quote(course_id, safe='')}").json()
@@ -46,19 +47,19 @@ def show(*, service: Service, course_id: str) -> None:
 
 
 @courses.command("list")
-@client_of_service
+@with_service
 def list_(*, service: Service) -> None:
-    """List every course: id, seats taken and capacity, name."""
+    """List all courses: id, seats taken and capacity, name."""
     cursor: dict[str, str] = {}
     while True:
         page = service.get("/courses", headers=None, **cursor).json()
         for course in page["courses"]:
-            seats = f"{course['seats_taken']}/{_or(course['capacity'], '∞')}"
-            click.echo(f"{course['course_id']}\t{seats}\t{plain(course['course_name'])}")
+            seats = f"{course['seats_taken']}/{_or_default(course['capacity'], '∞')}"
+            click.echo(f"{course['course_id']}\t{seats}\t{terminal_safe(course['course_name'])}")
         if not page["next"]:
             return
         cursor = {"cursor": page["next"]}
 
 
-def _or(value: object, otherwise: str) -> object:
-    return otherwise if value is None else value
+def _or_default(value: object, default: str) -> object:
+    return default if value is None else value

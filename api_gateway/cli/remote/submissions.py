@@ -1,4 +1,4 @@
-"""``enroll submit``, ``status`` and ``cancel``: submissions of a running service."""
+"""`enroll submit`, `status` and `cancel`: submissions of a running service."""
 
 import time
 from collections.abc import Mapping
@@ -11,10 +11,11 @@ import click
 
 from api_gateway.cli.exit_codes import ACCEPTED, SOME_REFUSED
 from api_gateway.cli.progress import ProgressCounter, progress, show_counts
-from api_gateway.cli.remote.client import Service, UploadRequest, client_of_service
-from api_gateway.cli.remote.outcomes import save
+from api_gateway.cli.remote.client import Service, UploadRequest, with_service
+from api_gateway.cli.remote.outcomes import save_outcomes
 
-MEDIA_TYPES: Mapping[str, str] = {
+#: Media types by extension of the file.
+UPLOAD_MEDIA_TYPES: Mapping[str, str] = {
     ".csv": "text/csv",
     ".json": "application/json",
     ".jsonl": "application/x-ndjson",
@@ -22,13 +23,14 @@ MEDIA_TYPES: Mapping[str, str] = {
     ".txt": "text/plain",
     ".zip": "application/zip",
 }
-#: Outcomes of rows that did not get what they asked for.
-FAILURES = ("refused", "invalid", "cancelled")
-#: Seconds that one look at a submission may wait for news, and at least between two looks.
-POLL_SECONDS = 10
-POLL_INTERVAL = 0.25
-#: Smaller files are sent before anybody would look.
-SHOWN_BYTES = 1_000_000
+#: Outcomes of failed rows.
+FAILED_OUTCOMES = ("refused", "invalid", "cancelled")
+#: Seconds that one status request waits for progress.
+STATUS_WAIT_SECONDS = 10
+#: Minimum seconds between two status requests.
+STATUS_INTERVAL_SECONDS = 0.25
+#: Minimum size of a file for a progress display of the upload.
+MIN_PROGRESS_BYTES = 1_000_000
 
 
 @click.command()
@@ -38,12 +40,12 @@ SHOWN_BYTES = 1_000_000
     "format_",
     default="auto",
     show_default=True,
-    help="What FILE is (canvas, oneroster, …); auto finds it out.",
+    help="Format of FILE (canvas, oneroster, …); auto detects it.",
 )
-@click.option("--source", metavar="NAME", help="Whose ids FILE has: the crosswalk that is used.")
-@click.option("--course-id", metavar="ID", help="Course of rows that have no place for one.")
-@click.option("--default-mode", metavar="MODE", help="Mode of rows that name none.")
-@click.option("--dry-run", is_flag=True, help="Judge everything, change nothing.")
+@click.option("--source", metavar="NAME", help="Crosswalk that maps the ids in FILE.")
+@click.option("--course-id", metavar="ID", help="Course, if the format has no column for it.")
+@click.option("--default-mode", metavar="MODE", help="Mode of rows without one.")
+@click.option("--dry-run", is_flag=True, help="Process everything, change nothing.")
 @click.option(
     "--on-error",
     type=click.Choice(["continue", "abort"]),
@@ -51,13 +53,13 @@ SHOWN_BYTES = 1_000_000
     show_default=True,
     help="abort: all rows or none.",
 )
-@click.option("--wait/--no-wait", default=True, show_default=True, help="Until it is done.")
+@click.option("--wait/--no-wait", default=True, show_default=True, help="Wait for the outcomes.")
 @click.option(
     "--failed-to",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write the rows that failed to this CSV file, to mend and send again.",
+    help="Write failed rows to this CSV file, to be corrected and submitted again.",
 )
-@client_of_service
+@with_service
 @click.pass_context
 def submit(  # noqa: PLR0913 (each is an option)
     ctx: click.Context,
@@ -73,93 +75,97 @@ def submit(  # noqa: PLR0913 (each is an option)
     wait: bool,
     failed_to: Path | None,
 ) -> None:
-    """Hand in FILE (CSV, NDJSON, JSON or ZIP, also .gz) and wait for its outcomes.
+    """Submit FILE (CSV, NDJSON, JSON or ZIP, also .gz) and wait for its outcomes.
 
-    CSV files of other systems are taken unchanged; docs/formats.md lists them.
+    CSV files of other systems are accepted unchanged; docs/formats.md lists them.
     """
     if failed_to and not wait:
-        message = "--failed-to needs the outcomes, and --no-wait does not wait for them"
+        message = "--failed-to needs the outcomes, so it cannot be combined with --no-wait"
         raise click.UsageError(message)
-    given = {
+    options = {
         "format": format_,
         "source": source,
         "course_id": course_id,
         "on_error": on_error,
         "default_mode": default_mode,
     }
-    usual = ("auto", "continue", None)
-    params = {name: value for name, value in given.items() if value and value not in usual}
+    defaults = ("auto", "continue", None)
+    params = {name: value for name, value in options.items() if value and value not in defaults}
     if dry_run:
         params["dry_run"] = "true"
     submission = _upload(service, file, params)
     click.echo(f"Submission {submission['submission_id']}", err=wait)
     if not wait:
         return
-    done = follow(service, submission["submission_id"])
+    finished = wait_until_finished(service, submission["submission_id"])
     if failed_to:
-        save(service, submission["submission_id"], failed_to, outcome=",".join(FAILURES))
-    ctx.exit(report(done))
+        save_outcomes(
+            service, submission["submission_id"], failed_to, outcome=",".join(FAILED_OUTCOMES)
+        )
+    ctx.exit(print_submission(finished))
 
 
 def _upload(service: Service, file: Path, params: Mapping[str, str]) -> dict[str, Any]:
     headers = media_headers(file)
     size = file.stat().st_size
-    with progress("bytes sent", is_shown=size >= SHOWN_BYTES) as shown:
-        rate = ProgressCounter(size, shown)
-        upload = UploadRequest(path=file, headers=headers, params=params, sent=rate.add)
-        taken: dict[str, Any] = service.send("/submissions", upload).json()
-    return taken
+    with progress("bytes sent", is_shown=size >= MIN_PROGRESS_BYTES) as display:
+        counter = ProgressCounter(size, display)
+        upload = UploadRequest(path=file, headers=headers, params=params, on_chunk=counter.add)
+        accepted: dict[str, Any] = service.send("/submissions", upload).json()
+    return accepted
 
 
 def media_headers(file: Path) -> dict[str, str]:
-    """What the name of a file says about what is in it."""
-    is_packed = file.suffix.lower() == ".gz"
-    headers = {"Content-Encoding": "gzip"} if is_packed else {}
-    kind = MEDIA_TYPES.get(Path(file.stem if is_packed else file.name).suffix.lower())
-    if kind is None:
-        known = ", ".join(MEDIA_TYPES)
-        message = f"what is in {file.name}? Its name must end in one of {known} (or those and .gz)"
+    """Returns Content-Type and Content-Encoding by the extension of the file."""
+    is_gzip = file.suffix.lower() == ".gz"
+    headers = {"Content-Encoding": "gzip"} if is_gzip else {}
+    media_type = UPLOAD_MEDIA_TYPES.get(Path(file.stem if is_gzip else file.name).suffix.lower())
+    if media_type is None:
+        extensions = ", ".join(UPLOAD_MEDIA_TYPES)
+        message = f"the name {file.name} must end in one of {extensions} (or those and .gz)"
         raise click.BadParameter(message, param_hint="FILE")
-    return {**headers, "Content-Type": kind}
+    return {**headers, "Content-Type": media_type}
 
 
 @click.command()
 @click.argument("submission_id", type=click.UUID, metavar="ID")
-@click.option("--watch", is_flag=True, help="Follow it until it is done.")
-@client_of_service
+@click.option("--watch", is_flag=True, help="Show progress until it is finished.")
+@with_service
 @click.pass_context
 def status(ctx: click.Context, *, service: Service, submission_id: UUID, watch: bool) -> None:
-    """Say how far submission ID is."""
+    """Show the status of submission ID."""
     if watch:
-        ctx.exit(report(follow(service, str(submission_id))))
-    ctx.exit(report(service.get(f"/submissions/{submission_id}").json()))
+        ctx.exit(print_submission(wait_until_finished(service, str(submission_id))))
+    ctx.exit(print_submission(service.get(f"/submissions/{submission_id}").json()))
 
 
 @click.command()
 @click.argument("submission_id", type=click.UUID, metavar="ID")
-@client_of_service
+@with_service
 def cancel(*, service: Service, submission_id: UUID) -> None:
-    """Cancel what is left of submission ID; what was done stays."""
-    answer = service.post(f"/submissions/{submission_id}/cancel").json()
-    click.echo(f"Submission {submission_id} is {answer['state']}; what is left gets cancelled.")
+    """Cancel the pending requests of submission ID; processed ones stay."""
+    response = service.post(f"/submissions/{submission_id}/cancel").json()
+    click.echo(
+        f"Submission {submission_id} is {response['state']}; pending requests are cancelled."
+    )
 
 
-def follow(service: Service, submission_id: str) -> dict[str, Any]:
-    """Show how far a submission is until it is done; gives its last state."""
+def wait_until_finished(service: Service, submission_id: str) -> dict[str, Any]:
+    """Displays progress until the submission is finished; returns the final status."""
     headers: dict[str, str] = {}
     body: dict[str, Any] = {}
-    with progress("rows") as shown:
+    with progress("rows") as display:
         while body.get("state") not in {"done", "cancelled"}:
             if body:
-                time.sleep(POLL_INTERVAL)
-            answer = service.get(f"/submissions/{submission_id}", headers=headers)
-            if answer.status_code == HTTPStatus.NOT_MODIFIED:
+                time.sleep(STATUS_INTERVAL_SECONDS)
+            response = service.get(f"/submissions/{submission_id}", headers=headers)
+            if response.status_code == HTTPStatus.NOT_MODIFIED:
                 continue
-            body = answer.json()
-            if etag := answer.headers.get("ETag"):  # news count from what was seen
-                headers = {"Prefer": f"wait={POLL_SECONDS}", "If-None-Match": etag}
+            body = response.json()
+            if etag := response.headers.get("ETag"):  # wait for a change from here
+                headers = {"Prefer": f"wait={STATUS_WAIT_SECONDS}", "If-None-Match": etag}
             counts = body["counts"]
-            shown(
+            display(
                 counts["total"] - counts["pending"],
                 counts["total"],
                 body.get("rows_per_second") or 0,
@@ -168,12 +174,12 @@ def follow(service: Service, submission_id: str) -> dict[str, Any]:
     return body
 
 
-def report(submission: Mapping[str, Any]) -> int:
-    """Print a submission's state and counts; gives the exit code."""
+def print_submission(submission: Mapping[str, Any]) -> int:
+    """Prints state and counts of a submission; returns the exit code."""
     result = f", {submission['result']}" if submission.get("result") else ""
-    is_trial = (submission.get("options") or {}).get("dry_run")
-    tried = " (a dry run: nothing was changed)" if is_trial else ""
-    click.echo(f"{submission['state']}{result}{tried}")
+    is_dry_run = (submission.get("options") or {}).get("dry_run")
+    note = " (a dry run: nothing was changed)" if is_dry_run else ""
+    click.echo(f"{submission['state']}{result}{note}")
     show_counts(submission["counts"], submission.get("reasons") or {})
-    failed = any(submission["counts"].get(outcome) for outcome in FAILURES)
+    failed = any(submission["counts"].get(outcome) for outcome in FAILED_OUTCOMES)
     return SOME_REFUSED if failed else ACCEPTED

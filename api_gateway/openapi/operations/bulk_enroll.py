@@ -1,7 +1,7 @@
 """The operation of the bulk enrollment API of Open edX."""
 
 from api_gateway.http.forms import FORM
-from api_gateway.openapi.examples import BULK_ENROLL
+from api_gateway.openapi.examples import BULK_ENROLL_EXAMPLE
 from api_gateway.openapi.model import (
     BOOLEAN,
     JSON,
@@ -9,27 +9,27 @@ from api_gateway.openapi.model import (
     Operation,
     Response,
     array,
+    enumeration,
     json_content,
-    one_of,
     text,
 )
 from schemas.openedx_bulk_enroll import ENROLL, UNENROLL
 
-_FOUND = "Location Preference-Applied Idempotency-Replayed Cache-Control"
-_WORDS = {"anyOf": [TEXT, array(TEXT)], "description": "A comma-separated list, or several."}
+_STORED_HEADERS = "Location Preference-Applied Idempotency-Replayed Cache-Control"
+_TEXT_LIST = {"anyOf": [TEXT, array(TEXT)], "description": "A comma-separated list, or several."}
 _BODY = {
     "type": "object",
     "properties": {
-        "action": one_of([ENROLL, UNENROLL]),
+        "action": enumeration([ENROLL, UNENROLL]),
         "identifiers": text("Usernames and e-mails, separated by commas or white space."),
-        "courses": _WORDS,
-        "cohorts": {**_WORDS, "description": "One for each course."},
+        "courses": _TEXT_LIST,
+        "cohorts": {**_TEXT_LIST, "description": "One for each course."},
         "auto_enroll": {**BOOLEAN, "description": "Whether invitations enroll automatically."},
         "email_students": {**BOOLEAN, "description": "Returned unchanged; no mail is sent."},
         "reason": text("Stored with the submission."),
     },
     "required": ["action", "identifiers", "courses"],
-    "examples": [BULK_ENROLL],
+    "examples": [BULK_ENROLL_EXAMPLE],
 }
 
 OPERATIONS = (
@@ -49,12 +49,12 @@ OPERATIONS = (
         body={JSON: _BODY, FORM: _BODY},
         responses={
             200: Response(
-                "The result for each identifier.", json_content("BulkEnrollAnswer"), _FOUND
+                "The result for each identifier.", json_content("BulkEnrollAnswer"), _STORED_HEADERS
             ),
             202: Response(
                 "Stored durably, but not finished.",
                 json_content("Submission"),
-                f"{_FOUND} ETag Retry-After",
+                f"{_STORED_HEADERS} ETag Retry-After",
             ),
         },
         problems=(

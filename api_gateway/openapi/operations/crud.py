@@ -1,4 +1,4 @@
-"""Operations that several resources have in common."""
+"""Operations shared by several resources: get, put, delete, save many."""
 
 from typing import NamedTuple
 
@@ -15,7 +15,9 @@ from api_gateway.openapi.model import (
     text,
 )
 
+#: Problem codes of a JSON body.
 BODY_PROBLEMS = "malformed_json incomplete_body invalid_body"
+#: Problem codes of receiving a body.
 TRANSFER_PROBLEMS = "request_timeout too_large unsupported_media_type"
 
 
@@ -23,17 +25,17 @@ class Resource(NamedTuple):
     """An object that is read, saved and deleted at its own URL."""
 
     route: str
-    #: In the ids of operations, such as ``getCourse``.
+    #: Part of operation ids, such as `getCourse`.
     name: str
-    #: In summaries, with its article.
+    #: Used in summaries, with its article.
     noun: str
-    #: The schemas of a request body and of the response.
+    #: Component names of the request body and of the response.
     body: str
     response: str
-    #: Codes for a URL that identifies no object.
+    #: Problem codes of an invalid URL and of a missing object.
     bad_url: str
     not_found: str
-    #: Descriptions, and codes of conflicts.
+    #: Descriptions of PUT and DELETE, and their problem codes of conflicts.
     put: str
     put_conflict: str = ""
     delete: str = ""
@@ -42,41 +44,41 @@ class Resource(NamedTuple):
     tail: str | None = None
 
 
-def get_put_delete(one: Resource) -> tuple[Operation, Operation, Operation]:
-    """The operations of one object."""
-    content = json_content(one.response)
+def get_put_delete(resource: Resource) -> tuple[Operation, Operation, Operation]:
+    """Returns the GET, PUT and DELETE operations of a resource."""
+    content = json_content(resource.response)
     get = Operation(
-        one.route,
+        resource.route,
         "GET",
-        f"get{one.name}",
-        f"Get {one.noun}",
+        f"get{resource.name}",
+        f"Get {resource.noun}",
         {200: Response("The current state.", content)},
-        problems=f"{one.bad_url} {one.not_found}",
-        tail=one.tail,
+        problems=f"{resource.bad_url} {resource.not_found}",
+        tail=resource.tail,
     )
     put = get._replace(
         method="PUT",
-        id=f"put{one.name}",
-        summary=f"Create or replace {one.noun}",
-        description=one.put,
-        body=json_content(one.body),
-        body_required=one.body_required,
+        id=f"put{resource.name}",
+        summary=f"Create or replace {resource.noun}",
+        description=resource.put,
+        body=json_content(resource.body),
+        body_required=resource.body_required,
         responses={200: Response("Replaced.", content), 201: Response("Created.", content)},
-        problems=f"{one.bad_url} {BODY_PROBLEMS} {TRANSFER_PROBLEMS} {one.put_conflict}",
+        problems=f"{resource.bad_url} {BODY_PROBLEMS} {TRANSFER_PROBLEMS} {resource.put_conflict}",
     )
     delete = get._replace(
         method="DELETE",
-        id=f"delete{one.name}",
-        summary=f"Delete {one.noun}",
-        description=one.delete,
+        id=f"delete{resource.name}",
+        summary=f"Delete {resource.noun}",
+        description=resource.delete,
         responses={204: Response("Deleted.")},
-        problems=f"{get.problems} {one.delete_conflict}",
+        problems=f"{get.problems} {resource.delete_conflict}",
     )
     return get, put, delete
 
 
 def save_many(route: str, name: str, *, conflict: str = "") -> Operation:
-    """The operation that creates or replaces many objects with the schema ``name``."""
+    """Returns the operation that creates or replaces a list of objects of the schema `name`."""
     return Operation(
         route,
         "POST",
@@ -94,7 +96,7 @@ def save_many(route: str, name: str, *, conflict: str = "") -> Operation:
 
 
 def list_of(name: str, member: str) -> dict[str, Schema]:
-    """The body of a list: an array, an object that names it, or an object per line."""
+    """Returns the content of a list: an array, an object with the array, or NDJSON."""
     items = array(ref(name))
     return {
         JSON: {"anyOf": [items, object_with(member, items)]},

@@ -1,4 +1,4 @@
-"""Operations on enrollments: request one, read them, read their events."""
+"""Operations on enrollments and their events."""
 
 from api_gateway.http.forms import FORM
 from api_gateway.openapi.model import (
@@ -7,8 +7,8 @@ from api_gateway.openapi.model import (
     Operation,
     Response,
     array,
+    enumeration,
     json_content,
-    one_of,
     ref,
     text,
 )
@@ -16,8 +16,8 @@ from api_gateway.openapi.model import (
 _PRIVATE = "Cache-Control"
 _ONE = "{username},{course_id}"
 _OWN = "{course_id}"
-#: Where the request was stored, and how it was answered.
-_FOUND = "Location Preference-Applied Idempotency-Replayed"
+#: Headers of every response to a stored request.
+_STORED_HEADERS = "Location Preference-Applied Idempotency-Replayed"
 _HIDDEN = Response("A learner whom the caller may not see. The body is empty.", headers=_PRIVATE)
 _ENROLLMENT = Response(
     "The enrollment, active or not. Without one (or without such a learner or course) the body is "
@@ -35,7 +35,7 @@ _FORM = {
         "user": TEXT,
         "email": TEXT,
         "mode": TEXT,
-        "is_active": one_of(["true", "True", "false", "False"]),
+        "is_active": enumeration(["true", "True", "false", "False"]),
         "course_details.course_id": TEXT,
         "course_id": TEXT,
         "course_details": text("JSON."),
@@ -43,15 +43,15 @@ _FORM = {
 }
 
 
-def _detail(id_: str, summary: str, tail: str, found: Response) -> Operation:
-    """A reading of one enrollment."""
+def _detail(id_: str, summary: str, tail: str, response: Response) -> Operation:
+    """Returns an operation that reads one enrollment."""
     return Operation(
         "enrollment_detail",
         "GET",
         id_,
         summary,
         tail=tail,
-        responses={200: found, 404: _HIDDEN},
+        responses={200: response, 404: _HIDDEN},
         problems="invalid_row",
         problem_headers=_PRIVATE,
     )
@@ -74,12 +74,12 @@ OPERATIONS = (
             200: Response(
                 "The enrollment is as requested, or as a later request made it. Only with wait.",
                 json_content("Enrollment"),
-                _FOUND,
+                _STORED_HEADERS,
             ),
             202: Response(
                 "Stored. Poll the URL in `Location` for the outcome.",
                 json_content("Submission"),
-                f"{_FOUND} Retry-After",
+                f"{_STORED_HEADERS} Retry-After",
             ),
             404: Response("The caller may not act for this learner. The body is empty."),
         },
@@ -90,7 +90,7 @@ OPERATIONS = (
             "cohort_not_found aborted not_permitted learner_not_found request_timeout cancelled "
             "idempotency_key_in_flight too_large unsupported_media_type idempotency_key_reused"
         ),
-        problem_headers=_FOUND,
+        problem_headers=_STORED_HEADERS,
     ),
     Operation(
         "enrollment",

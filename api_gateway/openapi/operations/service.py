@@ -9,7 +9,7 @@ _PAGE = {HTML: text()}
 
 
 def _static(route: str, id_: str, summary: str, content: Mapping[str, Schema]) -> Operation:
-    """An operation whose response changes only with the version of the service."""
+    """Returns an operation with a response that is constant for a release."""
     return Operation(
         route,
         "GET",

@@ -1,6 +1,6 @@
-"""Operations on submissions: upload a file, follow its progress, read its outcomes."""
+"""Operations on submissions: upload, status, progress, outcomes, cancellation."""
 
-from api_gateway.openapi.examples import FILE
+from api_gateway.openapi.examples import FILE_EXAMPLE
 from api_gateway.openapi.model import (
     CSV,
     JSON,
@@ -18,11 +18,11 @@ from api_gateway.status.event_stream import EVENTS
 _REQUESTS = array(ref("EnrollmentRequest"))
 _STATUS_HEADERS = "ETag Cache-Control Retry-After"
 _STREAM = {EVENTS: text("Events named progress and done.")}
-_ENDED = Response(
+_FINISHED = Response(
     "The last event was received already; only with Last-Event-ID.", headers="Cache-Control Vary"
 )
 _FILE = {
-    CSV: text(examples=[FILE]),
+    CSV: text(examples=[FILE_EXAMPLE]),
     NDJSON: text("One EnrollmentRequest per line."),
     JSON: {"anyOf": [object_with("enrollments", _REQUESTS), _REQUESTS]},
     "text/plain": text("CSV or NDJSON; detected."),
@@ -100,7 +100,7 @@ OPERATIONS = (
                 {**json_content("Submission"), **_STREAM},
                 f"Preference-Applied Vary X-Accel-Buffering {_STATUS_HEADERS}",
             ),
-            204: _ENDED,
+            204: _FINISHED,
             304: Response("Not modified.", headers=f"Preference-Applied Vary {_STATUS_HEADERS}"),
         },
         problems="not_found",
@@ -121,7 +121,7 @@ OPERATIONS = (
         parameters="Last-Event-ID",
         responses={
             200: Response("The events.", _STREAM, "Cache-Control X-Accel-Buffering"),
-            204: _ENDED,
+            204: _FINISHED,
         },
         problems="not_found",
         problem_headers="Cache-Control",

@@ -1,1 +1,1 @@
-"""Helpers that several resources share."""
+"""Helpers shared by several resources."""

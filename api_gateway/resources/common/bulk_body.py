@@ -1,4 +1,4 @@
-"""Bodies of courses, learners and invitations: one object, or many in one request."""
+"""Bodies of courses, learners and invitations: one object, or a list of objects."""
 
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
@@ -25,15 +25,15 @@ from schemas.requests.bulk_objects import (
 T = TypeVar("T")
 
 #: Maximum bytes of a body with one object.
-MAX_BODY = 1_000_000
-#: Maximum bytes of a body with many.
+MAX_OBJECT_BODY = 1_000_000
+#: Maximum bytes of a body with a list of objects.
 MAX_BULK_BODY = 16_000_000
-#: Maximum number of objects in one body.
+#: Maximum number of objects in a list.
 MAX_OBJECTS = 10_000
 
 
 def load_checked(load: Callable[[], T], data: object) -> T:
-    """Return what `load` makes of the data. Raises Problem 400 with all validation errors."""
+    """Returns the result of `load`. Raises Problem 400 with all validation errors."""
     try:
         return load()
     except ValidationError as error:
@@ -42,29 +42,29 @@ def load_checked(load: Callable[[], T], data: object) -> T:
 
 
 class BulkBody(NamedTuple, Generic[T]):
-    """The objects of a body, and its Idempotency-Key if it has one."""
+    """The objects of a body, and the Idempotency-Key (None without one)."""
 
     objects: list[T]
-    use: KeyUse | None
+    key_use: KeyUse | None
 
 
-async def read_objects(req: Request, database: Database, many: BulkReader[T]) -> BulkBody[T]:
-    """Read and parse a body of many objects, in a pool thread. Raises Problem 400, 413, 415."""
+async def read_objects(req: Request, database: Database, reader: BulkReader[T]) -> BulkBody[T]:
+    """Reads a list of objects, and parses it in a pool thread. Raises Problem 400, 413, 415."""
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     if media_type not in {JSON, NDJSON}:
         raise unsupported(f"Send {JSON} or {NDJSON}.")
     body = await read_body(req, MAX_BULK_BODY)
     try:
-        objects = await database.run(lambda: many.read(body, media_type))
+        objects = await database.run(lambda: reader.read(body, media_type))
     except TooManyObjects as error:
-        raise too_large(f"At most {many.most} {many.name} are accepted at once.") from error
+        raise too_large(f"At most {reader.most} {reader.name} are accepted at once.") from error
     except InvalidObjects as error:
         raise bad_request("invalid_body", str(error), *error.found) from error
     return BulkBody(objects, read_key_use(req, body))
 
 
 def write_saved_count(resp: Response, saved: int, *, is_replay: bool) -> None:
-    """Write how many objects were saved, now or by the first request with the same key."""
+    """Writes the number of saved objects; a replay repeats that of the first request."""
     write_json(resp, {"saved": saved})
     if is_replay:
         resp.set_header("Idempotency-Replayed", "true")

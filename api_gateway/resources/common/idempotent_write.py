@@ -15,7 +15,7 @@ from enrollment.storage.idempotency import KeyUse
 
 
 def read_key_use(req: Request, body: bytes) -> KeyUse | None:
-    """Return the key of a request with its fingerprint, None without a key.
+    """Returns the Idempotency-Key of a request with its fingerprint; None without a key.
 
     Raises Problem 400 for an invalid key.
     """
@@ -28,20 +28,20 @@ def read_key_use(req: Request, body: bytes) -> KeyUse | None:
     return KeyUse(caller.name, key, digest.digest(), uuid4())
 
 
-def run_once(session: Session, use: KeyUse | None, work: Callable[[], None]) -> bool:
-    """Run the work unless it was done before under the same key; return whether it was.
+def run_once(session: Session, use: KeyUse | None, write: Callable[[], None]) -> bool:
+    """Runs `write` unless the key was used before; returns True for a replay.
 
     Waits for a transaction that holds the key. Raises KeyReused if the key was used for another
-    request.
+    request, RecordsUnavailable if it was purged while this transaction waited.
     """
     if use is None or idempotency.claim(session, [use], now=database_now(session)):
-        work()
+        write()
         return False
-    used = (use.caller, use.key)
-    before = idempotency.find(session, {used}).get(used)
-    if before is None:
-        message = "an Idempotency-Key was purged meanwhile"
+    caller_and_key = (use.caller, use.key)
+    first = idempotency.find(session, {caller_and_key}).get(caller_and_key)
+    if first is None:
+        message = "the Idempotency-Key was purged during the request"
         raise RecordsUnavailable(message)
-    if before.fingerprint != use.fingerprint:
+    if first.fingerprint != use.fingerprint:
         raise KeyReused(use.key)
     return True

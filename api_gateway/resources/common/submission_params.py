@@ -1,4 +1,4 @@
-"""Query parameters of submissions: options of an upload, filters of the list."""
+"""Query parameters of submissions: the options of an upload and the filters of the list."""
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -16,13 +16,15 @@ from enrollment.storage.views.submission_views import Place
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.files.formats.detect import AUTO, NAMES
 
-#: Options of an upload, given in the query or in the form that contains the file.
-_KNOWN = frozenset({"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"})
+#: Names of the options, which are query parameters or fields of the form with the file.
+_OPTION_NAMES = frozenset(
+    {"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"}
+)
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class SubmissionParams(NamedTuple):
-    """The options that a caller gives beside a file."""
+    """The parsed options of an upload."""
 
     options: SubmissionOptions
     lane: Lane | None
@@ -30,16 +32,16 @@ class SubmissionParams(NamedTuple):
 
 
 def check_names(params: Mapping[str, Any]) -> None:
-    """Check cheaply that all options are known and given once. Raises Problem 400."""
+    """Checks that all options are known and given once. Raises Problem 400."""
     for name, value in params.items():
-        if name not in _KNOWN:
-            raise invalid_option(name, value, _one_of(_KNOWN))
+        if name not in _OPTION_NAMES:
+            raise invalid_option(name, value, _one_of(_OPTION_NAMES))
         if not isinstance(value, str):
             raise invalid_option(name, value, "given once")
 
 
 def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
-    """Parse the options of an upload. Raises Problem 400 for unknown ones and invalid values."""
+    """Parses the options of an upload. Raises Problem 400 for unknown ones and invalid values."""
     check_names(params)
     for name, (is_valid, expected) in _RULES.items():
         if name in params and not is_valid(params[name]):
@@ -65,7 +67,7 @@ def _one_of(known: Iterable[str]) -> str:
     return f"one of {', '.join(sorted(known))}"
 
 
-#: What the value of each option must be, as a check and in words.
+#: For each option a predicate for its value, and the expected value in words.
 _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
     "format": (frozenset(NAMES).__contains__, _one_of(NAMES)),
     "dry_run": (_FLAGS.__contains__, _one_of(_FLAGS)),
@@ -78,13 +80,13 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
 
 
 def invalid_option(name: str, value: object, expected: str) -> Problem:
-    """400 that names the option and says what is expected."""
+    """Returns a Problem 400 that names the option and the expected value."""
     found = {"field": name, "value": str(value)[:100], "rule": expected}
     return bad_request("option_invalid", f"The option {name} must be {expected}.", found)
 
 
 def read_states(req: Request) -> frozenset[State]:
-    """Read `state`, the states to list; empty for all. Raises Problem 400."""
+    """Reads the filter `state`; empty means all states. Raises Problem 400."""
     given = req.get_param_as_list("state") or []
     for text in given:
         if text not in set(State):
@@ -92,8 +94,8 @@ def read_states(req: Request) -> frozenset[State]:
     return frozenset(map(State, given))
 
 
-def read_position(req: Request) -> Place | None:
-    """Read the position at which the page begins. Raises Problem 400 for an invalid cursor."""
+def read_submissions_cursor(req: Request) -> Place | None:
+    """Reads the start of the page, None for the first. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return None

@@ -163,7 +163,7 @@ def test_all_that_is_served_is_described_and_nothing_else(document):
 @pytest.mark.parametrize(
     ("body", "taken"),
     [
-        (examples.REQUEST, True),
+        (examples.REQUEST_EXAMPLE, True),
         (
             {"user": "ada", "course_id": COURSE_ID, "mode": None, "is_active": None, "extra": [1]},
             True,
@@ -191,8 +191,8 @@ def test_a_request_is_taken_where_the_document_takes_it(small, document, body, t
 @pytest.mark.parametrize(
     ("body", "taken"),
     [
-        (examples.NEW_COURSE, True),
-        (examples.COURSE, True),
+        (examples.NEW_COURSE_EXAMPLE, True),
+        (examples.COURSE_EXAMPLE, True),
         ({"course_id": COURSE_ID}, True),
         ({"course_id": COURSE_ID, "capacity": None}, True),
         (
@@ -226,9 +226,11 @@ def test_a_course_is_taken_where_the_document_takes_it(small, document, body, ta
 
 
 def test_the_file_that_is_shown_is_read(small):
-    small.post("courses", small.admin, json=[examples.NEW_COURSE | {"enrollment_end": None}])
+    small.post(
+        "courses", small.admin, json=[examples.NEW_COURSE_EXAMPLE | {"enrollment_end": None}]
+    )
 
-    status = small.submit(examples.FILE)
+    status = small.submit(examples.FILE_EXAMPLE)
 
     counts = status.json["counts"]
     assert (counts["total"], counts["refused"], counts["invalid"]) == (2, 0, 0)

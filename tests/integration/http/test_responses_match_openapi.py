@@ -200,7 +200,7 @@ def test_refusals_of_files(ask, status, body, kind, query):
 
 def test_answers_about_courses(ask, ask_all):
     one = {"course_id": f"course-v1:Uni+{fresh('C')}+2026"}
-    course = {**examples.NEW_COURSE, **one}
+    course = {**examples.NEW_COURSE_EXAMPLE, **one}
     ask("admin", "PUT", COURSE, 201, json=course, **one)
     stored = ask("admin", "GET", COURSE, 200, **one).json
     details = ask({}, "GET", DETAILS, 200, **one)
@@ -225,7 +225,7 @@ def test_answers_about_courses(ask, ask_all):
 
 def test_answers_about_learners(ask_all):
     user = fresh("ada")
-    learner = {**examples.LEARNER, "username": user, "email": f"{user}@example.org"}
+    learner = {**examples.LEARNER_EXAMPLE, "username": user, "email": f"{user}@example.org"}
     other = {**learner, "username": fresh("bob")}
     ask_all(
         (

@@ -262,7 +262,7 @@ def test_a_queue_that_is_not_the_redis_is_looked_for_by_itself(start, redis_url)
     away = start(redis_url=redis_url, broker_url="amqp://127.0.0.1:1//").get("/readyz")
     assert (away.status_code, away.json["status"]) == (200, "degraded")
     assert (away.json["redis"], away.json["queue"]) == ("ok", "away")
-    assert [it for it in away.json["findings"] if it.startswith("the queue is away")]
+    assert [it for it in away.json["findings"] if it.startswith("the queue is not reachable")]
 
 
 def test_with_redis_nothing_is_missing(start, redis_url):

@@ -30,7 +30,7 @@ def test_what_is_parked_is_listed_and_set_free(enroll, world):
 
     assert line.startswith(f"{number}\tsubmission {file}\t2 requests\t")
     assert "fails as a whole" in line
-    assert enroll("batches", "retry", number).stdout == f"Set free: {number}.\n"
+    assert enroll("batches", "retry", number).stdout == f"Freed: {number}.\n"
     assert enroll("batches", "list").stdout == ""
     assert world.waiting() == [number]
 

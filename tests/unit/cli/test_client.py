@@ -93,7 +93,7 @@ def test_what_is_sent_again_is_sent_whole_and_under_the_same_key(rows):
         httpx.Response(409, headers={"Retry-After": "soon"}),
         httpx.Response(202, json=QUEUED),
     )
-    upload = UploadRequest(path=rows, headers={}, params={}, sent=lambda _: None)
+    upload = UploadRequest(path=rows, headers={}, params={}, on_chunk=lambda _: None)
 
     assert client.send("/submissions", upload).status_code == 202
 

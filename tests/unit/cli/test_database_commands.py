@@ -9,7 +9,7 @@ from tests.support.scripted_server import unused_port
 def test_the_tables_are_made_checked_and_removed(enroll):
     assert enroll("db", "check").exit_code == 1
     assert "Upgraded: 0001" in enroll("db", "upgrade").stdout
-    assert enroll("db", "upgrade").stdout == "Nothing to do.\n"
+    assert enroll("db", "upgrade").stdout == "Nothing to upgrade.\n"
     assert enroll("db", "check").exit_code == 0
     assert enroll("db", "downgrade", "nowhere", "--yes").exit_code == 2
     assert enroll("db", "downgrade", "base", input="n\n").exit_code == 1
@@ -122,8 +122,8 @@ def test_what_is_merely_not_started_is_not_wrong(enroll, monkeypatch):
     result = enroll("doctor")
 
     assert result.exit_code == 0, result.output
-    assert "not there yet" in result.stdout
-    assert "brings a Redis of its own" in result.stdout
+    assert "does not exist yet" in result.stdout
+    assert "starts an embedded Redis" in result.stdout
 
 
 def test_the_doctor_says_what_is_wrong(enroll, monkeypatch):

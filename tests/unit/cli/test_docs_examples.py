@@ -145,7 +145,7 @@ def test_every_finding_of_the_health_check_is_on_the_page():
     page = (DOCS / PAGE).read_text()
     source = Path(health.__file__).read_text()
 
-    findings = re.findall(r'"(the \w+ [a-z ]+|Redis is away: \w+)', source)
+    findings = re.findall(r'"(the \w+ [a-z ]+|Redis is not reachable: [a-z]+ \w+)', source)
 
     assert len(findings) > 5
     assert [finding for finding in findings if finding.strip() not in page] == []

@@ -9,7 +9,7 @@ import click
 import pytest
 from sqlalchemy import text
 
-from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_records
+from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.service_processes import LOCAL_EXTRA
 
@@ -76,28 +76,28 @@ def test_the_admin_key_is_made_once_and_again_when_it_is_of_no_use(enroll, tmp_p
     file = folder / "admin.key"
     environment = {"ENROLL_DATA_DIR": str(folder)}
 
-    prepare_records(environment, folder)
+    prepare_database(environment, folder)
     first = file.read_text()
-    prepare_records(environment, folder)
+    prepare_database(environment, folder)
     assert file.read_text() == first
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert scopes_of(first.strip()) == {"admin"}
 
     enroll("keys", "revoke", 1)
-    prepare_records(environment, folder)
+    prepare_database(environment, folder)
     assert file.read_text() != first
 
 
 def test_records_of_a_later_release_are_left_alone(tmp_path):
     environment = {"ENROLL_DATA_DIR": str(tmp_path)}
-    prepare_records(environment, tmp_path)
+    prepare_database(environment, tmp_path)
     sessions = sessions_for(f"sqlite:///{tmp_path}/enrollment.sqlite3")
     with sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     sessions.dispose()
 
     with pytest.raises(click.UsageError, match="later release"):
-        prepare_records(environment, tmp_path)
+        prepare_database(environment, tmp_path)
 
 
 def test_commands_find_the_embedded_redis_while_it_runs(enroll, tmp_path):
@@ -107,4 +107,4 @@ def test_commands_find_the_embedded_redis_while_it_runs(enroll, tmp_path):
     assert "version 7.4.0 answers" in result.stdout
     assert "maxmemory-policy is noeviction" in result.stdout
 
-    assert "brings a Redis of its own" in enroll("doctor").stdout
+    assert "starts an embedded Redis" in enroll("doctor").stdout

@@ -32,7 +32,7 @@ def test_records_that_are_right_are_counted(enroll, world):
 
     assert result.exit_code == 0, result.output
     assert "events\t3" in result.stdout
-    assert "Every promise holds" in result.stdout
+    assert "No violations" in result.stdout
 
 
 def test_what_is_wrong_is_told_with_its_story(enroll, world):
@@ -78,7 +78,7 @@ def test_a_monitor_is_given_one_object(enroll, world):
     assert first["about"]["batch_id"] == 1
     assert first["about"]["username"] == "cat"
     assert {step["what"] for step in first["story"] if step["at"] is None} == {
-        "batch 1 has 2 attempts that failed"
+        "batch 1 has 2 failed attempts"
     }
 
 
