@@ -58,21 +58,21 @@ def come_to(world, **options):
     return world.outcomes(file), events, world.submission(file).tally
 
 
-@pytest.mark.parametrize("at_once", [2, 3, 4, 100])
-def test_it_makes_no_difference_but_to_speed(world, at_once):
+@pytest.mark.parametrize("batches", [2, 3, 4, 100])
+def test_it_makes_no_difference_but_to_speed(world, batches):
     with a_world() as plain:
-        working(plain, at_once=1)
+        working(plain, batches_per_transaction=1)
         expected = come_to(plain)
-    working(world, at_once=at_once)
+    working(world, batches_per_transaction=batches)
 
     assert come_to(world) == expected
 
 
 def test_what_the_file_says_for_all_rows_holds_in_each_batch(world):
     with a_world() as plain:
-        working(plain, at_once=1)
+        working(plain, batches_per_transaction=1)
         expected = come_to(plain, default_mode="honor")
-    working(world, at_once=2)
+    working(world, batches_per_transaction=2)
 
     assert come_to(world, default_mode="honor") == expected
 
