@@ -18,8 +18,8 @@ from typing import NamedTuple
 
 from bench.bulk import ROWS
 from bench.samples import Sample, term
-from bench.singles import ALONE, QUICK_ALONE, waited_for
-from bench.stack import Ground, Service, Size, service
+from bench.singles import ALONE, QUICK_ALONE, single_latencies
+from bench.stack import Servers, Service, Size, service
 from bench.synthetic_terms import repeated
 from bench.table import Figure
 from tests.support.temporary_folders import working_folder
@@ -93,17 +93,17 @@ class StageSamples(NamedTuple):
     waiting: int
 
 
-def measure(ground: Ground, size: Size) -> list[Figure]:
+def measure(servers: Servers, size: Size) -> list[Figure]:
     """Profiles one run, since shares hardly differ. Skipped where profiling is denied."""
     try:
-        return [*_bulk(ground), *_single(ground, QUICK_ALONE if size.is_quick else ALONE)]
+        return [*_bulk(servers), *_single(servers, QUICK_ALONE if size.is_quick else ALONE)]
     except ProfilingDenied as refusal:
         return [Figure("where: not found out", "", ours=str(refusal))]
 
 
-def _bulk(ground: Ground) -> list[Figure]:
+def _bulk(servers: Servers) -> list[Figure]:
     file = repeated(term(), ROWS)
-    with ground.database() as url, service(ground, url, workers=1) as made:
+    with servers.database() as url, service(servers, url, workers=1) as made:
         made.load_courses(file.courses)
         with _profiled(made.worker_pids[0]) as stacks:
             seconds = _processing_seconds(made, file)
@@ -123,14 +123,14 @@ def _processing_seconds(made: Service, file: Sample) -> float:
     return (end - start).total_seconds()
 
 
-def _single(ground: Ground, number: int) -> list[Figure]:
-    with ground.database() as url, service(ground, url, workers=1) as made:
-        waited_for(made, number, 0)
+def _single(servers: Servers, number: int) -> list[Figure]:
+    with servers.database() as url, service(servers, url, workers=1) as made:
+        single_latencies(made, number, 0)
         with (
             _profiled(made.gateway_pid) as gateway_stacks,
             _profiled(made.worker_pids[0]) as worker_stacks,
         ):
-            latencies = waited_for(made, number, 1)
+            latencies = single_latencies(made, number, 1)
     mean = sum(latencies) / number
     gateway = _stages(gateway_stacks, (), GATEWAY_STAGES)
     worker = _stages(worker_stacks, TASK, WORKER_STAGES)
