@@ -79,8 +79,8 @@ def measure(servers: Servers, size: Size) -> list[Figure]:
     ]
 
 
-def _compared_to_bare(ours: list[ServerLoad], theirs: list[ServerLoad]) -> list[Figure]:
-    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in theirs]
+def _compared_to_bare(ours: list[ServerLoad], baseline: list[ServerLoad]) -> list[Figure]:
+    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in baseline]
     return [
         Figure(
             "accept: durable, of bare",
@@ -88,22 +88,22 @@ def _compared_to_bare(ours: list[ServerLoad], theirs: list[ServerLoad]) -> list[
             [100 * a / b for a, b in zip(here, there, strict=True)],
             at_least=AT_LEAST_PERCENT,
             ours=rate(here, "/s"),
-            theirs=rate(there, "/s"),
+            baseline=rate(there, "/s"),
         ),
         _comparison("accept: a second", "/s", here, there),
-        _comparison("accept: server CPU", "µs", [t.cpu for t in ours], [t.cpu for t in theirs]),
+        _comparison("accept: server CPU", "µs", [t.cpu for t in ours], [t.cpu for t in baseline]),
         _comparison(
-            "accept: p50", "ms", [t.result.p50 for t in ours], [t.result.p50 for t in theirs]
+            "accept: p50", "ms", [t.result.p50 for t in ours], [t.result.p50 for t in baseline]
         ),
         _comparison(
-            "accept: p99", "ms", [t.result.p99 for t in ours], [t.result.p99 for t in theirs]
+            "accept: p99", "ms", [t.result.p99 for t in ours], [t.result.p99 for t in baseline]
         ),
     ]
 
 
-def _compared_to_naive(ours: list[ServerLoad], theirs: list[ServerLoad]) -> list[Figure]:
-    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in theirs]
-    cpu = rate([t.cpu for t in theirs], "µs")
+def _compared_to_naive(ours: list[ServerLoad], baseline: list[ServerLoad]) -> list[Figure]:
+    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in baseline]
+    cpu = rate([t.cpu for t in baseline], "µs")
     return [
         Figure(
             "accept: durable, of Flask and Celery",
@@ -111,13 +111,13 @@ def _compared_to_naive(ours: list[ServerLoad], theirs: list[ServerLoad]) -> list
             [a / b for a, b in zip(here, there, strict=True)],
             at_least=AT_LEAST_TIMES,
             ours=rate(here, "/s"),
-            theirs=f"{rate(there, '/s')}, {cpu} CPU",
+            baseline=f"{rate(there, '/s')}, {cpu} CPU",
         )
     ]
 
 
-def _comparison(name: str, unit: str, ours: list[float], theirs: list[float]) -> Figure:
-    return Figure(name, unit, ours, theirs=rate(theirs, unit))
+def _comparison(name: str, unit: str, ours: list[float], baseline: list[float]) -> Figure:
+    return Figure(name, unit, ours, baseline=rate(baseline, unit))
 
 
 def _server_load(load: Load, pid: int) -> ServerLoad:

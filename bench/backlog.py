@@ -52,7 +52,7 @@ def measure(servers: Servers, size: Size) -> list[Figure]:
             [b / a for a, b in zip(one, many, strict=True)],
             at_least=AT_LEAST_TIMES,
             ours=rate(many, "batches/s"),
-            theirs=rate(one, "batches/s"),
+            baseline=rate(one, "batches/s"),
         )
     ]
 

@@ -1,4 +1,4 @@
-"""Baseline: bare Falcon endpoints whose responses have a given length."""
+"""Baseline: bare Falcon endpoints with responses of a given length."""
 
 import argparse
 import socket

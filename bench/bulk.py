@@ -69,22 +69,24 @@ def measure(servers: Servers, size: Size) -> list[Figure]:
     sample = repeated(term(), ROWS)
     batches, copied = _plain_batches(sample.rows), _plain_rows(sample.rows)
     some = repeated(term(), QUICK_NAIVE_ROWS if size.is_quick else NAIVE_ROWS)
-    ours, theirs = [], []
+    ours, baseline = [], []
     for _ in range(size.runs):
         ours.append(_service_rate(servers, sample))
-        theirs.append(
+        baseline.append(
             BaselineRates(
                 upsert=_upsert_rate(servers, batches, len(sample.rows)),
                 copy=_copy_rate(servers, copied, len(sample.rows)),
                 naive=_naive_rate(servers, some, len(some.rows)),
             )
         )
-    return _figures(sample.name, ours, theirs)
+    return _figures(sample.name, ours, baseline)
 
 
-def _figures(name: str, ours: Sequence[BulkRate], theirs: Sequence[BaselineRates]) -> list[Figure]:
+def _figures(
+    name: str, ours: Sequence[BulkRate], baseline: Sequence[BaselineRates]
+) -> list[Figure]:
     wall = [pace.wall for pace in ours]
-    upsert, naive_pace = [one.upsert for one in theirs], [one.naive for one in theirs]
+    upsert, naive_pace = [one.upsert for one in baseline], [one.naive for one in baseline]
     worker, beside = [pace.worker for pace in ours], rate(upsert, "rows/s")
     return [
         Figure(
@@ -93,7 +95,7 @@ def _figures(name: str, ours: Sequence[BulkRate], theirs: Sequence[BaselineRates
             [100 * a / b for a, b in zip(wall, upsert, strict=True)],
             at_least=AT_LEAST_PERCENT,
             ours=rate(wall, "rows/s"),
-            theirs=beside,
+            baseline=beside,
         ),
         Figure(
             "bulk: of Flask and Celery",
@@ -101,12 +103,12 @@ def _figures(name: str, ours: Sequence[BulkRate], theirs: Sequence[BaselineRates
             [a / b for a, b in zip(wall, naive_pace, strict=True)],
             at_least=AT_LEAST_TIMES,
             ours=rate(wall, "rows/s"),
-            theirs=rate(naive_pace, "rows/s"),
+            baseline=rate(naive_pace, "rows/s"),
         ),
-        Figure("bulk: from POST to done", "rows/s", wall, theirs=beside),
-        Figure("bulk: while the worker works", "rows/s", worker, theirs=beside),
+        Figure("bulk: from POST to done", "rows/s", wall, baseline=beside),
+        Figure("bulk: while the worker works", "rows/s", worker, baseline=beside),
         Figure("bulk: worker CPU a row", "µs", [pace.cpu for pace in ours]),
-        Figure("bulk: COPY of the same rows", "rows/s", [one.copy for one in theirs]),
+        Figure("bulk: COPY of the same rows", "rows/s", [one.copy for one in baseline]),
     ]
 
 

@@ -76,7 +76,7 @@ def measure(servers: Servers, size: Size) -> list[Figure]:
             "bytes",
             [cost.log for cost in costs[before]],
             ours=_wal_text(costs[before]),
-            theirs=_wal_text(empty),
+            baseline=_wal_text(empty),
         ),
     ]
 
@@ -93,7 +93,7 @@ def _figures(
             shares,
             at_least=AT_LEAST_PERCENT,
             ours=rate(rates[greatest], "rows/s"),
-            theirs=rate(empty, "rows/s"),
+            baseline=rate(empty, "rows/s"),
         ),
         *(
             Figure(

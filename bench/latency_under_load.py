@@ -25,7 +25,7 @@ def measure(servers: Servers, size: Size) -> list[Figure]:
             [one.p99 for one in results],
             at_most=AT_MOST_MS,
             ours=f"p50 {rate([one.p50 for one in results], 'ms')}",
-            theirs=f"longest {rate([one.longest for one in results], 'ms')}",
+            baseline=f"longest {rate([one.longest for one in results], 'ms')}",
         )
     ]
 

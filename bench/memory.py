@@ -78,7 +78,7 @@ def _figures(name: str, memory: MemoryUse, note: str) -> list[Figure]:
     samples = f"{len(memory.second_half)} samples"
     return [
         Figure(
-            name, "MB more", [memory.peak - memory.idle], below=BELOW_MB, ours=ours, theirs=note
+            name, "MB more", [memory.peak - memory.idle], below=BELOW_MB, ours=ours, baseline=note
         ),
         Figure(f"{name}, second half", "MB more", [memory.growth], below=FLAT_MB, ours=samples),
     ]

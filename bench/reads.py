@@ -80,7 +80,7 @@ def _body(made: Service, path: str) -> httpx.Response:
 
 def _side_by_side(made: Service, read: Read, size: Size) -> list[Figure]:
     """Measures both sides alternately, so that a busy minute affects both."""
-    ours, theirs = [], []
+    ours, baseline = [], []
     length = len(_body(made, read.path).content)
     with (
         working_folder() as folder,
@@ -88,8 +88,8 @@ def _side_by_side(made: Service, read: Read, size: Size) -> list[Figure]:
     ):
         for _ in range(size.runs):
             ours.append(_server_load(_load(made.port, read, size), made.gateway_pid))
-            theirs.append(_server_load(_load(port, read, size), process.pid))
-    return _figures(read, length, ours, theirs)
+            baseline.append(_server_load(_load(port, read, size), process.pid))
+    return _figures(read, length, ours, baseline)
 
 
 def _bare(path: str, length: int, folder: Path) -> Serving:
@@ -107,11 +107,11 @@ def _server_load(load: Load, pid: int) -> ServerLoad:
 
 
 def _figures(
-    read: Read, length: int, ours: list[ServerLoad], theirs: list[ServerLoad]
+    read: Read, length: int, ours: list[ServerLoad], baseline: list[ServerLoad]
 ) -> list[Figure]:
-    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in theirs]
-    cpu, bare_cpu = [t.cpu for t in ours], [t.cpu for t in theirs]
-    bare_p99 = [t.result.p99 for t in theirs]
+    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in baseline]
+    cpu, bare_cpu = [t.cpu for t in ours], [t.cpu for t in baseline]
+    bare_p99 = [t.result.p99 for t in baseline]
     name = f"reads: {read.name}"
     return [
         Figure(
@@ -120,8 +120,8 @@ def _figures(
             [100 * a / b for a, b in zip(here, there, strict=True)],
             at_least=read.at_least,
             ours=f"{rate(here, '/s')}, {length} bytes",
-            theirs=rate(there, "/s"),
+            baseline=rate(there, "/s"),
         ),
-        Figure(f"{name}: server CPU", "µs", cpu, theirs=rate(bare_cpu, "µs")),
-        Figure(f"{name}: p99", "ms", [t.result.p99 for t in ours], theirs=rate(bare_p99, "ms")),
+        Figure(f"{name}: server CPU", "µs", cpu, baseline=rate(bare_cpu, "µs")),
+        Figure(f"{name}: p99", "ms", [t.result.p99 for t in ours], baseline=rate(bare_p99, "ms")),
     ]

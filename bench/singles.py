@@ -35,12 +35,12 @@ class SustainedRate(NamedTuple):
 
 def measure(servers: Servers, size: Size) -> list[Figure]:
     """Measures under load on empty databases, then alone beside a Celery task that does nothing."""
-    ours, theirs = [], []
+    ours, baseline = [], []
     attempts = QUICK_ATTEMPTS if size.is_quick else ATTEMPTS
     for _ in range(min(size.runs, 3)):
-        ours.append(_best(partial(_ours, servers, size), attempts))
-        theirs.append(_best(partial(_theirs, servers, size), attempts))
-    here, there = [one.committed for one in ours], [one.committed for one in theirs]
+        ours.append(_best(partial(_service_rate, servers, size), attempts))
+        baseline.append(_best(partial(_baseline_rate, servers, size), attempts))
+    here, there = [one.committed for one in ours], [one.committed for one in baseline]
     return [
         Figure(
             "singles: committed, of Flask and Celery",
@@ -48,14 +48,14 @@ def measure(servers: Servers, size: Size) -> list[Figure]:
             [a / b for a, b in zip(here, there, strict=True)],
             at_least=AT_LEAST_TIMES,
             ours=rate(here, "/s"),
-            theirs=rate(there, "/s"),
+            baseline=rate(there, "/s"),
         ),
-        Figure("singles: committed a second", "/s", here, theirs=rate(there, "/s")),
+        Figure("singles: committed a second", "/s", here, baseline=rate(there, "/s")),
         Figure(
             "singles: accepted meanwhile",
             "/s",
             [one.accepted for one in ours],
-            theirs=rate([one.accepted for one in theirs], "/s"),
+            baseline=rate([one.accepted for one in baseline], "/s"),
         ),
         *_alone(servers, size),
     ]
@@ -73,7 +73,7 @@ def _best(sustained: Callable[[float | None], SustainedRate], attempts: int) -> 
     return best
 
 
-def _ours(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
+def _service_rate(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
     with (
         servers.database() as url,
         service(servers, url, workers=1) as made,
@@ -86,7 +86,7 @@ def _ours(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
         return _sustained(load, events)
 
 
-def _theirs(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
+def _baseline_rate(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
     with naive(servers, workers=1) as other:
         headers = {"Content-Type": "application/json"}
         load = Load(other.port, PATH, headers, BODY, seconds=size.seconds, pace=pace)
@@ -94,7 +94,7 @@ def _theirs(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
 
 
 def _sustained(load: Load, count: Count) -> SustainedRate:
-    """Counts what is committed while requests arrive, not the backlog after them."""
+    """Counts commits while requests arrive, not those of the backlog after them."""
     results: list[LoadResult] = []
     sender = threading.Thread(target=lambda: results.append(run_load(load)))
     before = count()
@@ -112,7 +112,7 @@ def _sustained(load: Load, count: Count) -> SustainedRate:
 
 def _alone(servers: Servers, size: Size) -> list[Figure]:
     number = QUICK_ALONE if size.is_quick else ALONE
-    ours, theirs = [], []
+    ours, baseline = [], []
     with (
         servers.database() as url,
         service(servers, url, workers=1) as made,
@@ -120,8 +120,8 @@ def _alone(servers: Servers, size: Size) -> list[Figure]:
     ):
         for run in range(size.runs):
             ours.append(single_latencies(made, number, run))
-            theirs.append(_no_op_latencies(other, number))
-    here, there = [median(one) for one in ours], [median(one) for one in theirs]
+            baseline.append(_no_op_latencies(other, number))
+    here, there = [median(one) for one in ours], [median(one) for one in baseline]
     return [
         Figure(
             "singles: alone, p50 of a Celery no-op",
@@ -129,14 +129,14 @@ def _alone(servers: Servers, size: Size) -> list[Figure]:
             [a / b for a, b in zip(here, there, strict=True)],
             at_most=AT_MOST_TIMES,
             ours=rate(here, "ms"),
-            theirs=rate(there, "ms"),
+            baseline=rate(there, "ms"),
         ),
-        Figure("singles: alone, p50", "ms", here, theirs=rate(there, "ms")),
+        Figure("singles: alone, p50", "ms", here, baseline=rate(there, "ms")),
         Figure(
             "singles: alone, p99",
             "ms",
             [_p99(one) for one in ours],
-            theirs=rate([_p99(one) for one in theirs], "ms"),
+            baseline=rate([_p99(one) for one in baseline], "ms"),
         ),
     ]
 

@@ -45,7 +45,7 @@ def _figure(database: str, how: str, results: list[LoadResult]) -> Figure:
         [one.p99 for one in results],
         below=BELOW_MS,
         ours=f"p50 {rate([one.p50 for one in results], 'ms')}",
-        theirs=f"longest {rate([one.longest for one in results], 'ms')}",
+        baseline=f"longest {rate([one.longest for one in results], 'ms')}",
     )
 
 

@@ -21,7 +21,7 @@ class Figure(NamedTuple):
     below: float | None = None
     #: Medians of the two sides behind a ratio, or a note.
     ours: str = ""
-    theirs: str = ""
+    baseline: str = ""
 
     @property
     def value(self) -> float | None:
@@ -65,7 +65,7 @@ class Figure(NamedTuple):
             "bar": self.bar,
             "holds": self.holds,
             "ours": self.ours,
-            "theirs": self.theirs,
+            "theirs": self.baseline,
             "spread": self.spread,
         }
 
@@ -88,7 +88,7 @@ def table_of(figures: Sequence[Figure], title: str) -> Table:
             figure.bar or "",
             {True: "[green]yes", False: "[red]NO", None: ""}[figure.holds],
             figure.ours,
-            figure.theirs,
+            figure.baseline,
         )
     return table
 

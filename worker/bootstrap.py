@@ -25,7 +25,7 @@ from worker.processing.strategies import SiteRules
 from worker.processing.transaction import BatchTransaction
 from worker.tasks import register
 
-#: Exit status of every command whose database cannot be used.
+#: Exit status of commands that find the database unusable.
 EXIT_DATABASE_UNUSABLE = 3
 
 

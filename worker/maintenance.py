@@ -13,7 +13,7 @@ from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Waiting
 
-#: How long Idempotency-Keys are kept; never longer than the submissions they refer to.
+#: How long Idempotency-Keys are stored; never longer than the submissions they refer to.
 KEY_RETENTION = timedelta(days=7)
 #: Age after which an incomplete upload counts as abandoned.
 ABANDONED_UPLOAD_AGE = timedelta(days=1)
@@ -42,7 +42,7 @@ class MinInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """Re-dispatches batches whose message may be lost, and purges expired data."""
+    """Re-dispatches batches that may have lost their message, and purges expired data."""
 
     sessions: Sessions
     dispatch: Callable[[Waiting], bool]

@@ -13,7 +13,7 @@ from worker.processing.transaction import ProcessedBatches
 
 
 class PostCommitNotifier:
-    """Dispatches batches and publishes completion events. What gets lost is re-dispatched."""
+    """Dispatches batches and publishes completion events. Lost messages are sent again later."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class PostCommitNotifier:
             return False
         try:
             self._publisher.send(waiting.id, waiting.lane)
-        except Exception as error:  # noqa: BLE001 (the batch is committed, whatever fails here)
+        except Exception as error:  # noqa: BLE001 (the batch is committed, even if this fails)
             self._breaker.failed(error)
             return False
         self._breaker.succeeded()

@@ -1,4 +1,4 @@
-"""Records attempts at batches whose processing may fail, before and after each attempt.
+"""Records attempts at batches that may fail, before and after each attempt.
 
 A batch that was re-dispatched, waited long or failed is attempted in two transactions: the first
 records the attempt, the second processes the batch. So the death of a worker is counted too. Only
@@ -94,7 +94,7 @@ def record_probe(session: Session, attempted: ClaimedBatch, *, now: datetime) ->
 
 
 def cancel_attempts(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
-    """Deletes the record of attempts whose end proves nothing about the batches."""
+    """Deletes the record of attempts that prove nothing about their batches."""
     cancelled = [
         FailedBatch(batch.id, _search(batch).cancel_attempt())
         for batch in reclaim_attempted(session, attempted)

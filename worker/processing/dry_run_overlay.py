@@ -27,8 +27,8 @@ from schemas.encoding.compact import pack_json, unpack_json
 MAX_OVERLAYS = 4
 #: Seconds without use after which an overlay may be closed for another.
 IDLE_SECONDS = 60.0
-#: Batches whose outcomes one transaction adds to an overlay. That takes as long as processing one
-#: batch, so single requests do not wait longer than for a batch.
+#: Batches that one transaction adds to an overlay. That takes as long as processing one batch, so
+#: single requests do not wait longer than for a batch.
 BATCHES_PER_LOAD = 4
 
 _TABLES = """

@@ -58,7 +58,7 @@ BATCHES_PER_TRANSACTION = 4
 class Attempt(NamedTuple):
     """The end of one attempt."""
 
-    #: The batches whose attempts are concerned.
+    #: The batches that were attempted.
     attempted: Sequence[ClaimedBatch]
     result: TransactionResult | Exception
     #: Other batches that are to be dispatched.
@@ -146,7 +146,7 @@ class Processor:
     def _process_recorded(
         self, attempted: Sequence[ClaimedBatch], until: float
     ) -> TransactionResult | Exception:
-        """Processes batches whose attempt is recorded; `until` is a monotonic deadline."""
+        """Processes batches with a recorded attempt; `until` is a monotonic deadline."""
         start = time.monotonic()
         with self.sessions.begin(seconds=until - start) as session:
             claimed = attempts.reclaim_attempted(session, attempted)
@@ -158,7 +158,7 @@ class Processor:
             return TookTooLong("even a batch without requests is slow")
         return result
 
-    # --- what follows -------------------------------------------------------------------------
+    # --- after the attempt --------------------------------------------------------------------
 
     def _conclude(self, batch_id: int, ended: Attempt, *, is_last: bool) -> ProcessedBatches | None:
         """Records the end of an attempt; returns None where it must be repeated at once."""
