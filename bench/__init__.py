@@ -1,1 +1,1 @@
-"""Measures of speed and memory, side by side with a baseline: ``python -m bench``."""
+"""Benchmarks of speed and memory, each beside a baseline: `python -m bench`."""

@@ -1,4 +1,4 @@
-"""``python -m bench``: start servers, measure everything in one run, print and keep the figures."""
+"""Command line `python -m bench`: starts servers, runs the measures, prints and saves figures."""
 
 import argparse
 import json
@@ -28,7 +28,7 @@ from bench import (
     slow_upload,
 )
 from bench.progress_query import plain
-from bench.stack import Ground, Size, make_ground
+from bench.stack import Servers, Size, prepared_servers
 from bench.table import Figure, table_of
 from tests.support.binaries import ServerMissing
 from tests.support.servers import postgres_server, redis_server
@@ -36,7 +36,7 @@ from tests.support.servers import postgres_server, redis_server
 RESULTS = Path(__file__).with_name("results.json")
 FULL = Size(runs=5, seconds=5.0, rows=1_000_000, is_quick=False)
 QUICK = Size(runs=1, seconds=2.0, rows=100_000, is_quick=True)
-#: What a figure depends on.
+#: Packages whose versions influence the figures.
 PACKAGES = ("falcon", "uvicorn", "celery", "sqlalchemy", "psycopg", "flask", "gunicorn")
 SETTINGS = (
     "server_version",
@@ -47,7 +47,7 @@ SETTINGS = (
     "max_wal_size",
 )
 
-MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
+MEASURES: dict[str, Callable[[Servers, Size], list[Figure]]] = {
     "accept": accept.measure,
     "bulk": bulk.measure,
     "singles": singles.measure,
@@ -62,7 +62,7 @@ MEASURES: dict[str, Callable[[Ground, Size], list[Figure]]] = {
 
 
 def main() -> int:
-    """Measure; the exit code is 1 where a bar does not hold."""
+    """Runs the measures; returns exit code 1 if a figure misses its limit."""
     options = _options()
     if sys.platform != "linux":
         sys.exit("cannot measure: /proc and epoll of Linux are needed")
@@ -72,33 +72,35 @@ def main() -> int:
     figures: list[Figure] = []
     with postgres_server(durable=True) as postgres, redis_server(own=True) as redis:
         machine = _machine(postgres)
-        console.print(_head(machine))
-        with make_ground(postgres, redis) as ground:
+        console.print(_environment(machine))
+        with prepared_servers(postgres, redis) as servers:
             for name in options.only or MEASURES:
-                begin = time.monotonic()
+                start = time.monotonic()
                 console.print(f"measuring {name} …")
-                figures += MEASURES[name](ground, size)
-                console.print(f"  {time.monotonic() - begin:.0f} s")
-    kept = {
+                figures += MEASURES[name](servers, size)
+                console.print(f"  {time.monotonic() - start:.0f} s")
+    results = {
         "machine": machine,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "runs": size.runs,
         "quick": size.is_quick,
         "bars": [figure.as_json() for figure in figures],
     }
-    options.results.write_text(json.dumps(kept, indent=2) + "\n")
-    title = f"{kept['date']}, {size.runs} run(s), load before {machine['load_before']}"
+    options.results.write_text(json.dumps(results, indent=2) + "\n")
+    title = f"{results['date']}, {size.runs} run(s), load before {machine['load_before']}"
     console.print(table_of(figures, title))
-    console.print(f"{_head(machine)}; kept in {options.results}")
+    console.print(f"{_environment(machine)}; saved in {options.results}")
     return int(any(figure.holds is False for figure in figures))
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="one short run of each")
+    parser.add_argument("--quick", action="store_true", help="one short run of each measure")
     parser.add_argument("--only", action="append", choices=MEASURES, help="may be repeated")
     parser.add_argument("--runs", type=int, help="runs of each measure")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where figures are kept")
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="file that the figures are saved in"
+    )
     return parser.parse_args()
 
 
@@ -122,7 +124,7 @@ def _setting(connection: psycopg.Connection, name: str) -> str | None:
     return str(row[0]) if row else None
 
 
-def _head(machine: dict[str, Any]) -> str:
+def _environment(machine: dict[str, Any]) -> str:
     durable = ", ".join(f"{name} {value}" for name, value in machine["durable"].items())
     postgres = f"PostgreSQL {machine['postgres']} ({durable})"
     return (

@@ -1,20 +1,23 @@
-"""Singles that are durably accepted, a second, beside the bare endpoint and Flask with Celery."""
+"""Measures durably accepted single requests per second.
+
+Baselines: a bare Falcon endpoint, and Flask with Celery.
+"""
 
 import json
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.load import Heard, Load, applied
-from bench.naive.servers import BODY, Naive, naive
+from bench.load import Load, LoadResult, run_load
+from bench.naive.servers import BODY, NaiveService, naive
 from bench.naive.servers import PATH as NAIVE_PATH
 from bench.process_stats import cpu_seconds, with_children
-from bench.stack import BASE, COURSE, Ground, Service, Serving, Size, server, service
+from bench.stack import BASE, COURSE, Servers, Service, Serving, Size, server, service
 from bench.table import Figure, rate
 from tests.support.temporary_folders import working_folder
 
 PATH = f"{BASE}/enrollment"
-#: Numbers that one load may use up.
-MANY = 10_000_000
+#: Distance between the first request numbers of two loads, so that none is used twice.
+NUMBERS_PER_LOAD = 10_000_000
 AT_LEAST_PERCENT, AT_LEAST_TIMES = 30.0, 5.0
 NAIVE_WARM_UP = 3.0
 
@@ -26,58 +29,58 @@ def _body() -> str:
 
 def _load(port: int, key: str, size: Size, run: int) -> Load:
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
-    return Load(port, PATH, headers, _body(), first=run * MANY, seconds=size.seconds)
+    return Load(port, PATH, headers, _body(), first=run * NUMBERS_PER_LOAD, seconds=size.seconds)
 
 
-def _naive_load(other: Naive, size: Size, run: int) -> Load:
-    """Its threads connect to Redis with their first requests, so it is given longer to warm up."""
+def _naive_load(other: NaiveService, size: Size, run: int) -> Load:
+    """Returns the load for Flask, with a longer warm-up: its threads connect to Redis on demand."""
     headers = {"Content-Type": "application/json"}
     return Load(
         other.port,
         NAIVE_PATH,
         headers,
         BODY,
-        first=run * MANY,
+        first=run * NUMBERS_PER_LOAD,
         warm_up=NAIVE_WARM_UP,
         seconds=size.seconds,
     )
 
 
-def _answer_bytes(ours: Service) -> int:
-    """How long our answer is, which depends on no request."""
+def _response_bytes(ours: Service) -> int:
+    """Returns the length of the service's response, which is the same for every request."""
     body = {"user": "sample", "course_details": {"course_id": COURSE}}
     return len(ours.http.post("/enrollment", json=body).raise_for_status().content)
 
 
-class Taken(NamedTuple):
-    """What a load heard, and the processor time that the server spent on a request (in µs)."""
+class ServerLoad(NamedTuple):
+    """The result of a load, and the CPU time per request of the server in µs."""
 
-    heard: Heard
+    result: LoadResult
     cpu: float
 
 
-class Sides(NamedTuple):
-    """What was taken by ours, the bare endpoint, and Flask with Celery, a run after the other."""
+class LoadsBySide(NamedTuple):
+    """Loads of the service, the bare endpoint, and Flask with Celery, one per run."""
 
-    ours: list[Taken]
-    bare: list[Taken]
-    naive: list[Taken]
+    ours: list[ServerLoad]
+    bare: list[ServerLoad]
+    naive: list[ServerLoad]
 
 
-def measure(ground: Ground, size: Size) -> list[Figure]:
-    """Without work going on, alternating with the baselines; then with a worker at work."""
-    sides = _side_by_side(ground, size)
-    busy = _with_a_worker(ground, size)
+def measure(servers: Servers, size: Size) -> list[Figure]:
+    """Measures without a worker, alternating with the baselines; then with a worker at work."""
+    sides = _side_by_side(servers, size)
+    busy = _with_worker(servers, size)
     return [
-        *_beside_bare(sides.ours, sides.bare),
-        *_beside_naive(sides.ours, sides.naive),
-        Figure("accept: a second, a worker works", "/s", [t.heard.per_second for t in busy]),
-        Figure("accept: p99, a worker works", "ms", [t.heard.p99 for t in busy]),
+        *_compared_to_bare(sides.ours, sides.bare),
+        *_compared_to_naive(sides.ours, sides.naive),
+        Figure("accept: a second, a worker works", "/s", [t.result.per_second for t in busy]),
+        Figure("accept: p99, a worker works", "ms", [t.result.p99 for t in busy]),
     ]
 
 
-def _beside_bare(ours: list[Taken], theirs: list[Taken]) -> list[Figure]:
-    here, there = [t.heard.per_second for t in ours], [t.heard.per_second for t in theirs]
+def _compared_to_bare(ours: list[ServerLoad], baseline: list[ServerLoad]) -> list[Figure]:
+    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in baseline]
     return [
         Figure(
             "accept: durable, of bare",
@@ -85,18 +88,22 @@ def _beside_bare(ours: list[Taken], theirs: list[Taken]) -> list[Figure]:
             [100 * a / b for a, b in zip(here, there, strict=True)],
             at_least=AT_LEAST_PERCENT,
             ours=rate(here, "/s"),
-            theirs=rate(there, "/s"),
+            baseline=rate(there, "/s"),
         ),
-        _beside("accept: a second", "/s", here, there),
-        _beside("accept: server CPU", "µs", [t.cpu for t in ours], [t.cpu for t in theirs]),
-        _beside("accept: p50", "ms", [t.heard.p50 for t in ours], [t.heard.p50 for t in theirs]),
-        _beside("accept: p99", "ms", [t.heard.p99 for t in ours], [t.heard.p99 for t in theirs]),
+        _comparison("accept: a second", "/s", here, there),
+        _comparison("accept: server CPU", "µs", [t.cpu for t in ours], [t.cpu for t in baseline]),
+        _comparison(
+            "accept: p50", "ms", [t.result.p50 for t in ours], [t.result.p50 for t in baseline]
+        ),
+        _comparison(
+            "accept: p99", "ms", [t.result.p99 for t in ours], [t.result.p99 for t in baseline]
+        ),
     ]
 
 
-def _beside_naive(ours: list[Taken], theirs: list[Taken]) -> list[Figure]:
-    here, there = [t.heard.per_second for t in ours], [t.heard.per_second for t in theirs]
-    cpu = rate([t.cpu for t in theirs], "µs")
+def _compared_to_naive(ours: list[ServerLoad], baseline: list[ServerLoad]) -> list[Figure]:
+    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in baseline]
+    cpu = rate([t.cpu for t in baseline], "µs")
     return [
         Figure(
             "accept: durable, of Flask and Celery",
@@ -104,45 +111,47 @@ def _beside_naive(ours: list[Taken], theirs: list[Taken]) -> list[Figure]:
             [a / b for a, b in zip(here, there, strict=True)],
             at_least=AT_LEAST_TIMES,
             ours=rate(here, "/s"),
-            theirs=f"{rate(there, '/s')}, {cpu} CPU",
+            baseline=f"{rate(there, '/s')}, {cpu} CPU",
         )
     ]
 
 
-def _beside(name: str, unit: str, ours: list[float], theirs: list[float]) -> Figure:
-    return Figure(name, unit, ours, theirs=rate(theirs, unit))
+def _comparison(name: str, unit: str, ours: list[float], baseline: list[float]) -> Figure:
+    return Figure(name, unit, ours, baseline=rate(baseline, unit))
 
 
-def _taken(load: Load, pid: int) -> Taken:
+def _server_load(load: Load, pid: int) -> ServerLoad:
     pids = with_children([pid])
     before = cpu_seconds(pids)
-    heard = applied(load)
-    return Taken(heard, 1e6 * (cpu_seconds(pids) - before) / heard.answered)
+    result = run_load(load)
+    return ServerLoad(result, 1e6 * (cpu_seconds(pids) - before) / result.answered)
 
 
-def _side_by_side(ground: Ground, size: Size) -> Sides:
-    sides = Sides([], [], [])
+def _side_by_side(servers: Servers, size: Size) -> LoadsBySide:
+    sides = LoadsBySide([], [], [])
     with (
-        ground.database() as url,
-        service(ground, url) as made,
+        servers.database() as url,
+        service(servers, url) as made,
         working_folder() as folder,
-        _bare(_answer_bytes(made), folder) as (bare_port, bare),
-        naive(ground) as other,
+        _bare(_response_bytes(made), folder) as (bare_port, bare),
+        naive(servers) as other,
     ):
         for run in range(size.runs):
-            sides.ours.append(_taken(_load(made.port, made.key, size, run), made.gateway_pid))
-            sides.bare.append(_taken(_load(bare_port, made.key, size, run), bare.pid))
-            sides.naive.append(_taken(_naive_load(other, size, run), other.web_pid))
+            sides.ours.append(_server_load(_load(made.port, made.key, size, run), made.gateway_pid))
+            sides.bare.append(_server_load(_load(bare_port, made.key, size, run), bare.pid))
+            sides.naive.append(_server_load(_naive_load(other, size, run), other.web_pid))
     return sides
 
 
-def _bare(answer: int, folder: Path) -> Serving:
-    return server("bench.bare_falcon", "--bytes", answer, environment={}, path=PATH, folder=folder)
+def _bare(response_bytes: int, folder: Path) -> Serving:
+    return server(
+        "bench.bare_falcon", "--bytes", response_bytes, environment={}, path=PATH, folder=folder
+    )
 
 
-def _with_a_worker(ground: Ground, size: Size) -> list[Taken]:
-    taken = []
+def _with_worker(servers: Servers, size: Size) -> list[ServerLoad]:
+    loads = []
     for run in range(min(size.runs, 3)):
-        with ground.database() as url, service(ground, url, workers=1) as made:
-            taken.append(_taken(_load(made.port, made.key, size, run), made.gateway_pid))
-    return taken
+        with servers.database() as url, service(servers, url, workers=1) as made:
+            loads.append(_server_load(_load(made.port, made.key, size, run), made.gateway_pid))
+    return loads

@@ -1,4 +1,4 @@
-"""The framework's bare endpoints: they answer with as many bytes as we do, and do nothing else."""
+"""Baseline: bare Falcon endpoints with responses of a given length."""
 
 import argparse
 import socket
@@ -12,26 +12,26 @@ from bench.stack import BACKLOG, BASE
 
 
 class Bare:
-    """Reads and answers; keeps nothing."""
+    """Reads each request and responds with constant bytes."""
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+    def __init__(self, response: bytes) -> None:
+        self._response = response
 
     async def on_post(self, req: Request, resp: Response) -> None:
-        """Answer 202."""
+        """Responds 202."""
         await req.stream.read()
         resp.status = HTTPStatus.ACCEPTED
         resp.content_type = "application/json"
-        resp.data = self._answer
+        resp.data = self._response
 
     async def on_get(self, req: Request, resp: Response, **_names: str) -> None:
-        """Answer 200, whatever is asked for."""
+        """Responds 200 to every path."""
         resp.content_type = "application/json"
-        resp.data = self._answer
+        resp.data = self._response
 
 
 def main() -> None:
-    """Serve with the settings of ``enroll gateway``."""
+    """Serves on an inherited socket, with the settings of `enroll gateway`."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--bytes", type=int, required=True)
     parser.add_argument("--fd", type=int, required=True)

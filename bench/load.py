@@ -1,8 +1,8 @@
-"""The load generator: one process, plain sockets, requests rendered beforehand.
+"""HTTP load generator: one process, plain sockets, requests rendered in advance.
 
-It must cost much less than what it measures, so it knows of HTTP only what it needs: it finds
-the end of an answer by its Content-Length and looks at the status. ``python -m bench.load``
-reads a Load as JSON and prints a Heard; ``applied`` runs it so.
+It must use much less CPU than the measured server, so it parses only the status and the
+Content-Length of a response. `python -m bench.load` reads a Load as JSON and prints a LoadResult;
+`run_load` starts it as a process.
 """
 
 import gc
@@ -18,35 +18,35 @@ from typing import NamedTuple
 
 from bench.stack import ROOT
 
-#: Seconds after the last request within which all answers must have come.
-LAST_ANSWERS_SECONDS = 15.0
+#: Seconds after the last request within which all responses must arrive.
+DRAIN_SECONDS = 15.0
 _END, _LENGTH = b"\r\n\r\n", b"content-length: "
 
 
 class Load(NamedTuple):
-    """What is asked, how often, and for how long."""
+    """The requests to send, their rate and their duration."""
 
     port: int
     path: str
     headers: Mapping[str, str]
-    #: JSON with one ``%010d``, which each request fills with a number of its own; may be empty.
+    #: JSON with one `%010d`, replaced by the number of the request; may be empty.
     body: str = ""
     first: int = 0
     connections: int = 128
     warm_up: float = 1.0
     seconds: float = 5.0
-    #: Requests a second; None asks again as soon as an answer came.
+    #: Requests per second; None: each connection sends again as soon as it has the response.
     pace: float | None = None
     method: str = "POST"
-    #: The status that counts.
+    #: Expected status.
     wanted: int = 202
 
 
-class Heard(NamedTuple):
-    """What came back: answers as wanted a second, others, and latencies in milliseconds."""
+class LoadResult(NamedTuple):
+    """Expected responses per second, other responses by status, and latencies in milliseconds."""
 
     per_second: float
-    #: All answers, those of the warm-up too.
+    #: All responses, including those of the warm-up.
     answered: int
     others: Mapping[str, int]
     p50: float
@@ -54,27 +54,27 @@ class Heard(NamedTuple):
     longest: float
 
 
-def applied(load: Load) -> Heard:
-    """Apply a load from a process of its own. Raises RuntimeError for other answers."""
+def run_load(load: Load) -> LoadResult:
+    """Runs a load in a process of its own. Raises RuntimeError for unexpected responses."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.load"],
         input=json.dumps(load._asdict()),
         capture_output=True,
         text=True,
         cwd=ROOT,
-        timeout=load.warm_up + load.seconds + 2 * LAST_ANSWERS_SECONDS,
+        timeout=load.warm_up + load.seconds + 2 * DRAIN_SECONDS,
         check=False,
     )
     if done.returncode:
         raise RuntimeError(f"the load generator failed:\n{done.stderr[-2000:]}")
-    heard = Heard(**json.loads(done.stdout))
-    if heard.others:
-        raise RuntimeError(f"answers other than {load.wanted}: {heard.others}")
-    return heard
+    result = LoadResult(**json.loads(done.stdout))
+    if result.others:
+        raise RuntimeError(f"responses other than {load.wanted}: {result.others}")
+    return result
 
 
 class Generator:
-    """Asks on all its connections and counts the answers."""
+    """Sends requests on all its connections and counts the responses."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -88,27 +88,27 @@ class Generator:
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
         self._idle: deque[int] = deque()
-        #: When what is not answered yet was due.
-        self._asked: dict[int, float] = {}
+        #: Time at which each pending request was due, by file descriptor.
+        self._pending: dict[int, float] = {}
         self._parts: dict[int, bytes] = {}
         self._latencies: list[float] = []
         self._others: Counter[str] = Counter()
 
-    def run(self) -> Heard:
-        """Warm up, then measure; what was asked in time is awaited."""
+    def run(self) -> LoadResult:
+        """Warms up, measures, and waits for the responses to requests that were sent in time."""
         self._connect()
-        self._begin = self._due = time.perf_counter()
-        self._measured_from = self._begin + self._load.warm_up
+        self._start = self._due = time.perf_counter()
+        self._measured_from = self._start + self._load.warm_up
         self._until = self._measured_from + self._load.seconds
-        while (now := time.perf_counter()) < self._until or self._asked:
+        while (now := time.perf_counter()) < self._until or self._pending:
             if now < self._until:
-                self._ask(now)
-            elif now > self._until + LAST_ANSWERS_SECONDS:
-                self._others["no answer"] += len(self._asked)
+                self._send_due(now)
+            elif now > self._until + DRAIN_SECONDS:
+                self._others["no response"] += len(self._pending)
                 break
-            for fd, _ in self._poll.poll(self._pause()):
-                self._hear(fd)
-        return self._heard()
+            for fd, _ in self._poll.poll(self._poll_timeout()):
+                self._receive(fd)
+        return self._result()
 
     def _connect(self) -> None:
         for _ in range(self._load.connections):
@@ -120,12 +120,12 @@ class Generator:
             self._poll.register(fd, select.EPOLLIN)
             self._idle.append(fd)
 
-    def _ask(self, now: float) -> None:
-        """Ask what is due; by pace, a request that found no idle connection was due before."""
+    def _send_due(self, now: float) -> None:
+        """Sends the requests that are due; without an idle connection they are sent late."""
         pace = self._load.pace
         while self._idle and (pace is None or self._due <= now):
             fd = self._idle.popleft()
-            self._asked[fd] = now if pace is None else self._due
+            self._pending[fd] = now if pace is None else self._due
             if pace is not None:
                 self._due += 1 / pace
             request = self._rendered()
@@ -134,51 +134,51 @@ class Generator:
                 raise RuntimeError("a request did not fit into its socket")
 
     def _rendered(self) -> bytes:
-        """A request for the next number, which one without a body has no place for."""
+        """Returns the request with the next number."""
         return self._template % (self._number if self._load.body else ())
 
-    def _pause(self) -> float:
+    def _poll_timeout(self) -> float:
         if self._load.pace is None or not self._idle:
             return 1.0
         return max(0.0, min(1.0, self._due - time.perf_counter()))
 
-    def _hear(self, fd: int) -> None:
+    def _receive(self, fd: int) -> None:
         data = self._sockets[fd].recv(65_536)
         if not data:
             raise RuntimeError("the server closed a connection")
         if fd in self._parts:
             data = self._parts.pop(fd) + data
-        if not _is_whole(data):
+        if not _is_complete(data):
             self._parts[fd] = data
             return
         now = time.perf_counter()
-        asked = self._asked.pop(fd)
+        due = self._pending.pop(fd)
         self._idle.append(fd)
         if data[9:12] != self._wanted:
             self._others[data[9:12].decode()] += 1
         elif self._measured_from <= now < self._until or (
-            self._load.pace is not None and asked >= self._measured_from
+            self._load.pace is not None and due >= self._measured_from
         ):
-            self._latencies.append(now - asked)
+            self._latencies.append(now - due)
 
-    def _heard(self) -> Heard:
+    def _result(self) -> LoadResult:
         ordered = sorted(self._latencies) or [float("inf")]
-        return Heard(
+        return LoadResult(
             per_second=len(self._latencies) / self._load.seconds,
             answered=self._number - self._load.first,
             others=self._others,
-            p50=_part_of(ordered, 0.50),
-            p99=_part_of(ordered, 0.99),
+            p50=_percentile_ms(ordered, 0.50),
+            p99=_percentile_ms(ordered, 0.99),
             longest=ordered[-1] * 1000,
         )
 
 
-def _part_of(ordered: Sequence[float], part: float) -> float:
-    """The latency that a part of the answers stays within, in milliseconds."""
-    return ordered[min(len(ordered) - 1, int(len(ordered) * part))] * 1000
+def _percentile_ms(ordered: Sequence[float], fraction: float) -> float:
+    """Returns a percentile of sorted latencies (seconds), in milliseconds."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * fraction))] * 1000
 
 
-def _is_whole(data: bytes) -> bool:
+def _is_complete(data: bytes) -> bool:
     end = data.find(_END)
     at = data[:end].lower().find(_LENGTH)
     if end < 0 or at < 0:

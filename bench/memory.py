@@ -1,4 +1,4 @@
-"""What a long upload does to the memory of the gateway, and its work to that of the worker."""
+"""Measures the memory of the gateway during a long upload, and of the worker processing it."""
 
 import gzip
 import shutil
@@ -10,20 +10,20 @@ from typing import NamedTuple
 
 from bench.process_stats import megabytes, with_children
 from bench.samples import courses, write_long_file
-from bench.stack import Ground, Service, Size, service
+from bench.stack import Servers, Service, Size, service
 from bench.table import Figure
 from tests.support.temporary_folders import working_folder
 
 BELOW_MB = 150.0
-#: What the second half may add: somebody who keeps a little of every row adds much more.
+#: Growth allowed in the second half; keeping a little of every row would add much more.
 FLAT_MB = 10.0
 PIECE_BYTES = 1 << 16
-#: Seconds between two looks at a process whose progress nobody tells.
-LOOK_SECONDS = 0.05
+#: Seconds between two samples of the gateway.
+SAMPLE_SECONDS = 0.05
 
 
-class Held(NamedTuple):
-    """Megabytes that processes held: idle, at the most, and in the second half of the work."""
+class MemoryUse(NamedTuple):
+    """Megabytes of resident memory: idle, at the peak, and sampled in the second half."""
 
     idle: float
     peak: float
@@ -31,89 +31,93 @@ class Held(NamedTuple):
 
     @property
     def growth(self) -> float:
-        """How much more was held in the second half than in the middle."""
+        """The maximum of the second half, above its first sample."""
         return max(self.second_half) - self.second_half[0]
 
 
-def measure(ground: Ground, size: Size) -> list[Figure]:
-    """The same file plain and packed; a worker then works it off."""
+def measure(servers: Servers, size: Size) -> list[Figure]:
+    """Measures uploads of one file, plain and compressed, then a worker processing it."""
     with working_folder(on_disk=True) as folder:
-        plain, packed = folder / "long.csv", folder / "long.csv.gz"
+        plain, compressed = folder / "long.csv", folder / "long.csv.gz"
         write_long_file(plain, size.rows)
-        with plain.open("rb") as source, gzip.open(packed, "wb", compresslevel=1) as target:
+        with plain.open("rb") as source, gzip.open(compressed, "wb", compresslevel=1) as target:
             shutil.copyfileobj(source, target)
         return [
-            *_gateway(ground, plain, "CSV", size),
-            *_gateway(ground, packed, "gzip", size, **{"Content-Encoding": "gzip"}),
-            *_worker(ground, plain, size),
+            *_gateway(servers, plain, "CSV", size),
+            *_gateway(servers, compressed, "gzip", size, **{"Content-Encoding": "gzip"}),
+            *_worker(servers, plain, size),
         ]
 
 
-def _gateway(ground: Ground, path: Path, what: str, size: Size, **headers: str) -> list[Figure]:
-    with ground.database() as url, service(ground, url) as made:
+def _gateway(
+    servers: Servers, path: Path, encoding: str, size: Size, **headers: str
+) -> list[Figure]:
+    with servers.database() as url, service(servers, url) as made:
         pids = [made.gateway_pid]
         idle = megabytes(pids, "VmRSS")
-        with _watched(pids) as during:
+        with _sampled_memory(pids) as samples:
             _send(made, path, **headers)
-        held = Held(idle, megabytes(pids, "VmHWM"), during[len(during) // 2 :])
+        memory = MemoryUse(idle, megabytes(pids, "VmHWM"), samples[len(samples) // 2 :])
     note = f"file {path.stat().st_size / 1e6:.0f} MB"
-    return _figures(f"memory: gateway, {size.rows:,} rows, {what}", held, note)
+    return _figures(f"memory: gateway, {size.rows:,} rows, {encoding}", memory, note)
 
 
-def _worker(ground: Ground, path: Path, size: Size) -> list[Figure]:
-    with ground.database() as url, service(ground, url, workers=1) as made:
+def _worker(servers: Servers, path: Path, size: Size) -> list[Figure]:
+    with servers.database() as url, service(servers, url, workers=1) as made:
         made.load_courses(courses())
         pids = with_children(made.worker_pids)
         idle = megabytes(pids, "VmRSS")
-        looks = list(_by_progress(made, _send(made, path), pids))
-        second_half = [held for progress, held in looks if progress >= 0.5]
-        held = Held(idle, megabytes(pids, "VmHWM"), second_half)
-    return _figures(f"memory: worker, {size.rows:,} rows", held, f"{len(pids)} processes")
+        samples = list(_by_progress(made, _send(made, path), pids))
+        second_half = [megabytes_used for progress, megabytes_used in samples if progress >= 0.5]
+        memory = MemoryUse(idle, megabytes(pids, "VmHWM"), second_half)
+    return _figures(f"memory: worker, {size.rows:,} rows", memory, f"{len(pids)} processes")
 
 
-def _figures(name: str, held: Held, note: str) -> list[Figure]:
-    ours = f"idle {held.idle:.0f} MB, peak {held.peak:.0f} MB"
-    looks = f"{len(held.second_half)} looks"
+def _figures(name: str, memory: MemoryUse, note: str) -> list[Figure]:
+    ours = f"idle {memory.idle:.0f} MB, peak {memory.peak:.0f} MB"
+    samples = f"{len(memory.second_half)} samples"
     return [
-        Figure(name, "MB more", [held.peak - held.idle], below=BELOW_MB, ours=ours, theirs=note),
-        Figure(f"{name}, second half", "MB more", [held.growth], below=FLAT_MB, ours=looks),
+        Figure(
+            name, "MB more", [memory.peak - memory.idle], below=BELOW_MB, ours=ours, baseline=note
+        ),
+        Figure(f"{name}, second half", "MB more", [memory.growth], below=FLAT_MB, ours=samples),
     ]
 
 
 @contextmanager
-def _watched(pids: Sequence[int]) -> Iterator[list[float]]:
-    """What processes hold, looked at all the time that the block takes."""
-    during: list[float] = []
+def _sampled_memory(pids: Sequence[int]) -> Iterator[list[float]]:
+    """Samples the resident memory of processes during the block; yields the samples."""
+    samples: list[float] = []
     is_over = threading.Event()
 
-    def watch() -> None:
-        while not is_over.wait(LOOK_SECONDS):
-            during.append(megabytes(pids, "VmRSS"))
+    def sample() -> None:
+        while not is_over.wait(SAMPLE_SECONDS):
+            samples.append(megabytes(pids, "VmRSS"))
 
-    watcher = threading.Thread(target=watch)
-    watcher.start()
+    sampler = threading.Thread(target=sample)
+    sampler.start()
     try:
-        yield during
+        yield samples
     finally:
         is_over.set()
-        watcher.join()
-        during.append(megabytes(pids, "VmRSS"))
+        sampler.join()
+        samples.append(megabytes(pids, "VmRSS"))
 
 
 def _by_progress(
     made: Service, submission_id: str, pids: Sequence[int]
 ) -> Iterator[tuple[float, float]]:
-    """Each time that a job moved: what part of it is answered, and what processes hold then."""
+    """Yields progress and resident memory each time that the submission makes progress."""
     tag = '"none yet"'
     while True:
         headers = {"Prefer": "wait=30", "If-None-Match": tag}
         answer = made.http.get(f"/submissions/{submission_id}", headers=headers)
         if answer.status_code == 304:
             continue
-        shown = answer.raise_for_status().json()
+        status = answer.raise_for_status().json()
         tag = answer.headers["ETag"]
-        yield shown["progress"], megabytes(pids, "VmRSS")
-        if shown["state"] == "done":
+        yield status["progress"], megabytes(pids, "VmRSS")
+        if status["state"] == "done":
             return
 
 

@@ -1,4 +1,4 @@
-"""Figures as pictures."""
+"""Draws figures as SVG."""
 
 from collections.abc import Mapping
 from math import log10
@@ -10,12 +10,12 @@ GROWTH = Path(__file__).with_name("growth.svg")
 
 
 def draw(rates: Mapping[int, float], empty: float, path: Path = GROWTH) -> None:
-    """Rows a second by the number of enrollments, which grows tenfold a step."""
+    """Draws rows per second by the number of enrollments, on a logarithmic axis."""
     chart = pygal.XY(
         title="Rows a second through one worker",
         x_title="enrollments in the table",
         y_title="rows/s",
-        js=[],  # scripts would be fetched from elsewhere
+        js=[],  # pygal would load scripts from the network
         range=(0, 1.1 * max([empty, *rates.values()])),
         x_label_rotation=20,
         x_value_formatter=lambda power: f"{10**power:,.0f}",

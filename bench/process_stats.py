@@ -1,4 +1,4 @@
-"""What the system knows of a process: its memory, its processor time, its children (Linux)."""
+"""Reads memory, CPU time and children of processes from `/proc` (Linux)."""
 
 import os
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def megabytes(pids: Iterable[int], kind: str) -> float:
-    """Memory of processes: what they hold (``VmRSS``), or the most they ever held (``VmHWM``)."""
+    """Returns the memory of processes: resident now (`VmRSS`) or at the peak (`VmHWM`)."""
     kilobytes = 0
     for pid in pids:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -15,7 +15,7 @@ def megabytes(pids: Iterable[int], kind: str) -> float:
 
 
 def cpu_seconds(pids: Iterable[int]) -> float:
-    """Processor time that processes have used, their own and the system's for them."""
+    """Returns the user and system CPU time of processes."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -24,7 +24,7 @@ def cpu_seconds(pids: Iterable[int]) -> float:
 
 
 def with_children(pids: Iterable[int]) -> list[int]:
-    """The processes and those that they started."""
+    """Returns the processes and their children."""
     return [one for pid in pids for one in (pid, *_children(pid))]
 
 

@@ -1,30 +1,30 @@
-"""Asks PostgreSQL how far the work has come."""
+"""Queries the progress of a measure in PostgreSQL."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
 
-#: Answers a number that only grows.
+#: Returns a number that only grows.
 Count = Callable[[], int]
-#: Changes of enrollments that were committed, each with its event.
+#: Number of committed events.
 EVENTS = "SELECT coalesce(max(position), 0) FROM feed_head"
 
 
 def plain(url: str) -> str:
-    """The URL as PostgreSQL's own programs know it."""
+    """Returns a SQLAlchemy URL in the form of libpq."""
     return url.replace("postgresql+psycopg://", "postgresql://", 1)
 
 
 @contextmanager
-def counting(url: str, question: str = EVENTS) -> Iterator[Count]:
-    """Asks over one connection, which is kept."""
+def counting(url: str, query: str = EVENTS) -> Iterator[Count]:
+    """Yields a function that runs the query on one open connection."""
     with psycopg.connect(plain(url), autocommit=True) as connection:
 
         def count() -> int:
-            row = connection.execute(question).fetchone()
+            row = connection.execute(query).fetchone()
             if row is None:
-                raise RuntimeError(f"no answer to {question}")
+                raise RuntimeError(f"no row for {query}")
             return int(row[0])
 
         yield count

@@ -1,4 +1,4 @@
-"""Reads that are asked for most, a second, each beside a bare endpoint that answers as much."""
+"""Measures the most frequent reads per second, each beside a bare endpoint of equal length."""
 
 import os
 import signal
@@ -9,21 +9,21 @@ from typing import NamedTuple
 
 import httpx
 
-from bench.load import Heard, Load, applied
+from bench.load import Load, LoadResult, run_load
 from bench.process_stats import cpu_seconds
 from bench.samples import courses, long_file
-from bench.stack import BASE, COURSE, Ground, Service, Serving, Size, server, service
+from bench.stack import BASE, COURSE, Servers, Service, Serving, Size, server, service
 from bench.table import Figure, rate
 from tests.support.temporary_folders import working_folder
 
-#: Seconds within which a worker takes the first batches of a file in hand.
-RUNS_WITHIN_SECONDS = 60.0
-#: Rows of the job that is polled: enough for some to be left when the worker has begun.
+#: Seconds within which a worker must process the first batches of a file.
+START_TIMEOUT_SECONDS = 60.0
+#: Rows of the submission that is polled: enough for some to be left when the worker is stopped.
 ROWS, QUICK_ROWS = 100_000, 50_000
 
 
 class Read(NamedTuple):
-    """An address that is read, with what proves that one may, and what is promised of it."""
+    """A URL to read, with its headers and its limit in percent of the bare endpoint."""
 
     name: str
     path: str
@@ -31,17 +31,17 @@ class Read(NamedTuple):
     at_least: float | None = None
 
 
-class Taken(NamedTuple):
-    """What a load heard, and the processor time that the server spent on a request (in µs)."""
+class ServerLoad(NamedTuple):
+    """The result of a load, and the CPU time per request of the server in µs."""
 
-    heard: Heard
+    result: LoadResult
     cpu: float
 
 
-def measure(ground: Ground, size: Size) -> list[Figure]:
-    """One gateway with a job that stays half done, each read beside its bare endpoint."""
-    with ground.database() as url, service(ground, url, workers=1) as made:
-        job = _stuck_job(made, QUICK_ROWS if size.is_quick else ROWS)
+def measure(servers: Servers, size: Size) -> list[Figure]:
+    """Measures one gateway with a submission that stays half done."""
+    with servers.database() as url, service(servers, url, workers=1) as made:
+        job = _half_done_submission(made, QUICK_ROWS if size.is_quick else ROWS)
         reads = [
             Read("course details", f"{BASE}/course/{COURSE}", {}, at_least=75.0),
             Read("status of a job", f"{BASE}/submissions/{job}", made.headers, at_least=50.0),
@@ -50,23 +50,25 @@ def measure(ground: Ground, size: Size) -> list[Figure]:
         return [figure for read in reads for figure in _side_by_side(made, read, size)]
 
 
-def _stuck_job(made: Service, rows: int) -> str:
-    """A job that is running and moves no more, since its worker is gone."""
+def _half_done_submission(made: Service, rows: int) -> str:
+    """Returns a submission that stays `running`, since its worker is killed."""
     made.load_courses(courses())
     job = made.submit(b"".join(long_file(rows)))
-    deadline = time.monotonic() + RUNS_WITHIN_SECONDS
-    while _answered(made, job) == 0:
+    deadline = time.monotonic() + START_TIMEOUT_SECONDS
+    while _completed(made, job) == 0:
         if time.monotonic() > deadline:
-            raise RuntimeError("no worker takes the file in hand")
+            raise RuntimeError("no worker processes the file")
     for pid in made.worker_pids:
         os.killpg(pid, signal.SIGKILL)
-    answered = _answered(made, job)
-    if not 0 < answered < rows:
-        raise RuntimeError(f"{answered} of {rows} rows are answered: the job is not half done")
+    completed = _completed(made, job)
+    if not 0 < completed < rows:
+        raise RuntimeError(
+            f"{completed} of {rows} rows are completed: the submission is not half done"
+        )
     return job
 
 
-def _answered(made: Service, job: str) -> int:
+def _completed(made: Service, job: str) -> int:
     counts: dict[str, int] = _body(made, f"{BASE}/submissions/{job}").json()["counts"]
     return counts["total"] - counts["pending"]
 
@@ -77,17 +79,17 @@ def _body(made: Service, path: str) -> httpx.Response:
 
 
 def _side_by_side(made: Service, read: Read, size: Size) -> list[Figure]:
-    """Both sides in turn, so that a busy minute falls on both."""
-    ours, theirs = [], []
+    """Measures both sides alternately, so that a busy minute affects both."""
+    ours, baseline = [], []
     length = len(_body(made, read.path).content)
     with (
         working_folder() as folder,
         _bare(read.path, length, folder) as (port, process),
     ):
         for _ in range(size.runs):
-            ours.append(_taken(_load(made.port, read, size), made.gateway_pid))
-            theirs.append(_taken(_load(port, read, size), process.pid))
-    return _figures(read, length, ours, theirs)
+            ours.append(_server_load(_load(made.port, read, size), made.gateway_pid))
+            baseline.append(_server_load(_load(port, read, size), process.pid))
+    return _figures(read, length, ours, baseline)
 
 
 def _bare(path: str, length: int, folder: Path) -> Serving:
@@ -98,16 +100,18 @@ def _load(port: int, read: Read, size: Size) -> Load:
     return Load(port, read.path, read.headers, seconds=size.seconds, method="GET", wanted=200)
 
 
-def _taken(load: Load, pid: int) -> Taken:
+def _server_load(load: Load, pid: int) -> ServerLoad:
     before = cpu_seconds([pid])
-    heard = applied(load)
-    return Taken(heard, 1e6 * (cpu_seconds([pid]) - before) / heard.answered)
+    result = run_load(load)
+    return ServerLoad(result, 1e6 * (cpu_seconds([pid]) - before) / result.answered)
 
 
-def _figures(read: Read, length: int, ours: list[Taken], theirs: list[Taken]) -> list[Figure]:
-    here, there = [t.heard.per_second for t in ours], [t.heard.per_second for t in theirs]
-    spent, spent_there = [t.cpu for t in ours], [t.cpu for t in theirs]
-    late = [t.heard.p99 for t in theirs]
+def _figures(
+    read: Read, length: int, ours: list[ServerLoad], baseline: list[ServerLoad]
+) -> list[Figure]:
+    here, there = [t.result.per_second for t in ours], [t.result.per_second for t in baseline]
+    cpu, bare_cpu = [t.cpu for t in ours], [t.cpu for t in baseline]
+    bare_p99 = [t.result.p99 for t in baseline]
     name = f"reads: {read.name}"
     return [
         Figure(
@@ -116,8 +120,8 @@ def _figures(read: Read, length: int, ours: list[Taken], theirs: list[Taken]) ->
             [100 * a / b for a, b in zip(here, there, strict=True)],
             at_least=read.at_least,
             ours=f"{rate(here, '/s')}, {length} bytes",
-            theirs=rate(there, "/s"),
+            baseline=rate(there, "/s"),
         ),
-        Figure(f"{name}: server CPU", "µs", spent, theirs=rate(spent_there, "µs")),
-        Figure(f"{name}: p99", "ms", [t.heard.p99 for t in ours], theirs=rate(late, "ms")),
+        Figure(f"{name}: server CPU", "µs", cpu, baseline=rate(bare_cpu, "µs")),
+        Figure(f"{name}: p99", "ms", [t.result.p99 for t in ours], baseline=rate(bare_p99, "ms")),
     ]

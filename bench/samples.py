@@ -1,4 +1,4 @@
-"""Files to measure with: real registrations where they are at hand, else such as are alike."""
+"""Provides input files: the OULAD registrations where available, else generated ones."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ HEADER = "user,course_id,mode,is_active,requested_at\n"
 
 
 class Sample(NamedTuple):
-    """A file, the courses that it names, and what must come of it where that is known."""
+    """A file, its courses, and its expected outcomes by code where they are known."""
 
     name: str
     courses: bytes
@@ -27,14 +27,14 @@ class Sample(NamedTuple):
 
     @property
     def rows(self) -> list[dict[str, str]]:
-        """The rows as a CSV reader gives them."""
+        """The parsed rows of the CSV file."""
         return list(csv.DictReader(io.StringIO(self.content.decode())))
 
 
 def term() -> Sample:
-    """The registrations of the Open University, or a made-up term of the same size."""
+    """Returns the registrations of the Open University, or a generated term of the same size."""
     if not OULAD.is_dir():
-        return _made_up()
+        return _generated()
     expected: dict[str, Any] = json.loads((OULAD / "expected.json").read_text())
     return Sample(
         "OULAD",
@@ -45,34 +45,34 @@ def term() -> Sample:
 
 
 def course_ids() -> list[str]:
-    """The courses of the files that are made up."""
+    """Returns the course ids of generated files."""
     return [f"course-v1:Bench+C{number:02d}+2026" for number in range(COURSES)]
 
 
 def courses() -> bytes:
-    """Those courses, open to all, one a line."""
+    """Returns the courses of generated files as NDJSON, open for enrollment."""
     return "\n".join(json.dumps({"course_id": course_id}) for course_id in course_ids()).encode()
 
 
-def _made_up() -> Sample:
-    """Three of four rows register, one of four withdraws who registered before."""
-    chance = random.Random(1)
+def _generated() -> Sample:
+    """Generates a term: three of four rows enroll, the fourth withdraws an earlier enrollment."""
+    rng = random.Random(1)
     known, lines = course_ids(), [HEADER]
     pairs: list[tuple[str, str]] = []
     for number in range(ROWS):
-        asked = _FIRST_DAY + timedelta(minutes=number % 1000)
+        requested_at = _FIRST_DAY + timedelta(minutes=number % 1000)
         if number % 4 == 3:
-            (user, course_id), word = chance.choice(pairs), "false"
+            (user, course_id), is_active = rng.choice(pairs), "false"
         else:
-            user, course_id = f"ou{chance.randrange(LEARNERS)}", chance.choice(known)
+            user, course_id = f"ou{rng.randrange(LEARNERS)}", rng.choice(known)
             pairs.append((user, course_id))
-            word = "true"
-        lines.append(f"{user},{course_id},audit,{word},{asked:%Y-%m-%dT%H:%M:%SZ}\n")
+            is_active = "true"
+        lines.append(f"{user},{course_id},audit,{is_active},{requested_at:%Y-%m-%dT%H:%M:%SZ}\n")
     return Sample("made up (OULAD is not here)", courses(), "".join(lines).encode(), None)
 
 
 def long_file(rows: int) -> Iterator[bytes]:
-    """A CSV file of learners who each register once, in pieces."""
+    """Yields the chunks of a CSV file in which each learner enrolls once."""
     known = course_ids()
     yield b"user,course_id,mode,is_active\n"
     step = 10_000
@@ -84,6 +84,6 @@ def long_file(rows: int) -> Iterator[bytes]:
 
 
 def write_long_file(path: Path, rows: int) -> None:
-    """The same, on disk."""
+    """Writes the file of `long_file` to disk."""
     with path.open("wb") as file:
         file.writelines(long_file(rows))

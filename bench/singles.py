@@ -1,4 +1,4 @@
-"""Singles from accepted to committed: how many a second, and how long one takes alone."""
+"""Measures single requests: committed per second, and the latency of one alone."""
 
 import http.client
 import json
@@ -9,38 +9,38 @@ from functools import partial
 from statistics import median
 from typing import NamedTuple
 
-from bench.load import Heard, Load, applied
-from bench.naive.servers import BODY, PATH, Naive, naive
+from bench.load import Load, LoadResult, run_load
+from bench.naive.servers import BODY, PATH, NaiveService, naive
 from bench.progress_query import Count, counting
-from bench.stack import BASE, COURSE, Ground, Service, Size, service
+from bench.stack import BASE, COURSE, Servers, Service, Size, service
 from bench.table import Figure, rate
 
 AT_LEAST_TIMES, AT_MOST_TIMES = 8.0, 3.0
-#: Asked one after the other.
+#: Requests sent one after the other.
 ALONE, QUICK_ALONE = 200, 50
-#: A further load offers so much more than was committed, as long as the one before was kept up
-#: with.
-MORE, KEPT_UP, TRIES, QUICK_TRIES = 1.4, 0.95, 3, 1
-LOOK_SECONDS = 0.25
-#: Commits that must be seen before the clock starts.
-WARM = 20
+#: Each further load has `RATE_FACTOR` times the committed rate, as long as the service commits at
+#: least `SUSTAINED_SHARE` of it.
+RATE_FACTOR, SUSTAINED_SHARE, ATTEMPTS, QUICK_ATTEMPTS = 1.4, 0.95, 3, 1
+POLL_SECONDS = 0.25
+#: Commits before the measurement starts.
+WARM_UP_COMMITS = 20
 
 
-class Sustained(NamedTuple):
-    """Commits a second while requests came in, and how many were taken in a second."""
+class SustainedRate(NamedTuple):
+    """Commits per second while requests arrive, and accepted requests per second."""
 
     committed: float
     accepted: float
 
 
-def measure(ground: Ground, size: Size) -> list[Figure]:
-    """Under load on fresh records each, then alone beside a task that does nothing."""
-    ours, theirs = [], []
-    tries = QUICK_TRIES if size.is_quick else TRIES
+def measure(servers: Servers, size: Size) -> list[Figure]:
+    """Measures under load on empty databases, then alone beside a Celery task that does nothing."""
+    ours, baseline = [], []
+    attempts = QUICK_ATTEMPTS if size.is_quick else ATTEMPTS
     for _ in range(min(size.runs, 3)):
-        ours.append(_best(partial(_ours, ground, size), tries))
-        theirs.append(_best(partial(_theirs, ground, size), tries))
-    here, there = [one.committed for one in ours], [one.committed for one in theirs]
+        ours.append(_best(partial(_service_rate, servers, size), attempts))
+        baseline.append(_best(partial(_baseline_rate, servers, size), attempts))
+    here, there = [one.committed for one in ours], [one.committed for one in baseline]
     return [
         Figure(
             "singles: committed, of Flask and Celery",
@@ -48,35 +48,35 @@ def measure(ground: Ground, size: Size) -> list[Figure]:
             [a / b for a, b in zip(here, there, strict=True)],
             at_least=AT_LEAST_TIMES,
             ours=rate(here, "/s"),
-            theirs=rate(there, "/s"),
+            baseline=rate(there, "/s"),
         ),
-        Figure("singles: committed a second", "/s", here, theirs=rate(there, "/s")),
+        Figure("singles: committed a second", "/s", here, baseline=rate(there, "/s")),
         Figure(
             "singles: accepted meanwhile",
             "/s",
             [one.accepted for one in ours],
-            theirs=rate([one.accepted for one in theirs], "/s"),
+            baseline=rate([one.accepted for one in baseline], "/s"),
         ),
-        *_alone(ground, size),
+        *_alone(servers, size),
     ]
 
 
-def _best(sustained: Callable[[float | None], Sustained], tries: int) -> Sustained:
-    """Asked as fast as it answers, then at paces that leave the worker room; the best of all."""
+def _best(sustained: Callable[[float | None], SustainedRate], attempts: int) -> SustainedRate:
+    """Returns the best rate: first unlimited, then at rates that leave CPU time to the worker."""
     best = sustained(None)
-    for _ in range(tries):
-        pace = MORE * best.committed
+    for _ in range(attempts):
+        pace = RATE_FACTOR * best.committed
         paced = sustained(pace)
         best = max(best, paced)
-        if paced.committed < KEPT_UP * pace:
+        if paced.committed < SUSTAINED_SHARE * pace:
             break
     return best
 
 
-def _ours(ground: Ground, size: Size, pace: float | None) -> Sustained:
+def _service_rate(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
     with (
-        ground.database() as url,
-        service(ground, url, workers=1) as made,
+        servers.database() as url,
+        service(servers, url, workers=1) as made,
         counting(url) as events,
     ):
         body = {"user": "u%010d", "mode": "audit", "course_details": {"course_id": COURSE}}
@@ -86,42 +86,42 @@ def _ours(ground: Ground, size: Size, pace: float | None) -> Sustained:
         return _sustained(load, events)
 
 
-def _theirs(ground: Ground, size: Size, pace: float | None) -> Sustained:
-    with naive(ground, workers=1) as other:
+def _baseline_rate(servers: Servers, size: Size, pace: float | None) -> SustainedRate:
+    with naive(servers, workers=1) as other:
         headers = {"Content-Type": "application/json"}
         load = Load(other.port, PATH, headers, BODY, seconds=size.seconds, pace=pace)
-        return _sustained(load, other.answered)
+        return _sustained(load, other.processed)
 
 
-def _sustained(load: Load, count: Count) -> Sustained:
-    """Only what is committed while requests still come counts, not the backlog's rest."""
-    heard: list[Heard] = []
-    asking = threading.Thread(target=lambda: heard.append(applied(load)))
+def _sustained(load: Load, count: Count) -> SustainedRate:
+    """Counts commits while requests arrive, not those of the backlog after them."""
+    results: list[LoadResult] = []
+    sender = threading.Thread(target=lambda: results.append(run_load(load)))
     before = count()
-    asking.start()
-    seen: list[tuple[float, int]] = []
-    while asking.is_alive():
-        seen.append((time.perf_counter(), count()))
-        asking.join(LOOK_SECONDS)
-    warm = [(at, number) for at, number in seen if number >= before + WARM]
-    if not heard or len(warm) < 2:
-        raise RuntimeError(f"too few commits to measure: {seen[-1:]}, {heard}")
+    sender.start()
+    samples: list[tuple[float, int]] = []
+    while sender.is_alive():
+        samples.append((time.perf_counter(), count()))
+        sender.join(POLL_SECONDS)
+    warm = [(at, number) for at, number in samples if number >= before + WARM_UP_COMMITS]
+    if not results or len(warm) < 2:
+        raise RuntimeError(f"too few commits to measure: {samples[-1:]}, {results}")
     (begin, first), (end, last) = warm[0], warm[-1]
-    return Sustained((last - first) / (end - begin), heard[0].per_second)
+    return SustainedRate((last - first) / (end - begin), results[0].per_second)
 
 
-def _alone(ground: Ground, size: Size) -> list[Figure]:
+def _alone(servers: Servers, size: Size) -> list[Figure]:
     number = QUICK_ALONE if size.is_quick else ALONE
-    ours, theirs = [], []
+    ours, baseline = [], []
     with (
-        ground.database() as url,
-        service(ground, url, workers=1) as made,
-        naive(ground, workers=1) as other,
+        servers.database() as url,
+        service(servers, url, workers=1) as made,
+        naive(servers, workers=1) as other,
     ):
         for run in range(size.runs):
-            ours.append(waited_for(made, number, run))
-            theirs.append(_no_ops(other, number))
-    here, there = [median(one) for one in ours], [median(one) for one in theirs]
+            ours.append(single_latencies(made, number, run))
+            baseline.append(_no_op_latencies(other, number))
+    here, there = [median(one) for one in ours], [median(one) for one in baseline]
     return [
         Figure(
             "singles: alone, p50 of a Celery no-op",
@@ -129,45 +129,45 @@ def _alone(ground: Ground, size: Size) -> list[Figure]:
             [a / b for a, b in zip(here, there, strict=True)],
             at_most=AT_MOST_TIMES,
             ours=rate(here, "ms"),
-            theirs=rate(there, "ms"),
+            baseline=rate(there, "ms"),
         ),
-        Figure("singles: alone, p50", "ms", here, theirs=rate(there, "ms")),
+        Figure("singles: alone, p50", "ms", here, baseline=rate(there, "ms")),
         Figure(
             "singles: alone, p99",
             "ms",
             [_p99(one) for one in ours],
-            theirs=rate([_p99(one) for one in theirs], "ms"),
+            baseline=rate([_p99(one) for one in baseline], "ms"),
         ),
     ]
 
 
-def waited_for(made: Service, number: int, run: int) -> list[float]:
-    """Milliseconds from asking to the outcome, which is told once it is committed."""
+def single_latencies(made: Service, number: int, run: int) -> list[float]:
+    """Returns the milliseconds from each request to its response with the committed outcome."""
     connection = http.client.HTTPConnection("127.0.0.1", made.port, timeout=60)
     headers = {**made.headers, "Content-Type": "application/json", "Prefer": "wait=10"}
-    taken = []
+    latencies = []
     for one in range(number):
         body = {"user": f"alone{run}-{one}", "course_details": {"course_id": COURSE}}
         begin = time.perf_counter()
         connection.request("POST", f"{BASE}/enrollment", json.dumps(body), headers)
         answer = connection.getresponse()
         answer.read()
-        taken.append(1000 * (time.perf_counter() - begin))
+        latencies.append(1000 * (time.perf_counter() - begin))
         if answer.status != http.client.OK:
-            raise RuntimeError(f"a single was answered {answer.status}")
+            raise RuntimeError(f"a single request got status {answer.status}")
     connection.close()
-    return taken
+    return latencies
 
 
-def _no_ops(other: Naive, number: int) -> list[float]:
-    """Milliseconds from sending a task that does nothing to having its result."""
-    taken = []
+def _no_op_latencies(other: NaiveService, number: int) -> list[float]:
+    """Returns the milliseconds from sending each task that does nothing to its result."""
+    latencies = []
     for _ in range(number):
         begin = time.perf_counter()
-        other.nothing.delay().get(timeout=60)
-        taken.append(1000 * (time.perf_counter() - begin))
-    return taken
+        other.no_op.delay().get(timeout=60)
+        latencies.append(1000 * (time.perf_counter() - begin))
+    return latencies
 
 
-def _p99(taken: list[float]) -> float:
-    return sorted(taken)[int(len(taken) * 0.99)]
+def _p99(latencies: list[float]) -> float:
+    return sorted(latencies)[int(len(latencies) * 0.99)]

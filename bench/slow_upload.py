@@ -1,4 +1,4 @@
-"""How long singles take while a slow client uploads a file."""
+"""Measures the latency of single requests while a slow client uploads a file."""
 
 import http.client
 import json
@@ -7,29 +7,29 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from bench.load import Heard, Load, applied
+from bench.load import Load, LoadResult, run_load
 from bench.samples import courses, long_file
-from bench.stack import BASE, COURSE, Ground, Service, Size, service
+from bench.stack import BASE, COURSE, Servers, Service, Size, service
 from bench.table import Figure, rate
 
 BYTES_A_SECOND = 100_000
 CONNECTIONS, SINGLES_A_SECOND = 8, 50.0
 BELOW_MS = 200.0
 PIECE_BYTES = 10_000
-#: Numbers that one load may use up.
-MANY = 10_000_000
+#: Distance between the first request numbers of two loads, so that none is used twice.
+NUMBERS_PER_LOAD = 10_000_000
 
 
-def measure(ground: Ground, size: Size) -> list[Figure]:
-    """On both databases, with and without the upload, a worker at work."""
+def measure(servers: Servers, size: Size) -> list[Figure]:
+    """Measures on both databases, with and without the upload, with one worker."""
     figures = []
     places: list[tuple[str, Callable[[], AbstractContextManager[str]]]] = [
-        ("SQLite", ground.sqlite),
-        ("PostgreSQL", ground.database),
+        ("SQLite", servers.sqlite),
+        ("PostgreSQL", servers.database),
     ]
     for name, database in places:
         alone, beside = [], []
-        with database() as url, service(ground, url, workers=1) as made:
+        with database() as url, service(servers, url, workers=1) as made:
             made.load_courses(courses())
             for run in range(min(size.runs, 2)):
                 alone.append(_singles(made, size, 2 * run))
@@ -38,27 +38,27 @@ def measure(ground: Ground, size: Size) -> list[Figure]:
     return figures
 
 
-def _figure(database: str, how: str, heard: list[Heard]) -> Figure:
+def _figure(database: str, how: str, results: list[LoadResult]) -> Figure:
     return Figure(
         f"singles on {database}, {how}: p99",
         "ms",
-        [one.p99 for one in heard],
+        [one.p99 for one in results],
         below=BELOW_MS,
-        ours=f"p50 {rate([one.p50 for one in heard], 'ms')}",
-        theirs=f"longest {rate([one.longest for one in heard], 'ms')}",
+        ours=f"p50 {rate([one.p50 for one in results], 'ms')}",
+        baseline=f"longest {rate([one.longest for one in results], 'ms')}",
     )
 
 
-def _singles(made: Service, size: Size, run: int) -> Heard:
+def _singles(made: Service, size: Size, run: int) -> LoadResult:
     body = {"user": "u%010d", "course_details": {"course_id": COURSE}}
     headers = {"Content-Type": "application/json", **made.headers}
-    return applied(
+    return run_load(
         Load(
             made.port,
             f"{BASE}/enrollment",
             headers,
             json.dumps(body),
-            first=run * MANY,
+            first=run * NUMBERS_PER_LOAD,
             connections=CONNECTIONS,
             seconds=2 * size.seconds,
             pace=SINGLES_A_SECOND,
@@ -66,26 +66,26 @@ def _singles(made: Service, size: Size, run: int) -> Heard:
     )
 
 
-def _beside_an_upload(made: Service, size: Size, run: int) -> Heard:
-    """The upload ends while singles still come, so its storing falls among them."""
+def _beside_an_upload(made: Service, size: Size, run: int) -> LoadResult:
+    """Measures during an upload that ends before the load, so that storing it is included."""
     content = _content(int(2 * size.seconds * 0.8 * BYTES_A_SECOND))
     statuses: list[int] = []
     upload = threading.Thread(target=lambda: statuses.append(_upload(made, content)))
     upload.start()
-    heard = _singles(made, size, run)
+    result = _singles(made, size, run)
     upload.join()
     if statuses != [202]:
-        raise RuntimeError(f"the upload was answered {statuses}")
-    return heard
+        raise RuntimeError(f"the upload got status {statuses}")
+    return result
 
 
-def _content(wanted: int) -> bytes:
-    rows = b"".join(long_file(wanted // 40))[:wanted]
+def _content(size_bytes: int) -> bytes:
+    rows = b"".join(long_file(size_bytes // 40))[:size_bytes]
     return rows[: rows.rindex(b"\n") + 1]
 
 
 def _upload(made: Service, content: bytes) -> int:
-    """Send evenly, by the clock."""
+    """Uploads at `BYTES_A_SECOND`; returns the status."""
     connection = http.client.HTTPConnection("127.0.0.1", made.port, timeout=60)
     headers = {**made.headers, "Content-Type": "text/csv", "Content-Length": str(len(content))}
     connection.putrequest("POST", f"{BASE}/submissions")

@@ -1,6 +1,6 @@
-"""The processes that are measured, each on fresh records, all gone at the end.
+"""Runs the measured processes, each on an empty database, and stops them at the end.
 
-Nothing waits by the clock: who starts a process asks it until it answers.
+A started process is polled until it responds.
 """
 
 import json
@@ -30,40 +30,40 @@ from tests.support.temporary_folders import working_folder
 ROOT = Path(__file__).parent.parent
 BASE = "/api/enrollment/v1"
 START_SECONDS = 60.0
-LOOK_SECONDS = 0.02
+POLL_SECONDS = 0.02
 BACKLOG = 2048
-#: The course of measures that need just one.
+#: Course of the measures that need only one.
 COURSE = "course-v1:Bench+Open+2026"
 
 
-#: A server's port and its process, for the length of a block.
+#: Context manager of a server: its port and its process.
 Serving = AbstractContextManager[tuple[int, subprocess.Popen[bytes]]]
 
 
 class Size(NamedTuple):
-    """How much is measured."""
+    """The extent of the measures."""
 
     runs: int
-    #: Seconds of one measure of a rate.
+    #: Duration of one load.
     seconds: float
-    #: Rows of the file that memory is measured with.
+    #: Rows of the long file.
     rows: int
     is_quick: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """The servers that all measures share, and empty records to copy."""
+class Servers:
+    """PostgreSQL and Redis, shared by all measures, with a template database to copy."""
 
     postgres: str
     redis: str
     template: str
-    #: An admin key that the empty records know.
+    #: An API key with scope `admin`, which is stored in the template.
     key: str
 
     @contextmanager
     def database(self) -> Iterator[str]:
-        """A PostgreSQL database with the tables and the key in it."""
+        """Creates a PostgreSQL database with the tables and the key; yields its URL."""
         url = create_database(self.postgres, template=self.template.rpartition("/")[2])
         try:
             yield url
@@ -72,7 +72,7 @@ class Ground:
 
     @contextmanager
     def empty_database(self) -> Iterator[str]:
-        """A PostgreSQL database with nothing in it."""
+        """Creates an empty PostgreSQL database; yields its URL."""
         url = create_database(self.postgres)
         try:
             yield url
@@ -81,7 +81,7 @@ class Ground:
 
     @contextmanager
     def sqlite(self) -> Iterator[str]:
-        """The same records in a SQLite file, on disk."""
+        """Creates a SQLite database with the tables and the key, on disk; yields its URL."""
         with working_folder(on_disk=True) as folder:
             url = f"sqlite:///{folder / 'enrollment.sqlite3'}"
             _prepare(url, self.key)
@@ -89,13 +89,13 @@ class Ground:
 
 
 @contextmanager
-def make_ground(postgres: str, redis_url: str) -> Iterator[Ground]:
-    """Empty records on a server, made once and copied for each run."""
+def prepared_servers(postgres: str, redis_url: str) -> Iterator[Servers]:
+    """Creates the template database, which is copied for each run."""
     key, _ = new_api_key()
     template = create_database(postgres)
     try:
         _prepare(template, key)
-        yield Ground(postgres=postgres, redis=redis_url, template=template, key=key)
+        yield Servers(postgres=postgres, redis=redis_url, template=template, key=key)
     finally:
         drop_database(postgres, template)
 
@@ -118,13 +118,13 @@ def _prepare(url: str, key: str) -> None:
 def process(
     module: str, *words: object, environment: Mapping[str, str], log: Path, fds: Sequence[int] = ()
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A Python program of ours; it and its children end with the block, or with this process."""
-    tie = ROOT / "tests" / "support" / "parent_death.py"
-    tied = [sys.executable, "-I", "-S", tie, os.getpid(), int(signal.SIGKILL), -1]
+    """Runs a module of this repository; it ends with the block, or with this process."""
+    guard = ROOT / "tests" / "support" / "parent_death.py"
+    guarded = [sys.executable, "-I", "-S", guard, os.getpid(), int(signal.SIGKILL), -1]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ENROLL_")}
     with log.open("ab") as out:
         started = subprocess.Popen(
-            [str(word) for word in (*tied, sys.executable, "-m", module, *words)],
+            [str(word) for word in (*guarded, sys.executable, "-m", module, *words)],
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=out,
@@ -136,8 +136,8 @@ def process(
     try:
         yield started
     finally:
-        with suppress(ProcessLookupError):  # it ended by itself
-            os.killpg(started.pid, signal.SIGKILL)  # its records are dropped with the run
+        with suppress(ProcessLookupError):  # it has ended already
+            os.killpg(started.pid, signal.SIGKILL)  # its database is dropped after the run
         started.wait()
 
 
@@ -145,7 +145,7 @@ def process(
 def server(
     module: str, *words: object, environment: Mapping[str, str], path: str, folder: Path
 ) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    """A program that serves HTTP on a socket handed to it; its port and its process."""
+    """Runs an HTTP server on an inherited socket; yields its port and its process."""
     log = folder / f"{module}.log"
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
@@ -154,24 +154,24 @@ def server(
         fd = listening.fileno()
         words = (*words, "--fd", fd)
         with process(module, *words, environment=environment, log=log, fds=[fd]) as started:
-            _until_it_answers(f"http://127.0.0.1:{port}{path}", started, log)
+            _wait_until_ready(f"http://127.0.0.1:{port}{path}", started, log)
             yield port, started
 
 
-def _until_it_answers(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(url: str, started: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and started.poll() is None:
         try:
             if httpx.get(url, timeout=2).is_success:
                 return
         except httpx.TransportError:
-            time.sleep(LOOK_SECONDS)
-    raise RuntimeError(f"{url} did not answer:\n{log.read_text(errors='replace')[-2000:]}")
+            time.sleep(POLL_SECONDS)
+    raise RuntimeError(f"{url} did not respond:\n{log.read_text(errors='replace')[-2000:]}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A running gateway with its workers, and how to speak to it."""
+    """A running gateway with its workers, and an HTTP client."""
 
     port: int
     gateway_pid: int
@@ -181,47 +181,47 @@ class Service:
 
     @property
     def headers(self) -> dict[str, str]:
-        """What proves a request."""
+        """The headers that authenticate a request."""
         return {"Authorization": f"Bearer {self.key}"}
 
     def load_courses(self, ndjson: bytes) -> None:
-        """Make courses known."""
+        """Saves courses."""
         headers = {"Content-Type": "application/x-ndjson"}
         self.http.post("/courses", content=ndjson, headers=headers).raise_for_status()
 
     def submit(self, content: Any, **headers: str) -> str:
-        """Hand a file in; the id of its submission."""
-        wanted = {"Content-Type": "text/csv", **headers}
-        answer = self.http.post("/submissions", content=content, headers=wanted)
+        """Uploads a file; returns the id of its submission."""
+        all_headers = {"Content-Type": "text/csv", **headers}
+        answer = self.http.post("/submissions", content=content, headers=all_headers)
         answer.raise_for_status()
         return str(answer.json()["submission_id"])
 
     def until_done(self, submission_id: str) -> dict[str, Any]:
-        """The submission once nothing of it is left."""
+        """Waits until the submission is done; returns its status."""
         while True:
             answer = self.http.get(f"/submissions/{submission_id}", headers={"Prefer": "wait=30"})
-            shown: dict[str, Any] = answer.raise_for_status().json()
-            if shown["state"] == "done":
-                return shown
+            status: dict[str, Any] = answer.raise_for_status().json()
+            if status["state"] == "done":
+                return status
 
-    def until_work_is_done(self) -> None:
-        """Returns when a worker has answered its first request."""
+    def until_worker_is_ready(self) -> None:
+        """Waits until a worker has processed a request."""
         body = {"user": "first", "course_details": {"course_id": COURSE}}
         for _ in range(4):
             answer = self.http.post("/enrollment", json=body, headers={"Prefer": "wait=15"})
             if answer.status_code == httpx.codes.OK:
                 return
-        raise RuntimeError(f"no worker answers: {answer.status_code} {answer.text[:500]}")
+        raise RuntimeError(f"no worker responds: {answer.status_code} {answer.text[:500]}")
 
 
 @contextmanager
-def service(ground: Ground, database_url: str, *, workers: int = 0) -> Iterator[Service]:
-    """A gateway and workers as production runs them, ready, with one open course."""
-    with redis.Redis.from_url(ground.redis) as client:
+def service(servers: Servers, database_url: str, *, workers: int = 0) -> Iterator[Service]:
+    """Runs a gateway and workers as in production, with one open course; yields when ready."""
+    with redis.Redis.from_url(servers.redis) as client:
         client.flushdb()
     environment = {
         "ENROLL_DATABASE_URL": database_url,
-        "ENROLL_REDIS_URL": ground.redis,
+        "ENROLL_REDIS_URL": servers.redis,
         "ENROLL_LOG_LEVEL": "warning",
     }
     with ExitStack() as stack:
@@ -237,15 +237,15 @@ def service(ground: Ground, database_url: str, *, workers: int = 0) -> Iterator[
             for number in range(workers)
         ]
         address = f"http://127.0.0.1:{port}{BASE}"
-        bearer = {"Authorization": f"Bearer {ground.key}"}
+        bearer = {"Authorization": f"Bearer {servers.key}"}
         made = Service(
             port=port,
             gateway_pid=gateway.pid,
             worker_pids=[worker.pid for worker in started],
-            key=ground.key,
+            key=servers.key,
             http=stack.enter_context(httpx.Client(base_url=address, headers=bearer, timeout=300)),
         )
         made.load_courses(json.dumps({"course_id": COURSE}).encode())
         if workers:
-            made.until_work_is_done()
+            made.until_worker_is_ready()
         yield made

@@ -1,4 +1,4 @@
-"""A term of any length: the same rows again, for other learners."""
+"""Generates a term of any length by repeating rows for other learners."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from bench.samples import Sample
 
 
 def repeated(sample: Sample, rows: int) -> Sample:
-    """So many rows of a term that happens again and again, and what must come of them."""
+    """Returns that many rows of a repeated term, with the expected outcomes."""
     term = sample.rows
     content = io.StringIO()
     table = csv.DictWriter(content, list(term[0]), lineterminator="\n")
@@ -25,7 +25,7 @@ def repeated(sample: Sample, rows: int) -> Sample:
     if sample.expected is not None:
         expected = _outcomes(made, known)
         if _outcomes(term, known) != sample.expected:
-            raise RuntimeError("the rules checked with here are not those of the sample")
+            raise RuntimeError("the reference rules do not give the outcomes of the sample")
     return Sample(
         f"{rows:,} rows of {sample.name}", sample.courses, content.getvalue().encode(), expected
     )
@@ -33,16 +33,16 @@ def repeated(sample: Sample, rows: int) -> Sample:
 
 def _rows(term: Sequence[Mapping[str, str]], rows: int) -> Iterator[dict[str, str]]:
     for number in range(rows):
-        again, place = divmod(number, len(term))
-        row = dict(term[place])
-        row["user"] += f"r{again}" if again else ""
+        repetition, position = divmod(number, len(term))
+        row = dict(term[position])
+        row["user"] += f"r{repetition}" if repetition else ""
         yield row
 
 
 def _outcomes(
     rows: Sequence[Mapping[str, str]], courses: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, int]:
-    """The rules as far as such rows need them, written apart from ours."""
+    """Counts the expected outcomes by a reference implementation of the rules for such rows."""
     active: dict[tuple[str, str], bool] = {}
     counts: Counter[str] = Counter()
     for row in rows:
@@ -64,10 +64,10 @@ def _outcome(was: bool | None, course: Mapping[str, Any], row: Mapping[str, str]
     return "enrolled" if was is None else "reactivated"
 
 
-def _is_open(course: Mapping[str, Any], asked: str) -> bool:
+def _is_open(course: Mapping[str, Any], requested_at: str) -> bool:
     opens, closes = course.get("enrollment_start"), course.get("enrollment_end")
-    if not asked:
-        return closes is None  # asked now, long after the term
-    moment = datetime.fromisoformat(asked)
+    if not requested_at:
+        return closes is None  # requested now, long after the term
+    moment = datetime.fromisoformat(requested_at)
     after = opens is None or moment > datetime.fromisoformat(opens)
     return after and (closes is None or moment < datetime.fromisoformat(closes))

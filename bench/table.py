@@ -1,4 +1,4 @@
-"""What measures come to: figures with their spread, shown as a table and kept as JSON."""
+"""Figures of the measures with their spread, as a table and as JSON."""
 
 import operator
 from collections.abc import Callable, Sequence
@@ -9,19 +9,19 @@ from rich.table import Table
 
 
 class Figure(NamedTuple):
-    """One thing measured in several runs; its value is the median of them."""
+    """A figure measured in several runs; its value is their median."""
 
     name: str
     unit: str
-    #: One value a run.
+    #: One value per run.
     values: Sequence[float] = ()
-    #: What the value must reach, may come to, or stays below; one without is for information.
+    #: Limits of the value; a figure without one is for information.
     at_least: float | None = None
     at_most: float | None = None
     below: float | None = None
     #: Medians of the two sides behind a ratio, or a note.
     ours: str = ""
-    theirs: str = ""
+    baseline: str = ""
 
     @property
     def value(self) -> float | None:
@@ -30,7 +30,7 @@ class Figure(NamedTuple):
 
     @property
     def bar(self) -> str | None:
-        """What was promised, in words."""
+        """The limit as text, if there is one."""
         for sign, limit, _ in self._limits():
             if limit is not None:
                 return f"{sign} {limit:g} {self.unit}"
@@ -38,7 +38,7 @@ class Figure(NamedTuple):
 
     @property
     def holds(self) -> bool | None:
-        """Whether the promise is kept; None where there is none, or no measure."""
+        """Whether the value is within the limit; None without a limit or a value."""
         value = self.value
         if value is None or self.bar is None:
             return None
@@ -53,11 +53,11 @@ class Figure(NamedTuple):
 
     @property
     def spread(self) -> list[float] | None:
-        """The least and the greatest of the runs."""
+        """The minimum and the maximum of the runs."""
         return [min(self.values), max(self.values)] if self.values else None
 
     def as_json(self) -> dict[str, Any]:
-        """The figure as ``results.json`` keeps it."""
+        """Returns the figure in the form of `results.json`."""
         return {
             "name": self.name,
             "unit": self.unit,
@@ -65,18 +65,18 @@ class Figure(NamedTuple):
             "bar": self.bar,
             "holds": self.holds,
             "ours": self.ours,
-            "theirs": self.theirs,
+            "theirs": self.baseline,
             "spread": self.spread,
         }
 
 
 def rate(values: Sequence[float], unit: str) -> str:
-    """The median of a side, for people."""
+    """Returns the median with its unit as text."""
     return f"{_number(median(values))} {unit}" if values else ""
 
 
 def table_of(figures: Sequence[Figure], title: str) -> Table:
-    """The figures, one a line."""
+    """Returns a table with one figure per line."""
     table = Table(title=title)
     for heading in ("measure", "median", "min..max", "bar", "holds", "ours", "baseline"):
         table.add_column(heading, justify="right" if heading in {"median", "min..max"} else "left")
@@ -88,7 +88,7 @@ def table_of(figures: Sequence[Figure], title: str) -> Table:
             figure.bar or "",
             {True: "[green]yes", False: "[red]NO", None: ""}[figure.holds],
             figure.ours,
-            figure.theirs,
+            figure.baseline,
         )
     return table
 

@@ -1,7 +1,7 @@
-"""Tables filled inside PostgreSQL with what years of terms would have left in them.
+"""Fills the tables inside PostgreSQL as years of terms would.
 
-All that a worker meets holds as if it had come in through the service: learners, seats, clocks,
-events and their places in the feed. Only the files themselves are gone, as after their retention.
+Learners, seats, precedence, events and feed positions are consistent, as if the service had written
+them. Submissions and batches are missing, as after their retention.
 """
 
 from hashlib import md5
@@ -10,14 +10,14 @@ import psycopg
 
 from enrollment.domain.events import ORDINAL_BITS
 
-#: Learners that are known before anybody is enrolled, and enrollments of each one.
-KNOWN, EACH = 10_000, 4
-#: Courses of the past, which the enrollments are spread over.
+#: Learners that exist before the first enrollment, and enrollments of each one.
+INITIAL_LEARNERS, PER_LEARNER = 10_000, 4
+#: Past courses, over which the enrollments are spread.
 COURSES = 2_200
-#: Events that a batch of the past had; tables grow by whole batches.
+#: Events per past batch; tables grow by whole batches.
 BATCH = 1_000
-#: Numbers up to these belong to the past; what comes in meanwhile is numbered from there.
-_LEARNERS_OF_THE_PAST, _BATCHES_OF_THE_PAST = 10_000_000, 1_000_000
+#: Ids reserved for past rows; the service continues after them.
+_RESERVED_LEARNER_IDS, _RESERVED_BATCH_IDS = 10_000_000, 1_000_000
 
 _RESERVE = """
 SELECT setval(pg_get_serial_sequence('learner', 'id'), %(learners)s),
@@ -32,12 +32,12 @@ _MODES = """
 INSERT INTO mode (course_id, slug, position, name, min_price, suggested_prices, currency)
 SELECT id, 'audit', 0, 'Audit', 0, '', 'usd' FROM course WHERE course_id LIKE 'course-v1:Past+%'
 """
-#: Names stand in no order, as those of people do, so that each is looked up somewhere else.
+#: Usernames are in random order, so that look-ups are spread over the index.
 _LEARNERS = """
 INSERT INTO learner (id, username)
 SELECT n, 'u' || left(md5('past-' || n), 16) FROM generate_series(%(first)s::int, %(last)s) AS n
 """
-#: What the n-th enrollment of the past is.
+#: Columns of the n-th past enrollment.
 _PAST = """
 WITH past AS (
     SELECT n / %(each)s + 1 AS learner,
@@ -80,38 +80,38 @@ WHERE course.id = taken.course_id
 
 
 def past_username(number: int) -> str:
-    """The name of a learner of the past, counted from 1."""
+    """Returns the username of the n-th past learner, counted from 1."""
     return "u" + md5(f"past-{number}".encode()).hexdigest()[:16]
 
 
 def learners_of(enrollments: int) -> int:
-    """How many learners are known where so many enrollments are kept."""
-    return max(KNOWN, enrollments // EACH)
+    """Returns the number of learners that belong to a number of enrollments."""
+    return max(INITIAL_LEARNERS, enrollments // PER_LEARNER)
 
 
-def begin(url: str) -> None:
-    """Make the courses of the past, and the first learners, of whom nobody is enrolled."""
+def prepare(url: str) -> None:
+    """Creates the past courses and the initial learners, without enrollments."""
     with _connected(url) as connection:
-        reserved = {"learners": _LEARNERS_OF_THE_PAST, "batches": _BATCHES_OF_THE_PAST}
+        reserved = {"learners": _RESERVED_LEARNER_IDS, "batches": _RESERVED_BATCH_IDS}
         connection.execute(_RESERVE, reserved)
         connection.execute(_COURSES, {"courses": COURSES})
         connection.execute(_MODES)
-        connection.execute(_LEARNERS, {"first": 1, "last": KNOWN})
-        _settle(connection)
+        connection.execute(_LEARNERS, {"first": 1, "last": INITIAL_LEARNERS})
+        _vacuum(connection)
 
 
 def grow(url: str, before: int, after: int) -> float:
-    """Go on from so many enrollments to so many; the gigabytes that the database then takes."""
+    """Adds past enrollments up to number `after`; returns the size of the database in GB."""
     numbers = {"first": before, "last": after - 1, "batch": BATCH}
-    spread = numbers | {"each": EACH, "courses": COURSES, "ordinal_bits": ORDINAL_BITS}
-    newcomers = {"first": learners_of(before) + 1, "last": learners_of(after)}
+    spread = numbers | {"each": PER_LEARNER, "courses": COURSES, "ordinal_bits": ORDINAL_BITS}
+    new_learners = {"first": learners_of(before) + 1, "last": learners_of(after)}
     with _connected(url) as connection:
-        connection.execute(_LEARNERS, newcomers)
+        connection.execute(_LEARNERS, new_learners)
         connection.execute(_ENROLLMENTS, spread)
         connection.execute(_EVENTS, spread)
         connection.execute(_FEED, numbers)
         connection.execute(_SEATS)
-        _settle(connection)
+        _vacuum(connection)
         row = connection.execute("SELECT pg_database_size(current_database())").fetchone()
     return 0.0 if row is None else row[0] / 1e9
 
@@ -121,7 +121,7 @@ def _connected(url: str) -> psycopg.Connection:
     return psycopg.connect(plain, autocommit=True)
 
 
-def _settle(connection: psycopg.Connection) -> None:
-    """What PostgreSQL would do beside the measure later, it does now."""
+def _vacuum(connection: psycopg.Connection) -> None:
+    """Vacuums and checkpoints now, so that PostgreSQL does not do so during the measure."""
     connection.execute("VACUUM (ANALYZE)")
     connection.execute("CHECKPOINT")

@@ -1,1 +1,1 @@
-"""The work behind the queue."""
+"""The Celery worker: processes stored batches, and runs the scheduled maintenance."""

@@ -1,4 +1,4 @@
-"""``python -m worker [beat] [--lanes …]``: a worker, or the schedule."""
+"""Command line `python -m worker [beat] [--lanes …]`: runs a worker, or the Beat scheduler."""
 
 import argparse
 import os
@@ -12,7 +12,7 @@ from worker.bootstrap import build_app
 
 
 def main(arguments: list[str]) -> NoReturn:
-    """Run until told to stop."""
+    """Runs a worker or the scheduler until it is stopped."""
     parser = argparse.ArgumentParser(prog="python -m worker")
     parser.add_argument("what", nargs="?", choices=["worker", "beat"], default="worker")
     parser.add_argument("--lanes", type=_queues, default=list(QueueName), help="e.g. bulk,upkeep")
@@ -30,17 +30,20 @@ def main(arguments: list[str]) -> NoReturn:
 
 
 def _queues(lanes: str) -> list[QueueName]:
-    """The queues of a comma list of ``interactive``, ``upkeep``, ``bulk``."""
+    """Parses a comma-separated list of `interactive`, `upkeep` and `bulk`.
+
+    Raises argparse.ArgumentTypeError for another name.
+    """
     try:
         return [QueueName[lane.strip().upper()] for lane in lanes.split(",")]
     except KeyError as error:
         known = ", ".join(queue.name.lower() for queue in QueueName)
-        message = f"there is no lane {error.args[0].lower()!r}: name some of {known}"
+        message = f"unknown lane {error.args[0].lower()!r}, expected any of {known}"
         raise argparse.ArgumentTypeError(message) from error
 
 
 def _worker(options: argparse.Namespace) -> list[str]:
-    """One request after the other: a process a core, and as many processes as are wanted."""
+    """Returns the arguments of `celery worker`: one child process, since each core has a worker."""
     return [
         "worker",
         "--pool=prefork",

@@ -1,4 +1,4 @@
-"""What a worker process is made of: settings, records, app, tasks."""
+"""Composition root of a worker process: database sessions, Celery app, tasks, signal handlers."""
 
 from datetime import timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
-from worker.celery_app import make_app
+from worker.celery_app import make_celery_app
 from worker.maintenance import Maintenance
 from worker.post_commit import PostCommitNotifier
 from worker.processing.processor import Processor
@@ -25,33 +25,41 @@ from worker.processing.strategies import SiteRules
 from worker.processing.transaction import BatchTransaction
 from worker.tasks import register
 
-#: The exit status of every command whose service cannot be used.
+#: Exit status of commands that find the database unusable.
 EXIT_DATABASE_UNUSABLE = 3
 
 
 def build_app(settings: Settings, *, process: str) -> Celery:
-    """A worker's application with every task. Connects to nothing before the first task."""
+    """Returns a worker's application with every task. Connects to nothing before the first task."""
     failpoints.arm(settings.failpoints)
-    app = make_app(settings.broker_url)
+    app = make_celery_app(settings.broker_url)
     sessions = durable_sessions(
         settings.database_url, pool_size=2, accepts_loss=settings.accept_data_loss
     )
-    announcer = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
+    notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
     processor = Processor(
         sessions=sessions,
         transaction=BatchTransaction(
             rules=SiteRules(settings.default_mode, settings.accepts_unknown_learners)
         ),
     )
-    sweeper = Maintenance(
+    maintenance = Maintenance(
         sessions=sessions,
-        announce=announcer.announce,
+        dispatch=notifier.dispatch,
         retention=timedelta(days=settings.retention_days),
     )
-    register(app, processor, sweeper, announcer)
+    register(app, processor, maintenance, notifier)
+    _connect_process_signals(processor)
+    _connect_logging(settings.log_level, process)
+    return app
 
-    def look_at_records(**_: Any) -> None:
-        """A worker does not start on what loses commits; its children connect anew."""
+
+def _connect_process_signals(processor: Processor) -> None:
+    """Connects handlers to the start of the worker, and to start and end of its child process."""
+    sessions = processor.sessions
+
+    def check_database(**_: Any) -> None:
+        """Refuses to start on a database that may lose commits; children connect for themselves."""
         try:
             check_at_start(sessions)
         except NotDurable as refusal:
@@ -59,21 +67,24 @@ def build_app(settings: Settings, *, process: str) -> Celery:
         finally:
             sessions.dispose()
 
-    def begin_child(**_: Any) -> None:
-        """A forked child never uses its parent's connections."""
+    def start_child(**_: Any) -> None:
+        """Drops the parent's connections, which a forked child must not use, and tunes the GC."""
         sessions.engine.dispose(close=False)
         relax_gc()
 
-    def end_child(**_: Any) -> None:
-        """Close what the child opened: the files of its dry runs."""
+    def stop_child(**_: Any) -> None:
+        """Closes the temporary files of dry runs."""
         processor.transaction.overlays.close()
 
-    def keep_our_logs(**_: Any) -> None:
-        """Celery leaves logging alone where this signal is heard."""
-        logs.configure(settings.log_level, process=process)
+    worker_init.connect(check_database, weak=False)
+    worker_process_init.connect(start_child, weak=False)
+    worker_process_shutdown.connect(stop_child, weak=False)
 
-    worker_init.connect(look_at_records, weak=False)
-    worker_process_init.connect(begin_child, weak=False)
-    worker_process_shutdown.connect(end_child, weak=False)
-    setup_logging.connect(keep_our_logs, weak=False)
-    return app
+
+def _connect_logging(level: str, process: str) -> None:
+    """Configures logging in place of Celery, which leaves it alone where this signal is handled."""
+
+    def configure(**_: Any) -> None:
+        logs.configure(level, process=process)
+
+    setup_logging.connect(configure, weak=False)

@@ -1,4 +1,4 @@
-"""The Celery application, made from settings; nothing happens at import."""
+"""Builds the Celery application of the workers."""
 
 from celery import Celery
 
@@ -10,24 +10,24 @@ from enrollment.runtime.broker import (
     broker_settings,
 )
 
-#: Seconds. A run that waited longer is dropped, and Celery compares the clocks of two machines:
-#: so long that no clock which anybody would leave running is that wrong.
+#: Seconds that the clocks of two machines may differ. Celery drops a scheduled run that expired,
+#: by the worker's clock, so the expiry is longer than any clock error that could go unnoticed.
 MAX_CLOCK_DRIFT = 7 * 24 * 3600.0
 
 
-def make_app(broker_url: str) -> Celery:
-    """An application with the queues and the settings that the promise rests on."""
+def make_celery_app(broker_url: str) -> Celery:
+    """Returns an application with the queues, the schedule and the settings for durable work."""
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(broker_url, client="enroll-worker"))
     app.conf.update(
         worker_consumer="worker.celery_overrides.consumer:ResilientConsumer",
         task_acks_late=True,
-        # The records decide what is tried again, and count how often.
+        # The database decides which batch is attempted again, and counts the attempts.
         task_reject_on_worker_lost=False,
         worker_prefetch_multiplier=1,
-        worker_enable_prefetch_count_reduction=False,  # one message is the least there is
+        worker_enable_prefetch_count_reduction=False,  # prefetch is 1 already
         worker_max_tasks_per_child=5_000,
-        # A statement takes 10 s at most; beyond the visibility time-out nobody would own it.
+        # A statement takes at most 10 s. A task must end before its message is delivered again.
         task_soft_time_limit=20,
         task_time_limit=30,
         worker_soft_shutdown_timeout=10.0,
@@ -43,10 +43,10 @@ def make_app(broker_url: str) -> Celery:
 
 
 def _schedule() -> dict[str, dict[str, object]]:
-    """What happens by itself. A run that was missed is not made up for: the next one does."""
+    """Returns the periodic tasks. A run that was missed is skipped; the next one does its work."""
     return {
-        "sweep": _every(REDISPATCH_INTERVAL, TaskName.SWEEP),
-        "tidy": _every(PURGE_INTERVAL, TaskName.TIDY),
+        "redispatch": _every(REDISPATCH_INTERVAL, TaskName.SWEEP),
+        "purge": _every(PURGE_INTERVAL, TaskName.TIDY),
     }
 
 

@@ -1,4 +1,4 @@
-"""Finding again what was accepted and not answered, and letting go of what is over."""
+"""Maintenance tasks: re-dispatches overdue batches and purges data past its retention."""
 
 import time
 from collections.abc import Callable
@@ -13,17 +13,18 @@ from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Waiting
 
-#: How long Idempotency-Keys are kept; never longer than what they stand for.
+#: How long Idempotency-Keys are stored; never longer than the submissions they refer to.
 KEY_RETENTION = timedelta(days=7)
-#: An upload that is not complete after so long broke off.
+#: Age after which an incomplete upload counts as abandoned.
 ABANDONED_UPLOAD_AGE = timedelta(days=1)
-#: What one transaction deletes at most: bulks with all of their batches, batches of singles.
+#: Files that one transaction deletes at most, each with all of its batches.
 BULKS_PER_PURGE = 5
+#: Batches of single requests that one transaction deletes at most.
 BATCHES_PER_PURGE = 200
 
 
 class MinInterval:
-    """Lets one call through in so many seconds: what piled up while nobody worked costs nothing."""
+    """Lets one call through per interval, so that messages that piled up cost nothing."""
 
     def __init__(self, seconds: float, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._seconds = seconds
@@ -31,7 +32,7 @@ class MinInterval:
         self._latest = monotonic() - seconds
 
     def lets_through(self) -> bool:
-        """Whether the last call that was let through is long ago."""
+        """Returns whether the interval since the last call that was let through has passed."""
         now = self._monotonic()
         if now - self._latest < self._seconds:
             return False
@@ -41,14 +42,17 @@ class MinInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """Repeats what may have been lost with the queue."""
+    """Re-dispatches batches that may have lost their message, and purges expired data."""
 
     sessions: Sessions
-    announce: Callable[[Waiting], bool]
+    dispatch: Callable[[Waiting], bool]
     retention: timedelta = timedelta(days=30)
 
-    def sweep(self) -> int:
-        """Announce again what was announced a while ago and is not answered; how many."""
+    def redispatch_overdue(self) -> int:
+        """Dispatches batches that were dispatched a while ago and not processed; returns how many.
+
+        Stops at the first failure: the broker is away.
+        """
         with self.sessions.begin() as session:
             now = database_now(session)
             overdue = batches.due(
@@ -58,24 +62,23 @@ class Maintenance:
                 limit=REDISPATCH_LIMIT,
             )
         fail_point(Point.SWEEP_READ)
-        rung = takewhile(self._announce, overdue)  # one that fails is enough: the queue is away
-        return sum(1 for _ in rung)
+        return sum(1 for _ in takewhile(self._dispatch, overdue))
 
-    def _announce(self, waiting: Waiting) -> bool:
-        rung = self.announce(waiting)
-        return self.announce(waiting) if fail_point(Point.SWEEP_ANNOUNCED) else rung
+    def _dispatch(self, waiting: Waiting) -> bool:
+        is_sent = self.dispatch(waiting)
+        return self.dispatch(waiting) if fail_point(Point.SWEEP_ANNOUNCED) else is_sent
 
-    def tidy(self) -> None:
-        """Delete what is kept no longer, a little in each transaction."""
+    def purge_expired(self) -> None:
+        """Deletes data past its retention, in many short transactions."""
         with self.sessions.begin() as session:
             now = database_now(session)
             retention.purge_broken_off(session, before=now - ABANDONED_UPLOAD_AGE)
             idempotency.purge(session, before=now - min(KEY_RETENTION, self.retention))
-        for purge, portion in (
+        for purge, limit in (
             (retention.purge_bulks, BULKS_PER_PURGE),
             (retention.purge_singles, BATCHES_PER_PURGE),
         ):
-            deleted = portion
-            while deleted == portion:
+            deleted = limit
+            while deleted == limit:
                 with self.sessions.begin() as session:
-                    deleted = purge(session, before=now - self.retention, limit=portion)
+                    deleted = purge(session, before=now - self.retention, limit=limit)

@@ -1,4 +1,4 @@
-"""After the commit, best effort: wake the waiters, ring for the next batches."""
+"""Notifications after a commit, best effort: dispatches the next batches and wakes waiters."""
 
 import time
 from collections.abc import Callable
@@ -13,30 +13,34 @@ from worker.processing.transaction import ProcessedBatches
 
 
 class PostCommitNotifier:
-    """Puts ids on the queue and says what was answered. What gets lost the sweeper finds."""
+    """Dispatches batches and publishes completion events. Lost messages are sent again later."""
 
     def __init__(
-        self, app: Celery, bell: CompletionPublisher, *, clock: Callable[[], float] = time.monotonic
+        self,
+        app: Celery,
+        completions: CompletionPublisher,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._publisher = BatchPublisher(app)
         self._breaker = CircuitBreaker(Dependency.QUEUE, clock)
-        self._bell = bell
+        self._completions = completions
 
-    def announce(self, waiting: Waiting) -> bool:
-        """Ring for a batch; False where the queue cannot be reached, or could not just now."""
+    def dispatch(self, waiting: Waiting) -> bool:
+        """Puts a batch id on its queue; returns False where the broker is away or just was."""
         if not self._breaker.lets_through():
             return False
         try:
             self._publisher.send(waiting.id, waiting.lane)
-        except Exception as error:  # noqa: BLE001 (what was done is done, whatever fails here)
+        except Exception as error:  # noqa: BLE001 (the batch is committed, even if this fails)
             self._breaker.failed(error)
             return False
         self._breaker.succeeded()
         return True
 
-    def tell(self, done: ProcessedBatches) -> None:
-        """Ring for what is next, then wake those who wait for what was answered."""
-        for waiting in done.next:
-            self.announce(waiting)
-        if done.batch_ids:
-            self._bell.ring(done.batch_ids, done.submission_ids)
+    def notify(self, processed: ProcessedBatches) -> None:
+        """Dispatches the next batches, then publishes which ones were processed."""
+        for waiting in processed.next:
+            self.dispatch(waiting)
+        if processed.batch_ids:
+            self._completions.ring(processed.batch_ids, processed.submission_ids)

@@ -1,4 +1,4 @@
-"""The tasks: a name and one line each. They carry ids only."""
+"""The Celery tasks. Their messages carry ids only; each task calls one function."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,54 +16,55 @@ from worker.processing.processor import Processor
 
 log = structlog.get_logger()
 
-#: Ids of batches are below this.
-_TOO_LARGE = 1 << 63
+#: Ids of batches are below this: the column is a signed 64-bit integer.
+_ID_LIMIT = 1 << 63
 
 
 def register(
-    app: Celery, processor: Processor, sweeper: Maintenance, announcer: PostCommitNotifier
+    app: Celery, processor: Processor, maintenance: Maintenance, notifier: PostCommitNotifier
 ) -> None:
-    """Declare every task on the app."""
-    seldom = MinInterval(REDISPATCH_INTERVAL / 2)
+    """Declares every task on the app."""
+    redispatch_interval = MinInterval(REDISPATCH_INTERVAL / 2)
 
     @app.task(name=TaskName.PROCESS.value)
     def process_batch(batch_id: int) -> None:
-        """Answer an accepted batch and some behind it; say so, and ring for the next."""
+        """Processes a batch and some behind it, and notifies after each commit."""
         logs.clear()
         logs.bind(batch_id=batch_id)
-        if not _is_id(batch_id):
+        if not _is_batch_id(batch_id):
             log.warning("message.without_batch")
             return
         fail_point(Point.TASK_POPPED)
-        with _left_to_maintenance():
-            for done in processor.process_in_turn(batch_id):
+        with _postponed_on_failure():
+            for processed in processor.process_in_turn(batch_id):
                 if fail_point(Point.WORK_COMMITTED):
                     processor.process(batch_id)
-                announcer.tell(done)
+                notifier.notify(processed)
 
     @app.task(name=TaskName.SWEEP.value)
-    def sweep() -> None:
-        """Ring again for what was forgotten."""
-        with _left_to_maintenance():
-            if seldom.lets_through():
-                sweeper.sweep()
+    def redispatch_overdue() -> None:
+        """Re-dispatches overdue batches, unless that was done a moment ago."""
+        with _postponed_on_failure():
+            if redispatch_interval.lets_through():
+                maintenance.redispatch_overdue()
 
     @app.task(name=TaskName.TIDY.value)
-    def tidy() -> None:
-        """Delete what is kept no longer."""
-        with _left_to_maintenance():
-            sweeper.tidy()
+    def purge_expired() -> None:
+        """Deletes data past its retention."""
+        with _postponed_on_failure():
+            maintenance.purge_expired()
 
 
-def _is_id(given: object) -> bool:
-    return type(given) is int and 0 < given < _TOO_LARGE
+def _is_batch_id(value: object) -> bool:
+    return type(value) is int and 0 < value < _ID_LIMIT
 
 
 @contextmanager
-def _left_to_maintenance() -> Iterator[None]:
-    """The database is away, or others were first again and again: the next sweep rings again.
+def _postponed_on_failure() -> Iterator[None]:
+    """Logs that the task is postponed where the database is away or every retry met a conflict.
 
-    Nothing is put back on the queue to wait there: the records know what is to be done.
+    The message is not put back on the queue: the database knows which work is left, and the
+    batch is re-dispatched.
     """
     try:
         yield

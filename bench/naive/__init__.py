@@ -1,1 +1,1 @@
-"""What somebody would write instead: Flask, and one Celery task and transaction an enrollment."""
+"""Baseline: the usual design, Flask with a Celery task and a transaction per enrollment."""

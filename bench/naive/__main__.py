@@ -1,4 +1,4 @@
-"""``python -m bench.naive web --fd N`` and ``… worker``: one process of it each."""
+"""Command line `python -m bench.naive web --fd N` and `… worker`: runs one process."""
 
 import argparse
 import gc
@@ -6,12 +6,12 @@ import os
 
 from bench.naive import tasks, web
 
-#: The garbage collector looks seldom, as it does in ours.
+#: The garbage collector runs as rarely as in the service.
 COLLECT_AFTER = 50_000
 
 
 def main() -> None:
-    """Run one until it is ended."""
+    """Runs the process until it is stopped."""
     parser = argparse.ArgumentParser(prog="python -m bench.naive")
     parser.add_argument("what", choices=("web", "worker"))
     parser.add_argument("--fd", type=int)

@@ -1,4 +1,4 @@
-"""Runs it on the same PostgreSQL and the same Redis as ours."""
+"""Runs the baseline on the PostgreSQL and Redis of the measured service."""
 
 import json
 import time
@@ -14,48 +14,48 @@ from celery import Celery
 from bench.naive import storage
 from bench.naive.tasks import make_tasks
 from bench.progress_query import Count, counting
-from bench.stack import COURSE, LOOK_SECONDS, Ground, process, server
+from bench.stack import COURSE, POLL_SECONDS, Servers, process, server
 from tests.support.temporary_folders import working_folder
 
-#: What it took over and answered: an event each.
-ANSWERED = "SELECT coalesce(max(id), 0) FROM event"
+#: Requests that were processed: one event each.
+PROCESSED = "SELECT coalesce(max(id), 0) FROM event"
 PATH = "/enrollment"
 BODY = json.dumps({"user": "u%010d", "mode": "audit", "course_id": COURSE})
-#: Seconds without any progress after which nobody waits any longer.
-STUCK_SECONDS = 60.0
+#: Seconds without progress after which a measure fails.
+STALL_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Naive:
-    """It runs, and how to speak to it."""
+class NaiveService:
+    """The running baseline and its clients."""
 
     port: int
     web_pid: int
     http: httpx.Client
     app: Celery
-    nothing: Any
-    answered: Count
+    no_op: Any
+    processed: Count
 
     def wait_for_batch(self, number: int) -> None:
-        """Returns when this many requests were answered since it began."""
-        best, deadline = 0, time.monotonic() + STUCK_SECONDS
-        while (now := self.answered()) < number:
-            if now > best:
-                best, deadline = now, time.monotonic() + STUCK_SECONDS
+        """Waits until this many requests are processed. Raises RuntimeError without progress."""
+        latest, deadline = 0, time.monotonic() + STALL_SECONDS
+        while (now := self.processed()) < number:
+            if now > latest:
+                latest, deadline = now, time.monotonic() + STALL_SECONDS
             if time.monotonic() > deadline:
                 raise RuntimeError(f"only {now} of {number} tasks ended")
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 @contextmanager
-def naive(ground: Ground, courses: bytes = b"", *, workers: int = 0) -> Iterator[Naive]:
-    """A web process of it and workers, on empty tables, ready, with one open course and these."""
-    broker = ground.redis.rpartition("/")[0] + "/1"  # the same Redis; ours flushes its own part
+def naive(servers: Servers, courses: bytes = b"", *, workers: int = 0) -> Iterator[NaiveService]:
+    """Runs a web process and workers on empty tables, with one open course and the given ones."""
+    broker = servers.redis.rpartition("/")[0] + "/1"  # the other measures flush database 0
     with redis.Redis.from_url(broker) as client:
         client.flushdb()
     with ExitStack() as stack:
-        url = stack.enter_context(ground.empty_database())
-        storage.make(url, [{"course_id": COURSE}, *_each(courses)])
+        url = stack.enter_context(servers.empty_database())
+        storage.create_tables(url, [{"course_id": COURSE}, *_each(courses)])
         environment = {"NAIVE_DATABASE_URL": url, "NAIVE_REDIS_URL": broker}
         folder = stack.enter_context(working_folder(on_disk=True))
         made = server("bench.naive", "web", environment=environment, path="/", folder=folder)
@@ -67,16 +67,16 @@ def naive(ground: Ground, courses: bytes = b"", *, workers: int = 0) -> Iterator
         tasks = make_tasks(broker, url)
         stack.callback(tasks.app.close)
         if workers:
-            tasks.nothing.delay().get(timeout=STUCK_SECONDS)
-        yield Naive(
+            tasks.no_op.delay().get(timeout=STALL_SECONDS)
+        yield NaiveService(
             port=port,
             web_pid=web.pid,
             http=stack.enter_context(
                 httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=300)
             ),
             app=tasks.app,
-            nothing=tasks.nothing,
-            answered=stack.enter_context(counting(url, ANSWERED)),
+            no_op=tasks.no_op,
+            processed=stack.enter_context(counting(url, PROCESSED)),
         )
 
 

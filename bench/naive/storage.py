@@ -1,4 +1,4 @@
-"""Its tables and its one transaction."""
+"""Tables and the transaction of the baseline."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -54,14 +54,14 @@ event = Table(
 WINDOW = select(course.c.opens_at, course.c.closes_at).where(
     course.c.course_id == bindparam("wanted")
 )
-ADD_EVENT = insert(event).inline()  # nobody asks for the number it got
-SAID = ("mode", "is_active", "asked_at")
+ADD_EVENT = insert(event).inline()  # the id is not needed
+STATED_COLUMNS = ("mode", "is_active", "asked_at")
 
 
 def _upsert() -> postgresql.Insert:
     written = postgresql.insert(enrollment)
-    said = {name: written.excluded[name] for name in SAID}
-    return written.on_conflict_do_update(index_elements=["username", "course_id"], set_=said)
+    stated = {name: written.excluded[name] for name in STATED_COLUMNS}
+    return written.on_conflict_do_update(index_elements=["username", "course_id"], set_=stated)
 
 
 UPSERT = _upsert()
@@ -69,12 +69,12 @@ UPSERT = _upsert()
 
 @cache
 def engine_of(url: str) -> Engine:
-    """The pool of this process, made when it is first used: after the worker has forked."""
+    """Returns the engine of this process, created at first use: after the worker has forked."""
     return create_engine(url)
 
 
-def make(url: str, courses: Iterable[Mapping[str, Any]]) -> None:
-    """Tables with the courses in them."""
+def create_tables(url: str, courses: Iterable[Mapping[str, Any]]) -> None:
+    """Creates the tables and inserts the courses."""
     engine = create_engine(url)
     with engine.begin() as connection:
         metadata.create_all(connection)
@@ -93,16 +93,16 @@ def make(url: str, courses: Iterable[Mapping[str, Any]]) -> None:
 
 
 def enroll(url: str, request: Mapping[str, Any]) -> None:
-    """Judge one request and keep what comes of it; every request leaves exactly one event."""
+    """Decides one request and stores the result; every request has exactly one event."""
     now = datetime.now(UTC)
     asked_at = datetime.fromisoformat(request["requested_at"]) if request["requested_at"] else now
     pair = {"username": request["user"], "course_id": request["course_id"]}
-    said = {"mode": request["mode"] or "audit", "is_active": request["is_active"]}
+    state = {"mode": request["mode"] or "audit", "is_active": request["is_active"]}
     with engine_of(url).begin() as connection:
         window = connection.execute(WINDOW, {"wanted": request["course_id"]}).one_or_none()
         kind = _kind(request, window, asked_at)
         if kind != "refused":
-            connection.execute(UPSERT, {**pair, **said, "asked_at": asked_at})
+            connection.execute(UPSERT, {**pair, **state, "asked_at": asked_at})
         connection.execute(ADD_EVENT, {**pair, "kind": kind, "at": now})
 
 

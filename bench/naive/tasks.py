@@ -1,4 +1,4 @@
-"""Its Celery application."""
+"""The Celery application of the baseline."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,25 +7,25 @@ from celery import Celery, Task
 
 from bench.naive import storage
 
-#: Threads that publish at once.
+#: Threads of the web process that publish concurrently.
 POOL = 32
 
 
 class Tasks(NamedTuple):
-    """The application and what it can be asked for."""
+    """The application and its tasks."""
 
     app: Celery
     enroll: Task[..., Any]
-    nothing: Task[..., Any]
+    no_op: Task[..., Any]
 
 
 def make_tasks(redis_url: str, database_url: str) -> Tasks:
-    """Tasks on a broker; a task lost with its worker is done again."""
+    """Returns the tasks on a broker; a task is delivered again if its worker dies."""
     app = Celery("naive", broker=redis_url, backend=redis_url)
     app.conf.update(
         task_acks_late=True,
         task_ignore_result=True,
-        worker_prefetch_multiplier=32,  # the next task is there when one ends
+        worker_prefetch_multiplier=32,  # the next task is already there when one ends
         broker_pool_limit=POOL,
     )
 
@@ -33,14 +33,14 @@ def make_tasks(redis_url: str, database_url: str) -> Tasks:
     def enroll(request: Mapping[str, Any]) -> None:
         storage.enroll(database_url, request)
 
-    @app.task(name="naive.nothing", ignore_result=False)
-    def nothing() -> None:
-        """Do nothing, and say so."""
+    @app.task(name="naive.no_op", ignore_result=False)
+    def no_op() -> None:
+        """Does nothing and has a result."""
 
-    return Tasks(app, enroll, nothing)
+    return Tasks(app, enroll, no_op)
 
 
 def work(app: Celery) -> None:
-    """Work in one process, with nothing on that the work does not need."""
+    """Runs a worker with one process and without optional features."""
     quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat", "--loglevel=warning"]
     app.worker_main(["worker", "--pool=prefork", "--concurrency=1", *quiet])

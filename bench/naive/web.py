@@ -1,4 +1,4 @@
-"""Its web application, behind gunicorn."""
+"""The Flask application of the baseline, served by gunicorn."""
 
 import csv
 from http import HTTPStatus
@@ -28,7 +28,7 @@ SCHEMA = EnrollmentSchema()
 
 
 def make_app(tasks: Tasks) -> Flask:
-    """Takes one request as JSON, or many as CSV, and hands each to a task of its own."""
+    """Returns an application that accepts one request as JSON or many as CSV, a task for each."""
     app = Flask("naive")
 
     @app.get("/")
@@ -54,7 +54,7 @@ def make_app(tasks: Tasks) -> Flask:
 
 
 class Server(BaseApplication):  # type: ignore[misc]
-    """One process of threads, on a socket that is handed to it."""
+    """Runs one process with threads on an inherited socket."""
 
     def __init__(self, app: Flask, fd: int) -> None:
         self._app, self._fd = app, fd

@@ -58,12 +58,12 @@ def come_to(world, **options):
     return world.outcomes(file), events, world.submission(file).tally
 
 
-@pytest.mark.parametrize("at_once", [2, 3, 4, 100])
-def test_it_makes_no_difference_but_to_speed(world, at_once):
+@pytest.mark.parametrize("batches", [2, 3, 4, 100])
+def test_it_makes_no_difference_but_to_speed(world, batches):
     with a_world() as plain:
         working(plain, batches_per_transaction=1)
         expected = come_to(plain)
-    working(world, batches_per_transaction=at_once)
+    working(world, batches_per_transaction=batches)
 
     assert come_to(world) == expected
 

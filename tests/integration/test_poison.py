@@ -16,7 +16,7 @@ from tests.support.in_process_service import ADA, COURSE, request, row
 from tests.support.maintenance_env import FORGOTTEN, MaintenanceEnv
 from worker.processing import attempts as processing_attempts
 from worker.processing import decoded_claim, strategies
-from worker.processing.processor import MAX_ATTEMPTS
+from worker.processing.processor import MAX_CONFLICT_ATTEMPTS
 from worker.processing.transaction import ProcessedBatches
 
 ENROLLED = Code.ENROLLED
@@ -510,7 +510,7 @@ def loser(failures, work):
 def test_it_is_judged_again_only_so_often(bench, monkeypatch):
     world = bench.world
     (single,) = world.ask(request("ada"))
-    failures = [Conflict("again") for _ in range(MAX_ATTEMPTS + 5)]
+    failures = [Conflict("again") for _ in range(MAX_CONFLICT_ATTEMPTS + 5)]
     left = iter(failures)
     monkeypatch.setattr(events, "assign_positions", loser(left, events.assign_positions))
 

@@ -216,7 +216,7 @@ def test_workers_do_not_see_an_incomplete_file(left_behind):
 
     assert [done.batch_ids for done in world.deliver(*(b.id for b in world.batches()))] == [()] * 16
 
-    assert sweeper(world).sweep() == 0
+    assert sweeper(world).redispatch_overdue() == 0
     assert world.waiting() == []
     assert world.enrollments() == {}
 
@@ -230,14 +230,14 @@ def test_an_incomplete_file_is_swept(left_behind):
     world = left_behind
     fresh = world.send(learners(2))
 
-    sweeper(world).tidy()
+    sweeper(world).purge_expired()
 
     assert kept(world) == [1, 2, 0]
     assert world.submission(fresh).published
 
 
 def sweeper(world):
-    return Maintenance(sessions=world.sessions, announce=lambda waiting: True)
+    return Maintenance(sessions=world.sessions, dispatch=lambda waiting: True)
 
 
 # --- Idempotency-Keys ---------------------------------------------------------------------

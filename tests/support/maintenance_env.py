@@ -20,7 +20,7 @@ class MaintenanceEnv:
         self.world = world
         self.rung = []
         self.queue_is_away = False
-        self.sweeper = Maintenance(sessions=world.sessions, announce=self.announce, **settings)
+        self.sweeper = Maintenance(sessions=world.sessions, dispatch=self.announce, **settings)
 
     def announce(self, waiting):
         if not self.queue_is_away:
@@ -43,7 +43,7 @@ class MaintenanceEnv:
 
     def sweep(self):
         self.rung.clear()
-        assert self.sweeper.sweep() == len(self.rung)
+        assert self.sweeper.redispatch_overdue() == len(self.rung)
         return [waiting.id for waiting in self.rung]
 
 

@@ -29,20 +29,20 @@ from enrollment.storage.engine.engines import (
     STATEMENT_TIMEOUT_MS,
 )
 from enrollment.storage.queue.batches import Waiting
-from worker.celery_app import make_app
-from worker.processing.processor import ATTEMPT_SECONDS, RETRY_SECONDS
+from worker.celery_app import make_celery_app
+from worker.processing.processor import ATTEMPT_SECONDS, CONFLICT_RETRY_SECONDS
 
 NOWHERE = "redis://127.0.0.1:1/0"
 REDIS, RABBITMQ = "redis://h/0", "amqp://h//"
 
 
 def test_whoever_waits_longer_waits_for_who_waits_shorter():
-    app = make_app(REDIS)
+    app = make_celery_app(REDIS)
     statement = max(STATEMENT_TIMEOUT_MS / 1000, SQLITE_BUSY_SECONDS)
 
     assert statement > LOCK_TIMEOUT_MS / 1000
     assert statement < ATTEMPT_SECONDS
-    assert app.conf.task_soft_time_limit > RETRY_SECONDS + ATTEMPT_SECONDS
+    assert app.conf.task_soft_time_limit > CONFLICT_RETRY_SECONDS + ATTEMPT_SECONDS
     assert app.conf.task_soft_time_limit < app.conf.task_time_limit
     assert app.conf.task_time_limit * 3 < VISIBILITY_TIMEOUT
     assert app.conf.broker_transport_options["visibility_timeout"] == VISIBILITY_TIMEOUT
@@ -98,13 +98,13 @@ def test_lanes_are_looked_at_in_the_order_of_their_names():
     ],
 )
 def test_certificates_are_checked(url, checked):
-    app = make_app(url)
+    app = make_celery_app(url)
 
     assert app.connection_for_write().ssl == checked
 
 
 def test_a_socket_in_the_file_system_is_named_as_kombu_names_it():
-    app = make_app("unix://:secret@/run/redis.sock?db=3")
+    app = make_celery_app("unix://:secret@/run/redis.sock?db=3")
 
     connection = app.connection_for_write()
     assert connection.transport.driver_type == "redis"
@@ -156,7 +156,7 @@ def test_a_connection_on_which_something_failed_is_not_used_again():
 
 
 def test_a_queue_that_refuses_connections_refuses_at_once():
-    app = make_app(NOWHERE)
+    app = make_celery_app(NOWHERE)
     began = time.monotonic()
 
     with pytest.raises(OperationalError):

@@ -11,9 +11,9 @@ from redis import ResponseError
 from structlog.testing import capture_logs
 
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
-from worker.celery_app import make_app
+from worker.celery_app import make_celery_app
 from worker.celery_overrides import consumer as celery_overrides_consumer
-from worker.celery_overrides.consumer import STEADY_SECONDS, ResilientConsumer
+from worker.celery_overrides.consumer import STABLE_CONNECTION_SECONDS, ResilientConsumer
 from worker.celery_overrides.scheduler import ResilientScheduler
 
 NOWHERE = "redis://127.0.0.1:1/0"
@@ -50,7 +50,7 @@ def consumer(hub):
     pool = SimpleNamespace(is_green=False, num_processes=1, flush=None)
     controller = SimpleNamespace(state=state, semaphore=None, use_eventloop=True)
     options = {"pool": pool, "controller": controller, "hub": hub, "timer": hub.timer}
-    return ResilientConsumer(lambda request: None, app=make_app(NOWHERE), **options)
+    return ResilientConsumer(lambda request: None, app=make_celery_app(NOWHERE), **options)
 
 
 def test_rabbitmqs_queues_for_countdowns_are_not_made(consumer):
@@ -131,13 +131,13 @@ def test_a_queue_works_when_it_did_for_a_while(consumer, hub):
         ((seconds, call),) = later
         call()
 
-    assert seconds == STEADY_SECONDS
+    assert seconds == STABLE_CONNECTION_SECONDS
     assert [record["event"] for record in said] == ["queue.reachable_again"]
 
 
 def test_the_schedule_outlives_a_queue_that_is_away():
-    beat = ResilientScheduler(make_app(NOWHERE), lazy=True)
-    entry = beat.Entry(name="sweep", task="batch.sweep", schedule=2.0, app=beat.app)
+    beat = ResilientScheduler(make_celery_app(NOWHERE), lazy=True)
+    entry = beat.Entry(name="redispatch", task="batch.sweep", schedule=2.0, app=beat.app)
 
     with capture_logs() as said:
         for _ in range(2):
@@ -147,8 +147,8 @@ def test_the_schedule_outlives_a_queue_that_is_away():
 
 
 def test_the_schedule_rings(redis_url):
-    beat = ResilientScheduler(make_app(redis_url))
-    entry = beat.schedule["sweep"]
+    beat = ResilientScheduler(make_celery_app(redis_url))
+    entry = beat.schedule["redispatch"]
 
     beat.apply_entry(entry, producer=beat.producer)
     beat.close()

@@ -17,7 +17,7 @@ from enrollment.domain.codes import Lane
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.storage.queue.batches import Waiting
-from worker.celery_app import make_app
+from worker.celery_app import make_celery_app
 from worker.post_commit import PostCommitNotifier
 from worker.processing.transaction import ProcessedBatches
 
@@ -39,10 +39,10 @@ class Bench:
         self.now = 100.0
         self.failure = None
         self.tried = []
-        app = make_app(NOWHERE)
+        app = make_celery_app(NOWHERE)
         app.send_task = self.send_task
         self.bell = CompletionPublisher(NOWHERE, clock=lambda: self.now)
-        self.announcer = PostCommitNotifier(app, self.bell, clock=lambda: self.now)
+        self.notifier = PostCommitNotifier(app, self.bell, clock=lambda: self.now)
 
     def send_task(self, name, *, args, **said):
         self.tried.append(args[0])
@@ -50,7 +50,7 @@ class Bench:
             raise self.failure
 
     def announce(self, *numbers):
-        return [self.announcer.announce(Waiting(number, Lane.BULK)) for number in numbers]
+        return [self.notifier.dispatch(Waiting(number, Lane.BULK)) for number in numbers]
 
 
 @pytest.fixture
@@ -80,8 +80,8 @@ def test_a_queue_that_failed_is_left_alone_for_a_moment(bench):
 def test_telling_of_what_was_done_never_fails(bench):
     bench.failure = OperationalError("away")
 
-    bench.announcer.tell(ProcessedBatches((1, 2), (), (Waiting(3, Lane.BULK),)))
-    bench.announcer.tell(ProcessedBatches())
+    bench.notifier.notify(ProcessedBatches((1, 2), (), (Waiting(3, Lane.BULK),)))
+    bench.notifier.notify(ProcessedBatches())
 
     assert bench.tried == [3]
 

@@ -1,1 +1,1 @@
-"""Replacements of Celery's consumer and beat scheduler."""
+"""Replacements of Celery's consumer and Beat scheduler."""

@@ -1,8 +1,8 @@
-"""Taking messages from the queue: the worker's main process, which nothing there may stop.
+"""Celery consumer that survives broker outages and malformed messages.
 
-Celery's own consumer waits longer and longer between two tries to connect, up to 30 s; ends
-its process where a message is no JSON object; takes what it cannot read again and again; and
-hears nothing more once Redis refused it an acknowledgement.
+Celery's own consumer waits up to 30 s between two attempts to connect; ends its process where a
+message is not a JSON object; receives a message that it cannot parse again and again; and stops
+receiving once Redis refused an acknowledgement.
 """
 
 import logging
@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 from amqp import AMQPError
 from celery.exceptions import CPendingDeprecationWarning
-from celery.worker.consumer import Consumer as CelerysConsumer
+from celery.worker.consumer import Consumer as CeleryConsumer
 from celery.worker.state import maybe_shutdown
 from kombu import Connection, Message
 from kombu.exceptions import KombuError
@@ -24,18 +24,18 @@ from enrollment.runtime.circuit_breaker import RETRY_INTERVAL, CircuitBreaker, D
 
 log = structlog.get_logger()
 
-#: How kombu is to wait for a broker that is away: it tries every second, for ever.
-EVERY_SECOND: dict[str, Any] = {
+#: Reconnection policy for kombu: one attempt per second, without an end.
+RECONNECT_POLICY: dict[str, Any] = {
     "max_retries": None,
     "interval_start": RETRY_INTERVAL,
     "interval_step": 0,
     "interval_max": RETRY_INTERVAL,
 }
-#: Seconds after which a connection counts as one that works.
-STEADY_SECONDS = 2 * RETRY_INTERVAL
-#: What is wrong with the connection. All else is wrong with the message.
+#: Seconds that a connection must last before the broker counts as reachable.
+STABLE_CONNECTION_SECONDS = 2 * RETRY_INTERVAL
+#: Errors of the connection. Every other error is one of the message.
 CONNECTION_ERRORS = (AMQPError, KombuError, OSError, RedisError)
-#: What libraries raise about a message that they cannot take apart.
+#: Errors that libraries raise for a message that they cannot parse.
 MESSAGE_ERRORS = (AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 _NOISY_LOGGERS = ("celery.worker.consumer.consumer", "celery.worker.consumer.connection")
@@ -45,15 +45,15 @@ _DUPLICATE_MESSAGES = (
     "Frequent restarts detected",
 )
 
-#: celery-types knows too little of it.
-_CeleryConsumer: Any = CelerysConsumer
+#: Untyped: the stubs of celery-types are incomplete for this class.
+_CeleryConsumer: Any = CeleryConsumer
 
 
 class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
-    """Celery's, which is back a second after the queue is, and survives every message."""
+    """Reconnects a second after the broker is back, and survives every message."""
 
     class Blueprint(_CeleryConsumer.Blueprint):  # type: ignore[misc]
-        """Its parts. RabbitMQ's 28 queues for tasks with a countdown are not wanted."""
+        """Steps of the consumer, without the 28 RabbitMQ queues for countdowns."""
 
         default_steps = tuple(
             step
@@ -64,48 +64,48 @@ class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._breaker = CircuitBreaker(Dependency.QUEUE)
-        self._steady: Any = None
+        self._stable_timer: Any = None
         _filter_duplicate_logs()
-        # Its message is lost; the sweeper announces again what it stood for.
-        known: tuple[type[Exception], ...] = self.conninfo.connection_errors
-        self.connection_errors = known + MESSAGE_ERRORS
+        # The message is lost; its batch is re-dispatched.
+        connection_errors: tuple[type[Exception], ...] = self.conninfo.connection_errors
+        self.connection_errors = connection_errors + MESSAGE_ERRORS
 
     def ensure_connected(self, conn: Connection) -> Connection:
-        """The connection, made as soon as the queue can be reached."""
-        conn.ensure_connection(self._away, callback=maybe_shutdown, **EVERY_SECOND)
+        """Returns the connection once the broker can be reached."""
+        conn.ensure_connection(self._record_failure, callback=maybe_shutdown, **RECONNECT_POLICY)
         self.first_connection_attempt = False
         return conn
 
-    def _away(self, error: BaseException, _seconds: float) -> None:
+    def _record_failure(self, error: BaseException, _seconds: float) -> None:
         self._breaker.failed(error)
 
     def on_ready(self) -> None:
-        """The queue is consumed from; if that lasts, the queue works."""
+        """Starts to consume; if the connection lasts, the broker counts as reachable."""
         super().on_ready()
-        self._steady = self.hub.call_later(STEADY_SECONDS, self._breaker.succeeded)
+        self._stable_timer = self.hub.call_later(STABLE_CONNECTION_SECONDS, self._breaker.succeeded)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """The queue is there and refuses the first words."""
-        self._rest(exc)
+        """Pauses where the broker accepts connections but refuses the handshake."""
+        self._pause_if_failing(exc)
 
     def on_connection_error_after_connected(self, exc: Exception) -> None:
-        """Whatever it was, connect anew."""
-        self._rest(exc)
+        """Pauses if needed, then reconnects after any error."""
+        self._pause_if_failing(exc)
         super().on_connection_error_after_connected(exc)
 
-    def _rest(self, error: Exception) -> None:
-        """A queue that refuses again and again is asked once a pause."""
-        if self._steady is not None:
-            self._steady.cancel()
+    def _pause_if_failing(self, error: Exception) -> None:
+        """Records a failure; after repeated failures waits for a pause first."""
+        if self._stable_timer is not None:
+            self._stable_timer.cancel()
         if not self._breaker.lets_through():
             time.sleep(RETRY_INTERVAL)
         self._breaker.failed(error)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], Any]:
-        """What happens with each message; one that cannot be understood is dropped."""
+        """Returns the handler of messages, which logs and drops one that cannot be understood."""
         handle = super().create_task_handler(*args, **kwargs)
 
-        def take(message: Message) -> Any:
+        def handle_or_drop(message: Message) -> Any:
             try:
                 return handle(message)
             except CONNECTION_ERRORS:
@@ -115,12 +115,13 @@ class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
                 message.reject_log_error(log, self.connection_errors)
                 return None
 
-        return take
+        return handle_or_drop
 
     def call_soon_ack(self, p: Callable[..., None], *args: Any, **kwargs: Any) -> Any:
-        """Acknowledge; where that fails, the connection is made anew.
+        """Acknowledges a message; where that fails, its error makes the consumer reconnect.
 
-        Else the message counts as being in work for ever, and no other one is taken.
+        Otherwise the message would count as in progress for ever, and no other one be received.
+        Errors are ignored for a message of an earlier connection.
         """
         message: Message = p.__self__  # type: ignore[attr-defined]
 
@@ -132,10 +133,10 @@ class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
 
 
 def _filter_duplicate_logs() -> None:
-    """The breaker says once what Celery says at each try."""
+    """Silences Celery's message about each attempt: the circuit breaker logs an outage once."""
     for logger in _NOISY_LOGGERS:
         logging.getLogger(logger).addFilter(_is_not_duplicate)
-    # We say what we want; no need to be told at each loss that the default will change.
+    # Celery warns at each lost connection about a default that this app sets itself.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
 
 

@@ -1,9 +1,9 @@
-"""Attempts: what is recorded about batches whose processing may fail, before and after each try.
+"""Records attempts at batches that may fail, before and after each attempt.
 
-A batch that was dispatched again, waited long or failed is attempted in two transactions: the
-first records the attempt, the second processes the batch. So a worker that dies is counted too.
-Only what is known to have failed counts: an error, or an attempt that is still recorded although
-nobody holds its attempt lock. Whoever merely meets another worker at a claim takes back the record.
+A batch that was re-dispatched, waited long or failed is attempted in two transactions: the first
+records the attempt, the second processes the batch. So the death of a worker is counted too. Only
+two things count as a failure: an error, and an attempt that is still recorded although its attempt
+lock is free. An attempt that only met another worker's claim is cancelled.
 """
 
 from collections.abc import Collection, Sequence
@@ -22,19 +22,19 @@ NO_FAILURES = FailureSearch()
 
 
 class Started(NamedTuple):
-    """Claimed batches, by what becomes of them."""
+    """Claimed batches, grouped by how they are processed."""
 
     #: Their attempt is recorded and their attempt lock is held.
     ready: list[ClaimedBatch]
     #: They failed before, so each is to be dispatched by itself.
-    apart: list[ClaimedBatch]
+    alone: list[ClaimedBatch]
     #: Another worker attempts them at the moment.
     busy: list[int]
 
     @property
     def is_all_busy(self) -> bool:
         """Whether other workers attempt all of them."""
-        return bool(self.busy) and not self.ready and not self.apart
+        return bool(self.busy) and not self.ready and not self.alone
 
 
 def start_attempts(
@@ -59,14 +59,14 @@ def start_attempts(
             search = search.start_attempt(now)
             started.ready.append(batch._replace(suspicion=search))
         elif not search.should_park:
-            started.apart.append(batch)
+            started.alone.append(batch)
         recorded.append(FailedBatch(batch.id, search))
     quarantine.save_attempts(session, recorded, now=now)
     return started
 
 
 def reclaim_attempted(session: Session, attempted: Sequence[ClaimedBatch]) -> list[ClaimedBatch]:
-    """Locks those of the batches whose record is still that of this attempt.
+    """Locks those of the batches that are still recorded as attempted by this attempt.
 
     Raises Conflict where another transaction holds one of them for too long.
     """
@@ -76,7 +76,7 @@ def reclaim_attempted(session: Session, attempted: Sequence[ClaimedBatch]) -> li
 
 
 def record_failures(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
-    """Records that an attempt failed: from now on each of the batches is attempted alone."""
+    """Records that an attempt failed; from now on each of the batches is attempted alone."""
     failed = [
         FailedBatch(batch.id, _search(batch).record_failure(batch.requests))
         for batch in reclaim_attempted(session, attempted)
@@ -85,7 +85,7 @@ def record_failures(session: Session, attempted: Sequence[ClaimedBatch], *, now:
 
 
 def record_probe(session: Session, attempted: ClaimedBatch, *, now: datetime) -> None:
-    """Records that the prefix that was tried passes."""
+    """Records that the attempted prefix of a batch passes."""
     passed = [
         FailedBatch(batch.id, _search(batch).record_success(batch.requests))
         for batch in reclaim_attempted(session, [attempted])
@@ -94,7 +94,7 @@ def record_probe(session: Session, attempted: ClaimedBatch, *, now: datetime) ->
 
 
 def cancel_attempts(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
-    """Takes back the record of attempts that ended without saying anything about the batches."""
+    """Deletes the record of attempts that prove nothing about their batches."""
     cancelled = [
         FailedBatch(batch.id, _search(batch).cancel_attempt())
         for batch in reclaim_attempted(session, attempted)
@@ -103,15 +103,15 @@ def cancel_attempts(session: Session, attempted: Sequence[ClaimedBatch], *, now:
 
 
 def record_timeouts(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
-    """Takes back the record of attempts that ran out of time: the batches are too many together.
+    """Deletes the record of attempts that timed out, and makes each batch run alone from now on.
 
-    One that ran out of time alone is counted, so that it is parked in the end.
+    A batch that timed out alone is counted, so that it is parked in the end.
     """
-    alone = len(attempted) == 1
+    is_alone = len(attempted) == 1
     recorded = []
     for batch in reclaim_attempted(session, attempted):
         search = _search(batch)
-        after = search.record_timeout() if alone else search.cancel_attempt()
+        after = search.record_timeout() if is_alone else search.cancel_attempt()
         recorded.append(FailedBatch(batch.id, after))
     quarantine.save_attempts(session, recorded, alone=True, now=now)
 
@@ -131,5 +131,5 @@ def prefix_length(batch: ClaimedBatch) -> int:
 
 
 def is_probe(batch: ClaimedBatch) -> bool:
-    """Whether a prefix of the batch is tried, in a transaction that is rolled back."""
+    """Returns whether a prefix of the batch is attempted, in a transaction that is rolled back."""
     return _search(batch).is_search

@@ -1,4 +1,4 @@
-"""From claimed batches to requests that can be judged: whose, asked when, ranked how."""
+"""Decodes claimed batches to rows, and rows to requests with effective time and precedence."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -20,83 +20,91 @@ from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
 
-#: What ids of other systems are here.
+#: Maps ids of other systems to local ids.
 FindIds = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
 
-#: Whose e-mails are known where none has to be.
-NO_CALLER: Mapping[str, str] = MappingProxyType({})
-#: A tuple without the call of its class, which takes half of the time of what happens a row.
+#: Usernames by e-mail where no row names its learner by e-mail.
+NO_USERNAMES: Mapping[str, str] = MappingProxyType({})
+#: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
 _new = tuple.__new__
 
 
 class DecodedRow(NamedTuple):
-    """One row of a claimed batch, with what its submission says about it."""
+    """One row of a claimed batch, with the caller and the time of its submission."""
 
     batch_id: int
     submission_id: UUID
     caller: str
     rights: Rights
     received_at: datetime
-    #: Place of the submission in the order of taking in.
+    #: Position of the submission in the order of intake.
     intake: int
     line: int
-    #: None: the row cannot be read, for the reasons in ``findings``.
+    #: None: the row is invalid, for the reasons in `findings`.
     request: ParsedRequest | None
     findings: tuple[Mapping[str, object], ...] | None = None
-    #: Whom and what a row names that cannot be read.
+    #: Learner and course that an invalid row names, as far as they could be read.
     user: str | None = None
     course_id: str | None = None
-    #: Judging it makes its whole batch fail.
+    #: Whether deciding it makes its whole batch fail.
     is_poisonous: bool = False
 
 
 class DecodedBatch(NamedTuple):
-    """The rows of a batch that are to be tried, in order."""
+    """The rows of a batch that are attempted, in order."""
 
     rows: list[DecodedRow]
-    #: The rows settled, where nothing else has to be known for that.
+    #: A request or an outcome per row, where that needs no look-up of learners.
     settled: list[Request | Outcome] | None = None
+
+
+#: Returns a prefetched batch, if it was prefetched with that format.
+TakePrefetched = Callable[[ClaimedBatch, RowFormat], DecodedBatch | None]
 
 
 def decode_all(
     batches: Iterable[ClaimedBatch],
     submissions: Mapping[UUID, Submission],
     find: FindIds,
-    known: Callable[[ClaimedBatch, RowFormat], DecodedBatch | None],
+    take_prefetched: TakePrefetched,
 ) -> list[DecodedBatch]:
-    """What the batches hold, as far as it is not known already.
+    """Decodes the batches that were not prefetched; returns all of them, in order.
 
-    Ids of other systems are looked for once, those of all batches together.
+    Ids of other systems are looked up by one call for all batches together.
     """
-    opened = [(batch, _open_batch(batch, submissions, known)) for batch in batches]
-    ours = _find_translations([content for _, content in opened], find)
+    opened = [(batch, _open_batch(batch, submissions, take_prefetched)) for batch in batches]
+    local_ids = _find_local_ids([content for _, content in opened], find)
     return [
         content
         if isinstance(content, DecodedBatch)
-        else _decode_batch(batch, submissions, content, ours)
+        else _decode_batch(batch, submissions, content, local_ids)
         for batch, content in opened
     ]
 
 
-def decode_plain(batch_id: int, payload: bytes, form: RowFormat, head: Submission) -> DecodedBatch:
-    """A batch of a file in our own columns and ids, its rows settled where each has a username."""
-    rows = list(
-        _rows(batch_id, head, decode_rows(payload, form.encoding, form.header)),
-    )
+def decode_native(
+    batch_id: int, payload: bytes, row_format: RowFormat, submission: Submission
+) -> DecodedBatch:
+    """Decodes a batch of a file with native columns and ids.
+
+    Its rows are settled where every one of them names a username.
+    """
+    parsed = decode_rows(payload, row_format.encoding, row_format.header)
+    rows = list(_rows(batch_id, submission, parsed))
     if any(row.request is not None and row.request.username is None for row in rows):
         return DecodedBatch(rows)
-    return DecodedBatch(rows, [resolve(row, NO_CALLER) for row in rows])
+    return DecodedBatch(rows, [resolve(row, NO_USERNAMES) for row in rows])
 
 
-def is_native(form: RowFormat) -> bool:
-    """Whether rows of a form are in our own columns and name our own ids."""
-    return form.is_native and form.source is None
+def is_native(row_format: RowFormat) -> bool:
+    """Returns whether rows of a format have native columns and native ids."""
+    return row_format.is_native and row_format.source is None
 
 
 class _RawBatch(NamedTuple):
-    """Rows of another system's columns, or with its ids."""
+    """Rows with the columns or the ids of another system."""
 
-    #: Whose ids they have; None: ours.
+    #: The system that their ids belong to; None: native ids.
     source: str | None
     rows: list[RawRow]
 
@@ -104,57 +112,59 @@ class _RawBatch(NamedTuple):
 def _open_batch(
     batch: ClaimedBatch,
     submissions: Mapping[UUID, Submission],
-    known: Callable[[ClaimedBatch, RowFormat], DecodedBatch | None],
+    take_prefetched: TakePrefetched,
 ) -> DecodedBatch | Iterator[ParsedRow] | _RawBatch:
-    """What is known of a batch, or its rows in our ids, or as they were sent."""
+    """Returns the prefetched batch, or its rows with native ids, or its rows as they were sent."""
     if batch.submission_id is None:
         return iter(())
-    head = submissions[batch.submission_id]
-    form = format_of_batch(head, batch.payload)
-    left_out = attempts.poisonous_positions(batch)
-    if not is_native(form):
-        return _RawBatch(form.source, list(decode_raw_rows(batch.payload, form, left_out)))
-    if batch.suspicion is None and (read := known(batch, form)) is not None:
-        return read
-    return decode_rows(batch.payload, form.encoding, form.header, left_out)
+    submission = submissions[batch.submission_id]
+    row_format = format_of_batch(submission, batch.payload)
+    excluded = attempts.poisonous_positions(batch)
+    if not is_native(row_format):
+        raw_rows = decode_raw_rows(batch.payload, row_format, excluded)
+        return _RawBatch(row_format.source, list(raw_rows))
+    if batch.suspicion is None and (decoded := take_prefetched(batch, row_format)) is not None:
+        return decoded
+    return decode_rows(batch.payload, row_format.encoding, row_format.header, excluded)
 
 
 def _decode_batch(
     batch: ClaimedBatch,
     submissions: Mapping[UUID, Submission],
     content: Iterator[ParsedRow] | _RawBatch,
-    ours: Mapping[Theirs, str],
+    local_ids: Mapping[Theirs, str],
 ) -> DecodedBatch:
     if batch.submission_id is None:
         rows = _singles(batch, decode_singles(batch.payload))
     else:
-        rows = _rows(batch.id, submissions[batch.submission_id], _map_rows(content, ours))
+        parsed = _map_ids(content, local_ids)
+        rows = _rows(batch.id, submissions[batch.submission_id], parsed)
     return DecodedBatch(list(rows if batch.suspicion is None else _limit_to_prefix(batch, rows)))
 
 
-def _find_translations(
+def _find_local_ids(
     opened: Iterable[DecodedBatch | Iterator[ParsedRow] | _RawBatch], find: FindIds
 ) -> Mapping[Theirs, str]:
-    wanted: set[Theirs] = set()
+    external_ids: set[Theirs] = set()
     for content in opened:
         if isinstance(content, _RawBatch) and (source := content.source) is not None:
-            wanted.update(theirs for sent in content.rows for theirs in sent.ids(source))
-    return find(wanted) if wanted else {}
+            external_ids.update(external for raw in content.rows for external in raw.ids(source))
+    return find(external_ids) if external_ids else {}
 
 
-def _map_rows(
-    content: Iterator[ParsedRow] | _RawBatch, ours: Mapping[Theirs, str]
+def _map_ids(
+    content: Iterator[ParsedRow] | _RawBatch, local_ids: Mapping[Theirs, str]
 ) -> Iterator[ParsedRow]:
     if not isinstance(content, _RawBatch):
         return content
-    return (sent.row(content.source, ours) for sent in content.rows)
+    return (raw.row(content.source, local_ids) for raw in content.rows)
 
 
 def _limit_to_prefix(batch: ClaimedBatch, rows: Iterator[DecodedRow]) -> Iterator[DecodedRow]:
-    """The beginning of a batch under suspicion; those found to be poisonous are marked."""
-    left_out = attempts.poisonous_positions(batch)
-    for place, row in enumerate(islice(rows, attempts.prefix_length(batch))):
-        yield row._replace(is_poisonous=True) if place in left_out else row
+    """Yields the attempted prefix of a batch that failed before; marks its poison requests."""
+    poisonous = attempts.poisonous_positions(batch)
+    for position, row in enumerate(islice(rows, attempts.prefix_length(batch))):
+        yield row._replace(is_poisonous=True) if position in poisonous else row
 
 
 def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[DecodedRow]:
@@ -172,58 +182,66 @@ def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Decoded
 
 
 def _rows(batch_id: int, submission: Submission, rows: Iterable[ParsedRow]) -> Iterator[DecodedRow]:
-    whose = (batch_id, submission.id, submission.caller, RIGHTS[submission.caller_kind])
-    when = (submission.received_at, submission.intake or 0)
+    source = (
+        batch_id,
+        submission.id,
+        submission.caller,
+        RIGHTS[submission.caller_kind],
+        submission.received_at,
+        submission.intake or 0,
+    )
     default_mode = submission.options.default_mode
     for row in rows:
         request = row.request
         if request is None:
-            told = (None, row.findings, row.user, row.course_id, False)
-            yield _new(DecodedRow, (*whose, *when, row.line, *told))
+            invalid = (None, row.findings, row.user, row.course_id, False)
+            yield _new(DecodedRow, (*source, row.line, *invalid))
             continue
         if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        yield _new(DecodedRow, (*whose, *when, row.line, request, None, None, None, False))
+        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False))
 
 
-def resolve(asked: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
-    """A row as a request to be judged, or its outcome where it cannot come to that.
+def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
+    """Returns the request to decide, or the outcome of a row that fails before any decision.
 
-    ``usernames`` maps the e-mails of known learners to their usernames.
+    `usernames` maps the e-mails of known learners to their usernames.
     """
-    request = asked.request
-    if asked.is_poisonous:
-        return _invalid_outcome(asked, Code.INVALID, Reason.INTERNAL_ERROR, ())
+    request = row.request
+    if row.is_poisonous:
+        return _failed(row, Code.INVALID, Reason.INTERNAL_ERROR, ())
     if request is None:
-        return _invalid_outcome(asked, Code.INVALID, Reason.INVALID_ROW, asked.findings or ())
+        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
     username = request.username or usernames.get(request.email or "")
     if username is None:
-        return _invalid_outcome(asked, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
+        return _failed(row, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
     stated = request.requested_at
     if stated is not None:
-        if not asked.rights.state_time:
-            return _invalid_outcome(asked, Code.REFUSED, Reason.NOT_PERMITTED, ())
-        if stated > asked.received_at:
-            late = {
+        if not row.rights.state_time:
+            return _failed(row, Code.REFUSED, Reason.NOT_PERMITTED, ())
+        if stated > row.received_at:
+            finding = {
                 "field": "requested_at",
                 "value": format_timestamp(stated),
                 "rule": "in_the_future",
             }
-            return _invalid_outcome(asked, Code.INVALID, Reason.INVALID_ROW, (late,))
-    asked_at = asked.received_at if stated is None else stated
-    clock = precedence_of(asked_at, stated=stated is not None, intake=asked.intake, line=asked.line)
-    said = (username, request.course_id, asked_at, clock, asked.rights, *request[3:8])
-    return _new(Request, (asked.line, *said))
+            return _failed(row, Code.INVALID, Reason.INVALID_ROW, (finding,))
+    effective_at = row.received_at if stated is None else stated
+    precedence = precedence_of(
+        effective_at, stated=stated is not None, intake=row.intake, line=row.line
+    )
+    fields = (username, request.course_id, effective_at, precedence, row.rights, *request[3:8])
+    return _new(Request, (row.line, *fields))
 
 
-def _invalid_outcome(
-    asked: DecodedRow, code: Code, reason: Reason, findings: tuple[Mapping[str, object], ...]
+def _failed(
+    row: DecodedRow, code: Code, reason: Reason, findings: tuple[Mapping[str, object], ...]
 ) -> Outcome:
-    request = asked.request
+    request = row.request
     return Outcome(
-        asked.line,
-        asked.user if request is None else request.username or request.email,
-        asked.course_id if request is None else request.course_id,
+        row.line,
+        row.user if request is None else request.username or request.email,
+        row.course_id if request is None else request.course_id,
         code,
         reason,
         {"errors": list(findings)} if findings else None,

@@ -1,4 +1,4 @@
-"""The rows of claimed batches: decoded, and settled as far as that needs no decision."""
+"""Decodes the rows of claimed batches, and settles those that need no decision."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
@@ -20,18 +20,18 @@ SubmissionsById = Mapping[UUID, Submission]
 
 
 class DecodedClaim(NamedTuple):
-    """Claimed batches with their rows."""
+    """Claimed batches with their decoded rows."""
 
     claimed: Sequence[ClaimedBatch]
     by_id: SubmissionsById
     rows: Sequence[DecodedRow]
-    #: Each row as a request to decide, or with its outcome already.
+    #: By row: the request to decide, or the outcome of a row that needs no decision.
     settled: Sequence[Request | Outcome]
     requests: Sequence[Request]
 
     @property
     def sources(self) -> Sequence[DecodedRow]:
-        """The rows that became requests."""
+        """Rows of `requests`, in the same order."""
         if len(self.requests) == len(self.rows):
             return self.rows
         both = zip(self.rows, self.settled, strict=True)
@@ -45,7 +45,7 @@ def decode_and_settle(
     prefetcher: Prefetcher,
 ) -> DecodedClaim:
     """Decodes the rows of the batches and looks up the learners they name by e-mail."""
-    batches, rows = decode(session, claimed, by_id, prefetcher)
+    batches, rows = decode_claimed(session, claimed, by_id, prefetcher)
     return with_requests(claimed, by_id, rows, _settle(session, claimed, batches))
 
 
@@ -55,12 +55,12 @@ def with_requests(
     rows: Sequence[DecodedRow],
     settled: Sequence[Request | Outcome],
 ) -> DecodedClaim:
-    """Tells the requests among settled rows from those that have an outcome already."""
+    """Returns the decoded claim with the requests among its settled rows."""
     requests = [item for item in settled if isinstance(item, Request)]
     return DecodedClaim(claimed, by_id, rows, settled, requests)
 
 
-def decode(
+def decode_claimed(
     session: Session,
     claimed: Sequence[ClaimedBatch],
     by_id: SubmissionsById,
@@ -84,7 +84,10 @@ def _reach_failpoints(rows: Iterable[DecodedRow]) -> None:
 def _settle(
     session: Session, claimed: Sequence[ClaimedBatch], decoded: Sequence[DecodedBatch]
 ) -> list[Request | Outcome]:
-    """Each row as a request to decide, or with its outcome already."""
+    """Returns, by row, the request to decide or the outcome of a row that needs no decision.
+
+    Looks up learners by e-mail and cancelled single requests, each by one statement.
+    """
     rows = [row for batch in decoded if batch.settled is None for row in batch.rows]
     emails = {row.request.email for row in rows if row.request and not row.request.username}
     known = learners.find_by_email(session, {email for email in emails if email is not None})

@@ -1,8 +1,8 @@
-"""Overlays: what the rows of a dry run before a batch would have done, for those in it.
+"""Overlays of dry runs: the changes that the batches before one would have made.
 
-An overlay is made of the outcomes that were given, and of nothing else: whichever process
-works on the next batch comes to the same one, and one that is lost is read back. It lives in a
-temporary file, so that memory does not grow with the dry run.
+An overlay is computed from stored outcomes only. So every process computes the same one, and one
+that is lost is computed again. It is kept in a temporary SQLite file, so that memory does not grow
+with the dry run.
 """
 
 import sqlite3
@@ -23,12 +23,12 @@ from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.dry_run_outcomes import decode_effects, enrollment_of, state_of
 from schemas.encoding.compact import pack_json, unpack_json
 
-#: Overlays that one process keeps, so dry runs that it works on at the same time.
+#: Overlays that one process keeps open: the dry runs that it processes at the same time.
 MAX_OVERLAYS = 4
-#: Seconds after which an overlay that nobody asked for gives way to another.
+#: Seconds without use after which an overlay may be closed for another.
 IDLE_SECONDS = 60.0
-#: Batches that one transaction reads back: as long as judging one takes, so that singles wait
-#: for no more.
+#: Batches that one transaction adds to an overlay. That takes as long as processing one batch, so
+#: single requests do not wait longer than for a batch.
 BATCHES_PER_LOAD = 4
 
 _TABLES = """
@@ -45,71 +45,73 @@ CREATE TABLE invitation (
 
 
 class OverlayIncomplete(NamedTuple):
-    """Outcomes of earlier batches are still to be read back; the rest takes another turn."""
+    """Outcomes of earlier batches are still missing in the overlay; the batch must be retried."""
 
 
 class TooManyDryRuns(NamedTuple):
-    """This process works on as many dry runs as it may; the others wait."""
+    """This process has `MAX_OVERLAYS` dry runs in progress; others must wait."""
 
 
 class Overlay:
-    """What the batches of one dry run would have done so far."""
+    """The changes that the batches of one dry run would have made so far."""
 
     def __init__(self, submission_id: UUID) -> None:
         self.submission_id = submission_id
-        #: Monotonic seconds at which it was last asked for.
-        self.used = 0.0
-        #: Batches that it holds.
+        #: Monotonic seconds of its last use.
+        self.used_at = 0.0
+        #: Number of batches that it includes.
         self.batches = 0
         self._seats: Counter[str] = Counter()
-        self._kept = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._kept.executescript(_TABLES)
+        self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._database.executescript(_TABLES)
 
     def close(self) -> None:
-        """Its file goes."""
-        self._kept.close()
+        """Closes the overlay and deletes its file."""
+        self._database.close()
 
     def add(self, outcomes: bytes) -> None:
-        """Add what one more batch would have done."""
-        traced = list(decode_effects(outcomes))
-        states = [(*key, pack_json(state_of(trace.enrollment))) for key, trace in traced]
-        used = [
-            (course_id, trace.invitation, username)
-            for (course_id, username), trace in traced
-            if trace.invitation is not None
+        """Adds the effects of one more batch; `outcomes` are its stored outcomes."""
+        effects = list(decode_effects(outcomes))
+        states = [(*key, pack_json(state_of(effect.enrollment))) for key, effect in effects]
+        used_invitations = [
+            (course_id, effect.invitation, username)
+            for (course_id, username), effect in effects
+            if effect.invitation is not None
         ]
-        self._kept.execute("BEGIN")
-        self._kept.executemany("INSERT OR REPLACE INTO enrollment VALUES (?, ?, ?)", states)
-        self._kept.executemany("INSERT OR REPLACE INTO invitation VALUES (?, ?, ?)", used)
-        self._kept.execute("COMMIT")
-        for (course_id, _), trace in traced:
-            self._seats[course_id] += trace.seats
+        self._database.execute("BEGIN")
+        self._database.executemany("INSERT OR REPLACE INTO enrollment VALUES (?, ?, ?)", states)
+        self._database.executemany(
+            "INSERT OR REPLACE INTO invitation VALUES (?, ?, ?)", used_invitations
+        )
+        self._database.execute("COMMIT")
+        for (course_id, _), effect in effects:
+            self._seats[course_id] += effect.seats
         self.batches += 1
 
-    def apply(self, world: BatchContext, keys: Iterable[EnrollmentKey]) -> BatchContext:
-        """The world as it would be; ``keys`` are the enrollments that are looked at."""
+    def apply(self, context: BatchContext, keys: Iterable[EnrollmentKey]) -> BatchContext:
+        """Returns the context with the overlay's changes; `keys` are the requested enrollments."""
         if not self.batches:
-            return world
+            return context
         invitations = {
             pair: invitation._replace(used_by=self._used_by(pair) or invitation.used_by)
-            for pair, invitation in world.invitations.items()
+            for pair, invitation in context.invitations.items()
         }
         courses = {
             course_id: replace(course, seats_taken=course.seats_taken + self._seats[course_id])
-            for course_id, course in world.courses.items()
+            for course_id, course in context.courses.items()
         }
-        would_be = {key: kept for key in keys if (kept := self._enrollment(key)) is not None}
+        overlaid = {key: found for key in keys if (found := self._enrollment(key)) is not None}
         return replace(
-            world,
+            context,
             courses=courses,
-            enrollments={**world.enrollments, **would_be},
+            enrollments={**context.enrollments, **overlaid},
             invitations=invitations,
         )
 
     def _enrollment(self, key: EnrollmentKey) -> Enrollment | None:
         query = "SELECT state FROM enrollment WHERE course_id = ? AND username = ?"
-        with closing(self._kept.execute(query, key)) as found:
-            row = found.fetchone()
+        with closing(self._database.execute(query, key)) as cursor:
+            row = cursor.fetchone()
         if row is None:
             return None
         state: Any = unpack_json(row[0])
@@ -117,13 +119,13 @@ class Overlay:
 
     def _used_by(self, pair: EnrollmentKey) -> str | None:
         query = "SELECT used_by FROM invitation WHERE course_id = ? AND email = ?"
-        with closing(self._kept.execute(query, pair)) as found:
-            row: tuple[str] | None = found.fetchone()
+        with closing(self._database.execute(query, pair)) as cursor:
+            row: tuple[str] | None = cursor.fetchone()
         return None if row is None else row[0]
 
 
 class Overlays:
-    """The overlays of one process."""
+    """The open overlays of one process, least recently used first."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._open: OrderedDict[UUID, Overlay] = OrderedDict()
@@ -132,7 +134,10 @@ class Overlays:
     def up_to(
         self, session: Session, batch: ClaimedBatch
     ) -> Overlay | OverlayIncomplete | TooManyDryRuns:
-        """Returns what the batches before one would have done, reading back what is missing."""
+        """Returns the overlay of the batches before one.
+
+        Adds at most `BATCHES_PER_LOAD` missing batches to it.
+        """
         submission_id, ordinal = batch.submission_id or UUID(int=0), batch.ordinal or 0
         overlay = self._open.get(submission_id)
         if overlay is None or overlay.batches > ordinal:
@@ -140,39 +145,42 @@ class Overlays:
         if overlay is None:
             return TooManyDryRuns()
         self._open.move_to_end(submission_id)
-        overlay.used = self._monotonic()
-        number = min(BATCHES_PER_LOAD, ordinal - overlay.batches)
-        if number:
-            given = batches.outcomes_of(session, submission_id, overlay.batches, number)
-            self._add(submission_id, overlay, given)
+        overlay.used_at = self._monotonic()
+        missing = min(BATCHES_PER_LOAD, ordinal - overlay.batches)
+        if missing:
+            stored = batches.outcomes_of(session, submission_id, overlay.batches, missing)
+            self._add(submission_id, overlay, stored)
         return OverlayIncomplete() if overlay.batches < ordinal else overlay
 
-    def _add(self, submission_id: UUID, overlay: Overlay, given: Iterable[bytes]) -> None:
+    def _add(self, submission_id: UUID, overlay: Overlay, stored: Iterable[bytes]) -> None:
         try:
-            for outcomes in given:
+            for outcomes in stored:
                 overlay.add(outcomes)
-        except BaseException:  # half of a batch is worse than none
+        except BaseException:  # a batch that was added in part would be wrong
             self.drop(submission_id)
             raise
 
     def drop(self, submission_id: UUID) -> None:
-        """Nobody needs the overlay any more."""
+        """Closes the overlay of a submission, if there is one."""
         overlay = self._open.pop(submission_id, None)
         if overlay is not None:
             overlay.close()
 
     def close(self) -> None:
-        """Closes all overlays and removes their files; they are read back if needed again."""
+        """Closes all overlays; one that is needed again is computed again."""
         for submission_id in list(self._open):
             self.drop(submission_id)
 
     def _create(self, submission_id: UUID) -> Overlay | None:
-        """Makes one, unless all are in use: two that give way to each other would never end."""
+        """Opens an empty overlay; returns None where `MAX_OVERLAYS` others were used recently.
+
+        One in use is not closed: dry runs that close each other's overlay would never finish.
+        """
         self.drop(submission_id)
         while len(self._open) >= MAX_OVERLAYS:
             oldest, overlay = next(iter(self._open.items()))
-            if self._monotonic() - overlay.used < IDLE_SECONDS:
+            if self._monotonic() - overlay.used_at < IDLE_SECONDS:
                 return None
             self.drop(oldest)
-        made = self._open[submission_id] = Overlay(submission_id)
-        return made
+        created = self._open[submission_id] = Overlay(submission_id)
+        return created

@@ -1,4 +1,4 @@
-"""What stands before a batch is judged, loaded set-wise: a fixed number of statements."""
+"""Loads the state that the requests of a batch touch, by a fixed number of statements."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from enrollment.storage.learners import LoadedLearner
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedState:
-    """Records by the names that requests use, with what guards writing them back."""
+    """Rows by the names that requests use, with the versions that guard writing them back."""
 
     courses: Mapping[str, LoadedCourse]
     learners: Mapping[str, LoadedLearner]
@@ -26,17 +26,17 @@ class LoadedState:
 
 
 def load_state(session: Session, requests: Sequence[Request], *, lock: bool = True) -> LoadedState:
-    """Everything that the requests touch. Courses with a seat cap are locked first, if at all."""
+    """Loads the state of the requests. With `lock`, locks courses with a seat limit first."""
     pairs = {(request.course_id, request.username) for request in requests}
     known_courses = courses.load_for_batch(
         session, {course_id for course_id, _ in pairs}, lock_capped=lock
     )
-    known = learners.find_many(session, {username for _, username in pairs})
+    known_learners = learners.find_many(session, {username for _, username in pairs})
     return LoadedState(
         courses=known_courses,
-        learners=known,
-        enrollments=_enrollments(session, pairs, known_courses, known),
-        invitations=_invitations(session, pairs, known),
+        learners=known_learners,
+        enrollments=_enrollments(session, pairs, known_courses, known_learners),
+        invitations=_invitations(session, pairs, known_learners),
     )
 
 
@@ -44,22 +44,24 @@ def _enrollments(
     session: Session,
     pairs: Iterable[EnrollmentKey],
     known_courses: Mapping[str, LoadedCourse],
-    known: Mapping[str, LoadedLearner],
+    known_learners: Mapping[str, LoadedLearner],
 ) -> dict[EnrollmentKey, LoadedEnrollment]:
     keys = {
-        (known[username].id, known_courses[course_id].id): (course_id, username)
+        (known_learners[username].id, known_courses[course_id].id): (course_id, username)
         for course_id, username in pairs
-        if username in known and course_id in known_courses
+        if username in known_learners and course_id in known_courses
     }
-    return {keys[key]: kept for key, kept in enrollments.find_many(session, keys.keys()).items()}
+    found = enrollments.find_many(session, keys.keys())
+    return {keys[key]: enrollment for key, enrollment in found.items()}
 
 
 def _invitations(
-    session: Session, pairs: Iterable[EnrollmentKey], known: Mapping[str, LoadedLearner]
+    session: Session, pairs: Iterable[EnrollmentKey], known_learners: Mapping[str, LoadedLearner]
 ) -> Mapping[EnrollmentKey, Invitation]:
-    guests = {
+    invitation_keys = {
         (course_id, email)
         for course_id, username in pairs
-        if username in known and (email := known[username].learner.email) is not None
+        if username in known_learners
+        and (email := known_learners[username].learner.email) is not None
     }
-    return invitations.find_many(session, guests)
+    return invitations.find_many(session, invitation_keys)

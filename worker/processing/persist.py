@@ -1,4 +1,4 @@
-"""What a judgement comes to, written set-wise: enrollments, invitations, events, seats."""
+"""Writes the decision on a batch set-wise: learners, events, enrollments, invitations, seats."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,85 +18,88 @@ from enrollment.storage.events import NewEvent, encode_state
 from worker.processing.decode import DecodedRow
 from worker.processing.load import LoadedState
 
-#: A tuple without the call of its class, which takes half of the time of what happens a row.
+#: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
 _new = tuple.__new__
-#: The states of a batch are few.
+#: Cached, since a batch has few different states.
 _encode_state = lru_cache(maxsize=1_000)(encode_state)
 
 
 @contextmanager
-def in_flight(
+def write_decision(
     session: Session,
-    judgement: BatchDecision,
+    decision: BatchDecision,
     sources: Sequence[DecodedRow],
     loaded: LoadedState,
     *,
     now: datetime,
 ) -> Iterator[Mapping[int, int]]:
-    """Write a judgement; ``sources`` are the rows behind its positions.
+    """Writes a decision, pipelined; `sources` are the rows behind the positions of its changes.
 
-    While the database writes one thing the next is made ready, and the block is run: it must
-    not ask the session for anything. Gives the number of events of each batch, for their places
-    in the feed. Raises Conflict where somebody else was first.
+    While the database writes one table the next rows are prepared, and at the end the `with` block
+    runs: it must not use the session. Yields the number of events by batch id, for their feed
+    positions. Raises Conflict where another transaction wrote first.
     """
     ids = {name: learner.id for name, learner in loaded.learners.items()}
-    strangers = {username for _, username in judgement.enrollments} - ids.keys()
-    with learners.insert_new(session, strangers) as newcomers:
-        events, newest, numbers = _new_events(judgement.changes, sources, loaded)
-        happened = event_store.render_events(session, events, now=now)
-    ids |= newcomers
-    with event_store.append_pipelined(session, happened):
+    unknown = {username for _, username in decision.enrollments} - ids.keys()
+    with learners.insert_new(session, unknown) as new_ids:
+        new_events, latest_ids, event_counts = _new_events(decision.changes, sources, loaded)
+        events = event_store.render_events(session, new_events, now=now)
+    ids |= new_ids
+    with event_store.append_pipelined(session, events):
         writes = enrollments.render_writes(
-            session, _enrollment_writes(judgement, loaded, ids, newest), now=now
+            session, _enrollment_writes(decision, loaded, ids, latest_ids), now=now
         )
     with enrollments.write_pipelined(session, writes):
-        yield numbers
-    invitations.mark_used(session, judgement.invitations_used)
-    _take_seats(session, judgement, loaded)
+        yield event_counts
+    invitations.mark_used(session, decision.invitations_used)
+    _take_seats(session, decision, loaded)
 
 
 def _new_events(
-    happened: Sequence[Change], sources: Sequence[DecodedRow], loaded: LoadedState
+    changes: Sequence[Change], sources: Sequence[DecodedRow], loaded: LoadedState
 ) -> tuple[list[NewEvent], dict[EnrollmentKey, int], Counter[int]]:
-    """The events, the newest of each enrollment, and how many each batch has."""
-    newest = {key: kept.event_id for key, kept in loaded.enrollments.items()}
-    numbers: Counter[int] = Counter()
+    """Returns the events, the latest event id by enrollment, and the number of events by batch."""
+    latest_ids = {key: enrollment.event_id for key, enrollment in loaded.enrollments.items()}
+    event_counts: Counter[int] = Counter()
     events = []
-    for position, username, course_id, kind, before, after in happened:
+    for position, username, course_id, kind, before, after in changes:
         batch_id, submission_id, caller, _, _, _, line, *_ = sources[position]
         key = (course_id, username)
-        this = event_id(batch_id, numbers[batch_id])
-        numbers[batch_id] += 1
-        whose = (course_id, username, submission_id, line, caller)
+        new_id = event_id(batch_id, event_counts[batch_id])
+        event_counts[batch_id] += 1
+        origin = (course_id, username, submission_id, line, caller)
         states = (before and _encode_state(before), _encode_state(after))
-        events.append(_new(NewEvent, (this, newest.get(key), kind, *whose, *states)))
-        newest[key] = this
-    return events, newest, numbers
+        events.append(_new(NewEvent, (new_id, latest_ids.get(key), kind, *origin, *states)))
+        latest_ids[key] = new_id
+    return events, latest_ids, event_counts
 
 
 def _enrollment_writes(
-    judgement: BatchDecision,
+    decision: BatchDecision,
     loaded: LoadedState,
-    ids: Mapping[str, int],
-    newest: Mapping[EnrollmentKey, int],
+    learner_ids: Mapping[str, int],
+    latest_ids: Mapping[EnrollmentKey, int],
 ) -> list[EnrollmentWrite]:
-    known = loaded.enrollments
-    numbers = {course_id: course.id for course_id, course in loaded.courses.items()}
+    loaded_enrollments = loaded.enrollments
+    course_ids = {course_id: course.id for course_id, course in loaded.courses.items()}
     writes = []
-    for key, enrollment in judgement.enrollments.items():
+    for key, enrollment in decision.enrollments.items():
         course_id, username = key
-        before = known.get(key)
+        before = loaded_enrollments.get(key)
         version = FIRST_VERSION if before is None else before.version + 1
-        row = (ids[username], numbers[course_id])
-        writes.append(_new(EnrollmentWrite, (row, enrollment, version, newest[key])))
+        row_key = (learner_ids[username], course_ids[course_id])
+        writes.append(_new(EnrollmentWrite, (row_key, enrollment, version, latest_ids[key])))
     return writes
 
 
-def _take_seats(session: Session, judgement: BatchDecision, loaded: LoadedState) -> None:
-    """Seats are counted in every course with a change, none of which was edited meanwhile."""
-    touched = [loaded.courses[course_id] for course_id in sorted(judgement.seats)]
+def _take_seats(session: Session, decision: BatchDecision, loaded: LoadedState) -> None:
+    """Counts seats in every course with a change.
+
+    Raises Conflict where one of these courses was edited since it was loaded.
+    """
+    touched = [loaded.courses[course_id] for course_id in sorted(decision.seats)]
     courses.take_seats(
         session,
-        {course.id: judgement.seats[course.course.course_id] for course in touched},
+        {course.id: decision.seats[course.course.course_id] for course in touched},
         {course.id: course.revision for course in touched},
     )

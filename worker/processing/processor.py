@@ -1,4 +1,4 @@
-"""Processing a batch whatever happens: lost races, a database that is away, poison requests.
+"""Retry policy of batches: lost races, a database that is away, poison requests.
 
 The database is the queue: a batch is claimed by locking its row, so a second delivery of its
 message finds nothing. What fails is recorded, retried, and searched for the poison request.
@@ -25,81 +25,87 @@ from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts
 from worker.processing.attempts import Started
 from worker.processing.dry_run_overlay import OverlayIncomplete, TooManyDryRuns
-from worker.processing.transaction import BatchTransaction, ProbePassed, ProcessedBatches, Result
+from worker.processing.transaction import (
+    BatchTransaction,
+    ProbePassed,
+    ProcessedBatches,
+    TransactionResult,
+)
 
 log = structlog.get_logger()
 
-#: Errors that say that this machine has no room or no files left, and nothing about a batch.
+#: Errors that mean that this machine has no disk space or file descriptors left.
 LOCAL_RESOURCE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
-#: How often a batch is processed again because somebody else wrote first.
-MAX_ATTEMPTS = 10
-#: Seconds after which it is not tried again at once: each try may wait for a lock.
-RETRY_SECONDS = 4.0
-#: Seconds that one attempt may take, wherever the time goes; less than a task may.
+#: Attempts at a batch while other transactions write first.
+MAX_CONFLICT_ATTEMPTS = 10
+#: Seconds after which no further attempt is made at once, since each may wait for a lock.
+CONFLICT_RETRY_SECONDS = 4.0
+#: Seconds that one attempt may take; less than the time limit of a task.
 ATTEMPT_SECONDS = 15.0
-#: Seconds of processor time that an attempt must have used to be blamed for its time limit: half
-#: of the limit. With less it waited, for the database or for the machine.
+#: Seconds of CPU time that an attempt must have used for its time limit to count as a failure. With
+#: less it waited for the database or the machine.
 BLAMED_CPU_SECONDS = 10.0
-#: Seconds that the empty prefix may take; where even that is slow, no failure proves anything.
+#: Seconds that the empty prefix may take. If it takes longer, failures prove nothing about rows.
 EMPTY_PREFIX_SECONDS = 2.0
-#: Seconds that one message's work on a file may take before it is another's turn, and its batches.
+#: Seconds after which one message stops to process further batches of its file.
 TURN_SECONDS = 0.25
+#: Batches of its file that one message processes at most.
 TURN_BATCHES = 8
-#: Batches of one file that one transaction answers: what it costs by itself is shared by them.
+#: Batches of one file that one transaction processes: they share its fixed cost.
 BATCHES_PER_TRANSACTION = 4
 
 
 class Attempt(NamedTuple):
-    """How one attempt ended."""
+    """The end of one attempt."""
 
-    #: The batches whose record it concerns.
+    #: The batches that were attempted.
     attempted: Sequence[ClaimedBatch]
-    result: Result | Exception
+    result: TransactionResult | Exception
     #: Other batches that are to be dispatched.
     next: tuple[Waiting, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Processor:
-    """The retry policy around the batch transaction. Safe to call twice with the same id."""
+    """Applies the retry policy to batch transactions. Safe to call twice with the same id."""
 
     sessions: Sessions
     transaction: BatchTransaction = field(default_factory=BatchTransaction)
     #: Batches of one file that one transaction processes at most.
     batches_per_transaction: int = BATCHES_PER_TRANSACTION
-    #: Attempts whose record could not be taken back, since the database was away.
-    unsettled: list[ClaimedBatch] = field(default_factory=list, init=False)
+    #: Recorded attempts that could not be cancelled yet, since the database was away.
+    uncancelled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
     def process(self, batch_id: int) -> ProcessedBatches:
-        """Processes the batch (in the interactive lane, all that waits there), or does nothing.
+        """Processes the batch (in the interactive lane: all that wait there), if it is due.
 
-        A batch that fails is recorded, and dispatched by itself. Raises Conflict and
-        RecordsUnavailable, which say nothing about the batch.
+        A batch that fails is recorded, and returned to be dispatched by itself. Raises Conflict and
+        RecordsUnavailable, which prove nothing about the batch.
         """
-        self._settle()
-        until = time.monotonic() + RETRY_SECONDS
-        for attempt in range(1, MAX_ATTEMPTS + 1):
+        self._cancel_pending()
+        until = time.monotonic() + CONFLICT_RETRY_SECONDS
+        for attempt in range(1, MAX_CONFLICT_ATTEMPTS + 1):
             with self.sessions.attempt_locks.scope() as locks:
                 ended = self._attempt(batch_id, locks)
-                is_last = attempt == MAX_ATTEMPTS or time.monotonic() > until
+                is_last = attempt == MAX_CONFLICT_ATTEMPTS or time.monotonic() > until
                 processed = self._conclude(batch_id, ended, is_last=is_last)
             if processed is not None:
                 return processed
         return ProcessedBatches()
 
     def process_in_turn(self, batch_id: int) -> Iterator[ProcessedBatches]:
-        """Processes the batch and, for a moment, those of its file behind it.
+        """Processes the batch and then those of its file behind it, within `TURN_SECONDS`.
 
-        The queue is asked only now and then, which is faster; singles and other files wait
-        for a few batches at most.
+        Yields after each transaction. Batches need no message each, which is faster; single
+        requests and other files wait for `TURN_BATCHES` batches at most.
         """
         until = time.monotonic() + TURN_SECONDS
         processed = self.process(batch_id)
-        left = TURN_BATCHES - len(processed.batch_ids)
-        while left > 0 and self._may_continue(processed) and time.monotonic() < until:
+        remaining = TURN_BATCHES - len(processed.batch_ids)
+        while remaining > 0 and self._may_continue(processed) and time.monotonic() < until:
             yield processed._replace(next=())
             processed = self.process(processed.next[0].id)
-            left -= len(processed.batch_ids)
+            remaining -= len(processed.batch_ids)
         yield processed
 
     def _may_continue(self, processed: ProcessedBatches) -> bool:
@@ -112,7 +118,7 @@ class Processor:
 
     def _attempt(self, batch_id: int, locks: HeldLocks) -> Attempt:
         attempted: Sequence[ClaimedBatch] = ()
-        until, used = time.monotonic() + ATTEMPT_SECONDS, time.thread_time()
+        until, cpu_start = time.monotonic() + ATTEMPT_SECONDS, time.thread_time()
         try:
             with self.sessions.begin(seconds=ATTEMPT_SECONDS) as session:
                 claimed, more = _claim(session, batch_id)
@@ -121,15 +127,15 @@ class Processor:
                 now = database_now(session)
                 if not any(batch.is_suspect(now) for batch in claimed):
                     attempted = tuple(claimed)
-                    # those behind it are not recorded: their turn comes after this one's end
+                    # successors are not recorded: they are attempted again after this one
                     claimed += self._successors(session, claimed[0])
                     return Attempt(attempted, self.transaction.run(session, claimed, now=now), more)
                 started = _start(session, claimed, locks, now=now)
             attempted = started.ready
-            following = more + _alone_batch(started.apart)
+            following = more + _alone_batches(started.alone)
             return Attempt(attempted, self._process_recorded(attempted, until), following)
         except Exception as error:  # noqa: BLE001 (returned: `_conclude` decides on it)
-            is_blamed = time.thread_time() - used > BLAMED_CPU_SECONDS
+            is_blamed = time.thread_time() - cpu_start > BLAMED_CPU_SECONDS
             return Attempt(attempted, error if is_blamed else _unless_waiting(error))
 
     def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
@@ -139,33 +145,33 @@ class Processor:
 
     def _process_recorded(
         self, attempted: Sequence[ClaimedBatch], until: float
-    ) -> Result | Exception:
-        """Processes batches whose attempt is recorded, until a moment at most."""
-        began = time.monotonic()
-        with self.sessions.begin(seconds=until - began) as session:
+    ) -> TransactionResult | Exception:
+        """Processes batches with a recorded attempt; `until` is a monotonic deadline."""
+        start = time.monotonic()
+        with self.sessions.begin(seconds=until - start) as session:
             claimed = attempts.reclaim_attempted(session, attempted)
             if not claimed:
                 return ProcessedBatches()
             result = self.transaction.run(session, claimed, now=database_now(session))
-        took = time.monotonic() - began
-        if result == ProbePassed() and _is_empty(attempted) and took > EMPTY_PREFIX_SECONDS:
+        duration = time.monotonic() - start
+        if result == ProbePassed() and _is_empty(attempted) and duration > EMPTY_PREFIX_SECONDS:
             return TookTooLong("even a batch without requests is slow")
         return result
 
-    # --- what follows -------------------------------------------------------------------------
+    # --- after the attempt --------------------------------------------------------------------
 
     def _conclude(self, batch_id: int, ended: Attempt, *, is_last: bool) -> ProcessedBatches | None:
-        """Settles the record of an attempt; returns None where it is to be made again at once."""
+        """Records the end of an attempt; returns None where it must be repeated at once."""
         attempted, result, following = ended
         match result:
             case ProcessedBatches():
                 return result._replace(next=result.next + following)
             case ProbePassed():
                 self._record_probe(attempted)
-                return ProcessedBatches(next=_alone_batch(attempted) + following)
+                return ProcessedBatches(next=_alone_batches(attempted) + following)
             case OverlayIncomplete():
                 self._cancel(attempted)
-                return ProcessedBatches(next=_alone_batch(attempted))
+                return ProcessedBatches(next=_alone_batches(attempted))
             case TooManyDryRuns():
                 self._cancel(attempted)
                 return ProcessedBatches()  # it is dispatched again
@@ -200,10 +206,10 @@ class Processor:
             raise error
         with self.sessions.begin() as session:
             attempts.record_failures(session, attempted, now=database_now(session))
-        return ProcessedBatches(next=_alone_batch(attempted))
+        return ProcessedBatches(next=_alone_batches(attempted))
 
     def _cancel(self, attempted: Sequence[ClaimedBatch], *, timed_out: bool = False) -> None:
-        """Takes the record of an attempt back, at once or before this process works again."""
+        """Cancels recorded attempts, now or before this process processes its next batch."""
         recorded = [batch for batch in attempted if batch.suspicion is not None]
         if not recorded and not timed_out:
             return
@@ -214,35 +220,35 @@ class Processor:
                 else:
                     attempts.cancel_attempts(session, recorded, now=database_now(session))
         except (Conflict, RecordsUnavailable):
-            self.unsettled.extend(recorded)
+            self.uncancelled.extend(recorded)
 
-    def _settle(self) -> None:
-        if self.unsettled:
+    def _cancel_pending(self) -> None:
+        if self.uncancelled:
             with self.sessions.begin() as session:
-                attempts.cancel_attempts(session, self.unsettled, now=database_now(session))
-            self.unsettled.clear()
+                attempts.cancel_attempts(session, self.uncancelled, now=database_now(session))
+            self.uncancelled.clear()
 
 
 def _unless_waiting(error: Exception) -> Exception:
-    """A time limit that was reached while waiting says nothing about the batch."""
+    """Returns the error, or TookTooLong for a time limit, which was reached while waiting."""
     if isinstance(error, SoftTimeLimitExceeded):
         return TookTooLong("the time limit of the task")
     return error
 
 
 def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:
-    """Whether the prefix that is tried is the empty one."""
+    """Returns whether the attempted prefix is the empty one."""
     return [attempts.prefix_length(batch) for batch in attempted] == [0]
 
 
-def _alone_batch(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
+def _alone_batches(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
     return tuple(Waiting(batch.id, Lane(batch.lane), alone=True) for batch in batches)
 
 
 def _claim(session: Session, batch_id: int) -> tuple[list[ClaimedBatch], tuple[Waiting, ...]]:
-    """Claims the batch, with what waits beside it in the interactive lane, if it is due.
+    """Claims the batch if it is due; in the interactive lane, all batches that wait there.
 
-    Also returns the next batch of the lane where there is one without room.
+    Also returns the next batch of that lane, if one did not fit.
     """
     claimed, more = claims.claim(session, batch_id)
     is_for_all = claimed[0].is_for_all if claimed else _is_in_lane(session, batch_id)
@@ -258,7 +264,7 @@ def _is_in_lane(session: Session, batch_id: int) -> bool:
 def _start(
     session: Session, claimed: Sequence[ClaimedBatch], locks: HeldLocks, *, now: datetime
 ) -> Started:
-    """Starts attempts of the batches; of the next ones where others attempt all of these."""
+    """Starts attempts at the batches, or at the next ones if other workers attempt all of these."""
     started = attempts.start_attempts(session, claimed, locks, now=now)
     busy = list(started.busy)
     while started.is_all_busy and claimed[0].is_for_all:

@@ -1,7 +1,7 @@
-"""How claimed batches are prepared and persisted: normal requests, dry runs, Open edX lists.
+"""Prepares and persists claimed batches: normal requests, dry runs, Open edX bulk enrollments.
 
-Each `prepare` function takes locks, decodes the rows and loads the state that they touch; the
-prepared batches decide purely, and persist the decision.
+Each `prepare` function takes locks, decodes the rows and loads the state that they touch. The
+prepared batches then decide (a pure function) and persist the decision.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -32,22 +32,22 @@ from worker.processing import attempts
 from worker.processing.decoded_claim import (
     DecodedClaim,
     SubmissionsById,
-    decode,
     decode_and_settle,
+    decode_claimed,
     with_requests,
 )
 from worker.processing.dry_run_overlay import Overlay
 from worker.processing.load import LoadedState, load_state
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
-from worker.processing.persist import in_flight
+from worker.processing.persist import write_decision
 from worker.processing.prefetch import Prefetcher
 
-NO_OPTIONS = SubmissionOptions()
+DEFAULT_OPTIONS = SubmissionOptions()
 NO_EVENTS: Mapping[int, int] = MappingProxyType({})
 
 
 class SiteRules(NamedTuple):
-    """Settings that decide requests wherever a request or its course does not."""
+    """Settings of the site that apply where neither a request nor its course states a value."""
 
     default_mode: str = "audit"
     accepts_unknown_learners: bool = True
@@ -57,7 +57,7 @@ DEFAULT_RULES = SiteRules()
 
 
 class EncodedOutcomes(NamedTuple):
-    """The outcomes of one batch in their stored form, and how many there are of each code."""
+    """The outcomes of one batch in their stored form, and their number by code."""
 
     encoded: bytes
     tally: Tally
@@ -72,7 +72,7 @@ class Persisted(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedBatches:
-    """Claimed batches, with the state that is loaded for their requests."""
+    """Claimed batches, decoded, with the state that their requests touch."""
 
     decoded: DecodedClaim
     loaded: LoadedState
@@ -98,14 +98,14 @@ class PreparedBatches:
     def persist(
         self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
-        """Writes the decision; while the database works, outcomes and the next rows get ready.
+        """Writes the decision; while the database works, encodes outcomes and decodes next batches.
 
-        Raises Conflict where somebody else wrote first.
+        Raises Conflict where another transaction wrote first.
         """
         outcomes = self.outcomes(decision)
         fetched = prefetcher.fetch_next(session, self.decoded.claimed, self.decoded.by_id)
         sources = self.decoded.sources
-        with in_flight(session, decision, sources, self.loaded, now=now) as event_counts:
+        with write_decision(session, decision, sources, self.loaded, now=now) as event_counts:
             encoded = self.encode(outcomes, encode_outcomes)
             fetched.decode()
         return Persisted(encoded, event_counts)
@@ -113,7 +113,7 @@ class PreparedBatches:
     def encode(
         self, outcomes: Sequence[Outcome], encode: Callable[[list[Outcome]], bytes]
     ) -> dict[int, EncodedOutcomes]:
-        """Encodes the outcomes of each batch; none where only a prefix of one is tried.
+        """Encodes the outcomes of each batch; of none where only a prefix is attempted.
 
         Raises RuntimeError where a request would be left without an outcome.
         """
@@ -124,11 +124,11 @@ class PreparedBatches:
         missing = {batch.id: batch.requests for batch in claimed}
         by_row = zip(rows, outcomes, strict=True)
         for batch_id, group in groupby(by_row, key=lambda pair: pair[0].batch_id):
-            its = [outcome for _, outcome in group]
-            if len(its) != missing.pop(batch_id):
-                message = f"batch {batch_id} has {len(its)} outcomes"
+            of_batch = [outcome for _, outcome in group]
+            if len(of_batch) != missing.pop(batch_id):
+                message = f"batch {batch_id} has {len(of_batch)} outcomes"
                 raise RuntimeError(message)
-            encoded[batch_id] = EncodedOutcomes(encode(its), tally_outcomes(its))
+            encoded[batch_id] = EncodedOutcomes(encode(of_batch), tally_outcomes(of_batch))
         if missing:
             message = f"batches {sorted(missing)} have no outcomes"
             raise RuntimeError(message)
@@ -137,21 +137,21 @@ class PreparedBatches:
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedDryRun(PreparedBatches):
-    """A batch of a dry run: only outcomes are stored, with what each row would have changed."""
+    """A batch of a dry run: stores only outcomes, with the effects that each row would have."""
 
     submission_id: UUID
 
     def persist(
         self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
-        """Encodes outcomes with the effects that later batches have to see."""
+        """Encodes outcomes with their effects, which later batches of the dry run need."""
         encode = partial(encode_dry_run, traces=dry_run_effects(decision, self.context))
         return Persisted(self.encode(self.outcomes(decision), encode), NO_EVENTS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PreparedBulkEnroll(PreparedBatches):
-    """A list of Open edX's bulk enrollment: users who are not known are invited."""
+    """An Open edX bulk enrollment: unknown users are invited."""
 
     invitations: BulkEnrollInvitations
 
@@ -163,7 +163,7 @@ class PreparedBulkEnroll(PreparedBatches):
     def persist(
         self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
-        """Writes the decision and the invitations."""
+        """Writes the decision and the invitations. Raises as `PreparedBatches.persist` does."""
         persisted = super().persist(session, decision, prefetcher, now=now)
         self.invitations.write(session, now=now)
         return persisted
@@ -195,7 +195,10 @@ def prepare_dry_run(
     *,
     now: datetime,
 ) -> PreparedDryRun:
-    """Prepares one batch of a dry run, on the state that earlier batches would have left."""
+    """Prepares one batch of a dry run, on the state that earlier batches would have left.
+
+    Takes no locks.
+    """
     decoded = decode_and_settle(session, claimed, by_id, Prefetcher())
     loaded = load_state(session, decoded.requests, lock=False)
     keys = {(request.course_id, request.username) for request in decoded.requests}
@@ -215,9 +218,9 @@ def prepare_bulk_enroll(
     *,
     now: datetime,
 ) -> PreparedBulkEnroll:
-    """Prepares a list of Open edX's bulk enrollment. Locks as `prepare` does."""
+    """Prepares an Open edX bulk enrollment. Locks as `prepare` does."""
     learners.block_deletion(session)
-    _, rows = decode(session, claimed, by_id, Prefetcher())
+    _, rows = decode_claimed(session, claimed, by_id, Prefetcher())
     auto_enroll = bool(options_of(claimed, by_id).auto_enroll)
     invitations = BulkEnrollInvitations(session, rows, auto_enroll=auto_enroll)
     decoded = with_requests(claimed, by_id, rows, [invitations.resolve(row) for row in rows])
@@ -231,16 +234,16 @@ def prepare_bulk_enroll(
 
 
 def options_of(claimed: Sequence[ClaimedBatch], by_id: SubmissionsById) -> SubmissionOptions:
-    """Returns the options to decide the batches by: one with options is claimed alone."""
+    """Returns the options that apply to the batches; a batch with options is claimed alone."""
     submission_id = claimed[0].submission_id
-    return NO_OPTIONS if submission_id is None else by_id[submission_id].options
+    return DEFAULT_OPTIONS if submission_id is None else by_id[submission_id].options
 
 
 def _context(loaded: LoadedState, rules: SiteRules, now: datetime) -> BatchContext:
     return BatchContext(
         now=now,
         courses={key: course.course for key, course in loaded.courses.items()},
-        enrollments={key: kept.enrollment for key, kept in loaded.enrollments.items()},
+        enrollments={key: stored.enrollment for key, stored in loaded.enrollments.items()},
         learners={name: learner.learner for name, learner in loaded.learners.items()},
         invitations=loaded.invitations,
         site_default=rules.default_mode,

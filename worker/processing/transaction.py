@@ -1,7 +1,8 @@
-"""The one transaction that processes claimed batches: load, decide, write; all of it or none.
+"""The transaction that processes claimed batches: load, decide, write; all of it or nothing.
 
-A fixed number of statements whatever the number of rows. Locks are taken in one order: batches,
-learners against deletion, courses with a seat limit, new usernames, enrollments, seats, the feed.
+The number of statements does not depend on the number of rows. Locks are taken in one order:
+batches, learners against deletion, courses with a seat limit, new usernames, enrollments, seats,
+the feed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -40,20 +41,20 @@ log = structlog.get_logger()
 
 
 class ProcessedBatches(NamedTuple):
-    """What one transaction completed, and the batches whose turn it is now."""
+    """The batches that one transaction completed, and the next ones to dispatch."""
 
     batch_ids: tuple[int, ...] = ()
-    #: File submissions that made progress.
+    #: Submissions of files that made progress.
     submission_ids: tuple[UUID, ...] = ()
     next: tuple[Waiting, ...] = ()
 
 
 class ProbePassed(NamedTuple):
-    """A prefix of the batch passes; everything it did was rolled back."""
+    """The attempted prefix of the batch passes; its changes were rolled back."""
 
 
-#: What came of claimed batches; errors are raised.
-Result = ProcessedBatches | ProbePassed | OverlayIncomplete | TooManyDryRuns
+#: Result of a transaction that raised no error.
+TransactionResult = ProcessedBatches | ProbePassed | OverlayIncomplete | TooManyDryRuns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,32 +65,34 @@ class BatchTransaction:
     overlays: Overlays = field(default_factory=Overlays)
     prefetcher: Prefetcher = field(default_factory=Prefetcher)
 
-    def run(self, session: Session, claimed: list[ClaimedBatch], *, now: datetime) -> Result:
-        """Processes the batches, or cancels what is left of cancelled submissions.
+    def run(
+        self, session: Session, claimed: list[ClaimedBatch], *, now: datetime
+    ) -> TransactionResult:
+        """Processes the batches; completes those of cancelled submissions as cancelled.
 
-        Raises Conflict where somebody else wrote first.
+        Raises Conflict where another transaction wrote first.
         """
         ids = {batch.submission_id for batch in claimed if batch.submission_id is not None}
         by_id = submissions.find_all(session, ids)
         cancelled = [batch for batch in claimed if _is_cancelled(batch, by_id)]
-        dropped = _store_cancelled(session, cancelled, by_id, now)
-        for submission_id in dropped.submission_ids:
+        completed = _store_cancelled(session, cancelled, by_id, now)
+        for submission_id in completed.submission_ids:
             self.overlays.drop(submission_id)
         remaining = [batch for batch in claimed if batch not in cancelled]
         if not remaining:
-            return dropped
+            return completed
         result = self._process(session, remaining, by_id, now)
         if not isinstance(result, ProcessedBatches):
             return result
         return ProcessedBatches(
-            result.batch_ids + dropped.batch_ids,
-            result.submission_ids + dropped.submission_ids,
+            result.batch_ids + completed.batch_ids,
+            result.submission_ids + completed.submission_ids,
             result.next,
         )
 
     def _process(
         self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
-    ) -> Result:
+    ) -> TransactionResult:
         prepared = self._prepare(session, claimed, by_id, now)
         if isinstance(prepared, OverlayIncomplete | TooManyDryRuns):
             return prepared
@@ -128,9 +131,10 @@ def _is_cancelled(batch: ClaimedBatch, by_id: SubmissionsById) -> bool:
 def _store_cancelled(
     session: Session, cancelled: Sequence[ClaimedBatch], by_id: SubmissionsById, now: datetime
 ) -> ProcessedBatches:
-    """Completes what is left of cancelled submissions, each in one statement."""
-    for submission, its in _by_submission(cancelled, by_id):
-        number = batches.cancel_from(session, submission.id, its[0].ordinal or 0, now=now)
+    """Completes the remaining batches of cancelled submissions, by one statement each."""
+    for submission, its_batches in _by_submission(cancelled, by_id):
+        first = its_batches[0].ordinal or 0
+        number = batches.cancel_from(session, submission.id, first, now=now)
         tally = submission.tally + Tally(counts={Code.CANCELLED: number})
         submissions.update_tally(session, submission, tally, finished=True, now=now)
     return ProcessedBatches(
@@ -146,13 +150,16 @@ def _store_outcomes(
     outcomes: Mapping[int, EncodedOutcomes],
     now: datetime,
 ) -> ProcessedBatches:
-    """Stores each batch's outcomes, counts them, and makes the batch after it due."""
-    rows = [Answer(number, one.encoded, one.tally.as_json()) for number, one in outcomes.items()]
+    """Stores and counts the outcomes of each batch, and makes the batch after it due."""
+    rows = [
+        Answer(batch_id, of_batch.encoded, of_batch.tally.as_json())
+        for batch_id, of_batch in outcomes.items()
+    ]
     batches.answer(session, rows, now=now)
     following = []
-    for submission, its in _by_submission(claimed, by_id):
-        tally = sum((outcomes[batch.id].tally for batch in its), submission.tally)
-        following.append(_advance(session, its[-1], submission, tally, now))
+    for submission, its_batches in _by_submission(claimed, by_id):
+        tally = sum((outcomes[batch.id].tally for batch in its_batches), submission.tally)
+        following.append(_advance(session, its_batches[-1], submission, tally, now))
     return ProcessedBatches(
         tuple(batch.id for batch in claimed),
         tuple(submission.id for submission, _ in _by_submission(claimed, by_id)),
@@ -168,13 +175,13 @@ def _by_submission(
     for batch in claimed:
         if batch.submission_id is not None:
             files.setdefault(batch.submission_id, []).append(batch)
-    return [(by_id[submission_id], its) for submission_id, its in files.items()]
+    return [(by_id[submission_id], its_batches) for submission_id, its_batches in files.items()]
 
 
 def _advance(
     session: Session, last: ClaimedBatch, submission: Submission, tally: Tally, now: datetime
 ) -> Waiting | None:
-    """Counts what is completed of a submission and returns its next batch, if any is left."""
+    """Stores the tally of a submission and returns its next batch, if one is left."""
     finished = tally.answered == submission.total
     submissions.update_tally(session, submission, tally, finished=finished, now=now)
     if finished:

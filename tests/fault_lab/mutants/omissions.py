@@ -23,7 +23,7 @@ from worker.processing import attempts
 @mutant
 def no_sweeper() -> Iterator[None]:
     """Nobody looks for what was accepted and not answered."""
-    with patched(Maintenance, "sweep", lambda _: 0):
+    with patched(Maintenance, "redispatch_overdue", lambda _: 0):
         yield
 
 

@@ -76,7 +76,7 @@ class Bench:
         self.mortal = CrashingSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
         self._announcer = SimulatedNotifier(self._broker, self._hear)
         self._processor = Processor(sessions=self.mortal)
-        self._sweeper = Maintenance(sessions=self.mortal, announce=self._announcer.announce)
+        self._sweeper = Maintenance(sessions=self.mortal, dispatch=self._announcer.dispatch)
         self._undo = ExitStack()
 
     def begin(self, player: ScheduleHooks, scene: InitialState) -> None:

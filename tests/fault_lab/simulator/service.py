@@ -234,7 +234,7 @@ class SimulatedNotifier:
         self._broker = broker
         self._hear = hear
 
-    def announce(self, waiting: Waiting) -> bool:
+    def dispatch(self, waiting: Waiting) -> bool:
         """Ring for a batch; False where the queue cannot be reached."""
         try:
             self._broker().send(waiting)
@@ -242,9 +242,9 @@ class SimulatedNotifier:
             return False
         return True
 
-    def tell(self, done: ProcessedBatches) -> None:
+    def notify(self, done: ProcessedBatches) -> None:
         """Ring for what is next, then say what was answered."""
         for waiting in done.next:
-            self.announce(waiting)
+            self.dispatch(waiting)
         if done.batch_ids:
             self._hear(done)
