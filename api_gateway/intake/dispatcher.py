@@ -16,7 +16,7 @@ from enrollment.storage.queue.batches import Waiting
 log = structlog.get_logger()
 
 #: Batches that may wait for the thread; more are dropped.
-MAX_WAITING = 10_000
+MAX_QUEUED_BATCHES = 10_000
 #: Seconds after which a message of the interactive lane no longer holds others back, even if
 #: no worker has reported completion.
 ACK_TIMEOUT_SECONDS = 0.2
@@ -49,7 +49,7 @@ class Dispatcher:
     def __init__(self, send: Send, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._send = send
         self._monotonic = monotonic
-        self._inbox: queue.Queue[Waiting | frozenset[int] | None] = queue.Queue(MAX_WAITING)
+        self._inbox: queue.Queue[Waiting | frozenset[int] | None] = queue.Queue(MAX_QUEUED_BATCHES)
         self._in_flight: Waiting | None = None
         self._sent_at = 0.0
         self._held_back: Waiting | None = None

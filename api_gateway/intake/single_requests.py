@@ -38,15 +38,15 @@ from schemas.requests.single_payload import Single, encode_singles
 log = structlog.get_logger()
 
 #: Maximum number of requests in one transaction.
-MAX_GROUP = 1_000
-#: After a group of so many, the next transaction is delayed by `GATHER_SECONDS` so that more
+MAX_GROUP_REQUESTS = 1_000
+#: After a group of so many, the next transaction is delayed by `COMMIT_DELAY_SECONDS` so that more
 #: requests join it: a transaction costs the same for one request and for a hundred.
-GATHER_THRESHOLD = 32
-GATHER_SECONDS = 0.004
+COMMIT_DELAY_THRESHOLD = 32
+COMMIT_DELAY_SECONDS = 0.004
 #: Requests that may wait for their transaction before more are rejected.
-MAX_WAITING = 10_000
+MAX_PENDING_REQUESTS = 10_000
 #: If a transaction took so many seconds to fail, the requests behind it fail with it.
-MAX_WAIT_SECONDS = 3.0
+MAX_FAILURE_SECONDS = 3.0
 
 
 class SingleRequest(NamedTuple):
@@ -78,7 +78,7 @@ class Receipt(NamedTuple):
 
 
 #: What one request comes to: a receipt, or the error to raise.
-Result = Receipt | EnrollmentError
+SingleResult = Receipt | EnrollmentError
 
 
 class _PendingRequest(NamedTuple):
@@ -108,7 +108,7 @@ class GroupCommitter:
         Raises KeyReused, Overloaded, RecordsUnavailable. After the last the request may or may
         not be stored: the caller sends it again, with the same Idempotency-Key.
         """
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._waiting) >= MAX_PENDING_REQUESTS:
             message = "too many requests wait to be stored"
             raise Overloaded(message)
         pending = _PendingRequest(request, asyncio.get_running_loop().create_future())
@@ -121,12 +121,12 @@ class GroupCommitter:
         try:
             while self._waiting:
                 group, self._waiting = (
-                    self._waiting[:MAX_GROUP],
-                    self._waiting[MAX_GROUP:],
+                    self._waiting[:MAX_GROUP_REQUESTS],
+                    self._waiting[MAX_GROUP_REQUESTS:],
                 )
                 await self._commit(group)
-                if len(group) >= GATHER_THRESHOLD:
-                    await asyncio.sleep(GATHER_SECONDS)
+                if len(group) >= COMMIT_DELAY_THRESHOLD:
+                    await asyncio.sleep(COMMIT_DELAY_SECONDS)
         finally:
             self._committing = None
 
@@ -137,7 +137,7 @@ class GroupCommitter:
             results = await self._database.run(lambda: self._store(requests))
         except (RecordsUnavailable, Overloaded) as error:
             _fail(group, error)
-            if self._monotonic() - began > MAX_WAIT_SECONDS:
+            if self._monotonic() - began > MAX_FAILURE_SECONDS:
                 _fail(self._waiting, error)
                 self._waiting = []
             return
@@ -162,7 +162,7 @@ class GroupCommitter:
         for pending in group:
             await self._commit([pending])
 
-    def _store(self, requests: Sequence[SingleRequest]) -> list[Result]:
+    def _store(self, requests: Sequence[SingleRequest]) -> list[SingleResult]:
         stored = store_singles(self._database.sessions, requests, self._monotonic)
         if stored.batch_id is not None:
             self._dispatcher.dispatch(Waiting(stored.batch_id, Lane.INTERACTIVE))
@@ -172,7 +172,7 @@ class GroupCommitter:
 class StoredSingles(NamedTuple):
     """The results of one transaction; `batch_id` is None if all requests were replays."""
 
-    results: list[Result]
+    results: list[SingleResult]
     batch_id: int | None
 
 
@@ -196,7 +196,7 @@ def store_singles(
             batch_id = batches.add_singles(session, batch, now=now)
             rows = [_row(one, requests[place]) for one, place in zip(singles, fresh, strict=True)]
             submissions.add_singles(session, rows, batch_id=batch_id)
-        results: dict[int, Result] = {
+        results: dict[int, SingleResult] = {
             place: Receipt(one.submission_id, one.received_at, batch_id)
             for one, place in zip(singles, fresh, strict=True)
         }
@@ -244,13 +244,13 @@ def _row(single: Single, request: SingleRequest) -> NewSingle:
     )
 
 
-def _replay(session: Session, again: Mapping[int, SingleRequest]) -> dict[int, Result]:
+def _replay(session: Session, again: Mapping[int, SingleRequest]) -> dict[int, SingleResult]:
     """The results of requests whose keys were used before, by index."""
     if not again:
         return {}
     known = idempotency.find(session, {it.key_owner for it in again.values() if it.key_owner})
     found = submissions.find_all(session, {use.submission_id for use in known.values()})
-    results: dict[int, Result] = {}
+    results: dict[int, SingleResult] = {}
     for place, request in again.items():
         use = known.get(request.key_owner or ("", ""))
         submission = None if use is None else found.get(use.submission_id)
@@ -263,7 +263,7 @@ def _replay(session: Session, again: Mapping[int, SingleRequest]) -> dict[int, R
     return results
 
 
-def _resolve(pending: _PendingRequest, result: Result) -> None:
+def _resolve(pending: _PendingRequest, result: SingleResult) -> None:
     if pending.receipt.done():
         return
     if isinstance(result, EnrollmentError):

@@ -23,12 +23,12 @@ from api_gateway.http.problems import Problem, bad_request, too_large, unavailab
 log = structlog.get_logger()
 
 #: The form field with the file.
-FILE = "file"
+FILE_FIELD = "file"
 _FORM_OPTIONS = MultipartParseOptions()
 _FORM_OPTIONS.max_body_part_count = 20
 _FORM_OPTIONS.max_body_part_buffer_size = 4_096
 #: Uploads that one process receives at once.
-MAX_AT_ONCE = 32
+MAX_CONCURRENT_UPLOADS = 32
 #: Size of the write buffer.
 _WRITE_BYTES = 1 << 18
 
@@ -37,11 +37,11 @@ class UploadPace(NamedTuple):
     """How slow an upload may be."""
 
     #: Maximum seconds without a byte.
-    max_silence: float = 30.0
+    max_idle_seconds: float = 30.0
     #: Seconds before the pace is checked.
-    grace: float = 30.0
+    grace_seconds: float = 30.0
     #: Minimum bytes a second, on average since the start.
-    pace: float = 1_000.0
+    min_bytes_per_second: float = 1_000.0
 
 
 UPLOAD_PACE = UploadPace()
@@ -52,7 +52,7 @@ class UploadForm(NamedTuple):
 
     file: IO[bytes]
     #: The file name that the browser gave.
-    name: str
+    file_name: str
     media_type: str
     #: The other fields.
     fields: Mapping[str, str]
@@ -65,12 +65,12 @@ class Spooler:
         self,
         max_bytes: int,
         *,
-        at_once: int = MAX_AT_ONCE,
+        max_concurrent: int = MAX_CONCURRENT_UPLOADS,
         pace: UploadPace = UPLOAD_PACE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_bytes = max_bytes
-        self._free = at_once
+        self._free = max_concurrent
         self._pace = pace
         self._monotonic = monotonic
 
@@ -136,9 +136,9 @@ class Spooler:
         try:
             async for part in parts:
                 name = part.name or ""
-                if name in fields or (name == FILE and sent is not None):
+                if name in fields or (name == FILE_FIELD and sent is not None):
                     raise _malformed(f"the field {name[:50]!r} is given twice")
-                if name != FILE:
+                if name != FILE_FIELD:
                     fields[name] = (await part.get_data()).decode()
                     continue
                 sent = UploadForm(file, part.filename or "", part.content_type, fields)
@@ -149,7 +149,7 @@ class Spooler:
             await reader.exhaust()  # raises if the reason is an incomplete body
             raise _malformed(getattr(error, "description", None) or "it is not in UTF-8") from error
         if sent is None:
-            raise _malformed(f"it has no field named {FILE}")
+            raise _malformed(f"it has no field named {FILE_FIELD}")
         return sent
 
     async def _chunks(self, req: Request) -> AsyncIterator[bytes]:
@@ -162,18 +162,23 @@ class Spooler:
                 raise self._too_long()
             yield chunk
             passed = self._monotonic() - started
-            if passed > self._pace.grace and size < self._pace.pace * passed:
-                raise _too_slow(f"fewer than {self._pace.pace:g} bytes a second were received")
+            if (
+                passed > self._pace.grace_seconds
+                and size < self._pace.min_bytes_per_second * passed
+            ):
+                raise _too_slow(
+                    f"fewer than {self._pace.min_bytes_per_second:g} bytes a second were received"
+                )
         _check_complete(req, size)
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         """Return the next chunk, None at the end."""
         try:
-            async with asyncio.timeout(self._pace.max_silence):
+            async with asyncio.timeout(self._pace.max_idle_seconds):
                 return await anext(chunks, None)
         except TimeoutError as error:
             raise _too_slow(
-                f"nothing was received for {self._pace.max_silence:g} seconds"
+                f"nothing was received for {self._pace.max_idle_seconds:g} seconds"
             ) from error
 
     def _too_long(self) -> Problem:
@@ -195,7 +200,7 @@ def _check_complete(req: Request, size: int) -> None:
 
 
 def _malformed(why: str) -> Problem:
-    found = {"field": FILE, "rule": "malformed_form"}
+    found = {"field": FILE_FIELD, "rule": "malformed_form"}
     return bad_request("malformed_form", f"The form cannot be read: {why}.", found)
 
 

@@ -8,14 +8,14 @@ from typing import IO, Any, Generic, NamedTuple, TypeVar
 from falcon.asgi import Request
 from falcon.util.mediatypes import parse_header
 
-from api_gateway.http.headers import fingerprint_head
+from api_gateway.http.headers import start_fingerprint
 from api_gateway.http.problems import bad_request, unsupported
 from api_gateway.intake.spool import Spooler, UploadForm
 from schemas.files.splitter import format_of, type_of_name
 
 T = TypeVar("T")
 
-FORM = "multipart/form-data"
+MULTIPART_FORM = "multipart/form-data"
 _MAX_BOUNDARY = 70
 
 
@@ -42,11 +42,11 @@ async def receive_upload(
     does, and Problem 415 for media types that are not supported.
     """
     media_type, options = parse_header(req.content_type or "")
-    if media_type.lower() != FORM:
+    if media_type.lower() != MULTIPART_FORM:
         params = parse(req.params)
         _check_type(req.content_type or "")
         async with spooler.spool(req) as (file, gzip):
-            digest = fingerprint_head(req)
+            digest = start_fingerprint(req)
             yield ReceivedUpload(file, req.content_type or "", gzip, params, digest)
         return
     boundary = options.get("boundary", "")
@@ -64,10 +64,12 @@ def _from_form(
         found = {"field": twice[0], "value": fields[twice[0]][:100], "rule": "given once"}
         message = f"The option {twice[0][:50]} is given both in the form and in the URL."
         raise bad_request("option_invalid", message, found)
-    gzip = form.name.lower().endswith(".gz")
-    media_type = type_of_name(PurePath(form.name).stem if gzip else form.name) or form.media_type
+    gzip = form.file_name.lower().endswith(".gz")
+    media_type = (
+        type_of_name(PurePath(form.file_name).stem if gzip else form.file_name) or form.media_type
+    )
     _check_type(media_type)
-    digest = fingerprint_head(req)
+    digest = start_fingerprint(req)
     digest.update(repr((sorted(fields.items()), media_type, gzip)).encode())
     return ReceivedUpload(form.file, media_type, gzip, parse({**req.params, **fields}), digest)
 

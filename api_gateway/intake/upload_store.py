@@ -44,9 +44,9 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 #: Batches that one transaction stores: short, so that single requests commit in between.
-BATCHES_A_TRANSACTION = 8
+BATCHES_PER_TRANSACTION = 8
 #: Files with more rows go to the bulk lane unless the caller chooses the lane.
-SMALL_ROWS = 50
+MAX_INTERACTIVE_ROWS = 50
 
 
 class Upload(NamedTuple):
@@ -138,7 +138,7 @@ class UploadStore:
     def _store(
         self, upload: Upload, head: FileInfo, drafts: Iterator[BatchDraft], chunks: SpooledSource
     ) -> StoredUpload:
-        first = list(islice(drafts, BATCHES_A_TRANSACTION))
+        first = list(islice(drafts, BATCHES_PER_TRANSACTION))
         if upload.options.is_atomic and len(first) > 1:
             message = "a file that is all or nothing must fit in one batch: send fewer lines"
             raise FileTooLarge(message)
@@ -149,7 +149,7 @@ class UploadStore:
             replayed = self._replayed(upload)
             if replayed is not None:
                 return replayed
-        groups = BatchGroups(first, drafts, size=BATCHES_A_TRANSACTION)
+        groups = BatchGroups(first, drafts, size=BATCHES_PER_TRANSACTION)
         return self._write(upload, head, groups, lane=lane, alone=upload.options.is_alone)
 
     def _write(
@@ -265,4 +265,4 @@ class UploadStore:
 def _default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
     """Small files are interactive; dry runs never are."""
     rows = sum(draft.rows for draft in first)
-    return Lane.INTERACTIVE if rows <= SMALL_ROWS and not options.dry_run else Lane.BULK
+    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK

@@ -20,12 +20,12 @@ from fakeredis._socket import AsyncFakeSocket
 from redis import AuthenticationError, Redis
 
 #: Oldest Redis that the queue works with, and what this one says it is.
-VERSION = (7, 4)
+REDIS_VERSION = (7, 4)
 #: A client that leaves more than this unread is cut off.
 MAX_UNREAD_BYTES = 64_000_000
 _START_SECONDS = 10.0
 _INFO = (
-    f"# Server\r\nredis_version:{'.'.join(map(str, VERSION))}.0\r\nredis_mode:embedded\r\n"
+    f"# Server\r\nredis_version:{'.'.join(map(str, REDIS_VERSION))}.0\r\nredis_mode:embedded\r\n"
     "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:noeviction\r\n"
 ).encode()
 
@@ -159,7 +159,7 @@ class EmbeddedRedis:
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        server, password = FakeServer(version=VERSION), self._password.encode()
+        server, password = FakeServer(version=REDIS_VERSION), self._password.encode()
         clients: set[Transport] = set()
         try:
             listener = await self._loop.create_server(

@@ -19,10 +19,10 @@ from api_gateway.local_stack.parent_death import kill_group
 #: Seconds that a process may take to end in good order.
 STOP_SECONDS = 15.0
 #: Seconds before a process is started again: the first time, and at most.
-FIRST_PAUSE = 0.1
-LONGEST_PAUSE = 5.0
+MIN_RESTART_PAUSE = 0.1
+MAX_RESTART_PAUSE = 5.0
 #: Who ran so long starts with the first pause again.
-STEADY_SECONDS = 10.0
+STABLE_AFTER_SECONDS = 10.0
 
 _PARENT_DEATH = str(Path(__file__).with_name("parent_death.py"))
 _SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
@@ -42,7 +42,7 @@ class SignalListener:
     """Hears signals from inside a ``with`` in the main thread, and can wait for one."""
 
     def __init__(self) -> None:
-        self.times = 0
+        self.stop_requests = 0
         self._before: list[tuple[signal.Signals, object]] = []
 
     def __enter__(self) -> Self:
@@ -72,7 +72,7 @@ class SignalListener:
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         if number != signal.SIGCHLD:
-            self.times += 1
+            self.stop_requests += 1
         try:
             os.write(self._writer, b"!")
         except BlockingIOError:  # it will wake up for what is there already
@@ -88,7 +88,7 @@ class Child:
         self.starts_at = 0.0
         self._environment = environment
         self._started_at = 0.0
-        self._pause = FIRST_PAUSE
+        self._pause = MIN_RESTART_PAUSE
 
     def start(self, now: float) -> int:
         """Start it in a session of its own, so that Ctrl-C reaches the supervisor alone."""
@@ -110,13 +110,13 @@ class Child:
             return None
         pid, status, self.process = self.process.pid, self.process.returncode, None
         kill_group(pid)
-        if now - self._started_at >= STEADY_SECONDS:
-            self._pause = FIRST_PAUSE
+        if now - self._started_at >= STABLE_AFTER_SECONDS:
+            self._pause = MIN_RESTART_PAUSE
         self.starts_at = now + self._pause
         _log.warning(
             "process.died", name=self.program.name, pid=pid, status=status, again_in=self._pause
         )
-        self._pause = min(self._pause * 2, LONGEST_PAUSE)
+        self._pause = min(self._pause * 2, MAX_RESTART_PAUSE)
         return pid
 
     @property
@@ -170,21 +170,21 @@ class Supervisor:
     def supervise(self, seconds: float) -> bool:
         """Look after the processes for a while; False as soon as one is asked to stop."""
         until = self._clock() + seconds
-        while not self._signals.times and (now := self._clock()) < until:
+        while not self._signals.stop_requests and (now := self._clock()) < until:
             self._reap_dead()
             self._start_due()
             self._ensure_guard()
             due = [child.starts_at for child in self.children if child.process is None]
             self._signals.wait(min([until, *due]) - now)
-        return not self._signals.times
+        return not self._signals.stop_requests
 
     def stop(self) -> None:
         """End all in good order; who is late is killed, and everybody when asked again."""
-        told_before = self._signals.times
+        told_before = self._signals.stop_requests
         until = self._clock() + self._stop_seconds
         for child in self.children:
             child.send_signal(signal.SIGTERM)
-        while self._running() and self._signals.times == told_before:
+        while self._running() and self._signals.stop_requests == told_before:
             if (now := self._clock()) >= until:
                 break
             self._signals.wait(until - now)

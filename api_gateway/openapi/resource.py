@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 
-from api_gateway.http.headers import matches
-from api_gateway.http.responses import JSON, dumps
+from api_gateway.http.headers import matches_etag
+from api_gateway.http.responses import JSON_TYPE, dumps
 from api_gateway.openapi.document import build
 from api_gateway.openapi.html_pages import index_page, reasons_page
 
@@ -48,7 +48,7 @@ class PageResource:
         shown = self._page()
         resp.set_headers(_SAFE)
         resp.set_header("ETag", shown.etag)
-        if matches(req, shown.etag):
+        if matches_etag(req, shown.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
             return
         resp.content_type = shown.content_type
@@ -61,7 +61,7 @@ def documentation(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Pa
     """The resources that document the API, by route name."""
     document = cache(lambda: build(routes, v1))
     return {
-        "openapi": PageResource(lambda: page(JSON, dumps(document()))),
+        "openapi": PageResource(lambda: page(JSON_TYPE, dumps(document()))),
         "docs": PageResource(lambda: page(_HTML, index_page(document()).encode())),
         "docs_reasons": PageResource(lambda: page(_HTML, reasons_page().encode())),
     }

@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.pagination import encode_cursor, invalid_cursor, page_size, read_cursor
+from api_gateway.http.pagination import encode_cursor, invalid_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import bad_request, too_large, unsupported
 from api_gateway.http.request_body import read_body
-from api_gateway.http.responses import keep_private, write_json
+from api_gateway.http.responses import forbid_caching, write_json
 from api_gateway.resources.common.bulk_body import MAX_BULK_BODY, write_saved_count
 from api_gateway.resources.outcomes import check_finished
 from api_gateway.status import queries
@@ -54,13 +54,13 @@ class CrosswalkResource:
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """A page in JSON, all entries in CSV."""
         check_source(source)
-        keep_private(resp)
+        forbid_caching(resp)
         resp.set_header("Vary", "Accept")
         if req.client_prefers([JSON, _CSV]) == _CSV:
             _set_file_headers(resp, f"crosswalk-{source}.csv")
             resp.stream = self._file(source)
             return
-        limit, after = page_size(req), read_position(req)
+        limit, after = read_page_size(req), read_position(req)
         entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
         shown: CrosswalkJson = {
@@ -131,7 +131,7 @@ class MissingIdsResource:
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """A CSV file to be completed and sent back with PATCH."""
         check_source(source)
-        keep_private(resp)
+        forbid_caching(resp)
         named = req.get_param("submission")
         if not named:
             message = "The parameter submission is missing: ?submission=ID"

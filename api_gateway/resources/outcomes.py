@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.pagination import encode_cursor, page_size, read_cursor
+from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
 from api_gateway.status import queries
@@ -63,7 +63,7 @@ class OutcomesResource:
     async def _page(
         self, req: Request, resp: Response, submission: Submission, chosen: OutcomeFilter
     ) -> None:
-        page = await self._read(submission, read_position(req), chosen, page_size(req))
+        page = await self._read(submission, read_position(req), chosen, read_page_size(req))
         shown: list[OutcomeJson] = [
             {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}
             for row in page.rows

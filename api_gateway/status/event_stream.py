@@ -25,11 +25,11 @@ from schemas.submissions import progress_token
 
 log = structlog.get_logger()
 
-EVENTS = "text/event-stream"
+EVENT_STREAM_TYPE = "text/event-stream"
 #: Seconds without an event after which a comment is sent, to keep proxies from closing.
-HEARTBEAT_SECONDS = 15.0
+SSE_HEARTBEAT_SECONDS = 15.0
 #: Seconds between two checks of the caller: a stream ends when its key or token does.
-CHECK_SECONDS = 3.0
+CALLER_CHECK_SECONDS = 3.0
 #: Minimum seconds between two events: a file may make progress many times a second.
 MIN_EVENT_INTERVAL_SECONDS = 0.25
 #: Milliseconds after which a disconnected client should reconnect.
@@ -152,14 +152,14 @@ class EventStream:
 
     async def _wait(self, submission: Submission) -> bool:
         """Return whether the submission made progress before a heartbeat is due."""
-        until = time.monotonic() + HEARTBEAT_SECONDS
+        until = time.monotonic() + SSE_HEARTBEAT_SECONDS
         with self._streams.waiters.watch(submission) as moved:
             self._req.scope[ON_DISCONNECT] = moved.set
             while not self._is_disconnected:
                 left = until - time.monotonic()
-                has_moved = await wait_until_set(moved, min(left, CHECK_SECONDS))
+                has_moved = await wait_until_set(moved, min(left, CALLER_CHECK_SECONDS))
                 await self._check_caller()
-                if has_moved or left <= CHECK_SECONDS:
+                if has_moved or left <= CALLER_CHECK_SECONDS:
                     return has_moved
         return False
 

@@ -90,17 +90,17 @@ class OutcomeFilter(NamedTuple):
     #: One file of an archive; None for all.
     file: ArchiveMember | None = None
 
-    def takes(self, outcome: Outcome) -> bool:
+    def matches(self, outcome: Outcome) -> bool:
         """Whether an outcome is wanted."""
         return (not self.codes or outcome.code in self.codes) and (
             not self.reasons or (outcome.reason or "") in self.reasons
         )
 
-    def takes_row(self, submission: Submission, line: int) -> bool:
+    def matches_line(self, submission: Submission, line: int) -> bool:
         """Whether a line of the submission is in the wanted file."""
         return self.file is None or member_at(submission.files, line) == self.file
 
-    def may_take(self, tally: Mapping[str, object] | None) -> bool:
+    def may_match_batch(self, tally: Mapping[str, object] | None) -> bool:
         """Whether a batch with this tally contains wanted outcomes."""
         return not tally or not self.codes or any(code.value in tally for code in self.codes)
 
@@ -129,7 +129,7 @@ def read_outcomes_page(
     session: Session,
     submission: Submission,
     cursor: OutcomesCursor,
-    wanted: OutcomeFilter,
+    outcome_filter: OutcomeFilter,
     *,
     limit: int,
 ) -> OutcomesPage:
@@ -139,7 +139,7 @@ def read_outcomes_page(
     a next one.
     """
     if submission.batch_id is not None:
-        return _single_page(session, submission, cursor, wanted)
+        return _single_page(session, submission, cursor, outcome_filter)
     rows: list[OutcomeRow] = []
     at = cursor
     for _ in range(_QUERIES_A_PAGE):
@@ -150,7 +150,7 @@ def read_outcomes_page(
             if batch.outcomes is None:
                 return OutcomesPage(rows, at)
             more, stop = _wanted_rows(
-                batch, submission, wanted, skip=at.skip, limit=limit - len(rows)
+                batch, submission, outcome_filter, skip=at.skip, limit=limit - len(rows)
             )
             rows += more
             if stop is not None:
@@ -169,12 +169,12 @@ def _wanted_rows(
     The latter is None once all rows were read.
     """
     found: list[OutcomeRow] = []
-    if not wanted.may_take(batch.tally):
+    if not wanted.may_match_batch(batch.tally):
         return found, None
     for place, row in enumerate(_rows_of(batch, submission)[skip:], skip):
         if len(found) == limit:
             return found, place
-        if wanted.takes_row(submission, row.outcome.line) and wanted.takes(row.outcome):
+        if wanted.matches_line(submission, row.outcome.line) and wanted.matches(row.outcome):
             found.append(row)
     return found, None
 
@@ -211,4 +211,4 @@ def _single_page(
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
     request = decode_singles(batch.payload)[submission.position or 0].request
     row = OutcomeRow(outcome, ParsedRow(1, request, None, None))
-    return OutcomesPage([row] if wanted.takes(outcome) else [], None)
+    return OutcomesPage([row] if wanted.matches(outcome) else [], None)

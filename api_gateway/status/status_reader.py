@@ -17,17 +17,17 @@ from api_gateway.status.queries import Status
 from enrollment.domain.submissions import ProgressMark, Submission
 
 #: Submission, caller and whether the caller is an admin: what the result of a read depends on.
-Key = tuple[UUID, str, bool]
+ReadKey = tuple[UUID, str, bool]
 
-#: After a read shared by so many clients, the next one is delayed by `GATHER_SECONDS` so that
+#: After a read shared by so many clients, the next one is delayed by `READ_DELAY_SECONDS` so that
 #: more clients can share it: one read costs as much as a dozen responses.
-CROWD = 32
-GATHER_SECONDS = 0.004
+READ_DELAY_THRESHOLD = 32
+READ_DELAY_SECONDS = 0.004
 #: Maximum age in seconds of a snapshot for a client that was notified of progress.
-FRESH_SECONDS = 0.25
+MAX_AGE_AFTER_PROGRESS = 0.25
 #: Maximum age of a snapshot for a client that was not; the read then only detects progress
 #: whose notification was lost.
-STALE_SECONDS = 15.0
+MAX_AGE_AFTER_SILENCE = 15.0
 #: Snapshots kept per process.
 MAX_SNAPSHOTS = 256
 
@@ -54,12 +54,12 @@ READ_NOW = Freshness()
 
 def after_progress(known: Submission) -> Freshness:
     """For a client that has `known` and was notified of progress since."""
-    return Freshness(FRESH_SECONDS, known.progress_mark, must_be_newer=True)
+    return Freshness(MAX_AGE_AFTER_PROGRESS, known.progress_mark, must_be_newer=True)
 
 
 def after_silence(known: Submission) -> Freshness:
     """For a client that has `known` and was notified of nothing."""
-    return Freshness(STALE_SECONDS, known.progress_mark)
+    return Freshness(MAX_AGE_AFTER_SILENCE, known.progress_mark)
 
 
 class _Read(NamedTuple):
@@ -94,9 +94,9 @@ class StatusReader:
         self._clock = clock
         self._max_snapshots = max_snapshots
         #: Reads whose query has not begun, which newcomers share; and the last read of each key.
-        self._joinable: dict[Key, _Read] = {}
-        self._last: dict[Key, _Read] = {}
-        self._snapshots: OrderedDict[Key, _Snapshot] = OrderedDict()
+        self._joinable: dict[ReadKey, _Read] = {}
+        self._last: dict[ReadKey, _Read] = {}
+        self._snapshots: OrderedDict[ReadKey, _Snapshot] = OrderedDict()
 
     async def read(
         self, submission_id: UUID, caller: Caller, freshness: Freshness = READ_NOW
@@ -118,13 +118,13 @@ class StatusReader:
         self._keep(key, _Snapshot(now, status))
         return status
 
-    def _keep(self, key: Key, snapshot: _Snapshot) -> None:
+    def _keep(self, key: ReadKey, snapshot: _Snapshot) -> None:
         self._snapshots[key] = snapshot
         self._snapshots.move_to_end(key)
         if len(self._snapshots) > self._max_snapshots:
             self._snapshots.popitem(last=False)
 
-    async def _shared_read(self, key: Key, caller: Caller) -> Status:
+    async def _shared_read(self, key: ReadKey, caller: Caller) -> Status:
         read = self._joinable.get(key)
         if read is None:
             task = asyncio.create_task(self._run(key, caller, self._last.get(key)))
@@ -134,20 +134,20 @@ class StatusReader:
         read.waiting.append(mine)
         return await mine
 
-    async def _run(self, key: Key, caller: Caller, previous: _Read | None) -> Status:
+    async def _run(self, key: ReadKey, caller: Caller, previous: _Read | None) -> Status:
         if previous is not None:
             await asyncio.wait([previous.task])
-            if len(previous.waiting) >= CROWD:
-                await asyncio.sleep(GATHER_SECONDS)
+            if len(previous.waiting) >= READ_DELAY_THRESHOLD:
+                await asyncio.sleep(READ_DELAY_SECONDS)
         return await self._database.read(self._query, key, caller)
 
-    def _query(self, session: Session, key: Key, caller: Caller) -> Status:
+    def _query(self, session: Session, key: ReadKey, caller: Caller) -> Status:
         """Query, in a pool thread. Waiting for the thread may take time: newcomers still join."""
         self._joinable.pop(key, None)
         return queries.get_status(session, key[0], caller)
 
     def _deliver(
-        self, key: Key, waiting: list[asyncio.Future[Status]], task: asyncio.Task[Status]
+        self, key: ReadKey, waiting: list[asyncio.Future[Status]], task: asyncio.Task[Status]
     ) -> None:
         """Pass the result, or the error, to the clients that still wait."""
         for reads in (self._joinable, self._last):

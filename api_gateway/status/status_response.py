@@ -10,7 +10,7 @@ from uuid import UUID
 
 from falcon.asgi import Response
 
-from api_gateway.http.responses import JSON, dumps
+from api_gateway.http.responses import JSON_TYPE, dumps
 from api_gateway.status.queries import Status
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
@@ -18,7 +18,7 @@ from schemas.enrollments import EnrollmentJson, dump_enrollment
 from schemas.submissions import SubmissionJson, dump_submission, etag, retry_after
 
 #: How long a rendered status is reused: it contains the estimated time left.
-MAX_AGE = timedelta(seconds=1)
+MAX_RENDER_AGE = timedelta(seconds=1)
 #: The form of ids that responses contain; Python reads others too, which name no submission.
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
@@ -65,7 +65,7 @@ class RenderCache:
 
     def get(self, status: Status, now: datetime) -> RenderedStatus:
         """Return the rendered status, at most a second old."""
-        if status is not self._status or not now - self._at < MAX_AGE:
+        if status is not self._status or not now - self._at < MAX_RENDER_AGE:
             self._status, self._at, self._rendered = status, now, _render(status, now)
         return self._rendered
 
@@ -97,5 +97,5 @@ def write_headers(resp: Response, rendered: RenderedStatus) -> None:
 def write_body(resp: Response, rendered: RenderedStatus, code: HTTPStatus = HTTPStatus.OK) -> None:
     """Write the body."""
     resp.status = code
-    resp.content_type = JSON
+    resp.content_type = JSON_TYPE
     resp.data = rendered.body

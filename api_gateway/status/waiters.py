@@ -31,9 +31,9 @@ from enrollment.storage.queue import batches
 log = structlog.get_logger()
 
 #: Seconds between two polls of the database while Redis is connected.
-POLL_SECONDS = 1.0
+POLL_INTERVAL_SECONDS = 1.0
 #: The same while Redis is away.
-POLL_SECONDS_WITHOUT_REDIS = 0.1
+POLL_INTERVAL_SECONDS_WITHOUT_REDIS = 0.1
 #: Number of completed batches that are remembered.
 MAX_RECENT = 10_000
 #: Seconds without a message after which Redis is pinged, and that it may take to reply.
@@ -116,7 +116,7 @@ class Waiters:
         event = asyncio.Event()
         self._events[key][event] = known
         completed_at = self._recent.get(key)
-        if completed_at is not None and time.monotonic() - completed_at < POLL_SECONDS:
+        if completed_at is not None and time.monotonic() - completed_at < POLL_INTERVAL_SECONDS:
             event.set()
         elif completed_at is not None or isinstance(key, UUID) or not self._connected:
             self._poll_soon(key)
@@ -188,7 +188,9 @@ class Waiters:
         """Ask the database: for due keys at once, for all keys at intervals."""
         polled_all_at = -math.inf
         while True:
-            pause = POLL_SECONDS if self._connected else POLL_SECONDS_WITHOUT_REDIS
+            pause = (
+                POLL_INTERVAL_SECONDS if self._connected else POLL_INTERVAL_SECONDS_WITHOUT_REDIS
+            )
             await wait_until_set(self._is_due, polled_all_at + pause - time.monotonic())
             keys = self._due
             if time.monotonic() - polled_all_at >= pause:
