@@ -115,13 +115,8 @@ class Spooler:
             raise unavailable("Too many uploads at the same time; try again.", retry_after=5)
         self._free_slots -= 1
         try:
-            with _check_disk():
-                file = tempfile.TemporaryFile(prefix="enroll-upload-", buffering=_WRITE_BYTES)  # noqa: SIM115
-            try:
+            with _open_temporary_file() as file:
                 yield file
-            finally:
-                with suppress(OSError):  # closing flushes, which fails on a full disk
-                    file.close()
         finally:
             self._free_slots += 1
 
@@ -173,6 +168,18 @@ class Spooler:
         return too_large(
             f"An upload may have at most {self._max_bytes} bytes (ENROLL_MAX_UPLOAD_BYTES)."
         )
+
+
+@contextmanager
+def _open_temporary_file() -> Iterator[IO[bytes]]:
+    """Yields a new temporary file; deletes it after the block. Raises Problem 503."""
+    with _check_disk():
+        file = tempfile.TemporaryFile(prefix="enroll-upload-", buffering=_WRITE_BYTES)  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # closing flushes, which fails on a full disk
+            file.close()
 
 
 async def _read_parts(parts: MultipartForm, file: IO[bytes]) -> UploadForm | None:

@@ -60,7 +60,7 @@ class SubmissionResource:
             resp.set_header("Preference-Applied", f"wait={wait:g}")
         rendered = self.rendered.get(status, self.now())
         write_headers(resp, rendered)
-        if matches_etag(req, rendered.tag):
+        if matches_etag(req, rendered.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
         else:
             write_body(resp, rendered)
