@@ -94,9 +94,14 @@ def retry_on_conflict(transaction: Callable[[], T]) -> T:
         try:
             return transaction()
         except Conflict as error:
-            if time.monotonic() > deadline:
-                raise RecordsUnavailable(str(error)) from error
+            _check_deadline(deadline, error)
     try:
         return transaction()
     except Conflict as error:
         raise RecordsUnavailable(str(error)) from error
+
+
+def _check_deadline(deadline: float, conflict: Conflict) -> None:
+    """Raises RecordsUnavailable after the deadline."""
+    if time.monotonic() > deadline:
+        raise RecordsUnavailable(str(conflict)) from conflict

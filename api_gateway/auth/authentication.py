@@ -46,7 +46,7 @@ K = TypeVar("K")
 
 
 class CallerCache(Generic[K]):
-    """A bounded LRU cache of callers whose entries expire."""
+    """A bounded LRU cache of callers; entries expire."""
 
     def __init__(self, max_entries: int) -> None:
         self._max_entries = max_entries

@@ -222,7 +222,7 @@ def _prepare(name: str, key: bytes, algorithm: str) -> object:
 
 
 def _key_set(source: str, algorithm: str, clock: Callable[[], float]) -> KeySet:
-    """Returns the key set at a path or an https URL; reads a file at once. Raises SettingsError."""
+    """Returns the key set at a path or an https URL; reads a file now. Raises SettingsError."""
     if source.startswith("https://"):
         client = jwt.PyJWKClient(source, cache_jwk_set=False, timeout=FETCH_TIMEOUT_SECONDS)
         return KeySet(client.fetch_data, algorithm=algorithm, clock=clock, may_block=True)

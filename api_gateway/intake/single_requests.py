@@ -122,13 +122,16 @@ class GroupCommitter:
         """Commits groups until no request waits."""
         try:
             while self._pending:
-                group = self._pending[:MAX_GROUP_REQUESTS]
-                self._pending = self._pending[MAX_GROUP_REQUESTS:]
-                await self._commit(group)
-                if len(group) >= COMMIT_DELAY_THRESHOLD:
-                    await asyncio.sleep(COMMIT_DELAY_SECONDS)
+                await self._commit_next_group()
         finally:
             self._committing = None
+
+    async def _commit_next_group(self) -> None:
+        group = self._pending[:MAX_GROUP_REQUESTS]
+        self._pending = self._pending[MAX_GROUP_REQUESTS:]
+        await self._commit(group)
+        if len(group) >= COMMIT_DELAY_THRESHOLD:
+            await asyncio.sleep(COMMIT_DELAY_SECONDS)
 
     async def _commit(self, group: list[_PendingRequest], *, is_retry: bool = False) -> None:
         """Stores a group and resolves its futures; retries a conflict once."""

@@ -48,15 +48,25 @@ def open_drafts(
         yield split(chunks, media_type=media_type, limits=limits, options=options)
     elif not gzip:
         yield split_archive(file, limits, options)
-    else:  # archives are read with seek
-        with tempfile.TemporaryFile(prefix="enroll-unpacked-") as unpacked:
-            try:
-                unpacked.writelines(chunks)
-                unpacked.flush()
-            except OSError as error:
-                message = "there is no disk space to unpack an upload"
-                raise RecordsUnavailable(message) from error
-            yield split_archive(unpacked, limits, options)
+    else:
+        with _decompressed(chunks) as archive:
+            yield split_archive(archive, limits, options)
+
+
+@contextmanager
+def _decompressed(chunks: SpooledSource) -> Iterator[IO[bytes]]:
+    """Yields a temporary file with the chunks, as reading an archive needs `seek`.
+
+    Raises RecordsUnavailable if the disk is full.
+    """
+    with tempfile.TemporaryFile(prefix="enroll-unpacked-") as file:
+        try:
+            file.writelines(chunks)
+            file.flush()
+        except OSError as error:
+            message = "there is no disk space to unpack an upload"
+            raise RecordsUnavailable(message) from error
+        yield file
 
 
 class BatchGroups:

@@ -44,7 +44,7 @@ log = structlog.get_logger()
 T = TypeVar("T")
 
 #: Batches per transaction: transactions are short, so that single requests commit in between.
-BATCHES_PER_TRANSACTION = 8
+UPLOAD_BATCHES_PER_TRANSACTION = 8
 #: Files with more rows go to the bulk lane, unless the caller chooses the lane.
 MAX_INTERACTIVE_ROWS = 50
 
@@ -65,7 +65,7 @@ class Upload(NamedTuple):
     key: str | None
     #: A SHA-256 of the parts that identify the request, without the body.
     digest: Any
-    #: The file format; ``auto`` for detection.
+    #: The file format; `auto` for detection.
     format: str = AUTO
 
 
@@ -146,7 +146,7 @@ class UploadStore:
         chunks: SpooledSource,
     ) -> StoredUpload:
         """Stores the drafts, unless the Idempotency-Key was used before."""
-        first = list(islice(drafts, BATCHES_PER_TRANSACTION))
+        first = list(islice(drafts, UPLOAD_BATCHES_PER_TRANSACTION))
         if upload.options.is_atomic and len(first) > 1:
             message = "an all-or-nothing file must fit in one batch: send fewer lines"
             raise FileTooLarge(message)
@@ -157,7 +157,7 @@ class UploadStore:
             earlier = self._find_earlier(upload)
             if earlier is not None:
                 return earlier
-        groups = BatchGroups(first, drafts, size=BATCHES_PER_TRANSACTION)
+        groups = BatchGroups(first, drafts, size=UPLOAD_BATCHES_PER_TRANSACTION)
         return self._write(upload, file_info, groups, lane)
 
     def _write(

@@ -25,7 +25,7 @@ READ_DELAY_THRESHOLD = 32
 READ_DELAY_SECONDS = 0.004
 #: Maximum age in seconds of a snapshot for a client that was notified of progress.
 MAX_AGE_AFTER_PROGRESS = 0.25
-#: The same without a notification; the read then only detects progress whose message was lost.
+#: The same without a notification; the read then only detects lost messages.
 MAX_AGE_AFTER_SILENCE = 15.0
 #: Maximum number of snapshots per process.
 MAX_SNAPSHOTS = 256
@@ -92,7 +92,7 @@ class StatusReader:
         self._database = database
         self._clock = clock
         self._max_snapshots = max_snapshots
-        #: Reads whose query has not begun, which new clients join; and the last read of each key.
+        #: Reads with a query that has not begun, which new clients join; the last read of each key.
         self._joinable: dict[ReadKey, _Read] = {}
         self._last: dict[ReadKey, _Read] = {}
         self._snapshots: OrderedDict[ReadKey, _Snapshot] = OrderedDict()
