@@ -155,7 +155,7 @@ class Authenticator:
         if task is None:
             task = asyncio.create_task(self._look_up(digest))
             self._lookups[digest] = task
-            task.add_done_callback(lambda done: self._remove_task(digest, done))
+            task.add_done_callback(lambda task: self._remove_task(digest, task))
         return await asyncio.shield(task)
 
     def _remove_task(self, digest: bytes, task: "asyncio.Task[Caller | None]") -> None:
@@ -165,8 +165,8 @@ class Authenticator:
 
     async def _look_up(self, digest: bytes) -> Caller | None:
         queried_at = self._clock()  # the result is as old as the query
-        found = await self._database.read(api_keys.find_by_digest, digest)
-        caller = None if found is None else key_caller(found)
+        key = await self._database.read(api_keys.find_by_digest, digest)
+        caller = None if key is None else key_caller(key)
         self._keys.put(digest, caller, queried_at + KEY_CACHE_SECONDS)
         return caller
 

@@ -181,15 +181,15 @@ class TokenVerifier:
 
 def _external_issuer(settings: Settings, clock: Callable[[], float]) -> Issuer | None:
     """Returns the configured issuer; None without one. Raises SettingsError."""
-    found = external_keys(settings, clock)
-    if found is None or settings.jwt_issuer is None or settings.jwt_audience is None:
+    external = external_keys(settings, clock)
+    if external is None or settings.jwt_issuer is None or settings.jwt_audience is None:
         return None
     if settings.jwt_issuer == OWN_ISSUER:
         message = (
             f"ENROLL_JWT_ISSUER cannot be {OWN_ISSUER!r}: this is the issuer of our own tokens"
         )
         raise SettingsError(message)
-    keys, algorithm = found
+    keys, algorithm = external
     return Issuer(settings.jwt_issuer, settings.jwt_audience, algorithm, keys)
 
 

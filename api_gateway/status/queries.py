@@ -37,12 +37,12 @@ def get_visible_submission(session: Session, submission_id: UUID, caller: Caller
 
     Raises SubmissionNotFound.
     """
-    found = submissions.find(session, submission_id)
-    if found is None or not found.published:
+    submission = submissions.find(session, submission_id)
+    if submission is None or not submission.published:
         raise SubmissionNotFound(str(submission_id))
-    if found.caller != caller.name and not caller.may("admin"):
+    if submission.caller != caller.name and not caller.may("admin"):
         raise SubmissionNotFound(str(submission_id))
-    return found
+    return submission
 
 
 def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:

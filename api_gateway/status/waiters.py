@@ -231,7 +231,8 @@ class Waiters:
     def _compare_mark(self, bulk: UUID, mark: ProgressMark | None) -> None:
         has_ended = mark is None or mark.is_finished
         for event, known in self._events.get(bulk, {}).items():
-            if has_ended if known is None else mark != known:
+            is_reached = has_ended if known is None else mark != known
+            if is_reached:
                 event.set()
 
 
