@@ -1,1 +1,1 @@
-"""The ways in: HTTP resources, command line, intake."""
+"""The HTTP gateway and the command line."""

@@ -42,34 +42,34 @@ from schemas.files.source import Limits
 log = structlog.get_logger()
 
 #: Threads for reads and small writes.
-THREADS = 4
-#: Threads for single requests: they share one commit, so one is enough, and one is spare.
+DATABASE_THREADS = 4
+#: Threads for single requests: they share one commit, so one is busy and one is in reserve.
 INTAKE_THREADS = 2
-#: Uploads that are split and stored at the same time.
-UPLOADS_AT_ONCE = 2
+#: Threads that split and store uploads.
+UPLOAD_THREADS = 2
 
 
 def utc_now() -> datetime:
-    """The current time of this machine."""
+    """Returns the current time of this machine."""
     return datetime.now(UTC)
 
 
 def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
-    """Make every part; nothing is connected or started yet.
+    """Makes every part; connects and starts nothing.
 
-    `send` replaces sending to the broker. Raises SettingsError for unusable token keys.
+    `send` replaces the sender to the broker. Raises SettingsError for unusable token keys.
     """
-    connections = THREADS + INTAKE_THREADS + UPLOADS_AT_ONCE
+    connections = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS
     sessions = durable_sessions(
         settings.database_url, pool_size=connections, accepts_loss=settings.accept_data_loss
     )
-    database = Database(sessions, threads=THREADS)
+    database = Database(sessions, threads=DATABASE_THREADS)
     intake_database = Database(sessions, threads=INTAKE_THREADS)
     dispatcher = Dispatcher(send or _broker_sender(settings))
     waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
     authenticator = Authenticator(database, settings, time.monotonic)
-    reader = StatusReader(database)
-    uploads_pool = ThreadPoolExecutor(UPLOADS_AT_ONCE, thread_name_prefix="uploads")
+    status_reader = StatusReader(database)
+    uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
     return Parts(
         settings=settings,
         database=database,
@@ -79,13 +79,8 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         uploads_pool=uploads_pool,
         dispatcher=dispatcher,
         waiters=waiters,
-        status_reader=reader,
-        event_streams=EventStreams(
-            reader=reader,
-            waiters=waiters,
-            render=lambda status: dumps(render_status(status, utc_now())),
-            identify=authenticator.identify,
-        ),
+        status_reader=status_reader,
+        event_streams=_event_streams(status_reader, waiters, authenticator),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
         ping_redis=CompletionPublisher(settings.redis_url).is_heard,
@@ -94,7 +89,19 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
     )
 
 
+def _event_streams(
+    reader: StatusReader, waiters: Waiters, authenticator: Authenticator
+) -> EventStreams:
+    return EventStreams(
+        reader=reader,
+        waiters=waiters,
+        render=lambda status: dumps(render_status(status, utc_now())),
+        identify=authenticator.identify,
+    )
+
+
 def _broker_sender(settings: Settings) -> Send:
+    """Returns a function that sends batch ids to the broker; it connects when first used."""
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(settings.broker_url, client="enroll-gateway"))
     return batch_sender(app)
@@ -118,18 +125,19 @@ def _upload_store(
 
 
 def _broker_probe(settings: Settings) -> BrokerProbe | None:
+    """Returns the probe of the broker; None if Redis is the broker, which is probed anyway."""
     is_redis = settings.broker_url == settings.redis_url
     return None if is_redis else BrokerProbe(broker_ping(settings.broker_url))
 
 
 class Lifespan:
-    """Middleware that starts the parts with the server and stops them with it."""
+    """Falcon middleware that starts the parts with the server and stops them with it."""
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
     async def process_startup(self, scope: Any, event: Any) -> None:
-        """Check the database, then start dispatching and listening.
+        """Checks the database, then starts the dispatcher and the waiters.
 
         Raises NotDurable: a gateway does not start on a database that loses commits.
         """
@@ -139,6 +147,7 @@ class Lifespan:
         self._parts.waiters.start()
 
     async def _check_database(self) -> None:
+        """Raises NotDurable; logs if the database cannot be reached, as it may come back."""
         database = self._parts.database
         try:
             await database.run(lambda: check_at_start(database.sessions))
@@ -148,7 +157,7 @@ class Lifespan:
             log.warning("records.unreachable", because=str(error))
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:
-        """Stop the parts, after what is in progress."""
+        """Stops the parts, after the work in progress."""
         parts = self._parts
         await parts.waiters.stop()
         loop = asyncio.get_running_loop()
@@ -159,15 +168,15 @@ class Lifespan:
         await loop.run_in_executor(None, parts.database.close)
 
 
-def make_app(parts: Parts) -> Any:
-    """Make the ASGI application."""
-    names = {template: name for name, template in ROUTES.items()}
+def make_asgi_app(parts: Parts) -> Any:
+    """Makes the ASGI application."""
+    route_names = {template: name for name, template in ROUTES.items()}
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
-        middleware=[AuthMiddleware(parts.authenticator, names), Lifespan(parts)]
+        middleware=[AuthMiddleware(parts.authenticator, route_names), Lifespan(parts)]
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.auto_parse_qs_csv = False
-    # Responses without a body have no type: clients parse whatever is declared as JSON.
+    # Responses without a body have no type: clients would parse an empty body as JSON.
     app.resp_options.default_media_type = None  # type: ignore[assignment]
     error_handlers.install(app, V1)
     for name, resource in make_resources(parts).items():

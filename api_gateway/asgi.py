@@ -1,15 +1,15 @@
-"""Entry point of ASGI servers: ``api_gateway.asgi:create`` (a factory)."""
+"""Entry point of ASGI servers: `api_gateway.asgi:create` (a factory)."""
 
 from typing import Any
 
-from api_gateway.app import make_app, make_parts
+from api_gateway.app import make_asgi_app, make_parts
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.settings import from_env
 
 
 def create() -> Any:
-    """Make the application from the settings in the environment."""
+    """Makes the application from the settings in the environment."""
     settings = from_env()
     logs.configure(settings.log_level, process="gateway")
     failpoints.arm(settings.failpoints)
-    return make_app(make_parts(settings))
+    return make_asgi_app(make_parts(settings))

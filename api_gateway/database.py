@@ -1,8 +1,8 @@
 """Runs storage functions in a small, bounded thread pool.
 
-A pool thread cannot be cancelled, so every statement has a timeout, the queue before the pool
-is bounded, and callers wait for a limited time: a database that hangs keeps threads busy, but
-never a caller.
+A pool thread cannot be cancelled, so every statement has a timeout, the queue of the pool is
+bounded, and callers wait for a limited time: a database that hangs blocks threads, but no
+caller.
 """
 
 import asyncio
@@ -19,28 +19,28 @@ from enrollment.storage.engine.sessions import Sessions
 P = ParamSpec("P")
 T = TypeVar("T")
 
-#: Calls that may wait for a thread before more are rejected.
-MAX_WAITING = 1_000
-#: Attempts at a write that conflicts with another transaction.
-MAX_ATTEMPTS = 4
-#: Seconds after which there is no further attempt: each may wait for a lock.
-RETRY_SECONDS = 4.0
-#: Seconds that a caller waits; longer than a statement may take.
-TIMEOUT_SECONDS = 12.0
+#: Maximum number of calls in the pool, running or queued; more are rejected.
+MAX_QUEUED_CALLS = 1_000
+#: Maximum attempts of a write that conflicts with another transaction.
+MAX_CONFLICT_ATTEMPTS = 4
+#: Seconds after which a conflict is not retried: each attempt may wait for a lock.
+CONFLICT_RETRY_SECONDS = 4.0
+#: Seconds that a caller waits; more than the timeout of a statement.
+CALL_TIMEOUT_SECONDS = 12.0
 
 
 class Database:
-    """Runs functions that take a session, each in a transaction of its own."""
+    """Runs functions that take a session, each in its own transaction."""
 
     def __init__(self, sessions: Sessions, *, threads: int = 4) -> None:
         self.sessions = sessions
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="database")
-        self._waiting = 0
+        self._queued = 0
 
     async def read(
         self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a query and return its result. Raises RecordsUnavailable, Overloaded."""
+        """Runs a query and returns its result. Raises RecordsUnavailable, Overloaded."""
 
         def work() -> T:
             with self.sessions.read() as session:
@@ -51,52 +51,57 @@ class Database:
     async def write(
         self, command: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a command in a transaction that commits. Raises RecordsUnavailable, Overloaded."""
+        """Runs a command in a transaction that commits. Raises RecordsUnavailable, Overloaded."""
 
-        def once() -> T:
+        def transaction() -> T:
             with self.sessions.begin() as session:
                 return command(session, *args, **kwargs)
 
-        return await self.run(lambda: retry_on_conflict(once))
+        return await self.run(lambda: retry_on_conflict(transaction))
 
     async def run(self, work: Callable[[], T]) -> T:
-        """Run blocking work in the pool.
+        """Runs blocking work in the pool.
 
-        Raises Overloaded if too many calls wait, and RecordsUnavailable after a timeout; the
-        work may then still be done.
+        Raises Overloaded if too many calls are queued, and RecordsUnavailable after a timeout;
+        the work may then still be done.
         """
-        if self._waiting >= MAX_WAITING:
+        if self._queued >= MAX_QUEUED_CALLS:
             message = "too many requests wait for the database"
             raise Overloaded(message)
-        self._waiting += 1
+        self._queued += 1
         try:
-            async with asyncio.timeout(TIMEOUT_SECONDS):
+            async with asyncio.timeout(CALL_TIMEOUT_SECONDS):
                 return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except TimeoutError as error:
             message = "the database did not answer in time"
             raise RecordsUnavailable(message) from error
         finally:
-            self._waiting -= 1
+            self._queued -= 1
 
     def close(self) -> None:
-        """Wait for running work, then close every connection."""
+        """Waits for running work, then closes every connection."""
         self._pool.shutdown(wait=True)
         self.sessions.dispose()
 
 
-def retry_on_conflict(once: Callable[[], T]) -> T:
-    """Run a transaction, again if it conflicts with another, a few times and not for long.
+def retry_on_conflict(transaction: Callable[[], T]) -> T:
+    """Runs a transaction, and retries it if it conflicts with another one.
 
-    Raises RecordsUnavailable if every attempt conflicts.
+    Raises RecordsUnavailable after `MAX_CONFLICT_ATTEMPTS` or `CONFLICT_RETRY_SECONDS`.
     """
-    until = time.monotonic() + RETRY_SECONDS
-    for _ in range(MAX_ATTEMPTS - 1):
+    deadline = time.monotonic() + CONFLICT_RETRY_SECONDS
+    for _ in range(MAX_CONFLICT_ATTEMPTS - 1):
         try:
-            return once()
+            return transaction()
         except Conflict as error:
-            if time.monotonic() > until:
-                raise RecordsUnavailable(str(error)) from error
+            _check_deadline(deadline, error)
     try:
-        return once()
+        return transaction()
     except Conflict as error:
         raise RecordsUnavailable(str(error)) from error
+
+
+def _check_deadline(deadline: float, conflict: Conflict) -> None:
+    """Raises RecordsUnavailable after the deadline."""
+    if time.monotonic() > deadline:
+        raise RecordsUnavailable(str(conflict)) from conflict

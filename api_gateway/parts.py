@@ -20,11 +20,11 @@ from enrollment.runtime.settings import Settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """All parts, including those that are started and stopped with the server."""
+    """All parts of the gateway, also those that are started and stopped with the server."""
 
     settings: Settings
     database: Database
-    #: Threads for single requests, so that slow reads never delay them.
+    #: The thread pool of single requests: slow reads must not delay them.
     intake_database: Database
     single_requests: GroupCommitter
     upload_store: UploadStore

@@ -20,7 +20,7 @@ from api_gateway.resources.submissions import SubmissionsResource
 
 BASE = "/api/enrollment/v1"
 
-#: URI template by route name; POLICY has an entry for every name.
+#: URI template by route name; `PERMISSIONS` has entries for every name.
 ROUTES = {
     "enrollment": f"{BASE}/enrollment",
     "enrollment_detail": f"{BASE}/enrollment/{{names:path}}",
@@ -47,7 +47,7 @@ ROUTES = {
     "docs_reasons": "/docs/reasons",
 }
 
-#: The routes of Open edX's own API, where errors are sent as ``application/json``.
+#: The routes of Open edX's own API, where errors are sent as `application/json`.
 V1 = frozenset(
     ROUTES[name]
     for name in (
@@ -61,7 +61,7 @@ V1 = frozenset(
 
 
 def make_resources(parts: Parts) -> dict[str, object]:
-    """Return the resource of each route name."""
+    """Returns the resource of each route name."""
     return {
         **_enrollment_resources(parts),
         **_submission_resources(parts),

@@ -1,7 +1,7 @@
-"""Authentication: turns the credentials of a request into a caller.
+"""Authentication: maps the credentials of a request to a caller.
 
-An API key is looked up by its hash and a token is verified once. Both results are cached in
-the process for some seconds, so that a busy client costs one dictionary lookup per request.
+An API key is looked up by its hash, a token is verified. Both results are cached in the
+process for some seconds, so that a busy client costs one dictionary lookup per request.
 """
 
 import asyncio
@@ -30,45 +30,45 @@ from enrollment.domain.codes import CallerKind
 from enrollment.runtime.settings import Settings
 from enrollment.storage.credentials import api_keys, secrets
 
-#: Seconds for which the caller of a key is cached: a revocation takes effect after them.
-KEY_SECONDS = 2.0
+#: Seconds for which the caller of a key is cached, so a revocation takes effect after them.
+KEY_CACHE_SECONDS = 2.0
 #: Seconds for which the caller of a token is cached, if the token is valid that long.
-TOKEN_SECONDS = 30.0
-MAX_CACHED = 1_000
+TOKEN_CACHE_SECONDS = 30.0
+MAX_CACHED_CALLERS = 1_000
 
 STAFF_SCOPES = frozenset({"enroll", "read"})
 EDX_CALLER = Caller("key:edx", CallerKind.SERVER, frozenset({"enroll", "read", "courses"}))
 
-#: The framework joins repeated headers with a comma.
+#: Matches a repeated header: the framework joins the values with a comma.
 _SECOND_HEADER = re.compile(r",\s*(jwt|bearer)\s", re.IGNORECASE)
 
 K = TypeVar("K")
 
 
 class CallerCache(Generic[K]):
-    """A bounded LRU cache of callers whose entries expire."""
+    """A bounded LRU cache of callers; entries expire."""
 
-    def __init__(self, bound: int) -> None:
-        self._bound = bound
-        self._answers: OrderedDict[K, tuple[float, Caller | None]] = OrderedDict()
+    def __init__(self, max_entries: int) -> None:
+        self._max_entries = max_entries
+        self._entries: OrderedDict[K, tuple[float, Caller | None]] = OrderedDict()
 
     def get(self, key: K, now: float) -> tuple[float, Caller | None] | None:
-        """Return the expiry and the caller of an entry; None if there is no entry."""
-        entry = self._answers.get(key)
+        """Returns the expiry (monotonic seconds) and the caller of an entry; None without one."""
+        entry = self._entries.get(key)
         if entry is None:
             return None
         if entry[0] <= now:
-            del self._answers[key]
+            del self._entries[key]
             return None
-        self._answers.move_to_end(key)
+        self._entries.move_to_end(key)
         return entry
 
-    def put(self, key: K, answer: Caller | None, until: float) -> None:
-        """Add an entry; the caller ``None`` stands for invalid credentials."""
-        self._answers[key] = (until, answer)
-        self._answers.move_to_end(key)
-        if len(self._answers) > self._bound:
-            self._answers.popitem(last=False)
+    def put(self, key: K, caller: Caller | None, expires_at: float) -> None:
+        """Adds an entry; the caller `None` stands for invalid credentials."""
+        self._entries[key] = (expires_at, caller)
+        self._entries.move_to_end(key)
+        if len(self._entries) > self._max_entries:
+            self._entries.popitem(last=False)
 
 
 class Credentials(NamedTuple):
@@ -87,41 +87,42 @@ class Authenticator:
         settings: Settings,
         clock: Callable[[], float],
         *,
-        wall: Callable[[], float] = time.time,
-        bound: int = MAX_CACHED,
+        wall_clock: Callable[[], float] = time.time,
+        max_cached: int = MAX_CACHED_CALLERS,
     ) -> None:
-        """Cache entries expire by the monotonic clock, tokens by the wall clock.
+        """Cache entries expire by `clock`, which is monotonic, tokens by `wall_clock`.
 
-        Raises SettingsError if the external issuer's keys cannot be used.
+        Raises SettingsError for unusable keys of the external issuer.
         """
         self._database = database
         self._clock = clock
         self._edx_key = None if settings.edx_api_key is None else settings.edx_api_key.encode()
-        self._verifier = TokenVerifier(settings, self._own_secret, clock=wall)
-        self._secret = b""  # not read yet; an empty one verifies no token
-        self._keys = CallerCache[bytes](bound)
-        self._tokens = CallerCache[str](bound)
+        self._verifier = TokenVerifier(settings, self._own_secret, clock=wall_clock)
+        self._secret = b""  # not read yet; an empty secret verifies no token
+        self._keys = CallerCache[bytes](max_cached)
+        self._tokens = CallerCache[str](max_cached)
         self._lookups: dict[bytes, asyncio.Task[Caller | None]] = {}
 
     async def identify(self, req: falcon.asgi.Request) -> Caller | None:
-        """Return the caller, or None for a request without credentials.
+        """Returns the caller; None for a request without credentials.
 
-        Raises Problem 401 for invalid credentials, 503 if an external issuer's keys cannot be
-        read, and RecordsUnavailable.
+        Raises Problem 401 for invalid credentials, 503 if the keys of the external issuer
+        cannot be read; RecordsUnavailable, Overloaded.
         """
         key, token = self._credentials(req)
-        server = None if key is None else await self._from_key(key)
+        key_holder = None if key is None else await self._from_key(key)
         if token is None:
-            return server
-        person = await self._from_token(token)
-        return person if server is None else combine(person, server)
+            return key_holder
+        subject = await self._from_token(token)
+        return subject if key_holder is None else combine_callers(subject, key_holder)
 
     def _credentials(self, req: falcon.asgi.Request) -> Credentials:
+        """Reads both headers; a bearer credential is an API key if it has the format of one."""
         key = req.get_header("X-Edx-Api-Key") or None
-        carried = _authorization(req)
-        if carried is None:
+        authorization = _authorization(req)
+        if authorization is None:
             return Credentials(key, None)
-        scheme, text = carried
+        scheme, text = authorization
         if scheme == "jwt" or not self._is_key(text):
             return Credentials(key, text)
         if key is not None and not hmac.compare_digest(_header_bytes(key), _header_bytes(text)):
@@ -135,6 +136,7 @@ class Authenticator:
         return self._edx_key is not None and hmac.compare_digest(_header_bytes(text), self._edx_key)
 
     async def _from_key(self, key: str) -> Caller:
+        """Returns the caller of an API key. Raises Problem 401."""
         if self._is_edx_key(key):
             return EDX_CALLER
         digest = digest_of(key)
@@ -148,37 +150,39 @@ class Authenticator:
         return caller
 
     async def _look_up_once(self, digest: bytes) -> Caller | None:
-        """Look a key up once, however many requests wait for the result."""
+        """Looks a key up with one query for all requests that wait for it."""
         task = self._lookups.get(digest)
         if task is None:
             task = asyncio.create_task(self._look_up(digest))
             self._lookups[digest] = task
-            task.add_done_callback(lambda done: self._forget_task(digest, done))
+            task.add_done_callback(lambda task: self._remove_task(digest, task))
         return await asyncio.shield(task)
 
-    def _forget_task(self, digest: bytes, done: "asyncio.Task[Caller | None]") -> None:
+    def _remove_task(self, digest: bytes, task: "asyncio.Task[Caller | None]") -> None:
         del self._lookups[digest]
-        if not done.cancelled():
-            done.exception()  # mark it as retrieved if every waiting request was cancelled
+        if not task.cancelled():
+            task.exception()  # marks it as retrieved, in case every waiting request was cancelled
 
     async def _look_up(self, digest: bytes) -> Caller | None:
-        asked = self._clock()  # the result is as old as the query
-        found = await self._database.read(api_keys.find_by_digest, digest)
-        caller = None if found is None else key_caller(found)
-        self._keys.put(digest, caller, asked + KEY_SECONDS)
+        queried_at = self._clock()  # the result is as old as the query
+        key = await self._database.read(api_keys.find_by_digest, digest)
+        caller = None if key is None else key_caller(key)
+        self._keys.put(digest, caller, queried_at + KEY_CACHE_SECONDS)
         return caller
 
     async def _from_token(self, token: str) -> Caller:
+        """Returns the caller of a token. Raises Problem 401, 503."""
         now = self._clock()
         entry = self._tokens.get(token, now)
         if entry is not None and entry[1] is not None:
             return entry[1]
         claims = await self._verified(token)
-        person = token_caller(claims)
-        self._tokens.put(token, person, now + min(claims.seconds_left, TOKEN_SECONDS))
-        return person
+        caller = token_caller(claims)
+        self._tokens.put(token, caller, now + min(claims.seconds_left, TOKEN_CACHE_SECONDS))
+        return caller
 
     async def _verified(self, token: str) -> Claims:
+        """Verifies a token; in a thread if that may fetch keys. Raises Problem 401, 503."""
         if not self._secret:
             self._secret = await self._database.write(
                 secrets.get_or_make, SIGNING_SECRET, new_signing_secret()
@@ -189,47 +193,50 @@ class Authenticator:
             return self._verifier.verify(token)
         except TokenRefused as refusal:
             raise invalid_credentials(refusal.reason, refusal.code) from refusal
-        except KeysUnavailable as away:
-            raise unavailable("The token issuer's keys cannot be read; try again.") from away
+        except KeysUnavailable as error:
+            raise unavailable("The token issuer's keys cannot be read; try again.") from error
 
     def _own_secret(self) -> bytes:
         return self._secret
 
 
 def key_caller(key: api_keys.ApiKey) -> Caller:
-    """The caller of an API key without a token."""
+    """Returns the caller of an API key without a token."""
     kind = CallerKind.ADMIN if "admin" in key.scopes else CallerKind.SERVER
     return Caller(f"key:{key.name}", kind, key.scopes)
 
 
 def token_caller(claims: Claims) -> Caller:
-    """The caller of a token without an API key."""
+    """Returns the caller of a token without an API key."""
     name = f"user:{claims.username}"
     if claims.is_staff:
         return Caller(name, CallerKind.STAFF, STAFF_SCOPES, claims.username, claims.email)
     return Caller(name, CallerKind.LEARNER, frozenset(), claims.username, claims.email)
 
 
-def combine(person: Caller, server: Caller) -> Caller:
-    """The caller of a token with an API key: the person, with the key's scopes added."""
-    if "admin" in server.scopes:
+def combine_callers(subject: Caller, key_holder: Caller) -> Caller:
+    """Returns the caller of a token with an API key: the subject with the key's scopes added."""
+    if "admin" in key_holder.scopes:
         kind = CallerKind.ADMIN
-    elif person.kind is CallerKind.STAFF or "enroll" not in server.scopes:
-        kind = person.kind
+    elif subject.kind is CallerKind.STAFF or "enroll" not in key_holder.scopes:
+        kind = subject.kind
     else:
         kind = CallerKind.SERVER
-    return person._replace(kind=kind, scopes=person.scopes | server.scopes)
+    return subject._replace(kind=kind, scopes=subject.scopes | key_holder.scopes)
 
 
 def invalid_credentials(detail: str, code: str = "token_nonexistent") -> Problem:
-    """401 for invalid credentials, with the members that Open edX clients read."""
+    """Returns problem 401 for invalid credentials, with the members that Open edX clients read."""
     problem = unauthenticated(detail)
     problem.members |= {"error_code": code, "developer_message": detail}
     return problem
 
 
 def _authorization(req: falcon.asgi.Request) -> tuple[str, str] | None:
-    """Scheme and credentials of the Authorization header; None if absent or another scheme."""
+    """Returns scheme and credentials of Authorization; None without it or for other schemes.
+
+    Raises Problem 401 for a repeated header and for missing credentials.
+    """
     value = req.get_header("Authorization")
     if value is None:
         return None
@@ -247,5 +254,5 @@ def _authorization(req: falcon.asgi.Request) -> tuple[str, str] | None:
 
 
 def _header_bytes(text: str) -> bytes:
-    """A header's value as it was received."""
+    """Returns the value of a header as it was received."""
     return text.encode("latin-1")

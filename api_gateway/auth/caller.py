@@ -9,18 +9,18 @@ from enrollment.domain.model import RIGHTS, Rights
 class Caller(NamedTuple):
     """An authenticated client: an API key, the subject of a token, or both."""
 
-    #: ``key:NAME`` or ``user:USERNAME``; owns submissions and Idempotency-Keys.
+    #: `key:NAME` or `user:USERNAME`; owns submissions and Idempotency-Keys.
     name: str
     kind: CallerKind
-    #: Of ``enroll``, ``read``, ``courses``, ``admin``; ``admin`` includes all others.
+    #: Of `enroll`, `read`, `courses`, `admin`; `admin` includes all others.
     scopes: frozenset[str] = frozenset()
-    #: The subject of a token; None for a key alone.
+    #: The subject of a token; None without a token.
     username: str | None = None
     email: str | None = None
 
     @property
     def rights(self) -> Rights:
-        """What the caller may do beyond enrolling."""
+        """The rights of the caller's kind."""
         return RIGHTS[self.kind]
 
     @property
@@ -29,5 +29,5 @@ class Caller(NamedTuple):
         return self.kind in {CallerKind.STAFF, CallerKind.ADMIN}
 
     def may(self, scope: str) -> bool:
-        """Whether the caller has a scope, by itself or through ``admin``."""
+        """Whether the caller has a scope, itself or through `admin`."""
         return scope in self.scopes or "admin" in self.scopes

@@ -1,8 +1,8 @@
 """Keys that verify tokens of an external issuer: a secret, a PEM file or a JWKS.
 
-The settings alone say where keys come from; nothing in a token is used as a path or a URL.
-PyJWT's own client is used to fetch only: it locks during a fetch, drops keys without id, has
-no limit to how long it believes a stale set, and reads no files.
+Only the settings determine the source of keys; nothing in a token is used as a path or a URL.
+PyJWT's own client is used to fetch only: it locks during a fetch, drops keys without id, uses a
+stale set for an unlimited time, and reads no files.
 """
 
 import json
@@ -19,12 +19,12 @@ import structlog
 from enrollment.runtime.settings import Settings, SettingsError
 
 #: Seconds after which a key set is read again.
-JWKS_LIFETIME = 300.0
-#: Minimum seconds between two reads, so that invented key ids cannot flood the issuer.
-REFRESH_INTERVAL = 10.0
+JWKS_LIFETIME_SECONDS = 300.0
+#: Minimum seconds between two reads, so that unknown key ids cannot flood the issuer.
+REFRESH_INTERVAL_SECONDS = 10.0
 #: Seconds for which a key set is used while the issuer is unreachable.
-STALE_LIMIT = 3600.0
-FETCH_TIMEOUT = 3.0
+MAX_STALE_SECONDS = 3600.0
+FETCH_TIMEOUT_SECONDS = 3.0
 
 _SHARED_SECRET = frozenset({"HS256", "HS384", "HS512"})
 _PUBLIC_KEY = frozenset(
@@ -42,7 +42,7 @@ class KeysUnavailable(Exception):
     """The issuer's keys cannot be read, so its tokens cannot be verified."""
 
 
-class Keys(Protocol):
+class IssuerKeys(Protocol):
     """The keys of an issuer."""
 
     @property
@@ -50,11 +50,11 @@ class Keys(Protocol):
         """Whether `find` may wait for the network."""
 
     def find(self, kid: str | None) -> Any:
-        """Return the key with this id. Raises UnknownKey, KeysUnavailable."""
+        """Returns the key with this id. Raises UnknownKey, KeysUnavailable."""
 
 
 class StaticKey:
-    """The only key of an issuer, whatever id a token names; read when it is needed."""
+    """The only key of an issuer, for every key id; `key` is called for each lookup."""
 
     may_block = False
 
@@ -62,12 +62,15 @@ class StaticKey:
         self._key = key
 
     def find(self, kid: str | None) -> Any:
-        """Return the key."""
+        """Returns the key."""
         return self._key()
 
 
 class KeySet:
-    """A JWKS, read again every `JWKS_LIFETIME`; if that fails the last one is used for an hour."""
+    """A JWKS, read again every `JWKS_LIFETIME_SECONDS`.
+
+    If that fails the last one is used for `MAX_STALE_SECONDS`.
+    """
 
     def __init__(
         self,
@@ -83,15 +86,18 @@ class KeySet:
         self._clock = clock
         self._keys: Mapping[str | None, jwt.PyJWK] = {}
         self._loaded_at = -math.inf
-        self._tried_at = -math.inf
+        self._attempted_at = -math.inf
         self._refreshing = threading.Lock()
 
     def find(self, kid: str | None) -> jwt.PyJWK:
-        """Return the key with this id; without an id, the only key of a set of one."""
+        """Returns the key with this id; without an id, the only key of a set of one.
+
+        Raises UnknownKey, KeysUnavailable.
+        """
         now = self._clock()
-        if self._pick(kid) is None or now - self._loaded_at >= JWKS_LIFETIME:
+        if self._pick(kid) is None or now - self._loaded_at >= JWKS_LIFETIME_SECONDS:
             self._refresh(now)
-        if now - self._loaded_at > STALE_LIMIT:
+        if now - self._loaded_at > MAX_STALE_SECONDS:
             message = "the issuer's keys cannot be read"
             raise KeysUnavailable(message)
         key = self._pick(kid)
@@ -101,7 +107,7 @@ class KeySet:
         return key
 
     def load(self) -> None:
-        """Read the set. Raises PyJWTError, OSError, ValueError."""
+        """Reads the set. Raises PyJWTError, OSError, ValueError."""
         self._keys = usable_keys(self._load(), self._algorithm)
         self._loaded_at = self._clock()
 
@@ -111,15 +117,15 @@ class KeySet:
         return self._keys.get(kid)
 
     def _refresh(self, now: float) -> None:
-        """Read the set again, unless that was tried just now.
+        """Reads the set again, unless the last attempt is younger than `REFRESH_INTERVAL_SECONDS`.
 
-        While another thread reads it, threads that have keys go on with those.
+        While another thread reads it, threads that have keys use those.
         """
         if not self._refreshing.acquire(blocking=not self._keys):
             return
         try:
-            if now - self._tried_at >= REFRESH_INTERVAL:
-                self._tried_at = now
+            if now - self._attempted_at >= REFRESH_INTERVAL_SECONDS:
+                self._attempted_at = now
                 self.load()
         except (jwt.PyJWTError, OSError, ValueError):
             log.warning("issuer_keys.unreadable", exc_info=True)
@@ -128,10 +134,10 @@ class KeySet:
 
 
 def usable_keys(document: object, algorithm: str) -> dict[str | None, jwt.PyJWK]:
-    """Return the public signing keys of a JWKS that fit the algorithm, by their ids.
+    """Returns the public signing keys of a JWKS that fit the algorithm, by id.
 
-    Raises ValueError if there is none. Shared and private keys must not be published, so they
-    are ignored.
+    Ignores shared and private keys, which must not be published. Raises ValueError if no key
+    is left.
     """
     listed = document.get("keys") if isinstance(document, dict) else None
     keys: dict[str | None, jwt.PyJWK] = {}
@@ -140,12 +146,13 @@ def usable_keys(document: object, algorithm: str) -> dict[str | None, jwt.PyJWK]
         if key is not None:
             keys.setdefault(key.key_id, key)
     if not keys:
-        message = f"the JWKS holds no public key for {algorithm}"
+        message = f"the JWKS contains no public key for {algorithm}"
         raise ValueError(message)
     return keys
 
 
 def _usable_key(data: object, algorithm: str) -> jwt.PyJWK | None:
+    """Parses one member of `keys`; None if it cannot be used."""
     if not isinstance(data, dict) or data.get("kty") == "oct" or "d" in data:
         return None
     if data.get("use", "sig") != "sig" or data.get("alg", algorithm) != algorithm:
@@ -159,8 +166,8 @@ def _usable_key(data: object, algorithm: str) -> jwt.PyJWK | None:
         return None
 
 
-def external_keys(settings: Settings, clock: Callable[[], float]) -> tuple[Keys, str] | None:
-    """Return the external issuer's keys and its algorithm, None if none is configured.
+def external_keys(settings: Settings, clock: Callable[[], float]) -> tuple[IssuerKeys, str] | None:
+    """Returns the external issuer's keys and its algorithm; None if none is configured.
 
     Raises SettingsError if the configured keys cannot be used.
     """
@@ -179,9 +186,10 @@ def external_keys(settings: Settings, clock: Callable[[], float]) -> tuple[Keys,
     return None
 
 
-def _algorithm(name: str, known: frozenset[str]) -> str:
-    if name not in known:
-        choices = ", ".join(sorted(known))
+def _algorithm(name: str, accepted: frozenset[str]) -> str:
+    """Returns the algorithm. Raises SettingsError if the kind of key does not support it."""
+    if name not in accepted:
+        choices = ", ".join(sorted(accepted))
         message = f"ENROLL_JWT_ALGORITHM must be one of {choices} with this key, not {name!r}"
         raise SettingsError(message)
     return name
@@ -196,10 +204,11 @@ def _read_file(name: str, path: Path) -> bytes:
 
 
 def _prepare(name: str, key: bytes, algorithm: str) -> object:
+    """Parses and checks the key in the setting `name`. Raises SettingsError."""
     try:
-        maker = jwt.get_algorithm_by_name(algorithm)
-        prepared: Any = maker.prepare_key(key)
-        weakness = maker.check_key_length(prepared)
+        implementation = jwt.get_algorithm_by_name(algorithm)
+        prepared: Any = implementation.prepare_key(key)
+        weakness = implementation.check_key_length(prepared)
     except (jwt.PyJWTError, ValueError, TypeError) as error:
         message = f"{name} is not a key for {algorithm}"
         raise SettingsError(message) from error
@@ -212,18 +221,19 @@ def _prepare(name: str, key: bytes, algorithm: str) -> object:
     return prepared
 
 
-def _key_set(place: str, algorithm: str, clock: Callable[[], float]) -> KeySet:
-    if place.startswith("https://"):
-        client = jwt.PyJWKClient(place, cache_jwk_set=False, timeout=FETCH_TIMEOUT)
+def _key_set(source: str, algorithm: str, clock: Callable[[], float]) -> KeySet:
+    """Returns the key set at a path or an https URL; reads a file now. Raises SettingsError."""
+    if source.startswith("https://"):
+        client = jwt.PyJWKClient(source, cache_jwk_set=False, timeout=FETCH_TIMEOUT_SECONDS)
         return KeySet(client.fetch_data, algorithm=algorithm, clock=clock, may_block=True)
-    if "://" in place:
+    if "://" in source:
         message = "ENROLL_JWT_JWKS must be a file or an https URL"
         raise SettingsError(message)
-    keys = KeySet(partial(_json_file, Path(place)), algorithm=algorithm, clock=clock)
+    keys = KeySet(partial(_json_file, Path(source)), algorithm=algorithm, clock=clock)
     try:
         keys.load()
     except (OSError, ValueError) as error:
-        message = f"ENROLL_JWT_JWKS: {place} cannot be used ({error})"
+        message = f"ENROLL_JWT_JWKS: {source} cannot be used ({error})"
         raise SettingsError(message) from error
     return keys
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import jwt
 
-from api_gateway.auth.jwt_keys import Keys, StaticKey, UnknownKey, external_keys
+from api_gateway.auth.jwt_keys import IssuerKeys, StaticKey, UnknownKey, external_keys
 from enrollment.runtime.settings import Settings, SettingsError
 from schemas.encoding.i_json import loads
 from schemas.fields import parse_email, parse_username
@@ -18,18 +18,18 @@ from schemas.fields import parse_email, parse_username
 OWN_ISSUER = "enroll"
 OWN_AUDIENCE = "enroll"
 OWN_ALGORITHM = "HS256"
-#: Name under which the database stores the secret for our own tokens.
+#: Name of the stored secret that signs our own tokens.
 SIGNING_SECRET = "token-signing"  # noqa: S105 (a name, not a secret)
 
-MAX_TOKEN = 8_192
+MAX_TOKEN_LENGTH = 8_192
 MAX_LIFETIME = timedelta(hours=24)
 #: Seconds by which the clocks of two machines may differ.
-LEEWAY = 5.0
-MAX_TIMESTAMP = 1e12
-MAX_KID = 200
+LEEWAY_SECONDS = 5.0
+MAX_NUMERIC_DATE = 1e12
+MAX_KID_LENGTH = 200
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
-#: Values of ``typ`` in access tokens; it may also be absent.
+#: Accepted values of `typ`, which may also be absent (RFC 7519 5.1, RFC 9068 2.1).
 _TYPES = frozenset({"jwt", "at+jwt"})
 _REQUIRED = ("exp", "iat", "iss", "aud")
 
@@ -45,7 +45,7 @@ class Claims(NamedTuple):
 
 
 class TokenRefused(Exception):
-    """A token was rejected; ``code`` is the error code that Open edX clients know."""
+    """A token was rejected; `code` is an error code of Open edX."""
 
     def __init__(self, reason: str, *, code: str = "token_nonexistent") -> None:
         super().__init__(reason)
@@ -54,20 +54,20 @@ class TokenRefused(Exception):
 
 
 class Issuer(NamedTuple):
-    """An issuer with its one algorithm, its keys and the audience it must name."""
+    """An issuer with its only algorithm, its keys and the required audience."""
 
     name: str
     audience: str
     algorithm: str
-    keys: Keys
+    keys: IssuerKeys
 
 
 def new_signing_secret() -> bytes:
-    """Make a secret for signing our own tokens."""
+    """Generates a secret for signing our own tokens."""
     return secrets.token_bytes(32)
 
 
-def sign(
+def sign_token(
     secret: bytes,
     username: str,
     *,
@@ -76,7 +76,7 @@ def sign(
     minutes: float = 60,
     now: datetime,
 ) -> str:
-    """Sign a token for a person. Raises ValueError for one that would not be verified."""
+    """Signs a token for a person. Raises ValueError for claims that `verify` would reject."""
     if parse_username(username) is None or (email is not None and parse_email(email) is None):
         message = "the username or the e-mail address is invalid"
         raise ValueError(message)
@@ -99,10 +99,10 @@ def sign(
 
 
 class TokenVerifier:
-    """Verifies tokens of our own and of one external issuer, each by its own key alone.
+    """Verifies tokens of our own and of one external issuer, each with the keys of its issuer.
 
-    The token's unverified ``iss`` chooses between the two and nothing else; algorithm,
-    audience and key come from the settings.
+    The unverified `iss` only selects one of the two; algorithm, audience and keys come from
+    the settings.
     """
 
     def __init__(
@@ -119,20 +119,21 @@ class TokenVerifier:
         external = _external_issuer(settings, clock)
         if external is not None:
             self._issuers[external.name] = external
-        #: Whether verifying may wait for the network, so that it needs a thread.
+        #: Whether `verify` may wait for the network, so that it needs a thread.
         self.may_block = any(issuer.keys.may_block for issuer in self._issuers.values())
 
     def verify(self, token: str) -> Claims:
-        """Verify a token and return its claims. Raises TokenRefused, KeysUnavailable."""
+        """Verifies a token and returns its claims. Raises TokenRefused, KeysUnavailable."""
         header, unverified = _parse(token)
-        named = unverified.get("iss")
-        issuer = self._issuers.get(named) if isinstance(named, str) else None
+        name = unverified.get("iss")
+        issuer = self._issuers.get(name) if isinstance(name, str) else None
         if issuer is None:
             message = "The token's issuer is unknown."
             raise TokenRefused(message)
         return self._claims(self._decode(token, issuer, _kid(header)))
 
     def _decode(self, token: str, issuer: Issuer, kid: str | None) -> dict[str, Any]:
+        """Verifies signature, issuer and audience; returns all claims. Raises TokenRefused."""
         try:
             return self._jwt.decode(
                 token,
@@ -140,7 +141,7 @@ class TokenVerifier:
                 algorithms=[issuer.algorithm],
                 audience=issuer.audience,
                 issuer=issuer.name,
-                # Times are checked below, by our own clock.
+                # Checked by `_seconds_left`, with our own clock.
                 options={"verify_exp": False, "verify_iat": False, "verify_nbf": False},
             )
         except jwt.InvalidAudienceError as error:
@@ -162,13 +163,14 @@ class TokenVerifier:
         )
 
     def _seconds_left(self, claims: Mapping[str, Any]) -> float:
+        """Checks `exp`, `iat` and `nbf`; returns the seconds until expiry. Raises TokenRefused."""
         now = self._clock()
         expires, issued = _timestamp(claims, "exp"), _timestamp(claims, "iat")
         if expires <= now:
             message = "The token has expired."
             raise TokenRefused(message, code="token_expired")
         begins = _timestamp(claims, "nbf") if "nbf" in claims else issued
-        if max(issued, begins) > now + LEEWAY:
+        if max(issued, begins) > now + LEEWAY_SECONDS:
             message = "The token is not valid yet."
             raise TokenRefused(message)
         if expires - issued > MAX_LIFETIME.total_seconds():
@@ -178,31 +180,32 @@ class TokenVerifier:
 
 
 def _external_issuer(settings: Settings, clock: Callable[[], float]) -> Issuer | None:
-    found = external_keys(settings, clock)
-    if found is None or settings.jwt_issuer is None or settings.jwt_audience is None:
+    """Returns the configured issuer; None without one. Raises SettingsError."""
+    external = external_keys(settings, clock)
+    if external is None or settings.jwt_issuer is None or settings.jwt_audience is None:
         return None
     if settings.jwt_issuer == OWN_ISSUER:
         message = (
             f"ENROLL_JWT_ISSUER cannot be {OWN_ISSUER!r}: this is the issuer of our own tokens"
         )
         raise SettingsError(message)
-    keys, algorithm = found
+    keys, algorithm = external
     return Issuer(settings.jwt_issuer, settings.jwt_audience, algorithm, keys)
 
 
 def _parse(token: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Parse header and claims, unverified and more strictly than PyJWT does.
+    """Parses header and claims, unverified and more strictly than PyJWT does.
 
-    Raises TokenRefused for tokens that are too long, are not strict JSON (a repeated member),
-    or declare extensions (`crit`), none of which is supported.
+    Raises TokenRefused for tokens that are too long, are not I-JSON (RFC 7493), or declare
+    extensions (`crit`), none of which is supported.
     """
-    parts = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN else None
+    parts = _COMPACT.fullmatch(token) if len(token) <= MAX_TOKEN_LENGTH else None
     if parts is None:
-        _malformed()
+        _reject_malformed()
     header, claims = _parse_object(parts[1]), _parse_object(parts[2])
     kind = header.get("typ", "JWT")
     if "crit" in header or "b64" in header or str(kind).lower() not in _TYPES:
-        _malformed()
+        _reject_malformed()
     return header, claims
 
 
@@ -210,30 +213,30 @@ def _parse_object(segment: str) -> dict[str, Any]:
     try:
         value = loads(base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4)))
     except ValueError as error:
-        _malformed(error)
+        _reject_malformed(error)
     if not isinstance(value, dict):
-        _malformed()
+        _reject_malformed()
     return value
 
 
-def _malformed(cause: Exception | None = None) -> NoReturn:
+def _reject_malformed(cause: Exception | None = None) -> NoReturn:
     message = "The token cannot be parsed."
     raise TokenRefused(message, code="token_malformed") from cause
 
 
 def _kid(header: Mapping[str, Any]) -> str | None:
     kid = header.get("kid")
-    if kid is not None and (not isinstance(kid, str) or len(kid) > MAX_KID):
-        _malformed()
+    if kid is not None and (not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH):
+        _reject_malformed()
     return kid
 
 
 def _timestamp(claims: Mapping[str, Any], name: str) -> float:
     value = claims[name]
     if isinstance(value, bool) or not isinstance(value, int | float):
-        _malformed()
-    if not 0 <= value <= MAX_TIMESTAMP:  # false for NaN too
-        _malformed()
+        _reject_malformed()
+    if not 0 <= value <= MAX_NUMERIC_DATE:  # false for NaN too
+        _reject_malformed()
     return value
 
 
@@ -248,11 +251,11 @@ def _username(claims: Mapping[str, Any]) -> str:
 
 
 def _email(claims: Mapping[str, Any]) -> str | None:
-    """The subject's address; None if the issuer itself has not verified it."""
+    """Returns the subject's address; None if the issuer has not verified it."""
     email = claims.get("email") or None
     if email is None or claims.get("email_verified") is False:
         return None
     address = parse_email(email) if isinstance(email, str) else None
     if address is None:
-        _malformed()
+        _reject_malformed()
     return address

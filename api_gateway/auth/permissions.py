@@ -1,7 +1,7 @@
-"""Authorization: permissions by route and method, and checks about one person.
+"""Authorization: permissions by route and method, and checks for one person.
 
-Open edX's privilege table as data. Every route and method has an entry in ``PERMISSIONS``; a
-missing one is a bug, and is refused. Usernames are compared byte by byte.
+`PERMISSIONS` is the table "Privileges" of docs/openedx-compatibility.md and has an entry for
+every route and method; a method without one is refused. Usernames are compared byte by byte.
 """
 
 from collections.abc import Mapping
@@ -16,15 +16,15 @@ FREE_MODES = frozenset({None, "audit", "honor"})
 
 
 class Requirement(NamedTuple):
-    """What a caller needs: any one of these is enough."""
+    """The permission that a route requires: any one of its members is enough."""
 
     #: No credentials.
     public: bool = False
-    #: Any credentials; the resource checks what they allow.
+    #: Any credentials; the resource checks the rest.
     anyone: bool = False
-    #: A staff token, or the scope ``admin``.
+    #: A staff token, or the scope `admin`.
     staff: bool = False
-    #: One of these scopes; ``admin`` includes each.
+    #: One of these scopes; `admin` includes each.
     scopes: frozenset[str] = frozenset()
 
 
@@ -33,7 +33,7 @@ ANYONE = Requirement(anyone=True)
 STAFF = Requirement(staff=True)
 ENROLL_OR_STAFF = Requirement(staff=True, scopes=frozenset({"enroll"}))
 READ_OR_STAFF = Requirement(staff=True, scopes=frozenset({"read"}))
-COURSES = Requirement(scopes=frozenset({"courses"}))
+COURSES_SCOPE = Requirement(scopes=frozenset({"courses"}))
 COURSES_OR_READ_OR_STAFF = Requirement(staff=True, scopes=frozenset({"courses", "read"}))
 
 #: Requirements by route name and method.
@@ -51,11 +51,11 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("submission_cancel", "POST"): ANYONE,
     ("bulk_enroll", "POST"): STAFF,
     ("courses", "GET"): COURSES_OR_READ_OR_STAFF,
-    ("courses", "POST"): COURSES,
+    ("courses", "POST"): COURSES_SCOPE,
     ("course", "GET"): COURSES_OR_READ_OR_STAFF,
-    ("course", "PUT"): COURSES,
-    ("course", "PATCH"): COURSES,
-    ("course", "DELETE"): COURSES,
+    ("course", "PUT"): COURSES_SCOPE,
+    ("course", "PATCH"): COURSES_SCOPE,
+    ("course", "DELETE"): COURSES_SCOPE,
     ("learners", "POST"): STAFF,
     ("learner", "GET"): READ_OR_STAFF,
     ("learner", "PUT"): STAFF,
@@ -77,29 +77,29 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
 
 
 def authorize(caller: Caller | None, route: str, method: str) -> None:
-    """Check the caller's permission. Raises Problem 401 or 403.
+    """Checks the caller's permission. Raises Problem 401 or 403.
 
     Raises LookupError for a route and method without an entry in the table.
     """
-    need = PERMISSIONS[route, method]
-    if need.public:
+    requirement = PERMISSIONS[route, method]
+    if requirement.public:
         return
     if caller is None:
         raise unauthenticated()
-    if not _satisfies(caller, need):
+    if not _satisfies(caller, requirement):
         raise forbidden("You do not have permission to perform this action.")
 
 
-def _satisfies(caller: Caller, need: Requirement) -> bool:
-    if need.anyone or (need.staff and caller.is_staff):
+def _satisfies(caller: Caller, requirement: Requirement) -> bool:
+    if requirement.anyone or (requirement.staff and caller.is_staff):
         return True
-    return any(caller.may(scope) for scope in need.scopes)
+    return any(caller.may(scope) for scope in requirement.scopes)
 
 
 def may_act_for(caller: Caller, username: str | None) -> bool:
     """Whether the caller may enroll a person or change their enrollment.
 
-    None stands for a person known by e-mail alone, whom only a privileged caller may name.
+    None stands for a person named by e-mail only, which needs a privileged caller.
     """
     return _is_self(caller, username) or caller.is_staff or caller.may("enroll")
 
@@ -110,7 +110,7 @@ def may_read_about(caller: Caller, username: str | None) -> bool:
 
 
 def check_mode(caller: Caller, mode: str | None) -> None:
-    """Check that a learner chooses a free mode. Raises Problem 403 for any other."""
+    """Checks that a learner chooses a free mode. Raises Problem 403 for any other."""
     if caller.kind is CallerKind.LEARNER and mode not in FREE_MODES:
         raise forbidden(f"User does not have permission to create enrollment with mode [{mode}].")
 

@@ -1,1 +1,1 @@
-"""HTTP basics: problems, headers, request bodies, responses, pagination."""
+"""Shared HTTP code: problems, headers, request bodies, responses, pagination."""

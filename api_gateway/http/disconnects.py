@@ -1,17 +1,17 @@
-"""ASGI middleware that records client disconnects in the request's scope."""
+"""ASGI middleware that records client disconnects in the scope of the request."""
 
 from typing import Any
 
-#: Key in the scope that is set once the client has disconnected.
+#: Key in the scope that is present once the client has disconnected.
 DISCONNECTED = "enroll.disconnected"
-#: Key in the scope for a callback that is called on disconnect.
+#: Key in the scope of a callback that is called on disconnect.
 ON_DISCONNECT = "enroll.on_disconnect"
 
 
 def track_disconnects(app: Any) -> Any:
-    """Wrap an ASGI app so that an interrupted body can be told from a complete one.
+    """Wraps an ASGI app so that it can distinguish an interrupted body from a complete one.
 
-    Falcon's stream just ends when a client disconnects, as it does after a chunked body.
+    Falcon's stream ends in the same way after a disconnect and after a chunked body.
     """
 
     async def tracking(scope: Any, receive: Any, send: Any) -> None:
@@ -28,4 +28,4 @@ def track_disconnects(app: Any) -> Any:
 
 
 def _ignore() -> None:
-    """The callback of a request that registered none."""
+    """Does nothing: the callback of requests that registered none."""

@@ -1,4 +1,4 @@
-"""Exception handlers: exceptions to problem responses (RFC 9457)."""
+"""Exception handlers: map exceptions to problem responses (RFC 9457)."""
 
 import secrets
 from http import HTTPStatus
@@ -17,19 +17,19 @@ log = structlog.get_logger()
 
 
 class ErrorHandlers:
-    """Falcon's error handlers; ``v1`` holds the URI templates of Open edX's own routes."""
+    """Error handlers for Falcon; `v1` holds the URI templates of Open edX's own routes."""
 
     def __init__(self, v1: frozenset[str]) -> None:
         self._v1 = v1
 
     async def problem(self, req: Request, resp: Response, error: Problem, _params: Any) -> None:
-        """A problem that a resource raised."""
+        """Sends a problem that a resource raised."""
         self._write(req, resp, error)
 
     async def domain_error(
         self, req: Request, resp: Response, error: domain.EnrollmentError, _params: Any
     ) -> None:
-        """An error of the domain, whose docstring is its message."""
+        """Sends a domain error; the docstring of its class is the message."""
         status, code = STATUS[type(error)]
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             log.warning(
@@ -40,37 +40,37 @@ class ErrorHandlers:
             )
             self._write(req, resp, unavailable("The database is temporarily unavailable."))
             return
-        text = (type(error).__doc__ or "").strip()
-        self._write(req, resp, Problem(status, code, text))
+        detail = (type(error).__doc__ or "").strip()
+        self._write(req, resp, Problem(status, code, detail))
 
     async def falcon_error(
         self, req: Request, resp: Response, error: falcon.HTTPError, _params: Any
     ) -> None:
-        """An error of the framework: unknown route or method, malformed header."""
+        """Sends an error of the framework: unknown route or method, malformed header."""
         status = HTTPStatus(error.status_code)
-        text = error.description or error.title or status.phrase
+        detail = error.description or error.title or status.phrase
         if status is HTTPStatus.METHOD_NOT_ALLOWED:
-            text = f'Method "{req.method}" not allowed.'
+            detail = f'Method "{req.method}" not allowed.'
         headers = dict(error.headers or {})
         code = status.phrase.lower().replace(" ", "_")
-        self._write(req, resp, Problem(status, code, text, headers=headers))
+        self._write(req, resp, Problem(status, code, detail, headers=headers))
 
     async def unexpected(
         self, req: Request, resp: Response, error: Exception, _params: Any
     ) -> None:
-        """An unexpected exception: logged with its traceback under a correlation id."""
-        number = secrets.token_hex(8)
+        """Sends 500 for an unexpected exception; logs its traceback with a correlation id."""
+        correlation_id = secrets.token_hex(8)
         log.error(
             "request.failed",
             path=req.path,
             request_id=req.context.get("request_id"),
-            correlation_id=number,
+            correlation_id=correlation_id,
             exc_info=error,
         )
-        text = f"Internal error. Quote {number} to the operator."
-        members: ProblemMembersJson = {"correlation_id": number}
+        detail = f"Internal error. Quote {correlation_id} to the operator."
+        members: ProblemMembersJson = {"correlation_id": correlation_id}
         status = HTTPStatus.INTERNAL_SERVER_ERROR
-        self._write(req, resp, Problem(status, "internal_error", text, members=members))
+        self._write(req, resp, Problem(status, "internal_error", detail, members=members))
 
     def _write(self, req: Request, resp: Response, problem: Problem) -> None:
         resp.status = problem.status
@@ -86,7 +86,7 @@ class ErrorHandlers:
 
 
 def install(app: falcon.asgi.App[Request, Response], v1: frozenset[str]) -> None:
-    """Register the handlers."""
+    """Registers the handlers."""
     handlers = ErrorHandlers(v1)
     app.add_error_handler(Exception, handlers.unexpected)
     app.add_error_handler(falcon.HTTPError, handlers.falcon_error)

@@ -10,17 +10,17 @@ from api_gateway.http.problems import bad_request
 
 #: Maximum seconds that a caller can wait.
 MAX_WAIT = 60.0
-MAX_KEY = 255
+MAX_KEY_LENGTH = 255
 
 
 class Preference(NamedTuple):
-    """The preferences of ``Prefer`` (RFC 7240); ``wait`` is None if it is not given."""
+    """The preferences in `Prefer` (RFC 7240); `wait` is in seconds, None if absent."""
 
     wait: float | None = None
     respond_async: bool = False
 
     def applied(self, default_wait: float) -> tuple[float, str | None]:
-        """Return the seconds to wait for the outcome, and the value of Preference-Applied."""
+        """Returns the seconds to wait for the outcome, and the value of Preference-Applied."""
         if self.wait is not None:
             return self.wait, f"wait={self.wait:g}"
         if self.respond_async:
@@ -32,13 +32,13 @@ class Preference(NamedTuple):
 NO_PREFERENCE = Preference()
 
 
-def preference(req: falcon.asgi.Request) -> Preference:
-    """Parse Prefer; unknown preferences are ignored, as the RFC requires."""
-    given = req.get_header("Prefer")
-    if given is None:
+def read_preference(req: falcon.asgi.Request) -> Preference:
+    """Parses Prefer; ignores unknown preferences, as RFC 7240 section 2 requires."""
+    header = req.get_header("Prefer")
+    if header is None:
         return NO_PREFERENCE
     wait, respond_async = None, False
-    for part in given.split(","):
+    for part in header.split(","):
         name, _, value = part.partition(";")[0].strip().partition("=")
         if name.strip().lower() == "respond-async":
             respond_async = True
@@ -48,39 +48,40 @@ def preference(req: falcon.asgi.Request) -> Preference:
 
 
 def _seconds(text: str) -> float | None:
+    """Parses the seconds of `wait`, at most `MAX_WAIT`; None if they are invalid."""
     if not text.isascii() or not text.isdigit():
         return None
     return min(float(text[:6]), MAX_WAIT)
 
 
-def idempotency_key(req: falcon.asgi.Request) -> str | None:
-    """Return the Idempotency-Key, None without one. Raises Problem 400 for an invalid key."""
+def read_idempotency_key(req: falcon.asgi.Request) -> str | None:
+    """Returns the Idempotency-Key; None without one. Raises Problem 400 for an invalid key."""
     key: str | None = req.get_header("Idempotency-Key")
     if key is None:
         return None
-    if not 0 < len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
+    if not 0 < len(key) <= MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
         raise bad_request(
             "idempotency_key_invalid",
-            f"Idempotency-Key must be 1 to {MAX_KEY} printable ASCII characters.",
+            f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable ASCII characters.",
         )
     return key
 
 
-def fingerprint_head(req: falcon.asgi.Request) -> "hashlib._Hash":
-    """Return a SHA-256 fed with all that makes a request the same, except the body.
+def start_fingerprint(req: falcon.asgi.Request) -> "hashlib._Hash":
+    """Returns a SHA-256 of the parts that identify the request, without the body.
 
-    Query parameters count in any order.
+    The order of query parameters does not count.
     """
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
     query = sorted(parse_qsl(req.query_string, keep_blank_values=True))
-    head = repr((req.method, req.path, query, media_type)).encode()
-    return hashlib.sha256(head + b"\0")
+    parts = repr((req.method, req.path, query, media_type)).encode()
+    return hashlib.sha256(parts + b"\0")
 
 
-def matches(req: falcon.asgi.Request, etag: str) -> bool:
+def matches_etag(req: falcon.asgi.Request, etag: str) -> bool:
     """Whether If-None-Match contains the tag (weak comparison, RFC 9110 8.8.3.2)."""
-    given = req.get_header("If-None-Match")
-    if given is None:
+    header = req.get_header("If-None-Match")
+    if header is None:
         return False
-    tags = {tag.strip().removeprefix("W/") for tag in given.split(",")}
+    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
     return "*" in tags or etag.removeprefix("W/") in tags

@@ -12,8 +12,8 @@ DEFAULT_PAGE = 100
 MAX_PAGE = 1_000
 
 
-def page_size(req: Request) -> int:
-    """Read `limit`, the number of items on a page. Raises Problem 400."""
+def read_page_size(req: Request) -> int:
+    """Reads `limit`, the number of items on a page. Raises Problem 400."""
     text = req.get_param("limit", default=str(DEFAULT_PAGE))
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MAX_PAGE):  # noqa: PLR2004
         raise _invalid("limit", f"limit must be a whole number from 1 to {MAX_PAGE}.")
@@ -21,12 +21,12 @@ def page_size(req: Request) -> int:
 
 
 def encode_cursor(last: str) -> str:
-    """Encode the position after the last item of a page."""
+    """Encodes the key of the last item of a page."""
     return base64.urlsafe_b64encode(last.encode()).decode().rstrip("=")
 
 
 def read_cursor(req: Request) -> str | None:
-    """Decode `cursor`; None for the first page. Raises Problem 400."""
+    """Decodes `cursor`; None for the first page. Raises Problem 400."""
     cursor = req.get_param("cursor")
     if not cursor:
         return None
@@ -41,7 +41,7 @@ def read_cursor(req: Request) -> str | None:
 
 
 def invalid_cursor() -> Problem:
-    """400 for a cursor that no response contained."""
+    """Returns problem 400 for a cursor that no response contained."""
     return _invalid("cursor", "Invalid cursor.")
 
 

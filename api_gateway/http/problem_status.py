@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from enrollment.domain import errors as domain
 
-#: Status and problem code of every error of the domain that a caller can get.
+#: Status and problem code of every domain error that a caller can get.
 STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
     domain.SubmissionNotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     domain.SubmissionFinished: (HTTPStatus.CONFLICT, "submission_finished"),

@@ -1,7 +1,7 @@
-"""Problem details (RFC 9457): the one shape of all errors.
+"""Problem details (RFC 9457): the body of all error responses.
 
-On the routes of Open edX's own API the same members are sent as ``application/json``, because
-clients there read ``message`` and compare the content type exactly.
+On the routes of Open edX's own API the same members are sent as `application/json`, because
+its clients read `message` and compare the content type exactly.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,13 +15,13 @@ from schemas.outcomes import OutcomeJson
 
 
 class FieldErrorJson(TypedDict):
-    """An error in one parameter, in the form of Open edX."""
+    """An error in one parameter, in the form that Open edX sends."""
 
     developer_message: str
 
 
 class ProblemMembersJson(TypedDict, total=False):
-    """Members that only some errors have."""
+    """Members that some errors have in addition."""
 
     outcome: OutcomeJson
     course_details: CourseDetailsJson
@@ -59,19 +59,19 @@ class Problem(Exception):
     ) -> None:
         super().__init__(detail)
         self.status = status
-        #: Stable code for programs.
+        #: The stable code, for programs.
         self.code = code
-        #: One sentence for people: what is wrong, where, what to do.
+        #: One sentence for people: the error, its place, the remedy.
         self.detail = detail
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
-        #: More members of the body, such as ``course_details``.
+        #: Additional members of the body, such as `course_details`.
         self.members: dict[str, object] = dict(members or {})
-        #: Open edX sends some errors without a body.
+        #: Whether to send no body, as Open edX does for some errors.
         self.empty = empty
 
     def body(self) -> ProblemJson:
-        """The members of the answer."""
+        """Returns the members of the body."""
         body: ProblemJson = {
             "type": f"/docs/reasons#{self.code}",
             "title": self.status.phrase,
@@ -86,17 +86,17 @@ class Problem(Exception):
 
 
 def bad_request(code: str, detail: str, *errors: Finding) -> Problem:
-    """400."""
+    """Returns problem 400."""
     return Problem(HTTPStatus.BAD_REQUEST, code, detail, errors=errors)
 
 
 def forbidden(detail: str) -> Problem:
-    """403."""
+    """Returns problem 403."""
     return Problem(HTTPStatus.FORBIDDEN, "not_permitted", detail)
 
 
 def unauthenticated(detail: str = "Authentication credentials were not provided.") -> Problem:
-    """401, with the accepted schemes."""
+    """Returns problem 401 with the accepted schemes."""
     return Problem(
         HTTPStatus.UNAUTHORIZED,
         "not_authenticated",
@@ -106,17 +106,17 @@ def unauthenticated(detail: str = "Authentication credentials were not provided.
 
 
 def too_large(detail: str) -> Problem:
-    """413, with the limit in the detail."""
+    """Returns problem 413; `detail` names the limit."""
     return Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", detail)
 
 
 def unsupported(detail: str) -> Problem:
-    """415, with what is accepted in the detail."""
+    """Returns problem 415; `detail` names the accepted types."""
     return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 
 
 def unavailable(detail: str, *, retry_after: int = 2) -> Problem:
-    """503 with Retry-After."""
+    """Returns problem 503 with Retry-After in seconds."""
     return Problem(
         HTTPStatus.SERVICE_UNAVAILABLE,
         "unavailable",

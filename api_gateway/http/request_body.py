@@ -8,13 +8,13 @@ from falcon.asgi import Request
 
 from api_gateway.http.disconnects import DISCONNECTED
 from api_gateway.http.problems import Problem, bad_request, too_large, unsupported
-from api_gateway.http.responses import JSON
+from api_gateway.http.responses import JSON_TYPE
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzip
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
-MAX_JSON = 1_000_000
+MAX_JSON_BYTES = 1_000_000
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
@@ -22,7 +22,7 @@ _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 async def read_body(
     req: Request, limit: int, *, gzip: bool = False, seconds: float = BODY_SECONDS
 ) -> bytes:
-    """Read the whole body; with `gzip`, decompress it if encoded so.
+    """Reads the whole body; `gzip` allows, and decompresses, Content-Encoding gzip.
 
     Raises Problem (400, 408, 413, 415).
     """
@@ -31,7 +31,7 @@ async def read_body(
     if declared is not None and declared > limit:
         raise _too_long(limit)
     if declared is not None and req.stream.tell() == declared:
-        body = await req.stream.read()  # received with the headers: needs no deadline
+        body = await req.stream.read()  # already received with the headers: needs no deadline
     else:
         body = await _read_in_time(req, limit, declared, seconds)
     if len(body) < (declared or 0) or DISCONNECTED in req.scope:
@@ -39,14 +39,14 @@ async def read_body(
     return _gunzip(body, limit) if is_gzip else body
 
 
-async def read_json(req: Request, limit: int = MAX_JSON) -> Any:
-    """Read and parse a JSON body. Raises Problem (400, 408, 413, 415)."""
+async def read_json(req: Request, limit: int = MAX_JSON_BYTES) -> Any:
+    """Reads and parses a JSON body. Raises Problem (400, 408, 413, 415)."""
     check_is_json(req)
     return parse_json(await read_body(req, limit))
 
 
 def parse_json(body: bytes) -> Any:
-    """Parse JSON. Raises Problem (400)."""
+    """Parses JSON. Raises Problem (400)."""
     try:
         return loads(body)
     except InvalidJson as error:
@@ -58,23 +58,24 @@ def parse_json(body: bytes) -> Any:
 
 
 def check_is_json(req: Request, *, also: str | None = None) -> None:
-    """Raise Problem (415) unless the Content-Type is JSON, in any case.
+    """Raises Problem (415) unless the Content-Type is JSON, in upper or lower case.
 
-    `also` names a type that is accepted beside JSON, for the message.
+    `also` names another type that the route accepts, for the message.
     """
-    given = req.content_type or ""
-    if given == JSON:
+    content_type = req.content_type or ""
+    if content_type == JSON_TYPE:
         return
-    kind, _, options = given.partition(";")
-    charset = options.strip().lower().removeprefix("charset=").strip('"')
-    if kind.strip().lower() != JSON or (charset and charset not in _CHARSETS):
-        known = JSON if also is None else f"{JSON} or {also}"
-        raise unsupported(f"Send {known} in UTF-8, not {given[:100]!r}.")
+    media_type, _, parameters = content_type.partition(";")
+    charset = parameters.strip().lower().removeprefix("charset=").strip('"')
+    if media_type.strip().lower() != JSON_TYPE or (charset and charset not in _CHARSETS):
+        accepted = JSON_TYPE if also is None else f"{JSON_TYPE} or {also}"
+        raise unsupported(f"Send {accepted} in UTF-8, not {content_type[:100]!r}.")
 
 
 def _is_gzip(req: Request, *, allowed: bool) -> bool:
-    given = req.get_header("Content-Encoding")
-    encoding = "identity" if not given else given.strip().lower()
+    """Whether the body is gzip. Raises Problem (415) for encodings that are not accepted."""
+    header = req.get_header("Content-Encoding")
+    encoding = "identity" if not header else header.strip().lower()
     if encoding == "identity":
         return False
     if encoding == "gzip" and allowed:

@@ -6,31 +6,32 @@ from http import HTTPStatus
 import orjson
 from falcon.asgi import Response
 
-JSON = "application/json"
+JSON_TYPE = "application/json"
 
 _OPTIONS = orjson.OPT_UTC_Z
 
 
 def write_json(
-    resp: Response, obj: object, status: HTTPStatus = HTTPStatus.OK, media_type: str = JSON
+    resp: Response, obj: object, status: HTTPStatus = HTTPStatus.OK, media_type: str = JSON_TYPE
 ) -> None:
-    """Write a JSON response."""
+    """Writes a JSON response."""
     resp.status = status
     resp.content_type = media_type
     resp.data = dumps(obj)
 
 
-def keep_private(resp: Response) -> None:
-    """Forbid all caching, the browser's too: for responses with personal data."""
+def forbid_caching(resp: Response) -> None:
+    """Forbids all caching, also by the browser: for responses with personal data."""
     resp.set_header("Cache-Control", "private, no-store")
 
 
 def dumps(obj: object) -> bytes:
-    """Encode as compact JSON; timestamps in ISO 8601, those in UTC with Z."""
+    """Encodes as compact JSON; timestamps are ISO 8601, with `Z` if in UTC."""
     return orjson.dumps(obj, _encode_other, _OPTIONS)
 
 
 def _encode_other(value: object) -> object:
+    """Converts a value that orjson does not encode itself. Raises TypeError."""
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, Mapping):

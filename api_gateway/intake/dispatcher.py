@@ -15,19 +15,19 @@ from enrollment.storage.queue.batches import Waiting
 
 log = structlog.get_logger()
 
-#: Batches that may wait for the thread; more are dropped.
-MAX_WAITING = 10_000
-#: Seconds after which a message of the interactive lane no longer holds others back, even if
-#: no worker has reported completion.
+#: Maximum number of queued items; more are dropped, and maintenance re-dispatches the batches.
+MAX_QUEUED_BATCHES = 10_000
+#: Seconds after which an interactive message counts as lost if no worker reported completion,
+#: and the next one is sent.
 ACK_TIMEOUT_SECONDS = 0.2
 
 Send = Callable[[Waiting], None]
 
 
 def batch_sender(app: Celery) -> Send:
-    """Return a function that puts a batch id on its lane's queue.
+    """Returns a function that puts a batch id on the queue of its lane.
 
-    It raises whatever the broker's library raises.
+    The function raises the exceptions of the broker's library.
     """
     publisher = BatchPublisher(app)
 
@@ -42,14 +42,14 @@ class Dispatcher:
 
     A worker that receives one interactive batch claims the whole lane, so at most one
     interactive message is in flight: the latest one is held back until the worker reports
-    completion or `ACK_TIMEOUT_SECONDS` pass. A lost message costs seconds, not requests:
-    maintenance re-announces overdue batches.
+    completion or `ACK_TIMEOUT_SECONDS` pass. A lost message delays a batch by seconds:
+    maintenance re-dispatches overdue batches.
     """
 
     def __init__(self, send: Send, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._send = send
         self._monotonic = monotonic
-        self._inbox: queue.Queue[Waiting | frozenset[int] | None] = queue.Queue(MAX_WAITING)
+        self._inbox: queue.Queue[Waiting | frozenset[int] | None] = queue.Queue(MAX_QUEUED_BATCHES)
         self._in_flight: Waiting | None = None
         self._sent_at = 0.0
         self._held_back: Waiting | None = None
@@ -57,20 +57,20 @@ class Dispatcher:
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
+        """Starts the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Send what waits, then end the thread."""
+        """Sends the queued batches, then ends the thread; waits for it at most 5 seconds."""
         self._inbox.put(None)
         self._thread.join(timeout=5.0)
 
     def dispatch(self, batch: Waiting) -> None:
-        """Send the batch id soon. Never blocks."""
+        """Queues the batch id for sending. Never blocks."""
         self._put(batch)
 
     def on_completed(self, batch_ids: Iterable[int]) -> None:
-        """Take note that workers completed batches. Never blocks."""
+        """Queues the ids of batches that workers completed. Never blocks."""
         self._put(frozenset(batch_ids))
 
     def _put(self, item: Waiting | frozenset[int]) -> None:
@@ -92,7 +92,7 @@ class Dispatcher:
             self._handle(item)
 
     def _handle(self, item: Waiting | frozenset[int]) -> None:
-        """Process one batch to be sent, or the ids of completed ones."""
+        """Handles one batch to be sent, or the ids of completed ones."""
         if isinstance(item, frozenset):
             self._complete(item)
         elif item.is_for_all and self._is_in_flight():
@@ -101,7 +101,7 @@ class Dispatcher:
             self._try_send(item)
 
     def _flush_expired(self) -> None:
-        """Send what was held back, unless the message in flight has time left."""
+        """Sends the held-back batch, unless the message in flight may still be acknowledged."""
         if not self._is_in_flight():
             self._flush()
 
@@ -123,6 +123,7 @@ class Dispatcher:
             self._try_send(held_back)
 
     def _try_send(self, batch: Waiting) -> None:
+        """Sends a batch id; drops it if the circuit breaker is open or sending fails."""
         if not self._breaker.lets_through():
             return
         try:

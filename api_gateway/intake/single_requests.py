@@ -1,6 +1,7 @@
-"""Stores single requests with group commit: many in one transaction, before any gets 202.
+"""Stores single requests with group commit: one transaction for many requests.
 
-Requests that arrive during a commit are stored together in the next one.
+Requests that arrive during a commit are stored together in the next one. A request gets 202
+after its commit.
 """
 
 import asyncio
@@ -38,52 +39,52 @@ from schemas.requests.single_payload import Single, encode_singles
 log = structlog.get_logger()
 
 #: Maximum number of requests in one transaction.
-MAX_GROUP = 1_000
-#: After a group of so many, the next transaction is delayed by `GATHER_SECONDS` so that more
-#: requests join it: a transaction costs the same for one request and for a hundred.
-GATHER_THRESHOLD = 32
-GATHER_SECONDS = 0.004
-#: Requests that may wait for their transaction before more are rejected.
-MAX_WAITING = 10_000
-#: If a transaction took so many seconds to fail, the requests behind it fail with it.
-MAX_WAIT_SECONDS = 3.0
+MAX_GROUP_REQUESTS = 1_000
+#: After a group of this size, the next transaction is delayed by `COMMIT_DELAY_SECONDS` so that
+#: more requests join it: a transaction costs about as much for one request as for a hundred.
+COMMIT_DELAY_THRESHOLD = 32
+COMMIT_DELAY_SECONDS = 0.004
+#: Maximum number of requests that wait for their transaction; more are rejected.
+MAX_PENDING_REQUESTS = 10_000
+#: If a transaction fails after more than these seconds, all waiting requests fail with it.
+MAX_FAILURE_SECONDS = 3.0
 
 
 class SingleRequest(NamedTuple):
-    """A single request that was authenticated, authorized and validated."""
+    """An authenticated, authorized and validated single request."""
 
     caller: Caller
     request: ParsedRequest
-    #: Monotonic seconds at which its first byte was read.
+    #: Monotonic seconds at which the first byte was read.
     first_byte: float
     request_id: str | None = None
     #: The Idempotency-Key.
     key: str | None = None
-    #: SHA-256 of all that makes the request the same; only with a key.
+    #: SHA-256 of the parts that identify the request; empty without a key.
     fingerprint: bytes = b""
 
     @property
     def key_owner(self) -> KeyOwner | None:
-        """The caller and the key, if there is a key."""
+        """The caller and the key; None without a key."""
         return None if self.key is None else (self.caller.name, self.key)
 
 
 class Receipt(NamedTuple):
-    """Proof that a request is durable, now or since an earlier request with the same key."""
+    """Proof that a request is durable, stored now or earlier under the same key."""
 
     submission_id: UUID
     received_at: datetime
-    #: The batch that contains it; None for a replay.
+    #: The batch that contains the request; None for a replay.
     batch_id: int | None
 
 
-#: What one request comes to: a receipt, or the error to raise.
-Result = Receipt | EnrollmentError
+#: The result of one request: a receipt, or the error to raise.
+SingleResult = Receipt | EnrollmentError
 
 
 class _PendingRequest(NamedTuple):
     request: SingleRequest
-    receipt: asyncio.Future[Receipt]
+    future: asyncio.Future[Receipt]
 
 
 class GroupCommitter:
@@ -99,53 +100,56 @@ class GroupCommitter:
         self._database = database
         self._dispatcher = dispatcher
         self._monotonic = monotonic
-        self._waiting: list[_PendingRequest] = []
+        self._pending: list[_PendingRequest] = []
         self._committing: asyncio.Task[None] | None = None
 
     async def accept(self, request: SingleRequest) -> Receipt:
-        """Store a request durably.
+        """Stores a request durably and returns its receipt.
 
-        Raises KeyReused, Overloaded, RecordsUnavailable. After the last the request may or may
-        not be stored: the caller sends it again, with the same Idempotency-Key.
+        Raises KeyReused, Overloaded, RecordsUnavailable. After RecordsUnavailable the request
+        may be stored: the client repeats it with the same Idempotency-Key.
         """
-        if len(self._waiting) >= MAX_WAITING:
+        if len(self._pending) >= MAX_PENDING_REQUESTS:
             message = "too many requests wait to be stored"
             raise Overloaded(message)
         pending = _PendingRequest(request, asyncio.get_running_loop().create_future())
-        self._waiting.append(pending)
+        self._pending.append(pending)
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit_all())
-        return await pending.receipt
+        return await pending.future
 
     async def _commit_all(self) -> None:
+        """Commits groups until no request waits."""
         try:
-            while self._waiting:
-                group, self._waiting = (
-                    self._waiting[:MAX_GROUP],
-                    self._waiting[MAX_GROUP:],
-                )
-                await self._commit(group)
-                if len(group) >= GATHER_THRESHOLD:
-                    await asyncio.sleep(GATHER_SECONDS)
+            while self._pending:
+                await self._commit_next_group()
         finally:
             self._committing = None
 
-    async def _commit(self, group: list[_PendingRequest], *, again: bool = False) -> None:
+    async def _commit_next_group(self) -> None:
+        group = self._pending[:MAX_GROUP_REQUESTS]
+        self._pending = self._pending[MAX_GROUP_REQUESTS:]
+        await self._commit(group)
+        if len(group) >= COMMIT_DELAY_THRESHOLD:
+            await asyncio.sleep(COMMIT_DELAY_SECONDS)
+
+    async def _commit(self, group: list[_PendingRequest], *, is_retry: bool = False) -> None:
+        """Stores a group and resolves its futures; retries a conflict once."""
         requests = [pending.request for pending in group]
-        began = self._monotonic()
+        started_at = self._monotonic()
         try:
             results = await self._database.run(lambda: self._store(requests))
         except (RecordsUnavailable, Overloaded) as error:
             _fail(group, error)
-            if self._monotonic() - began > MAX_WAIT_SECONDS:
-                _fail(self._waiting, error)
-                self._waiting = []
+            if self._monotonic() - started_at > MAX_FAILURE_SECONDS:
+                _fail(self._pending, error)
+                self._pending = []
             return
         except Conflict as conflict:
-            if again:
+            if is_retry:
                 _fail(group, RecordsUnavailable(str(conflict)))
             else:
-                await self._commit(group, again=True)
+                await self._commit(group, is_retry=True)
             return
         except Exception as error:  # noqa: BLE001 (one bad request must not fail the group)
             await self._commit_individually(group, error)
@@ -154,7 +158,7 @@ class GroupCommitter:
             _resolve(pending, result)
 
     async def _commit_individually(self, group: list[_PendingRequest], error: Exception) -> None:
-        """Give each request its own transaction, so that only those fail that cannot be stored."""
+        """Stores each request in its own transaction, so that only the faulty ones fail."""
         if len(group) == 1:
             log.error("single.not_stored", exc_info=error)
             _fail(group, error)
@@ -162,7 +166,8 @@ class GroupCommitter:
         for pending in group:
             await self._commit([pending])
 
-    def _store(self, requests: Sequence[SingleRequest]) -> list[Result]:
+    def _store(self, requests: Sequence[SingleRequest]) -> list[SingleResult]:
+        """Stores requests in a pool thread and dispatches their batch."""
         stored = store_singles(self._database.sessions, requests, self._monotonic)
         if stored.batch_id is not None:
             self._dispatcher.dispatch(Waiting(stored.batch_id, Lane.INTERACTIVE))
@@ -170,61 +175,61 @@ class GroupCommitter:
 
 
 class StoredSingles(NamedTuple):
-    """The results of one transaction; `batch_id` is None if all requests were replays."""
+    """The results of one transaction; `batch_id` is None if no request was new."""
 
-    results: list[Result]
+    results: list[SingleResult]
     batch_id: int | None
 
 
 def store_singles(
     sessions: Sessions, requests: Sequence[SingleRequest], monotonic: Callable[[], float]
 ) -> StoredSingles:
-    """Store requests as one batch, in one transaction.
+    """Stores requests as one batch in one transaction; returns one result per request.
 
-    A request whose key was used before gets the earlier receipt. Returns one result a request.
+    A request with a key that was used before gets the receipt of the earlier request.
     """
     with sessions.begin() as session:
-        session.connection()  # waiting for a connection counts as waiting time too
+        session.connection()  # the time until there is a connection counts as waiting time
         waited_until = monotonic()
         now = database_now(session)
         ids = uuid7s(now, len(requests))
-        fresh = _claim_keys(session, requests, ids, now)
-        singles = [_single(ids[place], requests[place], waited_until, now) for place in fresh]
+        new = _claim_keys(session, requests, ids, now)
+        singles = [_single(ids[index], requests[index], waited_until, now) for index in new]
         batch_id = None
         if singles:
             batch = NewBatch(len(singles), encode_singles(singles))
             batch_id = batches.add_singles(session, batch, now=now)
-            rows = [_row(one, requests[place]) for one, place in zip(singles, fresh, strict=True)]
+            rows = [_row(single, requests[at]) for single, at in zip(singles, new, strict=True)]
             submissions.add_singles(session, rows, batch_id=batch_id)
-        results: dict[int, Result] = {
-            place: Receipt(one.submission_id, one.received_at, batch_id)
-            for one, place in zip(singles, fresh, strict=True)
+        results: dict[int, SingleResult] = {
+            index: Receipt(single.submission_id, single.received_at, batch_id)
+            for single, index in zip(singles, new, strict=True)
         }
-        again = [place for place in range(len(requests)) if place not in results]
-        results |= _replay(session, {place: requests[place] for place in again})
+        known = [index for index in range(len(requests)) if index not in results]
+        results |= _replay(session, {index: requests[index] for index in known})
         fail_point(Point.INTAKE_BEFORE_COMMIT)
     fail_point(Point.INTAKE_COMMITTED)
-    return StoredSingles([results[place] for place in range(len(requests))], batch_id)
+    return StoredSingles([results[index] for index in range(len(requests))], batch_id)
 
 
 def _claim_keys(
     session: Session, requests: Sequence[SingleRequest], ids: Sequence[UUID], now: datetime
 ) -> list[int]:
-    """Claim the Idempotency-Keys; return the indexes of requests without a key or with a new one.
+    """Claims the Idempotency-Keys; returns the indexes of requests without a key or with a new one.
 
-    Waits for transactions that claimed the same keys.
+    Waits for transactions that have claimed the same keys.
     """
     uses: dict[KeyOwner, KeyUse] = {}
     for request, id_ in zip(requests, ids, strict=True):
         if request.key_owner is not None:
             use = KeyUse(*request.key_owner, request.fingerprint, id_)
-            uses.setdefault(request.key_owner, use)  # of two with one key the first counts
-    free = idempotency.claim(session, list(uses.values()), now=now)
+            uses.setdefault(request.key_owner, use)  # the first request with a key claims it
+    claimed = idempotency.claim(session, list(uses.values()), now=now)
     return [
-        place
-        for place, request in enumerate(requests)
+        index
+        for index, request in enumerate(requests)
         if request.key_owner is None
-        or (request.key_owner in free and uses[request.key_owner].submission_id == ids[place])
+        or (request.key_owner in claimed and uses[request.key_owner].submission_id == ids[index])
     ]
 
 
@@ -244,35 +249,37 @@ def _row(single: Single, request: SingleRequest) -> NewSingle:
     )
 
 
-def _replay(session: Session, again: Mapping[int, SingleRequest]) -> dict[int, Result]:
-    """The results of requests whose keys were used before, by index."""
-    if not again:
+def _replay(session: Session, repeated: Mapping[int, SingleRequest]) -> dict[int, SingleResult]:
+    """Returns the results of requests with keys that were used before, by index."""
+    if not repeated:
         return {}
-    known = idempotency.find(session, {it.key_owner for it in again.values() if it.key_owner})
-    found = submissions.find_all(session, {use.submission_id for use in known.values()})
-    results: dict[int, Result] = {}
-    for place, request in again.items():
-        use = known.get(request.key_owner or ("", ""))
-        submission = None if use is None else found.get(use.submission_id)
+    owners = {request.key_owner for request in repeated.values() if request.key_owner}
+    uses = idempotency.find(session, owners)
+    submissions_by_id = submissions.find_all(session, {use.submission_id for use in uses.values()})
+    results: dict[int, SingleResult] = {}
+    for index, request in repeated.items():
+        use = uses.get(request.key_owner or ("", ""))
+        submission = None if use is None else submissions_by_id.get(use.submission_id)
         if use is not None and use.fingerprint != request.fingerprint:
-            results[place] = KeyReused(request.key)
+            results[index] = KeyReused(request.key)
         elif use is None or submission is None:
-            results[place] = RecordsUnavailable("an Idempotency-Key was purged meanwhile")
+            results[index] = RecordsUnavailable("an Idempotency-Key was purged meanwhile")
         else:
-            results[place] = Receipt(use.submission_id, submission.received_at, None)
+            results[index] = Receipt(use.submission_id, submission.received_at, None)
     return results
 
 
-def _resolve(pending: _PendingRequest, result: Result) -> None:
-    if pending.receipt.done():
+def _resolve(pending: _PendingRequest, result: SingleResult) -> None:
+    """Sets the result, unless the request was cancelled."""
+    if pending.future.done():
         return
     if isinstance(result, EnrollmentError):
-        pending.receipt.set_exception(result)
+        pending.future.set_exception(result)
     else:
-        pending.receipt.set_result(result)
+        pending.future.set_result(result)
 
 
 def _fail(group: Sequence[_PendingRequest], error: Exception) -> None:
     for pending in group:
-        if not pending.receipt.done():
-            pending.receipt.set_exception(error)
+        if not pending.future.done():
+            pending.future.set_exception(error)

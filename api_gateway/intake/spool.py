@@ -1,12 +1,13 @@
-"""Spools uploads to temporary files: flat memory, no transaction waits for a slow client.
+"""Spools uploads to temporary files.
 
-Clients that send nothing, or next to nothing, are disconnected.
+Memory use does not depend on the size of an upload, and no transaction waits for a slow client.
+Uploads that are too slow are rejected.
 """
 
 import asyncio
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
 from typing import IO, NamedTuple
@@ -23,25 +24,25 @@ from api_gateway.http.problems import Problem, bad_request, too_large, unavailab
 log = structlog.get_logger()
 
 #: The form field with the file.
-FILE = "file"
+FILE_FIELD = "file"
 _FORM_OPTIONS = MultipartParseOptions()
 _FORM_OPTIONS.max_body_part_count = 20
 _FORM_OPTIONS.max_body_part_buffer_size = 4_096
-#: Uploads that one process receives at once.
-MAX_AT_ONCE = 32
-#: Size of the write buffer.
+#: Maximum number of uploads that one process receives at the same time.
+MAX_CONCURRENT_UPLOADS = 32
+#: Size of the write buffer in bytes.
 _WRITE_BYTES = 1 << 18
 
 
 class UploadPace(NamedTuple):
-    """How slow an upload may be."""
+    """Limits for slow uploads."""
 
     #: Maximum seconds without a byte.
-    max_silence: float = 30.0
-    #: Seconds before the pace is checked.
-    grace: float = 30.0
-    #: Minimum bytes a second, on average since the start.
-    pace: float = 1_000.0
+    max_idle_seconds: float = 30.0
+    #: Seconds before the average is checked.
+    grace_seconds: float = 30.0
+    #: Minimum bytes per second, on average since the start.
+    min_bytes_per_second: float = 1_000.0
 
 
 UPLOAD_PACE = UploadPace()
@@ -51,32 +52,32 @@ class UploadForm(NamedTuple):
     """The file and the fields of a multipart form."""
 
     file: IO[bytes]
-    #: The file name that the browser gave.
-    name: str
+    #: The file name that the browser sent.
+    file_name: str
     media_type: str
     #: The other fields.
     fields: Mapping[str, str]
 
 
 class Spooler:
-    """Receives uploads, a limited number at once. One per event loop."""
+    """Receives a limited number of uploads at the same time. One per event loop."""
 
     def __init__(
         self,
         max_bytes: int,
         *,
-        at_once: int = MAX_AT_ONCE,
+        max_concurrent: int = MAX_CONCURRENT_UPLOADS,
         pace: UploadPace = UPLOAD_PACE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_bytes = max_bytes
-        self._free = at_once
+        self._free_slots = max_concurrent
         self._pace = pace
         self._monotonic = monotonic
 
     @asynccontextmanager
     async def spool(self, req: Request) -> AsyncIterator[tuple[IO[bytes], bool]]:
-        """Yield the body as a file, and whether it is gzip; the file is deleted after the block.
+        """Yields the body as a file, and whether it is gzip; deletes the file after the block.
 
         Raises Problem 400 for an incomplete body, 408 for one that is too slow, 413 beyond the
         limit, 415 for an unsupported encoding, 503 if too many uploads are being received or
@@ -93,87 +94,74 @@ class Spooler:
 
     @asynccontextmanager
     async def spool_form(self, req: Request, boundary: str) -> AsyncIterator[UploadForm]:
-        """Yield the file in a browser's form, and its other fields.
+        """Yields the file of a multipart form and its other fields; deletes it after the block.
 
-        Raises Problem as `spool` does, and 400 for anything but a form with one file.
+        Raises Problem as `spool` does, and 400 unless the body is a form with one file.
         """
         if req.get_header("Content-Encoding"):
             raise unsupported("Send the form without Content-Encoding; the file in it may be .gz.")
         async with self._temporary_file(req) as file:
             with _check_disk():
-                sent = await self._spool_form(req, boundary, file)
+                form = await self._spool_form(req, boundary, file)
                 file.flush()
-            yield sent
+            yield form
 
     @asynccontextmanager
     async def _temporary_file(self, req: Request) -> AsyncIterator[IO[bytes]]:
-        """Yield a temporary file for one upload, if the limits allow it."""
+        """Yields a temporary file for one upload. Raises Problem 413, 503."""
         if (req.content_length or 0) > self._max_bytes:
             raise self._too_long()
-        if self._free <= 0:
-            raise unavailable("Too many uploads at once; try again.", retry_after=5)
-        self._free -= 1
+        if self._free_slots <= 0:
+            raise unavailable("Too many uploads at the same time; try again.", retry_after=5)
+        self._free_slots -= 1
         try:
-            with _check_disk():
-                file = tempfile.TemporaryFile(prefix="enroll-upload-", buffering=_WRITE_BYTES)  # noqa: SIM115
-            try:
+            with _open_temporary_file() as file:
                 yield file
-            finally:
-                with suppress(OSError):  # flushing to a full disk
-                    file.close()
         finally:
-            self._free += 1
+            self._free_slots += 1
 
     async def _spool(self, req: Request, file: IO[bytes]) -> None:
-        async for chunk in self._chunks(req):
-            file.write(chunk)
+        await _copy(self._chunks(req), file)
 
     async def _spool_form(self, req: Request, boundary: str, file: IO[bytes]) -> UploadForm:
         reader = BufferedReader(self._chunks(req))
         parts = MultipartForm(reader, boundary.encode(), None, _FORM_OPTIONS)
-        sent: UploadForm | None = None
-        fields: dict[str, str] = {}
         try:
-            async for part in parts:
-                name = part.name or ""
-                if name in fields or (name == FILE and sent is not None):
-                    raise _malformed(f"the field {name[:50]!r} is given twice")
-                if name != FILE:
-                    fields[name] = (await part.get_data()).decode()
-                    continue
-                sent = UploadForm(file, part.filename or "", part.content_type, fields)
-                async for chunk in part.stream:
-                    file.write(chunk)
+            form = await _read_parts(parts, file)
             await reader.exhaust()
         except (MultipartParseError, ValueError) as error:
-            await reader.exhaust()  # raises if the reason is an incomplete body
+            await reader.exhaust()  # raises Problem if the body is incomplete
             raise _malformed(getattr(error, "description", None) or "it is not in UTF-8") from error
-        if sent is None:
-            raise _malformed(f"it has no field named {FILE}")
-        return sent
+        if form is None:
+            raise _malformed(f"it has no field named {FILE_FIELD}")
+        return form
 
     async def _chunks(self, req: Request) -> AsyncIterator[bytes]:
-        """Yield the body in chunks; enforce size, pace and completeness."""
-        started, size = self._monotonic(), 0
+        """Yields the body in chunks. Raises Problem if it is too large, too slow or incomplete."""
+        started_at, size = self._monotonic(), 0
         chunks = aiter(req.stream)
         while (chunk := await self._next(chunks)) is not None:
             size += len(chunk)
             if size > self._max_bytes:
                 raise self._too_long()
             yield chunk
-            passed = self._monotonic() - started
-            if passed > self._pace.grace and size < self._pace.pace * passed:
-                raise _too_slow(f"fewer than {self._pace.pace:g} bytes a second were received")
+            self._check_pace(size, self._monotonic() - started_at)
         _check_complete(req, size)
 
+    def _check_pace(self, size: int, elapsed: float) -> None:
+        """Raises Problem 408 if the average since the start is too slow."""
+        minimum = self._pace.min_bytes_per_second
+        if elapsed > self._pace.grace_seconds and size < minimum * elapsed:
+            raise _too_slow(f"fewer than {minimum:g} bytes a second were received")
+
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
-        """Return the next chunk, None at the end."""
+        """Returns the next chunk; None at the end. Raises Problem 408."""
         try:
-            async with asyncio.timeout(self._pace.max_silence):
+            async with asyncio.timeout(self._pace.max_idle_seconds):
                 return await anext(chunks, None)
         except TimeoutError as error:
             raise _too_slow(
-                f"nothing was received for {self._pace.max_silence:g} seconds"
+                f"nothing was received for {self._pace.max_idle_seconds:g} seconds"
             ) from error
 
     def _too_long(self) -> Problem:
@@ -182,7 +170,44 @@ class Spooler:
         )
 
 
+@contextmanager
+def _open_temporary_file() -> Iterator[IO[bytes]]:
+    """Yields a new temporary file; deletes it after the block. Raises Problem 503."""
+    with _check_disk():
+        file = tempfile.TemporaryFile(prefix="enroll-upload-", buffering=_WRITE_BYTES)  # noqa: SIM115
+    try:
+        yield file
+    finally:
+        with suppress(OSError):  # closing flushes, which fails on a full disk
+            file.close()
+
+
+async def _read_parts(parts: MultipartForm, file: IO[bytes]) -> UploadForm | None:
+    """Writes the file of a form to `file` and collects the fields; None if there is no file.
+
+    Raises Problem 400, MultipartParseError, and ValueError for fields that are not UTF-8.
+    """
+    form: UploadForm | None = None
+    fields: dict[str, str] = {}
+    async for part in parts:
+        name = part.name or ""
+        if name in fields or (name == FILE_FIELD and form is not None):
+            raise _malformed(f"the field {name[:50]!r} is given twice")
+        if name == FILE_FIELD:
+            form = UploadForm(file, part.filename or "", part.content_type, fields)
+            await _copy(part.stream, file)
+        else:
+            fields[name] = (await part.get_data()).decode()
+    return form
+
+
+async def _copy(chunks: AsyncIterable[bytes], file: IO[bytes]) -> None:
+    async for chunk in chunks:
+        file.write(chunk)
+
+
 def _check_complete(req: Request, size: int) -> None:
+    """Raises Problem 400 if fewer bytes than declared came, or the client disconnected."""
     declared = req.content_length
     if declared is not None and size < declared:
         raise bad_request(
@@ -194,18 +219,19 @@ def _check_complete(req: Request, size: int) -> None:
         )
 
 
-def _malformed(why: str) -> Problem:
-    found = {"field": FILE, "rule": "malformed_form"}
-    return bad_request("malformed_form", f"The form cannot be read: {why}.", found)
+def _malformed(cause: str) -> Problem:
+    finding = {"field": FILE_FIELD, "rule": "malformed_form"}
+    return bad_request("malformed_form", f"The form cannot be read: {cause}.", finding)
 
 
-def _too_slow(why: str) -> Problem:
-    return Problem(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", f"The upload is too slow: {why}.")
+def _too_slow(cause: str) -> Problem:
+    detail = f"The upload is too slow: {cause}."
+    return Problem(HTTPStatus.REQUEST_TIMEOUT, "request_timeout", detail)
 
 
 @contextmanager
 def _check_disk() -> Iterator[None]:
-    """Turn a full disk into Problem 503."""
+    """Raises Problem 503 if writing to the disk fails."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Receives uploads: the body of a request, or the file in a browser's form."""
+"""Receives uploads: the body of a request, or the file of a multipart form."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -8,26 +8,26 @@ from typing import IO, Any, Generic, NamedTuple, TypeVar
 from falcon.asgi import Request
 from falcon.util.mediatypes import parse_header
 
-from api_gateway.http.headers import fingerprint_head
+from api_gateway.http.headers import start_fingerprint
 from api_gateway.http.problems import bad_request, unsupported
 from api_gateway.intake.spool import Spooler, UploadForm
 from schemas.files.splitter import format_of, type_of_name
 
 T = TypeVar("T")
 
-FORM = "multipart/form-data"
+MULTIPART_FORM = "multipart/form-data"
 _MAX_BOUNDARY = 70
 
 
 class ReceivedUpload(NamedTuple, Generic[T]):
-    """A file received completely, and its options."""
+    """A completely received file with its options."""
 
     file: IO[bytes]
     media_type: str
     gzip: bool
-    #: The parsed parameters, of the query and of the form.
+    #: The parsed parameters of the query and of the form.
     params: T
-    #: A SHA-256 fed with all that makes the request the same, except the file.
+    #: A SHA-256 of the parts that identify the request, without the file.
     digest: Any
 
 
@@ -35,18 +35,17 @@ class ReceivedUpload(NamedTuple, Generic[T]):
 async def receive_upload(
     req: Request, spooler: Spooler, parse: Callable[[Mapping[str, Any]], T]
 ) -> AsyncIterator[ReceivedUpload[T]]:
-    """Receive the file of a request; it is deleted after the block.
+    """Yields the file of a request and its options; deletes the file after the block.
 
-    `parse` is called once with all parameters: before the file is received if they are all in
-    the query, otherwise with those of the form. Raises what `parse` raises, Problem as Spooler
-    does, and Problem 415 for media types that are not supported.
+    `parse` is called once with all parameters: for a form after the file was received, otherwise
+    before. Raises Problem as `parse` and `Spooler` do, and 415 for unsupported media types.
     """
     media_type, options = parse_header(req.content_type or "")
-    if media_type.lower() != FORM:
+    if media_type.lower() != MULTIPART_FORM:
         params = parse(req.params)
         _check_type(req.content_type or "")
         async with spooler.spool(req) as (file, gzip):
-            digest = fingerprint_head(req)
+            digest = start_fingerprint(req)
             yield ReceivedUpload(file, req.content_type or "", gzip, params, digest)
         return
     boundary = options.get("boundary", "")
@@ -60,14 +59,17 @@ def _from_form(
     req: Request, form: UploadForm, parse: Callable[[Mapping[str, Any]], T]
 ) -> ReceivedUpload[T]:
     fields = {name: value.strip() for name, value in form.fields.items() if value.strip()}
-    if twice := sorted(fields.keys() & req.params.keys()):
-        found = {"field": twice[0], "value": fields[twice[0]][:100], "rule": "given once"}
-        message = f"The option {twice[0][:50]} is given both in the form and in the URL."
-        raise bad_request("option_invalid", message, found)
-    gzip = form.name.lower().endswith(".gz")
-    media_type = type_of_name(PurePath(form.name).stem if gzip else form.name) or form.media_type
+    if repeated := sorted(fields.keys() & req.params.keys()):
+        name = repeated[0]
+        finding = {"field": name, "value": fields[name][:100], "rule": "given once"}
+        message = f"The option {name[:50]} is given both in the form and in the URL."
+        raise bad_request("option_invalid", message, finding)
+    gzip = form.file_name.lower().endswith(".gz")
+    media_type = (
+        type_of_name(PurePath(form.file_name).stem if gzip else form.file_name) or form.media_type
+    )
     _check_type(media_type)
-    digest = fingerprint_head(req)
+    digest = start_fingerprint(req)
     digest.update(repr((sorted(fields.items()), media_type, gzip)).encode())
     return ReceivedUpload(form.file, media_type, gzip, parse({**req.params, **fields}), digest)
 

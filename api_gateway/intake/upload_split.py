@@ -1,4 +1,4 @@
-"""Splits an upload into batch drafts: limits, archives, groups for one transaction."""
+"""Splits an upload into batch drafts, grouped by transaction."""
 
 import tempfile
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from schemas.files.source import Limits, SpooledSource
 from schemas.files.splitter import ZIP, format_of, split
 from schemas.files.zip_splitter import split_archive
 
-#: Maximum bytes of a file that is all or nothing, which is stored as one batch.
+#: Maximum bytes of an all-or-nothing file, which is stored as one batch.
 MAX_ATOMIC_BYTES = 64_000_000
 
 
 def limits_for(options: SubmissionOptions, limits: Limits, max_atomic_rows: int) -> Limits:
-    """The limits of a file; one that is all or nothing must fit in one batch."""
+    """Returns the limits of a file; an all-or-nothing file must fit in one batch."""
     if not options.is_atomic:
         return limits
     return limits._replace(
@@ -39,28 +39,38 @@ def open_drafts(
     media_type: str,
     gzip: bool,
 ) -> Iterator[tuple[FileInfo, Iterator[BatchDraft]]]:
-    """Yield the head and the batch drafts of a file; temporary files go with the block.
+    """Yields the file info and the batch drafts; deletes temporary files after the block.
 
-    `chunks` reads the file decompressed. Raises UnreadableFile, FileTooLarge, and
+    `chunks` yields the decompressed file. Raises UnreadableFile, FileTooLarge, and
     RecordsUnavailable if the disk is full.
     """
     if format_of(media_type) != ZIP:
         yield split(chunks, media_type=media_type, limits=limits, options=options)
     elif not gzip:
         yield split_archive(file, limits, options)
-    else:  # reading an archive needs seeking
-        with tempfile.TemporaryFile(prefix="enroll-unpacked-") as unpacked:
-            try:
-                unpacked.writelines(chunks)
-                unpacked.flush()
-            except OSError as error:
-                message = "there is no room to unpack an upload"
-                raise RecordsUnavailable(message) from error
-            yield split_archive(unpacked, limits, options)
+    else:
+        with _decompressed(chunks) as archive:
+            yield split_archive(archive, limits, options)
+
+
+@contextmanager
+def _decompressed(chunks: SpooledSource) -> Iterator[IO[bytes]]:
+    """Yields a temporary file with the chunks, as reading an archive needs `seek`.
+
+    Raises RecordsUnavailable if the disk is full.
+    """
+    with tempfile.TemporaryFile(prefix="enroll-unpacked-") as file:
+        try:
+            file.writelines(chunks)
+            file.flush()
+        except OSError as error:
+            message = "there is no disk space to unpack an upload"
+            raise RecordsUnavailable(message) from error
+        yield file
 
 
 class BatchGroups:
-    """The batches of a file in groups for one transaction each; `first` is the first group."""
+    """The batches of a file, one group per transaction; `first` is the first group."""
 
     def __init__(self, first: list[BatchDraft], rest: Iterator[BatchDraft], *, size: int) -> None:
         self._first = first
@@ -68,7 +78,7 @@ class BatchGroups:
         self._size = size
 
     def groups(self) -> Iterator[list[BatchDraft]]:
-        """Yield the groups; each may be consumed once."""
+        """Yields the groups, once."""
         group = self._first
         while group:
             yield group

@@ -1,7 +1,7 @@
 """Stores uploaded files: splits them into batches and writes these in short transactions.
 
-The submission is published in the last transaction. Until then workers do not see it; what an
-interrupted upload leaves behind is purged by maintenance.
+The last transaction publishes the submission. Until then workers do not see it; maintenance
+purges the rows of interrupted uploads.
 """
 
 import asyncio
@@ -43,10 +43,10 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
-#: Batches that one transaction stores: short, so that single requests commit in between.
-BATCHES_A_TRANSACTION = 8
-#: Files with more rows go to the bulk lane unless the caller chooses the lane.
-SMALL_ROWS = 50
+#: Batches per transaction: transactions are short, so that single requests commit in between.
+UPLOAD_BATCHES_PER_TRANSACTION = 8
+#: Files with more rows go to the bulk lane, unless the caller chooses the lane.
+MAX_INTERACTIVE_ROWS = 50
 
 
 class Upload(NamedTuple):
@@ -58,14 +58,14 @@ class Upload(NamedTuple):
     caller: Caller
     options: SubmissionOptions
     lane: Lane | None
-    #: Monotonic seconds at which its first byte was read.
+    #: Monotonic seconds at which the first byte was read.
     first_byte: float
     request_id: str | None
     #: The Idempotency-Key.
     key: str | None
-    #: A SHA-256 fed with all that makes the request the same, except the body.
+    #: A SHA-256 of the parts that identify the request, without the body.
     digest: Any
-    #: The file format; ``auto`` for detection.
+    #: The file format; `auto` for detection.
     format: str = AUTO
 
 
@@ -78,13 +78,13 @@ class StoredUpload(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadStore:
-    """Stores uploads, whatever route they come by."""
+    """Stores uploads of all routes that accept files or lists."""
 
     sessions: Sessions
     dispatcher: Dispatcher
     limits: Limits
     max_atomic_rows: int
-    #: Threads for storing, apart from those of single requests; None: those of the event loop.
+    #: Threads for storing, not shared with single requests; None: those of the event loop.
     pool: ThreadPoolExecutor | None = None
     monotonic: Callable[[], float] = time.monotonic
     #: (caller, Idempotency-Key) of the uploads being received.
@@ -92,33 +92,36 @@ class UploadStore:
 
     @contextmanager
     def lock_key(self, caller: Caller, key: str | None) -> Iterator[None]:
-        """Hold an Idempotency-Key during the block. Raises KeyInFlight if it is held already."""
+        """Locks an Idempotency-Key during the block. Raises KeyInFlight if it is locked already."""
         if key is None:
             yield
             return
-        used = (caller.name, key)
-        if used in self.in_flight:
+        owner = (caller.name, key)
+        if owner in self.in_flight:
             raise KeyInFlight(key)
-        self.in_flight.add(used)
+        self.in_flight.add(owner)
         try:
             yield
         finally:
-            self.in_flight.discard(used)
+            self.in_flight.discard(owner)
 
     async def store_in_pool(self, upload: Upload) -> StoredUpload:
-        """Run `store` in the pool. Raises Problem 400, 413, 422 for errors in the file."""
+        """Runs `store` in the pool.
+
+        Raises Problem 400, 413, 422 for errors in the file; KeyReused, RecordsUnavailable.
+        """
         loop = asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(self.pool, self.store, upload)
         except FileTooLarge as error:
             raise too_large(str(error)) from error
         except UnreadableFile as error:
-            malformed = error.is_malformed
-            status = HTTPStatus.BAD_REQUEST if malformed else HTTPStatus.UNPROCESSABLE_ENTITY
+            is_malformed = error.is_malformed
+            status = HTTPStatus.BAD_REQUEST if is_malformed else HTTPStatus.UNPROCESSABLE_ENTITY
             raise Problem(status, error.code, error.message, errors=[error.finding()]) from error
 
     def store(self, upload: Upload) -> StoredUpload:
-        """Store a file durably, completely or not at all. Blocks.
+        """Stores a file durably, completely or not at all. Blocks.
 
         Raises UnreadableFile, FileTooLarge for errors in the file, KeyReused, RecordsUnavailable.
         """
@@ -132,40 +135,50 @@ class UploadStore:
             options,
             media_type=upload.media_type,
             gzip=upload.gzip,
-        ) as (head, drafts):
-            return self._store(upload, head, drafts, chunks)
+        ) as (file_info, drafts):
+            return self._store(upload, file_info, drafts, chunks)
 
     def _store(
-        self, upload: Upload, head: FileInfo, drafts: Iterator[BatchDraft], chunks: SpooledSource
+        self,
+        upload: Upload,
+        file_info: FileInfo,
+        drafts: Iterator[BatchDraft],
+        chunks: SpooledSource,
     ) -> StoredUpload:
-        first = list(islice(drafts, BATCHES_A_TRANSACTION))
+        """Stores the drafts, unless the Idempotency-Key was used before."""
+        first = list(islice(drafts, UPLOAD_BATCHES_PER_TRANSACTION))
         if upload.options.is_atomic and len(first) > 1:
-            message = "a file that is all or nothing must fit in one batch: send fewer lines"
+            message = "an all-or-nothing file must fit in one batch: send fewer lines"
             raise FileTooLarge(message)
         lane = upload.lane or _default_lane(first, upload.options)
         if upload.key is not None:
             for chunk in chunks:
                 upload.digest.update(chunk)
-            replayed = self._replayed(upload)
-            if replayed is not None:
-                return replayed
-        groups = BatchGroups(first, drafts, size=BATCHES_A_TRANSACTION)
-        return self._write(upload, head, groups, lane=lane, alone=upload.options.is_alone)
+            earlier = self._find_earlier(upload)
+            if earlier is not None:
+                return earlier
+        groups = BatchGroups(first, drafts, size=UPLOAD_BATCHES_PER_TRANSACTION)
+        return self._write(upload, file_info, groups, lane)
 
     def _write(
-        self, upload: Upload, head: FileInfo, drafts: BatchGroups, *, lane: Lane, alone: bool
+        self, upload: Upload, file_info: FileInfo, groups: BatchGroups, lane: Lane
     ) -> StoredUpload:
-        submission_id = self._open(upload, head, lane)
+        """Writes submission and batches, then publishes; discards them if that fails."""
+        submission_id = self._insert_submission(upload, file_info, lane)
         try:
-            total = self._store_all(submission_id, drafts, lane=lane, alone=alone)
+            total = self._insert_batches(
+                submission_id, groups, lane=lane, alone=upload.options.is_alone
+            )
             return self._publish(upload, submission_id, total)
         except BaseException:
             self._discard(submission_id)
             raise
 
-    def _open(self, upload: Upload, head: FileInfo, lane: Lane) -> UUID:
-        def opened(session: Session) -> UUID:
-            session.connection()  # waiting for a connection counts as waiting time too
+    def _insert_submission(self, upload: Upload, file_info: FileInfo, lane: Lane) -> UUID:
+        """Inserts the unpublished submission; returns its id."""
+
+        def insert(session: Session) -> UUID:
+            session.connection()  # the time until there is a connection counts as waiting time
             waited_until = self.monotonic()
             now = database_now(session)
             bulk = NewBulk(
@@ -174,41 +187,46 @@ class UploadStore:
                 caller_kind=upload.caller.kind,
                 received_at=now - timedelta(seconds=max(0.0, waited_until - upload.first_byte)),
                 lane=lane,
-                encoding=head.encoding,
-                format=head.format,
-                header=head.header,
-                options=replace(upload.options, source=upload.options.source or head.source),
+                encoding=file_info.encoding,
+                format=file_info.format,
+                header=file_info.header,
+                options=replace(upload.options, source=upload.options.source or file_info.source),
                 request_id=upload.request_id,
-                files=head.files,
+                files=file_info.files,
             )
             submissions.insert_bulk(session, bulk)
             return bulk.id
 
-        return self._in_transaction(opened)
+        return self._in_transaction(insert)
 
-    def _store_all(
-        self, submission_id: UUID, drafts: BatchGroups, *, lane: Lane, alone: bool
+    def _insert_batches(
+        self, submission_id: UUID, groups: BatchGroups, *, lane: Lane, alone: bool
     ) -> int:
-        """Store the batches, one transaction a group; return the number of rows."""
+        """Inserts the batches, one transaction per group; returns the number of rows."""
         ordinal, total = 0, 0
-        for group in drafts.groups():
+        for group in groups.groups():
             new = [NewBatch(draft.rows, draft.payload) for draft in group]
 
-            def stored(session: Session, at: int = ordinal, new: list[NewBatch] = new) -> None:
+            def insert(session: Session, at: int = ordinal, new: list[NewBatch] = new) -> None:
                 batches.insert_for_submission(
                     session, submission_id, at, new, lane=lane, alone=alone
                 )
 
-            self._in_transaction(stored)
+            self._in_transaction(insert)
             ordinal += len(group)
             total += sum(draft.rows for draft in group)
         return total
 
     def _publish(self, upload: Upload, submission_id: UUID, total: int) -> StoredUpload:
-        def published(session: Session) -> Waiting | None:
+        """Publishes the submission and dispatches its first batch.
+
+        If its Idempotency-Key was used meanwhile, discards it and returns the earlier upload.
+        """
+
+        def publish(session: Session) -> Waiting | None:
             now = database_now(session)
             if upload.key is not None:
-                use = self._use(upload, submission_id)
+                use = self._key_use(upload, submission_id)
                 if not idempotency.claim(session, [use], now=now):
                     return None
             first = batches.announce_next(session, submission_id, 0, now=now)
@@ -220,26 +238,26 @@ class UploadStore:
             fail_point(Point.INTAKE_BEFORE_COMMIT)
             return first
 
-        first = self._in_transaction(published)
+        first = self._in_transaction(publish)
         if first is not None:
             fail_point(Point.INTAKE_COMMITTED)
             self.dispatcher.dispatch(first)
             return StoredUpload(submission_id, is_replay=False)
         self._discard(submission_id)
-        replayed = self._replayed(upload)
-        if replayed is None:
+        earlier = self._find_earlier(upload)
+        if earlier is None:
             message = "an Idempotency-Key was purged while it was looked up"
             raise RecordsUnavailable(message)
-        return replayed
+        return earlier
 
-    def _use(self, upload: Upload, submission_id: UUID) -> KeyUse:
+    def _key_use(self, upload: Upload, submission_id: UUID) -> KeyUse:
         return KeyUse(upload.caller.name, upload.key or "", upload.digest.digest(), submission_id)
 
-    def _replayed(self, upload: Upload) -> StoredUpload | None:
-        """The submission stored earlier under the same key, if any. Raises KeyReused."""
-        used = (upload.caller.name, upload.key or "")
+    def _find_earlier(self, upload: Upload) -> StoredUpload | None:
+        """Returns the submission stored earlier under the same key. Raises KeyReused."""
+        owner = (upload.caller.name, upload.key or "")
         with self.sessions.read() as session:
-            use = idempotency.find(session, {used}).get(used)
+            use = idempotency.find(session, {owner}).get(owner)
         if use is None:
             return None
         if use.fingerprint != upload.digest.digest():
@@ -247,14 +265,16 @@ class UploadStore:
         return StoredUpload(use.submission_id, is_replay=True)
 
     def _in_transaction(self, work: Callable[[Session], T]) -> T:
-        def once() -> T:
+        """Runs work in one transaction, which is retried after conflicts."""
+
+        def transaction() -> T:
             with self.sessions.begin() as session:
                 return work(session)
 
-        return retry_on_conflict(once)
+        return retry_on_conflict(transaction)
 
     def _discard(self, submission_id: UUID) -> None:
-        """Delete an unpublished submission; where that fails maintenance does it later."""
+        """Deletes an unpublished submission; if that fails maintenance purges it later."""
         try:
             with self.sessions.begin() as session:
                 submissions.delete_unpublished(session, submission_id)
@@ -263,6 +283,6 @@ class UploadStore:
 
 
 def _default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
-    """Small files are interactive; dry runs never are."""
+    """Returns the interactive lane for small files, except dry runs."""
     rows = sum(draft.rows for draft in first)
-    return Lane.INTERACTIVE if rows <= SMALL_ROWS and not options.dry_run else Lane.BULK
+    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK

@@ -1,1 +1,1 @@
-"""The local stack of ``enroll up``: supervisor, embedded Redis."""
+"""The local stack of `enroll up`: supervisor, embedded Redis."""

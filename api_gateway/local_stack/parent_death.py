@@ -1,12 +1,12 @@
-"""Ends processes when their supervisor dies, however it dies; standard library only.
+"""Kills processes when their supervisor dies, also if it is killed; standard library only.
 
     python -I -S parent_death.py run PARENT_PID COMMAND [ARGUMENT …]
     python -I -S parent_death.py guard
 
-`run` becomes the command, which the kernel kills with its parent (Linux). `guard` reads lines
-`+PID` and `-PID`, the process groups that live, and kills those that are left when its input ends:
-that reaches the children's own children, and works where the kernel does not help. A program of
-its own, because nothing may run between fork and exec in a process with threads.
+`run` sets the parent-death signal (Linux only) and executes the command. `guard` reads lines `+PID`
+and `-PID`, which add and remove process groups, and kills the remaining groups when its input
+ends: this also kills the children of the children, and works on other systems than Linux. This
+is a separate program, because a process with threads must not run code between fork and exec.
 """
 
 import ctypes
@@ -19,15 +19,15 @@ _PR_SET_PDEATHSIG = 1
 
 
 def run(parent: int, command: list[str]) -> None:
-    """Become the command, unless the parent is gone already."""
+    """Executes the command in this process, unless the parent has ended already."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() == parent:  # else it ended before the tie was made
+    if os.getppid() == parent:  # otherwise it ended before the signal was set
         os.execv(command[0], command)  # noqa: S606 (the supervisor's own command)
 
 
 def kill_orphaned_groups(lines: Iterable[str]) -> None:
-    """Kill every group that was named and not taken back."""
+    """Kills every process group that was added and not removed."""
     groups: set[int] = set()
     for line in lines:
         change = groups.add if line.startswith("+") else groups.discard
@@ -37,10 +37,10 @@ def kill_orphaned_groups(lines: Iterable[str]) -> None:
 
 
 def kill_group(group: int) -> None:
-    """End whatever is left of a process group."""
+    """Kills the remaining processes of a group."""
     try:
         os.killpg(group, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):  # macOS says so of a group of zombies
+    except (ProcessLookupError, PermissionError):  # macOS raises it for a group of zombies
         return
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from api_gateway.http.headers import MAX_KEY, MAX_WAIT
+from api_gateway.http.headers import MAX_KEY_LENGTH, MAX_WAIT
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID
 from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, enumeration, text
@@ -121,7 +121,7 @@ _HEADER = {
     "Idempotency-Key": _described(
         "A repeated request with the same key is not stored again; its response is that of the "
         "first.",
-        _bounded(MAX_KEY),
+        _bounded(MAX_KEY_LENGTH),
     ),
     "If-None-Match": _described("The ETag of a previous response: 304 if it is still current."),
     "Last-Event-ID": _described("The id of the last event received, after which to continue."),

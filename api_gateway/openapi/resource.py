@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 
-from api_gateway.http.headers import matches
-from api_gateway.http.responses import JSON, dumps
+from api_gateway.http.headers import matches_etag
+from api_gateway.http.responses import JSON_TYPE, dumps
 from api_gateway.openapi.document import build
 from api_gateway.openapi.html_pages import index_page, reasons_page
 
@@ -50,7 +50,7 @@ class PageResource:
         page = self._page()
         resp.set_headers(_SECURITY_HEADERS)
         resp.set_header("ETag", page.etag)
-        if matches(req, page.etag):
+        if matches_etag(req, page.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
             return
         resp.content_type = page.content_type
@@ -63,7 +63,7 @@ def documentation(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Pa
     """Returns the resources of the documentation by route name."""
     document = cache(lambda: build(routes, v1))
     return {
-        "openapi": PageResource(lambda: static_page(JSON, dumps(document()))),
+        "openapi": PageResource(lambda: static_page(JSON_TYPE, dumps(document()))),
         "docs": PageResource(lambda: static_page(_HTML, index_page(document()).encode())),
         "docs_reasons": PageResource(lambda: static_page(_HTML, reasons_page().encode())),
     }

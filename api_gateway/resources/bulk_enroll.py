@@ -10,11 +10,11 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.forms import FORM, form_fields
-from api_gateway.http.headers import fingerprint_head, idempotency_key, preference
+from api_gateway.http.forms import URLENCODED_FORM, form_fields
+from api_gateway.http.headers import read_idempotency_key, read_preference, start_fingerprint
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
-from api_gateway.http.responses import JSON, dumps, keep_private, write_json
+from api_gateway.http.responses import JSON_TYPE, dumps, forbid_caching, write_json
 from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
 from api_gateway.status import queries
 from api_gateway.status.long_poll import long_poll
@@ -58,10 +58,10 @@ class BulkEnrollResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Responds with the result for each identifier, or 202 if the wait ends before them."""
-        keep_private(resp)
+        forbid_caching(resp)
         caller: Caller = req.context.caller
-        key = idempotency_key(req)
-        wait, applied = preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
+        key = read_idempotency_key(req)
+        wait, applied = read_preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
         body = await read_body(req, MAX_BULK_ENROLL_BODY)
         bulk = await self._read_bulk(req, body, key)
         with self.upload_store.lock_key(caller, key):
@@ -125,19 +125,19 @@ class BulkEnrollResource:
 
 def _parse_body(req: Request, body: bytes) -> object:
     kind = (req.content_type or "").partition(";")[0].strip().lower()
-    if kind == FORM:
+    if kind == URLENCODED_FORM:
         return form_fields(body)
-    check_is_json(req, also=FORM)
+    check_is_json(req, also=URLENCODED_FORM)
     return parse_json(body)
 
 
 def _make_upload(req: Request, body: bytes, bulk: BulkEnroll, key: str | None) -> Upload:
     """Returns the requests as an upload of a JSON file."""
-    digest = fingerprint_head(req)
+    digest = start_fingerprint(req)
     digest.update(body)
     return Upload(
         file=io.BytesIO(dumps(list(bulk.requests()))),
-        media_type=JSON,
+        media_type=JSON_TYPE,
         gzip=False,
         caller=req.context.caller,
         options=SubmissionOptions(auto_enroll=bulk.auto_enroll, reason=bulk.reason),

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
-from api_gateway.http.pagination import encode_cursor, page_size, read_cursor
+from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import bad_request
 from api_gateway.http.request_body import read_json
 from api_gateway.http.responses import write_json
@@ -96,7 +96,7 @@ class CoursesResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of courses, ordered by id."""
-        limit = page_size(req)
+        limit = read_page_size(req)
         page = await self._database.read(courses.page, after=read_cursor(req), limit=limit + 1)
         next_cursor = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
         found = [dump_course(course) for course in page[:limit]]

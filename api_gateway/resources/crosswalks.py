@@ -9,10 +9,10 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.pagination import encode_cursor, invalid_cursor, page_size, read_cursor
+from api_gateway.http.pagination import encode_cursor, invalid_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import bad_request, too_large, unsupported
 from api_gateway.http.request_body import read_body
-from api_gateway.http.responses import keep_private, write_json
+from api_gateway.http.responses import forbid_caching, write_json
 from api_gateway.resources.common.bulk_body import MAX_BULK_BODY, write_saved_count
 from api_gateway.resources.outcomes import not_finished_problem
 from api_gateway.status import queries
@@ -55,13 +55,13 @@ class CrosswalkResource:
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """Responds with a page in JSON, or all entries in CSV."""
         check_source(source)
-        keep_private(resp)
+        forbid_caching(resp)
         resp.set_header("Vary", "Accept")
         if req.client_prefers([JSON, _CSV]) == _CSV:
             _set_file_headers(resp, f"crosswalk-{source}.csv")
             resp.stream = self._stream_csv(source)
             return
-        limit, after = page_size(req), read_crosswalk_cursor(req)
+        limit, after = read_page_size(req), read_crosswalk_cursor(req)
         entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
         body: CrosswalkJson = {
@@ -132,7 +132,7 @@ class MissingIdsResource:
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """Responds with a CSV file, to be completed and sent back with PATCH."""
         check_source(source)
-        keep_private(resp)
+        forbid_caching(resp)
         id_text = req.get_param("submission")
         if not id_text:
             message = "The parameter submission is missing: ?submission=ID"

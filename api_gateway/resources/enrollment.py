@@ -15,11 +15,11 @@ from sqlalchemy.orm import Session
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.permissions import check_mode, may_act_for, may_read_about
 from api_gateway.database import Database
-from api_gateway.http.forms import FORM, form_request
-from api_gateway.http.headers import fingerprint_head, idempotency_key, preference
+from api_gateway.http.forms import URLENCODED_FORM, form_request
+from api_gateway.http.headers import read_idempotency_key, read_preference, start_fingerprint
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
-from api_gateway.http.responses import JSON, keep_private, write_json
+from api_gateway.http.responses import JSON_TYPE, forbid_caching, write_json
 from api_gateway.intake.single_requests import GroupCommitter, Receipt, SingleRequest
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
@@ -61,13 +61,13 @@ class EnrollmentResource:
         """Stores one request; responds 202, or with the outcome if the caller waits."""
         first_byte: float = req.context.first_byte
         caller: Caller = req.context.caller
-        key = idempotency_key(req)
-        wait, applied = preference(req).applied(self.default_wait)
+        key = read_idempotency_key(req)
+        wait, applied = read_preference(req).applied(self.default_wait)
         body = await read_body(req, MAX_ENROLLMENT_BODY)
         request = check_permitted(read_single_request(req, body, caller), caller)
         fingerprint = b""
         if key is not None:
-            digest = fingerprint_head(req)
+            digest = start_fingerprint(req)
             digest.update(body)
             fingerprint = digest.digest()
         await self._store_email(caller)
@@ -138,7 +138,7 @@ class EnrollmentResource:
             await self._write_replayed(receipt, resp)
             return
         resp.status = HTTPStatus.ACCEPTED
-        resp.content_type = JSON
+        resp.content_type = JSON_TYPE
         resp.data = render_accepted_single_fast(wanted, caller.name, receipt.received_at)
         resp.set_header("Retry-After", "1")
 
@@ -158,7 +158,7 @@ class EnrollmentResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists active enrollments, oldest first; empty if the caller may not read them."""
-        keep_private(resp)
+        forbid_caching(resp)
         caller: Caller = req.context.caller
         username = req.get_param("user") or caller.username
         if username is None or not may_read_about(caller, username):
@@ -189,9 +189,9 @@ def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequ
 def _parse_body(req: Request, body: bytes) -> Any:
     """Parses the body, which is JSON or a form."""
     kind = (req.content_type or "").partition(";")[0].strip().lower()
-    if kind == FORM:
+    if kind == URLENCODED_FORM:
         return form_request(body)
-    check_is_json(req, also=FORM)
+    check_is_json(req, also=URLENCODED_FORM)
     return parse_json(body)
 
 

@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 from api_gateway.database import Database
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, read_cursor
 from api_gateway.http.problems import Problem
-from api_gateway.http.responses import keep_private, write_json
+from api_gateway.http.responses import forbid_caching, write_json
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import microseconds
 from enrollment.storage.views import enrollment_views
@@ -43,7 +43,7 @@ class EnrollmentsResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of the enrollments that match all filters."""
-        keep_private(resp)
+        forbid_caching(resp)
         filters = read_filters(req)
         limit = _read_page_size(req)
         found, after = await self.database.read(

@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.pagination import encode_cursor, page_size, read_cursor
+from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
 from api_gateway.status import queries
@@ -64,7 +64,7 @@ class OutcomesResource:
         self, req: Request, resp: Response, submission: Submission, outcome_filter: OutcomeFilter
     ) -> None:
         page = await self._read_page(
-            submission, read_outcomes_cursor(req), outcome_filter, page_size(req)
+            submission, read_outcomes_cursor(req), outcome_filter, read_page_size(req)
         )
         outcomes: list[OutcomeJson] = [
             {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}

@@ -11,11 +11,11 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.headers import matches, preference
-from api_gateway.http.responses import JSON
+from api_gateway.http.headers import matches_etag, read_preference
+from api_gateway.http.responses import JSON_TYPE
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.status import queries
-from api_gateway.status.event_stream import EVENTS, EventStreams
+from api_gateway.status.event_stream import EVENT_STREAM_TYPE, EventStreams
 from api_gateway.status.long_poll import long_poll
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader
@@ -49,7 +49,7 @@ class SubmissionResource:
         """Responds with the status (with `Prefer: wait=N` after progress), or with events."""
         caller: Caller = req.context.caller
         submission_id = parse_submission_id(id)
-        wait = preference(req).wait
+        wait = read_preference(req).wait
         status = await self.reader.read(submission_id, caller)
         resp.set_header("Vary", "Accept")
         if req.method != "HEAD" and _prefers_events(req):
@@ -60,7 +60,7 @@ class SubmissionResource:
             resp.set_header("Preference-Applied", f"wait={wait:g}")
         rendered = self.rendered.get(status, self.now())
         write_headers(resp, rendered)
-        if matches(req, rendered.tag):
+        if matches_etag(req, rendered.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
         else:
             write_body(resp, rendered)
@@ -76,13 +76,16 @@ class SubmissionResource:
             seconds,
             reader=self.reader,
             waiters=self.waiters,
-            is_reached=(lambda status: not matches(req, etag(status))) if has_tag else None,
+            is_reached=(lambda status: not matches_etag(req, etag(status))) if has_tag else None,
         )
 
 
 def _prefers_events(req: Request) -> bool:
     """Returns whether an event stream is preferred; skips the slow negotiation where it can."""
-    return "text/" in req.accept.lower() and req.client_prefers([JSON, EVENTS]) == EVENTS
+    return (
+        "text/" in req.accept.lower()
+        and req.client_prefers([JSON_TYPE, EVENT_STREAM_TYPE]) == EVENT_STREAM_TYPE
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +103,7 @@ class EventsResource:
     async def on_head(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
         """Checks that the submission exists; opens no stream."""
         await self.reader.read(parse_submission_id(id), req.context.caller)
-        resp.content_type = EVENTS
+        resp.content_type = EVENT_STREAM_TYPE
         resp.set_header("Cache-Control", "no-store")
 
 

@@ -10,9 +10,9 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.headers import idempotency_key
-from api_gateway.http.pagination import encode_cursor, page_size
-from api_gateway.http.responses import keep_private, write_json
+from api_gateway.http.headers import read_idempotency_key
+from api_gateway.http.pagination import encode_cursor, read_page_size
+from api_gateway.http.responses import forbid_caching, write_json
 from api_gateway.intake.spool import Spooler
 from api_gateway.intake.upload_request import receive_upload
 from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
@@ -45,7 +45,7 @@ class SubmissionsResource:
     async def on_post(self, req: Request, resp: Response) -> None:
         """Receives a file; responds 202 once it is stored durably and completely."""
         caller: Caller = req.context.caller
-        key = idempotency_key(req)
+        key = read_idempotency_key(req)
         check_names(req.params)  # before the file is received
         with self.upload_store.lock_key(caller, key):
             async with receive_upload(req, self.spooler, parse_params) as received:
@@ -76,8 +76,8 @@ class SubmissionsResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of the caller's submissions, newest first."""
         caller: Caller = req.context.caller
-        keep_private(resp)
-        states, limit, after = read_states(req), page_size(req), read_submissions_cursor(req)
+        forbid_caching(resp)
+        states, limit, after = read_states(req), read_page_size(req), read_submissions_cursor(req)
         found = await self.database.read(
             _read_page, caller.name, states=states, after=after, limit=limit
         )

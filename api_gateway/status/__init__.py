@@ -1,1 +1,1 @@
-"""Status of submissions: queries, waiters, long polling, event streams."""
+"""Submission status: queries, waiters, long polling, event streams."""

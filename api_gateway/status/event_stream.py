@@ -1,7 +1,7 @@
 """Server-sent events: streams the status of a submission as it progresses.
 
-Nothing is queued for a client: each event carries the status at the moment it is sent. A slow
-reader gets fewer events, and a client that reconnects gets the current status.
+No events are queued: each carries the status at the time it is sent. So a slow client gets
+fewer events, and a client that reconnects gets the current status.
 """
 
 import asyncio
@@ -25,24 +25,24 @@ from schemas.submissions import progress_token
 
 log = structlog.get_logger()
 
-EVENTS = "text/event-stream"
-#: Seconds without an event after which a comment is sent, to keep proxies from closing.
-HEARTBEAT_SECONDS = 15.0
-#: Seconds between two checks of the caller: a stream ends when its key or token does.
-CHECK_SECONDS = 3.0
-#: Minimum seconds between two events: a file may make progress many times a second.
+EVENT_STREAM_TYPE = "text/event-stream"
+#: Seconds without an event after which a comment is sent, so that proxies do not disconnect.
+SSE_HEARTBEAT_SECONDS = 15.0
+#: Seconds between two authentications of the caller: a stream ends with its key or token.
+CALLER_CHECK_SECONDS = 3.0
+#: Minimum seconds between two events: a file may make progress many times per second.
 MIN_EVENT_INTERVAL_SECONDS = 0.25
 #: Milliseconds after which a disconnected client should reconnect.
 _RECONNECT_MILLISECONDS = 2_000
-#: Maximum number of open streams of one caller in one process.
+#: Maximum number of open streams per caller and process.
 MAX_STREAMS = 2_000
 
-#: Authenticates a request again; raises Problem for credentials that are no longer valid.
+#: Authenticates a request again; raises Problem if its credentials are no longer valid.
 Identify = Callable[[Request], Awaitable[Caller | None]]
 
 
 class EventStreams:
-    """Opens event streams and limits their number per caller. One per event loop."""
+    """Opens event streams; limits their number per caller. One per event loop."""
 
     def __init__(
         self,
@@ -54,14 +54,14 @@ class EventStreams:
     ) -> None:
         self.reader = reader
         self.waiters = waiters
-        #: Encodes a status as JSON.
+        #: Renders a status as JSON.
         self.render = render
         self.identify = identify
         #: Number of open streams by caller.
         self.open_streams: Counter[str] = Counter()
 
     def respond(self, req: Request, resp: Response, status: Status) -> None:
-        """Stream the progress of a submission; 204 for a client that has seen its end.
+        """Streams the progress of a submission; 204 for a client that has seen its end.
 
         Raises Problem 503 if the caller has too many open streams.
         """
@@ -81,6 +81,7 @@ class EventStreams:
     async def _counted(
         self, caller: Caller, stream: "EventStream"
     ) -> AsyncIterator[SSEvent | None]:
+        """Yields the events of a stream, which counts as open until then."""
         self.open_streams[caller.name] += 1
         try:
             async for event in stream.events():
@@ -92,7 +93,7 @@ class EventStreams:
 
 
 class EventStream:
-    """The events of one submission for one client."""
+    """The stream of events of one submission to one client."""
 
     def __init__(
         self, streams: EventStreams, req: Request, status: Status, last_seen: str | None
@@ -100,7 +101,7 @@ class EventStream:
         self._streams = streams
         self._req = req
         self._caller: Caller = req.context.caller
-        self._first = status
+        self._initial = status
         self._last_seen = last_seen
 
     @property
@@ -108,17 +109,16 @@ class EventStream:
         return DISCONNECTED in self._req.scope
 
     async def events(self) -> AsyncIterator[SSEvent | None]:
-        """Yield an event for each status the client has not seen; None as a heartbeat."""
-        latest: Status | None = self._first
+        """Yields an event for each status that is new to the client; None as a heartbeat."""
+        latest: Status | None = self._initial
         while latest is not None and not self._is_disconnected:
-            submission = latest.submission
-            if progress_token(submission) == self._last_seen:
-                yield None
-            else:
-                self._last_seen = progress_token(submission)
-                yield self._event(latest)
-                if submission.finished_at is not None:
-                    return
+            token = progress_token(latest.submission)
+            is_new = token != self._last_seen
+            self._last_seen = token
+            yield self._event(latest) if is_new else None
+            if is_new and latest.submission.finished_at is not None:
+                return
+            if is_new:
                 await asyncio.sleep(MIN_EVENT_INTERVAL_SECONDS)
             latest = await self._next(latest)
 
@@ -131,44 +131,48 @@ class EventStream:
         )
 
     async def _next(self, known: Status) -> Status | None:
-        """Return the status after progress or a pause; None if the stream must end.
+        """Returns the status after progress or a heartbeat interval; None if the stream must end.
 
-        While the status cannot be read, or the caller cannot be checked, returns `known`.
+        Returns `known` if the status cannot be read or the caller cannot be authenticated now.
         """
         try:
-            has_moved = await self._wait(known.submission)
+            has_progressed = await self._wait(known.submission)
             if self._is_disconnected:
                 return None
-            freshness = (after_progress if has_moved else after_silence)(known.submission)
+            freshness = (after_progress if has_progressed else after_silence)(known.submission)
             return await self._streams.reader.read(known.submission.id, self._caller, freshness)
         except (EnrollmentError, Problem) as error:
-            is_over = isinstance(error, SubmissionNotFound) or _is_refusal(error)
-            event = "progress.ended" if is_over else "progress.not_read"
+            has_ended = isinstance(error, SubmissionNotFound) or _is_refusal(error)
+            event = "progress.ended" if has_ended else "progress.not_read"
             log.info(event, submission_id=str(known.submission.id), because=str(error))
-            if is_over:
+            if has_ended:
                 return None
         await asyncio.sleep(MIN_EVENT_INTERVAL_SECONDS)
         return known
 
     async def _wait(self, submission: Submission) -> bool:
-        """Return whether the submission made progress before a heartbeat is due."""
-        until = time.monotonic() + HEARTBEAT_SECONDS
-        with self._streams.waiters.watch(submission) as moved:
-            self._req.scope[ON_DISCONNECT] = moved.set
-            while not self._is_disconnected:
-                left = until - time.monotonic()
-                has_moved = await wait_until_set(moved, min(left, CHECK_SECONDS))
-                await self._check_caller()
-                if has_moved or left <= CHECK_SECONDS:
-                    return has_moved
+        """Waits for progress until a heartbeat is due; returns whether there was any."""
+        deadline = time.monotonic() + SSE_HEARTBEAT_SECONDS
+        with self._streams.waiters.watch(submission) as progress:
+            self._req.scope[ON_DISCONNECT] = progress.set
+            return await self._wait_for(progress, deadline)
+
+    async def _wait_for(self, progress: asyncio.Event, deadline: float) -> bool:
+        """Waits until the event is set or the deadline; authenticates the caller regularly."""
+        while not self._is_disconnected:
+            remaining = deadline - time.monotonic()
+            has_progressed = await wait_until_set(progress, min(remaining, CALLER_CHECK_SECONDS))
+            await self._check_caller()
+            if has_progressed or remaining <= CALLER_CHECK_SECONDS:
+                return has_progressed
         return False
 
     async def _check_caller(self) -> None:
-        """Raise Problem for ended credentials, SubmissionNotFound for those of another caller."""
+        """Raises Problem for invalid credentials, SubmissionNotFound for another caller."""
         if await self._streams.identify(self._req) != self._caller:
-            raise SubmissionNotFound(str(self._first.submission.id))
+            raise SubmissionNotFound(str(self._initial.submission.id))
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the credentials are no longer valid, rather than impossible to check now."""
+    """Whether the credentials are invalid; false if they only cannot be verified now."""
     return isinstance(error, Problem) and error.status != HTTPStatus.SERVICE_UNAVAILABLE

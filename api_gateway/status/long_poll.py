@@ -1,4 +1,4 @@
-"""Long polling: waits until a submission has made progress, or is finished."""
+"""Long polling: waits until a submission has made progress or is finished."""
 
 import time
 from collections.abc import Callable
@@ -22,20 +22,20 @@ async def long_poll(
     waiters: Waiters,
     is_reached: Callable[[Submission], bool] | None = None,
 ) -> Status:
-    """Return the status once `is_reached`, or once finished, or when the time is over.
+    """Returns the status once `is_reached` is true, the submission is finished, or time is over.
 
-    `status` is the status known so far. Without `is_reached` only the end counts, and progress
-    before it costs nothing. Raises SubmissionNotFound, RecordsUnavailable, Overloaded.
+    `status` is the status known so far. Without `is_reached` only the end counts, and the status
+    is not read after each progress. Raises SubmissionNotFound, RecordsUnavailable, Overloaded.
     """
     deadline = time.monotonic() + seconds
     while True:
         submission = status.submission
         if submission.finished_at is not None or (is_reached and is_reached(submission)):
             return status
-        left = deadline - time.monotonic()
-        if left <= 0:
+        remaining = deadline - time.monotonic()
+        if remaining <= 0:
             return status
-        pause = min(left, READ_AGAIN_SECONDS)
+        pause = min(remaining, READ_AGAIN_SECONDS)
         if submission.batch_id is not None:
             await waiters.wait_for_batch(submission.batch_id, pause)
         elif is_reached is None:

@@ -1,6 +1,6 @@
-"""Read queries: the status of a submission, pages of its outcomes."""
+"""Read queries: submission status, pages of outcomes."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 from uuid import UUID
@@ -24,7 +24,7 @@ from schemas.requests.single_payload import decode_singles
 
 
 class Status(NamedTuple):
-    """A submission with its progress; the last three only of a completed single request."""
+    """A submission with its progress; the other members only for completed single requests."""
 
     submission: Submission
     outcome: Outcome | None = None
@@ -33,20 +33,20 @@ class Status(NamedTuple):
 
 
 def get_visible_submission(session: Session, submission_id: UUID, caller: Caller) -> Submission:
-    """Return a submission that the caller may see: their own, or any for admins.
+    """Returns a submission that the caller may see: its own; for admins any.
 
     Raises SubmissionNotFound.
     """
-    found = submissions.find(session, submission_id)
-    if found is None or not found.published:
+    submission = submissions.find(session, submission_id)
+    if submission is None or not submission.published:
         raise SubmissionNotFound(str(submission_id))
-    if found.caller != caller.name and not caller.may("admin"):
+    if submission.caller != caller.name and not caller.may("admin"):
         raise SubmissionNotFound(str(submission_id))
-    return found
+    return submission
 
 
 def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:
-    """Return the status of a submission. Raises SubmissionNotFound."""
+    """Returns the status of a submission. Raises SubmissionNotFound."""
     submission = get_visible_submission(session, submission_id, caller)
     if submission.batch_id is None:
         return Status(submission)
@@ -54,21 +54,21 @@ def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:
 
 
 def get_single_status(session: Session, submission: Submission) -> Status:
-    """Return the status of a single request, which is that of its batch."""
+    """Returns the status of a single request, which is that of its batch."""
     batch = batches.result_of(session, submission.batch_id or 0)
     if batch is None or batch.outcomes is None or batch.answered_at is None:
         return Status(submission)
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
-    done = replace(
+    completed = replace(
         submission,
         tally=tally_outcomes([outcome]),
         started_at=batch.answered_at,
         finished_at=batch.answered_at,
     )
     if outcome.user is None or outcome.course_id is None:
-        return Status(done, outcome)
+        return Status(completed, outcome)
     return Status(
-        done,
+        completed,
         outcome,
         enrollment_views.find(session, outcome.user, outcome.course_id),
         courses.find(session, outcome.course_id),
@@ -76,118 +76,146 @@ def get_single_status(session: Session, submission: Submission) -> Status:
 
 
 class OutcomesCursor(NamedTuple):
-    """Where a page of outcomes begins: the batch, and the number of its rows to skip."""
+    """The start of a page of outcomes: the batch, and the number of its rows to skip."""
 
     ordinal: int = 0
     skip: int = 0
 
 
 class OutcomeFilter(NamedTuple):
-    """Which outcomes are wanted; empty sets mean all."""
+    """Selects outcomes; empty sets select all."""
 
     codes: frozenset[Code] = frozenset()
     reasons: frozenset[str] = frozenset()
     #: One file of an archive; None for all.
     file: ArchiveMember | None = None
 
-    def takes(self, outcome: Outcome) -> bool:
-        """Whether an outcome is wanted."""
+    def matches(self, outcome: Outcome) -> bool:
+        """Whether the filter selects an outcome."""
         return (not self.codes or outcome.code in self.codes) and (
             not self.reasons or (outcome.reason or "") in self.reasons
         )
 
-    def takes_row(self, submission: Submission, line: int) -> bool:
-        """Whether a line of the submission is in the wanted file."""
+    def matches_line(self, submission: Submission, line: int) -> bool:
+        """Whether a line of the submission is in the selected file."""
         return self.file is None or member_at(submission.files, line) == self.file
 
-    def may_take(self, tally: Mapping[str, object] | None) -> bool:
-        """Whether a batch with this tally contains wanted outcomes."""
+    def may_match_batch(self, tally: Mapping[str, object] | None) -> bool:
+        """Whether a batch with this tally may contain selected outcomes."""
         return not tally or not self.codes or any(code.value in tally for code in self.codes)
 
 
 class OutcomeRow(NamedTuple):
-    """An outcome with its row, if the row can be read."""
+    """An outcome with its row; None if the row cannot be parsed."""
 
     outcome: Outcome
     row: ParsedRow | None
 
 
 class OutcomesPage(NamedTuple):
-    """Outcomes in input order; ``next`` is None after the last."""
+    """Outcomes in input order; `next` is None after the last."""
 
     rows: list[OutcomeRow]
     next: OutcomesCursor | None
 
 
-#: Batches that one query reads.
-_BATCHES_A_QUERY = 4
-#: Queries in one transaction: on SQLite nobody commits during a read.
-_QUERIES_A_PAGE = 8
+#: Batches per query.
+_BATCHES_PER_QUERY = 4
+#: Maximum queries per page, which is one transaction: on SQLite reads delay commits.
+_QUERIES_PER_PAGE = 8
 
 
 def read_outcomes_page(
     session: Session,
     submission: Submission,
     cursor: OutcomesCursor,
-    wanted: OutcomeFilter,
+    outcome_filter: OutcomeFilter,
     *,
     limit: int,
 ) -> OutcomesPage:
-    """Read outcomes from a cursor on, up to the first batch that is not completed.
+    """Reads outcomes from a cursor on, up to the first batch that is not completed.
 
-    Reads a limited number of batches: if few outcomes are wanted, a page may be empty and have
-    a next one.
+    Reads a limited number of batches: if few outcomes are selected, a page may be empty and
+    still have a next one.
     """
     if submission.batch_id is not None:
-        return _single_page(session, submission, cursor, wanted)
+        return _single_page(session, submission, cursor, outcome_filter)
     rows: list[OutcomeRow] = []
-    at = cursor
-    for _ in range(_QUERIES_A_PAGE):
+    for _ in range(_QUERIES_PER_PAGE):
         found = batches.results(
-            session, submission.id, from_ordinal=at.ordinal, limit=_BATCHES_A_QUERY
+            session, submission.id, from_ordinal=cursor.ordinal, limit=_BATCHES_PER_QUERY
         )
-        for batch in found:
-            if batch.outcomes is None:
-                return OutcomesPage(rows, at)
-            more, stop = _wanted_rows(
-                batch, submission, wanted, skip=at.skip, limit=limit - len(rows)
-            )
-            rows += more
-            if stop is not None:
-                return OutcomesPage(rows, OutcomesCursor(at.ordinal, stop))
-            at = OutcomesCursor(batch.ordinal + 1)
-        if len(found) < _BATCHES_A_QUERY:
+        section = _read_batches(found, submission, cursor, outcome_filter, limit=limit - len(rows))
+        rows += section.rows
+        cursor = section.next
+        if section.is_last:
+            return OutcomesPage(rows, cursor)
+        if len(found) < _BATCHES_PER_QUERY:
             return OutcomesPage(rows, None)
-    return OutcomesPage(rows, at)
+    return OutcomesPage(rows, cursor)
 
 
-def _wanted_rows(
-    batch: Answered, submission: Submission, wanted: OutcomeFilter, *, skip: int, limit: int
+class _Section(NamedTuple):
+    """The selected rows of some batches, the cursor after them, whether the page ends there."""
+
+    rows: list[OutcomeRow]
+    next: OutcomesCursor
+    is_last: bool
+
+
+def _read_batches(
+    found: Sequence[Answered],
+    submission: Submission,
+    cursor: OutcomesCursor,
+    outcome_filter: OutcomeFilter,
+    *,
+    limit: int,
+) -> _Section:
+    """Returns the selected rows, up to the limit or the first batch that is not completed."""
+    rows: list[OutcomeRow] = []
+    for batch in found:
+        if batch.outcomes is None:
+            return _Section(rows, cursor, is_last=True)
+        more, stop = _matching_rows(
+            batch, submission, outcome_filter, skip=cursor.skip, limit=limit - len(rows)
+        )
+        rows += more
+        if stop is not None:
+            return _Section(rows, OutcomesCursor(cursor.ordinal, stop), is_last=True)
+        cursor = OutcomesCursor(batch.ordinal + 1)
+    return _Section(rows, cursor, is_last=False)
+
+
+def _matching_rows(
+    batch: Answered, submission: Submission, outcome_filter: OutcomeFilter, *, skip: int, limit: int
 ) -> tuple[list[OutcomeRow], int | None]:
-    """Return wanted rows of a completed batch, and the row at which the limit was reached.
+    """Returns the selected rows of a completed batch and the index at which the limit was reached.
 
-    The latter is None once all rows were read.
+    The index is None if all rows were read.
     """
-    found: list[OutcomeRow] = []
-    if not wanted.may_take(batch.tally):
-        return found, None
-    for place, row in enumerate(_rows_of(batch, submission)[skip:], skip):
-        if len(found) == limit:
-            return found, place
-        if wanted.takes_row(submission, row.outcome.line) and wanted.takes(row.outcome):
-            found.append(row)
-    return found, None
+    rows: list[OutcomeRow] = []
+    if not outcome_filter.may_match_batch(batch.tally):
+        return rows, None
+    for index, row in enumerate(_rows_of(batch, submission)[skip:], skip):
+        if len(rows) == limit:
+            return rows, index
+        if outcome_filter.matches_line(submission, row.outcome.line) and outcome_filter.matches(
+            row.outcome
+        ):
+            rows.append(row)
+    return rows, None
 
 
 def _rows_of(batch: Answered, submission: Submission) -> list[OutcomeRow]:
-    """The outcomes of a batch with their rows; one cancelled as a whole stores no outcomes.
+    """Returns the outcomes of a batch with their rows.
 
-    Rows that no worker could process are not parsed here either.
+    A batch that was cancelled as a whole stores no outcomes. Rows that crashed a worker are not
+    parsed here either.
     """
     is_cancelled = is_cancelled_as_whole(batch.outcomes)
     outcomes = [] if is_cancelled else decode_outcomes(batch.outcomes or b"")
     unreadable = [
-        place for place, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
+        index for index, outcome in enumerate(outcomes) if outcome.reason is Reason.INTERNAL_ERROR
     ]
     row_format = format_of_batch(submission, batch.payload)
     rows = list(rows_for_display(batch.payload, row_format, unreadable))
@@ -201,8 +229,9 @@ def _cancelled_outcome(row: ParsedRow) -> Outcome:
 
 
 def _single_page(
-    session: Session, submission: Submission, cursor: OutcomesCursor, wanted: OutcomeFilter
+    session: Session, submission: Submission, cursor: OutcomesCursor, outcome_filter: OutcomeFilter
 ) -> OutcomesPage:
+    """Returns the page of a single request: its outcome, or none and the same cursor again."""
     if cursor != OutcomesCursor():
         return OutcomesPage([], None)
     batch = batches.result_of(session, submission.batch_id or 0)
@@ -211,4 +240,4 @@ def _single_page(
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
     request = decode_singles(batch.payload)[submission.position or 0].request
     row = OutcomeRow(outcome, ParsedRow(1, request, None, None))
-    return OutcomesPage([row] if wanted.takes(outcome) else [], None)
+    return OutcomesPage([row] if outcome_filter.matches(outcome) else [], None)

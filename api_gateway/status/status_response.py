@@ -1,4 +1,4 @@
-"""Responses with the status of a submission: its JSON, its headers, the id in the path."""
+"""Status responses: JSON, headers, parsing of the id in the path."""
 
 import re
 from collections.abc import Mapping
@@ -10,37 +10,37 @@ from uuid import UUID
 
 from falcon.asgi import Response
 
-from api_gateway.http.responses import JSON, dumps
+from api_gateway.http.responses import JSON_TYPE, dumps
 from api_gateway.status.queries import Status
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
 from schemas.enrollments import EnrollmentJson, dump_enrollment
 from schemas.submissions import SubmissionJson, dump_submission, etag, retry_after
 
-#: How long a rendered status is reused: it contains the estimated time left.
-MAX_AGE = timedelta(seconds=1)
-#: The form of ids that responses contain; Python reads others too, which name no submission.
+#: Maximum age of a rendered status: it contains the estimated remaining time.
+MAX_RENDER_AGE = timedelta(seconds=1)
+#: The canonical form of ids; `UUID` parses other forms too, which are rejected.
 _CANONICAL = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 @lru_cache(maxsize=1_000)
 def parse_submission_id(text: str) -> UUID:
-    """Parse the id in a path; cached, as clients poll. Raises SubmissionNotFound."""
+    """Parses the id in a path; cached, as clients poll. Raises SubmissionNotFound."""
     if not _CANONICAL.fullmatch(text):
         raise SubmissionNotFound(text[:100])
     return UUID(text)
 
 
 def render_enrollment(status: Status, now: datetime) -> EnrollmentJson | None:
-    """The enrollment of a completed single request."""
-    kept = status.enrollment
-    if kept is None:
+    """Renders the enrollment of a completed single request; None without one."""
+    listed = status.enrollment
+    if listed is None:
         return None
-    return dump_enrollment(kept.username, kept.enrollment, status.course, at=now)
+    return dump_enrollment(listed.username, listed.enrollment, status.course, at=now)
 
 
 def render_status(status: Status, now: datetime) -> SubmissionJson:
-    """The status as a JSON object."""
+    """Renders the status as a JSON object."""
     enrollment = render_enrollment(status, now)
     return dump_submission(
         status.submission, now=now, outcome=status.outcome, enrollment=enrollment
@@ -48,25 +48,25 @@ def render_status(status: Status, now: datetime) -> SubmissionJson:
 
 
 class RenderedStatus(NamedTuple):
-    """The status as it is sent: ETag, all headers, body."""
+    """A rendered status: ETag, all headers, body."""
 
-    tag: str
+    etag: str
     headers: Mapping[str, str]
     body: bytes
 
 
 class RenderCache:
-    """Keeps the last rendered status: clients that shared a read share its JSON too."""
+    """Caches the last rendered status, for clients that shared a read."""
 
     def __init__(self) -> None:
         self._status: Status | None = None
-        self._at = EPOCH
+        self._rendered_at = EPOCH
         self._rendered = RenderedStatus("", {}, b"")
 
     def get(self, status: Status, now: datetime) -> RenderedStatus:
-        """Return the rendered status, at most a second old."""
-        if status is not self._status or not now - self._at < MAX_AGE:
-            self._status, self._at, self._rendered = status, now, _render(status, now)
+        """Returns the rendered status, at most `MAX_RENDER_AGE` old."""
+        if status is not self._status or not now - self._rendered_at < MAX_RENDER_AGE:
+            self._status, self._rendered_at, self._rendered = status, now, _render(status, now)
         return self._rendered
 
 
@@ -83,19 +83,19 @@ def _render(status: Status, now: datetime) -> RenderedStatus:
 def write_status(
     resp: Response, status: Status, now: datetime, *, code: HTTPStatus = HTTPStatus.OK
 ) -> None:
-    """Write the status with its headers."""
+    """Writes the status with its headers."""
     rendered = _render(status, now)
     write_headers(resp, rendered)
     write_body(resp, rendered, code)
 
 
 def write_headers(resp: Response, rendered: RenderedStatus) -> None:
-    """Write the headers, which a 304 has too."""
+    """Writes the headers, which a 304 response has too."""
     resp.set_headers(rendered.headers)
 
 
 def write_body(resp: Response, rendered: RenderedStatus, code: HTTPStatus = HTTPStatus.OK) -> None:
-    """Write the body."""
+    """Writes the body."""
     resp.status = code
-    resp.content_type = JSON
+    resp.content_type = JSON_TYPE
     resp.data = rendered.body

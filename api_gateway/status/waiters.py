@@ -1,8 +1,8 @@
-"""Requests that wait for batches and submissions, woken by workers over Redis or by polling.
+"""Requests that wait for batches and submissions, woken by completion events or by polling.
 
-Completions received a moment ago are remembered, so that a request that registers just after
-the message misses nothing. One task per process polls the database for all waiters: often
-while Redis is away, seldom while it is connected.
+Recent completions are stored, so that a request that registers just after the message misses
+nothing. One task per process polls the database for all waiters: at short intervals while Redis
+is disconnected, otherwise at longer ones.
 """
 
 import asyncio
@@ -30,13 +30,13 @@ from enrollment.storage.queue import batches
 
 log = structlog.get_logger()
 
-#: Seconds between two polls of the database while Redis is connected.
-POLL_SECONDS = 1.0
-#: The same while Redis is away.
-POLL_SECONDS_WITHOUT_REDIS = 0.1
-#: Number of completed batches that are remembered.
+#: Seconds between two polls of all keys while Redis is connected.
+POLL_INTERVAL_SECONDS = 1.0
+#: The same while Redis is disconnected.
+POLL_INTERVAL_SECONDS_WITHOUT_REDIS = 0.1
+#: Maximum number of recent completions that are stored.
 MAX_RECENT = 10_000
-#: Seconds without a message after which Redis is pinged, and that it may take to reply.
+#: Seconds without a message after which Redis is pinged, and seconds that it may take to reply.
 PING_AFTER_SECONDS = 2.0
 
 #: The id of a batch, or of a bulk submission.
@@ -57,26 +57,26 @@ class Waiters:
         self._redis_url = redis_url
         self._on_completed = on_completed
         #: Events by key, each with the progress of the submission that its waiter has seen;
-        #: None if the waiter needs the end alone (of the submission, or of the batch).
+        #: None if the waiter waits for the end of the submission, or for a batch.
         self._events: defaultdict[WaitKey, dict[asyncio.Event, ProgressMark | None]] = defaultdict(
             dict
         )
-        #: Batches completed last, with the time: a request may register after the message. The
-        #: database has the last word, so an entry counts for POLL_SECONDS only.
+        #: Monotonic seconds of recent completions: a request may register after the message.
+        #: An entry is used for `POLL_INTERVAL_SECONDS` only; then the database is polled.
         self._recent: OrderedDict[WaitKey, float] = OrderedDict()
         self._breaker = CircuitBreaker(Dependency.WAKING)
         self._connected = False
-        #: Keys to be polled at once, and the event that says there are some.
+        #: Keys to be polled immediately, and the event that is set if there are any.
         self._due: set[WaitKey] = set()
-        self._is_due = asyncio.Event()
+        self._has_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        """Start listening and polling."""
+        """Starts listening and polling."""
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
 
     async def stop(self) -> None:
-        """Stop both tasks. On Python 3.11 the Redis client may swallow one cancellation."""
+        """Stops both tasks. On Python 3.11 the Redis client may swallow one cancellation."""
         running = set(self._tasks)
         while running:
             for task in running:
@@ -84,25 +84,25 @@ class Waiters:
             _, running = await asyncio.wait(running, timeout=PING_AFTER_SECONDS)
 
     async def wait_for_batch(self, batch_id: int, seconds: float) -> None:
-        """Return when the batch is completed, or when the time is over."""
+        """Returns when the batch is completed, or when the time is over."""
         await self._wait(batch_id, None, seconds)
 
     async def wait_for_progress(
         self, submission_id: UUID, known: ProgressMark, seconds: float
     ) -> None:
-        """Return when a bulk submission differs from `known`, or when the time is over."""
+        """Returns when a bulk submission differs from `known`, or when the time is over."""
         await self._wait(submission_id, known, seconds)
 
     async def wait_for_end(self, submission_id: UUID, seconds: float) -> None:
-        """Return when a bulk submission is finished, or when the time is over."""
+        """Returns when a bulk submission is finished, or when the time is over."""
         await self._wait(submission_id, None, seconds)
 
     @contextmanager
     def watch(self, submission: Submission) -> Iterator[asyncio.Event]:
-        """Yield an event that is set once the submission has made progress."""
+        """Yields an event that is set once the submission has made progress."""
         if submission.batch_id is None:
-            with self._registered(submission.id, submission.progress_mark) as moved:
-                yield moved
+            with self._registered(submission.id, submission.progress_mark) as progress:
+                yield progress
         else:
             with self._registered(submission.batch_id, None) as completed:
                 yield completed
@@ -113,10 +113,11 @@ class Waiters:
 
     @contextmanager
     def _registered(self, key: WaitKey, known: ProgressMark | None) -> Iterator[asyncio.Event]:
+        """Yields an event that is registered for the key during the block."""
         event = asyncio.Event()
         self._events[key][event] = known
         completed_at = self._recent.get(key)
-        if completed_at is not None and time.monotonic() - completed_at < POLL_SECONDS:
+        if completed_at is not None and time.monotonic() - completed_at < POLL_INTERVAL_SECONDS:
             event.set()
         elif completed_at is not None or isinstance(key, UUID) or not self._connected:
             self._poll_soon(key)
@@ -128,35 +129,41 @@ class Waiters:
                 del self._events[key]
 
     def wake(self, keys: Collection[WaitKey]) -> None:
-        """Wake the waiters of completed batches, and of submissions that made progress.
-
-        A message does not say whether a submission is finished, so for those who wait for its
-        end one poll finds out.
-        """
+        """Wakes the waiters of completed batches, and of submissions that made progress."""
         for key in keys:
-            for event, known in self._events.get(key, {}).items():
-                if known is None and isinstance(key, UUID):
-                    self._poll_soon(key)
-                else:
-                    event.set()
+            self._wake_key(key)
+
+    def _wake_key(self, key: WaitKey) -> None:
+        """Wakes the waiters of one key.
+
+        A message does not contain whether a submission is finished, so waiters for its end need
+        a poll.
+        """
+        for event, known in self._events.get(key, {}).items():
+            if known is None and isinstance(key, UUID):
+                self._poll_soon(key)
+            else:
+                event.set()
 
     def _poll_soon(self, key: WaitKey) -> None:
         self._due.add(key)
-        self._is_due.set()
+        self._has_due.set()
 
     async def _listen(self) -> None:
+        """Receives completion events; reconnects after failures and then polls all keys."""
         while True:
             try:
                 await self._receive()
-            except Exception as error:  # noqa: BLE001 (listening must go on, whatever failed)
+            except Exception as error:  # noqa: BLE001 (listening must continue after any failure)
                 self._breaker.failed(error)
             if self._connected:  # messages may have been lost
                 self._connected = False
                 self._due.update(self._events)
-                self._is_due.set()
+                self._has_due.set()
             await asyncio.sleep(RETRY_INTERVAL)
 
     async def _receive(self) -> None:
+        """Handles messages until the connection fails. Raises RedisError, OSError."""
         redis = Redis.from_url(
             self._redis_url,
             socket_timeout=PING_AFTER_SECONDS,
@@ -175,33 +182,37 @@ class Waiters:
         completed = decode(message["data"])
         if completed is not None:
             self._on_completed(completed.batch_ids)
-            self._remember(completed.batch_ids)
+            self._store_recent(completed.batch_ids)
             self.wake(completed.batch_ids)
             self.wake(completed.submission_ids)
 
-    def _remember(self, batch_ids: Iterable[int]) -> None:
+    def _store_recent(self, batch_ids: Iterable[int]) -> None:
+        """Stores the time of completions; drops the oldest beyond `MAX_RECENT`."""
         self._recent.update(dict.fromkeys(batch_ids, time.monotonic()))
         while len(self._recent) > MAX_RECENT:
             self._recent.popitem(last=False)
 
     async def _poll(self) -> None:
-        """Ask the database: for due keys at once, for all keys at intervals."""
+        """Polls the database: due keys immediately, all keys at intervals."""
         polled_all_at = -math.inf
         while True:
-            pause = POLL_SECONDS if self._connected else POLL_SECONDS_WITHOUT_REDIS
-            await wait_until_set(self._is_due, polled_all_at + pause - time.monotonic())
+            pause = (
+                POLL_INTERVAL_SECONDS if self._connected else POLL_INTERVAL_SECONDS_WITHOUT_REDIS
+            )
+            await wait_until_set(self._has_due, polled_all_at + pause - time.monotonic())
             keys = self._due
             if time.monotonic() - polled_all_at >= pause:
                 polled_all_at = time.monotonic()
                 keys = set(self._events)
             self._due = set()
-            self._is_due.clear()
+            self._has_due.clear()
             await self._query(
                 {key for key in keys if isinstance(key, int)},
                 {key for key in keys if isinstance(key, UUID)},
             )
 
     async def _query(self, batch_ids: Collection[int], bulks: Collection[UUID]) -> None:
+        """Queries the keys and wakes their waiters; logs failures, as the next poll may succeed."""
         try:
             if batch_ids:
                 self.wake(await self._database.read(batches.answered_of, batch_ids))
@@ -213,17 +224,20 @@ class Waiters:
             log.exception("waiters.not_answered")
 
     def _compare(self, marks: Mapping[UUID, ProgressMark], bulks: Collection[UUID]) -> None:
-        """Wake the waiters of submissions that made progress, ended, or no longer exist."""
+        """Wakes the waiters of submissions that made progress, ended, or no longer exist."""
         for bulk in bulks:
-            mark = marks.get(bulk)
-            for event, known in self._events.get(bulk, {}).items():
-                has_ended = mark is None or mark.is_finished
-                if has_ended if known is None else mark != known:
-                    event.set()
+            self._compare_mark(bulk, marks.get(bulk))
+
+    def _compare_mark(self, bulk: UUID, mark: ProgressMark | None) -> None:
+        has_ended = mark is None or mark.is_finished
+        for event, known in self._events.get(bulk, {}).items():
+            is_reached = has_ended if known is None else mark != known
+            if is_reached:
+                event.set()
 
 
 async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for the event for so many seconds; return whether it is set."""
+    """Waits for the event, at most these seconds; returns whether it is set."""
     with suppress(TimeoutError):
         async with asyncio.timeout(seconds):
             await event.wait()
@@ -231,9 +245,9 @@ async def wait_until_set(event: asyncio.Event, seconds: float) -> bool:
 
 
 async def _next_message(channel: PubSub) -> Mapping[str, Any]:
-    """Return the next message. Raises ConnectionError if a ping gets no reply.
+    """Returns the next message. Raises ConnectionError if a ping gets no reply.
 
-    A half-open connection is as quiet as one without traffic, so silence is followed by a ping.
+    A half-open connection looks like one without traffic, so a pause is followed by a ping.
     """
     is_pinged = False
     while True:

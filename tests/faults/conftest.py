@@ -65,4 +65,4 @@ def other(url):
 def impatient(monkeypatch):
     """Time-outs as short as a test can wait for."""
     monkeypatch.setattr(engines, "LOCK_TIMEOUT_MS", 100)
-    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(database, "CALL_TIMEOUT_SECONDS", 0.5)

@@ -132,8 +132,8 @@ def test_whoever_holds_the_lock_of_writers_and_stands_still_keeps_nobody_waiting
 
 
 def test_whoever_waited_behind_a_long_failure_hears_of_it_too(file, monkeypatch, impatient):
-    monkeypatch.setattr(database, "TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(single_requests, "MAX_WAIT_SECONDS", 0.1)
+    monkeypatch.setattr(database, "CALL_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(single_requests, "MAX_FAILURE_SECONDS", 0.1)
     for module in (engines, write_lock):
         monkeypatch.setattr(module, "SQLITE_BUSY_SECONDS", 1.0)
     with asking_at(file) as desk:

@@ -138,7 +138,7 @@ def test_credentials_that_disagree_are_refused(gate):
         pytest.param(("Authorization", "JWT  "), "token_not_provided", id="blank-token"),
         pytest.param(jwt_header(jwt.encode({"iss": "other"}, SECRET)), "token_nonexistent", id="other-issuer"),
         pytest.param(
-            jwt_header(jwt_tokens.sign(SECRET, "ada", now=NOW - timedelta(hours=1))),
+            jwt_header(jwt_tokens.sign_token(SECRET, "ada", now=NOW - timedelta(hours=1))),
             "token_expired",
             id="expired",
         ),
@@ -174,7 +174,7 @@ def test_the_signing_secret_is_made_where_there_is_none(sessions):
         assert gate.refusal(jwt_header(ada())).status == 401
         with sessions.begin() as session:
             made = secrets.get_or_make(session, jwt_tokens.SIGNING_SECRET, b"other")
-        text = jwt_tokens.sign(made, "ada", now=NOW)
+        text = jwt_tokens.sign_token(made, "ada", now=NOW)
         assert len(made) == 32
         assert gate.see(jwt_header(text)).username == "ada"
 

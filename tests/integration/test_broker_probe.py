@@ -72,7 +72,7 @@ def test_what_it_said_is_told_to_everybody_for_a_while(is_away):
 
 
 def test_silence_is_no_and_keeps_one_thread_and_nobody_waiting(monkeypatch):
-    monkeypatch.setattr(broker_probe, "TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr(broker_probe, "PROBE_TIMEOUT_SECONDS", 0.01)
     queue, clock = Queue(), Clock()
     queue.speaks.clear()
 
@@ -85,7 +85,7 @@ def test_silence_is_no_and_keeps_one_thread_and_nobody_waiting(monkeypatch):
         queue.speaks.set()
         await probe._probe
         clock.seconds = 20 * RESULT_TTL_SECONDS
-        monkeypatch.setattr(broker_probe, "TIMEOUT_SECONDS", PATIENCE)
+        monkeypatch.setattr(broker_probe, "PROBE_TIMEOUT_SECONDS", PATIENCE)
         return first, later, asked, await heard(probe)
 
     assert asyncio.run(run()) == ({False}, {False}, 1, {True})

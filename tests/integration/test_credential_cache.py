@@ -4,7 +4,7 @@ import asyncio
 from contextlib import closing
 
 from api_gateway.auth import api_keys
-from api_gateway.auth.authentication import KEY_SECONDS, TOKEN_SECONDS
+from api_gateway.auth.authentication import KEY_CACHE_SECONDS, TOKEN_CACHE_SECONDS
 from tests.support.credentials import CredentialTester, a_request, edx_header, jwt_header, signed
 
 
@@ -14,7 +14,7 @@ def test_a_key_is_looked_up_once_in_a_while(gate):
     for _ in range(3):
         gate.see(edx_header(key))
     assert gate.records.asked == 1
-    gate.now += KEY_SECONDS
+    gate.now += KEY_CACHE_SECONDS
     gate.see(edx_header(key))
     assert gate.records.asked == 2
 
@@ -24,7 +24,7 @@ def test_a_revocation_holds_after_a_moment(gate):
     gate.see(edx_header(key))
     gate.revoke_all()
 
-    gate.now += KEY_SECONDS
+    gate.now += KEY_CACHE_SECONDS
     assert gate.refusal(edx_header(key)).status == 401
 
 
@@ -101,7 +101,7 @@ def test_however_long_it_lives_a_token_is_verified_again(gate):
     gate.see(header)
 
     gate.wall += 60
-    gate.now += TOKEN_SECONDS - 0.5
+    gate.now += TOKEN_CACHE_SECONDS - 0.5
     assert gate.see(header).username == "ada"
     gate.now += 0.5
     assert gate.refusal(header).status == 401

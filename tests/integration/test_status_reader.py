@@ -9,8 +9,8 @@ from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
 from api_gateway.status import queries
 from api_gateway.status.status_reader import (
-    FRESH_SECONDS,
-    STALE_SECONDS,
+    MAX_AGE_AFTER_PROGRESS,
+    MAX_AGE_AFTER_SILENCE,
     StatusReader,
     after_progress,
     after_silence,
@@ -187,10 +187,10 @@ def test_a_late_client_is_given_what_the_others_were(clients):
     clients.work(0)
     clients.notified(start)
     clients.work(1)
-    clients.clock.seconds = FRESH_SECONDS / 2
+    clients.clock.seconds = MAX_AGE_AFTER_PROGRESS / 2
     assert clients.notified(start) == [1]
     assert clients.database.reads == 1
-    clients.clock.seconds = FRESH_SECONDS
+    clients.clock.seconds = MAX_AGE_AFTER_PROGRESS
     assert clients.notified(start) == [2]
     assert clients.database.reads == 2
 
@@ -216,11 +216,11 @@ def test_nobody_is_given_an_older_state(clients, freshness):
 def test_without_a_notification_a_snapshot_is_used_longer(clients):
     start = clients.now()
     clients.idle(start)
-    clients.clock.seconds = STALE_SECONDS - 1
+    clients.clock.seconds = MAX_AGE_AFTER_SILENCE - 1
     assert clients.idle(*[start] * 10) == [0] * 10
     assert clients.database.reads == 1
     clients.work(0)  # the notification is lost
-    clients.clock.seconds = STALE_SECONDS
+    clients.clock.seconds = MAX_AGE_AFTER_SILENCE
     assert clients.idle(start) == [1]
 
 

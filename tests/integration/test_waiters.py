@@ -115,7 +115,7 @@ def test_who_waits_for_a_file_that_is_no_more_is_told_so(world):
 
 
 def test_who_waits_for_the_end_of_a_file_is_woken_by_nothing_else(world, redis_url, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", LONGER)
+    monkeypatch.setattr(waiters, "POLL_INTERVAL_SECONDS", LONGER)
     world.one_at_a_time()
     world.batch_rows = 1
     world.course()
@@ -149,7 +149,7 @@ def test_who_waits_for_the_end_of_a_file_needs_no_redis(world):
 
 
 def test_a_poll_at_once_is_for_the_newcomer_alone(world, redis_url, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", LONGER)
+    monkeypatch.setattr(waiters, "POLL_INTERVAL_SECONDS", LONGER)
     asked = []
     real = waiters.submissions.progress_marks
 
@@ -194,7 +194,7 @@ def test_the_wait_ends_when_its_time_is_over(world, single):
 
 
 def test_a_workers_bell_wakes_everybody_who_waits_for_it(world, single, redis_url, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", LONGER)
+    monkeypatch.setattr(waiters, "POLL_INTERVAL_SECONDS", LONGER)
     file = world.send([row("bob")])
     mark = world.submission(file).progress_mark
 
@@ -253,7 +253,7 @@ def test_what_is_said_is_what_is_heard(world):
 
 
 def test_who_comes_after_the_word_did_is_told_at_once(world, single, redis_url, monkeypatch):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", LONGER)
+    monkeypatch.setattr(waiters, "POLL_INTERVAL_SECONDS", LONGER)
     asked = noting_questions(monkeypatch)
 
     async def scenario(waiters):
@@ -268,7 +268,7 @@ def test_who_comes_after_the_word_did_is_told_at_once(world, single, redis_url, 
 def test_a_word_counts_for_a_moment_then_the_records_are_asked(
     world, single, redis_url, monkeypatch
 ):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", LONGER)
+    monkeypatch.setattr(waiters, "POLL_INTERVAL_SECONDS", LONGER)
     asked = noting_questions(monkeypatch)
 
     async def scenario(waiters):
@@ -285,7 +285,7 @@ def test_a_word_counts_for_a_moment_then_the_records_are_asked(
 def test_where_the_word_was_lost_the_records_are_asked_in_time(
     world, single, redis_url, monkeypatch
 ):
-    monkeypatch.setattr(waiters, "POLL_SECONDS", 0.05)
+    monkeypatch.setattr(waiters, "POLL_INTERVAL_SECONDS", 0.05)
 
     async def scenario(waiters):
         await until_listening(waiters)

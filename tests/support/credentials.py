@@ -41,8 +41,8 @@ class CredentialTester:
             self.records,
             Settings(**(given | settings)),
             lambda: self.now,
-            wall=lambda: self.wall,
-            bound=bound,
+            wall_clock=lambda: self.wall,
+            max_cached=bound,
         )
 
     def key(self, *scopes, name="sis"):
@@ -72,7 +72,7 @@ def a_request(*headers):
 
 
 def signed(name="ada", *, minutes=60, email=None, staff=False):
-    return jwt_tokens.sign(SECRET, name, minutes=minutes, email=email, staff=staff, now=NOW)
+    return jwt_tokens.sign_token(SECRET, name, minutes=minutes, email=email, staff=staff, now=NOW)
 
 
 def edx_header(key=EDX_KEY):

@@ -12,9 +12,9 @@ from typing import Any
 
 from falcon import testing
 
-from api_gateway.app import make_app, make_parts
+from api_gateway.app import make_asgi_app, make_parts
 from api_gateway.auth.api_keys import new_api_key
-from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
+from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign_token
 from api_gateway.routes import BASE
 from api_gateway.status.waiters import WaitKey
 from enrollment.domain.model import Course, Learner, Mode
@@ -79,7 +79,7 @@ class Gateway:
 
     async def _make(self) -> testing.ASGIConductor:
         self.parts = make_parts(self.settings, send=self._rung.put)
-        return testing.ASGIConductor(make_app(self.parts))
+        return testing.ASGIConductor(make_asgi_app(self.parts))
 
     @property
     def sessions(self) -> Sessions:
@@ -141,7 +141,7 @@ class Gateway:
         if not self._secret:
             with self.sessions.begin() as session:
                 self._secret = secrets.get_or_make(session, SIGNING_SECRET, new_signing_secret())
-        token = sign(self._secret, username, staff=staff, now=utc_now())
+        token = sign_token(self._secret, username, staff=staff, now=utc_now())
         return {"Authorization": f"JWT {token}"}
 
     @property

@@ -181,7 +181,7 @@ def test_the_thread_hears_answers():
 
 
 def test_ringing_never_blocks(monkeypatch):
-    monkeypatch.setattr("api_gateway.intake.dispatcher.MAX_WAITING", 2)
+    monkeypatch.setattr("api_gateway.intake.dispatcher.MAX_QUEUED_BATCHES", 2)
     dispatcher = Dispatcher(lambda waiting: None)
 
     for number in range(5):

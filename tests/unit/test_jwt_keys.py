@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from api_gateway.auth import jwt_tokens
 from api_gateway.auth.jwt_keys import (
-    JWKS_LIFETIME,
-    REFRESH_INTERVAL,
-    STALE_LIMIT,
+    JWKS_LIFETIME_SECONDS,
+    MAX_STALE_SECONDS,
+    REFRESH_INTERVAL_SECONDS,
     KeySet,
     KeysUnavailable,
     UnknownKey,
@@ -100,7 +100,7 @@ def test_each_issuer_is_believed_by_its_own_key_alone():
     for text in forged:
         with pytest.raises(TokenRefused):
             believing.verify(text)
-    assert believing.verify(jwt_tokens.sign(OWN, "ada", now=NOW)).username == "ada"
+    assert believing.verify(jwt_tokens.sign_token(OWN, "ada", now=NOW)).username == "ada"
 
 
 def test_an_outside_issuer_signs_with_the_private_half(private_key, public_pem):
@@ -177,9 +177,9 @@ def test_settings_that_cannot_work_are_refused_at_once(private_key, public_pem, 
         ({"jwt_public_key": short}, "ENROLL_JWT_PUBLIC_KEY is too short for RS256"),
         ({"jwt_jwks": "http://idp.example.org/jwks"}, "a file or an https URL"),
         ({"jwt_jwks": str(tmp_path / "away.json")}, "cannot be used"),
-        ({"jwt_jwks": str(tmp_path / "empty.json")}, "holds no public key for RS256"),
+        ({"jwt_jwks": str(tmp_path / "empty.json")}, "contains no public key for RS256"),
         ({"jwt_jwks": str(public_pem)}, "cannot be used"),
-        ({"jwt_jwks": str(jwks), "jwt_algorithm": "ES256"}, "holds no public key for ES256"),
+        ({"jwt_jwks": str(jwks), "jwt_algorithm": "ES256"}, "contains no public key for ES256"),
         ({"jwt_secret": OUTSIDE, "jwt_issuer": "enroll"}, "ENROLL_JWT_ISSUER cannot be 'enroll'"),
     ]
 
@@ -239,7 +239,7 @@ def test_keys_are_asked_for_once_in_a_while(private_key):
         assert keys.find("one").key_id == "one"
         assert keys.find("two").key_id == "two"
     assert source.asked == 1
-    source.now += JWKS_LIFETIME
+    source.now += JWKS_LIFETIME_SECONDS
     keys.find("one")
     assert source.asked == 2
 
@@ -254,7 +254,7 @@ def test_a_new_key_is_found_and_made_up_ids_do_not_hammer_the_issuer(private_key
         with pytest.raises(UnknownKey):
             keys.find("two")
     assert source.asked == 1
-    source.now += REFRESH_INTERVAL
+    source.now += REFRESH_INTERVAL_SECONDS
     assert keys.find("two").key_id == "two"
 
 
@@ -263,7 +263,7 @@ def test_a_removed_key_is_refused_after_the_next_reading(private_key):
     keys = source.key_set()
     keys.find("one")
     source.kids = ("two",)
-    source.now += JWKS_LIFETIME
+    source.now += JWKS_LIFETIME_SECONDS
 
     with pytest.raises(UnknownKey):
         keys.find("one")
@@ -280,13 +280,13 @@ def test_while_the_issuer_is_away_the_last_keys_stay_for_an_hour(private_key):
     keys.find("one")
     source.away = True
 
-    source.now += STALE_LIMIT
+    source.now += MAX_STALE_SECONDS
     assert keys.find("one").key_id == "one"
     source.now += 1
     with pytest.raises(KeysUnavailable):
         keys.find("one")
     source.away = False
-    source.now += REFRESH_INTERVAL
+    source.now += REFRESH_INTERVAL_SECONDS
     assert keys.find("one").key_id == "one"
 
 
@@ -294,7 +294,7 @@ def test_whoever_has_keys_does_not_wait_for_who_is_reading_them(private_key):
     source = Source(private_key, "one")
     keys = source.key_set()
     keys.find("one")
-    source.now += JWKS_LIFETIME
+    source.now += JWKS_LIFETIME_SECONDS
     with keys._refreshing:
         assert keys.find("one").key_id == "one"
     assert source.asked == 1

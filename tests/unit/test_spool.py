@@ -68,13 +68,13 @@ def test_an_upload_that_trickles_is_408():
 
 def test_an_upload_that_falls_silent_is_408():
     with pytest.raises(Problem) as caught:
-        spool(Sender([b"x"], seconds=0.0, ends=False), pace=UploadPace(max_silence=0.01))
+        spool(Sender([b"x"], seconds=0.0, ends=False), pace=UploadPace(max_idle_seconds=0.01))
     assert (caught.value.status, caught.value.code) == (408, "request_timeout")
 
 
 def test_one_upload_too_many_is_told_to_come_back_and_places_are_given_back():
     sender = Sender([b"x"], seconds=0.0)
-    spooler = Spooler(10, at_once=2)
+    spooler = Spooler(10, max_concurrent=2)
 
     async def at_once():
         async with spooler.spool(sender.request()), spooler.spool(sender.request()):
@@ -91,7 +91,7 @@ def test_one_upload_too_many_is_told_to_come_back_and_places_are_given_back():
 
 
 def test_a_refused_upload_gives_its_place_back():
-    spooler = Spooler(10, at_once=1)
+    spooler = Spooler(10, max_concurrent=1)
 
     async def in_turn():
         with pytest.raises(Problem, match="may have at most 10 bytes"):
@@ -115,7 +115,7 @@ def spool_form(sender, most=10_000_000, **headers):
         spooler = Spooler(most, monotonic=sender.monotonic)
         async with spooler.spool_form(sender.request(**headers), "xyz") as form:
             form.file.seek(0)
-            return form.file.read(), form.name, form.media_type, form.fields
+            return form.file.read(), form.file_name, form.media_type, form.fields
 
     return asyncio.run(taken())
 

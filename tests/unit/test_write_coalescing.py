@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api_gateway.http.write_coalescing import MAX_HELD_BYTES, CoalescingTransport
+from api_gateway.http.write_coalescing import MAX_BUFFERED_BYTES, CoalescingTransport
 
 
 class Wire:
@@ -65,7 +65,7 @@ def test_pieces_go_behind_what_is_held():
 
 
 def test_much_is_handed_on_at_once():
-    half = b"x" * (MAX_HELD_BYTES // 2)
+    half = b"x" * (MAX_BUFFERED_BYTES // 2)
 
     def look(gathering, wire):
         for piece in (half, half, b"y"):

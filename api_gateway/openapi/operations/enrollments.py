@@ -1,6 +1,6 @@
 """Operations on enrollments and their events."""
 
-from api_gateway.http.forms import FORM
+from api_gateway.http.forms import URLENCODED_FORM
 from api_gateway.openapi.model import (
     JSON,
     TEXT,
@@ -69,7 +69,7 @@ OPERATIONS = (
             "give it; `code` has the reason of a refusal."
         ),
         parameters="Prefer Idempotency-Key",
-        body={**json_content("EnrollmentRequest"), FORM: _FORM},
+        body={**json_content("EnrollmentRequest"), URLENCODED_FORM: _FORM},
         responses={
             200: Response(
                 "The enrollment is as requested, or as a later request made it. Only with wait.",

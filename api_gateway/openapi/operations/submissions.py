@@ -13,11 +13,11 @@ from api_gateway.openapi.model import (
     ref,
     text,
 )
-from api_gateway.status.event_stream import EVENTS
+from api_gateway.status.event_stream import EVENT_STREAM_TYPE
 
 _REQUESTS = array(ref("EnrollmentRequest"))
 _STATUS_HEADERS = "ETag Cache-Control Retry-After"
-_STREAM = {EVENTS: text("Events named progress and done.")}
+_STREAM = {EVENT_STREAM_TYPE: text("Events named progress and done.")}
 _FINISHED = Response(
     "The last event was received already; only with Last-Event-ID.", headers="Cache-Control Vary"
 )

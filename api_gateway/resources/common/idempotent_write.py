@@ -7,7 +7,7 @@ from falcon.asgi import Request
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.http.headers import fingerprint_head, idempotency_key
+from api_gateway.http.headers import read_idempotency_key, start_fingerprint
 from enrollment.domain.errors import KeyReused, RecordsUnavailable
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import database_now
@@ -19,11 +19,11 @@ def read_key_use(req: Request, body: bytes) -> KeyUse | None:
 
     Raises Problem 400 for an invalid key.
     """
-    key = idempotency_key(req)
+    key = read_idempotency_key(req)
     if key is None:
         return None
     caller: Caller = req.context.caller
-    digest = fingerprint_head(req)
+    digest = start_fingerprint(req)
     digest.update(body)
     return KeyUse(caller.name, key, digest.digest(), uuid4())
 

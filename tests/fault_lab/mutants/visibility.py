@@ -55,13 +55,12 @@ def accepted_before_the_commit() -> Iterator[None]:
 def accepted_before_it_is_whole() -> Iterator[None]:
     """A file is published with its first part; the others follow."""
 
-    def write(
-        self: UploadStore, upload: Any, head: Any, drafts: Any, *, lane: Any, alone: bool
-    ) -> Any:
+    def write(self: UploadStore, upload: Any, file_info: Any, drafts: Any, lane: Any) -> Any:
+        alone = upload.options.is_alone
         groups = list(drafts.groups())
         total = sum(draft.rows for some in groups for draft in some)
-        submission_id = self._open(upload, head, lane)
-        self._store_all(submission_id, _Groups(groups[:1]), lane=lane, alone=alone)  # type: ignore[arg-type]
+        submission_id = self._insert_submission(upload, file_info, lane)
+        self._insert_batches(submission_id, _Groups(groups[:1]), lane=lane, alone=alone)  # type: ignore[arg-type]
         published = self._publish(upload, submission_id, total)
         at = len(groups[0])
         for some in groups[1:]:

@@ -138,7 +138,7 @@ class Bench:
         self._undo.enter_context(patched(claims, "_locked", self._skipping(claims._locked)))
         self._undo.enter_context(patched(claims, "reclaim", self._in_vain(claims.reclaim)))
         self._undo.enter_context(
-            patched(upload_store, "BATCHES_A_TRANSACTION", PARTS_A_TRANSACTION)
+            patched(upload_store, "UPLOAD_BATCHES_PER_TRANSACTION", PARTS_A_TRANSACTION)
         )
         self._undo.enter_context(_logs_go_to(self._look))
         return self

@@ -319,8 +319,8 @@ def test_one_who_goes_away_disturbs_nobody_who_stays(slow, monkeypatch):
 @pytest.fixture
 def watchful(slow, monkeypatch):
     """A gateway that looks at its callers again and again."""
-    monkeypatch.setattr(event_stream, "CHECK_SECONDS", 0.01)
-    monkeypatch.setattr("api_gateway.auth.authentication.KEY_SECONDS", 0.01)
+    monkeypatch.setattr(event_stream, "CALLER_CHECK_SECONDS", 0.01)
+    monkeypatch.setattr("api_gateway.auth.authentication.KEY_CACHE_SECONDS", 0.01)
     return slow
 
 
@@ -355,7 +355,7 @@ def test_a_stream_ends_with_its_token(watchful):
         watchful.parts.database,
         watchful.settings,
         lambda: time.monotonic() + passed[0],
-        wall=lambda: time.time() + passed[0],
+        wall_clock=lambda: time.time() + passed[0],
     ).identify
     who = watchful.staff
     reader = Reader(watchful, hand_in(watchful, rows=4, who=who)["links"]["events"], who)
@@ -373,7 +373,7 @@ def test_after_its_key_ended_a_stream_tells_no_move(watchful, monkeypatch):
     who = watchful.key("enroll", name=name)
     reader = Reader(watchful, hand_in(watchful, rows=4, who=who)["links"]["events"], who)
     reader.until(lambda: reader.events)
-    monkeypatch.setattr(event_stream, "CHECK_SECONDS", 10 * PATIENCE)
+    monkeypatch.setattr(event_stream, "CALLER_CHECK_SECONDS", 10 * PATIENCE)
     revoke(watchful, name)
     watchful.work()
     reader.until_ended()
@@ -431,7 +431,7 @@ def test_beyond_what_a_caller_may_have_open_there_is_503(small):
 
 
 def test_where_nothing_happens_signs_of_life_are_sent(small, monkeypatch):
-    monkeypatch.setattr(event_stream, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(event_stream, "SSE_HEARTBEAT_SECONDS", 0.01)
     taken = hand_in(small)
     reader = Reader(small, taken["links"]["events"], small.admin)
     reader.until(lambda: reader.text.count(": ping\n\n") >= 3)
