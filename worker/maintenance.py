@@ -11,7 +11,7 @@ from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import idempotency, retention
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 
 #: How long Idempotency-Keys are kept; never longer than what they stand for.
 KEY_RETENTION = timedelta(days=7)
@@ -44,14 +44,14 @@ class Maintenance:
     """Repeats what may have been lost with the queue."""
 
     sessions: Sessions
-    announce: Callable[[Waiting], bool]
+    announce: Callable[[BatchRef], bool]
     retention: timedelta = timedelta(days=30)
 
     def sweep(self) -> int:
         """Announce again what was announced a while ago and is not answered; how many."""
         with self.sessions.begin() as session:
             now = database_now(session)
-            overdue = batches.due(
+            overdue = batches.mark_redispatched(
                 session,
                 before=now - timedelta(seconds=REDISPATCH_AFTER),
                 now=now,
@@ -61,7 +61,7 @@ class Maintenance:
         rung = takewhile(self._announce, overdue)  # one that fails is enough: the queue is away
         return sum(1 for _ in rung)
 
-    def _announce(self, waiting: Waiting) -> bool:
+    def _announce(self, waiting: BatchRef) -> bool:
         rung = self.announce(waiting)
         return self.announce(waiting) if fail_point(Point.SWEEP_ANNOUNCED) else rung
 
@@ -69,7 +69,7 @@ class Maintenance:
         """Delete what is kept no longer, a little in each transaction."""
         with self.sessions.begin() as session:
             now = database_now(session)
-            retention.purge_broken_off(session, before=now - ABANDONED_UPLOAD_AGE)
+            retention.purge_abandoned_uploads(session, before=now - ABANDONED_UPLOAD_AGE)
             idempotency.purge(session, before=now - min(KEY_RETENTION, self.retention))
         for purge, portion in (
             (retention.purge_bulks, BULKS_PER_PURGE),

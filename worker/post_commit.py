@@ -8,7 +8,7 @@ from celery import Celery
 from enrollment.runtime.broker import BatchPublisher
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 from enrollment.runtime.completion_channel import CompletionPublisher
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from worker.processing.transaction import ProcessedBatches
 
 
@@ -22,7 +22,7 @@ class PostCommitNotifier:
         self._breaker = CircuitBreaker(Dependency.QUEUE, clock)
         self._bell = bell
 
-    def announce(self, waiting: Waiting) -> bool:
+    def announce(self, waiting: BatchRef) -> bool:
         """Ring for a batch; False where the queue cannot be reached, or could not just now."""
         if not self._breaker.lets_through():
             return False

@@ -181,7 +181,7 @@ class Authenticator:
     async def _verified(self, token: str) -> Claims:
         if not self._secret:
             self._secret = await self._database.write(
-                secrets.get_or_make, SIGNING_SECRET, new_signing_secret()
+                secrets.get_or_create, SIGNING_SECRET, new_signing_secret()
             )
         try:
             if self._verifier.may_block:

@@ -77,8 +77,8 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             session.execute(text("SELECT 1"))
             yield CheckResult("ok", "database", f"{shown} answers")
             yield _tables(session)
-            for fact in durability.facts(session):
-                yield CheckResult(fact.mark, "durability", fact.says, fact.advice)
+            for fact in durability.load_durability_facts(session):
+                yield CheckResult(fact.level, "durability", fact.message, fact.advice)
     except RecordsUnavailable as error:
         advice = "is it running, and is ENROLL_DATABASE_URL right?"
         yield CheckResult("wrong", "database", f"{shown}: {_one_line(error)}", advice)

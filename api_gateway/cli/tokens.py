@@ -22,10 +22,10 @@ def tokens() -> None:
 def create(user: str, email: str | None, minutes: float, data_dir: Path, *, staff: bool) -> None:
     """Make a token for USER; it is the last line (send it as `Authorization: JWT …`)."""
     from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign
-    from enrollment.storage.credentials.secrets import get_or_make
+    from enrollment.storage.credentials.secrets import get_or_create
 
     with sessions_of(data_dir) as sessions, sessions.begin() as session:
-        secret = get_or_make(session, SIGNING_SECRET, new_signing_secret())
+        secret = get_or_create(session, SIGNING_SECRET, new_signing_secret())
     try:
         token = sign(secret, user, email=email, staff=staff, minutes=minutes, now=datetime.now(UTC))
     except ValueError as error:

@@ -30,7 +30,7 @@ from enrollment.storage import idempotency, submissions
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.idempotency import KeyOwner, KeyUse
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import NewBatch, Waiting
+from enrollment.storage.queue.batches import BatchRef, NewBatch
 from enrollment.storage.submissions import NewSingle
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, encode_singles
@@ -165,7 +165,7 @@ class GroupCommitter:
     def _store(self, requests: Sequence[SingleRequest]) -> list[Result]:
         stored = store_singles(self._database.sessions, requests, self._monotonic)
         if stored.batch_id is not None:
-            self._dispatcher.dispatch(Waiting(stored.batch_id, Lane.INTERACTIVE))
+            self._dispatcher.dispatch(BatchRef(stored.batch_id, Lane.INTERACTIVE))
         return stored.results
 
 
@@ -193,9 +193,9 @@ def store_singles(
         batch_id = None
         if singles:
             batch = NewBatch(len(singles), encode_singles(singles))
-            batch_id = batches.add_singles(session, batch, now=now)
+            batch_id = batches.insert_batch_of_singles(session, batch, now=now)
             rows = [_row(one, requests[place]) for one, place in zip(singles, fresh, strict=True)]
-            submissions.add_singles(session, rows, batch_id=batch_id)
+            submissions.insert_singles(session, rows, batch_id=batch_id)
         results: dict[int, Result] = {
             place: Receipt(one.submission_id, one.received_at, batch_id)
             for one, place in zip(singles, fresh, strict=True)

@@ -14,7 +14,7 @@ from api_gateway.http.responses import keep_private, write_json
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import microseconds
 from enrollment.storage.views import enrollment_views
-from enrollment.storage.views.enrollment_views import Filters, Place
+from enrollment.storage.views.enrollment_views import EnrollmentFilters, EnrollmentPageKey
 from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.fields import is_storable, parse_username
 
@@ -55,7 +55,7 @@ class EnrollmentsResource:
     on_head = on_get
 
 
-def read_filters(req: Request) -> Filters:
+def read_filters(req: Request) -> EnrollmentFilters:
     """Read the filters. Raises Problem 400 in the form of Open edX."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
     errors: dict[str, str] = {}
@@ -74,7 +74,7 @@ def read_filters(req: Request) -> Filters:
     if errors:
         raise _field_errors(errors)
     whole, prefixes = _courses(given["course_id"], given["course_ids"])
-    return Filters(whole, prefixes, usernames=given["username"], emails=given["email"])
+    return EnrollmentFilters(whole, prefixes, usernames=given["username"], emails=given["email"])
 
 
 def _check_count(name: str, number: int) -> str | None:
@@ -127,7 +127,7 @@ def _field_errors(errors: dict[str, str]) -> Problem:
     )
 
 
-def _read_position(req: Request) -> Place | None:
+def _read_position(req: Request) -> EnrollmentPageKey | None:
     """Read the position at which the page begins. Raises Problem 404 for an invalid cursor."""
     try:
         text = read_cursor(req)
@@ -136,9 +136,9 @@ def _read_position(req: Request) -> Place | None:
     if text is None:
         return None
     parts = text.split(".")
-    if len(parts) != len(Place._fields) or not all(part.isdecimal() for part in parts):
+    if len(parts) != len(EnrollmentPageKey._fields) or not all(part.isdecimal() for part in parts):
         raise _invalid_cursor()
-    place = Place(*(min(int(part[:19]), _MAX_POSITION) for part in parts))
+    place = EnrollmentPageKey(*(min(int(part[:19]), _MAX_POSITION) for part in parts))
     if place.created > _MAX_TIMESTAMP:
         raise _invalid_cursor()
     return place

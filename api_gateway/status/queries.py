@@ -14,9 +14,9 @@ from enrollment.domain.model import Course, Outcome
 from enrollment.domain.submissions import ArchiveMember, Submission, is_cancelled_as_whole
 from enrollment.storage import courses, submissions
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Answered
+from enrollment.storage.queue.batches import BatchResult
 from enrollment.storage.views import enrollment_views
-from enrollment.storage.views.enrollment_views import Listed
+from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.files.raw_rows import format_of_batch, member_at, rows_for_display
 from schemas.files.row_payload import ParsedRow
 from schemas.outcomes import decode_outcomes, tally_outcomes
@@ -28,7 +28,7 @@ class Status(NamedTuple):
 
     submission: Submission
     outcome: Outcome | None = None
-    enrollment: Listed | None = None
+    enrollment: EnrollmentView | None = None
     course: Course | None = None
 
 
@@ -55,7 +55,7 @@ def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:
 
 def get_single_status(session: Session, submission: Submission) -> Status:
     """Return the status of a single request, which is that of its batch."""
-    batch = batches.result_of(session, submission.batch_id or 0)
+    batch = batches.find_result(session, submission.batch_id or 0)
     if batch is None or batch.outcomes is None or batch.answered_at is None:
         return Status(submission)
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
@@ -143,7 +143,7 @@ def read_outcomes_page(
     rows: list[OutcomeRow] = []
     at = cursor
     for _ in range(_QUERIES_A_PAGE):
-        found = batches.results(
+        found = batches.list_results(
             session, submission.id, from_ordinal=at.ordinal, limit=_BATCHES_A_QUERY
         )
         for batch in found:
@@ -162,7 +162,7 @@ def read_outcomes_page(
 
 
 def _wanted_rows(
-    batch: Answered, submission: Submission, wanted: OutcomeFilter, *, skip: int, limit: int
+    batch: BatchResult, submission: Submission, wanted: OutcomeFilter, *, skip: int, limit: int
 ) -> tuple[list[OutcomeRow], int | None]:
     """Return wanted rows of a completed batch, and the row at which the limit was reached.
 
@@ -179,7 +179,7 @@ def _wanted_rows(
     return found, None
 
 
-def _rows_of(batch: Answered, submission: Submission) -> list[OutcomeRow]:
+def _rows_of(batch: BatchResult, submission: Submission) -> list[OutcomeRow]:
     """The outcomes of a batch with their rows; one cancelled as a whole stores no outcomes.
 
     Rows that no worker could process are not parsed here either.
@@ -205,7 +205,7 @@ def _single_page(
 ) -> OutcomesPage:
     if cursor != OutcomesCursor():
         return OutcomesPage([], None)
-    batch = batches.result_of(session, submission.batch_id or 0)
+    batch = batches.find_result(session, submission.batch_id or 0)
     if batch is None or batch.outcomes is None:
         return OutcomesPage([], OutcomesCursor())
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]

@@ -204,7 +204,7 @@ class Waiters:
     async def _query(self, batch_ids: Collection[int], bulks: Collection[UUID]) -> None:
         try:
             if batch_ids:
-                self.wake(await self._database.read(batches.answered_of, batch_ids))
+                self.wake(await self._database.read(batches.completed_ids, batch_ids))
             if bulks:
                 self._compare(await self._database.read(submissions.progress_marks, bulks), bulks)
         except EnrollmentError as error:

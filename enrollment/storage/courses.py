@@ -167,7 +167,7 @@ def load_for_batch(
     loaded = _load(session, course_ids) if course_ids else []
     capped = [one.course.course_id for one in loaded if one.course.capacity is not None]
     if lock_capped and capped and is_postgresql(session):
-        session.execute(_lock_capped(postgresql=True), _IDS.holding(session, capped)).all()
+        session.execute(_lock_capped(postgresql=True), _IDS.parameters(session, capped)).all()
         loaded = _load(session, course_ids)
     return {each.course.course_id: each for each in loaded}
 
@@ -201,7 +201,7 @@ def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, 
     if not seats:
         return
     rows = sorted(seats)
-    given = _SEATS.holding(
+    given = _SEATS.parameters(
         session, rows, [seats[row] for row in rows], [loaded[row] for row in rows]
     )
     result = session.execute(_take_seats(postgresql=is_postgresql(session)), given)
@@ -264,7 +264,7 @@ def _modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
 
 def _load(session: Session, course_ids: Collection[str]) -> list[LoadedCourse]:
     """Returns the courses that exist among the ids, with their modes, in two statements."""
-    wanted, postgresql = _IDS.holding(session, list(course_ids)), is_postgresql(session)
+    wanted, postgresql = _IDS.parameters(session, list(course_ids)), is_postgresql(session)
     rows = session.execute(_rows(postgresql=postgresql), wanted).all()
     modes: dict[int, list[Mode]] = {}
     for row in map(tuple, session.execute(_modes(postgresql=postgresql), wanted)):

@@ -29,7 +29,7 @@ def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, s
         & (CrosswalkRow.kind == table.c.kind)
         & (CrosswalkRow.theirs == table.c.theirs),
     )
-    rows = session.execute(query, _WANTED.holding(session, *zip(*sorted(wanted), strict=True)))
+    rows = session.execute(query, _WANTED.parameters(session, *zip(*sorted(wanted), strict=True)))
     return {Theirs(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
 
 

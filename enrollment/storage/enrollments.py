@@ -32,7 +32,7 @@ from enrollment.storage.bulk.array_params import (
 )
 from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.error_mapping import ignore_unique_violation
+from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
 from enrollment.storage.tables import BigSerial, EnrollmentRow, UtcTimestamp
 
 #: (row of the learner, row of the course).
@@ -64,7 +64,7 @@ class EnrollmentWrite(NamedTuple):
 _ENROLLMENTS = EnrollmentRow.metadata.tables[EnrollmentRow.__tablename__]
 _ENROLLMENT = _ENROLLMENTS.c
 #: The cells that ``decode_enrollment`` reads.
-STATE = (
+STATE_COLUMNS = (
     _ENROLLMENT.mode,
     _ENROLLMENT.is_active,
     _ENROLLMENT.created,
@@ -89,7 +89,7 @@ def _find_many(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
         _ENROLLMENT.course_id,
         _ENROLLMENT.version,
         _ENROLLMENT.event_id,
-        *STATE,
+        *STATE_COLUMNS,
     ).join(
         wanted,
         (_ENROLLMENT.learner_id == wanted.c.learner_id)
@@ -101,7 +101,7 @@ def find_many(session: Session, keys: Collection[RowKey]) -> dict[RowKey, Loaded
     """Returns the enrollments that exist among the keys, in one statement."""
     if not keys:
         return {}
-    given = _KEYS.holding(session, *zip(*keys, strict=True))
+    given = _KEYS.parameters(session, *zip(*keys, strict=True))
     rows = session.execute(_find_many(postgresql=is_postgresql(session)), given)
     return {
         (row[0], row[1]): LoadedEnrollment(decode_enrollment(row[4:]), row[2], row[3])
@@ -129,7 +129,7 @@ _WRITTEN = ArrayTable(
 
 def _insert_from_select(*, postgresql: bool) -> Any:
     source = _WRITTEN.table(postgresql=postgresql)
-    kept = _WRITTEN.labels
+    kept = _WRITTEN.column_names
     values = [
         as_json(source.c[name], postgresql=postgresql) if name == "extras" else source.c[name]
         for name in kept
@@ -154,7 +154,7 @@ def _update(*, postgresql: bool) -> Executable:
     A row that does not exist any more would be inserted; nothing deletes enrollments.
     """
     insert = _insert_from_select(postgresql=postgresql)
-    changed = [name for name in _WRITTEN.labels if name not in {"learner_id", "course_id"}]
+    changed = [name for name in _WRITTEN.column_names if name not in {"learner_id", "course_id"}]
     update: Executable = insert.on_conflict_do_update(
         index_elements=["learner_id", "course_id"],
         set_={name: insert.excluded[name] for name in changed},
@@ -167,7 +167,7 @@ class EnrollmentWrites(NamedTuple):
     """Enrollments as statement parameters: those to be inserted, and those to be updated."""
 
     new: RenderedRows
-    known: RenderedRows
+    existing: RenderedRows
 
 
 def render_writes(
@@ -184,7 +184,9 @@ def render_writes(
 def _render(session: Session, writes: Sequence[EnrollmentWrite], now: datetime) -> RenderedRows:
     if not writes:
         return NO_ROWS
-    return RenderedRows(len(writes), {**_WRITTEN.holding(session, *_columns(writes)), "now": now})
+    return RenderedRows(
+        len(writes), {**_WRITTEN.parameters(session, *_columns(writes)), "now": now}
+    )
 
 
 @contextmanager
@@ -197,12 +199,12 @@ def write_pipelined(session: Session, writes: EnrollmentWrites) -> Iterator[None
     postgresql = is_postgresql(session)
     both = (
         (_insert(postgresql=postgresql), writes.new),
-        (_update(postgresql=postgresql), writes.known),
+        (_update(postgresql=postgresql), writes.existing),
     )
-    statements = [Statement(what, rows.given) for what, rows in both if rows.rows]
-    with ignore_unique_violation(), pipelined(session, *statements) as done:
+    statements = [Statement(what, rows.parameters) for what, rows in both if rows.rows]
+    with unique_violation_as_conflict(), pipelined(session, *statements) as done:
         yield
-    wanted, written = writes.new.rows + writes.known.rows, sum(one.count for one in done)
+    wanted, written = writes.new.rows + writes.existing.rows, sum(one.count for one in done)
     if written != wanted:
         message = f"{wanted} enrollments to write, {written} written"
         raise Conflict(message)
@@ -240,7 +242,7 @@ def _extras(state: Enrollment) -> str | None:
 
 
 def decode_enrollment(cells: Sequence[Any]) -> Enrollment:
-    """Returns the enrollment in the cells of `STATE`."""
+    """Returns the enrollment in the cells of `STATE_COLUMNS`."""
     mode, is_active, created = cells[:3]
     active, stated, extras = WritePrecedence(*cells[3:6]), cells[6:9], cells[9]
     mode_clock = None if stated[0] is None else WritePrecedence(*stated)

@@ -105,7 +105,7 @@ def _append(*, postgresql: bool) -> Executable:
     cells["submission_id"] = as_uuid(cells["submission_id"], postgresql=postgresql)
     for name in ("before", "after"):
         cells[name] = as_json(cells[name], postgresql=postgresql)
-    kept = _NEW_EVENTS.labels
+    kept = _NEW_EVENTS.column_names
     now = bindparam("now", type_=UtcTimestamp())
     values = select(*(cells[name] for name in kept), now).order_by(source.c.ordinality)
     return insert(EventRow.__table__).from_select([*kept, "at"], values)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def render_events(session: Session, events: Sequence[NewEvent], *, now: datetime
         return NO_ROWS
     columns = list(zip(*events, strict=True))
     columns[5] = tuple(submission.hex for submission in columns[5])
-    return RenderedRows(len(events), {**_NEW_EVENTS.holding(session, *columns), "now": now})
+    return RenderedRows(len(events), {**_NEW_EVENTS.parameters(session, *columns), "now": now})
 
 
 @contextmanager
@@ -126,7 +126,7 @@ def append_pipelined(session: Session, events: RenderedRows) -> Iterator[None]:
     if not events.rows:
         yield
         return
-    append = Statement(_append(postgresql=is_postgresql(session)), events.given)
+    append = Statement(_append(postgresql=is_postgresql(session)), events.parameters)
     with pipelined(session, append):
         yield
 

@@ -69,7 +69,7 @@ def find(session: Session, used: Collection[KeyOwner]) -> dict[KeyOwner, KeyUse]
             wanted,
             (IdempotencyRow.caller == wanted.c.caller) & (IdempotencyRow.key == wanted.c.key),
         ),
-        _USED.holding(session, *zip(*used, strict=True)),
+        _USED.parameters(session, *zip(*used, strict=True)),
     )
     return {(row[0], row[1]): KeyUse(*row) for row in rows}
 

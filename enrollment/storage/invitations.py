@@ -88,7 +88,7 @@ def delete_all(session: Session, pairs: Collection[InvitationKey]) -> None:
         delete_from(InvitationRow)
         .where(tuple_(InvitationRow.course_id, InvitationRow.email).in_(those))
         .execution_options(synchronize_session=False),
-        _PAIRS.holding(session, *zip(*sorted(pairs), strict=True)),
+        _PAIRS.parameters(session, *zip(*sorted(pairs), strict=True)),
     )
 
 
@@ -114,7 +114,7 @@ def find_many(
         return {}
     wanted = _PAIRS.table(postgresql=is_postgresql(session))
     query = select(*_COLUMNS).join(wanted, _matches(wanted))
-    rows = session.execute(query, _PAIRS.holding(session, *zip(*pairs, strict=True)))
+    rows = session.execute(query, _PAIRS.parameters(session, *zip(*pairs, strict=True)))
     return {(row[0], row[1]): Invitation(*row) for row in rows}
 
 
@@ -127,7 +127,7 @@ def mark_used(session: Session, used: Mapping[InvitationKey, str]) -> None:
         return
     pairs = sorted(used)
     wanted = _USED.table(postgresql=is_postgresql(session))
-    given = _USED.holding(
+    given = _USED.parameters(
         session,
         [course_id for course_id, _ in pairs],
         [email for _, email in pairs],

@@ -15,7 +15,7 @@ from enrollment.domain.model import Learner
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.error_mapping import ignore_unique_violation
+from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
 
 #: Statements of every batch are built on the table: the mapper costs more than the rest.
@@ -133,8 +133,8 @@ def insert_new(session: Session, usernames: Collection[str]) -> Iterator[dict[st
         yield rows
         return
     register = _insert_query(postgresql=is_postgresql(session))
-    given = _NEW_USERNAMES.holding(session, newcomers)
-    with ignore_unique_violation(), pipelined(session, Statement(register, given)) as (made,):
+    given = _INSERTED.parameters(session, newcomers)
+    with unique_violation_as_conflict(), pipelined(session, Statement(register, given)) as (made,):
         yield rows
     rows |= dict(made.rows)
 
@@ -171,7 +171,7 @@ def _refuse_taken_emails(session: Session, named: dict[str, Learner]) -> None:
 
 
 _WANTED = ArrayTable("wanted", text=String())
-_NEW_USERNAMES = ArrayTable("newcomer", username=String())
+_INSERTED = ArrayTable("newcomer", username=String())
 
 
 @cache
@@ -184,7 +184,7 @@ def _matching_query(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]
 
 @cache
 def _insert_query(*, postgresql: bool) -> Executable:
-    source = _NEW_USERNAMES.table(postgresql=postgresql)
+    source = _INSERTED.table(postgresql=postgresql)
     names = select(source.c.username).order_by(source.c.ordinality)
     insert = insert_on(postgresql=postgresql)(_LEARNERS)
     made: Executable = insert.from_select(["username"], names).returning(
@@ -197,5 +197,5 @@ def _load(session: Session, column: str, texts: Collection[str]) -> list[LoadedL
     if not texts:
         return []
     query = _matching_query(column, postgresql=is_postgresql(session))
-    rows = session.execute(query, _WANTED.holding(session, list(texts)))
+    rows = session.execute(query, _WANTED.parameters(session, list(texts)))
     return [LoadedLearner(row[0], Learner(*row[1:])) for row in map(tuple, rows.all())]

@@ -110,7 +110,9 @@ def _config() -> Config:
 
 @contextmanager
 def _exclusive_connection(url: str) -> Iterator[Config]:
-    sessions = sessions_for(url, pool_size=1, silence=None)  # changing a large table takes long
+    sessions = sessions_for(
+        url, pool_size=1, server_timeout=None
+    )  # changing a large table takes long
     try:
         with _one_at_a_time, sessions.begin() as session:
             if is_postgresql(session):

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from enrollment.storage.tables import BatchRow, SubmissionRow
 
 
-def purge_broken_off(session: Session, *, before: datetime) -> None:
+def purge_abandoned_uploads(session: Session, *, before: datetime) -> None:
     """Deletes uploads that began before a time and were never published."""
     broken_off = SubmissionRow.published_at.is_(None), SubmissionRow.received_at < before
     session.execute(delete(SubmissionRow).where(*broken_off))

@@ -81,7 +81,7 @@ _NEW_SINGLES = ArrayTable(
 
 
 @cache
-def _add_singles(*, postgresql: bool) -> Executable:
+def _insert_singles(*, postgresql: bool) -> Executable:
     source = _NEW_SINGLES.table(postgresql=postgresql)
     received_at: ColumnElement[Any] = source.c.received_at
     if postgresql:
@@ -102,9 +102,9 @@ def _add_singles(*, postgresql: bool) -> Executable:
     return insert(table).from_select(list(values), select(*values.values()))  # type: ignore[arg-type]
 
 
-def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
+def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
     """Inserts the singles of one batch, in the order of the batch, in one statement."""
-    given = _NEW_SINGLES.holding(
+    given = _NEW_SINGLES.parameters(
         session,
         [single.id.hex for single in singles],
         [single.caller for single in singles],
@@ -112,7 +112,7 @@ def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int
         [_timestamp_text(single.received_at) for single in singles],
         [single.request_id for single in singles],
     )
-    statement = _add_singles(postgresql=is_postgresql(session))
+    statement = _insert_singles(postgresql=is_postgresql(session))
     session.execute(statement, {**given, "batch": batch_id})
 
 
@@ -172,7 +172,7 @@ def delete_unpublished(session: Session, submission_id: UUID) -> None:
 
 _TABLE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__]
 #: The columns that ``submission_of`` reads.
-COLUMNS = (
+SUBMISSION_COLUMNS = (
     _TABLE.c.id,
     _TABLE.c.kind,
     _TABLE.c.caller,
@@ -197,7 +197,7 @@ COLUMNS = (
 
 
 def submission_of(row: Any) -> Submission:
-    """Returns the submission in a row of ``COLUMNS``."""
+    """Returns the submission in a row of ``SUBMISSION_COLUMNS``."""
     return Submission(
         id=row.id,
         kind=Kind(row.kind),
@@ -222,7 +222,7 @@ def submission_of(row: Any) -> Submission:
     )
 
 
-_FIND = select(*COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
+_FIND = select(*SUBMISSION_COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
 
 
 def find(session: Session, submission_id: UUID) -> Submission | None:
@@ -231,7 +231,9 @@ def find(session: Session, submission_id: UUID) -> Submission | None:
     return None if row is None else submission_of(row)
 
 
-_FIND_ALL = select(*COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expanding=True)))
+_FIND_ALL = select(*SUBMISSION_COLUMNS).where(
+    SubmissionRow.id.in_(bindparam("ids", expanding=True))
+)
 
 
 def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
@@ -259,7 +261,7 @@ def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Progre
     }
 
 
-_COUNT = (
+_UPDATE_TALLY = (
     update(_TABLE)
     .where(_TABLE.c.id == bindparam("its"))
     .values(
@@ -275,7 +277,7 @@ def update_tally(
 ) -> None:
     """Stores the tally of a file after one more of its batches."""
     session.execute(
-        _COUNT,
+        _UPDATE_TALLY,
         {
             "its": submission.id,
             "counted": tally.as_json(),

@@ -42,7 +42,7 @@ def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
         raise TookTooLong(message)
 
     with monkeypatch.context() as faults:
-        faults.setattr(batches, "answer", too_long)
+        faults.setattr(batches, "complete", too_long)
         with pytest.raises(TookTooLong):
             world.processor.process(number)
 
@@ -61,7 +61,7 @@ def test_a_machine_that_has_no_room_left_says_nothing_about_a_batch(world, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as faults:
-        faults.setattr(batches, "answer", full)
+        faults.setattr(batches, "complete", full)
         for _ in range(3):
             with pytest.raises(RecordsUnavailable):
                 world.processor.process(number)
@@ -80,7 +80,7 @@ def test_batches_that_only_waited_long_are_still_worked_together(world):
 
     for _ in range(5):
         with world.sessions.begin() as session:
-            batches.due(session, before=later, now=datetime.now(UTC), limit=10)
+            batches.mark_redispatched(session, before=later, now=datetime.now(UTC), limit=10)
 
     assert world.processor.process(second).batch_ids == (first, second)
     world.check()

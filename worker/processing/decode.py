@@ -114,7 +114,7 @@ def _open_batch(
     left_out = attempts.poisonous_positions(batch)
     if not is_native(form):
         return _RawBatch(form.source, list(decode_raw_rows(batch.payload, form, left_out)))
-    if batch.suspicion is None and (read := known(batch, form)) is not None:
+    if batch.failure_search is None and (read := known(batch, form)) is not None:
         return read
     return decode_rows(batch.payload, form.encoding, form.header, left_out)
 
@@ -129,7 +129,9 @@ def _decode_batch(
         rows = _singles(batch, decode_singles(batch.payload))
     else:
         rows = _rows(batch.id, submissions[batch.submission_id], _map_rows(content, ours))
-    return DecodedBatch(list(rows if batch.suspicion is None else _limit_to_prefix(batch, rows)))
+    return DecodedBatch(
+        list(rows if batch.failure_search is None else _limit_to_prefix(batch, rows))
+    )
 
 
 def _find_translations(

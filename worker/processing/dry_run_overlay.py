@@ -143,7 +143,7 @@ class Overlays:
         overlay.used = self._monotonic()
         number = min(BATCHES_PER_LOAD, ordinal - overlay.batches)
         if number:
-            given = batches.outcomes_of(session, submission_id, overlay.batches, number)
+            given = batches.list_outcomes(session, submission_id, overlay.batches, number)
             self._add(submission_id, overlay, given)
         return OverlayIncomplete() if overlay.batches < ordinal else overlay
 

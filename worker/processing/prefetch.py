@@ -80,12 +80,12 @@ class Prefetcher:
         Only of files with native columns and ids, several batches of which are processed at once.
         """
         last = claimed[-1]
-        if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
+        if len(claimed) == 1 or last.claims_lane or last.submission_id is None:
             return NOTHING_FETCHED
         submission = by_id[last.submission_id]
         if submission.files or not is_native(form := format_of_batch(submission, b"")):
             return NOTHING_FETCHED
-        behind = batches.payloads_behind(session, submission.id, last.ordinal or 0, len(claimed))
+        behind = batches.successor_payloads(session, submission.id, last.ordinal or 0, len(claimed))
         if not behind:
             return NOTHING_FETCHED
         return FetchedBatches(self, submission, form, behind)

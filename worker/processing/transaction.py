@@ -18,7 +18,7 @@ from enrollment.domain.submissions import Submission, Tally
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import events, submissions
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Answer, Waiting
+from enrollment.storage.queue.batches import BatchRef, CompletedBatch
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts
 from worker.processing.decoded_claim import SubmissionsById
@@ -45,7 +45,7 @@ class ProcessedBatches(NamedTuple):
     batch_ids: tuple[int, ...] = ()
     #: File submissions that made progress.
     submission_ids: tuple[UUID, ...] = ()
-    next: tuple[Waiting, ...] = ()
+    next: tuple[BatchRef, ...] = ()
 
 
 class ProbePassed(NamedTuple):
@@ -147,8 +147,10 @@ def _store_outcomes(
     now: datetime,
 ) -> ProcessedBatches:
     """Stores each batch's outcomes, counts them, and makes the batch after it due."""
-    rows = [Answer(number, one.encoded, one.tally.as_json()) for number, one in outcomes.items()]
-    batches.answer(session, rows, now=now)
+    rows = [
+        CompletedBatch(number, one.encoded, one.tally.as_json()) for number, one in outcomes.items()
+    ]
+    batches.complete(session, rows, now=now)
     following = []
     for submission, its in _by_submission(claimed, by_id):
         tally = sum((outcomes[batch.id].tally for batch in its), submission.tally)
@@ -173,13 +175,13 @@ def _by_submission(
 
 def _advance(
     session: Session, last: ClaimedBatch, submission: Submission, tally: Tally, now: datetime
-) -> Waiting | None:
+) -> BatchRef | None:
     """Counts what is completed of a submission and returns its next batch, if any is left."""
     finished = tally.answered == submission.total
     submissions.update_tally(session, submission, tally, finished=finished, now=now)
     if finished:
         return None
-    following = batches.announce_next(session, submission.id, (last.ordinal or 0) + 1, now=now)
+    following = batches.mark_dispatched(session, submission.id, (last.ordinal or 0) + 1, now=now)
     if following is None:
         log.error("submission.has_no_next_batch", submission_id=str(submission.id))
     return following

@@ -51,7 +51,7 @@ class ArrayTable:
         self._kinds = kinds
 
     @property
-    def labels(self) -> list[str]:
+    def column_names(self) -> list[str]:
         """The names of the columns, in order."""
         return list(self._kinds)
 
@@ -59,7 +59,7 @@ class ArrayTable:
         """The table, to be built into a statement; its values come with ``holding``."""
         return self._unnested() if postgresql else self._json_rows()
 
-    def holding(self, session: Session, *values: Sequence[Any]) -> dict[str, object]:
+    def parameters(self, session: Session, *values: Sequence[Any]) -> dict[str, object]:
         """The parameters that fill the table: the values of each column, in their order."""
         if is_postgresql(session):
             return {
@@ -97,7 +97,7 @@ class RenderedRows(NamedTuple):
     """Rows as a statement takes them; to be made while another is on its way."""
 
     rows: int
-    given: Mapping[str, Any]
+    parameters: Mapping[str, Any]
 
 
 NO_ROWS = RenderedRows(0, {})

@@ -15,15 +15,15 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.engines import no_other_statement
+from enrollment.storage.engine.engines import forbid_statements
 from enrollment.storage.engine.error_mapping import is_stale
 
 
 class Statement(NamedTuple):
     """A statement and its parameters."""
 
-    what: Executable
-    given: Mapping[str, Any]
+    query: Executable
+    parameters: Mapping[str, Any]
 
 
 class PipelinedResult:
@@ -47,7 +47,7 @@ def pipelined(session: Session, *statements: Statement) -> Iterator[list[Pipelin
     if not statements or not is_postgresql(session):
         for statement, one in zip(statements, sent, strict=True):
             _execute(session, statement, one)
-        with no_other_statement(session.connection()):
+        with forbid_statements(session.connection()):
             yield sent
         return
     connection = session.connection()
@@ -57,7 +57,7 @@ def pipelined(session: Session, *statements: Statement) -> Iterator[list[Pipelin
             results: list[Any] = [session.execute(*statement) for statement in statements]
             cursors = [result.context.cursor for result in results]
             _flush(driver, pipeline)
-            with no_other_statement(connection):
+            with forbid_statements(connection):
                 yield sent
         for cursor, one in zip(cursors, sent, strict=True):
             _read(driver, cursor, one)
@@ -70,15 +70,15 @@ def scaled_timeout(session: Session, statements: int) -> Iterator[None]:
     What it may keep silent for is meant for one, and counts from the first to the last of them.
     """
     driver: Any = session.connection().connection.driver_connection
-    silence = getattr(driver, "silence", None)
-    if silence is None:  # it is waited for without end, or it is SQLite
+    server_timeout = getattr(driver, "server_timeout", None)
+    if server_timeout is None:  # it is waited for without end, or it is SQLite
         yield
         return
-    driver.silence = silence * statements
+    driver.server_timeout = server_timeout * statements
     try:
         yield
     finally:
-        driver.silence = silence
+        driver.server_timeout = server_timeout
 
 
 def _flush(driver: Any, pipeline: Any) -> None:

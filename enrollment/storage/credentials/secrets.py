@@ -8,7 +8,7 @@ from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import SecretRow
 
 
-def get_or_make(session: Session, name: str, fresh: bytes) -> bytes:
+def get_or_create(session: Session, name: str, fresh: bytes) -> bytes:
     """The secret of that name; ``fresh`` becomes it where there is none yet.
 
     Whoever comes second waits at the insert for the first one's commit, then reads that

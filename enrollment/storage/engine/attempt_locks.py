@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError
 #: Keys of PostgreSQL's advisory locks: this, plus the batch's id.
 _NAMESPACE = 0x4154 << 48
 #: Longer than any attempt: a worker whose host vanished does not hold its locks for ever.
-_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
-_TAKE = text(
+_SET_IDLE_TIMEOUT = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+_TRY_LOCK = text(
     "SELECT id FROM unnest(CAST(:ids AS bigint[])) AS id"
     " WHERE pg_try_advisory_lock(CAST(:namespace AS bigint) + id)"
 )
@@ -68,9 +68,9 @@ class _AdvisoryLocks:
     def acquire(self, batch_ids: Collection[int]) -> set[int]:
         if self._connection is None:
             self._connection = self._engine.connect()
-            self._connection.execute(_IDLE)
+            self._connection.execute(_SET_IDLE_TIMEOUT)
         given = {"ids": list(batch_ids), "namespace": _NAMESPACE}
-        return set(self._connection.scalars(_TAKE, given))
+        return set(self._connection.scalars(_TRY_LOCK, given))
 
     def close(self) -> None:
         if self._connection is None:

@@ -37,7 +37,7 @@ _CHECKED_AT = "looked_at"
 #: Asks a database in its own words for one row.
 ScalarQuery = Callable[..., Any]
 
-_SERVER = """
+_SERVER_SETTINGS = """
 SELECT current_setting('fsync'), current_setting('full_page_writes'),
        current_setting('synchronous_commit'), current_setting('data_sync_retry', true),
        pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
@@ -52,14 +52,14 @@ class DurabilityFact(NamedTuple):
     What is wrong and loses nothing keeps the database from writing at all.
     """
 
-    mark: Literal["ok", "note", "wrong"]
-    says: str
+    level: Literal["ok", "note", "wrong"]
+    message: str
     advice: str = ""
     #: Whether what was answered 202 can be lost by it.
-    loses: bool = False
+    loses_commits: bool = False
 
 
-def facts(session: Session) -> list[DurabilityFact]:
+def load_durability_facts(session: Session) -> list[DurabilityFact]:
     """How the session's database stands to the promise."""
     connection = session.connection()
 
@@ -69,15 +69,15 @@ def facts(session: Session) -> list[DurabilityFact]:
     return list(_facts(ask, connection.dialect.name))
 
 
-def losses(found: list[DurabilityFact]) -> list[str]:
+def data_loss_messages(found: list[DurabilityFact]) -> list[str]:
     """What can lose what was answered 202, each in a sentence."""
-    return [f"{fact.says}: {fact.advice}" for fact in found if fact.loses]
+    return [f"{fact.message}: {fact.advice}" for fact in found if fact.loses_commits]
 
 
 def cannot_write(found: list[DurabilityFact]) -> str:
     """Why the database takes no writes; empty where it does, for all that its settings say."""
-    unable = [fact for fact in found if fact.mark == "wrong" and not fact.loses]
-    return f"{unable[0].says}: {unable[0].advice}" if unable else ""
+    unable = [fact for fact in found if fact.level == "wrong" and not fact.loses_commits]
+    return f"{unable[0].message}: {unable[0].advice}" if unable else ""
 
 
 def probe_write(session: Session) -> None:
@@ -105,7 +105,7 @@ def check_on_connect(engine: Engine, *, monotonic: Callable[[], float] = time.mo
         now = monotonic()
         if now - record.info.get(_CHECKED_AT, now - CHECK_INTERVAL) < CHECK_INTERVAL:
             return
-        lost = losses(list(_facts(scalar_query_of(connection), engine.dialect.name)))
+        lost = data_loss_messages(list(_facts(scalar_query_of(connection), engine.dialect.name)))
         connection.rollback()
         if lost:
             raise NotDurable("; ".join(lost))
@@ -126,18 +126,18 @@ def check_at_start(sessions: Sessions) -> None:
     """
     try:
         with sessions.read() as session:
-            found = facts(session)
+            found = load_durability_facts(session)
     except NotDurable as refusal:
         log.critical("records.not_durable", because=str(refusal), advice=ADVICE)
         raise
     except RecordsUnavailable as error:
         log.warning("records.unreachable", because=str(error))
         return
-    for loss in losses(found):
+    for loss in data_loss_messages(found):
         log.error("records.not_durable", because=loss, accepted="ENROLL_ACCEPT_DATA_LOSS is set")
     for fact in found:
-        if fact.mark != "ok" and not fact.loses:
-            log.warning("records.doubtful", because=f"{fact.says}: {fact.advice}")
+        if fact.level != "ok" and not fact.loses_commits:
+            log.warning("records.doubtful", because=f"{fact.message}: {fact.advice}")
 
 
 def _facts(ask: ScalarQuery, dialect: str) -> Iterator[DurabilityFact]:
@@ -145,17 +145,19 @@ def _facts(ask: ScalarQuery, dialect: str) -> Iterator[DurabilityFact]:
 
 
 def _postgresql_facts(ask: ScalarQuery) -> Iterator[DurabilityFact]:
-    row = ask(_SERVER, list(Base.metadata.tables))
+    row = ask(_SERVER_SETTINGS, list(Base.metadata.tables))
     fsync, full_pages, commit, retry, is_read_only, unlogged = row
     yield _setting("fsync", fsync, is_sound=fsync == "on")
     yield _setting("full_page_writes", full_pages, is_sound=full_pages == "on")
     yield _setting("synchronous_commit", commit, is_sound=commit != "off")
     if retry == "on":
         advice = "set data_sync_retry=off: after a failed write it may answer what is not on disk"
-        yield DurabilityFact("wrong", "data_sync_retry is on", advice, loses=True)
+        yield DurabilityFact("wrong", "data_sync_retry is on", advice, loses_commits=True)
     if unlogged:
         advice = "ALTER TABLE … SET LOGGED: a crash of the server empties it"
-        yield DurabilityFact("wrong", f"not in the server's log: {unlogged}", advice, loses=True)
+        yield DurabilityFact(
+            "wrong", f"not in the server's log: {unlogged}", advice, loses_commits=True
+        )
     if is_read_only:
         advice = "it is a standby, or default_transaction_read_only is on: name the primary"
         yield DurabilityFact("wrong", "the database only reads", advice)
@@ -165,7 +167,7 @@ def _setting(name: str, value: str, *, is_sound: bool) -> DurabilityFact:
     if is_sound:
         return DurabilityFact("ok", f"{name} is {value}")
     advice = f"set {name}=on: what was answered 202 can be lost in a power cut"
-    return DurabilityFact("wrong", f"{name} is {value}", advice, loses=True)
+    return DurabilityFact("wrong", f"{name} is {value}", advice, loses_commits=True)
 
 
 def _sqlite_facts(ask: ScalarQuery) -> Iterator[DurabilityFact]:
@@ -177,18 +179,22 @@ def _sqlite_facts(ask: ScalarQuery) -> Iterator[DurabilityFact]:
     says = f"SQLite {version}, synchronous={level}, journal_mode={mode}"
     if level < SQLITE_FULL:
         yield DurabilityFact(
-            "wrong", says, "synchronous must be FULL: a power cut loses commits", loses=True
+            "wrong", says, "synchronous must be FULL: a power cut loses commits", loses_commits=True
         )
     elif not file:
-        yield DurabilityFact("wrong", says, "it ends with its process: name a file", loses=True)
+        yield DurabilityFact(
+            "wrong", says, "it ends with its process: name a file", loses_commits=True
+        )
     elif mode == "wal" and not wal_is_sound(version):
         advice = (
             "this release can lose commits in WAL mode. Let nobody else have the file open, and"
             " the mode is changed at once; or use SQLite 3.51.3, 3.50.7 or 3.44.6"
         )
-        yield DurabilityFact("wrong", says, advice, loses=True)
+        yield DurabilityFact("wrong", says, advice, loses_commits=True)
     elif mode not in _JOURNALS | {"wal"}:
-        yield DurabilityFact("wrong", says, "a crash in a commit can destroy the file", loses=True)
+        yield DurabilityFact(
+            "wrong", says, "a crash in a commit can destroy the file", loses_commits=True
+        )
     else:
         yield DurabilityFact("ok", says)
     if file:
@@ -205,7 +211,7 @@ def _file_system_facts(filesystem: str | None) -> Iterator[DurabilityFact]:
     says = f"the file is on {filesystem}"
     if filesystem in _IN_MEMORY:
         yield DurabilityFact(
-            "wrong", says, "it is memory: a restart of the machine empties it", loses=True
+            "wrong", says, "it is memory: a restart of the machine empties it", loses_commits=True
         )
     elif filesystem is not None and filesystem.startswith(_NETWORK):
         advice = "locks and flushes are not to be relied on over a network: use a disk of its own"

@@ -35,18 +35,18 @@ def make_engine(
     *,
     pool_size: int = 5,
     pool_timeout: float = 2.0,
-    silence: float | None = SERVER_TIMEOUT_SECONDS,
+    server_timeout: float | None = SERVER_TIMEOUT_SECONDS,
 ) -> Engine:
     """An engine for PostgreSQL (psycopg 3) or SQLite; connects only when first used.
 
-    A server that says nothing for ``silence`` seconds is given up; None waits for ever.
+    A server that says nothing for ``server_timeout`` seconds is given up; None waits for ever.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = _sqlite_engine(parsed, pool_size, pool_timeout)
     else:
         engine = _postgresql_engine(parsed, pool_size, pool_timeout)
-        event.listen(engine, "do_connect", _connect_with_timeout(silence))
+        event.listen(engine, "do_connect", _connect_with_timeout(server_timeout))
         event.listen(engine, "checkin", _forget_deadline)
     event.listen(engine, "handle_error", invalidate_stale)
     event.listen(engine, "commit", _refuse_commit_without_transaction)
@@ -88,7 +88,7 @@ class _TimeoutConnection(psycopg.Connection[Any]):
     """
 
     #: Seconds that the server may say nothing at all; None: any number.
-    silence: float | None = None
+    server_timeout: float | None = None
     #: When the transaction must be over, on the monotonic clock; None: no limit.
     deadline: float | None = None
 
@@ -96,9 +96,9 @@ class _TimeoutConnection(psycopg.Connection[Any]):
         """Waits for the server.
 
         Raises QueryCanceled past the deadline, or where an exception interrupts the wait (a
-        signal's handler raises it), and OperationalError after too long a silence.
+        signal's handler raises it), and OperationalError after `server_timeout`.
         """
-        limit = self.silence if timeout is None else timeout
+        limit = self.server_timeout if timeout is None else timeout
         if self.deadline is not None:
             left = max(self.deadline - time.monotonic(), 0.0)
             limit = left if limit is None else min(left, limit)
@@ -128,7 +128,7 @@ def _is_operational(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError)
 
 
-def limit_time(connection: Connection, seconds: float) -> None:
+def limit_transaction_time(connection: Connection, seconds: float) -> None:
     """Ends the connection's transaction `seconds` from now (PostgreSQL)."""
     driver: Any = connection.connection.driver_connection
     if isinstance(driver, _TimeoutConnection):
@@ -140,10 +140,10 @@ def _forget_deadline(driver: Any, _record: object) -> None:
         driver.deadline = None
 
 
-def _connect_with_timeout(silence: float | None) -> Callable[..., psycopg.Connection[Any]]:
+def _connect_with_timeout(server_timeout: float | None) -> Callable[..., psycopg.Connection[Any]]:
     def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
         connection = _TimeoutConnection.connect(*args, **options)
-        connection.silence = silence
+        connection.server_timeout = server_timeout
         adapt(connection)
         return connection
 
@@ -244,7 +244,7 @@ _IN_FLIGHT = "in_flight"
 
 
 @contextmanager
-def no_other_statement(connection: Connection) -> Iterator[None]:
+def forbid_statements(connection: Connection) -> Iterator[None]:
     """Statements on the connection raise RuntimeError inside the block."""
     connection.info[_IN_FLIGHT] = True
     try:

@@ -70,10 +70,12 @@ _STALE = frozenset({"0A000", "25006", "26000", "42P05"})
 _SQLITE_STALE = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )
-_PRIMARY = 0xFF
+_PRIMARY_CODE_MASK = 0xFF
 #: Two rows would have one key.
-_TAKEN = "23505"
-_SQLITE_TAKEN = frozenset({sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE})
+_UNIQUE_VIOLATION = "23505"
+_SQLITE_UNIQUE_VIOLATIONS = frozenset(
+    {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
+)
 
 
 @contextmanager
@@ -91,7 +93,7 @@ def translate_errors() -> Iterator[None]:
 
 
 @contextmanager
-def ignore_unique_violation() -> Iterator[None]:
+def unique_violation_as_conflict() -> Iterator[None]:
     """A row that was not there and now is was written by somebody else meanwhile.
 
     Raises Conflict then. Elsewhere such an error is a bug.
@@ -106,7 +108,9 @@ def ignore_unique_violation() -> Iterator[None]:
 
 def _is_unique_violation(error: Any) -> bool:
     code = getattr(error, "sqlite_errorcode", None)
-    return code in _SQLITE_TAKEN or getattr(error, "sqlstate", None) == _TAKEN
+    return (
+        code in _SQLITE_UNIQUE_VIOLATIONS or getattr(error, "sqlstate", None) == _UNIQUE_VIOLATION
+    )
 
 
 def domain_error_of(error: DBAPIError) -> type[EnrollmentError] | None:
@@ -117,7 +121,7 @@ def domain_error_of(error: DBAPIError) -> type[EnrollmentError] | None:
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
         is_not_there = code == sqlite3.SQLITE_ERROR and str(error.orig).startswith(_MISSING_TABLE)
-        return RecordsUnavailable if is_not_there else SQLITE_ERRORS.get(code & _PRIMARY)
+        return RecordsUnavailable if is_not_there else SQLITE_ERRORS.get(code & _PRIMARY_CODE_MASK)
     is_away = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
     return RecordsUnavailable if is_away else None
 
@@ -132,5 +136,5 @@ def is_stale(error: Any) -> bool:
     """Whether only a new connection can mend a vendor's error."""
     code = getattr(error, "sqlite_errorcode", None)
     if code is not None:
-        return code & _PRIMARY in _SQLITE_STALE
+        return code & _PRIMARY_CODE_MASK in _SQLITE_STALE
     return getattr(error, "sqlstate", None) in _STALE

@@ -49,21 +49,21 @@ class BinaryArrayType(UserDefinedType[BinaryArray]):
     cache_ok = True
 
 
-_KINDS: Mapping[type[TypeEngine[Any]], type[BinaryArray]] = MappingProxyType(
+_ARRAY_TYPES: Mapping[type[TypeEngine[Any]], type[BinaryArray]] = MappingProxyType(
     {BigInteger: _BigIntegers, Integer: _Integers, Boolean: _Booleans}
 )
 _NULL = struct.pack("!i", -1)
 #: Cells that are packed at once, by a pattern that is made once.
-_TOGETHER = 256
-_ROWS = {
-    kind.element.code: struct.Struct("!" + f"i{kind.element.code}" * _TOGETHER)
+_CHUNK = 256
+_CHUNK_STRUCTS = {
+    kind.element.code: struct.Struct("!" + f"i{kind.element.code}" * _CHUNK)
     for kind in (_BigIntegers, _Integers, _Booleans)
 }
 
 
 def binary_array_type(kind: TypeEngine[Any]) -> type[BinaryArray] | None:
     """How an array of a type is sent; None: as text."""
-    return _KINDS.get(type(kind))
+    return _ARRAY_TYPES.get(type(kind))
 
 
 def encode_array(values: Sequence[Any], kind: type[BinaryArray]) -> BinaryArray:
@@ -79,9 +79,9 @@ def encode_array(values: Sequence[Any], kind: type[BinaryArray]) -> BinaryArray:
         return kind(head + b"".join([_NULL if v is None else pack(size, v) for v in values]))
     cells = [size] * (2 * number)
     cells[1::2] = values
-    whole = number - number % _TOGETHER
-    pack = _ROWS[code].pack
-    parts = [pack(*cells[2 * n : 2 * (n + _TOGETHER)]) for n in range(0, whole, _TOGETHER)]
+    whole = number - number % _CHUNK
+    pack = _CHUNK_STRUCTS[code].pack
+    parts = [pack(*cells[2 * n : 2 * (n + _CHUNK)]) for n in range(0, whole, _CHUNK)]
     rest = struct.pack("!" + f"i{code}" * (number - whole), *cells[2 * whole :])
     return kind(b"".join([head, *parts, rest]))
 

@@ -17,7 +17,7 @@ from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.engines import (
     LOCK_TIMEOUT_MS,
     SERVER_TIMEOUT_SECONDS,
-    limit_time,
+    limit_transaction_time,
     make_engine,
 )
 from enrollment.storage.engine.error_mapping import translate_errors
@@ -65,7 +65,7 @@ class Sessions:
             session.begin(),
         ):
             if seconds is not None:
-                limit_time(session.connection(), seconds)
+                limit_transaction_time(session.connection(), seconds)
             yield session
 
     @contextmanager
@@ -122,7 +122,7 @@ def database_now(session: Session) -> datetime:
 
 
 def sessions_for(
-    url: str, *, pool_size: int = 5, silence: float | None = SERVER_TIMEOUT_SECONDS
+    url: str, *, pool_size: int = 5, server_timeout: float | None = SERVER_TIMEOUT_SECONDS
 ) -> Sessions:
     """Sessions of the database at a URL, which may say nothing for so many seconds at most."""
-    return Sessions(make_engine(url, pool_size=pool_size, silence=silence))
+    return Sessions(make_engine(url, pool_size=pool_size, server_timeout=server_timeout))

@@ -30,7 +30,7 @@ class NewBatch(NamedTuple):
     payload: bytes
 
 
-class Answer(NamedTuple):
+class CompletedBatch(NamedTuple):
     """The outcomes of a batch: one compact value, and how many of which."""
 
     batch_id: int
@@ -38,7 +38,7 @@ class Answer(NamedTuple):
     tally: dict[str, Any]
 
 
-class Waiting(NamedTuple):
+class BatchRef(NamedTuple):
     """A batch to be announced."""
 
     id: int
@@ -47,12 +47,12 @@ class Waiting(NamedTuple):
     alone: bool = False
 
     @property
-    def is_for_all(self) -> bool:
+    def claims_lane(self) -> bool:
         """Whether who is rung takes everything that waits in the lane, not this batch alone."""
         return self.lane is Lane.INTERACTIVE and not self.alone
 
 
-class Answered(NamedTuple):
+class BatchResult(NamedTuple):
     """A batch as readers of outcomes see it; ``outcomes`` is None until it is answered."""
 
     id: int
@@ -79,7 +79,7 @@ _INSERT = insert(_TABLE)
 _INSERT_ONE = _INSERT.returning(_BATCH.id)
 
 
-def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
+def insert_batch_of_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
     """Store a batch of singles, announced at once; returns its id."""
     row = {
         "requests": batch.requests,
@@ -121,7 +121,7 @@ def insert_for_submission(
 _FAILED_ATTEMPTS = _BATCH.attempts - case(
     (_BATCH.suspicion["begun_at"].as_string().is_not(None), 1), else_=0
 )
-_ANSWER = (
+_COMPLETE = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"))
     .values(
@@ -133,7 +133,7 @@ _ANSWER = (
         waiting_since=func.coalesce(_BATCH.waiting_since, bindparam("now")),
     )
 )
-_ANNOUNCE = (
+_MARK_DISPATCHED = (
     update(_TABLE)
     .where(_BATCH.submission_id == bindparam("its"), _BATCH.ordinal == bindparam("place"))
     .values(announced_at=bindparam("now"), waiting_since=bindparam("now"))
@@ -141,22 +141,22 @@ _ANNOUNCE = (
 )
 
 
-def answer(session: Session, answers: Sequence[Answer], *, now: datetime) -> None:
+def complete(session: Session, answers: Sequence[CompletedBatch], *, now: datetime) -> None:
     """Keep the outcomes of claimed batches."""
     values = [
         {"batch": one.batch_id, "given": one.outcomes, "counted": one.tally, "now": now}
         for one in answers
     ]
-    session.execute(_ANSWER, values if len(values) > 1 else values[0])
+    session.execute(_COMPLETE, values if len(values) > 1 else values[0])
 
 
-def announce_next(
+def mark_dispatched(
     session: Session, submission_id: UUID, ordinal: int, *, now: datetime
-) -> Waiting | None:
+) -> BatchRef | None:
     """It is the turn of a submission's batch; None where there is none with that ordinal."""
     given = {"its": submission_id, "place": ordinal, "now": now}
-    row = session.execute(_ANNOUNCE, given).first()
-    return None if row is None else Waiting(row[0], Lane(row[1]), row[2])
+    row = session.execute(_MARK_DISPATCHED, given).first()
+    return None if row is None else BatchRef(row[0], Lane(row[1]), row[2])
 
 
 def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: datetime) -> int:
@@ -170,7 +170,9 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
     return sum(numbers)
 
 
-def due(session: Session, *, before: datetime, now: datetime, limit: int) -> list[Waiting]:
+def mark_redispatched(
+    session: Session, *, before: datetime, now: datetime, limit: int
+) -> list[BatchRef]:
     """Batches announced before a moment and still not answered; they count as announced now.
 
     Singles first, then who was announced longest ago, so that everybody has a turn.
@@ -197,10 +199,10 @@ def due(session: Session, *, before: datetime, now: datetime, limit: int) -> lis
         .values(announced_at=now, repeats=BatchRow.repeats + 1)
         .returning(BatchRow.id, BatchRow.lane, BatchRow.alone)
     )
-    return sorted(Waiting(row[0], Lane(row[1]), row[2]) for row in rows)
+    return sorted(BatchRef(row[0], Lane(row[1]), row[2]) for row in rows)
 
 
-def answered_of(session: Session, batch_ids: Collection[int]) -> set[int]:
+def completed_ids(session: Session, batch_ids: Collection[int]) -> set[int]:
     """Those of the batches that are answered."""
     rows = session.scalars(
         select(BatchRow.id).where(BatchRow.id.in_(batch_ids), BatchRow.answered_at.is_not(None))
@@ -208,15 +210,15 @@ def answered_of(session: Session, batch_ids: Collection[int]) -> set[int]:
     return set(rows)
 
 
-def result_of(session: Session, batch_id: int) -> Answered | None:
+def find_result(session: Session, batch_id: int) -> BatchResult | None:
     """One batch with its outcomes, as far as it is answered."""
     row = session.execute(_results().where(BatchRow.id == batch_id)).first()
-    return None if row is None else Answered(*row)
+    return None if row is None else BatchResult(*row)
 
 
-def results(
+def list_results(
     session: Session, submission_id: UUID, *, from_ordinal: int, limit: int
-) -> list[Answered]:
+) -> list[BatchResult]:
     """Batches of a submission in their order, from an ordinal on."""
     rows = session.execute(
         _results()
@@ -224,7 +226,7 @@ def results(
         .order_by(BatchRow.ordinal)
         .limit(limit)
     )
-    return [Answered(*row) for row in rows]
+    return [BatchResult(*row) for row in rows]
 
 
 _OUTCOMES = (
@@ -239,7 +241,7 @@ _OUTCOMES = (
 )
 
 
-def outcomes_of(
+def list_outcomes(
     session: Session, submission_id: UUID, from_ordinal: int, limit: int
 ) -> list[bytes]:
     """Outcomes of a submission's answered batches in their order, from an ordinal on."""
@@ -247,7 +249,7 @@ def outcomes_of(
     return list(session.scalars(_OUTCOMES, given))
 
 
-_BEHIND = (
+_SUCCESSOR_PAYLOADS = (
     select(_BATCH.id, _BATCH.payload)
     .where(
         _BATCH.submission_id == bindparam("its"),
@@ -259,12 +261,12 @@ _BEHIND = (
 )
 
 
-def payloads_behind(
+def successor_payloads(
     session: Session, submission_id: UUID, ordinal: int, number: int
 ) -> list[tuple[int, bytes]]:
     """Id and payload of the unanswered among so many batches of a submission behind one."""
     given = {"its": submission_id, "place": ordinal, "last": ordinal + number}
-    return [(row[0], row[1]) for row in session.execute(_BEHIND, given).all()]
+    return [(row[0], row[1]) for row in session.execute(_SUCCESSOR_PAYLOADS, given).all()]
 
 
 def _results() -> Select[*tuple[Any, ...]]:
@@ -287,7 +289,7 @@ class Backlog(NamedTuple):
     parked: int
 
 
-def backlog(session: Session) -> Backlog:
+def load_backlog(session: Session) -> Backlog:
     """What waits for workers, for the health check."""
     waiting = session.execute(
         select(func.count(), func.min(BatchRow.waiting_since)).where(

@@ -18,20 +18,20 @@ from enrollment.domain.model import microseconds
 from enrollment.domain.poison_search import FailureSearch, failure_search_of
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.sessions import database_now, lock_timeout
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import BatchRow
 
 #: Waiting batches of the interactive lane that one transaction takes at most.
-MAX_TOGETHER = 64
+MAX_LANE_BATCHES = 64
 #: A batch that waits for so long may have been claimed by a worker that died.
-SUSPICIOUS = timedelta(seconds=2)
+STALE_AFTER = timedelta(seconds=2)
 #: Microseconds for which `claim_lane` passes over a batch whose attempt was started, so that it
 #: takes the next ones. Only a hint: whether the attempt's worker lives, its attempt lock tells.
 ATTEMPT_HINT = 3_000_000
 #: How long `reclaim` waits for a row that another transaction looks at.
 RECLAIM_LOCK_TIMEOUT = "200ms"
 #: Requests that one transaction of the interactive lane takes at most.
-MAX_REQUESTS = 1_000
+MAX_LANE_REQUESTS = 1_000
 
 
 class ClaimedBatch(NamedTuple):
@@ -47,25 +47,27 @@ class ClaimedBatch(NamedTuple):
     announced_at: datetime
     #: How often it was announced again.
     repeats: int
-    suspicion: FailureSearch | None
+    failure_search: FailureSearch | None
 
     @property
-    def is_for_all(self) -> bool:
+    def claims_lane(self) -> bool:
         """Whether it is taken together with what else waits in its lane."""
         return self.lane == Lane.INTERACTIVE and not self.alone
 
-    def is_suspect(self, now: datetime) -> bool:
+    def may_have_failed(self, now: datetime) -> bool:
         """Whether it was tried before, for all that is known."""
         return (
-            self.repeats > 0 or self.suspicion is not None or now - self.announced_at > SUSPICIOUS
+            self.repeats > 0
+            or self.failure_search is not None
+            or now - self.announced_at > STALE_AFTER
         )
 
 
-class Together(NamedTuple):
+class ClaimedBatches(NamedTuple):
     """Batches locked in one go, and the next one that had no room, if any."""
 
-    taken: list[ClaimedBatch]
-    more: Waiting | None = None
+    batches: list[ClaimedBatch]
+    next_batch: BatchRef | None = None
 
 
 #: What is executed for every batch is built once, on the table rather than its class: the
@@ -92,7 +94,7 @@ _RECLAIM = (
     .order_by(_BATCH.waiting_since, _BATCH.id)
     .with_for_update()
 )
-_BEGUN_AT = func.coalesce(cast(_BATCH.suspicion["begun_at"].as_string(), BigInteger), 0)
+_ATTEMPT_STARTED_AT = func.coalesce(cast(_BATCH.suspicion["begun_at"].as_string(), BigInteger), 0)
 
 
 def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
@@ -101,11 +103,11 @@ def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
         _CLAIMABLE.where(
             _BATCH.lane == bindparam("its_lane"),
             _BATCH.alone.is_(False),
-            now_us - ATTEMPT_HINT > _BEGUN_AT,
+            now_us - ATTEMPT_HINT > _ATTEMPT_STARTED_AT,
             _BATCH.id.not_in(bindparam("busy", expanding=True)),
         )
         .order_by(_BATCH.waiting_since, _BATCH.id)
-        .limit(MAX_TOGETHER + 1)
+        .limit(MAX_LANE_BATCHES + 1)
         .with_for_update(skip_locked=True)
     )
 
@@ -113,7 +115,7 @@ def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
 _EPOCH_US = func.extract("epoch", func.clock_timestamp()) * 1_000_000
 _CLAIM_LANE_POSTGRESQL = _claim_lane(cast(_EPOCH_US, BigInteger))
 _CLAIM_LANE_SQLITE = _claim_lane(bindparam("now_us", type_=BigInteger))
-_CLAIM_BEHIND = (
+_CLAIM_SUCCESSORS = (
     _UNANSWERED.where(
         _BATCH.submission_id == bindparam("its"),
         _BATCH.ordinal > bindparam("place"),
@@ -124,13 +126,13 @@ _CLAIM_BEHIND = (
 )
 
 
-def claim(session: Session, batch_id: int) -> Together:
+def claim(session: Session, batch_id: int) -> ClaimedBatches:
     """Locks a batch to process it; nothing if it is completed, claimed by others or not due.
 
     The conditional lock is the guard too: a second delivery of the message finds nothing.
     """
     rows = _locked(session, _CLAIM, {"batch": batch_id})
-    return Together([_claimed(row) for row in rows])
+    return ClaimedBatches([_claimed(row) for row in rows])
 
 
 def _locked(session: Session, statement: Select[Any], given: Mapping[str, Any]) -> Sequence[Any]:
@@ -144,7 +146,7 @@ def _claimed(row: Any, announced_at: datetime | None = None) -> ClaimedBatch:
     return ClaimedBatch._make((*facts, announced or announced_at, repeats, search))
 
 
-def claim_behind(session: Session, first: ClaimedBatch, number: int) -> list[ClaimedBatch]:
+def claim_successors(session: Session, first: ClaimedBatch, number: int) -> list[ClaimedBatch]:
     """Locks up to `number` batches of a file that follow one that is locked.
 
     None of them failed before, and there is no gap between them: so they may be processed in the
@@ -153,15 +155,15 @@ def claim_behind(session: Session, first: ClaimedBatch, number: int) -> list[Cla
     if first.submission_id is None or first.ordinal is None:
         return []
     given = {"its": first.submission_id, "place": first.ordinal, "last": first.ordinal + number}
-    rows = _locked(session, _CLAIM_BEHIND, given)
+    rows = _locked(session, _CLAIM_SUCCESSORS, given)
     behind = (_claimed(row, first.announced_at) for row in rows if row.announced_at is None)
     places = enumerate(behind, first.ordinal + 1)
-    return [batch for _, batch in takewhile(_is_next_and_well, places)]
+    return [batch for _, batch in takewhile(_is_next_without_failures, places)]
 
 
-def _is_next_and_well(placed: tuple[int, ClaimedBatch]) -> bool:
+def _is_next_without_failures(placed: tuple[int, ClaimedBatch]) -> bool:
     place, batch = placed
-    return batch.ordinal == place and batch.suspicion is None and not batch.alone
+    return batch.ordinal == place and batch.failure_search is None and not batch.alone
 
 
 def reclaim(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
@@ -176,7 +178,7 @@ def reclaim(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
     return [_claimed(row) for row in rows]
 
 
-def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> Together:
+def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> ClaimedBatches:
     """Locks what waits in a lane, oldest first, up to 1,000 requests in all.
 
     Passes over `busy` batches and those whose attempt started less than `ATTEMPT_HINT` ago.
@@ -187,14 +189,14 @@ def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> T
         statement = _CLAIM_LANE_SQLITE
         given["now_us"] = microseconds(database_now(session))
     taken: list[ClaimedBatch] = []
-    room = MAX_REQUESTS
+    room = MAX_LANE_REQUESTS
     for row in _locked(session, statement, given):
         batch = _claimed(row)
-        if taken and (batch.requests > room or len(taken) == MAX_TOGETHER):
-            return Together(taken, Waiting(batch.id, lane))
+        if taken and (batch.requests > room or len(taken) == MAX_LANE_BATCHES):
+            return ClaimedBatches(taken, BatchRef(batch.id, lane))
         room -= batch.requests
         taken.append(batch)
-    return Together(taken)
+    return ClaimedBatches(taken)
 
 
 def lane_of(session: Session, batch_id: int) -> tuple[Lane, bool] | None:
@@ -210,6 +212,6 @@ _SINGLES_WAIT = (
 )
 
 
-def singles_wait(session: Session) -> bool:
+def has_waiting_singles(session: Session) -> bool:
     """Whether anything waits in the interactive lane."""
     return session.scalar(_SINGLES_WAIT) is not None

@@ -23,7 +23,7 @@ class FailedBatch(NamedTuple):
     search: FailureSearch
 
 
-class Parked(NamedTuple):
+class ParkedBatch(NamedTuple):
     """A batch that is not processed again until an operator retries it."""
 
     id: int
@@ -48,12 +48,12 @@ _SAVE = (
 )
 _FILE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__].c
 _IS_CANCELLED = exists().where(_FILE.id == _BATCH.submission_id, _FILE.cancel_asked_at.is_not(None))
-_GIVEN_UP = update(_TABLE).where(
+_UPDATE_PARKED = update(_TABLE).where(
     _BATCH.id.in_(bindparam("given_up", expanding=True)), _BATCH.answered_at.is_(None)
 )
-_PARK = _GIVEN_UP.where(~_IS_CANCELLED)
+_PARK = _UPDATE_PARKED.where(~_IS_CANCELLED)
 #: The rest of a cancelled file completes without being processed: nothing keeps it parked.
-_FORGET = _GIVEN_UP.where(_IS_CANCELLED).values(suspicion=None, attempts=0)
+_RESET_CANCELLED = _UPDATE_PARKED.where(_IS_CANCELLED).values(suspicion=None, attempts=0)
 
 
 def save_attempts(
@@ -78,7 +78,7 @@ def save_attempts(
     parked = [batch.id for batch in batches if batch.search.should_park]
     if parked:
         session.execute(_PARK.values(parked_at=now), {"given_up": parked})
-        session.execute(_FORGET, {"given_up": parked})
+        session.execute(_RESET_CANCELLED, {"given_up": parked})
 
 
 _PARKED = (
@@ -101,13 +101,13 @@ _PARKED = (
 )
 
 
-def parked(session: Session, *, limit: int) -> list[Parked]:
+def list_parked(session: Session, *, limit: int) -> list[ParkedBatch]:
     """Returns parked batches, oldest first."""
     found = []
     for row in session.execute(_PARKED.limit(limit)):
         known = failure_search_of(row.suspicion, row.attempts) or FailureSearch()
         found.append(
-            Parked(
+            ParkedBatch(
                 row.id,
                 row.submission_id,
                 Lane(row.lane),

@@ -10,11 +10,11 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Kind, State
 from enrollment.domain.submissions import Submission
-from enrollment.storage.submissions import COLUMNS, submission_of
+from enrollment.storage.submissions import SUBMISSION_COLUMNS, submission_of
 from enrollment.storage.tables import BatchRow, SubmissionRow
 
 
-class Place(NamedTuple):
+class SubmissionPageKey(NamedTuple):
     """Where a page of the listing ends."""
 
     received_at: datetime
@@ -26,7 +26,7 @@ def page(
     caller: str,
     *,
     states: Collection[State],
-    after: Place | None,
+    after: SubmissionPageKey | None,
     limit: int,
 ) -> list[Submission]:
     """Returns the caller's submissions, newest first; only those in `states`, if it is not empty.
@@ -37,7 +37,7 @@ def page(
     finished = func.coalesce(SubmissionRow.finished_at, answered.scalar_subquery())
     columns = [
         finished.label("finished_at") if column.key == "finished_at" else column
-        for column in COLUMNS
+        for column in SUBMISSION_COLUMNS
     ]
     query = (
         select(*columns)
