@@ -78,9 +78,9 @@ def _save(session: Session, source: str, entries: Sequence[Entry]) -> None:
     statement = insert.on_conflict_do_update(
         index_elements=["source", "kind", "theirs"], set_={"ours": insert.excluded.ours}
     )
-    for begin in range(0, len(entries), _ROWS_PER_STATEMENT):
+    for start in range(0, len(entries), _ROWS_PER_STATEMENT):
         rows = [
             {"source": source, **entry._asdict()}
-            for entry in entries[begin : begin + _ROWS_PER_STATEMENT]
+            for entry in entries[start : start + _ROWS_PER_STATEMENT]
         ]
         session.execute(statement, rows)

@@ -128,7 +128,7 @@ def test_a_database_that_only_reads_is_told_and_loses_nothing(postgres_url):
         with sessions.begin() as session:
             session.execute(text("CREATE TABLE x (i int)"))
 
-    assert "only reads" in durability.cannot_write(found)
+    assert "is read-only" in durability.cannot_write(found)
     assert durability.data_loss_messages(found) == []
 
 

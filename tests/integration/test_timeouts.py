@@ -121,7 +121,7 @@ def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch
     lock = WriteLock(tmp_path / "x.sqlite3")
     with (tmp_path / "x.sqlite3.writer").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(RecordsUnavailable, match="holds the database"), lock.held():
+        with pytest.raises(RecordsUnavailable, match="locked by another process"), lock.held():
             pytest.fail("the lock was given twice")
 
     held = False

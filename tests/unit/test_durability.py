@@ -58,7 +58,7 @@ def test_where_the_machine_does_not_tell_nothing_is_known(tmp_path):
 
 def test_what_loses_is_told_apart_from_what_cannot_write():
     lossy = DurabilityFact("wrong", "fsync is off", "set it on", loses_commits=True)
-    unable = DurabilityFact("wrong", "the database only reads", "name the primary")
+    unable = DurabilityFact("wrong", "the database is read-only", "name the primary")
     found = [
         DurabilityFact("ok", "fine"),
         DurabilityFact("note", "doubtful", "look"),
@@ -67,5 +67,5 @@ def test_what_loses_is_told_apart_from_what_cannot_write():
     ]
 
     assert data_loss_messages(found) == ["fsync is off: set it on"]
-    assert cannot_write(found) == "the database only reads: name the primary"
+    assert cannot_write(found) == "the database is read-only: name the primary"
     assert cannot_write([lossy]) == ""

@@ -88,12 +88,12 @@ def page(
     )
     query = _apply_filters(query, filters, postgresql=is_postgresql(session))
     if after is not None:
-        here = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
-        there = EPOCH + timedelta(microseconds=after.created)
+        key = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
+        created = EPOCH + timedelta(microseconds=after.created)
         query = query.where(
-            here
+            key
             < tuple_(
-                literal(there, EnrollmentRow.created.type),
+                literal(created, EnrollmentRow.created.type),
                 literal(after.learner_id),
                 literal(after.course_id),
             )
@@ -103,8 +103,8 @@ def page(
     if len(rows) <= limit:
         return listed, None
     last = rows[limit - 1]
-    created = (listed[-1].enrollment.created - EPOCH) // timedelta(microseconds=1)
-    return listed, EnrollmentPageKey(created, last[-2], last[-1])
+    created_us = (listed[-1].enrollment.created - EPOCH) // timedelta(microseconds=1)
+    return listed, EnrollmentPageKey(created_us, last[-2], last[-1])
 
 
 def _apply_filters(
@@ -124,9 +124,9 @@ def _apply_filters(
 
 
 def _has_prefix(start: str, *, postgresql: bool) -> ColumnElement[bool]:
-    """Compares by a range of bytes, since LIKE ignores case on SQLite.
+    """Matches course ids with a prefix, by a range of bytes: LIKE ignores case on SQLite.
 
-    PostgreSQL compares by the locale of the database unless told otherwise.
+    The collation is explicit because PostgreSQL compares by the locale of the database.
     """
     key = CourseRow.course_id.collate("C") if postgresql else CourseRow.course_id
     after = start[:-1] + chr(ord(start[-1]) + 1)

@@ -1,4 +1,4 @@
-"""Submissions as callers list them: newest first, page by page."""
+"""Read models of submissions: a caller's submissions, newest first, page by page."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -15,7 +15,7 @@ from enrollment.storage.tables import BatchRow, SubmissionRow
 
 
 class SubmissionPageKey(NamedTuple):
-    """Where a page of the listing ends."""
+    """Key of the last row of a page: newest first, then by id."""
 
     received_at: datetime
     id: UUID
@@ -31,10 +31,10 @@ def page(
 ) -> list[Submission]:
     """Returns the caller's submissions, newest first; only those in `states`, if it is not empty.
 
-    The `finished_at` of a single is the time at which its batch was answered.
+    The `finished_at` of a single is the time at which its batch was completed.
     """
-    answered = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
-    finished = func.coalesce(SubmissionRow.finished_at, answered.scalar_subquery())
+    completed = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
+    finished = func.coalesce(SubmissionRow.finished_at, completed.scalar_subquery())
     columns = [
         finished.label("finished_at") if column.key == "finished_at" else column
         for column in SUBMISSION_COLUMNS
