@@ -149,7 +149,7 @@ def _insert(*, postgresql: bool) -> Executable:
 
 @cache
 def _update(*, postgresql: bool) -> Executable:
-    """Updates existing rows by an upsert, which uses the key whatever the planner estimates.
+    """Updates existing rows by an upsert, which always uses the key, unlike a planned join.
 
     A missing row would be inserted; but nothing deletes enrollments.
     """

@@ -115,9 +115,9 @@ def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: 
     session.execute(statement, {**parameters, "batch": batch_id})
 
 
-def _timestamp_text(moment: datetime) -> str:
+def _timestamp_text(timestamp: datetime) -> str:
     """Formats a UTC timestamp as text that both databases can store."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+    return timestamp.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def insert_bulk(session: Session, bulk: NewBulk) -> None:

@@ -112,7 +112,7 @@ def test_a_learner_cannot_go_while_a_batch_enrolls_them(postgres_world):
 def test_a_file_that_was_swept_is_not_published(sessions):
     now = datetime.now(UTC)
 
-    with pytest.raises(RecordsUnavailable, match="swept"), sessions.begin() as session:
+    with pytest.raises(RecordsUnavailable, match="purged"), sessions.begin() as session:
         submissions.publish(session, uuid4(), total=1, intake=1, now=now)
 
 

@@ -39,7 +39,7 @@ from enrollment.storage.engine.pg_binary_arrays import (
 
 
 class ArrayTable:
-    """A table whose rows are parameters of a statement: its name, its columns and their types.
+    """A table of parameters in a statement: its name, its columns and their types.
 
     On PostgreSQL it is `unnest` of one array per column (three times as fast as alternatives), on
     SQLite `json_each` of one document. Values are text, numbers, booleans or None; the column

@@ -1,7 +1,7 @@
 """Attempt locks: held while a worker attempts a batch whose attempt is recorded.
 
 Unlike a row lock an attempt lock outlives the transaction that records the attempt; it is released
-when its worker dies. So a recorded attempt whose lock is free belongs to a worker that died.
+when its worker dies. So if an attempt is recorded and its lock is free, its worker died.
 """
 
 import fcntl
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError
 
 #: Keys of PostgreSQL's advisory locks: this number plus the id of the batch.
 _NAMESPACE = 0x4154 << 48
-#: Longer than any attempt; releases the locks of a worker whose host vanished.
+#: Longer than any attempt; releases the locks of a worker after its host vanished.
 _SET_IDLE_TIMEOUT = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
 _TRY_LOCK = text(
     "SELECT id FROM unnest(CAST(:ids AS bigint[])) AS id"

@@ -61,9 +61,9 @@ def _copy(sessions: Sessions, database: Path) -> Iterator[Session]:
 
 
 def _temporary_copy(sessions: Sessions, database: Path) -> sqlite3.Connection:
-    """Returns a connection to a copy whose file is deleted already: closing it frees the space.
+    """Returns a connection to a copy of the database; closing it frees the disk space.
 
-    So the copy does not outlive this process, however the process ends.
+    The file of the copy is deleted already, so it does not outlive this process.
     """
     with TemporaryDirectory(prefix="enroll-copy-") as folder:
         copy = sqlite3.connect(

@@ -1,7 +1,7 @@
 """Durability checks: whether the database's settings can lose a committed transaction.
 
 A process checks each new connection, and an old one every `CHECK_INTERVAL` seconds. A connection on
-which a commit can be lost is not used, so no request is answered 202 until the server is fixed.
+which a commit can be lost is not used, so no response is 202 until the server is fixed.
 """
 
 import os
@@ -159,20 +159,24 @@ def _postgresql_facts(query: ScalarQuery) -> Iterator[DurabilityFact]:
     yield _setting("synchronous_commit", commit, is_sound=commit != "off")
     if retry == "on":
         advice = "set data_sync_retry=off: a failed flush may be reported as a success later"
-        yield DurabilityFact("wrong", "data_sync_retry is on", advice, loses_commits=True)
+        yield _loss("data_sync_retry is on", advice)
     if unlogged:
         advice = "ALTER TABLE … SET LOGGED: a crash of the server empties it"
-        yield DurabilityFact("wrong", f"unlogged tables: {unlogged}", advice, loses_commits=True)
+        yield _loss(f"unlogged tables: {unlogged}", advice)
     if is_read_only:
         advice = "it is a standby, or default_transaction_read_only is on: name the primary"
         yield DurabilityFact("wrong", "the database is read-only", advice)
+
+
+def _loss(description: str, advice: str) -> DurabilityFact:
+    return DurabilityFact("wrong", description, advice, loses_commits=True)
 
 
 def _setting(name: str, value: str, *, is_sound: bool) -> DurabilityFact:
     if is_sound:
         return DurabilityFact("ok", f"{name} is {value}")
     advice = f"set {name}=on: what was answered 202 can be lost in a power cut"
-    return DurabilityFact("wrong", f"{name} is {value}", advice, loses_commits=True)
+    return _loss(f"{name} is {value}", advice)
 
 
 def _sqlite_facts(query: ScalarQuery) -> Iterator[DurabilityFact]:
@@ -183,29 +187,17 @@ def _sqlite_facts(query: ScalarQuery) -> Iterator[DurabilityFact]:
     _, _, file = query("PRAGMA database_list")
     description = f"SQLite {version}, synchronous={level}, journal_mode={mode}"
     if level < SQLITE_FULL:
-        yield DurabilityFact(
-            "wrong",
-            description,
-            "synchronous must be FULL: a power cut loses commits",
-            loses_commits=True,
-        )
+        yield _loss(description, "synchronous must be FULL: a power cut loses commits")
     elif not file:
-        yield DurabilityFact(
-            "wrong",
-            description,
-            "an in-memory database is lost with its process: name a file",
-            loses_commits=True,
-        )
+        yield _loss(description, "an in-memory database is lost with its process: name a file")
     elif mode == "wal" and not wal_is_sound(version):
         advice = (
             "this release can lose commits in WAL mode. Close the file in all other programs, and"
             " the mode is changed at once; or use SQLite 3.51.3, 3.50.7 or 3.44.6"
         )
-        yield DurabilityFact("wrong", description, advice, loses_commits=True)
+        yield _loss(description, advice)
     elif mode not in _JOURNALS | {"wal"}:
-        yield DurabilityFact(
-            "wrong", description, "a crash during a commit can corrupt the file", loses_commits=True
-        )
+        yield _loss(description, "a crash during a commit can corrupt the file")
     else:
         yield DurabilityFact("ok", description)
     if file:
@@ -221,12 +213,7 @@ def wal_is_sound(version: str) -> bool:
 def _file_system_facts(filesystem: str | None) -> Iterator[DurabilityFact]:
     description = f"the file is on {filesystem}"
     if filesystem in _IN_MEMORY:
-        yield DurabilityFact(
-            "wrong",
-            description,
-            "it is in memory: a restart of the machine loses it",
-            loses_commits=True,
-        )
+        yield _loss(description, "it is in memory: a restart of the machine loses it")
     elif filesystem is not None and filesystem.startswith(_NETWORK):
         advice = "locks and flushes are not reliable over a network: use a local disk"
         yield DurabilityFact("note", description, advice)

@@ -39,7 +39,7 @@ def make_engine(
 ) -> Engine:
     """Returns an engine for PostgreSQL (psycopg 3) or SQLite; it connects when first used.
 
-    A connection whose server does not respond for `server_timeout` seconds is closed; None: never.
+    A connection is closed if its server does not respond for `server_timeout` seconds; None: never.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
@@ -227,7 +227,7 @@ def _begin_sqlite(connection: Any) -> None:
 def _refuse_commit_without_transaction(connection: Connection) -> None:
     """Raises RecordsUnavailable at the commit of a transaction that the database rolled back.
 
-    Otherwise the commit would seem to succeed: PostgreSQL answers COMMIT with ROLLBACK, and the
+    Otherwise the commit would seem to succeed: PostgreSQL executes a ROLLBACK instead, and the
     driver of SQLite sends no COMMIT.
     """
     driver: Any = connection.connection.dbapi_connection

@@ -126,7 +126,7 @@ def domain_error_of(error: DBAPIError) -> type[EnrollmentError] | None:
 
 
 def invalidate_stale(context: ExceptionContext) -> None:
-    """Discards a connection whose error only a new connection can fix (`handle_error` listener)."""
+    """Discards a connection if its error is stale (`is_stale`); a `handle_error` listener."""
     if is_stale(context.original_exception):
         context.is_disconnect = True
 

@@ -166,7 +166,7 @@ def mark_redispatched(
 ) -> list[BatchRef]:
     """Selects overdue batches (dispatched before a time, not completed) and marks them dispatched.
 
-    Singles come first, then the batches whose dispatch is the oldest, so that none starves. Skips
+    Singles come first, then the batches with the oldest dispatch, so that none starves. Skips
     locked rows.
     """
     overdue = (

@@ -1,7 +1,7 @@
 """Claims: batch rows locked by the one transaction that processes them.
 
 `claim`, `claim_lane` and `claim_successors` skip rows that other transactions lock. `reclaim` waits
-for rows whose attempt is recorded, so that a short lock is not mistaken for a failed attempt.
+for the rows of batches with a recorded attempt, so that a short lock is not taken for a failure.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -23,7 +23,7 @@ from enrollment.storage.tables import BatchRow
 
 #: Most batches of the interactive lane that one transaction claims.
 MAX_LANE_BATCHES = 64
-#: A batch whose dispatch is older than this may have been claimed by a worker that died.
+#: A batch that was dispatched longer ago may have been claimed by a worker that died.
 STALE_AFTER = timedelta(seconds=2)
 #: Microseconds for which `claim_lane` skips a batch after the start of an attempt. Only a hint: the
 #: attempt lock decides whether the attempt's worker is alive.
@@ -181,7 +181,7 @@ def reclaim(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
 def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> ClaimedBatches:
     """Locks the batches that wait in a lane, oldest first, up to `MAX_LANE_REQUESTS` in all.
 
-    Skips `busy` batches and those whose attempt started less than `ATTEMPT_HINT` ago.
+    Skips `busy` batches and those with an attempt that started less than `ATTEMPT_HINT` ago.
     """
     parameters: dict[str, Any] = {"claimed_lane": lane.value, "busy": list(busy)}
     statement = _CLAIM_LANE_POSTGRESQL

@@ -58,7 +58,7 @@ class EnrollmentFilters(NamedTuple):
     """Filters of a list; an empty one does not filter, several must all match."""
 
     course_ids: tuple[str, ...] = ()
-    #: ``org+course`` prefixes, which match all runs.
+    #: Prefixes such as `org+course`, which match all runs.
     course_prefixes: tuple[str, ...] = ()
     usernames: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()

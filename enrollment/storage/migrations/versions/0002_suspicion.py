@@ -1,4 +1,4 @@
-"""Adds `batch.suspicion`: the failure search of a batch whose attempts failed.
+"""Adds `batch.suspicion`: the failure search of a batch after failed attempts.
 
 Revision ID: 0002
 Revises: 0001
