@@ -175,7 +175,7 @@ def _loss(description: str, advice: str) -> DurabilityFact:
 def _setting(name: str, value: str, *, is_sound: bool) -> DurabilityFact:
     if is_sound:
         return DurabilityFact("ok", f"{name} is {value}")
-    advice = f"set {name}=on: what was answered 202 can be lost in a power cut"
+    advice = f"set {name}=on: accepted requests can be lost in a power cut"
     return _loss(f"{name} is {value}", advice)
 
 
