@@ -27,7 +27,7 @@ from tests.support.temporary_folders import working_folder
 #: Looks a second.
 RATE = 250
 #: Whoever stands in one of these waits for PostgreSQL, or hands something to it.
-_WAITING = ("_Impatient.wait (enrollment/storage/engine/engines.py",)
+_WAITING = ("_TimeoutConnection.wait (enrollment/storage/engine/engines.py",)
 #: What a task does; the outermost of these functions in a stack says which it is.
 _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
     {
@@ -35,7 +35,7 @@ _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
             "_claim (worker/processing/processor.py",
             "Processor._successors (",
             "Processor._goes_on (",
-            "clock (enrollment/storage/engine/sessions.py",
+            "database_now (enrollment/storage/engine/sessions.py",
             "find_all (enrollment/storage/submissions.py",
             "block_deletion (enrollment/storage/learners.py",
         ),
@@ -48,20 +48,20 @@ _WORK: Mapping[str, Sequence[str]] = MappingProxyType(
         "judging": ("PreparedBatches.decide (",),
         "making events": (
             "_events (worker/processing/persist.py",
-            "rendered (enrollment/storage/events.py",
+            "render_events (enrollment/storage/events.py",
         ),
         "making enrollments": (
             "_writes (worker/processing/persist.py",
-            "rendered (enrollment/storage/enrollments.py",
+            "render_writes (enrollment/storage/enrollments.py",
         ),
         "making outcomes": ("PreparedBatches.encode (",),
         "writing learners": ("insert_new (enrollment/storage/learners.py",),
-        "writing events": ("adding (enrollment/storage/events.py",),
-        "writing enrollments": ("writing (enrollment/storage/enrollments.py",),
+        "writing events": ("append_pipelined (enrollment/storage/events.py",),
+        "writing enrollments": ("write_pipelined (enrollment/storage/enrollments.py",),
         "keeping outcomes, seats, places in the feed": (
             "_take_seats (worker/processing/persist.py",
             "_store_outcomes (worker/processing/transaction.py",
-            "take_positions (enrollment/storage/events.py",
+            "assign_positions (enrollment/storage/events.py",
         ),
         "beginning and committing": ("Sessions.begin (", "Sessions.read ("),
         "telling who waits": ("Announcer.tell (",),

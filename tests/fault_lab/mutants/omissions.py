@@ -74,7 +74,7 @@ def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         with sessions.read() as session:
-            used = idempotency.find(session, {a.used for a in requests if a.used})
+            used = idempotency.find(session, {a.key_owner for a in requests if a.key_owner})
 
         def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.KeyOwner]:
             real_claim(session, uses, now=now)
