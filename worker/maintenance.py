@@ -11,7 +11,7 @@ from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import idempotency, retention
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 
 #: How long Idempotency-Keys are stored; never longer than the submissions they refer to.
 KEY_RETENTION = timedelta(days=7)
@@ -45,7 +45,7 @@ class Maintenance:
     """Re-dispatches batches that may have lost their message, and purges expired data."""
 
     sessions: Sessions
-    dispatch: Callable[[Waiting], bool]
+    dispatch: Callable[[BatchRef], bool]
     retention: timedelta = timedelta(days=30)
 
     def redispatch_overdue(self) -> int:
@@ -55,7 +55,7 @@ class Maintenance:
         """
         with self.sessions.begin() as session:
             now = database_now(session)
-            overdue = batches.due(
+            overdue = batches.mark_redispatched(
                 session,
                 before=now - timedelta(seconds=REDISPATCH_AFTER),
                 now=now,
@@ -64,7 +64,7 @@ class Maintenance:
         fail_point(Point.SWEEP_READ)
         return sum(1 for _ in takewhile(self._dispatch, overdue))
 
-    def _dispatch(self, waiting: Waiting) -> bool:
+    def _dispatch(self, waiting: BatchRef) -> bool:
         is_sent = self.dispatch(waiting)
         return self.dispatch(waiting) if fail_point(Point.SWEEP_ANNOUNCED) else is_sent
 
@@ -72,7 +72,7 @@ class Maintenance:
         """Deletes data past its retention, in many short transactions."""
         with self.sessions.begin() as session:
             now = database_now(session)
-            retention.purge_broken_off(session, before=now - ABANDONED_UPLOAD_AGE)
+            retention.purge_abandoned_uploads(session, before=now - ABANDONED_UPLOAD_AGE)
             idempotency.purge(session, before=now - min(KEY_RETENTION, self.retention))
         for purge, limit in (
             (retention.purge_bulks, BULKS_PER_PURGE),

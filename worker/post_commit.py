@@ -8,7 +8,7 @@ from celery import Celery
 from enrollment.runtime.broker import BatchPublisher
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 from enrollment.runtime.completion_channel import CompletionPublisher
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from worker.processing.transaction import ProcessedBatches
 
 
@@ -26,7 +26,7 @@ class PostCommitNotifier:
         self._breaker = CircuitBreaker(Dependency.QUEUE, clock)
         self._completions = completions
 
-    def dispatch(self, waiting: Waiting) -> bool:
+    def dispatch(self, waiting: BatchRef) -> bool:
         """Puts a batch id on its queue; returns False where the broker is away or just was."""
         if not self._breaker.lets_through():
             return False

@@ -185,7 +185,7 @@ class Authenticator:
         """Verifies a token; in a thread if that may fetch keys. Raises Problem 401, 503."""
         if not self._secret:
             self._secret = await self._database.write(
-                secrets.get_or_make, SIGNING_SECRET, new_signing_secret()
+                secrets.get_or_create, SIGNING_SECRET, new_signing_secret()
             )
         try:
             if self._verifier.may_block:

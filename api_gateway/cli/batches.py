@@ -8,7 +8,7 @@ import click
 from api_gateway.cli.context import data_dir_option, open_sessions
 
 if TYPE_CHECKING:
-    from enrollment.storage.queue.quarantine import Parked
+    from enrollment.storage.queue.quarantine import ParkedBatch
 
 #: Maximum number of parked batches that are listed.
 MAX_PARKED_LISTED = 1_000
@@ -26,14 +26,14 @@ def list_(data_dir: Path) -> None:
     from enrollment.storage.queue import quarantine
 
     with open_sessions(data_dir) as sessions, sessions.read() as session:
-        parked = quarantine.parked(session, limit=MAX_PARKED_LISTED)
+        parked = quarantine.list_parked(session, limit=MAX_PARKED_LISTED)
     for batch in parked:
         click.echo("\t".join(_cells(batch)))
     if not parked:
         click.echo("No batch is parked.", err=True)
 
 
-def _cells(batch: "Parked") -> list[str]:
+def _cells(batch: "ParkedBatch") -> list[str]:
     failing = ", ".join(map(str, batch.poisonous))
     return [
         str(batch.id),

@@ -79,8 +79,8 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             session.execute(text("SELECT 1"))
             yield CheckResult("ok", "database", f"{safe_url} answers")
             yield _check_migrations(session)
-            for fact in durability.facts(session):
-                yield CheckResult(fact.mark, "durability", fact.says, fact.advice)
+            for fact in durability.load_durability_facts(session):
+                yield CheckResult(fact.level, "durability", fact.message, fact.advice)
     except RecordsUnavailable as error:
         advice = "check that it runs and ENROLL_DATABASE_URL is right"
         yield CheckResult("wrong", "database", f"{safe_url}: {_one_line(error)}", advice)

@@ -22,10 +22,10 @@ def tokens() -> None:
 def create(user: str, email: str | None, minutes: float, data_dir: Path, *, staff: bool) -> None:
     """Create a token for USER. It is the last line (send it as `Authorization: JWT …`)."""
     from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign_token
-    from enrollment.storage.credentials.secrets import get_or_make
+    from enrollment.storage.credentials.secrets import get_or_create
 
     with open_sessions(data_dir) as sessions, sessions.begin() as session:
-        secret = get_or_make(session, SIGNING_SECRET, new_signing_secret())
+        secret = get_or_create(session, SIGNING_SECRET, new_signing_secret())
     try:
         token = sign_token(
             secret, user, email=email, staff=staff, minutes=minutes, now=datetime.now(UTC)

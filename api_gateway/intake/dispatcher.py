@@ -11,7 +11,7 @@ from celery import Celery
 from enrollment.runtime.broker import BatchPublisher
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 from enrollment.runtime.failpoints import Point, fail_point
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 
 log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ MAX_QUEUED_BATCHES = 10_000
 #: and the next one is sent.
 ACK_TIMEOUT_SECONDS = 0.2
 
-Send = Callable[[Waiting], None]
+Send = Callable[[BatchRef], None]
 
 
 def batch_sender(app: Celery) -> Send:
@@ -31,7 +31,7 @@ def batch_sender(app: Celery) -> Send:
     """
     publisher = BatchPublisher(app)
 
-    def send(batch: Waiting) -> None:
+    def send(batch: BatchRef) -> None:
         publisher.send(batch.id, batch.lane)
 
     return send
@@ -49,10 +49,10 @@ class Dispatcher:
     def __init__(self, send: Send, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._send = send
         self._monotonic = monotonic
-        self._inbox: queue.Queue[Waiting | frozenset[int] | None] = queue.Queue(MAX_QUEUED_BATCHES)
-        self._in_flight: Waiting | None = None
+        self._inbox: queue.Queue[BatchRef | frozenset[int] | None] = queue.Queue(MAX_QUEUED_BATCHES)
+        self._in_flight: BatchRef | None = None
         self._sent_at = 0.0
-        self._held_back: Waiting | None = None
+        self._held_back: BatchRef | None = None
         self._breaker = CircuitBreaker(Dependency.QUEUE, monotonic)
         self._thread = threading.Thread(target=self._run, name="dispatcher", daemon=True)
 
@@ -65,7 +65,7 @@ class Dispatcher:
         self._inbox.put(None)
         self._thread.join(timeout=5.0)
 
-    def dispatch(self, batch: Waiting) -> None:
+    def dispatch(self, batch: BatchRef) -> None:
         """Queues the batch id for sending. Never blocks."""
         self._put(batch)
 
@@ -73,7 +73,7 @@ class Dispatcher:
         """Queues the ids of batches that workers completed. Never blocks."""
         self._put(frozenset(batch_ids))
 
-    def _put(self, item: Waiting | frozenset[int]) -> None:
+    def _put(self, item: BatchRef | frozenset[int]) -> None:
         try:
             self._inbox.put_nowait(item)
         except queue.Full:
@@ -91,11 +91,11 @@ class Dispatcher:
                 return
             self._handle(item)
 
-    def _handle(self, item: Waiting | frozenset[int]) -> None:
+    def _handle(self, item: BatchRef | frozenset[int]) -> None:
         """Handles one batch to be sent, or the ids of completed ones."""
         if isinstance(item, frozenset):
             self._complete(item)
-        elif item.is_for_all and self._is_in_flight():
+        elif item.claims_lane and self._is_in_flight():
             self._held_back = item
         else:
             self._try_send(item)
@@ -122,7 +122,7 @@ class Dispatcher:
         if held_back is not None:
             self._try_send(held_back)
 
-    def _try_send(self, batch: Waiting) -> None:
+    def _try_send(self, batch: BatchRef) -> None:
         """Sends a batch id; drops it if the circuit breaker is open or sending fails."""
         if not self._breaker.lets_through():
             return
@@ -135,5 +135,5 @@ class Dispatcher:
             self._breaker.failed(error)
             return
         self._breaker.succeeded()
-        if batch.is_for_all:
+        if batch.claims_lane:
             self._in_flight, self._sent_at = batch, self._monotonic()

@@ -31,7 +31,7 @@ from enrollment.storage import idempotency, submissions
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.idempotency import KeyOwner, KeyUse
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import NewBatch, Waiting
+from enrollment.storage.queue.batches import BatchRef, NewBatch
 from enrollment.storage.submissions import NewSingle
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, encode_singles
@@ -170,7 +170,7 @@ class GroupCommitter:
         """Stores requests in a pool thread and dispatches their batch."""
         stored = store_singles(self._database.sessions, requests, self._monotonic)
         if stored.batch_id is not None:
-            self._dispatcher.dispatch(Waiting(stored.batch_id, Lane.INTERACTIVE))
+            self._dispatcher.dispatch(BatchRef(stored.batch_id, Lane.INTERACTIVE))
         return stored.results
 
 
@@ -198,9 +198,9 @@ def store_singles(
         batch_id = None
         if singles:
             batch = NewBatch(len(singles), encode_singles(singles))
-            batch_id = batches.add_singles(session, batch, now=now)
+            batch_id = batches.insert_batch_of_singles(session, batch, now=now)
             rows = [_row(single, requests[at]) for single, at in zip(singles, new, strict=True)]
-            submissions.add_singles(session, rows, batch_id=batch_id)
+            submissions.insert_singles(session, rows, batch_id=batch_id)
         results: dict[int, SingleResult] = {
             index: Receipt(single.submission_id, single.received_at, batch_id)
             for single, index in zip(singles, new, strict=True)

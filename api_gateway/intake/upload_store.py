@@ -33,7 +33,7 @@ from enrollment.storage import idempotency, submissions
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import NewBatch, Waiting, intake_number
+from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
 from enrollment.storage.submissions import NewBulk
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
 from schemas.files.formats.detect import AUTO
@@ -223,13 +223,13 @@ class UploadStore:
         If its Idempotency-Key was used meanwhile, discards it and returns the earlier upload.
         """
 
-        def publish(session: Session) -> Waiting | None:
+        def publish(session: Session) -> BatchRef | None:
             now = database_now(session)
             if upload.key is not None:
                 use = self._key_use(upload, submission_id)
                 if not idempotency.claim(session, [use], now=now):
                     return None
-            first = batches.announce_next(session, submission_id, 0, now=now)
+            first = batches.mark_dispatched(session, submission_id, 0, now=now)
             if first is None:
                 message = f"submission {submission_id} has no first batch"
                 raise RuntimeError(message)

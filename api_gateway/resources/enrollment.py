@@ -28,7 +28,7 @@ from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course
 from enrollment.storage import courses, learners, submissions
 from enrollment.storage.views import enrollment_views
-from enrollment.storage.views.enrollment_views import Listed
+from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
@@ -127,7 +127,7 @@ class EnrollmentResource:
             members["course_details"] = course
         raise Problem(refusal.status, refusal.code, refusal.message, members=members)
 
-    def _render(self, row: Listed, course: Course | None) -> EnrollmentJson:
+    def _render(self, row: EnrollmentView, course: Course | None) -> EnrollmentJson:
         return dump_enrollment(row.username, row.enrollment, course, at=self.now())
 
     async def _write_accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
@@ -228,9 +228,9 @@ def _find_status(session: Session, submission_id: Any) -> Status:
     return queries.get_single_status(session, submission)
 
 
-def _find_active(session: Session, username: str) -> list[tuple[Listed, Course | None]]:
+def _find_active(session: Session, username: str) -> list[tuple[EnrollmentView, Course | None]]:
     if not is_storable(username):
         return []
-    found = enrollment_views.active_of(session, username)
+    found = enrollment_views.list_active(session, username)
     known = courses.find_all(session, {row.course_id for row in found})
     return [(row, known.get(row.course_id)) for row in found]

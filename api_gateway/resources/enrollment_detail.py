@@ -21,7 +21,7 @@ from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import Course
 from enrollment.storage import courses, events
 from enrollment.storage.views import enrollment_views
-from enrollment.storage.views.enrollment_views import Listed
+from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.enrollments import dump_enrollment
 from schemas.events import EventJson, HistoryJson, dump_event
 from schemas.fields import is_storable
@@ -81,7 +81,9 @@ def parse_detail_path(names: str, caller: Caller) -> PathParts:
     raise bad_request("invalid_row", f"'{rest[:255]}' is not a valid course id.")
 
 
-def _find(session: Session, username: str, course_id: str) -> tuple[Listed, Course | None] | None:
+def _find(
+    session: Session, username: str, course_id: str
+) -> tuple[EnrollmentView, Course | None] | None:
     if not is_storable(username):
         return None
     row = enrollment_views.find(session, username, course_id)

@@ -17,7 +17,7 @@ from api_gateway.http.responses import forbid_caching, write_json
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import microseconds
 from enrollment.storage.views import enrollment_views
-from enrollment.storage.views.enrollment_views import Filters, Place
+from enrollment.storage.views.enrollment_views import EnrollmentFilters, EnrollmentPageKey
 from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.fields import is_storable, parse_username
 
@@ -29,7 +29,7 @@ _MAX_TIMESTAMP = microseconds(datetime.max.replace(tzinfo=UTC))
 _COURSE_KEY_PREFIX = "course-v1:"
 #: Parameters repeated in the link to the next page.
 _FILTERS = ("course_id", "course_ids", "username", "email", "page_size")
-#: Filters that take a list, with the plural that Open edX uses in messages.
+#: EnrollmentFilters that take a list, with the plural that Open edX uses in messages.
 _PLURALS = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
 #: A course filter that matches nothing.
 _NO_COURSE = ("",)
@@ -59,7 +59,7 @@ class EnrollmentsResource:
     on_head = on_get
 
 
-def read_filters(req: Request) -> Filters:
+def read_filters(req: Request) -> EnrollmentFilters:
     """Reads the filters. Raises Problem 400 with `field_errors` as Open edX does."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
     errors: dict[str, str] = {}
@@ -78,7 +78,9 @@ def read_filters(req: Request) -> Filters:
     if errors:
         raise _field_errors(errors)
     course_ids, prefixes = _combine_course_filters(given["course_id"], given["course_ids"])
-    return Filters(course_ids, prefixes, usernames=given["username"], emails=given["email"])
+    return EnrollmentFilters(
+        course_ids, prefixes, usernames=given["username"], emails=given["email"]
+    )
 
 
 def _check_count(name: str, number: int) -> str | None:
@@ -132,7 +134,7 @@ def _field_errors(errors: dict[str, str]) -> Problem:
     )
 
 
-def _read_position(req: Request) -> Place | None:
+def _read_position(req: Request) -> EnrollmentPageKey | None:
     """Reads the start of the page, None for the first. Raises Problem 404 as Open edX does."""
     try:
         text = read_cursor(req)
@@ -141,9 +143,9 @@ def _read_position(req: Request) -> Place | None:
     if text is None:
         return None
     parts = text.split(".")
-    if len(parts) != len(Place._fields) or not all(part.isdecimal() for part in parts):
+    if len(parts) != len(EnrollmentPageKey._fields) or not all(part.isdecimal() for part in parts):
         raise _invalid_cursor()
-    position = Place(*(min(int(part[:19]), _MAX_CURSOR_NUMBER) for part in parts))
+    position = EnrollmentPageKey(*(min(int(part[:19]), _MAX_CURSOR_NUMBER) for part in parts))
     if position.created > _MAX_TIMESTAMP:
         raise _invalid_cursor()
     return position

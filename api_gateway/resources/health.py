@@ -141,7 +141,9 @@ class ReadyResource:
 
     def _findings(self, state: DatabaseState, *, redis: bool, queue: bool) -> list[str]:
         backlog = state.backlog
-        findings = [f"commits can be lost: {loss}" for loss in durability.losses(state.facts)]
+        findings = [
+            f"commits can be lost: {loss}" for loss in durability.data_loss_messages(state.facts)
+        ]
         if not redis and self.broker is None:
             findings.append(
                 "Redis is not reachable: requests are stored and processed when it is back"
@@ -166,10 +168,10 @@ class ReadyResource:
 
 
 def _read_database_state(session: Session) -> DatabaseState:
-    facts = durability.facts(session)
+    facts = durability.load_durability_facts(session)
     if defect := durability.cannot_write(facts):
         session.invalidate()  # another connection may reach a server that accepts writes
         return DatabaseState(facts, defect)
     if not migrate.is_current(session):
         return DatabaseState(facts, "the database lacks migrations: run `enroll db upgrade`")
-    return DatabaseState(facts, "", batches.backlog(session))
+    return DatabaseState(facts, "", batches.load_backlog(session))

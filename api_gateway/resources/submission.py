@@ -31,7 +31,7 @@ from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import database_now
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from schemas.submissions import PATH, etag
 
 
@@ -122,7 +122,7 @@ class CancelResource:
         owner = None if caller.may("admin") else caller.name
         cancelled = await self.database.write(_request_cancellation, submission_id, owner)
         if cancelled.batch_id is not None:  # a worker may have skipped the locked batch
-            self.dispatcher.dispatch(Waiting(cancelled.batch_id, Lane.INTERACTIVE))
+            self.dispatcher.dispatch(BatchRef(cancelled.batch_id, Lane.INTERACTIVE))
         status = await self.database.read(queries.get_status, submission_id, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{PATH}/{submission_id}")

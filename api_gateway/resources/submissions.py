@@ -29,7 +29,7 @@ from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
 from enrollment.domain.submissions import Submission
 from enrollment.storage.views import submission_views
-from enrollment.storage.views.submission_views import Place
+from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.submissions import PATH, SubmissionPageJson, dump_submission
 
 
@@ -96,7 +96,12 @@ def _cursor_after(last: Submission) -> str:
 
 
 def _read_page(
-    session: Session, caller: str, *, states: frozenset[State], after: Place | None, limit: int
+    session: Session,
+    caller: str,
+    *,
+    states: frozenset[State],
+    after: SubmissionPageKey | None,
+    limit: int,
 ) -> list[Status]:
     submissions = submission_views.page(session, caller, states=states, after=after, limit=limit)
     return [

@@ -14,9 +14,9 @@ from enrollment.domain.model import Course, Outcome
 from enrollment.domain.submissions import ArchiveMember, Submission, is_cancelled_as_whole
 from enrollment.storage import courses, submissions
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Answered
+from enrollment.storage.queue.batches import BatchResult
 from enrollment.storage.views import enrollment_views
-from enrollment.storage.views.enrollment_views import Listed
+from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.files.raw_rows import format_of_batch, member_at, rows_for_display
 from schemas.files.row_payload import ParsedRow
 from schemas.outcomes import decode_outcomes, tally_outcomes
@@ -28,7 +28,7 @@ class Status(NamedTuple):
 
     submission: Submission
     outcome: Outcome | None = None
-    enrollment: Listed | None = None
+    enrollment: EnrollmentView | None = None
     course: Course | None = None
 
 
@@ -55,7 +55,7 @@ def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:
 
 def get_single_status(session: Session, submission: Submission) -> Status:
     """Returns the status of a single request, which is that of its batch."""
-    batch = batches.result_of(session, submission.batch_id or 0)
+    batch = batches.find_result(session, submission.batch_id or 0)
     if batch is None or batch.outcomes is None or batch.answered_at is None:
         return Status(submission)
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
@@ -142,7 +142,7 @@ def read_outcomes_page(
         return _single_page(session, submission, cursor, outcome_filter)
     rows: list[OutcomeRow] = []
     for _ in range(_QUERIES_PER_PAGE):
-        found = batches.results(
+        found = batches.list_results(
             session, submission.id, from_ordinal=cursor.ordinal, limit=_BATCHES_PER_QUERY
         )
         section = _read_batches(found, submission, cursor, outcome_filter, limit=limit - len(rows))
@@ -164,7 +164,7 @@ class _Section(NamedTuple):
 
 
 def _read_batches(
-    found: Sequence[Answered],
+    found: Sequence[BatchResult],
     submission: Submission,
     cursor: OutcomesCursor,
     outcome_filter: OutcomeFilter,
@@ -187,7 +187,12 @@ def _read_batches(
 
 
 def _matching_rows(
-    batch: Answered, submission: Submission, outcome_filter: OutcomeFilter, *, skip: int, limit: int
+    batch: BatchResult,
+    submission: Submission,
+    outcome_filter: OutcomeFilter,
+    *,
+    skip: int,
+    limit: int,
 ) -> tuple[list[OutcomeRow], int | None]:
     """Returns the selected rows of a completed batch and the index at which the limit was reached.
 
@@ -206,7 +211,7 @@ def _matching_rows(
     return rows, None
 
 
-def _rows_of(batch: Answered, submission: Submission) -> list[OutcomeRow]:
+def _rows_of(batch: BatchResult, submission: Submission) -> list[OutcomeRow]:
     """Returns the outcomes of a batch with their rows.
 
     A batch that was cancelled as a whole stores no outcomes. Rows that crashed a worker are not
@@ -234,7 +239,7 @@ def _single_page(
     """Returns the page of a single request: its outcome, or none and the same cursor again."""
     if cursor != OutcomesCursor():
         return OutcomesPage([], None)
-    batch = batches.result_of(session, submission.batch_id or 0)
+    batch = batches.find_result(session, submission.batch_id or 0)
     if batch is None or batch.outcomes is None:
         return OutcomesPage([], OutcomesCursor())
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]

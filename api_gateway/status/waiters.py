@@ -215,7 +215,7 @@ class Waiters:
         """Queries the keys and wakes their waiters; logs failures, as the next poll may succeed."""
         try:
             if batch_ids:
-                self.wake(await self._database.read(batches.answered_of, batch_ids))
+                self.wake(await self._database.read(batches.completed_ids, batch_ids))
             if bulks:
                 self._compare(await self._database.read(submissions.progress_marks, bulks), bulks)
         except EnrollmentError as error:

@@ -1,1 +1,1 @@
-"""The records: tables, sessions, and a module of queries a noun."""
+"""The database: tables, sessions, and one module of queries per noun."""

@@ -15,38 +15,40 @@ from enrollment.storage.tables import BatchRow, SubmissionRow
 def request_cancel(
     session: Session, submission_id: UUID, caller: str | None, *, now: datetime
 ) -> Submission:
-    """Records that requests not yet answered are to be cancelled; returns the submission.
+    """Marks a submission's uncompleted batches as to be cancelled; returns the submission.
 
-    `caller` None may cancel any submission. Locks the batch of a single first: after that no worker
-    answers it otherwise. Raises SubmissionNotFound, SubmissionFinished.
+    `caller` None may cancel any submission. Locks the batch of a single first, so that no worker
+    completes it meanwhile. Raises SubmissionNotFound, SubmissionFinished.
     """
     submission = submissions.find(session, submission_id)
     if submission is None or not submission.published or caller not in {None, submission.caller}:
         raise SubmissionNotFound(str(submission_id))
     if submission.batch_id is not None:
-        answered = session.scalars(
+        completed_at = session.scalars(
             select(BatchRow.answered_at).where(BatchRow.id == submission.batch_id).with_for_update()
         ).one()
-        if answered is not None:
+        if completed_at is not None:
             raise SubmissionFinished(str(submission_id))
-    asked = session.scalars(
+    marked = session.scalars(
         update(SubmissionRow)
         .where(SubmissionRow.id == submission_id, SubmissionRow.finished_at.is_(None))
         .values(cancel_asked_at=func.coalesce(SubmissionRow.cancel_asked_at, now))
         .returning(SubmissionRow.id)
     ).first()
-    if asked is None:
+    if marked is None:
         raise SubmissionFinished(str(submission_id))
     _unpark(session, submission)
     return submission
 
 
 def _unpark(session: Session, submission: Submission) -> None:
-    """Releases parked batches: they are answered as cancelled, without being processed."""
-    its_batches = or_(BatchRow.submission_id == submission.id, BatchRow.id == submission.batch_id)
+    """Releases parked batches: workers complete them as cancelled, without processing them."""
+    is_of_submission = or_(
+        BatchRow.submission_id == submission.id, BatchRow.id == submission.batch_id
+    )
     session.execute(
         update(BatchRow)
-        .where(its_batches, BatchRow.parked_at.is_not(None))
+        .where(is_of_submission, BatchRow.parked_at.is_not(None))
         .values(parked_at=None, suspicion=None, attempts=0)
         .execution_options(synchronize_session=False)
     )

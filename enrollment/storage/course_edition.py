@@ -1,7 +1,7 @@
-"""The edition of the courses: a number that rises with every change, under which caches keep them.
+"""Edition of the courses: a number that rises with every change and is part of cache keys.
 
-Every change of a course raises the edition in the same transaction. So a reader who loads first
-the edition and then the course never caches an old course under a new edition.
+Every change of a course raises the edition in the same transaction. So a reader that loads the
+edition first and the course second never caches an old course under a new edition.
 """
 
 import secrets
@@ -14,19 +14,19 @@ from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import EditionRow
 
 _COURSES = "courses"
-#: The edition rises by a random step of at most this: two databases that shared a Redis, or one
-#: that was restored from a backup, never find old answers under a number used before.
+#: The edition rises by a random step of at most this. So a database that was restored from a
+#: backup, or one of two that share a Redis, does not find stale entries under a number used before.
 _LARGEST_STEP = 1 << 31
 
 
 def edition(session: Session) -> int:
-    """Returns the number under which answers about courses may be cached at this moment."""
+    """Returns the current edition, to be used in the keys of cached course data."""
     number = session.scalar(select(EditionRow.number).where(EditionRow.name == _COURSES))
     return number or 0
 
 
 def bump_edition(session: Session) -> None:
-    """Invalidates every cached answer about courses when this transaction commits."""
+    """Raises the edition, which invalidates all cached course data when the transaction commits."""
     step = 1 + secrets.randbelow(_LARGEST_STEP)
     insert = insert_on(postgresql=is_postgresql(session))(EditionRow).values(
         name=_COURSES, number=step

@@ -1,6 +1,6 @@
 """Courses: loaded in sets by every batch, and replaced as a whole.
 
-Every change raises the edition in the same transaction (``course_edition``).
+Every change raises the edition in the same transaction (`course_edition`).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -123,8 +123,8 @@ def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
 def delete(session: Session, course_id: str) -> None:
     """Deletes a course without enrollments.
 
-    Locks the row first: a batch that enrolls into the course updates its seats, so either its
-    enrollments are seen here or it finds the course gone. Raises CourseNotFound, CourseInUse.
+    Locks the row first. A batch that enrolls into the course updates the same row, so either its
+    enrollments are visible here or it raises Conflict. Raises CourseNotFound, CourseInUse.
     """
     row_id = session.scalar(
         select(_COURSE.id).where(_COURSE.course_id == course_id).with_for_update()
@@ -160,14 +160,14 @@ def load_for_batch(
     """Returns the courses that exist among the ids, in a fixed number of statements.
 
     With `lock_capped` those with a capacity are locked until the transaction ends (`FOR UPDATE`, in
-    row order): of two batches that want the last seat one waits and sees what the other took.
+    row order): of two batches that need the last seat one waits until the other has committed.
     SQLite has a single writer anyway. A course that gets its capacity meanwhile is detected by its
     revision in `take_seats`.
     """
     loaded = _load(session, course_ids) if course_ids else []
-    capped = [one.course.course_id for one in loaded if one.course.capacity is not None]
+    capped = [each.course.course_id for each in loaded if each.course.capacity is not None]
     if lock_capped and capped and is_postgresql(session):
-        session.execute(_lock_capped(postgresql=True), _IDS.holding(session, capped)).all()
+        session.execute(_lock_capped(postgresql=True), _IDS.parameters(session, capped)).all()
         loaded = _load(session, course_ids)
     return {each.course.course_id: each for each in loaded}
 
@@ -201,10 +201,10 @@ def take_seats(session: Session, seats: Mapping[int, int], loaded: Mapping[int, 
     if not seats:
         return
     rows = sorted(seats)
-    given = _SEATS.holding(
+    parameters = _SEATS.parameters(
         session, rows, [seats[row] for row in rows], [loaded[row] for row in rows]
     )
-    result = session.execute(_take_seats(postgresql=is_postgresql(session)), given)
+    result = session.execute(_take_seats(postgresql=is_postgresql(session)), parameters)
     if result.rowcount != len(rows):  # type: ignore[attr-defined]
         message = f"of {len(rows)} courses some were changed since they were loaded"
         raise Conflict(message)
@@ -218,9 +218,9 @@ def _lock_in_row_order(session: Session, query: Select[int]) -> None:
 
 def _upsert(session: Session, values: list[dict[str, Any]]) -> dict[str, int]:
     insert = insert_on(postgresql=is_postgresql(session))(_COURSES)
-    kept = {name: insert.excluded[name] for name in values[0] if name != "course_id"}
+    replaced = {name: insert.excluded[name] for name in values[0] if name != "course_id"}
     statement = insert.on_conflict_do_update(
-        index_elements=["course_id"], set_={**kept, "revision": _COURSE.revision + 1}
+        index_elements=["course_id"], set_={**replaced, "revision": _COURSE.revision + 1}
     ).returning(_COURSE.course_id, _COURSE.id)
     return {row[0]: row[1] for row in session.execute(statement, values)}
 
@@ -246,13 +246,13 @@ def _mode_values(row_id: int, position: int, mode: Mode) -> dict[str, Any]:
 
 
 @cache
-def _rows(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+def _select_courses(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _IDS.table(postgresql=postgresql)
     return select(*_COLUMNS).join(wanted, _COURSE.course_id == wanted.c.course_id)
 
 
 @cache
-def _modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+def _select_modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _IDS.table(postgresql=postgresql)
     return (
         select(_MODE.course_id, *_MODE_COLUMNS)
@@ -264,10 +264,10 @@ def _modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
 
 def _load(session: Session, course_ids: Collection[str]) -> list[LoadedCourse]:
     """Returns the courses that exist among the ids, with their modes, in two statements."""
-    wanted, postgresql = _IDS.holding(session, list(course_ids)), is_postgresql(session)
-    rows = session.execute(_rows(postgresql=postgresql), wanted).all()
+    wanted, postgresql = _IDS.parameters(session, list(course_ids)), is_postgresql(session)
+    rows = session.execute(_select_courses(postgresql=postgresql), wanted).all()
     modes: dict[int, list[Mode]] = {}
-    for row in map(tuple, session.execute(_modes(postgresql=postgresql), wanted)):
+    for row in map(tuple, session.execute(_select_modes(postgresql=postgresql), wanted)):
         modes.setdefault(row[0], []).append(Mode(**dict(zip(_MODE_NAMES, row[1:], strict=True))))
     return [LoadedCourse(row[0], row[1], _course(row, modes.get(row[0], ()))) for row in rows]
 

@@ -29,7 +29,7 @@ def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, s
         & (CrosswalkRow.kind == table.c.kind)
         & (CrosswalkRow.theirs == table.c.theirs),
     )
-    rows = session.execute(query, _WANTED.holding(session, *zip(*sorted(wanted), strict=True)))
+    rows = session.execute(query, _WANTED.parameters(session, *zip(*sorted(wanted), strict=True)))
     return {Theirs(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
 
 
@@ -78,9 +78,9 @@ def _save(session: Session, source: str, entries: Sequence[Entry]) -> None:
     statement = insert.on_conflict_do_update(
         index_elements=["source", "kind", "theirs"], set_={"ours": insert.excluded.ours}
     )
-    for begin in range(0, len(entries), _ROWS_PER_STATEMENT):
+    for start in range(0, len(entries), _ROWS_PER_STATEMENT):
         rows = [
             {"source": source, **entry._asdict()}
-            for entry in entries[begin : begin + _ROWS_PER_STATEMENT]
+            for entry in entries[start : start + _ROWS_PER_STATEMENT]
         ]
         session.execute(statement, rows)

@@ -32,7 +32,7 @@ from enrollment.storage.bulk.array_params import (
 )
 from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.error_mapping import ignore_unique_violation
+from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
 from enrollment.storage.tables import BigSerial, EnrollmentRow, UtcTimestamp
 
 #: (row of the learner, row of the course).
@@ -63,8 +63,8 @@ class EnrollmentWrite(NamedTuple):
 #: Statements of every batch are built on the table: the mapper costs more than the rest.
 _ENROLLMENTS = EnrollmentRow.metadata.tables[EnrollmentRow.__tablename__]
 _ENROLLMENT = _ENROLLMENTS.c
-#: The cells that ``decode_enrollment`` reads.
-STATE = (
+#: The columns that `decode_enrollment` reads.
+STATE_COLUMNS = (
     _ENROLLMENT.mode,
     _ENROLLMENT.is_active,
     _ENROLLMENT.created,
@@ -89,7 +89,7 @@ def _find_many(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
         _ENROLLMENT.course_id,
         _ENROLLMENT.version,
         _ENROLLMENT.event_id,
-        *STATE,
+        *STATE_COLUMNS,
     ).join(
         wanted,
         (_ENROLLMENT.learner_id == wanted.c.learner_id)
@@ -101,8 +101,8 @@ def find_many(session: Session, keys: Collection[RowKey]) -> dict[RowKey, Loaded
     """Returns the enrollments that exist among the keys, in one statement."""
     if not keys:
         return {}
-    given = _KEYS.holding(session, *zip(*keys, strict=True))
-    rows = session.execute(_find_many(postgresql=is_postgresql(session)), given)
+    parameters = _KEYS.parameters(session, *zip(*keys, strict=True))
+    rows = session.execute(_find_many(postgresql=is_postgresql(session)), parameters)
     return {
         (row[0], row[1]): LoadedEnrollment(decode_enrollment(row[4:]), row[2], row[3])
         for row in map(tuple, rows.all())
@@ -129,15 +129,15 @@ _WRITTEN = ArrayTable(
 
 def _insert_from_select(*, postgresql: bool) -> Any:
     source = _WRITTEN.table(postgresql=postgresql)
-    kept = _WRITTEN.labels
+    names = _WRITTEN.column_names
     values = [
         as_json(source.c[name], postgresql=postgresql) if name == "extras" else source.c[name]
-        for name in kept
+        for name in names
     ]
     now = bindparam("now", type_=UtcTimestamp())
     insert = insert_on(postgresql=postgresql)(_ENROLLMENTS)
     return insert.from_select(
-        [*kept, "created"], select(*values, now).order_by(source.c.ordinality)
+        [*names, "created"], select(*values, now).order_by(source.c.ordinality)
     ).execution_options(preserve_rowcount=True)
 
 
@@ -149,12 +149,12 @@ def _insert(*, postgresql: bool) -> Executable:
 
 @cache
 def _update(*, postgresql: bool) -> Executable:
-    """An upsert of existing rows: it finds each by its key, whatever the planner estimates.
+    """Updates existing rows by an upsert, which always uses the key, unlike a planned join.
 
-    A row that does not exist any more would be inserted; nothing deletes enrollments.
+    A missing row would be inserted; but nothing deletes enrollments.
     """
     insert = _insert_from_select(postgresql=postgresql)
-    changed = [name for name in _WRITTEN.labels if name not in {"learner_id", "course_id"}]
+    changed = [name for name in _WRITTEN.column_names if name not in {"learner_id", "course_id"}]
     update: Executable = insert.on_conflict_do_update(
         index_elements=["learner_id", "course_id"],
         set_={name: insert.excluded[name] for name in changed},
@@ -167,7 +167,7 @@ class EnrollmentWrites(NamedTuple):
     """Enrollments as statement parameters: those to be inserted, and those to be updated."""
 
     new: RenderedRows
-    known: RenderedRows
+    existing: RenderedRows
 
 
 def render_writes(
@@ -184,7 +184,9 @@ def render_writes(
 def _render(session: Session, writes: Sequence[EnrollmentWrite], now: datetime) -> RenderedRows:
     if not writes:
         return NO_ROWS
-    return RenderedRows(len(writes), {**_WRITTEN.holding(session, *_columns(writes)), "now": now})
+    return RenderedRows(
+        len(writes), {**_WRITTEN.parameters(session, *_columns(writes)), "now": now}
+    )
 
 
 @contextmanager
@@ -197,14 +199,15 @@ def write_pipelined(session: Session, writes: EnrollmentWrites) -> Iterator[None
     postgresql = is_postgresql(session)
     both = (
         (_insert(postgresql=postgresql), writes.new),
-        (_update(postgresql=postgresql), writes.known),
+        (_update(postgresql=postgresql), writes.existing),
     )
-    statements = [Statement(what, rows.given) for what, rows in both if rows.rows]
-    with ignore_unique_violation(), pipelined(session, *statements) as done:
+    statements = [Statement(query, rows.parameters) for query, rows in both if rows.rows]
+    with unique_violation_as_conflict(), pipelined(session, *statements) as results:
         yield
-    wanted, written = writes.new.rows + writes.known.rows, sum(one.count for one in done)
-    if written != wanted:
-        message = f"{wanted} enrollments to write, {written} written"
+    expected = writes.new.rows + writes.existing.rows
+    written = sum(result.count for result in results)
+    if written != expected:
+        message = f"{expected} enrollments to write, {written} written"
         raise Conflict(message)
 
 
@@ -230,28 +233,28 @@ def _columns(writes: Sequence[EnrollmentWrite]) -> list[Sequence[Any]]:
 def _extras(state: Enrollment) -> str | None:
     if state.attributes_precedence is None and state.cohort_precedence is None:
         return None
-    kept = {
+    members = {
         "attributes": state.attributes,
         "attributes_clock": state.attributes_precedence,
         "cohort": state.cohort,
         "cohort_clock": state.cohort_precedence,
     }
-    return encode_json(kept)
+    return encode_json(members)
 
 
 def decode_enrollment(cells: Sequence[Any]) -> Enrollment:
-    """Returns the enrollment in the cells of `STATE`."""
+    """Returns the enrollment in the cells of `STATE_COLUMNS`."""
     mode, is_active, created = cells[:3]
-    active, stated, extras = WritePrecedence(*cells[3:6]), cells[6:9], cells[9]
-    mode_clock = None if stated[0] is None else WritePrecedence(*stated)
+    activity, stated, extras = WritePrecedence(*cells[3:6]), cells[6:9], cells[9]
+    mode_precedence = None if stated[0] is None else WritePrecedence(*stated)
     if extras is None:
-        return Enrollment(mode, is_active, created, active, mode_clock)
+        return Enrollment(mode, is_active, created, activity, mode_precedence)
     return Enrollment(
         mode,
         is_active,
         created,
-        active,
-        mode_clock,
+        activity,
+        mode_precedence,
         tuple(Attribute(*attribute) for attribute in extras["attributes"]),
         _decode_precedence(extras["attributes_clock"]),
         extras["cohort"],
@@ -259,8 +262,8 @@ def decode_enrollment(cells: Sequence[Any]) -> Enrollment:
     )
 
 
-def _decode_precedence(kept: Sequence[int] | None) -> WritePrecedence | None:
-    return None if kept is None else WritePrecedence(*kept)
+def _decode_precedence(stored: Sequence[int] | None) -> WritePrecedence | None:
+    return None if stored is None else WritePrecedence(*stored)
 
 
 def count_active(session: Session, course_row: int) -> int:

@@ -24,19 +24,19 @@ def batch_id_of(event_id: int) -> int:
 
 
 def batch_id_column(event_id: Any) -> ColumnElement[Any]:
-    """SQL: the form of `batch_id_of` for a column."""
+    """SQL form of `batch_id_of`: the id of the batch that an event belongs to."""
     batch_id: ColumnElement[Any] = event_id // _STEP
     return batch_id
 
 
 def is_event_of(event_id: Any, batch_id: Any) -> ColumnElement[bool]:
-    """SQL: whether an event belongs to a batch, as a range of ids that an index can serve."""
+    """SQL condition: an event belongs to a batch (a range of ids that an index can serve)."""
     first = batch_id * _STEP
     is_between: ColumnElement[bool] = event_id.between(first, first + MAX_ORDINAL)
     return is_between
 
 
 def feed_position(event: Any, feed: Any) -> ColumnElement[Any]:
-    """SQL: position of an event in the feed; both arguments have the columns of their table."""
+    """SQL expression: the feed position of an event; the arguments are tables or their columns."""
     position: ColumnElement[Any] = feed.first + event.id - feed.batch_id * _STEP
     return position

@@ -72,19 +72,19 @@ def encode_state(state: EnrollmentState) -> str:
 
 
 def decode_state(stored: str) -> EnrollmentState:
-    """Returns the state in a JSON text. Raises ValueError where the text holds none."""
+    """Returns the state in a JSON text. Raises ValueError if the text contains none."""
     try:
         members = orjson.loads(stored)
         attributes = tuple(Attribute(**each) for each in members.get("attributes", ()))
         cohort = members.get("cohort")
         return EnrollmentState(members["mode"], members["is_active"], attributes, cohort)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
-        message = f"no state of an enrollment: {stored!r}"
+        message = f"not the state of an enrollment: {stored!r}"
         raise ValueError(message) from error
 
 
 _NEW_EVENTS = ArrayTable(
-    "happened",
+    "new_events",
     id=BigSerial,
     previous_id=BigSerial,
     kind=String(),
@@ -105,10 +105,10 @@ def _append(*, postgresql: bool) -> Executable:
     cells["submission_id"] = as_uuid(cells["submission_id"], postgresql=postgresql)
     for name in ("before", "after"):
         cells[name] = as_json(cells[name], postgresql=postgresql)
-    kept = _NEW_EVENTS.labels
+    names = _NEW_EVENTS.column_names
     now = bindparam("now", type_=UtcTimestamp())
-    values = select(*(cells[name] for name in kept), now).order_by(source.c.ordinality)
-    return insert(EventRow.__table__).from_select([*kept, "at"], values)  # type: ignore[arg-type]
+    values = select(*(cells[name] for name in names), now).order_by(source.c.ordinality)
+    return insert(EventRow.__table__).from_select([*names, "at"], values)  # type: ignore[arg-type]
 
 
 def render_events(session: Session, events: Sequence[NewEvent], *, now: datetime) -> RenderedRows:
@@ -117,16 +117,16 @@ def render_events(session: Session, events: Sequence[NewEvent], *, now: datetime
         return NO_ROWS
     columns = list(zip(*events, strict=True))
     columns[5] = tuple(submission.hex for submission in columns[5])
-    return RenderedRows(len(events), {**_NEW_EVENTS.holding(session, *columns), "now": now})
+    return RenderedRows(len(events), {**_NEW_EVENTS.parameters(session, *columns), "now": now})
 
 
 @contextmanager
 def append_pipelined(session: Session, events: RenderedRows) -> Iterator[None]:
-    """Inserts events in one statement, while the block runs, which must not use the session."""
+    """Inserts events in one statement while the block runs, which must not use the session."""
     if not events.rows:
         yield
         return
-    append = Statement(_append(postgresql=is_postgresql(session)), events.given)
+    append = Statement(_append(postgresql=is_postgresql(session)), events.parameters)
     with pipelined(session, append):
         yield
 
@@ -142,11 +142,11 @@ _INSERT_SPANS = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
 
 
 def assign_positions(session: Session, events_of: Mapping[int, int]) -> int:
-    """Assigns feed positions to the events of each batch; the last statement before a commit.
+    """Assigns feed positions to the events of each batch; must be the last before a commit.
 
     `events_of` maps batch ids to numbers of events, in the order in which the batches were
     processed, which need not be that of their ids. The feed's counter stays locked until the
-    commit: positions have no gaps, and no reader passes over one. Returns the last position.
+    commit, so positions have no gaps and no reader misses one. Returns the last position.
     """
     spans = {batch: number for batch, number in events_of.items() if number}
     if not spans:

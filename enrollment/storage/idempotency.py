@@ -1,4 +1,4 @@
-"""Idempotency-Keys: who used which, for what."""
+"""Idempotency-Keys: the request that each caller used a key for."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -19,7 +19,7 @@ _USED = ArrayTable("used", caller=String(), key=String())
 
 
 class KeyUse(NamedTuple):
-    """A key, and the request it stands for: SHA-256 of all that makes it the same."""
+    """A key, and the request that it was used for; `fingerprint` is the SHA-256 of the request."""
 
     caller: str
     key: str
@@ -28,9 +28,9 @@ class KeyUse(NamedTuple):
 
 
 def claim(session: Session, uses: Sequence[KeyUse], *, now: datetime) -> set[KeyOwner]:
-    """Take keys for submissions; those that were free are returned.
+    """Inserts keys for submissions; returns those that were not in use.
 
-    Sorted, so that two gateways with the same keys wait for each other in one order.
+    Keys are inserted in sorted order, so that two gateways with the same keys cannot deadlock.
     """
     if not uses:
         return set()
@@ -45,17 +45,17 @@ def claim(session: Session, uses: Sequence[KeyUse], *, now: datetime) -> set[Key
         }
         for use in sorted(uses)
     ]
-    taken = session.execute(
+    inserted = session.execute(
         insert(IdempotencyRow)
         .values(rows)
         .on_conflict_do_nothing()
         .returning(IdempotencyRow.caller, IdempotencyRow.key)
     )
-    return {(row[0], row[1]) for row in taken}
+    return {(row[0], row[1]) for row in inserted}
 
 
 def find(session: Session, used: Collection[KeyOwner]) -> dict[KeyOwner, KeyUse]:
-    """What keys were used for."""
+    """Returns the uses of those keys that are stored, in one statement."""
     if not used:
         return {}
     wanted = _USED.table(postgresql=is_postgresql(session))
@@ -69,11 +69,11 @@ def find(session: Session, used: Collection[KeyOwner]) -> dict[KeyOwner, KeyUse]
             wanted,
             (IdempotencyRow.caller == wanted.c.caller) & (IdempotencyRow.key == wanted.c.key),
         ),
-        _USED.holding(session, *zip(*used, strict=True)),
+        _USED.parameters(session, *zip(*used, strict=True)),
     )
     return {(row[0], row[1]): KeyUse(*row) for row in rows}
 
 
 def purge(session: Session, *, before: datetime) -> None:
-    """Forget keys older than the moment."""
+    """Deletes keys that were created before a time."""
     session.execute(delete(IdempotencyRow).where(IdempotencyRow.created < before))

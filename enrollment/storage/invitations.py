@@ -35,15 +35,15 @@ class StoredInvitation(NamedTuple):
 
 
 def save(session: Session, invitation: Invitation, *, now: datetime) -> None:
-    """Inserts or updates an invitation; who used it stays."""
+    """Inserts or updates an invitation; `used_by` does not change."""
     save_all(session, [invitation], now=now)
 
 
-def save_all(session: Session, saved: Iterable[Invitation], *, now: datetime) -> None:
+def save_all(session: Session, invitations: Iterable[Invitation], *, now: datetime) -> None:
     """Inserts or updates invitations; their keys must differ."""
     rows = [
         {**invitation._asdict(), "email": invitation.email.lower(), "created": now}
-        for invitation in sorted(saved, key=lambda one: (one.course_id, one.email.lower()))
+        for invitation in sorted(invitations, key=lambda one: (one.course_id, one.email.lower()))
     ]
     if not rows:
         return
@@ -68,12 +68,12 @@ def find(session: Session, course_id: str, email: str) -> Invitation | None:
 
 def delete(session: Session, course_id: str, email: str) -> None:
     """Deletes an invitation. Raises InvitationNotFound."""
-    gone = session.scalar(
+    deleted = session.scalar(
         delete_from(InvitationRow)
         .where(*_by_key(course_id, email))
         .returning(InvitationRow.course_id)
     )
-    if gone is None:
+    if deleted is None:
         message = f"{email} has no invitation to {course_id}"
         raise InvitationNotFound(message)
 
@@ -83,12 +83,12 @@ def delete_all(session: Session, pairs: Collection[InvitationKey]) -> None:
     if not pairs:
         return
     wanted = _PAIRS.table(postgresql=is_postgresql(session))
-    those = select(wanted.c.course_id, wanted.c.email)
+    keys = select(wanted.c.course_id, wanted.c.email)
     session.execute(
         delete_from(InvitationRow)
-        .where(tuple_(InvitationRow.course_id, InvitationRow.email).in_(those))
+        .where(tuple_(InvitationRow.course_id, InvitationRow.email).in_(keys))
         .execution_options(synchronize_session=False),
-        _PAIRS.holding(session, *zip(*sorted(pairs), strict=True)),
+        _PAIRS.parameters(session, *zip(*sorted(pairs), strict=True)),
     )
 
 
@@ -114,46 +114,48 @@ def find_many(
         return {}
     wanted = _PAIRS.table(postgresql=is_postgresql(session))
     query = select(*_COLUMNS).join(wanted, _matches(wanted))
-    rows = session.execute(query, _PAIRS.holding(session, *zip(*pairs, strict=True)))
+    rows = session.execute(query, _PAIRS.parameters(session, *zip(*pairs, strict=True)))
     return {(row[0], row[1]): Invitation(*row) for row in rows}
 
 
 def mark_used(session: Session, used: Mapping[InvitationKey, str]) -> None:
-    """Stores who used each invitation, in one statement.
+    """Stores the username of the learner who used each invitation, in one statement.
 
     Raises Conflict if one was deleted, or used by another learner, since it was loaded.
     """
     if not used:
         return
     pairs = sorted(used)
-    wanted = _USED.table(postgresql=is_postgresql(session))
-    given = _USED.holding(
+    parameters = _USED.parameters(
         session,
         [course_id for course_id, _ in pairs],
         [email for _, email in pairs],
         [used[pair] for pair in pairs],
     )
-    by_nobody_else = or_(
-        InvitationRow.used_by.is_(None), InvitationRow.used_by == wanted.c.username
-    )
+    result = session.execute(_mark_used(postgresql=is_postgresql(session)), parameters)
+    if result.rowcount != len(pairs):  # type: ignore[attr-defined]
+        message = f"of {len(pairs)} invitations some were used or deleted meanwhile"
+        raise Conflict(message)
+
+
+@cache
+def _mark_used(*, postgresql: bool) -> Executable:
+    wanted = _USED.table(postgresql=postgresql)
+    is_free = or_(InvitationRow.used_by.is_(None), InvitationRow.used_by == wanted.c.username)
     free = (
         select(InvitationRow.course_id, InvitationRow.email, wanted.c.username)
         .join(wanted, _matches(wanted))
-        .where(by_nobody_else)
+        .where(is_free)
         .order_by(InvitationRow.course_id, InvitationRow.email)
         .with_for_update(of=InvitationRow)
         .subquery("free")
     )
-    result = session.execute(
+    return (
         update(InvitationRow)
         .where(_matches(free))
         .values(used_by=free.c.username)
-        .execution_options(synchronize_session=False),
-        given,
+        .execution_options(synchronize_session=False)
     )
-    if result.rowcount != len(pairs):  # type: ignore[attr-defined]
-        message = f"of {len(pairs)} invitations some were used or taken back meanwhile"
-        raise Conflict(message)
 
 
 def _by_key(course_id: str, email: str) -> tuple[Any, Any]:

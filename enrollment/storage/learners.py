@@ -1,4 +1,4 @@
-"""Learners: people who can be enrolled, known by username, some by e-mail too."""
+"""Learners: people who can be enrolled, identified by username, some also by e-mail."""
 
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +15,7 @@ from enrollment.domain.model import Learner
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.error_mapping import ignore_unique_violation
+from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
 from enrollment.storage.tables import EnrollmentRow, LearnerRow
 
 #: Statements of every batch are built on the table: the mapper costs more than the rest.
@@ -59,18 +59,18 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
     rows = [named[username]._asdict() for username in sorted(named)]
     try:
         session.execute(statement, rows).all()
-    except IntegrityError as error:  # the username gives way, so it is the e-mail that clashes
-        message = "two learners cannot have one e-mail"
+    except IntegrityError as error:  # a username is no conflict (upsert), so it is the e-mail
+        message = "two learners cannot have the same e-mail"
         raise EmailTaken(message) from error
 
 
 def set_email_if_missing(session: Session, username: str, email: str) -> None:
-    """Stores the e-mail that a token vouches for, where the learner has none.
+    """Stores the e-mail in a learner's token, if the learner has none; inserts a missing learner.
 
-    Does nothing where another learner has it: an operator has to decide who is right.
+    Does nothing if another learner has the e-mail: an operator has to resolve that.
     """
-    known_by = _LEARNER.email == email.lower()
-    if session.scalar(select(_LEARNER.id).where(known_by)) is not None:
+    has_email = _LEARNER.email == email.lower()
+    if session.scalar(select(_LEARNER.id).where(has_email)) is not None:
         return
     insert = insert_on(postgresql=is_postgresql(session))(_LEARNERS)
     statement = insert.values(username=username, email=email.lower()).on_conflict_do_update(
@@ -78,7 +78,7 @@ def set_email_if_missing(session: Session, username: str, email: str) -> None:
         set_={"email": insert.excluded.email},
         where=_LEARNER.email.is_(None),
     )
-    with suppress(IntegrityError), session.begin_nested():  # somebody else had it just now
+    with suppress(IntegrityError), session.begin_nested():  # another transaction stored it just now
         session.execute(statement)
 
 
@@ -128,20 +128,21 @@ def insert_new(session: Session, usernames: Collection[str]) -> Iterator[dict[st
     another transaction inserted one of them meanwhile.
     """
     rows: dict[str, int] = {}
-    newcomers = sorted(set(usernames))
-    if not newcomers:
+    new_usernames = sorted(set(usernames))
+    if not new_usernames:
         yield rows
         return
-    register = _insert_query(postgresql=is_postgresql(session))
-    given = _NEW_USERNAMES.holding(session, newcomers)
-    with ignore_unique_violation(), pipelined(session, Statement(register, given)) as (made,):
+    insert = _insert_query(postgresql=is_postgresql(session))
+    parameters = _NEW_USERNAMES.parameters(session, new_usernames)
+    statement = Statement(insert, parameters)
+    with unique_violation_as_conflict(), pipelined(session, statement) as (result,):
         yield rows
-    rows |= dict(made.rows)
+    rows |= dict(result.rows)
 
 
 #: Key of an advisory lock: shared by writers of enrollments, exclusive for deleting a learner.
 _DELETION_LOCK = 0x6C6561726E6572
-#: A deletion that waits for the lock makes later writers wait; so it gives up soon.
+#: A deletion that waits for the lock makes later writers wait, so it waits only 200 ms.
 _LOCK_TIMEOUT = text("SET LOCAL lock_timeout = 200")
 _SHARED_LOCK = select(func.pg_advisory_xact_lock_shared(_DELETION_LOCK))
 _EXCLUSIVE_LOCK = select(func.pg_advisory_xact_lock(_DELETION_LOCK))
@@ -171,12 +172,12 @@ def _refuse_taken_emails(session: Session, named: dict[str, Learner]) -> None:
 
 
 _WANTED = ArrayTable("wanted", text=String())
-_NEW_USERNAMES = ArrayTable("newcomer", username=String())
+_NEW_USERNAMES = ArrayTable("inserted", username=String())
 
 
 @cache
 def _matching_query(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]]:
-    """Selects the learners of whom a column has one of the texts."""
+    """Selects the learners for which a column has one of the texts."""
     wanted = _WANTED.table(postgresql=postgresql)
     cell = _LEARNER[column]
     return select(*_COLUMNS).join(wanted, cell == wanted.c.text)
@@ -187,15 +188,15 @@ def _insert_query(*, postgresql: bool) -> Executable:
     source = _NEW_USERNAMES.table(postgresql=postgresql)
     names = select(source.c.username).order_by(source.c.ordinality)
     insert = insert_on(postgresql=postgresql)(_LEARNERS)
-    made: Executable = insert.from_select(["username"], names).returning(
+    query: Executable = insert.from_select(["username"], names).returning(
         _LEARNER.username, _LEARNER.id
     )
-    return made
+    return query
 
 
 def _load(session: Session, column: str, texts: Collection[str]) -> list[LoadedLearner]:
     if not texts:
         return []
     query = _matching_query(column, postgresql=is_postgresql(session))
-    rows = session.execute(query, _WANTED.holding(session, list(texts)))
+    rows = session.execute(query, _WANTED.parameters(session, list(texts)))
     return [LoadedLearner(row[0], Learner(*row[1:])) for row in map(tuple, rows.all())]

@@ -1,7 +1,7 @@
-"""The tables' versions: bringing a database to this release's, and asking where it stands.
+"""Database migrations: upgrades, downgrades and the current revision.
 
-Whoever changes them holds a lock, so two upgrades at once end as one; each runs in one
-transaction, so a broken one leaves nothing behind.
+A migration holds an advisory lock, so of two concurrent upgrades the second has nothing to do. It
+runs in one transaction, so a failed one changes nothing.
 """
 
 import threading
@@ -22,29 +22,29 @@ from enrollment.domain.errors import EnrollmentError
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.sessions import sessions_for
 
-#: Any number, the same in every release: who holds it changes the tables.
+#: Key of the advisory lock of migrations; the same in every release.
 _ADVISORY_LOCK = 7_316_455_022_101
-_WAIT_FOR_OTHERS = "60s"
+_MIGRATION_LOCK_TIMEOUT = "60s"
 _FOLDER = Path(__file__).with_name("migrations")
-#: Alembic keeps what it is doing in module globals.
-_one_at_a_time = threading.Lock()
+#: Alembic keeps its state in module globals, so one process runs one command at a time.
+_alembic_lock = threading.Lock()
 
 
 class UnknownRevision(EnrollmentError):
-    """The database names a version of its tables that this release does not know."""
+    """The database is at a revision that this release does not know."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Bring the tables up to a version.
+    """Upgrades the database to a revision.
 
-    Raises UnknownRevision where a later release was here, RecordsUnavailable.
+    Raises UnknownRevision if a later release upgraded it, RecordsUnavailable.
     """
     with _exclusive_connection(url) as config:
         command.upgrade(config, revision)
 
 
 def downgrade(url: str, revision: str) -> None:
-    """Take the tables back to a version (``base`` is none at all), with what they hold.
+    """Downgrades the database to a revision; `base` drops all tables, including their data.
 
     Raises UnknownRevision, RecordsUnavailable.
     """
@@ -53,49 +53,52 @@ def downgrade(url: str, revision: str) -> None:
 
 
 def draft(url: str, message: str) -> list[str]:
-    """Write a new version's file from what the tables' classes say and the database lacks."""
+    """Writes a migration from the difference of `tables` and the database; returns its paths."""
     with _exclusive_connection(url) as config:
         number = f"{int(head()) + 1:04d}"
-        made = command.revision(config, message=message, autogenerate=True, rev_id=number)
-    drafts = made if isinstance(made, list) else [made]
-    return [one.path for one in drafts if one is not None]
+        created = command.revision(config, message=message, autogenerate=True, rev_id=number)
+    scripts = created if isinstance(created, list) else [created]
+    return [script.path for script in scripts if script is not None]
 
 
 def pending(url: str) -> list[str]:
-    """The versions that the database still lacks, oldest first."""
+    """Returns the revisions that the database still lacks, oldest first."""
     sessions = sessions_for(url, pool_size=1)
     try:
         with sessions.read() as session:
-            lacking = _pending_revisions(session)
+            revisions = _pending_revisions(session)
     finally:
         sessions.dispose()
-    return lacking
+    return revisions
 
 
 def current(session: Session) -> str | None:
-    """The version that the tables are at; None before the first."""
+    """Returns the revision of the database; None before the first."""
     return MigrationContext.configure(session.connection()).get_current_revision()
 
 
 def is_current(session: Session) -> bool:
-    """Whether the tables are as this release needs them, or newer."""
+    """Whether the database is at this release's revision, or a later release's."""
     return current(session) == head() or not _pending_revisions(session)
 
 
 @cache
 def head() -> str:
-    """The version that this release works with."""
+    """Returns the revision that this release needs."""
     return str(_scripts().get_current_head())
 
 
 def _pending_revisions(session: Session) -> list[str]:
-    """A version unknown here is a later release's, which lacks nothing of ours."""
+    """Returns the revisions that are lacking; none if the database has a later release's revision.
+
+    An unknown revision is a later release's, and contains all of this release's.
+    """
     at = current(session)
-    versions = [script.revision for script in _scripts().walk_revisions()]
-    versions.reverse()
+    revisions = [script.revision for script in _scripts().walk_revisions()]
+    revisions.reverse()
     if at is None:
-        return versions
-    return versions[versions.index(at) + 1 :] if at in versions else []
+        return revisions
+    return revisions[revisions.index(at) + 1 :] if at in revisions else []
 
 
 def _scripts() -> ScriptDirectory:
@@ -110,9 +113,10 @@ def _config() -> Config:
 
 @contextmanager
 def _exclusive_connection(url: str) -> Iterator[Config]:
-    sessions = sessions_for(url, pool_size=1, silence=None)  # changing a large table takes long
+    # No timeout: changing a large table takes long.
+    sessions = sessions_for(url, pool_size=1, server_timeout=None)
     try:
-        with _one_at_a_time, sessions.begin() as session:
+        with _alembic_lock, sessions.begin() as session:
             if is_postgresql(session):
                 _acquire_migration_lock(session.connection())
             config = _config()
@@ -125,9 +129,12 @@ def _exclusive_connection(url: str) -> Iterator[Config]:
 
 
 def _acquire_migration_lock(connection: Connection) -> None:
-    """Only the wait for other upgrades is long: a wait for a table holds up everybody."""
+    """Waits for other migrations, longer than for any other lock.
+
+    Locks on tables keep the short timeout, since all later queries wait behind such a request.
+    """
     usual = connection.scalar(text("SHOW lock_timeout"))
-    connection.execute(text(f"SET LOCAL lock_timeout = '{_WAIT_FOR_OTHERS}'"))
+    connection.execute(text(f"SET LOCAL lock_timeout = '{_MIGRATION_LOCK_TIMEOUT}'"))
     connection.execute(text("SET LOCAL statement_timeout = 0"))
     connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
     connection.execute(text(f"SET LOCAL lock_timeout = '{usual}'"))

@@ -8,10 +8,10 @@ from sqlalchemy.orm import Session
 from enrollment.storage.tables import BatchRow, SubmissionRow
 
 
-def purge_broken_off(session: Session, *, before: datetime) -> None:
+def purge_abandoned_uploads(session: Session, *, before: datetime) -> None:
     """Deletes uploads that began before a time and were never published."""
-    broken_off = SubmissionRow.published_at.is_(None), SubmissionRow.received_at < before
-    session.execute(delete(SubmissionRow).where(*broken_off))
+    is_abandoned = SubmissionRow.published_at.is_(None), SubmissionRow.received_at < before
+    session.execute(delete(SubmissionRow).where(*is_abandoned))
 
 
 def purge_bulks(session: Session, *, before: datetime, limit: int) -> int:
@@ -23,7 +23,7 @@ def purge_bulks(session: Session, *, before: datetime, limit: int) -> int:
 
 
 def purge_singles(session: Session, *, before: datetime, limit: int) -> int:
-    """Deletes up to `limit` batches of singles answered before a time; returns how many."""
+    """Deletes up to `limit` batches of singles completed before a time; returns how many."""
     old = (
         select(BatchRow.id)
         .where(BatchRow.submission_id.is_(None), BatchRow.answered_at < before)

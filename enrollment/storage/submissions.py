@@ -1,7 +1,6 @@
-"""Submissions: inserted, published, found, counted.
+"""Submissions: inserted, published, loaded, and updated with the tally of their outcomes.
 
-Lists of them are in ``submission_views``, requests to cancel them in ``cancellation``, their
-deletion after a time in ``retention``.
+`submission_views` lists them, `cancellation` cancels them, `retention` deletes them.
 """
 
 from collections.abc import Collection, Sequence
@@ -55,7 +54,7 @@ class NewSingle(NamedTuple):
 
 
 class NewBulk(NamedTuple):
-    """A file to be inserted; workers do not see it until it is published."""
+    """A file to be inserted; workers do not see it before it is published."""
 
     id: UUID
     caller: str
@@ -71,7 +70,7 @@ class NewBulk(NamedTuple):
 
 
 _NEW_SINGLES = ArrayTable(
-    "taken",
+    "new_singles",
     id=Text(),
     caller=String(),
     caller_kind=String(),
@@ -81,7 +80,7 @@ _NEW_SINGLES = ArrayTable(
 
 
 @cache
-def _add_singles(*, postgresql: bool) -> Executable:
+def _insert_singles(*, postgresql: bool) -> Executable:
     source = _NEW_SINGLES.table(postgresql=postgresql)
     received_at: ColumnElement[Any] = source.c.received_at
     if postgresql:
@@ -102,9 +101,9 @@ def _add_singles(*, postgresql: bool) -> Executable:
     return insert(table).from_select(list(values), select(*values.values()))  # type: ignore[arg-type]
 
 
-def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
+def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
     """Inserts the singles of one batch, in the order of the batch, in one statement."""
-    given = _NEW_SINGLES.holding(
+    parameters = _NEW_SINGLES.parameters(
         session,
         [single.id.hex for single in singles],
         [single.caller for single in singles],
@@ -112,17 +111,17 @@ def add_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int
         [_timestamp_text(single.received_at) for single in singles],
         [single.request_id for single in singles],
     )
-    statement = _add_singles(postgresql=is_postgresql(session))
-    session.execute(statement, {**given, "batch": batch_id})
+    statement = _insert_singles(postgresql=is_postgresql(session))
+    session.execute(statement, {**parameters, "batch": batch_id})
 
 
-def _timestamp_text(moment: datetime) -> str:
+def _timestamp_text(timestamp: datetime) -> str:
     """Formats a UTC timestamp as text that both databases can store."""
-    return moment.strftime("%Y-%m-%d %H:%M:%S.%f")
+    return timestamp.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
 def insert_bulk(session: Session, bulk: NewBulk) -> None:
-    """Inserts the submission of a file; its batches follow, and last it is published."""
+    """Inserts the submission of a file, unpublished; its batches are inserted afterwards."""
     session.add(
         SubmissionRow(
             id=bulk.id,
@@ -146,18 +145,18 @@ def insert_bulk(session: Session, bulk: NewBulk) -> None:
 def publish(
     session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
 ) -> None:
-    """Marks a file as complete: it is accepted once this is committed.
+    """Publishes a file: it is accepted when this transaction commits.
 
-    Raises RecordsUnavailable where it was deleted as abandoned meanwhile.
+    Raises RecordsUnavailable if it was purged as abandoned meanwhile.
     """
-    kept = session.scalar(
+    published = session.scalar(
         update(SubmissionRow)
         .where(SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None))
         .values(total=total, intake=intake, published_at=now)
         .returning(SubmissionRow.id)
     )
-    if kept is None:
-        message = "the upload was swept while it came in"
+    if published is None:
+        message = "the upload was purged as abandoned before it was complete"
         raise RecordsUnavailable(message)
 
 
@@ -171,8 +170,8 @@ def delete_unpublished(session: Session, submission_id: UUID) -> None:
 
 
 _TABLE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__]
-#: The columns that ``submission_of`` reads.
-COLUMNS = (
+#: The columns that `submission_of` reads.
+SUBMISSION_COLUMNS = (
     _TABLE.c.id,
     _TABLE.c.kind,
     _TABLE.c.caller,
@@ -197,7 +196,7 @@ COLUMNS = (
 
 
 def submission_of(row: Any) -> Submission:
-    """Returns the submission in a row of ``COLUMNS``."""
+    """Returns the submission in a row of `SUBMISSION_COLUMNS`."""
     return Submission(
         id=row.id,
         kind=Kind(row.kind),
@@ -222,7 +221,7 @@ def submission_of(row: Any) -> Submission:
     )
 
 
-_FIND = select(*COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
+_FIND = select(*SUBMISSION_COLUMNS).where(SubmissionRow.id == bindparam("wanted"))
 
 
 def find(session: Session, submission_id: UUID) -> Submission | None:
@@ -231,7 +230,9 @@ def find(session: Session, submission_id: UUID) -> Submission | None:
     return None if row is None else submission_of(row)
 
 
-_FIND_ALL = select(*COLUMNS).where(SubmissionRow.id.in_(bindparam("ids", expanding=True)))
+_FIND_ALL = select(*SUBMISSION_COLUMNS).where(
+    SubmissionRow.id.in_(bindparam("ids", expanding=True))
+)
 
 
 def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
@@ -259,11 +260,11 @@ def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Progre
     }
 
 
-_COUNT = (
+_UPDATE_TALLY = (
     update(_TABLE)
-    .where(_TABLE.c.id == bindparam("its"))
+    .where(_TABLE.c.id == bindparam("file"))
     .values(
-        tally=bindparam("counted"),
+        tally=bindparam("new_tally"),
         started_at=bindparam("started"),
         finished_at=bindparam("finished"),
     )
@@ -273,12 +274,12 @@ _COUNT = (
 def update_tally(
     session: Session, submission: Submission, tally: Tally, *, finished: bool, now: datetime
 ) -> None:
-    """Stores the tally of a file after one more of its batches."""
+    """Stores the tally of a file after some of its batches completed."""
     session.execute(
-        _COUNT,
+        _UPDATE_TALLY,
         {
-            "its": submission.id,
-            "counted": tally.as_json(),
+            "file": submission.id,
+            "new_tally": tally.as_json(),
             "started": submission.started_at or now,
             "finished": now if finished else None,
         },
@@ -292,5 +293,5 @@ _CANCELLED_SINGLES = select(_TABLE.c.id).where(
 
 
 def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
-    """Returns the singles in the batches that are to be cancelled."""
+    """Returns the ids of those singles in the batches that are to be cancelled."""
     return set(session.scalars(_CANCELLED_SINGLES, {"batches": list(batch_ids)}))

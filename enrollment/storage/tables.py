@@ -1,8 +1,8 @@
 """Tables. Only this package uses them; other packages get domain values.
 
-For a million rows nothing is stored per request except what the request changed: batches store
-their requests and outcomes as one compact value each. Enrollments and events have no foreign keys:
-a look-up and a lock for each row would cost more than the insert.
+A batch stores its requests as one compact value and its outcomes as another; only the changes of a
+request have rows of their own. Enrollments and events have no foreign keys: checking and locking
+each referenced row would cost more than the insert.
 """
 
 from datetime import UTC, datetime
@@ -34,7 +34,7 @@ BigSerial = BigInteger().with_variant(Integer, "sqlite")
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
-    """A timestamp: naive ones are refused, reads return UTC (SQLite stores no time zone)."""
+    """A timestamp in UTC; rejects naive values (SQLite stores no time zone)."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -44,7 +44,7 @@ class UtcTimestamp(TypeDecorator[datetime]):
         if value is None:
             return None
         if value.tzinfo is None:
-            message = f"a moment needs its time zone: {value!r}"
+            message = f"timestamp without time zone: {value!r}"
             raise ValueError(message)
         return value.astimezone(UTC)
 
@@ -52,12 +52,12 @@ class UtcTimestamp(TypeDecorator[datetime]):
         """Returns UTC."""
         if value is None:
             return None
-        moment: datetime = value
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        stored: datetime = value
+        return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored.astimezone(UTC)
 
 
 class Base(DeclarativeBase):
-    """Base of all tables; constraints are named by convention, so that migrations can name them."""
+    """Base of all tables; constraints have conventional names, which migrations refer to."""
 
     metadata = MetaData(
         naming_convention={
@@ -100,7 +100,7 @@ class CourseRow(Base):
 
 
 class ModeRow(Base):
-    """A mode of a course; `position` keeps the order in which modes were given."""
+    """A mode of a course; `position` is its place in the order in which modes were given."""
 
     __tablename__ = "mode"
 
@@ -168,8 +168,8 @@ class EnrollmentRow(Base):
     """The enrollment of one learner in one course.
 
     The precedence of a field is three numbers: microseconds since 1970, rank, line. `version` rises
-    with every write; `event_id` is the newest event, from which the history is followed back.
-    `extras` has attributes and cohort with their precedence; it is null for most.
+    with every write; `event_id` is the newest event, from which the history is read backwards.
+    `extras` has attributes and cohort with their precedence; it is null for most enrollments.
     """
 
     __tablename__ = "enrollment"
@@ -238,7 +238,7 @@ class SubmissionRow(Base):
     header: Mapped[str | None]
     #: The files of an archive: name, lines before it, encoding, format, header.
     files: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
-    #: {"enrolled": n, …, "reasons": {code: n}}, of the batches answered so far.
+    #: {"enrolled": n, …, "reasons": {code: n}}, of the batches completed so far.
     tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
@@ -249,9 +249,10 @@ class SubmissionRow(Base):
 class BatchRow(Base):
     """Up to 1,000 requests: the unit of queueing, of work and of commit.
 
-    `announced_at` is null until it is the batch's turn: the first batch of a file is announced when
-    the file is published, each other one when the one before it is answered. So the batches of a
-    file cannot be processed out of order.
+    `announced_at`, the time of the dispatch, is null until it is the batch's turn: the first batch
+    of a file is dispatched when the file is published, each other one when the previous one is
+    completed. So the batches of a file cannot be processed out of order. `answered_at` is the time
+    of completion.
     """
 
     __tablename__ = "batch"
@@ -277,38 +278,38 @@ class BatchRow(Base):
     )
 
     id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
-    #: Empty for a batch of singles, which belong to a submission each.
+    #: Null for a batch of singles, each of which is a submission of its own.
     submission_id: Mapped[UUID | None] = mapped_column(
         ForeignKey("submission.id", ondelete="CASCADE")
     )
     ordinal: Mapped[int | None]
     lane: Mapped[str] = mapped_column(String(12))
-    #: Processed without other batches: all or nothing, or it failed before.
+    #: Processed by itself: all or nothing, or it failed before.
     alone: Mapped[bool] = mapped_column(server_default=text("false"))
     requests: Mapped[int] = mapped_column(SmallInteger)
     payload: Mapped[bytes]
     announced_at: Mapped[datetime | None]
-    #: When it was announced first.
+    #: Time of the first dispatch.
     waiting_since: Mapped[datetime | None]
-    #: How often the sweeper announced it again.
+    #: Number of re-dispatches.
     repeats: Mapped[int] = mapped_column(Integer, server_default="0")
-    #: Attempts that failed or never ended.
+    #: Attempts that failed or did not end.
     attempts: Mapped[int] = mapped_column(SmallInteger, server_default="0")
     #: State of the search for the request that makes the batch fail.
     suspicion: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     parked_at: Mapped[datetime | None]
     answered_at: Mapped[datetime | None]
-    #: Empty: cancelled as a whole (``is_cancelled_as_whole``).
+    #: Empty: cancelled as a whole (`is_cancelled_as_whole`).
     outcomes: Mapped[bytes | None]
-    #: {"enrolled": n, …}: lets readers skip batches without the outcomes that they want.
+    #: {"enrolled": n, …}: lets readers skip batches without the outcomes they filter by.
     tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
 class EventRow(Base):
     """One change of one enrollment; never updated, never deleted.
 
-    `id` is composed of the batch's id and the place among its events (``event_ids``); `previous_id`
-    is the previous event of the same enrollment, so that the history needs no index of its own.
+    `id` is composed of the batch's id and the event's ordinal in the batch (`event_ids`).
+    `previous_id` is the previous event of the same enrollment, so the history needs no index.
     """
 
     __tablename__ = "event"
@@ -347,7 +348,7 @@ class FeedHeadRow(Base):
 
 
 class CrosswalkRow(Base):
-    """Maps one id of another system to ours."""
+    """Maps an id of another system to an id of this service."""
 
     __tablename__ = "crosswalk"
 

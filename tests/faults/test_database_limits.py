@@ -56,7 +56,7 @@ def test_a_database_that_only_reads_is_written_to_as_soon_as_it_can_be(desk, oth
     assert_unavailable(desk.ask())
     assert_unavailable(desk.hand_in())
     assert not desk.is_ready
-    assert "only reads" in desk.gateway.get("/readyz").json["findings"][0]
+    assert "is read-only" in desk.gateway.get("/readyz").json["findings"][0]
 
     other.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only")
     wait_until(lambda: desk.is_ready)

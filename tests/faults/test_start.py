@@ -52,7 +52,7 @@ def test_a_process_does_not_start_on_what_loses_commits_and_says_why(
     wait_until(lambda: process.process.poll() is not None, process.log)
 
     assert process.process.returncode == status
-    assert "set fsync=on: what was answered 202 can be lost in a power cut" in process.log()
+    assert "set fsync=on: accepted requests can be lost in a power cut" in process.log()
     assert f"set {ACCEPT}=true" in process.log()
 
 

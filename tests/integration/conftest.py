@@ -78,7 +78,7 @@ def course_gateway(start_course_gateway: Callable[..., SmallGateway]) -> SmallGa
 def gate(sessions: Sessions) -> Iterator[CredentialTester]:
     """Authentication, with a signing secret that is known."""
     with sessions.begin() as session:
-        secrets.get_or_make(session, jwt_tokens.SIGNING_SECRET, SECRET)
+        secrets.get_or_create(session, jwt_tokens.SIGNING_SECRET, SECRET)
     made = CredentialTester(sessions)
     with closing(made.records):
         yield made

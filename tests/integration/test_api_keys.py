@@ -84,7 +84,7 @@ def test_keys_are_listed_oldest_first(sessions):
 def test_a_secret_stays_what_it_first_was(sessions):
     def get(name, fresh):
         with sessions.begin() as session:
-            return secrets.get_or_make(session, name, fresh)
+            return secrets.get_or_create(session, name, fresh)
 
     assert get("tokens", b"first\0") == b"first\0"
     assert get("tokens", b"second") == b"first\0"
@@ -98,7 +98,7 @@ def test_all_who_make_a_secret_at_once_end_with_the_same(sessions):
     def make(fresh):
         barrier.wait()
         with sessions.begin() as session:
-            ended.append(secrets.get_or_make(session, "tokens", fresh))
+            ended.append(secrets.get_or_create(session, "tokens", fresh))
 
     threads = [threading.Thread(target=make, args=(bytes([n]) * 32,)) for n in range(4)]
     for thread in threads:
@@ -117,10 +117,10 @@ def test_who_comes_second_takes_what_the_first_has_not_committed_yet(sessions):
 
     def second():
         with sessions.begin() as session:
-            ended.append(secrets.get_or_make(session, "tokens", b"second"))
+            ended.append(secrets.get_or_create(session, "tokens", b"second"))
 
     with sessions.begin() as session:
-        first = secrets.get_or_make(session, "tokens", b"first")
+        first = secrets.get_or_create(session, "tokens", b"first")
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(timeout=0.3)

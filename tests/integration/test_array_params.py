@@ -26,10 +26,10 @@ ROWS = st.tuples(
 def came_back(sessions, rows):
     with sessions.read() as session:
         table = TABLE.table(postgresql=is_postgresql(session))
-        cells = [table.c[name] for name in (*TABLE.labels, "ordinality")]
+        cells = [table.c[name] for name in (*TABLE.column_names, "ordinality")]
         columns = list(zip(*rows, strict=True)) or [()] * 4
         found = session.execute(
-            select(*cells).order_by(table.c.ordinality), TABLE.holding(session, *columns)
+            select(*cells).order_by(table.c.ordinality), TABLE.parameters(session, *columns)
         )
         return [tuple(row) for row in found]
 
@@ -80,7 +80,7 @@ def test_json_and_uuids_are_stored_as_such(sessions):
                 as_json(source.c.document, postgresql=postgresql),
                 as_uuid(source.c.id, postgresql=postgresql),
             ),
-            table.holding(session, [encode_json(document)], ["0" * 31 + "7"]),
+            table.parameters(session, [encode_json(document)], ["0" * 31 + "7"]),
         ).one()
 
     kept = found[0] if postgresql else json.loads(found[0])

@@ -189,7 +189,7 @@ def test_what_always_runs_out_of_time_alone_is_parked_in_the_end(bench, monkeypa
             world.deliver(number)
 
     with world.sessions.read() as session:
-        (shown,) = quarantine.parked(session, limit=10)
+        (shown,) = quarantine.list_parked(session, limit=10)
     assert (shown.id, shown.attempts, shown.poisonous) == (number, 0, ())
 
 

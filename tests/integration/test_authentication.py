@@ -173,7 +173,7 @@ def test_the_signing_secret_is_made_where_there_is_none(sessions):
     with closing(gate.records):
         assert gate.refusal(jwt_header(ada())).status == 401
         with sessions.begin() as session:
-            made = secrets.get_or_make(session, jwt_tokens.SIGNING_SECRET, b"other")
+            made = secrets.get_or_create(session, jwt_tokens.SIGNING_SECRET, b"other")
         text = jwt_tokens.sign_token(made, "ada", now=NOW)
         assert len(made) == 32
         assert gate.see(jwt_header(text)).username == "ada"

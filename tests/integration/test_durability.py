@@ -30,7 +30,7 @@ def forgiving(monkeypatch):
     found = durability._postgresql_facts
 
     def kept(ask):
-        return (fact for fact in found(ask) if not fact.says.startswith(OF_THE_SERVER))
+        return (fact for fact in found(ask) if not fact.message.startswith(OF_THE_SERVER))
 
     monkeypatch.setattr(durability, "_postgresql_facts", kept)
 
@@ -57,7 +57,7 @@ def ask(sessions):
 
 def found_in(sessions):
     with sessions.read() as session:
-        return durability.facts(session)
+        return durability.load_durability_facts(session)
 
 
 # --- PostgreSQL -----------------------------------------------------------------------------
@@ -74,7 +74,7 @@ def test_a_server_that_does_not_flush_is_not_used(postgres_url):
 def test_a_server_that_does_not_flush_is_used_where_loss_is_accepted(postgres_url):
     with opened(postgres_url, accepts_loss=True) as sessions:
         assert ask(sessions) == 1
-        assert len(durability.losses(found_in(sessions))) == 2
+        assert len(durability.data_loss_messages(found_in(sessions))) == 2
 
 
 @pytest.mark.parametrize("level", ["local", "remote_write", "on", "remote_apply"])
@@ -128,8 +128,8 @@ def test_a_database_that_only_reads_is_told_and_loses_nothing(postgres_url):
         with sessions.begin() as session:
             session.execute(text("CREATE TABLE x (i int)"))
 
-    assert "only reads" in durability.cannot_write(found)
-    assert durability.losses(found) == []
+    assert "is read-only" in durability.cannot_write(found)
+    assert durability.data_loss_messages(found) == []
 
 
 @pytest.mark.usefixtures("forgiving")
@@ -177,15 +177,15 @@ def test_our_own_connections_are_durable(file):
     with opened(f"sqlite:///{file}") as sessions:
         (fact,) = found_in(sessions)
 
-    assert fact.mark == "ok"
-    assert "synchronous=2, journal_mode=truncate" in fact.says
+    assert fact.level == "ok"
+    assert "synchronous=2, journal_mode=truncate" in fact.message
 
 
 def test_a_file_that_nobody_else_has_open_leaves_wal_mode(file):
     with in_wal_mode(file):
         pass
     with opened(f"sqlite:///{file}") as sessions:
-        assert "journal_mode=truncate" in found_in(sessions)[0].says
+        assert "journal_mode=truncate" in found_in(sessions)[0].message
 
 
 @pytest.mark.parametrize("version", ["3.40.1", "3.51.3"])
@@ -208,7 +208,7 @@ def test_a_mode_that_was_changed_under_an_open_connection_is_seen(file):
     with opened(f"sqlite:///{file}", accepts_loss=True) as sessions:
         ask(sessions)
         with in_wal_mode(file):
-            assert "journal_mode=wal" in found_in(sessions)[0].says
+            assert "journal_mode=wal" in found_in(sessions)[0].message
 
 
 def test_a_database_in_memory_ends_with_its_process():
@@ -225,7 +225,7 @@ def test_a_file_in_memory_does_not_outlive_the_machine(file, monkeypatch):
 def test_a_file_on_another_machine_is_doubtful(file, monkeypatch):
     monkeypatch.setattr(durability, "filesystem_of", lambda _: "nfs4")
     with opened(f"sqlite:///{file}") as sessions:
-        assert [fact.mark for fact in found_in(sessions)] == ["ok", "note"]
+        assert [fact.level for fact in found_in(sessions)] == ["ok", "note"]
         with capture_logs() as logs:
             check_at_start(sessions)
 

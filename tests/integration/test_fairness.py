@@ -6,7 +6,7 @@ import pytest
 
 from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import QUEUE_OF
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from tests.support.in_process_service import ADMIN, SERVER, request, row
 from worker.processing.processor import BATCHES_PER_TRANSACTION, TURN_BATCHES
 
@@ -69,7 +69,7 @@ def rows(number, name):
 def ask_one(world):
     """Hand in a single, and ring for it as the gateway does."""
     (submission_id,) = world.ask(request("ada"))
-    world.dispatcher.dispatch(Waiting(world.batch_ids(submission_id)[0], Lane.INTERACTIVE))
+    world.dispatcher.dispatch(BatchRef(world.batch_ids(submission_id)[0], Lane.INTERACTIVE))
     return submission_id
 
 

@@ -67,7 +67,7 @@ def test_one_of_several_that_fails_takes_the_others_with_it(sessions, names):
 
 def test_several_are_waited_for_as_long_as_each_may_take(postgres_world):
     url = postgres_world.sessions.engine.url.render_as_string(hide_password=False)
-    impatient = sessions_for(url, pool_size=1, silence=0.5)
+    impatient = sessions_for(url, pool_size=1, server_timeout=0.5)
     naps = [Statement(text("SELECT pg_sleep(0.3)"), {})] * 3
 
     with impatient.begin() as session:

@@ -57,7 +57,7 @@ def answers(world, submission_id):
 
 def parked(world):
     with world.sessions.read() as session:
-        return quarantine.parked(session, limit=10)
+        return quarantine.list_parked(session, limit=10)
 
 
 def deliver_and_die(world, *batch_ids):
@@ -196,7 +196,7 @@ def test_beyond_three_the_batch_is_parked_shown_and_can_be_tried_again(bench, ar
     bench.pass_time(**FORGOTTEN)
     assert bench.sweep() == []
     with world.sessions.read() as session:
-        assert batches.backlog(session) == (0, None, 1)
+        assert batches.load_backlog(session) == (0, None, 1)
 
     armed("")
     with world.sessions.begin() as session:

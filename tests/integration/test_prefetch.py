@@ -43,7 +43,7 @@ def kept(world, file, number, payload):
 
 def stored(world, file):
     with world.sessions.read() as session:
-        return batches.payloads_behind(session, file, -1, 100)
+        return batches.successor_payloads(session, file, -1, 100)
 
 
 def test_the_next_batches_are_read_and_each_is_given_once(world, file):
@@ -107,8 +107,8 @@ def test_rows_are_settled_ahead_where_all_have_a_username(world):
 def test_what_a_failed_transaction_fetched_is_not_decoded_in_the_next(world, file):
     prefetcher = world.processor.transaction.prefetcher
     with world.sessions.begin() as session:
-        (first,) = claims.claim(session, world.batch_ids(file)[0]).taken
-        some = [first, *claims.claim_behind(session, first, 3)]
+        (first,) = claims.claim(session, world.batch_ids(file)[0]).batches
+        some = [first, *claims.claim_successors(session, first, 3)]
         by_id = {file: world.submission(file)}
         prefetcher.fetch_next(session, some, by_id)
         fetched = prefetcher.fetch_next(session, some[:1], by_id)

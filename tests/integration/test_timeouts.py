@@ -42,7 +42,7 @@ def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
         raise TookTooLong(message)
 
     with monkeypatch.context() as faults:
-        faults.setattr(batches, "answer", too_long)
+        faults.setattr(batches, "complete", too_long)
         with pytest.raises(TookTooLong):
             world.processor.process(number)
 
@@ -61,7 +61,7 @@ def test_a_machine_that_has_no_room_left_says_nothing_about_a_batch(world, monke
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as faults:
-        faults.setattr(batches, "answer", full)
+        faults.setattr(batches, "complete", full)
         for _ in range(3):
             with pytest.raises(RecordsUnavailable):
                 world.processor.process(number)
@@ -80,7 +80,7 @@ def test_batches_that_only_waited_long_are_still_worked_together(world):
 
     for _ in range(5):
         with world.sessions.begin() as session:
-            batches.due(session, before=later, now=datetime.now(UTC), limit=10)
+            batches.mark_redispatched(session, before=later, now=datetime.now(UTC), limit=10)
 
     assert world.processor.process(second).batch_ids == (first, second)
     world.check()
@@ -112,7 +112,7 @@ def test_a_learner_cannot_go_while_a_batch_enrolls_them(postgres_world):
 def test_a_file_that_was_swept_is_not_published(sessions):
     now = datetime.now(UTC)
 
-    with pytest.raises(RecordsUnavailable, match="swept"), sessions.begin() as session:
+    with pytest.raises(RecordsUnavailable, match="purged"), sessions.begin() as session:
         submissions.publish(session, uuid4(), total=1, intake=1, now=now)
 
 
@@ -121,7 +121,7 @@ def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch
     lock = WriteLock(tmp_path / "x.sqlite3")
     with (tmp_path / "x.sqlite3.writer").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(RecordsUnavailable, match="holds the database"), lock.held():
+        with pytest.raises(RecordsUnavailable, match="locked by another process"), lock.held():
             pytest.fail("the lock was given twice")
 
     held = False

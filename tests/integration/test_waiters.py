@@ -308,11 +308,11 @@ def test_only_the_last_that_were_heard_of_are_remembered(world, monkeypatch):
 def noting_questions(monkeypatch):
     """The batches that the records are asked for from here on."""
     asked = []
-    real = waiters.batches.answered_of
+    real = waiters.batches.completed_ids
 
-    def answered_of(session, batch_ids):
+    def completed_ids(session, batch_ids):
         asked.append(set(batch_ids))
         return real(session, batch_ids)
 
-    monkeypatch.setattr(waiters.batches, "answered_of", answered_of)
+    monkeypatch.setattr(waiters.batches, "completed_ids", completed_ids)
     return asked

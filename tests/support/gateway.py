@@ -140,7 +140,7 @@ class Gateway:
         """The token of a person."""
         if not self._secret:
             with self.sessions.begin() as session:
-                self._secret = secrets.get_or_make(session, SIGNING_SECRET, new_signing_secret())
+                self._secret = secrets.get_or_create(session, SIGNING_SECRET, new_signing_secret())
         token = sign_token(self._secret, username, staff=staff, now=utc_now())
         return {"Authorization": f"JWT {token}"}
 
@@ -221,7 +221,7 @@ class Gateway:
     # --- the worker -------------------------------------------------------------------
 
     def work(self, batches_at_most: int | None = None) -> None:
-        """Answer what waits (or so many batches of it), and say so as a worker does."""
+        """CompletedBatch what waits (or so many batches of it), and say so as a worker does."""
         number = 0
         while todo := self.waiting():
             for waiting in todo:
@@ -234,11 +234,13 @@ class Gateway:
                     heard: list[WaitKey] = [*done.batch_ids, *done.submission_ids]
                     self._loop.call_soon_threadsafe(self.parts.waiters.wake, heard)
 
-    def rung(self) -> batches.Waiting | None:
+    def rung(self) -> batches.BatchRef | None:
         """What a worker is told next."""
         return self._rung.get(timeout=PATIENCE)
 
-    def waiting(self) -> list[batches.Waiting]:
+    def waiting(self) -> list[batches.BatchRef]:
         """The batches that it is the turn of."""
         with self.sessions.begin() as session:
-            return batches.due(session, before=ahead(hours=1), now=utc_now(), limit=100)
+            return batches.mark_redispatched(
+                session, before=ahead(hours=1), now=utc_now(), limit=100
+            )

@@ -28,7 +28,7 @@ from enrollment.storage import courses, events, learners, submissions
 from enrollment.storage.engine.consistent_snapshot import snapshot
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
@@ -111,7 +111,7 @@ class World:
         self.processor = Processor(
             sessions=self.sessions, transaction=BatchTransaction(rules=self.rules)
         )
-        self.rings: list[Waiting] = []
+        self.rings: list[BatchRef] = []
         self.dispatcher = Dispatcher(self.rings.append)
         #: The greatest number of seats that each course ever had.
         self.most_seats: dict[str, int | None] = {}
@@ -260,10 +260,10 @@ class World:
             head = submissions.find(session, submission_id)
             assert head is not None
             if head.batch_id is not None:
-                kept = batches.result_of(session, head.batch_id)
+                kept = batches.find_result(session, head.batch_id)
                 assert kept is not None
                 return decode_outcomes(kept.outcomes)[head.position :][:1] if kept.outcomes else []
-            answered = batches.results(session, submission_id, from_ordinal=0, limit=ALL)
+            answered = batches.list_results(session, submission_id, from_ordinal=0, limit=ALL)
         return [one for kept in answered if kept.outcomes for one in decode_outcomes(kept.outcomes)]
 
     def codes(self, submission_id: UUID) -> list[Code]:
@@ -284,7 +284,7 @@ class World:
         """Every enrollment without its clocks, by course and learner."""
         with self.sessions.read() as session:
             listed, _ = enrollment_views.page(
-                session, enrollment_views.Filters(), after=None, limit=ALL
+                session, enrollment_views.EnrollmentFilters(), after=None, limit=ALL
             )
         return {
             (one.course_id, one.username): EnrollmentState(

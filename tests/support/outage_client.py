@@ -115,7 +115,7 @@ class OutageClient:
         wait_until(lambda: self.is_ready)
         self.gateway.work()
         with self.gateway.sessions.begin() as session:
-            retention.purge_broken_off(session, before=ahead(hours=1))
+            retention.purge_abandoned_uploads(session, before=ahead(hours=1))
         world = World(self.gateway.sessions)
         for submission_id in self.told.values():
             codes = world.codes(UUID(submission_id))

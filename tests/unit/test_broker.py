@@ -28,7 +28,7 @@ from enrollment.storage.engine.engines import (
     SQLITE_BUSY_SECONDS,
     STATEMENT_TIMEOUT_MS,
 )
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from worker.celery_app import make_celery_app
 from worker.processing.processor import ATTEMPT_SECONDS, CONFLICT_RETRY_SECONDS
 
@@ -132,7 +132,7 @@ class Ears:
 def test_a_ring_is_a_message_with_an_id_and_nothing_else(lane):
     ears = Ears()
 
-    batch_sender(ears.app)(Waiting(7, lane))
+    batch_sender(ears.app)(BatchRef(7, lane))
 
     ((name, said),) = ears.sent
     assert (name, said["args"], said["retry"]) == (TaskName.PROCESS.value, [7], False)

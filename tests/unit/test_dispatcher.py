@@ -8,15 +8,15 @@ from kombu.exceptions import OperationalError
 from api_gateway.intake.dispatcher import ACK_TIMEOUT_SECONDS, Dispatcher
 from enrollment.domain.codes import Lane
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 
 
 def single(number):
-    return Waiting(number, Lane.INTERACTIVE)
+    return BatchRef(number, Lane.INTERACTIVE)
 
 
 def bulk(number):
-    return Waiting(number, Lane.BULK)
+    return BatchRef(number, Lane.BULK)
 
 
 class Bench:

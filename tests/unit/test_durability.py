@@ -7,8 +7,8 @@ import pytest
 from enrollment.storage.engine.durability import (
     DurabilityFact,
     cannot_write,
+    data_loss_messages,
     filesystem_of,
-    losses,
     wal_is_sound,
 )
 
@@ -57,8 +57,8 @@ def test_where_the_machine_does_not_tell_nothing_is_known(tmp_path):
 
 
 def test_what_loses_is_told_apart_from_what_cannot_write():
-    lossy = DurabilityFact("wrong", "fsync is off", "set it on", loses=True)
-    unable = DurabilityFact("wrong", "the database only reads", "name the primary")
+    lossy = DurabilityFact("wrong", "fsync is off", "set it on", loses_commits=True)
+    unable = DurabilityFact("wrong", "the database is read-only", "name the primary")
     found = [
         DurabilityFact("ok", "fine"),
         DurabilityFact("note", "doubtful", "look"),
@@ -66,6 +66,6 @@ def test_what_loses_is_told_apart_from_what_cannot_write():
         unable,
     ]
 
-    assert losses(found) == ["fsync is off: set it on"]
-    assert cannot_write(found) == "the database only reads: name the primary"
+    assert data_loss_messages(found) == ["fsync is off: set it on"]
+    assert cannot_write(found) == "the database is read-only: name the primary"
     assert cannot_write([lossy]) == ""

@@ -16,7 +16,7 @@ from redis.exceptions import (
 from enrollment.domain.codes import Lane
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.runtime.completion_channel import CompletionPublisher
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from worker.celery_app import make_celery_app
 from worker.post_commit import PostCommitNotifier
 from worker.processing.transaction import ProcessedBatches
@@ -50,7 +50,7 @@ class Bench:
             raise self.failure
 
     def announce(self, *numbers):
-        return [self.notifier.dispatch(Waiting(number, Lane.BULK)) for number in numbers]
+        return [self.notifier.dispatch(BatchRef(number, Lane.BULK)) for number in numbers]
 
 
 @pytest.fixture
@@ -80,7 +80,7 @@ def test_a_queue_that_failed_is_left_alone_for_a_moment(bench):
 def test_telling_of_what_was_done_never_fails(bench):
     bench.failure = OperationalError("away")
 
-    bench.notifier.notify(ProcessedBatches((1, 2), (), (Waiting(3, Lane.BULK),)))
+    bench.notifier.notify(ProcessedBatches((1, 2), (), (BatchRef(3, Lane.BULK),)))
     bench.notifier.notify(ProcessedBatches())
 
     assert bench.tried == [3]

@@ -52,12 +52,12 @@ def start_attempts(
     for batch in claimed:
         if batch.id not in free:
             continue
-        search = batch.suspicion or NO_FAILURES
+        search = batch.failure_search or NO_FAILURES
         if search.begun_at is not None:
             search = search.record_failure(batch.requests)
         if not search.should_park and (len(claimed) == 1 or not search.must_run_alone):
             search = search.start_attempt(now)
-            started.ready.append(batch._replace(suspicion=search))
+            started.ready.append(batch._replace(failure_search=search))
         elif not search.should_park:
             started.alone.append(batch)
         recorded.append(FailedBatch(batch.id, search))
@@ -70,9 +70,9 @@ def reclaim_attempted(session: Session, attempted: Sequence[ClaimedBatch]) -> li
 
     Raises Conflict where another transaction holds one of them for too long.
     """
-    known = {batch.id: batch.suspicion for batch in attempted}
+    known = {batch.id: batch.failure_search for batch in attempted}
     claimed = claims.reclaim(session, known)
-    return [batch for batch in claimed if batch.suspicion == known[batch.id]]
+    return [batch for batch in claimed if batch.failure_search == known[batch.id]]
 
 
 def record_failures(session: Session, attempted: Sequence[ClaimedBatch], *, now: datetime) -> None:
@@ -117,7 +117,7 @@ def record_timeouts(session: Session, attempted: Sequence[ClaimedBatch], *, now:
 
 
 def _search(batch: ClaimedBatch) -> FailureSearch:
-    return batch.suspicion or NO_FAILURES
+    return batch.failure_search or NO_FAILURES
 
 
 def poisonous_positions(batch: ClaimedBatch) -> Collection[int]:

@@ -123,7 +123,7 @@ def _open_batch(
     if not is_native(row_format):
         raw_rows = decode_raw_rows(batch.payload, row_format, excluded)
         return _RawBatch(row_format.source, list(raw_rows))
-    if batch.suspicion is None and (decoded := take_prefetched(batch, row_format)) is not None:
+    if batch.failure_search is None and (decoded := take_prefetched(batch, row_format)) is not None:
         return decoded
     return decode_rows(batch.payload, row_format.encoding, row_format.header, excluded)
 
@@ -139,7 +139,9 @@ def _decode_batch(
     else:
         parsed = _map_ids(content, local_ids)
         rows = _rows(batch.id, submissions[batch.submission_id], parsed)
-    return DecodedBatch(list(rows if batch.suspicion is None else _limit_to_prefix(batch, rows)))
+    return DecodedBatch(
+        list(rows if batch.failure_search is None else _limit_to_prefix(batch, rows))
+    )
 
 
 def _find_local_ids(

@@ -148,7 +148,7 @@ class Overlays:
         overlay.used_at = self._monotonic()
         missing = min(BATCHES_PER_LOAD, ordinal - overlay.batches)
         if missing:
-            stored = batches.outcomes_of(session, submission_id, overlay.batches, missing)
+            stored = batches.list_outcomes(session, submission_id, overlay.batches, missing)
             self._add(submission_id, overlay, stored)
         return OverlayIncomplete() if overlay.batches < ordinal else overlay
 

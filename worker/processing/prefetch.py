@@ -80,12 +80,14 @@ class Prefetcher:
         Only for a file with native columns and ids of which several batches are processed at once.
         """
         last = claimed[-1]
-        if len(claimed) == 1 or last.is_for_all or last.submission_id is None:
+        if len(claimed) == 1 or last.claims_lane or last.submission_id is None:
             return NOTHING_FETCHED
         submission = by_id[last.submission_id]
         if submission.files or not is_native(row_format := format_of_batch(submission, b"")):
             return NOTHING_FETCHED
-        payloads = batches.payloads_behind(session, submission.id, last.ordinal or 0, len(claimed))
+        payloads = batches.successor_payloads(
+            session, submission.id, last.ordinal or 0, len(claimed)
+        )
         if not payloads:
             return NOTHING_FETCHED
         return FetchedBatches(self, submission, row_format, payloads)

@@ -20,7 +20,7 @@ from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
 from enrollment.storage.engine.attempt_locks import HeldLocks
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import claims
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts
 from worker.processing.attempts import Started
@@ -62,7 +62,7 @@ class Attempt(NamedTuple):
     attempted: Sequence[ClaimedBatch]
     result: TransactionResult | Exception
     #: Other batches that are to be dispatched.
-    next: tuple[Waiting, ...] = ()
+    next: tuple[BatchRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,10 +109,10 @@ class Processor:
         yield processed
 
     def _may_continue(self, processed: ProcessedBatches) -> bool:
-        if len(processed.next) != 1 or processed.next[0].is_for_all:
+        if len(processed.next) != 1 or processed.next[0].claims_lane:
             return False
         with self.sessions.read() as session:
-            return not claims.singles_wait(session)
+            return not claims.has_waiting_singles(session)
 
     # --- one attempt --------------------------------------------------------------------------
 
@@ -125,7 +125,7 @@ class Processor:
                 if not claimed:
                     return Attempt((), ProcessedBatches())
                 now = database_now(session)
-                if not any(batch.is_suspect(now) for batch in claimed):
+                if not any(batch.may_have_failed(now) for batch in claimed):
                     attempted = tuple(claimed)
                     # successors are not recorded: they are attempted again after this one
                     claimed += self._successors(session, claimed[0])
@@ -139,9 +139,9 @@ class Processor:
             return Attempt(attempted, error if is_blamed else _unless_waiting(error))
 
     def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
-        if first.is_for_all or first.alone:
+        if first.claims_lane or first.alone:
             return []
-        return claims.claim_behind(session, first, self.batches_per_transaction - 1)
+        return claims.claim_successors(session, first, self.batches_per_transaction - 1)
 
     def _process_recorded(
         self, attempted: Sequence[ClaimedBatch], until: float
@@ -210,7 +210,7 @@ class Processor:
 
     def _cancel(self, attempted: Sequence[ClaimedBatch], *, timed_out: bool = False) -> None:
         """Cancels recorded attempts, now or before this process processes its next batch."""
-        recorded = [batch for batch in attempted if batch.suspicion is not None]
+        recorded = [batch for batch in attempted if batch.failure_search is not None]
         if not recorded and not timed_out:
             return
         try:
@@ -241,17 +241,17 @@ def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:
     return [attempts.prefix_length(batch) for batch in attempted] == [0]
 
 
-def _alone_batches(batches: Sequence[ClaimedBatch]) -> tuple[Waiting, ...]:
-    return tuple(Waiting(batch.id, Lane(batch.lane), alone=True) for batch in batches)
+def _alone_batches(batches: Sequence[ClaimedBatch]) -> tuple[BatchRef, ...]:
+    return tuple(BatchRef(batch.id, Lane(batch.lane), alone=True) for batch in batches)
 
 
-def _claim(session: Session, batch_id: int) -> tuple[list[ClaimedBatch], tuple[Waiting, ...]]:
+def _claim(session: Session, batch_id: int) -> tuple[list[ClaimedBatch], tuple[BatchRef, ...]]:
     """Claims the batch if it is due; in the interactive lane, all batches that wait there.
 
     Also returns the next batch of that lane, if one did not fit.
     """
     claimed, more = claims.claim(session, batch_id)
-    is_for_all = claimed[0].is_for_all if claimed else _is_in_lane(session, batch_id)
+    is_for_all = claimed[0].claims_lane if claimed else _is_in_lane(session, batch_id)
     if is_for_all:
         claimed, more = claims.claim_lane(session, Lane.INTERACTIVE)
     return claimed, () if more is None else (more,)
@@ -267,8 +267,8 @@ def _start(
     """Starts attempts at the batches, or at the next ones if other workers attempt all of these."""
     started = attempts.start_attempts(session, claimed, locks, now=now)
     busy = list(started.busy)
-    while started.is_all_busy and claimed[0].is_for_all:
-        claimed = claims.claim_lane(session, Lane.INTERACTIVE, busy=busy).taken
+    while started.is_all_busy and claimed[0].claims_lane:
+        claimed = claims.claim_lane(session, Lane.INTERACTIVE, busy=busy).batches
         if not claimed:
             break
         started = attempts.start_attempts(session, claimed, locks, now=now)

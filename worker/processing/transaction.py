@@ -19,7 +19,7 @@ from enrollment.domain.submissions import Submission, Tally
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import events, submissions
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Answer, Waiting
+from enrollment.storage.queue.batches import BatchRef, CompletedBatch
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts
 from worker.processing.decoded_claim import SubmissionsById
@@ -46,7 +46,7 @@ class ProcessedBatches(NamedTuple):
     batch_ids: tuple[int, ...] = ()
     #: Submissions of files that made progress.
     submission_ids: tuple[UUID, ...] = ()
-    next: tuple[Waiting, ...] = ()
+    next: tuple[BatchRef, ...] = ()
 
 
 class ProbePassed(NamedTuple):
@@ -152,10 +152,10 @@ def _store_outcomes(
 ) -> ProcessedBatches:
     """Stores and counts the outcomes of each batch, and makes the batch after it due."""
     rows = [
-        Answer(batch_id, of_batch.encoded, of_batch.tally.as_json())
+        CompletedBatch(batch_id, of_batch.encoded, of_batch.tally.as_json())
         for batch_id, of_batch in outcomes.items()
     ]
-    batches.answer(session, rows, now=now)
+    batches.complete(session, rows, now=now)
     following = []
     for submission, its_batches in _by_submission(claimed, by_id):
         tally = sum((outcomes[batch.id].tally for batch in its_batches), submission.tally)
@@ -180,13 +180,13 @@ def _by_submission(
 
 def _advance(
     session: Session, last: ClaimedBatch, submission: Submission, tally: Tally, now: datetime
-) -> Waiting | None:
+) -> BatchRef | None:
     """Stores the tally of a submission and returns its next batch, if one is left."""
     finished = tally.answered == submission.total
     submissions.update_tally(session, submission, tally, finished=finished, now=now)
     if finished:
         return None
-    following = batches.announce_next(session, submission.id, (last.ordinal or 0) + 1, now=now)
+    following = batches.mark_dispatched(session, submission.id, (last.ordinal or 0) + 1, now=now)
     if following is None:
         log.error("submission.has_no_next_batch", submission_id=str(submission.id))
     return following

@@ -12,7 +12,7 @@ from api_gateway.http.problems import Problem, bad_request
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import SubmissionOptions
-from enrollment.storage.views.submission_views import Place
+from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.files.formats.detect import AUTO, NAMES
 
@@ -94,13 +94,13 @@ def read_states(req: Request) -> frozenset[State]:
     return frozenset(map(State, given))
 
 
-def read_submissions_cursor(req: Request) -> Place | None:
+def read_submissions_cursor(req: Request) -> SubmissionPageKey | None:
     """Reads the start of the page, None for the first. Raises Problem 400 for an invalid cursor."""
     text = read_cursor(req)
     if text is None:
         return None
     received_at, _, id_ = text.partition(" ")
     try:
-        return Place(EPOCH + timedelta(microseconds=int(received_at)), UUID(id_))
+        return SubmissionPageKey(EPOCH + timedelta(microseconds=int(received_at)), UUID(id_))
     except (ValueError, OverflowError) as error:
         raise invalid_option("cursor", "", "one that a response contained") from error

@@ -1,7 +1,7 @@
-"""Audit queries: every event, enrollment and course, page by page, never all at once.
+"""Audit queries: all events, enrollments and courses, page by page.
 
-Pages are read by keys that have an index, so each is as quick as the first, and none takes so long
-that the database would cancel it.
+Pages are read by indexed keys (keyset pagination), so that every page is as fast as the first and
+none exceeds the statement timeout.
 """
 
 import json
@@ -23,17 +23,17 @@ from enrollment.storage.event_ids import batch_id_column, feed_position, is_even
 from enrollment.storage.events import decode_state
 from enrollment.storage.tables import Base
 
-#: Rows of a page. Spans come with the outcomes of their batches; ids are small.
+#: Rows per page. Spans include the outcomes of their batches; ids are small.
 PAGE_ROWS = 5_000
 PAGE_SPANS = 250
 PAGE_IDS = 50_000
-#: Events of the spans that are read together.
+#: Events of the spans that are loaded together.
 GROUP_EVENTS = 5_000
-#: Below every key, of 64 and of 32 bits.
+#: Below every key of 64 or 32 bits.
 LOWEST = -(1 << 62)
 _LOWEST_INTEGER = -(1 << 31)
 
-#: Read from the tables rather than their classes: the mapper costs more than the rest.
+#: Statements are built on tables, not on mapped classes: the mapper costs more than the rest.
 _TABLES = Base.metadata.tables
 _BATCH, _COURSE, _ENROLLMENT = _TABLES["batch"], _TABLES["course"], _TABLES["enrollment"]
 _EVENT, _FEED, _FEED_HEAD = _TABLES["event"], _TABLES["feed"], _TABLES["feed_head"]
@@ -41,9 +41,9 @@ _LEARNER, _SUBMISSION = _TABLES["learner"], _TABLES["submission"]
 
 
 def pages(session: Session, statement: Any, **after: Any) -> Iterator[Sequence[Any]]:
-    """Yields the rows of a statement in pages, each from behind the last key of the one before.
+    """Yields the rows of a statement in pages, each starting after the last key of the previous.
 
-    The keywords are the statement's bind parameters with their first values, below every key;
+    The keywords are the statement's bind parameters with their initial values, below every key;
     its columns of the same names are the keys (UUIDs as text).
     """
     while rows := session.execute(statement, after).all():
@@ -64,18 +64,18 @@ class FeedSpan(NamedTuple):
 
     @property
     def events(self) -> int:
-        """How many events it is for."""
+        """The number of events."""
         return self.last - self.first + 1
 
 
-#: Plans of PostgreSQL that read a whole table.
+#: PostgreSQL's settings for plans that read a whole table.
 _WHOLE_TABLE_PLANS = ("enable_seqscan", "enable_hashjoin", "enable_mergejoin")
 
 
 def use_index_scans(session: Session) -> None:
-    """Makes PostgreSQL look rows up by their keys until the transaction ends.
+    """Makes PostgreSQL use indexes until the transaction ends.
 
-    It estimates the events of a span at half a percent of all, and would read all each time.
+    Its planner estimates a span at half a percent of all events, and would read the whole table.
     """
     if is_postgresql(session):
         for plan in _WHOLE_TABLE_PLANS:
@@ -155,8 +155,8 @@ def load_events(session: Session, spans: Sequence[FeedSpan]) -> dict[int, list[E
 
 def _event(row: Any) -> EventRecord:
     cells = list(row)
-    for place in (8, 9, 12):
-        cells[place] = _state(cells[place])
+    for index in (8, 9, 12):
+        cells[index] = _state(cells[index])
     return EventRecord._make(cells)
 
 

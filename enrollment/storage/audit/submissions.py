@@ -1,6 +1,6 @@
-"""Audit queries: every submission, and every batch with its outcomes, page by page.
+"""Audit queries: all submissions, and all batches with their outcomes, page by page.
 
-Outcomes and tallies come as they are stored; the audit finds out whether they can be decoded.
+Outcomes and tallies are returned as stored; the audit checks whether they can be decoded.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from enrollment.storage.audit.events import LOWEST, pages
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import Base
 
-#: Rows of a page: a batch holds up to 1,000 requests, a submission is small.
+#: Rows per page: a batch holds up to 1,000 requests, a submission is small.
 PAGE_BATCHES = 100
 PAGE_SUBMISSIONS = 1_000
 
@@ -101,7 +101,7 @@ _SINGLES = (
 
 
 def iterate_singles(session: Session) -> Iterator[BatchSingles]:
-    """Yields the single submissions, summed up by the batch that they refer to, in its order."""
+    """Yields for each batch of singles a summary of its submissions, in the order of batch ids."""
     for rows in pages(session, _SINGLES, batch_id=LOWEST):
         yield from map(BatchSingles._make, rows)
 
@@ -118,7 +118,7 @@ _ESTIMATE = text(
 def estimate_rows(session: Session, events: int) -> int:
     """Returns about how many rows an audit reads: events, enrollments and requests.
 
-    To count singles and enrollments takes too long on PostgreSQL, which has estimates.
+    Singles and enrollments are estimated on PostgreSQL, where counting them takes too long.
     """
     if is_postgresql(session):
         others = session.scalar(_ESTIMATE) or 0

@@ -14,12 +14,12 @@ from enrollment.storage.event_ids import batch_id_column, feed_position
 from enrollment.storage.events import event_chain
 from enrollment.storage.tables import BatchRow, EventRow, FeedRow
 
-#: How many events are followed back from one.
+#: Most events of a chain that are returned.
 MAX_CHAIN = 20
 
 
 class BatchTimeline(NamedTuple):
-    """The times of a batch, and its outcomes."""
+    """The timestamps and counters of a batch, and its outcomes."""
 
     id: int
     submission_id: UUID | None
@@ -51,7 +51,7 @@ _TIMELINE = select(*(getattr(BatchRow, name) for name in BatchTimeline._fields))
 
 
 def load_batch_timeline(session: Session, batch_id: int) -> BatchTimeline | None:
-    """Returns a batch with its times; None where it is not stored any more."""
+    """Returns the timeline of a batch; None if it is not stored any more."""
     row = session.execute(_TIMELINE.where(BatchRow.id == batch_id)).first()
     return None if row is None else BatchTimeline._make(row)
 

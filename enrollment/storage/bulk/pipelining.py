@@ -1,7 +1,4 @@
-"""Statements that are on their way while something else is done.
-
-PostgreSQL works in a process of its own: what is sent to it ahead costs no time but its own.
-"""
+"""Pipelining: PostgreSQL executes statements while the caller computes something else."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,114 +12,114 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.engines import no_other_statement
+from enrollment.storage.engine.engines import forbid_statements
 from enrollment.storage.engine.error_mapping import is_stale
 
 
 class Statement(NamedTuple):
     """A statement and its parameters."""
 
-    what: Executable
-    given: Mapping[str, Any]
+    query: Executable
+    parameters: Mapping[str, Any]
 
 
 class PipelinedResult:
-    """What a statement came to; known when the block in which it was on its way has ended."""
+    """The result of a pipelined statement; available after the block of `pipelined`."""
 
     def __init__(self) -> None:
-        #: Rows that it changed, where it gives none.
+        #: Number of rows changed, for a statement that returns none.
         self.count = 0
         self.rows: list[tuple[Any, ...]] = []
 
 
 @contextmanager
 def pipelined(session: Session, *statements: Statement) -> Iterator[list[PipelinedResult]]:
-    """Send statements, do what the block does, and wait for what each came to.
+    """Sends statements, runs the block meanwhile, and then waits for the results.
 
-    A statement inside the block raises RuntimeError: its answer would come behind those of all
-    others. The block is not run where a statement fails at once. On SQLite they are executed
-    before it. Raises DBAPIError.
+    Yields the results, which are filled after the block. On SQLite the statements are executed
+    before the block; if one fails at once, the block does not run. A statement inside the block
+    raises RuntimeError: its response would come after those of all others. Raises DBAPIError.
     """
-    sent = [PipelinedResult() for _ in statements]
+    results = [PipelinedResult() for _ in statements]
     if not statements or not is_postgresql(session):
-        for statement, one in zip(statements, sent, strict=True):
-            _execute(session, statement, one)
-        with no_other_statement(session.connection()):
-            yield sent
+        for statement, result in zip(statements, results, strict=True):
+            _execute(session, statement, result)
+        with forbid_statements(session.connection()):
+            yield results
         return
     connection = session.connection()
     driver: Any = connection.connection.driver_connection
     with _translate_driver_errors(connection):
         with scaled_timeout(session, len(statements)), driver.pipeline() as pipeline:
-            results: list[Any] = [session.execute(*statement) for statement in statements]
-            cursors = [result.context.cursor for result in results]
+            executed: list[Any] = [session.execute(*statement) for statement in statements]
+            cursors = [execution.context.cursor for execution in executed]
             _flush(driver, pipeline)
-            with no_other_statement(connection):
-                yield sent
-        for cursor, one in zip(cursors, sent, strict=True):
-            _read(driver, cursor, one)
+            with forbid_statements(connection):
+                yield results
+        for cursor, result in zip(cursors, results, strict=True):
+            _read(driver, cursor, result)
 
 
 @contextmanager
 def scaled_timeout(session: Session, statements: int) -> Iterator[None]:
-    """Bear with the server for as long as so many statements may take, which are sent at once.
+    """Multiplies the connection's `server_timeout` by the number of statements sent at once.
 
-    What it may keep silent for is meant for one, and counts from the first to the last of them.
+    The timeout is meant for one statement, but in a pipeline it runs from the first to the last.
     """
     driver: Any = session.connection().connection.driver_connection
-    silence = getattr(driver, "silence", None)
-    if silence is None:  # it is waited for without end, or it is SQLite
+    server_timeout = getattr(driver, "server_timeout", None)
+    if server_timeout is None:  # no timeout, or SQLite
         yield
         return
-    driver.silence = silence * statements
+    driver.server_timeout = server_timeout * statements
     try:
         yield
     finally:
-        driver.silence = silence
+        driver.server_timeout = server_timeout
 
 
 def _flush(driver: Any, pipeline: Any) -> None:
-    """Send all of it, and that it ends here.
+    """Sends all statements and a Sync message, without waiting for the results.
 
-    Until then the server takes the session for one that works, and would wait for a client that
-    is gone for as long as the system's keepalive does. psycopg's own ``sync()`` waits for the end.
+    Without the Sync the server regards the session as active, so that a client that vanished is
+    detected only by TCP keepalive. psycopg's own `sync()` would wait for the results.
     """
     pipeline._enqueue_sync()  # noqa: SLF001 (as its own `sync` does)
     driver.wait(pipeline._communicate_gen())  # noqa: SLF001 (likewise)
     driver.wait(send(driver.pgconn))
 
 
-def _read(driver: Any, cursor: Any, sent: PipelinedResult) -> None:
-    sent.count = cursor.rowcount
-    if cursor.pgresult.nfields:  # closed with SQLAlchemy's result, which knows of no rows yet
+def _read(driver: Any, cursor: Any, result: PipelinedResult) -> None:
+    result.count = cursor.rowcount
+    if cursor.pgresult.nfields:  # SQLAlchemy closed the cursor before it had rows
         reader = Transformer(driver)
         reader.set_pgresult(cursor.pgresult)
-        sent.rows = reader.load_rows(0, cursor.pgresult.ntuples, tuple)
+        result.rows = reader.load_rows(0, cursor.pgresult.ntuples, tuple)
 
 
-def _execute(session: Session, statement: Statement, sent: PipelinedResult) -> None:
-    result: Any = session.execute(*statement)
-    if result.returns_rows:
-        sent.rows = [tuple(row) for row in result.all()]
+def _execute(session: Session, statement: Statement, result: PipelinedResult) -> None:
+    executed: Any = session.execute(*statement)
+    if executed.returns_rows:
+        result.rows = [tuple(row) for row in executed.all()]
     else:
-        sent.count = result.rowcount
+        result.count = executed.rowcount
 
 
 @contextmanager
 def _translate_driver_errors(connection: Connection) -> Iterator[None]:
-    """The driver's errors as SQLAlchemy raises them."""
+    """Raises the driver's errors as SQLAlchemy's DBAPIError."""
     try:
         yield
     except psycopg.Error as error:
-        is_gone = _is_disconnect(connection, error)
-        if is_gone:
+        is_disconnect = _is_disconnect(connection, error)
+        if is_disconnect:
             connection.invalidate(error)
         raise DBAPIError.instance(
             None,
             None,
             error,
             psycopg.Error,
-            connection_invalidated=is_gone,
+            connection_invalidated=is_disconnect,
             dialect=connection.dialect,
         ) from error
 

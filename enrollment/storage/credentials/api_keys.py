@@ -1,4 +1,4 @@
-"""API keys: their hashes, what each may do, and which are revoked."""
+"""API keys: their hashes, scopes and revocation."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from enrollment.storage.tables import ApiKeyRow
 
 
 class ApiKey(NamedTuple):
-    """A server's key, as everybody may see it. Names may repeat: two keys while rotating."""
+    """An API key without its hash. Names may repeat: two keys coexist during a rotation."""
 
     id: int
     name: str
@@ -22,7 +22,7 @@ class ApiKey(NamedTuple):
 def add(
     session: Session, *, name: str, scopes: frozenset[str], digest: bytes, now: datetime
 ) -> int:
-    """Keep a new key's hash; gives the key's id."""
+    """Inserts a key by its hash; returns its id."""
     row = ApiKeyRow(name=name, scopes=sorted(scopes), digest=digest, created=now)
     session.add(row)
     session.flush()
@@ -30,7 +30,7 @@ def add(
 
 
 def find_by_digest(session: Session, digest: bytes) -> ApiKey | None:
-    """The key with this hash, or None where there is none or it is revoked."""
+    """Returns the key with this hash; None if it does not exist or is revoked."""
     row = session.scalar(
         select(ApiKeyRow).where(ApiKeyRow.digest == digest, ApiKeyRow.revoked_at.is_(None))
     )
@@ -38,19 +38,19 @@ def find_by_digest(session: Session, digest: bytes) -> ApiKey | None:
 
 
 def all_keys(session: Session) -> list[ApiKey]:
-    """Every key ever made, revoked ones too, oldest first."""
+    """Returns every key, also revoked ones, oldest first."""
     return [_key(row) for row in session.scalars(select(ApiKeyRow).order_by(ApiKeyRow.id))]
 
 
 def revoke(session: Session, key_id: int, *, now: datetime) -> bool:
-    """End a key for good; False where there is no such key or it ended before."""
-    ended = session.scalar(
+    """Revokes a key; returns False if it does not exist or was revoked before."""
+    revoked = session.scalar(
         update(ApiKeyRow)
         .where(ApiKeyRow.id == key_id, ApiKeyRow.revoked_at.is_(None))
         .values(revoked_at=now)
         .returning(ApiKeyRow.id)
     )
-    return ended is not None
+    return revoked is not None
 
 
 def _key(row: ApiKeyRow) -> ApiKey:

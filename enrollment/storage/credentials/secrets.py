@@ -1,4 +1,4 @@
-"""Secrets that the service made for itself, the same for all its processes."""
+"""Secrets that the service generates and all its processes share."""
 
 from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -8,15 +8,15 @@ from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import SecretRow
 
 
-def get_or_make(session: Session, name: str, fresh: bytes) -> bytes:
-    """The secret of that name; ``fresh`` becomes it where there is none yet.
+def get_or_create(session: Session, name: str, fresh: bytes) -> bytes:
+    """Returns the secret of that name; stores `fresh` as its value if there is none.
 
-    Whoever comes second waits at the insert for the first one's commit, then reads that
-    one's secret. Needs a session that may write.
+    Of two concurrent callers the second waits at its insert until the first commits, then reads
+    the first one's secret. Needs a session that may write.
     """
-    kept = session.scalar(select(SecretRow.value).where(SecretRow.name == name))
-    if kept is not None:
-        return kept
+    stored = session.scalar(select(SecretRow.value).where(SecretRow.name == name))
+    if stored is not None:
+        return stored
     row = {"name": name, "value": fresh}
     if is_postgresql(session):
         session.execute(postgresql.insert(SecretRow).values(row).on_conflict_do_nothing())

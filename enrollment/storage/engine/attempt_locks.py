@@ -1,7 +1,7 @@
 """Attempt locks: held while a worker attempts a batch whose attempt is recorded.
 
-They outlive the transaction that records the attempt, which a row lock cannot, and end with their
-holder. So whether a worker died is a fact: the attempt is still recorded and its lock is free.
+Unlike a row lock an attempt lock outlives the transaction that records the attempt; it is released
+when its worker dies. So if an attempt is recorded and its lock is free, its worker died.
 """
 
 import fcntl
@@ -15,11 +15,11 @@ from typing import Protocol
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-#: Keys of PostgreSQL's advisory locks: this, plus the batch's id.
+#: Keys of PostgreSQL's advisory locks: this number plus the id of the batch.
 _NAMESPACE = 0x4154 << 48
-#: Longer than any attempt: a worker whose host vanished does not hold its locks for ever.
-_IDLE = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
-_TAKE = text(
+#: Longer than any attempt; releases the locks of a worker after its host vanished.
+_SET_IDLE_TIMEOUT = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+_TRY_LOCK = text(
     "SELECT id FROM unnest(CAST(:ids AS bigint[])) AS id"
     " WHERE pg_try_advisory_lock(CAST(:namespace AS bigint) + id)"
 )
@@ -27,24 +27,24 @@ _RELEASE = text("SELECT pg_advisory_unlock_all()")
 
 
 class HeldLocks(Protocol):
-    """The attempt locks of one worker; all of them end with the block that they were made for."""
+    """The attempt locks of one worker; all are released at the end of `AttemptLocks.scope`."""
 
     def acquire(self, batch_ids: Collection[int]) -> set[int]:
-        """Takes the locks that nobody else holds, without waiting; returns the ids of those."""
+        """Acquires those locks that are free, without waiting; returns their batch ids."""
 
 
 class AttemptLocks(Protocol):
-    """Where workers get attempt locks from."""
+    """Source of attempt locks."""
 
     def scope(self) -> AbstractContextManager[HeldLocks]:
-        """Locks that are released at the end of the block."""
+        """Yields locks that are released at the end of the block."""
 
 
 class PostgresAttemptLocks:
     """Session-level advisory locks, on a connection of their own inside an open transaction.
 
-    The transaction keeps a pooler between us and the server from lending that session to others.
-    It has no snapshot, so it does not hold back vacuum.
+    The open transaction prevents a connection pooler from lending the session to other clients. It
+    has no snapshot, so it does not hold back vacuum.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -52,7 +52,7 @@ class PostgresAttemptLocks:
 
     @contextmanager
     def scope(self) -> Iterator[HeldLocks]:
-        """Locks that are released at the end of the block."""
+        """Yields locks that are released at the end of the block."""
         held = _AdvisoryLocks(self._engine)
         try:
             yield held
@@ -68,30 +68,30 @@ class _AdvisoryLocks:
     def acquire(self, batch_ids: Collection[int]) -> set[int]:
         if self._connection is None:
             self._connection = self._engine.connect()
-            self._connection.execute(_IDLE)
-        given = {"ids": list(batch_ids), "namespace": _NAMESPACE}
-        return set(self._connection.scalars(_TAKE, given))
+            self._connection.execute(_SET_IDLE_TIMEOUT)
+        parameters = {"ids": list(batch_ids), "namespace": _NAMESPACE}
+        return set(self._connection.scalars(_TRY_LOCK, parameters))
 
     def close(self) -> None:
         if self._connection is None:
             return
         try:
             self._connection.execute(_RELEASE).close()
-        except DBAPIError:  # the session is gone, and its locks with it
+        except DBAPIError:  # the session has ended, which released its locks
             self._connection.invalidate()
         finally:
             self._connection.close()
 
 
 class FileAttemptLocks:
-    """One lock file for each batch, beside SQLite's database; the kernel releases the locks."""
+    """One lock file per batch, beside SQLite's database; the kernel releases a dead worker's."""
 
     def __init__(self, database: Path) -> None:
         self._database = database
 
     @contextmanager
     def scope(self) -> Iterator[HeldLocks]:
-        """Locks that are released at the end of the block."""
+        """Yields locks that are released at the end of the block."""
         held = _FileLocks(self._database)
         try:
             yield held
@@ -121,7 +121,7 @@ class _FileLocks:
 
 
 def _lock_file(path: Path) -> int | None:
-    """Returns a descriptor that holds the lock, or None where somebody else does."""
+    """Locks a file; returns its descriptor, or None if another process holds the lock."""
     while True:
         file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
@@ -132,20 +132,20 @@ def _lock_file(path: Path) -> int | None:
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(file).st_ino:
                 return file
-        os.close(file)  # its last holder deleted it meanwhile: the lock is on nothing
+        os.close(file)  # the last holder deleted the file meanwhile: the lock is ineffective
 
 
 class MemoryAttemptLocks:
-    """The locks for a database in memory, which only this process sees."""
+    """Attempt locks for an in-memory database, which only this process uses."""
 
     def __init__(self) -> None:
-        self._taken: set[int] = set()
+        self._locked_ids: set[int] = set()
         self._mutex = threading.Lock()
 
     @contextmanager
     def scope(self) -> Iterator[HeldLocks]:
-        """Locks that are released at the end of the block."""
-        held = _MemoryLocks(self._taken, self._mutex)
+        """Yields locks that are released at the end of the block."""
+        held = _MemoryLocks(self._locked_ids, self._mutex)
         try:
             yield held
         finally:
@@ -153,24 +153,24 @@ class MemoryAttemptLocks:
 
 
 class _MemoryLocks:
-    def __init__(self, taken: set[int], mutex: threading.Lock) -> None:
-        self._taken, self._mutex = taken, mutex
-        self._mine: set[int] = set()
+    def __init__(self, locked_ids: set[int], mutex: threading.Lock) -> None:
+        self._locked_ids, self._mutex = locked_ids, mutex
+        self._own_ids: set[int] = set()
 
     def acquire(self, batch_ids: Collection[int]) -> set[int]:
         with self._mutex:
-            free = set(batch_ids) - self._taken
-            self._taken |= free
-        self._mine |= free
+            free = set(batch_ids) - self._locked_ids
+            self._locked_ids |= free
+        self._own_ids |= free
         return free
 
     def close(self) -> None:
         with self._mutex:
-            self._taken -= self._mine
+            self._locked_ids -= self._own_ids
 
 
 def attempt_locks_for(engine: Engine) -> AttemptLocks:
-    """Returns the attempt locks that fit an engine's database."""
+    """Returns the attempt locks for an engine's database."""
     if engine.dialect.name != "sqlite":
         return PostgresAttemptLocks(engine)
     database = engine.url.database

@@ -1,7 +1,7 @@
-"""One look at all records, the same from its first statement to its last, that writes nothing.
+"""A consistent, read-only snapshot of the database.
 
-PostgreSQL gives it by itself. SQLite would make every writer wait for as long as it takes, so
-there a copy is made while the writers' lock is held, and only that is waited for.
+On PostgreSQL it is a `REPEATABLE READ` transaction. On SQLite a long read would block all writers,
+so the database is copied while the write lock is held, and the copy is read afterwards.
 """
 
 import shutil
@@ -21,23 +21,24 @@ from enrollment.storage.engine.sessions import Sessions
 
 
 class NoSpaceForSnapshot(EnrollmentError):
-    """The copy of the records that is to be looked at finds no room."""
+    """There is not enough disk space for a copy of SQLite's database."""
 
 
 @contextmanager
 def snapshot(sessions: Sessions) -> Iterator[Session]:
-    """The records as they are at this moment, for as long as the block takes.
+    """Yields a session that reads the database as it is now, until the end of the block.
 
-    Raises RecordsUnavailable where there are none or they do not answer, NoSpaceForSnapshot.
+    Raises RecordsUnavailable if the database does not exist or does not respond, and
+    NoSpaceForSnapshot.
     """
     engine = sessions.engine
     database = engine.url.database
     if engine.dialect.name != "sqlite":
-        look = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-        with translate_errors(), Session(look) as session:
+        bind = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+        with translate_errors(), Session(bind) as session:
             yield session
     elif database in {None, "", ":memory:"}:
-        with sessions.begin() as session:  # nobody but this process is kept waiting
+        with sessions.begin() as session:  # blocks only this process
             yield session
     else:
         with _copy(sessions, Path(str(database))) as session:
@@ -60,7 +61,10 @@ def _copy(sessions: Sessions, database: Path) -> Iterator[Session]:
 
 
 def _temporary_copy(sessions: Sessions, database: Path) -> sqlite3.Connection:
-    """A copy that takes room for as long as it is open, however this process ends."""
+    """Returns a connection to a copy of the database; closing it frees the disk space.
+
+    The file of the copy is deleted already, so it does not outlive this process.
+    """
     with TemporaryDirectory(prefix="enroll-copy-") as folder:
         copy = sqlite3.connect(
             Path(folder) / "copy.sqlite3", isolation_level=None, check_same_thread=False
@@ -69,7 +73,7 @@ def _temporary_copy(sessions: Sessions, database: Path) -> sqlite3.Connection:
             for pragma in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 copy.execute(f"PRAGMA {pragma}").close()
             with sessions.begin() as session:
-                session.connection()  # from here on nobody writes
+                session.connection()  # begins the transaction, which blocks other writers
                 _vacuum_into(copy, database, Path(folder))
             copy.execute("PRAGMA query_only=ON").close()
         except BaseException:
@@ -79,7 +83,10 @@ def _temporary_copy(sessions: Sessions, database: Path) -> sqlite3.Connection:
 
 
 def _vacuum_into(copy: sqlite3.Connection, database: Path, folder: Path) -> None:
-    """The database copies itself: to open its file by hand would take away its locks."""
+    """Copies the database by SQLite's backup API.
+
+    To copy the file directly is no option: closing any descriptor of it drops SQLite's locks.
+    """
     needed, free = database.stat().st_size, shutil.disk_usage(folder).free
     message = (
         f"a copy of {needed / 1e6:,.0f} MB is needed, and {folder.parent} has room for "

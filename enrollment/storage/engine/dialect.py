@@ -1,8 +1,8 @@
-"""Which database a session talks to."""
+"""The dialect of a session's database."""
 
 from sqlalchemy.orm import Session
 
 
 def is_postgresql(session: Session) -> bool:
-    """Whether the session talks to PostgreSQL (else SQLite)."""
+    """Whether a session's database is PostgreSQL (otherwise SQLite)."""
     return session.get_bind().dialect.name == "postgresql"

@@ -1,7 +1,7 @@
-"""What keeps a promise of the database: the one place that knows the settings of its server.
+"""Durability checks: whether the database's settings can lose a committed transaction.
 
-A process looks at each new connection, and now and then at an old one. One on which a commit
-can be lost is not used: then nobody hears 202, and all is well again once the server is.
+A process checks each new connection, and an old one every `CHECK_INTERVAL` seconds. A connection on
+which a commit can be lost is not used, so no response is 202 until the server is fixed.
 """
 
 import os
@@ -21,23 +21,23 @@ from enrollment.storage.tables import Base, SecretRow
 
 log = structlog.get_logger()
 
-ADVICE = "mend it, or set ENROLL_ACCEPT_DATA_LOSS=true where nothing must be kept"
-#: Seconds after which a connection is looked at again.
+ADVICE = "fix it, or set ENROLL_ACCEPT_DATA_LOSS=true if data may be lost"
+#: Seconds after which a connection is checked again.
 CHECK_INTERVAL = 30.0
 PROBE_BYTES = 64 * 1024
 SQLITE_FULL = 2
-#: Releases of SQLite from which WAL mode loses nothing, with the first that is not of their line.
+#: Releases of SQLite in which WAL mode loses nothing: from the first version, before the second.
 _WAL_IS_SOUND = (((3, 44, 6), (3, 45)), ((3, 50, 7), (3, 51)), ((3, 51, 3), (4,)))
 _JOURNALS = frozenset({"truncate", "delete", "persist"})
 _IN_MEMORY = frozenset({"tmpfs", "ramfs"})
 _NETWORK = ("nfs", "cifs", "smb", "9p", "fuse.", "ceph", "lustre", "afs", "gpfs")
 _MOUNTS = Path("/proc/self/mountinfo")
-_CHECKED_AT = "looked_at"
+_CHECKED_AT = "checked_at"
 
-#: Asks a database in its own words for one row.
+#: Executes SQL text with parameters; returns one row.
 ScalarQuery = Callable[..., Any]
 
-_SERVER = """
+_SERVER_SETTINGS = """
 SELECT current_setting('fsync'), current_setting('full_page_writes'),
        current_setting('synchronous_commit'), current_setting('data_sync_retry', true),
        pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
@@ -47,43 +47,44 @@ SELECT current_setting('fsync'), current_setting('full_page_writes'),
 
 
 class DurabilityFact(NamedTuple):
-    """One thing about a database that the promise depends on.
+    """One property of a database on which durability depends.
 
-    What is wrong and loses nothing keeps the database from writing at all.
+    Level "wrong" means that commits can be lost (`loses_commits`), or else that the database takes
+    no writes.
     """
 
-    mark: Literal["ok", "note", "wrong"]
-    says: str
+    level: Literal["ok", "note", "wrong"]
+    message: str
     advice: str = ""
-    #: Whether what was answered 202 can be lost by it.
-    loses: bool = False
+    #: Whether a committed transaction can be lost.
+    loses_commits: bool = False
 
 
-def facts(session: Session) -> list[DurabilityFact]:
-    """How the session's database stands to the promise."""
+def load_durability_facts(session: Session) -> list[DurabilityFact]:
+    """Returns the durability facts of the session's database."""
     connection = session.connection()
 
-    def ask(statement: str, *values: object) -> Any:
+    def query(statement: str, *values: object) -> Any:
         return connection.exec_driver_sql(statement, values).fetchone()
 
-    return list(_facts(ask, connection.dialect.name))
+    return list(_facts(query, connection.dialect.name))
 
 
-def losses(found: list[DurabilityFact]) -> list[str]:
-    """What can lose what was answered 202, each in a sentence."""
-    return [f"{fact.says}: {fact.advice}" for fact in found if fact.loses]
+def data_loss_messages(found: list[DurabilityFact]) -> list[str]:
+    """Returns a sentence for each fact by which commits can be lost."""
+    return [f"{fact.message}: {fact.advice}" for fact in found if fact.loses_commits]
 
 
 def cannot_write(found: list[DurabilityFact]) -> str:
-    """Why the database takes no writes; empty where it does, for all that its settings say."""
-    unable = [fact for fact in found if fact.mark == "wrong" and not fact.loses]
-    return f"{unable[0].says}: {unable[0].advice}" if unable else ""
+    """Returns why the database's settings allow no writes; empty if they allow them."""
+    unable = [fact for fact in found if fact.level == "wrong" and not fact.loses_commits]
+    return f"{unable[0].message}: {unable[0].advice}" if unable else ""
 
 
 def probe_write(session: Session) -> None:
-    """Write about as much as a request does, and take it back: nothing is left of it.
+    """Inserts and deletes a row of `PROBE_BYTES`, about the size of a request.
 
-    Random, because what can be packed takes no room.
+    The value is random, because a value that can be compressed needs no space.
     """
     name = f"tried-{uuid4().hex}"
     session.execute(insert(SecretRow).values(name=name, value=os.urandom(PROBE_BYTES)))
@@ -91,7 +92,7 @@ def probe_write(session: Session) -> None:
 
 
 def durable_sessions(url: str, *, pool_size: int, accepts_loss: bool) -> Sessions:
-    """Sessions that raise NotDurable instead of using a connection that can lose a commit."""
+    """Returns sessions that raise NotDurable if a commit can be lost, unless `accepts_loss`."""
     sessions = sessions_for(url, pool_size=pool_size)
     if not accepts_loss:
         check_on_connect(sessions.engine)
@@ -99,130 +100,136 @@ def durable_sessions(url: str, *, pool_size: int, accepts_loss: bool) -> Session
 
 
 def check_on_connect(engine: Engine, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-    """From now on a connection that can lose a commit is closed instead of used."""
+    """Makes an engine check its connections at checkout; one that can lose a commit is closed.
 
-    def look(connection: Any, record: Any, _proxy: object) -> None:
+    The checkout raises NotDurable then.
+    """
+
+    def check(connection: Any, record: Any, _proxy: object) -> None:
         now = monotonic()
         if now - record.info.get(_CHECKED_AT, now - CHECK_INTERVAL) < CHECK_INTERVAL:
             return
-        lost = losses(list(_facts(scalar_query_of(connection), engine.dialect.name)))
+        messages = data_loss_messages(
+            list(_facts(scalar_query_of(connection), engine.dialect.name))
+        )
         connection.rollback()
-        if lost:
-            raise NotDurable("; ".join(lost))
+        if messages:
+            raise NotDurable("; ".join(messages))
         record.info[_CHECKED_AT] = now
 
-    event.listen(engine, "checkout", look)
+    event.listen(engine, "checkout", check)
 
 
 def scalar_query_of(connection: Any) -> ScalarQuery:
-    """Asks over a driver's own connection."""
+    """Returns a query function for a driver's connection."""
     return lambda statement, *values: connection.execute(statement, values).fetchone()
 
 
 def check_at_start(sessions: Sessions) -> None:
-    """Say what a process that starts finds; a database that is away is looked at later.
+    """Checks the database when a process starts, and logs the findings.
 
-    Raises NotDurable where the process must not run on it.
+    A database that is unreachable is checked when it is first used. Raises NotDurable if commits
+    can be lost and `ENROLL_ACCEPT_DATA_LOSS` is not set.
     """
     try:
         with sessions.read() as session:
-            found = facts(session)
+            found = load_durability_facts(session)
     except NotDurable as refusal:
         log.critical("records.not_durable", because=str(refusal), advice=ADVICE)
         raise
     except RecordsUnavailable as error:
         log.warning("records.unreachable", because=str(error))
         return
-    for loss in losses(found):
+    for loss in data_loss_messages(found):
         log.error("records.not_durable", because=loss, accepted="ENROLL_ACCEPT_DATA_LOSS is set")
     for fact in found:
-        if fact.mark != "ok" and not fact.loses:
-            log.warning("records.doubtful", because=f"{fact.says}: {fact.advice}")
+        if fact.level != "ok" and not fact.loses_commits:
+            log.warning("records.doubtful", because=f"{fact.message}: {fact.advice}")
 
 
-def _facts(ask: ScalarQuery, dialect: str) -> Iterator[DurabilityFact]:
-    return _sqlite_facts(ask) if dialect == "sqlite" else _postgresql_facts(ask)
+def _facts(query: ScalarQuery, dialect: str) -> Iterator[DurabilityFact]:
+    return _sqlite_facts(query) if dialect == "sqlite" else _postgresql_facts(query)
 
 
-def _postgresql_facts(ask: ScalarQuery) -> Iterator[DurabilityFact]:
-    row = ask(_SERVER, list(Base.metadata.tables))
+def _postgresql_facts(query: ScalarQuery) -> Iterator[DurabilityFact]:
+    row = query(_SERVER_SETTINGS, list(Base.metadata.tables))
     fsync, full_pages, commit, retry, is_read_only, unlogged = row
     yield _setting("fsync", fsync, is_sound=fsync == "on")
     yield _setting("full_page_writes", full_pages, is_sound=full_pages == "on")
     yield _setting("synchronous_commit", commit, is_sound=commit != "off")
     if retry == "on":
-        advice = "set data_sync_retry=off: after a failed write it may answer what is not on disk"
-        yield DurabilityFact("wrong", "data_sync_retry is on", advice, loses=True)
+        advice = "set data_sync_retry=off: a failed flush may be reported as a success later"
+        yield _loss("data_sync_retry is on", advice)
     if unlogged:
         advice = "ALTER TABLE … SET LOGGED: a crash of the server empties it"
-        yield DurabilityFact("wrong", f"not in the server's log: {unlogged}", advice, loses=True)
+        yield _loss(f"unlogged tables: {unlogged}", advice)
     if is_read_only:
         advice = "it is a standby, or default_transaction_read_only is on: name the primary"
-        yield DurabilityFact("wrong", "the database only reads", advice)
+        yield DurabilityFact("wrong", "the database is read-only", advice)
+
+
+def _loss(description: str, advice: str) -> DurabilityFact:
+    return DurabilityFact("wrong", description, advice, loses_commits=True)
 
 
 def _setting(name: str, value: str, *, is_sound: bool) -> DurabilityFact:
     if is_sound:
         return DurabilityFact("ok", f"{name} is {value}")
-    advice = f"set {name}=on: what was answered 202 can be lost in a power cut"
-    return DurabilityFact("wrong", f"{name} is {value}", advice, loses=True)
+    advice = f"set {name}=on: accepted requests can be lost in a power cut"
+    return _loss(f"{name} is {value}", advice)
 
 
-def _sqlite_facts(ask: ScalarQuery) -> Iterator[DurabilityFact]:
-    ask("SELECT 1 FROM sqlite_master LIMIT 1")  # else a mode that was changed is not seen
-    (level,) = ask("PRAGMA synchronous")
-    (version,) = ask("SELECT sqlite_version()")
-    (mode,) = ask("PRAGMA journal_mode")
-    _, _, file = ask("PRAGMA database_list")
-    says = f"SQLite {version}, synchronous={level}, journal_mode={mode}"
+def _sqlite_facts(query: ScalarQuery) -> Iterator[DurabilityFact]:
+    query("SELECT 1 FROM sqlite_master LIMIT 1")  # without it a changed mode is not noticed
+    (level,) = query("PRAGMA synchronous")
+    (version,) = query("SELECT sqlite_version()")
+    (mode,) = query("PRAGMA journal_mode")
+    _, _, file = query("PRAGMA database_list")
+    description = f"SQLite {version}, synchronous={level}, journal_mode={mode}"
     if level < SQLITE_FULL:
-        yield DurabilityFact(
-            "wrong", says, "synchronous must be FULL: a power cut loses commits", loses=True
-        )
+        yield _loss(description, "synchronous must be FULL: a power cut loses commits")
     elif not file:
-        yield DurabilityFact("wrong", says, "it ends with its process: name a file", loses=True)
+        yield _loss(description, "an in-memory database is lost with its process: name a file")
     elif mode == "wal" and not wal_is_sound(version):
         advice = (
-            "this release can lose commits in WAL mode. Let nobody else have the file open, and"
+            "this release can lose commits in WAL mode. Close the file in all other programs, and"
             " the mode is changed at once; or use SQLite 3.51.3, 3.50.7 or 3.44.6"
         )
-        yield DurabilityFact("wrong", says, advice, loses=True)
+        yield _loss(description, advice)
     elif mode not in _JOURNALS | {"wal"}:
-        yield DurabilityFact("wrong", says, "a crash in a commit can destroy the file", loses=True)
+        yield _loss(description, "a crash during a commit can corrupt the file")
     else:
-        yield DurabilityFact("ok", says)
+        yield DurabilityFact("ok", description)
     if file:
         yield from _file_system_facts(filesystem_of(Path(file)))
 
 
 def wal_is_sound(version: str) -> bool:
-    """Whether a release of SQLite is without the fault that resets a log too early."""
+    """Whether a release of SQLite is without the bug that resets the write-ahead log too early."""
     numbers = tuple(int(part) for part in version.split("."))
     return any(first <= numbers < end for first, end in _WAL_IS_SOUND)
 
 
 def _file_system_facts(filesystem: str | None) -> Iterator[DurabilityFact]:
-    says = f"the file is on {filesystem}"
+    description = f"the file is on {filesystem}"
     if filesystem in _IN_MEMORY:
-        yield DurabilityFact(
-            "wrong", says, "it is memory: a restart of the machine empties it", loses=True
-        )
+        yield _loss(description, "it is in memory: a restart of the machine loses it")
     elif filesystem is not None and filesystem.startswith(_NETWORK):
-        advice = "locks and flushes are not to be relied on over a network: use a disk of its own"
-        yield DurabilityFact("note", says, advice)
+        advice = "locks and flushes are not reliable over a network: use a local disk"
+        yield DurabilityFact("note", description, advice)
 
 
 def filesystem_of(path: Path, mounts: Path = _MOUNTS) -> str | None:
-    """The sort of file system that a file is on; None where the machine does not say."""
+    """Returns the type of a file's file system; None if the system does not list its mounts."""
     try:
         lines = mounts.read_text().splitlines()
     except OSError:
         return None
-    best, sort = -1, None
+    best_depth, filesystem = -1, None
     for line in lines:
         before, _, after = line.partition(" - ")
-        place = Path(before.split()[4].replace("\\040", " "))
-        depth = len(place.parts)
-        if depth >= best and path.absolute().is_relative_to(place):
-            best, sort = depth, after.split()[0]
-    return sort
+        mount_point = Path(before.split()[4].replace("\\040", " "))
+        depth = len(mount_point.parts)
+        if depth >= best_depth and path.absolute().is_relative_to(mount_point):
+            best_depth, filesystem = depth, after.split()[0]
+    return filesystem

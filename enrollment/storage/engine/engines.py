@@ -1,4 +1,4 @@
-"""Engines: how each sort of database is connected to, and when a connection is given up."""
+"""Engines for PostgreSQL and SQLite: connection settings, timeouts, and checks of connections."""
 
 import os
 import sqlite3
@@ -18,13 +18,13 @@ from enrollment.domain.errors import RecordsUnavailable
 from enrollment.storage.engine.error_mapping import invalidate_stale
 from enrollment.storage.engine.pg_binary_arrays import adapt
 
-#: Milliseconds that one statement may take on PostgreSQL.
+#: Limits of PostgreSQL's server, in milliseconds.
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
-#: Seconds that the server may say nothing at all: longer than it takes to end a statement itself.
+#: Seconds without any response after which a connection is closed; above the statement timeout.
 SERVER_TIMEOUT_SECONDS = 11.0
-#: Seconds for asking the server to cancel a statement.
+#: Seconds for the request to cancel a statement.
 CANCEL_SECONDS = 2.0
 #: Seconds that SQLite waits for another process's lock.
 SQLITE_BUSY_SECONDS = 10.0
@@ -35,19 +35,19 @@ def make_engine(
     *,
     pool_size: int = 5,
     pool_timeout: float = 2.0,
-    silence: float | None = SERVER_TIMEOUT_SECONDS,
+    server_timeout: float | None = SERVER_TIMEOUT_SECONDS,
 ) -> Engine:
-    """An engine for PostgreSQL (psycopg 3) or SQLite; connects only when first used.
+    """Returns an engine for PostgreSQL (psycopg 3) or SQLite; it connects when first used.
 
-    A server that says nothing for ``silence`` seconds is given up; None waits for ever.
+    A connection is closed if its server does not respond for `server_timeout` seconds; None: never.
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = _sqlite_engine(parsed, pool_size, pool_timeout)
     else:
         engine = _postgresql_engine(parsed, pool_size, pool_timeout)
-        event.listen(engine, "do_connect", _connect_with_timeout(silence))
-        event.listen(engine, "checkin", _forget_deadline)
+        event.listen(engine, "do_connect", _connect_with_timeout(server_timeout))
+        event.listen(engine, "checkin", _clear_deadline)
     event.listen(engine, "handle_error", invalidate_stale)
     event.listen(engine, "commit", _refuse_commit_without_transaction)
     event.listen(engine, "before_cursor_execute", _refuse_while_in_flight)
@@ -73,7 +73,7 @@ def _postgresql_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
                 f"-c statement_timeout={STATEMENT_TIMEOUT_MS} -c lock_timeout={LOCK_TIMEOUT_MS}"
                 f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_MS}"
                 " -c timezone=UTC -c jit=off"
-                # Keys are looked up by the thousand: on today's disks never by reading all.
+                # Makes the planner prefer index scans for thousands of keys, as suits SSDs.
                 " -c random_page_cost=1.1"
             ),
         },
@@ -81,45 +81,45 @@ def _postgresql_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
 
 
 class _TimeoutConnection(psycopg.Connection[Any]):
-    """A connection with time limits of its own, for when none of the server's ends a statement.
+    """A connection with time limits of its own, in case the server does not enforce its limits.
 
-    However a wait ends early, the statement is cancelled and the connection closed, so that its
-    locks are free and a late answer reaches nobody.
+    If a wait ends early the statement is cancelled and the connection closed: its locks are
+    released, and a late response is not read as that of another statement.
     """
 
-    #: Seconds that the server may say nothing at all; None: any number.
-    silence: float | None = None
-    #: When the transaction must be over, on the monotonic clock; None: no limit.
+    #: Seconds to wait for a response of the server; None: no limit.
+    server_timeout: float | None = None
+    #: End of the transaction, on the monotonic clock; None: no limit.
     deadline: float | None = None
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
         """Waits for the server.
 
-        Raises QueryCanceled past the deadline, or where an exception interrupts the wait (a
-        signal's handler raises it), and OperationalError after too long a silence.
+        Raises QueryCanceled past the deadline, or when an exception of a signal handler interrupts
+        the wait, and OperationalError after `server_timeout`.
         """
-        limit = self.silence if timeout is None else timeout
+        limit = self.server_timeout if timeout is None else timeout
         if self.deadline is not None:
             left = max(self.deadline - time.monotonic(), 0.0)
             limit = left if limit is None else min(left, limit)
         try:
             return super().wait(gen, interval, limit)
         except BaseException as error:
-            is_answer = isinstance(error, psycopg.Error) and not _is_operational(error)
-            if is_answer or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
+            is_response = isinstance(error, psycopg.Error) and not _is_operational(error)
+            if is_response or self.pgconn.transaction_status != TransactionStatus.ACTIVE:
                 raise
             is_overdue = self.deadline is not None and time.monotonic() >= self.deadline
             self._abandon()
             if _is_operational(error) and not is_overdue:
-                raise  # the server said nothing for too long
+                raise  # the server did not respond in time
             if not isinstance(error, Exception):
-                raise  # this process ends
-            message = "the transaction took longer than it may"
+                raise  # this process is being terminated
+            message = "the transaction exceeded its time limit"
             raise psycopg.errors.QueryCanceled(message) from error
 
     def _abandon(self) -> None:
-        self.deadline = None  # it would end the cancellation too
-        with suppress(psycopg.Error):  # a server that is gone has nothing to cancel
+        self.deadline = None  # it would interrupt the cancellation, too
+        with suppress(psycopg.Error):  # a server that crashed has nothing to cancel
             self.cancel_safe(timeout=CANCEL_SECONDS)
         self.pgconn.finish()
 
@@ -128,22 +128,22 @@ def _is_operational(error: BaseException) -> bool:
     return isinstance(error, psycopg.OperationalError)
 
 
-def limit_time(connection: Connection, seconds: float) -> None:
-    """Ends the connection's transaction `seconds` from now (PostgreSQL)."""
+def limit_transaction_time(connection: Connection, seconds: float) -> None:
+    """Sets the deadline of the connection's transaction, `seconds` from now (PostgreSQL)."""
     driver: Any = connection.connection.driver_connection
     if isinstance(driver, _TimeoutConnection):
         driver.deadline = time.monotonic() + seconds
 
 
-def _forget_deadline(driver: Any, _record: object) -> None:
+def _clear_deadline(driver: Any, _record: object) -> None:
     if driver is not None:
         driver.deadline = None
 
 
-def _connect_with_timeout(silence: float | None) -> Callable[..., psycopg.Connection[Any]]:
+def _connect_with_timeout(server_timeout: float | None) -> Callable[..., psycopg.Connection[Any]]:
     def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
         connection = _TimeoutConnection.connect(*args, **options)
-        connection.silence = silence
+        connection.server_timeout = server_timeout
         adapt(connection)
         return connection
 
@@ -170,7 +170,7 @@ def _sqlite_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
 
 
 def _prepare_sqlite(connection: Any, record: Any) -> None:
-    """Durable commits through the rollback journal; transactions begin where we say so."""
+    """Sets up durable commits by the rollback journal; `BEGIN` is sent by `_begin_sqlite` only."""
     connection.isolation_level = None
     try:
         _leave_wal(connection)
@@ -182,7 +182,7 @@ def _prepare_sqlite(connection: Any, record: Any) -> None:
 
 
 def _leave_wal(connection: Any) -> None:
-    """The rollback journal, unless the file is in WAL mode and somebody else has it open."""
+    """Switches to the rollback journal, unless another process has the file open in WAL mode."""
     try:
         connection.execute("PRAGMA journal_mode=TRUNCATE").close()
     except sqlite3.OperationalError:
@@ -191,21 +191,21 @@ def _leave_wal(connection: Any) -> None:
 
 
 def _rollback_on_close(connection: Any, _record: object) -> None:
-    """No lock outlives its connection.
+    """Rolls back before a connection is closed.
 
-    It would where a cursor lives on, in the traceback of the error for which this is closed.
+    Otherwise a cursor that is kept alive by a traceback would keep SQLite's lock.
     """
     with suppress(sqlite3.Error):
         connection.rollback()
 
 
 def _refuse_replaced_file(path: str) -> Callable[[Any, Any, Any], None]:
-    """A connection to a file that was replaced meanwhile is not used again."""
+    """Returns a checkout listener that discards connections to a file that was replaced since."""
 
     def check(_connection: object, record: Any, _proxy: object) -> None:
         now = _file_identity(path)
         if record.info.setdefault("file", now) != now:
-            message = "the database is another file now"
+            message = "the database file was replaced"
             raise DisconnectionError(message)
 
     return check
@@ -213,21 +213,22 @@ def _refuse_replaced_file(path: str) -> Callable[[Any, Any, Any], None]:
 
 def _file_identity(path: str) -> tuple[int, int] | None:
     try:
-        status = os.stat(path)  # noqa: PTH116 (asked for each transaction)
+        status = os.stat(path)  # noqa: PTH116 (called for each transaction)
     except OSError:
         return None
     return status.st_dev, status.st_ino
 
 
 def _begin_sqlite(connection: Any) -> None:
-    how = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
-    connection.exec_driver_sql(f"BEGIN {how}")
+    mode = "IMMEDIATE" if connection.get_execution_options().get("writes") else "DEFERRED"
+    connection.exec_driver_sql(f"BEGIN {mode}")
 
 
 def _refuse_commit_without_transaction(connection: Connection) -> None:
-    """A transaction that its database gave up already cannot be committed.
+    """Raises RecordsUnavailable at the commit of a transaction that the database rolled back.
 
-    Both would say that it was: PostgreSQL answers COMMIT with ROLLBACK, SQLite is not asked.
+    Otherwise the commit would seem to succeed: PostgreSQL executes a ROLLBACK instead, and the
+    driver of SQLite sends no COMMIT.
     """
     driver: Any = connection.connection.dbapi_connection
     if connection.dialect.name == "sqlite":
@@ -239,13 +240,13 @@ def _refuse_commit_without_transaction(connection: Connection) -> None:
         raise RecordsUnavailable(message)
 
 
-#: Where a connection notes that statements are in flight on it.
+#: Key in a connection's `info`: whether pipelined statements are in flight.
 _IN_FLIGHT = "in_flight"
 
 
 @contextmanager
-def no_other_statement(connection: Connection) -> Iterator[None]:
-    """Statements on the connection raise RuntimeError inside the block."""
+def forbid_statements(connection: Connection) -> Iterator[None]:
+    """Makes statements on the connection raise RuntimeError inside the block."""
     connection.info[_IN_FLIGHT] = True
     try:
         yield

@@ -1,6 +1,6 @@
-"""Arrays of numbers as PostgreSQL's wire has them in binary (its ``array_send``).
+"""Encodes arrays of numbers in PostgreSQL's binary format (`array_send`).
 
-To render numbers as text and to read them again takes both sides several times as long.
+Formatting numbers as text and parsing them takes client and server several times as long.
 """
 
 import struct
@@ -16,7 +16,7 @@ from sqlalchemy.types import TypeEngine, UserDefinedType
 
 
 class _Element(NamedTuple):
-    """A type of numbers: its code in ``struct``, its bytes, and PostgreSQL's ids for it."""
+    """An element type: its code in `struct`, its size in bytes, and the OIDs in PostgreSQL."""
 
     code: str
     size: int
@@ -25,7 +25,7 @@ class _Element(NamedTuple):
 
 
 class BinaryArray(bytes):
-    """An array, ready to be sent."""
+    """An encoded array."""
 
     __slots__ = ()
     element: ClassVar[_Element]
@@ -44,30 +44,30 @@ class _Booleans(BinaryArray):
 
 
 class BinaryArrayType(UserDefinedType[BinaryArray]):
-    """The type of a parameter that is sent as it is."""
+    """SQLAlchemy type of a `BinaryArray` parameter, which is sent unchanged."""
 
     cache_ok = True
 
 
-_KINDS: Mapping[type[TypeEngine[Any]], type[BinaryArray]] = MappingProxyType(
+_ARRAY_TYPES: Mapping[type[TypeEngine[Any]], type[BinaryArray]] = MappingProxyType(
     {BigInteger: _BigIntegers, Integer: _Integers, Boolean: _Booleans}
 )
 _NULL = struct.pack("!i", -1)
-#: Cells that are packed at once, by a pattern that is made once.
-_TOGETHER = 256
-_ROWS = {
-    kind.element.code: struct.Struct("!" + f"i{kind.element.code}" * _TOGETHER)
+#: Values that are packed by one call, with a precompiled struct.
+_CHUNK = 256
+_CHUNK_STRUCTS = {
+    kind.element.code: struct.Struct("!" + f"i{kind.element.code}" * _CHUNK)
     for kind in (_BigIntegers, _Integers, _Booleans)
 }
 
 
 def binary_array_type(kind: TypeEngine[Any]) -> type[BinaryArray] | None:
-    """How an array of a type is sent; None: as text."""
-    return _KINDS.get(type(kind))
+    """Returns the class that encodes arrays of a type; None: such arrays are sent as text."""
+    return _ARRAY_TYPES.get(type(kind))
 
 
 def encode_array(values: Sequence[Any], kind: type[BinaryArray]) -> BinaryArray:
-    """The values as an array of a kind. Raises struct.error for a number that is too large."""
+    """Encodes values as an array. Raises struct.error for a number that is too large."""
     code, size, oid, _ = kind.element
     number = len(values)
     if not number:
@@ -79,9 +79,9 @@ def encode_array(values: Sequence[Any], kind: type[BinaryArray]) -> BinaryArray:
         return kind(head + b"".join([_NULL if v is None else pack(size, v) for v in values]))
     cells = [size] * (2 * number)
     cells[1::2] = values
-    whole = number - number % _TOGETHER
-    pack = _ROWS[code].pack
-    parts = [pack(*cells[2 * n : 2 * (n + _TOGETHER)]) for n in range(0, whole, _TOGETHER)]
+    whole = number - number % _CHUNK
+    pack = _CHUNK_STRUCTS[code].pack
+    parts = [pack(*cells[2 * n : 2 * (n + _CHUNK)]) for n in range(0, whole, _CHUNK)]
     rest = struct.pack("!" + f"i{code}" * (number - whole), *cells[2 * whole :])
     return kind(b"".join([head, *parts, rest]))
 
@@ -106,7 +106,7 @@ class _BooleansDumper(_RawDumper):
 
 
 def adapt(connection: psycopg.Connection[Any]) -> None:
-    """Let a connection send such arrays."""
+    """Registers the dumpers of binary arrays on a connection."""
     register = connection.adapters.register_dumper
     register(_BigIntegers, _BigIntegersDumper)
     register(_Integers, _IntegersDumper)

@@ -1,7 +1,7 @@
 """Sessions: transactions on the database.
 
-``Sessions.begin()`` is the only thing that commits. On SQLite every write transaction
-holds a fair lock between processes (``write_lock``).
+Invariant: only `Sessions.begin()` commits. On SQLite every write transaction holds a fair lock
+between processes (`write_lock`).
 """
 
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.engines import (
     LOCK_TIMEOUT_MS,
     SERVER_TIMEOUT_SECONDS,
-    limit_time,
+    limit_transaction_time,
     make_engine,
 )
 from enrollment.storage.engine.error_mapping import translate_errors
@@ -28,14 +28,14 @@ def _system_now() -> datetime:
     return datetime.now(UTC)
 
 
-#: Where a session keeps the clock that stands in for SQLite's.
+#: Key in a session's `info`: the clock that is used on SQLite.
 _NOW = "now"
 
 
 class Sessions:
-    """Where sessions come from. Safe to share between threads, not between processes.
+    """Factory of sessions. Safe to share between threads, not between processes.
 
-    ``now`` tells the time where the database has no clock of its own (SQLite).
+    `now` is the clock where the database has none (SQLite).
     """
 
     def __init__(self, engine: Engine, *, now: Callable[[], datetime] | None = None) -> None:
@@ -44,17 +44,16 @@ class Sessions:
         self.attempt_locks = attempt_locks_for(engine)
         self._writer = engine.execution_options(writes=True)
         self._info = {_NOW: now or _system_now}
-        #: Whether the database did not take a write; who finds that it does again says so here.
+        #: Whether a write failed; the health check resets it when a probe write succeeds.
         self.was_refused = False
 
     @contextmanager
     def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
-        """A transaction that commits at the end of the block, or does nothing at all.
+        """Yields a write transaction; commits at the end of the block, rolls back on an error.
 
-        With `seconds`, PostgreSQL's statements together may take no longer from now on (SQLite
-        has no such limit). Raises TookTooLong beyond that, Conflict where the same work may go
-        through when done again, and RecordsUnavailable where the database does not answer (then
-        an error at the commit leaves open whether it took place).
+        `seconds` limits the whole transaction on PostgreSQL. Raises TookTooLong beyond that,
+        Conflict if a retry may succeed, and RecordsUnavailable if the database does not respond
+        (at the commit it is then unknown whether it committed).
         """
         opened = self._open_session(self._writer)
         with (
@@ -65,7 +64,7 @@ class Sessions:
             session.begin(),
         ):
             if seconds is not None:
-                limit_time(session.connection(), seconds)
+                limit_transaction_time(session.connection(), seconds)
             yield session
 
     @contextmanager
@@ -80,9 +79,9 @@ class Sessions:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """A transaction that only reads.
+        """Yields a read-only transaction.
 
-        Raises RecordsUnavailable where the database does not answer.
+        Raises RecordsUnavailable if the database does not respond.
         """
         with translate_errors(), self._open_session(self.engine) as session:
             yield session
@@ -91,13 +90,13 @@ class Sessions:
         return Session(bind, info=self._info)
 
     def dispose(self) -> None:
-        """Close every connection."""
+        """Closes all connections."""
         self.engine.dispose()
 
 
 @contextmanager
 def lock_timeout(session: Session, limit: str) -> Iterator[None]:
-    """Waits no longer than `limit` for a row lock inside the block (PostgreSQL)."""
+    """Sets the lock timeout inside the block (PostgreSQL); `limit` has a unit, as in "200ms"."""
     if not is_postgresql(session):
         yield
         return
@@ -108,21 +107,21 @@ def lock_timeout(session: Session, limit: str) -> Iterator[None]:
 
 _SET_LOCK_TIMEOUT = select(func.set_config("lock_timeout", bindparam("limit"), true()))
 
-_CLOCK = select(func.clock_timestamp())
+_CLOCK_TIMESTAMP = select(func.clock_timestamp())
 
 
 def database_now(session: Session) -> datetime:
-    """The moment on the database's clock; SQLite has none and takes that of its sessions."""
+    """Returns the time of the database's clock; for SQLite, of the clock of `Sessions`."""
     now: datetime
     if is_postgresql(session):
-        now = session.scalars(_CLOCK).one()
+        now = session.scalars(_CLOCK_TIMESTAMP).one()
         return now.astimezone(UTC)
     now = session.info.get(_NOW, _system_now)()
     return now
 
 
 def sessions_for(
-    url: str, *, pool_size: int = 5, silence: float | None = SERVER_TIMEOUT_SECONDS
+    url: str, *, pool_size: int = 5, server_timeout: float | None = SERVER_TIMEOUT_SECONDS
 ) -> Sessions:
-    """Sessions of the database at a URL, which may say nothing for so many seconds at most."""
-    return Sessions(make_engine(url, pool_size=pool_size, silence=silence))
+    """Returns sessions of the database at a URL; `make_engine` explains the parameters."""
+    return Sessions(make_engine(url, pool_size=pool_size, server_timeout=server_timeout))

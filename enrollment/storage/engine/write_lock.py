@@ -1,6 +1,6 @@
 """A fair write lock between processes and threads, for SQLite.
 
-Two file locks form a turnstile: without it a busy worker starves the gateway's commits.
+Two file locks form a turnstile; without it a busy worker starves the gateway's commits.
 """
 
 import fcntl
@@ -14,19 +14,17 @@ from pathlib import Path
 from sqlalchemy import Engine
 
 from enrollment.domain.errors import RecordsUnavailable
-from enrollment.storage.engine.engines import (
-    SQLITE_BUSY_SECONDS,
-)
+from enrollment.storage.engine.engines import SQLITE_BUSY_SECONDS
 
-#: Seconds between two questions for the lock of SQLite's writers.
+#: Seconds between two attempts to acquire the lock.
 LOCK_POLL_INTERVAL = 0.0005
 
 
 class WriteLock:
-    """A fair lock between threads and processes: whoever comes first writes first.
+    """A fair lock between threads and processes.
 
-    Waiting happens at the turnstile (the first lock), so the one who just wrote queues up
-    behind everybody who waited meanwhile.
+    Only the holder of the turnstile (the first lock) waits for the write lock, so a process that
+    just wrote does not overtake one that waits already.
     """
 
     def __init__(self, path: Path) -> None:
@@ -35,14 +33,14 @@ class WriteLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock inside the block."""
+        """Holds the lock inside the block. Raises RecordsUnavailable after a timeout."""
         writer = _open_lock_file(self._writer)
         try:
             turnstile = _open_lock_file(self._turnstile)
             try:
-                until = time.monotonic() + SQLITE_BUSY_SECONDS
-                _acquire(turnstile, until)
-                _acquire(writer, until)
+                deadline = time.monotonic() + SQLITE_BUSY_SECONDS
+                _acquire(turnstile, deadline)
+                _acquire(writer, deadline)
             finally:
                 os.close(turnstile)
             yield
@@ -51,24 +49,24 @@ class WriteLock:
 
 
 def _open_lock_file(path: Path) -> int:
-    """A file to lock; where it cannot be had, neither can the database beside it."""
+    """Opens a lock file. Raises RecordsUnavailable: the database beside it is inaccessible, too."""
     try:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise RecordsUnavailable(str(error)) from error
 
 
-def _acquire(file: int, until: float) -> None:
-    """Lock a file; raises RecordsUnavailable where another process holds it too long.
+def _acquire(file: int, deadline: float) -> None:
+    """Locks a file. Raises RecordsUnavailable if another process holds the lock at the deadline.
 
-    Asked for again and again, because waiting for a file lock has no time-out.
+    Polls, because a blocking `flock` has no timeout.
     """
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            if time.monotonic() >= until:
-                message = "another process holds the database"
+            if time.monotonic() >= deadline:
+                message = "the database is locked by another process"
                 raise RecordsUnavailable(message) from error
             time.sleep(LOCK_POLL_INTERVAL)
         else:
@@ -76,29 +74,29 @@ def _acquire(file: int, until: float) -> None:
 
 
 class ThreadLock:
-    """The same for a database in memory, which only this process sees."""
+    """The write lock of an in-memory database, which only this process uses."""
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Hold the lock inside the block."""
+        """Holds the lock inside the block."""
         with self._lock:
             yield
 
 
 class NoLock:
-    """PostgreSQL locks rows by itself."""
+    """No write lock: PostgreSQL locks rows."""
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Nothing to hold."""
+        """Does nothing."""
         yield
 
 
 def write_lock_for(engine: Engine) -> WriteLock | ThreadLock | NoLock:
-    """The lock that writers of the engine's database have to hold."""
+    """Returns the lock that writers of the engine's database have to hold."""
     if engine.dialect.name != "sqlite":
         return NoLock()
     database = engine.url.database

@@ -1,1 +1,1 @@
-"""The versions of the tables, oldest first (Alembic; run by ``enrollment.storage.migrate``)."""
+"""Alembic migrations; `enrollment.storage.migrate` runs them."""

@@ -1,6 +1,6 @@
-"""Alembic's way to the database: the connection that ``migrate`` hands over, nothing else.
+"""Alembic environment: runs migrations on the connection that `migrate` passes in.
 
-The transaction and the lock around it belong to ``migrate``; there is no configuration file.
+`migrate` owns the transaction and the lock; there is no configuration file.
 """
 
 from alembic import context

@@ -1,19 +1,11 @@
-"""Batches: taken in, claimed, answered, announced again."""
+"""Batches: inserted, dispatched, completed, and read with their outcomes."""
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import (
-    Select,
-    bindparam,
-    case,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Select, bindparam, case, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
@@ -24,36 +16,36 @@ from enrollment.storage.tables import BatchRow
 
 
 class NewBatch(NamedTuple):
-    """Requests on their way into the records."""
+    """Requests to be inserted as one batch."""
 
     requests: int
     payload: bytes
 
 
-class Answer(NamedTuple):
-    """The outcomes of a batch: one compact value, and how many of which."""
+class CompletedBatch(NamedTuple):
+    """The outcomes of a batch to be stored: the encoded outcomes, and their counts."""
 
     batch_id: int
     outcomes: bytes
     tally: dict[str, Any]
 
 
-class Waiting(NamedTuple):
-    """A batch to be announced."""
+class BatchRef(NamedTuple):
+    """A batch to be dispatched."""
 
     id: int
     lane: Lane
-    #: Judged by itself: nobody takes it along who was rung for another.
+    #: Processed by itself: a worker that received another batch does not claim it.
     alone: bool = False
 
     @property
-    def is_for_all(self) -> bool:
-        """Whether who is rung takes everything that waits in the lane, not this batch alone."""
+    def claims_lane(self) -> bool:
+        """Whether the worker that receives it claims its whole lane, not only this batch."""
         return self.lane is Lane.INTERACTIVE and not self.alone
 
 
-class Answered(NamedTuple):
-    """A batch as readers of outcomes see it; ``outcomes`` is None until it is answered."""
+class BatchResult(NamedTuple):
+    """A batch with its outcomes, which are None until it is completed."""
 
     id: int
     ordinal: int
@@ -61,17 +53,16 @@ class Answered(NamedTuple):
     payload: bytes
     outcomes: bytes | None
     answered_at: datetime | None
-    #: None until it is answered, and of a cancelled one.
+    #: None until it is completed, and if it was cancelled.
     tally: Mapping[str, Any] | None
 
 
 def intake_number(batch_id: int, position: int) -> int:
-    """Returns the place of a request in the order of intake; composed as event ids are."""
+    """Returns the number of a request in the order of intake; composed as event ids are."""
     return event_id(batch_id, position)
 
 
-#: What is executed for every batch is built once, on the table rather than its class: the
-#: mapper's part of a statement costs more than the rest of it.
+#: Statements of every batch are built once, on the table: the mapper costs more than the rest.
 _TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]
 _BATCH = _TABLE.c
 
@@ -79,8 +70,8 @@ _INSERT = insert(_TABLE)
 _INSERT_ONE = _INSERT.returning(_BATCH.id)
 
 
-def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
-    """Store a batch of singles, announced at once; returns its id."""
+def insert_batch_of_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
+    """Inserts a batch of singles, marked as dispatched; returns its id."""
     row = {
         "requests": batch.requests,
         "payload": batch.payload,
@@ -88,8 +79,8 @@ def add_singles(session: Session, batch: NewBatch, *, now: datetime) -> int:
         "announced_at": now,
         "waiting_since": now,
     }
-    made: int = session.scalars(_INSERT_ONE, row).one()
-    return made
+    batch_id: int = session.scalars(_INSERT_ONE, row).one()
+    return batch_id
 
 
 def insert_for_submission(
@@ -101,7 +92,7 @@ def insert_for_submission(
     lane: Lane,
     alone: bool,
 ) -> None:
-    """Store batches of a submission in their order, not announced."""
+    """Inserts batches of a file in their order, not dispatched yet."""
     rows = [
         {
             "requests": batch.requests,
@@ -117,63 +108,66 @@ def insert_for_submission(
         session.execute(_INSERT, rows)
 
 
-#: The attempt that completes a batch is not counted; it is open where it was recorded.
+#: Attempts without the one that completes the batch, which is still open if it was recorded.
 _FAILED_ATTEMPTS = _BATCH.attempts - case(
     (_BATCH.suspicion["begun_at"].as_string().is_not(None), 1), else_=0
 )
-_ANSWER = (
+_COMPLETE = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"))
     .values(
-        outcomes=bindparam("given"),
-        tally=bindparam("counted"),
+        outcomes=bindparam("new_outcomes"),
+        tally=bindparam("new_tally"),
         answered_at=bindparam("now"),
         attempts=_FAILED_ATTEMPTS,
         announced_at=func.coalesce(_BATCH.announced_at, bindparam("now")),
         waiting_since=func.coalesce(_BATCH.waiting_since, bindparam("now")),
     )
 )
-_ANNOUNCE = (
+_MARK_DISPATCHED = (
     update(_TABLE)
-    .where(_BATCH.submission_id == bindparam("its"), _BATCH.ordinal == bindparam("place"))
+    .where(_BATCH.submission_id == bindparam("file"), _BATCH.ordinal == bindparam("next"))
     .values(announced_at=bindparam("now"), waiting_since=bindparam("now"))
     .returning(_BATCH.id, _BATCH.lane, _BATCH.alone)
 )
 
 
-def answer(session: Session, answers: Sequence[Answer], *, now: datetime) -> None:
-    """Keep the outcomes of claimed batches."""
+def complete(session: Session, completed: Sequence[CompletedBatch], *, now: datetime) -> None:
+    """Stores the outcomes of claimed batches."""
     values = [
-        {"batch": one.batch_id, "given": one.outcomes, "counted": one.tally, "now": now}
-        for one in answers
+        {"batch": one.batch_id, "new_outcomes": one.outcomes, "new_tally": one.tally, "now": now}
+        for one in completed
     ]
-    session.execute(_ANSWER, values if len(values) > 1 else values[0])
+    session.execute(_COMPLETE, values if len(values) > 1 else values[0])
 
 
-def announce_next(
+def mark_dispatched(
     session: Session, submission_id: UUID, ordinal: int, *, now: datetime
-) -> Waiting | None:
-    """It is the turn of a submission's batch; None where there is none with that ordinal."""
-    given = {"its": submission_id, "place": ordinal, "now": now}
-    row = session.execute(_ANNOUNCE, given).first()
-    return None if row is None else Waiting(row[0], Lane(row[1]), row[2])
+) -> BatchRef | None:
+    """Marks a file's batch as dispatched; returns it, or None if there is none with the ordinal."""
+    parameters = {"file": submission_id, "next": ordinal, "now": now}
+    row = session.execute(_MARK_DISPATCHED, parameters).first()
+    return None if row is None else BatchRef(row[0], Lane(row[1]), row[2])
 
 
 def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: datetime) -> int:
-    """Answer a submission's batches from an ordinal on as cancelled; returns their requests."""
-    numbers = session.scalars(
+    """Completes a file's batches from an ordinal on as cancelled; returns their request count."""
+    sizes = session.scalars(
         update(BatchRow)
         .where(BatchRow.submission_id == submission_id, BatchRow.ordinal >= ordinal)
         .values(outcomes=CANCELLED_AS_WHOLE, answered_at=now, attempts=_FAILED_ATTEMPTS)
         .returning(BatchRow.requests)
     )
-    return sum(numbers)
+    return sum(sizes)
 
 
-def due(session: Session, *, before: datetime, now: datetime, limit: int) -> list[Waiting]:
-    """Batches announced before a moment and still not answered; they count as announced now.
+def mark_redispatched(
+    session: Session, *, before: datetime, now: datetime, limit: int
+) -> list[BatchRef]:
+    """Selects overdue batches (dispatched before a time, not completed) and marks them dispatched.
 
-    Singles first, then who was announced longest ago, so that everybody has a turn.
+    Singles come first, then the batches with the oldest dispatch, so that none starves. Skips
+    locked rows.
     """
     overdue = (
         select(BatchRow.id)
@@ -197,61 +191,61 @@ def due(session: Session, *, before: datetime, now: datetime, limit: int) -> lis
         .values(announced_at=now, repeats=BatchRow.repeats + 1)
         .returning(BatchRow.id, BatchRow.lane, BatchRow.alone)
     )
-    return sorted(Waiting(row[0], Lane(row[1]), row[2]) for row in rows)
+    return sorted(BatchRef(row[0], Lane(row[1]), row[2]) for row in rows)
 
 
-def answered_of(session: Session, batch_ids: Collection[int]) -> set[int]:
-    """Those of the batches that are answered."""
+def completed_ids(session: Session, batch_ids: Collection[int]) -> set[int]:
+    """Returns the ids of those batches that are completed."""
     rows = session.scalars(
         select(BatchRow.id).where(BatchRow.id.in_(batch_ids), BatchRow.answered_at.is_not(None))
     )
     return set(rows)
 
 
-def result_of(session: Session, batch_id: int) -> Answered | None:
-    """One batch with its outcomes, as far as it is answered."""
-    row = session.execute(_results().where(BatchRow.id == batch_id)).first()
-    return None if row is None else Answered(*row)
+def find_result(session: Session, batch_id: int) -> BatchResult | None:
+    """Returns a batch with its outcomes, or None."""
+    row = session.execute(_select_results().where(BatchRow.id == batch_id)).first()
+    return None if row is None else BatchResult(*row)
 
 
-def results(
+def list_results(
     session: Session, submission_id: UUID, *, from_ordinal: int, limit: int
-) -> list[Answered]:
-    """Batches of a submission in their order, from an ordinal on."""
+) -> list[BatchResult]:
+    """Returns batches of a file in their order, from an ordinal on."""
     rows = session.execute(
-        _results()
+        _select_results()
         .where(BatchRow.submission_id == submission_id, BatchRow.ordinal >= from_ordinal)
         .order_by(BatchRow.ordinal)
         .limit(limit)
     )
-    return [Answered(*row) for row in rows]
+    return [BatchResult(*row) for row in rows]
 
 
 _OUTCOMES = (
     select(_BATCH.outcomes)
     .where(
-        _BATCH.submission_id == bindparam("its"),
-        _BATCH.ordinal >= bindparam("place"),
+        _BATCH.submission_id == bindparam("file"),
+        _BATCH.ordinal >= bindparam("first"),
         _BATCH.outcomes.is_not(None),
     )
     .order_by(_BATCH.ordinal)
-    .limit(bindparam("most"))
+    .limit(bindparam("limit"))
 )
 
 
-def outcomes_of(
+def list_outcomes(
     session: Session, submission_id: UUID, from_ordinal: int, limit: int
 ) -> list[bytes]:
-    """Outcomes of a submission's answered batches in their order, from an ordinal on."""
-    given = {"its": submission_id, "place": from_ordinal, "most": limit}
-    return list(session.scalars(_OUTCOMES, given))
+    """Returns the outcomes of a file's completed batches in their order, from an ordinal on."""
+    parameters = {"file": submission_id, "first": from_ordinal, "limit": limit}
+    return list(session.scalars(_OUTCOMES, parameters))
 
 
-_BEHIND = (
+_SUCCESSOR_PAYLOADS = (
     select(_BATCH.id, _BATCH.payload)
     .where(
-        _BATCH.submission_id == bindparam("its"),
-        _BATCH.ordinal > bindparam("place"),
+        _BATCH.submission_id == bindparam("file"),
+        _BATCH.ordinal > bindparam("previous"),
         _BATCH.ordinal <= bindparam("last"),
         _BATCH.answered_at.is_(None),
     )
@@ -259,15 +253,15 @@ _BEHIND = (
 )
 
 
-def payloads_behind(
+def successor_payloads(
     session: Session, submission_id: UUID, ordinal: int, number: int
 ) -> list[tuple[int, bytes]]:
-    """Id and payload of the unanswered among so many batches of a submission behind one."""
-    given = {"its": submission_id, "place": ordinal, "last": ordinal + number}
-    return [(row[0], row[1]) for row in session.execute(_BEHIND, given).all()]
+    """Returns id and payload of the uncompleted ones among a file's next `number` batches."""
+    parameters = {"file": submission_id, "previous": ordinal, "last": ordinal + number}
+    return [(row[0], row[1]) for row in session.execute(_SUCCESSOR_PAYLOADS, parameters).all()]
 
 
-def _results() -> Select[*tuple[Any, ...]]:
+def _select_results() -> Select[*tuple[Any, ...]]:
     return select(
         BatchRow.id,
         func.coalesce(BatchRow.ordinal, 0),
@@ -280,15 +274,15 @@ def _results() -> Select[*tuple[Any, ...]]:
 
 
 class Backlog(NamedTuple):
-    """What waits: how many batches, since when the oldest, and how many are parked."""
+    """The number of waiting batches, the start of the longest wait, the number of parked ones."""
 
     waiting: int
     oldest: datetime | None
     parked: int
 
 
-def backlog(session: Session) -> Backlog:
-    """What waits for workers, for the health check."""
+def load_backlog(session: Session) -> Backlog:
+    """Returns the backlog of dispatched batches, for the health check."""
     waiting = session.execute(
         select(func.count(), func.min(BatchRow.waiting_since)).where(
             BatchRow.answered_at.is_(None),

@@ -1,7 +1,7 @@
 """Claims: batch rows locked by the one transaction that processes them.
 
-`claim` and `claim_lane` skip rows that others hold; `reclaim` waits for rows whose attempt is
-recorded, so that meeting another worker for a moment is not mistaken for a failure.
+`claim`, `claim_lane` and `claim_successors` skip rows that other transactions lock. `reclaim` waits
+for the rows of batches with a recorded attempt, so that a short lock is not taken for a failure.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -18,24 +18,24 @@ from enrollment.domain.model import microseconds
 from enrollment.domain.poison_search import FailureSearch, failure_search_of
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.sessions import database_now, lock_timeout
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import BatchRow
 
-#: Waiting batches of the interactive lane that one transaction takes at most.
-MAX_TOGETHER = 64
-#: A batch that waits for so long may have been claimed by a worker that died.
-SUSPICIOUS = timedelta(seconds=2)
-#: Microseconds for which `claim_lane` passes over a batch whose attempt was started, so that it
-#: takes the next ones. Only a hint: whether the attempt's worker lives, its attempt lock tells.
+#: Most batches of the interactive lane that one transaction claims.
+MAX_LANE_BATCHES = 64
+#: A batch that was dispatched longer ago may have been claimed by a worker that died.
+STALE_AFTER = timedelta(seconds=2)
+#: Microseconds for which `claim_lane` skips a batch after the start of an attempt. Only a hint: the
+#: attempt lock decides whether the attempt's worker is alive.
 ATTEMPT_HINT = 3_000_000
-#: How long `reclaim` waits for a row that another transaction looks at.
+#: How long `reclaim` waits for a row that another transaction locks.
 RECLAIM_LOCK_TIMEOUT = "200ms"
-#: Requests that one transaction of the interactive lane takes at most.
-MAX_REQUESTS = 1_000
+#: Most requests of the interactive lane that one transaction claims.
+MAX_LANE_REQUESTS = 1_000
 
 
 class ClaimedBatch(NamedTuple):
-    """A batch that this transaction works on, and nobody else."""
+    """A batch that is locked by this transaction."""
 
     id: int
     submission_id: UUID | None
@@ -45,31 +45,32 @@ class ClaimedBatch(NamedTuple):
     lane: str
     alone: bool
     announced_at: datetime
-    #: How often it was announced again.
+    #: Number of re-dispatches.
     repeats: int
-    suspicion: FailureSearch | None
+    failure_search: FailureSearch | None
 
     @property
-    def is_for_all(self) -> bool:
-        """Whether it is taken together with what else waits in its lane."""
+    def claims_lane(self) -> bool:
+        """Whether it is claimed together with the other batches that wait in its lane."""
         return self.lane == Lane.INTERACTIVE and not self.alone
 
-    def is_suspect(self, now: datetime) -> bool:
-        """Whether it was tried before, for all that is known."""
+    def may_have_failed(self, now: datetime) -> bool:
+        """Whether an earlier attempt may have failed or died."""
         return (
-            self.repeats > 0 or self.suspicion is not None or now - self.announced_at > SUSPICIOUS
+            self.repeats > 0
+            or self.failure_search is not None
+            or now - self.announced_at > STALE_AFTER
         )
 
 
-class Together(NamedTuple):
-    """Batches locked in one go, and the next one that had no room, if any."""
+class ClaimedBatches(NamedTuple):
+    """Batches claimed by one statement, and the next one, if a limit excluded it."""
 
-    taken: list[ClaimedBatch]
-    more: Waiting | None = None
+    batches: list[ClaimedBatch]
+    next_batch: BatchRef | None = None
 
 
-#: What is executed for every batch is built once, on the table rather than its class: the
-#: mapper's part of a statement costs more than the rest of it.
+#: Statements of every batch are built once, on the table: the mapper costs more than the rest.
 _BATCH = BatchRow.metadata.tables[BatchRow.__tablename__].c
 
 _UNANSWERED = select(
@@ -92,20 +93,20 @@ _RECLAIM = (
     .order_by(_BATCH.waiting_since, _BATCH.id)
     .with_for_update()
 )
-_BEGUN_AT = func.coalesce(cast(_BATCH.suspicion["begun_at"].as_string(), BigInteger), 0)
+_ATTEMPT_STARTED_AT = func.coalesce(cast(_BATCH.suspicion["begun_at"].as_string(), BigInteger), 0)
 
 
 def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
-    """Selects what waits in a lane; `now_us` is the time in microseconds."""
+    """Selects the batches that wait in a lane; `now_us` is the time in microseconds."""
     return (
         _CLAIMABLE.where(
-            _BATCH.lane == bindparam("its_lane"),
+            _BATCH.lane == bindparam("claimed_lane"),
             _BATCH.alone.is_(False),
-            now_us - ATTEMPT_HINT > _BEGUN_AT,
+            now_us - ATTEMPT_HINT > _ATTEMPT_STARTED_AT,
             _BATCH.id.not_in(bindparam("busy", expanding=True)),
         )
         .order_by(_BATCH.waiting_since, _BATCH.id)
-        .limit(MAX_TOGETHER + 1)
+        .limit(MAX_LANE_BATCHES + 1)
         .with_for_update(skip_locked=True)
     )
 
@@ -113,10 +114,10 @@ def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
 _EPOCH_US = func.extract("epoch", func.clock_timestamp()) * 1_000_000
 _CLAIM_LANE_POSTGRESQL = _claim_lane(cast(_EPOCH_US, BigInteger))
 _CLAIM_LANE_SQLITE = _claim_lane(bindparam("now_us", type_=BigInteger))
-_CLAIM_BEHIND = (
+_CLAIM_SUCCESSORS = (
     _UNANSWERED.where(
-        _BATCH.submission_id == bindparam("its"),
-        _BATCH.ordinal > bindparam("place"),
+        _BATCH.submission_id == bindparam("file"),
+        _BATCH.ordinal > bindparam("previous"),
         _BATCH.ordinal <= bindparam("last"),
     )
     .order_by(_BATCH.ordinal)
@@ -124,50 +125,51 @@ _CLAIM_BEHIND = (
 )
 
 
-def claim(session: Session, batch_id: int) -> Together:
-    """Locks a batch to process it; nothing if it is completed, claimed by others or not due.
+def claim(session: Session, batch_id: int) -> ClaimedBatches:
+    """Locks a batch to process it; returns none if it is completed, locked, parked or not due.
 
-    The conditional lock is the guard too: a second delivery of the message finds nothing.
+    The condition is also the guard against a second delivery of the message.
     """
-    rows = _locked(session, _CLAIM, {"batch": batch_id})
-    return Together([_claimed(row) for row in rows])
+    rows = _lock(session, _CLAIM, {"batch": batch_id})
+    return ClaimedBatches([_claimed(row) for row in rows])
 
 
-def _locked(session: Session, statement: Select[Any], given: Mapping[str, Any]) -> Sequence[Any]:
-    """Returns the rows that a statement with SKIP LOCKED could lock."""
-    return session.execute(statement, given).all()
+def _lock(session: Session, statement: Select[Any], parameters: Mapping[str, Any]) -> Sequence[Any]:
+    """Returns the rows that a statement with SKIP LOCKED locked."""
+    return session.execute(statement, parameters).all()
 
 
 def _claimed(row: Any, announced_at: datetime | None = None) -> ClaimedBatch:
-    *facts, announced, repeats, stored, attempts = row
+    *cells, announced, repeats, stored, attempts = row
     search = failure_search_of(stored, attempts)
-    return ClaimedBatch._make((*facts, announced or announced_at, repeats, search))
+    return ClaimedBatch._make((*cells, announced or announced_at, repeats, search))
 
 
-def claim_behind(session: Session, first: ClaimedBatch, number: int) -> list[ClaimedBatch]:
-    """Locks up to `number` batches of a file that follow one that is locked.
+def claim_successors(session: Session, first: ClaimedBatch, number: int) -> list[ClaimedBatch]:
+    """Locks up to `number` batches of a file that directly follow a claimed one.
 
-    None of them failed before, and there is no gap between them: so they may be processed in the
-    same transaction, in order, before they were dispatched.
+    Stops at a gap, at a batch that failed before and at one that was dispatched. So the batches may
+    be processed in the same transaction, in order.
     """
     if first.submission_id is None or first.ordinal is None:
         return []
-    given = {"its": first.submission_id, "place": first.ordinal, "last": first.ordinal + number}
-    rows = _locked(session, _CLAIM_BEHIND, given)
-    behind = (_claimed(row, first.announced_at) for row in rows if row.announced_at is None)
-    places = enumerate(behind, first.ordinal + 1)
-    return [batch for _, batch in takewhile(_is_next_and_well, places)]
+    previous = first.ordinal
+    parameters = {"file": first.submission_id, "previous": previous, "last": previous + number}
+    rows = _lock(session, _CLAIM_SUCCESSORS, parameters)
+    successors = (_claimed(row, first.announced_at) for row in rows if row.announced_at is None)
+    numbered = enumerate(successors, previous + 1)
+    return [batch for _, batch in takewhile(_is_next_without_failures, numbered)]
 
 
-def _is_next_and_well(placed: tuple[int, ClaimedBatch]) -> bool:
-    place, batch = placed
-    return batch.ordinal == place and batch.suspicion is None and not batch.alone
+def _is_next_without_failures(numbered: tuple[int, ClaimedBatch]) -> bool:
+    ordinal, batch = numbered
+    return batch.ordinal == ordinal and batch.failure_search is None and not batch.alone
 
 
 def reclaim(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
-    """Locks those of the batches that are not completed, and waits for each that others hold.
+    """Locks those batches that are not completed, and waits for rows that are locked.
 
-    Raises Conflict where one of them cannot be had within `RECLAIM_LOCK_TIMEOUT`.
+    Raises Conflict if one cannot be locked within `RECLAIM_LOCK_TIMEOUT`.
     """
     if not batch_ids:
         return []
@@ -176,40 +178,40 @@ def reclaim(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
     return [_claimed(row) for row in rows]
 
 
-def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> Together:
-    """Locks what waits in a lane, oldest first, up to 1,000 requests in all.
+def claim_lane(session: Session, lane: Lane, *, busy: Collection[int] = ()) -> ClaimedBatches:
+    """Locks the batches that wait in a lane, oldest first, up to `MAX_LANE_REQUESTS` in all.
 
-    Passes over `busy` batches and those whose attempt started less than `ATTEMPT_HINT` ago.
+    Skips `busy` batches and those with an attempt that started less than `ATTEMPT_HINT` ago.
     """
-    given: dict[str, Any] = {"its_lane": lane.value, "busy": list(busy)}
+    parameters: dict[str, Any] = {"claimed_lane": lane.value, "busy": list(busy)}
     statement = _CLAIM_LANE_POSTGRESQL
     if not is_postgresql(session):
         statement = _CLAIM_LANE_SQLITE
-        given["now_us"] = microseconds(database_now(session))
-    taken: list[ClaimedBatch] = []
-    room = MAX_REQUESTS
-    for row in _locked(session, statement, given):
+        parameters["now_us"] = microseconds(database_now(session))
+    claimed: list[ClaimedBatch] = []
+    room = MAX_LANE_REQUESTS
+    for row in _lock(session, statement, parameters):
         batch = _claimed(row)
-        if taken and (batch.requests > room or len(taken) == MAX_TOGETHER):
-            return Together(taken, Waiting(batch.id, lane))
+        if claimed and (batch.requests > room or len(claimed) == MAX_LANE_BATCHES):
+            return ClaimedBatches(claimed, BatchRef(batch.id, lane))
         room -= batch.requests
-        taken.append(batch)
-    return Together(taken)
+        claimed.append(batch)
+    return ClaimedBatches(claimed)
 
 
 def lane_of(session: Session, batch_id: int) -> tuple[Lane, bool] | None:
-    """The lane of a batch, and whether it is judged by itself."""
+    """Returns the lane of a batch, and whether it is processed by itself; None if it is unknown."""
     row = session.execute(
         select(BatchRow.lane, BatchRow.alone).where(BatchRow.id == batch_id)
     ).first()
     return None if row is None else (Lane(row[0]), row[1])
 
 
-_SINGLES_WAIT = (
+_WAITING_SINGLE = (
     _CLAIMABLE.with_only_columns(_BATCH.id).where(_BATCH.lane == Lane.INTERACTIVE.value).limit(1)
 )
 
 
-def singles_wait(session: Session) -> bool:
-    """Whether anything waits in the interactive lane."""
-    return session.scalar(_SINGLES_WAIT) is not None
+def has_waiting_singles(session: Session) -> bool:
+    """Whether a batch waits in the interactive lane."""
+    return session.scalar(_WAITING_SINGLE) is not None

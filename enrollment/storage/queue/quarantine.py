@@ -1,4 +1,4 @@
-"""Quarantine: the attempts of batches that did not complete, and the batches that are parked."""
+"""Quarantine: attempts of batches that did not complete, and parked batches."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
@@ -17,13 +17,13 @@ _BATCH = _TABLE.c
 
 
 class FailedBatch(NamedTuple):
-    """A batch, and what is known about its attempts."""
+    """A batch, and the state of its failure search."""
 
     id: int
     search: FailureSearch
 
 
-class Parked(NamedTuple):
+class ParkedBatch(NamedTuple):
     """A batch that is not processed again until an operator retries it."""
 
     id: int
@@ -41,44 +41,45 @@ _SAVE = (
     update(_TABLE)
     .where(_BATCH.id == bindparam("batch"), _BATCH.answered_at.is_(None))
     .values(
-        suspicion=bindparam("known"),
-        attempts=bindparam("tried"),
-        alone=or_(_BATCH.alone, bindparam("apart")),
+        suspicion=bindparam("search"),
+        attempts=bindparam("failed_attempts"),
+        alone=or_(_BATCH.alone, bindparam("must_run_alone")),
     )
 )
 _FILE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__].c
 _IS_CANCELLED = exists().where(_FILE.id == _BATCH.submission_id, _FILE.cancel_asked_at.is_not(None))
-_GIVEN_UP = update(_TABLE).where(
-    _BATCH.id.in_(bindparam("given_up", expanding=True)), _BATCH.answered_at.is_(None)
+_UPDATE_PARKED = update(_TABLE).where(
+    _BATCH.id.in_(bindparam("batches", expanding=True)), _BATCH.answered_at.is_(None)
 )
-_PARK = _GIVEN_UP.where(~_IS_CANCELLED)
-#: The rest of a cancelled file completes without being processed: nothing keeps it parked.
-_FORGET = _GIVEN_UP.where(_IS_CANCELLED).values(suspicion=None, attempts=0)
+_PARK = _UPDATE_PARKED.where(~_IS_CANCELLED)
+#: The rest of a cancelled file completes without being processed, so it is not parked.
+_RESET_CANCELLED = _UPDATE_PARKED.where(_IS_CANCELLED).values(suspicion=None, attempts=0)
 
 
 def save_attempts(
     session: Session, batches: Sequence[FailedBatch], *, alone: bool = False, now: datetime
 ) -> None:
-    """Stores what is known about batches' attempts, and parks those that are given up.
+    """Stores the failure searches of batches, and parks those that `should_park`.
 
-    Batches that failed, or all of them with `alone`, are processed by themselves from now on.
+    Batches that `must_run_alone`, or all of them with `alone`, are processed by themselves from
+    now on.
     """
     if not batches:
         return
     values = [
         {
             "batch": batch_id,
-            "known": search.as_json(),
-            "tried": search.attempts,
-            "apart": alone or search.must_run_alone,
+            "search": search.as_json(),
+            "failed_attempts": search.attempts,
+            "must_run_alone": alone or search.must_run_alone,
         }
         for batch_id, search in batches
     ]
     session.execute(_SAVE, values)
     parked = [batch.id for batch in batches if batch.search.should_park]
     if parked:
-        session.execute(_PARK.values(parked_at=now), {"given_up": parked})
-        session.execute(_FORGET, {"given_up": parked})
+        session.execute(_PARK.values(parked_at=now), {"batches": parked})
+        session.execute(_RESET_CANCELLED, {"batches": parked})
 
 
 _PARKED = (
@@ -101,19 +102,19 @@ _PARKED = (
 )
 
 
-def parked(session: Session, *, limit: int) -> list[Parked]:
+def list_parked(session: Session, *, limit: int) -> list[ParkedBatch]:
     """Returns parked batches, oldest first."""
     found = []
     for row in session.execute(_PARKED.limit(limit)):
-        known = failure_search_of(row.suspicion, row.attempts) or FailureSearch()
+        search = failure_search_of(row.suspicion, row.attempts) or FailureSearch()
         found.append(
-            Parked(
+            ParkedBatch(
                 row.id,
                 row.submission_id,
                 Lane(row.lane),
                 row.requests,
-                known.attempts,
-                tuple(place + 1 for place in known.poisonous),
+                search.attempts,
+                tuple(index + 1 for index in search.poisonous),
                 row.waiting_since,
                 row.parked_at,
             )
@@ -122,16 +123,16 @@ def parked(session: Session, *, limit: int) -> list[Parked]:
 
 
 def retry(session: Session, batch_ids: Collection[int] | None) -> list[int]:
-    """Releases parked batches (None: all) as if they were never tried; returns their ids.
+    """Releases parked batches (None: all) and resets their attempts; returns their ids.
 
-    They are dispatched again within seconds.
+    The maintenance task dispatches them within seconds.
     """
-    freed = (
+    released = (
         update(_TABLE)
         .where(_BATCH.answered_at.is_(None), _BATCH.parked_at.is_not(None))
         .values(parked_at=None, suspicion=None, attempts=0)
         .returning(_BATCH.id)
     )
     if batch_ids is not None:
-        freed = freed.where(_BATCH.id.in_(batch_ids))
-    return sorted(session.scalars(freed))
+        released = released.where(_BATCH.id.in_(batch_ids))
+    return sorted(session.scalars(released))

@@ -9,11 +9,11 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.model import EPOCH, Enrollment
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.enrollments import STATE, decode_enrollment
+from enrollment.storage.enrollments import STATE_COLUMNS, decode_enrollment
 from enrollment.storage.tables import CourseRow, EnrollmentRow, LearnerRow
 
 
-class Listed(NamedTuple):
+class EnrollmentView(NamedTuple):
     """An enrollment with its username and course id."""
 
     username: str
@@ -21,50 +21,50 @@ class Listed(NamedTuple):
     enrollment: Enrollment
 
 
-def _listing() -> Select[Any]:
+def _select_views() -> Select[Any]:
     return (
-        select(LearnerRow.username, CourseRow.course_id, *STATE)
+        select(LearnerRow.username, CourseRow.course_id, *STATE_COLUMNS)
         .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
         .join(CourseRow, CourseRow.id == EnrollmentRow.course_id)
     )
 
 
-def _listed(row: Sequence[Any]) -> Listed:
-    return Listed(row[0], row[1], decode_enrollment(row[2:]))
+def _view(row: Sequence[Any]) -> EnrollmentView:
+    return EnrollmentView(row[0], row[1], decode_enrollment(row[2:]))
 
 
-_FIND = _listing().where(
+_FIND = _select_views().where(
     LearnerRow.username == bindparam("username"), CourseRow.course_id == bindparam("course_id")
 )
 
 
-def find(session: Session, username: str, course_id: str) -> Listed | None:
+def find(session: Session, username: str, course_id: str) -> EnrollmentView | None:
     """Returns an enrollment, active or not; None where there is none."""
     row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
-    return None if row is None else _listed(row)
+    return None if row is None else _view(row)
 
 
-def active_of(session: Session, username: str) -> list[Listed]:
+def list_active(session: Session, username: str) -> list[EnrollmentView]:
     """Returns the active enrollments of a learner, oldest first."""
     rows = session.execute(
-        _listing()
+        _select_views()
         .where(LearnerRow.username == username, EnrollmentRow.is_active)
         .order_by(EnrollmentRow.created, EnrollmentRow.event_id)
     )
-    return [_listed(row) for row in rows]
+    return [_view(row) for row in rows]
 
 
-class Filters(NamedTuple):
+class EnrollmentFilters(NamedTuple):
     """Filters of a list; an empty one does not filter, several must all match."""
 
     course_ids: tuple[str, ...] = ()
-    #: ``org+course`` prefixes, which match all runs.
+    #: Prefixes such as `org+course`, which match all runs.
     course_prefixes: tuple[str, ...] = ()
     usernames: tuple[str, ...] = ()
     emails: tuple[str, ...] = ()
 
 
-class Place(NamedTuple):
+class EnrollmentPageKey(NamedTuple):
     """Key of the last row of a page: newest first, then by learner and course row."""
 
     created: int
@@ -73,11 +73,11 @@ class Place(NamedTuple):
 
 
 def page(
-    session: Session, filters: Filters, *, after: Place | None, limit: int
-) -> tuple[list[Listed], Place | None]:
+    session: Session, filters: EnrollmentFilters, *, after: EnrollmentPageKey | None, limit: int
+) -> tuple[list[EnrollmentView], EnrollmentPageKey | None]:
     """Returns a page of enrollments, also inactive ones, newest first, and its key (None: last)."""
     query = (
-        _listing()
+        _select_views()
         .add_columns(EnrollmentRow.learner_id, EnrollmentRow.course_id)
         .order_by(
             EnrollmentRow.created.desc(),
@@ -86,33 +86,35 @@ def page(
         )
         .limit(limit + 1)
     )
-    query = _narrowed(query, filters, postgresql=is_postgresql(session))
+    query = _apply_filters(query, filters, postgresql=is_postgresql(session))
     if after is not None:
-        here = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
-        there = EPOCH + timedelta(microseconds=after.created)
+        key = tuple_(EnrollmentRow.created, EnrollmentRow.learner_id, EnrollmentRow.course_id)
+        created = EPOCH + timedelta(microseconds=after.created)
         query = query.where(
-            here
+            key
             < tuple_(
-                literal(there, EnrollmentRow.created.type),
+                literal(created, EnrollmentRow.created.type),
                 literal(after.learner_id),
                 literal(after.course_id),
             )
         )
     rows = session.execute(query).all()
-    listed = [_listed(tuple(row)[:-2]) for row in rows[:limit]]
+    listed = [_view(tuple(row)[:-2]) for row in rows[:limit]]
     if len(rows) <= limit:
         return listed, None
     last = rows[limit - 1]
-    created = (listed[-1].enrollment.created - EPOCH) // timedelta(microseconds=1)
-    return listed, Place(created, last[-2], last[-1])
+    created_us = (listed[-1].enrollment.created - EPOCH) // timedelta(microseconds=1)
+    return listed, EnrollmentPageKey(created_us, last[-2], last[-1])
 
 
-def _narrowed(query: Select[Any], filters: Filters, *, postgresql: bool) -> Select[Any]:
+def _apply_filters(
+    query: Select[Any], filters: EnrollmentFilters, *, postgresql: bool
+) -> Select[Any]:
     if filters.course_ids or filters.course_prefixes:
         wanted: ColumnElement[bool] = CourseRow.course_id.in_(filters.course_ids)
         for prefix in filters.course_prefixes:
             for separator in "+/":
-                wanted |= _begins_with(prefix + separator, postgresql=postgresql)
+                wanted |= _has_prefix(prefix + separator, postgresql=postgresql)
         query = query.where(wanted)
     if filters.usernames:
         query = query.where(LearnerRow.username.in_(filters.usernames))
@@ -121,10 +123,10 @@ def _narrowed(query: Select[Any], filters: Filters, *, postgresql: bool) -> Sele
     return query
 
 
-def _begins_with(start: str, *, postgresql: bool) -> ColumnElement[bool]:
-    """Compares by a range of bytes, since LIKE ignores case on SQLite.
+def _has_prefix(start: str, *, postgresql: bool) -> ColumnElement[bool]:
+    """Matches course ids with a prefix, by a range of bytes: LIKE ignores case on SQLite.
 
-    PostgreSQL compares by the locale of the database unless told otherwise.
+    The collation is explicit because PostgreSQL compares by the locale of the database.
     """
     key = CourseRow.course_id.collate("C") if postgresql else CourseRow.course_id
     after = start[:-1] + chr(ord(start[-1]) + 1)

@@ -1,4 +1,4 @@
-"""Submissions as callers list them: newest first, page by page."""
+"""Read models of submissions: a caller's submissions, newest first, page by page."""
 
 from collections.abc import Collection
 from datetime import datetime
@@ -10,12 +10,12 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Kind, State
 from enrollment.domain.submissions import Submission
-from enrollment.storage.submissions import COLUMNS, submission_of
+from enrollment.storage.submissions import SUBMISSION_COLUMNS, submission_of
 from enrollment.storage.tables import BatchRow, SubmissionRow
 
 
-class Place(NamedTuple):
-    """Where a page of the listing ends."""
+class SubmissionPageKey(NamedTuple):
+    """Key of the last row of a page: newest first, then by id."""
 
     received_at: datetime
     id: UUID
@@ -26,18 +26,18 @@ def page(
     caller: str,
     *,
     states: Collection[State],
-    after: Place | None,
+    after: SubmissionPageKey | None,
     limit: int,
 ) -> list[Submission]:
     """Returns the caller's submissions, newest first; only those in `states`, if it is not empty.
 
-    The `finished_at` of a single is the time at which its batch was answered.
+    The `finished_at` of a single is the time at which its batch was completed.
     """
-    answered = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
-    finished = func.coalesce(SubmissionRow.finished_at, answered.scalar_subquery())
+    completed = select(BatchRow.answered_at).where(BatchRow.id == SubmissionRow.batch_id)
+    finished = func.coalesce(SubmissionRow.finished_at, completed.scalar_subquery())
     columns = [
         finished.label("finished_at") if column.key == "finished_at" else column
-        for column in COLUMNS
+        for column in SUBMISSION_COLUMNS
     ]
     query = (
         select(*columns)

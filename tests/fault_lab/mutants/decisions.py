@@ -12,7 +12,7 @@ from enrollment.domain import decision
 from enrollment.domain.errors import SubmissionFinished
 from enrollment.storage import cancellation, courses, enrollments, submissions
 from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import BatchRow, CourseRow
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows, while_transactions_overlap
 from tests.fault_lab.simulator.environment import patched
@@ -83,15 +83,15 @@ def the_last_to_be_worked_wins() -> Iterator[None]:
 @mutant
 def all_batches_are_announced_at_once() -> Iterator[None]:
     """The batches of a file are worked in any order."""
-    real = batches.announce_next
+    real = batches.mark_dispatched
 
-    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
+    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> BatchRef | None:
         if ordinal == 0:
             everything = update(BatchRow).where(BatchRow.submission_id == its)
             session.execute(everything.values(announced_at=now, waiting_since=now))
         return real(session, its, ordinal, now=now)
 
-    with patched(batches, "announce_next", announce):
+    with patched(batches, "mark_dispatched", announce):
         yield
 
 

@@ -11,7 +11,7 @@ from enrollment.domain.errors import Conflict
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches, claims, quarantine
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import BatchRow
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows
 from tests.fault_lab.simulator.environment import patched
@@ -30,16 +30,16 @@ def no_sweeper() -> Iterator[None]:
 @mutant
 def the_next_batch_is_only_announced() -> Iterator[None]:
     """That it is the turn of a file's next batch stands in a message, and in no row."""
-    real = batches.announce_next
+    real = batches.mark_dispatched
 
-    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
+    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> BatchRef | None:
         waiting = real(session, its, ordinal, now=now)
         if ordinal > 0 and waiting is not None:
             forget = update(BatchRow).where(BatchRow.id == waiting.id)
             session.execute(forget.values(announced_at=None))
         return waiting
 
-    with patched(batches, "announce_next", announce):
+    with patched(batches, "mark_dispatched", announce):
         yield
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from kombu.exceptions import OperationalError
 
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from tests.fault_lab.simulator.fault_rates import VirtualTime
 from tests.fault_lab.simulator.processes import CrashPlan
 
@@ -40,7 +40,7 @@ class Broker:
         self._numbers = 0
         self.messages: list[Message] = []
 
-    def send(self, waiting: Waiting) -> None:
+    def send(self, waiting: BatchRef) -> None:
         """Take a message. Raises OperationalError where the broker is down."""
         weather = self._fate.weather
         if self._fate.happens(weather.broker_down):

@@ -135,7 +135,7 @@ class Bench:
         clock = SimpleNamespace(monotonic=self._work_takes, thread_time=float)
         self._undo.enter_context(patched(failpoints, "_armed", _FailPoints(self)))
         self._undo.enter_context(patched(processor, "time", clock))
-        self._undo.enter_context(patched(claims, "_locked", self._skipping(claims._locked)))
+        self._undo.enter_context(patched(claims, "_lock", self._skipping(claims._lock)))
         self._undo.enter_context(patched(claims, "reclaim", self._in_vain(claims.reclaim)))
         self._undo.enter_context(
             patched(upload_store, "UPLOAD_BATCHES_PER_TRANSACTION", PARTS_A_TRANSACTION)

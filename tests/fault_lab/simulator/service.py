@@ -24,7 +24,7 @@ from enrollment.runtime.broker import TaskName
 from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import Sessions, database_now
-from enrollment.storage.queue.batches import Waiting
+from enrollment.storage.queue.batches import BatchRef
 from schemas.files.source import Limits
 from schemas.requests.parsed import ParsedRequest
 from tests.fault_lab.simulator.broker import Broker, Message
@@ -45,7 +45,7 @@ TIME_PASSES = 0.7
 class SteppedDispatcher(Dispatcher):
     """The dispatcher without its thread: it sends when its turn has come."""
 
-    def __init__(self, send: Callable[[Waiting], None], *, monotonic: Callable[[], float]) -> None:
+    def __init__(self, send: Callable[[BatchRef], None], *, monotonic: Callable[[], float]) -> None:
         super().__init__(send, monotonic=monotonic)
         self.inbox: list[Any] = []
 
@@ -92,7 +92,7 @@ class Gateway:
                     self._sessions, requests, self._time.monotonic
                 )
                 if stored.batch_id is not None:
-                    self.dispatcher.dispatch(Waiting(stored.batch_id, Lane.INTERACTIVE))
+                    self.dispatcher.dispatch(BatchRef(stored.batch_id, Lane.INTERACTIVE))
         except UNKNOWN:
             return
         for attempt, answer in zip(group, stored.results, strict=True):
@@ -142,7 +142,7 @@ class Gateway:
                     now = database_now(session)
                     asked = cancellation.request_cancel(session, submission_id, None, now=now)
                 if asked.batch_id is not None:
-                    self.dispatcher.dispatch(Waiting(asked.batch_id, Lane.INTERACTIVE))
+                    self.dispatcher.dispatch(BatchRef(asked.batch_id, Lane.INTERACTIVE))
         except SubmissionFinished:
             return False
         except UNKNOWN:
@@ -234,7 +234,7 @@ class SimulatedNotifier:
         self._broker = broker
         self._hear = hear
 
-    def dispatch(self, waiting: Waiting) -> bool:
+    def dispatch(self, waiting: BatchRef) -> bool:
         """Ring for a batch; False where the queue cannot be reached."""
         try:
             self._broker().send(waiting)

@@ -1,4 +1,4 @@
-"""The first tables, and the rows that exist once.
+"""Creates the first tables and inserts the rows of the counters.
 
 Revision ID: 0001
 Revises:
@@ -14,11 +14,11 @@ depends_on = None
 
 MOMENT = sa.DateTime(timezone=True)
 JSON_OR_NULL = sa.JSON(none_as_null=True)
-#: SQLite counts by itself only in columns of this very type.
+#: SQLite generates keys only in columns of type INTEGER.
 COUNTED = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 WAITING = sa.text("answered_at IS NULL AND announced_at IS NOT NULL")
 
-#: In an order in which each stands after those that it refers to.
+#: In order of dependency: each table after those that its foreign keys refer to.
 TABLES = (
     "course",
     "mode",
@@ -55,7 +55,7 @@ def upgrade() -> None:
     op.execute("INSERT INTO feed_head (id, position) VALUES (1, 0)")
     op.execute("INSERT INTO edition (name, number) VALUES ('courses', 1)")
     if op.get_bind().dialect.name == "postgresql":
-        # They are compressed already: PostgreSQL would try it again, for nothing.
+        # The values are compressed already: PostgreSQL would try to compress them again.
         op.execute("ALTER TABLE batch ALTER COLUMN payload SET STORAGE EXTERNAL")
         op.execute("ALTER TABLE batch ALTER COLUMN outcomes SET STORAGE EXTERNAL")
 

@@ -1,4 +1,4 @@
-"""What is known of a batch that was tried and not answered.
+"""Adds `batch.suspicion`: the failure search of a batch after failed attempts.
 
 Revision ID: 0002
 Revises: 0001

@@ -1,4 +1,4 @@
-"""Ids of other systems; the files of an archive.
+"""Creates `crosswalk` (ids of other systems); adds `submission.files` (the files of an archive).
 
 Revision ID: 0003
 Revises: 0002
