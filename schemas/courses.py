@@ -78,7 +78,7 @@ class Prices(BoundedString):
     """Suggested prices: a string as stored, or the list of integers that older clients send."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_NAME, pattern=r"([0-9]{1,9}( ?, ?[0-9]{1,9})*)?", **kwargs)
+        super().__init__(max_length=MAX_NAME, pattern=r"([0-9]{1,9}( ?, ?[0-9]{1,9})*)?", **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if isinstance(value, list):
@@ -92,7 +92,7 @@ class Pacing(BoundedString):
     """Who sets the pace; the domain has it as ``self_paced``."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_NAME, **kwargs)
+        super().__init__(max_length=MAX_NAME, **kwargs)
         known = (SELF_PACED, INSTRUCTOR_PACED)
         self.validators = [validate.OneOf(known, error="one_of")]
 
@@ -100,57 +100,57 @@ class Pacing(BoundedString):
 class ModeSchema(StrictSchema):
     """A mode of a course."""
 
-    slug = BoundedString(longest=MAX_MODE, shortest=1, pattern=r"[\w.~-]*", required=True)
-    name = BoundedString(longest=MAX_NAME)
+    slug = BoundedString(max_length=MAX_MODE, min_length=1, pattern=r"[\w.~-]*", required=True)
+    name = BoundedString(max_length=MAX_NAME)
     min_price = BoundedInteger()
     suggested_prices = Prices()
-    currency = BoundedString(longest=8, shortest=3, pattern="[A-Za-z]*")
+    currency = BoundedString(max_length=8, min_length=3, pattern="[A-Za-z]*")
     expiration_datetime = TimestampField(attribute="expires_at", allow_none=True)
-    description = BoundedString(longest=MAX_DESCRIPTION, allow_none=True)
-    sku = BoundedString(longest=MAX_NAME, allow_none=True)
-    bulk_sku = BoundedString(longest=MAX_NAME, allow_none=True)
+    description = BoundedString(max_length=MAX_DESCRIPTION, allow_none=True)
+    sku = BoundedString(max_length=MAX_NAME, allow_none=True)
+    bulk_sku = BoundedString(max_length=MAX_NAME, allow_none=True)
 
 
 class CourseSchema(StrictSchema):
     """A course."""
 
     course_id = CourseId(required=True)
-    course_name = BoundedString(longest=MAX_NAME, attribute="name")
+    course_name = BoundedString(max_length=MAX_NAME, attribute="name")
     enrollment_start = TimestampField(allow_none=True)
     enrollment_end = TimestampField(allow_none=True)
     course_start = TimestampField(allow_none=True)
     course_end = TimestampField(allow_none=True)
     invite_only = StrictBoolean()
-    course_modes = BoundedList(Nested(ModeSchema), most=MAX_MODES, attribute="modes")
+    course_modes = BoundedList(Nested(ModeSchema), max_items=MAX_MODES, attribute="modes")
     pacing_type = Pacing(attribute="self_paced")
     capacity = BoundedInteger(allow_none=True)
-    cohorts = BoundedList(BoundedString(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
+    cohorts = BoundedList(BoundedString(max_length=MAX_NAME, min_length=1), max_items=MAX_COHORTS)
     #: Computed here; ignored in requests.
     seats_taken = BoundedInteger(dump_only=True)
 
     @pre_load
-    def ignore_seats(self, data: Any, **_: object) -> Any:
+    def drop_seats_taken(self, data: Any, **_: object) -> Any:
         """Ignore ``seats_taken``, so that a response can be sent back unchanged."""
         if not isinstance(data, Mapping) or "seats_taken" not in data:
             return data
         return {name: value for name, value in data.items() if name != "seats_taken"}
 
     @validates("course_modes")
-    def refuse_two_of_a_slug(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
+    def check_unique_slugs(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
         """Slugs of modes are unique."""
         repeated = _index_of_repeated(mode.get("slug") for mode in modes)
         if repeated is not None:
             raise ValidationError({repeated: {"slug": ["duplicate"]}})
 
     @validates("cohorts")
-    def refuse_two_of_a_name(self, cohorts: Sequence[str], data_key: str) -> None:
+    def check_unique_cohorts(self, cohorts: Sequence[str], data_key: str) -> None:
         """Names of cohorts are unique."""
         repeated = _index_of_repeated(cohorts)
         if repeated is not None:
             raise ValidationError({repeated: ["duplicate"]})
 
 
-COURSE = CourseSchema()
+COURSE_SCHEMA = CourseSchema()
 
 
 def load_course(data: object, *, course_id: str | None = None) -> Course:
@@ -161,14 +161,14 @@ def load_course(data: object, *, course_id: str | None = None) -> Course:
     if course_id is not None and isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
         data = {**data, "course_id": course_id}
-    return Course(**_members(COURSE.load(data)))  # type: ignore[arg-type]
+    return Course(**_members(COURSE_SCHEMA.load(data)))  # type: ignore[arg-type]
 
 
 def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
     """Parses a partial update for `apply_changes`. Raises marshmallow's ValidationError."""
     if isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
-    return _members(COURSE.load(data, partial=("course_id",)))  # type: ignore[arg-type]
+    return _members(COURSE_SCHEMA.load(data, partial=("course_id",)))  # type: ignore[arg-type]
 
 
 def apply_changes(course: Course, members: Mapping[str, Any]) -> Course:

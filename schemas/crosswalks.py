@@ -10,7 +10,7 @@ from marshmallow import ValidationError, fields, validate
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Entry
 from schemas.fields import (
-    ERROR_CODES,
+    ERROR_RULES,
     MAX_NAME,
     BoundedString,
     StrictSchema,
@@ -18,14 +18,14 @@ from schemas.fields import (
     parse_username,
 )
 from schemas.files.csv_rows import DELIMITERS, names_of, unescape_cell
-from schemas.files.csv_splitter import MAX_RECORD
+from schemas.files.csv_splitter import MAX_RECORD_CHARS
 from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
 from schemas.requests.bulk_objects import BulkReader, InvalidObjects, TooManyObjects
 from schemas.result_file import safe_cell
 
 #: Most entries in one request, and most unmapped ids in one response.
-MOST = 50_000
-COLUMNS = ("kind", "theirs", "ours")
+MAX_ENTRIES = 50_000
+ENTRY_COLUMNS = ("kind", "theirs", "ours")
 _KINDS = {kind.value: kind for kind in IdKind}
 
 
@@ -35,10 +35,10 @@ class EntrySchema(StrictSchema):
     kind = fields.String(
         required=True,
         validate=validate.OneOf([*IdKind], error="one_of"),
-        error_messages=ERROR_CODES,
+        error_messages=ERROR_RULES,
     )
-    theirs = BoundedString(longest=MAX_THEIRS, shortest=1, required=True)
-    ours = BoundedString(longest=MAX_NAME, shortest=1, required=True)
+    theirs = BoundedString(max_length=MAX_THEIRS, min_length=1, required=True)
+    ours = BoundedString(max_length=MAX_NAME, min_length=1, required=True)
 
 
 _ENTRY = EntrySchema()
@@ -80,10 +80,10 @@ def _key(entry: Entry) -> str:
     return f"{entry.kind.value} {entry.theirs}"
 
 
-ENTRIES = BulkReader("entries", load_entry, key=_key, key_field="theirs", most=MOST)
+ENTRIES_READER = BulkReader("entries", load_entry, key=_key, key_field="theirs", max_objects=MAX_ENTRIES)
 
 
-def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
+def parse_csv_entries(body: bytes, *, whole: bool = False) -> list[Entry]:
     """Return the entries of a CSV file. Rows without ``ours`` are still to be filled in: skipped.
 
     With ``whole`` the file is to replace the crosswalk, and such a row is a finding.
@@ -102,7 +102,7 @@ def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
         else:
             if entries.setdefault(entry[:2], entry) is not entry:
                 found.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
-        if len(entries) > MOST:
+        if len(entries) > MAX_ENTRIES:
             raise TooManyObjects
         if len(found) >= MAX_FINDINGS:
             break
@@ -114,11 +114,11 @@ def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
 def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     text = _text(body)
     head = text.partition("\n")[0].rstrip("\r")
-    if len(head) > MAX_RECORD:
+    if len(head) > MAX_RECORD_CHARS:
         raise _bad_line(1, "", head, "length")
-    mark = max(DELIMITERS, key=lambda mark: len({*names_of(head, mark)} & {*COLUMNS}))
+    mark = max(DELIMITERS, key=lambda mark: len({*names_of(head, mark)} & {*ENTRY_COLUMNS}))
     names = names_of(head, mark)
-    if lacks := [name for name in COLUMNS if name not in names]:
+    if lacks := [name for name in ENTRY_COLUMNS if name not in names]:
         raise _bad_line(1, lacks[0], head, "required")
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
     try:
@@ -126,7 +126,7 @@ def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
         for cells in reader:
             row = dict(zip(names, map(unescape_cell, cells), strict=False))
             if line > 1 and any(row.values()):
-                yield line, {name: row[name] for name in COLUMNS if row.get(name)}
+                yield line, {name: row[name] for name in ENTRY_COLUMNS if row.get(name)}
             line = reader.line_num + 1
     except csv.Error as error:
         raise _bad_line(line, "", "", "quote") from error
@@ -144,9 +144,9 @@ def _bad_line(line: int, field: str, value: str, rule: str) -> InvalidObjects:
     return InvalidObjects([at_line(finding(field, value, rule), line)])
 
 
-def csv_head() -> str:
+def csv_header() -> str:
     """The first line of a CSV file of entries."""
-    return ",".join(COLUMNS) + "\r\n"
+    return ",".join(ENTRY_COLUMNS) + "\r\n"
 
 
 def csv_lines(rows: Iterable[Iterable[str]]) -> str:

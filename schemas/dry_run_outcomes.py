@@ -13,17 +13,17 @@ from enrollment.domain.model import EPOCH, Attribute, Enrollment, Outcome, Write
 from schemas.encoding.compact import pack_json, unpack_json
 
 #: Cells of an outcome; a trace is the one behind them.
-_CELLS = len(Outcome._fields)
+_OUTCOME_CELLS = len(Outcome._fields)
 
 
 class StoredEffect(NamedTuple):
     """A trace, and whose it is."""
 
     key: EnrollmentKey
-    trace: DryRunEffect
+    effect: DryRunEffect
 
 
-def encode_dry_run(
+def encode_dry_run_outcomes(
     outcomes: Sequence[Outcome], traces: Mapping[EnrollmentKey, DryRunEffect]
 ) -> bytes:
     """The outcomes of a batch, the last one of each enrollment with what it would leave."""
@@ -42,15 +42,15 @@ def decode_effects(kept: bytes) -> Iterator[StoredEffect]:
     """What the rows of a batch would have left, in their order."""
     rows: Any = unpack_json(kept)
     for row in rows:
-        if len(row) > _CELLS:
-            yield StoredEffect((row[2], row[1]), _decode_effect(row[_CELLS]))
+        if len(row) > _OUTCOME_CELLS:
+            yield StoredEffect((row[2], row[1]), _decode_effect(row[_OUTCOME_CELLS]))
 
 
 def _encode_effect(trace: DryRunEffect) -> tuple[object, ...]:
-    return (trace.seats, trace.invitation, *state_of(trace.enrollment))
+    return (trace.seats, trace.invitation, *encode_enrollment(trace.enrollment))
 
 
-def state_of(state: Enrollment) -> tuple[object, ...]:
+def encode_enrollment(state: Enrollment) -> tuple[object, ...]:
     """An enrollment without since when it is there, which no rule asks."""
     return (
         state.mode,
@@ -66,10 +66,10 @@ def state_of(state: Enrollment) -> tuple[object, ...]:
 
 def _decode_effect(cells: Sequence[Any]) -> DryRunEffect:
     seats, invitation, *state = cells
-    return DryRunEffect(enrollment_of(state), seats, invitation)
+    return DryRunEffect(decode_enrollment(state), seats, invitation)
 
 
-def enrollment_of(cells: Sequence[Any]) -> Enrollment:
+def decode_enrollment(cells: Sequence[Any]) -> Enrollment:
     """The enrollment out of its state."""
     mode, is_active, active, stated, attributes, attributes_clock, cohort, cohort_clock = cells
     return Enrollment(

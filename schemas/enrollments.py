@@ -9,7 +9,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Course, Enrollment, Outcome
 from enrollment.domain.rules import format_timestamp
 from schemas.courses import CourseDetailsJson, dump_details
-from schemas.encoding.json_types import Format, Timestamp
+from schemas.encoding.json_types import StringFormat, Timestamp
 from schemas.outcomes import OutcomeJson, dump_outcome, message_of
 
 
@@ -36,7 +36,7 @@ class EnrollmentRowJson(TypedDict):
 class EnrollmentPageJson(TypedDict):
     """Enrollments, newest first."""
 
-    next: Annotated[str, Format("uri")] | None
+    next: Annotated[str, StringFormat("uri")] | None
     previous: str | None
     results: list[EnrollmentRowJson]
 

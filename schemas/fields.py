@@ -17,13 +17,13 @@ from enrollment.domain.rules import format_timestamp
 MAX_NAME = 255
 MAX_EMAIL = 254
 MAX_MODE = 100
-MAX_TIMESTAMP = 64
+MAX_TIMESTAMP_CHARS = 64
 #: Largest integer that the columns hold.
 MAX_INTEGER = 2**31 - 1
 
 #: The rule behind each of marshmallow's own errors: those of schemas, and those of fields.
 _SCHEMA_CODES = {"type": "type", "unknown": "unknown"}
-ERROR_CODES: ErrorMessages = {
+ERROR_RULES: ErrorMessages = {
     **_SCHEMA_CODES,
     "required": "required",
     "null": "null",
@@ -54,7 +54,7 @@ def parse_timestamp(text: str) -> datetime | None:
     As lenient as RFC 3339 is: ``t``, ``z`` and a space for ``T`` are read. Beyond it, seconds and
     the colon of the offset may be left out.
     """
-    return _parse_timestamp(text) if len(text) <= MAX_TIMESTAMP else None
+    return _parse_timestamp(text) if len(text) <= MAX_TIMESTAMP_CHARS else None
 
 
 @lru_cache(maxsize=8192)
@@ -111,12 +111,12 @@ def is_storable(text: str) -> bool:
 class BoundedString(fields.String):
     """A bounded string that every database can store."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
     def __init__(
-        self, *, longest: int, shortest: int = 0, pattern: str | None = None, **kwargs: Any
+        self, *, max_length: int, min_length: int = 0, pattern: str | None = None, **kwargs: Any
     ) -> None:
-        validators: list[Any] = [validate.Length(min=shortest, max=longest, error="length")]
+        validators: list[Any] = [validate.Length(min=min_length, max=max_length, error="length")]
         if pattern is not None:
             validators.append(validate.Regexp(rf"(?:{pattern})\Z", error="pattern"))
         super().__init__(validate=validators, **kwargs)
@@ -132,17 +132,17 @@ class BoundedString(fields.String):
 class BoundedInteger(fields.Integer):
     """A bounded integer; ``true`` and ``1.0`` are refused."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
-    def __init__(self, *, least: int = 0, most: int = MAX_INTEGER, **kwargs: Any) -> None:
-        bounds = validate.Range(min=least, max=most, error="range")
+    def __init__(self, *, minimum: int = 0, maximum: int = MAX_INTEGER, **kwargs: Any) -> None:
+        bounds = validate.Range(min=minimum, max=maximum, error="range")
         super().__init__(strict=True, validate=bounds, **kwargs)
 
 
 class StrictBoolean(fields.Boolean):
     """A boolean: ``true`` or ``false`` and nothing else, neither words nor numbers."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -153,7 +153,7 @@ class StrictBoolean(fields.Boolean):
 class TimestampField(fields.DateTime):
     """A point in time: read with any offset but never without one, written in UTC with ``Z``."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else format_timestamp(value)
@@ -171,7 +171,7 @@ class CourseId(BoundedString):
     """A course key, kept as written."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_COURSE_ID, **kwargs)
+        super().__init__(max_length=MAX_COURSE_ID, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -184,14 +184,14 @@ class Username(BoundedString):
     """A username."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_NAME, pattern=USERNAME.pattern, **kwargs)
+        super().__init__(max_length=MAX_NAME, pattern=USERNAME.pattern, **kwargs)
 
 
 class Email(BoundedString):
     """An e-mail address, converted to lower case."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_EMAIL, **kwargs)
+        super().__init__(max_length=MAX_EMAIL, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         email = parse_email(super()._deserialize(value, attr, data, **kwargs))
@@ -203,16 +203,16 @@ class Email(BoundedString):
 class BoundedList(fields.List[Any]):
     """A list of bounded length."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
-    def __init__(self, inner: fields.Field[Any], *, most: int, **kwargs: Any) -> None:
-        super().__init__(inner, validate=validate.Length(max=most, error="length"), **kwargs)
+    def __init__(self, inner: fields.Field[Any], *, max_items: int, **kwargs: Any) -> None:
+        super().__init__(inner, validate=validate.Length(max=max_items, error="length"), **kwargs)
 
 
 class Nested(fields.Nested):
     """An object inside an object."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
 
 class StrictSchema(Schema):

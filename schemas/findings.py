@@ -14,7 +14,7 @@ from marshmallow import ValidationError
 Finding = Mapping[str, object]
 
 #: Longest piece of a caller's text that an error message repeats.
-MAX_SHOWN = 100
+MAX_VALUE_CHARS = 100
 #: Most findings that one response lists.
 MAX_FINDINGS = 100
 
@@ -42,7 +42,7 @@ RULES: Mapping[str, str] = {
 
 def finding(field: str, value: object, rule: str, message: str | None = None) -> Finding:
     """Return a finding on a field; ``value`` is shortened and safe to show and to store."""
-    found: dict[str, object] = {"field": field, "value": shown(value), "rule": rule}
+    found: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
     return found if message is None else found | {"message": message}
 
 
@@ -75,26 +75,26 @@ def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]
         yield finding(".".join(map(str, path)), _value_at(data, path), rules[0])
 
 
-def shown(value: object) -> object:
+def display_value(value: object) -> object:
     """Return a value as an error message may repeat it.
 
     Numbers, booleans and null stay what they are; anything else becomes one short printable line.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = short(str(value))
+    text = shorten(str(value))
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
-def short(text: str) -> str:
-    """Return a text of at most ``MAX_SHOWN`` characters."""
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+def shorten(text: str) -> str:
+    """Return a text of at most ``MAX_VALUE_CHARS`` characters."""
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
 
 
 def _at_path(path: tuple[Any, ...], value: object, rule: str) -> Finding:
-    steps = [str(shown(str(step))) for step in path]
+    steps = [str(display_value(str(step))) for step in path]
     return {"pointer": _pointer(steps), **finding(".".join(steps), value, rule)}
 
 

@@ -15,7 +15,7 @@ class InvitationSchema(StrictSchema):
     auto_enroll = StrictBoolean()
 
 
-INVITATION = InvitationSchema()
+INVITATION_SCHEMA = InvitationSchema()
 
 
 class InvitationJson(TypedDict):
@@ -30,7 +30,7 @@ class InvitationJson(TypedDict):
 
 def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
     """Parse an invitation. Raises marshmallow's ValidationError, whose messages are rules."""
-    members: Any = INVITATION.load(data)  # type: ignore[arg-type]
+    members: Any = INVITATION_SCHEMA.load(data)  # type: ignore[arg-type]
     return Invitation(course_id, email, **members)
 
 

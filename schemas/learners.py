@@ -18,7 +18,7 @@ class LearnerSchema(StrictSchema):
     is_staff = StrictBoolean()
 
 
-LEARNER = LearnerSchema()
+LEARNER_SCHEMA = LearnerSchema()
 
 
 class LearnerJson(TypedDict):
@@ -39,7 +39,7 @@ def load_learner(data: object, *, username: str | None = None) -> Learner:
         if data.get("username", username) != username:
             raise ValidationError({"username": ["mismatch"]})
         data = {**data, "username": username}
-    return Learner(**LEARNER.load(data))  # type: ignore[arg-type]
+    return Learner(**LEARNER_SCHEMA.load(data))  # type: ignore[arg-type]
 
 
 def dump_learner(learner: Learner) -> LearnerJson:

@@ -9,7 +9,7 @@ from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
 from schemas.encoding.json_types import Doc, OneOf
 from schemas.fields import is_course_key, is_storable, parse_email, parse_username
-from schemas.findings import MAX_FINDINGS, short
+from schemas.findings import MAX_FINDINGS, shorten
 from schemas.outcomes import BulkEnrollStateJson, message_of
 from schemas.requests.parsed import MAX_COHORT
 
@@ -163,7 +163,7 @@ class _BodyParser:
     def action(self) -> str:
         text = self._text("action")
         if text.strip() and text not in {ENROLL, UNENROLL}:
-            self._wrong("action", f'"{short(text)}" is not a valid choice.')
+            self._wrong("action", f'"{shorten(text)}" is not a valid choice.')
         return text
 
     def identifiers(self) -> tuple[str, ...]:
@@ -173,7 +173,7 @@ class _BodyParser:
         course_ids = self._words("courses", required=True)
         for course_id in course_ids:
             if not is_course_key(course_id):
-                self._wrong("courses", f"Course key not valid: {short(course_id)}")
+                self._wrong("courses", f"Course key not valid: {shorten(course_id)}")
         return course_ids
 
     def cohorts(self) -> tuple[str, ...] | None:
@@ -219,7 +219,7 @@ def check_cohorts_exist(asked: BulkEnroll, known: Mapping[str, Course]) -> None:
     for course_id, cohort in zip(asked.courses, asked.cohorts or (), strict=False):
         course = known.get(course_id)
         if course is None or cohort not in course.cohorts:
-            text = f"cohort {short(cohort)} not found in course {short(course_id)}."
+            text = f"cohort {shorten(cohort)} not found in course {shorten(course_id)}."
             raise BulkEnrollErrors({_NON_FIELD: [text]})
 
 

@@ -42,23 +42,23 @@ class ResultLayout(NamedTuple):
     """How a result file is written: like the file that was sent."""
 
     delimiter: str
-    names: tuple[str, ...]
+    columns: tuple[str, ...]
     #: Columns behind them that hold an older answer.
-    answered: int = 0
+    old_result_columns: int = 0
 
-    def head(self) -> str:
+    def header_line(self) -> str:
         """The first line."""
-        return self._line([*self.names, *RESULT_COLUMNS])
+        return self._line([*self.columns, *RESULT_COLUMNS])
 
-    def line(self, outcome: Outcome, cells: Sequence[str]) -> str:
+    def row_line(self, outcome: Outcome, cells: Sequence[str]) -> str:
         """One row: its own cells, as many as the header has, and the answer.
 
         Cells that have no column stand behind it: a row is not mended by losing them.
         """
-        width = len(self.names)
+        width = len(self.columns)
         own = [*cells[:width], *[""] * (width - len(cells))]
         answer = [outcome.code.value, outcome.reason or "", message_of(outcome) or ""]
-        more = cells[width + self.answered :]
+        more = cells[width + self.old_result_columns :]
         return self._line([*own, *answer, *(more if any(map(str.strip, more)) else ())])
 
     def _line(self, cells: Iterable[str]) -> str:

@@ -18,7 +18,7 @@ from schemas.files.formats.detect import NATIVE, column_meanings
 from schemas.outcomes import OutcomeJson, dump_outcome
 
 #: Where submissions are found.
-PATH = "/api/enrollment/v1/submissions"
+SUBMISSIONS_PATH = "/api/enrollment/v1/submissions"
 #: Seconds that a poller is asked to leave between two looks, at least and at most.
 _SOONEST, _LATEST = 1, 30
 #: Outcomes a second that are assumed before there is a measure.
@@ -144,7 +144,7 @@ def dump_submission(
         "received_at": format_timestamp(submission.received_at),
         "started_at": _moment(submission.started_at),
         "finished_at": _moment(submission.finished_at),
-        "links": _links(f"{PATH}/{submission.id}"),
+        "links": _links(f"{SUBMISSIONS_PATH}/{submission.id}"),
     }
     if submission.files:
         shown["files"] = [_dump_file(submission, member) for member in submission.files]
@@ -263,7 +263,7 @@ def _moment(moment: datetime | None) -> str | None:
     return None if moment is None else format_timestamp(moment)
 
 
-def etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
+def etag_of(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
     """Weak: changes with every outcome, not with the clock.
 
     The enrollment that is shown with a single goes on changing after its outcome.
@@ -278,7 +278,7 @@ def progress_token(submission: Submission) -> str:
     return f"{submission.state.value}-{submission.tally.answered}{asked}"
 
 
-def retry_after(submission: Submission, now: datetime) -> int | None:
+def retry_after_seconds(submission: Submission, now: datetime) -> int | None:
     """Whole seconds until another look is worth it, growing with the work that is left."""
     if submission.state in {State.DONE, State.CANCELLED}:
         return None

@@ -33,7 +33,7 @@ from schemas.openedx_bulk_enroll import (
     dump_bulk_enroll,
     load_bulk_enroll,
 )
-from schemas.submissions import PATH
+from schemas.submissions import SUBMISSIONS_PATH
 
 MAX_BODY = 1_000_000
 #: Maximum identifiers times courses of one body.
@@ -67,7 +67,7 @@ class BulkEnrollResource:
             published = await self.upload_store.store_in_pool(_upload(req, body, asked, key))
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
-        resp.set_header("Location", f"{PATH}/{published.submission_id}")
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{published.submission_id}")
         if published.is_replay:
             resp.set_header("Idempotency-Replayed", "true")
         await self._answer(resp, asked, await self._status(published, caller, wait))
@@ -85,7 +85,7 @@ class BulkEnrollResource:
         if asked.size > MAX_REQUESTS:
             raise too_large(
                 f"identifiers times courses may be {MAX_REQUESTS}, not {asked.size}: send a file "
-                f"to {PATH}, which may be longer."
+                f"to {SUBMISSIONS_PATH}, which may be longer."
             )
         return asked
 

@@ -33,7 +33,7 @@ COURSES = BulkReader(
     load_course,
     key=lambda course: course.course_id,
     key_field="course_id",
-    most=MAX_OBJECTS,
+    max_objects=MAX_OBJECTS,
 )
 
 

@@ -23,18 +23,23 @@ from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
 from schemas.crosswalks import (
-    ENTRIES,
-    MOST,
+    ENTRIES_READER,
+    MAX_ENTRIES,
     CrosswalkJson,
-    csv_head,
+    csv_header,
     csv_lines,
     dump_entry,
-    read_csv,
+    parse_csv_entries,
 )
 from schemas.fields import is_source
 from schemas.files.id_mapping import NOT_IN_CROSSWALK, ids_in
 from schemas.files.raw_rows import source_at, sources_of
-from schemas.requests.bulk_objects import JSON, NDJSON, InvalidObjects, TooManyObjects
+from schemas.requests.bulk_objects import (
+    JSON_MEDIA_TYPE,
+    NDJSON_MEDIA_TYPE,
+    InvalidObjects,
+    TooManyObjects,
+)
 
 _CSV = "text/csv"
 #: Entries, or outcomes, that one query reads.
@@ -56,7 +61,7 @@ class CrosswalkResource:
         check_source(source)
         keep_private(resp)
         resp.set_header("Vary", "Accept")
-        if req.client_prefers([JSON, _CSV]) == _CSV:
+        if req.client_prefers([JSON_MEDIA_TYPE, _CSV]) == _CSV:
             _set_file_headers(resp, f"crosswalk-{source}.csv")
             resp.stream = self._file(source)
             return
@@ -94,22 +99,24 @@ class CrosswalkResource:
 
     async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
-        if media_type not in {JSON, NDJSON, _CSV}:
-            raise unsupported(f"Send {JSON}, {NDJSON} or {_CSV}.")
+        if media_type not in {JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, _CSV}:
+            raise unsupported(f"Send {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE} or {_CSV}.")
         body = await read_body(req, MAX_BULK_BODY)
         try:
             if media_type == _CSV:
-                return await self.database.run(lambda: read_csv(body, whole=whole))
-            return await self.database.run(lambda: ENTRIES.read(body, media_type))
+                return await self.database.run(lambda: parse_csv_entries(body, whole=whole))
+            return await self.database.run(lambda: ENTRIES_READER.read(body, media_type))
         except TooManyObjects as error:
-            message = f"At most {MOST} entries are accepted at once: send the rest with PATCH."
+            message = (
+                f"At most {MAX_ENTRIES} entries are accepted at once: send the rest with PATCH."
+            )
             raise too_large(message) from error
         except InvalidObjects as error:
-            raise bad_request("invalid_body", str(error), *error.found) from error
+            raise bad_request("invalid_body", str(error), *error.findings) from error
 
     async def _file(self, source: str) -> AsyncIterator[bytes]:
         """Read page by page."""
-        yield csv_head().encode()
+        yield csv_header().encode()
         after: tuple[str, str] | None = None
         while True:
             entries = await self.database.read(
@@ -151,7 +158,7 @@ class MissingIdsResource:
         missing = await self._missing(source, status.submission)
         _set_file_headers(resp, f"to-map-{source}.csv")
         rows = [(theirs.kind.value, theirs.id, "") for theirs in missing]
-        resp.text = csv_head() + csv_lines(rows)
+        resp.text = csv_header() + csv_lines(rows)
 
     on_head = on_get
 
@@ -159,7 +166,7 @@ class MissingIdsResource:
         """Return the ids in input order, each once, at most as many as one PATCH accepts."""
         missing: dict[Theirs, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
-        while cursor is not None and len(missing) < MOST:
+        while cursor is not None and len(missing) < MAX_ENTRIES:
             page = await self.database.read(
                 queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_ENTRIES_PER_READ
             )
@@ -167,7 +174,7 @@ class MissingIdsResource:
             known = await self.database.read(crosswalks.find_many, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
-        return list(missing)[:MOST]
+        return list(missing)[:MAX_ENTRIES]
 
 
 def _unmapped(

@@ -30,7 +30,7 @@ LEARNERS = BulkReader(
     load_learner,
     key=lambda learner: learner.username,
     key_field="username",
-    most=MAX_OBJECTS,
+    max_objects=MAX_OBJECTS,
 )
 
 

@@ -22,7 +22,7 @@ from schemas.files.formats.detect import NATIVE
 from schemas.files.raw_rows import member_at
 from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
 from schemas.result_file import ResultLayout, cells_from_request, layout_of, ndjson_line
-from schemas.submissions import retry_after
+from schemas.submissions import retry_after_seconds
 
 #: Outcomes that one query reads for a stream.
 _OUTCOMES_PER_READ = 2_000
@@ -77,12 +77,12 @@ class OutcomesResource:
     ) -> AsyncIterator[bytes]:
         """Read page by page: an open database cursor would block commits on SQLite."""
         if layout is not None:
-            yield layout.head().encode()
+            yield layout.header_line().encode()
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None:
             page = await self._read(submission, cursor, chosen, _OUTCOMES_PER_READ)
             if layout is not None:
-                lines = [layout.line(row.outcome, _cells(row)) for row in page.rows]
+                lines = [layout.row_line(row.outcome, _cells(row)) for row in page.rows]
             else:
                 lines = [
                     ndjson_line(row.outcome, member_of(submission, row.outcome.line))
@@ -106,7 +106,7 @@ def check_finished(submission: Submission, now: datetime) -> Problem:
         "submission_not_finished",
         f"{submission.pending} of {submission.total} requests have no outcome yet: try again when "
         f"the submission is finished, or read pages in {_JSON}.",
-        headers={"Retry-After": str(retry_after(submission, now) or 1)},
+        headers={"Retry-After": str(retry_after_seconds(submission, now) or 1)},
     )
 
 

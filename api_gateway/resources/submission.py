@@ -32,7 +32,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue.batches import Waiting
-from schemas.submissions import PATH, etag
+from schemas.submissions import SUBMISSIONS_PATH, etag_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class SubmissionResource:
             seconds,
             reader=self.reader,
             waiters=self.waiters,
-            is_reached=(lambda it: not matches(req, etag(it))) if has_tag else None,
+            is_reached=(lambda it: not matches(req, etag_of(it))) if has_tag else None,
         )
 
 
@@ -122,7 +122,7 @@ class CancelResource:
             self.dispatcher.dispatch(Waiting(cancelled.batch_id, Lane.INTERACTIVE))
         status = await self.database.read(queries.get_status, wanted, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
-        resp.set_header("Location", f"{PATH}/{wanted}")
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{wanted}")
 
 
 def _request_cancellation(session: Session, wanted: UUID, owner: str | None) -> Submission:

@@ -15,7 +15,7 @@ from api_gateway.status.queries import Status
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
 from schemas.enrollments import EnrollmentJson, dump_enrollment
-from schemas.submissions import SubmissionJson, dump_submission, etag, retry_after
+from schemas.submissions import SubmissionJson, dump_submission, etag_of, retry_after_seconds
 
 #: How long a rendered status is reused: it contains the estimated time left.
 MAX_AGE = timedelta(seconds=1)
@@ -72,9 +72,9 @@ class RenderCache:
 
 def _render(status: Status, now: datetime) -> RenderedStatus:
     body = render_status(status, now)
-    tag = etag(status.submission, body.get("enrollment"))
+    tag = etag_of(status.submission, body.get("enrollment"))
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    pause = retry_after(status.submission, now)
+    pause = retry_after_seconds(status.submission, now)
     if pause is not None:
         headers["Retry-After"] = str(pause)
     return RenderedStatus(tag, headers, dumps(body))

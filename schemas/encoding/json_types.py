@@ -16,7 +16,7 @@ class Doc(NamedTuple):
     description: str
 
 
-class Format(NamedTuple):
+class StringFormat(NamedTuple):
     """The format of a string."""
 
     format: str
@@ -36,8 +36,8 @@ class OneOf(NamedTuple):
 
 
 #: ISO 8601 in UTC, with ``Z``.
-Timestamp = Annotated[str, Format("date-time")]
-Uuid = Annotated[str, Format("uuid")]
+Timestamp = Annotated[str, StringFormat("date-time")]
+Uuid = Annotated[str, StringFormat("uuid")]
 Count = Annotated[int, Range(0)]
 #: A place that is counted from 1.
 Ordinal = Annotated[int, Range(1)]

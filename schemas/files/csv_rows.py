@@ -19,7 +19,7 @@ from schemas.requests.parsed import MAX_COHORT, InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request
 
 #: Our own columns, in the order in which the fast path picks them.
-COLUMNS = (
+NATIVE_COLUMNS = (
     "user",
     "email",
     "course_id",
@@ -31,12 +31,12 @@ COLUMNS = (
     "enrollment_attributes",
 )
 #: Where clients of Open edX have it; takes precedence over ``course_id``.
-UPSTREAM_COURSE = "course_details.course_id"
-KNOWN = frozenset({*COLUMNS, UPSTREAM_COURSE})
-EXPECTED = "columns course_id and user (or email), separated by , ; tab or |"
+OPENEDX_COURSE_COLUMN = "course_details.course_id"
+KNOWN_COLUMNS = frozenset({*NATIVE_COLUMNS, OPENEDX_COURSE_COLUMN})
+EXPECTED_COLUMNS = "columns course_id and user (or email), separated by , ; tab or |"
 MAX_COLUMNS = 1_000
 #: Distinct parts of rows that are cached while rows are read.
-MAX_KNOWN = 4_096
+MAX_CACHED_PARTS = 4_096
 DELIMITERS = ",;\t|"
 #: Columns of a result file behind the file's own.
 RESULT_COLUMNS = ("outcome", "reason", "message")
@@ -78,18 +78,18 @@ def cells_of(record: str, delimiter: str) -> list[str]:
 def columns_of(header: str) -> CsvColumns:
     """Parse a header. Raises UnreadableFile where a required column is missing."""
     columns = _most_likely(header)
-    known = [name for name in columns.names if name in KNOWN]
+    known = [name for name in columns.names if name in KNOWN_COLUMNS]
     if not _has_required_columns(set(known)):
-        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED)
+        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED_COLUMNS)
     if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
-        raise UnreadableFile("repeated_columns", message, expected=EXPECTED)
+        raise UnreadableFile("repeated_columns", message, expected=EXPECTED_COLUMNS)
     return columns
 
 
 def _most_likely(header: str) -> CsvColumns:
     candidates = [CsvColumns(mark, names_of(header, mark)) for mark in DELIMITERS]
-    return max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
+    return max(candidates, key=lambda c: (len(KNOWN_COLUMNS.intersection(c.names)), len(c.names)))
 
 
 def is_unclosed(header: str) -> bool:
@@ -106,7 +106,7 @@ def names_of(header: str, delimiter: str) -> tuple[str, ...]:
 
 
 def _has_required_columns(known: set[str]) -> bool:
-    return bool(known & {"course_id", UPSTREAM_COURSE}) and bool(known & {"user", "email"})
+    return bool(known & {"course_id", OPENEDX_COURSE_COLUMN}) and bool(known & {"user", "email"})
 
 
 def _missing(names: Sequence[str]) -> str:
@@ -114,14 +114,15 @@ def _missing(names: Sequence[str]) -> str:
         return "this looks like JSON: send it as application/x-ndjson or application/json"
     have = set(names)
     lacking = []
-    if not have & {"course_id", UPSTREAM_COURSE}:
+    if not have & {"course_id", OPENEDX_COURSE_COLUMN}:
         lacking.append("course_id")
     if not have & {"user", "email"}:
         lacking.append("user or email")
     near = [
         f"{name[:40]!r} looks like {close[0]!r}"
         for name in names[:MAX_COLUMNS]
-        if name not in KNOWN and (close := get_close_matches(name[:40], sorted(KNOWN), 1))
+        if name not in KNOWN_COLUMNS
+        and (close := get_close_matches(name[:40], sorted(KNOWN_COLUMNS), 1))
     ]
     hint = f" ({', '.join(near[:3])})" if near else ""
     return f"the header names no {' and no '.join(lacking)}{hint}"
@@ -135,7 +136,7 @@ def fast_reader(columns: CsvColumns) -> Callable[[list[str]], ParsedRequest | No
     rows beside the username recur, so they are cached.
     """
     width = len(columns.names)
-    if {UPSTREAM_COURSE, "course_id"} <= set(columns.names):
+    if {OPENEDX_COURSE_COLUMN, "course_id"} <= set(columns.names):
         return lambda _cells: None
     pick = _picker(columns.names)
     known: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
@@ -147,7 +148,7 @@ def fast_reader(columns: CsvColumns) -> Callable[[list[str]], ParsedRequest | No
         user, others = picked[0], picked[1:]
         rest = known.get(others, ())
         if rest == ():  # not cached yet
-            if len(known) >= MAX_KNOWN:
+            if len(known) >= MAX_CACHED_PARTS:
                 known.clear()
             rest = known[others] = _parse_rest(others)
         if rest is None or not ((is_username(user) and is_trimmed(user)) if user else rest[0]):
@@ -171,9 +172,9 @@ def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
 
 
 def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """Return a function that orders cells as ``COLUMNS``; an absent column is the cell appended."""
-    course = "course_id" if "course_id" in names else UPSTREAM_COURSE
-    wanted = [course if name == "course_id" else name for name in COLUMNS]
+    """Return a function that orders cells as ``NATIVE_COLUMNS``; an absent column is the cell appended."""
+    course = "course_id" if "course_id" in names else OPENEDX_COURSE_COLUMN
+    wanted = [course if name == "course_id" else name for name in NATIVE_COLUMNS]
     return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
 
 
@@ -217,10 +218,10 @@ def recognized_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any
     body = {
         name: bare
         for name, cell in zip(columns.names, cells, strict=False)
-        if name in KNOWN and (bare := unescape_cell(cell))
+        if name in KNOWN_COLUMNS and (bare := unescape_cell(cell))
     }
-    if UPSTREAM_COURSE in body:
-        body["course_id"] = body.pop(UPSTREAM_COURSE)
+    if OPENEDX_COURSE_COLUMN in body:
+        body["course_id"] = body.pop(OPENEDX_COURSE_COLUMN)
     return body
 
 

@@ -9,11 +9,11 @@ from contextlib import suppress
 from itertools import accumulate
 
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_rows import EXPECTED, CsvColumns, is_unclosed
+from schemas.files.csv_rows import EXPECTED_COLUMNS, CsvColumns, is_unclosed
 from schemas.files.encodings import detect_encoding
 from schemas.files.formats.detect import (
-    BY_NAME,
-    OUR_COLUMNS,
+    FORMATS_BY_NAME,
+    NATIVE_FORMATS,
     DetectedFormat,
     detect_format,
     has_course,
@@ -25,21 +25,21 @@ from schemas.files.source import FilePosition, Limits, UnreadableFile, split_lin
 #: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
 #: Longer records, in characters, are treated as a quote that was never closed.
-MAX_RECORD = 131_072
+MAX_RECORD_CHARS = 131_072
 #: Each unclosed quote makes the reader backtrack up to MAX_RECORD characters, so their number
 #: is limited: this many, and one more per 1,000 rows.
-MAX_UNCLOSED = 50
+MAX_UNCLOSED_QUOTES = 50
 
 #: Requests in a batch whose rows may mean a thousand each: no batch has 16,384 or more.
 _MAX_BATCH_OF_MANY = 15_000
 
-NO_OPTIONS = FileOptions()
+NO_FILE_OPTIONS = FileOptions()
 
 
 def split_csv(
     chunks: Iterable[bytes],
     limits: Limits,
-    options: FileOptions = NO_OPTIONS,
+    options: FileOptions = NO_FILE_OPTIONS,
     lines_before: int = 0,
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
     """Split a CSV file into batches; the chunks are iterated twice."""
@@ -79,7 +79,7 @@ def check_no_course(options: FileOptions) -> None:
 
 def _counter(found: DetectedFormat) -> Callable[[list[str]], int] | None:
     """Return a function that counts the requests of a row; None where each means one."""
-    if found.format in OUR_COLUMNS or not BY_NAME[found.format].numbered:
+    if found.format in NATIVE_FORMATS or not FORMATS_BY_NAME[found.format].numbered:
         return None
     return FormatReader(found.format, found.columns).count
 
@@ -104,7 +104,7 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
         if line.strip():
             break
     else:
-        raise UnreadableFile("empty", "the file is empty", expected=EXPECTED)
+        raise UnreadableFile("empty", "the file is empty", expected=EXPECTED_COLUMNS)
     first, record = number, line
     while _is_header_open(record, first):
         more = next(lines, None)
@@ -112,17 +112,17 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
         if more is None or number - first == _MAX_HEADER_LINES:
             message = f"a quote of the header, in line {first}, is never closed"
             raise UnreadableFile(
-                "unclosed_quotes", message, place=FilePosition(first), expected=EXPECTED
+                "unclosed_quotes", message, place=FilePosition(first), expected=EXPECTED_COLUMNS
             )
         record += more
     return number, record
 
 
 def _is_header_open(record: str, line: int) -> bool:
-    if len(record) > MAX_RECORD:
-        message = f"the header, in line {line}, is longer than {MAX_RECORD} characters"
+    if len(record) > MAX_RECORD_CHARS:
+        message = f"the header, in line {line}, is longer than {MAX_RECORD_CHARS} characters"
         raise UnreadableFile(
-            "unknown_columns", message, place=FilePosition(line), expected=EXPECTED
+            "unknown_columns", message, place=FilePosition(line), expected=EXPECTED_COLUMNS
         )
     return is_unclosed(record)
 
@@ -166,7 +166,7 @@ class _LineReader:
     def take_plain(self) -> list[str]:
         """Remove and return the buffered lines if each is a record without quotes, else nothing."""
         buffered = self._buffered
-        if max(map(len, buffered)) > MAX_RECORD or '"' in "".join(buffered):
+        if max(map(len, buffered)) > MAX_RECORD_CHARS or '"' in "".join(buffered):
             return []
         self._buffered = []
         return buffered[::-1]
@@ -249,11 +249,11 @@ class _CsvSplitter:
 
     def _add_unclosed_line(self) -> None:
         self._unclosed_lines += 1
-        if self._unclosed_lines > MAX_UNCLOSED + self._total // 1_000:
+        if self._unclosed_lines > MAX_UNCLOSED_QUOTES + self._total // 1_000:
             line = self._first_line + self._record
             message = f"line {line} is one of too many lines with a quote that is never closed"
             raise UnreadableFile(
-                "unclosed_quotes", message, place=FilePosition(line), expected=EXPECTED
+                "unclosed_quotes", message, place=FilePosition(line), expected=EXPECTED_COLUMNS
             )
         self._lines.put_back(self._taken[self._record + 1 :])
         del self._taken[self._record + 1 :]
@@ -266,7 +266,7 @@ class _CsvSplitter:
         for line in self._lines:
             self._taken.append(line)
             self._size += len(line)
-            if self._size - self._record_size > MAX_RECORD:
+            if self._size - self._record_size > MAX_RECORD_CHARS:
                 raise csv.Error
             yield line
         self._ended = True

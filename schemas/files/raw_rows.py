@@ -10,7 +10,7 @@ from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import CsvColumns, recognized_cells, require_learner, row_body
-from schemas.files.formats.detect import NATIVE, OUR_COLUMNS, columns_of_format
+from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
 from schemas.files.row_payload import (
@@ -49,7 +49,7 @@ class RowFormat(NamedTuple):
     @property
     def is_native(self) -> bool:
         """Whether rows have our own columns."""
-        return self.format in OUR_COLUMNS
+        return self.format in NATIVE_FORMATS
 
 
 class RawRow(NamedTuple):

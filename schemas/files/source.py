@@ -8,7 +8,7 @@ from typing import IO, AnyStr, NamedTuple
 from schemas.findings import Finding
 
 CHUNK_BYTES = 256 * 1024
-MAX_LINE = 1_000_000
+MAX_LINE_CHARS = 1_000_000
 #: Longest text per byte of its gzip or ZIP, once it is longer than FREE_BYTES.
 MAX_RATIO = 200
 MIN_RATIO_BYTES = 1_000_000
@@ -242,7 +242,7 @@ def split_lines(
 
 
 def _check_lengths(lines: list[AnyStr], number: int) -> None:
-    if max(map(len, lines)) > MAX_LINE:
-        line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE)
-        message = f"line {line} is longer than {MAX_LINE} characters"
+    if max(map(len, lines)) > MAX_LINE_CHARS:
+        line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE_CHARS)
+        message = f"line {line} is longer than {MAX_LINE_CHARS} characters"
         raise FileTooLarge(message)

@@ -7,7 +7,7 @@ import orjson
 
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_splitter import NO_OPTIONS, check_no_course, split_csv
+from schemas.files.csv_splitter import NO_FILE_OPTIONS, check_no_course, split_csv
 from schemas.files.encodings import (
     check_total_size,
     declared_charset,
@@ -68,7 +68,7 @@ def split(
     *,
     media_type: str,
     limits: Limits,
-    options: FileOptions = NO_OPTIONS,
+    options: FileOptions = NO_FILE_OPTIONS,
     lines_before: int = 0,
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
     """Split a file into batches; the chunks are iterated twice, each time from the first.

@@ -44,7 +44,7 @@ _DAMAGED = (
     RuntimeError,
     ValueError,
 )
-EXPECTED = "a ZIP archive of .csv, .txt, .ndjson, .jsonl or .json files"
+EXPECTED_ARCHIVE = "a ZIP archive of .csv, .txt, .ndjson, .jsonl or .json files"
 
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
@@ -76,14 +76,16 @@ def _check_end(file: IO[bytes]) -> None:
         raise _malformed("its end is missing: send the file again")
     if tail[max(0, at - _END_64_BYTES) : at].startswith(_END_64):
         message = "ZIP64 archives are not supported: send fewer or shorter files"
-        raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
+        raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE)
     if int.from_bytes(tail[at + 12 : at + 16], "little") > _MAX_DIRECTORY:
         raise _too_many()
 
 
 def _malformed(why: str) -> UnreadableFile:
     message = f"the body is not a ZIP archive, or is damaged: {why[:200]}"
-    return UnreadableFile("malformed_zip", message, place=FilePosition(offset=0), expected=EXPECTED)
+    return UnreadableFile(
+        "malformed_zip", message, place=FilePosition(offset=0), expected=EXPECTED_ARCHIVE
+    )
 
 
 def _too_many() -> FileTooLarge:
@@ -107,7 +109,7 @@ def checked_files(
         _check_member(info)
     if len(names) > len(set(names)):
         message = "the archive contains two files of one name"
-        raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
+        raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE)
     unpacked = sum(info.file_size for info in infos)
     check_size(unpacked, limits)
     if unpacked > max(MIN_RATIO_BYTES, MAX_RATIO * packed):
@@ -146,7 +148,7 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         message = f"{printable(name)} uses a compression method that is not supported"
     else:
         return
-    raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
+    raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE)
 
 
 def printable(name: str) -> str:
@@ -169,7 +171,7 @@ class FileContent:
         if media_type is not None and format_of(media_type) != ZIP:
             return media_type
         message = f"the format of {printable(self.name)} is not known from its extension"
-        raise UnreadableFile("unknown_document", message, expected=EXPECTED)
+        raise UnreadableFile("unknown_document", message, expected=EXPECTED_ARCHIVE)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yield the chunks."""
@@ -179,11 +181,11 @@ class FileContent:
                     yield chunk
         except _DAMAGED as error:
             message = f"{printable(self.name)} is damaged in the archive: {error}"
-            raise UnreadableFile("malformed_zip", message, expected=EXPECTED) from error
+            raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE) from error
         except OSError as error:
             _check_is_damage(error)
             message = f"{printable(self.name)} is damaged in the archive: its offset is invalid"
-            raise UnreadableFile("malformed_zip", message, expected=EXPECTED) from error
+            raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE) from error
 
 
 def count_lines(chunks: FileContent) -> int:

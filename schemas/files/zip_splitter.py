@@ -12,13 +12,13 @@ from typing import IO, NamedTuple
 
 from enrollment.domain.submissions import ArchiveMember
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_splitter import NO_OPTIONS
+from schemas.files.csv_splitter import NO_FILE_OPTIONS
 from schemas.files.formats.detect import AUTO
 from schemas.files.row_payload import JSON
 from schemas.files.source import FilePosition, FileTooLarge, Limits, UnreadableFile
 from schemas.files.splitter import split
 from schemas.files.zip_reader import (
-    EXPECTED,
+    EXPECTED_ARCHIVE,
     FileContent,
     checked_files,
     count_lines,
@@ -27,7 +27,7 @@ from schemas.files.zip_reader import (
 )
 
 #: Bytes of all headers together: each is stored, and shown with the submission.
-MAX_HEADERS = 256_000
+MAX_ARCHIVE_HEADER_BYTES = 256_000
 
 #: The manifests of OneRoster and of D2L.
 _ONEROSTER, _D2L = "manifest.csv", "manifest.json"
@@ -45,7 +45,7 @@ class _MemberPlan(NamedTuple):
 
 
 def split_archive(
-    file: IO[bytes], limits: Limits, options: FileOptions = NO_OPTIONS
+    file: IO[bytes], limits: Limits, options: FileOptions = NO_FILE_OPTIONS
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
     """Split the files of an archive into batches; files without a request are skipped.
 
@@ -56,7 +56,7 @@ def split_archive(
     files = list(_files(archive, infos, limits, options))
     if not files:
         message = "the archive contains no request"
-        raise UnreadableFile("empty", message, expected=EXPECTED)
+        raise UnreadableFile("empty", message, expected=EXPECTED_ARCHIVE)
     first = files[0].member
     head = FileInfo(
         first.encoding, first.header, first.format, tuple(file.member for file in files)
@@ -86,8 +86,8 @@ def _files(
         )
         if made is not None:
             headers += len((made.member.header or "").encode())
-            if headers > MAX_HEADERS:
-                message = f"the headers of the files are longer than {MAX_HEADERS} bytes together"
+            if headers > MAX_ARCHIVE_HEADER_BYTES:
+                message = f"the headers of the files are longer than {MAX_ARCHIVE_HEADER_BYTES} bytes together"
                 raise UnreadableFile("unknown_document", message, expected="shorter headers")
             yield made
             lines += _length_of(made, limits)

@@ -21,8 +21,8 @@ from schemas.findings import (
 
 T = TypeVar("T")
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
+JSON_MEDIA_TYPE = "application/json"
+NDJSON_MEDIA_TYPE = "application/x-ndjson"
 
 
 class TooManyObjects(ValueError):
@@ -34,7 +34,7 @@ class InvalidObjects(ValueError):
 
     def __init__(self, found: Sequence[Finding]) -> None:
         super().__init__(describe_finding(found[0]))
-        self.found = found
+        self.findings = found
 
 
 class BulkReader(Generic[T]):
@@ -47,11 +47,11 @@ class BulkReader(Generic[T]):
         *,
         key: Callable[[T], str],
         key_field: str,
-        most: int,
+        max_objects: int,
     ) -> None:
         #: The member that holds the list where the body is an object.
         self.name = name
-        self.most = most
+        self.max_objects = max_objects
         self._load = load
         self._key = key
         self._key_field = key_field
@@ -62,7 +62,7 @@ class BulkReader(Generic[T]):
         seen: set[str] = set()
         objects: list[T] = []
         for count, (where, data) in enumerate(self._parts(body, media_type, found)):
-            if count >= self.most:
+            if count >= self.max_objects:
                 raise TooManyObjects
             found += [_located(bad, where) for bad in self._add(data, seen, objects)]
             if len(found) >= MAX_FINDINGS:
@@ -88,7 +88,7 @@ class BulkReader(Generic[T]):
         self, body: bytes, media_type: str, found: list[Finding]
     ) -> Iterator[tuple[str | int, object]]:
         """Yield the location (line number or JSON pointer) and the data of each object."""
-        if media_type == NDJSON:
+        if media_type == NDJSON_MEDIA_TYPE:
             yield from _lines(body, found)
             return
         try:

@@ -8,7 +8,7 @@ from marshmallow import ValidationError, fields, post_load, pre_load, validate
 from enrollment.domain.model import Attribute
 from schemas.fields import (
     EMAIL,
-    ERROR_CODES,
+    ERROR_RULES,
     MAX_EMAIL,
     MAX_MODE,
     MAX_NAME,
@@ -21,7 +21,7 @@ from schemas.fields import (
     TimestampField,
     is_course_key,
 )
-from schemas.findings import Finding, first_findings_of, shown
+from schemas.findings import Finding, display_value, first_findings_of
 from schemas.requests.fast_parser import parse_request_fast
 from schemas.requests.parsed import (
     MAX_ATTRIBUTE_TEXT,
@@ -53,7 +53,7 @@ def _course_key(text: str) -> None:
 class Identifier(fields.String):
     """A text that is checked by its own rules only."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
 
 class LowerCaseString(Identifier):
@@ -68,7 +68,7 @@ def _at_most(limit: int) -> validate.Length:
 
 
 def _attribute_text() -> BoundedString:
-    return BoundedString(longest=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
+    return BoundedString(max_length=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
 
 
 class AttributeSchema(OpenSchema):
@@ -100,17 +100,17 @@ class RequestSchema(OpenSchema):
     email = LowerCaseString(validate=[_at_most(MAX_EMAIL), _email])
     course_id = Identifier(validate=_course_key, required=True)
     course_details = Nested(CourseDetailsSchema)
-    mode = BoundedString(longest=MAX_MODE)
+    mode = BoundedString(max_length=MAX_MODE)
     is_active = StrictBoolean(load_default=True)
     enrollment_attributes = BoundedList(
-        Nested(AttributeSchema, error_messages={"null": "type"}), most=MAX_ATTRIBUTES
+        Nested(AttributeSchema, error_messages={"null": "type"}), max_items=MAX_ATTRIBUTES
     )
-    cohort = BoundedString(longest=MAX_COHORT)
+    cohort = BoundedString(max_length=MAX_COHORT)
     force_enrollment = StrictBoolean(load_default=False)
     requested_at = TimestampField(error_messages={"invalid": "datetime"})
 
     @pre_load
-    def leave_out_what_is_absent(self, data: Any, **_: object) -> Any:
+    def drop_absent_members(self, data: Any, **_: object) -> Any:
         """Drop members that are null, or empty where a text is expected."""
         return without_absent(data) if isinstance(data, Mapping) else data
 
@@ -188,7 +188,7 @@ def v1_message(findings: Iterable[Finding]) -> str:
         case ["enrollment_attributes", _, part] if rule == "required":
             return f"'{part}' not in enrollment attribute"
     where = field or "body"
-    return f"'{shown(value)}' is not a valid {where} ({rule})."
+    return f"'{display_value(value)}' is not a valid {where} ({rule})."
 
 
 def _v1_rank(found: Finding) -> int:

@@ -11,7 +11,7 @@ from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import Outcome
 from schemas.files.batch_draft import FileOptions
 from schemas.files.csv_rows import cells_of
-from schemas.files.formats.detect import FORMATS, NAMES, column_meanings
+from schemas.files.formats.detect import FORMAT_NAMES, FORMATS, column_meanings
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, rows_for_display
 from schemas.files.source import Limits, SpooledSource, UnreadableFile
 from schemas.files.splitter import split
@@ -149,7 +149,7 @@ def test_a_file_is_known_by_its_content_however_it_is_written(name, how):
 
 
 def test_every_format_has_a_sample_and_can_be_forced():
-    assert set(NAMES) == {"auto", "native", *SAMPLES}
+    assert set(FORMAT_NAMES) == {"auto", "native", *SAMPLES}
     assert len({format_.name for format_ in FORMATS}) == len(FORMATS)
 
 
@@ -597,14 +597,16 @@ def test_a_result_file_of_every_format_can_be_sent_again_as_it_is(name):
     course_id = KEY if name == "openedx_dashboard" else None
     head, rows = read(SAMPLES[name], course_id=course_id)
     layout = layout_of(head.header, head.format)
-    text = layout.head() + "".join(layout.line(REFUSED, row.cells) for row in rows)
+    text = layout.header_line() + "".join(layout.row_line(REFUSED, row.cells) for row in rows)
 
     again, reread = read(text, course_id=course_id)
     second = layout_of(again.header, again.format)
 
     assert again.format == name
     assert list(map(told, reread)) == list(map(told, rows))
-    assert text == second.head() + "".join(second.line(REFUSED, row.cells) for row in reread)
+    assert text == second.header_line() + "".join(
+        second.row_line(REFUSED, row.cells) for row in reread
+    )
     assert cells_of(text.splitlines()[0], layout.delimiter)[-3:] == ["outcome", "reason", "message"]
 
 

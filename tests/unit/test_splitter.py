@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.files.row_payload import decode_rows
 from schemas.files.source import (
-    MAX_LINE,
+    MAX_LINE_CHARS,
     FileTooLarge,
     Limits,
     SpooledSource,
@@ -306,10 +306,18 @@ ASK = json.dumps({"user": "ada", "course_id": KEY})
             f"[{ASK}]", "application/json", Limits(max_json_bytes=9), "x-ndjson", id="json-bytes"
         ),
         pytest.param(
-            "user,course_id\n" + "x" * MAX_LINE + "y", "text/csv", Limits(), "line 2", id="csv-line"
+            "user,course_id\n" + "x" * MAX_LINE_CHARS + "y",
+            "text/csv",
+            Limits(),
+            "line 2",
+            id="csv-line",
         ),
         pytest.param(
-            "\n\n" + "x" * MAX_LINE + "y\n", "application/x-ndjson", Limits(), "line 3", id="line"
+            "\n\n" + "x" * MAX_LINE_CHARS + "y\n",
+            "application/x-ndjson",
+            Limits(),
+            "line 3",
+            id="line",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import SubmissionOptions
 from enrollment.storage.views.submission_views import Place
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
-from schemas.files.formats.detect import AUTO, NAMES
+from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 
 #: Options of an upload, given in the query or in the form that contains the file.
 _KNOWN = frozenset({"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"})
@@ -67,7 +67,7 @@ def _one_of(known: Iterable[str]) -> str:
 
 #: What the value of each option must be, as a check and in words.
 _RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
-    "format": (frozenset(NAMES).__contains__, _one_of(NAMES)),
+    "format": (frozenset(FORMAT_NAMES).__contains__, _one_of(FORMAT_NAMES)),
     "dry_run": (_FLAGS.__contains__, _one_of(_FLAGS)),
     "on_error": (frozenset(OnError).__contains__, _one_of(OnError)),
     "lane": (frozenset(Lane).__contains__, _one_of(Lane)),

@@ -7,13 +7,13 @@ from itertools import chain
 from typing import NamedTuple
 
 from schemas.files.csv_rows import (
-    COLUMNS,
     DELIMITERS,
-    EXPECTED,
-    KNOWN,
+    EXPECTED_COLUMNS,
+    KNOWN_COLUMNS,
     MAX_COLUMNS,
+    NATIVE_COLUMNS,
+    OPENEDX_COURSE_COLUMN,
     RESULT_COLUMNS,
-    UPSTREAM_COURSE,
     CsvColumns,
     cells_of,
     columns_of,
@@ -38,7 +38,7 @@ NATIVE = "native"
 #: Bulk change of modes of Open edX: three of our own columns and no other.
 BULK_CHANGE = "openedx_bulk_change"
 #: Formats with our own columns.
-OUR_COLUMNS = frozenset({NATIVE, BULK_CHANGE})
+NATIVE_FORMATS = frozenset({NATIVE, BULK_CHANGE})
 
 #: In the order in which they are tried: the more specific ones first.
 FORMATS: tuple[Format, ...] = (
@@ -53,16 +53,16 @@ FORMATS: tuple[Format, ...] = (
     moodle_flat.FORMAT,
     openedx_dashboard.FORMAT,
 )
-BY_NAME = {format_.name: format_ for format_ in FORMATS}
+FORMATS_BY_NAME = {format_.name: format_ for format_ in FORMATS}
 #: Values of the option ``format``.
-NAMES = (AUTO, NATIVE, BULK_CHANGE, *BY_NAME)
+FORMAT_NAMES = (AUTO, NATIVE, BULK_CHANGE, *FORMATS_BY_NAME)
 
 _BULK_CHANGE = frozenset({"user", "mode", "course_id"})
 _OURS = {
     "user": LEARNER,
     "email": EMAIL,
     "course_id": COURSE,
-    UPSTREAM_COURSE: COURSE,
+    OPENEDX_COURSE_COLUMN: COURSE,
     "mode": MODE,
     "is_active": STATUS,
     "cohort": COHORT,
@@ -86,17 +86,20 @@ def detect_format(record: str, forced: str = AUTO) -> DetectedFormat:
     Our own columns take precedence, unless the record has all columns that a format of another
     system needs.
     """
-    if forced in OUR_COLUMNS:
+    if forced in NATIVE_FORMATS:
         return DetectedFormat(forced, record, columns_of(record))
-    if forced in BY_NAME:
-        return _forced(record, BY_NAME[forced])
+    if forced in FORMATS_BY_NAME:
+        return _forced(record, FORMATS_BY_NAME[forced])
     try:
         columns = columns_of(record)
     except UnreadableFile as error:
         if error.code != "unknown_columns":
             raise
         return _of_other_system(record, error)
-    if not KNOWN.issuperset(columns.names) and (found := _complete_match(record)) is not None:
+    if (
+        not KNOWN_COLUMNS.issuperset(columns.names)
+        and (found := _complete_match(record)) is not None
+    ):
         return found
     names = (
         columns.names[: -len(RESULT_COLUMNS)]
@@ -198,7 +201,7 @@ def _unknown(headers: Sequence[CsvColumns], otherwise: UnreadableFile) -> Unread
     columns = max(headers, key=lambda columns: len(columns.names))
     nearest = min(FORMATS, key=lambda format_: len(format_.missing_groups(columns.names)))
     groups = len(nearest.marks) + len(nearest.needs)
-    known = "; ".join([EXPECTED, *map(_describe, FORMATS)])
+    known = "; ".join([EXPECTED_COLUMNS, *map(_describe, FORMATS)])
     if groups > 1 and len(nearest.missing_groups(columns.names)) * 2 < groups:
         missing = _missing_columns(columns, nearest)
         return UnreadableFile(
@@ -232,26 +235,26 @@ def column_meanings(format_: str, header: str) -> dict[str, str]:
 
 
 def _meaning(format_: str, name: str) -> str | None:
-    if format_ in OUR_COLUMNS:
-        return _OURS.get(name, name) if name in {*COLUMNS, UPSTREAM_COURSE} else None
-    return BY_NAME[format_].meaning(name)
+    if format_ in NATIVE_FORMATS:
+        return _OURS.get(name, name) if name in {*NATIVE_COLUMNS, OPENEDX_COURSE_COLUMN} else None
+    return FORMATS_BY_NAME[format_].meaning(name)
 
 
 @lru_cache(maxsize=256)
 def columns_of_format(format_: str, header: str) -> CsvColumns:
     """Return the columns of a file whose format was detected."""
-    if format_ in OUR_COLUMNS:
+    if format_ in NATIVE_FORMATS:
         return columns_of(header)
-    return _forced(header, BY_NAME[format_]).columns
+    return _forced(header, FORMATS_BY_NAME[format_]).columns
 
 
 def source_of(format_: str) -> str | None:
     """Return the system whose ids the rows of a format have by default; None: ours."""
-    return format_ if format_ in BY_NAME and BY_NAME[format_].has_own_ids else None
+    return format_ if format_ in FORMATS_BY_NAME and FORMATS_BY_NAME[format_].has_own_ids else None
 
 
 def has_course(format_: str, columns: CsvColumns) -> bool:
     """Return whether the rows of a file have a column for the course."""
-    return format_ in OUR_COLUMNS or any(
-        BY_NAME[format_].meaning(name) == COURSE for name in columns.names
+    return format_ in NATIVE_FORMATS or any(
+        FORMATS_BY_NAME[format_].meaning(name) == COURSE for name in columns.names
     )

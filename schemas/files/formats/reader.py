@@ -5,7 +5,7 @@ from itertools import chain, repeat
 
 from schemas.files.csv_rows import CsvColumns, unescape_cell
 from schemas.files.formats.base import NUMBERED, Cells, RowIntent
-from schemas.files.formats.detect import BY_NAME
+from schemas.files.formats.detect import FORMATS_BY_NAME
 from schemas.findings import finding
 
 
@@ -13,7 +13,7 @@ class FormatReader:
     """Reads the rows of one file."""
 
     def __init__(self, format_: str, columns: CsvColumns, course_id: str | None = None) -> None:
-        self._format = BY_NAME[format_]
+        self._format = FORMATS_BY_NAME[format_]
         self._width = len(columns.names)
         self._course_id = course_id
         self._read = [
