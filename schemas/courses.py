@@ -1,4 +1,4 @@
-"""Courses as callers see them: upstream's course object and a few members of our own."""
+"""Parses and renders courses: the course object of Open edX, and members of this service."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from schemas.fields import (
 MAX_MODES = 100
 MAX_COHORTS = 1_000
 MAX_DESCRIPTION = 10_000
-Pace = Literal["Self Paced", "Instructor Paced"]
+PacingTypeValue = Literal["Self Paced", "Instructor Paced"]
 SELF_PACED: Final = "Self Paced"
 INSTRUCTOR_PACED: Final = "Instructor Paced"
 
@@ -56,7 +56,7 @@ class CourseDetailsJson(TypedDict):
     course_end: Timestamp | None
     invite_only: bool
     course_modes: list[ModeJson]
-    pacing_type: Pace
+    pacing_type: PacingTypeValue
 
 
 class CourseJson(CourseDetailsJson):
@@ -74,8 +74,8 @@ class CoursePageJson(TypedDict):
     next: str | None
 
 
-class Prices(BoundedString):
-    """Suggested prices: a string as stored, or the list of integers that older clients send."""
+class SuggestedPrices(BoundedString):
+    """Suggested prices: a string, or the list of integers that older clients send."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME, pattern=r"([0-9]{1,9}( ?, ?[0-9]{1,9})*)?", **kwargs)
@@ -88,8 +88,8 @@ class Prices(BoundedString):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class Pacing(BoundedString):
-    """Who sets the pace; the domain has it as ``self_paced``."""
+class PacingType(BoundedString):
+    """The pacing type; the domain stores it as the flag `self_paced`."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME, **kwargs)
@@ -103,7 +103,7 @@ class ModeSchema(StrictSchema):
     slug = BoundedString(max_length=MAX_MODE, min_length=1, pattern=r"[\w.~-]*", required=True)
     name = BoundedString(max_length=MAX_NAME)
     min_price = BoundedInteger()
-    suggested_prices = Prices()
+    suggested_prices = SuggestedPrices()
     currency = BoundedString(max_length=8, min_length=3, pattern="[A-Za-z]*")
     expiration_datetime = TimestampField(attribute="expires_at", allow_none=True)
     description = BoundedString(max_length=MAX_DESCRIPTION, allow_none=True)
@@ -122,7 +122,7 @@ class CourseSchema(StrictSchema):
     course_end = TimestampField(allow_none=True)
     invite_only = StrictBoolean()
     course_modes = BoundedList(Nested(ModeSchema), max_items=MAX_MODES, attribute="modes")
-    pacing_type = Pacing(attribute="self_paced")
+    pacing_type = PacingType(attribute="self_paced")
     capacity = BoundedInteger(allow_none=True)
     cohorts = BoundedList(BoundedString(max_length=MAX_NAME, min_length=1), max_items=MAX_COHORTS)
     #: Computed here; ignored in requests.
@@ -130,21 +130,21 @@ class CourseSchema(StrictSchema):
 
     @pre_load
     def drop_seats_taken(self, data: Any, **_: object) -> Any:
-        """Ignore ``seats_taken``, so that a response can be sent back unchanged."""
+        """Drops `seats_taken`, so that a response can be sent back unchanged."""
         if not isinstance(data, Mapping) or "seats_taken" not in data:
             return data
         return {name: value for name, value in data.items() if name != "seats_taken"}
 
     @validates("course_modes")
     def check_unique_slugs(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
-        """Slugs of modes are unique."""
+        """Raises ValidationError for a slug that two modes have."""
         repeated = _index_of_repeated(mode.get("slug") for mode in modes)
         if repeated is not None:
             raise ValidationError({repeated: {"slug": ["duplicate"]}})
 
     @validates("cohorts")
     def check_unique_cohorts(self, cohorts: Sequence[str], data_key: str) -> None:
-        """Names of cohorts are unique."""
+        """Raises ValidationError for a cohort that is listed twice."""
         repeated = _index_of_repeated(cohorts)
         if repeated is not None:
             raise ValidationError({repeated: ["duplicate"]})
@@ -154,7 +154,7 @@ COURSE_SCHEMA = CourseSchema()
 
 
 def load_course(data: object, *, course_id: str | None = None) -> Course:
-    """Parse a course; ``course_id`` is that of the URL, which the body may leave out.
+    """Parses a course; `course_id` is that of the URL, which the body may omit.
 
     Raises marshmallow's ValidationError, whose messages are rules.
     """
@@ -172,18 +172,18 @@ def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
 
 
 def apply_changes(course: Course, members: Mapping[str, Any]) -> Course:
-    """Return the course with some members replaced."""
+    """Returns the course with some members replaced."""
     return replace(course, **members)
 
 
 def dump_details(course: Course, *, at: datetime, include_expired: bool) -> CourseDetailsJson:
-    """Upstream's course details object."""
+    """Renders the course details object of Open edX."""
     modes = course.all_modes() if include_expired else course.modes_at(at)
     return _dump(course, modes)
 
 
 def dump_course(course: Course) -> CourseJson:
-    """All that is stored of a course, so that it can be sent back as it is."""
+    """Renders all stored members of a course, so that it can be sent back unchanged."""
     return {
         **_dump(course, course.modes),
         "capacity": course.capacity,
@@ -220,8 +220,8 @@ def _dump_mode(mode: Mode) -> ModeJson:
     }
 
 
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)
+def _timestamp(time: datetime | None) -> str | None:
+    return None if time is None else format_timestamp(time)
 
 
 def _members(loaded: dict[str, Any]) -> dict[str, Any]:
@@ -246,8 +246,8 @@ def _refuse_mismatch(data: Mapping[str, Any], course_id: str) -> None:
 
 def _index_of_repeated(values: Iterable[object]) -> int | None:
     seen = set()
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if value in seen:
-            return place
+            return index
         seen.add(value)
     return None

@@ -1,4 +1,4 @@
-"""Learners as callers see them."""
+"""Parses and renders learners."""
 
 from collections.abc import Mapping
 from typing import TypedDict
@@ -31,7 +31,7 @@ class LearnerJson(TypedDict):
 
 
 def load_learner(data: object, *, username: str | None = None) -> Learner:
-    """Parse a learner; ``username`` is that of the URL, which the body may leave out.
+    """Parses a learner; `username` is that of the URL, which the body may omit.
 
     Raises marshmallow's ValidationError, whose messages are rules.
     """
@@ -43,7 +43,7 @@ def load_learner(data: object, *, username: str | None = None) -> Learner:
 
 
 def dump_learner(learner: Learner) -> LearnerJson:
-    """The learner as JSON has it."""
+    """Renders a learner."""
     return {
         "username": learner.username,
         "email": learner.email,

@@ -172,7 +172,10 @@ def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
 
 
 def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """Return a function that orders cells as ``NATIVE_COLUMNS``; an absent column is the cell appended."""
+    """Return a function that orders cells as `NATIVE_COLUMNS`.
+
+    Where a column is absent, it picks the cell that is appended to the row.
+    """
     course = "course_id" if "course_id" in names else OPENEDX_COURSE_COLUMN
     wanted = [course if name == "course_id" else name for name in NATIVE_COLUMNS]
     return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])

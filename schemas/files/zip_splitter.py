@@ -87,7 +87,8 @@ def _files(
         if made is not None:
             headers += len((made.member.header or "").encode())
             if headers > MAX_ARCHIVE_HEADER_BYTES:
-                message = f"the headers of the files are longer than {MAX_ARCHIVE_HEADER_BYTES} bytes together"
+                limit = MAX_ARCHIVE_HEADER_BYTES
+                message = f"the headers of the files are longer than {limit} bytes together"
                 raise UnreadableFile("unknown_document", message, expected="shorter headers")
             yield made
             lines += _length_of(made, limits)

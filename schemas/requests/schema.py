@@ -68,7 +68,9 @@ def _at_most(limit: int) -> validate.Length:
 
 
 def _attribute_text() -> BoundedString:
-    return BoundedString(max_length=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
+    return BoundedString(
+        max_length=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"}
+    )
 
 
 class AttributeSchema(OpenSchema):

@@ -145,7 +145,7 @@ class PreparedDryRun(PreparedBatches):
         self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
         """Encodes outcomes with the effects that later batches have to see."""
-        encode = partial(encode_dry_run_outcomes, traces=dry_run_effects(decision, self.context))
+        encode = partial(encode_dry_run_outcomes, effects=dry_run_effects(decision, self.context))
         return Persisted(self.encode(self.outcomes(decision), encode), NO_EVENTS)
 
 
