@@ -1,8 +1,8 @@
-"""Findings: what is wrong with one value of an input, in the one shape that callers see.
+"""Findings: errors in values of an input, in the one form that callers see.
 
-A finding has ``field``, ``value`` and ``rule``; beside them where it is (``pointer`` into a JSON
-document, or ``line``, and ``column`` and ``offset`` where they are known) and ``message`` where a
-sentence helps. A rule is one stable word for programs; ``RULES`` puts it into words.
+A finding has `field`, `value` and `rule`; its place, where known (`pointer` into a JSON document,
+or `line`, `column` and `offset`); `expected` and `message` where they help. A rule is one stable
+word for programs; `RULES` has its text.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,9 @@ from marshmallow import ValidationError
 
 Finding = Mapping[str, object]
 
-#: Longest piece of a caller's text that an error message repeats.
+#: Maximum of characters of a caller's text that a finding or a message repeats.
 MAX_VALUE_CHARS = 100
-#: Most findings that one response lists.
+#: Maximum of findings in one response.
 MAX_FINDINGS = 100
 
 RULES: Mapping[str, str] = {
@@ -40,33 +40,44 @@ RULES: Mapping[str, str] = {
 }
 
 
-def finding(field: str, value: object, rule: str, message: str | None = None) -> Finding:
-    """Return a finding on a field; ``value`` is shortened and safe to show and to store."""
-    found: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
-    return found if message is None else found | {"message": message}
+def finding(
+    field: str,
+    value: object,
+    rule: str,
+    message: str | None = None,
+    *,
+    expected: str | None = None,
+) -> Finding:
+    """Return a finding on a field; `value` is shortened, printable and safe to store."""
+    made: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
+    if expected is not None:
+        made["expected"] = expected
+    if message is not None:
+        made["message"] = message
+    return made
 
 
-def at_line(found: Finding, line: int) -> Finding:
+def at_line(item: Finding, line: int) -> Finding:
     """Return the finding with its line in place of a pointer."""
-    return {"line": line, **{name: found[name] for name in found if name != "pointer"}}
+    return {"line": line, **{name: item[name] for name in item if name != "pointer"}}
 
 
-def at_pointer(found: Finding) -> Finding:
+def at_pointer(item: Finding) -> Finding:
     """Return the finding with the pointer that its dotted field stands for.
 
     Only for fields none of whose names has a dot in it.
     """
-    return {"pointer": _pointer(str(found["field"]).split(".")), **found}
+    return {"pointer": _pointer(str(item["field"]).split(".")), **item}
 
 
 def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
     """Return the findings of a schema's error, each with its pointer, ``MAX_FINDINGS`` at most."""
-    found = (
+    items = (
         _at_path(path, _value_at(data, path), rule)
         for path, rules in _broken_rules(error.messages, ())
         for rule in rules
     )
-    return tuple(islice(found, MAX_FINDINGS))
+    return tuple(islice(items, MAX_FINDINGS))
 
 
 def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:

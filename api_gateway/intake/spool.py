@@ -19,6 +19,7 @@ from falcon.media.multipart import MultipartParseError, MultipartParseOptions
 
 from api_gateway.http.disconnects import DISCONNECTED
 from api_gateway.http.problems import Problem, bad_request, too_large, unavailable, unsupported
+from schemas.findings import finding
 
 log = structlog.get_logger()
 
@@ -195,7 +196,7 @@ def _check_complete(req: Request, size: int) -> None:
 
 
 def _malformed(why: str) -> Problem:
-    found = {"field": FILE, "rule": "malformed_form"}
+    found = finding(FILE, None, "malformed_form")
     return bad_request("malformed_form", f"The form cannot be read: {why}.", found)
 
 

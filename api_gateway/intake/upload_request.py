@@ -12,6 +12,7 @@ from api_gateway.http.headers import fingerprint_head
 from api_gateway.http.problems import bad_request, unsupported
 from api_gateway.intake.spool import Spooler, UploadForm
 from schemas.files.splitter import format_of, type_of_name
+from schemas.findings import finding
 
 T = TypeVar("T")
 
@@ -61,7 +62,7 @@ def _from_form(
 ) -> ReceivedUpload[T]:
     fields = {name: value.strip() for name, value in form.fields.items() if value.strip()}
     if twice := sorted(fields.keys() & req.params.keys()):
-        found = {"field": twice[0], "value": fields[twice[0]][:100], "rule": "given once"}
+        found = finding(twice[0], fields[twice[0]], "duplicate")
         message = f"The option {twice[0][:50]} is given both in the form and in the URL."
         raise bad_request("option_invalid", message, found)
     gzip = form.name.lower().endswith(".gz")

@@ -26,6 +26,7 @@ from enrollment.domain.model import Course
 from enrollment.storage import courses
 from enrollment.storage.idempotency import KeyUse
 from schemas.courses import CoursePageJson, apply_changes, dump_course, load_changes, load_course
+from schemas.findings import finding
 from schemas.requests.bulk_objects import BulkReader
 
 COURSES = BulkReader(
@@ -119,7 +120,7 @@ def _save_once(session: Session, many: list[Course], use: KeyUse | None) -> bool
 def check_course_key(course_id: str) -> str:
     """Return the id. Raises Problem 400 unless it is a course key."""
     if parse_course_key(course_id) is None:
-        found = {"field": "course_id", "value": course_id[:100], "rule": "course_key"}
+        found = finding("course_id", course_id, "course_key")
         raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
     return course_id
 

@@ -34,6 +34,7 @@ from schemas.crosswalks import (
 from schemas.fields import is_source
 from schemas.files.id_mapping import NOT_IN_CROSSWALK, ids_in
 from schemas.files.raw_rows import source_at, sources_of
+from schemas.findings import finding
 from schemas.requests.bulk_objects import (
     JSON_MEDIA_TYPE,
     NDJSON_MEDIA_TYPE,
@@ -93,18 +94,20 @@ class CrosswalkResource:
         save: Callable[[Session, str, list[Entry]], None],
     ) -> None:
         check_source(source)
-        entries = await self._entries(req, whole=save is crosswalks.replace_all)
+        entries = await self._entries(req, require_ours=save is crosswalks.replace_all)
         await self.database.write(save, source, entries)
         write_saved_count(resp, len(entries), is_replay=False)
 
-    async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
+    async def _entries(self, req: Request, *, require_ours: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
         if media_type not in {JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, _CSV}:
             raise unsupported(f"Send {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE} or {_CSV}.")
         body = await read_body(req, MAX_BULK_BODY)
         try:
             if media_type == _CSV:
-                return await self.database.run(lambda: parse_csv_entries(body, whole=whole))
+                return await self.database.run(
+                    lambda: parse_csv_entries(body, require_ours=require_ours)
+                )
             return await self.database.run(lambda: ENTRIES_READER.read(body, media_type))
         except TooManyObjects as error:
             message = (
@@ -142,9 +145,7 @@ class MissingIdsResource:
         named = req.get_param("submission")
         if not named:
             message = "The parameter submission is missing: ?submission=ID"
-            raise bad_request(
-                "invalid_parameter", message, {"field": "submission", "rule": "required"}
-            )
+            raise bad_request("invalid_parameter", message, finding("submission", None, "required"))
         caller: Caller = req.context.caller
         wanted = parse_submission_id(named)
         status = await self.database.read(queries.get_status, wanted, caller)
@@ -152,9 +153,8 @@ class MissingIdsResource:
             raise check_finished(status.submission, self.now())
         if source not in sources_of(status.submission):
             message = f"The ids of that submission are not those of {source}."
-            raise bad_request(
-                "invalid_parameter", message, {"field": "submission", "rule": "mismatch"}
-            )
+            found = finding("submission", named, "mismatch")
+            raise bad_request("invalid_parameter", message, found)
         missing = await self._missing(source, status.submission)
         _set_file_headers(resp, f"to-map-{source}.csv")
         rows = [(theirs.kind.value, theirs.id, "") for theirs in missing]
@@ -209,7 +209,7 @@ def _set_file_headers(resp: Response, name: str) -> None:
 def check_source(source: str) -> None:
     """Raise Problem 400 for an invalid source name."""
     if not is_source(source):
-        found = {"field": "source", "value": source[:100], "rule": "source"}
+        found = finding("source", source, "source")
         raise bad_request("invalid_source", "The URL contains no valid source.", found)
 
 
@@ -220,5 +220,5 @@ def read_position(req: Request) -> tuple[str, str] | None:
         return None
     kind, _, theirs = text.partition(" ")
     if kind not in set(IdKind):
-        raise invalid_cursor()
+        raise invalid_cursor(text)
     return kind, theirs

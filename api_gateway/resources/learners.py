@@ -22,6 +22,7 @@ from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
 from schemas.fields import parse_username
+from schemas.findings import finding
 from schemas.learners import dump_learner, load_learner
 from schemas.requests.bulk_objects import BulkReader
 
@@ -84,7 +85,7 @@ def _save_once(session: Session, many: list[Learner], use: KeyUse | None) -> boo
 def check_username(username: str) -> str:
     """Return the username. Raises Problem 400 for an invalid one."""
     if parse_username(username) is None:
-        found = {"field": "username", "value": username[:100], "rule": "pattern"}
+        found = finding("username", username, "pattern")
         raise bad_request("invalid_username", "The URL contains no valid username.", found)
     return username
 

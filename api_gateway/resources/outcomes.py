@@ -20,6 +20,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.files.formats.detect import NATIVE
 from schemas.files.raw_rows import member_at
+from schemas.findings import finding
 from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
 from schemas.result_file import ResultLayout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after_seconds
@@ -127,7 +128,7 @@ def read_layout(submission: Submission, file: ArchiveMember | None) -> ResultLay
     layouts = {layout_of(member.header, member.format) for member in members}
     if len(layouts) > 1:
         names = [member.name for member in members]
-        found = {"field": "file", "value": None, "rule": "required", "expected": ", ".join(names)}
+        found = finding("file", None, "required", expected=", ".join(names))
         message = "The files of the archive have different columns: choose one with file=."
         raise bad_request("option_invalid", message, found)
     return layouts.pop()
@@ -149,7 +150,7 @@ def read_file(req: Request, submission: Submission) -> ArchiveMember | None:
     for member in submission.files:
         if member.name == name:
             return member
-    found = {"field": "file", "value": name[:100], "rule": "one_of"}
+    found = finding("file", name, "one_of")
     raise bad_request("option_invalid", "The submission has no file of that name.", found)
 
 
@@ -165,7 +166,7 @@ def _words(req: Request, name: str, known: set[Any]) -> list[str]:
     words = [word for text in given for word in text.split(",") if word]
     for word in words:
         if word not in known:
-            found = {"field": name, "value": word[:100], "rule": ", ".join(sorted(known))}
+            found = finding(name, word, "one_of", expected=", ".join(sorted(known)))
             raise bad_request("option_invalid", f"Unknown {name} {word[:100]!r}.", found)
     return words
 
@@ -177,5 +178,6 @@ def read_position(req: Request) -> OutcomesCursor:
         return OutcomesCursor()
     ordinal, _, skip = text.partition(".")
     if not (ordinal.isdecimal() and skip.isdecimal()):
-        raise bad_request("option_invalid", "Invalid cursor.")
+        found = finding("cursor", req.get_param("cursor"), "range")
+        raise bad_request("option_invalid", "Invalid cursor.", found)
     return OutcomesCursor(int(ordinal[:9]), int(skip[:9]))

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import IO, AnyStr, NamedTuple
 
-from schemas.findings import Finding
+from schemas.findings import Finding, finding
 
 CHUNK_BYTES = 256 * 1024
 MAX_LINE_CHARS = 1_000_000
@@ -78,8 +78,8 @@ class UnreadableFile(Exception):
         """Return the place and the expectation, as far as they are known."""
         places = {"line": self.line, "column": self.column, "offset": self.offset}
         known = {name: place for name, place in places.items() if place is not None}
-        found = {**known, "field": "", "value": self.found, "rule": self.code}
-        return found if self.expected is None else {**found, "expected": self.expected}
+        made = finding("", None, self.code, expected=self.expected)
+        return {**known, **made, "value": self.found}  # not shortened: it is a header
 
 
 class SpooledSource:

@@ -128,7 +128,7 @@ def _lines(body: bytes, found: list[Finding]) -> Iterator[tuple[int, object]]:
 
 
 def _invalid_json(error: i_json.InvalidJson, line: int) -> Finding:
-    return {"line": line, "column": error.column, **finding("", str(error), "json")}
+    return {"line": line, "column": error.column, **finding("", None, "json", str(error))}
 
 
 def _located(bad: Finding, where: str | int) -> Finding:

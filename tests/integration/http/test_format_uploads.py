@@ -321,7 +321,7 @@ def test_files_of_an_archive_are_read_in_the_order_of_their_names(gateway):
     assert result_file(gateway, status, "?file=b.csv&outcome=invalid") == (
         "user,course_id,is_active,outcome,reason,message\r\n"
         f"{bob},{course_id},maybe,invalid,invalid_row,"
-        "The row cannot be read: is_active (maybe): type.\r\n"
+        "The row is invalid: is_active (maybe): type.\r\n"
     )
     link = status.json["links"]["outcomes"]
     mixed = gateway.get(link, gateway.admin, headers={"Accept": "text/csv"})
