@@ -137,7 +137,7 @@ class CourseSchema(StrictSchema):
 
     @validates("course_modes")
     def check_unique_slugs(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
-        """Raises ValidationError for a slug that two modes have."""
+        """Raises ValidationError for a slug that occurs twice."""
         repeated = _index_of_repeated(mode.get("slug") for mode in modes)
         if repeated is not None:
             raise ValidationError({repeated: {"slug": ["duplicate"]}})

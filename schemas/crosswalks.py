@@ -94,7 +94,7 @@ def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[Entry]
     Rows without `ours` are skipped, as they are still to be filled in; with `require_ours` they
     are findings. Raises InvalidObjects, TooManyObjects.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     entries: dict[tuple[IdKind, str], Entry] = {}
     for line, row in _rows(body):
         if not require_ours and not row.get("ours"):
@@ -102,16 +102,16 @@ def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[Entry]
         try:
             entry = load_entry(row)
         except ValidationError as error:
-            found += [at_line(item, line) for item in findings_of(error, row)]
+            findings += [at_line(item, line) for item in findings_of(error, row)]
         else:
             if entries.setdefault(entry[:2], entry) is not entry:
-                found.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
+                findings.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
         if len(entries) > MAX_ENTRIES:
             raise TooManyObjects
-        if len(found) >= MAX_FINDINGS:
+        if len(findings) >= MAX_FINDINGS:
             break
-    if found:
-        raise InvalidObjects(found[:MAX_FINDINGS])
+    if findings:
+        raise InvalidObjects(findings[:MAX_FINDINGS])
     return list(entries.values())
 
 

@@ -41,7 +41,7 @@ class EventJson(TypedDict):
 
 
 class ChangesJson(TypedDict):
-    """Events after a position; ``next`` is the position to continue from."""
+    """Events after a position; `next` is the position to continue from."""
 
     changes: list[EventJson]
     next: Count

@@ -1,6 +1,6 @@
 """Checked texts and marshmallow fields: each value is bounded and read strictly.
 
-The message of every error is a rule of ``schemas.findings``.
+The message of every error is a rule of `schemas.findings`.
 """
 
 import re
@@ -33,7 +33,7 @@ ERROR_RULES: ErrorMessages = {
     "too_large": "range",
 }
 
-#: Spaces are legal inside; at the ends they would make a second learner who looks the same.
+#: Spaces are allowed inside; at the ends they would make usernames that look the same.
 USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
 _EMAIL_PART = r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f\ud800-\udfff]+"
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -49,9 +49,9 @@ _WITH_OFFSET = frozenset({"--T::+:", "--T::-:"})
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """Return the point in time in UTC, or None for anything but an RFC 3339 timestamp.
+    """Returns the point in time in UTC, or None for anything but an RFC 3339 timestamp.
 
-    As lenient as RFC 3339 is: ``t``, ``z`` and a space for ``T`` are read. Beyond it, seconds and
+    As lenient as RFC 3339 is: `t`, `z` and a space for `T` are read. Beyond it, seconds and
     the colon of the offset may be left out.
     """
     return _parse_timestamp(text) if len(text) <= MAX_TIMESTAMP_CHARS else None
@@ -78,18 +78,18 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def parse_username(text: str) -> str | None:
-    """Return the username, or None where the text is not one."""
+    """Returns the username, or None where the text is not one."""
     return text if len(text) <= MAX_NAME and USERNAME.fullmatch(text) else None
 
 
 def parse_email(text: str) -> str | None:
-    """Return the e-mail address in lower case, or None where the text cannot be one."""
+    """Returns the e-mail address in lower case, or None where the text cannot be one."""
     lowered = text.lower()
     return lowered if len(lowered) <= MAX_EMAIL and EMAIL.fullmatch(lowered) else None
 
 
 def is_course_key(text: str) -> bool:
-    """Return whether the text is a course key; results are cached, for few keys recur often."""
+    """Returns whether the text is a course key; results are cached, for few keys recur often."""
     return len(text) <= MAX_COURSE_ID and _is_course_key(text)
 
 
@@ -99,12 +99,12 @@ def _is_course_key(text: str) -> bool:
 
 
 def is_source(text: str) -> bool:
-    """Return whether the text is a valid name of an id source (a system whose ids a file has)."""
+    """Returns whether the text is a valid name of an id source (a system with external ids)."""
     return _SOURCE.fullmatch(text) is not None
 
 
 def is_storable(text: str) -> bool:
-    """Return whether every database can store the text: no NUL, no unpaired surrogate."""
+    """Returns whether every database can store the text: no NUL, no unpaired surrogate."""
     return _UNSTORABLE.search(text) is None
 
 
@@ -130,7 +130,7 @@ class BoundedString(fields.String):
 
 
 class BoundedInteger(fields.Integer):
-    """A bounded integer; ``true`` and ``1.0`` are refused."""
+    """A bounded integer; `true` and `1.0` are refused."""
 
     default_error_messages = ERROR_RULES
 
@@ -140,7 +140,7 @@ class BoundedInteger(fields.Integer):
 
 
 class StrictBoolean(fields.Boolean):
-    """A boolean: ``true`` or ``false`` and nothing else, neither words nor numbers."""
+    """A boolean: `true` or `false` and nothing else, neither words nor numbers."""
 
     default_error_messages = ERROR_RULES
 
@@ -151,7 +151,7 @@ class StrictBoolean(fields.Boolean):
 
 
 class TimestampField(fields.DateTime):
-    """A point in time: read with any offset but never without one, written in UTC with ``Z``."""
+    """A point in time: read with any offset but never without one, written in UTC with `Z`."""
 
     default_error_messages = ERROR_RULES
 

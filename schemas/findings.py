@@ -48,7 +48,7 @@ def finding(
     *,
     expected: str | None = None,
 ) -> Finding:
-    """Return a finding on a field; `value` is shortened, printable and safe to store."""
+    """Returns a finding on a field; `value` is shortened, printable and safe to store."""
     made: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
     if expected is not None:
         made["expected"] = expected
@@ -58,20 +58,20 @@ def finding(
 
 
 def at_line(item: Finding, line: int) -> Finding:
-    """Return the finding with its line in place of a pointer."""
+    """Returns the finding with its line in place of a pointer."""
     return {"line": line, **{name: item[name] for name in item if name != "pointer"}}
 
 
 def at_pointer(item: Finding) -> Finding:
-    """Return the finding with the pointer that its dotted field stands for.
+    """Returns the finding with the pointer that its dotted field stands for.
 
-    Only for fields none of whose names has a dot in it.
+    Only for fields without dots in their names.
     """
     return {"pointer": _pointer(str(item["field"]).split(".")), **item}
 
 
 def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
-    """Return the findings of a schema's error, each with its pointer, ``MAX_FINDINGS`` at most."""
+    """Returns the findings of a schema's error, each with its pointer, `MAX_FINDINGS` at most."""
     items = (
         _at_path(path, _value_at(data, path), rule)
         for path, rules in _broken_rules(error.messages, ())
@@ -81,15 +81,15 @@ def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
 
 
 def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:
-    """Yield the first broken rule of every field, without pointers."""
+    """Yields the first broken rule of every field, without pointers."""
     for path, rules in _broken_rules(error.messages, ()):
         yield finding(".".join(map(str, path)), _value_at(data, path), rules[0])
 
 
 def display_value(value: object) -> object:
-    """Return a value as an error message may repeat it.
+    """Returns a value as an error message may repeat it.
 
-    Numbers, booleans and null stay what they are; anything else becomes one short printable line.
+    Numbers, booleans and null are unchanged; anything else becomes one short printable line.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
@@ -100,7 +100,7 @@ def display_value(value: object) -> object:
 
 
 def shorten(text: str) -> str:
-    """Return a text of at most ``MAX_VALUE_CHARS`` characters."""
+    """Returns a text of at most `MAX_VALUE_CHARS` characters."""
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
 
 
@@ -110,14 +110,14 @@ def _at_path(path: tuple[Any, ...], value: object, rule: str) -> Finding:
 
 
 def _pointer(steps: list[str]) -> str:
-    """Return a JSON pointer (RFC 6901); the empty one is the whole document."""
+    """Returns a JSON pointer (RFC 6901); the empty one is the whole document."""
     if steps == [""]:
         return ""
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _broken_rules(messages: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the path of every invalid value with the rules that it breaks."""
+    """Yields the path of every invalid value with the rules that it breaks."""
     if not isinstance(messages, Mapping):
         yield path, messages
         return

@@ -224,7 +224,7 @@ def _check_cohorts(bulk: BulkEnroll, cohorts: Sequence[str]) -> None:
 
 
 def check_cohorts_exist(bulk: BulkEnroll, known: Mapping[str, Course]) -> None:
-    """Raise BulkEnrollErrors for a cohort that its course does not have."""
+    """Raises BulkEnrollErrors for a cohort that does not exist in its course."""
     for course_id, cohort in zip(bulk.courses, bulk.cohorts or (), strict=False):
         course = known.get(course_id)
         if course is None or cohort not in course.cohorts:

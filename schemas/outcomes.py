@@ -63,7 +63,7 @@ class ArchiveLineJson(TypedDict, total=False):
 
 
 class OutcomePageJson(TypedDict):
-    """Outcomes in input order. Continue at ``next`` until it is null."""
+    """Outcomes in input order. Continue at `next` until it is null."""
 
     outcomes: list[OutcomeJson]
     next: str | None

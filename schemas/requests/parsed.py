@@ -13,7 +13,7 @@ MAX_ATTRIBUTE_TEXT = 255
 
 
 class ParsedRequest(NamedTuple):
-    """One request as sent: validated, with no defaults but that of ``is_active``."""
+    """One request as sent: validated, with no defaults but that of `is_active`."""
 
     username: str | None
     #: In lower case.
@@ -29,7 +29,7 @@ class ParsedRequest(NamedTuple):
 
 
 class InvalidRequest(Exception):
-    """A request is malformed; ``findings`` says where and why."""
+    """A request is malformed; `findings` says where and why."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__(f"{len(findings)} finding(s)")

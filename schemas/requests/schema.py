@@ -31,7 +31,7 @@ from schemas.requests.parsed import (
     ParsedRequest,
 )
 
-#: Members whose empty text means "absent"; elsewhere it is a value of the wrong type.
+#: Members in which an empty text means "absent"; in others it has the wrong type.
 _MAY_BE_EMPTY = frozenset({"user", "email", "course_id", "mode", "cohort", "requested_at"})
 
 
@@ -57,7 +57,7 @@ class Identifier(fields.String):
 
 
 class LowerCaseString(Identifier):
-    """An identifier whose case is ignored."""
+    """An identifier that is converted to lower case."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return str(super()._deserialize(value, *args, **kwargs)).lower()
@@ -82,12 +82,12 @@ class AttributeSchema(OpenSchema):
 
     @post_load
     def make_attribute(self, data: dict[str, str], **_: object) -> Attribute:
-        """Return the domain's own value."""
+        """Returns the domain's own value."""
         return Attribute(**data)
 
 
 class CourseDetailsSchema(OpenSchema):
-    """Where clients of Open edX put the course id; nothing else in it is read."""
+    """The object in which clients of Open edX send the course id; other members are ignored."""
 
     course_id = fields.Raw(allow_none=True, metadata={"type": "string"})
 
@@ -113,12 +113,12 @@ class RequestSchema(OpenSchema):
 
     @pre_load
     def drop_absent_members(self, data: Any, **_: object) -> Any:
-        """Drop members that are null, or empty where a text is expected."""
+        """Drops members that are null, or empty where a text is expected."""
         return without_absent(data) if isinstance(data, Mapping) else data
 
     @post_load
     def make_request(self, data: dict[str, Any], **_: object) -> ParsedRequest:
-        """Return one value instead of a dict."""
+        """Returns one value instead of a dict."""
         attributes = data.get("enrollment_attributes")
         return ParsedRequest(
             username=data.get("user"),
@@ -137,7 +137,7 @@ _SCHEMA = RequestSchema()
 
 
 def without_absent(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body without absent members, its course id in ``course_id``."""
+    """Returns the body without absent members, its course id in `course_id`."""
     details = body.get("course_details")
     named = details.get("course_id") if isinstance(details, Mapping) else None
     given = {**body, "course_id": named or body.get("course_id")}
@@ -152,7 +152,7 @@ def without_absent(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_request(body: object) -> ParsedRequest:
-    """Parse one request. Raises InvalidRequest with every finding."""
+    """Parses one request. Raises InvalidRequest with every finding."""
     parsed = parse_request_fast(body)
     if parsed is not None:
         return parsed
@@ -164,7 +164,7 @@ def load_request(body: object) -> ParsedRequest:
     return checked
 
 
-#: The order in which Open edX checks, and so complains.
+#: The order in which Open edX checks members, and so reports errors.
 _V1_ORDER = (
     "course_details",
     "course_id",
@@ -175,7 +175,7 @@ _V1_ORDER = (
 
 
 def v1_message(findings: Iterable[Finding]) -> str:
-    """Return the message of Open edX for the finding that it would report first."""
+    """Returns the message of Open edX for the finding that it would report first."""
     first = min(findings, key=_v1_rank)
     field, value, rule = str(first["field"]), first["value"], first["rule"]
     match field.split("."):
@@ -193,6 +193,6 @@ def v1_message(findings: Iterable[Finding]) -> str:
     return f"'{display_value(value)}' is not a valid {where} ({rule})."
 
 
-def _v1_rank(found: Finding) -> int:
-    head = str(found["field"]).split(".")[0]
+def _v1_rank(item: Finding) -> int:
+    head = str(item["field"]).split(".")[0]
     return _V1_ORDER.index(head) if head in _V1_ORDER else len(_V1_ORDER)

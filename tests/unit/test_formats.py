@@ -196,17 +196,17 @@ def test_a_file_that_has_all_another_systems_has_is_its_file_whatever_is_beside(
     [
         (
             "course_id,user_id\nMATH,ada\n",
-            "this looks like canvas, but the header names no role or role_id and no status",
+            "this looks like canvas, but the header has no role or role_id and no status",
         ),
         (
             "type,action,child_code,rolename,parent_code\n",
             (
-                "this looks like d2l, but the header names no role_name "
+                "this looks like d2l, but the header has no role_name "
                 "('rolename' looks like 'role_name')"
             ),
         ),
-        ("a,b\n1,2\n", "the header names no course_id and no user or email"),
-        ("enrol,student,ada,MATH\n", "the header names no course_id and no user or email"),
+        ("a,b\n1,2\n", "the header has no course_id and no user or email"),
+        ("enrol,student,ada,MATH\n", "the header has no course_id and no user or email"),
     ],
 )
 def test_a_file_that_is_not_known_is_told_what_was_found_and_what_is_known(text, message):
@@ -228,8 +228,8 @@ def test_all_formats_are_named_with_their_columns_where_none_fits():
     ("name", "text", "message"),
     [
         ("canvas", "user,course_id\nada,x\n", "no user_id or user_integration_id and no role"),
-        ("native", SAMPLES["canvas"], "names no user or email"),
-        ("oneroster", SAMPLES["sds"], "names no sourcedid or schoolsourcedid"),
+        ("native", SAMPLES["canvas"], "has no user or email"),
+        ("oneroster", SAMPLES["sds"], "has no sourcedid or schoolsourcedid"),
     ],
 )
 def test_a_forced_format_that_does_not_fit_says_what_is_missing(name, text, message):

@@ -123,9 +123,9 @@ def test_a_file_that_cannot_be_read_is_refused_where_it_is_broken(data, code, pl
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("username,course_id", "the header names no user or email ('username' looks like 'user')"),
-        ("user,course id", "the header names no course_id ('course id' looks like 'course_id')"),
-        ("x,y", "the header names no course_id and no user or email"),
+        ("username,course_id", "the header has no user or email ('username' looks like 'user')"),
+        ("user,course id", "the header has no course_id ('course id' looks like 'course_id')"),
+        ("x,y", "the header has no course_id and no user or email"),
         ('{"user":1}', "this looks like JSON: send it as application/x-ndjson or application/json"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Canvas: ``enrollments.csv`` of its SIS import, and of its provisioning reports."""
+"""Canvas: `enrollments.csv` of its SIS import, and of its provisioning reports."""
 
 from schemas.files.formats import base
 

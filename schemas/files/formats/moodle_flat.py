@@ -11,7 +11,7 @@ _FEWEST, _MOST = 4, 6
 
 
 def _check_times(row: base.RowParser) -> None:
-    """Report times that are none, or in the wrong order; nothing else is read from them."""
+    """Reports times that are none, or in the wrong order; nothing else is read from them."""
     seconds = {}
     for column in (_START, _END):
         text = row.cells.get(column, "0")
@@ -29,7 +29,7 @@ def _is_line(cells: Sequence[str]) -> bool:
 
 
 def _normalize(cells: Sequence[str]) -> Sequence[str]:
-    """Split the cells as Moodle does: at ``;`` where there is no comma, without single quotes."""
+    """Splits the cells as Moodle does: at `;` where there is no comma, without single quotes."""
     if cells and ";" in cells[0] and not any(cells[1:_MOST]):
         own = next(csv.reader(cells[:1], delimiter=";"), [])
         cells = [*own, *[""] * (_MOST - len(own)), *cells[_MOST:]]

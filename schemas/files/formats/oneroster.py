@@ -1,4 +1,4 @@
-"""OneRoster 1.1 and 1.2: ``enrollments.csv``, alone or in its archive."""
+"""OneRoster 1.1 and 1.2: `enrollments.csv`, alone or in its archive."""
 
 from schemas.files.formats import base
 

@@ -1,4 +1,4 @@
-"""Reads the rows of a file of another system: from cells to what they request."""
+"""Parses the rows of a file of another system into requests."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
@@ -24,18 +24,18 @@ class FormatReader:
         self._numbers = [self._number_of(name) for name in columns.names]
 
     def _number_of(self, name: str) -> str | None:
-        """Return the number of a numbered column that has a meaning of ours."""
+        """Returns the number of a numbered column with a meaning in a request."""
         if not self._format.meaning(name):
             return None
         matched = NUMBERED.fullmatch(self._format.canonical(name))
         return matched[2] if matched else None
 
     def count(self, cells: Sequence[str]) -> int:
-        """Return how many requests a row means."""
+        """Returns how many requests a row means."""
         return self._format.count(self._by_column(self._normalized(cells)))
 
     def intents(self, cells: Sequence[str]) -> Iterator[RowIntent]:
-        """Yield what a row requests; errors are findings of the row and raise nothing."""
+        """Yields the requests of a row; errors are findings of the row, not exceptions."""
         cells = self._normalized(cells)
         extra = next((cell for cell in cells[self._width :] if cell.strip()), None)
         for intent in self._format.parse(self._by_column(cells)):
@@ -49,7 +49,7 @@ class FormatReader:
                 yield intent
 
     def own_cells(self, cells: list[str], intent: RowIntent) -> list[str]:
-        """Return the cells of a row with those of its other requests emptied."""
+        """Returns the cells of a row with those of its other requests emptied."""
         if intent.number is None:
             return cells
         own = {None, intent.number}

@@ -1,4 +1,4 @@
-"""Microsoft School Data Sync: ``enrollments.csv`` (v2.1) and ``StudentEnrollment.csv`` (v1)."""
+"""Microsoft School Data Sync: `enrollments.csv` (v2.1) and `StudentEnrollment.csv` (v1)."""
 
 from schemas.files.formats import base
 
