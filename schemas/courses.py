@@ -93,8 +93,8 @@ class PacingType(BoundedString):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME, **kwargs)
-        known = (SELF_PACED, INSTRUCTOR_PACED)
-        self.validators = [validate.OneOf(known, error="one_of")]
+        pacing_types = (SELF_PACED, INSTRUCTOR_PACED)
+        self.validators = [validate.OneOf(pacing_types, error="one_of")]
 
 
 class ModeSchema(StrictSchema):
@@ -156,7 +156,7 @@ COURSE_SCHEMA = CourseSchema()
 def load_course(data: object, *, course_id: str | None = None) -> Course:
     """Parses a course; `course_id` is that of the URL, which the body may omit.
 
-    Raises marshmallow's ValidationError, whose messages are rules.
+    Raises marshmallow's ValidationError, with rules as messages.
     """
     if course_id is not None and isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)

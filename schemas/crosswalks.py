@@ -64,7 +64,7 @@ class CrosswalkJson(TypedDict):
 
 
 def load_entry(data: object) -> Entry:
-    """Parses an entry. Raises marshmallow's ValidationError, whose messages are rules."""
+    """Parses an entry. Raises marshmallow's ValidationError, with rules as messages."""
     members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
     kind, ours = _KINDS[members["kind"]], members["ours"]
     if kind is IdKind.COURSE and not is_course_key(ours):
@@ -120,7 +120,7 @@ def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     header = text.partition("\n")[0].rstrip("\r")
     if len(header) > MAX_RECORD_CHARS:
         raise _invalid_line(1, "", header, "length")
-    delimiter = max(DELIMITERS, key=lambda mark: len({*names_of(header, mark)} & {*ENTRY_COLUMNS}))
+    delimiter = max(DELIMITERS, key=lambda it: len({*names_of(header, it)} & {*ENTRY_COLUMNS}))
     names = names_of(header, delimiter)
     if missing := [name for name in ENTRY_COLUMNS if name not in names]:
         raise _invalid_line(1, missing[0], header, "required")

@@ -168,7 +168,7 @@ class TimestampField(fields.DateTime):
 
 
 class CourseId(BoundedString):
-    """A course key, kept as written."""
+    """A course key, unchanged."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_COURSE_ID, **kwargs)

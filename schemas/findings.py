@@ -49,12 +49,12 @@ def finding(
     expected: str | None = None,
 ) -> Finding:
     """Returns a finding on a field; `value` is shortened, printable and safe to store."""
-    made: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
+    item: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
     if expected is not None:
-        made["expected"] = expected
+        item["expected"] = expected
     if message is not None:
-        made["message"] = message
-    return made
+        item["message"] = message
+    return item
 
 
 def at_line(item: Finding, line: int) -> Finding:

@@ -29,7 +29,7 @@ class InvitationJson(TypedDict):
 
 
 def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
-    """Parses an invitation. Raises marshmallow's ValidationError, whose messages are rules."""
+    """Parses an invitation. Raises marshmallow's ValidationError, with rules as messages."""
     members: Any = INVITATION_SCHEMA.load(data)  # type: ignore[arg-type]
     return Invitation(course_id, email, **members)
 

@@ -33,7 +33,7 @@ class LearnerJson(TypedDict):
 def load_learner(data: object, *, username: str | None = None) -> Learner:
     """Parses a learner; `username` is that of the URL, which the body may omit.
 
-    Raises marshmallow's ValidationError, whose messages are rules.
+    Raises marshmallow's ValidationError, with rules as messages.
     """
     if username is not None and isinstance(data, Mapping):
         if data.get("username", username) != username:

@@ -223,10 +223,10 @@ def _check_cohorts(bulk: BulkEnroll, cohorts: Sequence[str]) -> None:
         raise BulkEnrollErrors({_NON_FIELD: ["Cohorts can only be used for enrollments."]})
 
 
-def check_cohorts_exist(bulk: BulkEnroll, known: Mapping[str, Course]) -> None:
+def check_cohorts_exist(bulk: BulkEnroll, courses: Mapping[str, Course]) -> None:
     """Raises BulkEnrollErrors for a cohort that does not exist in its course."""
     for course_id, cohort in zip(bulk.courses, bulk.cohorts or (), strict=False):
-        course = known.get(course_id)
+        course = courses.get(course_id)
         if course is None or cohort not in course.cohorts:
             text = f"cohort {shorten(cohort)} not found in course {shorten(course_id)}."
             raise BulkEnrollErrors({_NON_FIELD: [text]})

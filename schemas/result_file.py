@@ -57,10 +57,10 @@ class ResultLayout(NamedTuple):
         again uncorrected.
         """
         width = len(self.columns)
-        own = [*cells[:width], *[""] * (width - len(cells))]
+        sent = [*cells[:width], *[""] * (width - len(cells))]
         result = [outcome.code.value, outcome.reason or "", message_of(outcome) or ""]
         extra = cells[width + self.old_result_columns :]
-        return self._line([*own, *result, *(extra if any(map(str.strip, extra)) else ())])
+        return self._line([*sent, *result, *(extra if any(map(str.strip, extra)) else ())])
 
     def _line(self, cells: Iterable[str]) -> str:
         line = io.StringIO(newline="")

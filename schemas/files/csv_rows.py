@@ -78,17 +78,17 @@ def cells_of(record: str, delimiter: str) -> list[str]:
 def columns_of(header: str) -> CsvColumns:
     """Parses a header. Raises UnreadableFile where a required column is missing."""
     columns = _most_likely(header)
-    known = [name for name in columns.names if name in KNOWN_COLUMNS]
-    if not _has_required_columns(set(known)):
+    recognized = [name for name in columns.names if name in KNOWN_COLUMNS]
+    if not _has_required_columns(set(recognized)):
         raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED_COLUMNS)
-    if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
+    if len(recognized) > len(set(recognized)) or len(columns.names) > MAX_COLUMNS:
         message = f"a column name is repeated, or there are more columns than {MAX_COLUMNS}"
         raise UnreadableFile("repeated_columns", message, expected=EXPECTED_COLUMNS)
     return columns
 
 
 def _most_likely(header: str) -> CsvColumns:
-    candidates = [CsvColumns(mark, names_of(header, mark)) for mark in DELIMITERS]
+    candidates = [CsvColumns(it, names_of(header, it)) for it in DELIMITERS]
     return max(candidates, key=lambda c: (len(KNOWN_COLUMNS.intersection(c.names)), len(c.names)))
 
 
@@ -105,8 +105,8 @@ def names_of(header: str, delimiter: str) -> tuple[str, ...]:
     return tuple(unescape_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
-def _has_required_columns(known: set[str]) -> bool:
-    return bool(known & {"course_id", OPENEDX_COURSE_COLUMN}) and bool(known & {"user", "email"})
+def _has_required_columns(names: set[str]) -> bool:
+    return bool(names & {"course_id", OPENEDX_COURSE_COLUMN}) and bool(names & {"user", "email"})
 
 
 def _missing(names: Sequence[str]) -> str:
@@ -187,8 +187,8 @@ def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
     Where a column is absent, it picks the cell that is appended to the row.
     """
     course = "course_id" if "course_id" in names else OPENEDX_COURSE_COLUMN
-    wanted = [course if name == "course_id" else name for name in NATIVE_COLUMNS]
-    return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
+    picked = [course if name == "course_id" else name for name in NATIVE_COLUMNS]
+    return itemgetter(*[names.index(n) if n in names else len(names) for n in picked])
 
 
 def _are_valid(email: str, course_id: str, mode: str, cohort: str) -> bool:

@@ -21,7 +21,7 @@ from schemas.files.row_payload import (
     decode_rows,
     first_line_of,
     invalid_json,
-    read_head,
+    read_payload,
     require_header,
     split_at_unclosed,
     unclosed_row,
@@ -97,7 +97,7 @@ def decode_raw_rows(
     payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
 ) -> Iterator[RawRow]:
     """Decodes rows before their ids are translated; rows at the indexes `skipped` are not read."""
-    first_line, unclosed, text = read_head(payload)
+    first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped)
     if row_format.encoding != CSV:
         return _json_rows(text, first_line, skips)
@@ -170,11 +170,11 @@ def _intent_rows(
             yield RawRow(line, None, findings=(unclosed_row(cells[0]),), cells=cells)
             continue
         for intent in reader.intents(cells):
-            own = reader.own_cells(cells, intent)
+            intent_cells = reader.cells_of_intent(cells, intent)
             if skips.is_next():
-                yield RawRow(line, None, cells=own, is_skipped=True)
+                yield RawRow(line, None, cells=intent_cells, is_skipped=True)
             else:
-                yield RawRow(line, intent.body, intent.columns, intent.findings, own)
+                yield RawRow(line, intent.body, intent.columns, intent.findings, intent_cells)
 
 
 def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[RawRow]:

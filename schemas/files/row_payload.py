@@ -79,8 +79,8 @@ class ParsedRow(NamedTuple):
 
 def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> bytes:
     """Returns the payload of some rows."""
-    head = b" ".join(b"%d" % number for number in (first_line, *unclosed))
-    return pack(head + b"\n" + text)
+    numbers = b" ".join(b"%d" % number for number in (first_line, *unclosed))
+    return pack(numbers + b"\n" + text)
 
 
 class SkippedRows:
@@ -102,11 +102,11 @@ def decode_rows(
     header: str | None = None,
     skipped: Collection[int] = (),
 ) -> Iterator[ParsedRow]:
-    """Decodes rows with our own columns; an invalid row has findings and affects no other.
+    """Decodes rows with native columns; an invalid row has findings and affects no other.
 
     Rows at the indexes `skipped` have neither a request nor findings.
     """
-    first_line, unclosed, text = read_head(payload)
+    first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped) if skipped else None
     if encoding != CSV:
         return _json_rows(text, first_line, skips)
@@ -115,13 +115,13 @@ def decode_rows(
 
 def first_line_of(payload: bytes) -> int:
     """Returns the line of the file where the rows begin."""
-    return read_head(payload)[0]
+    return read_payload(payload)[0]
 
 
-def read_head(payload: bytes) -> tuple[int, list[int], bytes]:
+def read_payload(payload: bytes) -> tuple[int, list[int], bytes]:
     """Returns the first line, the lines that belong to no record, and the text of a payload."""
-    head, _, text = unpack(payload).partition(b"\n")
-    first_line, *unclosed = map(int, head.split())
+    numbers, _, text = unpack(payload).partition(b"\n")
+    first_line, *unclosed = map(int, numbers.split())
     return first_line, unclosed, text
 
 

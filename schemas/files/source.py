@@ -77,9 +77,9 @@ class UnreadableFile(Exception):
     def finding(self) -> Finding:
         """Returns the finding, with the place and the expected content as far as they are known."""
         places = {"line": self.line, "column": self.column, "offset": self.offset}
-        known = {name: place for name, place in places.items() if place is not None}
-        made = finding("", None, self.code, expected=self.expected)
-        return {**known, **made, "value": self.found}  # not shortened: it is a header
+        known_places = {name: place for name, place in places.items() if place is not None}
+        item = finding("", None, self.code, expected=self.expected)
+        return {**known_places, **item, "value": self.found}  # not shortened: it is a header
 
 
 class SpooledSource:

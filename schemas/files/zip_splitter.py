@@ -71,12 +71,12 @@ def _files(
     archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], limits: Limits, options: FileOptions
 ) -> Iterator[_MemberPlan]:
     skips_unknown = False
-    if (manifest := _named(_ONEROSTER, infos)) is not None:
+    if (manifest := _topmost(_ONEROSTER, infos)) is not None:
         _check_manifest(archive, manifest)
         enrollments = manifest.filename.casefold().removesuffix(_ONEROSTER) + _ENROLLMENTS
         infos = [info for info in infos if info.filename.casefold() == enrollments]
         options = _options_of_archive("oneroster", options, manifest)
-    elif (manifest := _named(_D2L, infos)) is not None:
+    elif (manifest := _topmost(_D2L, infos)) is not None:
         infos = [info for info in infos if info.filename.casefold().endswith(".csv")]
         options, skips_unknown = _options_of_archive("d2l", options, manifest), True
     lines = headers = 0
@@ -116,10 +116,10 @@ def _length_of(file: _MemberPlan, limits: Limits) -> int:
     return count_lines(file.chunks)
 
 
-def _named(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | None:
+def _topmost(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | None:
     """Returns the file of this name in the fewest folders."""
-    named = [info for info in infos if info.filename.rsplit("/", 1)[-1].casefold() == name]
-    return min(named, key=lambda info: info.filename.count("/"), default=None)
+    candidates = [info for info in infos if info.filename.rsplit("/", 1)[-1].casefold() == name]
+    return min(candidates, key=lambda info: info.filename.count("/"), default=None)
 
 
 def _check_manifest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:

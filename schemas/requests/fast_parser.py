@@ -1,7 +1,7 @@
 """Parses well-formed requests in a microsecond or two.
 
-`RequestSchema` is the reference. A result of this module equals the schema's; whatever is not
-certainly valid is left to the schema (a property test compares both).
+`RequestSchema` is the reference. A result of this module equals the schema's; anything that is
+not certainly valid is left to the schema (a property test compares both).
 """
 
 from typing import Any

@@ -74,7 +74,7 @@ def _attribute_text() -> BoundedString:
 
 
 class AttributeSchema(OpenSchema):
-    """One named value kept with an enrollment."""
+    """One named value stored with an enrollment."""
 
     namespace = _attribute_text()
     name = _attribute_text()
@@ -139,8 +139,8 @@ _SCHEMA = RequestSchema()
 def without_absent(body: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the body without absent members, its course id in `course_id`."""
     details = body.get("course_details")
-    named = details.get("course_id") if isinstance(details, Mapping) else None
-    given = {**body, "course_id": named or body.get("course_id")}
+    course_id = details.get("course_id") if isinstance(details, Mapping) else None
+    given = {**body, "course_id": course_id or body.get("course_id")}
     for key in ("user", "email", "course_id"):
         if not given.get(key):
             given.pop(key, None)

@@ -32,7 +32,7 @@ def test_the_rules_of_foreign_rows_are_explained(rule):
 
 
 def test_every_format_says_whether_its_ids_are_ours():
-    ours = {name for name in FORMATS_BY_NAME if not FORMATS_BY_NAME[name].has_own_ids}
+    ours = {name for name in FORMATS_BY_NAME if not FORMATS_BY_NAME[name].has_external_ids}
 
     assert ours == {"openedx_dashboard"}
     assert all("Ids are ours" in SECTIONS[name] for name in ours)

@@ -104,9 +104,9 @@ class Format:
     #: several columns with one meaning, the first that is not empty is used.
     columns: Mapping[str, str]
     #: Groups of case-folded columns: a header that has one of each group is of this format.
-    marks: tuple[tuple[str, ...], ...]
+    identifying_columns: tuple[tuple[str, ...], ...]
     #: Groups of which a file of this format must have one as well.
-    needs: tuple[tuple[str, ...], ...] = ()
+    required_columns: tuple[tuple[str, ...], ...] = ()
     #: Values of the role's column that stand for a learner.
     learner_roles: Collection[str] = frozenset({"student"})
     is_role_required: bool = True
@@ -127,7 +127,7 @@ class Format:
     #: Normalizes the cells of a row before they are read.
     normalize: Callable[[Sequence[str]], Sequence[str]] | None = None
     #: Whether learners and courses have ids of another system.
-    has_own_ids: bool = True
+    has_external_ids: bool = True
 
     def parse(self, cells: Cells) -> Sequence[RowIntent]:
         """Returns the requests of a row: one, or several of a row with numbered columns."""
@@ -147,8 +147,10 @@ class Format:
     @cached_property
     def _members(self) -> Sequence[tuple[str, tuple[str, ...]]]:
         """Members of a request, and the columns that each is taken from."""
-        named = ((member, self._meaning(meaning)) for meaning, member in _MEMBERS.items())
-        return [(member, columns) for member, columns in named if columns]
+        columns_by_member = (
+            (member, self._meaning(meaning)) for meaning, member in _MEMBERS.items()
+        )
+        return [(member, columns) for member, columns in columns_by_member if columns]
 
     @cached_property
     def _role(self) -> str | None:
@@ -163,14 +165,16 @@ class Format:
 
     def missing_groups(self, names: Collection[str]) -> list[str]:
         """Returns the groups of which a header has no column, in words."""
-        groups = (*self.marks, *self.needs)
+        groups = (*self.identifying_columns, *self.required_columns)
         return [
             " or ".join(group) for group in groups if not any(self._has(n, names) for n in group)
         ]
 
     def matches(self, names: Collection[str]) -> bool:
         """Returns whether a header has a column of every group of `marks`."""
-        return all(any(self._has(name, names) for name in group) for group in self.marks)
+        return all(
+            any(self._has(name, names) for name in group) for group in self.identifying_columns
+        )
 
     def _has(self, name: str, names: Collection[str]) -> bool:
         if name in names:

@@ -116,15 +116,15 @@ def _complete_match(record: str) -> DetectedFormat | None:
     A column with a native name is then an extra one of that system.
     """
     for format_ in FORMATS:
-        for mark in DELIMITERS:
-            columns = CsvColumns(mark, names_of(record, mark))
+        for delimiter in DELIMITERS:
+            columns = CsvColumns(delimiter, names_of(record, delimiter))
             if not format_.missing_groups(columns.names) and has_course(format_.name, columns):
                 return DetectedFormat(format_.name, record, _checked(columns, format_))
     return None
 
 
 def _of_other_system(record: str, native_error: UnreadableFile) -> DetectedFormat:
-    headers = [CsvColumns(mark, names_of(record, mark)) for mark in DELIMITERS]
+    headers = _possible_headers(record)
     for format_ in FORMATS:
         for columns in headers:
             if format_.matches(columns.names):
@@ -135,8 +135,12 @@ def _of_other_system(record: str, native_error: UnreadableFile) -> DetectedForma
     raise _unknown(headers, native_error)
 
 
+def _possible_headers(record: str) -> list[CsvColumns]:
+    return [CsvColumns(it, names_of(record, it)) for it in DELIMITERS]
+
+
 def _forced(record: str, format_: Format) -> DetectedFormat:
-    headers = [CsvColumns(mark, names_of(record, mark)) for mark in DELIMITERS]
+    headers = _possible_headers(record)
     for columns in headers:
         if format_.matches(columns.names):
             return DetectedFormat(format_.name, record, _checked(columns, format_))
@@ -200,7 +204,7 @@ def _unknown(headers: Sequence[CsvColumns], native_error: UnreadableFile) -> Unr
     """Returns the error for an unknown header; it names the nearest format if one is near."""
     columns = max(headers, key=lambda columns: len(columns.names))
     nearest = min(FORMATS, key=lambda format_: len(format_.missing_groups(columns.names)))
-    groups = len(nearest.marks) + len(nearest.needs)
+    groups = len(nearest.identifying_columns) + len(nearest.required_columns)
     known = "; ".join([EXPECTED_COLUMNS, *map(_describe, FORMATS)])
     if groups > 1 and len(nearest.missing_groups(columns.names)) * 2 < groups:
         missing = _missing_columns(columns, nearest)
@@ -254,7 +258,11 @@ def columns_of_format(format_: str, header: str) -> CsvColumns:
 
 def source_of(format_: str) -> str | None:
     """Returns the system that the ids of a format belong to by default; None: this service."""
-    return format_ if format_ in FORMATS_BY_NAME and FORMATS_BY_NAME[format_].has_own_ids else None
+    return (
+        format_
+        if format_ in FORMATS_BY_NAME and FORMATS_BY_NAME[format_].has_external_ids
+        else None
+    )
 
 
 def has_course(format_: str, columns: CsvColumns) -> bool:

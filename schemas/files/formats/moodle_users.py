@@ -1,4 +1,4 @@
-"""Moodle's upload of users: one line per person, with any number of numbered course columns."""
+"""Moodle's upload of users: one line per user, with any number of numbered course columns."""
 
 import re
 
@@ -47,7 +47,7 @@ FORMAT = base.Format(
         "type": base.ROLE,
         "enrolstatus": base.STATUS,
     },
-    marks=(("username",), ("course1",)),
+    identifying_columns=(("username",), ("course1",)),
     parse_many=_parse,
     count=_count,
 )

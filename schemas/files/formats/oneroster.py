@@ -11,7 +11,12 @@ FORMAT = base.Format(
         "role": base.ROLE,
         "status": base.STATUS,
     },
-    marks=(("classsourcedid",), ("usersourcedid",), ("role",), ("sourcedid", "schoolsourcedid")),
+    identifying_columns=(
+        ("classsourcedid",),
+        ("usersourcedid",),
+        ("role",),
+        ("sourcedid", "schoolsourcedid"),
+    ),
     statuses={"active": True, "tobedeleted": False, "inactive": False},
     default_status=True,  # bulk files leave it blank
 )

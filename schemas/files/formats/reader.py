@@ -16,9 +16,9 @@ class FormatReader:
         self._format = FORMATS_BY_NAME[format_]
         self._width = len(columns.names)
         self._course_id = course_id
-        self._read = [
-            (self._format.canonical(name), place)
-            for place, name in enumerate(columns.names)
+        self._read_columns = [
+            (self._format.canonical(name), index)
+            for index, name in enumerate(columns.names)
             if self._format.meaning(name) is not None
         ]
         self._numbers = [self._number_of(name) for name in columns.names]
@@ -48,13 +48,16 @@ class FormatReader:
             else:
                 yield intent
 
-    def own_cells(self, cells: list[str], intent: RowIntent) -> list[str]:
+    def cells_of_intent(self, cells: list[str], intent: RowIntent) -> list[str]:
         """Returns the cells of a row with those of its other requests emptied."""
         if intent.number is None:
             return cells
-        own = {None, intent.number}
+        numbers_of_intent = {None, intent.number}
         numbers = chain(self._numbers, repeat(None))
-        return [cell if n in own else "" for cell, n in zip(cells, numbers, strict=False)]
+        return [
+            cell if number in numbers_of_intent else ""
+            for cell, number in zip(cells, numbers, strict=False)
+        ]
 
     def _normalized(self, cells: Sequence[str]) -> Sequence[str]:
         return cells if self._format.normalize is None else self._format.normalize(cells)
@@ -63,6 +66,6 @@ class FormatReader:
         number = len(cells)
         return {
             name: content
-            for name, place in self._read
-            if place < number and (content := unescape_cell(cells[place]))
+            for name, index in self._read_columns
+            if index < number and (content := unescape_cell(cells[index]))
         }
