@@ -27,7 +27,7 @@ from schemas.requests.bulk_objects import BulkReader, InvalidObjects, TooManyObj
 from schemas.result_file import safe_cell
 
 #: Maximum of entries in one request, and of unmapped ids in one response.
-MAX_ENTRIES = 50_000
+MAX_CROSSWALK_ENTRIES = 50_000
 ENTRY_COLUMNS = ("kind", "theirs", "ours")
 _KINDS = {kind.value: kind for kind in IdKind}
 
@@ -84,7 +84,7 @@ def _key(entry: Entry) -> str:
 
 
 ENTRIES_READER = BulkReader(
-    "entries", load_entry, key=_key, key_field="theirs", max_objects=MAX_ENTRIES
+    "entries", load_entry, key=_key, key_field="theirs", max_objects=MAX_CROSSWALK_ENTRIES
 )
 
 
@@ -106,7 +106,7 @@ def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[Entry]
         else:
             if entries.setdefault(entry[:2], entry) is not entry:
                 findings.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
-        if len(entries) > MAX_ENTRIES:
+        if len(entries) > MAX_CROSSWALK_ENTRIES:
             raise TooManyObjects
         if len(findings) >= MAX_FINDINGS:
             break

@@ -48,10 +48,10 @@ def decode_effects(stored: bytes) -> Iterator[StoredEffect]:
 
 
 def _encode_effect(effect: DryRunEffect) -> tuple[object, ...]:
-    return (effect.seats, effect.invitation, *encode_enrollment(effect.enrollment))
+    return (effect.seats, effect.invitation, *encode_enrollment_cells(effect.enrollment))
 
 
-def encode_enrollment(enrollment: Enrollment) -> tuple[object, ...]:
+def encode_enrollment_cells(enrollment: Enrollment) -> tuple[object, ...]:
     """Returns the cells of an enrollment, without its creation time, which no rule reads."""
     return (
         enrollment.mode,
@@ -67,10 +67,10 @@ def encode_enrollment(enrollment: Enrollment) -> tuple[object, ...]:
 
 def _decode_effect(cells: Sequence[Any]) -> DryRunEffect:
     seats, invitation, *enrollment = cells
-    return DryRunEffect(decode_enrollment(enrollment), seats, invitation)
+    return DryRunEffect(decode_enrollment_cells(enrollment), seats, invitation)
 
 
-def decode_enrollment(cells: Sequence[Any]) -> Enrollment:
+def decode_enrollment_cells(cells: Sequence[Any]) -> Enrollment:
     """Decodes an enrollment; its creation time is `EPOCH`."""
     (
         mode,

@@ -268,7 +268,7 @@ def _timestamp(time: datetime | None) -> str | None:
     return None if time is None else format_timestamp(time)
 
 
-def etag_of(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
+def submission_etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
     """Returns a weak ETag (RFC 9110, 8.8.1), which changes with outcomes and not with time.
 
     It covers the enrollment of a single request, which may change after the outcome.

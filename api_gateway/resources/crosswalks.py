@@ -24,7 +24,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
 from schemas.crosswalks import (
     ENTRIES_READER,
-    MAX_ENTRIES,
+    MAX_CROSSWALK_ENTRIES,
     CrosswalkJson,
     csv_header,
     csv_lines,
@@ -110,9 +110,8 @@ class CrosswalkResource:
                 )
             return await self.database.run(lambda: ENTRIES_READER.read(body, media_type))
         except TooManyObjects as error:
-            message = (
-                f"At most {MAX_ENTRIES} entries are accepted at once: send the rest with PATCH."
-            )
+            limit = MAX_CROSSWALK_ENTRIES
+            message = f"At most {limit} entries are accepted at once: send the rest with PATCH."
             raise too_large(message) from error
         except InvalidObjects as error:
             raise bad_request("invalid_body", str(error), *error.findings) from error
@@ -166,7 +165,7 @@ class MissingIdsResource:
         """Return the ids in input order, each once, at most as many as one PATCH accepts."""
         missing: dict[Theirs, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
-        while cursor is not None and len(missing) < MAX_ENTRIES:
+        while cursor is not None and len(missing) < MAX_CROSSWALK_ENTRIES:
             page = await self.database.read(
                 queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_ENTRIES_PER_READ
             )
@@ -174,7 +173,7 @@ class MissingIdsResource:
             known = await self.database.read(crosswalks.find_many, named.keys())
             missing |= {theirs: None for theirs in named if theirs not in known}
             cursor = page.next if page.next != cursor else None
-        return list(missing)[:MAX_ENTRIES]
+        return list(missing)[:MAX_CROSSWALK_ENTRIES]
 
 
 def _unmapped(

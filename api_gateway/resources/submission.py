@@ -32,7 +32,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue.batches import Waiting
-from schemas.submissions import SUBMISSIONS_PATH, etag_of
+from schemas.submissions import SUBMISSIONS_PATH, submission_etag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class SubmissionResource:
             seconds,
             reader=self.reader,
             waiters=self.waiters,
-            is_reached=(lambda it: not matches(req, etag_of(it))) if has_tag else None,
+            is_reached=(lambda it: not matches(req, submission_etag(it))) if has_tag else None,
         )
 
 

@@ -15,7 +15,12 @@ from api_gateway.status.queries import Status
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
 from schemas.enrollments import EnrollmentJson, dump_enrollment
-from schemas.submissions import SubmissionJson, dump_submission, etag_of, retry_after_seconds
+from schemas.submissions import (
+    SubmissionJson,
+    dump_submission,
+    retry_after_seconds,
+    submission_etag,
+)
 
 #: How long a rendered status is reused: it contains the estimated time left.
 MAX_AGE = timedelta(seconds=1)
@@ -72,7 +77,7 @@ class RenderCache:
 
 def _render(status: Status, now: datetime) -> RenderedStatus:
     body = render_status(status, now)
-    tag = etag_of(status.submission, body.get("enrollment"))
+    tag = submission_etag(status.submission, body.get("enrollment"))
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     pause = retry_after_seconds(status.submission, now)
     if pause is not None:

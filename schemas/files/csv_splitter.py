@@ -113,7 +113,7 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
         if more is None or number - first == _MAX_HEADER_LINES:
             message = f"a quote of the header, in line {first}, is never closed"
             raise UnreadableFile(
-                "unclosed_quotes", message, place=FilePosition(first), expected=EXPECTED_COLUMNS
+                "unclosed_quotes", message, position=FilePosition(first), expected=EXPECTED_COLUMNS
             )
         record += more
     return number, record
@@ -123,7 +123,7 @@ def _is_header_open(record: str, line: int) -> bool:
     if len(record) > MAX_RECORD_CHARS:
         message = f"the header, in line {line}, is longer than {MAX_RECORD_CHARS} characters"
         raise UnreadableFile(
-            "unknown_columns", message, place=FilePosition(line), expected=EXPECTED_COLUMNS
+            "unknown_columns", message, position=FilePosition(line), expected=EXPECTED_COLUMNS
         )
     return is_unclosed(record)
 
@@ -254,7 +254,7 @@ class _CsvSplitter:
             line = self._first_line + self._record
             message = f"line {line} is one of too many lines with a quote that is never closed"
             raise UnreadableFile(
-                "unclosed_quotes", message, place=FilePosition(line), expected=EXPECTED_COLUMNS
+                "unclosed_quotes", message, position=FilePosition(line), expected=EXPECTED_COLUMNS
             )
         self._lines.put_back(self._taken[self._record + 1 :])
         del self._taken[self._record + 1 :]

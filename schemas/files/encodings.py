@@ -118,6 +118,6 @@ def _not_text(chunks: Iterable[bytes], offset: int) -> UnreadableFile:
     return UnreadableFile(
         "not_text",
         f"{problem}: save it as CSV UTF-8",
-        place=FilePosition(line, column, offset),
+        position=FilePosition(line, column, offset),
         expected="CSV in UTF-8 or CP1252",
     )

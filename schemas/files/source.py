@@ -57,7 +57,7 @@ class UnreadableFile(Exception):
         code: str,
         message: str,
         *,
-        place: FilePosition | None = None,
+        position: FilePosition | None = None,
         found: str | None = None,
         expected: str | None = None,
     ) -> None:
@@ -65,7 +65,7 @@ class UnreadableFile(Exception):
         #: Stable, for programs.
         self.code = code
         self.message = message
-        self.line, self.column, self.offset = place or FilePosition()
+        self.line, self.column, self.offset = position or FilePosition()
         self.found = found
         self.expected = expected
 
@@ -155,7 +155,7 @@ class _Decompressor:
             raise UnreadableFile(
                 "malformed_gzip",
                 "the gzip data is incomplete: send the file again",
-                place=FilePosition(offset=self._taken),
+                position=FilePosition(offset=self._taken),
                 expected="a complete gzip file",
             )
 
@@ -174,7 +174,7 @@ class _Decompressor:
             raise UnreadableFile(
                 "malformed_gzip",
                 f"the body is not gzip, or is damaged, near byte {self._taken - len(rest)}",
-                place=FilePosition(offset=self._taken - len(rest)),
+                position=FilePosition(offset=self._taken - len(rest)),
                 expected="a gzip file, as Content-Encoding says",
             ) from error
         self._given += len(piece)

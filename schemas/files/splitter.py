@@ -137,7 +137,7 @@ def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
         raise UnreadableFile(
             "malformed_json",
             f"JSON parse error - {error}",
-            place=FilePosition(error.line, error.column, error.offset),
+            position=FilePosition(error.line, error.column, error.offset),
             expected="JSON in UTF-8, as in RFC 7493",
         ) from error
 

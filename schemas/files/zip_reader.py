@@ -84,7 +84,7 @@ def _check_end(file: IO[bytes]) -> None:
 def _malformed(reason: str) -> UnreadableFile:
     message = f"the body is not a ZIP archive, or is damaged: {reason[:200]}"
     return UnreadableFile(
-        "malformed_zip", message, place=FilePosition(offset=0), expected=EXPECTED_ARCHIVE
+        "malformed_zip", message, position=FilePosition(offset=0), expected=EXPECTED_ARCHIVE
     )
 
 

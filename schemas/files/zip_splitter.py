@@ -168,7 +168,7 @@ def _prefix_error(error: UnreadableFile, name: str) -> UnreadableFile:
     return UnreadableFile(
         error.code,
         f"{name}: {error.message}",
-        place=FilePosition(error.line, error.column, error.offset),
+        position=FilePosition(error.line, error.column, error.offset),
         found=error.found,
         expected=error.expected,
     )

@@ -20,7 +20,11 @@ from enrollment.domain.batch_decision import BatchContext, EnrollmentKey
 from enrollment.domain.model import Enrollment
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.dry_run_outcomes import decode_effects, decode_enrollment, encode_enrollment
+from schemas.dry_run_outcomes import (
+    decode_effects,
+    decode_enrollment_cells,
+    encode_enrollment_cells,
+)
 from schemas.encoding.compact import pack_json, unpack_json
 
 #: Overlays that one process keeps, so dry runs that it works on at the same time.
@@ -72,7 +76,9 @@ class Overlay:
     def add(self, outcomes: bytes) -> None:
         """Add what one more batch would have done."""
         traced = list(decode_effects(outcomes))
-        states = [(*key, pack_json(encode_enrollment(trace.enrollment))) for key, trace in traced]
+        states = [
+            (*key, pack_json(encode_enrollment_cells(trace.enrollment))) for key, trace in traced
+        ]
         used = [
             (course_id, trace.invitation, username)
             for (course_id, username), trace in traced
@@ -113,7 +119,7 @@ class Overlay:
         if row is None:
             return None
         state: Any = unpack_json(row[0])
-        return decode_enrollment(state)
+        return decode_enrollment_cells(state)
 
     def _used_by(self, pair: EnrollmentKey) -> str | None:
         query = "SELECT used_by FROM invitation WHERE course_id = ? AND email = ?"
