@@ -74,7 +74,7 @@ def _check_course(detected: DetectedFormat, options: FileOptions) -> None:
 def check_no_course(options: FileOptions) -> None:
     """Raises UnreadableFile if the options name a course, for rows that name their own."""
     if options.course_id is not None:
-        message = "the rows of this file have a course column: leave out the option course_id"
+        message = "the rows of this file name their own courses: leave out the option course_id"
         raise UnreadableFile("course_twice", message, expected="no option course_id")
 
 
