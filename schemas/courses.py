@@ -1,4 +1,4 @@
-"""Courses as callers see them: upstream's course object and a few members of our own."""
+"""Parses and renders courses: the course object of Open edX, and members of this service."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -26,7 +26,7 @@ from schemas.fields import (
 MAX_MODES = 100
 MAX_COHORTS = 1_000
 MAX_DESCRIPTION = 10_000
-Pace = Literal["Self Paced", "Instructor Paced"]
+PacingTypeValue = Literal["Self Paced", "Instructor Paced"]
 SELF_PACED: Final = "Self Paced"
 INSTRUCTOR_PACED: Final = "Instructor Paced"
 
@@ -56,7 +56,7 @@ class CourseDetailsJson(TypedDict):
     course_end: Timestamp | None
     invite_only: bool
     course_modes: list[ModeJson]
-    pacing_type: Pace
+    pacing_type: PacingTypeValue
 
 
 class CourseJson(CourseDetailsJson):
@@ -74,11 +74,11 @@ class CoursePageJson(TypedDict):
     next: str | None
 
 
-class Prices(BoundedString):
-    """Suggested prices: a string as stored, or the list of integers that older clients send."""
+class SuggestedPrices(BoundedString):
+    """Suggested prices: a string, or the list of integers that older clients send."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_NAME, pattern=r"([0-9]{1,9}( ?, ?[0-9]{1,9})*)?", **kwargs)
+        super().__init__(max_length=MAX_NAME, pattern=r"([0-9]{1,9}( ?, ?[0-9]{1,9})*)?", **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         if isinstance(value, list):
@@ -88,102 +88,102 @@ class Prices(BoundedString):
         return super()._deserialize(value, attr, data, **kwargs)
 
 
-class Pacing(BoundedString):
-    """Who sets the pace; the domain has it as ``self_paced``."""
+class PacingType(BoundedString):
+    """The pacing type; the domain stores it as the flag `self_paced`."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_NAME, **kwargs)
-        known = (SELF_PACED, INSTRUCTOR_PACED)
-        self.validators = [validate.OneOf(known, error="one_of")]
+        super().__init__(max_length=MAX_NAME, **kwargs)
+        pacing_types = (SELF_PACED, INSTRUCTOR_PACED)
+        self.validators = [validate.OneOf(pacing_types, error="one_of")]
 
 
 class ModeSchema(StrictSchema):
     """A mode of a course."""
 
-    slug = BoundedString(longest=MAX_MODE, shortest=1, pattern=r"[\w.~-]*", required=True)
-    name = BoundedString(longest=MAX_NAME)
+    slug = BoundedString(max_length=MAX_MODE, min_length=1, pattern=r"[\w.~-]*", required=True)
+    name = BoundedString(max_length=MAX_NAME)
     min_price = BoundedInteger()
-    suggested_prices = Prices()
-    currency = BoundedString(longest=8, shortest=3, pattern="[A-Za-z]*")
+    suggested_prices = SuggestedPrices()
+    currency = BoundedString(max_length=8, min_length=3, pattern="[A-Za-z]*")
     expiration_datetime = TimestampField(attribute="expires_at", allow_none=True)
-    description = BoundedString(longest=MAX_DESCRIPTION, allow_none=True)
-    sku = BoundedString(longest=MAX_NAME, allow_none=True)
-    bulk_sku = BoundedString(longest=MAX_NAME, allow_none=True)
+    description = BoundedString(max_length=MAX_DESCRIPTION, allow_none=True)
+    sku = BoundedString(max_length=MAX_NAME, allow_none=True)
+    bulk_sku = BoundedString(max_length=MAX_NAME, allow_none=True)
 
 
 class CourseSchema(StrictSchema):
     """A course."""
 
     course_id = CourseId(required=True)
-    course_name = BoundedString(longest=MAX_NAME, attribute="name")
+    course_name = BoundedString(max_length=MAX_NAME, attribute="name")
     enrollment_start = TimestampField(allow_none=True)
     enrollment_end = TimestampField(allow_none=True)
     course_start = TimestampField(allow_none=True)
     course_end = TimestampField(allow_none=True)
     invite_only = StrictBoolean()
-    course_modes = BoundedList(Nested(ModeSchema), most=MAX_MODES, attribute="modes")
-    pacing_type = Pacing(attribute="self_paced")
+    course_modes = BoundedList(Nested(ModeSchema), max_items=MAX_MODES, attribute="modes")
+    pacing_type = PacingType(attribute="self_paced")
     capacity = BoundedInteger(allow_none=True)
-    cohorts = BoundedList(BoundedString(longest=MAX_NAME, shortest=1), most=MAX_COHORTS)
+    cohorts = BoundedList(BoundedString(max_length=MAX_NAME, min_length=1), max_items=MAX_COHORTS)
     #: Computed here; ignored in requests.
     seats_taken = BoundedInteger(dump_only=True)
 
     @pre_load
-    def ignore_seats(self, data: Any, **_: object) -> Any:
-        """Ignore ``seats_taken``, so that a response can be sent back unchanged."""
+    def drop_seats_taken(self, data: Any, **_: object) -> Any:
+        """Drops `seats_taken`, so that a response can be sent back unchanged."""
         if not isinstance(data, Mapping) or "seats_taken" not in data:
             return data
         return {name: value for name, value in data.items() if name != "seats_taken"}
 
     @validates("course_modes")
-    def refuse_two_of_a_slug(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
-        """Slugs of modes are unique."""
+    def check_unique_slugs(self, modes: Sequence[Mapping[str, Any]], data_key: str) -> None:
+        """Raises ValidationError for a slug that occurs twice."""
         repeated = _index_of_repeated(mode.get("slug") for mode in modes)
         if repeated is not None:
             raise ValidationError({repeated: {"slug": ["duplicate"]}})
 
     @validates("cohorts")
-    def refuse_two_of_a_name(self, cohorts: Sequence[str], data_key: str) -> None:
-        """Names of cohorts are unique."""
+    def check_unique_cohorts(self, cohorts: Sequence[str], data_key: str) -> None:
+        """Raises ValidationError for a cohort that is listed twice."""
         repeated = _index_of_repeated(cohorts)
         if repeated is not None:
             raise ValidationError({repeated: ["duplicate"]})
 
 
-COURSE = CourseSchema()
+COURSE_SCHEMA = CourseSchema()
 
 
 def load_course(data: object, *, course_id: str | None = None) -> Course:
-    """Parse a course; ``course_id`` is that of the URL, which the body may leave out.
+    """Parses a course; `course_id` is that of the URL, which the body may omit.
 
-    Raises marshmallow's ValidationError, whose messages are rules.
+    Raises marshmallow's ValidationError, with rules as messages.
     """
     if course_id is not None and isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
         data = {**data, "course_id": course_id}
-    return Course(**_members(COURSE.load(data)))  # type: ignore[arg-type]
+    return Course(**_members(COURSE_SCHEMA.load(data)))  # type: ignore[arg-type]
 
 
 def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
     """Parses a partial update for `apply_changes`. Raises marshmallow's ValidationError."""
     if isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
-    return _members(COURSE.load(data, partial=("course_id",)))  # type: ignore[arg-type]
+    return _members(COURSE_SCHEMA.load(data, partial=("course_id",)))  # type: ignore[arg-type]
 
 
 def apply_changes(course: Course, members: Mapping[str, Any]) -> Course:
-    """Return the course with some members replaced."""
+    """Returns the course with some members replaced."""
     return replace(course, **members)
 
 
 def dump_details(course: Course, *, at: datetime, include_expired: bool) -> CourseDetailsJson:
-    """Upstream's course details object."""
+    """Renders the course details object of Open edX."""
     modes = course.all_modes() if include_expired else course.modes_at(at)
     return _dump(course, modes)
 
 
 def dump_course(course: Course) -> CourseJson:
-    """All that is stored of a course, so that it can be sent back as it is."""
+    """Renders all stored members of a course, so that it can be sent back unchanged."""
     return {
         **_dump(course, course.modes),
         "capacity": course.capacity,
@@ -220,8 +220,8 @@ def _dump_mode(mode: Mode) -> ModeJson:
     }
 
 
-def _timestamp(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)
+def _timestamp(time: datetime | None) -> str | None:
+    return None if time is None else format_timestamp(time)
 
 
 def _members(loaded: dict[str, Any]) -> dict[str, Any]:
@@ -246,8 +246,8 @@ def _refuse_mismatch(data: Mapping[str, Any], course_id: str) -> None:
 
 def _index_of_repeated(values: Iterable[object]) -> int | None:
     seen = set()
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if value in seen:
-            return place
+            return index
         seen.add(value)
     return None

@@ -1,4 +1,7 @@
-"""Crosswalks as callers see them: entries of ``kind``, ``theirs`` and ``ours``, in JSON or CSV."""
+"""Parses and renders entries of crosswalks, in JSON or CSV.
+
+An entry maps an external id (`theirs`) of a `kind` to an id of this service (`ours`).
+"""
 
 import csv
 import io
@@ -10,7 +13,7 @@ from marshmallow import ValidationError, fields, validate
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_THEIRS, Entry
 from schemas.fields import (
-    ERROR_CODES,
+    ERROR_RULES,
     MAX_NAME,
     BoundedString,
     StrictSchema,
@@ -18,27 +21,27 @@ from schemas.fields import (
     parse_username,
 )
 from schemas.files.csv_rows import DELIMITERS, names_of, unescape_cell
-from schemas.files.csv_splitter import MAX_RECORD
+from schemas.files.csv_splitter import MAX_RECORD_CHARS
 from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
 from schemas.requests.bulk_objects import BulkReader, InvalidObjects, TooManyObjects
 from schemas.result_file import safe_cell
 
-#: Most entries in one request, and most unmapped ids in one response.
-MOST = 50_000
-COLUMNS = ("kind", "theirs", "ours")
+#: Maximum of entries in one request, and of unmapped ids in one response.
+MAX_CROSSWALK_ENTRIES = 50_000
+ENTRY_COLUMNS = ("kind", "theirs", "ours")
 _KINDS = {kind.value: kind for kind in IdKind}
 
 
 class EntrySchema(StrictSchema):
-    """Maps one id of another system to ours."""
+    """One entry: an external id and the id of this service that it stands for."""
 
     kind = fields.String(
         required=True,
         validate=validate.OneOf([*IdKind], error="one_of"),
-        error_messages=ERROR_CODES,
+        error_messages=ERROR_RULES,
     )
-    theirs = BoundedString(longest=MAX_THEIRS, shortest=1, required=True)
-    ours = BoundedString(longest=MAX_NAME, shortest=1, required=True)
+    theirs = BoundedString(max_length=MAX_THEIRS, min_length=1, required=True)
+    ours = BoundedString(max_length=MAX_NAME, min_length=1, required=True)
 
 
 _ENTRY = EntrySchema()
@@ -61,7 +64,7 @@ class CrosswalkJson(TypedDict):
 
 
 def load_entry(data: object) -> Entry:
-    """Parse an entry. Raises marshmallow's ValidationError."""
+    """Parses an entry. Raises marshmallow's ValidationError, with rules as messages."""
     members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
     kind, ours = _KINDS[members["kind"]], members["ours"]
     if kind is IdKind.COURSE and not is_course_key(ours):
@@ -72,7 +75,7 @@ def load_entry(data: object) -> Entry:
 
 
 def dump_entry(entry: Entry) -> EntryJson:
-    """The entry as JSON has it."""
+    """Renders an entry."""
     return {"kind": entry.kind, "theirs": entry.theirs, "ours": entry.ours}
 
 
@@ -80,56 +83,57 @@ def _key(entry: Entry) -> str:
     return f"{entry.kind.value} {entry.theirs}"
 
 
-ENTRIES = BulkReader("entries", load_entry, key=_key, key_field="theirs", most=MOST)
+ENTRIES_READER = BulkReader(
+    "entries", load_entry, key=_key, key_field="theirs", max_objects=MAX_CROSSWALK_ENTRIES
+)
 
 
-def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
-    """Return the entries of a CSV file. Rows without ``ours`` are still to be filled in: skipped.
+def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[Entry]:
+    """Parses a CSV file of entries.
 
-    With ``whole`` the file is to replace the crosswalk, and such a row is a finding.
-
-    Raises InvalidObjects, TooManyObjects.
+    Rows without `ours` are skipped, as they are still to be filled in; with `require_ours` they
+    are findings. Raises InvalidObjects, TooManyObjects.
     """
-    found: list[Finding] = []
+    findings: list[Finding] = []
     entries: dict[tuple[IdKind, str], Entry] = {}
     for line, row in _rows(body):
-        if not whole and not row.get("ours"):
+        if not require_ours and not row.get("ours"):
             continue
         try:
             entry = load_entry(row)
         except ValidationError as error:
-            found += [at_line(bad, line) for bad in findings_of(error, row)]
+            findings += [at_line(item, line) for item in findings_of(error, row)]
         else:
             if entries.setdefault(entry[:2], entry) is not entry:
-                found.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
-        if len(entries) > MOST:
+                findings.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
+        if len(entries) > MAX_CROSSWALK_ENTRIES:
             raise TooManyObjects
-        if len(found) >= MAX_FINDINGS:
+        if len(findings) >= MAX_FINDINGS:
             break
-    if found:
-        raise InvalidObjects(found[:MAX_FINDINGS])
+    if findings:
+        raise InvalidObjects(findings[:MAX_FINDINGS])
     return list(entries.values())
 
 
 def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     text = _text(body)
-    head = text.partition("\n")[0].rstrip("\r")
-    if len(head) > MAX_RECORD:
-        raise _bad_line(1, "", head, "length")
-    mark = max(DELIMITERS, key=lambda mark: len({*names_of(head, mark)} & {*COLUMNS}))
-    names = names_of(head, mark)
-    if lacks := [name for name in COLUMNS if name not in names]:
-        raise _bad_line(1, lacks[0], head, "required")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=mark)
+    header = text.partition("\n")[0].rstrip("\r")
+    if len(header) > MAX_RECORD_CHARS:
+        raise _invalid_line(1, "", header, "length")
+    delimiter = max(DELIMITERS, key=lambda it: len({*names_of(header, it)} & {*ENTRY_COLUMNS}))
+    names = names_of(header, delimiter)
+    if missing := [name for name in ENTRY_COLUMNS if name not in names]:
+        raise _invalid_line(1, missing[0], header, "required")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         line = 1
         for cells in reader:
             row = dict(zip(names, map(unescape_cell, cells), strict=False))
             if line > 1 and any(row.values()):
-                yield line, {name: row[name] for name in COLUMNS if row.get(name)}
+                yield line, {name: row[name] for name in ENTRY_COLUMNS if row.get(name)}
             line = reader.line_num + 1
     except csv.Error as error:
-        raise _bad_line(line, "", "", "quote") from error
+        raise _invalid_line(line, "", "", "quote") from error
 
 
 def _text(body: bytes) -> str:
@@ -137,20 +141,20 @@ def _text(body: bytes) -> str:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = body[: error.start].count(b"\n") + 1
-        raise _bad_line(line, "", "", "encoding") from error
+        raise _invalid_line(line, "", "", "encoding") from error
 
 
-def _bad_line(line: int, field: str, value: str, rule: str) -> InvalidObjects:
+def _invalid_line(line: int, field: str, value: str, rule: str) -> InvalidObjects:
     return InvalidObjects([at_line(finding(field, value, rule), line)])
 
 
-def csv_head() -> str:
-    """The first line of a CSV file of entries."""
-    return ",".join(COLUMNS) + "\r\n"
+def csv_header() -> str:
+    """Returns the first line of a CSV file of entries."""
+    return ",".join(ENTRY_COLUMNS) + "\r\n"
 
 
 def csv_lines(rows: Iterable[Iterable[str]]) -> str:
-    """Entries as lines of a CSV file."""
+    """Renders entries as lines of a CSV file."""
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\r\n").writerows([map(safe_cell, row) for row in rows])
     return text.getvalue()

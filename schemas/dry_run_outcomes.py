@@ -1,6 +1,7 @@
-"""Outcomes of a dry run: kept like all others, beside some what their row would have left.
+"""The stored form of dry-run outcomes: like all outcomes, some followed by the effect of their row.
 
-Readers of outcomes see no difference; only who judges the next rows reads the rest.
+Readers of outcomes ignore the effects; only the worker that decides on the next batches of the dry
+run decodes them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,76 +13,85 @@ from enrollment.domain.dry_run import DryRunEffect
 from enrollment.domain.model import EPOCH, Attribute, Enrollment, Outcome, WritePrecedence
 from schemas.encoding.compact import pack_json, unpack_json
 
-#: Cells of an outcome; a trace is the one behind them.
-_CELLS = len(Outcome._fields)
+#: Cells of a stored outcome; the effect, if there is one, is the cell behind them.
+_OUTCOME_CELLS = len(Outcome._fields)
 
 
 class StoredEffect(NamedTuple):
-    """A trace, and whose it is."""
+    """The effect of a dry run on one enrollment."""
 
     key: EnrollmentKey
-    trace: DryRunEffect
+    effect: DryRunEffect
 
 
-def encode_dry_run(
-    outcomes: Sequence[Outcome], traces: Mapping[EnrollmentKey, DryRunEffect]
+def encode_dry_run_outcomes(
+    outcomes: Sequence[Outcome], effects: Mapping[EnrollmentKey, DryRunEffect]
 ) -> bytes:
-    """The outcomes of a batch, the last one of each enrollment with what it would leave."""
-    left = dict(traces)
+    """Encodes the outcomes of a batch; each effect goes with its enrollment's last success."""
+    remaining = dict(effects)
     rows: list[tuple[object, ...]] = []
     for outcome in reversed(outcomes):
-        trace = None
+        effect = None
         if outcome.code not in FAILURES:
-            trace = left.pop((outcome.course_id or "", outcome.user or ""), None)
-        rows.append((*outcome, _encode_effect(trace)) if trace is not None else tuple(outcome))
+            effect = remaining.pop((outcome.course_id or "", outcome.user or ""), None)
+        rows.append((*outcome, _encode_effect(effect)) if effect is not None else tuple(outcome))
     rows.reverse()
     return pack_json(rows)
 
 
-def decode_effects(kept: bytes) -> Iterator[StoredEffect]:
-    """What the rows of a batch would have left, in their order."""
-    rows: Any = unpack_json(kept)
+def decode_effects(stored: bytes) -> Iterator[StoredEffect]:
+    """Yields the effects of a batch's rows, in the order of the rows."""
+    rows: Any = unpack_json(stored)
     for row in rows:
-        if len(row) > _CELLS:
-            yield StoredEffect((row[2], row[1]), _decode_effect(row[_CELLS]))
+        if len(row) > _OUTCOME_CELLS:
+            yield StoredEffect((row[2], row[1]), _decode_effect(row[_OUTCOME_CELLS]))
 
 
-def _encode_effect(trace: DryRunEffect) -> tuple[object, ...]:
-    return (trace.seats, trace.invitation, *state_of(trace.enrollment))
+def _encode_effect(effect: DryRunEffect) -> tuple[object, ...]:
+    return (effect.seats, effect.invitation, *encode_enrollment_cells(effect.enrollment))
 
 
-def state_of(state: Enrollment) -> tuple[object, ...]:
-    """An enrollment without since when it is there, which no rule asks."""
+def encode_enrollment_cells(enrollment: Enrollment) -> tuple[object, ...]:
+    """Returns the cells of an enrollment, without its creation time, which no rule reads."""
     return (
-        state.mode,
-        state.is_active,
-        state.activity_precedence,
-        state.mode_precedence,
-        state.attributes,
-        state.attributes_precedence,
-        state.cohort,
-        state.cohort_precedence,
+        enrollment.mode,
+        enrollment.is_active,
+        enrollment.activity_precedence,
+        enrollment.mode_precedence,
+        enrollment.attributes,
+        enrollment.attributes_precedence,
+        enrollment.cohort,
+        enrollment.cohort_precedence,
     )
 
 
 def _decode_effect(cells: Sequence[Any]) -> DryRunEffect:
-    seats, invitation, *state = cells
-    return DryRunEffect(enrollment_of(state), seats, invitation)
+    seats, invitation, *enrollment = cells
+    return DryRunEffect(decode_enrollment_cells(enrollment), seats, invitation)
 
 
-def enrollment_of(cells: Sequence[Any]) -> Enrollment:
-    """The enrollment out of its state."""
-    mode, is_active, active, stated, attributes, attributes_clock, cohort, cohort_clock = cells
+def decode_enrollment_cells(cells: Sequence[Any]) -> Enrollment:
+    """Decodes an enrollment; its creation time is `EPOCH`."""
+    (
+        mode,
+        is_active,
+        activity_precedence,
+        mode_precedence,
+        attributes,
+        attributes_precedence,
+        cohort,
+        cohort_precedence,
+    ) = cells
     return Enrollment(
         mode,
         is_active,
         EPOCH,
-        WritePrecedence(*active),
-        _decode_precedence(stated),
+        WritePrecedence(*activity_precedence),
+        _decode_precedence(mode_precedence),
         tuple(Attribute(*attribute) for attribute in attributes),
-        _decode_precedence(attributes_clock),
+        _decode_precedence(attributes_precedence),
         cohort,
-        _decode_precedence(cohort_clock),
+        _decode_precedence(cohort_precedence),
     )
 
 

@@ -1,4 +1,4 @@
-"""Enrollments as upstream shows them, and upstream's answer to every outcome."""
+"""Renders enrollments, and outcomes that are errors, in the form of the Open edX API."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -9,7 +9,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Course, Enrollment, Outcome
 from enrollment.domain.rules import format_timestamp
 from schemas.courses import CourseDetailsJson, dump_details
-from schemas.encoding.json_types import Format, Timestamp
+from schemas.encoding.json_types import StringFormat, Timestamp
 from schemas.outcomes import OutcomeJson, dump_outcome, message_of
 
 
@@ -36,7 +36,7 @@ class EnrollmentRowJson(TypedDict):
 class EnrollmentPageJson(TypedDict):
     """Enrollments, newest first."""
 
-    next: Annotated[str, Format("uri")] | None
+    next: Annotated[str, StringFormat("uri")] | None
     previous: str | None
     results: list[EnrollmentRowJson]
 
@@ -44,7 +44,7 @@ class EnrollmentPageJson(TypedDict):
 def dump_enrollment(
     username: str, enrollment: Enrollment, course: Course | None, *, at: datetime
 ) -> EnrollmentJson:
-    """The enrollment object (openedx-v1 1.3)."""
+    """Renders an enrollment (docs/openedx-compatibility.md, Enrollment object)."""
     return {
         "created": format_timestamp(enrollment.created),
         "mode": enrollment.mode,
@@ -57,7 +57,7 @@ def dump_enrollment(
 
 
 def dump_row(username: str, course_id: str, enrollment: Enrollment) -> EnrollmentRowJson:
-    """A row of the listing (openedx-v1 1.10)."""
+    """Renders a row of the listing (docs/openedx-compatibility.md, Listing of all enrollments)."""
     return {
         "created": format_timestamp(enrollment.created),
         "mode": enrollment.mode,
@@ -67,7 +67,7 @@ def dump_row(username: str, course_id: str, enrollment: Enrollment) -> Enrollmen
     }
 
 
-#: Outcomes after which the enrollment is as was asked, or as somebody asked later.
+#: Outcomes after which the enrollment is as requested, or as a later request left it.
 SUCCESS_CODES = frozenset(
     {
         Code.ENROLLED,
@@ -88,21 +88,21 @@ _STATUS: Mapping[Reason, HTTPStatus] = {
 
 
 class V1Refusal(NamedTuple):
-    """Upstream's status and message for an outcome that is none of ``SUCCESS_CODES``."""
+    """Status and message of Open edX for an outcome that is not one of `SUCCESS_CODES`."""
 
     status: HTTPStatus
     code: str
     message: str
-    #: The course object goes with refused modes.
+    #: Whether the response includes the course object, as it does for refused modes.
     with_course: bool = False
-    #: None where the request was cancelled.
+    #: None if the request was cancelled.
     outcome: OutcomeJson | None = None
 
 
 def v1_refusal(outcome: Outcome) -> V1Refusal:
-    """What upstream answers (openedx-v1 1.9), with our stable code beside it."""
+    """Returns the refusal (docs/openedx-compatibility.md, Statuses and messages)."""
     if outcome.reason is None:
-        text = "The request was cancelled before it was judged."
+        text = "The request was cancelled before it was processed."
         return V1Refusal(HTTPStatus.CONFLICT, Code.CANCELLED.value, text)
     reason = outcome.reason
     with_course = reason in {Reason.MODE_UNAVAILABLE, Reason.MODE_EXPIRED}
@@ -122,8 +122,8 @@ def _v1_message(outcome: Outcome) -> str:
     texts = {
         Reason.COURSE_NOT_FOUND: f"No course '{course_id}' found for enrollment",
         Reason.LEARNER_NOT_FOUND: _unknown_learner(user),
-        Reason.MODE_UNAVAILABLE: _unavailable(facts, course_id),
-        Reason.MODE_EXPIRED: _unavailable(facts, course_id),
+        Reason.MODE_UNAVAILABLE: _unavailable_mode(facts, course_id),
+        Reason.MODE_EXPIRED: _unavailable_mode(facts, course_id),
         Reason.MODE_MISMATCH: message_of(outcome) or "",
         Reason.ATTRIBUTES_MISSING: (
             f"Missing enrollment attributes: requested mode={facts.get('requested_mode')} "
@@ -149,7 +149,7 @@ def _unknown_learner(user: str | None) -> str:
     return f"The user {user} does not exist."
 
 
-def _unavailable(facts: Mapping[str, object], course_id: str | None) -> str:
+def _unavailable_mode(facts: Mapping[str, object], course_id: str | None) -> str:
     return (
         f"The [{facts.get('requested_mode')}] course mode is expired or otherwise unavailable "
         f"for course run [{course_id}]."

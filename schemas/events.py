@@ -1,4 +1,4 @@
-"""Events as callers see them: CloudEvents 1.0."""
+"""Renders events in structured CloudEvents 1.0 JSON."""
 
 from typing import Annotated, Literal, NotRequired, TypedDict
 from uuid import uuid5
@@ -9,12 +9,12 @@ from enrollment.domain.rules import format_timestamp
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.submissions import caller_name
 
-#: The ``source`` of every event.
-SOURCE = "/api/enrollment/v1"
+#: The `source` of every event.
+EVENT_SOURCE = "/api/enrollment/v1"
 
 
 class EventDataJson(TypedDict):
-    """The change, and the request that asked for it."""
+    """The change, and the request that caused it."""
 
     position: Annotated[Ordinal, Doc("The position in the change feed.")]
     user: str
@@ -41,7 +41,7 @@ class EventJson(TypedDict):
 
 
 class ChangesJson(TypedDict):
-    """Events after a position; ``next`` is the position to continue from."""
+    """Events after a position; `next` is the position to continue from."""
 
     changes: list[EventJson]
     next: Count
@@ -55,15 +55,15 @@ class HistoryJson(TypedDict):
 
 
 def dump_event(event: RecordedEvent) -> EventJson:
-    """One change of one enrollment, in structured CloudEvents JSON.
+    """Renders an event.
 
-    The id follows from the submission and the record: the same at every delivery, and
-    another in every installation.
+    The id is a UUIDv5 of the submission's id and the event's number: equal in every delivery, and
+    different in every installation.
     """
     return {
         "specversion": "1.0",
         "id": str(uuid5(event.submission_id, str(event.id))),
-        "source": SOURCE,
+        "source": EVENT_SOURCE,
         "type": f"enrollment.{event.kind.value}",
         "subject": f"{event.course_id}/{event.username}",
         "time": format_timestamp(event.at),

@@ -1,6 +1,6 @@
 """Checked texts and marshmallow fields: each value is bounded and read strictly.
 
-The message of every error is a rule of ``schemas.findings``.
+The message of every error is a rule of `schemas.findings`.
 """
 
 import re
@@ -17,13 +17,13 @@ from enrollment.domain.rules import format_timestamp
 MAX_NAME = 255
 MAX_EMAIL = 254
 MAX_MODE = 100
-MAX_TIMESTAMP = 64
+MAX_TIMESTAMP_CHARS = 64
 #: Largest integer that the columns hold.
 MAX_INTEGER = 2**31 - 1
 
 #: The rule behind each of marshmallow's own errors: those of schemas, and those of fields.
 _SCHEMA_CODES = {"type": "type", "unknown": "unknown"}
-ERROR_CODES: ErrorMessages = {
+ERROR_RULES: ErrorMessages = {
     **_SCHEMA_CODES,
     "required": "required",
     "null": "null",
@@ -33,7 +33,7 @@ ERROR_CODES: ErrorMessages = {
     "too_large": "range",
 }
 
-#: Spaces are legal inside; at the ends they would make a second learner who looks the same.
+#: Spaces are allowed inside; at the ends they would make usernames that look the same.
 USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
 _EMAIL_PART = r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f\ud800-\udfff]+"
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -49,12 +49,12 @@ _WITH_OFFSET = frozenset({"--T::+:", "--T::-:"})
 
 
 def parse_timestamp(text: str) -> datetime | None:
-    """Return the point in time in UTC, or None for anything but an RFC 3339 timestamp.
+    """Returns the point in time in UTC, or None for anything but an RFC 3339 timestamp.
 
-    As lenient as RFC 3339 is: ``t``, ``z`` and a space for ``T`` are read. Beyond it, seconds and
+    As lenient as RFC 3339 is: `t`, `z` and a space for `T` are read. Beyond it, seconds and
     the colon of the offset may be left out.
     """
-    return _parse_timestamp(text) if len(text) <= MAX_TIMESTAMP else None
+    return _parse_timestamp(text) if len(text) <= MAX_TIMESTAMP_CHARS else None
 
 
 @lru_cache(maxsize=8192)
@@ -78,18 +78,18 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def parse_username(text: str) -> str | None:
-    """Return the username, or None where the text is not one."""
+    """Returns the username, or None where the text is not one."""
     return text if len(text) <= MAX_NAME and USERNAME.fullmatch(text) else None
 
 
 def parse_email(text: str) -> str | None:
-    """Return the e-mail address in lower case, or None where the text cannot be one."""
+    """Returns the e-mail address in lower case, or None where the text cannot be one."""
     lowered = text.lower()
     return lowered if len(lowered) <= MAX_EMAIL and EMAIL.fullmatch(lowered) else None
 
 
 def is_course_key(text: str) -> bool:
-    """Return whether the text is a course key; results are cached, for few keys recur often."""
+    """Returns whether the text is a course key; results are cached, for few keys recur often."""
     return len(text) <= MAX_COURSE_ID and _is_course_key(text)
 
 
@@ -99,24 +99,24 @@ def _is_course_key(text: str) -> bool:
 
 
 def is_source(text: str) -> bool:
-    """Return whether the text is a valid name of an id source (a system whose ids a file has)."""
+    """Returns whether the text is a valid name of an id source (a system with external ids)."""
     return _SOURCE.fullmatch(text) is not None
 
 
 def is_storable(text: str) -> bool:
-    """Return whether every database can store the text: no NUL, no unpaired surrogate."""
+    """Returns whether every database can store the text: no NUL, no unpaired surrogate."""
     return _UNSTORABLE.search(text) is None
 
 
 class BoundedString(fields.String):
     """A bounded string that every database can store."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
     def __init__(
-        self, *, longest: int, shortest: int = 0, pattern: str | None = None, **kwargs: Any
+        self, *, max_length: int, min_length: int = 0, pattern: str | None = None, **kwargs: Any
     ) -> None:
-        validators: list[Any] = [validate.Length(min=shortest, max=longest, error="length")]
+        validators: list[Any] = [validate.Length(min=min_length, max=max_length, error="length")]
         if pattern is not None:
             validators.append(validate.Regexp(rf"(?:{pattern})\Z", error="pattern"))
         super().__init__(validate=validators, **kwargs)
@@ -130,19 +130,19 @@ class BoundedString(fields.String):
 
 
 class BoundedInteger(fields.Integer):
-    """A bounded integer; ``true`` and ``1.0`` are refused."""
+    """A bounded integer; `true` and `1.0` are refused."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
-    def __init__(self, *, least: int = 0, most: int = MAX_INTEGER, **kwargs: Any) -> None:
-        bounds = validate.Range(min=least, max=most, error="range")
+    def __init__(self, *, minimum: int = 0, maximum: int = MAX_INTEGER, **kwargs: Any) -> None:
+        bounds = validate.Range(min=minimum, max=maximum, error="range")
         super().__init__(strict=True, validate=bounds, **kwargs)
 
 
 class StrictBoolean(fields.Boolean):
-    """A boolean: ``true`` or ``false`` and nothing else, neither words nor numbers."""
+    """A boolean: `true` or `false` and nothing else, neither words nor numbers."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -151,9 +151,9 @@ class StrictBoolean(fields.Boolean):
 
 
 class TimestampField(fields.DateTime):
-    """A point in time: read with any offset but never without one, written in UTC with ``Z``."""
+    """A point in time: read with any offset but never without one, written in UTC with `Z`."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
     def _serialize(self, value: Any, attr: Any, obj: Any, **kwargs: Any) -> str | None:
         return None if value is None else format_timestamp(value)
@@ -168,10 +168,10 @@ class TimestampField(fields.DateTime):
 
 
 class CourseId(BoundedString):
-    """A course key, kept as written."""
+    """A course key, unchanged."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_COURSE_ID, **kwargs)
+        super().__init__(max_length=MAX_COURSE_ID, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         text = super()._deserialize(value, attr, data, **kwargs)
@@ -184,14 +184,14 @@ class Username(BoundedString):
     """A username."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_NAME, pattern=USERNAME.pattern, **kwargs)
+        super().__init__(max_length=MAX_NAME, pattern=USERNAME.pattern, **kwargs)
 
 
 class Email(BoundedString):
     """An e-mail address, converted to lower case."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(longest=MAX_EMAIL, **kwargs)
+        super().__init__(max_length=MAX_EMAIL, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
         email = parse_email(super()._deserialize(value, attr, data, **kwargs))
@@ -203,16 +203,16 @@ class Email(BoundedString):
 class BoundedList(fields.List[Any]):
     """A list of bounded length."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
-    def __init__(self, inner: fields.Field[Any], *, most: int, **kwargs: Any) -> None:
-        super().__init__(inner, validate=validate.Length(max=most, error="length"), **kwargs)
+    def __init__(self, inner: fields.Field[Any], *, max_items: int, **kwargs: Any) -> None:
+        super().__init__(inner, validate=validate.Length(max=max_items, error="length"), **kwargs)
 
 
 class Nested(fields.Nested):
     """An object inside an object."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
 
 class StrictSchema(Schema):

@@ -1,8 +1,8 @@
-"""Findings: what is wrong with one value of an input, in the one shape that callers see.
+"""Findings: errors in values of an input, in the one form that callers see.
 
-A finding has ``field``, ``value`` and ``rule``; beside them where it is (``pointer`` into a JSON
-document, or ``line``, and ``column`` and ``offset`` where they are known) and ``message`` where a
-sentence helps. A rule is one stable word for programs; ``RULES`` puts it into words.
+A finding has `field`, `value` and `rule`; its place, where known (`pointer` into a JSON document,
+or `line`, `column` and `offset`); `expected` and `message` where they help. A rule is one stable
+word for programs; `RULES` has its text.
 """
 
 from collections.abc import Iterator, Mapping
@@ -13,9 +13,9 @@ from marshmallow import ValidationError
 
 Finding = Mapping[str, object]
 
-#: Longest piece of a caller's text that an error message repeats.
-MAX_SHOWN = 100
-#: Most findings that one response lists.
+#: Maximum of characters of a caller's text that a finding or a message repeats.
+MAX_VALUE_CHARS = 100
+#: Maximum of findings in one response.
 MAX_FINDINGS = 100
 
 RULES: Mapping[str, str] = {
@@ -40,73 +40,84 @@ RULES: Mapping[str, str] = {
 }
 
 
-def finding(field: str, value: object, rule: str, message: str | None = None) -> Finding:
-    """Return a finding on a field; ``value`` is shortened and safe to show and to store."""
-    found: dict[str, object] = {"field": field, "value": shown(value), "rule": rule}
-    return found if message is None else found | {"message": message}
+def finding(
+    field: str,
+    value: object,
+    rule: str,
+    message: str | None = None,
+    *,
+    expected: str | None = None,
+) -> Finding:
+    """Returns a finding on a field; `value` is shortened, printable and safe to store."""
+    item: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
+    if expected is not None:
+        item["expected"] = expected
+    if message is not None:
+        item["message"] = message
+    return item
 
 
-def at_line(found: Finding, line: int) -> Finding:
-    """Return the finding with its line in place of a pointer."""
-    return {"line": line, **{name: found[name] for name in found if name != "pointer"}}
+def at_line(item: Finding, line: int) -> Finding:
+    """Returns the finding with its line in place of a pointer."""
+    return {"line": line, **{name: item[name] for name in item if name != "pointer"}}
 
 
-def at_pointer(found: Finding) -> Finding:
-    """Return the finding with the pointer that its dotted field stands for.
+def at_pointer(item: Finding) -> Finding:
+    """Returns the finding with the pointer that its dotted field stands for.
 
-    Only for fields none of whose names has a dot in it.
+    Only for fields without dots in their names.
     """
-    return {"pointer": _pointer(str(found["field"]).split(".")), **found}
+    return {"pointer": _pointer(str(item["field"]).split(".")), **item}
 
 
 def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
-    """Return the findings of a schema's error, each with its pointer, ``MAX_FINDINGS`` at most."""
-    found = (
+    """Returns the findings of a schema's error, each with its pointer, `MAX_FINDINGS` at most."""
+    items = (
         _at_path(path, _value_at(data, path), rule)
         for path, rules in _broken_rules(error.messages, ())
         for rule in rules
     )
-    return tuple(islice(found, MAX_FINDINGS))
+    return tuple(islice(items, MAX_FINDINGS))
 
 
 def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:
-    """Yield the first broken rule of every field, without pointers."""
+    """Yields the first broken rule of every field, without pointers."""
     for path, rules in _broken_rules(error.messages, ()):
         yield finding(".".join(map(str, path)), _value_at(data, path), rules[0])
 
 
-def shown(value: object) -> object:
-    """Return a value as an error message may repeat it.
+def display_value(value: object) -> object:
+    """Returns a value as an error message may repeat it.
 
-    Numbers, booleans and null stay what they are; anything else becomes one short printable line.
+    Numbers, booleans and null are unchanged; anything else becomes one short printable line.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = short(str(value))
+    text = shorten(str(value))
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
 
 
-def short(text: str) -> str:
-    """Return a text of at most ``MAX_SHOWN`` characters."""
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 1] + "…"
+def shorten(text: str) -> str:
+    """Returns a text of at most `MAX_VALUE_CHARS` characters."""
+    return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
 
 
 def _at_path(path: tuple[Any, ...], value: object, rule: str) -> Finding:
-    steps = [str(shown(str(step))) for step in path]
+    steps = [str(display_value(str(step))) for step in path]
     return {"pointer": _pointer(steps), **finding(".".join(steps), value, rule)}
 
 
 def _pointer(steps: list[str]) -> str:
-    """Return a JSON pointer (RFC 6901); the empty one is the whole document."""
+    """Returns a JSON pointer (RFC 6901); the empty one is the whole document."""
     if steps == [""]:
         return ""
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
 def _broken_rules(messages: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Any]]:
-    """Yield the path of every invalid value with the rules that it breaks."""
+    """Yields the path of every invalid value with the rules that it breaks."""
     if not isinstance(messages, Mapping):
         yield path, messages
         return

@@ -1,4 +1,4 @@
-"""Invitations as callers see them."""
+"""Parses and renders invitations."""
 
 from typing import Any, TypedDict
 
@@ -15,7 +15,7 @@ class InvitationSchema(StrictSchema):
     auto_enroll = StrictBoolean()
 
 
-INVITATION = InvitationSchema()
+INVITATION_SCHEMA = InvitationSchema()
 
 
 class InvitationJson(TypedDict):
@@ -29,13 +29,13 @@ class InvitationJson(TypedDict):
 
 
 def load_invitation(data: object, *, course_id: str, email: str) -> Invitation:
-    """Parse an invitation. Raises marshmallow's ValidationError, whose messages are rules."""
-    members: Any = INVITATION.load(data)  # type: ignore[arg-type]
+    """Parses an invitation. Raises marshmallow's ValidationError, with rules as messages."""
+    members: Any = INVITATION_SCHEMA.load(data)  # type: ignore[arg-type]
     return Invitation(course_id, email, **members)
 
 
 def dump_invitation(invitation: Invitation) -> InvitationJson:
-    """The invitation as JSON has it."""
+    """Renders an invitation."""
     expires_at = invitation.expires_at
     return {
         "course_id": invitation.course_id,

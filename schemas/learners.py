@@ -1,4 +1,4 @@
-"""Learners as callers see them."""
+"""Parses and renders learners."""
 
 from collections.abc import Mapping
 from typing import TypedDict
@@ -18,7 +18,7 @@ class LearnerSchema(StrictSchema):
     is_staff = StrictBoolean()
 
 
-LEARNER = LearnerSchema()
+LEARNER_SCHEMA = LearnerSchema()
 
 
 class LearnerJson(TypedDict):
@@ -31,19 +31,19 @@ class LearnerJson(TypedDict):
 
 
 def load_learner(data: object, *, username: str | None = None) -> Learner:
-    """Parse a learner; ``username`` is that of the URL, which the body may leave out.
+    """Parses a learner; `username` is that of the URL, which the body may omit.
 
-    Raises marshmallow's ValidationError, whose messages are rules.
+    Raises marshmallow's ValidationError, with rules as messages.
     """
     if username is not None and isinstance(data, Mapping):
         if data.get("username", username) != username:
             raise ValidationError({"username": ["mismatch"]})
         data = {**data, "username": username}
-    return Learner(**LEARNER.load(data))  # type: ignore[arg-type]
+    return Learner(**LEARNER_SCHEMA.load(data))  # type: ignore[arg-type]
 
 
 def dump_learner(learner: Learner) -> LearnerJson:
-    """The learner as JSON has it."""
+    """Renders a learner."""
     return {
         "username": learner.username,
         "email": learner.email,

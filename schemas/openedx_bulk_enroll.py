@@ -1,4 +1,7 @@
-"""Upstream's bulk enrollment (openedx-v1 1.14): its body, its complaints, its answer."""
+"""Parses and renders bulk enrollment in the form of the Open edX API.
+
+Error messages are those of Open edX (docs/openedx-compatibility.md, Bulk enrollment).
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +12,7 @@ from enrollment.domain.codes import FAILURES, Code, Reason
 from enrollment.domain.model import Course, Outcome
 from schemas.encoding.json_types import Doc, OneOf
 from schemas.fields import is_course_key, is_storable, parse_email, parse_username
-from schemas.findings import MAX_FINDINGS, short
+from schemas.findings import MAX_FINDINGS, shorten
 from schemas.outcomes import BulkEnrollStateJson, message_of
 from schemas.requests.parsed import MAX_COHORT
 
@@ -20,10 +23,10 @@ _FLAGS: Mapping[object, bool] = {
     **dict.fromkeys(("true", "True", "TRUE", "t", "1", "on", "yes"), True),
     **dict.fromkeys(("false", "False", "FALSE", "f", "0", "off", "no", ""), False),
 }
-_BETWEEN_IDENTIFIERS = re.compile(r"[\s,]+")
-#: Reasons after which upstream says that an identifier is none.
+_IDENTIFIER_SEPARATORS = re.compile(r"[\s,]+")
+#: Reasons after which Open edX reports an identifier as invalid.
 _UNKNOWN_LEARNER_REASONS = frozenset({Reason.INVALID_ROW, Reason.LEARNER_NOT_FOUND})
-#: What goes wrong with the whole body.
+#: The member for errors of the whole body.
 _NON_FIELD = "non_field_errors"
 
 
@@ -60,20 +63,20 @@ class BulkEnrollJson(TypedDict):
 
 
 class BulkEnrollErrors(Exception):
-    """The body is refused; ``messages`` lists, by field, what is wrong, in upstream's words."""
+    """The body is invalid; `messages` lists the errors by field, as Open edX words them."""
 
     def __init__(self, messages: Mapping[str, list[str]]) -> None:
-        super().__init__("; ".join(f"{name}: {found[0]}" for name, found in messages.items()))
+        super().__init__("; ".join(f"{name}: {texts[0]}" for name, texts in messages.items()))
         self.messages = messages
 
 
 class BulkEnroll(NamedTuple):
-    """Every identifier into, or out of, every course."""
+    """A request to enroll every identifier in every course, or to unenroll it."""
 
     action: str
     courses: tuple[str, ...]
     identifiers: tuple[str, ...]
-    #: One for each course; None where there are none.
+    #: One per course, or None.
     cohorts: tuple[str, ...] | None = None
     auto_enroll: bool = False
     email_students: bool = False
@@ -81,17 +84,17 @@ class BulkEnroll(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many requests it stands for."""
+        """The number of single requests."""
         return len(self.courses) * len(self.identifiers)
 
     def requests(self) -> Iterator[dict[str, object]]:
-        """The requests, course by course, as rows of a file have them."""
+        """Yields the single requests, course by course, as bodies of file rows."""
         cohorts = self.cohorts or repeat(None)
         for (course_id, cohort), identifier in product(
             zip(self.courses, cohorts, strict=False), self.identifiers
         ):
             yield {
-                **_identifier_key(identifier),
+                **_learner_members(identifier),
                 "course_id": course_id,
                 "is_active": self.action == ENROLL,
                 "force_enrollment": True,
@@ -99,11 +102,12 @@ class BulkEnroll(NamedTuple):
             }
 
 
-def _identifier_key(identifier: str) -> dict[str, str]:
-    """Whom it names: usernames compare as they are, e-mails in lower case.
+def _learner_members(identifier: str) -> dict[str, str]:
+    """Returns the members of a request that name the learner.
 
-    What may be either is given as both where they differ: the e-mail is read in lower case, and
-    stands for the username too where it is alone.
+    Usernames are compared as they are, e-mail addresses in lower case. An identifier that can be
+    either is sent as both. If it is in lower case, `email` alone is enough: an e-mail address
+    without a username also matches the username.
     """
     if (email := parse_email(identifier)) is None:
         return {"user": identifier}
@@ -113,77 +117,80 @@ def _identifier_key(identifier: str) -> dict[str, str]:
 
 
 def load_bulk_enroll(body: object) -> BulkEnroll:
-    """Read the body. Raises BulkEnrollErrors."""
+    """Parses the body. Raises BulkEnrollErrors."""
     if not isinstance(body, Mapping):
         text = f"Invalid data. Expected a dictionary, but got {type(body).__name__}."
         raise BulkEnrollErrors({_NON_FIELD: [text]})
-    reading = _BodyParser(body)
-    asked = BulkEnroll(
-        action=reading.action(),
-        courses=reading.courses(),
-        identifiers=reading.identifiers(),
-        cohorts=reading.cohorts(),
-        auto_enroll=reading.flag("auto_enroll"),
-        email_students=reading.flag("email_students"),
-        reason=reading.reason(),
+    parser = _BodyParser(body)
+    bulk = BulkEnroll(
+        action=parser.action(),
+        courses=parser.courses(),
+        identifiers=parser.identifiers(),
+        cohorts=parser.cohorts(),
+        auto_enroll=parser.flag("auto_enroll"),
+        email_students=parser.flag("email_students"),
+        reason=parser.reason(),
     )
-    if reading.messages:
-        raise BulkEnrollErrors(reading.messages)
-    if asked.cohorts is not None:
-        _check_cohorts(asked, asked.cohorts)
-    return asked
+    if parser.messages:
+        raise BulkEnrollErrors(parser.messages)
+    if bulk.cohorts is not None:
+        _check_cohorts(bulk, bulk.cohorts)
+    return bulk
 
 
 class _BodyParser:
-    """One body, and what was found wrong with it."""
+    """Parses the members of one body, and collects the error messages."""
 
     def __init__(self, body: Mapping[Any, Any]) -> None:
         self._body = body
         self.messages: dict[str, list[str]] = {}
 
-    def _wrong(self, name: str, message: str) -> None:
-        told = self.messages.setdefault(name, [])
-        if len(told) < MAX_FINDINGS:
-            told.append(message)
+    def _add_message(self, name: str, message: str) -> None:
+        messages = self.messages.setdefault(name, [])
+        if len(messages) < MAX_FINDINGS:
+            messages.append(message)
 
     def _text(self, name: str, *, required: bool = True) -> str:
         value = self._body.get(name)
         if value is None:
             if required or name in self._body:
-                known = "may not be null" if name in self._body else "is required"
-                self._wrong(name, f"This field {known}.")
+                problem = "may not be null" if name in self._body else "is required"
+                self._add_message(name, f"This field {problem}.")
             return ""
         if not isinstance(value, str) or not is_storable(value):
-            self._wrong(name, "Not a valid string.")
+            self._add_message(name, "Not a valid string.")
             return ""
         if required and not value.strip(" ,\r\n\t"):
-            self._wrong(name, "This field may not be blank.")
+            self._add_message(name, "This field may not be blank.")
         return value
 
     def action(self) -> str:
         text = self._text("action")
         if text.strip() and text not in {ENROLL, UNENROLL}:
-            self._wrong("action", f'"{short(text)}" is not a valid choice.')
+            self._add_message("action", f'"{shorten(text)}" is not a valid choice.')
         return text
 
     def identifiers(self) -> tuple[str, ...]:
-        return tuple(word for word in _BETWEEN_IDENTIFIERS.split(self._text("identifiers")) if word)
+        words = _IDENTIFIER_SEPARATORS.split(self._text("identifiers"))
+        return tuple(word for word in words if word)
 
     def courses(self) -> tuple[str, ...]:
         course_ids = self._words("courses", required=True)
         for course_id in course_ids:
             if not is_course_key(course_id):
-                self._wrong("courses", f"Course key not valid: {short(course_id)}")
+                self._add_message("courses", f"Course key not valid: {shorten(course_id)}")
         return course_ids
 
     def cohorts(self) -> tuple[str, ...] | None:
         names = self._words("cohorts", required=False)
         if any(len(name) > MAX_COHORT for name in names):
-            self._wrong("cohorts", f"Ensure a cohort has no more than {MAX_COHORT} characters.")
+            self._add_message(
+                "cohorts", f"Ensure a cohort has no more than {MAX_COHORT} characters."
+            )
         return names or None
 
     def _words(self, name: str, *, required: bool) -> tuple[str, ...]:
-        """A comma list, or a list of such."""
+        """Parses a comma-separated list, or a JSON array of such lists."""
         value = self._body.get(name)
         if isinstance(value, list) and value and all(isinstance(part, str) for part in value):
             self._body = {**self._body, name: ",".join(value)}
@@ -196,49 +203,51 @@ class _BodyParser:
             return value
         if isinstance(value, str) and value in _FLAGS:
             return _FLAGS[value]
-        self._wrong(name, "Must be a valid boolean.")
+        self._add_message(name, "Must be a valid boolean.")
         return False
 
     def reason(self) -> str | None:
         text = None if self._body.get("reason") is None else self._text("reason", required=False)
         if text and len(text) > MAX_REASON:
-            self._wrong("reason", f"Ensure this field has no more than {MAX_REASON} characters.")
+            self._add_message(
+                "reason", f"Ensure this field has no more than {MAX_REASON} characters."
+            )
         return text or None
 
 
-def _check_cohorts(asked: BulkEnroll, cohorts: Sequence[str]) -> None:
-    if len(cohorts) != len(asked.courses):
+def _check_cohorts(bulk: BulkEnroll, cohorts: Sequence[str]) -> None:
+    if len(cohorts) != len(bulk.courses):
         text = "If provided, the cohorts and courses should have equal number of items."
         raise BulkEnrollErrors({_NON_FIELD: [text]})
-    if asked.action != ENROLL:
+    if bulk.action != ENROLL:
         raise BulkEnrollErrors({_NON_FIELD: ["Cohorts can only be used for enrollments."]})
 
 
-def check_cohorts_exist(asked: BulkEnroll, known: Mapping[str, Course]) -> None:
-    """Raises BulkEnrollErrors for a cohort that its course does not have."""
-    for course_id, cohort in zip(asked.courses, asked.cohorts or (), strict=False):
-        course = known.get(course_id)
+def check_cohorts_exist(bulk: BulkEnroll, courses: Mapping[str, Course]) -> None:
+    """Raises BulkEnrollErrors for a cohort that does not exist in its course."""
+    for course_id, cohort in zip(bulk.courses, bulk.cohorts or (), strict=False):
+        course = courses.get(course_id)
         if course is None or cohort not in course.cohorts:
-            text = f"cohort {short(cohort)} not found in course {short(course_id)}."
+            text = f"cohort {shorten(cohort)} not found in course {shorten(course_id)}."
             raise BulkEnrollErrors({_NON_FIELD: [text]})
 
 
-def dump_bulk_enroll(asked: BulkEnroll, outcomes: Sequence[Outcome]) -> BulkEnrollJson:
-    """The answer: what became of each identifier in each course."""
-    answers = iter(outcomes)
-    shown: dict[str, BulkEnrollCourseJson] = {}
-    for course_id in asked.courses:
-        results = [_result(identifier, next(answers)) for identifier in asked.identifiers]
-        shown[course_id] = {
-            "action": asked.action,
-            "auto_enroll": asked.auto_enroll,
+def dump_bulk_enroll(bulk: BulkEnroll, outcomes: Sequence[Outcome]) -> BulkEnrollJson:
+    """Renders the outcome of each identifier in each course, in the order of `requests`."""
+    remaining = iter(outcomes)
+    courses: dict[str, BulkEnrollCourseJson] = {}
+    for course_id in bulk.courses:
+        results = [_result(identifier, next(remaining)) for identifier in bulk.identifiers]
+        courses[course_id] = {
+            "action": bulk.action,
+            "auto_enroll": bulk.auto_enroll,
             "results": results,
         }
     return {
-        "action": asked.action,
-        "auto_enroll": asked.auto_enroll,
-        "email_students": asked.email_students,
-        "courses": shown,
+        "action": bulk.action,
+        "auto_enroll": bulk.auto_enroll,
+        "email_students": bulk.email_students,
+        "courses": courses,
     }
 
 

@@ -1,4 +1,4 @@
-"""Outcomes: kept as one compact value a batch, shown as objects or as columns of a file."""
+"""Encodes outcomes for storage (one value per batch) and renders them as JSON, with messages."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -63,20 +63,20 @@ class ArchiveLineJson(TypedDict, total=False):
 
 
 class OutcomePageJson(TypedDict):
-    """Outcomes in input order. Continue at ``next`` until it is null."""
+    """Outcomes in input order. Continue at `next` until it is null."""
 
     outcomes: list[OutcomeJson]
     next: str | None
 
 
 def encode_outcomes(outcomes: Sequence[Outcome]) -> bytes:
-    """The outcomes of a batch as one value, in order."""
+    """Encodes the outcomes of a batch, in order."""
     return pack_json(list(map(tuple, outcomes)))
 
 
-def decode_outcomes(kept: bytes) -> list[Outcome]:
-    """The outcomes out of the value that was kept."""
-    rows: Any = unpack_json(kept)
+def decode_outcomes(stored: bytes) -> list[Outcome]:
+    """Decodes the outcomes of a batch, in order."""
+    rows: Any = unpack_json(stored)
     return [
         Outcome(
             row[0], row[1], row[2], _CODES[row[3]], _REASONS.get(row[4]), row[5], row[6], row[7]
@@ -86,7 +86,7 @@ def decode_outcomes(kept: bytes) -> list[Outcome]:
 
 
 def tally_outcomes(outcomes: Iterable[Outcome]) -> Tally:
-    """How many came to what."""
+    """Counts outcomes by code and by reason."""
     counts: Counter[Code] = Counter()
     reasons: Counter[str] = Counter()
     for outcome in outcomes:
@@ -96,77 +96,77 @@ def tally_outcomes(outcomes: Iterable[Outcome]) -> Tally:
     return Tally(counts=counts, reasons=reasons)
 
 
-#: What each reason says to people; braces are filled from the facts behind it.
+#: The message of each reason; placeholders are filled from the outcome's details.
 MESSAGES: Mapping[Reason, str] = {
     Reason.COURSE_NOT_FOUND: "There is no course with this id.",
     Reason.LEARNER_NOT_FOUND: "There is no such learner.",
     Reason.ENROLLMENT_NOT_OPEN: "Enrollment opens at {opens_at}.",
     Reason.ENROLLMENT_CLOSED: "Enrollment closed at {closed_at}.",
-    Reason.INVITE_REQUIRED: "The course takes invited learners only.",
+    Reason.INVITE_REQUIRED: "The course accepts invited learners only.",
     Reason.INVITE_USED: "The invitation was used by another learner.",
     Reason.INVITE_EXPIRED: "The invitation expired at {expired_at}.",
     Reason.COURSE_FULL: "All {capacity} seats are taken.",
     Reason.MODE_UNAVAILABLE: "The course does not offer the mode {requested_mode}.",
-    Reason.MODE_EXPIRED: "The mode {requested_mode} could be taken until {expired_at}.",
+    Reason.MODE_EXPIRED: "The mode {requested_mode} was available until {expired_at}.",
     Reason.MODE_MISMATCH: (
         "Enrollment mode mismatch: active mode={active_mode}, "
         "requested mode={requested_mode}. Won't deactivate."
     ),
     Reason.ATTRIBUTES_MISSING: "The mode {requested_mode} needs the attributes {required}.",
     Reason.COHORT_NOT_FOUND: "The course has no cohort {cohort}.",
-    Reason.NOT_PERMITTED: "The caller may not ask for this.",
-    Reason.INVALID_ROW: "The row cannot be read: {errors}.",
-    Reason.ABORTED: "Another row of the submission was refused, and it was all or nothing.",
-    Reason.INTERNAL_ERROR: "The request could not be judged; the fault is ours.",
+    Reason.NOT_PERMITTED: "The caller has no permission for this request.",
+    Reason.INVALID_ROW: "The row is invalid: {errors}.",
+    Reason.ABORTED: "Another row of this all-or-nothing submission was refused.",
+    Reason.INTERNAL_ERROR: "The request could not be processed because of an internal error.",
 }
 
 
 class _Facts(dict[str, object]):
-    """Facts by name; one that is missing reads as a dash."""
+    """Facts by name; a missing one is rendered as a dash."""
 
     def __missing__(self, name: str) -> str:
         return "-"
 
 
 def message_of(outcome: Outcome) -> str | None:
-    """The reason in a sentence, None where there is no reason."""
+    """Returns the message of an outcome's reason, or None if it has no reason."""
     if outcome.reason is None:
         return None
-    facts = _Facts({name: _fact(value) for name, value in (outcome.details or {}).items()})
+    facts = _Facts({name: _render_fact(fact) for name, fact in (outcome.details or {}).items()})
     return MESSAGES[outcome.reason].format_map(facts)
 
 
-def _fact(value: object) -> object:
+def _render_fact(value: object) -> object:
     if value is None:
         return "-"
     if isinstance(value, list | tuple):
         return "; ".join(
-            _finding(item) if isinstance(item, Mapping) else str(item) for item in value
+            _render_finding(item) if isinstance(item, Mapping) else str(item) for item in value
         )
     return value
 
 
-def _finding(finding: Mapping[str, object]) -> str:
+def _render_finding(finding: Mapping[str, object]) -> str:
     value = finding.get("value")
-    shown = "" if value is None else f" ({value})"
-    return f"{finding.get('field') or 'row'}{shown}: {finding.get('rule')}"
+    value_text = "" if value is None else f" ({value})"
+    return f"{finding.get('field') or 'row'}{value_text}: {finding.get('rule')}"
 
 
 def dump_outcome(outcome: Outcome) -> OutcomeJson:
-    """The outcome as callers see it; members without a value are left out."""
-    shown: OutcomeJson = {
+    """Renders an outcome; members without a value are left out."""
+    dumped: OutcomeJson = {
         "line": outcome.line,
         "user": outcome.user,
         "course_id": outcome.course_id,
         "outcome": outcome.code,
     }
     if outcome.reason is not None:
-        shown["reason"] = outcome.reason
-        shown["message"] = message_of(outcome) or ""
-    if outcome.details is not None:  # made by the rules, or decoded from what they made
-        shown |= cast("OutcomeJson", outcome.details)
+        dumped["reason"] = outcome.reason
+        dumped["message"] = message_of(outcome) or ""
+    if outcome.details is not None:  # made by the rules, or decoded from their stored form
+        dumped |= cast("OutcomeJson", outcome.details)
     if outcome.mode is not None:
-        shown["mode"] = outcome.mode
+        dumped["mode"] = outcome.mode
     if outcome.is_active is not None:
-        shown["is_active"] = outcome.is_active
-    return shown
+        dumped["is_active"] = outcome.is_active
+    return dumped

@@ -1,4 +1,4 @@
-"""Result files: the caller's own columns, then outcome, reason, message."""
+"""Renders result files: the caller's own columns, then outcome, reason and message."""
 
 import csv
 import io
@@ -11,12 +11,11 @@ import orjson
 from enrollment.domain.model import Outcome
 from enrollment.domain.rules import format_timestamp
 from schemas.files.csv_rows import RESULT_COLUMNS, cells_of, is_formula
-from schemas.files.formats.detect import NATIVE as OURS
-from schemas.files.formats.detect import columns_of_format
+from schemas.files.formats.detect import NATIVE, columns_of_format
 from schemas.outcomes import ArchiveLineJson, dump_outcome, message_of
 from schemas.requests.parsed import ParsedRequest
 
-#: Columns of requests that came without a header of their own.
+#: Columns of the result file of a submission without a header.
 NATIVE_HEADER = (
     "line",
     "user",
@@ -29,37 +28,39 @@ NATIVE_HEADER = (
     "cohort",
     "force_enrollment",
 )
-#: Columns whose values are no texts: a text in them stays a fault, for its quotes stay.
+#: Columns with typed values. They are rendered as JSON, so that an invalid text keeps its quotes
+#: and is still invalid when the file is sent again.
 _TYPED = frozenset({"is_active", "enrollment_attributes", "force_enrollment"})
 
 
 def safe_cell(cell: str) -> str:
-    """A cell that no spreadsheet runs; reading takes the apostrophe away again."""
+    """Returns a cell that no spreadsheet evaluates; `unescape_cell` removes the apostrophe."""
     return "'" + cell if is_formula(cell) else cell
 
 
 class ResultLayout(NamedTuple):
-    """How a result file is written: like the file that was sent."""
+    """Delimiter and columns of a result file: those of the file that was sent."""
 
     delimiter: str
-    names: tuple[str, ...]
-    #: Columns behind them that hold an older answer.
-    answered: int = 0
+    columns: tuple[str, ...]
+    #: Number of result columns of an earlier run behind them; they are replaced.
+    old_result_columns: int = 0
 
-    def head(self) -> str:
-        """The first line."""
-        return self._line([*self.names, *RESULT_COLUMNS])
+    def header_line(self) -> str:
+        """Returns the first line."""
+        return self._line([*self.columns, *RESULT_COLUMNS])
 
-    def line(self, outcome: Outcome, cells: Sequence[str]) -> str:
-        """One row: its own cells, as many as the header has, and the answer.
+    def row_line(self, outcome: Outcome, cells: Sequence[str]) -> str:
+        """Returns one row: its own cells, as many as the header has, then the result.
 
-        Cells that have no column stand behind it: a row is not mended by losing them.
+        Cells beyond the header follow the result, so that the row stays invalid when it is sent
+        again uncorrected.
         """
-        width = len(self.names)
-        own = [*cells[:width], *[""] * (width - len(cells))]
-        answer = [outcome.code.value, outcome.reason or "", message_of(outcome) or ""]
-        more = cells[width + self.answered :]
-        return self._line([*own, *answer, *(more if any(map(str.strip, more)) else ())])
+        width = len(self.columns)
+        sent = [*cells[:width], *[""] * (width - len(cells))]
+        result = [outcome.code.value, outcome.reason or "", message_of(outcome) or ""]
+        extra = cells[width + self.old_result_columns :]
+        return self._line([*sent, *result, *(extra if any(map(str.strip, extra)) else ())])
 
     def _line(self, cells: Iterable[str]) -> str:
         line = io.StringIO(newline="")
@@ -68,10 +69,10 @@ class ResultLayout(NamedTuple):
         return line.getvalue()
 
 
-def layout_of(header: str | None, format_: str = OURS) -> ResultLayout:
-    """The layout of a file with a header, or our own for one without.
+def layout_of(header: str | None, format_: str = NATIVE) -> ResultLayout:
+    """Returns the layout for a file with this header, or the native layout for None.
 
-    A result file that was mended and sent again has our columns already.
+    A result file that is sent again has the result columns already; they are not repeated.
     """
     if header is None:
         return ResultLayout(",", NATIVE_HEADER)
@@ -85,15 +86,15 @@ def layout_of(header: str | None, format_: str = OURS) -> ResultLayout:
 def cells_from_request(
     outcome: Outcome,
     request: ParsedRequest | None,
-    told: Mapping[str, object] = MappingProxyType({}),
+    members: Mapping[str, object] = MappingProxyType({}),
 ) -> list[str]:
-    """The cells of a request that came without a header, or of what was told in its place."""
-    if request is None and not told:
+    """Returns the cells of a request without a header, or of the `members` of an invalid one."""
+    if request is None and not members:
         return [str(outcome.line), outcome.user or "", "", outcome.course_id or ""]
     if request is None:
         return [
             str(outcome.line),
-            *(_cell_of_value(name, told.get(name)) for name in NATIVE_HEADER[1:]),
+            *(_cell_of_value(name, members.get(name)) for name in NATIVE_HEADER[1:]),
         ]
     attributes = request.attributes
     return [
@@ -111,15 +112,15 @@ def cells_from_request(
 
 
 def _cell_of_value(name: str, value: object) -> str:
-    """A value as it was sent: a text where the column takes texts, else JSON."""
+    """Returns a value as it was sent: a text where the column takes texts, else JSON."""
     if value is None:
         return ""
     return value if isinstance(value, str) and name not in _TYPED else _json(value)
 
 
-def ndjson_line(outcome: Outcome, place: ArchiveLineJson) -> str:
-    """One outcome as a line of NDJSON; ``place`` is where its line stands in an archive."""
-    return _json(dump_outcome(outcome) | place) + "\n"
+def ndjson_line(outcome: Outcome, archive_line: ArchiveLineJson) -> str:
+    """Renders one outcome as a line of NDJSON, with the place of its row in an archive."""
+    return _json(dump_outcome(outcome) | archive_line) + "\n"
 
 
 def _json(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""A submission as callers see it."""
+"""Renders the status of submissions."""
 
 from datetime import datetime
 from functools import lru_cache
@@ -17,12 +17,12 @@ from schemas.enrollments import EnrollmentJson
 from schemas.files.formats.detect import NATIVE, column_meanings
 from schemas.outcomes import OutcomeJson, dump_outcome
 
-#: Where submissions are found.
-PATH = "/api/enrollment/v1/submissions"
-#: Seconds that a poller is asked to leave between two looks, at least and at most.
-_SOONEST, _LATEST = 1, 30
-#: Outcomes a second that are assumed before there is a measure.
-_ASSUMED_PACE = 10_000
+#: Path of the collection of submissions.
+SUBMISSIONS_PATH = "/api/enrollment/v1/submissions"
+#: Bounds of `Retry-After`, in seconds.
+_MIN_RETRY_AFTER, _MAX_RETRY_AFTER = 1, 30
+#: Outcomes per second that are assumed before there is a measured rate.
+_ASSUMED_ROWS_PER_SECOND = 10_000
 
 _Columns = Annotated[
     dict[str, str], Doc("The recognized columns of the file, and the meaning of each.")
@@ -127,8 +127,8 @@ def dump_submission(
     outcome: Outcome | None = None,
     enrollment: EnrollmentJson | None = None,
 ) -> SubmissionJson:
-    """The status object; ``outcome`` and ``enrollment`` for a single that is done."""
-    shown: SubmissionJson = {
+    """Renders the status; `outcome` and `enrollment` are for a finished single request."""
+    dumped: SubmissionJson = {
         "submission_id": str(submission.id),
         "kind": submission.kind,
         "state": submission.state,
@@ -142,18 +142,18 @@ def dump_submission(
         "rows_per_second": submission.rows_per_second(now),
         "eta_seconds": submission.eta_seconds(now),
         "received_at": format_timestamp(submission.received_at),
-        "started_at": _moment(submission.started_at),
-        "finished_at": _moment(submission.finished_at),
-        "links": _links(f"{PATH}/{submission.id}"),
+        "started_at": _timestamp(submission.started_at),
+        "finished_at": _timestamp(submission.finished_at),
+        "links": _links(f"{SUBMISSIONS_PATH}/{submission.id}"),
     }
     if submission.files:
-        shown["files"] = [_dump_file(submission, member) for member in submission.files]
+        dumped["files"] = [_dump_file(submission, member) for member in submission.files]
     elif submission.header is not None:
-        shown["columns"] = column_meanings(submission.format or NATIVE, submission.header)
+        dumped["columns"] = column_meanings(submission.format or NATIVE, submission.header)
     if submission.kind is Kind.SINGLE and outcome is not None:
-        shown["outcome"] = dump_outcome(outcome)
-        shown["enrollment"] = enrollment
-    return shown
+        dumped["outcome"] = dump_outcome(outcome)
+        dumped["enrollment"] = enrollment
+    return dumped
 
 
 def _dump_counts(submission: Submission) -> CountsJson:
@@ -175,22 +175,22 @@ def _dump_counts(submission: Submission) -> CountsJson:
 
 
 def _dump_options(options: SubmissionOptions) -> OptionsJson:
-    """The options that were given."""
-    shown: OptionsJson = {}
+    """Renders the options that were given, and `on_error`."""
+    dumped: OptionsJson = {}
     if options.default_mode is not None:
-        shown["default_mode"] = options.default_mode
-    shown["on_error"] = options.on_error
+        dumped["default_mode"] = options.default_mode
+    dumped["on_error"] = options.on_error
     if options.source is not None:
-        shown["source"] = options.source
+        dumped["source"] = options.source
     if options.dry_run:
-        shown["dry_run"] = True
+        dumped["dry_run"] = True
     if options.auto_enroll is not None:
-        shown["auto_enroll"] = options.auto_enroll
+        dumped["auto_enroll"] = options.auto_enroll
     if options.reason is not None:
-        shown["reason"] = options.reason
+        dumped["reason"] = options.reason
     if options.course_id is not None:
-        shown["course_id"] = options.course_id
-    return shown
+        dumped["course_id"] = options.course_id
+    return dumped
 
 
 def _links(path: str) -> LinksJson:
@@ -203,85 +203,90 @@ def _links(path: str) -> LinksJson:
 
 
 def _dump_file(submission: Submission, member: ArchiveMember) -> ArchiveFileJson:
-    shown: ArchiveFileJson = {
+    dumped: ArchiveFileJson = {
         "name": member.name,
         "format": member.format,
         "source": submission.source_of(member),
         "lines_before": member.lines_before,
     }
     if member.header is not None:
-        shown["columns"] = column_meanings(member.format, member.header)
-    return shown
+        dumped["columns"] = column_meanings(member.format, member.header)
+    return dumped
 
 
 class _SingleTemplate(NamedTuple):
-    """The status object of a single that was just taken in, but for its id and its moment."""
+    """The rendered status of a single request that was just accepted, with a sample id and time."""
 
     text: bytes
     id: bytes
     received_at: bytes
 
     def filled(self, submission_id: str, received_at: datetime) -> bytes:
-        """The object of one single."""
-        moment = _received(format_timestamp(received_at))
-        return self.text.replace(self.received_at, moment).replace(self.id, submission_id.encode())
+        """Returns the status of one single request."""
+        member = _received_at_member(format_timestamp(received_at))
+        return self.text.replace(self.received_at, member).replace(self.id, submission_id.encode())
 
 
 @lru_cache(maxsize=1_000)
 def _single_template(caller: str) -> _SingleTemplate:
-    """The id stands in for others because nobody knows it, the moment because of its quotes."""
+    """Renders the template of a caller.
+
+    A replacement hits nothing else: the sample id is random, and the member `received_at` contains
+    quotes, which no value does unescaped.
+    """
     sample = Submission(
         id=uuid4(),
         kind=Kind.SINGLE,
         caller=caller,
-        caller_kind=CallerKind.SERVER,  # is not shown
+        caller_kind=CallerKind.SERVER,  # is not rendered
         received_at=EPOCH,
         total=1,
     )
     text = orjson.dumps(dump_submission(sample, now=EPOCH))
-    return _SingleTemplate(text, str(sample.id).encode(), _received(format_timestamp(EPOCH)))
+    received_at = _received_at_member(format_timestamp(EPOCH))
+    return _SingleTemplate(text, str(sample.id).encode(), received_at)
 
 
-def _received(moment: str) -> bytes:
-    return f'"received_at":"{moment}"'.encode()
+def _received_at_member(timestamp: str) -> bytes:
+    return f'"received_at":"{timestamp}"'.encode()
 
 
 def render_accepted_single_fast(submission_id: str, caller: str, received_at: datetime) -> bytes:
-    """The status object, as JSON, of a single that was just taken in.
+    """Renders the status of a single request that was just accepted, as JSON.
 
-    The same as ``dump_submission`` makes, in a twentieth of the time.
+    Equal to the result of `dump_submission`, the reference, in a twentieth of its time.
     """
     return _single_template(caller).filled(submission_id, received_at)
 
 
 def caller_name(caller: str) -> str:
-    """The name of a key or of a person, without its sort."""
+    """Returns the name of a caller without the prefix of its kind."""
     return caller.partition(":")[2] or caller
 
 
-def _moment(moment: datetime | None) -> str | None:
-    return None if moment is None else format_timestamp(moment)
+def _timestamp(time: datetime | None) -> str | None:
+    return None if time is None else format_timestamp(time)
 
 
-def etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
-    """Weak: changes with every outcome, not with the clock.
+def submission_etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
+    """Returns a weak ETag (RFC 9110, 8.8.1), which changes with outcomes and not with time.
 
-    The enrollment that is shown with a single goes on changing after its outcome.
+    It covers the enrollment of a single request, which may change after the outcome.
     """
-    shown = "" if enrollment is None else f"-{sha256(orjson.dumps(enrollment)).hexdigest()[:16]}"
-    return f'W/"{progress_token(submission)}{shown}"'
+    digest = "" if enrollment is None else f"-{sha256(orjson.dumps(enrollment)).hexdigest()[:16]}"
+    return f'W/"{progress_token(submission)}{digest}"'
 
 
 def progress_token(submission: Submission) -> str:
-    """How far it is, in a word that no other move leads to."""
-    asked = "c" if submission.cancel_asked_at else ""
-    return f"{submission.state.value}-{submission.tally.answered}{asked}"
+    """Returns a token that differs between any two stages of a submission's progress."""
+    cancelling = "c" if submission.cancel_asked_at else ""
+    return f"{submission.state.value}-{submission.tally.answered}{cancelling}"
 
 
-def retry_after(submission: Submission, now: datetime) -> int | None:
-    """Whole seconds until another look is worth it, growing with the work that is left."""
+def retry_after_seconds(submission: Submission, now: datetime) -> int | None:
+    """Returns the seconds until the next poll, more for more remaining work; None if finished."""
     if submission.state in {State.DONE, State.CANCELLED}:
         return None
-    guess = submission.eta_seconds(now)
-    left = submission.pending // _ASSUMED_PACE if guess is None else guess // 2
-    return max(_SOONEST, min(_LATEST, left))
+    eta = submission.eta_seconds(now)
+    seconds = submission.pending // _ASSUMED_ROWS_PER_SECOND if eta is None else eta // 2
+    return max(_MIN_RETRY_AFTER, min(_MAX_RETRY_AFTER, seconds))

@@ -7,6 +7,7 @@ from falcon.asgi import Request
 
 from api_gateway.http.problems import Problem, bad_request
 from schemas.fields import is_storable
+from schemas.findings import finding
 
 DEFAULT_PAGE = 100
 MAX_PAGE = 1_000
@@ -16,7 +17,7 @@ def read_page_size(req: Request) -> int:
     """Reads `limit`, the number of items on a page. Raises Problem 400."""
     text = req.get_param("limit", default=str(DEFAULT_PAGE))
     if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= MAX_PAGE):  # noqa: PLR2004
-        raise _invalid("limit", f"limit must be a whole number from 1 to {MAX_PAGE}.")
+        raise _invalid("limit", text, f"limit must be a whole number from 1 to {MAX_PAGE}.")
     return int(text)
 
 
@@ -34,16 +35,16 @@ def read_cursor(req: Request) -> str | None:
         padded = cursor + "=" * (-len(cursor) % 4)
         position = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
-        raise invalid_cursor() from error
+        raise invalid_cursor(cursor) from error
     if not is_storable(position):
-        raise invalid_cursor()
+        raise invalid_cursor(cursor)
     return position
 
 
-def invalid_cursor() -> Problem:
+def invalid_cursor(cursor: str) -> Problem:
     """Returns problem 400 for a cursor that no response contained."""
-    return _invalid("cursor", "Invalid cursor.")
+    return _invalid("cursor", cursor, "Invalid cursor.")
 
 
-def _invalid(name: str, detail: str) -> Problem:
-    return bad_request("invalid_parameter", detail, {"field": name, "rule": "range"})
+def _invalid(name: str, value: str, detail: str) -> Problem:
+    return bad_request("invalid_parameter", detail, finding(name, value, "range"))

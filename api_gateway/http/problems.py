@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Annotated, NotRequired, TypedDict, cast
 
 from schemas.courses import CourseDetailsJson
-from schemas.encoding.json_types import Doc, FindingJson, Format
+from schemas.encoding.json_types import Doc, FindingJson, StringFormat
 from schemas.findings import Finding
 from schemas.outcomes import OutcomeJson
 
@@ -34,7 +34,7 @@ class ProblemMembersJson(TypedDict, total=False):
 class ProblemJson(ProblemMembersJson):
     """An error (RFC 9457)."""
 
-    type: Annotated[str, Format("uri-reference")]
+    type: Annotated[str, StringFormat("uri-reference")]
     title: str
     status: int
     detail: str

@@ -11,6 +11,7 @@ from api_gateway.http.problems import Problem, bad_request, too_large, unsupport
 from api_gateway.http.responses import JSON_TYPE
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile, gunzip
+from schemas.findings import finding
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
@@ -53,7 +54,7 @@ def parse_json(body: bytes) -> Any:
         raise bad_request(
             "malformed_json",
             f"JSON parse error - {error}",
-            {"line": error.line, "column": error.column, "rule": "json", "field": ""},
+            {"line": error.line, "column": error.column, **finding("", None, "json")},
         ) from error
 
 

@@ -20,6 +20,7 @@ from falcon.media.multipart import MultipartParseError, MultipartParseOptions
 
 from api_gateway.http.disconnects import DISCONNECTED
 from api_gateway.http.problems import Problem, bad_request, too_large, unavailable, unsupported
+from schemas.findings import finding
 
 log = structlog.get_logger()
 
@@ -220,8 +221,8 @@ def _check_complete(req: Request, size: int) -> None:
 
 
 def _malformed(cause: str) -> Problem:
-    finding = {"field": FILE_FIELD, "rule": "malformed_form"}
-    return bad_request("malformed_form", f"The form cannot be read: {cause}.", finding)
+    found = finding(FILE_FIELD, None, "malformed_form")
+    return bad_request("malformed_form", f"The form cannot be read: {cause}.", found)
 
 
 def _too_slow(cause: str) -> Problem:

@@ -12,6 +12,7 @@ from api_gateway.http.headers import start_fingerprint
 from api_gateway.http.problems import bad_request, unsupported
 from api_gateway.intake.spool import Spooler, UploadForm
 from schemas.files.splitter import format_of, type_of_name
+from schemas.findings import finding
 
 T = TypeVar("T")
 
@@ -61,9 +62,9 @@ def _from_form(
     fields = {name: value.strip() for name, value in form.fields.items() if value.strip()}
     if repeated := sorted(fields.keys() & req.params.keys()):
         name = repeated[0]
-        finding = {"field": name, "value": fields[name][:100], "rule": "given once"}
+        found = finding(name, fields[name], "duplicate")
         message = f"The option {name[:50]} is given both in the form and in the URL."
-        raise bad_request("option_invalid", message, finding)
+        raise bad_request("option_invalid", message, found)
     gzip = form.file_name.lower().endswith(".gz")
     media_type = (
         type_of_name(PurePath(form.file_name).stem if gzip else form.file_name) or form.media_type

@@ -12,7 +12,7 @@ from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
-from schemas.files.formats.detect import AUTO, NAMES
+from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 
 Parameters = Mapping[str, Mapping[str, Any]]
 
@@ -87,7 +87,7 @@ _QUERY = {
     "reason": _list("Filter by reason.", enumeration([*Reason]), len(Reason)),
     "format": _described(
         "The format of the file; auto: detect it by the content.",
-        {**enumeration(NAMES), "default": AUTO},
+        {**enumeration(FORMAT_NAMES), "default": AUTO},
     ),
     "course": _described(
         "The course, if the format has no column for it.", _NAME, name="course_id"

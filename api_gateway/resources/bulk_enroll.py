@@ -33,7 +33,7 @@ from schemas.openedx_bulk_enroll import (
     dump_bulk_enroll,
     load_bulk_enroll,
 )
-from schemas.submissions import PATH
+from schemas.submissions import SUBMISSIONS_PATH
 
 #: Maximum bytes of a body.
 MAX_BULK_ENROLL_BODY = 1_000_000
@@ -68,7 +68,7 @@ class BulkEnrollResource:
             stored = await self.upload_store.store_in_pool(_make_upload(req, body, bulk, key))
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
-        resp.set_header("Location", f"{PATH}/{stored.submission_id}")
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{stored.submission_id}")
         if stored.is_replay:
             resp.set_header("Idempotency-Replayed", "true")
         await self._write_results(resp, bulk, await self._wait_for_status(stored, caller, wait))
@@ -86,7 +86,7 @@ class BulkEnrollResource:
         if bulk.size > MAX_BULK_ENROLL_REQUESTS:
             raise too_large(
                 f"At most {MAX_BULK_ENROLL_REQUESTS} identifiers times courses are accepted, not "
-                f"{bulk.size}: send a file to {PATH}, which may be longer."
+                f"{bulk.size}: send a file to {SUBMISSIONS_PATH}, which may be longer."
             )
         return bulk
 

@@ -11,6 +11,7 @@ from api_gateway.http.problems import bad_request
 from api_gateway.http.responses import forbid_caching, write_json
 from enrollment.storage import events
 from schemas.events import ChangesJson, EventJson, dump_event
+from schemas.findings import finding
 
 #: Maximum number of events in a response unless the caller sets `limit`.
 DEFAULT_CHANGES = 1_000
@@ -48,7 +49,7 @@ def _read_integer(req: Request, name: str, default: int, maximum: int) -> int:
         return default
     is_whole = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
     if not is_whole or int(text) > maximum:
-        found = {"field": name, "value": text[:100], "rule": f"0 to {maximum}"}
+        found = finding(name, text, "range", expected=f"0 to {maximum}")
         raise bad_request(
             "invalid_parameter", f"{name} must be a whole number from 0 to {maximum}.", found
         )

@@ -26,6 +26,7 @@ from enrollment.domain.model import Course
 from enrollment.storage import courses
 from enrollment.storage.idempotency import KeyUse
 from schemas.courses import CoursePageJson, apply_changes, dump_course, load_changes, load_course
+from schemas.findings import finding
 from schemas.requests.bulk_objects import BulkReader
 
 #: Parses a body with a list of courses.
@@ -34,7 +35,7 @@ COURSE_READER = BulkReader(
     load_course,
     key=lambda course: course.course_id,
     key_field="course_id",
-    most=MAX_OBJECTS,
+    max_objects=MAX_OBJECTS,
 )
 
 
@@ -120,7 +121,7 @@ def _save_once(session: Session, new: list[Course], key_use: KeyUse | None) -> b
 def check_course_key(course_id: str) -> str:
     """Returns the course id. Raises Problem 400 if it is not a course key."""
     if parse_course_key(course_id) is None:
-        found = {"field": "course_id", "value": course_id[:100], "rule": "course_key"}
+        found = finding("course_id", course_id, "course_key")
         raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
     return course_id
 

@@ -23,18 +23,24 @@ from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
 from schemas.crosswalks import (
-    ENTRIES,
-    MOST,
+    ENTRIES_READER,
+    MAX_CROSSWALK_ENTRIES,
     CrosswalkJson,
-    csv_head,
+    csv_header,
     csv_lines,
     dump_entry,
-    read_csv,
+    parse_csv_entries,
 )
 from schemas.fields import is_source
 from schemas.files.id_mapping import NOT_IN_CROSSWALK, ids_in
 from schemas.files.raw_rows import source_at, sources_of
-from schemas.requests.bulk_objects import JSON, NDJSON, InvalidObjects, TooManyObjects
+from schemas.findings import finding
+from schemas.requests.bulk_objects import (
+    JSON_MEDIA_TYPE,
+    NDJSON_MEDIA_TYPE,
+    InvalidObjects,
+    TooManyObjects,
+)
 
 _CSV = "text/csv"
 #: Maximum number of entries, or of outcomes, read by one query.
@@ -57,7 +63,7 @@ class CrosswalkResource:
         check_source(source)
         forbid_caching(resp)
         resp.set_header("Vary", "Accept")
-        if req.client_prefers([JSON, _CSV]) == _CSV:
+        if req.client_prefers([JSON_MEDIA_TYPE, _CSV]) == _CSV:
             _set_file_headers(resp, f"crosswalk-{source}.csv")
             resp.stream = self._stream_csv(source)
             return
@@ -89,28 +95,31 @@ class CrosswalkResource:
         save: Callable[[Session, str, list[Entry]], None],
     ) -> None:
         check_source(source)
-        entries = await self._read_entries(req, whole=save is crosswalks.replace_all)
+        entries = await self._read_entries(req, require_ours=save is crosswalks.replace_all)
         await self.database.write(save, source, entries)
         write_saved_count(resp, len(entries), is_replay=False)
 
-    async def _read_entries(self, req: Request, *, whole: bool) -> list[Entry]:
+    async def _read_entries(self, req: Request, *, require_ours: bool) -> list[Entry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
-        if media_type not in {JSON, NDJSON, _CSV}:
-            raise unsupported(f"Send {JSON}, {NDJSON} or {_CSV}.")
+        if media_type not in {JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, _CSV}:
+            raise unsupported(f"Send {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE} or {_CSV}.")
         body = await read_body(req, MAX_BULK_BODY)
         try:
             if media_type == _CSV:
-                return await self.database.run(lambda: read_csv(body, whole=whole))
-            return await self.database.run(lambda: ENTRIES.read(body, media_type))
+                return await self.database.run(
+                    lambda: parse_csv_entries(body, require_ours=require_ours)
+                )
+            return await self.database.run(lambda: ENTRIES_READER.read(body, media_type))
         except TooManyObjects as error:
-            message = f"At most {MOST} entries are accepted at once: send the rest with PATCH."
+            limit = MAX_CROSSWALK_ENTRIES
+            message = f"At most {limit} entries are accepted at once: send the rest with PATCH."
             raise too_large(message) from error
         except InvalidObjects as error:
-            raise bad_request("invalid_body", str(error), *error.found) from error
+            raise bad_request("invalid_body", str(error), *error.findings) from error
 
     async def _stream_csv(self, source: str) -> AsyncIterator[bytes]:
         """Yields the CSV file, which is read page by page."""
-        yield csv_head().encode()
+        yield csv_header().encode()
         after: tuple[str, str] | None = None
         while True:
             entries = await self.database.read(
@@ -136,9 +145,7 @@ class MissingIdsResource:
         id_text = req.get_param("submission")
         if not id_text:
             message = "The parameter submission is missing: ?submission=ID"
-            raise bad_request(
-                "invalid_parameter", message, {"field": "submission", "rule": "required"}
-            )
+            raise bad_request("invalid_parameter", message, finding("submission", None, "required"))
         caller: Caller = req.context.caller
         submission_id = parse_submission_id(id_text)
         status = await self.database.read(queries.get_status, submission_id, caller)
@@ -146,13 +153,12 @@ class MissingIdsResource:
             raise not_finished_problem(status.submission, self.now())
         if source not in sources_of(status.submission):
             message = f"The submission has no ids of the source {source}."
-            raise bad_request(
-                "invalid_parameter", message, {"field": "submission", "rule": "mismatch"}
-            )
+            found = finding("submission", id_text, "mismatch")
+            raise bad_request("invalid_parameter", message, found)
         missing = await self._read_missing(source, status.submission)
         _set_file_headers(resp, f"to-map-{source}.csv")
         rows = [(external.kind.value, external.id, "") for external in missing]
-        resp.text = csv_head() + csv_lines(rows)
+        resp.text = csv_header() + csv_lines(rows)
 
     on_head = on_get
 
@@ -160,7 +166,7 @@ class MissingIdsResource:
         """Returns the ids in input order, each once, at most as many as one PATCH accepts."""
         missing: dict[Theirs, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
-        while cursor is not None and len(missing) < MOST:
+        while cursor is not None and len(missing) < MAX_CROSSWALK_ENTRIES:
             page = await self.database.read(
                 queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_ENTRIES_PER_READ
             )
@@ -168,7 +174,7 @@ class MissingIdsResource:
             known = await self.database.read(crosswalks.find_many, found.keys())
             missing |= {external: None for external in found if external not in known}
             cursor = page.next if page.next != cursor else None
-        return list(missing)[:MOST]
+        return list(missing)[:MAX_CROSSWALK_ENTRIES]
 
 
 def _unmapped_ids(
@@ -203,7 +209,7 @@ def _set_file_headers(resp: Response, name: str) -> None:
 def check_source(source: str) -> None:
     """Raises Problem 400 if the name of the source is invalid."""
     if not is_source(source):
-        found = {"field": "source", "value": source[:100], "rule": "source"}
+        found = finding("source", source, "source")
         raise bad_request("invalid_source", "The URL contains no valid source.", found)
 
 
@@ -214,5 +220,5 @@ def read_crosswalk_cursor(req: Request) -> tuple[str, str] | None:
         return None
     kind, _, external_id = text.partition(" ")
     if kind not in set(IdKind):
-        raise invalid_cursor()
+        raise invalid_cursor(text)
     return kind, external_id

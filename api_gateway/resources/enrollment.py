@@ -35,7 +35,7 @@ from schemas.fields import is_storable
 from schemas.findings import at_pointer
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, v1_message
-from schemas.submissions import PATH, dump_submission, render_accepted_single_fast
+from schemas.submissions import SUBMISSIONS_PATH, dump_submission, render_accepted_single_fast
 
 #: Maximum bytes of a request's body.
 MAX_ENROLLMENT_BODY = 256_000
@@ -106,7 +106,7 @@ class EnrollmentResource:
             status = await self.database.read(_find_status, receipt.submission_id)
         if status.outcome is None:
             return False
-        resp.set_header("Location", f"{PATH}/{receipt.submission_id}")
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{receipt.submission_id}")
         self._render_outcome(status, resp)
         return True
 
@@ -133,7 +133,7 @@ class EnrollmentResource:
     async def _write_accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
         """Writes 202: the request is stored durably, and Location is the URL of its status."""
         wanted = str(receipt.submission_id)
-        resp.set_header("Location", f"{PATH}/{wanted}")
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{wanted}")
         if receipt.batch_id is None:
             await self._write_replayed(receipt, resp)
             return

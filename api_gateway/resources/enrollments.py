@@ -20,6 +20,7 @@ from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import EnrollmentFilters, EnrollmentPageKey
 from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.fields import is_storable, parse_username
+from schemas.findings import Finding, finding
 
 #: Maximum number of values in one filter, as in Open edX.
 MAX_FILTER_VALUES = 100
@@ -62,19 +63,24 @@ class EnrollmentsResource:
 def read_filters(req: Request) -> EnrollmentFilters:
     """Reads the filters. Raises Problem 400 with `field_errors` as Open edX does."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
-    errors: dict[str, str] = {}
+    errors: dict[str, Finding] = {}
     for name in _PLURALS:
         if req.has_param(name) and (error := _check_count(name, len(given[name]))):
-            errors[name] = error
+            rule = "length" if given[name] else "required"
+            errors[name] = finding(name, req.get_param(name), rule, error)
     for course_id in given["course_id"]:
         if parse_course_key(course_id) is None:
-            errors["course_id"] = f"'{course_id[:100]}' is not a valid course id."
+            message = f"'{course_id[:100]}' is not a valid course id."
+            errors["course_id"] = finding("course_id", course_id, "course_key", message)
     for username in given["username"]:
         if parse_username(username) is None:
-            errors.setdefault("username", f"'{username[:100]}' is not a valid username.")
+            message = f"'{username[:100]}' is not a valid username."
+            errors.setdefault("username", finding("username", username, "pattern", message))
     for name in ("course_ids", "email"):
         if not all(map(is_storable, given[name])):
-            errors.setdefault(name, f"{name} contains a NUL or an unpaired surrogate.")
+            message = f"{name} contains a NUL or an unpaired surrogate."
+            item = finding(name, req.get_param(name), "characters", message)
+            errors.setdefault(name, item)
     if errors:
         raise _field_errors(errors)
     course_ids, prefixes = _combine_course_filters(given["course_id"], given["course_ids"])
@@ -122,14 +128,15 @@ def _values(req: Request, name: str) -> tuple[str, ...]:
     return tuple(value for value in values if value)
 
 
-def _field_errors(errors: dict[str, str]) -> Problem:
+def _field_errors(errors: dict[str, Finding]) -> Problem:
+    messages = {name: str(item["message"]) for name, item in errors.items()}
     return Problem(
         HTTPStatus.BAD_REQUEST,
         "invalid_parameter",
-        next(iter(errors.values())),
-        errors=[{"field": name, "rule": text} for name, text in errors.items()],
+        next(iter(messages.values())),
+        errors=[*errors.values()],
         members={
-            "field_errors": {name: {"developer_message": text} for name, text in errors.items()}
+            "field_errors": {name: {"developer_message": text} for name, text in messages.items()}
         },
     )
 

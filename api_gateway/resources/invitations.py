@@ -18,6 +18,7 @@ from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
 from schemas.fields import parse_email
+from schemas.findings import finding
 from schemas.invitations import dump_invitation, load_invitation
 
 
@@ -72,10 +73,10 @@ def parse_invitation_path(rest: str) -> tuple[str, str]:
     course_id, _, text = rest.rpartition("/")
     email = parse_email(text)
     if parse_course_key(course_id) is None:
-        found = {"field": "course_id", "value": course_id[:100], "rule": "course_key"}
+        found = finding("course_id", course_id, "course_key")
         raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
     if email is None:
-        found = {"field": "email", "value": text[:100], "rule": "email"}
+        found = finding("email", text, "email")
         raise bad_request("invalid_email", "The URL contains no valid e-mail address.", found)
     return course_id, email
 

@@ -22,6 +22,7 @@ from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
 from schemas.fields import parse_username
+from schemas.findings import finding
 from schemas.learners import dump_learner, load_learner
 from schemas.requests.bulk_objects import BulkReader
 
@@ -31,7 +32,7 @@ LEARNER_READER = BulkReader(
     load_learner,
     key=lambda learner: learner.username,
     key_field="username",
-    most=MAX_OBJECTS,
+    max_objects=MAX_OBJECTS,
 )
 
 
@@ -85,7 +86,7 @@ def _save_once(session: Session, new: list[Learner], key_use: KeyUse | None) -> 
 def check_username(username: str) -> str:
     """Returns the username. Raises Problem 400 if it is not valid."""
     if parse_username(username) is None:
-        found = {"field": "username", "value": username[:100], "rule": "pattern"}
+        found = finding("username", username, "pattern")
         raise bad_request("invalid_username", "The URL contains no valid username.", found)
     return username
 

@@ -20,9 +20,10 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.files.formats.detect import NATIVE
 from schemas.files.raw_rows import member_at
+from schemas.findings import finding
 from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
 from schemas.result_file import ResultLayout, cells_from_request, layout_of, ndjson_line
-from schemas.submissions import retry_after
+from schemas.submissions import retry_after_seconds
 
 #: Maximum number of outcomes read by one query of a stream.
 _OUTCOMES_PER_READ = 2_000
@@ -79,12 +80,12 @@ class OutcomesResource:
     ) -> AsyncIterator[bytes]:
         """Yields a file, read page by page: an open database cursor blocks commits on SQLite."""
         if layout is not None:
-            yield layout.head().encode()
+            yield layout.header_line().encode()
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None:
             page = await self._read_page(submission, cursor, outcome_filter, _OUTCOMES_PER_READ)
             if layout is not None:
-                lines = [layout.line(row.outcome, _result_cells(row)) for row in page.rows]
+                lines = [layout.row_line(row.outcome, _result_cells(row)) for row in page.rows]
             else:
                 lines = [
                     ndjson_line(row.outcome, member_of(submission, row.outcome.line))
@@ -112,7 +113,7 @@ def not_finished_problem(submission: Submission, now: datetime) -> Problem:
         "submission_not_finished",
         f"{submission.pending} of {submission.total} requests have no outcome yet: try again when "
         f"the submission is finished, or read pages in {_JSON}.",
-        headers={"Retry-After": str(retry_after(submission, now) or 1)},
+        headers={"Retry-After": str(retry_after_seconds(submission, now) or 1)},
     )
 
 
@@ -133,7 +134,7 @@ def read_layout(submission: Submission, file: ArchiveMember | None) -> ResultLay
     layouts = {layout_of(member.header, member.format) for member in members}
     if len(layouts) > 1:
         names = [member.name for member in members]
-        found = {"field": "file", "value": None, "rule": "required", "expected": ", ".join(names)}
+        found = finding("file", None, "required", expected=", ".join(names))
         message = "The files of the archive have different columns: choose one with file=."
         raise bad_request("option_invalid", message, found)
     return layouts.pop()
@@ -155,7 +156,7 @@ def read_file(req: Request, submission: Submission) -> ArchiveMember | None:
     for member in submission.files:
         if member.name == name:
             return member
-    found = {"field": "file", "value": name[:100], "rule": "one_of"}
+    found = finding("file", name, "one_of")
     raise bad_request("option_invalid", "The submission has no file of that name.", found)
 
 
@@ -171,7 +172,7 @@ def _read_values(req: Request, name: str, known: set[Any]) -> list[str]:
     values = [value for text in given for value in text.split(",") if value]
     for value in values:
         if value not in known:
-            found = {"field": name, "value": value[:100], "rule": ", ".join(sorted(known))}
+            found = finding(name, value, "one_of", expected=", ".join(sorted(known)))
             raise bad_request("option_invalid", f"Unknown {name} {value[:100]!r}.", found)
     return values
 
@@ -183,5 +184,6 @@ def read_outcomes_cursor(req: Request) -> OutcomesCursor:
         return OutcomesCursor()
     ordinal, _, skip = text.partition(".")
     if not (ordinal.isdecimal() and skip.isdecimal()):
-        raise bad_request("option_invalid", "Invalid cursor.")
+        found = finding("cursor", req.get_param("cursor"), "range")
+        raise bad_request("option_invalid", "Invalid cursor.", found)
     return OutcomesCursor(int(ordinal[:9]), int(skip[:9]))

@@ -32,7 +32,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue.batches import BatchRef
-from schemas.submissions import PATH, etag
+from schemas.submissions import SUBMISSIONS_PATH, submission_etag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class SubmissionResource:
             seconds,
             reader=self.reader,
             waiters=self.waiters,
-            is_reached=(lambda status: not matches_etag(req, etag(status))) if has_tag else None,
+            is_reached=(lambda it: not matches_etag(req, submission_etag(it))) if has_tag else None,
         )
 
 
@@ -125,7 +125,7 @@ class CancelResource:
             self.dispatcher.dispatch(BatchRef(cancelled.batch_id, Lane.INTERACTIVE))
         status = await self.database.read(queries.get_status, submission_id, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
-        resp.set_header("Location", f"{PATH}/{submission_id}")
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{submission_id}")
 
 
 def _request_cancellation(session: Session, submission_id: UUID, owner: str | None) -> Submission:

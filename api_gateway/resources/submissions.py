@@ -30,7 +30,7 @@ from enrollment.domain.model import microseconds
 from enrollment.domain.submissions import Submission
 from enrollment.storage.views import submission_views
 from enrollment.storage.views.submission_views import SubmissionPageKey
-from schemas.submissions import PATH, SubmissionPageJson, dump_submission
+from schemas.submissions import SUBMISSIONS_PATH, SubmissionPageJson, dump_submission
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +69,7 @@ class SubmissionsResource:
         id_ = stored.submission_id
         status = await self.database.read(queries.get_status, id_, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
-        resp.set_header("Location", f"{PATH}/{id_}")
+        resp.set_header("Location", f"{SUBMISSIONS_PATH}/{id_}")
         if stored.is_replay:
             resp.set_header("Idempotency-Replayed", "true")
 

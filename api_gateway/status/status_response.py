@@ -15,7 +15,12 @@ from api_gateway.status.queries import Status
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
 from schemas.enrollments import EnrollmentJson, dump_enrollment
-from schemas.submissions import SubmissionJson, dump_submission, etag, retry_after
+from schemas.submissions import (
+    SubmissionJson,
+    dump_submission,
+    retry_after_seconds,
+    submission_etag,
+)
 
 #: Maximum age of a rendered status: it contains the estimated remaining time.
 MAX_RENDER_AGE = timedelta(seconds=1)
@@ -72,9 +77,9 @@ class RenderCache:
 
 def _render(status: Status, now: datetime) -> RenderedStatus:
     body = render_status(status, now)
-    tag = etag(status.submission, body.get("enrollment"))
+    tag = submission_etag(status.submission, body.get("enrollment"))
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    pause = retry_after(status.submission, now)
+    pause = retry_after_seconds(status.submission, now)
     if pause is not None:
         headers["Retry-After"] = str(pause)
     return RenderedStatus(tag, headers, dumps(body))

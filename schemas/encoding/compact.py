@@ -6,18 +6,18 @@ import orjson
 
 _RAW, _ZLIB = b"r", b"z"
 #: Smaller values are not compressed: it costs more than it saves.
-_WORTH_IT_BYTES = 1_200
+_MIN_COMPRESSED_BYTES = 1_200
 
 
 def pack(content: bytes) -> bytes:
-    """Encode the content, compressed if it is long."""
-    if len(content) < _WORTH_IT_BYTES:
+    """Encodes the content, compressed if it is long."""
+    if len(content) < _MIN_COMPRESSED_BYTES:
         return _RAW + content
     return _ZLIB + zlib.compress(content, 1)
 
 
 def unpack(packed: bytes) -> bytes:
-    """Return what was packed. Raises ValueError for an unknown encoding."""
+    """Decodes the content. Raises ValueError for an unknown encoding."""
     marker, content = packed[:1], packed[1:]
     if marker == _RAW:
         return content
@@ -28,10 +28,10 @@ def unpack(packed: bytes) -> bytes:
 
 
 def pack_json(value: object) -> bytes:
-    """Encode a JSON value; named tuples become arrays."""
+    """Encodes a JSON value; named tuples become arrays."""
     return pack(orjson.dumps(value, tuple))
 
 
 def unpack_json(packed: bytes) -> object:
-    """Decode a JSON value."""
+    """Decodes a JSON value."""
     return orjson.loads(unpack(packed))

@@ -1,4 +1,4 @@
-"""A parser of I-JSON (RFC 7493): what other parsers may read differently is an error.
+"""Parses I-JSON (RFC 7493): texts that parsers may read differently are errors.
 
 orjson parses texts that are certainly valid; any other is parsed again, slowly, by a scanner that
 finds the place of the error.
@@ -18,7 +18,7 @@ _MAX_DIGITS = 19
 
 _BOM = b"\xef\xbb\xbf"
 #: Escapes of characters that are searched for in the raw text: NUL, a colon, surrogates.
-_HIDING = re.compile(rb"\\u(?:00(?:00|3[aA])|[dD][89a-fA-F])")
+_ESCAPES = re.compile(rb"\\u(?:00(?:00|3[aA])|[dD][89a-fA-F])")
 _TOKEN = re.compile(
     r'"(?P<text>[^"\\]*+(?:\\.[^"\\]*+)*+)"?(?P<key>[ \t\r\n]*+:)?'
     r"|(?P<opens>[\[{])|(?P<closes>[\]}])"
@@ -44,16 +44,16 @@ class InvalidJson(ValueError):
 
 
 def loads(data: bytes | str) -> Any:
-    """Parse one JSON text. Raises InvalidJson and nothing else."""
+    """Parses one JSON text. Raises InvalidJson and nothing else."""
     raw = _encoded(data) if isinstance(data, str) else data
     raw = raw.removeprefix(_BOM)
-    if b"\\u" not in raw or _HIDING.search(raw) is None:
+    if b"\\u" not in raw or _ESCAPES.search(raw) is None:
         try:
             value = orjson.loads(raw)
         except ValueError:
             return _parse_slowly(raw)
         # orjson keeps the last of two equal keys: the value then has fewer colons than the text.
-        if _colons(value, 0) == raw.count(b":"):
+        if _count_colons(value, 0) == raw.count(b":"):
             return value
     return _parse_slowly(raw)
 
@@ -65,8 +65,8 @@ def _encoded(text: str) -> bytes:
         raise _fault("Lone surrogate", text, error.start) from error
 
 
-def _colons(value: Any, depth: int) -> int:
-    """Count the colons in the text of a value; negative where that is uncertain."""
+def _count_colons(value: Any, depth: int) -> int:
+    """Counts the colons in the text of a value; negative where that is uncertain."""
     kind = type(value)
     if kind is str:
         return int(value.count(":"))
@@ -78,11 +78,11 @@ def _colons(value: Any, depth: int) -> int:
         return _UNCERTAIN
     depth += 1
     if kind is list:
-        return sum([_colons(item, depth) for item in value])
+        return sum([_count_colons(item, depth) for item in value])
     total = len(value)
     for key, item in value.items():
         total += key.count(":")
-        total += item.count(":") if type(item) is str else _colons(item, depth)
+        total += item.count(":") if type(item) is str else _count_colons(item, depth)
     return total
 
 
@@ -115,7 +115,7 @@ class _Scanner:
         self._open: list[set[str] | None] = []
 
     def scan(self) -> None:
-        """Raise InvalidJson at the first token that I-JSON does not allow."""
+        """Raises InvalidJson at the first token that I-JSON does not allow."""
         checks = {
             "text": self._text_token,
             "key": self._text_token,

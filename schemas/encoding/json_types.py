@@ -1,8 +1,8 @@
 """Building blocks of the types of JSON answers.
 
-Each answer is a ``TypedDict``: the function that makes it is checked by the type checker, and
-its schema in the OpenAPI document is derived from it. What Python's types cannot say stands in
-``Annotated``; the fields of that metadata are keywords of JSON Schema.
+Each answer is a `TypedDict`: the type checker checks the function that returns it, and
+its schema in the OpenAPI document is derived from it. Constraints that Python's types cannot
+express are metadata of `Annotated`, with the keywords of JSON Schema as fields.
 """
 
 from typing import Annotated, NamedTuple, NotRequired, TypedDict
@@ -11,12 +11,12 @@ from enrollment.domain.codes import IdKind
 
 
 class Doc(NamedTuple):
-    """What a member means."""
+    """The meaning of a member."""
 
     description: str
 
 
-class Format(NamedTuple):
+class StringFormat(NamedTuple):
     """The format of a string."""
 
     format: str
@@ -30,16 +30,16 @@ class Range(NamedTuple):
 
 
 class OneOf(NamedTuple):
-    """The only values of a string that is not a ``StrEnum`` in the code."""
+    """The only values of a string that is not a `StrEnum` in the code."""
 
     enum: tuple[str, ...]
 
 
-#: ISO 8601 in UTC, with ``Z``.
-Timestamp = Annotated[str, Format("date-time")]
-Uuid = Annotated[str, Format("uuid")]
+#: ISO 8601 in UTC, with `Z`.
+Timestamp = Annotated[str, StringFormat("date-time")]
+Uuid = Annotated[str, StringFormat("uuid")]
 Count = Annotated[int, Range(0)]
-#: A place that is counted from 1.
+#: A position, counted from 1.
 Ordinal = Annotated[int, Range(1)]
 
 

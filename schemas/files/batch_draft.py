@@ -10,20 +10,20 @@ from schemas.files.source import FileTooLarge, Limits, UnreadableFile
 
 
 class FileOptions(NamedTuple):
-    """What a caller says about a file, as query parameters."""
+    """Options that a caller gives with a file, as query parameters."""
 
-    #: A format, or ``auto`` to detect it.
+    #: A format, or `auto` to detect it.
     format: str = AUTO
     #: The course of rows that have no column for one.
     course_id: str | None = None
-    #: The system whose ids the rows have; None: that of the format.
+    #: The system that the ids of the rows belong to; None: that of the format.
     source: str | None = None
 
 
 class FileInfo(NamedTuple):
-    """What all rows of a file share."""
+    """Properties that all rows of a file share."""
 
-    #: ``csv``, ``ndjson`` or ``json``: how payloads are to be decoded.
+    #: `csv`, `ndjson` or `json`: how payloads are to be decoded.
     encoding: str
     #: The header of a CSV file as sent, without its line end; for a format without header lines,
     #: the header that the format defines.
@@ -35,7 +35,7 @@ class FileInfo(NamedTuple):
 
     @property
     def source(self) -> str | None:
-        """The system whose ids all rows have; None: they are ours, or of several systems."""
+        """The one system that all ids belong to; None: this service, or several systems."""
         if not self.files:
             return source_of(self.format)
         sources = {file.source for file in self.files}
@@ -51,7 +51,7 @@ class BatchDraft(NamedTuple):
 
 
 def require_rows(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
-    """Return the batches. Raises UnreadableFile if there is none."""
+    """Returns the batches. Raises UnreadableFile if there is none."""
     first = next(batches, None)
     if first is None:
         raise UnreadableFile("empty", "the file contains no request", expected="a request")
@@ -59,7 +59,7 @@ def require_rows(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
 
 
 def check_rows(rows: int, limits: Limits) -> None:
-    """Raise FileTooLarge for more rows than are allowed."""
+    """Raises FileTooLarge for more rows than are allowed."""
     if rows > limits.max_rows:
         message = f"there are more than {limits.max_rows} rows: send several files"
         raise FileTooLarge(message)

@@ -1,4 +1,4 @@
-"""Parses CSV headers and rows with our own columns."""
+"""Parses CSV headers and rows with the native columns."""
 
 import csv
 import io
@@ -18,8 +18,8 @@ from schemas.requests.fast_parser import is_email, is_short_text, is_username
 from schemas.requests.parsed import MAX_COHORT, InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request
 
-#: Our own columns, in the order in which the fast path picks them.
-COLUMNS = (
+#: The native columns, in the order in which the fast path picks them.
+NATIVE_COLUMNS = (
     "user",
     "email",
     "course_id",
@@ -30,13 +30,13 @@ COLUMNS = (
     "force_enrollment",
     "enrollment_attributes",
 )
-#: Where clients of Open edX have it; takes precedence over ``course_id``.
-UPSTREAM_COURSE = "course_details.course_id"
-KNOWN = frozenset({*COLUMNS, UPSTREAM_COURSE})
-EXPECTED = "columns course_id and user (or email), separated by , ; tab or |"
+#: The course column of clients of Open edX; takes precedence over `course_id`.
+OPENEDX_COURSE_COLUMN = "course_details.course_id"
+KNOWN_COLUMNS = frozenset({*NATIVE_COLUMNS, OPENEDX_COURSE_COLUMN})
+EXPECTED_COLUMNS = "columns course_id and user (or email), separated by , ; tab or |"
 MAX_COLUMNS = 1_000
 #: Distinct parts of rows that are cached while rows are read.
-MAX_KNOWN = 4_096
+MAX_CACHED_PARTS = 4_096
 DELIMITERS = ",;\t|"
 #: Columns of a result file behind the file's own.
 RESULT_COLUMNS = ("outcome", "reason", "message")
@@ -50,7 +50,7 @@ _COMMON_FLAGS = {
 }
 _ACTIVE = _COMMON_FLAGS | {"": True}
 _FORCE = _COMMON_FLAGS | {"": False}
-#: What a spreadsheet may evaluate: also after spaces, and in full width.
+#: Beginnings of formulas, which spreadsheets evaluate: also after spaces, and in full width.
 _FORMULA = re.compile(r"\s*[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 (full width is meant)
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _new = tuple.__new__
@@ -70,30 +70,30 @@ class CsvColumns(NamedTuple):
 
 
 def cells_of(record: str, delimiter: str) -> list[str]:
-    """Return the cells of one record."""
+    """Returns the cells of one record."""
     return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
 
 
 @lru_cache(maxsize=64)
 def columns_of(header: str) -> CsvColumns:
-    """Parse a header. Raises UnreadableFile where a required column is missing."""
+    """Parses a header. Raises UnreadableFile where a required column is missing."""
     columns = _most_likely(header)
-    known = [name for name in columns.names if name in KNOWN]
-    if not _has_required_columns(set(known)):
-        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED)
-    if len(known) > len(set(known)) or len(columns.names) > MAX_COLUMNS:
-        message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
-        raise UnreadableFile("repeated_columns", message, expected=EXPECTED)
+    recognized = [name for name in columns.names if name in KNOWN_COLUMNS]
+    if not _has_required_columns(set(recognized)):
+        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED_COLUMNS)
+    if len(recognized) > len(set(recognized)) or len(columns.names) > MAX_COLUMNS:
+        message = f"a column name is repeated, or there are more columns than {MAX_COLUMNS}"
+        raise UnreadableFile("repeated_columns", message, expected=EXPECTED_COLUMNS)
     return columns
 
 
 def _most_likely(header: str) -> CsvColumns:
-    candidates = [CsvColumns(mark, names_of(header, mark)) for mark in DELIMITERS]
-    return max(candidates, key=lambda c: (len(KNOWN.intersection(c.names)), len(c.names)))
+    candidates = [CsvColumns(it, names_of(header, it)) for it in DELIMITERS]
+    return max(candidates, key=lambda c: (len(KNOWN_COLUMNS.intersection(c.names)), len(c.names)))
 
 
 def is_unclosed(header: str) -> bool:
-    """Return whether a quote of the header is still open at its end."""
+    """Returns whether a quote of the header is still open at its end."""
     more = iter([""])
     lines = chain(io.StringIO(header, newline=""), more)
     next(csv.reader(lines, delimiter=_most_likely(header).delimiter), None)
@@ -101,55 +101,56 @@ def is_unclosed(header: str) -> bool:
 
 
 def names_of(header: str, delimiter: str) -> tuple[str, ...]:
-    """Return the names in a header, trimmed and case-folded."""
+    """Returns the names in a header, trimmed and case-folded."""
     return tuple(unescape_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
-def _has_required_columns(known: set[str]) -> bool:
-    return bool(known & {"course_id", UPSTREAM_COURSE}) and bool(known & {"user", "email"})
+def _has_required_columns(names: set[str]) -> bool:
+    return bool(names & {"course_id", OPENEDX_COURSE_COLUMN}) and bool(names & {"user", "email"})
 
 
 def _missing(names: Sequence[str]) -> str:
     if names and names[0][:1] in {"{", "["}:
         return "this looks like JSON: send it as application/x-ndjson or application/json"
     have = set(names)
-    lacking = []
-    if not have & {"course_id", UPSTREAM_COURSE}:
-        lacking.append("course_id")
+    missing = []
+    if not have & {"course_id", OPENEDX_COURSE_COLUMN}:
+        missing.append("course_id")
     if not have & {"user", "email"}:
-        lacking.append("user or email")
+        missing.append("user or email")
     near = [
         f"{name[:40]!r} looks like {close[0]!r}"
         for name in names[:MAX_COLUMNS]
-        if name not in KNOWN and (close := get_close_matches(name[:40], sorted(KNOWN), 1))
+        if name not in KNOWN_COLUMNS
+        and (close := get_close_matches(name[:40], sorted(KNOWN_COLUMNS), 1))
     ]
     hint = f" ({', '.join(near[:3])})" if near else ""
-    return f"the header names no {' and no '.join(lacking)}{hint}"
+    return f"the header has no {' and no '.join(missing)}{hint}"
 
 
 @lru_cache(maxsize=64)
 def fast_reader(columns: CsvColumns) -> Callable[[list[str]], ParsedRequest | None]:
-    """Return a function that parses well-formed rows, and returns None where it is not certain.
+    """Returns a function that parses well-formed rows, and returns None where it is not certain.
 
-    ``row_request`` is the reference: a result of the fast path equals its result. The parts of
+    `row_request` is the reference: a result of the fast path equals its result. The parts of
     rows beside the username recur, so they are cached.
     """
     width = len(columns.names)
-    if {UPSTREAM_COURSE, "course_id"} <= set(columns.names):
+    if {OPENEDX_COURSE_COLUMN, "course_id"} <= set(columns.names):
         return lambda _cells: None
     pick = _picker(columns.names)
-    known: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
+    cache: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
 
     def read(cells: list[str]) -> ParsedRequest | None:
         if len(cells) != width:
             return None
         picked = pick((*cells, ""))
         user, others = picked[0], picked[1:]
-        rest = known.get(others, ())
+        rest = cache.get(others, ())
         if rest == ():  # not cached yet
-            if len(known) >= MAX_KNOWN:
-                known.clear()
-            rest = known[others] = _parse_rest(others)
+            if len(cache) >= MAX_CACHED_PARTS:
+                cache.clear()
+            rest = cache[others] = _parse_rest(others)
         if rest is None or not ((is_username(user) and is_trimmed(user)) if user else rest[0]):
             return None
         return _new(ParsedRequest, (user or None, *rest))
@@ -158,23 +159,36 @@ def fast_reader(columns: CsvColumns) -> Callable[[list[str]], ParsedRequest | No
 
 
 def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
-    """Parse all cells but the username; None where it is not certain."""
-    email, course_id, mode, active, requested_at, cohort, forced, more = cells
+    """Parses all cells but the username; None where it is not certain."""
+    email, course_id, mode, active, requested_at, cohort, forced, attributes = cells
     is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
-    at = parse_timestamp(requested_at) if requested_at else None
-    if more or is_active is None or force is None or (requested_at and at is None):
+    requested_time = parse_timestamp(requested_at) if requested_at else None
+    if attributes or is_active is None or force is None:
+        return None
+    if requested_at and requested_time is None:
         return None
     if not _are_valid(email, course_id, mode, cohort):
         return None
-    who, how = email.lower() or None, (mode or None, None, cohort or None)
-    return (who, course_id, is_active, *how, force, at)
+    return (
+        email.lower() or None,
+        course_id,
+        is_active,
+        mode or None,
+        None,  # attributes
+        cohort or None,
+        force,
+        requested_time,
+    )
 
 
 def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
-    """Return a function that orders cells as ``COLUMNS``; an absent column is the cell appended."""
-    course = "course_id" if "course_id" in names else UPSTREAM_COURSE
-    wanted = [course if name == "course_id" else name for name in COLUMNS]
-    return itemgetter(*[names.index(n) if n in names else len(names) for n in wanted])
+    """Returns a function that orders cells as `NATIVE_COLUMNS`.
+
+    Where a column is absent, it picks the cell that is appended to the row.
+    """
+    course = "course_id" if "course_id" in names else OPENEDX_COURSE_COLUMN
+    picked = [course if name == "course_id" else name for name in NATIVE_COLUMNS]
+    return itemgetter(*[names.index(n) if n in names else len(names) for n in picked])
 
 
 def _are_valid(email: str, course_id: str, mode: str, cohort: str) -> bool:
@@ -187,17 +201,17 @@ def _are_valid(email: str, course_id: str, mode: str, cohort: str) -> bool:
 
 
 def is_trimmed(text: str) -> bool:
-    """Return whether a cell's content begins and ends with the cell, without escapes or spaces."""
+    """Returns whether a cell's content begins and ends with the cell, without escapes or spaces."""
     return text[0] not in "' " and text[-1] != " " and (text.isascii() or text == text.strip())
 
 
 def row_request(cells: Sequence[str], columns: CsvColumns) -> ParsedRequest:
-    """Parse one row. Raises InvalidRequest with every finding."""
+    """Parses one row. Raises InvalidRequest with every finding."""
     return require_learner(load_request(row_body(cells, columns)))
 
 
 def row_body(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
-    """Return a row as the body of a request. Raises InvalidRequest where that is not possible."""
+    """Returns a row as the body of a request. Raises InvalidRequest where that is not possible."""
     names = columns.names
     if any(cell.strip() for cell in cells[len(names) :]):
         extra = next(cell for cell in cells[len(names) :] if cell.strip())
@@ -213,32 +227,32 @@ def row_body(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
 
 
 def recognized_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
-    """Return the cells of our own columns by name, without escapes; empty ones are left out."""
+    """Returns the cells of the native columns by name, without escapes; empty ones are left out."""
     body = {
         name: bare
         for name, cell in zip(columns.names, cells, strict=False)
-        if name in KNOWN and (bare := unescape_cell(cell))
+        if name in KNOWN_COLUMNS and (bare := unescape_cell(cell))
     }
-    if UPSTREAM_COURSE in body:
-        body["course_id"] = body.pop(UPSTREAM_COURSE)
+    if OPENEDX_COURSE_COLUMN in body:
+        body["course_id"] = body.pop(OPENEDX_COURSE_COLUMN)
     return body
 
 
 def require_learner(request: ParsedRequest) -> ParsedRequest:
-    """Return the request. Raises InvalidRequest where it names no learner, as every row must."""
+    """Returns the request. Raises InvalidRequest if it has no learner, as every row must."""
     if request.username is None and request.email is None:
-        raise InvalidRequest([finding("user", None, "required", "name a user or an email")])
+        raise InvalidRequest([finding("user", None, "required", "a row needs a user or an email")])
     return request
 
 
 def unescape_cell(cell: str) -> str:
-    """Return a cell's content without the apostrophe that stops a spreadsheet's evaluation."""
+    """Returns a cell's content without the apostrophe that stops a spreadsheet's evaluation."""
     marked = cell[:1] == "'" and is_formula(cell[1:])
     return (cell[1:] if marked else cell).strip()
 
 
 def is_formula(cell: str) -> bool:
-    """Return whether a spreadsheet may evaluate a cell."""
+    """Returns whether a spreadsheet may evaluate a cell."""
     return _FORMULA.match(cell) is not None and _NUMBER.fullmatch(cell) is None
 
 

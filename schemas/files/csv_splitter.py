@@ -9,11 +9,11 @@ from contextlib import suppress
 from itertools import accumulate
 
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_rows import EXPECTED, CsvColumns, is_unclosed
+from schemas.files.csv_rows import EXPECTED_COLUMNS, CsvColumns, is_unclosed
 from schemas.files.encodings import detect_encoding
 from schemas.files.formats.detect import (
-    BY_NAME,
-    OUR_COLUMNS,
+    FORMATS_BY_NAME,
+    NATIVE_FORMATS,
     DetectedFormat,
     detect_format,
     has_course,
@@ -25,63 +25,64 @@ from schemas.files.source import FilePosition, Limits, UnreadableFile, split_lin
 #: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
 #: Longer records, in characters, are treated as a quote that was never closed.
-MAX_RECORD = 131_072
+MAX_RECORD_CHARS = 131_072
 #: Each unclosed quote makes the reader backtrack up to MAX_RECORD characters, so their number
 #: is limited: this many, and one more per 1,000 rows.
-MAX_UNCLOSED = 50
+MAX_UNCLOSED_QUOTES = 50
 
-#: Requests in a batch whose rows may mean a thousand each: no batch has 16,384 or more.
+#: Requests in a batch of rows that may mean a thousand each: no batch has 16,384 or more.
 _MAX_BATCH_OF_MANY = 15_000
 
-NO_OPTIONS = FileOptions()
+NO_FILE_OPTIONS = FileOptions()
 
 
 def split_csv(
     chunks: Iterable[bytes],
     limits: Limits,
-    options: FileOptions = NO_OPTIONS,
+    options: FileOptions = NO_FILE_OPTIONS,
     lines_before: int = 0,
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
-    """Split a CSV file into batches; the chunks are iterated twice."""
+    """Splits a CSV file into batches; the chunks are iterated twice."""
     decoder = codecs.getincrementaldecoder(detect_encoding(chunks, limits))
     texts = _decoded(without_bom(chunks), decoder())
     lines = _LineReader(split_lines(texts, _text_lines))
     before, record = _header(lines)
-    found = detect_format(record.rstrip("\r\n"), options.format)
-    _check_course(found, options)
-    if not found.has_header:
+    detected = detect_format(record.rstrip("\r\n"), options.format)
+    _check_course(detected, options)
+    if not detected.has_header:
         first = list(io.StringIO(record, newline=""))
         lines.put_back(first)
         before -= len(first)
-    head = FileInfo(CSV, found.header, found.format)
+    file_info = FileInfo(CSV, detected.header, detected.format)
     first_line = lines_before + before + 1
-    splitter = _CsvSplitter(lines, first_line, found.columns, limits, _counter(found))
-    return head, require_rows(splitter.batches())
+    splitter = _CsvSplitter(lines, first_line, detected.columns, limits, _counter(detected))
+    return file_info, require_rows(splitter.batches())
 
 
-def _check_course(found: DetectedFormat, options: FileOptions) -> None:
-    """Raise UnreadableFile unless either the rows or the options name the course."""
-    if has_course(found.format, found.columns):
+def _check_course(detected: DetectedFormat, options: FileOptions) -> None:
+    """Raises UnreadableFile unless either the rows or the options name the course."""
+    if has_course(detected.format, detected.columns):
         check_no_course(options)
     elif options.course_id is None:
         message = (
-            f"rows of this {found.format} file name no course: name one with the option course_id"
+            f"the rows of this {detected.format} file have no course: "
+            "name one with the option course_id"
         )
         raise UnreadableFile("course_missing", message, expected="course_id=…")
 
 
 def check_no_course(options: FileOptions) -> None:
-    """Raise UnreadableFile where the options name a course, for rows that have their own."""
+    """Raises UnreadableFile if the options name a course, for rows that name their own."""
     if options.course_id is not None:
-        message = "each row of this file has a place for its course: leave the option course_id out"
+        message = "the rows of this file name their own courses: leave out the option course_id"
         raise UnreadableFile("course_twice", message, expected="no option course_id")
 
 
-def _counter(found: DetectedFormat) -> Callable[[list[str]], int] | None:
-    """Return a function that counts the requests of a row; None where each means one."""
-    if found.format in OUR_COLUMNS or not BY_NAME[found.format].numbered:
+def _counter(detected: DetectedFormat) -> Callable[[list[str]], int] | None:
+    """Returns a function that counts the requests of a row; None where each means one."""
+    if detected.format in NATIVE_FORMATS or not FORMATS_BY_NAME[detected.format].numbered:
         return None
-    return FormatReader(found.format, found.columns).count
+    return FormatReader(detected.format, detected.columns).count
 
 
 def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
@@ -90,7 +91,7 @@ def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Ite
 
 
 def _text_lines(text: str) -> list[str]:
-    """Split a text at the line ends that ``csv`` knows: LF, CR LF and CR."""
+    """Splits a text at the line ends that `csv` knows: LF, CR LF and CR."""
     lines = list(io.StringIO(text, newline=""))
     if not lines or lines[-1].endswith("\n"):
         lines.append("")
@@ -98,13 +99,13 @@ def _text_lines(text: str) -> list[str]:
 
 
 def _header(lines: Iterator[str]) -> tuple[int, str]:
-    """Return the first record that is not blank, and the number of lines up to its end."""
+    """Returns the first record that is not blank, and the number of lines up to its end."""
     number = 0
     for number, line in enumerate(lines, 1):  # noqa: B007 (its last value is used)
         if line.strip():
             break
     else:
-        raise UnreadableFile("empty", "the file is empty", expected=EXPECTED)
+        raise UnreadableFile("empty", "the file is empty", expected=EXPECTED_COLUMNS)
     first, record = number, line
     while _is_header_open(record, first):
         more = next(lines, None)
@@ -112,17 +113,17 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
         if more is None or number - first == _MAX_HEADER_LINES:
             message = f"a quote of the header, in line {first}, is never closed"
             raise UnreadableFile(
-                "unclosed_quotes", message, place=FilePosition(first), expected=EXPECTED
+                "unclosed_quotes", message, position=FilePosition(first), expected=EXPECTED_COLUMNS
             )
         record += more
     return number, record
 
 
 def _is_header_open(record: str, line: int) -> bool:
-    if len(record) > MAX_RECORD:
-        message = f"the header, in line {line}, is longer than {MAX_RECORD} characters"
+    if len(record) > MAX_RECORD_CHARS:
+        message = f"the header, in line {line}, is longer than {MAX_RECORD_CHARS} characters"
         raise UnreadableFile(
-            "unknown_columns", message, place=FilePosition(line), expected=EXPECTED
+            "unknown_columns", message, position=FilePosition(line), expected=EXPECTED_COLUMNS
         )
     return is_unclosed(record)
 
@@ -136,11 +137,11 @@ class _LineReader:
         self._buffered: list[str] = []
 
     def __iter__(self) -> Iterator[str]:
-        """Return itself."""
+        """Returns itself."""
         return self
 
     def __next__(self) -> str:
-        """Return the next line."""
+        """Returns the next line."""
         if not self.has_next():
             raise StopIteration
         return self._buffered.pop()
@@ -151,7 +152,7 @@ class _LineReader:
         return bool(self._buffered)
 
     def has_next(self) -> bool:
-        """Return whether there is another line, and buffer it."""
+        """Returns whether there is another line, and buffers it."""
         while not self._buffered:
             block = next(self._blocks, None)
             if block is None:
@@ -160,13 +161,13 @@ class _LineReader:
         return True
 
     def put_back(self, lines: Sequence[str]) -> None:
-        """Put lines in front of the next one, in order."""
+        """Puts lines in front of the next one, in order."""
         self._buffered += reversed(lines)
 
     def take_plain(self) -> list[str]:
-        """Remove and return the buffered lines if each is a record without quotes, else nothing."""
+        """Removes and returns the buffered lines if each is a record without quotes, else []."""
         buffered = self._buffered
-        if max(map(len, buffered)) > MAX_RECORD or '"' in "".join(buffered):
+        if max(map(len, buffered)) > MAX_RECORD_CHARS or '"' in "".join(buffered):
             return []
         self._buffered = []
         return buffered[::-1]
@@ -188,8 +189,8 @@ class _CsvSplitter:
         self._columns = columns
         self._limits = limits
         self._count = count
-        most = limits.batch_rows if count is None else min(limits.batch_rows, _MAX_BATCH_OF_MANY)
-        self._batch_rows = most
+        batch_rows = limits.batch_rows
+        self._batch_rows = batch_rows if count is None else min(batch_rows, _MAX_BATCH_OF_MANY)
         self._total = 0
         self._unclosed_lines = 0
         self._begin()
@@ -197,12 +198,12 @@ class _CsvSplitter:
     def _begin(self) -> None:
         self._taken: list[str] = []
         self._rows = self._size = 0
-        #: Where in ``taken``, and at which size, the current record begins.
+        #: Index in `_taken`, and size, at the beginning of the current record.
         self._record = self._record_size = 0
         self._unclosed: list[int] = []
 
     def batches(self) -> Iterator[BatchDraft]:
-        """Yield the batches, in order."""
+        """Yields the batches, in order."""
         while self._lines.has_next():
             plain = self._lines.take_plain() if self._count is None else []
             for _ in self._plain_portions(plain) if plain else self._records():
@@ -211,7 +212,7 @@ class _CsvSplitter:
         yield from self._end_batch()
 
     def _plain_portions(self, lines: list[str]) -> Iterator[None]:
-        """Add lines, each a row or blank; yields after as many as the batch has room for."""
+        """Adds lines, each a row or blank; yields after as many as the batch has room for."""
         blanks = self._columns.blanks
         begin = 0
         while part := lines[begin : begin + self._batch_rows - self._rows]:
@@ -224,7 +225,7 @@ class _CsvSplitter:
             yield
 
     def _records(self) -> Iterator[None]:
-        """Add records; yields after each row, and ends with the buffered lines.
+        """Adds records; yields after each row, and ends with the buffered lines.
 
         A quote that is never closed makes its own line invalid and no other.
         """
@@ -249,11 +250,11 @@ class _CsvSplitter:
 
     def _add_unclosed_line(self) -> None:
         self._unclosed_lines += 1
-        if self._unclosed_lines > MAX_UNCLOSED + self._total // 1_000:
+        if self._unclosed_lines > MAX_UNCLOSED_QUOTES + self._total // 1_000:
             line = self._first_line + self._record
             message = f"line {line} is one of too many lines with a quote that is never closed"
             raise UnreadableFile(
-                "unclosed_quotes", message, place=FilePosition(line), expected=EXPECTED
+                "unclosed_quotes", message, position=FilePosition(line), expected=EXPECTED_COLUMNS
             )
         self._lines.put_back(self._taken[self._record + 1 :])
         del self._taken[self._record + 1 :]
@@ -266,7 +267,7 @@ class _CsvSplitter:
         for line in self._lines:
             self._taken.append(line)
             self._size += len(line)
-            if self._size - self._record_size > MAX_RECORD:
+            if self._size - self._record_size > MAX_RECORD_CHARS:
                 raise csv.Error
             yield line
         self._ended = True

@@ -1,4 +1,4 @@
-"""Detects the encoding of text files, and refuses what is not text."""
+"""Detects the encoding of text files, and rejects files that are not text."""
 
 import codecs
 from codecs import BOM_UTF8
@@ -23,7 +23,7 @@ _ONE_BYTE = frozenset(
 
 
 def declared_charset(media_type: str) -> str | None:
-    """Return the charset of a Content-Type, in lower case, or None."""
+    """Returns the charset of a Content-Type, in lower case, or None."""
     for parameter in media_type.split(";")[1:]:
         name, _, value = parameter.partition("=")
         if name.strip().lower() == "charset":
@@ -32,12 +32,12 @@ def declared_charset(media_type: str) -> str | None:
 
 
 def is_supported(charset: str | None) -> bool:
-    """Return whether a charset is supported; None means that it is to be detected."""
+    """Returns whether a charset is supported; None means that it is to be detected."""
     return charset is None or charset in _UTF_8 or charset in _ONE_BYTE
 
 
 def decode_declared(chunks: Iterable[bytes], charset: str | None) -> Iterable[bytes]:
-    """Return the chunks in UTF-8 where another charset is declared, else unchanged."""
+    """Returns the chunks in UTF-8 where another charset is declared, else unchanged."""
     return _Cp1252Reader(chunks) if charset in _ONE_BYTE else chunks
 
 
@@ -52,7 +52,7 @@ class _Cp1252Reader:
         self._chunks = chunks
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the chunks, from the first."""
+        """Yields the chunks, from the first."""
         chunks = iter(self._chunks)
         head = b""
         while len(head) < len(BOM_UTF8) and (more := next(chunks, None)) is not None:
@@ -66,7 +66,7 @@ class _Cp1252Reader:
 
 
 def check_total_size(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
-    """Yield the chunks. Raises FileTooLarge when together they exceed the limit."""
+    """Yields the chunks. Raises FileTooLarge when together they exceed the limit."""
     size = 0
     for chunk in chunks:
         size += len(chunk)
@@ -75,9 +75,9 @@ def check_total_size(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]
 
 
 def detect_encoding(chunks: Iterable[bytes], limits: Limits) -> str:
-    """Return ``utf-8`` if the whole text is valid UTF-8, else ``cp1252``.
+    """Returns `utf-8` if the whole text is valid UTF-8, else `cp1252`.
 
-    Raises UnreadableFile for what is neither, FileTooLarge.
+    Raises UnreadableFile if it is neither, FileTooLarge.
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     seen, broken_at, is_cp1252 = 0, -1, True
@@ -98,7 +98,7 @@ def detect_encoding(chunks: Iterable[bytes], limits: Limits) -> str:
 
 
 def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, seen: int) -> int:
-    """Return the offset where the text ceases to be UTF-8, or -1."""
+    """Returns the offset where the text ceases to be UTF-8, or -1."""
     waiting = len(decoder.getstate()[0])
     try:
         decoder.decode(chunk)
@@ -109,15 +109,15 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, seen: int) -> int:
 
 def _not_text(chunks: Iterable[bytes], offset: int) -> UnreadableFile:
     start = b"".join(islice(chunks, 4))[:4]
-    what = f"byte {offset} is neither UTF-8 nor CP1252 text"
+    problem = f"byte {offset} is neither UTF-8 nor CP1252 text"
     if start.startswith(_UTF_16):
-        what = "this is UTF-16"
+        problem = "the file is UTF-16"
     elif start.startswith(_ZIP):
-        what = "this is a ZIP archive or a workbook, not text"
+        problem = "the file is a ZIP archive or a workbook, not text"
     line, column = position_of(chunks, offset)
     return UnreadableFile(
         "not_text",
-        f"{what}: save the file as CSV UTF-8",
-        place=FilePosition(line, column, offset),
+        f"{problem}: save it as CSV UTF-8",
+        position=FilePosition(line, column, offset),
         expected="CSV in UTF-8 or CP1252",
     )

@@ -1,4 +1,4 @@
-"""Translates ids of another system to ours."""
+"""Translates external ids to ids of this service."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -8,10 +8,11 @@ from enrollment.domain.crosswalks import MAX_THEIRS, Theirs
 from schemas.fields import is_course_key, parse_email, parse_username
 from schemas.findings import Finding, finding
 
-#: The rule for an id that has no entry in the crosswalk and is none of ours.
+#: The rule for an id without an entry in the crosswalk that cannot be an id of this service.
 NOT_IN_CROSSWALK = "not_in_crosswalk"
 
-#: Members of a body with ids, their kind, the member of our id, and the check for such an id.
+#: Members of a body with ids, their kind, the member for the translated id, and the check whether
+#: an id can be one of this service.
 _IDS: tuple[tuple[str, IdKind, str, Callable[[str], object]], ...] = (
     ("course_id", IdKind.COURSE, "course_id", is_course_key),
     ("email", IdKind.LEARNER, "user", parse_email),
@@ -20,7 +21,7 @@ _IDS: tuple[tuple[str, IdKind, str, Callable[[str], object]], ...] = (
 
 
 def ids_in(body: Mapping[str, Any], source: str) -> Iterator[Theirs]:
-    """Yield the ids that a body has."""
+    """Yields the external ids in a body."""
     for member, kind, _, _ in _IDS:
         value = body.get(member)
         if isinstance(value, str) and 0 < len(value) <= MAX_THEIRS:
@@ -28,25 +29,25 @@ def ids_in(body: Mapping[str, Any], source: str) -> Iterator[Theirs]:
 
 
 def translate_ids(
-    body: Mapping[str, Any], source: str, ours: Mapping[Theirs, str]
+    body: Mapping[str, Any], source: str, mapping: Mapping[Theirs, str]
 ) -> tuple[dict[str, Any], list[Finding]]:
-    """Return the body with our ids, and findings on ids without an entry.
+    """Returns the body with translated ids, and findings on ids without an entry.
 
-    An id without an entry that can be one of ours stays. A user's id that is an e-mail address
-    becomes the e-mail: it must not become a username.
+    An id without an entry stays if it can be one of this service. A user's id that is an e-mail
+    address becomes the e-mail: it must not become a username.
     """
-    done = dict(body)
+    translated = dict(body)
     missing: list[Finding] = []
-    for member, kind, becomes, may_be_ours in _IDS:
+    for member, kind, target, may_be_internal in _IDS:
         value = body.get(member)
         if not isinstance(value, str) or (member == "email" and body.get("user")):
             continue
-        known = ours.get(Theirs(source, kind, value))
-        if known is not None:
-            del done[member]
-            done[becomes] = known
+        internal_id = mapping.get(Theirs(source, kind, value))
+        if internal_id is not None:
+            del translated[member]
+            translated[target] = internal_id
         elif member == "user" and parse_email(value) is not None:
-            done["email"] = done.pop(member)
-        elif not may_be_ours(value):
+            translated["email"] = translated.pop(member)
+        elif not may_be_internal(value):
             missing.append({**finding(member, value, NOT_IN_CROSSWALK), "kind": kind.value})
-    return done, missing
+    return translated, missing

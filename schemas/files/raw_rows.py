@@ -1,4 +1,4 @@
-"""Rows as they were sent: with another system's columns, or with another system's ids."""
+"""Decodes rows as they were sent: with the columns or the ids of another system."""
 
 import csv
 from bisect import bisect_left
@@ -10,7 +10,7 @@ from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import CsvColumns, recognized_cells, require_learner, row_body
-from schemas.files.formats.detect import NATIVE, OUR_COLUMNS, columns_of_format
+from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
 from schemas.files.row_payload import (
@@ -21,7 +21,7 @@ from schemas.files.row_payload import (
     decode_rows,
     first_line_of,
     invalid_json,
-    read_head,
+    read_payload,
     require_header,
     split_at_unclosed,
     unclosed_row,
@@ -34,26 +34,26 @@ _SAME_NAMES: Mapping[str, str] = MappingProxyType({})
 
 
 class RowFormat(NamedTuple):
-    """How the rows of a file are to be read."""
+    """The format of the rows of a file."""
 
-    #: How they are stored: csv, ndjson or json.
+    #: Encoding of the payload: csv, ndjson or json.
     encoding: str
     header: str | None = None
-    #: Whose columns they have.
+    #: The format of their columns.
     format: str = NATIVE
     #: The course of rows that have no column for one.
     course_id: str | None = None
-    #: The system whose ids they have; None: ours.
+    #: The system that their ids belong to; None: this service.
     source: str | None = None
 
     @property
     def is_native(self) -> bool:
-        """Whether rows have our own columns."""
-        return self.format in OUR_COLUMNS
+        """Whether rows have the native columns."""
+        return self.format in NATIVE_FORMATS
 
 
 class RawRow(NamedTuple):
-    """One row of a file as sent: its ids may be those of another system."""
+    """One row of a file as sent: its ids may be external."""
 
     line: int
     #: None: the row is skipped, or cannot be read.
@@ -66,15 +66,15 @@ class RawRow(NamedTuple):
     is_skipped: bool = False
 
     def ids(self, source: str) -> Iterator[Theirs]:
-        """Yield the ids of another system that the row contains."""
+        """Yields the external ids that the row contains."""
         return iter(()) if self.body is None else ids_in(self.body, source)
 
-    def row(self, source: str | None, ours: Mapping[Theirs, str]) -> ParsedRow:
-        """Return the row with its ids translated to ours."""
+    def row(self, source: str | None, mapping: Mapping[Theirs, str]) -> ParsedRow:
+        """Returns the row with external ids replaced by those of this service."""
         sent = EMPTY_PAYLOAD if self.body is None else self.body
         if self.is_skipped:
             return ParsedRow(self.line, None, None, self.cells)
-        body, missing = (sent, []) if source is None else translate_ids(sent, source, ours)
+        body, missing = (sent, []) if source is None else translate_ids(sent, source, mapping)
         findings = [*self.findings, *missing]
         if not findings:
             try:
@@ -84,20 +84,20 @@ class RawRow(NamedTuple):
         return ParsedRow(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
 
     def unmapped_row(self) -> ParsedRow:
-        """Return the row for display: with its own ids, and without findings."""
+        """Returns the row for display: with its own ids, and without findings."""
         return ParsedRow(self.line, None, None, self.cells, self.body or EMPTY_PAYLOAD)
 
-    def _by_column(self, found: Finding) -> Finding:
-        """Return the finding with the name of the file's own column."""
-        field = str(found["field"])
-        return {**found, "field": self.columns[field]} if field in self.columns else found
+    def _by_column(self, item: Finding) -> Finding:
+        """Returns the finding with the name of the file's own column."""
+        field = str(item["field"])
+        return {**item, "field": self.columns[field]} if field in self.columns else item
 
 
 def decode_raw_rows(
     payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
 ) -> Iterator[RawRow]:
-    """Decode rows whose ids are to be translated; those at the places ``skipped`` are not read."""
-    first_line, unclosed, text = read_head(payload)
+    """Decodes rows before their ids are translated; rows at the indexes `skipped` are not read."""
+    first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped)
     if row_format.encoding != CSV:
         return _json_rows(text, first_line, skips)
@@ -112,7 +112,7 @@ def decode_raw_rows(
 def rows_for_display(
     payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
 ) -> Iterator[ParsedRow]:
-    """Decode rows to be shown beside their outcomes; ids of another system stay as sent."""
+    """Decodes rows to be rendered beside their outcomes; external ids stay as sent."""
     if row_format.is_native:
         return decode_rows(payload, row_format.encoding, row_format.header, skipped)
     return (raw.unmapped_row() for raw in decode_raw_rows(payload, row_format, skipped))
@@ -121,14 +121,14 @@ def rows_for_display(
 class _Record(NamedTuple):
     line: int
     cells: list[str]
-    #: It is one cell: a line whose quote is never closed.
+    #: The record is one cell: a line with a quote that is never closed.
     is_unclosed: bool = False
 
 
 def _records(
     text: str, first_line: int, unclosed: Sequence[int], columns: CsvColumns
 ) -> Iterator[_Record]:
-    """Yield the records that are not blank."""
+    """Yields the records that are not blank."""
     for begin, lines, unclosed_line in split_at_unclosed(text, first_line, unclosed):
         if unclosed_line is not None:
             yield _Record(begin, [unclosed_line], is_unclosed=True)
@@ -157,8 +157,8 @@ def _native_row(line: int, cells: list[str], columns: CsvColumns) -> RawRow:
     try:
         return RawRow(line, row_body(cells, columns), cells=cells)
     except InvalidRequest as error:
-        known = recognized_cells(cells, columns)
-        return RawRow(line, known, findings=error.findings, cells=cells)
+        body = recognized_cells(cells, columns)
+        return RawRow(line, body, findings=error.findings, cells=cells)
 
 
 def _intent_rows(
@@ -170,11 +170,11 @@ def _intent_rows(
             yield RawRow(line, None, findings=(unclosed_row(cells[0]),), cells=cells)
             continue
         for intent in reader.intents(cells):
-            own = reader.own_cells(cells, intent)
+            intent_cells = reader.cells_of_intent(cells, intent)
             if skips.is_next():
-                yield RawRow(line, None, cells=own, is_skipped=True)
+                yield RawRow(line, None, cells=intent_cells, is_skipped=True)
             else:
-                yield RawRow(line, intent.body, intent.columns, intent.findings, own)
+                yield RawRow(line, intent.body, intent.columns, intent.findings, intent_cells)
 
 
 def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[RawRow]:
@@ -196,7 +196,7 @@ def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[Raw
 
 
 def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a body whose course stands in ``course_id`` only, which is what is translated."""
+    """Returns the body with its course in `course_id` only, the member that is translated."""
     given = without_absent(body)
     if isinstance(given.get("course_details"), Mapping):
         del given["course_details"]
@@ -204,7 +204,7 @@ def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def format_of_batch(submission: Submission, payload: bytes) -> RowFormat:
-    """Return how the rows of one of a submission's batches are to be read."""
+    """Returns the format of the rows of one batch of a submission."""
     course_id, source = submission.options.course_id, submission.options.source
     if not submission.files:
         encoding, format_ = submission.encoding or "", submission.format or NATIVE
@@ -215,18 +215,18 @@ def format_of_batch(submission: Submission, payload: bytes) -> RowFormat:
 
 
 def source_at(submission: Submission, line: int) -> str | None:
-    """Return the system whose ids a line has; None: they are ours."""
+    """Returns the system that the ids of a line belong to; None: this service."""
     if not submission.files:
         return submission.options.source
     return submission.source_of(member_at(submission.files, line))
 
 
 def sources_of(submission: Submission) -> set[str]:
-    """Return the systems whose ids a submission has."""
-    named = {submission.source_of(member) for member in submission.files}
-    return {source for source in named or {submission.options.source} if source is not None}
+    """Returns the systems that the external ids of a submission belong to."""
+    sources = {submission.source_of(member) for member in submission.files}
+    return {source for source in sources or {submission.options.source} if source is not None}
 
 
 def member_at(files: Sequence[ArchiveMember], line: int) -> ArchiveMember:
-    """Return the file of an archive that a line belongs to."""
+    """Returns the file of an archive that a line belongs to."""
     return files[bisect_left(files, line, key=lambda member: member.lines_before) - 1]

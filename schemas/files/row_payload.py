@@ -27,8 +27,8 @@ from schemas.requests.schema import load_request, without_absent
 
 CSV, NDJSON, JSON = "csv", "ndjson", "json"
 EMPTY_PAYLOAD: Mapping[str, object] = MappingProxyType({})
-#: Longest unvalidated name of a learner or a course that an outcome repeats.
-_MAX_NAME = 255
+#: Maximum length of an unvalidated name of a learner or a course in an outcome.
+_MAX_UNVALIDATED_NAME = 255
 
 
 class ParsedRow(NamedTuple):
@@ -69,27 +69,31 @@ class ParsedRow(NamedTuple):
 
     def _plain(self, name: str) -> str | None:
         value = self.unvalidated.get(name)
-        fits = isinstance(value, str) and 0 < len(value) <= _MAX_NAME and value.isprintable()
+        fits = (
+            isinstance(value, str)
+            and 0 < len(value) <= _MAX_UNVALIDATED_NAME
+            and value.isprintable()
+        )
         return str(value) if fits else None
 
 
 def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> bytes:
-    """Return the payload of some rows."""
-    head = b" ".join(b"%d" % number for number in (first_line, *unclosed))
-    return pack(head + b"\n" + text)
+    """Returns the payload of some rows."""
+    numbers = b" ".join(b"%d" % number for number in (first_line, *unclosed))
+    return pack(numbers + b"\n" + text)
 
 
 class SkippedRows:
-    """Places of rows that are not to be read; counts the rows as they come."""
+    """Indexes of rows that are not to be read; counts the rows as they are read."""
 
-    def __init__(self, places: Collection[int]) -> None:
-        self._places = frozenset(places)
+    def __init__(self, indexes: Collection[int]) -> None:
+        self._indexes = frozenset(indexes)
         self._next = 0
 
     def is_next(self) -> bool:
-        """Advance by one row, and return whether it is to be skipped."""
+        """Advances by one row, and returns whether it is to be skipped."""
         self._next += 1
-        return self._next - 1 in self._places
+        return self._next - 1 in self._indexes
 
 
 def decode_rows(
@@ -98,11 +102,11 @@ def decode_rows(
     header: str | None = None,
     skipped: Collection[int] = (),
 ) -> Iterator[ParsedRow]:
-    """Decode rows with our own columns; an invalid row has findings and affects no other.
+    """Decodes rows with native columns; an invalid row has findings and affects no other.
 
-    Rows at the places ``skipped`` have neither a request nor findings.
+    Rows at the indexes `skipped` have neither a request nor findings.
     """
-    first_line, unclosed, text = read_head(payload)
+    first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped) if skipped else None
     if encoding != CSV:
         return _json_rows(text, first_line, skips)
@@ -110,19 +114,19 @@ def decode_rows(
 
 
 def first_line_of(payload: bytes) -> int:
-    """Return the line of the file where the rows begin."""
-    return read_head(payload)[0]
+    """Returns the line of the file where the rows begin."""
+    return read_payload(payload)[0]
 
 
-def read_head(payload: bytes) -> tuple[int, list[int], bytes]:
-    """Return the first line, the lines that belong to no record, and the text of a payload."""
-    head, _, text = unpack(payload).partition(b"\n")
-    first_line, *unclosed = map(int, head.split())
+def read_payload(payload: bytes) -> tuple[int, list[int], bytes]:
+    """Returns the first line, the lines that belong to no record, and the text of a payload."""
+    numbers, _, text = unpack(payload).partition(b"\n")
+    first_line, *unclosed = map(int, numbers.split())
     return first_line, unclosed, text
 
 
 def require_header(header: str | None) -> str:
-    """Return the header. Raises ValueError for None."""
+    """Returns the header. Raises ValueError for None."""
     if header is None:
         message = "rows of a CSV file cannot be decoded without its header"
         raise ValueError(message)
@@ -171,7 +175,7 @@ def _csv_rows(
 def split_at_unclosed(
     text: str, first_line: int, unclosed: Sequence[int]
 ) -> Iterator[tuple[int, Iterator[str], str | None]]:
-    """Split a text at the lines whose quotes are never closed.
+    """Splits a text at the lines with a quote that is never closed.
 
     Yields (first line, lines, None) for the text between them, (line, (), text) for each of them.
     """
@@ -188,7 +192,7 @@ def split_at_unclosed(
 
 
 def unclosed_row(cell: str) -> Finding:
-    """Return the finding on a line whose quote is never closed."""
+    """Returns the finding on a line with a quote that is never closed."""
     message = "a quote in this line is never closed, or the record is too long"
     return finding("", cell, "quote", message)
 
@@ -221,6 +225,6 @@ def _csv_row(line: int, cells: list[str], columns: CsvColumns) -> ParsedRow:
 
 
 def invalid_json(raw: bytes, error: InvalidJson) -> Finding:
-    """Return the finding on a line that is not valid JSON."""
+    """Returns the finding on a line that is not valid JSON."""
     message = f"{error.message}: column {error.column}"
     return finding("", raw[:400].decode(errors="replace"), "json", message)

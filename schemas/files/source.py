@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import IO, AnyStr, NamedTuple
 
-from schemas.findings import Finding
+from schemas.findings import Finding, finding
 
 CHUNK_BYTES = 256 * 1024
-MAX_LINE = 1_000_000
-#: Longest text per byte of its gzip or ZIP, once it is longer than FREE_BYTES.
+MAX_LINE_CHARS = 1_000_000
+#: Longest text per byte of its gzip or ZIP, once it is longer than MIN_RATIO_BYTES.
 MAX_RATIO = 200
 MIN_RATIO_BYTES = 1_000_000
 
@@ -19,7 +19,7 @@ _PIECE_BYTES = 64 * 1024
 _PIECES = 16 * 1024
 
 _GZIP = 31  # zlib's window bits, plus 16 for gzip's header and trailer
-#: Codes of files that are not what their type says; others are valid but not usable here.
+#: Codes of files that contradict their media type; other files are valid, but not usable here.
 MALFORMED_CODES = frozenset(
     {"malformed_gzip", "malformed_json", "malformed_zip", "not_text", "unclosed_quotes"}
 )
@@ -33,12 +33,12 @@ class Limits(NamedTuple):
     max_rows: int = 2_000_000
     max_json_bytes: int = 16_000_000
     batch_rows: int = 1_000
-    #: A batch of long rows ends before it has ``batch_rows``.
+    #: A batch of long rows ends before it has `batch_rows`.
     batch_bytes: int = 4_000_000
 
 
 class FileTooLarge(Exception):
-    """An upload exceeds a limit; the message names it and says what to do."""
+    """An upload exceeds a limit; the message has the limit and the remedy."""
 
 
 class FilePosition(NamedTuple):
@@ -50,14 +50,14 @@ class FilePosition(NamedTuple):
 
 
 class UnreadableFile(Exception):
-    """An upload is unreadable as a whole; the message says where and what was expected."""
+    """An upload is unreadable as a whole; the message has the place and the expected content."""
 
     def __init__(
         self,
         code: str,
         message: str,
         *,
-        place: FilePosition | None = None,
+        position: FilePosition | None = None,
         found: str | None = None,
         expected: str | None = None,
     ) -> None:
@@ -65,21 +65,21 @@ class UnreadableFile(Exception):
         #: Stable, for programs.
         self.code = code
         self.message = message
-        self.line, self.column, self.offset = place or FilePosition()
+        self.line, self.column, self.offset = position or FilePosition()
         self.found = found
         self.expected = expected
 
     @property
     def is_malformed(self) -> bool:
-        """Whether the file is not what its type says (400), rather than not usable here (422)."""
+        """Whether the file contradicts its media type (400), rather than being not usable (422)."""
         return self.code in MALFORMED_CODES
 
     def finding(self) -> Finding:
-        """Return the place and the expectation, as far as they are known."""
+        """Returns the finding, with the place and the expected content as far as they are known."""
         places = {"line": self.line, "column": self.column, "offset": self.offset}
-        known = {name: place for name, place in places.items() if place is not None}
-        found = {**known, "field": "", "value": self.found, "rule": self.code}
-        return found if self.expected is None else {**found, "expected": self.expected}
+        known_places = {name: place for name, place in places.items() if place is not None}
+        item = finding("", None, self.code, expected=self.expected)
+        return {**known_places, **item, "value": self.found}  # not shortened: it is a header
 
 
 class SpooledSource:
@@ -94,7 +94,7 @@ class SpooledSource:
         self._gzip = gzip
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the chunks, from the first."""
+        """Yields the chunks, from the first."""
         return gunzip(self._read(), self._limits) if self._gzip else self._read()
 
     def _read(self) -> Iterator[bytes]:
@@ -106,7 +106,7 @@ class SpooledSource:
 
 
 def gunzip(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
-    """Decompress gzip as it comes in; it may have several members.
+    """Decompresses gzip chunk by chunk; it may have several members.
 
     Raises FileTooLarge for a text that is too long, absolutely or in relation to its gzip, and
     UnreadableFile for anything but complete gzip.
@@ -155,7 +155,7 @@ class _Decompressor:
             raise UnreadableFile(
                 "malformed_gzip",
                 "the gzip data is incomplete: send the file again",
-                place=FilePosition(offset=self._taken),
+                position=FilePosition(offset=self._taken),
                 expected="a complete gzip file",
             )
 
@@ -174,7 +174,7 @@ class _Decompressor:
             raise UnreadableFile(
                 "malformed_gzip",
                 f"the body is not gzip, or is damaged, near byte {self._taken - len(rest)}",
-                place=FilePosition(offset=self._taken - len(rest)),
+                position=FilePosition(offset=self._taken - len(rest)),
                 expected="a gzip file, as Content-Encoding says",
             ) from error
         self._given += len(piece)
@@ -186,7 +186,7 @@ class _Decompressor:
 
 
 def check_size(size: int, limits: Limits) -> None:
-    """Raise FileTooLarge for an upload with more bytes than are allowed."""
+    """Raises FileTooLarge for an upload with more bytes than are allowed."""
     if size > limits.max_bytes:
         message = (
             f"the upload is longer than {limits.max_bytes} bytes (decompressed): "
@@ -196,7 +196,7 @@ def check_size(size: int, limits: Limits) -> None:
 
 
 def without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the chunks without a leading UTF-8 byte order mark."""
+    """Yields the chunks without a leading UTF-8 byte order mark."""
     head = b""
     source = iter(chunks)
     for chunk in source:
@@ -209,7 +209,7 @@ def without_bom(chunks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def position_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
-    """Return line and column (in bytes, from 1) of a byte."""
+    """Returns line and column (in bytes, from 1) of a byte."""
     line, seen, begin = 1, 0, 0
     for chunk in chunks:
         part = chunk[: max(0, offset - seen)]
@@ -225,9 +225,9 @@ def position_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
 def split_lines(
     chunks: Iterable[AnyStr], split: Callable[[AnyStr], list[AnyStr]]
 ) -> Iterator[list[AnyStr]]:
-    """Yield complete lines, those of a chunk at a time. Raises FileTooLarge beyond MAX_LINE.
+    """Yields complete lines, those of a chunk at a time. Raises FileTooLarge beyond MAX_LINE.
 
-    ``split`` splits a text into its lines; the last of them may be incomplete, or empty.
+    `split` splits a text into its lines; the last of them may be incomplete, or empty.
     """
     rest: AnyStr | None = None
     number = 1
@@ -242,7 +242,7 @@ def split_lines(
 
 
 def _check_lengths(lines: list[AnyStr], number: int) -> None:
-    if max(map(len, lines)) > MAX_LINE:
-        line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE)
-        message = f"line {line} is longer than {MAX_LINE} characters"
+    if max(map(len, lines)) > MAX_LINE_CHARS:
+        line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE_CHARS)
+        message = f"line {line} is longer than {MAX_LINE_CHARS} characters"
         raise FileTooLarge(message)

@@ -7,7 +7,7 @@ import orjson
 
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_splitter import NO_OPTIONS, check_no_course, split_csv
+from schemas.files.csv_splitter import NO_FILE_OPTIONS, check_no_course, split_csv
 from schemas.files.encodings import (
     check_total_size,
     declared_charset,
@@ -51,14 +51,14 @@ _ENDINGS = {
 
 
 def format_of(media_type: str) -> str | None:
-    """Return the format of a Content-Type, or None if it, or its charset, is not supported."""
+    """Returns the format of a Content-Type, or None if it, or its charset, is not supported."""
     if not is_supported(declared_charset(media_type)):
         return None
     return _FORMATS.get(media_type.partition(";")[0].strip().lower())
 
 
 def type_of_name(name: str) -> str | None:
-    """Return the media type of a file's extension, or None."""
+    """Returns the media type of a file's extension, or None."""
     ending = name[name.rfind(".") :].lower()
     return _ENDINGS.get(ending)
 
@@ -68,12 +68,12 @@ def split(
     *,
     media_type: str,
     limits: Limits,
-    options: FileOptions = NO_OPTIONS,
+    options: FileOptions = NO_FILE_OPTIONS,
     lines_before: int = 0,
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
-    """Split a file into batches; the chunks are iterated twice, each time from the first.
+    """Splits a file into batches; the chunks are iterated twice, each time from the first.
 
-    Line numbers continue after ``lines_before``. Raises UnreadableFile or FileTooLarge for
+    Line numbers continue after `lines_before`. Raises UnreadableFile or FileTooLarge for
     errors of the whole file: mostly at once, otherwise while the batches are iterated.
     """
     kind = format_of(media_type)
@@ -109,19 +109,19 @@ def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
             raise _unexpected_document(f"an object with the keys {sorted(document)[:5]}")
         document = document["enrollments"]
     if not isinstance(document, list):
-        raise _unexpected_document("no array")
+        raise _unexpected_document("not an array")
     check_rows(len(document), limits)
     return document
 
 
-def _unexpected_document(found: str) -> UnreadableFile:
+def _unexpected_document(description: str) -> UnreadableFile:
     expected = '{"enrollments": [request, …]} or [request, …]'
-    message = f"expected {expected}, but there is {found}"
+    message = f"expected {expected}, but the document is {description}"
     return UnreadableFile("unknown_document", message, expected=expected)
 
 
 def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
-    """Parse one JSON document. Raises FileTooLarge, and UnreadableFile with the place."""
+    """Parses one JSON document. Raises FileTooLarge, and UnreadableFile with the place."""
     whole = bytearray()
     for chunk in chunks:
         whole += chunk
@@ -137,7 +137,7 @@ def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
         raise UnreadableFile(
             "malformed_json",
             f"JSON parse error - {error}",
-            place=FilePosition(error.line, error.column, error.offset),
+            position=FilePosition(error.line, error.column, error.offset),
             expected="JSON in UTF-8, as in RFC 7493",
         ) from error
 

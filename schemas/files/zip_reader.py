@@ -33,7 +33,7 @@ _END_64_BYTES = 20
 _MAX_COMMENT = 65_535
 _METHODS = frozenset({zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED})
 _ENCRYPTED = 0x1
-#: What ``zipfile`` raises for damaged or manipulated archives.
+#: Exceptions of `zipfile` for damaged or manipulated archives.
 _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
@@ -44,11 +44,11 @@ _DAMAGED = (
     RuntimeError,
     ValueError,
 )
-EXPECTED = "a ZIP archive of .csv, .txt, .ndjson, .jsonl or .json files"
+EXPECTED_ARCHIVE = "a ZIP archive of .csv, .txt, .ndjson, .jsonl or .json files"
 
 
 def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
-    """Open an archive. Raises UnreadableFile for anything else, FileTooLarge for too many files."""
+    """Opens an archive. Raises UnreadableFile if it is not one, FileTooLarge for too many files."""
     _check_end(file)
     try:
         return zipfile.ZipFile(file)
@@ -60,13 +60,13 @@ def open_archive(file: IO[bytes]) -> zipfile.ZipFile:
 
 
 def _check_is_damage(error: OSError) -> None:
-    """Raise the error again unless it comes from an invalid offset in the archive."""
+    """Raises the error again unless it comes from an invalid offset in the archive."""
     if error.errno != errno.EINVAL:
         raise error
 
 
 def _check_end(file: IO[bytes]) -> None:
-    """Check the size of the central directory before ``zipfile`` reads it into memory."""
+    """Checks the size of the central directory before `zipfile` reads it into memory."""
     size = file.seek(0, io.SEEK_END)
     begin = max(0, size - _MAX_COMMENT - _END_BYTES - _END_64_BYTES)
     file.seek(begin)
@@ -76,14 +76,16 @@ def _check_end(file: IO[bytes]) -> None:
         raise _malformed("its end is missing: send the file again")
     if tail[max(0, at - _END_64_BYTES) : at].startswith(_END_64):
         message = "ZIP64 archives are not supported: send fewer or shorter files"
-        raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
+        raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE)
     if int.from_bytes(tail[at + 12 : at + 16], "little") > _MAX_DIRECTORY:
         raise _too_many()
 
 
-def _malformed(why: str) -> UnreadableFile:
-    message = f"the body is not a ZIP archive, or is damaged: {why[:200]}"
-    return UnreadableFile("malformed_zip", message, place=FilePosition(offset=0), expected=EXPECTED)
+def _malformed(reason: str) -> UnreadableFile:
+    message = f"the body is not a ZIP archive, or is damaged: {reason[:200]}"
+    return UnreadableFile(
+        "malformed_zip", message, position=FilePosition(offset=0), expected=EXPECTED_ARCHIVE
+    )
 
 
 def _too_many() -> FileTooLarge:
@@ -93,7 +95,7 @@ def _too_many() -> FileTooLarge:
 def checked_files(
     archive: zipfile.ZipFile, limits: Limits, packed: int
 ) -> Sequence[zipfile.ZipInfo]:
-    """Return the files to be read, in the order of their names.
+    """Returns the files to be read, in the order of their names.
 
     Raises UnreadableFile, FileTooLarge.
     """
@@ -107,7 +109,7 @@ def checked_files(
         _check_member(info)
     if len(names) > len(set(names)):
         message = "the archive contains two files of one name"
-        raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
+        raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE)
     unpacked = sum(info.file_size for info in infos)
     check_size(unpacked, limits)
     if unpacked > max(MIN_RATIO_BYTES, MAX_RATIO * packed):
@@ -117,7 +119,7 @@ def checked_files(
 
 
 def _check_is_readable(info: zipfile.ZipInfo) -> None:
-    """Raise UnreadableFile for entries that ``zipfile`` itself cannot handle."""
+    """Raises UnreadableFile for entries that `zipfile` itself cannot handle."""
     if not info.filename or "\0" in info.orig_filename:
         raise _malformed("one of its files has no name, or a NUL in it")
     if info.header_offset < 0:
@@ -125,7 +127,7 @@ def _check_is_readable(info: zipfile.ZipInfo) -> None:
 
 
 def _is_ignored(info: zipfile.ZipInfo) -> bool:
-    """Return whether an entry is a folder, or a hidden file of an operating system."""
+    """Returns whether an entry is a folder, or a hidden file of an operating system."""
     last = info.filename.rsplit("/", 1)[-1]
     return info.is_dir() or last.startswith(".") or info.filename.startswith("__MACOSX/")
 
@@ -146,11 +148,11 @@ def _check_member(info: zipfile.ZipInfo) -> None:
         message = f"{printable(name)} uses a compression method that is not supported"
     else:
         return
-    raise UnreadableFile("malformed_zip", message, expected=EXPECTED)
+    raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE)
 
 
 def printable(name: str) -> str:
-    """Return the name of a file as an error message may show it."""
+    """Returns the name of a file as an error message may show it."""
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in name[:100])
 
 
@@ -169,25 +171,25 @@ class FileContent:
         if media_type is not None and format_of(media_type) != ZIP:
             return media_type
         message = f"the format of {printable(self.name)} is not known from its extension"
-        raise UnreadableFile("unknown_document", message, expected=EXPECTED)
+        raise UnreadableFile("unknown_document", message, expected=EXPECTED_ARCHIVE)
 
     def __iter__(self) -> Iterator[bytes]:
-        """Yield the chunks."""
+        """Yields the chunks."""
         try:
             with self._archive.open(self._info) as content:
                 while chunk := content.read(CHUNK_BYTES):
                     yield chunk
         except _DAMAGED as error:
             message = f"{printable(self.name)} is damaged in the archive: {error}"
-            raise UnreadableFile("malformed_zip", message, expected=EXPECTED) from error
+            raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE) from error
         except OSError as error:
             _check_is_damage(error)
             message = f"{printable(self.name)} is damaged in the archive: its offset is invalid"
-            raise UnreadableFile("malformed_zip", message, expected=EXPECTED) from error
+            raise UnreadableFile("malformed_zip", message, expected=EXPECTED_ARCHIVE) from error
 
 
 def count_lines(chunks: FileContent) -> int:
-    """Count the lines, which may end with LF, CR LF or CR."""
+    """Counts the lines, which may end with LF, CR LF or CR."""
     lines, last = 0, b""
     for chunk in chunks:
         lines += chunk.count(b"\n") + chunk.count(b"\r") - chunk.count(b"\r\n")

@@ -12,13 +12,13 @@ from typing import IO, NamedTuple
 
 from enrollment.domain.submissions import ArchiveMember
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_splitter import NO_OPTIONS
+from schemas.files.csv_splitter import NO_FILE_OPTIONS
 from schemas.files.formats.detect import AUTO
 from schemas.files.row_payload import JSON
 from schemas.files.source import FilePosition, FileTooLarge, Limits, UnreadableFile
 from schemas.files.splitter import split
 from schemas.files.zip_reader import (
-    EXPECTED,
+    EXPECTED_ARCHIVE,
     FileContent,
     checked_files,
     count_lines,
@@ -26,8 +26,8 @@ from schemas.files.zip_reader import (
     printable,
 )
 
-#: Bytes of all headers together: each is stored, and shown with the submission.
-MAX_HEADERS = 256_000
+#: Bytes of all headers together: each is stored, and rendered with the submission.
+MAX_ARCHIVE_HEADER_BYTES = 256_000
 
 #: The manifests of OneRoster and of D2L.
 _ONEROSTER, _D2L = "manifest.csv", "manifest.json"
@@ -45,9 +45,9 @@ class _MemberPlan(NamedTuple):
 
 
 def split_archive(
-    file: IO[bytes], limits: Limits, options: FileOptions = NO_OPTIONS
+    file: IO[bytes], limits: Limits, options: FileOptions = NO_FILE_OPTIONS
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
-    """Split the files of an archive into batches; files without a request are skipped.
+    """Splits the files of an archive into batches; files without a request are skipped.
 
     Raises UnreadableFile or FileTooLarge for errors of the whole archive or of a whole file.
     """
@@ -56,83 +56,84 @@ def split_archive(
     files = list(_files(archive, infos, limits, options))
     if not files:
         message = "the archive contains no request"
-        raise UnreadableFile("empty", message, expected=EXPECTED)
+        raise UnreadableFile("empty", message, expected=EXPECTED_ARCHIVE)
     first = files[0].member
-    head = FileInfo(
+    file_info = FileInfo(
         first.encoding, first.header, first.format, tuple(file.member for file in files)
     )
-    return head, require_rows(_counted(files, limits))
+    return file_info, require_rows(_counted(files, limits))
 
 
-# --- what is in it -----------------------------------------------------------------------
+# --- content -----------------------------------------------------------------------------
 
 
 def _files(
     archive: zipfile.ZipFile, infos: Sequence[zipfile.ZipInfo], limits: Limits, options: FileOptions
 ) -> Iterator[_MemberPlan]:
     skips_unknown = False
-    if (manifest := _named(_ONEROSTER, infos)) is not None:
+    if (manifest := _topmost(_ONEROSTER, infos)) is not None:
         _check_manifest(archive, manifest)
-        beside = manifest.filename.casefold().removesuffix(_ONEROSTER) + _ENROLLMENTS
-        infos = [info for info in infos if info.filename.casefold() == beside]
+        enrollments = manifest.filename.casefold().removesuffix(_ONEROSTER) + _ENROLLMENTS
+        infos = [info for info in infos if info.filename.casefold() == enrollments]
         options = _options_of_archive("oneroster", options, manifest)
-    elif (manifest := _named(_D2L, infos)) is not None:
+    elif (manifest := _topmost(_D2L, infos)) is not None:
         infos = [info for info in infos if info.filename.casefold().endswith(".csv")]
         options, skips_unknown = _options_of_archive("d2l", options, manifest), True
     lines = headers = 0
     for info in infos:
-        made = _file(
+        plan = _file(
             FileContent(archive, info), lines, limits, options, skips_unknown=skips_unknown
         )
-        if made is not None:
-            headers += len((made.member.header or "").encode())
-            if headers > MAX_HEADERS:
-                message = f"the headers of the files are longer than {MAX_HEADERS} bytes together"
+        if plan is not None:
+            headers += len((plan.member.header or "").encode())
+            if headers > MAX_ARCHIVE_HEADER_BYTES:
+                limit = MAX_ARCHIVE_HEADER_BYTES
+                message = f"the headers of the files are longer than {limit} bytes together"
                 raise UnreadableFile("unknown_document", message, expected="shorter headers")
-            yield made
-            lines += _length_of(made, limits)
+            yield plan
+            lines += _length_of(plan, limits)
 
 
 def _options_of_archive(
     format_: str, options: FileOptions, manifest: zipfile.ZipInfo
 ) -> FileOptions:
-    """Return the options with the archive's format. Raises UnreadableFile if another is forced."""
+    """Returns the options with the archive's format. Raises UnreadableFile if another is forced."""
     if options.format in {AUTO, format_}:
         return options._replace(format=format_)
     message = (
-        f"{printable(manifest.filename)} makes this an archive of {format_}, and the option format "
-        f"says {options.format}"
+        f"{printable(manifest.filename)} makes this an archive of {format_}, but the option format "
+        f"is {options.format}"
     )
     expected = f"no option format, or no {printable(manifest.filename)}"
     raise UnreadableFile("unknown_document", message, expected=expected)
 
 
 def _length_of(file: _MemberPlan, limits: Limits) -> int:
-    """Return the number of lines of a file: those of a JSON document are its requests."""
+    """Returns the number of lines of a file: those of a JSON document are its requests."""
     if file.member.encoding == JSON:
         drafts = _split(file.chunks, limits, file.options, file.member.lines_before)[1]
         return sum(draft.rows for draft in drafts)
     return count_lines(file.chunks)
 
 
-def _named(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | None:
-    """Return the file of this name in the fewest folders."""
-    found = [info for info in infos if info.filename.rsplit("/", 1)[-1].casefold() == name]
-    return min(found, key=lambda info: info.filename.count("/"), default=None)
+def _topmost(name: str, infos: Sequence[zipfile.ZipInfo]) -> zipfile.ZipInfo | None:
+    """Returns the file of this name in the fewest folders."""
+    candidates = [info for info in infos if info.filename.rsplit("/", 1)[-1].casefold() == name]
+    return min(candidates, key=lambda info: info.filename.count("/"), default=None)
 
 
 def _check_manifest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
-    """Raise UnreadableFile unless OneRoster's manifest has a known version, and enrollments."""
+    """Raises UnreadableFile unless OneRoster's manifest has a known version, and enrollments."""
     if info.file_size > _MAX_MANIFEST:
         message = f"manifest.csv is longer than {_MAX_MANIFEST} bytes"
         raise FileTooLarge(message)
     text = b"".join(FileContent(archive, info)).decode("utf-8-sig", errors="replace")
     rows = csv.reader(io.StringIO(text, newline=""))
-    said = {row[0].strip().casefold(): row[1].strip() for row in rows if len(row) > 1}
-    version = said.get("oneroster.version", "")
+    properties = {row[0].strip().casefold(): row[1].strip() for row in rows if len(row) > 1}
+    version = properties.get("oneroster.version", "")
     if version not in _VERSIONS:
         message = f"the manifest is of OneRoster {printable(version)!r}"
-    elif said.get("file.enrollments", "absent").casefold() == "absent":
+    elif properties.get("file.enrollments", "absent").casefold() == "absent":
         message = "the manifest says that enrollments are absent"
     else:
         return
@@ -143,15 +144,16 @@ def _check_manifest(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
 def _file(
     chunks: FileContent, lines: int, limits: Limits, options: FileOptions, *, skips_unknown: bool
 ) -> _MemberPlan | None:
-    """Return one file; None for an empty one, or one of unknown columns where those are skipped."""
+    """Returns one file; None for an empty one, and for unknown columns with `skips_unknown`."""
     try:
-        head, _ = _split(chunks, limits, options, lines)
+        file_info, _ = _split(chunks, limits, options, lines)
     except UnreadableFile as error:
         if error.code == "empty" or (skips_unknown and error.code == "unknown_columns"):
             return None
         raise _prefix_error(error, chunks.name) from error
-    source = options.source or head.source
-    member = ArchiveMember(chunks.name, lines, head.encoding, head.format, head.header, source)
+    source = options.source or file_info.source
+    encoding, format_, header = file_info.encoding, file_info.format, file_info.header
+    member = ArchiveMember(chunks.name, lines, encoding, format_, header, source)
     return _MemberPlan(chunks, member, options)
 
 
@@ -166,7 +168,7 @@ def _prefix_error(error: UnreadableFile, name: str) -> UnreadableFile:
     return UnreadableFile(
         error.code,
         f"{name}: {error.message}",
-        place=FilePosition(error.line, error.column, error.offset),
+        position=FilePosition(error.line, error.column, error.offset),
         found=error.found,
         expected=error.expected,
     )
@@ -181,7 +183,7 @@ def _counted(files: Sequence[_MemberPlan], limits: Limits) -> Iterator[BatchDraf
 
 
 def _member_batches(file: _MemberPlan, limits: Limits) -> Iterator[BatchDraft]:
-    """Yield the batches of one file; it is split only now, because each split buffers a batch."""
+    """Yields the batches of one file; it is split only now, because each split buffers a batch."""
     try:
         yield from _split(file.chunks, limits, file.options, file.member.lines_before)[1]
     except UnreadableFile as error:

@@ -21,8 +21,8 @@ from schemas.findings import (
 
 T = TypeVar("T")
 
-JSON = "application/json"
-NDJSON = "application/x-ndjson"
+JSON_MEDIA_TYPE = "application/json"
+NDJSON_MEDIA_TYPE = "application/x-ndjson"
 
 
 class TooManyObjects(ValueError):
@@ -30,15 +30,15 @@ class TooManyObjects(ValueError):
 
 
 class InvalidObjects(ValueError):
-    """Some of the objects are invalid; ``found`` says which and why."""
+    """Some of the objects are invalid; `findings` lists the errors."""
 
-    def __init__(self, found: Sequence[Finding]) -> None:
-        super().__init__(describe_finding(found[0]))
-        self.found = found
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        super().__init__(describe_finding(findings[0]))
+        self.findings = findings
 
 
 class BulkReader(Generic[T]):
-    """Reads lists of one kind of object, whose keys must differ."""
+    """Reads lists of objects of one kind, with unique keys."""
 
     def __init__(
         self,
@@ -47,91 +47,91 @@ class BulkReader(Generic[T]):
         *,
         key: Callable[[T], str],
         key_field: str,
-        most: int,
+        max_objects: int,
     ) -> None:
         #: The member that holds the list where the body is an object.
         self.name = name
-        self.most = most
+        self.max_objects = max_objects
         self._load = load
         self._key = key
         self._key_field = key_field
 
     def read(self, body: bytes, media_type: str) -> list[T]:
-        """Return the objects of a body. Raises InvalidObjects, TooManyObjects."""
-        found: list[Finding] = []
+        """Returns the objects of a body. Raises InvalidObjects, TooManyObjects."""
+        findings: list[Finding] = []
         seen: set[str] = set()
         objects: list[T] = []
-        for count, (where, data) in enumerate(self._parts(body, media_type, found)):
-            if count >= self.most:
+        for count, (where, data) in enumerate(self._parts(body, media_type, findings)):
+            if count >= self.max_objects:
                 raise TooManyObjects
-            found += [_located(bad, where) for bad in self._add(data, seen, objects)]
-            if len(found) >= MAX_FINDINGS:
+            findings += [_located(item, where) for item in self._add(data, seen, objects)]
+            if len(findings) >= MAX_FINDINGS:
                 break
-        if found:
-            raise InvalidObjects(found[:MAX_FINDINGS])
+        if findings:
+            raise InvalidObjects(findings[:MAX_FINDINGS])
         return objects
 
     def _add(self, data: object, seen: set[str], objects: list[T]) -> tuple[Finding, ...]:
-        """Add the object to ``objects``, or return what is wrong with it."""
+        """Adds the object to `objects`, or returns the findings on it."""
         try:
-            taken = self._load(data)
+            parsed = self._load(data)
         except ValidationError as error:
             return findings_of(error, data)
-        key = self._key(taken)
+        key = self._key(parsed)
         if key in seen:
             return (at_pointer(finding(self._key_field, key, "duplicate")),)
         seen.add(key)
-        objects.append(taken)
+        objects.append(parsed)
         return ()
 
     def _parts(
-        self, body: bytes, media_type: str, found: list[Finding]
+        self, body: bytes, media_type: str, findings: list[Finding]
     ) -> Iterator[tuple[str | int, object]]:
-        """Yield the location (line number or JSON pointer) and the data of each object."""
-        if media_type == NDJSON:
-            yield from _lines(body, found)
+        """Yields the location (line number or JSON pointer) and the data of each object."""
+        if media_type == NDJSON_MEDIA_TYPE:
+            yield from _lines(body, findings)
             return
         try:
             document = i_json.loads(body)
         except i_json.InvalidJson as error:
-            found.append(_invalid_json(error, error.line))
+            findings.append(_invalid_json(error, error.line))
             return
         prefix = ""
         if isinstance(document, dict) and list(document) == [self.name]:
             prefix, document = f"/{self.name}", document[self.name]
         if not isinstance(document, list):
-            found.append(at_pointer(finding(self.name, document, "type")))
+            findings.append(at_pointer(finding(self.name, document, "type")))
             return
-        for place, data in enumerate(document):
-            yield f"{prefix}/{place}", data
+        for index, data in enumerate(document):
+            yield f"{prefix}/{index}", data
 
 
-def describe_finding(found: Finding) -> str:
-    """Return a finding as a sentence."""
-    where = f"line {found['line']}: " if "line" in found else ""
-    rule = str(found["rule"])
-    return f"{where}{found['field'] or 'the body'} {RULES.get(rule, rule)}"
+def describe_finding(item: Finding) -> str:
+    """Returns a finding as a sentence."""
+    where = f"line {item['line']}: " if "line" in item else ""
+    rule = str(item["rule"])
+    return f"{where}{item['field'] or 'the body'} {RULES.get(rule, rule)}"
 
 
-def _lines(body: bytes, found: list[Finding]) -> Iterator[tuple[int, object]]:
+def _lines(body: bytes, findings: list[Finding]) -> Iterator[tuple[int, object]]:
     for number, line in enumerate(body.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
             data = i_json.loads(line)
         except i_json.InvalidJson as error:
-            found.append(_invalid_json(error, number))
-            if len(found) >= MAX_FINDINGS:
+            findings.append(_invalid_json(error, number))
+            if len(findings) >= MAX_FINDINGS:
                 return
             continue
         yield number, data
 
 
 def _invalid_json(error: i_json.InvalidJson, line: int) -> Finding:
-    return {"line": line, "column": error.column, **finding("", str(error), "json")}
+    return {"line": line, "column": error.column, **finding("", None, "json", str(error))}
 
 
-def _located(bad: Finding, where: str | int) -> Finding:
+def _located(item: Finding, where: str | int) -> Finding:
     if isinstance(where, int):
-        return at_line(bad, where)
-    return {**bad, "pointer": f"{where}{bad['pointer']}"}
+        return at_line(item, where)
+    return {**item, "pointer": f"{where}{item['pointer']}"}

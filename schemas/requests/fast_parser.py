@@ -1,7 +1,7 @@
 """Parses well-formed requests in a microsecond or two.
 
-``RequestSchema`` is the reference. A result of this module equals the schema's; whatever is not
-certainly valid is left to the schema (a property test compares both).
+`RequestSchema` is the reference. A result of this module equals the schema's; anything that is
+not certainly valid is left to the schema (a property test compares both).
 """
 
 from typing import Any
@@ -22,7 +22,7 @@ _new = tuple.__new__
 
 
 def parse_request_fast(body: object) -> ParsedRequest | None:
-    """Parse a well-formed body; None where the schema must decide."""
+    """Parses a well-formed body; None where the schema must decide."""
     if type(body) is not dict:
         return None
     get = body.get
@@ -54,7 +54,7 @@ def parse_request_fast(body: object) -> ParsedRequest | None:
 
 
 def is_username(text: Any) -> bool:
-    """Return whether something is certainly a username."""
+    """Returns whether something is certainly a username."""
     return (
         type(text) is str
         and len(text) <= MAX_NAME
@@ -63,12 +63,12 @@ def is_username(text: Any) -> bool:
 
 
 def is_email(text: Any) -> bool:
-    """Return whether something is certainly an e-mail address, whose lower case may be longer."""
+    """Returns whether something is certainly an e-mail address; its lower case may be longer."""
     return type(text) is str and 2 * len(text) <= MAX_EMAIL and EMAIL.fullmatch(text) is not None
 
 
 def is_short_text(text: Any, limit: int) -> bool:
-    """Return whether something is a printable text, neither empty nor too long."""
+    """Returns whether something is a printable text, neither empty nor too long."""
     return type(text) is str and 0 < len(text) <= limit and text.isprintable()
 
 

@@ -1,4 +1,4 @@
-"""One parsed request, and the error for a body that is none."""
+"""The value of a parsed request, and the error for an invalid one."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -13,7 +13,7 @@ MAX_ATTRIBUTE_TEXT = 255
 
 
 class ParsedRequest(NamedTuple):
-    """One request as sent: validated, with no defaults but that of ``is_active``."""
+    """One request as sent: validated, with no defaults but that of `is_active`."""
 
     username: str | None
     #: In lower case.
@@ -29,7 +29,7 @@ class ParsedRequest(NamedTuple):
 
 
 class InvalidRequest(Exception):
-    """A request is malformed; ``findings`` says where and why."""
+    """A request is malformed; `findings` has the place and the rule of each error."""
 
     def __init__(self, findings: Sequence[Finding]) -> None:
         super().__init__(f"{len(findings)} finding(s)")

@@ -8,7 +8,7 @@ from marshmallow import ValidationError, fields, post_load, pre_load, validate
 from enrollment.domain.model import Attribute
 from schemas.fields import (
     EMAIL,
-    ERROR_CODES,
+    ERROR_RULES,
     MAX_EMAIL,
     MAX_MODE,
     MAX_NAME,
@@ -21,7 +21,7 @@ from schemas.fields import (
     TimestampField,
     is_course_key,
 )
-from schemas.findings import Finding, first_findings_of, shown
+from schemas.findings import Finding, display_value, first_findings_of
 from schemas.requests.fast_parser import parse_request_fast
 from schemas.requests.parsed import (
     MAX_ATTRIBUTE_TEXT,
@@ -31,7 +31,7 @@ from schemas.requests.parsed import (
     ParsedRequest,
 )
 
-#: Members whose empty text means "absent"; elsewhere it is a value of the wrong type.
+#: Members in which an empty text means "absent"; in others it has the wrong type.
 _MAY_BE_EMPTY = frozenset({"user", "email", "course_id", "mode", "cohort", "requested_at"})
 
 
@@ -53,11 +53,11 @@ def _course_key(text: str) -> None:
 class Identifier(fields.String):
     """A text that is checked by its own rules only."""
 
-    default_error_messages = ERROR_CODES
+    default_error_messages = ERROR_RULES
 
 
 class LowerCaseString(Identifier):
-    """An identifier whose case is ignored."""
+    """An identifier that is converted to lower case."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         return str(super()._deserialize(value, *args, **kwargs)).lower()
@@ -68,11 +68,13 @@ def _at_most(limit: int) -> validate.Length:
 
 
 def _attribute_text() -> BoundedString:
-    return BoundedString(longest=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"})
+    return BoundedString(
+        max_length=MAX_ATTRIBUTE_TEXT, required=True, error_messages={"null": "type"}
+    )
 
 
 class AttributeSchema(OpenSchema):
-    """One named value kept with an enrollment."""
+    """One named value stored with an enrollment."""
 
     namespace = _attribute_text()
     name = _attribute_text()
@@ -80,12 +82,12 @@ class AttributeSchema(OpenSchema):
 
     @post_load
     def make_attribute(self, data: dict[str, str], **_: object) -> Attribute:
-        """Return the domain's own value."""
+        """Returns the domain's own value."""
         return Attribute(**data)
 
 
 class CourseDetailsSchema(OpenSchema):
-    """Where clients of Open edX put the course id; nothing else in it is read."""
+    """The object in which clients of Open edX send the course id; other members are ignored."""
 
     course_id = fields.Raw(allow_none=True, metadata={"type": "string"})
 
@@ -100,23 +102,23 @@ class RequestSchema(OpenSchema):
     email = LowerCaseString(validate=[_at_most(MAX_EMAIL), _email])
     course_id = Identifier(validate=_course_key, required=True)
     course_details = Nested(CourseDetailsSchema)
-    mode = BoundedString(longest=MAX_MODE)
+    mode = BoundedString(max_length=MAX_MODE)
     is_active = StrictBoolean(load_default=True)
     enrollment_attributes = BoundedList(
-        Nested(AttributeSchema, error_messages={"null": "type"}), most=MAX_ATTRIBUTES
+        Nested(AttributeSchema, error_messages={"null": "type"}), max_items=MAX_ATTRIBUTES
     )
-    cohort = BoundedString(longest=MAX_COHORT)
+    cohort = BoundedString(max_length=MAX_COHORT)
     force_enrollment = StrictBoolean(load_default=False)
     requested_at = TimestampField(error_messages={"invalid": "datetime"})
 
     @pre_load
-    def leave_out_what_is_absent(self, data: Any, **_: object) -> Any:
-        """Drop members that are null, or empty where a text is expected."""
+    def drop_absent_members(self, data: Any, **_: object) -> Any:
+        """Drops members that are null, or empty where a text is expected."""
         return without_absent(data) if isinstance(data, Mapping) else data
 
     @post_load
     def make_request(self, data: dict[str, Any], **_: object) -> ParsedRequest:
-        """Return one value instead of a dict."""
+        """Returns one value instead of a dict."""
         attributes = data.get("enrollment_attributes")
         return ParsedRequest(
             username=data.get("user"),
@@ -135,10 +137,10 @@ _SCHEMA = RequestSchema()
 
 
 def without_absent(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the body without absent members, its course id in ``course_id``."""
+    """Returns the body without absent members, its course id in `course_id`."""
     details = body.get("course_details")
-    named = details.get("course_id") if isinstance(details, Mapping) else None
-    given = {**body, "course_id": named or body.get("course_id")}
+    course_id = details.get("course_id") if isinstance(details, Mapping) else None
+    given = {**body, "course_id": course_id or body.get("course_id")}
     for key in ("user", "email", "course_id"):
         if not given.get(key):
             given.pop(key, None)
@@ -150,7 +152,7 @@ def without_absent(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_request(body: object) -> ParsedRequest:
-    """Parse one request. Raises InvalidRequest with every finding."""
+    """Parses one request. Raises InvalidRequest with every finding."""
     parsed = parse_request_fast(body)
     if parsed is not None:
         return parsed
@@ -162,7 +164,7 @@ def load_request(body: object) -> ParsedRequest:
     return checked
 
 
-#: The order in which Open edX checks, and so complains.
+#: The order in which Open edX checks members, and so reports errors.
 _V1_ORDER = (
     "course_details",
     "course_id",
@@ -173,7 +175,7 @@ _V1_ORDER = (
 
 
 def v1_message(findings: Iterable[Finding]) -> str:
-    """Return the message of Open edX for the finding that it would report first."""
+    """Returns the message of Open edX for the finding that it would report first."""
     first = min(findings, key=_v1_rank)
     field, value, rule = str(first["field"]), first["value"], first["rule"]
     match field.split("."):
@@ -188,9 +190,9 @@ def v1_message(findings: Iterable[Finding]) -> str:
         case ["enrollment_attributes", _, part] if rule == "required":
             return f"'{part}' not in enrollment attribute"
     where = field or "body"
-    return f"'{shown(value)}' is not a valid {where} ({rule})."
+    return f"'{display_value(value)}' is not a valid {where} ({rule})."
 
 
-def _v1_rank(found: Finding) -> int:
-    head = str(found["field"]).split(".")[0]
+def _v1_rank(item: Finding) -> int:
+    head = str(item["field"]).split(".")[0]
     return _V1_ORDER.index(head) if head in _V1_ORDER else len(_V1_ORDER)

@@ -22,7 +22,7 @@ class Single(NamedTuple):
 
 
 def encode_singles(singles: Sequence[Single]) -> bytes:
-    """Return the batch's payload."""
+    """Returns the batch's payload."""
     return pack_json(
         [
             (
@@ -38,10 +38,10 @@ def encode_singles(singles: Sequence[Single]) -> bytes:
 
 
 def decode_singles(payload: bytes) -> list[Single]:
-    """Decode the singles of a batch's payload."""
+    """Decodes the singles of a batch's payload."""
     rows: Any = unpack_json(payload)
     return [
-        Single(UUID(hex=row[0]), row[1], CallerKind(row[2]), _moment(row[3]), _request(row[4]))
+        Single(UUID(hex=row[0]), row[1], CallerKind(row[2]), _time(row[3]), _request(row[4]))
         for row in rows
     ]
 
@@ -51,13 +51,13 @@ def _plain(request: ParsedRequest) -> tuple[object, ...]:
     return (*request[:-1], None if requested_at is None else microseconds(requested_at))
 
 
-def _moment(number: int) -> datetime:
-    return EPOCH + timedelta(microseconds=number)
+def _time(microseconds_since_epoch: int) -> datetime:
+    return EPOCH + timedelta(microseconds=microseconds_since_epoch)
 
 
 def _request(cells: list[Any]) -> ParsedRequest:
     *plain, requested_at = cells
-    request = ParsedRequest._make([*plain, None if requested_at is None else _moment(requested_at)])
+    request = ParsedRequest._make([*plain, None if requested_at is None else _time(requested_at)])
     if request.attributes is None:
         return request
     return request._replace(attributes=tuple(Attribute(*cell) for cell in request.attributes))

@@ -13,7 +13,7 @@ from enrollment.domain.crosswalks import Entry, Theirs
 from enrollment.storage import cancellation, crosswalks, migrate, submissions
 from enrollment.storage.engine.sessions import database_now, sessions_for
 from enrollment.storage.tables import SubmissionRow
-from schemas.files.formats.detect import NAMES
+from schemas.files.formats.detect import FORMAT_NAMES
 from schemas.files.source import UnreadableFile
 from tests.support.format_files import (
     FORMS,
@@ -321,7 +321,7 @@ def test_any_table_in_any_format_comes_to_the_same_as_in_json(
 
 
 def test_every_format_is_among_them():
-    assert FORMS.keys() == set(NAMES) - {"auto"}
+    assert FORMS.keys() == set(FORMAT_NAMES) - {"auto"}
 
 
 @pytest.mark.parametrize("media_type", ["text/csv", "application/zip"])

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schemas import fields
 from schemas.fields import TimestampField, is_storable, parse_email, parse_timestamp, parse_username
-from schemas.findings import shown
+from schemas.findings import display_value
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 
@@ -121,4 +121,4 @@ def test_what_can_be_stored_can_be_encoded_and_holds_no_nul(text):
     [(None, None), (True, True), (5, 5), ("a", "a"), ("a\0\ud800\n", "a\ufffd\ufffd\ufffd"), ({}, "{}"), ("x" * 101, "x" * 99 + "…")],
 )  # fmt: skip
 def test_error_messages_give_values_back_short_and_safe(value, safe):
-    assert shown(value) == safe
+    assert display_value(value) == safe

@@ -11,7 +11,7 @@ from enrollment.domain.crosswalks import Theirs
 from enrollment.domain.model import Outcome
 from schemas.files.batch_draft import FileOptions
 from schemas.files.csv_rows import cells_of
-from schemas.files.formats.detect import FORMATS, NAMES, column_meanings
+from schemas.files.formats.detect import FORMAT_NAMES, FORMATS, column_meanings
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, rows_for_display
 from schemas.files.source import Limits, SpooledSource, UnreadableFile
 from schemas.files.splitter import split
@@ -149,7 +149,7 @@ def test_a_file_is_known_by_its_content_however_it_is_written(name, how):
 
 
 def test_every_format_has_a_sample_and_can_be_forced():
-    assert set(NAMES) == {"auto", "native", *SAMPLES}
+    assert set(FORMAT_NAMES) == {"auto", "native", *SAMPLES}
     assert len({format_.name for format_ in FORMATS}) == len(FORMATS)
 
 
@@ -196,17 +196,17 @@ def test_a_file_that_has_all_another_systems_has_is_its_file_whatever_is_beside(
     [
         (
             "course_id,user_id\nMATH,ada\n",
-            "this looks like canvas, but the header names no role or role_id and no status",
+            "this looks like canvas, but the header has no role or role_id and no status",
         ),
         (
             "type,action,child_code,rolename,parent_code\n",
             (
-                "this looks like d2l, but the header names no role_name "
+                "this looks like d2l, but the header has no role_name "
                 "('rolename' looks like 'role_name')"
             ),
         ),
-        ("a,b\n1,2\n", "the header names no course_id and no user or email"),
-        ("enrol,student,ada,MATH\n", "the header names no course_id and no user or email"),
+        ("a,b\n1,2\n", "the header has no course_id and no user or email"),
+        ("enrol,student,ada,MATH\n", "the header has no course_id and no user or email"),
     ],
 )
 def test_a_file_that_is_not_known_is_told_what_was_found_and_what_is_known(text, message):
@@ -228,8 +228,8 @@ def test_all_formats_are_named_with_their_columns_where_none_fits():
     ("name", "text", "message"),
     [
         ("canvas", "user,course_id\nada,x\n", "no user_id or user_integration_id and no role"),
-        ("native", SAMPLES["canvas"], "names no user or email"),
-        ("oneroster", SAMPLES["sds"], "names no sourcedid or schoolsourcedid"),
+        ("native", SAMPLES["canvas"], "has no user or email"),
+        ("oneroster", SAMPLES["sds"], "has no sourcedid or schoolsourcedid"),
     ],
 )
 def test_a_forced_format_that_does_not_fit_says_what_is_missing(name, text, message):
@@ -597,14 +597,16 @@ def test_a_result_file_of_every_format_can_be_sent_again_as_it_is(name):
     course_id = KEY if name == "openedx_dashboard" else None
     head, rows = read(SAMPLES[name], course_id=course_id)
     layout = layout_of(head.header, head.format)
-    text = layout.head() + "".join(layout.line(REFUSED, row.cells) for row in rows)
+    text = layout.header_line() + "".join(layout.row_line(REFUSED, row.cells) for row in rows)
 
     again, reread = read(text, course_id=course_id)
     second = layout_of(again.header, again.format)
 
     assert again.format == name
     assert list(map(told, reread)) == list(map(told, rows))
-    assert text == second.head() + "".join(second.line(REFUSED, row.cells) for row in reread)
+    assert text == second.header_line() + "".join(
+        second.row_line(REFUSED, row.cells) for row in reread
+    )
     assert cells_of(text.splitlines()[0], layout.delimiter)[-3:] == ["outcome", "reason", "message"]
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from schemas.files.formats.base import NOT_A_REQUEST, ROLE_NOT_LEARNER, UNKNOWN_VALUE
-from schemas.files.formats.detect import AUTO, BY_NAME, NAMES, detect_format
+from schemas.files.formats.detect import AUTO, FORMAT_NAMES, FORMATS_BY_NAME, detect_format
 from schemas.files.id_mapping import NOT_IN_CROSSWALK
 
 ROOT = Path(__file__).parents[2]
@@ -15,7 +15,7 @@ SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^#)", PAGE, re.MULTILINE | re.DO
 
 
 def test_every_format_has_its_section():
-    assert set(SECTIONS) == set(NAMES) - {AUTO}
+    assert set(SECTIONS) == set(FORMAT_NAMES) - {AUTO}
 
 
 @pytest.mark.parametrize("name", sorted(SECTIONS))
@@ -32,7 +32,7 @@ def test_the_rules_of_foreign_rows_are_explained(rule):
 
 
 def test_every_format_says_whether_its_ids_are_ours():
-    ours = {name for name in BY_NAME if not BY_NAME[name].has_own_ids}
+    ours = {name for name in FORMATS_BY_NAME if not FORMATS_BY_NAME[name].has_external_ids}
 
     assert ours == {"openedx_dashboard"}
     assert all("Ids are ours" in SECTIONS[name] for name in ours)

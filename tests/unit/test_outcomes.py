@@ -91,17 +91,17 @@ def test_every_reason_says_something_even_without_its_facts(reason):
         (
             Reason.INVALID_ROW,
             {"errors": [{"field": "mode", "value": "x", "rule": "slug"}]},
-            "The row cannot be read: mode (x): slug.",
+            "The row is invalid: mode (x): slug.",
         ),
         (
             Reason.INVALID_ROW,
             {"errors": [{"field": "user", "value": None, "rule": "required"}]},
-            "The row cannot be read: user: required.",
+            "The row is invalid: user: required.",
         ),
         (
             Reason.INVALID_ROW,
             {"errors": [{"field": "", "value": "x", "rule": "columns"}]},
-            "The row cannot be read: row (x): columns.",
+            "The row is invalid: row (x): columns.",
         ),
         (
             Reason.MODE_MISMATCH,

@@ -96,7 +96,9 @@ def test_json_that_is_broken_says_where():
     assert (
         answer.json["detail"] == "JSON parse error - Duplicate key 'a': line 2 column 2 (char 10)"
     )
-    assert answer.json["errors"] == [{"line": 2, "column": 2, "rule": "json", "field": ""}]
+    assert answer.json["errors"] == [
+        {"line": 2, "column": 2, "field": "", "value": None, "rule": "json"}
+    ]
 
 
 def test_a_body_up_to_the_limit_is_read():

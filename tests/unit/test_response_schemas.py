@@ -7,7 +7,7 @@ import pytest
 
 from api_gateway.openapi.response_schemas import RESPONSES, response_schemas, schema_of
 from enrollment.domain.codes import Code
-from schemas.encoding.json_types import Doc, FindingJson, Format, OneOf, Range
+from schemas.encoding.json_types import Doc, FindingJson, OneOf, Range, StringFormat
 from schemas.submissions import CountsJson
 
 STRING = {"type": "string"}
@@ -40,7 +40,7 @@ class ColoredPointJson(PointJson, total=False):
         (bool, {"type": "boolean"}),
         (object, {}),
         (str | None, {"anyOf": [STRING, {"type": "null"}]}),
-        (Annotated[str, Format("uri")] | None, {"anyOf": [{**STRING, "format": "uri"}, {"type": "null"}]}),
+        (Annotated[str, StringFormat("uri")] | None, {"anyOf": [{**STRING, "format": "uri"}, {"type": "null"}]}),
         (Color, {**STRING, "enum": ["red", "blue"]}),
         (Literal["a", "b"], {**STRING, "enum": ["a", "b"]}),
         (Literal[True], {"const": True}),

@@ -38,18 +38,18 @@ def test_everything_else_stays_as_it_is(cell):
 def test_a_result_file_has_the_callers_columns_and_then_the_answer():
     layout = layout_of("note;user;course_id")
 
-    assert layout.head() == "note;user;course_id;outcome;reason;message\r\n"
-    assert layout.line(FULL, ["a;b", "bob", "C"]) == (
+    assert layout.header_line() == "note;user;course_id;outcome;reason;message\r\n"
+    assert layout.row_line(FULL, ["a;b", "bob", "C"]) == (
         '"a;b";bob;C;refused;course_full;All 1 seats are taken.\r\n'
     )
-    assert layout.line(ENROLLED, ["", "ada", "C"]) == ";ada;C;enrolled;;\r\n"
+    assert layout.row_line(ENROLLED, ["", "ada", "C"]) == ";ada;C;enrolled;;\r\n"
 
 
 def test_rows_are_as_wide_as_the_header():
     layout = layout_of("user,course_id,mode")
 
-    assert layout.line(ENROLLED, ["ada"]) == "ada,,,enrolled,,\r\n"
-    assert layout.line(ENROLLED, ["ada", "C", "m", " ", ""]) == "ada,C,m,enrolled,,\r\n"
+    assert layout.row_line(ENROLLED, ["ada"]) == "ada,,,enrolled,,\r\n"
+    assert layout.row_line(ENROLLED, ["ada", "C", "m", " ", ""]) == "ada,C,m,enrolled,,\r\n"
 
 
 def test_cells_that_have_no_column_are_kept_behind_the_answer_and_stay_a_fault():
@@ -58,8 +58,8 @@ def test_cells_that_have_no_column_are_kept_behind_the_answer_and_stay_a_fault()
     for _ in range(3):
         row = ParsedRow(2, None, None, cells)
         layout = layout_of(header)
-        line = layout.line(INVALID, row.cells)
-        header = layout.head().strip()
+        line = layout.row_line(INVALID, row.cells)
+        header = layout.header_line().strip()
         (again,) = decode_rows(encode_rows(line.encode(), 2), "csv", header)
         found.append((line, again.findings[0]["rule"]))
         cells = again.cells
@@ -73,8 +73,8 @@ def test_cells_that_have_no_column_are_kept_behind_the_answer_and_stay_a_fault()
 def test_a_result_file_that_is_sent_again_gets_no_second_answer(added):
     layout = layout_of(f"user,course_id,{added}")
 
-    assert layout.head() == "user,course_id,outcome,reason,message\r\n"
-    assert layout.line(ENROLLED, ["ada", "C", "refused", "course_full", "…"]) == (
+    assert layout.header_line() == "user,course_id,outcome,reason,message\r\n"
+    assert layout.row_line(ENROLLED, ["ada", "C", "refused", "course_full", "…"]) == (
         "ada,C,enrolled,,\r\n"
     )
 
@@ -95,7 +95,7 @@ def test_without_a_header_the_columns_are_ours():
 
     cells = cells_from_request(ENROLLED, request)
 
-    assert dict(zip(layout.names, cells, strict=True)) == {
+    assert dict(zip(layout.columns, cells, strict=True)) == {
         "line": "2",
         "user": "ada",
         "email": "ada@example.org",
@@ -115,7 +115,7 @@ def test_a_row_that_could_not_be_read_shows_what_is_known_of_it():
     assert cells_from_request(invalid, None) == ["7", "", "", ""]
     assert (
         layout_of(None)
-        .line(invalid, cells_from_request(invalid, None))
+        .row_line(invalid, cells_from_request(invalid, None))
         .startswith("7,,,,,,,,,,inv")
     )
 
@@ -125,7 +125,7 @@ def test_a_row_that_could_not_be_read_shows_what_is_known_of_it():
 )
 def test_any_cells_come_back_out_of_a_result_file(rows):
     layout = layout_of("user,course_id,note")
-    text = layout.head() + "".join(layout.line(ENROLLED, cells) for cells in rows)
+    text = layout.header_line() + "".join(layout.row_line(ENROLLED, cells) for cells in rows)
 
     read = list(csv.reader(io.StringIO(text, newline="")))
 
@@ -161,10 +161,12 @@ def test_a_request_that_cannot_be_read_stands_in_its_result_file_and_stays_a_fau
     (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
     layout = layout_of(None)
     cells = cells_from_request(INVALID, row.request, row.unvalidated)
-    shown = dict(zip(layout.names, cells, strict=True))
+    shown = dict(zip(layout.columns, cells, strict=True))
 
     (again,) = decode_rows(
-        encode_rows(layout.line(INVALID, cells).encode(), 2), "csv", layout.head().strip()
+        encode_rows(layout.row_line(INVALID, cells).encode(), 2),
+        "csv",
+        layout.header_line().strip(),
     )
 
     assert (again.user, again.course_id) == (row.user or shown["user"] or None, row.course_id)
@@ -183,9 +185,9 @@ def test_a_request_that_came_as_json_can_be_sent_again_out_of_its_result_file():
     }
     (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
     layout = layout_of(None)
-    line = layout.line(ENROLLED, cells_from_request(ENROLLED, row.request))
+    line = layout.row_line(ENROLLED, cells_from_request(ENROLLED, row.request))
 
-    header = layout.head().strip()
+    header = layout.header_line().strip()
     (again,) = decode_rows(encode_rows(line.encode(), 2), "csv", header)
 
     assert again.request == load_request(body)

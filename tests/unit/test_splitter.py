@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from schemas.files.row_payload import decode_rows
 from schemas.files.source import (
-    MAX_LINE,
+    MAX_LINE_CHARS,
     FileTooLarge,
     Limits,
     SpooledSource,
@@ -123,9 +123,9 @@ def test_a_file_that_cannot_be_read_is_refused_where_it_is_broken(data, code, pl
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("username,course_id", "the header names no user or email ('username' looks like 'user')"),
-        ("user,course id", "the header names no course_id ('course id' looks like 'course_id')"),
-        ("x,y", "the header names no course_id and no user or email"),
+        ("username,course_id", "the header has no user or email ('username' looks like 'user')"),
+        ("user,course id", "the header has no course_id ('course id' looks like 'course_id')"),
+        ("x,y", "the header has no course_id and no user or email"),
         ('{"user":1}', "this looks like JSON: send it as application/x-ndjson or application/json"),
     ],
 )
@@ -306,10 +306,18 @@ ASK = json.dumps({"user": "ada", "course_id": KEY})
             f"[{ASK}]", "application/json", Limits(max_json_bytes=9), "x-ndjson", id="json-bytes"
         ),
         pytest.param(
-            "user,course_id\n" + "x" * MAX_LINE + "y", "text/csv", Limits(), "line 2", id="csv-line"
+            "user,course_id\n" + "x" * MAX_LINE_CHARS + "y",
+            "text/csv",
+            Limits(),
+            "line 2",
+            id="csv-line",
         ),
         pytest.param(
-            "\n\n" + "x" * MAX_LINE + "y\n", "application/x-ndjson", Limits(), "line 3", id="line"
+            "\n\n" + "x" * MAX_LINE_CHARS + "y\n",
+            "application/x-ndjson",
+            Limits(),
+            "line 3",
+            id="line",
         ),
     ],
 )

@@ -14,7 +14,7 @@ from schemas.files.batch_draft import FileOptions
 from schemas.files.raw_rows import member_at
 from schemas.files.row_payload import decode_rows
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile
-from schemas.files.zip_splitter import MAX_HEADERS, split_archive
+from schemas.files.zip_splitter import MAX_ARCHIVE_HEADER_BYTES, split_archive
 
 KEY = "course-v1:edX+DemoX+Demo"
 HEAD = "user,course_id\n"
@@ -248,7 +248,7 @@ def test_names_and_headers_are_bounded():
     longer = archive([("a" * 252 + ".csv", HEAD + f"u,{KEY}\n")])
     assert refusal_of(longer).code == "unknown_document"
 
-    wide = f"user,course_id,{'x' * (MAX_HEADERS // 3)}\nu,{KEY},\n"
+    wide = f"user,course_id,{'x' * (MAX_ARCHIVE_HEADER_BYTES // 3)}\nu,{KEY},\n"
     assert read(archive([(f"{n}.csv", wide) for n in range(2)]))[1]
     refusal = refusal_of(archive([(f"{n}.csv", wide) for n in range(3)]))
     assert (refusal.code, refusal.is_malformed) == ("unknown_document", False)

@@ -20,7 +20,11 @@ from enrollment.domain.batch_decision import BatchContext, EnrollmentKey
 from enrollment.domain.model import Enrollment
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.dry_run_outcomes import decode_effects, enrollment_of, state_of
+from schemas.dry_run_outcomes import (
+    decode_effects,
+    decode_enrollment_cells,
+    encode_enrollment_cells,
+)
 from schemas.encoding.compact import pack_json, unpack_json
 
 #: Overlays that one process keeps open: the dry runs that it processes at the same time.
@@ -72,7 +76,9 @@ class Overlay:
     def add(self, outcomes: bytes) -> None:
         """Adds the effects of one more batch; `outcomes` are its stored outcomes."""
         effects = list(decode_effects(outcomes))
-        states = [(*key, pack_json(state_of(effect.enrollment))) for key, effect in effects]
+        states = [
+            (*key, pack_json(encode_enrollment_cells(effect.enrollment))) for key, effect in effects
+        ]
         used_invitations = [
             (course_id, effect.invitation, username)
             for (course_id, username), effect in effects
@@ -115,7 +121,7 @@ class Overlay:
         if row is None:
             return None
         state: Any = unpack_json(row[0])
-        return enrollment_of(state)
+        return decode_enrollment_cells(state)
 
     def _used_by(self, pair: EnrollmentKey) -> str | None:
         query = "SELECT used_by FROM invitation WHERE course_id = ? AND email = ?"

@@ -26,7 +26,7 @@ from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import SubmissionOptions, Tally
 from enrollment.storage import learners
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.dry_run_outcomes import encode_dry_run
+from schemas.dry_run_outcomes import encode_dry_run_outcomes
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from worker.processing import attempts
 from worker.processing.decoded_claim import (
@@ -145,7 +145,7 @@ class PreparedDryRun(PreparedBatches):
         self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
     ) -> Persisted:
         """Encodes outcomes with their effects, which later batches of the dry run need."""
-        encode = partial(encode_dry_run, traces=dry_run_effects(decision, self.context))
+        encode = partial(encode_dry_run_outcomes, effects=dry_run_effects(decision, self.context))
         return Persisted(self.encode(self.outcomes(decision), encode), NO_EVENTS)
 
 

@@ -14,8 +14,8 @@ from api_gateway.resources.common.idempotent_write import read_key_use
 from enrollment.storage.idempotency import KeyUse
 from schemas.findings import findings_of
 from schemas.requests.bulk_objects import (
-    JSON,
-    NDJSON,
+    JSON_MEDIA_TYPE,
+    NDJSON_MEDIA_TYPE,
     BulkReader,
     InvalidObjects,
     TooManyObjects,
@@ -51,15 +51,17 @@ class BulkBody(NamedTuple, Generic[T]):
 async def read_objects(req: Request, database: Database, reader: BulkReader[T]) -> BulkBody[T]:
     """Reads a list of objects, and parses it in a pool thread. Raises Problem 400, 413, 415."""
     media_type = (req.content_type or "").partition(";")[0].strip().lower()
-    if media_type not in {JSON, NDJSON}:
-        raise unsupported(f"Send {JSON} or {NDJSON}.")
+    if media_type not in {JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE}:
+        raise unsupported(f"Send {JSON_MEDIA_TYPE} or {NDJSON_MEDIA_TYPE}.")
     body = await read_body(req, MAX_BULK_BODY)
     try:
         objects = await database.run(lambda: reader.read(body, media_type))
     except TooManyObjects as error:
-        raise too_large(f"At most {reader.most} {reader.name} are accepted at once.") from error
+        raise too_large(
+            f"At most {reader.max_objects} {reader.name} are accepted at once."
+        ) from error
     except InvalidObjects as error:
-        raise bad_request("invalid_body", str(error), *error.found) from error
+        raise bad_request("invalid_body", str(error), *error.findings) from error
     return BulkBody(objects, read_key_use(req, body))
 
 

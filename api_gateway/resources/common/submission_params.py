@@ -14,7 +14,8 @@ from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import SubmissionOptions
 from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
-from schemas.files.formats.detect import AUTO, NAMES
+from schemas.files.formats.detect import AUTO, FORMAT_NAMES
+from schemas.findings import finding
 
 #: Names of the options, which are query parameters or fields of the form with the file.
 _OPTION_NAMES = frozenset(
@@ -35,17 +36,17 @@ def check_names(params: Mapping[str, Any]) -> None:
     """Checks that all options are known and given once. Raises Problem 400."""
     for name, value in params.items():
         if name not in _OPTION_NAMES:
-            raise invalid_option(name, value, _one_of(_OPTION_NAMES))
+            raise invalid_option(name, value, "unknown", _one_of(_OPTION_NAMES))
         if not isinstance(value, str):
-            raise invalid_option(name, value, "given once")
+            raise invalid_option(name, value, "duplicate", "given once")
 
 
 def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
     """Parses the options of an upload. Raises Problem 400 for unknown ones and invalid values."""
     check_names(params)
-    for name, (is_valid, expected) in _RULES.items():
+    for name, (is_valid, rule, expected) in _RULES.items():
         if name in params and not is_valid(params[name]):
-            raise invalid_option(name, params[name], expected)
+            raise invalid_option(name, params[name], rule, expected)
     options = SubmissionOptions(
         default_mode=params.get("default_mode"),
         on_error=params.get("on_error", OnError.CONTINUE.value),
@@ -67,21 +68,21 @@ def _one_of(known: Iterable[str]) -> str:
     return f"one of {', '.join(sorted(known))}"
 
 
-#: For each option a predicate for its value, and the expected value in words.
-_RULES: Mapping[str, tuple[Callable[[str], bool], str]] = {
-    "format": (frozenset(NAMES).__contains__, _one_of(NAMES)),
-    "dry_run": (_FLAGS.__contains__, _one_of(_FLAGS)),
-    "on_error": (frozenset(OnError).__contains__, _one_of(OnError)),
-    "lane": (frozenset(Lane).__contains__, _one_of(Lane)),
-    "default_mode": (_is_mode, f"1 to {MAX_MODE} characters"),
-    "source": (is_source, "1 to 100 letters, digits, dots, dashes or underscores"),
-    "course_id": (is_course_key, "course-v1:org+course+run or org/course/run"),
+#: The check of each option's value, its rule, and the expected value in words.
+_RULES: Mapping[str, tuple[Callable[[str], bool], str, str]] = {
+    "format": (frozenset(FORMAT_NAMES).__contains__, "one_of", _one_of(FORMAT_NAMES)),
+    "dry_run": (_FLAGS.__contains__, "one_of", _one_of(_FLAGS)),
+    "on_error": (frozenset(OnError).__contains__, "one_of", _one_of(OnError)),
+    "lane": (frozenset(Lane).__contains__, "one_of", _one_of(Lane)),
+    "default_mode": (_is_mode, "length", f"1 to {MAX_MODE} characters"),
+    "source": (is_source, "source", "1 to 100 letters, digits, dots, dashes or underscores"),
+    "course_id": (is_course_key, "course_key", "course-v1:org+course+run or org/course/run"),
 }
 
 
-def invalid_option(name: str, value: object, expected: str) -> Problem:
+def invalid_option(name: str, value: object, rule: str, expected: str) -> Problem:
     """Returns a Problem 400 that names the option and the expected value."""
-    found = {"field": name, "value": str(value)[:100], "rule": expected}
+    found = finding(name, value, rule, expected=expected)
     return bad_request("option_invalid", f"The option {name} must be {expected}.", found)
 
 
@@ -90,7 +91,7 @@ def read_states(req: Request) -> frozenset[State]:
     given = req.get_param_as_list("state") or []
     for text in given:
         if text not in set(State):
-            raise invalid_option("state", text, f"one of {', '.join(State)}")
+            raise invalid_option("state", text, "one_of", f"one of {', '.join(State)}")
     return frozenset(map(State, given))
 
 
@@ -103,4 +104,5 @@ def read_submissions_cursor(req: Request) -> SubmissionPageKey | None:
     try:
         return SubmissionPageKey(EPOCH + timedelta(microseconds=int(received_at)), UUID(id_))
     except (ValueError, OverflowError) as error:
-        raise invalid_option("cursor", "", "one that a response contained") from error
+        cursor = req.get_param("cursor")
+        raise invalid_option("cursor", cursor, "range", "one that a response contained") from error

@@ -21,12 +21,12 @@ _MEMBERS = {LEARNER: "user", EMAIL: "email", COURSE: "course_id", MODE: "mode", 
 ROLE_NOT_LEARNER = "role_not_learner"
 NOT_A_REQUEST = "not_a_wish"
 UNKNOWN_VALUE = "one_of"
-#: A column with a number, such as ``course1``.
+#: A column with a number, such as `course1`.
 NUMBERED = re.compile(r"([a-z]+)([0-9]{1,3})")
 
 
 class RowIntent(NamedTuple):
-    """What a row requests for one learner in one course, as a request's body with its own ids."""
+    """The request of a row for one learner in one course: a body with external ids."""
 
     body: dict[str, Any]
     #: The file's column behind each member of the body.
@@ -46,7 +46,7 @@ class RowParser:
         self._findings: list[Finding] = []
 
     def take(self, member: str, *columns: str) -> None:
-        """Set a member of the body from the first of the columns that is not empty."""
+        """Sets a member of the body from the first of the columns that is not empty."""
         for column in columns:
             if column in self.cells:
                 self._columns[member] = column
@@ -57,7 +57,7 @@ class RowParser:
     def take_status(
         self, column: str, words: Mapping[str, bool | None], *, default: bool | None = None
     ) -> None:
-        """Set ``is_active`` from a word; None stands for words that request no change."""
+        """Sets `is_active` from a word; None stands for words that request no change."""
         word = self.cells.get(column)
         if word is None and default is not None:
             self._body["is_active"] = default
@@ -68,12 +68,12 @@ class RowParser:
         elif word is None:
             self.report(column, "required")
         elif active is None:
-            self.report(column, NOT_A_REQUEST, "this asks neither to enroll nor to withdraw")
+            self.report(column, NOT_A_REQUEST, "this is neither an enrollment nor a withdrawal")
         else:
             self.report(column, UNKNOWN_VALUE, "known are " + ", ".join(words))
 
     def check_role(self, column: str, learners: Collection[str], *, is_required: bool) -> None:
-        """Report a role that is not a learner's."""
+        """Reports a role that is not a learner's."""
         role = self.cells.get(column)
         if role is None and is_required:
             self.report(column, "required")
@@ -81,11 +81,11 @@ class RowParser:
             self.report(column, ROLE_NOT_LEARNER, "only learners are enrolled here")
 
     def report(self, column: str, rule: str, message: str | None = None) -> None:
-        """Add a finding on a column."""
+        """Adds a finding on a column."""
         self._findings.append(finding(column, self.cells.get(column), rule, message))
 
     def intent(self, number: str | None = None) -> RowIntent:
-        """Return what was collected."""
+        """Returns the collected request."""
         return RowIntent(self._body, self._columns, tuple(self._findings), number)
 
 
@@ -98,27 +98,27 @@ class Format:
     """A file format of another system."""
 
     name: str
-    #: For people.
+    #: Name for readers.
     title: str
-    #: Columns that are read, as written, and their meanings (empty: none of ours). Of several
-    #: with one meaning the first that is not empty counts.
+    #: Columns that are read, as written, and their meanings (empty: no member of a request). Of
+    #: several columns with one meaning, the first that is not empty is used.
     columns: Mapping[str, str]
     #: Groups of case-folded columns: a header that has one of each group is of this format.
-    marks: tuple[tuple[str, ...], ...]
+    identifying_columns: tuple[tuple[str, ...], ...]
     #: Groups of which a file of this format must have one as well.
-    needs: tuple[tuple[str, ...], ...] = ()
+    required_columns: tuple[tuple[str, ...], ...] = ()
     #: Values of the role's column that stand for a learner.
     learner_roles: Collection[str] = frozenset({"student"})
     is_role_required: bool = True
     #: Values of the status' column: enroll, withdraw, or (None) neither.
     statuses: Mapping[str, bool | None] | None = None
-    #: What an empty status means; None: it is required.
+    #: The meaning of an empty status; None: a status is required.
     default_status: bool | None = None
-    #: Reports what else can be wrong with a row.
+    #: Reports errors of a row that the common checks do not find.
     check: Callable[[RowParser], None] | None = None
-    #: Parses a row that means several requests.
+    #: Parses a row with several requests.
     parse_many: Callable[[Cells], Sequence[RowIntent]] | None = None
-    #: How many requests a row means.
+    #: Counts the requests of a row.
     count: Callable[[Cells], int] = _one
     #: Columns with a number behind them, such as course1, and their meanings.
     numbered: Mapping[str, str] | None = None
@@ -127,10 +127,10 @@ class Format:
     #: Normalizes the cells of a row before they are read.
     normalize: Callable[[Sequence[str]], Sequence[str]] | None = None
     #: Whether learners and courses have ids of another system.
-    has_own_ids: bool = True
+    has_external_ids: bool = True
 
     def parse(self, cells: Cells) -> Sequence[RowIntent]:
-        """Return what a row requests: one intent, or several of a row with numbered columns."""
+        """Returns the requests of a row: one, or several of a row with numbered columns."""
         if self.parse_many is not None:
             return self.parse_many(cells)
         row = RowParser(cells)
@@ -147,8 +147,10 @@ class Format:
     @cached_property
     def _members(self) -> Sequence[tuple[str, tuple[str, ...]]]:
         """Members of a request, and the columns that each is taken from."""
-        named = ((member, self._meaning(meaning)) for meaning, member in _MEMBERS.items())
-        return [(member, columns) for member, columns in named if columns]
+        columns_by_member = (
+            (member, self._meaning(meaning)) for meaning, member in _MEMBERS.items()
+        )
+        return [(member, columns) for member, columns in columns_by_member if columns]
 
     @cached_property
     def _role(self) -> str | None:
@@ -162,15 +164,17 @@ class Format:
         return tuple(name.casefold() for name, means in self.columns.items() if means == meaning)
 
     def missing_groups(self, names: Collection[str]) -> list[str]:
-        """Return the groups of which a header has no column, in words."""
-        groups = (*self.marks, *self.needs)
+        """Returns the groups of which a header has no column, in words."""
+        groups = (*self.identifying_columns, *self.required_columns)
         return [
             " or ".join(group) for group in groups if not any(self._has(n, names) for n in group)
         ]
 
     def matches(self, names: Collection[str]) -> bool:
-        """Return whether a header has a column of every group of ``marks``."""
-        return all(any(self._has(name, names) for name in group) for group in self.marks)
+        """Returns whether a header has a column of every group of `marks`."""
+        return all(
+            any(self._has(name, names) for name in group) for group in self.identifying_columns
+        )
 
     def _has(self, name: str, names: Collection[str]) -> bool:
         if name in names:
@@ -182,14 +186,14 @@ class Format:
         return self.numbered is not None and matched is not None and matched[1] == stem
 
     def canonical(self, name: str) -> str:
-        """Return the case-folded name of a column, its number without leading zeros."""
+        """Returns the case-folded name of a column, its number without leading zeros."""
         matched = NUMBERED.fullmatch(name)
         if self.numbered is None or matched is None or matched[1] not in self.numbered:
             return name
         return f"{matched[1]}{int(matched[2])}"
 
     def meaning(self, name: str) -> str | None:
-        """Return the meaning of a column by its case-folded name; None: it is not read."""
+        """Returns the meaning of a column by its case-folded name; None: it is not read."""
         for column, meaning in self.columns.items():
             if column.casefold() == name:
                 return meaning

@@ -21,7 +21,7 @@ FORMAT = base.Format(
         "ROW_STATUS": base.STATUS,
         "AVAILABLE_IND": base.STATUS,
     },
-    marks=(("external_course_key",), ("external_person_key",)),
+    identifying_columns=(("external_course_key",), ("external_person_key",)),
     learner_roles=frozenset({"student", "s"}),
     is_role_required=False,  # no role means student
     statuses=_STATUSES,

@@ -1,4 +1,4 @@
-"""Canvas: ``enrollments.csv`` of its SIS import, and of its provisioning reports."""
+"""Canvas: `enrollments.csv` of its SIS import, and of its provisioning reports."""
 
 from schemas.files.formats import base
 
@@ -25,8 +25,8 @@ FORMAT = base.Format(
         "role_id": base.ROLE,
         "status": base.STATUS,
     },
-    marks=(("course_id", "section_id"), ("user_id", "user_integration_id")),
-    needs=(("role", "role_id"), ("status",)),
+    identifying_columns=(("course_id", "section_id"), ("user_id", "user_integration_id")),
+    required_columns=(("role", "role_id"), ("status",)),
     is_role_required=False,
     statuses={
         "active": True,

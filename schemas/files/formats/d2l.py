@@ -18,7 +18,7 @@ FORMAT = base.Format(
         "role_name": base.ROLE,
         "parent_code": base.COURSE,
     },
-    marks=(("type",), ("action",), ("child_code",), ("role_name",), ("parent_code",)),
+    identifying_columns=(("type",), ("action",), ("child_code",), ("role_name",), ("parent_code",)),
     learner_roles=frozenset({"learner", "student"}),
     statuses={"create": True, "update": True, "delete": False},
     default_status=True,  # no action means update

@@ -1,4 +1,4 @@
-"""Detects the format of a CSV file by its first record: our own columns, or another system's."""
+"""Detects the format of a CSV file, native or of another system, by its first record."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -7,13 +7,13 @@ from itertools import chain
 from typing import NamedTuple
 
 from schemas.files.csv_rows import (
-    COLUMNS,
     DELIMITERS,
-    EXPECTED,
-    KNOWN,
+    EXPECTED_COLUMNS,
+    KNOWN_COLUMNS,
     MAX_COLUMNS,
+    NATIVE_COLUMNS,
+    OPENEDX_COURSE_COLUMN,
     RESULT_COLUMNS,
-    UPSTREAM_COURSE,
     CsvColumns,
     cells_of,
     columns_of,
@@ -35,10 +35,10 @@ from schemas.files.source import UnreadableFile
 
 AUTO = "auto"
 NATIVE = "native"
-#: Bulk change of modes of Open edX: three of our own columns and no other.
+#: Bulk change of modes of Open edX: three of the native columns and no other.
 BULK_CHANGE = "openedx_bulk_change"
-#: Formats with our own columns.
-OUR_COLUMNS = frozenset({NATIVE, BULK_CHANGE})
+#: Formats with native columns.
+NATIVE_FORMATS = frozenset({NATIVE, BULK_CHANGE})
 
 #: In the order in which they are tried: the more specific ones first.
 FORMATS: tuple[Format, ...] = (
@@ -53,16 +53,16 @@ FORMATS: tuple[Format, ...] = (
     moodle_flat.FORMAT,
     openedx_dashboard.FORMAT,
 )
-BY_NAME = {format_.name: format_ for format_ in FORMATS}
-#: Values of the option ``format``.
-NAMES = (AUTO, NATIVE, BULK_CHANGE, *BY_NAME)
+FORMATS_BY_NAME = {format_.name: format_ for format_ in FORMATS}
+#: Values of the option `format`.
+FORMAT_NAMES = (AUTO, NATIVE, BULK_CHANGE, *FORMATS_BY_NAME)
 
 _BULK_CHANGE = frozenset({"user", "mode", "course_id"})
-_OURS = {
+_NATIVE_MEANINGS = {
     "user": LEARNER,
     "email": EMAIL,
     "course_id": COURSE,
-    UPSTREAM_COURSE: COURSE,
+    OPENEDX_COURSE_COLUMN: COURSE,
     "mode": MODE,
     "is_active": STATUS,
     "cohort": COHORT,
@@ -81,59 +81,66 @@ class DetectedFormat(NamedTuple):
 
 
 def detect_format(record: str, forced: str = AUTO) -> DetectedFormat:
-    """Detect the format of a file by its first record. Raises UnreadableFile, naming known formats.
+    """Detects the format of a file by its first record.
 
-    Our own columns take precedence, unless the record has all columns that a format of another
-    system needs.
+    Native columns take precedence, unless the record has all columns that a format of another
+    system needs. Raises UnreadableFile, which lists the known formats.
     """
-    if forced in OUR_COLUMNS:
+    if forced in NATIVE_FORMATS:
         return DetectedFormat(forced, record, columns_of(record))
-    if forced in BY_NAME:
-        return _forced(record, BY_NAME[forced])
+    if forced in FORMATS_BY_NAME:
+        return _forced(record, FORMATS_BY_NAME[forced])
     try:
         columns = columns_of(record)
     except UnreadableFile as error:
         if error.code != "unknown_columns":
             raise
         return _of_other_system(record, error)
-    if not KNOWN.issuperset(columns.names) and (found := _complete_match(record)) is not None:
-        return found
-    names = (
-        columns.names[: -len(RESULT_COLUMNS)]
-        if columns.names[-len(RESULT_COLUMNS) :] == RESULT_COLUMNS
-        else columns.names
-    )
-    is_change = len(names) == len(_BULK_CHANGE) and set(names) == _BULK_CHANGE
-    return DetectedFormat(BULK_CHANGE if is_change else NATIVE, record, columns)
+    if not KNOWN_COLUMNS.issuperset(columns.names):
+        detected = _complete_match(record)
+        if detected is not None:
+            return detected
+    return DetectedFormat(_native_format(columns.names), record, columns)
+
+
+def _native_format(names: Sequence[str]) -> str:
+    if names[-len(RESULT_COLUMNS) :] == RESULT_COLUMNS:
+        names = names[: -len(RESULT_COLUMNS)]
+    is_bulk_change = len(names) == len(_BULK_CHANGE) and set(names) == _BULK_CHANGE
+    return BULK_CHANGE if is_bulk_change else NATIVE
 
 
 def _complete_match(record: str) -> DetectedFormat | None:
-    """Return the format whose columns, with that of the course, are all there.
+    """Returns the format if the record has all of its columns, including one for the course.
 
-    A column with one of our names is then an extra one of that system.
+    A column with a native name is then an extra one of that system.
     """
     for format_ in FORMATS:
-        for mark in DELIMITERS:
-            columns = CsvColumns(mark, names_of(record, mark))
+        for delimiter in DELIMITERS:
+            columns = CsvColumns(delimiter, names_of(record, delimiter))
             if not format_.missing_groups(columns.names) and has_course(format_.name, columns):
                 return DetectedFormat(format_.name, record, _checked(columns, format_))
     return None
 
 
-def _of_other_system(record: str, otherwise: UnreadableFile) -> DetectedFormat:
-    headers = [CsvColumns(mark, names_of(record, mark)) for mark in DELIMITERS]
+def _of_other_system(record: str, native_error: UnreadableFile) -> DetectedFormat:
+    headers = _possible_headers(record)
     for format_ in FORMATS:
         for columns in headers:
             if format_.matches(columns.names):
                 return DetectedFormat(format_.name, record, _checked(columns, format_))
     for format_ in FORMATS:
-        if (found := _headless(record, format_)) is not None:
-            return found
-    raise _unknown(headers, otherwise)
+        if (detected := _headless(record, format_)) is not None:
+            return detected
+    raise _unknown(headers, native_error)
+
+
+def _possible_headers(record: str) -> list[CsvColumns]:
+    return [CsvColumns(it, names_of(record, it)) for it in DELIMITERS]
 
 
 def _forced(record: str, format_: Format) -> DetectedFormat:
-    headers = [CsvColumns(mark, names_of(record, mark)) for mark in DELIMITERS]
+    headers = _possible_headers(record)
     for columns in headers:
         if format_.matches(columns.names):
             return DetectedFormat(format_.name, record, _checked(columns, format_))
@@ -155,7 +162,7 @@ def _headless(record: str, format_: Format) -> DetectedFormat | None:
 
 
 def _as_lines(headers: Sequence[CsvColumns], format_: Format) -> DetectedFormat:
-    """Return a format without a header that the caller forces, whatever the first line is."""
+    """Returns a format without a header that the caller forces, for any first line."""
     likeliest = max(headers, key=lambda columns: len(columns.names))
     return _with_header(likeliest.delimiter, format_)
 
@@ -171,41 +178,41 @@ def _checked(columns: CsvColumns, format_: Format) -> CsvColumns:
         raise _missing_columns(columns, format_)
     read = [format_.canonical(n) for n in columns.names if format_.meaning(n) is not None]
     if len(read) > len(set(read)) or len(columns.names) > MAX_COLUMNS:
-        message = f"a column is named twice, or there are more than {MAX_COLUMNS}"
+        message = f"a column name is repeated, or there are more columns than {MAX_COLUMNS}"
         raise UnreadableFile("repeated_columns", message, expected=format_.title)
     return columns
 
 
 def _missing_columns(columns: CsvColumns, format_: Format) -> UnreadableFile:
-    lacks = format_.missing_groups(columns.names)
+    missing = format_.missing_groups(columns.names)
     unread = [name for name in columns.names[:MAX_COLUMNS] if format_.meaning(name) is None]
     near = [
         f"{close[0][:40]!r} looks like {word!r}"
-        for word in chain.from_iterable(group.split(" or ") for group in lacks)
+        for word in chain.from_iterable(group.split(" or ") for group in missing)
         if (close := get_close_matches(word, unread, 1))
     ]
     hint = f" ({', '.join(near[:3])})" if near else ""
     return UnreadableFile(
         "unknown_columns",
-        f"this looks like {format_.name}, but the header names no {' and no '.join(lacks)}{hint}",
-        found=_shown(columns),
+        f"this looks like {format_.name}, but the header has no {' and no '.join(missing)}{hint}",
+        found=_header_text(columns),
         expected=_describe(format_),
     )
 
 
-def _unknown(headers: Sequence[CsvColumns], otherwise: UnreadableFile) -> UnreadableFile:
-    """Return the error for an unknown header; it names the nearest format if one is near."""
+def _unknown(headers: Sequence[CsvColumns], native_error: UnreadableFile) -> UnreadableFile:
+    """Returns the error for an unknown header; it names the nearest format if one is near."""
     columns = max(headers, key=lambda columns: len(columns.names))
     nearest = min(FORMATS, key=lambda format_: len(format_.missing_groups(columns.names)))
-    groups = len(nearest.marks) + len(nearest.needs)
-    known = "; ".join([EXPECTED, *map(_describe, FORMATS)])
+    groups = len(nearest.identifying_columns) + len(nearest.required_columns)
+    known = "; ".join([EXPECTED_COLUMNS, *map(_describe, FORMATS)])
     if groups > 1 and len(nearest.missing_groups(columns.names)) * 2 < groups:
         missing = _missing_columns(columns, nearest)
         return UnreadableFile(
             "unknown_columns", missing.message, found=missing.found, expected=known
         )
     return UnreadableFile(
-        "unknown_columns", otherwise.message, found=_shown(columns), expected=known
+        "unknown_columns", native_error.message, found=_header_text(columns), expected=known
     )
 
 
@@ -214,14 +221,14 @@ def _describe(format_: Format) -> str:
     return f"{format_.name}: {', '.join(chain(format_.columns, numbered))}"
 
 
-def _shown(columns: CsvColumns) -> str:
+def _header_text(columns: CsvColumns) -> str:
     text = columns.delimiter.join(name[:40] for name in columns.names[:50])
     return "".join(sign if sign.isprintable() else " " for sign in text)[:400]
 
 
 @lru_cache(maxsize=256)
 def column_meanings(format_: str, header: str) -> dict[str, str]:
-    """Return the columns of a file that are read, as written, and the meaning of each."""
+    """Returns the columns of a file that are read, as written, and the meaning of each."""
     columns = columns_of_format(format_, header)
     written = cells_of(header, columns.delimiter)
     return {
@@ -232,26 +239,34 @@ def column_meanings(format_: str, header: str) -> dict[str, str]:
 
 
 def _meaning(format_: str, name: str) -> str | None:
-    if format_ in OUR_COLUMNS:
-        return _OURS.get(name, name) if name in {*COLUMNS, UPSTREAM_COURSE} else None
-    return BY_NAME[format_].meaning(name)
+    if format_ in NATIVE_FORMATS:
+        return (
+            _NATIVE_MEANINGS.get(name, name)
+            if name in {*NATIVE_COLUMNS, OPENEDX_COURSE_COLUMN}
+            else None
+        )
+    return FORMATS_BY_NAME[format_].meaning(name)
 
 
 @lru_cache(maxsize=256)
 def columns_of_format(format_: str, header: str) -> CsvColumns:
-    """Return the columns of a file whose format was detected."""
-    if format_ in OUR_COLUMNS:
+    """Returns the columns of a file in a detected format."""
+    if format_ in NATIVE_FORMATS:
         return columns_of(header)
-    return _forced(header, BY_NAME[format_]).columns
+    return _forced(header, FORMATS_BY_NAME[format_]).columns
 
 
 def source_of(format_: str) -> str | None:
-    """Return the system whose ids the rows of a format have by default; None: ours."""
-    return format_ if format_ in BY_NAME and BY_NAME[format_].has_own_ids else None
+    """Returns the system that the ids of a format belong to by default; None: this service."""
+    return (
+        format_
+        if format_ in FORMATS_BY_NAME and FORMATS_BY_NAME[format_].has_external_ids
+        else None
+    )
 
 
 def has_course(format_: str, columns: CsvColumns) -> bool:
-    """Return whether the rows of a file have a column for the course."""
-    return format_ in OUR_COLUMNS or any(
-        BY_NAME[format_].meaning(name) == COURSE for name in columns.names
+    """Returns whether the rows of a file have a column for the course."""
+    return format_ in NATIVE_FORMATS or any(
+        FORMATS_BY_NAME[format_].meaning(name) == COURSE for name in columns.names
     )

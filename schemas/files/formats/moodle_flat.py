@@ -7,11 +7,11 @@ from schemas.files.formats import base
 
 _OPERATIONS = {"add": True, "del": False}
 _START, _END = "starttime", "endtime"
-_FEWEST, _MOST = 4, 6
+_MIN_CELLS, _MAX_CELLS = 4, 6
 
 
 def _check_times(row: base.RowParser) -> None:
-    """Report times that are none, or in the wrong order; nothing else is read from them."""
+    """Reports invalid times, and an end before the start; times have no other effect."""
     seconds = {}
     for column in (_START, _END):
         text = row.cells.get(column, "0")
@@ -25,14 +25,14 @@ def _check_times(row: base.RowParser) -> None:
 
 def _is_line(cells: Sequence[str]) -> bool:
     first = cells[0].strip().strip("'\"").casefold()
-    return _FEWEST <= len(cells) <= _MOST and first in _OPERATIONS
+    return _MIN_CELLS <= len(cells) <= _MAX_CELLS and first in _OPERATIONS
 
 
 def _normalize(cells: Sequence[str]) -> Sequence[str]:
-    """Split the cells as Moodle does: at ``;`` where there is no comma, without single quotes."""
-    if cells and ";" in cells[0] and not any(cells[1:_MOST]):
-        own = next(csv.reader(cells[:1], delimiter=";"), [])
-        cells = [*own, *[""] * (_MOST - len(own)), *cells[_MOST:]]
+    """Splits the cells as Moodle does: at `;` where there is no comma, without single quotes."""
+    if cells and ";" in cells[0] and not any(cells[1:_MAX_CELLS]):
+        parts = next(csv.reader(cells[:1], delimiter=";"), [])
+        cells = [*parts, *[""] * (_MAX_CELLS - len(parts)), *cells[_MAX_CELLS:]]
     if cells and cells[0].strip().startswith("'"):
         return [cell.strip().strip("'") for cell in cells]
     return cells
@@ -49,7 +49,7 @@ FORMAT = base.Format(
         _START: "",
         _END: "",
     },
-    marks=(("operation",), ("role",), ("user idnumber",), ("course idnumber",)),
+    identifying_columns=(("operation",), ("role",), ("user idnumber",), ("course idnumber",)),
     statuses=_OPERATIONS,
     check=_check_times,
     is_line=_is_line,

@@ -1,4 +1,4 @@
-"""Moodle's upload of users: one line per person, with any number of numbered course columns."""
+"""Moodle's upload of users: one line per user, with any number of numbered course columns."""
 
 import re
 
@@ -12,7 +12,7 @@ _COURSE = re.compile("course([0-9]{1,3})")
 
 
 def _parse(cells: base.Cells) -> list[base.RowIntent]:
-    """Return an intent per course of the line; of a line without courses, an invalid one."""
+    """Returns an intent per course of the line; of a line without courses, an invalid one."""
     return [_intent(cells, number) for number in _numbers(cells) or ["1"]]
 
 
@@ -21,8 +21,8 @@ def _count(cells: base.Cells) -> int:
 
 
 def _numbers(cells: base.Cells) -> list[str]:
-    found = [matched[1] for name in cells if (matched := _COURSE.fullmatch(name))]
-    return sorted(found, key=int)
+    numbers = [matched[1] for name in cells if (matched := _COURSE.fullmatch(name))]
+    return sorted(numbers, key=int)
 
 
 def _intent(cells: base.Cells, number: str) -> base.RowIntent:
@@ -47,7 +47,7 @@ FORMAT = base.Format(
         "type": base.ROLE,
         "enrolstatus": base.STATUS,
     },
-    marks=(("username",), ("course1",)),
+    identifying_columns=(("username",), ("course1",)),
     parse_many=_parse,
     count=_count,
 )

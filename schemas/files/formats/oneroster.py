@@ -1,4 +1,4 @@
-"""OneRoster 1.1 and 1.2: ``enrollments.csv``, alone or in its archive."""
+"""OneRoster 1.1 and 1.2: `enrollments.csv`, alone or in its archive."""
 
 from schemas.files.formats import base
 
@@ -11,7 +11,12 @@ FORMAT = base.Format(
         "role": base.ROLE,
         "status": base.STATUS,
     },
-    marks=(("classsourcedid",), ("usersourcedid",), ("role",), ("sourcedid", "schoolsourcedid")),
+    identifying_columns=(
+        ("classsourcedid",),
+        ("usersourcedid",),
+        ("role",),
+        ("sourcedid", "schoolsourcedid"),
+    ),
     statuses={"active": True, "tobedeleted": False, "inactive": False},
     default_status=True,  # bulk files leave it blank
 )

@@ -22,7 +22,7 @@ FORMAT = base.Format(
         "cohort": base.COHORT,
         "course mode": base.MODE,
     },
-    marks=(("email",), ("username",), ("full name",), ("country",)),
+    identifying_columns=(("email",), ("username",), ("full name",), ("country",)),
     is_line=_is_line,
-    has_own_ids=False,
+    has_external_ids=False,
 )

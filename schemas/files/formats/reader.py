@@ -1,11 +1,11 @@
-"""Reads the rows of a file of another system: from cells to what they request."""
+"""Parses the rows of a file of another system into requests."""
 
 from collections.abc import Iterator, Sequence
 from itertools import chain, repeat
 
 from schemas.files.csv_rows import CsvColumns, unescape_cell
 from schemas.files.formats.base import NUMBERED, Cells, RowIntent
-from schemas.files.formats.detect import BY_NAME
+from schemas.files.formats.detect import FORMATS_BY_NAME
 from schemas.findings import finding
 
 
@@ -13,29 +13,29 @@ class FormatReader:
     """Reads the rows of one file."""
 
     def __init__(self, format_: str, columns: CsvColumns, course_id: str | None = None) -> None:
-        self._format = BY_NAME[format_]
+        self._format = FORMATS_BY_NAME[format_]
         self._width = len(columns.names)
         self._course_id = course_id
-        self._read = [
-            (self._format.canonical(name), place)
-            for place, name in enumerate(columns.names)
+        self._read_columns = [
+            (self._format.canonical(name), index)
+            for index, name in enumerate(columns.names)
             if self._format.meaning(name) is not None
         ]
         self._numbers = [self._number_of(name) for name in columns.names]
 
     def _number_of(self, name: str) -> str | None:
-        """Return the number of a numbered column that has a meaning of ours."""
+        """Returns the number of a numbered column with a meaning in a request."""
         if not self._format.meaning(name):
             return None
         matched = NUMBERED.fullmatch(self._format.canonical(name))
         return matched[2] if matched else None
 
     def count(self, cells: Sequence[str]) -> int:
-        """Return how many requests a row means."""
+        """Returns how many requests a row means."""
         return self._format.count(self._by_column(self._normalized(cells)))
 
     def intents(self, cells: Sequence[str]) -> Iterator[RowIntent]:
-        """Yield what a row requests; errors are findings of the row and raise nothing."""
+        """Yields the requests of a row; errors are findings of the row, not exceptions."""
         cells = self._normalized(cells)
         extra = next((cell for cell in cells[self._width :] if cell.strip()), None)
         for intent in self._format.parse(self._by_column(cells)):
@@ -48,13 +48,16 @@ class FormatReader:
             else:
                 yield intent
 
-    def own_cells(self, cells: list[str], intent: RowIntent) -> list[str]:
-        """Return the cells of a row with those of its other requests emptied."""
+    def cells_of_intent(self, cells: list[str], intent: RowIntent) -> list[str]:
+        """Returns the cells of a row with those of its other requests emptied."""
         if intent.number is None:
             return cells
-        own = {None, intent.number}
+        numbers_of_intent = {None, intent.number}
         numbers = chain(self._numbers, repeat(None))
-        return [cell if n in own else "" for cell, n in zip(cells, numbers, strict=False)]
+        return [
+            cell if number in numbers_of_intent else ""
+            for cell, number in zip(cells, numbers, strict=False)
+        ]
 
     def _normalized(self, cells: Sequence[str]) -> Sequence[str]:
         return cells if self._format.normalize is None else self._format.normalize(cells)
@@ -63,6 +66,6 @@ class FormatReader:
         number = len(cells)
         return {
             name: content
-            for name, place in self._read
-            if place < number and (content := unescape_cell(cells[place]))
+            for name, index in self._read_columns
+            if index < number and (content := unescape_cell(cells[index]))
         }

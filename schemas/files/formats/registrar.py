@@ -11,7 +11,7 @@ FORMAT = base.Format(
         "status": base.STATUS,
         "course_staff": base.ROLE,
     },
-    marks=(("student_key",), ("status",)),
+    identifying_columns=(("student_key",), ("status",)),
     learner_roles=frozenset({"false", "0", "no", "f", "n"}),
     is_role_required=False,
     statuses={

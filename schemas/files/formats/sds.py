@@ -1,4 +1,4 @@
-"""Microsoft School Data Sync: ``enrollments.csv`` (v2.1) and ``StudentEnrollment.csv`` (v1)."""
+"""Microsoft School Data Sync: `enrollments.csv` (v2.1) and `StudentEnrollment.csv` (v1)."""
 
 from schemas.files.formats import base
 
@@ -6,12 +6,12 @@ FORMAT = base.Format(
     name="sds",
     title="Microsoft SDS v2.1 enrollments.csv",
     columns={"classSourcedId": base.COURSE, "userSourcedId": base.LEARNER, "role": base.ROLE},
-    marks=(("classsourcedid",), ("usersourcedid",), ("role",)),
+    identifying_columns=(("classsourcedid",), ("usersourcedid",), ("role",)),
 )
 #: Its file lists students only.
 FORMAT_V1 = base.Format(
     name="sds_v1",
     title="Microsoft SDS v1 StudentEnrollment.csv",
     columns={"Section SIS ID": base.COURSE, "Student SIS ID": base.LEARNER},
-    marks=(("section sis id",), ("student sis id",)),
+    identifying_columns=(("section sis id",), ("student sis id",)),
 )

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from schemas.findings import RULES
 from tests.support.gateway import AUDIT, VERIFIED, ago, fresh
 
 PATH = "/api/enrollment/v1/submissions"
@@ -192,7 +193,10 @@ def test_an_option_that_is_none_is_400_and_says_what_would_do(small, query, name
     assert answer.status_code == 400
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json["code"] == "option_invalid"
-    assert answer.json["errors"][0]["field"] == named
+    found = answer.json["errors"][0]
+    assert found["field"] == named
+    assert found["rule"] in RULES
+    assert found["expected"] in answer.json["detail"]
 
 
 @pytest.mark.parametrize(

@@ -217,12 +217,14 @@ def test_only_the_ids_of_the_submissions_own_source_are_missing(gateway, source)
     status = gateway.submit(CANVAS + "BIO,ada,student,,active\n", query_string=f"source={name}")
     number = status.json["submission_id"]
 
-    for path in (
-        f"crosswalks/other/missing?submission={number}",
-        f"crosswalks/{name}/missing",
-        f"crosswalks/{name}/missing?submission=",
+    for path, value, rule in (
+        (f"crosswalks/other/missing?submission={number}", number, "mismatch"),
+        (f"crosswalks/{name}/missing", None, "required"),
+        (f"crosswalks/{name}/missing?submission=", None, "required"),
     ):
-        assert gateway.get(path, gateway.admin).json["code"] == "invalid_parameter"
+        refused = gateway.get(path, gateway.admin).json
+        assert refused["code"] == "invalid_parameter"
+        assert refused["errors"] == [{"field": "submission", "value": value, "rule": rule}]
     assert gateway.get(f"crosswalks/{name}/missing?submission=x", gateway.admin).status_code == 404
     path = f"crosswalks/{name}/missing?submission={number}"
     assert gateway.get(path, gateway.key("enroll")).status_code == 404
@@ -321,7 +323,7 @@ def test_files_of_an_archive_are_read_in_the_order_of_their_names(gateway):
     assert result_file(gateway, status, "?file=b.csv&outcome=invalid") == (
         "user,course_id,is_active,outcome,reason,message\r\n"
         f"{bob},{course_id},maybe,invalid,invalid_row,"
-        "The row cannot be read: is_active (maybe): type.\r\n"
+        "The row is invalid: is_active (maybe): type.\r\n"
     )
     link = status.json["links"]["outcomes"]
     mixed = gateway.get(link, gateway.admin, headers={"Accept": "text/csv"})

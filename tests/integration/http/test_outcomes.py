@@ -236,7 +236,7 @@ def test_a_row_that_cannot_be_read_still_says_whom_it_names(small):
         ("a;b", "nope"),
         ("ann", "a/b/c"),
     ]
-    assert listed[1]["message"] == "The row cannot be read: row (too many): columns."
+    assert listed[1]["message"] == "The row is invalid: row (too many): columns."
 
 
 def test_cells_without_a_column_are_not_lost_and_stay_a_fault_until_mended(gateway):

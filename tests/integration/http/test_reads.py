@@ -175,7 +175,9 @@ def test_a_number_that_is_none_is_400(gateway, value):
     for name in ("since", "limit"):
         answer = gateway.get(f"changes?{name}={value}", gateway.admin)
         assert answer.status_code == 400, answer.text
-        assert answer.json["errors"][0]["field"] == name
+        found = answer.json["errors"][0]
+        assert (found["field"], found["rule"]) == (name, "range")
+        assert found["value"]
 
 
 def test_far_beyond_the_end_of_the_feed_there_is_nothing_yet(gateway):

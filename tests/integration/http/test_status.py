@@ -260,7 +260,10 @@ def test_the_listing_can_be_narrowed_to_several_states(slow):
 def test_a_query_that_is_no_good_is_400(gateway, query):
     answer = gateway.get(f"submissions?{query}", gateway.admin)
     assert answer.status_code == 400, answer.text
-    assert answer.json["errors"][0]["field"] in {"state", "limit", "cursor"}
+    found = answer.json["errors"][0]
+    assert found["field"] == query.partition("=")[0]
+    assert found["rule"] in {"range", "one_of"}
+    assert found["value"]
 
 
 # --- cancelling ---------------------------------------------------------------------------
