@@ -8,7 +8,7 @@ from typing import TypedDict
 from marshmallow import ValidationError, fields, validate
 
 from enrollment.domain.codes import IdKind
-from enrollment.domain.crosswalks import MAX_THEIRS, Entry
+from enrollment.domain.crosswalks import MAX_EXTERNAL_ID, CrosswalkEntry
 from schemas.fields import (
     ERROR_CODES,
     MAX_NAME,
@@ -37,7 +37,7 @@ class EntrySchema(StrictSchema):
         validate=validate.OneOf([*IdKind], error="one_of"),
         error_messages=ERROR_CODES,
     )
-    theirs = BoundedString(longest=MAX_THEIRS, shortest=1, required=True)
+    theirs = BoundedString(longest=MAX_EXTERNAL_ID, shortest=1, required=True)
     ours = BoundedString(longest=MAX_NAME, shortest=1, required=True)
 
 
@@ -60,7 +60,7 @@ class CrosswalkJson(TypedDict):
     next: str | None
 
 
-def load_entry(data: object) -> Entry:
+def load_entry(data: object) -> CrosswalkEntry:
     """Parse an entry. Raises marshmallow's ValidationError."""
     members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
     kind, ours = _KINDS[members["kind"]], members["ours"]
@@ -68,22 +68,22 @@ def load_entry(data: object) -> Entry:
         raise ValidationError({"ours": ["course_key"]})
     if kind is IdKind.LEARNER and parse_username(ours) is None:
         raise ValidationError({"ours": ["pattern"]})
-    return Entry(kind, members["theirs"], ours)
+    return CrosswalkEntry(kind, members["theirs"], ours)
 
 
-def dump_entry(entry: Entry) -> EntryJson:
+def dump_entry(entry: CrosswalkEntry) -> EntryJson:
     """The entry as JSON has it."""
-    return {"kind": entry.kind, "theirs": entry.theirs, "ours": entry.ours}
+    return {"kind": entry.kind, "theirs": entry.external_id, "ours": entry.local_id}
 
 
-def _key(entry: Entry) -> str:
-    return f"{entry.kind.value} {entry.theirs}"
+def _key(entry: CrosswalkEntry) -> str:
+    return f"{entry.kind.value} {entry.external_id}"
 
 
 ENTRIES = BulkReader("entries", load_entry, key=_key, key_field="theirs", most=MOST)
 
 
-def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
+def read_csv(body: bytes, *, whole: bool = False) -> list[CrosswalkEntry]:
     """Return the entries of a CSV file. Rows without ``ours`` are still to be filled in: skipped.
 
     With ``whole`` the file is to replace the crosswalk, and such a row is a finding.
@@ -91,7 +91,7 @@ def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
     Raises InvalidObjects, TooManyObjects.
     """
     found: list[Finding] = []
-    entries: dict[tuple[IdKind, str], Entry] = {}
+    entries: dict[tuple[IdKind, str], CrosswalkEntry] = {}
     for line, row in _rows(body):
         if not whole and not row.get("ours"):
             continue
@@ -101,7 +101,7 @@ def read_csv(body: bytes, *, whole: bool = False) -> list[Entry]:
             found += [at_line(bad, line) for bad in findings_of(error, row)]
         else:
             if entries.setdefault(entry[:2], entry) is not entry:
-                found.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
+                found.append(at_line(finding("theirs", entry.external_id, "duplicate"), line))
         if len(entries) > MOST:
             raise TooManyObjects
         if len(found) >= MAX_FINDINGS:

@@ -45,8 +45,8 @@ def make_app(broker_url: str) -> Celery:
 def _schedule() -> dict[str, dict[str, object]]:
     """What happens by itself. A run that was missed is not made up for: the next one does."""
     return {
-        "sweep": _every(REDISPATCH_INTERVAL, TaskName.SWEEP),
-        "tidy": _every(PURGE_INTERVAL, TaskName.TIDY),
+        "sweep": _every(REDISPATCH_INTERVAL, TaskName.REDISPATCH),
+        "tidy": _every(PURGE_INTERVAL, TaskName.PURGE),
     }
 
 

@@ -24,14 +24,14 @@ class PostCommitNotifier:
 
     def announce(self, waiting: Waiting) -> bool:
         """Ring for a batch; False where the queue cannot be reached, or could not just now."""
-        if not self._breaker.lets_through():
+        if not self._breaker.allow():
             return False
         try:
-            self._publisher.send(waiting.id, waiting.lane)
+            self._publisher.publish(waiting.id, waiting.lane)
         except Exception as error:  # noqa: BLE001 (what was done is done, whatever fails here)
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             return False
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return True
 
     def tell(self, done: ProcessedBatches) -> None:
@@ -39,4 +39,4 @@ class PostCommitNotifier:
         for waiting in done.next:
             self.announce(waiting)
         if done.batch_ids:
-            self._bell.ring(done.batch_ids, done.submission_ids)
+            self._bell.publish(done.batch_ids, done.submission_ids)

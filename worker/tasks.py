@@ -41,14 +41,14 @@ def register(
                     processor.process(batch_id)
                 announcer.tell(done)
 
-    @app.task(name=TaskName.SWEEP.value)
+    @app.task(name=TaskName.REDISPATCH.value)
     def sweep() -> None:
         """Ring again for what was forgotten."""
         with _left_to_maintenance():
             if seldom.lets_through():
                 sweeper.sweep()
 
-    @app.task(name=TaskName.TIDY.value)
+    @app.task(name=TaskName.PURGE.value)
     def tidy() -> None:
         """Delete what is kept no longer."""
         with _left_to_maintenance():

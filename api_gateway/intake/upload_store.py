@@ -150,7 +150,7 @@ class UploadStore:
             if replayed is not None:
                 return replayed
         groups = BatchGroups(first, drafts, size=BATCHES_A_TRANSACTION)
-        return self._write(upload, head, groups, lane=lane, alone=upload.options.is_alone)
+        return self._write(upload, head, groups, lane=lane, alone=upload.options.must_run_alone)
 
     def _write(
         self, upload: Upload, head: FileInfo, drafts: BatchGroups, *, lane: Lane, alone: bool

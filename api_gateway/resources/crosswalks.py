@@ -19,7 +19,7 @@ from api_gateway.status import queries
 from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor
 from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, IdKind, Reason
-from enrollment.domain.crosswalks import Entry, Theirs
+from enrollment.domain.crosswalks import CrosswalkEntry, ExternalId
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
 from schemas.crosswalks import (
@@ -66,7 +66,7 @@ class CrosswalkResource:
         shown: CrosswalkJson = {
             "source": source,
             "entries": list(map(dump_entry, entries)),
-            "next": last and encode_cursor(f"{last.kind.value} {last.theirs}"),
+            "next": last and encode_cursor(f"{last.kind.value} {last.external_id}"),
         }
         write_json(resp, shown)
 
@@ -85,14 +85,14 @@ class CrosswalkResource:
         req: Request,
         resp: Response,
         source: str,
-        save: Callable[[Session, str, list[Entry]], None],
+        save: Callable[[Session, str, list[CrosswalkEntry]], None],
     ) -> None:
         check_source(source)
         entries = await self._entries(req, whole=save is crosswalks.replace_all)
         await self.database.write(save, source, entries)
         write_saved_count(resp, len(entries), is_replay=False)
 
-    async def _entries(self, req: Request, *, whole: bool) -> list[Entry]:
+    async def _entries(self, req: Request, *, whole: bool) -> list[CrosswalkEntry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
         if media_type not in {JSON, NDJSON, _CSV}:
             raise unsupported(f"Send {JSON}, {NDJSON} or {_CSV}.")
@@ -118,7 +118,7 @@ class CrosswalkResource:
             yield csv_lines(entries).encode()
             if len(entries) < _ENTRIES_PER_READ:
                 return
-            after = entries[-1].kind.value, entries[-1].theirs
+            after = entries[-1].kind.value, entries[-1].external_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,9 +155,9 @@ class MissingIdsResource:
 
     on_head = on_get
 
-    async def _missing(self, source: str, submission: Submission) -> list[Theirs]:
+    async def _missing(self, source: str, submission: Submission) -> list[ExternalId]:
         """Return the ids in input order, each once, at most as many as one PATCH accepts."""
-        missing: dict[Theirs, None] = {}
+        missing: dict[ExternalId, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None and len(missing) < MOST:
             page = await self.database.read(
@@ -172,7 +172,7 @@ class MissingIdsResource:
 
 def _unmapped(
     answered: Iterable[OutcomeRow], submission: Submission, source: str
-) -> Iterator[Theirs]:
+) -> Iterator[ExternalId]:
     """Yield the ids of a source for which rows were refused."""
     for outcome, row in answered:
         if row is None or source_at(submission, outcome.line) != source:

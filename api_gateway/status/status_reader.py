@@ -38,7 +38,7 @@ class Freshness(NamedTuple):
     #: Seconds since the snapshot was requested; exclusive.
     max_age: float = 0.0
     #: The progress that the client has seen.
-    known: ProgressMark = ProgressMark(0, is_finished=False, is_to_be_cancelled=False)
+    known: ProgressMark = ProgressMark(0, is_finished=False, is_cancel_requested=False)
     #: Accept only a snapshot with more progress than `known`; otherwise the same will do too.
     must_be_newer: bool = False
 

@@ -24,7 +24,7 @@ from api_gateway.database import Database
 from enrollment.domain.errors import EnrollmentError
 from enrollment.domain.submissions import ProgressMark, Submission
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL, CircuitBreaker, Dependency
-from enrollment.runtime.completion_channel import COMPLETION_CHANNEL, decode
+from enrollment.runtime.completion_channel import COMPLETION_CHANNEL, decode_event
 from enrollment.storage import submissions
 from enrollment.storage.queue import batches
 
@@ -64,7 +64,7 @@ class Waiters:
         #: Batches completed last, with the time: a request may register after the message. The
         #: database has the last word, so an entry counts for POLL_SECONDS only.
         self._recent: OrderedDict[WaitKey, float] = OrderedDict()
-        self._breaker = CircuitBreaker(Dependency.WAKING)
+        self._breaker = CircuitBreaker(Dependency.COMPLETION_CHANNEL)
         self._connected = False
         #: Keys to be polled at once, and the event that says there are some.
         self._due: set[WaitKey] = set()
@@ -149,7 +149,7 @@ class Waiters:
             try:
                 await self._receive()
             except Exception as error:  # noqa: BLE001 (listening must go on, whatever failed)
-                self._breaker.failed(error)
+                self._breaker.record_failure(error)
             if self._connected:  # messages may have been lost
                 self._connected = False
                 self._due.update(self._events)
@@ -167,12 +167,12 @@ class Waiters:
         async with redis, redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(COMPLETION_CHANNEL)
             self._connected = True
-            self._breaker.succeeded()
+            self._breaker.record_success()
             while True:
                 self._handle(await _next_message(channel))
 
     def _handle(self, message: Mapping[str, Any]) -> None:
-        completed = decode(message["data"])
+        completed = decode_event(message["data"])
         if completed is not None:
             self._on_completed(completed.batch_ids)
             self._remember(completed.batch_ids)

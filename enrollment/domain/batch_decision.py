@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from enrollment.domain.codes import FAILURES, ChangeKind, Code, Reason
+from enrollment.domain.codes import FAILURE_CODES, ChangeKind, Code, Reason
 from enrollment.domain.decision import Decision, DecisionInput, decide
 from enrollment.domain.events import CHANGE_KIND_BY_CODE, Change, EnrollmentState, state_of
 from enrollment.domain.model import (
@@ -76,7 +76,7 @@ def decide_all_or_nothing(
 ) -> BatchDecision:
     """All or nothing: one refused row, or an unreadable one, refuses every other."""
     judgement = decide_batch(requests, world)
-    if not unreadable and not any(o.code in FAILURES for o in judgement.outcomes):
+    if not unreadable and not any(o.code in FAILURE_CODES for o in judgement.outcomes):
         return judgement
     return BatchDecision(outcomes=[abort_outcome(outcome) for outcome in judgement.outcomes])
 
@@ -87,7 +87,7 @@ def abort_outcome(outcome: Outcome) -> Outcome:
     What earlier rows of the file did was taken back, so no row says how things stand.
     """
     outcome = outcome._replace(mode=None, is_active=None)
-    if outcome.code in FAILURES:
+    if outcome.code in FAILURE_CODES:
         return outcome
     return outcome._replace(code=Code.REFUSED, reason=Reason.ABORTED, details=None)
 

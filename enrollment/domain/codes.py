@@ -23,7 +23,7 @@ class Code(StrEnum):
 
 
 #: Codes of rows that did not get what they asked for.
-FAILURES = frozenset({Code.REFUSED, Code.INVALID, Code.CANCELLED})
+FAILURE_CODES = frozenset({Code.REFUSED, Code.INVALID, Code.CANCELLED})
 
 
 class Reason(StrEnum):
@@ -81,7 +81,7 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Result(StrEnum):
+class SubmissionResult(StrEnum):
     """How a finished submission went as a whole."""
 
     SUCCEEDED = "succeeded"

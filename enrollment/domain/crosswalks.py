@@ -5,10 +5,10 @@ from typing import NamedTuple
 from enrollment.domain.codes import IdKind
 
 #: Longest id of another system.
-MAX_THEIRS = 255
+MAX_EXTERNAL_ID = 255
 
 
-class Theirs(NamedTuple):
+class ExternalId(NamedTuple):
     """An id of another system."""
 
     source: str
@@ -16,9 +16,9 @@ class Theirs(NamedTuple):
     id: str
 
 
-class Entry(NamedTuple):
+class CrosswalkEntry(NamedTuple):
     """What one id of a source is here: a course's id, or a learner's username."""
 
     kind: IdKind
-    theirs: str
-    ours: str
+    external_id: str
+    local_id: str

@@ -53,7 +53,7 @@ class DecisionInput(NamedTuple):
     course: Course
     seats_taken: int
     current: Enrollment | None
-    guest: LearnerContext
+    learner_context: LearnerContext
     site_default: str
     now: datetime
 
@@ -204,7 +204,7 @@ def _activate(case: DecisionInput, wish: EffectiveChange) -> Decision:
         current is not None and request.rights.use_expired
     )
     refusal = (
-        refuse_entry(request, course, case.guest)
+        refuse_entry(request, course, case.learner_context)
         or refuse_mode(request, course, mode or case.site_default, lenient=lenient)
         or refuse_when_full(course, case.seats_taken)
     )

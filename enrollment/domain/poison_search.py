@@ -21,7 +21,7 @@ FAILURES_TO_BLAME = 2
 #: Poison requests per batch; with more, the fault is ours and not in the rows.
 MAX_POISONOUS = 3
 #: Failed attempts after which a batch is parked, whatever was found.
-MAX_ATTEMPTS = 100
+MAX_FAILED_ATTEMPTS = 100
 #: Time-outs, while processed alone, after which a batch is parked. They never blame a request.
 MAX_TIMEOUTS = 50
 
@@ -67,7 +67,7 @@ class FailureSearch:
         return (
             self.is_ours
             or len(self.poisonous) > MAX_POISONOUS
-            or self.attempts >= MAX_ATTEMPTS
+            or self.attempts >= MAX_FAILED_ATTEMPTS
             or self.timeouts >= MAX_TIMEOUTS
         )
 

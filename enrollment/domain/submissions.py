@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from enrollment.domain.codes import (
-    FAILURES,
+    FAILURE_CODES,
     CallerKind,
     Code,
     Kind,
     Lane,
     OnError,
-    Result,
     State,
+    SubmissionResult,
 )
 
 #: Progress is not worth a figure before this many seconds.
@@ -47,7 +47,7 @@ class Tally:
         return Tally(counts=counts, reasons=reasons)
 
     @property
-    def answered(self) -> int:
+    def completed(self) -> int:
         """Requests that have their outcome."""
         return sum(self.counts.values())
 
@@ -93,7 +93,7 @@ class SubmissionOptions:
         return self.auto_enroll is not None
 
     @property
-    def is_alone(self) -> bool:
+    def must_run_alone(self) -> bool:
         """Whether its batches are judged by themselves, never together with others."""
         return self.is_atomic or self.dry_run or self.invites
 
@@ -130,9 +130,9 @@ class ArchiveMember(NamedTuple):
 class ProgressMark(NamedTuple):
     """How far a bulk is, as far as it takes to tell that it moved."""
 
-    answered: int
+    completed: int
     is_finished: bool
-    is_to_be_cancelled: bool
+    is_cancel_requested: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,13 +171,13 @@ class Submission:
     @property
     def pending(self) -> int:
         """Requests without an outcome."""
-        return self.total - self.tally.answered
+        return self.total - self.tally.completed
 
     @property
     def progress_mark(self) -> ProgressMark:
         """How far it is; another one after every move."""
         return ProgressMark(
-            self.tally.answered, self.finished_at is not None, self.cancel_asked_at is not None
+            self.tally.completed, self.finished_at is not None, self.cancel_asked_at is not None
         )
 
     @property
@@ -188,19 +188,19 @@ class Submission:
         return State.CANCELLED if self.tally.counts.get(Code.CANCELLED) else State.DONE
 
     @property
-    def result(self) -> Result | None:
+    def result(self) -> SubmissionResult | None:
         """How it went as a whole; None until it is finished."""
         if self.finished_at is None:
             return None
-        failed = sum(self.tally.counts.get(code, 0) for code in FAILURES)
+        failed = sum(self.tally.counts.get(code, 0) for code in FAILURE_CODES)
         if failed == 0:
-            return Result.SUCCEEDED
-        return Result.FAILED if failed == self.total else Result.PARTIAL
+            return SubmissionResult.SUCCEEDED
+        return SubmissionResult.FAILED if failed == self.total else SubmissionResult.PARTIAL
 
     @property
     def progress(self) -> float:
         """Answered share, 0 to 1."""
-        return self.tally.answered / self.total if self.total else 1.0
+        return self.tally.completed / self.total if self.total else 1.0
 
     def rows_per_second(self, now: datetime) -> int | None:
         """Rows worked a second since work began, None before; what is cancelled is no work."""
@@ -208,7 +208,7 @@ class Submission:
             return None
         end = self.finished_at or now
         spent = (end - self.started_at).total_seconds()
-        worked = self.tally.answered - self.tally.counts.get(Code.CANCELLED, 0)
+        worked = self.tally.completed - self.tally.counts.get(Code.CANCELLED, 0)
         return int(worked / max(spent, _MEASURABLE_SECONDS))
 
     def eta_seconds(self, now: datetime) -> int | None:

@@ -20,8 +20,8 @@ class TaskName(StrEnum):
     """What workers can be asked to do."""
 
     PROCESS = "batch.process"
-    SWEEP = "batch.sweep"
-    TIDY = "records.tidy"
+    REDISPATCH = "batch.sweep"
+    PURGE = "records.tidy"
 
 
 class QueueName(StrEnum):
@@ -58,10 +58,10 @@ READ_TIMEOUT_SECONDS = 2.0
 #: Seconds without a sign of life after which a connection is asked for one.
 HEALTH_SECONDS = 3
 #: The same for RabbitMQ; less is known to end connections that are merely busy.
-HEARTBEAT_SECONDS = 5
+BROKER_HEARTBEAT_SECONDS = 5
 
 #: Schemes of RabbitMQ's URLs; every other URL names a Redis.
-AMQP = frozenset({"amqp", "amqps", "pyamqp"})
+AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
 #: Certificates are checked. Left to itself kombu believes any Redis, and any name of a RabbitMQ.
 _VERIFIED: Mapping[str, Mapping[str, Any]] = {
     "rediss": {"ssl_cert_reqs": ssl.CERT_REQUIRED},
@@ -71,7 +71,7 @@ _VERIFIED: Mapping[str, Mapping[str, Any]] = {
 
 def broker_settings(url: str, *, client: str) -> dict[str, Any]:
     """Celery's settings that both doors share. No result backend: answers are rows."""
-    is_amqp = urlsplit(url).scheme in AMQP
+    is_amqp = urlsplit(url).scheme in AMQP_SCHEMES
     return {
         "broker_url": kombu_broker_url(url),
         "broker_use_ssl": _VERIFIED.get(urlsplit(url).scheme),
@@ -80,7 +80,7 @@ def broker_settings(url: str, *, client: str) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
-        "broker_heartbeat": HEARTBEAT_SECONDS,
+        "broker_heartbeat": BROKER_HEARTBEAT_SECONDS,
         "broker_pool_limit": 2,
         "task_publish_retry": False,
         "task_ignore_result": True,
@@ -151,7 +151,7 @@ class BatchPublisher:
         self._connection: Connection | None = None
         self._producer: Producer | None = None
 
-    def send(self, batch_id: int, lane: Lane) -> None:
+    def publish(self, batch_id: int, lane: Lane) -> None:
         """Put a batch's id on its lane's queue. Raises whatever the broker's library raises."""
         if self._connection is None or self._producer is None:
             self._connection = self._app.connection_for_write()

@@ -15,9 +15,9 @@ from redis.retry import Retry
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 
 #: Seconds that one call may take.
-TIMEOUT = 0.1
+CACHE_TIMEOUT_SECONDS = 0.1
 #: Connections of one process: the embedded server pays for each idle one.
-CONNECTIONS = 2
+MAX_CACHE_CONNECTIONS = 2
 _HEALTH_CHECK_SECONDS = 30
 #: Before each value: the form of what follows, and its checksum.
 _FORM = b"1"
@@ -28,10 +28,10 @@ def connect(url: str) -> Redis:
     """A client that gives up at once; it connects when first used."""
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=CONNECTIONS,
-        timeout=TIMEOUT,
-        socket_timeout=TIMEOUT,
-        socket_connect_timeout=TIMEOUT,
+        max_connections=MAX_CACHE_CONNECTIONS,
+        timeout=CACHE_TIMEOUT_SECONDS,
+        socket_timeout=CACHE_TIMEOUT_SECONDS,
+        socket_connect_timeout=CACHE_TIMEOUT_SECONDS,
         health_check_interval=_HEALTH_CHECK_SECONDS,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
@@ -53,32 +53,32 @@ class Cache:
 
     def get(self, key: str) -> bytes | None:
         """What was put there, or None."""
-        if not self._breaker.lets_through():
+        if not self._breaker.allow():
             return None
         try:
             kept = self._redis.get(key)
         except ResponseError:  # another type lies there: Redis itself is well
-            self._breaker.succeeded()
+            self._breaker.record_success()
             return None
         except (RedisError, OSError, ValueError) as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             return None
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return _decode(kept) if isinstance(kept, bytes) else None
 
     def put(self, key: str, value: bytes, ttl: float) -> None:
         """Keep the value for some seconds, if that can be done at once."""
         milliseconds = int(ttl * 1000)
-        if milliseconds < 1 or not self._breaker.lets_through():
+        if milliseconds < 1 or not self._breaker.allow():
             return
         try:
             self._redis.set(key, _encode(value), px=milliseconds)
         except ResponseError:  # full, or a replica: reading may still work
-            self._breaker.succeeded()
+            self._breaker.record_success()
         except (RedisError, OSError, ValueError) as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
         else:
-            self._breaker.succeeded()
+            self._breaker.record_success()
 
     def close(self) -> None:
         """Close every connection."""

@@ -19,7 +19,7 @@ class Dependency(StrEnum):
     QUEUE = "queue"
     CACHE = "cache"
     #: The channel on which workers say what they answered.
-    WAKING = "waking"
+    COMPLETION_CHANNEL = "waking"
 
 
 class CircuitBreaker:
@@ -36,7 +36,7 @@ class CircuitBreaker:
         self._since = 0.0
         self._try_again_at = 0.0
 
-    def lets_through(self) -> bool:
+    def allow(self) -> bool:
         """Whether to try now; of many who ask an open breaker, one a pause may."""
         if not self._is_open:
             return True
@@ -47,7 +47,7 @@ class CircuitBreaker:
             self._try_again_at = now + RETRY_INTERVAL
             return True
 
-    def succeeded(self) -> None:
+    def record_success(self) -> None:
         """It works again."""
         if not self._is_open:
             return
@@ -58,7 +58,7 @@ class CircuitBreaker:
             event = f"{self._subject}.reachable_again"
             log.info(event, after_seconds=seconds)
 
-    def failed(self, error: BaseException) -> None:
+    def record_failure(self, error: BaseException) -> None:
         """It does not work."""
         with self._lock:
             now = self._clock()

@@ -26,7 +26,7 @@ class CompletionEvent(NamedTuple):
     submission_ids: tuple[UUID, ...]
 
 
-def encode(answered: CompletionEvent) -> bytes:
+def encode_event(answered: CompletionEvent) -> bytes:
     """The message."""
     return json.dumps(
         {
@@ -36,7 +36,7 @@ def encode(answered: CompletionEvent) -> bytes:
     ).encode()
 
 
-def decode(message: bytes | str) -> CompletionEvent | None:
+def decode_event(message: bytes | str) -> CompletionEvent | None:
     """What the message says; None for one that is not ours."""
     try:
         said: Any = json.loads(message)
@@ -65,24 +65,24 @@ class CompletionPublisher:
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = bounded_redis(url)
-        self._breaker = CircuitBreaker(Dependency.WAKING, clock)
+        self._breaker = CircuitBreaker(Dependency.COMPLETION_CHANNEL, clock)
 
-    def ring(self, batch_ids: Sequence[int], submission_ids: Sequence[UUID]) -> bool:
+    def publish(self, batch_ids: Sequence[int], submission_ids: Sequence[UUID]) -> bool:
         """Say what was answered; False where Redis is away (waiters then ask the records)."""
-        message = encode(CompletionEvent(tuple(batch_ids), tuple(submission_ids)))
+        message = encode_event(CompletionEvent(tuple(batch_ids), tuple(submission_ids)))
         return self._tried(lambda: self._redis.publish(COMPLETION_CHANNEL, message))
 
-    def is_heard(self) -> bool:
+    def ping(self) -> bool:
         """Whether Redis answers; while it does not, it is asked once a pause."""
         return self._tried(self._redis.ping)
 
     def _tried(self, call: Callable[[], object]) -> bool:
-        if not self._breaker.lets_through():
+        if not self._breaker.allow():
             return False
         try:
             call()
         except (RedisError, OSError) as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             return False
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return True

@@ -8,10 +8,10 @@ time and a tenth of a gateway's.
 import gc
 
 #: New objects before the collector looks; Python's own number is 700.
-THRESHOLD = 200_000
+GC_THRESHOLD = 200_000
 
 
 def relax_gc() -> None:
     """What is there now stays for good; from now on look every so many objects."""
     gc.freeze()
-    gc.set_threshold(THRESHOLD)
+    gc.set_threshold(GC_THRESHOLD)

@@ -10,7 +10,7 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 #: The longest text that one field may have; what is longer is cut.
-MAX_TEXT = 8_000
+MAX_FIELD_LENGTH = 8_000
 _SECRETS = (
     (re.compile(r"(://[^/\s:@\"]*:)[^@\s\"]+@"), r"\1***@"),
     (re.compile(r"\benr_[A-Za-z0-9_-]{16,}"), "enr_***"),
@@ -81,8 +81,8 @@ def _bound_and_hide(_logger: WrappedLogger, _method: str, event: EventDict) -> E
     for name, value in event.items():
         if name in _SECRET_FIELDS:
             event[name] = "***"
-        elif isinstance(value, str) and len(value) > MAX_TEXT:
-            event[name] = value[: MAX_TEXT // 2] + " … " + value[-MAX_TEXT // 2 :]
+        elif isinstance(value, str) and len(value) > MAX_FIELD_LENGTH:
+            event[name] = value[: MAX_FIELD_LENGTH // 2] + " … " + value[-MAX_FIELD_LENGTH // 2 :]
     return event
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from enrollment.domain.codes import IdKind
-from enrollment.domain.crosswalks import MAX_THEIRS, Theirs
+from enrollment.domain.crosswalks import MAX_EXTERNAL_ID, ExternalId
 from schemas.fields import is_course_key, parse_email, parse_username
 from schemas.findings import Finding, finding
 
@@ -19,16 +19,16 @@ _IDS: tuple[tuple[str, IdKind, str, Callable[[str], object]], ...] = (
 )
 
 
-def ids_in(body: Mapping[str, Any], source: str) -> Iterator[Theirs]:
+def ids_in(body: Mapping[str, Any], source: str) -> Iterator[ExternalId]:
     """Yield the ids that a body has."""
     for member, kind, _, _ in _IDS:
         value = body.get(member)
-        if isinstance(value, str) and 0 < len(value) <= MAX_THEIRS:
-            yield Theirs(source, kind, value)
+        if isinstance(value, str) and 0 < len(value) <= MAX_EXTERNAL_ID:
+            yield ExternalId(source, kind, value)
 
 
 def translate_ids(
-    body: Mapping[str, Any], source: str, ours: Mapping[Theirs, str]
+    body: Mapping[str, Any], source: str, ours: Mapping[ExternalId, str]
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Return the body with our ids, and findings on ids without an entry.
 
@@ -41,7 +41,7 @@ def translate_ids(
         value = body.get(member)
         if not isinstance(value, str) or (member == "email" and body.get("user")):
             continue
-        known = ours.get(Theirs(source, kind, value))
+        known = ours.get(ExternalId(source, kind, value))
         if known is not None:
             del done[member]
             done[becomes] = known

@@ -77,12 +77,12 @@ class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
         return conn
 
     def _away(self, error: BaseException, _seconds: float) -> None:
-        self._breaker.failed(error)
+        self._breaker.record_failure(error)
 
     def on_ready(self) -> None:
         """The queue is consumed from; if that lasts, the queue works."""
         super().on_ready()
-        self._steady = self.hub.call_later(STEADY_SECONDS, self._breaker.succeeded)
+        self._steady = self.hub.call_later(STEADY_SECONDS, self._breaker.record_success)
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """The queue is there and refuses the first words."""
@@ -97,9 +97,9 @@ class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
         """A queue that refuses again and again is asked once a pause."""
         if self._steady is not None:
             self._steady.cancel()
-        if not self._breaker.lets_through():
+        if not self._breaker.allow():
             time.sleep(RETRY_INTERVAL)
-        self._breaker.failed(error)
+        self._breaker.record_failure(error)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], Any]:
         """What happens with each message; one that cannot be understood is dropped."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.crosswalks import Theirs
+from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import format_timestamp
 from enrollment.domain.submissions import Submission
@@ -21,7 +21,7 @@ from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
 
 #: What ids of other systems are here.
-FindIds = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
+FindIds = Callable[[Collection[ExternalId]], Mapping[ExternalId, str]]
 
 #: Whose e-mails are known where none has to be.
 NO_CALLER: Mapping[str, str] = MappingProxyType({})
@@ -123,7 +123,7 @@ def _decode_batch(
     batch: ClaimedBatch,
     submissions: Mapping[UUID, Submission],
     content: Iterator[ParsedRow] | _RawBatch,
-    ours: Mapping[Theirs, str],
+    ours: Mapping[ExternalId, str],
 ) -> DecodedBatch:
     if batch.submission_id is None:
         rows = _singles(batch, decode_singles(batch.payload))
@@ -134,8 +134,8 @@ def _decode_batch(
 
 def _find_translations(
     opened: Iterable[DecodedBatch | Iterator[ParsedRow] | _RawBatch], find: FindIds
-) -> Mapping[Theirs, str]:
-    wanted: set[Theirs] = set()
+) -> Mapping[ExternalId, str]:
+    wanted: set[ExternalId] = set()
     for content in opened:
         if isinstance(content, _RawBatch) and (source := content.source) is not None:
             wanted.update(theirs for sent in content.rows for theirs in sent.ids(source))
@@ -143,7 +143,7 @@ def _find_translations(
 
 
 def _map_rows(
-    content: Iterator[ParsedRow] | _RawBatch, ours: Mapping[Theirs, str]
+    content: Iterator[ParsedRow] | _RawBatch, ours: Mapping[ExternalId, str]
 ) -> Iterator[ParsedRow]:
     if not isinstance(content, _RawBatch):
         return content

@@ -175,7 +175,7 @@ def _advance(
     session: Session, last: ClaimedBatch, submission: Submission, tally: Tally, now: datetime
 ) -> Waiting | None:
     """Counts what is completed of a submission and returns its next batch, if any is left."""
-    finished = tally.answered == submission.total
+    finished = tally.completed == submission.total
     submissions.update_tally(session, submission, tally, finished=finished, now=now)
     if finished:
         return None

@@ -19,7 +19,7 @@ class BatchRecord(NamedTuple):
     submission: str | None
     ordinal: int | None
     requests: int
-    is_answered: bool
+    is_completed: bool
     is_parked: bool
     outcomes: bytes | None
     tally: Mapping[str, Any] | None
@@ -39,7 +39,7 @@ class FileRecord(NamedTuple):
     tally: Mapping[str, Any] | None
     is_published: bool
     is_finished: bool
-    cancel_asked: bool
+    is_cancel_requested: bool
     is_dry_run: bool | None = False
     #: One line may mean many requests, each with its outcome.
     repeats_lines: bool = False
@@ -69,7 +69,11 @@ class BatchOutcomes(NamedTuple):
 
 
 def check_batch(
-    batch: BatchRecord, found: BatchOutcomes | None, *, cancel_asked: bool, is_dry_run: bool = False
+    batch: BatchRecord,
+    found: BatchOutcomes | None,
+    *,
+    is_cancel_requested: bool,
+    is_dry_run: bool = False,
 ) -> Iterator[Violation]:
     """Checks an answered batch by itself; `found` is None where its outcomes are unreadable."""
     if found is None:
@@ -77,7 +81,7 @@ def check_batch(
         yield batch.violation(ViolationKind.OUTCOMES_UNREADABLE, message)
         return
     if is_cancelled_as_whole(batch.outcomes):
-        if not cancel_asked:
+        if not is_cancel_requested:
             message = "is answered as cancelled, which nobody asked for"
             yield batch.violation(ViolationKind.OUTCOMES_NOT_CANCELLED, message)
         return
@@ -129,7 +133,7 @@ class FileCheck:
             yield batch.violation(ViolationKind.OUTCOMES_BATCH_MISSING, message)
         self._ordinal = (batch.ordinal or 0) + 1
         self._requests += batch.requests
-        if not batch.is_answered:
+        if not batch.is_completed:
             self._is_waiting = True
             return
         if self._is_waiting or not self._file.is_published:

@@ -62,7 +62,7 @@ class Step(NamedTuple):
     """One entry of a timeline: something that happened, and when, if that is known."""
 
     at: datetime | None
-    what: str
+    description: str
 
 
 class Violation(NamedTuple):

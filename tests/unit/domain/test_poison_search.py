@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from enrollment.domain.poison_search import (
     FAILURES_BEFORE_SEARCH,
     FAILURES_TO_BLAME,
-    MAX_ATTEMPTS,
+    MAX_FAILED_ATTEMPTS,
     MAX_POISONOUS,
     MAX_TIMEOUTS,
     FailureSearch,
@@ -25,7 +25,7 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 def worked(total, fails):
     """Try a batch until it is answered or given up; ``fails(places)`` says how a try ends."""
     known = FailureSearch()
-    for _ in range(2 * MAX_ATTEMPTS):
+    for _ in range(2 * MAX_FAILED_ATTEMPTS):
         if known.should_park:
             return known, False
         known = kept(known.start_attempt(NOW))
@@ -130,7 +130,7 @@ def test_poison_is_found_though_workers_die_by_chance(seed):
 
 
 def test_what_comes_and_goes_is_given_up_in_the_end():
-    turns = iter([True, True, False] * MAX_ATTEMPTS)
+    turns = iter([True, True, False] * MAX_FAILED_ATTEMPTS)
 
     known, answered = worked(1, lambda places: bool(places) and next(turns))
 

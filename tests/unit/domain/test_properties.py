@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from enrollment.domain import batch_decision
 from enrollment.domain.batch_decision import decide_all_or_nothing, decide_batch
-from enrollment.domain.codes import FAILURES, Code, Reason
+from enrollment.domain.codes import FAILURE_CODES, Code, Reason
 from enrollment.domain.events import CHANGE_KIND_BY_CODE, fold_changes, state_of
 from enrollment.domain.model import precedence_of
 from tests.unit.domain.builders import after, standings, told
@@ -174,7 +174,7 @@ def test_clocks_only_rise_and_what_is_refused_moves_nothing(history):
         (outcome,) = judgement.outcomes
         before = world.enrollments.get((request.course_id, request.username))
 
-        assert outcome.code not in FAILURES or not judgement.enrollments
+        assert outcome.code not in FAILURE_CODES or not judgement.enrollments
         for then in judgement.enrollments.values() if before else ():
             assert then.activity_precedence >= before.activity_precedence
             for name in ("mode_precedence", "attributes_precedence", "cohort_precedence"):
@@ -223,7 +223,7 @@ def _granted(rows, world):
     """The rows of a file without those that are refused there."""
     while True:
         answers = zip(rows, decide_batch(rows, world).outcomes, strict=True)
-        kept = [row for row, outcome in answers if outcome.code not in FAILURES]
+        kept = [row for row, outcome in answers if outcome.code not in FAILURE_CODES]
         if len(kept) == len(rows):
             return rows
         rows = kept
@@ -245,9 +245,13 @@ def _without_refused(history):
     for one in orders:
         rows = merged(history.submissions, one)
         outcomes = decide_batch(rows, history.world).outcomes
-        refused = {r.precedence for r, o in zip(rows, outcomes, strict=True) if o.code in FAILURES}
+        refused = {
+            r.precedence for r, o in zip(rows, outcomes, strict=True) if o.code in FAILURE_CODES
+        }
         if refused:
-            kept = [[r for r in rows if r.precedence not in refused] for rows in history.submissions]
+            kept = [
+                [r for r in rows if r.precedence not in refused] for rows in history.submissions
+            ]
             order = [number for number, rows in enumerate(kept) for _ in rows]
             return _without_refused(history._replace(submissions=kept, order=order))
     return history, orders
@@ -270,7 +274,7 @@ def test_any_interleaving_of_submissions_ends_in_the_same_state(history):
 def test_the_highest_wish_is_the_one_that_stands(history):
     rows = merged(history.submissions, history.order)
     judgement = decide_batch(rows, history.world)
-    if any(outcome.code in FAILURES for outcome in judgement.outcomes):
+    if any(outcome.code in FAILURE_CODES for outcome in judgement.outcomes):
         return
     for (course_id, username), stands in after(history.world, judgement).enrollments.items():
         own = [row for row in rows if (row.course_id, row.username) == (course_id, username)]
@@ -287,11 +291,11 @@ def test_a_file_is_taken_as_a_whole_or_not_at_all(history):
     rows = merged(history.submissions, history.order)
     alone, together = decide_batch(rows, history.world), decide_all_or_nothing(rows, history.world)
 
-    if any(outcome.code in FAILURES for outcome in alone.outcomes):
+    if any(outcome.code in FAILURE_CODES for outcome in alone.outcomes):
         assert after(history.world, together) == history.world
         assert {outcome.code for outcome in together.outcomes} == {Code.REFUSED}
         for one, other in zip(alone.outcomes, together.outcomes, strict=True):
-            kept = one.code in FAILURES
+            kept = one.code in FAILURE_CODES
             assert told(other) == (told(one) if kept else (Code.REFUSED, Reason.ABORTED))
     else:
         assert together == alone
