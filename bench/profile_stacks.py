@@ -71,7 +71,7 @@ _TASK = ("register.<locals>.process_batch (worker/tasks.py",)
 _GATEWAY: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "storing it": ("store_singles (api_gateway/intake/single_requests.py",),
-        "ringing": ("Publisher.send (enrollment/runtime/broker.py",),
+        "ringing": ("Publisher.publish (enrollment/runtime/broker.py",),
         "looking at what became of it": ("Database.read.<locals>.work (api_gateway/database.py",),
     }
 )

@@ -1,10 +1,10 @@
-"""Ids of other systems, and what they are here."""
+"""Crosswalks: ids of other systems and the ids that they stand for here."""
 
 from typing import NamedTuple
 
 from enrollment.domain.codes import IdKind
 
-#: Longest id of another system.
+#: Maximum length of an external id.
 MAX_EXTERNAL_ID = 255
 
 
@@ -17,7 +17,7 @@ class ExternalId(NamedTuple):
 
 
 class CrosswalkEntry(NamedTuple):
-    """What one id of a source is here: a course's id, or a learner's username."""
+    """Maps an external id to a course id or a username here."""
 
     kind: IdKind
     external_id: str

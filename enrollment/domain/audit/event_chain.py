@@ -11,7 +11,7 @@ from enrollment.domain.audit.violations import Violation, ViolationKind, Violati
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState
 
-#: Stands for a stored state that cannot be decoded; equal to no state that can.
+#: Represents a stored state that cannot be decoded; differs from every valid state.
 UNREADABLE_STATE = EnrollmentState("", is_active=False, cohort="unreadable")
 
 
@@ -29,7 +29,7 @@ class EventRecord(NamedTuple):
     before: EnrollmentState | None
     after: EnrollmentState
     previous_id: int | None
-    #: Whether the previous event has the same course and learner; None: it does not exist.
+    #: Whether the previous event is of the same enrollment; None: it does not exist.
     is_same: bool | None
     previous_after: EnrollmentState | None
     #: None: the previous event has no position.
@@ -40,9 +40,9 @@ class EventRecord(NamedTuple):
         return Violation(kind, f"event {self.id} {message}", self.about())
 
     def about(self) -> ViolationSubject:
-        """Returns what a violation on this event is about."""
-        of_batch = self.batch_id, UUID(self.submission), self.line
-        return ViolationSubject(*of_batch, self.id, self.course_id, self.username)
+        """Returns the subject of a violation about this event."""
+        request = self.batch_id, UUID(self.submission), self.line
+        return ViolationSubject(*request, self.id, self.course_id, self.username)
 
 
 class EnrollmentRecord(NamedTuple):
@@ -50,12 +50,12 @@ class EnrollmentRecord(NamedTuple):
 
     learner_id: int
     course_row: int
-    #: None: there is no such learner, no such course.
+    #: None: the learner, or the course, does not exist.
     username: str | None
     course_id: str | None
     state: EnrollmentState
     event_id: int
-    #: Whether the event has the same course and learner; None: there is no such event.
+    #: Whether the event is of the same enrollment; None: it does not exist.
     is_same: bool | None
     after: EnrollmentState | None
 
@@ -81,7 +81,7 @@ def kind_between(before: EnrollmentState | None, after: EnrollmentState) -> Chan
 
 
 def check_event(event: EventRecord) -> Iterator[Violation]:
-    """Checks that an event is named correctly and continues the event before it."""
+    """Checks that an event has the right kind and continues the event before it."""
     if event.after is UNREADABLE_STATE or event.before is UNREADABLE_STATE:
         yield event.violation(ViolationKind.FOLD_UNREADABLE, "has a state that cannot be read")
         return
@@ -145,13 +145,13 @@ class MultisetHash:
     """Compares two multisets of integers in constant memory, whatever their order.
 
     Keeps one sum of 64-bit hashes for each of `BUCKETS` buckets: `add` for one multiset, `remove`
-    for the other. Where a sum is not zero the multisets differ in that bucket. That they differ
-    and no sum does is as likely as guessing 64 bits.
+    for the other. Where a sum is not zero, the multisets differ in that bucket. A difference goes
+    undetected with a probability of about 2**-64.
 
     An anti-join would have to look up events by `previous_id`, which has no index.
     """
 
-    #: The more buckets, the fewer rows are read again to find a difference.
+    #: With more buckets, fewer rows are read again to find a difference.
     BUCKETS = 65_521
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class MultisetHash:
         self.add(numbers, sign=-1)
 
     def differing(self, at_most: int) -> frozenset[int]:
-        """Returns buckets in which the multisets differ, the first few of them."""
+        """Returns the first `at_most` buckets in which the multisets differ."""
         buckets = sorted(bucket for bucket, total in self._sums.items() if total)
         return frozenset(buckets[:at_most])
 

@@ -15,7 +15,7 @@ class BatchRecord(NamedTuple):
     """A stored batch; `events` is the number of its positions in the feed."""
 
     id: int
-    #: None for a batch of singles.
+    #: None: a batch of single requests.
     submission: str | None
     ordinal: int | None
     requests: int
@@ -41,7 +41,7 @@ class FileRecord(NamedTuple):
     is_finished: bool
     is_cancel_requested: bool
     is_dry_run: bool | None = False
-    #: One line may mean many requests, each with its outcome.
+    #: Whether one line may contain several requests, each with its own outcome.
     repeats_lines: bool = False
 
     def violation(self, kind: ViolationKind, message: str) -> Violation:
@@ -55,7 +55,7 @@ class BatchSingles(NamedTuple):
 
     batch_id: int
     number: int
-    #: How many distinct positions they have.
+    #: Number of distinct positions.
     positions: int
     first: int
     last: int
@@ -75,7 +75,7 @@ def check_batch(
     is_cancel_requested: bool,
     is_dry_run: bool = False,
 ) -> Iterator[Violation]:
-    """Checks an answered batch by itself; `found` is None where its outcomes are unreadable."""
+    """Checks a completed batch by itself; `found` is None where its outcomes are unreadable."""
     if found is None:
         message = "has outcomes that cannot be read"
         yield batch.violation(ViolationKind.OUTCOMES_UNREADABLE, message)
@@ -107,7 +107,7 @@ def _check_no_changes(batch: BatchRecord, outcomes: Sequence[Outcome]) -> Iterat
 
 
 def check_singles(batch: BatchRecord, singles: BatchSingles | None) -> Iterator[Violation]:
-    """Checks that each request of a batch of singles has its submission."""
+    """Checks that each request of a batch of single requests has its submission."""
     expected = BatchSingles(batch.id, batch.requests, batch.requests, 0, batch.requests - 1)
     if singles != expected:
         number = 0 if singles is None else singles.positions
@@ -116,7 +116,7 @@ def check_singles(batch: BatchRecord, singles: BatchSingles | None) -> Iterator[
 
 
 class FileCheck:
-    """Checks a file against its batches, which are passed in their order."""
+    """Checks a file against its batches, which are passed in order."""
 
     def __init__(self, file: FileRecord) -> None:
         self._file = file
@@ -127,7 +127,7 @@ class FileCheck:
         self._tally = Tally()
 
     def check_next(self, batch: BatchRecord, found: BatchOutcomes | None) -> Iterator[Violation]:
-        """Checks the next batch; `found` is None where it is unanswered or unreadable."""
+        """Checks the next batch; `found` is None where it is pending or unreadable."""
         if batch.ordinal != self._ordinal:
             message = f"is number {batch.ordinal} of its file, where {self._ordinal} is expected"
             yield batch.violation(ViolationKind.OUTCOMES_BATCH_MISSING, message)
@@ -153,7 +153,7 @@ class FileCheck:
             self._line = outcome.line
 
     def check_end(self) -> Iterator[Violation]:
-        """Checks the submission's own numbers against those of its batches."""
+        """Checks the numbers of the submission against those of its batches."""
         file = self._file
         if not file.is_published:
             return
@@ -206,7 +206,7 @@ def check_pairs(
 
 
 def _difference(stored: Mapping[str, Any] | None, counted: Tally) -> str:
-    """Returns in which way a stored tally differs from what was counted; empty if it does not."""
+    """Describes how a stored tally differs from the counted one; empty where they are equal."""
     try:
         tally = decode_tally(stored)
     except (AttributeError, TypeError, ValueError):

@@ -20,7 +20,7 @@ class SeatReplay:
     """Counts the seats taken in each course, event by event in the order of the feed.
 
     `max_capacities` has the greatest capacity that each course ever had, None for unlimited.
-    Each kind of violation is reported once a course.
+    Each kind of violation is reported once per course.
     """
 
     def __init__(self, max_capacities: Mapping[str, int | None]) -> None:
