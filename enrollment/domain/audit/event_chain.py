@@ -87,12 +87,12 @@ def check_event(event: EventRecord) -> Iterator[Violation]:
         return
     kind = kind_between(event.before, event.after)
     if kind != event.kind:
-        message = f"is called {event.kind}, but what it did is {kind or 'nothing'}"
+        message = f"has the kind {event.kind}, but its change is {kind or 'none'}"
         yield event.violation(ViolationKind.FOLD_KIND, message)
     if event.previous_id is not None:
         yield from _check_link(event)
     elif event.before is not None:
-        message = f"begins at {_text(event.before)}, but no event is before it"
+        message = f"starts at {_text(event.before)}, but has no previous event"
         yield event.violation(ViolationKind.FOLD_BEFORE, message)
 
 
@@ -101,11 +101,11 @@ def _check_link(event: EventRecord) -> Iterator[Violation]:
         message = f"follows event {event.previous_id}, which does not exist"
         yield event.violation(ViolationKind.FOLD_PREVIOUS_MISSING, message)
     elif not event.is_same:
-        message = f"follows event {event.previous_id}, which is of another enrollment"
+        message = f"follows event {event.previous_id}, which belongs to another enrollment"
         yield event.violation(ViolationKind.FOLD_PREVIOUS_FOREIGN, message)
     elif event.before != event.previous_after:
         ended = f"event {event.previous_id} before it ended at {_text(event.previous_after)}"
-        message = f"begins at {_text(event.before)}, but {ended}"
+        message = f"starts at {_text(event.before)}, but {ended}"
         yield event.violation(ViolationKind.FOLD_BEFORE, message)
     if event.previous_position is not None and event.previous_position >= event.position:
         message = (
@@ -125,9 +125,9 @@ def check_enrollment(record: EnrollmentRecord) -> Iterator[Violation]:
     if record.after is None:
         yield record.violation(ViolationKind.FOLD_NEWEST_MISSING, f"{newest} does not exist")
     elif record.is_same is False:
-        yield record.violation(ViolationKind.FOLD_NEWEST_FOREIGN, f"{newest} is of another")
+        yield record.violation(ViolationKind.FOLD_NEWEST_FOREIGN, f"{newest} belongs to another")
     elif record.after != record.state or record.state is UNREADABLE_STATE:
-        message = f"is {_text(record.state)}, but its events come to {_text(record.after)}"
+        message = f"is {_text(record.state)}, but its events add up to {_text(record.after)}"
         yield record.violation(ViolationKind.FOLD_STATE, message)
 
 
@@ -135,14 +135,14 @@ def _text(state: EnrollmentState | None) -> str:
     if state is None:
         return "nothing"
     if state is UNREADABLE_STATE:
-        return "what cannot be read"
+        return "an unreadable state"
     extras = [f"{name}={value}" for _, name, value in state.attributes]
     extras += [] if state.cohort is None else [f"cohort {state.cohort}"]
     return " ".join([state.mode, "active" if state.is_active else "inactive", *extras])
 
 
 class MultisetHash:
-    """Compares two multisets of integers in constant memory, whatever their order.
+    """Compares two multisets of integers, in any order and in constant memory.
 
     Keeps one sum of 64-bit hashes for each of `BUCKETS` buckets: `add` for one multiset, `remove`
     for the other. Where a sum is not zero, the multisets differ in that bucket. A difference goes
@@ -180,8 +180,10 @@ def check_successors(existing: Iterable[int], successors: Mapping[int, int]) -> 
     for number in sorted(existing):
         about, count = ViolationSubject(event_id=number), successors.get(number, 0)
         if count == 0:
-            message = f"event {number} is the newest of no enrollment, and no event follows it"
+            message = (
+                f"event {number} has no successor, and is not the newest event of an enrollment"
+            )
             yield Violation(ViolationKind.FOLD_LOOSE, message, about)
         elif count > 1:
-            message = f"event {number} is followed by {count}, each of which claims to be the next"
+            message = f"event {number} has {count} successors"
             yield Violation(ViolationKind.FOLD_SHARED, message, about)

@@ -1,4 +1,4 @@
-"""Audit rules: every request has exactly one outcome, and every change of a state its event."""
+"""Audit rules: each request has exactly one outcome, and each change exactly one event."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -82,7 +82,7 @@ def check_batch(
         return
     if is_cancelled_as_whole(batch.outcomes):
         if not is_cancel_requested:
-            message = "is answered as cancelled, which nobody asked for"
+            message = "is cancelled, but no cancellation was requested"
             yield batch.violation(ViolationKind.OUTCOMES_NOT_CANCELLED, message)
         return
     number = len(found.outcomes)
@@ -93,7 +93,7 @@ def check_batch(
         yield batch.violation(ViolationKind.OUTCOMES_TALLY, message)
     if is_dry_run:
         if batch.events:
-            message = f"is of a dry run, and has {batch.events} positions in the feed"
+            message = f"belongs to a dry run, but has {batch.events} positions in the feed"
             yield batch.violation(ViolationKind.FEED_UNFOUNDED, message)
     elif not batch.events:
         yield from _check_no_changes(batch, found.outcomes)
@@ -102,7 +102,7 @@ def check_batch(
 def _check_no_changes(batch: BatchRecord, outcomes: Sequence[Outcome]) -> Iterator[Violation]:
     lines = [outcome.line for outcome in outcomes if outcome.code in CHANGE_KIND_BY_CODE]
     if lines:
-        message = f"has {len(lines)} outcomes that changed something, but no events"
+        message = f"has {len(lines)} outcomes with a change, but no events"
         yield batch.violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, lines[0])
 
 
@@ -123,7 +123,8 @@ class FileCheck:
         self._ordinal = 0
         self._requests = 0
         self._line = 0
-        self._is_waiting = False
+        #: Whether a batch so far is not completed.
+        self._is_pending = False
         self._tally = Tally()
 
     def check_next(self, batch: BatchRecord, found: BatchOutcomes | None) -> Iterator[Violation]:
@@ -134,11 +135,11 @@ class FileCheck:
         self._ordinal = (batch.ordinal or 0) + 1
         self._requests += batch.requests
         if not batch.is_completed:
-            self._is_waiting = True
+            self._is_pending = True
             return
-        if self._is_waiting or not self._file.is_published:
-            event = "one before it" if self._is_waiting else "the file was complete"
-            yield batch.violation(ViolationKind.OUTCOMES_TURN, f"was answered before {event}")
+        if self._is_pending or not self._file.is_published:
+            event = "an earlier batch" if self._is_pending else "the upload was complete"
+            yield batch.violation(ViolationKind.OUTCOMES_TURN, f"was completed before {event}")
         if found is not None:
             self._tally += found.tally
             yield from self._check_lines(batch, found.outcomes)
@@ -147,7 +148,7 @@ class FileCheck:
         for outcome in outcomes:
             is_repeated = outcome.line == self._line and not self._file.repeats_lines
             if outcome.line < self._line or is_repeated:
-                message = f"answers line {outcome.line} after line {self._line}"
+                message = f"has the outcome of line {outcome.line} after that of line {self._line}"
                 yield batch.violation(ViolationKind.OUTCOMES_LINES, message, outcome.line)
                 return
             self._line = outcome.line
@@ -162,18 +163,18 @@ class FileCheck:
             yield file.violation(ViolationKind.OUTCOMES_TOTAL, message)
         if message := _difference(file.tally, self._tally):
             yield file.violation(ViolationKind.OUTCOMES_TALLY, message)
-        if file.is_finished == self._is_waiting:
+        if file.is_finished == self._is_pending:
             state = "finished" if file.is_finished else "not finished"
-            work = "a batch waits" if self._is_waiting else "every batch is answered"
+            work = "a batch is pending" if self._is_pending else "every batch is completed"
             yield file.violation(ViolationKind.OUTCOMES_FINISHED, f"is {state}, but {work}")
 
 
 def check_pairs(
     batch_id: int, events: Sequence[EventRecord], changes: Sequence[tuple[str, Outcome]]
 ) -> Iterator[Violation]:
-    """Checks that outcomes that changed something and events of a batch correspond one to one.
+    """Checks that the events of a batch match its outcomes with a change one to one.
 
-    `changes` are the outcomes, each with the id of its submission.
+    `changes` are those outcomes, each with the id of its submission.
     """
     found = [
         (one.submission, one.line, one.kind, one.username, one.course_id, *one.after[:2])
@@ -197,10 +198,10 @@ def check_pairs(
         if cells in expected:
             expected.remove(cells)
         else:
-            message = f"has no outcome in batch {batch_id} that says so"
+            message = f"has no matching outcome in batch {batch_id}"
             yield event.violation(ViolationKind.FEED_UNFOUNDED, message)
     for owner, line, kind, username, course_id, *_ in expected:
-        message = f"line {line} of {owner} in batch {batch_id} was {kind}, and no event says so"
+        message = f"line {line} of {owner} in batch {batch_id} was {kind}, but has no event"
         about = ViolationSubject(batch_id, UUID(owner), line, None, course_id, username)
         yield Violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, about)
 
