@@ -12,7 +12,7 @@ from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import (
     BROKER_HEARTBEAT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
-    HEALTH_SECONDS,
+    HEALTH_CHECK_SECONDS,
     READ_TIMEOUT_SECONDS,
     REDISPATCH_AFTER,
     REDISPATCH_INTERVAL,
@@ -53,7 +53,7 @@ def test_a_silent_queue_is_found_out_before_the_sweeper_would_have_to_ring_often
 
     assert CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + RETRY_INTERVAL < REDISPATCH_AFTER
     assert REDISPATCH_INTERVAL < REDISPATCH_AFTER
-    assert longest_pop + 2 * HEALTH_SECONDS + RETRY_INTERVAL <= 10
+    assert longest_pop + 2 * HEALTH_CHECK_SECONDS + RETRY_INTERVAL <= 10
     assert 2 * BROKER_HEARTBEAT_SECONDS + RETRY_INTERVAL <= 15
 
 
