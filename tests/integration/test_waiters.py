@@ -89,12 +89,12 @@ def test_who_waits_for_a_file_to_move_needs_no_redis_either(world):
     file = world.send([row("ada"), row("bob")])
 
     async def scenario(waiters):
-        first = world.submission(file).mark
+        first = world.submission(file).progress_mark
         move = asyncio.ensure_future(waiters.wait_for_progress(file, first, LONGER))
         await asyncio.to_thread(world.deliver, world.batch_ids(file)[0])
         await move
         await waiters.wait_for_progress(file, first, LONGER)  # it has moved already
-        second = world.submission(file).mark
+        second = world.submission(file).progress_mark
         cancelling = asyncio.ensure_future(waiters.wait_for_progress(file, second, LONGER))
         await asyncio.to_thread(cancel, world, file)
         await cancelling
@@ -104,7 +104,7 @@ def test_who_waits_for_a_file_to_move_needs_no_redis_either(world):
 
 def test_who_waits_for_a_file_that_is_no_more_is_told_so(world):
     file = world.send([row("ada")])
-    mark = world.submission(file).mark
+    mark = world.submission(file).progress_mark
     with world.sessions.begin() as session:
         session.execute(delete(SubmissionRow))
 
@@ -125,7 +125,7 @@ def test_who_waits_for_the_end_of_a_file_is_woken_by_nothing_else(world, redis_u
         await until_listening(waiters)
         end = asyncio.ensure_future(waiters.wait_for_end(file, LONGER))
         for batch in world.batch_ids(file):
-            move = waiters.wait_for_progress(file, world.submission(file).mark, LONGER)
+            move = waiters.wait_for_progress(file, world.submission(file).progress_mark, LONGER)
             move = asyncio.ensure_future(move)
             await asyncio.sleep(0)
             assert not end.done()
@@ -188,7 +188,7 @@ def test_the_wait_ends_when_its_time_is_over(world, single):
     async def scenario(waiters):
         await waiters.wait_for_batch(single, 0.01)
         file = world.send([row("ada")])
-        await waiters.wait_for_progress(file, world.submission(file).mark, 0.01)
+        await waiters.wait_for_progress(file, world.submission(file).progress_mark, 0.01)
         assert not waiters._events
 
     with_waiters(world, NOWHERE, scenario)
@@ -198,7 +198,7 @@ def test_the_wait_ends_when_its_time_is_over(world, single):
 def test_a_workers_bell_wakes_everybody_who_waits_for_it(world, single, redis_url, monkeypatch):
     monkeypatch.setattr(waiters, "POLL_SECONDS", LONGER)
     file = world.send([row("bob")])
-    mark = world.submission(file).mark
+    mark = world.submission(file).progress_mark
 
     async def scenario(waiters):
         await until_listening(waiters)
