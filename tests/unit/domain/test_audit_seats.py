@@ -32,9 +32,13 @@ def step(seats, position, before, after, course_id="c"):
 def test_a_course_that_leaves_its_bounds_is_told_once():
     seats = SeatReplay({"c": 1, "d": None})
 
-    told = [step(seats, position, None, IN) for position in range(1, 4)]
+    violations = [step(seats, position, None, IN) for position in range(1, 4)]
 
-    assert told == [None, (ViolationKind.SEATS_EXCEEDED, "c has 2 of 1 seats taken"), None]
+    assert violations == [
+        None,
+        (ViolationKind.SEATS_EXCEEDED, "c has 2 of 1 seats taken"),
+        None,
+    ]
     assert [step(seats, position, None, IN, "d") for position in range(4, 6)] == [None, None]
 
 
