@@ -82,7 +82,7 @@ def _save(session: Session, source: str, entries: Sequence[CrosswalkEntry]) -> N
     )
     for begin in range(0, len(entries), _ROWS_PER_STATEMENT):
         rows = [
-            {"source": source, **entry._asdict()}
-            for entry in entries[begin : begin + _ROWS_PER_STATEMENT]
+            {"source": source, "kind": kind, "theirs": external_id, "ours": local_id}
+            for kind, external_id, local_id in entries[begin : begin + _ROWS_PER_STATEMENT]
         ]
         session.execute(statement, rows)
