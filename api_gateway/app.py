@@ -83,7 +83,7 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         event_streams=_event_streams(status_reader, waiters, authenticator),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
-        ping_redis=CompletionPublisher(settings.redis_url).is_heard,
+        ping_redis=CompletionPublisher(settings.redis_url).ping,
         broker=_broker_probe(settings),
         now=utc_now,
     )

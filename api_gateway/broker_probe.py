@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import structlog
 from celery import Celery
 
-from enrollment.runtime.broker import AMQP, broker_settings
+from enrollment.runtime.broker import AMQP_SCHEMES, broker_settings
 from enrollment.runtime.completion_channel import bounded_redis
 
 log = structlog.get_logger()
@@ -25,7 +25,7 @@ RESULT_TTL_SECONDS = 5.0
 
 def broker_ping(url: str) -> Callable[[], object]:
     """Returns a function that raises unless the broker at the URL answers. It may block."""
-    if urlsplit(url).scheme not in AMQP:
+    if urlsplit(url).scheme not in AMQP_SCHEMES:
         return bounded_redis(url).ping
     app = Celery("enroll", set_as_current=False)
     app.conf.update(broker_settings(url, client="enroll-gateway"))

@@ -73,7 +73,7 @@ TASK = ("register.<locals>.process_batch (worker/tasks.py",)
 GATEWAY_STAGES: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "storing it": ("store_singles (api_gateway/intake/single_requests.py",),
-        "ringing": ("BatchPublisher.send (enrollment/runtime/broker.py",),
+        "ringing": ("BatchPublisher.publish (enrollment/runtime/broker.py",),
         "looking at what became of it": ("Database.read.<locals>.work (api_gateway/database.py",),
     }
 )

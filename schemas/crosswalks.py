@@ -11,7 +11,7 @@ from typing import TypedDict
 from marshmallow import ValidationError, fields, validate
 
 from enrollment.domain.codes import IdKind
-from enrollment.domain.crosswalks import MAX_THEIRS, Entry
+from enrollment.domain.crosswalks import MAX_EXTERNAL_ID, CrosswalkEntry
 from schemas.fields import (
     ERROR_RULES,
     MAX_NAME,
@@ -40,7 +40,7 @@ class EntrySchema(StrictSchema):
         validate=validate.OneOf([*IdKind], error="one_of"),
         error_messages=ERROR_RULES,
     )
-    theirs = BoundedString(max_length=MAX_THEIRS, min_length=1, required=True)
+    theirs = BoundedString(max_length=MAX_EXTERNAL_ID, min_length=1, required=True)
     ours = BoundedString(max_length=MAX_NAME, min_length=1, required=True)
 
 
@@ -63,7 +63,7 @@ class CrosswalkJson(TypedDict):
     next: str | None
 
 
-def load_entry(data: object) -> Entry:
+def load_entry(data: object) -> CrosswalkEntry:
     """Parses an entry. Raises marshmallow's ValidationError, with rules as messages."""
     members: Mapping[str, str] = _ENTRY.load(data)  # type: ignore[arg-type]
     kind, ours = _KINDS[members["kind"]], members["ours"]
@@ -71,16 +71,16 @@ def load_entry(data: object) -> Entry:
         raise ValidationError({"ours": ["course_key"]})
     if kind is IdKind.LEARNER and parse_username(ours) is None:
         raise ValidationError({"ours": ["pattern"]})
-    return Entry(kind, members["theirs"], ours)
+    return CrosswalkEntry(kind, members["theirs"], ours)
 
 
-def dump_entry(entry: Entry) -> EntryJson:
+def dump_entry(entry: CrosswalkEntry) -> EntryJson:
     """Renders an entry."""
-    return {"kind": entry.kind, "theirs": entry.theirs, "ours": entry.ours}
+    return {"kind": entry.kind, "theirs": entry.external_id, "ours": entry.local_id}
 
 
-def _key(entry: Entry) -> str:
-    return f"{entry.kind.value} {entry.theirs}"
+def _key(entry: CrosswalkEntry) -> str:
+    return f"{entry.kind.value} {entry.external_id}"
 
 
 ENTRIES_READER = BulkReader(
@@ -88,14 +88,14 @@ ENTRIES_READER = BulkReader(
 )
 
 
-def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[Entry]:
+def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[CrosswalkEntry]:
     """Parses a CSV file of entries.
 
     Rows without `ours` are skipped, as they are still to be filled in; with `require_ours` they
     are findings. Raises InvalidObjects, TooManyObjects.
     """
     findings: list[Finding] = []
-    entries: dict[tuple[IdKind, str], Entry] = {}
+    entries: dict[tuple[IdKind, str], CrosswalkEntry] = {}
     for line, row in _rows(body):
         if not require_ours and not row.get("ours"):
             continue
@@ -105,7 +105,7 @@ def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[Entry]
             findings += [at_line(item, line) for item in findings_of(error, row)]
         else:
             if entries.setdefault(entry[:2], entry) is not entry:
-                findings.append(at_line(finding("theirs", entry.theirs, "duplicate"), line))
+                findings.append(at_line(finding("theirs", entry.external_id, "duplicate"), line))
         if len(entries) > MAX_CROSSWALK_ENTRIES:
             raise TooManyObjects
         if len(findings) >= MAX_FINDINGS:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from enrollment.domain.batch_decision import EnrollmentKey
-from enrollment.domain.codes import FAILURES
+from enrollment.domain.codes import FAILURE_CODES
 from enrollment.domain.dry_run import DryRunEffect
 from enrollment.domain.model import EPOCH, Attribute, Enrollment, Outcome, WritePrecedence
 from schemas.encoding.compact import pack_json, unpack_json
@@ -32,7 +32,7 @@ def encode_dry_run_outcomes(
     rows: list[tuple[object, ...]] = []
     for outcome in reversed(outcomes):
         effect = None
-        if outcome.code not in FAILURES:
+        if outcome.code not in FAILURE_CODES:
             effect = remaining.pop((outcome.course_id or "", outcome.user or ""), None)
         rows.append((*outcome, _encode_effect(effect)) if effect is not None else tuple(outcome))
     rows.reverse()

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import product, repeat
 from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, TypedDict, cast
 
-from enrollment.domain.codes import FAILURES, Code, Reason
+from enrollment.domain.codes import FAILURE_CODES, Code, Reason
 from enrollment.domain.model import Course, Outcome
 from schemas.encoding.json_types import Doc, OneOf
 from schemas.fields import is_course_key, is_storable, parse_email, parse_username
@@ -252,7 +252,7 @@ def dump_bulk_enroll(bulk: BulkEnroll, outcomes: Sequence[Outcome]) -> BulkEnrol
 
 
 def _result(identifier: str, outcome: Outcome) -> BulkEnrollResultJson:
-    if outcome.code not in FAILURES:
+    if outcome.code not in FAILURE_CODES:
         states = cast("BulkEnrollResultJson", outcome.details or {})
         return {**states, "identifier": identifier}
     if outcome.reason in _UNKNOWN_LEARNER_REASONS:

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import orjson
 
-from enrollment.domain.codes import CallerKind, Code, Kind, OnError, Reason, Result, State
+from enrollment.domain.codes import CallerKind, Code, Kind, OnError, Reason, State, SubmissionResult
 from enrollment.domain.model import EPOCH, Outcome
 from enrollment.domain.rules import format_timestamp
 from enrollment.domain.submissions import ArchiveMember, Submission, SubmissionOptions
@@ -86,7 +86,7 @@ class SubmissionJson(TypedDict):
     kind: Kind
     state: Annotated[State, Doc("Never goes back.")]
     result: Annotated[
-        Result | None,
+        SubmissionResult | None,
         Doc(
             "succeeded: nothing refused, invalid or cancelled; failed: nothing else; "
             "partial: some of each; null until the submission is finished."
@@ -280,7 +280,7 @@ def submission_etag(submission: Submission, enrollment: EnrollmentJson | None = 
 def progress_token(submission: Submission) -> str:
     """Returns a token that differs between any two stages of a submission's progress."""
     cancelling = "c" if submission.cancel_asked_at else ""
-    return f"{submission.state.value}-{submission.tally.answered}{cancelling}"
+    return f"{submission.state.value}-{submission.tally.completed}{cancelling}"
 
 
 def retry_after_seconds(submission: Submission, now: datetime) -> int | None:

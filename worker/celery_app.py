@@ -45,8 +45,8 @@ def make_celery_app(broker_url: str) -> Celery:
 def _schedule() -> dict[str, dict[str, object]]:
     """Returns the periodic tasks. A run that was missed is skipped; the next one does its work."""
     return {
-        "redispatch": _every(REDISPATCH_INTERVAL, TaskName.SWEEP),
-        "purge": _every(PURGE_INTERVAL, TaskName.TIDY),
+        "redispatch": _every(REDISPATCH_INTERVAL, TaskName.REDISPATCH),
+        "purge": _every(PURGE_INTERVAL, TaskName.PURGE),
     }
 
 

@@ -28,14 +28,14 @@ class PostCommitNotifier:
 
     def dispatch(self, waiting: BatchRef) -> bool:
         """Puts a batch id on its queue; returns False where the broker is away or just was."""
-        if not self._breaker.lets_through():
+        if not self._breaker.allow():
             return False
         try:
-            self._publisher.send(waiting.id, waiting.lane)
+            self._publisher.publish(waiting.id, waiting.lane)
         except Exception as error:  # noqa: BLE001 (the batch is committed, even if this fails)
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             return False
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return True
 
     def notify(self, processed: ProcessedBatches) -> None:
@@ -43,4 +43,4 @@ class PostCommitNotifier:
         for waiting in processed.next:
             self.dispatch(waiting)
         if processed.batch_ids:
-            self._completions.ring(processed.batch_ids, processed.submission_ids)
+            self._completions.publish(processed.batch_ids, processed.submission_ids)

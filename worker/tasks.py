@@ -41,14 +41,14 @@ def register(
                     processor.process(batch_id)
                 notifier.notify(processed)
 
-    @app.task(name=TaskName.SWEEP.value)
+    @app.task(name=TaskName.REDISPATCH.value)
     def redispatch_overdue() -> None:
         """Re-dispatches overdue batches, unless that was done a moment ago."""
         with _postponed_on_failure():
             if redispatch_interval.lets_through():
                 maintenance.redispatch_overdue()
 
-    @app.task(name=TaskName.TIDY.value)
+    @app.task(name=TaskName.PURGE.value)
     def purge_expired() -> None:
         """Deletes data past its retention."""
         with _postponed_on_failure():

@@ -53,7 +53,7 @@ class OutcomeChecks:
         check = FileCheck(file)
         for batch in batches:
             outcomes = self._check_batch(
-                batch, cancel_asked=file.cancel_asked, is_dry_run=bool(file.is_dry_run)
+                batch, cancel_asked=file.is_cancel_requested, is_dry_run=bool(file.is_dry_run)
             )
             self._report.add(check.check_next(batch, outcomes))
         self._report.add(check.check_end())
@@ -85,12 +85,12 @@ class OutcomeChecks:
         self._report.count("batches")
         self._report.count("parked", batch.is_parked)
         self._report.count("requests", batch.requests)
-        if not batch.is_answered:
+        if not batch.is_completed:
             self._report.count("unanswered", batch.requests)
             return None
         outcomes = _decode_batch_outcomes(batch)
         self._report.add(
-            check_batch(batch, outcomes, cancel_asked=cancel_asked, is_dry_run=is_dry_run)
+            check_batch(batch, outcomes, is_cancel_requested=cancel_asked, is_dry_run=is_dry_run)
         )
         return outcomes
 

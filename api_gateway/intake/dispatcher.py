@@ -32,7 +32,7 @@ def batch_sender(app: Celery) -> Send:
     publisher = BatchPublisher(app)
 
     def send(batch: BatchRef) -> None:
-        publisher.send(batch.id, batch.lane)
+        publisher.publish(batch.id, batch.lane)
 
     return send
 
@@ -124,7 +124,7 @@ class Dispatcher:
 
     def _try_send(self, batch: BatchRef) -> None:
         """Sends a batch id; drops it if the circuit breaker is open or sending fails."""
-        if not self._breaker.lets_through():
+        if not self._breaker.allow():
             return
         try:
             fail_point(Point.RING_BEFORE)
@@ -132,8 +132,8 @@ class Dispatcher:
             if fail_point(Point.RING_SENT):
                 self._send(batch)
         except Exception as error:  # noqa: BLE001 (the thread must survive any failure)
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             return
-        self._breaker.succeeded()
+        self._breaker.record_success()
         if batch.claims_lane:
             self._in_flight, self._sent_at = batch, self._monotonic()

@@ -167,7 +167,7 @@ class UploadStore:
         submission_id = self._insert_submission(upload, file_info, lane)
         try:
             total = self._insert_batches(
-                submission_id, groups, lane=lane, alone=upload.options.is_alone
+                submission_id, groups, lane=lane, alone=upload.options.must_run_alone
             )
             return self._publish(upload, submission_id, total)
         except BaseException:

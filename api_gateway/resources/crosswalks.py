@@ -19,7 +19,7 @@ from api_gateway.status import queries
 from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor
 from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, IdKind, Reason
-from enrollment.domain.crosswalks import Entry, Theirs
+from enrollment.domain.crosswalks import CrosswalkEntry, ExternalId
 from enrollment.domain.submissions import Submission
 from enrollment.storage import crosswalks
 from schemas.crosswalks import (
@@ -73,7 +73,7 @@ class CrosswalkResource:
         body: CrosswalkJson = {
             "source": source,
             "entries": list(map(dump_entry, entries)),
-            "next": last and encode_cursor(f"{last.kind.value} {last.theirs}"),
+            "next": last and encode_cursor(f"{last.kind.value} {last.external_id}"),
         }
         write_json(resp, body)
 
@@ -92,14 +92,14 @@ class CrosswalkResource:
         req: Request,
         resp: Response,
         source: str,
-        save: Callable[[Session, str, list[Entry]], None],
+        save: Callable[[Session, str, list[CrosswalkEntry]], None],
     ) -> None:
         check_source(source)
         entries = await self._read_entries(req, require_ours=save is crosswalks.replace_all)
         await self.database.write(save, source, entries)
         write_saved_count(resp, len(entries), is_replay=False)
 
-    async def _read_entries(self, req: Request, *, require_ours: bool) -> list[Entry]:
+    async def _read_entries(self, req: Request, *, require_ours: bool) -> list[CrosswalkEntry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
         if media_type not in {JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, _CSV}:
             raise unsupported(f"Send {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE} or {_CSV}.")
@@ -128,7 +128,7 @@ class CrosswalkResource:
             yield csv_lines(entries).encode()
             if len(entries) < _ENTRIES_PER_READ:
                 return
-            after = entries[-1].kind.value, entries[-1].theirs
+            after = entries[-1].kind.value, entries[-1].external_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,9 +162,9 @@ class MissingIdsResource:
 
     on_head = on_get
 
-    async def _read_missing(self, source: str, submission: Submission) -> list[Theirs]:
+    async def _read_missing(self, source: str, submission: Submission) -> list[ExternalId]:
         """Returns the ids in input order, each once, at most as many as one PATCH accepts."""
-        missing: dict[Theirs, None] = {}
+        missing: dict[ExternalId, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None and len(missing) < MAX_CROSSWALK_ENTRIES:
             page = await self.database.read(
@@ -179,7 +179,7 @@ class MissingIdsResource:
 
 def _unmapped_ids(
     rows: Iterable[OutcomeRow], submission: Submission, source: str
-) -> Iterator[Theirs]:
+) -> Iterator[ExternalId]:
     """Yields the ids of a source for which a row was refused or invalid."""
     for outcome, row in rows:
         if row is None or source_at(submission, outcome.line) != source:

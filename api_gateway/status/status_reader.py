@@ -37,7 +37,7 @@ class Freshness(NamedTuple):
     #: Maximum seconds since the snapshot was requested, exclusive.
     max_age: float = 0.0
     #: The progress that the client has seen.
-    known: ProgressMark = ProgressMark(0, is_finished=False, is_to_be_cancelled=False)
+    known: ProgressMark = ProgressMark(0, is_finished=False, is_cancel_requested=False)
     #: Whether a snapshot must have more progress than `known`, not just the same.
     must_be_newer: bool = False
 

@@ -24,7 +24,7 @@ from api_gateway.database import Database
 from enrollment.domain.errors import EnrollmentError
 from enrollment.domain.submissions import ProgressMark, Submission
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL, CircuitBreaker, Dependency
-from enrollment.runtime.completion_channel import COMPLETION_CHANNEL, decode
+from enrollment.runtime.completion_channel import COMPLETION_CHANNEL, decode_event
 from enrollment.storage import submissions
 from enrollment.storage.queue import batches
 
@@ -64,7 +64,7 @@ class Waiters:
         #: Monotonic seconds of recent completions: a request may register after the message.
         #: An entry is used for `POLL_INTERVAL_SECONDS` only; then the database is polled.
         self._recent: OrderedDict[WaitKey, float] = OrderedDict()
-        self._breaker = CircuitBreaker(Dependency.WAKING)
+        self._breaker = CircuitBreaker(Dependency.COMPLETION_CHANNEL)
         self._connected = False
         #: Keys to be polled immediately, and the event that is set if there are any.
         self._due: set[WaitKey] = set()
@@ -155,7 +155,7 @@ class Waiters:
             try:
                 await self._receive()
             except Exception as error:  # noqa: BLE001 (listening must continue after any failure)
-                self._breaker.failed(error)
+                self._breaker.record_failure(error)
             if self._connected:  # messages may have been lost
                 self._connected = False
                 self._due.update(self._events)
@@ -174,12 +174,12 @@ class Waiters:
         async with redis, redis.pubsub(ignore_subscribe_messages=True) as channel:
             await channel.subscribe(COMPLETION_CHANNEL)
             self._connected = True
-            self._breaker.succeeded()
+            self._breaker.record_success()
             while True:
                 self._handle(await _next_message(channel))
 
     def _handle(self, message: Mapping[str, Any]) -> None:
-        completed = decode(message["data"])
+        completed = decode_event(message["data"])
         if completed is not None:
             self._on_completed(completed.batch_ids)
             self._store_recent(completed.batch_ids)

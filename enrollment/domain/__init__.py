@@ -1,1 +1,1 @@
-"""The subject itself: values in, values out, standard library only."""
+"""Domain values and rules: pure functions, standard library only."""

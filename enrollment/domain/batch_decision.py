@@ -1,4 +1,4 @@
-"""Judging: what becomes of requests, one after the other, each seeing those before it."""
+"""Decides the requests of a batch in order; each sees the changes of those before it."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from enrollment.domain.codes import FAILURES, ChangeKind, Code, Reason
+from enrollment.domain.codes import FAILURE_CODES, ChangeKind, Code, Reason
 from enrollment.domain.decision import Decision, DecisionInput, decide
 from enrollment.domain.events import CHANGE_KIND_BY_CODE, Change, EnrollmentState, state_of
 from enrollment.domain.model import (
@@ -20,140 +20,157 @@ from enrollment.domain.model import (
 )
 from enrollment.domain.rules import NO_LEARNER, LearnerContext, Refusal
 
-#: (course_id, username): what names an enrollment.
+#: Identifies an enrollment: (course_id, username).
 EnrollmentKey = tuple[str, str]
 
-#: Outcomes after which an invitation is used.
+#: Outcomes that use up an invitation.
 _USES_INVITATION = frozenset({Code.ENROLLED, Code.REACTIVATED})
-#: A tuple without the call of its class, which takes half of the time of what happens a row.
+#: Bypasses `NamedTuple.__new__`, which is half of the per-row cost (decision 14).
 _new = tuple.__new__
-#: Reason and details, mode and activity, where there are none.
-_NO_REASON = _NOTHING = (None, None)
+#: Reason and details of an outcome without a reason.
+_NO_REASON = (None, None)
+#: Mode and activity of an outcome without an enrollment.
+_NO_STATE = (None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchContext:
-    """What stands before a batch is judged."""
+    """The state of the database and the settings that a batch is decided with."""
 
-    #: When the batch is judged; only the creation date of new records looks at it.
+    #: When the batch is processed; used only as the creation date of new enrollments.
     now: datetime
     courses: Mapping[str, Course]
     enrollments: Mapping[EnrollmentKey, Enrollment] = field(default_factory=dict)
     learners: Mapping[str, Learner] = field(default_factory=dict)
-    #: By (course_id, e-mail in lower case).
+    #: Keys are (course_id, e-mail in lower case).
     invitations: Mapping[EnrollmentKey, Invitation] = field(default_factory=dict)
     site_default: str = "audit"
-    #: False: who is not among the learners is refused.
+    #: False: requests of learners that are not in `learners` are refused.
     accepts_unknown_learners: bool = True
 
 
 @dataclass(slots=True)
 class BatchDecision:
-    """What a batch comes to: the outcomes in order, and what is to be written."""
+    """The result of a batch: its outcomes in order, and the changes to write."""
 
     outcomes: list[Outcome] = field(default_factory=list)
-    #: Every enrollment that was written, as it is at the end.
+    #: The final state of each enrollment to write.
     enrollments: dict[EnrollmentKey, Enrollment] = field(default_factory=dict)
     changes: list[Change] = field(default_factory=list)
-    #: Seats taken (or given back, if negative) by course; every course with a change is there.
+    #: Change in the number of seats taken, by course id. Has every course with a change, even of 0.
     seats: Counter[str] = field(default_factory=Counter)
-    #: Invitations used: (course_id, e-mail) to the learner who used it.
+    #: Username that used each invitation; keys are (course_id, e-mail).
     invitations_used: dict[EnrollmentKey, str] = field(default_factory=dict)
 
 
-def decide_batch(requests: Iterable[Request], world: BatchContext) -> BatchDecision:
-    """Answer requests in order, each seeing what the ones before it changed."""
-    judgement = BatchDecision()
-    newcomers = _NewEnrollmentMemo(world, judgement)
+def decide_batch(requests: Iterable[Request], context: BatchContext) -> BatchDecision:
+    """Decides the requests in order; each sees the changes of those before it."""
+    result = BatchDecision()
+    memo = _NewEnrollmentMemo(context, result)
     for position, request in enumerate(requests):
-        if not newcomers.answer(position, request):
-            _decide_one(position, request, world, judgement)
-    return judgement
+        if not memo.decide_fast(position, request):
+            _decide_one(position, request, context, result)
+    return result
 
 
 def decide_all_or_nothing(
-    requests: Iterable[Request], world: BatchContext, unreadable: int = 0
+    requests: Iterable[Request], context: BatchContext, unreadable: int = 0
 ) -> BatchDecision:
-    """All or nothing: one refused row, or an unreadable one, refuses every other."""
-    judgement = decide_batch(requests, world)
-    if not unreadable and not any(o.code in FAILURES for o in judgement.outcomes):
-        return judgement
-    return BatchDecision(outcomes=[abort_outcome(outcome) for outcome in judgement.outcomes])
+    """Decides the requests as one unit: if any fails, all others are refused as `aborted`.
+
+    `unreadable` is the number of rows of the same submission that could not be parsed; any such
+    row fails the unit too.
+    """
+    result = decide_batch(requests, context)
+    if not unreadable and not any(o.code in FAILURE_CODES for o in result.outcomes):
+        return result
+    return BatchDecision(outcomes=[abort_outcome(outcome) for outcome in result.outcomes])
 
 
 def abort_outcome(outcome: Outcome) -> Outcome:
-    """The outcome of a row that others in its file spoiled; failures keep their own reason.
+    """Returns the outcome of a row of an aborted submission; a failure keeps its own reason.
 
-    What earlier rows of the file did was taken back, so no row says how things stand.
+    Mode and activity are left out, because the changes of earlier rows were rolled back.
     """
     outcome = outcome._replace(mode=None, is_active=None)
-    if outcome.code in FAILURES:
+    if outcome.code in FAILURE_CODES:
         return outcome
     return outcome._replace(code=Code.REFUSED, reason=Reason.ABORTED, details=None)
 
 
 class _MemoEntry(NamedTuple):
-    """What becomes of those whom nothing tells apart, but for name, line and rank."""
+    """The memoized decision of new enrollments that differ in username, line and precedence only.
+
+    `enrollment`, `kind` and `after` are None where nothing is written.
+    """
 
     enrollment: Enrollment | None
     kind: ChangeKind | None
     after: EnrollmentState | None
-    #: The outcome from its code on.
-    outcome: tuple[Any, ...]
+    #: The fields of `Outcome` from `code` on.
+    outcome_fields: tuple[Any, ...]
 
 
 class _NewEnrollmentMemo:
-    """Answers newcomers: all who ask for the same at the same moment fare alike.
+    """Decides equal requests for new enrollments once, and reuses the decision.
 
-    In a long file they are nearly all of it, and what is decided once is not decided again.
+    Two requests are equal where they differ in username, line and precedence only; in a large file
+    nearly all requests are. In `tests/unit/domain/test_properties.py`,
+    `test_new_enrollments_are_decided_alike_with_and_without_the_memo` compares this fast path with
+    `_decide_one`.
     """
 
-    def __init__(self, world: BatchContext, judgement: BatchDecision) -> None:
-        self._world = world
-        self._judgement = judgement
-        self._learners, self._standing = world.learners, world.enrollments
-        self._known: dict[tuple[object, ...], _MemoEntry | None] = {}
+    def __init__(self, context: BatchContext, result: BatchDecision) -> None:
+        self._context = context
+        self._result = result
+        self._learners, self._enrollments = context.learners, context.enrollments
+        #: None: requests of this kind are left to `_decide_one`.
+        self._memo: dict[tuple[object, ...], _MemoEntry | None] = {}
 
-    def answer(self, position: int, request: Request) -> bool:
-        """Answer a newcomer whom nothing tells from others, in a course without a seat cap.
+    def decide_fast(self, position: int, request: Request) -> bool:
+        """Decides a request for a new enrollment in a course without a seat limit.
 
-        False: it is another case, and not answered.
+        Returns False, and does nothing, for every request that may depend on more than the memo
+        key: an existing enrollment, an invited or staff learner, a course with a seat limit.
         """
-        line, username, course_id, asked_at, clock, *wish = request
+        line, username, course_id, effective_at, precedence, *change = request
         key = (course_id, username)
-        judgement = self._judgement
-        if key in judgement.enrollments or key in self._standing:
+        result = self._result
+        if key in result.enrollments or key in self._enrollments:
             return False
-        asked = (course_id, asked_at, *wish)
-        fare = self._known.get(asked)
-        if fare is None:
-            if asked in self._known:
+        memo_key = (course_id, effective_at, *change)
+        entry = self._memo.get(memo_key)
+        if entry is None:
+            if memo_key in self._memo:
                 return False
-            fare = self._known[asked] = self._fare(request)
-            if fare is None:
+            entry = self._memo[memo_key] = self._decide_once(request)
+            if entry is None:
                 return False
         learner = self._learners.get(username)
         if learner is None:
-            if not self._world.accepts_unknown_learners:
+            if not self._context.accepts_unknown_learners:
                 return False
-        elif not _learner_context(learner, request, self._world, judgement).is_ordinary:
+        elif not _learner_context(learner, request, self._context, result).is_ordinary:
             return False
-        enrollment, kind, after, told = fare
+        enrollment, kind, after, outcome_fields = entry
         if enrollment is not None:
-            judgement.enrollments[key] = _with_precedence(enrollment, clock)
+            result.enrollments[key] = _with_precedence(enrollment, precedence)
             if kind is not None:
-                what = (position, username, course_id, kind, None, after)
-                judgement.changes.append(_new(Change, what))
-                judgement.seats[course_id] += enrollment.is_active
-        judgement.outcomes.append(_new(Outcome, (line, username, course_id, *told)))
+                cells = (position, username, course_id, kind, None, after)
+                result.changes.append(_new(Change, cells))
+                result.seats[course_id] += enrollment.is_active
+        result.outcomes.append(_new(Outcome, (line, username, course_id, *outcome_fields)))
         return True
 
-    def _fare(self, request: Request) -> _MemoEntry | None:
-        world = self._world
-        course = world.courses.get(request.course_id)
+    def _decide_once(self, request: Request) -> _MemoEntry | None:
+        """Returns the decision to reuse; None where the course is unknown or has a seat limit."""
+        context = self._context
+        course = context.courses.get(request.course_id)
         if course is None or course.capacity is not None:
             return None
-        case = DecisionInput(request, course, 0, None, NO_LEARNER, world.site_default, world.now)
+        case = DecisionInput(
+            request, course, 0, None, NO_LEARNER, context.site_default, context.now
+        )
         decision = decide(case)
         enrollment = decision.enrollment
         return _MemoEntry(
@@ -164,95 +181,118 @@ class _NewEnrollmentMemo:
         )
 
 
-def _with_precedence(new: Enrollment, clock: WritePrecedence) -> Enrollment:
-    """A new enrollment with another rank in the place of each that it has."""
-    mode, is_active, created, _, by_mode, attributes, by_attributes, cohort, by_cohort = new
+def _with_precedence(new: Enrollment, precedence: WritePrecedence) -> Enrollment:
+    """Returns a new enrollment with each of its precedences replaced; None stays None."""
+    (
+        mode,
+        is_active,
+        created,
+        _,
+        mode_precedence,
+        attributes,
+        attributes_precedence,
+        cohort,
+        cohort_precedence,
+    ) = new
     return _new(
         Enrollment,
         (
             mode,
             is_active,
             created,
-            clock,
-            by_mode and clock,
+            precedence,
+            mode_precedence and precedence,
             attributes,
-            by_attributes and clock,
+            attributes_precedence and precedence,
             cohort,
-            by_cohort and clock,
+            cohort_precedence and precedence,
         ),
     )
 
 
 def _decide_one(
-    position: int, request: Request, world: BatchContext, judgement: BatchDecision
+    position: int, request: Request, context: BatchContext, result: BatchDecision
 ) -> None:
+    """Decides one request and adds its outcome and changes to the result."""
     course_id, username = request.course_id, request.username
-    course = world.courses.get(course_id)
+    course = context.courses.get(course_id)
     key = (course_id, username)
-    current = judgement.enrollments.get(key) or world.enrollments.get(key)
-    learner = world.learners.get(username)
-    if learner is None and not world.accepts_unknown_learners:
+    current = result.enrollments.get(key) or context.enrollments.get(key)
+    learner = context.learners.get(username)
+    if learner is None and not context.accepts_unknown_learners:
         decision = Decision(Code.REFUSED, refusal=Refusal(Reason.LEARNER_NOT_FOUND))
     elif course is None:
         decision = Decision(Code.REFUSED, refusal=Refusal(Reason.COURSE_NOT_FOUND))
     else:
-        guest = _learner_context(learner, request, world, judgement)
-        seats_taken = course.seats_taken + judgement.seats[course_id]
-        case = (request, course, seats_taken, current, guest, world.site_default, world.now)
+        learner_context = _learner_context(learner, request, context, result)
+        seats_taken = course.seats_taken + result.seats[course_id]
+        case = (
+            request,
+            course,
+            seats_taken,
+            current,
+            learner_context,
+            context.site_default,
+            context.now,
+        )
         decision = decide(_new(DecisionInput, case))
         if decision.enrollment is not None:
-            _record(position, request, current, decision, judgement)
-        if guest.invitation is not None and decision.code in _USES_INVITATION:
-            _use_invitation(request, guest.invitation, judgement)
-    judgement.outcomes.append(_outcome(request, decision, current))
+            _add_change(position, request, current, decision, result)
+        if learner_context.invitation is not None and decision.code in _USES_INVITATION:
+            _use_invitation(request, learner_context.invitation, result)
+    result.outcomes.append(_outcome(request, decision, current))
 
 
 def _learner_context(
-    learner: Learner | None, request: Request, world: BatchContext, judgement: BatchDecision
+    learner: Learner | None, request: Request, context: BatchContext, result: BatchDecision
 ) -> LearnerContext:
+    """Returns the learner and their invitation, marked as used where this batch used it."""
     if learner is None:
         return NO_LEARNER
     if learner.email is None:
         return LearnerContext(learner)
     key = (request.course_id, learner.email)
-    invitation = world.invitations.get(key)
-    if invitation is not None and key in judgement.invitations_used:
-        invitation = invitation._replace(used_by=judgement.invitations_used[key])
+    invitation = context.invitations.get(key)
+    if invitation is not None and key in result.invitations_used:
+        invitation = invitation._replace(used_by=result.invitations_used[key])
     return LearnerContext(learner, invitation)
 
 
-def _use_invitation(request: Request, invitation: Invitation, judgement: BatchDecision) -> None:
+def _use_invitation(request: Request, invitation: Invitation, result: BatchDecision) -> None:
+    """Records that the learner used an invitation that is unused and has not expired."""
     if invitation.used_by is not None:
         return
     if invitation.expires_at is None or invitation.expires_at >= request.effective_at:
         key = (invitation.course_id, invitation.email)
-        judgement.invitations_used[key] = request.username
+        result.invitations_used[key] = request.username
 
 
-def _record(
+def _add_change(
     position: int,
     request: Request,
     current: Enrollment | None,
     decision: Decision,
-    judgement: BatchDecision,
+    result: BatchDecision,
 ) -> None:
+    """Adds the enrollment to write and, where its state changed, the change and its seats."""
     after = decision.enrollment
     if after is None:
         return
-    judgement.enrollments[request.course_id, request.username] = after
+    result.enrollments[request.course_id, request.username] = after
     kind = CHANGE_KIND_BY_CODE.get(decision.code)
     if kind is None:
         return
     before = None if current is None else state_of(current)
-    what = (position, request.username, request.course_id, kind, before, state_of(after))
-    judgement.changes.append(_new(Change, what))
+    cells = (position, request.username, request.course_id, kind, before, state_of(after))
+    result.changes.append(_new(Change, cells))
     was_active = current is not None and current.is_active
-    judgement.seats[request.course_id] += after.is_active - was_active
+    result.seats[request.course_id] += after.is_active - was_active
 
 
 def _outcome(request: Request, decision: Decision, current: Enrollment | None) -> Outcome:
+    """Returns the outcome, with mode and activity of the enrollment after the request."""
     code, enrollment, refusal = decision
-    stands = enrollment or current
-    why = _NO_REASON if refusal is None else refusal
-    how = _NOTHING if stands is None else stands[:2]
-    return _new(Outcome, (request.line, request.username, request.course_id, code, *why, *how))
+    final = enrollment or current
+    reason = _NO_REASON if refusal is None else refusal
+    state = _NO_STATE if final is None else final[:2]
+    return _new(Outcome, (request.line, request.username, request.course_id, code, *reason, *state))

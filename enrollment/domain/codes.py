@@ -1,10 +1,10 @@
-"""The stable words that callers see: outcomes, reasons, states, kinds of change."""
+"""Stable codes that callers see: outcomes, reasons, states, kinds of change."""
 
 from enum import StrEnum
 
 
 class Code(StrEnum):
-    """What became of one request; exactly one of these, for good."""
+    """The outcome of one request; it is final."""
 
     ENROLLED = "enrolled"
     REACTIVATED = "reactivated"
@@ -12,18 +12,18 @@ class Code(StrEnum):
     DEACTIVATED = "deactivated"
     #: Attributes or cohort only.
     UPDATED = "updated"
-    #: It was true already.
+    #: The enrollment already was as requested.
     UNCHANGED = "unchanged"
-    #: A later wish had been heard before.
+    #: A change of higher precedence was applied before.
     SUPERSEDED = "superseded"
     REFUSED = "refused"
-    #: The row could not be read.
+    #: The row could not be parsed or processed.
     INVALID = "invalid"
     CANCELLED = "cancelled"
 
 
-#: Codes of rows that did not get what they asked for.
-FAILURES = frozenset({Code.REFUSED, Code.INVALID, Code.CANCELLED})
+#: Codes of requests that failed.
+FAILURE_CODES = frozenset({Code.REFUSED, Code.INVALID, Code.CANCELLED})
 
 
 class Reason(StrEnum):
@@ -49,7 +49,7 @@ class Reason(StrEnum):
 
 
 class ChangeKind(StrEnum):
-    """What happened to one enrollment; the last word of the event's type."""
+    """The kind of change of one enrollment; the last part of the event's type."""
 
     CREATED = "created"
     REACTIVATED = "reactivated"
@@ -59,21 +59,21 @@ class ChangeKind(StrEnum):
 
 
 class Lane(StrEnum):
-    """The queue that a batch waits in; a single never waits for a bulk."""
+    """The queue of a batch; separate queues, so that no single request waits for a bulk job."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
 
 
 class Kind(StrEnum):
-    """Whether a submission is one request or a list."""
+    """Whether a submission is one request or a list of requests."""
 
     SINGLE = "single"
     BULK = "bulk"
 
 
 class State(StrEnum):
-    """How far a submission is; it never goes back."""
+    """The processing state of a submission; it never goes back."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -81,8 +81,8 @@ class State(StrEnum):
     CANCELLED = "cancelled"
 
 
-class Result(StrEnum):
-    """How a finished submission went as a whole."""
+class SubmissionResult(StrEnum):
+    """The overall result of a finished submission."""
 
     SUCCEEDED = "succeeded"
     PARTIAL = "partial"
@@ -90,29 +90,29 @@ class Result(StrEnum):
 
 
 class OnError(StrEnum):
-    """What a refused or invalid row means to the others of its submission."""
+    """Whether a failed request aborts the other requests of its submission."""
 
     CONTINUE = "continue"
     ABORT = "abort"
 
 
 class CallerKind(StrEnum):
-    """What sort of caller asked; decided at the gate, kept with the submission."""
+    """The kind of caller; decided by the gateway, stored with the submission."""
 
-    #: A token of an ordinary person: acts for itself alone.
+    #: A token without the staff claim: may change its own enrollments only.
     LEARNER = "learner"
-    #: The same where learners may withdraw by themselves (a setting).
+    #: The same, with the setting `ENROLL_SELF_UNENROLL`: may also withdraw.
     LEAVER = "leaver"
-    #: An API key with scope ``enroll``.
+    #: An API key with scope `enroll`.
     SERVER = "server"
     #: A token with the staff claim.
     STAFF = "staff"
-    #: An API key with scope ``admin``.
+    #: An API key with scope `admin`.
     ADMIN = "admin"
 
 
 class IdKind(StrEnum):
-    """What an id of another system stands for."""
+    """The kind of object that an external id identifies."""
 
     COURSE = "course"
     LEARNER = "learner"

@@ -1,14 +1,14 @@
-"""Course keys: ``course-v1:org+course+run`` and the older ``org/course/run``."""
+"""Course keys: `course-v1:org+course+run` and the older `org/course/run`."""
 
 import re
 from typing import NamedTuple
 
-#: Characters allowed in a part of a key (upstream's ``\w.~-``).
+#: One part of a key (Open edX: Usernames and course keys).
 _PART = r"[\w\-~.:]+"
 _MODERN = re.compile(rf"course-v1:({_PART})\+({_PART})\+({_PART})")
 _LEGACY = re.compile(rf"(?!course-v1:)({_PART})/({_PART})/({_PART})")
 
-#: Longest key that upstream's tables hold.
+#: Maximum length of a key in the tables of Open edX.
 MAX_COURSE_ID = 255
 
 
@@ -21,7 +21,7 @@ class CourseKey(NamedTuple):
 
 
 def parse_course_key(text: str) -> CourseKey | None:
-    """The parts of a key, or None where the text is none."""
+    """Parses a course key; returns None for any other text."""
     if len(text) > MAX_COURSE_ID:
         return None
     match = _MODERN.fullmatch(text) or _LEGACY.fullmatch(text)

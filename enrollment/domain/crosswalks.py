@@ -1,14 +1,14 @@
-"""Ids of other systems, and what they are here."""
+"""Crosswalks: ids of other systems and the ids that they stand for here."""
 
 from typing import NamedTuple
 
 from enrollment.domain.codes import IdKind
 
-#: Longest id of another system.
-MAX_THEIRS = 255
+#: Maximum length of an external id.
+MAX_EXTERNAL_ID = 255
 
 
-class Theirs(NamedTuple):
+class ExternalId(NamedTuple):
     """An id of another system."""
 
     source: str
@@ -16,9 +16,9 @@ class Theirs(NamedTuple):
     id: str
 
 
-class Entry(NamedTuple):
-    """What one id of a source is here: a course's id, or a learner's username."""
+class CrosswalkEntry(NamedTuple):
+    """Maps an external id to a course id or a username here."""
 
     kind: IdKind
-    theirs: str
-    ours: str
+    external_id: str
+    local_id: str

@@ -1,4 +1,4 @@
-"""Trying requests out: what rows would leave for those after them, while nothing is changed."""
+"""Effects of a dry run: what its requests would leave to later ones, were they written."""
 
 from typing import NamedTuple
 
@@ -7,29 +7,29 @@ from enrollment.domain.model import Enrollment
 
 
 class DryRunEffect(NamedTuple):
-    """What some requests would leave of one enrollment."""
+    """The effect of some requests on one enrollment."""
 
     enrollment: Enrollment
-    #: Seats that they would take (or give back, if negative).
+    #: Change in the number of seats taken.
     seats: int = 0
-    #: The e-mail of the invitation that they would use.
+    #: E-mail of the invitation that would be used; None: no invitation.
     invitation: str | None = None
 
 
 def dry_run_effects(
-    judgement: BatchDecision, world: BatchContext
+    decision: BatchDecision, context: BatchContext
 ) -> dict[EnrollmentKey, DryRunEffect]:
-    """What a judgement would leave in the world, enrollment by enrollment."""
+    """Returns the effect of a batch decision on each enrollment that it would write."""
     used = {
         (course_id, username): email
-        for (course_id, email), username in judgement.invitations_used.items()
+        for (course_id, email), username in decision.invitations_used.items()
     }
     return {
-        key: DryRunEffect(after, after.is_active - _was_active(world, key), used.get(key))
-        for key, after in judgement.enrollments.items()
+        key: DryRunEffect(after, after.is_active - _was_active(context, key), used.get(key))
+        for key, after in decision.enrollments.items()
     }
 
 
-def _was_active(world: BatchContext, key: EnrollmentKey) -> bool:
-    before = world.enrollments.get(key)
+def _was_active(context: BatchContext, key: EnrollmentKey) -> bool:
+    before = context.enrollments.get(key)
     return before is not None and before.is_active

@@ -1,20 +1,20 @@
-"""What can go wrong, each named for the fact; the doors give them a status."""
+"""Domain errors. The gateway maps each to an HTTP status."""
 
 
 class EnrollmentError(Exception):
-    """Something about a request to this service is not as it must be."""
+    """Base class of the errors of this service."""
 
 
 class SubmissionNotFound(EnrollmentError):
-    """There is no such submission, or it is somebody else's."""
+    """The submission does not exist, or belongs to another caller."""
 
 
 class SubmissionFinished(EnrollmentError):
-    """A submission that is done can no longer be cancelled."""
+    """The submission is finished and can no longer be cancelled."""
 
 
 class CourseNotFound(EnrollmentError):
-    """There is no such course."""
+    """The course does not exist."""
 
 
 class CourseInUse(EnrollmentError):
@@ -22,7 +22,7 @@ class CourseInUse(EnrollmentError):
 
 
 class LearnerNotFound(EnrollmentError):
-    """There is no such learner."""
+    """The learner does not exist."""
 
 
 class LearnerInUse(EnrollmentError):
@@ -30,36 +30,36 @@ class LearnerInUse(EnrollmentError):
 
 
 class EmailTaken(EnrollmentError):
-    """Another learner has this e-mail already."""
+    """Another learner already has this e-mail address."""
 
 
 class InvitationNotFound(EnrollmentError):
-    """There is no such invitation."""
+    """The invitation does not exist."""
 
 
 class KeyReused(EnrollmentError):
-    """An Idempotency-Key was sent before with another request."""
+    """The Idempotency-Key was already used with a different request."""
 
 
 class KeyInFlight(EnrollmentError):
-    """The first request with this Idempotency-Key is still coming in."""
+    """The first request with this Idempotency-Key is still in progress."""
 
 
 class Overloaded(EnrollmentError):
-    """More is waiting than can be served; come back later."""
+    """A queue of the service is full; retry later."""
 
 
 class Conflict(EnrollmentError):
-    """Somebody else wrote first what this transaction had read; judge again."""
+    """Another transaction changed rows that this one had read; process the batch again."""
 
 
 class RecordsUnavailable(EnrollmentError):
-    """The database did not answer."""
+    """The database is unavailable."""
 
 
 class NotDurable(RecordsUnavailable):
-    """The database does not keep what it commits."""
+    """The database is configured so that it can lose committed data."""
 
 
 class TookTooLong(RecordsUnavailable):
-    """A statement did not end in its time."""
+    """A statement exceeded its time limit."""

@@ -1,4 +1,4 @@
-"""Events: one change of one enrollment each, and how changes add up to a state."""
+"""Events: records of one change of one enrollment each, and the fold of changes to a state."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,9 +8,9 @@ from uuid import UUID
 from enrollment.domain.codes import ChangeKind, Code
 from enrollment.domain.model import Attribute, Enrollment
 
-#: Bits of an event id that hold its place in the batch (``storage.event_ids``).
+#: Bits of an event id that hold its position in the batch (`storage.event_ids`).
 ORDINAL_BITS = 14
-#: The greatest place, so also the greatest number of requests that a batch may hold.
+#: Maximum position, and so the maximum number of requests in a batch.
 MAX_ORDINAL = (1 << ORDINAL_BITS) - 1
 
 
@@ -24,9 +24,9 @@ class EnrollmentState(NamedTuple):
 
 
 class Change(NamedTuple):
-    """One change of one enrollment; ``before`` is None where there was no record."""
+    """One change of one enrollment; `before` is None where there was no enrollment."""
 
-    #: Index of the request among those judged together.
+    #: Index of the request among those that are decided together.
     position: int
     username: str
     course_id: str
@@ -44,7 +44,7 @@ class StoredAttribute(TypedDict):
 
 
 class StoredState(TypedDict):
-    """The state of an enrollment at one time; members without a value are left out."""
+    """The stored form of a state; members without a value are left out."""
 
     mode: str
     is_active: bool
@@ -53,7 +53,7 @@ class StoredState(TypedDict):
 
 
 class RecordedEvent(NamedTuple):
-    """An event as it is read back."""
+    """An event as read from the database."""
 
     id: int
     kind: ChangeKind
@@ -68,11 +68,11 @@ class RecordedEvent(NamedTuple):
     #: None where there was no enrollment before.
     before: StoredState | None
     after: StoredState
-    #: The place in the change feed.
+    #: Position in the change feed.
     position: int
 
 
-#: The kind of change behind each outcome that changes something.
+#: The kind of event of each outcome that changes an enrollment.
 CHANGE_KIND_BY_CODE = {
     Code.ENROLLED: ChangeKind.CREATED,
     Code.REACTIVATED: ChangeKind.REACTIVATED,
@@ -89,9 +89,9 @@ def state_of(enrollment: Enrollment) -> EnrollmentState:
 
 
 def fold_changes(changes: Iterable[Change]) -> dict[tuple[str, str], EnrollmentState]:
-    """Add up changes, from nothing to the state of each (course, learner).
+    """Folds changes into the final state by (course_id, username).
 
-    Raises ValueError where a change does not begin where the one before it ended.
+    Raises ValueError where a change does not start at the state after the previous one.
     """
     state: dict[tuple[str, str], EnrollmentState] = {}
     for change in changes:

@@ -1,7 +1,7 @@
-"""The values that the rules are about.
+"""Domain values: requests, enrollments, courses, learners, invitations and outcomes.
 
-Rows come by the million, so what exists once a row is a ``NamedTuple`` (cheap to make, as
-immutable as a frozen dataclass); what exists once a course is a frozen dataclass.
+Values that exist per row are `NamedTuple`s, which are cheaper to create than frozen dataclasses and
+as immutable; values that exist per course are frozen dataclasses.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from enrollment.domain.codes import CallerKind, Code, Reason
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
-#: The mode that needs a provider among its attributes.
+#: Mode that needs the attribute `credit:provider_id`.
 CREDIT = "credit"
-#: What a course without any mode is taken to offer (upstream's synthetic mode).
+#: Mode that a course without modes offers (Open edX: Synthetic mode).
 AUDIT = "audit"
 HONOR = "honor"
-#: Modes that an ordinary learner may take without anybody's help.
+#: Modes that learners may choose for themselves.
 OPEN_MODES = frozenset({AUDIT, HONOR})
 
 
 @lru_cache(maxsize=1_024)
 def microseconds(moment: datetime) -> int:
-    """Whole microseconds from the epoch to the moment."""
+    """Returns whole microseconds from the epoch to the moment."""
     return (moment - EPOCH) // _MICROSECOND
 
 
@@ -42,12 +42,14 @@ class WritePrecedence(NamedTuple):
     line: int
 
 
-#: Stated times rank above received ones at the same moment: whoever states a time was
-#: received after it, and later intake ranks higher.
+#: Makes stated times rank above received ones at the same moment, because a request that states a
+#: time was received after it.
 _STATED_TIME = 1 << 62
 
 
-def precedence_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -> WritePrecedence:
+def precedence_of(
+    effective_at: datetime, *, stated: bool, intake: int, line: int
+) -> WritePrecedence:
     """Returns the precedence of a request; earlier times rank lower.
 
     At equal stated times the earlier submission ranks higher (so a file that is sent again changes
@@ -55,23 +57,23 @@ def precedence_of(asked_at: datetime, *, stated: bool, intake: int, line: int) -
     the position of the submission in the order of intake.
     """
     rank = _STATED_TIME - intake if stated else intake
-    return tuple.__new__(WritePrecedence, (microseconds(asked_at), rank, line))
+    return tuple.__new__(WritePrecedence, (microseconds(effective_at), rank, line))
 
 
 class Rights(NamedTuple):
-    """What a caller may do beyond enrolling, as decided at the gate."""
+    """Permissions of a caller beyond enrolling, decided by the gateway at intake."""
 
     deactivate: bool
     change_mode: bool
-    #: Move an existing enrollment into a mode whose deadline has passed.
+    #: Move an existing enrollment into an expired mode.
     use_expired: bool
-    #: Pass the window, the invitation and a mode's deadline; never the seats.
+    #: Override the enrollment window, the invitation and a mode's deadline; never the capacity.
     force: bool
-    #: State when a wish was made.
+    #: State `requested_at`.
     state_time: bool
 
 
-#: Upstream's privilege table (section 2) as data.
+#: Rights of each kind of caller (Open edX: Privileges).
 RIGHTS: Mapping[CallerKind, Rights] = {
     CallerKind.LEARNER: Rights(
         deactivate=False, change_mode=False, use_expired=False, force=False, state_time=False
@@ -92,7 +94,7 @@ RIGHTS: Mapping[CallerKind, Rights] = {
 
 
 class Attribute(NamedTuple):
-    """One named value kept beside an enrollment, such as credit:provider_id."""
+    """A named value stored with an enrollment, such as `credit:provider_id`."""
 
     namespace: str
     name: str
@@ -100,7 +102,7 @@ class Attribute(NamedTuple):
 
 
 class Request(NamedTuple):
-    """One learner, one course, what is wished. Times and rights are settled already."""
+    """The desired change of one enrollment, with its effective time, precedence and rights."""
 
     line: int
     username: str
@@ -109,7 +111,7 @@ class Request(NamedTuple):
     precedence: WritePrecedence
     rights: Rights
     is_active: bool = True
-    #: None: not named, which is no wish.
+    #: None: not stated.
     mode: str | None = None
     attributes: tuple[Attribute, ...] | None = None
     cohort: str | None = None
@@ -117,7 +119,10 @@ class Request(NamedTuple):
 
 
 class Enrollment(NamedTuple):
-    """The state of one learner in one course, with the rank of the wishes behind it."""
+    """The state of one learner in one course, with the precedence of each field.
+
+    A precedence of None means that the field was never stated.
+    """
 
     mode: str
     is_active: bool
@@ -132,7 +137,7 @@ class Enrollment(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """One way to take a course."""
+    """An enrollment track of a course, such as `audit` or `verified`."""
 
     slug: str
     name: str = ""
@@ -145,17 +150,17 @@ class Mode:
     bulk_sku: str | None = None
 
     def is_open(self, at: datetime) -> bool:
-        """A mode can be taken up to and including its deadline."""
+        """Returns whether the mode is available at a moment; the deadline itself is included."""
         return self.expires_at is None or self.expires_at >= at
 
 
-#: What a course offers that lists no mode, or only expired ones (upstream 1.4).
+#: Offered by a course that has no modes, or only expired ones (Open edX: Synthetic mode).
 SYNTHETIC_MODE = Mode(slug=AUDIT, name="Audit")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Course:
-    """A course as the rules see it: window, invitation, modes, seats."""
+    """A course: enrollment window, modes, cohorts and seats."""
 
     course_id: str
     name: str = ""
@@ -172,16 +177,16 @@ class Course:
     seats_taken: int = 0
 
     def modes_at(self, at: datetime) -> tuple[Mode, ...]:
-        """The modes that can be taken at a moment; never empty."""
+        """Returns the modes that are available at a moment; never empty."""
         return tuple(mode for mode in self.modes if mode.is_open(at)) or (SYNTHETIC_MODE,)
 
     def offers(self, slug: str | None, at: datetime) -> bool:
-        """Whether the mode can be taken at a moment."""
+        """Returns whether the mode is available at a moment."""
         slugs = [mode.slug for mode in self.modes if mode.is_open(at)]
         return slug in slugs if slugs else slug == SYNTHETIC_MODE.slug
 
     def all_modes(self) -> tuple[Mode, ...]:
-        """Every mode that the course has, expired ones too; never empty."""
+        """Returns all modes, including expired ones; never empty."""
         return self.modes or (SYNTHETIC_MODE,)
 
 
@@ -195,7 +200,7 @@ class Learner(NamedTuple):
 
 
 class Invitation(NamedTuple):
-    """Leave to enroll in a closed or invite-only course."""
+    """Permission to enroll in a closed or invite-only course."""
 
     course_id: str
     email: str
@@ -205,14 +210,14 @@ class Invitation(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The one answer to a request."""
+    """The single result of a request."""
 
     line: int
     user: str | None
     course_id: str | None
     code: Code
     reason: Reason | None = None
-    #: Facts behind the reason: ``opens_at``, ``closed_at``, ``errors`` and the like.
+    #: Data that explains the reason, such as `opens_at`, `closed_at` or `errors`.
     details: Mapping[str, object] | None = None
     mode: str | None = None
     is_active: bool | None = None

@@ -1,9 +1,9 @@
 """Failed attempts of a batch, and the search for the poison request among its rows.
 
 A pure state machine. An attempt either completes or fails: an error, or a worker that died. When
-the whole batch has failed `WHOLE_FAILURES` times, prefixes of it are tried, each in a transaction
-that is rolled back: first the empty prefix, then by bisection. The shortest prefix that fails ends
-with the poison request.
+the whole batch has failed `FAILURES_BEFORE_SEARCH` times, prefixes of it are attempted, each in a
+transaction that is rolled back: first the empty prefix, then by bisection. The shortest prefix that
+fails ends with the poison request.
 """
 
 from collections.abc import Mapping
@@ -13,22 +13,22 @@ from typing import Any
 
 from enrollment.domain.model import microseconds
 
-#: Failures of the whole batch after which its prefixes are tried.
+#: Failures of the whole batch after which its prefixes are attempted.
 FAILURES_BEFORE_SEARCH = 2
-#: Failures of one shortest prefix that prove its last request to be poison. One could be chance:
-#: a worker that was killed for another reason.
+#: Failures of the shortest failing prefix after which its last request counts as poison. A single
+#: failure may have another cause, such as a worker that was killed.
 FAILURES_TO_BLAME = 2
-#: Poison requests per batch; with more, the fault is ours and not in the rows.
+#: Maximum number of poison requests per batch; with more, the fault is not in the rows.
 MAX_POISONOUS = 3
-#: Failed attempts after which a batch is parked, whatever was found.
-MAX_ATTEMPTS = 100
-#: Time-outs, while processed alone, after which a batch is parked. They never blame a request.
+#: Failed attempts after which a batch is parked in any case.
+MAX_FAILED_ATTEMPTS = 100
+#: Timeouts, while processed alone, after which a batch is parked. They never blame a request.
 MAX_TIMEOUTS = 50
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FailureSearch:
-    """What is known about a batch whose processing was attempted and not completed."""
+    """The failed attempts of a batch, and the state of the search for its poison request."""
 
     #: Attempts that failed, plus the one that is open, if any.
     attempts: int = 0
@@ -36,7 +36,7 @@ class FailureSearch:
     begun_at: int | None = None
     #: How often the current step (the whole batch, or one prefix) failed.
     failures: int = 0
-    #: Length of the longest prefix known to pass; -1: not even the empty one was tried.
+    #: Length of the longest prefix known to pass; -1: none was attempted yet.
     passing: int = -1
     #: Length of the shortest prefix known to fail; None: the whole batch is processed.
     failing: int | None = None
@@ -44,7 +44,7 @@ class FailureSearch:
     poisonous: tuple[int, ...] = ()
     #: Whether even the empty prefix fails, so that no request is to blame.
     is_ours: bool = False
-    #: Attempts of this batch alone that ran out of time.
+    #: Attempts of this batch alone that timed out.
     timeouts: int = 0
 
     def as_json(self) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class FailureSearch:
         return (
             self.is_ours
             or len(self.poisonous) > MAX_POISONOUS
-            or self.attempts >= MAX_ATTEMPTS
+            or self.attempts >= MAX_FAILED_ATTEMPTS
             or self.timeouts >= MAX_TIMEOUTS
         )
 
@@ -86,13 +86,13 @@ class FailureSearch:
         return replace(self, begun_at=microseconds(now), attempts=self.attempts + 1)
 
     def cancel_attempt(self) -> "FailureSearch":
-        """Takes the open attempt back: it ended without saying anything about the batch."""
+        """Removes the open attempt, which ended for a reason unrelated to the batch."""
         if self.begun_at is None:
             return self
         return replace(self, begun_at=None, attempts=self.attempts - 1)
 
     def record_timeout(self) -> "FailureSearch":
-        """Takes the open attempt back and counts a time-out, which never blames a request."""
+        """Removes the open attempt and counts a timeout, which never blames a request."""
         return replace(self.cancel_attempt(), timeouts=self.timeouts + 1)
 
     def record_failure(self, total: int) -> "FailureSearch":
@@ -107,14 +107,14 @@ class FailureSearch:
         return ended if ended.failures < FAILURES_TO_BLAME else _blame_last(ended, prefix)
 
     def record_success(self, total: int) -> "FailureSearch":
-        """Records that the prefix that was tried passes."""
+        """Records that the attempted prefix passes."""
         prefix = self.next_prefix(total)
         failing = None if prefix == self.failing else self.failing
         return replace(self, begun_at=None, failures=0, passing=prefix, failing=failing)
 
 
 def failure_search_of(stored: Mapping[str, Any] | None, attempts: int) -> FailureSearch | None:
-    """Reads the stored form; None where nothing is stored. Unknown members are ignored."""
+    """Parses the stored form; None where nothing is stored. Unknown members are ignored."""
     if stored is None:
         return None
     known = {each.name: stored[each.name] for each in fields(FailureSearch) if each.name in stored}
@@ -123,7 +123,7 @@ def failure_search_of(stored: Mapping[str, Any] | None, attempts: int) -> Failur
 
 
 def _start_search(known: FailureSearch, total: int) -> FailureSearch:
-    """The whole batch fails: its prefixes are tried, from the longest known to pass."""
+    """Starts the search: the whole batch fails, so its prefixes are attempted next."""
     passing = known.passing if known.passing < total else -1
     return replace(known, failures=0, passing=passing, failing=total)
 

@@ -1,6 +1,7 @@
-"""The rules: each looks at one thing and gives a refusal, or None.
+"""Rules: each checks one condition of a request and returns a refusal or None.
 
-All are judged at the moment the wish was asked, never when a worker reached it.
+Conditions that depend on time are checked at the effective time of the request, however long it
+waited in a queue.
 """
 
 from collections.abc import Mapping
@@ -22,21 +23,21 @@ from enrollment.domain.model import (
 
 
 class Refusal(NamedTuple):
-    """Why not, with the facts that a caller needs to know when or how."""
+    """The reason of a refusal, with data that explains it to the caller."""
 
     reason: Reason
     details: Mapping[str, object] | None = None
 
 
 class LearnerContext(NamedTuple):
-    """What is known of the learner beside the enrollment itself."""
+    """The stored learner and their invitation to the course; None where there is none."""
 
     learner: Learner | None = None
     invitation: Invitation | None = None
 
     @property
     def is_ordinary(self) -> bool:
-        """Whether nothing is known that a rule asks for."""
+        """Whether no rule treats this learner differently from an unknown one."""
         learner, invitation = self
         return invitation is None and (learner is None or not learner.is_staff)
 
@@ -45,12 +46,12 @@ NO_LEARNER = LearnerContext()
 
 
 def format_timestamp(moment: datetime) -> str:
-    """ISO 8601 in UTC with ``Z``, a fraction only where there is one (upstream 1.5)."""
+    """Formats a time as ISO 8601 in UTC, without a zero fraction (Open edX: Timestamps)."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def refuse_outside_window(request: Request, course: Course) -> Refusal | None:
-    """The window is open strictly between its two moments."""
+    """Refuses a request outside the enrollment window; both ends are exclusive."""
     opens, closes = course.enrollment_start, course.enrollment_end
     if opens is not None and request.effective_at <= opens:
         return Refusal(Reason.ENROLLMENT_NOT_OPEN, {"opens_at": format_timestamp(opens)})
@@ -60,7 +61,7 @@ def refuse_outside_window(request: Request, course: Course) -> Refusal | None:
 
 
 def refuse_invitation(request: Request, invitation: Invitation) -> Refusal | None:
-    """An invitation serves one learner, up to its last moment."""
+    """Refuses an invitation that another learner used, or that has expired."""
     if invitation.used_by is not None and invitation.used_by != request.username:
         return Refusal(Reason.INVITE_USED)
     if invitation.expires_at is not None and invitation.expires_at < request.effective_at:
@@ -69,32 +70,38 @@ def refuse_invitation(request: Request, invitation: Invitation) -> Refusal | Non
     return None
 
 
-def refuse_entry(request: Request, course: Course, guest: LearnerContext) -> Refusal | None:
-    """Open courses are open to all; an invitation opens closed and invite-only ones.
+def refuse_entry(
+    request: Request, course: Course, learner_context: LearnerContext
+) -> Refusal | None:
+    """Refuses a request outside the window or without a required invitation.
 
-    Staff as the learner, and force by who may use it, pass both.
+    A valid invitation admits to closed and invite-only courses. Staff learners, and `force` by a
+    caller with the right to it, pass both conditions.
     """
     if request.force and request.rights.force:
         return None
-    if guest.learner is not None and guest.learner.is_staff:
+    if learner_context.learner is not None and learner_context.learner.is_staff:
         return None
     closed = refuse_outside_window(request, course)
     if closed is None and not course.invite_only:
         return None
-    if guest.invitation is not None:
-        return refuse_invitation(request, guest.invitation)
+    if learner_context.invitation is not None:
+        return refuse_invitation(request, learner_context.invitation)
     return closed or Refusal(Reason.INVITE_REQUIRED)
 
 
 def refuse_when_full(course: Course, seats_taken: int) -> Refusal | None:
-    """Seats are never given beyond the capacity, whoever asks."""
+    """Refuses every request for a course without free seats."""
     if course.capacity is not None and seats_taken >= course.capacity:
         return Refusal(Reason.COURSE_FULL, {"capacity": course.capacity})
     return None
 
 
 def default_mode(course: Course, at: datetime, site_default: str) -> str | None:
-    """The mode of who names none: the site's default, else audit, else honor, else none."""
+    """Returns the mode of a request that states none; None where no default is available.
+
+    Candidates in order: the site's default, `audit`, `honor` (Open edX: Default mode).
+    """
     slugs = {mode.slug for mode in course.modes_at(at) if mode.slug != CREDIT}
     for slug in (site_default, AUDIT, HONOR):
         if slug in slugs:
@@ -105,30 +112,30 @@ def default_mode(course: Course, at: datetime, site_default: str) -> str | None:
 def refuse_mode(
     request: Request, course: Course, slug: str | None, *, lenient: bool
 ) -> Refusal | None:
-    """A mode must be one of the course's, and before its deadline unless lenient."""
+    """Refuses a mode that the course does not have or, unless `lenient`, that has expired."""
     if course.offers(slug, request.effective_at):
         return None
-    late = next((mode for mode in course.modes if mode.slug == slug), None)
-    if late is None:
+    expired = next((mode for mode in course.modes if mode.slug == slug), None)
+    if expired is None:
         return Refusal(Reason.MODE_UNAVAILABLE, {"requested_mode": slug})
     if lenient:
         return None
-    expired = format_timestamp(late.expires_at) if late.expires_at else None
-    return Refusal(Reason.MODE_EXPIRED, {"requested_mode": slug, "expired_at": expired})
+    expired_at = format_timestamp(expired.expires_at) if expired.expires_at else None
+    return Refusal(Reason.MODE_EXPIRED, {"requested_mode": slug, "expired_at": expired_at})
 
 
 def refuse_attributes(mode: str, attributes: tuple[Attribute, ...]) -> Refusal | None:
-    """Credit is given by somebody: it needs credit:provider_id."""
+    """Refuses the mode `credit` without the attribute `credit:provider_id`."""
     if mode == CREDIT and not any(
         (a.namespace, a.name) == (CREDIT, "provider_id") for a in attributes
     ):
-        facts = {"requested_mode": mode, "required": ["credit:provider_id"]}
-        return Refusal(Reason.ATTRIBUTES_MISSING, facts)
+        details = {"requested_mode": mode, "required": ["credit:provider_id"]}
+        return Refusal(Reason.ATTRIBUTES_MISSING, details)
     return None
 
 
 def refuse_cohort(course: Course, cohort: str | None) -> Refusal | None:
-    """A cohort must be one of the course's."""
+    """Refuses a cohort that the course does not have."""
     if cohort is None or cohort in course.cohorts:
         return None
     return Refusal(Reason.COHORT_NOT_FOUND, {"cohort": cohort})
@@ -137,7 +144,10 @@ def refuse_cohort(course: Course, cohort: str | None) -> Refusal | None:
 def current_or_default_mode(
     request: Request, course: Course, current: Enrollment | None, site_default: str
 ) -> str | None:
-    """The mode of who names none: the one it had if that can still be had, else the default."""
+    """Returns the mode of a request that states none: the current one if available, else a default.
+
+    An expired current mode counts as available for callers with the right `use_expired`.
+    """
     if current is not None and (
         course.offers(current.mode, request.effective_at)
         or (request.rights.use_expired and any(mode.slug == current.mode for mode in course.modes))

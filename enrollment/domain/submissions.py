@@ -1,4 +1,4 @@
-"""What one caller handed in at once, and how far it is."""
+"""Submissions: everything a caller sent in one call, with options and progress."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,38 +7,37 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from enrollment.domain.codes import (
-    FAILURES,
+    FAILURE_CODES,
     CallerKind,
     Code,
     Kind,
     Lane,
     OnError,
-    Result,
     State,
+    SubmissionResult,
 )
 
-#: Progress is not worth a figure before this many seconds.
+#: Lower bound of the elapsed time in rates, so that a very short run does not divide by zero.
 _MEASURABLE_SECONDS = 0.001
 
-
-#: Stands for the outcomes of a batch of which every request was cancelled unread.
+#: Stored in place of outcomes where a batch was cancelled before it was processed.
 CANCELLED_AS_WHOLE = b""
 
 
 def is_cancelled_as_whole(outcomes: bytes | None) -> bool:
-    """Whether a batch was cancelled as a whole, by its stored outcomes (None: no outcomes yet)."""
+    """Returns whether stored outcomes mark a batch cancelled as a whole (None: no outcomes yet)."""
     return outcomes == CANCELLED_AS_WHOLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """How many requests came to which outcome, and why those that failed did."""
+    """Number of requests per outcome code, and of failed requests per reason."""
 
     counts: Mapping[Code, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
 
     def __add__(self, other: "Tally") -> "Tally":
-        """Both together."""
+        """Returns the sum of two tallies."""
         counts, reasons = dict(self.counts), dict(self.reasons)
         for code, number in other.counts.items():
             counts[code] = counts.get(code, 0) + number
@@ -47,58 +46,58 @@ class Tally:
         return Tally(counts=counts, reasons=reasons)
 
     @property
-    def answered(self) -> int:
-        """Requests that have their outcome."""
+    def completed(self) -> int:
+        """Number of requests that have an outcome."""
         return sum(self.counts.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The form in which it is kept."""
+        """Returns the stored form."""
         counts = {code.value: number for code, number in self.counts.items()}
         return {**counts, "reasons": dict(self.reasons)}
 
 
-def decode_tally(kept: Mapping[str, Any] | None) -> Tally:
-    """The tally out of its kept form."""
-    if not kept:
+def decode_tally(stored: Mapping[str, Any] | None) -> Tally:
+    """Parses the stored form; None is an empty tally."""
+    if not stored:
         return Tally()
-    counts = {Code(code): number for code, number in kept.items() if code != "reasons"}
-    return Tally(counts=counts, reasons=kept.get("reasons", {}))
+    counts = {Code(code): number for code, number in stored.items() if code != "reasons"}
+    return Tally(counts=counts, reasons=stored.get("reasons", {}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionOptions:
-    """How a submission is to be read and worked."""
+    """Options that a caller gave with a submission."""
 
     default_mode: str | None = None
     on_error: str = OnError.CONTINUE.value
     source: str | None = None
-    #: Everything is judged and nothing is changed.
+    #: Requests are decided, and no enrollment is changed.
     dry_run: bool = False
-    #: Of a list in the form of upstream's bulk enrollment: whether who is not known here yet, and
-    #: so invited, is to be enrolled at once later. None of every other submission.
+    #: For submissions to Open edX's bulk enrollment endpoint: whether invited learners are enrolled
+    #: as soon as they register. None for every other submission.
     auto_enroll: bool | None = None
-    #: Why, as its caller says.
+    #: The reason for the submission, as stated by the caller.
     reason: str | None = None
-    #: The course of rows that have no place for one.
+    #: The course of rows whose format has no course column.
     course_id: str | None = None
 
     @property
     def is_atomic(self) -> bool:
-        """Whether it is all or nothing."""
+        """Whether one failed request refuses all others."""
         return self.on_error == OnError.ABORT
 
     @property
     def invites(self) -> bool:
-        """Whether who is not known here yet is invited."""
+        """Whether unknown learners are invited."""
         return self.auto_enroll is not None
 
     @property
-    def is_alone(self) -> bool:
-        """Whether its batches are judged by themselves, never together with others."""
+    def must_run_alone(self) -> bool:
+        """Whether its batches never share a transaction with batches of other submissions."""
         return self.is_atomic or self.dry_run or self.invites
 
     def as_json(self) -> dict[str, Any]:
-        """The options that were given, in the form in which they are stored."""
+        """Returns the stored form; options that were not given are left out."""
         given = {
             "default_mode": self.default_mode,
             "on_error": self.on_error,
@@ -112,32 +111,32 @@ class SubmissionOptions:
 
 
 class ArchiveMember(NamedTuple):
-    """One file of an archive."""
+    """One file of an uploaded archive."""
 
     name: str
-    #: Lines of the files before it: its own are counted on from there.
+    #: Number of lines in the files before it; line numbers continue across files.
     lines_before: int
-    #: How its rows are kept: csv, ndjson or json.
+    #: Encoding of the stored rows: csv, ndjson or json.
     encoding: str
-    #: Whose columns they have.
+    #: File format, which defines the columns.
     format: str
     #: The header of a CSV file.
     header: str | None = None
-    #: Whose ids its rows have; None: whose its submission says, and ours where that says nothing.
+    #: System whose ids the rows contain; None: the source of the submission.
     source: str | None = None
 
 
 class ProgressMark(NamedTuple):
-    """How far a bulk is, as far as it takes to tell that it moved."""
+    """The part of a submission's state that shows progress; equal marks mean no progress."""
 
-    answered: int
+    completed: int
     is_finished: bool
-    is_to_be_cancelled: bool
+    is_cancel_requested: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """One request or a million, with what became of them so far."""
+    """A submission with its progress."""
 
     id: UUID
     kind: Kind
@@ -147,16 +146,16 @@ class Submission:
     total: int
     tally: Tally = field(default_factory=Tally)
     lane: Lane = Lane.INTERACTIVE
-    #: How a file's rows are kept: csv, ndjson or json.
+    #: Encoding of the stored rows of a file: csv, ndjson or json.
     encoding: str | None = None
-    #: Whose columns they have: ``native`` is ours.
+    #: File format, which defines the columns; `native` is the format of this service.
     format: str | None = None
     header: str | None = None
-    #: The files of an archive; its encoding, format and header are those of the first.
+    #: The files of an archive; `encoding`, `format` and `header` are those of the first.
     files: tuple[ArchiveMember, ...] = ()
     options: SubmissionOptions = field(default_factory=SubmissionOptions)
     intake: int | None = None
-    #: Of a single: the batch that holds it, and where.
+    #: For a single request: the batch that contains it, and its position there.
     batch_id: int | None = None
     position: int | None = None
     started_at: datetime | None = None
@@ -165,55 +164,58 @@ class Submission:
     published: bool = True
 
     def source_of(self, file: ArchiveMember) -> str | None:
-        """Whose ids the rows of a file have; None: they are ours."""
+        """Returns the system whose ids a file contains; None: the ids of this service."""
         return file.source or self.options.source
 
     @property
     def pending(self) -> int:
-        """Requests without an outcome."""
-        return self.total - self.tally.answered
+        """Number of requests without an outcome."""
+        return self.total - self.tally.completed
 
     @property
     def progress_mark(self) -> ProgressMark:
-        """How far it is; another one after every move."""
+        """The current progress mark."""
         return ProgressMark(
-            self.tally.answered, self.finished_at is not None, self.cancel_asked_at is not None
+            self.tally.completed, self.finished_at is not None, self.cancel_asked_at is not None
         )
 
     @property
     def state(self) -> State:
-        """How far it is; it never goes back."""
+        """Processing state; it never goes back."""
         if self.finished_at is None:
             return State.QUEUED if self.started_at is None else State.RUNNING
         return State.CANCELLED if self.tally.counts.get(Code.CANCELLED) else State.DONE
 
     @property
-    def result(self) -> Result | None:
-        """How it went as a whole; None until it is finished."""
+    def result(self) -> SubmissionResult | None:
+        """Overall result; None until the submission is finished."""
         if self.finished_at is None:
             return None
-        failed = sum(self.tally.counts.get(code, 0) for code in FAILURES)
+        failed = sum(self.tally.counts.get(code, 0) for code in FAILURE_CODES)
         if failed == 0:
-            return Result.SUCCEEDED
-        return Result.FAILED if failed == self.total else Result.PARTIAL
+            return SubmissionResult.SUCCEEDED
+        return SubmissionResult.FAILED if failed == self.total else SubmissionResult.PARTIAL
 
     @property
     def progress(self) -> float:
-        """Answered share, 0 to 1."""
-        return self.tally.answered / self.total if self.total else 1.0
+        """Completed share of the requests, 0 to 1."""
+        return self.tally.completed / self.total if self.total else 1.0
 
     def rows_per_second(self, now: datetime) -> int | None:
-        """Rows worked a second since work began, None before; what is cancelled is no work."""
+        """Returns rows processed per second since processing started; None before.
+
+        Cancelled rows do not count.
+        """
         if self.started_at is None:
             return None
         end = self.finished_at or now
-        spent = (end - self.started_at).total_seconds()
-        worked = self.tally.answered - self.tally.counts.get(Code.CANCELLED, 0)
-        return int(worked / max(spent, _MEASURABLE_SECONDS))
+        elapsed = (end - self.started_at).total_seconds()
+        processed = self.tally.completed - self.tally.counts.get(Code.CANCELLED, 0)
+        return int(processed / max(elapsed, _MEASURABLE_SECONDS))
 
     def eta_seconds(self, now: datetime) -> int | None:
-        """Seconds until the last outcome at today's pace; None before there is one."""
+        """Returns the estimated seconds to the last outcome; None while there is no rate."""
         if self.finished_at is not None:
             return 0
-        pace = self.rows_per_second(now)
-        return None if not pace else -(-self.pending // pace)
+        rate = self.rows_per_second(now)
+        return None if not rate else -(-self.pending // rate)

@@ -1,6 +1,6 @@
-"""The queue's words: lanes, task names, and how both doors talk to the broker.
+"""Broker settings that gateway and workers share: task and queue names, timeouts, publisher.
 
-A message carries ids only and is a hint: the row is the truth.
+A message contains ids only. It is a hint: the row in the database is authoritative.
 """
 
 import ssl
@@ -17,18 +17,18 @@ from enrollment.domain.codes import Lane
 
 
 class TaskName(StrEnum):
-    """What workers can be asked to do."""
+    """The tasks of the workers."""
 
     PROCESS = "batch.process"
-    SWEEP = "batch.sweep"
-    TIDY = "records.tidy"
+    REDISPATCH = "batch.sweep"
+    PURGE = "records.tidy"
 
 
 class QueueName(StrEnum):
-    """Where messages wait. Workers look in the order of the names (kombu keeps no other).
+    """The queues. Workers poll them in the order of their names (kombu supports no other).
 
-    Upkeep is first: it takes milliseconds, and while a request kills every worker that meets
-    it, the sweep is what finds that out.
+    Upkeep comes first, because it takes milliseconds, and because re-dispatching is what detects a
+    request that crashes every worker.
     """
 
     UPKEEP = "0-upkeep"
@@ -36,51 +36,54 @@ class QueueName(StrEnum):
     BULK = "3-bulk"
 
 
-#: The queue of each lane.
-QUEUE_OF: Mapping[Lane, QueueName] = {
+#: Queue of each lane.
+QUEUE_BY_LANE: Mapping[Lane, QueueName] = {
     Lane.INTERACTIVE: QueueName.INTERACTIVE,
     Lane.BULK: QueueName.BULK,
 }
 
-
-#: Seconds: what was announced so long ago and is not answered is announced again.
+#: Seconds after its dispatch until a batch that is not completed is dispatched again.
 REDISPATCH_AFTER = 5.0
 REDISPATCH_INTERVAL = 2.0
-#: Batches that one sweep announces at most.
+#: Maximum number of batches that one run re-dispatches.
 REDISPATCH_LIMIT = 100
 PURGE_INTERVAL = 3600.0
 
-#: Seconds until Redis delivers again what nobody acknowledged.
+#: Seconds until Redis redelivers an unacknowledged message.
 VISIBILITY_TIMEOUT = 120
-#: Seconds that connecting to the queue, and then each word with it, may take.
+#: Timeouts of connecting to the broker, and of each operation.
 CONNECT_TIMEOUT_SECONDS = 1.0
 READ_TIMEOUT_SECONDS = 2.0
-#: Seconds without a sign of life after which a connection is asked for one.
-HEALTH_SECONDS = 3
-#: The same for RabbitMQ; less is known to end connections that are merely busy.
-HEARTBEAT_SECONDS = 5
+#: Seconds of inactivity after which a Redis connection is pinged.
+HEALTH_CHECK_SECONDS = 3
+#: Heartbeat interval of RabbitMQ; a shorter one is known to close busy connections.
+BROKER_HEARTBEAT_SECONDS = 5
 
-#: Schemes of RabbitMQ's URLs; every other URL names a Redis.
-AMQP = frozenset({"amqp", "amqps", "pyamqp"})
-#: Certificates are checked. Left to itself kombu believes any Redis, and any name of a RabbitMQ.
-_VERIFIED: Mapping[str, Mapping[str, Any]] = {
+#: URL schemes of RabbitMQ; every other URL is one of Redis.
+AMQP_SCHEMES = frozenset({"amqp", "amqps", "pyamqp"})
+#: TLS options that verify certificates. By default kombu accepts any certificate of Redis, and any
+#: host name in one of RabbitMQ.
+_TLS_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "rediss": {"ssl_cert_reqs": ssl.CERT_REQUIRED},
     "amqps": {"cert_reqs": ssl.CERT_REQUIRED, "server_hostname": None},
 }
 
 
 def broker_settings(url: str, *, client: str) -> dict[str, Any]:
-    """Celery's settings that both doors share. No result backend: answers are rows."""
-    is_amqp = urlsplit(url).scheme in AMQP
+    """Returns the Celery settings of gateway and workers; `client` names Redis connections.
+
+    There is no result backend, because outcomes are stored in the database.
+    """
+    is_amqp = urlsplit(url).scheme in AMQP_SCHEMES
     return {
         "broker_url": kombu_broker_url(url),
-        "broker_use_ssl": _VERIFIED.get(urlsplit(url).scheme),
+        "broker_use_ssl": _TLS_OPTIONS.get(urlsplit(url).scheme),
         "broker_transport_options": _amqp_options() if is_amqp else _redis_options(client),
         "broker_connection_timeout": READ_TIMEOUT_SECONDS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
         "broker_channel_error_retry": True,
-        "broker_heartbeat": HEARTBEAT_SECONDS,
+        "broker_heartbeat": BROKER_HEARTBEAT_SECONDS,
         "broker_pool_limit": 2,
         "task_publish_retry": False,
         "task_ignore_result": True,
@@ -97,7 +100,7 @@ def broker_settings(url: str, *, client: str) -> dict[str, Any]:
 
 
 def _queue(name: QueueName, *, quorum: bool) -> Queue:
-    """Both doors declare the queues, and RabbitMQ refuses who declares one otherwise."""
+    """Returns a queue; RabbitMQ requires equal arguments from every process that declares it."""
     arguments = {"x-queue-type": "quorum"} if quorum else None
     return Queue(name.value, routing_key=name.value, queue_arguments=arguments)
 
@@ -107,12 +110,12 @@ def _redis_options(client: str) -> dict[str, Any]:
         "visibility_timeout": VISIBILITY_TIMEOUT,
         "unacked_restore_interval": 10,
         "unacked_restore_throttle": 1,
-        # Who died while putting messages back keeps others from it for so long.
+        # Seconds that the lock of a worker that died while restoring messages remains.
         "unacked_mutex_expire": 30,
         "socket_timeout": READ_TIMEOUT_SECONDS,
         "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "socket_keepalive": True,
-        "health_check_interval": HEALTH_SECONDS,
+        "health_check_interval": HEALTH_CHECK_SECONDS,
         "queue_order_strategy": "sorted",
         "global_keyprefix": "enroll:",
         "client_name": client,
@@ -130,7 +133,7 @@ def _amqp_options() -> dict[str, Any]:
 
 
 def kombu_broker_url(url: str) -> str:
-    """What redis-py calls ``unix:``, kombu calls otherwise."""
+    """Converts a `unix:` URL of redis-py to the form that kombu expects; keeps other URLs."""
     parts = urlsplit(url)
     if parts.scheme != "unix":
         return url
@@ -140,10 +143,10 @@ def kombu_broker_url(url: str) -> str:
 
 
 class BatchPublisher:
-    """Rings for batches over a connection of its own, in one thread.
+    """Publishes batch ids to the broker over its own connection. Not safe to share between threads.
 
-    A call takes seconds at most. After an error the connection is given up; what was sent
-    over it may have arrived all the same.
+    A call takes seconds at most. After an error the connection is dropped, although the message may
+    have been delivered.
     """
 
     def __init__(self, app: Celery) -> None:
@@ -151,8 +154,8 @@ class BatchPublisher:
         self._connection: Connection | None = None
         self._producer: Producer | None = None
 
-    def send(self, batch_id: int, lane: Lane) -> None:
-        """Put a batch's id on its lane's queue. Raises whatever the broker's library raises."""
+    def publish(self, batch_id: int, lane: Lane) -> None:
+        """Publishes a batch id to the queue of its lane. Raises any error of the broker library."""
         if self._connection is None or self._producer is None:
             self._connection = self._app.connection_for_write()
             self._producer = Producer(self._connection, auto_declare=False)
@@ -160,17 +163,17 @@ class BatchPublisher:
             self._app.send_task(
                 TaskName.PROCESS.value,
                 args=[batch_id],
-                queue=QUEUE_OF[lane].value,
+                queue=QUEUE_BY_LANE[lane].value,
                 producer=self._producer,
                 confirm_timeout=READ_TIMEOUT_SECONDS,
                 retry=False,
             )
         except BaseException:
-            self._give_up(self._connection)
+            self._drop_connection(self._connection)
             raise
 
-    def _give_up(self, connection: Connection) -> None:
-        """The next call makes a new connection: this one may never hear anything again."""
+    def _drop_connection(self, connection: Connection) -> None:
+        """Closes a connection that may be dead; the next call opens a new one."""
         self._connection = self._producer = None
         with suppress(Exception):
             connection.collect(socket_timeout=CONNECT_TIMEOUT_SECONDS)

@@ -1,7 +1,7 @@
-"""The Redis side of the cache: never needed, never trusted, never waited for long.
+"""Redis cache: optional, verified by checksum, with a short timeout.
 
-A frozen Redis costs one short time-out a second; a missing one costs less. Whatever is not
-exactly what was put in counts as not there.
+A hanging Redis costs one timeout per second; one that refuses connections costs less. A value with
+a wrong format or checksum counts as absent.
 """
 
 import time
@@ -14,24 +14,24 @@ from redis.retry import Retry
 
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 
-#: Seconds that one call may take.
-TIMEOUT = 0.1
-#: Connections of one process: the embedded server pays for each idle one.
-CONNECTIONS = 2
+#: Timeout of one call in seconds.
+CACHE_TIMEOUT_SECONDS = 0.1
+#: Maximum number of connections per process; the embedded server pays for each idle one.
+MAX_CACHE_CONNECTIONS = 2
 _HEALTH_CHECK_SECONDS = 30
-#: Before each value: the form of what follows, and its checksum.
-_FORM = b"1"
-_HEAD = len(_FORM) + 4
+#: Version of the format; each value is stored after it and a CRC-32 of the value.
+_VERSION = b"1"
+_HEADER_LENGTH = len(_VERSION) + 4
 
 
 def connect(url: str) -> Redis:
-    """A client that gives up at once; it connects when first used."""
+    """Returns a client with short timeouts and no retries; it connects at the first call."""
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=CONNECTIONS,
-        timeout=TIMEOUT,
-        socket_timeout=TIMEOUT,
-        socket_connect_timeout=TIMEOUT,
+        max_connections=MAX_CACHE_CONNECTIONS,
+        timeout=CACHE_TIMEOUT_SECONDS,
+        socket_timeout=CACHE_TIMEOUT_SECONDS,
+        socket_connect_timeout=CACHE_TIMEOUT_SECONDS,
         health_check_interval=_HEALTH_CHECK_SECONDS,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
@@ -40,7 +40,7 @@ def connect(url: str) -> Redis:
 
 
 class Cache:
-    """Bytes under keys, for a while. No method raises; safe to share between threads."""
+    """Stores bytes by key for a limited time. No method raises; safe to share between threads."""
 
     def __init__(self, redis: Redis, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = redis
@@ -48,49 +48,49 @@ class Cache:
 
     @property
     def is_open(self) -> bool:
-        """Whether Redis failed a moment ago, so that asking is of no use."""
+        """Whether Redis just failed, so that a call now would be refused."""
         return self._breaker.is_open
 
     def get(self, key: str) -> bytes | None:
-        """What was put there, or None."""
-        if not self._breaker.lets_through():
+        """Returns the value; None where it is absent, invalid, or Redis is unavailable."""
+        if not self._breaker.allow():
             return None
         try:
-            kept = self._redis.get(key)
-        except ResponseError:  # another type lies there: Redis itself is well
-            self._breaker.succeeded()
+            stored = self._redis.get(key)
+        except ResponseError:  # the key has another type; Redis itself works
+            self._breaker.record_success()
             return None
         except (RedisError, OSError, ValueError) as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             return None
-        self._breaker.succeeded()
-        return _decode(kept) if isinstance(kept, bytes) else None
+        self._breaker.record_success()
+        return _decode(stored) if isinstance(stored, bytes) else None
 
     def put(self, key: str, value: bytes, ttl: float) -> None:
-        """Keep the value for some seconds, if that can be done at once."""
+        """Stores the value for `ttl` seconds; does nothing where Redis is unavailable."""
         milliseconds = int(ttl * 1000)
-        if milliseconds < 1 or not self._breaker.lets_through():
+        if milliseconds < 1 or not self._breaker.allow():
             return
         try:
             self._redis.set(key, _encode(value), px=milliseconds)
-        except ResponseError:  # full, or a replica: reading may still work
-            self._breaker.succeeded()
+        except ResponseError:  # out of memory, or a replica; reading may still work
+            self._breaker.record_success()
         except (RedisError, OSError, ValueError) as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
         else:
-            self._breaker.succeeded()
+            self._breaker.record_success()
 
     def close(self) -> None:
-        """Close every connection."""
+        """Closes all connections."""
         self._redis.connection_pool.disconnect()
 
 
 def _encode(value: bytes) -> bytes:
-    return _FORM + zlib.crc32(value).to_bytes(4, "big") + value
+    return _VERSION + zlib.crc32(value).to_bytes(4, "big") + value
 
 
-def _decode(kept: bytes) -> bytes | None:
-    value = kept[_HEAD:]
-    if kept[:_HEAD] != _FORM + zlib.crc32(value).to_bytes(4, "big"):
+def _decode(stored: bytes) -> bytes | None:
+    value = stored[_HEADER_LENGTH:]
+    if stored[:_HEADER_LENGTH] != _VERSION + zlib.crc32(value).to_bytes(4, "big"):
         return None
     return value

@@ -1,4 +1,4 @@
-"""Leaving alone for a moment what does not work, and saying once that it does not."""
+"""Circuit breaker: after a failure, allows one call per second and logs the outage once."""
 
 import threading
 import time
@@ -9,68 +9,68 @@ import structlog
 
 log = structlog.get_logger()
 
-#: Seconds that something is left alone after an error.
+#: Seconds between two calls while the breaker is open.
 RETRY_INTERVAL = 1.0
 
 
 class Dependency(StrEnum):
-    """What can be out of reach; its log events begin with this word."""
+    """A service that can be unavailable; its value is the first part of its log events."""
 
     QUEUE = "queue"
     CACHE = "cache"
-    #: The channel on which workers say what they answered.
-    WAKING = "waking"
+    #: The Redis channel of completion events.
+    COMPLETION_CHANNEL = "waking"
 
 
 class CircuitBreaker:
-    """Lets calls through until one fails, then one a pause until one succeeds.
+    """Allows every call until one fails, then one per `RETRY_INTERVAL` until one succeeds.
 
-    An outage is logged when it begins and when it is over, however many calls meet it.
+    Logs an outage once at its start and once at its end. Safe to share between threads.
     """
 
-    def __init__(self, subject: Dependency, clock: Callable[[], float] = time.monotonic) -> None:
-        self._subject = subject
+    def __init__(self, dependency: Dependency, clock: Callable[[], float] = time.monotonic) -> None:
+        self._dependency = dependency
         self._clock = clock
         self._lock = threading.Lock()
         self._is_open = False
-        self._since = 0.0
-        self._try_again_at = 0.0
+        self._opened_at = 0.0
+        self._retry_at = 0.0
 
-    def lets_through(self) -> bool:
-        """Whether to try now; of many who ask an open breaker, one a pause may."""
+    def allow(self) -> bool:
+        """Returns whether to call now; while open, True for one caller per `RETRY_INTERVAL`."""
         if not self._is_open:
             return True
         with self._lock:
             now = self._clock()
-            if now < self._try_again_at:
+            if now < self._retry_at:
                 return False
-            self._try_again_at = now + RETRY_INTERVAL
+            self._retry_at = now + RETRY_INTERVAL
             return True
 
-    def succeeded(self) -> None:
-        """It works again."""
+    def record_success(self) -> None:
+        """Closes the breaker; logs the end of the outage."""
         if not self._is_open:
             return
         with self._lock:
             was_open, self._is_open = self._is_open, False
         if was_open:
-            seconds = round(self._clock() - self._since, 3)
-            event = f"{self._subject}.reachable_again"
+            seconds = round(self._clock() - self._opened_at, 3)
+            event = f"{self._dependency}.reachable_again"
             log.info(event, after_seconds=seconds)
 
-    def failed(self, error: BaseException) -> None:
-        """It does not work."""
+    def record_failure(self, error: BaseException) -> None:
+        """Opens the breaker, or keeps it open; logs the start of the outage."""
         with self._lock:
             now = self._clock()
             was_open, self._is_open = self._is_open, True
-            self._try_again_at = now + RETRY_INTERVAL
+            self._retry_at = now + RETRY_INTERVAL
             if not was_open:
-                self._since = now
+                self._opened_at = now
         if not was_open:
-            event = f"{self._subject}.unreachable"
+            event = f"{self._dependency}.unreachable"
             log.warning(event, because=str(error), sort=type(error).__name__)
 
     @property
     def is_open(self) -> bool:
-        """Whether a call now would not be let through."""
-        return self._is_open and self._clock() < self._try_again_at
+        """Whether a call now would be refused."""
+        return self._is_open and self._clock() < self._retry_at

@@ -1,4 +1,4 @@
-"""Saying what was answered, and hearing it: best effort over Redis, rows are the truth."""
+"""Completion events over Redis pub/sub: best effort; the database is authoritative."""
 
 import json
 import time
@@ -13,43 +13,43 @@ from redis.retry import Retry
 
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 
-#: Channel on which workers say what they answered.
+#: Channel to which workers publish completion events.
 COMPLETION_CHANNEL = "enroll:answered"
-#: Ids in one message at most.
+#: Maximum number of ids of each kind in one message.
 MAX_IDS = 1_000
 
 
 class CompletionEvent(NamedTuple):
-    """What a worker answered in one transaction."""
+    """The batches and submissions that a worker completed in one transaction."""
 
     batch_ids: tuple[int, ...]
     submission_ids: tuple[UUID, ...]
 
 
-def encode(answered: CompletionEvent) -> bytes:
-    """The message."""
+def encode_event(event: CompletionEvent) -> bytes:
+    """Returns the message of an event."""
     return json.dumps(
         {
-            "batches": answered.batch_ids[:MAX_IDS],
-            "submissions": [submission.hex for submission in answered.submission_ids[:MAX_IDS]],
+            "batches": event.batch_ids[:MAX_IDS],
+            "submissions": [submission.hex for submission in event.submission_ids[:MAX_IDS]],
         }
     ).encode()
 
 
-def decode(message: bytes | str) -> CompletionEvent | None:
-    """What the message says; None for one that is not ours."""
+def decode_event(message: bytes | str) -> CompletionEvent | None:
+    """Parses a message; returns None for one of another form."""
     try:
-        said: Any = json.loads(message)
+        body: Any = json.loads(message)
         return CompletionEvent(
-            tuple(int(batch) for batch in said["batches"]),
-            tuple(UUID(hex=submission) for submission in said["submissions"]),
+            tuple(int(batch) for batch in body["batches"]),
+            tuple(UUID(hex=submission) for submission in body["submissions"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return None
 
 
 def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
-    """A client whose every call ends within the time-out, without trying again by itself."""
+    """Returns a client that applies the timeout in seconds to every call and never retries."""
     return Redis.from_url(
         url,
         socket_timeout=timeout,
@@ -61,28 +61,28 @@ def bounded_redis(url: str, *, timeout: float = 0.25) -> "Redis":
 
 
 class CompletionPublisher:
-    """Wakes waiters in every gateway. No method raises."""
+    """Publishes completion events, which wake waiters in every gateway. No method raises."""
 
     def __init__(self, url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._redis = bounded_redis(url)
-        self._breaker = CircuitBreaker(Dependency.WAKING, clock)
+        self._breaker = CircuitBreaker(Dependency.COMPLETION_CHANNEL, clock)
 
-    def ring(self, batch_ids: Sequence[int], submission_ids: Sequence[UUID]) -> bool:
-        """Say what was answered; False where Redis is away (waiters then ask the records)."""
-        message = encode(CompletionEvent(tuple(batch_ids), tuple(submission_ids)))
-        return self._tried(lambda: self._redis.publish(COMPLETION_CHANNEL, message))
+    def publish(self, batch_ids: Sequence[int], submission_ids: Sequence[UUID]) -> bool:
+        """Publishes an event; False where Redis is unavailable (waiters then poll the database)."""
+        message = encode_event(CompletionEvent(tuple(batch_ids), tuple(submission_ids)))
+        return self._call(lambda: self._redis.publish(COMPLETION_CHANNEL, message))
 
-    def is_heard(self) -> bool:
-        """Whether Redis answers; while it does not, it is asked once a pause."""
-        return self._tried(self._redis.ping)
+    def ping(self) -> bool:
+        """Returns whether Redis responds; pings only as often as the circuit breaker allows."""
+        return self._call(self._redis.ping)
 
-    def _tried(self, call: Callable[[], object]) -> bool:
-        if not self._breaker.lets_through():
+    def _call(self, command: Callable[[], object]) -> bool:
+        if not self._breaker.allow():
             return False
         try:
-            call()
+            command()
         except (RedisError, OSError) as error:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
             return False
-        self._breaker.succeeded()
+        self._breaker.record_success()
         return True

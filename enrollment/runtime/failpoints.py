@@ -1,8 +1,8 @@
-"""Places in the code where a test of faults can make something go wrong; off in production.
+"""Fail points: places in the code where fault tests inject failures; off in production.
 
-``ENROLL_FAILPOINTS`` names them: ``POINT=ACTION[:SECONDS][%PERCENT][*TIMES][@PATTERN]``,
-parted by ``;``. ``work.before_commit=crash%5;work.judging=raise@poison`` kills the process at
-one commit of twenty, and raises where a username has ``poison`` in it.
+`ENROLL_FAILPOINTS` arms them: `POINT=ACTION[:SECONDS][%PERCENT][*TIMES][@PATTERN]`, separated by
+`;`. For example, `work.before_commit=crash%5;work.judging=raise@poison` kills the process at one
+commit in twenty, and raises for usernames that contain `poison`.
 """
 
 import os
@@ -21,57 +21,58 @@ log = structlog.get_logger()
 
 
 class Point(StrEnum):
-    """Where something can be made to happen."""
+    """A place where a failure can be injected."""
 
-    #: S1: a single or a part of a file is written and not committed.
+    #: S1: a single request or a part of a file is written and not committed.
     INTAKE_BEFORE_COMMIT = "intake.before_commit"
-    #: S2: it is committed, and the caller has not heard 202.
+    #: S2: it is committed, and 202 is not sent.
     INTAKE_COMMITTED = "intake.committed"
-    #: S3: the queue is about to be told.
+    #: S3: a batch id is about to be published.
     RING_BEFORE = "ring.before"
-    #: S4: the queue was told.
+    #: S4: it is published.
     RING_SENT = "ring.sent"
-    #: S5: a worker has the message and has not begun.
+    #: S5: a worker has received the message and has not started.
     TASK_POPPED = "task.popped"
-    #: Each request, about its username, as it is read in a worker.
+    #: A worker decodes a request; the subject is its username.
     WORK_JUDGING = "work.judging"
     #: S6: everything is written and not committed.
     WORK_BEFORE_COMMIT = "work.before_commit"
     #: S7: it is committed, and the message is not acknowledged.
     WORK_COMMITTED = "work.committed"
-    #: S8: what was forgotten is read and counts as announced, and is not announced.
+    #: S8: overdue batches are marked as dispatched again, and are not dispatched.
     SWEEP_READ = "sweep.read"
-    #: S9: one of them was announced.
+    #: S9: they are dispatched.
     SWEEP_ANNOUNCED = "sweep.announced"
 
 
 class Action(StrEnum):
-    """What happens there."""
+    """The failure to inject."""
 
     CRASH = "crash"
     SLEEP = "sleep"
     RAISE = "raise"
-    #: What is done there is done twice.
+    #: The step is performed twice.
     DUPLICATE = "duplicate"
 
 
-#: Where something is done that can be done twice.
+#: Points at a step that can be performed twice.
 _REPEATABLE = frozenset({Point.RING_SENT, Point.WORK_COMMITTED, Point.SWEEP_ANNOUNCED})
 
 
 class FailPointReached(Exception):
-    """Raised on purpose, by a fail point that was armed to."""
+    """Raised by a fail point that is armed with `raise`."""
 
 
 class ArmedAction(NamedTuple):
-    """What is to happen at a point, how often, and about whom."""
+    """An action at a point, with its probability, limit and subject."""
 
     point: Point
     action: Action
     seconds: float = 0.0
     percent: float = 100.0
-    #: How often at most in this process; none: always.
+    #: Maximum number of times in this process; None: no limit.
     times: int | None = None
+    #: Regular expression that the subject must contain a match of; empty: every subject.
     about: str = ""
 
 
@@ -82,7 +83,7 @@ _SYNTAX = re.compile(
 
 
 def parse(text: str) -> tuple[ArmedAction, ...]:
-    """The traps that a setting names. Raises ValueError that says what is wrong with it."""
+    """Parses the setting. Raises ValueError with the problem."""
     return tuple(_parse_one(part.strip()) for part in text.split(";") if part.strip())
 
 
@@ -95,7 +96,7 @@ def _parse_one(text: str) -> ArmedAction:
         raise ValueError(message)
     times = found["times"]
     try:
-        trap = ArmedAction(
+        armed = ArmedAction(
             Point(found["point"]),
             Action(found["action"]),
             float(found["seconds"] or 0),
@@ -103,84 +104,86 @@ def _parse_one(text: str) -> ArmedAction:
             None if times is None else int(times),
             found["about"] or "",
         )
-        re.compile(trap.about)
+        re.compile(armed.about)
     except (ValueError, re.error) as error:
         message = f"ENROLL_FAILPOINTS: {text!r}: {error}"
         raise ValueError(message) from error
-    if trap.action is Action.DUPLICATE and trap.point not in _REPEATABLE:
+    if armed.action is Action.DUPLICATE and armed.point not in _REPEATABLE:
         known = ", ".join(sorted(_REPEATABLE))
-        message = f"ENROLL_FAILPOINTS: {text!r}: only {known} can be done twice"
+        message = f"ENROLL_FAILPOINTS: {text!r}: only {known} can be duplicated"
         raise ValueError(message)
-    return trap
+    return armed
 
 
 class _ArmedActions:
-    """Traps of this process, and how often each may still close."""
+    """The armed actions of this process, and how often each may still happen."""
 
-    def __init__(self, traps: Iterable[ArmedAction], seed: str) -> None:
-        self._traps = list(traps)
+    def __init__(self, actions: Iterable[ArmedAction], seed: str) -> None:
+        self._actions = list(actions)
         self._seed = seed
         self._lock = threading.Lock()
-        self._begin()
+        self._reset()
 
-    def _begin(self) -> None:
-        """Each process draws for itself, also one that was forked from another."""
+    def _reset(self) -> None:
+        """Resets limits and random numbers; each process has its own, also after a fork."""
         self._pid = os.getpid()
-        self._left = {trap: trap.times for trap in self._traps}
+        self._left = {armed: armed.times for armed in self._actions}
         self._random = random.Random(f"{self._seed} {self._pid}")  # noqa: S311 (no secret)
 
-    def meet(self, point: Point, about: str) -> bool:
+    def trigger(self, point: Point, about: str) -> bool:
+        """Performs the actions of a point; returns whether the step is to be performed twice."""
         if os.getpid() != self._pid:
-            self._begin()
+            self._reset()
         twice = False
-        for trap in self._traps:
-            if trap.point is point and re.search(trap.about, about) and self._closes(trap):
-                twice |= _perform(trap, about)
+        for armed in self._actions:
+            if armed.point is point and re.search(armed.about, about) and self._applies(armed):
+                twice |= _perform(armed, about)
         return twice
 
-    def _closes(self, trap: ArmedAction) -> bool:
+    def _applies(self, armed: ArmedAction) -> bool:
+        """Returns whether the action happens this time, and counts it."""
         with self._lock:
-            left = self._left[trap]
-            if left == 0 or self._random.random() * 100 >= trap.percent:
+            left = self._left[armed]
+            if left == 0 or self._random.random() * 100 >= armed.percent:
                 return False
-            self._left[trap] = None if left is None else left - 1
+            self._left[armed] = None if left is None else left - 1
             return True
 
 
-def _perform(trap: ArmedAction, about: str) -> bool:
-    log.warning("failpoint.reached", point=trap.point, action=trap.action, about=about)
-    if trap.action is Action.CRASH:
+def _perform(armed: ArmedAction, about: str) -> bool:
+    log.warning("failpoint.reached", point=armed.point, action=armed.action, about=about)
+    if armed.action is Action.CRASH:
         os.kill(os.getpid(), signal.SIGKILL)
-    elif trap.action is Action.SLEEP:
-        time.sleep(trap.seconds)
-    elif trap.action is Action.RAISE:
-        raise FailPointReached(f"{trap.point} {about}".strip())
-    return trap.action is Action.DUPLICATE
+    elif armed.action is Action.SLEEP:
+        time.sleep(armed.seconds)
+    elif armed.action is Action.RAISE:
+        raise FailPointReached(f"{armed.point} {about}".strip())
+    return armed.action is Action.DUPLICATE
 
 
 _armed: _ArmedActions | None = None
 
 
 def arm(text: str) -> None:
-    """From now on things go wrong in this process as the text says; nothing where it is empty.
+    """Arms fail points in this process as the setting says; an empty text disarms all.
 
-    Raises ValueError that says what is wrong with the text.
+    Raises ValueError with the problem.
     """
-    global _armed  # noqa: PLW0603 (one question must be all that an unarmed point costs)
-    traps = parse(text)
-    _armed = _ArmedActions(traps, text) if traps else None
-    if traps:
+    global _armed  # noqa: PLW0603 (an unarmed point must cost one comparison only)
+    actions = parse(text)
+    _armed = _ArmedActions(actions, text) if actions else None
+    if actions:
         log.warning("failpoints.armed", traps=text)
 
 
 def fail_point(point: Point, about: str = "") -> bool:
-    """Do here what the point is armed for; True where what is done here is to be done twice.
+    """Performs the armed actions of a point; True where the step is to be performed twice.
 
-    Raises FailPointReached where it is armed to raise.
+    Raises FailPointReached where it is armed with `raise`.
     """
-    return _armed is not None and _armed.meet(point, about)
+    return _armed is not None and _armed.trigger(point, about)
 
 
 def is_armed() -> bool:
-    """Whether any point is armed in this process."""
+    """Returns whether any point is armed in this process."""
     return _armed is not None

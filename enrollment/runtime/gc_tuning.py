@@ -1,17 +1,17 @@
-"""Python's garbage collector, asked to look seldom.
+"""Garbage collector tuning: fewer collections.
 
-A batch, or a group of requests, makes thousands of small objects that their reference
-counts free anyway. Looking at all of them again and again took a quarter of a worker's
-time and a tenth of a gateway's.
+A batch or a group of requests creates thousands of small objects, which are freed by reference
+counting anyway. Scanning them again and again took a quarter of a worker's time and a tenth of a
+gateway's.
 """
 
 import gc
 
-#: New objects before the collector looks; Python's own number is 700.
-THRESHOLD = 200_000
+#: New objects after which the collector runs; the default of Python is 700.
+GC_THRESHOLD = 200_000
 
 
 def relax_gc() -> None:
-    """What is there now stays for good; from now on look every so many objects."""
+    """Exempts all existing objects from collection, and sets the threshold for new ones."""
     gc.freeze()
-    gc.set_threshold(THRESHOLD)
+    gc.set_threshold(GC_THRESHOLD)

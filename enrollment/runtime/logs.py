@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line on stderr, also from the libraries; no secrets."""
+"""Logs: one JSON object per line on stderr, including those of libraries; secrets are masked."""
 
 import json
 import logging
@@ -9,14 +9,14 @@ from typing import TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-#: The longest text that one field may have; what is longer is cut.
-MAX_TEXT = 8_000
+#: Maximum length of a text field; the middle of a longer one is cut out.
+MAX_FIELD_LENGTH = 8_000
 _SECRETS = (
     (re.compile(r"(://[^/\s:@\"]*:)[^@\s\"]+@"), r"\1***@"),
     (re.compile(r"\benr_[A-Za-z0-9_-]{16,}"), "enr_***"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{6,}\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*"), "***"),
 )
-#: Libraries that tell of every task and every request: only their warnings are wanted.
+#: Loggers that log every task or request; only their warnings are logged.
 _NOISY = (
     *("alembic", "celery.app.trace", "celery.beat", "celery.worker.strategy"),
     *("httpcore", "httpx", "kombu", "uvicorn.access"),
@@ -25,7 +25,7 @@ _SECRET_FIELDS = frozenset({"authorization", "key", "password", "secret", "token
 
 
 def configure(level: str, *, process: str, stream: TextIO | None = None) -> None:
-    """Send every record of this process, from us or from a library, to one place in one form."""
+    """Routes all log records of this process to one stream, in one format."""
     number = logging.getLevelNamesMapping()[level.upper()]
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -50,12 +50,12 @@ def configure(level: str, *, process: str, stream: TextIO | None = None) -> None
 
 
 def bind(**fields: object) -> None:
-    """Add fields, such as ``request_id``, to every record of the work that follows here."""
+    """Adds fields, such as `request_id`, to all later records of the current context."""
     structlog.contextvars.bind_contextvars(**fields)
 
 
 def clear() -> None:
-    """Forget the fields that were bound here."""
+    """Removes the fields that were bound in the current context."""
     structlog.contextvars.clear_contextvars()
 
 
@@ -71,24 +71,24 @@ def _formatter(process: str, shared: list[Processor]) -> logging.Formatter:
             structlog.processors.format_exc_info,
             structlog.processors.StackInfoRenderer(),
             name_process,
-            _bound_and_hide,
+            _truncate_and_mask,
             _render,
         ],
     )
 
 
-def _bound_and_hide(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+def _truncate_and_mask(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     for name, value in event.items():
         if name in _SECRET_FIELDS:
             event[name] = "***"
-        elif isinstance(value, str) and len(value) > MAX_TEXT:
-            event[name] = value[: MAX_TEXT // 2] + " … " + value[-MAX_TEXT // 2 :]
+        elif isinstance(value, str) and len(value) > MAX_FIELD_LENGTH:
+            event[name] = value[: MAX_FIELD_LENGTH // 2] + " … " + value[-MAX_FIELD_LENGTH // 2 :]
     return event
 
 
 def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
-    """ASCII only: no value can end the line or speak to a terminal."""
+    """Renders ASCII only, so that no value can break the line or control a terminal."""
     line = json.dumps({"event": event.pop("event", None), **event}, default=str, skipkeys=True)
-    for secret, shown in _SECRETS:
-        line = secret.sub(shown, line)
+    for secret, replacement in _SECRETS:
+        line = secret.sub(replacement, line)
     return line

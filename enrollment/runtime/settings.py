@@ -1,4 +1,4 @@
-"""Settings: one place reads the environment; everybody else is handed values."""
+"""Settings: the only module that reads the environment; others receive values."""
 
 import os
 from collections.abc import Mapping
@@ -7,42 +7,42 @@ from pathlib import Path
 
 from enrollment.domain.events import MAX_ORDINAL
 
-#: Every variable and what it is for; ``enroll doctor --settings`` prints it.
+#: Description of every variable; `enroll doctor --settings` prints it.
 VARIABLES: Mapping[str, str] = {
-    "ENROLL_DATABASE_URL": "Where the records are: postgresql+psycopg://… or sqlite:///path.",
-    "ENROLL_REDIS_URL": "Redis for the cache, for waking waiters and, by default, the queue.",
+    "ENROLL_DATABASE_URL": "The database: postgresql+psycopg://… or sqlite:///path.",
+    "ENROLL_REDIS_URL": "Redis for the cache, completion events and, by default, the queue.",
     "ENROLL_BROKER_URL": "The queue, if it is not the Redis above (amqp://… for RabbitMQ).",
-    "ENROLL_DATA_DIR": "Where the embedded default keeps its files.",
-    "ENROLL_DEFAULT_WAIT": "Seconds that POST /enrollment waits for its outcome unasked.",
-    "ENROLL_DEFAULT_MODE": "The mode of who names none, where the course offers it.",
-    "ENROLL_UNKNOWN_LEARNERS": "accept: register at first sight; refuse: 406.",
+    "ENROLL_DATA_DIR": "The folder in which enroll up keeps its files.",
+    "ENROLL_DEFAULT_WAIT": "Seconds that POST /enrollment waits for its outcome by default.",
+    "ENROLL_DEFAULT_MODE": "The mode of requests without one, if the course offers it.",
+    "ENROLL_UNKNOWN_LEARNERS": "accept: register unknown learners; refuse: learner_not_found.",
     "ENROLL_SELF_UNENROLL": "true: learners may deactivate their own enrollments.",
-    "ENROLL_EDX_API_KEY": "A fixed server key, for drop-in use.",
-    "ENROLL_JWT_ISSUER": "The iss that tokens of an outside issuer must carry.",
-    "ENROLL_JWT_AUDIENCE": "The aud that they must carry.",
-    "ENROLL_JWT_ALGORITHM": "The one algorithm that they may be signed with.",
+    "ENROLL_EDX_API_KEY": "A fixed API key, for clients that have a key already.",
+    "ENROLL_JWT_ISSUER": "The required iss of tokens of an outside issuer.",
+    "ENROLL_JWT_AUDIENCE": "The required aud of these tokens.",
+    "ENROLL_JWT_ALGORITHM": "The one accepted signature algorithm of these tokens.",
     "ENROLL_JWT_SECRET": "The outside issuer's shared secret (HS256).",
     "ENROLL_JWT_PUBLIC_KEY": "File with the outside issuer's public key (PEM).",
     "ENROLL_JWT_JWKS": "File or https URL with the outside issuer's keys (JWKS).",
-    "ENROLL_MAX_UPLOAD_BYTES": "Largest upload, unpacked.",
-    "ENROLL_MAX_UPLOAD_ROWS": "Most rows in one submission.",
-    "ENROLL_MAX_JSON_BYTES": "Largest JSON document (use NDJSON or CSV above it).",
-    "ENROLL_MAX_ATOMIC_ROWS": "Most rows of a submission that is all or nothing.",
-    "ENROLL_BATCH_ROWS": "Requests in a batch of a bulk submission.",
+    "ENROLL_MAX_UPLOAD_BYTES": "Maximum size of an upload, after decompression.",
+    "ENROLL_MAX_UPLOAD_ROWS": "Maximum number of rows in a submission.",
+    "ENROLL_MAX_JSON_BYTES": "Maximum size of a JSON document (use NDJSON or CSV for more).",
+    "ENROLL_MAX_ATOMIC_ROWS": "Maximum number of rows with on_error=abort.",
+    "ENROLL_BATCH_ROWS": "Number of requests in a batch of a bulk submission.",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
-    "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true runs on what can lose commits.",
-    "ENROLL_FAILPOINTS": "For tests of faults only: where things are made to go wrong.",
+    "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
+    "ENROLL_FAILPOINTS": "For fault tests only: the faults to inject.",
 }
 
 
 class SettingsError(ValueError):
-    """A setting is missing or not usable; the message says which and what to do."""
+    """A setting is missing or invalid; the message names it and the correction."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the environment says, checked. Secrets do not show in its repr."""
+    """Validated settings. Secrets are not part of the repr."""
 
     database_url: str = field(repr=False)
     redis_url: str = field(repr=False)
@@ -71,14 +71,14 @@ class Settings:
 
 
 def sqlite_url(data_dir: Path) -> str:
-    """The embedded default's database."""
+    """Returns the URL of the embedded default database."""
     return f"sqlite:///{data_dir / 'enrollment.sqlite3'}"
 
 
 def from_env(environ: Mapping[str, str] | None = None) -> Settings:
-    """Read the settings from the environment.
+    """Reads and validates the settings; `environ` defaults to `os.environ`.
 
-    Raises SettingsError naming the variable, what is wrong and what would be right.
+    Raises SettingsError with the variable, the problem and the valid values.
     """
     source = os.environ if environ is None else environ
     given = {name: text for name, text in source.items() if name in VARIABLES and text != ""}
@@ -94,18 +94,18 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
         )
         == "accept",
     }
-    readers = {float: _number, int: _whole, bool: _flag, Path: _path}
-    for known in fields(Settings):
-        name = "ENROLL_" + known.name.upper()
-        if known.name not in values and name in given:
-            reader = next((r for kind, r in readers.items() if kind in _kinds(known.type)), None)
-            values[known.name] = reader(name, given[name]) if reader else given[name]
+    readers = {float: _number, int: _positive_integer, bool: _flag, Path: _path}
+    for each in fields(Settings):
+        name = "ENROLL_" + each.name.upper()
+        if each.name not in values and name in given:
+            reader = next((r for kind, r in readers.items() if kind in _types(each.type)), None)
+            values[each.name] = reader(name, given[name]) if reader else given[name]
     settings = Settings(**values)  # type: ignore[arg-type]
     _check_tokens(settings)
     return settings
 
 
-def _kinds(annotation: object) -> tuple[object, ...]:
+def _types(annotation: object) -> tuple[object, ...]:
     return getattr(annotation, "__args__", (annotation,))
 
 
@@ -120,10 +120,10 @@ def _number(name: str, text: str) -> float:
     return value
 
 
-def _whole(name: str, text: str) -> int:
-    most = MAX_ORDINAL if name in {"ENROLL_BATCH_ROWS", "ENROLL_MAX_ATOMIC_ROWS"} else 10**12
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= most):
-        message = f"{name} must be a whole number from 1 to {most}, not {text[:40]!r}"
+def _positive_integer(name: str, text: str) -> int:
+    maximum = MAX_ORDINAL if name in {"ENROLL_BATCH_ROWS", "ENROLL_MAX_ATOMIC_ROWS"} else 10**12
+    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= maximum):
+        message = f"{name} must be a whole number from 1 to {maximum}, not {text[:40]!r}"
         raise SettingsError(message)
     return int(text)
 
@@ -166,7 +166,7 @@ def _redis_url(name: str, url: str) -> str:
     if "cluster" in scheme:
         message = (
             f"{name}: {scheme} is a Redis Cluster, which cannot carry the queue: its keys would "
-            "lie on different servers. Name a single server, redis:// or rediss://"
+            "be on different servers. Use a single server, redis:// or rediss://"
         )
         raise SettingsError(message)
     if not url.startswith(("redis://", "rediss://", "unix://")):

@@ -6,7 +6,7 @@ from sqlalchemy import String, delete, func, select, text, tuple_
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import IdKind
-from enrollment.domain.crosswalks import Entry, Theirs
+from enrollment.domain.crosswalks import CrosswalkEntry, ExternalId
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CrosswalkRow
@@ -16,7 +16,7 @@ _ROWS_PER_STATEMENT = 5_000
 _WANTED = ArrayTable("wanted", source=String(), kind=String(), theirs=String())
 
 
-def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, str]:
+def find_many(session: Session, wanted: Collection[ExternalId]) -> Mapping[ExternalId, str]:
     """Returns our ids for those of the given ids that are mapped, in one statement."""
     if not wanted:
         return {}
@@ -30,17 +30,17 @@ def find_many(session: Session, wanted: Collection[Theirs]) -> Mapping[Theirs, s
         & (CrosswalkRow.theirs == table.c.theirs),
     )
     rows = session.execute(query, _WANTED.parameters(session, *zip(*sorted(wanted), strict=True)))
-    return {Theirs(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
+    return {ExternalId(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
 
 
-def replace_all(session: Session, source: str, entries: Sequence[Entry]) -> None:
+def replace_all(session: Session, source: str, entries: Sequence[CrosswalkEntry]) -> None:
     """Replaces all entries of a source."""
     _lock_exclusively(session)
     session.execute(delete(CrosswalkRow).where(CrosswalkRow.source == source))
     _save(session, source, entries)
 
 
-def merge(session: Session, source: str, entries: Sequence[Entry]) -> None:
+def merge(session: Session, source: str, entries: Sequence[CrosswalkEntry]) -> None:
     """Inserts or updates entries of a source; others stay."""
     _lock_exclusively(session)
     _save(session, source, entries)
@@ -48,7 +48,7 @@ def merge(session: Session, source: str, entries: Sequence[Entry]) -> None:
 
 def page(
     session: Session, source: str, *, after: tuple[str, str] | None, limit: int
-) -> list[Entry]:
+) -> list[CrosswalkEntry]:
     """Returns entries in the order of kind and foreign id, those after a key."""
     query = (
         select(CrosswalkRow.kind, CrosswalkRow.theirs, CrosswalkRow.ours)
@@ -58,7 +58,9 @@ def page(
     )
     if after is not None:
         query = query.where(tuple_(CrosswalkRow.kind, CrosswalkRow.theirs) > after)
-    return [Entry(IdKind(kind), theirs, ours) for kind, theirs, ours in session.execute(query)]
+    return [
+        CrosswalkEntry(IdKind(kind), theirs, ours) for kind, theirs, ours in session.execute(query)
+    ]
 
 
 def count(session: Session, source: str) -> int:
@@ -73,14 +75,14 @@ def _lock_exclusively(session: Session) -> None:
         session.execute(text("LOCK TABLE crosswalk IN SHARE ROW EXCLUSIVE MODE"))
 
 
-def _save(session: Session, source: str, entries: Sequence[Entry]) -> None:
+def _save(session: Session, source: str, entries: Sequence[CrosswalkEntry]) -> None:
     insert = insert_on(postgresql=is_postgresql(session))(CrosswalkRow)
     statement = insert.on_conflict_do_update(
         index_elements=["source", "kind", "theirs"], set_={"ours": insert.excluded.ours}
     )
     for start in range(0, len(entries), _ROWS_PER_STATEMENT):
         rows = [
-            {"source": source, **entry._asdict()}
-            for entry in entries[start : start + _ROWS_PER_STATEMENT]
+            {"source": source, "kind": kind, "theirs": external_id, "ours": local_id}
+            for kind, external_id, local_id in entries[start : start + _ROWS_PER_STATEMENT]
         ]
         session.execute(statement, rows)

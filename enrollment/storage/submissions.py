@@ -252,7 +252,7 @@ def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, Progre
     """Returns the progress of the files that exist among the ids, in one statement."""
     return {
         row.id: ProgressMark(
-            decode_tally(row.tally).answered,
+            decode_tally(row.tally).completed,
             row.finished_at is not None,
             row.cancel_asked_at is not None,
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from enrollment.domain.codes import IdKind
-from enrollment.domain.crosswalks import MAX_THEIRS, Theirs
+from enrollment.domain.crosswalks import MAX_EXTERNAL_ID, ExternalId
 from schemas.fields import is_course_key, parse_email, parse_username
 from schemas.findings import Finding, finding
 
@@ -20,16 +20,16 @@ _IDS: tuple[tuple[str, IdKind, str, Callable[[str], object]], ...] = (
 )
 
 
-def ids_in(body: Mapping[str, Any], source: str) -> Iterator[Theirs]:
+def ids_in(body: Mapping[str, Any], source: str) -> Iterator[ExternalId]:
     """Yields the external ids in a body."""
     for member, kind, _, _ in _IDS:
         value = body.get(member)
-        if isinstance(value, str) and 0 < len(value) <= MAX_THEIRS:
-            yield Theirs(source, kind, value)
+        if isinstance(value, str) and 0 < len(value) <= MAX_EXTERNAL_ID:
+            yield ExternalId(source, kind, value)
 
 
 def translate_ids(
-    body: Mapping[str, Any], source: str, mapping: Mapping[Theirs, str]
+    body: Mapping[str, Any], source: str, mapping: Mapping[ExternalId, str]
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Returns the body with translated ids, and findings on ids without an entry.
 
@@ -42,7 +42,7 @@ def translate_ids(
         value = body.get(member)
         if not isinstance(value, str) or (member == "email" and body.get("user")):
             continue
-        internal_id = mapping.get(Theirs(source, kind, value))
+        internal_id = mapping.get(ExternalId(source, kind, value))
         if internal_id is not None:
             del translated[member]
             translated[target] = internal_id

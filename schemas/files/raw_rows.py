@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from enrollment.domain.crosswalks import Theirs
+from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import CsvColumns, recognized_cells, require_learner, row_body
@@ -65,11 +65,11 @@ class RawRow(NamedTuple):
     #: Neither a body nor findings.
     is_skipped: bool = False
 
-    def ids(self, source: str) -> Iterator[Theirs]:
+    def ids(self, source: str) -> Iterator[ExternalId]:
         """Yields the external ids that the row contains."""
         return iter(()) if self.body is None else ids_in(self.body, source)
 
-    def row(self, source: str | None, mapping: Mapping[Theirs, str]) -> ParsedRow:
+    def row(self, source: str | None, mapping: Mapping[ExternalId, str]) -> ParsedRow:
         """Returns the row with external ids replaced by those of this service."""
         sent = EMPTY_PAYLOAD if self.body is None else self.body
         if self.is_skipped:

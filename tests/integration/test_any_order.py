@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import insert
 
-from enrollment.domain.codes import FAILURES
+from enrollment.domain.codes import FAILURE_CODES
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import Base, FeedHeadRow
 from tests.support.in_process_service import ADMIN, World, hours_ago, request, row
@@ -150,7 +150,7 @@ def test_where_nothing_is_refused_the_order_of_delivery_does_not_matter(submissi
             ids = hand_in(world, submissions, moments)
             deliver_anyhow(world, random.Random(seed))
             codes = {code for id_ in ids for code in world.codes(id_)}
-            assert not codes & FAILURES
+            assert not codes & FAILURE_CODES
             states.append(world.enrollments())
 
     assert states[0] == states[1]

@@ -215,7 +215,7 @@ def test_a_violation_comes_with_the_whole_story(lived):
 
     (only,) = lived.world.report().violations
 
-    told = "\n".join(step.what for step in only.timeline)
+    told = "\n".join(step.description for step in only.timeline)
     assert f"ada in {COURSE} is honor active" in only.message
     assert [told.count(word) for word in ("dispatched", "processed", "of the feed")] == [1, 1, 4]
     assert [step.at for step in only.timeline] == sorted(step.at for step in only.timeline)
@@ -232,7 +232,7 @@ def test_a_story_is_told_of_what_is_hardly_there(lived):
 
     report = lived.world.report()
 
-    told = "\n".join(step.what for one in report.violations for step in one.timeline)
+    told = "\n".join(step.description for one in report.violations for step in one.timeline)
     for what in ("cannot be decoded", "is not stored", "parked", "attempts", "re-dispatched"):
         assert what in told, what
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrollment.domain.codes import Code, Reason, Result, State
+from enrollment.domain.codes import Code, Reason, State, SubmissionResult
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import database_now
@@ -34,7 +34,7 @@ def test_a_queued_file_is_cancelled_whole(world):
     world.work()
 
     head = world.submission(file)
-    assert (head.state, head.result) == (State.CANCELLED, Result.FAILED)
+    assert (head.state, head.result) == (State.CANCELLED, SubmissionResult.FAILED)
     assert head.tally.counts == {Code.CANCELLED: 5}
     assert world.enrollments() == {}
     assert all(batch.answered for batch in world.batches(file))
@@ -53,7 +53,7 @@ def test_of_a_running_file_what_is_answered_stays(world):
     world.work()
 
     head = world.submission(file)
-    assert (head.state, head.result) == (State.CANCELLED, Result.PARTIAL)
+    assert (head.state, head.result) == (State.CANCELLED, SubmissionResult.PARTIAL)
     assert head.tally.counts == {ENROLLED: 2, Code.CANCELLED: 3}
     assert len(world.enrollments()) == 2
     world.check()
@@ -213,5 +213,5 @@ def test_one_bad_row_refuses_all_others_of_an_atomic_file(world, bad, own):
     assert set(reasons[1:-1]) == {own}
     assert world.events() == before
     assert set(world.enrollments()) == {(COURSE, "zoe")}
-    assert world.submission(file).result is Result.FAILED
+    assert world.submission(file).result is SubmissionResult.FAILED
     world.check()

@@ -43,7 +43,7 @@ def test_a_line_that_is_dead_is_noticed_and_made_anew(
                 await until(lambda: not waiters._connected)
                 proxy.set(Pass())
                 await until(lambda: waiters._connected)
-                await until(lambda: CompletionPublisher(redis_url).ring([7], []) and heard)
+                await until(lambda: CompletionPublisher(redis_url).publish([7], []) and heard)
         finally:
             await waiters.stop()
 

@@ -5,7 +5,7 @@ from collections import deque
 import pytest
 
 from enrollment.domain.codes import Lane
-from enrollment.runtime.broker import QUEUE_OF
+from enrollment.runtime.broker import QUEUE_BY_LANE
 from enrollment.storage.queue.batches import BatchRef
 from tests.support.in_process_service import ADMIN, SERVER, request, row
 from worker.processing.processor import BATCHES_PER_TRANSACTION, TURN_BATCHES
@@ -22,7 +22,7 @@ class OneWorker:
 
     def __init__(self, world):
         self._world = world
-        self._messages = {name: deque() for name in sorted(QUEUE_OF.values())}
+        self._messages = {name: deque() for name in sorted(QUEUE_BY_LANE.values())}
         #: Ids of batches in the order in which they were answered.
         self.answered = []
         self._plans = {}
@@ -35,7 +35,7 @@ class OneWorker:
         """Put the gateway's rings on the queue."""
         while self._world.dispatcher._inbox.qsize():
             waiting = self._world.dispatcher._inbox.get_nowait()
-            self._messages[QUEUE_OF[waiting.lane]].append(waiting.id)
+            self._messages[QUEUE_BY_LANE[waiting.lane]].append(waiting.id)
 
     def run(self):
         """Work until nothing waits."""
@@ -44,7 +44,7 @@ class OneWorker:
             for done in self._world.processor.process_in_turn(queue.popleft()):
                 self.answered += done.batch_ids
                 for waiting in done.next:
-                    self._messages[QUEUE_OF[waiting.lane]].append(waiting.id)
+                    self._messages[QUEUE_BY_LANE[waiting.lane]].append(waiting.id)
                 self._plans.pop(len(self.answered), lambda: None)()
                 self.ring()
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from api_gateway.status import queries
 from api_gateway.status.queries import OutcomeFilter, OutcomesCursor
 from enrollment.domain.codes import Code, IdKind, Lane, Reason
-from enrollment.domain.crosswalks import Entry, Theirs
+from enrollment.domain.crosswalks import CrosswalkEntry, ExternalId
 from enrollment.storage import cancellation, crosswalks, migrate, submissions
 from enrollment.storage.engine.sessions import database_now, sessions_for
 from enrollment.storage.tables import SubmissionRow
@@ -33,7 +33,7 @@ HEAD = "course_id,user_id,role,status\n"
 
 def save(world, *entries, source="canvas"):
     with world.sessions.begin() as session:
-        crosswalks.merge(session, source, [Entry(*entry) for entry in entries])
+        crosswalks.merge(session, source, [CrosswalkEntry(*entry) for entry in entries])
 
 
 def canvas(*rows):
@@ -132,18 +132,18 @@ def test_a_cancelled_file_names_the_ids_as_they_were_sent(mapped):
 
 def test_what_is_looked_for_is_found_by_source_kind_and_id(mapped):
     wanted = {
-        Theirs("canvas", IdKind.COURSE, "MATH"),
-        Theirs("canvas", IdKind.LEARNER, "MATH"),
-        Theirs("other", IdKind.COURSE, "MATH"),
-        Theirs("canvas", IdKind.LEARNER, "4711"),
-        Theirs("canvas", IdKind.COURSE, '"x\\,{}'),
+        ExternalId("canvas", IdKind.COURSE, "MATH"),
+        ExternalId("canvas", IdKind.LEARNER, "MATH"),
+        ExternalId("other", IdKind.COURSE, "MATH"),
+        ExternalId("canvas", IdKind.LEARNER, "4711"),
+        ExternalId("canvas", IdKind.COURSE, '"x\\,{}'),
     }
     with mapped.sessions.read() as session:
         found = crosswalks.find_many(session, wanted)
 
     assert found == {
-        Theirs("canvas", IdKind.COURSE, "MATH"): COURSE,
-        Theirs("canvas", IdKind.LEARNER, "4711"): "ada",
+        ExternalId("canvas", IdKind.COURSE, "MATH"): COURSE,
+        ExternalId("canvas", IdKind.LEARNER, "4711"): "ada",
     }
 
 

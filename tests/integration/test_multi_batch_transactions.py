@@ -86,7 +86,7 @@ def test_a_transaction_answers_four_and_announces_the_fifth(world):
     assert (done.batch_ids, done.submission_ids) == (tuple(ids[:4]), (file,))
     assert [waiting.id for waiting in done.next] == [ids[4]]
     assert world.submission(file).state is State.RUNNING
-    assert world.submission(file).tally.answered == 8
+    assert world.submission(file).tally.completed == 8
 
 
 def test_nobody_elses_batch_is_taken_along(world):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from enrollment.domain.codes import Code, Reason, Result, State
+from enrollment.domain.codes import Code, Reason, State, SubmissionResult
 from schemas.fields import parse_timestamp
 from tests.support.in_process_service import ADMIN
 
@@ -50,7 +50,7 @@ def test_the_file_comes_to_what_is_expected_and_sent_again_changes_nothing(world
     assert dict(first.tally.reasons) == {
         Reason.ENROLLMENT_CLOSED: expected["first_run"][Code.REFUSED]
     }
-    assert first.result is Result.PARTIAL
+    assert first.result is SubmissionResult.PARTIAL
     assert len(enrollments) == expected["enrollment_records"]
     assert sum(state.is_active for state in enrollments.values()) == expected["active"]
     assert len({username for _, username in enrollments}) <= expected["learners"]

@@ -6,7 +6,7 @@ from itertools import permutations
 
 import pytest
 
-from enrollment.domain.codes import Code, Lane, Reason, Result, State
+from enrollment.domain.codes import Code, Lane, Reason, State, SubmissionResult
 from enrollment.domain.events import EnrollmentState
 from enrollment.domain.model import Attribute
 from tests.support.in_process_service import (
@@ -160,7 +160,7 @@ def test_a_row_that_cannot_be_read_costs_itself_alone(world):
         (5, ENROLLED),
     ]
     head = world.submission(file)
-    assert (head.state, head.result) == (State.DONE, Result.PARTIAL)
+    assert (head.state, head.result) == (State.DONE, SubmissionResult.PARTIAL)
     assert head.tally.reasons == {Reason.INVALID_ROW: 2}
     world.check()
 

@@ -95,7 +95,7 @@ def clients(world):
 
 
 def answered(statuses):
-    return [status.submission.tally.answered for status in statuses]
+    return [status.submission.tally.completed for status in statuses]
 
 
 # --- shared reads -------------------------------------------------------------------------

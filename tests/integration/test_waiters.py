@@ -11,8 +11,8 @@ from api_gateway.status.waiters import Waiters
 from enrollment.runtime.completion_channel import (
     CompletionEvent,
     CompletionPublisher,
-    decode,
-    encode,
+    decode_event,
+    encode_event,
 )
 from enrollment.storage import cancellation
 from enrollment.storage.tables import SubmissionRow
@@ -130,7 +130,9 @@ def test_who_waits_for_the_end_of_a_file_is_woken_by_nothing_else(world, redis_u
             await asyncio.sleep(0)
             assert not end.done()
             (done,) = await asyncio.to_thread(world.deliver, batch)
-            waiters._handle({"data": encode(CompletionEvent(done.batch_ids, done.submission_ids))})
+            waiters._handle(
+                {"data": encode_event(CompletionEvent(done.batch_ids, done.submission_ids))}
+            )
             await move
         await end
 
@@ -207,7 +209,7 @@ def test_a_workers_bell_wakes_everybody_who_waits_for_it(world, single, redis_ur
         ]
         await asyncio.sleep(0)
         for done in world.deliver(*world.waiting()):
-            assert CompletionPublisher(redis_url).ring(done.batch_ids, done.submission_ids)
+            assert CompletionPublisher(redis_url).publish(done.batch_ids, done.submission_ids)
         await asyncio.gather(*waits)
 
     assert set(with_waiters(world, redis_url, scenario)) == {single, *world.batch_ids(file)}
@@ -238,18 +240,18 @@ def test_an_answer_to_somebody_else_wakes_nobody(world, single, redis_url):
 
 
 def test_a_bell_that_cannot_be_reached_says_so():
-    assert not CompletionPublisher(NOWHERE).ring([1], [])
+    assert not CompletionPublisher(NOWHERE).publish([1], [])
 
 
 @pytest.mark.parametrize("message", [b"", b"{}", b"[]", b"7", b'{"batches":[1]}', b"\xff"])
 def test_what_is_not_ours_is_not_heard(message):
-    assert decode(message) is None
+    assert decode_event(message) is None
 
 
 def test_what_is_said_is_what_is_heard(world):
     file = world.send([row("ada")])
 
-    assert decode(encode(CompletionEvent((1, 2), (file,)))) == ((1, 2), (file,))
+    assert decode_event(encode_event(CompletionEvent((1, 2), (file,)))) == ((1, 2), (file,))
 
 
 def test_who_comes_after_the_word_did_is_told_at_once(world, single, redis_url, monkeypatch):
@@ -258,7 +260,7 @@ def test_who_comes_after_the_word_did_is_told_at_once(world, single, redis_url, 
 
     async def scenario(waiters):
         await until_listening(waiters)
-        waiters._handle({"data": encode(CompletionEvent((single,), ()))})
+        waiters._handle({"data": encode_event(CompletionEvent((single,), ()))})
         await waiters.wait_for_batch(single, LONGER)
 
     with_waiters(world, redis_url, scenario)
@@ -273,7 +275,7 @@ def test_a_word_counts_for_a_moment_then_the_records_are_asked(
 
     async def scenario(waiters):
         await until_listening(waiters)
-        waiters._handle({"data": encode(CompletionEvent((single,), ()))})
+        waiters._handle({"data": encode_event(CompletionEvent((single,), ()))})
         waiters._recent[single] -= LONGER
         await asyncio.to_thread(world.work)
         await waiters.wait_for_batch(single, LONGER)
@@ -299,7 +301,7 @@ def test_only_the_last_that_were_heard_of_are_remembered(world, monkeypatch):
     monkeypatch.setattr(waiters, "MAX_RECENT", 2)
 
     async def scenario(waiters):
-        waiters._handle({"data": encode(CompletionEvent((1, 2, 3), ()))})
+        waiters._handle({"data": encode_event(CompletionEvent((1, 2, 3), ()))})
         assert list(waiters._recent) == [2, 3]
 
     with_waiters(world, NOWHERE, scenario)

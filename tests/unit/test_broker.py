@@ -10,9 +10,9 @@ from kombu.exceptions import OperationalError
 from api_gateway.intake.dispatcher import batch_sender
 from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import (
+    BROKER_HEARTBEAT_SECONDS,
     CONNECT_TIMEOUT_SECONDS,
-    HEALTH_SECONDS,
-    HEARTBEAT_SECONDS,
+    HEALTH_CHECK_SECONDS,
     READ_TIMEOUT_SECONDS,
     REDISPATCH_AFTER,
     REDISPATCH_INTERVAL,
@@ -53,8 +53,8 @@ def test_a_silent_queue_is_found_out_before_the_sweeper_would_have_to_ring_often
 
     assert CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + RETRY_INTERVAL < REDISPATCH_AFTER
     assert REDISPATCH_INTERVAL < REDISPATCH_AFTER
-    assert longest_pop + 2 * HEALTH_SECONDS + RETRY_INTERVAL <= 10
-    assert 2 * HEARTBEAT_SECONDS + RETRY_INTERVAL <= 15
+    assert longest_pop + 2 * HEALTH_CHECK_SECONDS + RETRY_INTERVAL <= 10
+    assert 2 * BROKER_HEARTBEAT_SECONDS + RETRY_INTERVAL <= 15
 
 
 @pytest.mark.parametrize("url", [REDIS, "rediss://h/0", "unix:///run/redis.sock"])
@@ -142,13 +142,13 @@ def test_a_ring_is_a_message_with_an_id_and_nothing_else(lane):
 def test_a_connection_on_which_something_failed_is_not_used_again():
     ears = Ears()
     publisher = BatchPublisher(ears.app)
-    publisher.send(1, Lane.BULK)
-    publisher.send(2, Lane.BULK)
+    publisher.publish(1, Lane.BULK)
+    publisher.publish(2, Lane.BULK)
     ears.failure = KeyError("whatever the library raises")
     with pytest.raises(KeyError):
-        publisher.send(3, Lane.BULK)
+        publisher.publish(3, Lane.BULK)
     ears.failure = None
-    publisher.send(4, Lane.BULK)
+    publisher.publish(4, Lane.BULK)
 
     first, second, third, fourth = (said["producer"] for _, said in ears.sent)
     assert first is second is third
@@ -160,6 +160,6 @@ def test_a_queue_that_refuses_connections_refuses_at_once():
     began = time.monotonic()
 
     with pytest.raises(OperationalError):
-        BatchPublisher(app).send(1, Lane.BULK)
+        BatchPublisher(app).publish(1, Lane.BULK)
 
     assert time.monotonic() - began < CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS

@@ -8,7 +8,7 @@ from redis import ConnectionError as Refused
 from redis import ResponseError
 from redis.exceptions import ReadOnlyError
 
-from enrollment.runtime.cache import CONNECTIONS, TIMEOUT, Cache, connect
+from enrollment.runtime.cache import CACHE_TIMEOUT_SECONDS, MAX_CACHE_CONNECTIONS, Cache, connect
 from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from tests.support.manual_clock import ManualClock
 
@@ -142,9 +142,12 @@ def test_the_client_gives_up_at_once_and_does_not_try_again():
     pool = connect("redis://127.0.0.1:1/0").connection_pool
     settings = pool.connection_kwargs
 
-    assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (TIMEOUT, TIMEOUT)
+    assert (settings["socket_timeout"], settings["socket_connect_timeout"]) == (
+        CACHE_TIMEOUT_SECONDS,
+        CACHE_TIMEOUT_SECONDS,
+    )
     assert settings["retry"].get_retries() == 0
-    assert pool.max_connections == CONNECTIONS
+    assert pool.max_connections == MAX_CACHE_CONNECTIONS
     cache = Cache(connect("redis://127.0.0.1:1/0"))
     assert cache.get("k") is None
     assert cache.is_open

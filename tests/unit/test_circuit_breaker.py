@@ -18,25 +18,25 @@ def breaker(clock):
 
 
 def tried(breaker, times=3):
-    return [breaker.lets_through() for _ in range(times)]
+    return [breaker.allow() for _ in range(times)]
 
 
 def test_of_many_who_ask_an_open_breaker_one_a_pause_may(breaker, clock):
     assert tried(breaker) == [True] * 3
 
-    breaker.failed(OSError("away"))
+    breaker.record_failure(OSError("away"))
     assert tried(breaker) == [False] * 3
 
     clock.now += RETRY_INTERVAL
     assert tried(breaker) == [True, False, False]
 
-    breaker.succeeded()
+    breaker.record_success()
     assert tried(breaker) == [True] * 3
 
 
 def test_it_rests_until_the_pause_is_over(breaker, clock):
     assert not breaker.is_open
-    breaker.failed(OSError("away"))
+    breaker.record_failure(OSError("away"))
     assert breaker.is_open
 
     clock.now += RETRY_INTERVAL
@@ -48,10 +48,10 @@ def test_an_outage_is_said_when_it_begins_and_when_it_is_over(breaker, clock):
     with capture_logs() as said:
         for _ in range(2):
             for _ in range(5):
-                breaker.failed(OSError("away"))
+                breaker.record_failure(OSError("away"))
                 clock.now += RETRY_INTERVAL
-            breaker.succeeded()
-            breaker.succeeded()
+            breaker.record_success()
+            breaker.record_success()
 
     begun = {
         "event": "queue.unreachable",
@@ -65,6 +65,6 @@ def test_an_outage_is_said_when_it_begins_and_when_it_is_over(breaker, clock):
 
 def test_what_always_worked_is_not_worth_a_word(breaker):
     with capture_logs() as said:
-        breaker.succeeded()
+        breaker.record_success()
 
     assert said == []

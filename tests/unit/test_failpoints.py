@@ -47,7 +47,7 @@ def test_a_setting_names_points_actions_and_how_often():
         ("ring.before", "POINT=ACTION"),
         ("ring.before=sleep:x", "POINT=ACTION"),
         ("work.judging=raise@(", "work.judging"),
-        ("intake.committed=duplicate", "can be done twice"),
+        ("intake.committed=duplicate", "can be duplicated"),
     ],
 )
 def test_what_cannot_be_armed_says_why(text, says):

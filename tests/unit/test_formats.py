@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from enrollment.domain.codes import Code, IdKind, Reason
-from enrollment.domain.crosswalks import Theirs
+from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.model import Outcome
 from schemas.files.batch_draft import FileOptions
 from schemas.files.csv_rows import cells_of
@@ -77,7 +77,7 @@ CROSSWALK = {("MATH", IdKind.COURSE): KEY, ("BIO", IdKind.COURSE): OTHER}
 
 
 def ours(source, crosswalk=CROSSWALK):
-    return {Theirs(source, kind, theirs): known for (theirs, kind), known in crosswalk.items()}
+    return {ExternalId(source, kind, theirs): known for (theirs, kind), known in crosswalk.items()}
 
 
 def read(text, wanted="auto", course_id=None, crosswalk=CROSSWALK, limits=None):
@@ -510,7 +510,7 @@ def test_an_id_that_nobody_knows_is_named():
 
 
 def test_ids_of_one_source_mean_nothing_to_another():
-    known = {Theirs("other", IdKind.COURSE, "MATH"): KEY}
+    known = {ExternalId("other", IdKind.COURSE, "MATH"): KEY}
     limits = Limits()
     chunks = SpooledSource(io.BytesIO(SAMPLES["canvas"].encode()), limits)
     head, drafts = split(chunks, media_type="text/csv", limits=limits)
@@ -536,9 +536,9 @@ def test_ids_of_one_source_mean_nothing_to_another():
 )
 def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
     known = {
-        Theirs("sis", IdKind.COURSE, "MATH"): KEY,
-        Theirs("sis", IdKind.LEARNER, "4711"): "ada",
-        Theirs("sis", IdKind.LEARNER, "x@y"): "bob",
+        ExternalId("sis", IdKind.COURSE, "MATH"): KEY,
+        ExternalId("sis", IdKind.LEARNER, "4711"): "ada",
+        ExternalId("sis", IdKind.LEARNER, "x@y"): "bob",
     }
     chunks = SpooledSource(io.BytesIO(text.encode()), Limits())
     head, drafts = split(chunks, media_type=media_type, limits=Limits())
@@ -568,7 +568,7 @@ def test_our_own_columns_may_hold_ids_of_a_source(media_type, text):
     ],
 )
 def test_an_id_that_looks_like_an_email_is_one_unless_the_crosswalk_knows_better(body, who):
-    known = {Theirs("sis", IdKind.LEARNER, "known@x.org"): "cyd"}
+    known = {ExternalId("sis", IdKind.LEARNER, "known@x.org"): "cyd"}
     request = RawRow(1, {**body, "course_id": KEY}).row("sis", known).request
 
     assert (request.username, request.email) == who

@@ -45,7 +45,7 @@ def test_a_thousand_outcomes_are_kept_in_little_room():
 def test_every_outcome_is_counted_once(outcomes):
     tally = tally_outcomes(outcomes)
 
-    assert tally.answered == len(outcomes)
+    assert tally.completed == len(outcomes)
     assert sum(tally.reasons.values()) == sum(o.reason is not None for o in outcomes)
     assert decode_tally(tally.as_json()) == tally
 

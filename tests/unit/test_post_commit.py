@@ -87,12 +87,12 @@ def test_telling_of_what_was_done_never_fails(bench):
 
 
 def test_a_bell_that_nobody_hears_rests(bench):
-    assert not bench.bell.ring([1], [])
-    assert not bench.bell.is_heard()
+    assert not bench.bell.publish([1], [])
+    assert not bench.bell.ping()
 
 
 def test_a_bell_is_heard_where_redis_answers(redis_url):
     bell = CompletionPublisher(redis_url)
 
-    assert bell.is_heard()
-    assert bell.ring([1], [])
+    assert bell.ping()
+    assert bell.publish([1], [])

@@ -77,12 +77,14 @@ class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
         return conn
 
     def _record_failure(self, error: BaseException, _seconds: float) -> None:
-        self._breaker.failed(error)
+        self._breaker.record_failure(error)
 
     def on_ready(self) -> None:
         """Starts to consume; if the connection lasts, the broker counts as reachable."""
         super().on_ready()
-        self._stable_timer = self.hub.call_later(STABLE_CONNECTION_SECONDS, self._breaker.succeeded)
+        self._stable_timer = self.hub.call_later(
+            STABLE_CONNECTION_SECONDS, self._breaker.record_success
+        )
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
         """Pauses where the broker accepts connections but refuses the handshake."""
@@ -97,9 +99,9 @@ class ResilientConsumer(_CeleryConsumer):  # type: ignore[misc]
         """Records a failure; after repeated failures waits for a pause first."""
         if self._stable_timer is not None:
             self._stable_timer.cancel()
-        if not self._breaker.lets_through():
+        if not self._breaker.allow():
             time.sleep(RETRY_INTERVAL)
-        self._breaker.failed(error)
+        self._breaker.record_failure(error)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Message], Any]:
         """Returns the handler of messages, which logs and drops one that cannot be understood."""

@@ -24,13 +24,13 @@ class ResilientScheduler(Scheduler):
         try:
             self.apply_async(entry, producer=producer, advance=False)
         except Exception as error:  # noqa: BLE001 (the schedule goes on after any failure)
-            self._breaker.failed(error.__context__ or error)
+            self._breaker.record_failure(error.__context__ or error)
             self.close()
         else:
-            self._breaker.succeeded()
+            self._breaker.record_success()
 
     def _ensure_connected(self) -> Connection:
         def record_failure(error: BaseException, _seconds: float) -> None:
-            self._breaker.failed(error)
+            self._breaker.record_failure(error)
 
         return self.connection.ensure_connection(record_failure, **RECONNECT_POLICY)

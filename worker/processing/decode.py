@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.crosswalks import Theirs
+from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import format_timestamp
 from enrollment.domain.submissions import Submission
@@ -21,7 +21,7 @@ from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
 
 #: Maps ids of other systems to local ids.
-FindIds = Callable[[Collection[Theirs]], Mapping[Theirs, str]]
+FindIds = Callable[[Collection[ExternalId]], Mapping[ExternalId, str]]
 
 #: Usernames by e-mail where no row names its learner by e-mail.
 NO_USERNAMES: Mapping[str, str] = MappingProxyType({})
@@ -132,7 +132,7 @@ def _decode_batch(
     batch: ClaimedBatch,
     submissions: Mapping[UUID, Submission],
     content: Iterator[ParsedRow] | _RawBatch,
-    local_ids: Mapping[Theirs, str],
+    local_ids: Mapping[ExternalId, str],
 ) -> DecodedBatch:
     if batch.submission_id is None:
         rows = _singles(batch, decode_singles(batch.payload))
@@ -146,8 +146,8 @@ def _decode_batch(
 
 def _find_local_ids(
     opened: Iterable[DecodedBatch | Iterator[ParsedRow] | _RawBatch], find: FindIds
-) -> Mapping[Theirs, str]:
-    external_ids: set[Theirs] = set()
+) -> Mapping[ExternalId, str]:
+    external_ids: set[ExternalId] = set()
     for content in opened:
         if isinstance(content, _RawBatch) and (source := content.source) is not None:
             external_ids.update(external for raw in content.rows for external in raw.ids(source))
@@ -155,7 +155,7 @@ def _find_local_ids(
 
 
 def _map_ids(
-    content: Iterator[ParsedRow] | _RawBatch, local_ids: Mapping[Theirs, str]
+    content: Iterator[ParsedRow] | _RawBatch, local_ids: Mapping[ExternalId, str]
 ) -> Iterator[ParsedRow]:
     if not isinstance(content, _RawBatch):
         return content

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy.orm import Session
 
 from enrollment.domain.batch_decision import BatchDecision, EnrollmentKey
-from enrollment.domain.codes import FAILURES, Code, Reason
+from enrollment.domain.codes import FAILURE_CODES, Code, Reason
 from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
@@ -70,7 +70,7 @@ class BulkEnrollInvitations:
         decided = iter(enumerate(decision.outcomes))
         for row, item in zip(rows, settled, strict=True):
             position, outcome = (-1, item) if isinstance(item, Outcome) else next(decided)
-            if row.request is None or outcome.code in FAILURES:
+            if row.request is None or outcome.code in FAILURE_CODES:
                 yield outcome
                 continue
             before = self._state(row.request)

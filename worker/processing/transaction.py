@@ -182,7 +182,7 @@ def _advance(
     session: Session, last: ClaimedBatch, submission: Submission, tally: Tally, now: datetime
 ) -> BatchRef | None:
     """Stores the tally of a submission and returns its next batch, if one is left."""
-    finished = tally.answered == submission.total
+    finished = tally.completed == submission.total
     submissions.update_tally(session, submission, tally, finished=finished, now=now)
     if finished:
         return None

@@ -11,7 +11,7 @@ from enrollment.domain.audit.violations import Violation, ViolationKind, Violati
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState
 
-#: Stands for a stored state that cannot be decoded; equal to no state that can.
+#: Represents a stored state that cannot be decoded; differs from every valid state.
 UNREADABLE_STATE = EnrollmentState("", is_active=False, cohort="unreadable")
 
 
@@ -29,7 +29,7 @@ class EventRecord(NamedTuple):
     before: EnrollmentState | None
     after: EnrollmentState
     previous_id: int | None
-    #: Whether the previous event has the same course and learner; None: it does not exist.
+    #: Whether the previous event is of the same enrollment; None: it does not exist.
     is_same: bool | None
     previous_after: EnrollmentState | None
     #: None: the previous event has no position.
@@ -40,9 +40,9 @@ class EventRecord(NamedTuple):
         return Violation(kind, f"event {self.id} {message}", self.about())
 
     def about(self) -> ViolationSubject:
-        """Returns what a violation on this event is about."""
-        of_batch = self.batch_id, UUID(self.submission), self.line
-        return ViolationSubject(*of_batch, self.id, self.course_id, self.username)
+        """Returns the subject of a violation about this event."""
+        request = self.batch_id, UUID(self.submission), self.line
+        return ViolationSubject(*request, self.id, self.course_id, self.username)
 
 
 class EnrollmentRecord(NamedTuple):
@@ -50,12 +50,12 @@ class EnrollmentRecord(NamedTuple):
 
     learner_id: int
     course_row: int
-    #: None: there is no such learner, no such course.
+    #: None: the learner, or the course, does not exist.
     username: str | None
     course_id: str | None
     state: EnrollmentState
     event_id: int
-    #: Whether the event has the same course and learner; None: there is no such event.
+    #: Whether the event is of the same enrollment; None: it does not exist.
     is_same: bool | None
     after: EnrollmentState | None
 
@@ -81,18 +81,18 @@ def kind_between(before: EnrollmentState | None, after: EnrollmentState) -> Chan
 
 
 def check_event(event: EventRecord) -> Iterator[Violation]:
-    """Checks that an event is named correctly and continues the event before it."""
+    """Checks that an event has the right kind and continues the event before it."""
     if event.after is UNREADABLE_STATE or event.before is UNREADABLE_STATE:
         yield event.violation(ViolationKind.FOLD_UNREADABLE, "has a state that cannot be read")
         return
     kind = kind_between(event.before, event.after)
     if kind != event.kind:
-        message = f"is called {event.kind}, but what it did is {kind or 'nothing'}"
+        message = f"has the kind {event.kind}, but its change is {kind or 'none'}"
         yield event.violation(ViolationKind.FOLD_KIND, message)
     if event.previous_id is not None:
         yield from _check_link(event)
     elif event.before is not None:
-        message = f"begins at {_text(event.before)}, but no event is before it"
+        message = f"starts at {_text(event.before)}, but has no previous event"
         yield event.violation(ViolationKind.FOLD_BEFORE, message)
 
 
@@ -101,11 +101,11 @@ def _check_link(event: EventRecord) -> Iterator[Violation]:
         message = f"follows event {event.previous_id}, which does not exist"
         yield event.violation(ViolationKind.FOLD_PREVIOUS_MISSING, message)
     elif not event.is_same:
-        message = f"follows event {event.previous_id}, which is of another enrollment"
+        message = f"follows event {event.previous_id}, which belongs to another enrollment"
         yield event.violation(ViolationKind.FOLD_PREVIOUS_FOREIGN, message)
     elif event.before != event.previous_after:
         ended = f"event {event.previous_id} before it ended at {_text(event.previous_after)}"
-        message = f"begins at {_text(event.before)}, but {ended}"
+        message = f"starts at {_text(event.before)}, but {ended}"
         yield event.violation(ViolationKind.FOLD_BEFORE, message)
     if event.previous_position is not None and event.previous_position >= event.position:
         message = (
@@ -125,9 +125,9 @@ def check_enrollment(record: EnrollmentRecord) -> Iterator[Violation]:
     if record.after is None:
         yield record.violation(ViolationKind.FOLD_NEWEST_MISSING, f"{newest} does not exist")
     elif record.is_same is False:
-        yield record.violation(ViolationKind.FOLD_NEWEST_FOREIGN, f"{newest} is of another")
+        yield record.violation(ViolationKind.FOLD_NEWEST_FOREIGN, f"{newest} belongs to another")
     elif record.after != record.state or record.state is UNREADABLE_STATE:
-        message = f"is {_text(record.state)}, but its events come to {_text(record.after)}"
+        message = f"is {_text(record.state)}, but its events add up to {_text(record.after)}"
         yield record.violation(ViolationKind.FOLD_STATE, message)
 
 
@@ -135,23 +135,23 @@ def _text(state: EnrollmentState | None) -> str:
     if state is None:
         return "nothing"
     if state is UNREADABLE_STATE:
-        return "what cannot be read"
+        return "an unreadable state"
     extras = [f"{name}={value}" for _, name, value in state.attributes]
     extras += [] if state.cohort is None else [f"cohort {state.cohort}"]
     return " ".join([state.mode, "active" if state.is_active else "inactive", *extras])
 
 
 class MultisetHash:
-    """Compares two multisets of integers in constant memory, whatever their order.
+    """Compares two multisets of integers, in any order and in constant memory.
 
     Keeps one sum of 64-bit hashes for each of `BUCKETS` buckets: `add` for one multiset, `remove`
-    for the other. Where a sum is not zero the multisets differ in that bucket. That they differ
-    and no sum does is as likely as guessing 64 bits.
+    for the other. Where a sum is not zero, the multisets differ in that bucket. A difference goes
+    undetected with a probability of about 2**-64.
 
     An anti-join would have to look up events by `previous_id`, which has no index.
     """
 
-    #: The more buckets, the fewer rows are read again to find a difference.
+    #: With more buckets, fewer rows are read again to find a difference.
     BUCKETS = 65_521
 
     def __init__(self) -> None:
@@ -170,7 +170,7 @@ class MultisetHash:
         self.add(numbers, sign=-1)
 
     def differing(self, at_most: int) -> frozenset[int]:
-        """Returns buckets in which the multisets differ, the first few of them."""
+        """Returns the first `at_most` buckets in which the multisets differ."""
         buckets = sorted(bucket for bucket, total in self._sums.items() if total)
         return frozenset(buckets[:at_most])
 
@@ -180,8 +180,10 @@ def check_successors(existing: Iterable[int], successors: Mapping[int, int]) -> 
     for number in sorted(existing):
         about, count = ViolationSubject(event_id=number), successors.get(number, 0)
         if count == 0:
-            message = f"event {number} is the newest of no enrollment, and no event follows it"
+            message = (
+                f"event {number} has no successor, and is not the newest event of an enrollment"
+            )
             yield Violation(ViolationKind.FOLD_LOOSE, message, about)
         elif count > 1:
-            message = f"event {number} is followed by {count}, each of which claims to be the next"
+            message = f"event {number} has {count} successors"
             yield Violation(ViolationKind.FOLD_SHARED, message, about)

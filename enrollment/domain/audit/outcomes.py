@@ -1,4 +1,4 @@
-"""Audit rules: every request has exactly one outcome, and every change of a state its event."""
+"""Audit rules: each request has exactly one outcome, and each change exactly one event."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,11 +15,11 @@ class BatchRecord(NamedTuple):
     """A stored batch; `events` is the number of its positions in the feed."""
 
     id: int
-    #: None for a batch of singles.
+    #: None: a batch of single requests.
     submission: str | None
     ordinal: int | None
     requests: int
-    is_answered: bool
+    is_completed: bool
     is_parked: bool
     outcomes: bytes | None
     tally: Mapping[str, Any] | None
@@ -39,9 +39,9 @@ class FileRecord(NamedTuple):
     tally: Mapping[str, Any] | None
     is_published: bool
     is_finished: bool
-    cancel_asked: bool
+    is_cancel_requested: bool
     is_dry_run: bool | None = False
-    #: One line may mean many requests, each with its outcome.
+    #: Whether one line may contain several requests, each with its own outcome.
     repeats_lines: bool = False
 
     def violation(self, kind: ViolationKind, message: str) -> Violation:
@@ -55,7 +55,7 @@ class BatchSingles(NamedTuple):
 
     batch_id: int
     number: int
-    #: How many distinct positions they have.
+    #: Number of distinct positions.
     positions: int
     first: int
     last: int
@@ -69,16 +69,20 @@ class BatchOutcomes(NamedTuple):
 
 
 def check_batch(
-    batch: BatchRecord, found: BatchOutcomes | None, *, cancel_asked: bool, is_dry_run: bool = False
+    batch: BatchRecord,
+    found: BatchOutcomes | None,
+    *,
+    is_cancel_requested: bool,
+    is_dry_run: bool = False,
 ) -> Iterator[Violation]:
-    """Checks an answered batch by itself; `found` is None where its outcomes are unreadable."""
+    """Checks a completed batch by itself; `found` is None where its outcomes are unreadable."""
     if found is None:
         message = "has outcomes that cannot be read"
         yield batch.violation(ViolationKind.OUTCOMES_UNREADABLE, message)
         return
     if is_cancelled_as_whole(batch.outcomes):
-        if not cancel_asked:
-            message = "is answered as cancelled, which nobody asked for"
+        if not is_cancel_requested:
+            message = "is cancelled, but no cancellation was requested"
             yield batch.violation(ViolationKind.OUTCOMES_NOT_CANCELLED, message)
         return
     number = len(found.outcomes)
@@ -89,7 +93,7 @@ def check_batch(
         yield batch.violation(ViolationKind.OUTCOMES_TALLY, message)
     if is_dry_run:
         if batch.events:
-            message = f"is of a dry run, and has {batch.events} positions in the feed"
+            message = f"belongs to a dry run, but has {batch.events} positions in the feed"
             yield batch.violation(ViolationKind.FEED_UNFOUNDED, message)
     elif not batch.events:
         yield from _check_no_changes(batch, found.outcomes)
@@ -98,12 +102,12 @@ def check_batch(
 def _check_no_changes(batch: BatchRecord, outcomes: Sequence[Outcome]) -> Iterator[Violation]:
     lines = [outcome.line for outcome in outcomes if outcome.code in CHANGE_KIND_BY_CODE]
     if lines:
-        message = f"has {len(lines)} outcomes that changed something, but no events"
+        message = f"has {len(lines)} outcomes with a change, but no events"
         yield batch.violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, lines[0])
 
 
 def check_singles(batch: BatchRecord, singles: BatchSingles | None) -> Iterator[Violation]:
-    """Checks that each request of a batch of singles has its submission."""
+    """Checks that each request of a batch of single requests has its submission."""
     expected = BatchSingles(batch.id, batch.requests, batch.requests, 0, batch.requests - 1)
     if singles != expected:
         number = 0 if singles is None else singles.positions
@@ -112,29 +116,30 @@ def check_singles(batch: BatchRecord, singles: BatchSingles | None) -> Iterator[
 
 
 class FileCheck:
-    """Checks a file against its batches, which are passed in their order."""
+    """Checks a file against its batches, which are passed in order."""
 
     def __init__(self, file: FileRecord) -> None:
         self._file = file
         self._ordinal = 0
         self._requests = 0
         self._line = 0
-        self._is_waiting = False
+        #: Whether a batch so far is not completed.
+        self._is_pending = False
         self._tally = Tally()
 
     def check_next(self, batch: BatchRecord, found: BatchOutcomes | None) -> Iterator[Violation]:
-        """Checks the next batch; `found` is None where it is unanswered or unreadable."""
+        """Checks the next batch; `found` is None where it is pending or unreadable."""
         if batch.ordinal != self._ordinal:
             message = f"is number {batch.ordinal} of its file, where {self._ordinal} is expected"
             yield batch.violation(ViolationKind.OUTCOMES_BATCH_MISSING, message)
         self._ordinal = (batch.ordinal or 0) + 1
         self._requests += batch.requests
-        if not batch.is_answered:
-            self._is_waiting = True
+        if not batch.is_completed:
+            self._is_pending = True
             return
-        if self._is_waiting or not self._file.is_published:
-            event = "one before it" if self._is_waiting else "the file was complete"
-            yield batch.violation(ViolationKind.OUTCOMES_TURN, f"was answered before {event}")
+        if self._is_pending or not self._file.is_published:
+            event = "an earlier batch" if self._is_pending else "the upload was complete"
+            yield batch.violation(ViolationKind.OUTCOMES_TURN, f"was completed before {event}")
         if found is not None:
             self._tally += found.tally
             yield from self._check_lines(batch, found.outcomes)
@@ -143,13 +148,13 @@ class FileCheck:
         for outcome in outcomes:
             is_repeated = outcome.line == self._line and not self._file.repeats_lines
             if outcome.line < self._line or is_repeated:
-                message = f"answers line {outcome.line} after line {self._line}"
+                message = f"has the outcome of line {outcome.line} after that of line {self._line}"
                 yield batch.violation(ViolationKind.OUTCOMES_LINES, message, outcome.line)
                 return
             self._line = outcome.line
 
     def check_end(self) -> Iterator[Violation]:
-        """Checks the submission's own numbers against those of its batches."""
+        """Checks the numbers of the submission against those of its batches."""
         file = self._file
         if not file.is_published:
             return
@@ -158,18 +163,18 @@ class FileCheck:
             yield file.violation(ViolationKind.OUTCOMES_TOTAL, message)
         if message := _difference(file.tally, self._tally):
             yield file.violation(ViolationKind.OUTCOMES_TALLY, message)
-        if file.is_finished == self._is_waiting:
+        if file.is_finished == self._is_pending:
             state = "finished" if file.is_finished else "not finished"
-            work = "a batch waits" if self._is_waiting else "every batch is answered"
+            work = "a batch is pending" if self._is_pending else "every batch is completed"
             yield file.violation(ViolationKind.OUTCOMES_FINISHED, f"is {state}, but {work}")
 
 
 def check_pairs(
     batch_id: int, events: Sequence[EventRecord], changes: Sequence[tuple[str, Outcome]]
 ) -> Iterator[Violation]:
-    """Checks that outcomes that changed something and events of a batch correspond one to one.
+    """Checks that the events of a batch match its outcomes with a change one to one.
 
-    `changes` are the outcomes, each with the id of its submission.
+    `changes` are those outcomes, each with the id of its submission.
     """
     found = [
         (one.submission, one.line, one.kind, one.username, one.course_id, *one.after[:2])
@@ -193,16 +198,16 @@ def check_pairs(
         if cells in expected:
             expected.remove(cells)
         else:
-            message = f"has no outcome in batch {batch_id} that says so"
+            message = f"has no matching outcome in batch {batch_id}"
             yield event.violation(ViolationKind.FEED_UNFOUNDED, message)
     for owner, line, kind, username, course_id, *_ in expected:
-        message = f"line {line} of {owner} in batch {batch_id} was {kind}, and no event says so"
+        message = f"line {line} of {owner} in batch {batch_id} was {kind}, but has no event"
         about = ViolationSubject(batch_id, UUID(owner), line, None, course_id, username)
         yield Violation(ViolationKind.OUTCOMES_WITHOUT_EVENT, message, about)
 
 
 def _difference(stored: Mapping[str, Any] | None, counted: Tally) -> str:
-    """Returns in which way a stored tally differs from what was counted; empty if it does not."""
+    """Describes how a stored tally differs from the counted one; empty where they are equal."""
     try:
         tally = decode_tally(stored)
     except (AttributeError, TypeError, ValueError):

@@ -20,7 +20,7 @@ class SeatReplay:
     """Counts the seats taken in each course, event by event in the order of the feed.
 
     `max_capacities` has the greatest capacity that each course ever had, None for unlimited.
-    Each kind of violation is reported once a course.
+    Each kind of violation is reported once per course.
     """
 
     def __init__(self, max_capacities: Mapping[str, int | None]) -> None:
@@ -36,7 +36,9 @@ class SeatReplay:
         course_id = event.course_id
         active = self.active[course_id] = self.active.get(course_id, 0) + change
         if active < 0:
-            message = f"{course_id} has {active} seats taken at {event.position} of the feed"
+            message = (
+                f"{course_id} has {active} seats taken at position {event.position} of the feed"
+            )
             return self._report_once(ViolationKind.SEATS_BELOW_ZERO, message, event)
         capacity = self._max_capacities.get(course_id)
         if change > 0 and capacity is not None and active > capacity:
@@ -60,7 +62,7 @@ class SeatReplay:
             return
         message = f"{course.course_id} counts {course.seats_taken} seats, but {enrolled} are taken"
         if active != enrolled:
-            message += f", and its events come to {active}"
+            message += f", and its events add up to {active}"
         yield Violation(
             ViolationKind.SEATS_COUNTED, message, ViolationSubject(course_id=course.course_id)
         )
@@ -69,7 +71,9 @@ class SeatReplay:
         """Reports seats taken in courses that were not passed to `check_course`."""
         for course_id, active in self.active.items():
             if active:
-                message = f"the events of {course_id} come to {active} seats, but it does not exist"
+                message = (
+                    f"the events of {course_id} add up to {active} seats, but it does not exist"
+                )
                 yield Violation(
                     ViolationKind.SEATS_COUNTED, message, ViolationSubject(course_id=course_id)
                 )

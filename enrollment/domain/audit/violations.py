@@ -1,4 +1,4 @@
-"""Violations that an audit of the database can find: their kinds, and what each is about."""
+"""Violations that an audit of the database can find: their kinds and subjects."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -8,7 +8,7 @@ from uuid import UUID
 
 
 class ViolationKind(StrEnum):
-    """How stored data contradicts itself; the first word names the invariant that is violated."""
+    """The kind of a violation; its first part names the violated invariant."""
 
     # Exactly one outcome for each request.
     OUTCOMES_UNREADABLE = "outcomes.unreadable"
@@ -48,7 +48,7 @@ class ViolationKind(StrEnum):
 
 
 class ViolationSubject(NamedTuple):
-    """What a violation is about, as far as it is known."""
+    """The subject of a violation; members that are not known are None."""
 
     batch_id: int | None = None
     submission_id: UUID | None = None
@@ -59,14 +59,14 @@ class ViolationSubject(NamedTuple):
 
 
 class Step(NamedTuple):
-    """One entry of a timeline: something that happened, and when, if that is known."""
+    """One entry of a timeline; `at` is None where the time is not known."""
 
     at: datetime | None
-    what: str
+    description: str
 
 
 class Violation(NamedTuple):
-    """One contradiction; `timeline` is filled in for the first ones of a report."""
+    """One broken invariant; only the first violations of a report have a timeline."""
 
     kind: ViolationKind
     message: str

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from enrollment.domain.codes import FAILURES, Code
+from enrollment.domain.codes import FAILURE_CODES, Code
 from enrollment.domain.model import WritePrecedence
 from schemas.events import dump_event
 from tests.fault_lab.checker.guarantees import Found
@@ -89,7 +89,7 @@ def _names_mode(item: Item) -> bool:
 
 def _highest_stand(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Found]:
     """What stands is what the highest wishes say that were not refused."""
-    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURES]
+    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
     standing = ledger.standings.get(pair)
     if not heard or standing is None:
         if heard:
@@ -124,7 +124,7 @@ def _is_all_ours(items: list[Item], ledger: Ledger) -> bool:
 
 
 def _rightly_superseded(pair: Pair, items: list[Item]) -> Iterator[Found]:
-    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURES]
+    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
     for item in heard:
         if item.outcome is None or item.outcome.code is not Code.SUPERSEDED:
             continue

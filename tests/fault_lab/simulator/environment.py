@@ -59,7 +59,7 @@ class _FailPoints:
     def __init__(self, bench: "Bench") -> None:
         self._bench = bench
 
-    def meet(self, point: Point, about: str) -> bool:
+    def trigger(self, point: Point, about: str) -> bool:
         return self._bench.player.fate.reached(point, about)
 
 

@@ -201,7 +201,7 @@ class Simulation:
         """What was forgotten is announced again."""
         self.note(f"{self.upkeep.process.name} sweeps")
         try:
-            self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.SWEEP))
+            self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.REDISPATCH))
         except ProcessCrashed:
             self.note("the sweep did not come to its end")
 
@@ -224,7 +224,7 @@ class Simulation:
         self.settle()
         self.time.advance(A_DAY)
         self.deliver_all()  # what came late is about nothing any more
-        self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.TIDY))
+        self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.PURGE))
         self.history.is_tidy = True
 
     def settle(self) -> None:

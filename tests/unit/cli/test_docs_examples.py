@@ -154,7 +154,7 @@ def test_every_finding_of_the_health_check_is_on_the_page():
 def test_a_log_record_has_the_members_that_are_shown(logged):
     (shown,) = (block for block in blocks(PAGE) if block.startswith('{"event"'))
 
-    CircuitBreaker(Dependency.QUEUE).failed(ConnectionError("connection refused"))
+    CircuitBreaker(Dependency.QUEUE).record_failure(ConnectionError("connection refused"))
 
     record, expected = json.loads(logged.getvalue()), json.loads(shown)
     changing = {"at": "", "logger": ""}

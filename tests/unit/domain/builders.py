@@ -1,4 +1,4 @@
-"""Values to begin with; a test names only what it is about."""
+"""Builders of domain values with defaults; a test states only the fields that it is about."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,7 +28,7 @@ def minute(number):
 
 
 def some_modes(*slugs, **expiring):
-    """Modes by slug; those given by name end at a moment."""
+    """Returns modes by slug; keyword arguments are modes with a deadline."""
     return tuple(
         [Mode(slug=slug) for slug in slugs]
         + [Mode(slug=slug, expires_at=moment) for slug, moment in expiring.items()]
@@ -46,26 +46,26 @@ def a_request(
     username="ada",
     *,
     by=CallerKind.ADMIN,
-    asked=NOON,
+    at=NOON,
     stated=True,
     intake=1,
     line=1,
     course_id=ALGEBRA,
-    **wish,
+    **change,
 ):
-    clock = precedence_of(asked, stated=stated, intake=intake, line=line)
-    return Request(line, username, course_id, asked, clock, RIGHTS[by], **wish)
+    precedence = precedence_of(at, stated=stated, intake=intake, line=line)
+    return Request(line, username, course_id, at, precedence, RIGHTS[by], **change)
 
 
 def an_enrollment(mode="audit", *, is_active=True, since=-60, **fields):
-    """An enrollment that somebody asked for by naming its mode."""
-    clock = precedence_of(minute(since), stated=True, intake=0, line=1)
-    clocks = {"activity_precedence": clock, "mode_precedence": clock} | fields
-    return Enrollment(mode=mode, is_active=is_active, created=minute(since), **clocks)
+    """Returns an enrollment whose mode was stated in a request."""
+    precedence = precedence_of(minute(since), stated=True, intake=0, line=1)
+    precedences = {"activity_precedence": precedence, "mode_precedence": precedence} | fields
+    return Enrollment(mode=mode, is_active=is_active, created=minute(since), **precedences)
 
 
 def a_world(course=None, *, ada=None, invitation=None, **facts):
-    """A world of one course, in which ada may be enrolled already."""
+    """Returns the context of one course; `ada` is the enrollment of the learner ada, if any."""
     course = course or a_course()
     seats = course.seats_taken + (1 if ada is not None and ada.is_active else 0)
     values = {
@@ -85,19 +85,19 @@ def with_seats(course, seats_taken):
     return Course(**(facts | {"seats_taken": seats_taken}))
 
 
-def after(world, judgement: BatchDecision):
-    """The world once a judgement was written down."""
+def after(world, decision: BatchDecision):
+    """Returns the context after a batch decision was written."""
     return BatchContext(
         now=world.now,
         courses={
-            name: with_seats(course, course.seats_taken + judgement.seats[name])
+            name: with_seats(course, course.seats_taken + decision.seats[name])
             for name, course in world.courses.items()
         },
-        enrollments={**world.enrollments, **judgement.enrollments},
+        enrollments={**world.enrollments, **decision.enrollments},
         learners=world.learners,
         invitations={
-            key: invitation._replace(used_by=judgement.invitations_used[key])
-            if key in judgement.invitations_used
+            key: invitation._replace(used_by=decision.invitations_used[key])
+            if key in decision.invitations_used
             else invitation
             for key, invitation in world.invitations.items()
         },
@@ -106,34 +106,34 @@ def after(world, judgement: BatchDecision):
     )
 
 
-def standings(world) -> dict[tuple[str, str], EnrollmentState]:
+def states(world) -> dict[tuple[str, str], EnrollmentState]:
     return {key: state_of(enrollment) for key, enrollment in world.enrollments.items()}
 
 
-def told(outcome: Outcome):
-    """The part of an outcome that says what became of the request."""
+def code_and_reason(outcome: Outcome):
+    """Returns code and reason of an outcome."""
     return (outcome.code, outcome.reason)
 
 
 def answer(request, world):
-    """The one outcome of a request, and what the learner's enrollment then looks like."""
-    judgement = decide_batch([request], world)
-    (outcome,) = judgement.outcomes
-    stands = after(world, judgement).enrollments.get((request.course_id, request.username))
-    return outcome, None if stands is None else state_of(stands)
+    """Returns the outcome of a request, and the state of the enrollment after it."""
+    decision = decide_batch([request], world)
+    (outcome,) = decision.outcomes
+    state = after(world, decision).enrollments.get((request.course_id, request.username))
+    return outcome, None if state is None else state_of(state)
 
 
 def enrolled(text):
-    """``verified-``: an inactive enrollment in verified; empty: none."""
+    """Parses an enrollment: `verified-` is inactive in verified; empty is none."""
     return an_enrollment(text[:-1], is_active=text[-1] == "+") if text else None
 
 
-def shown(stands):
-    return "" if stands is None else stands.mode + ("+" if stands.is_active else "-")
+def format_state(state):
+    return "" if state is None else state.mode + ("+" if state.is_active else "-")
 
 
-def wished(text):
-    """``verified-``: deactivate, naming verified; ``+``: enroll, naming nothing."""
+def parse_change(text):
+    """Parses a change: `verified-` deactivates and states verified; `+` enrolls without a mode."""
     return {"mode": text[:-1] or None, "is_active": text[-1] == "+"}
 
 

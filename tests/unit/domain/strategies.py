@@ -1,4 +1,4 @@
-"""Worlds, and what is asked of them: few names and few moments, so that wishes collide."""
+"""Strategies for contexts and requests; few names and few times, so that changes collide."""
 
 from itertools import product
 from typing import NamedTuple
@@ -23,7 +23,7 @@ from tests.unit.domain.builders import ALGEBRA, NOON, PROVIDER, after, minute, w
 
 PHYSICS, UNKNOWN = "course-v1:uni+physics+2026", "course-v1:uni+alchemy+1926"
 SLUGS = ("audit", "honor", "verified", "credit", "professional")
-#: Rows of a submission state times between these two; every deadline lies between them too.
+#: Range of stated times and of deadlines, in minutes.
 FIRST, LAST = -3, 3
 LAST_INTAKE = 9
 CALLERS = tuple(CallerKind) + (CallerKind.SERVER, CallerKind.STAFF, CallerKind.ADMIN) * 2
@@ -35,12 +35,12 @@ maybe_moments = st.none() | moments
 ORDER = (Attribute("order", "number", "1"),)
 NAMES = tuple(product(("ada",) * 5 + ("bob", "cyd"), [ALGEBRA] * 12 + [PHYSICS] * 3 + [UNKNOWN]))
 GRANTED = tuple(product(("ada", "ada", "ada", "bob"), [ALGEBRA] * 5 + [PHYSICS]))
-WISHED_MODES = (None, None, "audit", "verified", "honor", "credit")
-WISHES = tuple(
+REQUESTED_MODES = (None, None, "audit", "verified", "honor", "credit")
+CHANGES = tuple(
     {"is_active": is_active, "mode": mode, "attributes": given, "cohort": cohort, "force": force}
     for is_active, mode, given, cohort, force in product(
         (True, False),
-        WISHED_MODES,
+        REQUESTED_MODES,
         (None, None, PROVIDER, ORDER, ()),
         (None,) * 7 + ("red", "red", "blue"),
         (False, False, False, True),
@@ -49,36 +49,36 @@ WISHES = tuple(
 
 
 def repeatable(examples):
-    """The same examples on every run: what fails once fails for everybody."""
+    """Returns settings that generate the same examples on every run."""
     return settings(derandomize=True, max_examples=examples, database=None)
 
 
 def is_stated(row):
-    """Intakes are counted from one, and stated times rank far above them all."""
+    """Returns whether a rank is that of a stated time; received times rank as low as the intake."""
     return row.precedence.rank > LAST_INTAKE
 
 
 class History(NamedTuple):
-    """A world, what was submitted to it, and the order in which workers reach the rows."""
+    """A context, the submissions, and the order in which workers process their rows."""
 
     world: BatchContext
     submissions: tuple[tuple[Request, ...], ...]
-    #: The number of the submission that each next row comes from.
+    #: For each row in turn, the index of its submission.
     order: tuple[int, ...]
 
 
 def merged(submissions, order):
-    """The rows in the order in which workers reach them."""
+    """Returns the rows in the order in which workers process them."""
     waiting = [iter(rows) for rows in submissions]
     return [next(waiting[number]) for number in order]
 
 
 def steps(world, requests):
-    """Each request with the world that it finds and what it comes to."""
+    """Yields each request with the context before it and the decision on it."""
     for request in requests:
-        judgement = decide_batch([request], world)
-        yield world, request, judgement
-        world = after(world, judgement)
+        decision = decide_batch([request], world)
+        yield world, request, decision
+        world = after(world, decision)
 
 
 MENUS = (
@@ -101,7 +101,7 @@ def modes(draw, deadlines):
 
 @st.composite
 def courses(draw):
-    """Courses that may be closed, full, by invitation, or without a mode that can be had."""
+    """Courses that may be closed, full, invite-only, or without an available mode."""
     return Course(
         course_id=ALGEBRA,
         enrollment_start=draw(st.none() | st.none() | st.none() | moments),
@@ -115,13 +115,13 @@ def courses(draw):
 
 @st.composite
 def open_courses(draw):
-    """Courses in which nothing depends on time or on others."""
+    """Courses in which no decision depends on time or on other learners."""
     return Course(course_id=ALGEBRA, modes=draw(modes(st.none())), cohorts=("red", "blue"))
 
 
 @st.composite
 def invitations(draw):
-    """Hardly anybody is invited, and not all for good."""
+    """A few invitations, some of them used or expired."""
     email = draw(st.sampled_from(("ada@uni.test", "bob@uni.test", None)))
     if email is None:
         return {}
@@ -140,7 +140,7 @@ PLAIN = Course(
 
 @st.composite
 def worlds(draw, kind=courses):
-    """A course in which much may be in the way and a plain one; of three learners two are known."""
+    """Contexts of a restricted course and an unrestricted one; two of three learners are known."""
     staff, accepts = draw(st.sampled_from([(False, True)] * 6 + [(True, True), (False, False)]))
     return BatchContext(
         now=NOON,
@@ -155,29 +155,29 @@ def worlds(draw, kind=courses):
     )
 
 
-clocks = st.builds(
+precedences = st.builds(
     precedence_of, moments, stated=st.booleans(), intake=st.integers(1, 3), line=st.integers(1, 3)
 )
-maybe_clocks = st.none() | clocks
+maybe_precedences = st.none() | precedences
 
-#: Whatever may stand in the table, likely or not.
+#: Any enrollment that the table can hold, likely or not.
 enrollments = st.builds(
     Enrollment,
     mode=st.sampled_from(SLUGS),
     is_active=st.booleans(),
     created=st.just(minute(-60)),
-    activity_precedence=clocks,
-    mode_precedence=maybe_clocks,
+    activity_precedence=precedences,
+    mode_precedence=maybe_precedences,
     attributes=st.sampled_from([(), PROVIDER, ORDER]),
-    attributes_precedence=maybe_clocks,
+    attributes_precedence=maybe_precedences,
     cohort=st.sampled_from([None, "red", "blue"]),
-    cohort_precedence=maybe_clocks,
+    cohort_precedence=maybe_precedences,
 )
 
 
 @st.composite
-def standing_worlds(draw):
-    """Worlds in which anything may stand already."""
+def arbitrary_worlds(draw):
+    """Contexts with any enrollments."""
     world = draw(worlds())
     keys = st.tuples(st.sampled_from((ALGEBRA, PHYSICS)), st.sampled_from(("ada", "bob", "cyd")))
     there = draw(st.dictionaries(keys, enrollments, max_size=4))
@@ -188,35 +188,35 @@ def standing_worlds(draw):
     return world
 
 
-wishes = st.sampled_from(WISHES)
-#: Wishes that name neither attributes nor cohort, and wishes that all name both.
-bare_wishes = st.sampled_from([w for w in WISHES if w["attributes"] is w["cohort"] is None])
-full_wishes = st.sampled_from([w for w in WISHES if None not in {w["attributes"], w["cohort"]}])
+changes = st.sampled_from(CHANGES)
+#: Changes without attributes and cohort, and changes with both.
+bare_changes = st.sampled_from([w for w in CHANGES if w["attributes"] is w["cohort"] is None])
+full_changes = st.sampled_from([w for w in CHANGES if None not in {w["attributes"], w["cohort"]}])
 
 
 @st.composite
-def rows(draw, *, intake, by, received, line, wish, stated, names):
-    """One row; who may not state a time asks when the submission is received."""
+def rows(draw, *, intake, by, received, line, change, stated, names):
+    """One row; callers without the right to state a time use the time of receipt."""
     moment = received
     if stated := RIGHTS[by].state_time and draw(stated):
         moment = draw(st.integers(FIRST, received))
-    clock = precedence_of(minute(moment), stated=stated, intake=intake, line=line)
+    precedence = precedence_of(minute(moment), stated=stated, intake=intake, line=line)
     username, course_id = draw(st.sampled_from(names))
-    row = Request(line, username, course_id, minute(moment), clock, RIGHTS[by])
-    return row._replace(**draw(wish))
+    row = Request(line, username, course_id, minute(moment), precedence, RIGHTS[by])
+    return row._replace(**draw(change))
 
 
 @st.composite
 def submissions(
-    draw, *, wish=wishes, callers=CALLERS, stated=maybe, names=NAMES, least=1, most=3, longest=4
+    draw, *, change=changes, callers=CALLERS, stated=maybe, names=NAMES, least=1, most=3, longest=4
 ):
-    """What several callers handed in, one after the other."""
+    """Submissions of several callers, in the order of intake."""
     number = draw(st.integers(least, most))
     received = sorted(draw(st.lists(st.integers(FIRST, LAST), min_size=number, max_size=number)))
     found = []
     for intake, moment in enumerate(received, start=1):
         by, length = draw(st.sampled_from(callers)), draw(st.integers(1, longest))
-        said = {"intake": intake, "by": by, "received": moment, "wish": wish}
+        said = {"intake": intake, "by": by, "received": moment, "change": change}
         found.append(
             tuple(
                 draw(rows(line=line, stated=stated, names=names, **said))
@@ -228,7 +228,7 @@ def submissions(
 
 @st.composite
 def histories(draw):
-    """Rows of several submissions, reached in any order that keeps each one's own."""
+    """Histories in any order of processing that keeps the order within each submission."""
     found = draw(submissions())
     numbers = [number for number, rows_of in enumerate(found) for _ in rows_of]
     return History(draw(worlds()), found, tuple(draw(st.permutations(numbers))))
@@ -236,8 +236,8 @@ def histories(draw):
 
 @st.composite
 def harmonies(draw):
-    """Few rows of callers who may do everything, in courses that refuse little."""
-    wish = draw(st.sampled_from((bare_wishes, full_wishes)))
-    found = draw(submissions(wish=wish, callers=TRUSTED, names=GRANTED, least=2, longest=2))
+    """Histories of a few rows of callers with all rights, in courses that refuse little."""
+    change = draw(st.sampled_from((bare_changes, full_changes)))
+    found = draw(submissions(change=change, callers=TRUSTED, names=GRANTED, least=2, longest=2))
     numbers = [number for number, rows_of in enumerate(found) for _ in rows_of]
     return History(draw(worlds(open_courses)), found, tuple(numbers))

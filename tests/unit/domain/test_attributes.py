@@ -1,4 +1,4 @@
-"""Attributes, cohorts, and who must be known."""
+"""Attributes, cohorts and unknown learners."""
 
 import pytest
 
@@ -14,11 +14,11 @@ from tests.unit.domain.builders import (
     a_world,
     an_enrollment,
     answer,
+    code_and_reason,
     enrolled,
+    format_state,
     result,
-    shown,
     some_modes,
-    told,
 )
 
 OVER = NOON - MOMENT
@@ -26,7 +26,7 @@ NAMED = (Attribute("order", "order_number", "EDX-1000"),)
 
 
 @pytest.mark.parametrize(
-    ("had", "wish", "becomes", "has"),
+    ("had", "change", "becomes", "has"),
     [
         pytest.param(NAMED, {"attributes": NAMED}, Code.UNCHANGED, NAMED, id="same"),
         pytest.param(NAMED, {"attributes": PROVIDER}, Code.UPDATED, PROVIDER, id="replaced"),
@@ -46,17 +46,17 @@ NAMED = (Attribute("order", "order_number", "EDX-1000"),)
         ),
     ],
 )
-def test_attributes_are_replaced_as_a_whole(had, wish, becomes, has):
+def test_attributes_are_replaced_as_a_whole(had, change, becomes, has):
     course = a_course(modes=some_modes("audit", "credit"))
     world = a_world(course, ada=an_enrollment("audit", attributes=had))
 
-    outcome, stands = answer(a_request(**wish), world)
+    outcome, state = answer(a_request(**change), world)
 
-    assert (result(outcome), stands.attributes) == (becomes, has)
+    assert (result(outcome), state.attributes) == (becomes, has)
 
 
 @pytest.mark.parametrize(
-    ("before", "wish"),
+    ("before", "change"),
     [
         ("", {}),
         ("audit+", {}),
@@ -65,12 +65,12 @@ def test_attributes_are_replaced_as_a_whole(had, wish, becomes, has):
         ("audit+", {"is_active": False}),
     ],
 )
-def test_an_unknown_cohort_refuses_the_whole_request(before, wish):
+def test_an_unknown_cohort_refuses_the_whole_request(before, change):
     world = a_world(ada=enrolled(before))
 
-    outcome, stands = answer(a_request(cohort="blue", **wish), world)
+    outcome, state = answer(a_request(cohort="blue", **change), world)
 
-    assert (result(outcome), shown(stands)) == (Reason.COHORT_NOT_FOUND, before)
+    assert (result(outcome), format_state(state)) == (Reason.COHORT_NOT_FOUND, before)
 
 
 def test_credit_cannot_be_enrolled_in_without_its_provider():
@@ -108,10 +108,10 @@ def test_staff_as_the_learner_may_enter_a_closed_course():
     closed = a_course(enrollment_end=OVER)
     staff = {"ada": Learner("ada", is_staff=True), "bob": Learner("bob")}
 
-    asked = [a_request("ada", stated=False), a_request("bob", stated=False)]
-    outcomes = decide_batch(asked, a_world(closed, learners=staff)).outcomes
+    requests = [a_request("ada", stated=False), a_request("bob", stated=False)]
+    outcomes = decide_batch(requests, a_world(closed, learners=staff)).outcomes
 
-    assert [told(outcome) for outcome in outcomes] == [
+    assert [code_and_reason(outcome) for outcome in outcomes] == [
         (Code.ENROLLED, None),
         (Code.REFUSED, Reason.ENROLLMENT_CLOSED),
     ]
@@ -130,7 +130,7 @@ def test_a_learner_who_names_another_mode_changes_nothing_with_it():
     world = a_world(a_course(cohorts=("red",)), ada=an_enrollment("verified"))
     request = a_request(by=CallerKind.LEARNER, mode="audit", attributes=NAMED, cohort="red")
 
-    outcome, stands = answer(request, world)
+    outcome, state = answer(request, world)
 
     assert result(outcome) == Code.UNCHANGED
-    assert (stands.mode, stands.attributes, stands.cohort) == ("verified", (), None)
+    assert (state.mode, state.attributes, state.cohort) == ("verified", (), None)

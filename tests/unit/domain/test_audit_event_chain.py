@@ -1,4 +1,4 @@
-"""Chains of events: each begins where the one before it ended."""
+"""Event chains: each event starts at the state after the previous one."""
 
 import pytest
 from hypothesis import given

@@ -32,9 +32,13 @@ def step(seats, position, before, after, course_id="c"):
 def test_a_course_that_leaves_its_bounds_is_told_once():
     seats = SeatReplay({"c": 1, "d": None})
 
-    told = [step(seats, position, None, IN) for position in range(1, 4)]
+    violations = [step(seats, position, None, IN) for position in range(1, 4)]
 
-    assert told == [None, (ViolationKind.SEATS_EXCEEDED, "c has 2 of 1 seats taken"), None]
+    assert violations == [
+        None,
+        (ViolationKind.SEATS_EXCEEDED, "c has 2 of 1 seats taken"),
+        None,
+    ]
     assert [step(seats, position, None, IN, "d") for position in range(4, 6)] == [None, None]
 
 
@@ -43,7 +47,7 @@ def test_seats_that_nobody_had_cannot_be_given_back():
 
     assert step(seats, 1, IN, OUT) == (
         ViolationKind.SEATS_BELOW_ZERO,
-        "c has -1 seats taken at 1 of the feed",
+        "c has -1 seats taken at position 1 of the feed",
     )
     assert step(seats, 2, IN, OUT) is None
 
@@ -67,7 +71,7 @@ def test_a_course_counts_what_its_events_and_its_enrollments_come_to():
 
     assert end(1, 1) == []
     assert end(0, 1) == ["c counts 0 seats, but 1 are taken"]
-    assert end(1, 0) == ["c counts 1 seats, but 0 are taken, and its events come to 1"]
+    assert end(1, 0) == ["c counts 1 seats, but 0 are taken, and its events add up to 1"]
 
 
 def test_events_of_no_course_are_told_where_they_took_a_seat():

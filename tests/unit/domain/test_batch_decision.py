@@ -1,4 +1,4 @@
-"""Requests judged together: each sees what the ones before it changed."""
+"""Decisions on a batch: each request sees the changes of those before it."""
 
 import pytest
 
@@ -15,7 +15,7 @@ from tests.unit.domain.builders import (
     a_world,
     after,
     an_enrollment,
-    told,
+    code_and_reason,
 )
 
 ENROLLED = (Code.ENROLLED, None)
@@ -23,43 +23,43 @@ FULL = (Code.REFUSED, Reason.COURSE_FULL)
 ABORTED = (Code.REFUSED, Reason.ABORTED)
 
 
-def outcomes_of(asked, world):
-    return [told(outcome) for outcome in decide_batch(asked, world).outcomes]
+def outcomes_of(requests, world):
+    return [code_and_reason(outcome) for outcome in decide_batch(requests, world).outcomes]
 
 
 def test_the_last_seat_goes_to_the_first_who_asks():
-    asked = [a_request("ada"), a_request("bob"), a_request("ada", intake=2)]
+    requests = [a_request("ada"), a_request("bob"), a_request("ada", intake=2)]
 
-    outcomes = outcomes_of(asked, a_world(a_course(capacity=1)))
+    outcomes = outcomes_of(requests, a_world(a_course(capacity=1)))
 
     assert outcomes == [ENROLLED, FULL, (Code.UNCHANGED, None)]
 
 
 def test_a_seat_given_back_is_free_for_the_next():
     world = a_world(a_course(capacity=1), ada=an_enrollment("audit"))
-    asked = [a_request("bob"), a_request("ada", is_active=False), a_request("bob", line=2)]
+    requests = [a_request("bob"), a_request("ada", is_active=False), a_request("bob", line=2)]
 
-    judgement = decide_batch(asked, world)
+    decision = decide_batch(requests, world)
 
-    outcomes = [told(outcome) for outcome in judgement.outcomes]
+    outcomes = [code_and_reason(outcome) for outcome in decision.outcomes]
     assert outcomes == [FULL, (Code.DEACTIVATED, None), ENROLLED]
-    assert judgement.seats[ALGEBRA] == 0
+    assert decision.seats[ALGEBRA] == 0
 
 
 def test_lowering_the_capacity_drops_nobody_and_gives_no_seat():
     world = a_world(a_course(capacity=1, seats_taken=2))
-    asked = [a_request("ada"), a_request("bob", is_active=False)]
+    requests = [a_request("ada"), a_request("bob", is_active=False)]
 
-    assert outcomes_of(asked, world) == [FULL, (Code.DEACTIVATED, None)]
+    assert outcomes_of(requests, world) == [FULL, (Code.DEACTIVATED, None)]
 
 
 def test_an_inactive_record_takes_no_seat():
-    judgement = decide_batch(
+    decision = decide_batch(
         [a_request(is_active=False), a_request("bob")], a_world(a_course(capacity=1))
     )
 
-    assert [told(o) for o in judgement.outcomes] == [(Code.DEACTIVATED, None), ENROLLED]
-    assert judgement.seats[ALGEBRA] == 1
+    assert [code_and_reason(o) for o in decision.outcomes] == [(Code.DEACTIVATED, None), ENROLLED]
+    assert decision.seats[ALGEBRA] == 1
 
 
 def test_courses_do_not_share_seats():
@@ -67,9 +67,9 @@ def test_courses_do_not_share_seats():
     algebra = a_course(capacity=1)
     world = a_world(courses={ALGEBRA: algebra, physics: a_course()})
 
-    asked = [a_request("ada"), a_request("bob", course_id=physics), a_request("bob")]
+    requests = [a_request("ada"), a_request("bob", course_id=physics), a_request("bob")]
 
-    assert outcomes_of(asked, world) == [ENROLLED, ENROLLED, FULL]
+    assert outcomes_of(requests, world) == [ENROLLED, ENROLLED, FULL]
 
 
 def invitation(**facts):
@@ -86,23 +86,23 @@ def invitation(**facts):
     ],
 )
 def test_entering_uses_an_invitation_even_in_an_open_course(given, used):
-    judgement = decide_batch([a_request("ada")], a_world(invitation=given))
+    decision = decide_batch([a_request("ada")], a_world(invitation=given))
 
-    assert [told(outcome) for outcome in judgement.outcomes] == [ENROLLED]
-    assert judgement.invitations_used == used
+    assert [code_and_reason(outcome) for outcome in decision.outcomes] == [ENROLLED]
+    assert decision.invitations_used == used
 
 
 def test_an_invitation_used_in_a_batch_is_used_for_the_rest_of_it():
     shared = {name: Learner(name, "ada@uni.test") for name in ("ada", "bob")}
     world = a_world(a_course(invite_only=True), invitation=invitation(), learners=shared)
-    asked = [
+    requests = [
         a_request("ada"),
         a_request("bob"),
         a_request("ada", line=2, is_active=False),
         a_request("ada", line=3),
     ]
 
-    assert outcomes_of(asked, world) == [
+    assert outcomes_of(requests, world) == [
         ENROLLED,
         (Code.REFUSED, Reason.INVITE_USED),
         (Code.DEACTIVATED, None),
@@ -113,9 +113,9 @@ def test_an_invitation_used_in_a_batch_is_used_for_the_rest_of_it():
 def test_who_is_refused_or_withdraws_uses_no_invitation():
     world = a_world(a_course(capacity=0), invitation=invitation())
 
-    judgement = decide_batch([a_request(), a_request(is_active=False)], world)
+    decision = decide_batch([a_request(), a_request(is_active=False)], world)
 
-    assert judgement.invitations_used == {}
+    assert decision.invitations_used == {}
 
 
 def test_nobody_without_an_address_is_invited():
@@ -128,45 +128,45 @@ def test_nobody_without_an_address_is_invited():
 
 
 def test_all_or_nothing_is_all_where_nothing_is_refused():
-    asked = [a_request("ada"), a_request("ada", intake=2), a_request("bob", is_active=False)]
+    requests = [a_request("ada"), a_request("ada", intake=2), a_request("bob", is_active=False)]
 
-    assert decide_all_or_nothing(asked, a_world()) == decide_batch(asked, a_world())
+    assert decide_all_or_nothing(requests, a_world()) == decide_batch(requests, a_world())
 
 
 def test_one_refused_row_refuses_all_others_and_writes_nothing():
     world = a_world(ada=an_enrollment("audit"))
-    asked = [a_request("bob"), a_request("ada"), a_request("bob", mode="honor", line=2)]
+    requests = [a_request("bob"), a_request("ada"), a_request("bob", mode="honor", line=2)]
 
-    judgement = decide_all_or_nothing(asked, world)
+    decision = decide_all_or_nothing(requests, world)
 
-    assert [told(outcome) for outcome in judgement.outcomes] == [
+    assert [code_and_reason(outcome) for outcome in decision.outcomes] == [
         ABORTED,
         ABORTED,
         (Code.REFUSED, Reason.MODE_UNAVAILABLE),
     ]
-    assert (judgement.enrollments, judgement.changes) == ({}, [])
-    assert (judgement.seats, judgement.invitations_used) == ({}, {})
-    assert {(o.mode, o.is_active) for o in judgement.outcomes} == {(None, None)}
+    assert (decision.enrollments, decision.changes) == ({}, [])
+    assert (decision.seats, decision.invitations_used) == ({}, {})
+    assert {(o.mode, o.is_active) for o in decision.outcomes} == {(None, None)}
 
 
 def test_an_unreadable_row_refuses_all_others():
     outcomes = decide_all_or_nothing([a_request("ada")], a_world(), unreadable=1).outcomes
 
-    assert [told(outcome) for outcome in outcomes] == [ABORTED]
+    assert [code_and_reason(outcome) for outcome in outcomes] == [ABORTED]
 
 
 def test_superseded_and_unchanged_rows_spoil_nothing():
     late = an_enrollment("audit", since=60)
-    asked = [a_request("ada", is_active=False), a_request("bob"), a_request("bob", line=2)]
+    requests = [a_request("ada", is_active=False), a_request("bob"), a_request("bob", line=2)]
 
-    outcomes = decide_all_or_nothing(asked, a_world(ada=late)).outcomes
+    outcomes = decide_all_or_nothing(requests, a_world(ada=late)).outcomes
 
     codes = [outcome.code for outcome in outcomes]
     assert codes == [Code.SUPERSEDED, Code.ENROLLED, Code.UNCHANGED]
 
 
 @pytest.mark.parametrize(
-    ("code", "reason", "told_as"),
+    ("code", "reason", "expected"),
     [
         (Code.ENROLLED, None, ABORTED),
         (Code.SUPERSEDED, None, ABORTED),
@@ -174,10 +174,10 @@ def test_superseded_and_unchanged_rows_spoil_nothing():
         (Code.REFUSED, Reason.COURSE_FULL, FULL),
     ],
 )
-def test_a_row_that_failed_by_itself_keeps_its_own_reason(code, reason, told_as):
+def test_a_row_that_failed_by_itself_keeps_its_own_reason(code, reason, expected):
     outcome = abort_outcome(Outcome(3, "ada", ALGEBRA, code, reason, None, "audit", is_active=True))
 
-    assert (told(outcome), outcome.line) == (told_as, 3)
+    assert (code_and_reason(outcome), outcome.line) == (expected, 3)
 
 
 AUDIT, VERIFIED = (
@@ -187,7 +187,7 @@ AUDIT, VERIFIED = (
 
 
 def test_each_change_begins_where_the_one_before_it_ended():
-    asked = [
+    requests = [
         a_request("ada"),
         a_request("ada", line=2),
         a_request("ada", line=3, mode="verified"),
@@ -196,16 +196,16 @@ def test_each_change_begins_where_the_one_before_it_ended():
     ]
     world = a_world()
 
-    judgement = decide_batch(asked, world)
+    decision = decide_batch(requests, world)
 
-    assert [(c.position, c.kind, c.before) for c in judgement.changes] == [
+    assert [(c.position, c.kind, c.before) for c in decision.changes] == [
         (0, ChangeKind.CREATED, None),
         (2, ChangeKind.MODE_CHANGED, AUDIT),
         (3, ChangeKind.DEACTIVATED, VERIFIED),
         (4, ChangeKind.REACTIVATED, VERIFIED._replace(is_active=False)),
     ]
-    assert fold_changes(judgement.changes) == {(ALGEBRA, "ada"): VERIFIED}
-    assert after(world, judgement).courses[ALGEBRA].seats_taken == 1
+    assert fold_changes(decision.changes) == {(ALGEBRA, "ada"): VERIFIED}
+    assert after(world, decision).courses[ALGEBRA].seats_taken == 1
 
 
 def test_changes_that_leave_one_out_do_not_add_up():
@@ -216,9 +216,9 @@ def test_changes_that_leave_one_out_do_not_add_up():
 
 
 def test_outcomes_name_the_row_and_how_the_enrollment_stands():
-    asked = [a_request("ada", line=2, mode="verified"), a_request("bob", line=3, mode="honor")]
+    requests = [a_request("ada", line=2, mode="verified"), a_request("bob", line=3, mode="honor")]
 
-    first, second = decide_batch(asked, a_world()).outcomes
+    first, second = decide_batch(requests, a_world()).outcomes
 
     assert first == Outcome(2, "ada", ALGEBRA, Code.ENROLLED, mode="verified", is_active=True)
     assert (second.line, second.user, second.course_id) == (3, "bob", ALGEBRA)

@@ -1,4 +1,4 @@
-"""What becomes of one request for an enrollment as it is: the whole table."""
+"""Decisions on one request, for every state of the enrollment."""
 
 import pytest
 
@@ -14,16 +14,16 @@ from tests.unit.domain.builders import (
     an_enrollment,
     answer,
     enrolled,
+    format_state,
     minute,
+    parse_change,
     result,
-    shown,
     some_modes,
-    wished,
 )
 
 LEARNER, LEAVER, SERVER, STAFF, ADMIN = CallerKind
 
-#: Honor and verified, each active or not: the matrix of upstream's mode changes by servers.
+#: Honor and verified, each active or not: the matrix of mode changes by servers in Open edX.
 MATRIX = [
     ("honor+", "honor+", Code.UNCHANGED, "honor+"),
     ("honor+", "honor-", Code.DEACTIVATED, "honor-"),
@@ -45,18 +45,18 @@ MATRIX = [
 
 
 @pytest.mark.parametrize("by", [SERVER, STAFF, ADMIN])
-@pytest.mark.parametrize(("before", "wish", "becomes", "then"), MATRIX)
-def test_privileged_callers_move_between_modes_and_activity(by, before, wish, becomes, then):
+@pytest.mark.parametrize(("before", "change", "becomes", "then"), MATRIX)
+def test_privileged_callers_move_between_modes_and_activity(by, before, change, becomes, then):
     world = a_world(a_course(modes=some_modes("honor", "verified")), ada=enrolled(before))
 
-    outcome, stands = answer(a_request(by=by, stated=False, **wished(wish)), world)
+    outcome, state = answer(a_request(by=by, stated=False, **parse_change(change)), world)
 
-    assert (result(outcome), shown(stands)) == (becomes, then)
+    assert (result(outcome), format_state(state)) == (becomes, then)
 
 
 @pytest.mark.parametrize("by", [SERVER, STAFF, ADMIN])
 @pytest.mark.parametrize(
-    ("before", "wish", "becomes", "then"),
+    ("before", "change", "becomes", "then"),
     [
         ("", "+", Code.ENROLLED, "audit+"),
         ("", "verified+", Code.ENROLLED, "verified+"),
@@ -79,16 +79,16 @@ def test_privileged_callers_move_between_modes_and_activity(by, before, wish, be
         ("honor+", "honor+", Code.UNCHANGED, "honor+"),
     ],
 )
-def test_a_mode_not_named_is_kept_or_the_default(by, before, wish, becomes, then):
+def test_a_mode_not_named_is_kept_or_the_default(by, before, change, becomes, then):
     world = a_world(ada=enrolled(before))
 
-    outcome, stands = answer(a_request(by=by, stated=False, **wished(wish)), world)
+    outcome, state = answer(a_request(by=by, stated=False, **parse_change(change)), world)
 
-    assert (result(outcome), shown(stands)) == (becomes, then)
+    assert (result(outcome), format_state(state)) == (becomes, then)
 
 
 @pytest.mark.parametrize(
-    ("before", "wish", "becomes", "then"),
+    ("before", "change", "becomes", "then"),
     [
         ("", "+", Code.ENROLLED, "audit+"),
         ("", "honor+", Code.ENROLLED, "honor+"),
@@ -105,23 +105,24 @@ def test_a_mode_not_named_is_kept_or_the_default(by, before, wish, becomes, then
         ("audit-", "-", Code.UNCHANGED, "audit-"),
     ],
 )
-def test_a_learner_comes_and_comes_back_but_changes_nothing_running(before, wish, becomes, then):
+def test_a_learner_comes_and_comes_back_but_changes_nothing_running(before, change, becomes, then):
     course = a_course(modes=some_modes("audit", "honor", "verified"))
 
-    outcome, stands = answer(
-        a_request(by=LEARNER, stated=False, **wished(wish)), a_world(course, ada=enrolled(before))
+    outcome, state = answer(
+        a_request(by=LEARNER, stated=False, **parse_change(change)),
+        a_world(course, ada=enrolled(before)),
     )
 
-    assert (result(outcome), shown(stands)) == (becomes, then)
+    assert (result(outcome), format_state(state)) == (becomes, then)
 
 
 def test_a_learner_who_may_withdraw_does():
     request = a_request(by=LEARNER, stated=False, is_active=False)
     request = request._replace(rights=request.rights._replace(deactivate=True))
 
-    outcome, stands = answer(request, a_world(ada=an_enrollment("audit")))
+    outcome, state = answer(request, a_world(ada=an_enrollment("audit")))
 
-    assert (result(outcome), shown(stands)) == (Code.DEACTIVATED, "audit-")
+    assert (result(outcome), format_state(state)) == (Code.DEACTIVATED, "audit-")
 
 
 ONLY_PAID = some_modes("professional")
@@ -139,15 +140,15 @@ FAMILIES = [
 @pytest.mark.parametrize(("modes", "mode", "default_afterwards"), FAMILIES)
 def test_withdrawing_keeps_the_mode_and_may_be_repeated(modes, mode, default_afterwards):
     world = a_world(a_course(modes=modes))
-    wish = {"mode": mode, "by": SERVER, "stated": False}
-    asked = [
-        a_request(attributes=PROVIDER, intake=1, **wish),
-        a_request(is_active=False, intake=2, **wish),
-        a_request(is_active=False, intake=3, **wish),
-        a_request(is_active=False, intake=4, **(wish | {"mode": "audit"})),
+    change = {"mode": mode, "by": SERVER, "stated": False}
+    requests = [
+        a_request(attributes=PROVIDER, intake=1, **change),
+        a_request(is_active=False, intake=2, **change),
+        a_request(is_active=False, intake=3, **change),
+        a_request(is_active=False, intake=4, **(change | {"mode": "audit"})),
     ]
 
-    outcomes = decide_batch(asked, world).outcomes
+    outcomes = decide_batch(requests, world).outcomes
 
     assert [result(outcome) for outcome in outcomes] == [
         Code.ENROLLED,
@@ -169,7 +170,7 @@ LATE = a_course(
 
 @pytest.mark.parametrize("by", [LEARNER, SERVER, STAFF, ADMIN])
 @pytest.mark.parametrize(
-    ("before", "wish", "becomes", "then"),
+    ("before", "change", "becomes", "then"),
     [
         ("", "-", Code.DEACTIVATED, "audit-"),
         ("", "verified-", Code.DEACTIVATED, "verified-"),
@@ -178,12 +179,12 @@ LATE = a_course(
         ("audit-", "verified-", Code.MODE_CHANGED, "verified-"),
     ],
 )
-def test_withdrawing_asks_neither_window_nor_seats_nor_deadlines(by, before, wish, becomes, then):
-    outcome, stands = answer(
-        a_request(by=by, stated=False, **wished(wish)), a_world(LATE, ada=enrolled(before))
+def test_withdrawing_asks_neither_window_nor_seats_nor_deadlines(by, before, change, becomes, then):
+    outcome, state = answer(
+        a_request(by=by, stated=False, **parse_change(change)), a_world(LATE, ada=enrolled(before))
     )
 
-    assert (result(outcome), shown(stands)) == (becomes, then)
+    assert (result(outcome), format_state(state)) == (becomes, then)
 
 
 @pytest.mark.parametrize(
@@ -198,9 +199,9 @@ def test_withdrawing_asks_neither_window_nor_seats_nor_deadlines(by, before, wis
 def test_the_first_record_of_who_withdraws_has_a_mode(modes, site, mode):
     world = a_world(a_course(modes=modes), site_default=site)
 
-    outcome, stands = answer(a_request(is_active=False), world)
+    outcome, state = answer(a_request(is_active=False), world)
 
-    assert (result(outcome), shown(stands)) == (Code.DEACTIVATED, f"{mode}-")
+    assert (result(outcome), format_state(state)) == (Code.DEACTIVATED, f"{mode}-")
 
 
 def test_a_first_record_of_who_withdraws_is_told_as_a_deactivation_from_nothing():
@@ -256,7 +257,7 @@ def test_coming_back_is_judged_like_coming(before, facts, forced, becomes):
 
 
 @pytest.mark.parametrize(
-    ("wish", "becomes"),
+    ("change", "becomes"),
     [
         pytest.param({}, Code.UNCHANGED, id="again"),
         pytest.param({"mode": "audit"}, Code.UNCHANGED, id="again-with-its-mode"),
@@ -266,10 +267,10 @@ def test_coming_back_is_judged_like_coming(before, facts, forced, becomes):
         pytest.param({"is_active": False}, Code.DEACTIVATED, id="withdrawal"),
     ],
 )
-def test_who_is_in_stays_in_when_the_course_closes_or_fills_up(wish, becomes):
+def test_who_is_in_stays_in_when_the_course_closes_or_fills_up(change, becomes):
     course = a_course(enrollment_end=OVER, invite_only=True, capacity=1, cohorts=("red",))
 
-    outcome, _ = answer(a_request(**wish), a_world(course, ada=an_enrollment("audit")))
+    outcome, _ = answer(a_request(**change), a_world(course, ada=an_enrollment("audit")))
 
     assert result(outcome) == becomes
 

@@ -1,4 +1,4 @@
-"""Which mode can be had, and what it and a cohort need."""
+"""Rules about modes, attributes and cohorts."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How fast a submission is worked, as far as that can be said."""
+"""Processing rate and remaining time of a submission."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import UUID

@@ -1,4 +1,4 @@
-"""The request that makes a batch fail is found, whatever fails meanwhile for other reasons."""
+"""The search finds the poison request, also while attempts fail for other reasons."""
 
 import json
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from enrollment.domain.poison_search import (
     FAILURES_BEFORE_SEARCH,
     FAILURES_TO_BLAME,
-    MAX_ATTEMPTS,
+    MAX_FAILED_ATTEMPTS,
     MAX_POISONOUS,
     MAX_TIMEOUTS,
     FailureSearch,
@@ -23,24 +23,24 @@ NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def worked(total, fails):
-    """Try a batch until it is answered or given up; ``fails(places)`` says how a try ends."""
+    """Attempts a batch until it is completed or parked; `fails(places)` decides each attempt."""
     known = FailureSearch()
-    for _ in range(2 * MAX_ATTEMPTS):
+    for _ in range(2 * MAX_FAILED_ATTEMPTS):
         if known.should_park:
             return known, False
-        known = kept(known.start_attempt(NOW))
+        known = stored(known.start_attempt(NOW))
         beginning = [p for p in range(known.next_prefix(total)) if p not in known.poisonous]
         if fails(beginning):
-            known = kept(known.record_failure(total))
+            known = stored(known.record_failure(total))
         elif known.is_search:
-            known = kept(known.record_success(total))
+            known = stored(known.record_success(total))
         else:
             return known, True
     raise AssertionError(f"no end is in sight: {known}")
 
 
-def kept(known):
-    """As it is after it was written and read back."""
+def stored(known):
+    """Returns the value after it was stored and loaded."""
     again = failure_search_of(json.loads(json.dumps(known.as_json())), known.attempts)
     assert again == known
     return known
@@ -57,9 +57,9 @@ def batches(draw, poisonous):
 def test_up_to_three_poisonous_requests_are_found_and_the_rest_is_answered(batch):
     total, poison = batch
 
-    known, answered = worked(total, lambda places: not poison.isdisjoint(places))
+    known, completed = worked(total, lambda places: not poison.isdisjoint(places))
 
-    assert answered
+    assert completed
     assert set(known.poisonous) == poison
 
 
@@ -81,17 +81,17 @@ def test_with_more_than_three_the_fault_is_ours(total, data):
     places = st.integers(0, total - 1)
     poison = data.draw(number.flatmap(lambda n: st.sets(places, min_size=n, max_size=n)))
 
-    known, answered = worked(total, lambda places: not poison.isdisjoint(places))
+    known, completed = worked(total, lambda places: not poison.isdisjoint(places))
 
-    assert not answered
+    assert not completed
     assert set(known.poisonous) <= poison
 
 
 @given(st.integers(1, 1_200))
 def test_where_not_even_none_of_them_passes_no_request_is_to_blame(total):
-    known, answered = worked(total, lambda places: True)
+    known, completed = worked(total, lambda places: True)
 
-    assert not answered
+    assert not completed
     assert known.is_ours
     assert known.poisonous == ()
 
@@ -100,9 +100,9 @@ def test_where_not_even_none_of_them_passes_no_request_is_to_blame(total):
 def test_requests_that_fail_only_together_cost_the_later_one(total, data):
     first, second = sorted(data.draw(st.sets(st.integers(0, total - 1), min_size=2, max_size=2)))
 
-    known, answered = worked(total, lambda places: {first, second} <= set(places))
+    known, completed = worked(total, lambda places: {first, second} <= set(places))
 
-    assert answered
+    assert completed
     assert known.poisonous == (second,)
 
 
@@ -111,9 +111,9 @@ def test_workers_that_die_by_chance_never_cost_a_request(seed):
     chance = Random(seed)
     total = chance.randint(1, 1_000)
 
-    known, answered = worked(total, lambda places: chance.random() < 0.05)
+    known, completed = worked(total, lambda places: chance.random() < 0.05)
 
-    assert answered
+    assert completed
     assert known.poisonous == ()
 
 
@@ -123,18 +123,18 @@ def test_poison_is_found_though_workers_die_by_chance(seed):
     total = chance.randint(1, 1_000)
     poison = chance.randrange(total)
 
-    known, answered = worked(total, lambda places: poison in places or chance.random() < 0.03)
+    known, completed = worked(total, lambda places: poison in places or chance.random() < 0.03)
 
-    assert answered
+    assert completed
     assert known.poisonous == (poison,)
 
 
 def test_what_comes_and_goes_is_given_up_in_the_end():
-    turns = iter([True, True, False] * MAX_ATTEMPTS)
+    turns = iter([True, True, False] * MAX_FAILED_ATTEMPTS)
 
-    known, answered = worked(1, lambda places: bool(places) and next(turns))
+    known, completed = worked(1, lambda places: bool(places) and next(turns))
 
-    assert answered or known.should_park
+    assert completed or known.should_park
 
 
 def test_a_try_that_says_nothing_about_the_batch_is_not_counted():
@@ -168,9 +168,9 @@ def test_an_attempt_that_ran_out_of_time_blames_nobody_and_counts_for_parking_on
 
 
 def test_what_another_release_knew_is_read_past():
-    kept = {**FailureSearch(failures=1).as_json(), "mood": "bad"}
+    stored = {**FailureSearch(failures=1).as_json(), "mood": "bad"}
 
-    assert failure_search_of(kept, 4) == FailureSearch(failures=1, attempts=4)
+    assert failure_search_of(stored, 4) == FailureSearch(failures=1, attempts=4)
 
 
 def test_where_nothing_is_kept_nothing_is_known():

@@ -1,4 +1,4 @@
-"""Each rule looks at one thing, at the moment the wish was asked."""
+"""Each rule checks one condition at the effective time of the request."""
 
 from datetime import timedelta, timezone
 
@@ -34,7 +34,7 @@ def an_invitation(**facts):
 
 
 @pytest.mark.parametrize(
-    ("asked", "reason"),
+    ("at", "reason"),
     [
         pytest.param(NOON - MOMENT, Reason.ENROLLMENT_NOT_OPEN, id="before-opening"),
         pytest.param(NOON, Reason.ENROLLMENT_NOT_OPEN, id="at-opening"),
@@ -44,14 +44,14 @@ def an_invitation(**facts):
         pytest.param(CLOSE + MOMENT, Reason.ENROLLMENT_CLOSED, id="after-closing"),
     ],
 )
-def test_the_window_excludes_both_its_moments(asked, reason):
-    refusal = refuse_outside_window(a_request(asked=asked), a_course(**OPEN_COURSE))
+def test_the_window_excludes_both_its_moments(at, reason):
+    refusal = refuse_outside_window(a_request(at=at), a_course(**OPEN_COURSE))
 
     assert reason_of(refusal) is reason
 
 
 @pytest.mark.parametrize(
-    ("window", "asked"),
+    ("window", "at"),
     [
         pytest.param({}, NOON, id="no-window"),
         pytest.param({"enrollment_start": NOON}, CLOSE + timedelta(days=9999), id="never-closes"),
@@ -60,15 +60,15 @@ def test_the_window_excludes_both_its_moments(asked, reason):
         pytest.param({"course_start": NOON, "course_end": NOON}, CLOSE, id="is-over"),
     ],
 )
-def test_a_window_without_a_moment_is_open_on_that_side(window, asked):
-    assert refuse_outside_window(a_request(asked=asked), a_course(**window)) is None
+def test_a_window_without_a_moment_is_open_on_that_side(window, at):
+    assert refuse_outside_window(a_request(at=at), a_course(**window)) is None
 
 
 def test_a_refusal_says_when_the_window_opens_or_closed():
     course = a_course(**OPEN_COURSE)
 
-    early = refuse_outside_window(a_request(asked=NOON), course)
-    late = refuse_outside_window(a_request(asked=CLOSE), course)
+    early = refuse_outside_window(a_request(at=NOON), course)
+    late = refuse_outside_window(a_request(at=CLOSE), course)
 
     assert early.details == {"opens_at": "2026-03-02T12:00:00Z"}
     assert late.details == {"closed_at": "2026-03-02T13:00:00Z"}
@@ -78,7 +78,7 @@ def test_a_moment_is_the_same_in_every_time_zone():
     tokyo = timezone(timedelta(hours=9))
     course = a_course(**OPEN_COURSE)
 
-    assert refuse_outside_window(a_request(asked=minute(1).astimezone(tokyo)), course) is None
+    assert refuse_outside_window(a_request(at=minute(1).astimezone(tokyo)), course) is None
     assert format_timestamp(minute(1).astimezone(tokyo)) == "2026-03-02T12:01:00Z"
 
 
@@ -124,7 +124,7 @@ def invited(**facts):
 
 
 @pytest.mark.parametrize(
-    ("course", "guest", "reason"),
+    ("course", "learner_context", "reason"),
     [
         pytest.param({}, NO_LEARNER, None, id="open-to-all"),
         pytest.param({}, invited(used_by="bob"), None, id="open-whatever-became-of-an-invitation"),
@@ -152,8 +152,8 @@ def invited(**facts):
         pytest.param(INVITE_ONLY | CLOSED, STAFF, None, id="staff-as-the-learner"),
     ],
 )
-def test_an_invitation_opens_closed_and_invite_only_courses(course, guest, reason):
-    assert reason_of(refuse_entry(a_request("ada"), a_course(**course), guest)) is reason
+def test_an_invitation_opens_closed_and_invite_only_courses(course, learner_context, reason):
+    assert reason_of(refuse_entry(a_request("ada"), a_course(**course), learner_context)) is reason
 
 
 @pytest.mark.parametrize(

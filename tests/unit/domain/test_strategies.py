@@ -1,4 +1,4 @@
-"""The generated histories really hold what the properties are about."""
+"""The generated histories contain the situations that the properties are about."""
 
 from collections import Counter
 from itertools import combinations
@@ -11,8 +11,8 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.rules import refuse_outside_window
 from tests.unit.domain.strategies import harmonies, histories, is_stated, merged, repeatable, steps
 
-#: What rows come to that could be read; the rest is found before the rules are asked.
-NEVER_JUDGED = {
+#: Outcomes that are found before a request reaches the rules.
+DECIDED_EARLIER = {
     Code.INVALID,
     Code.CANCELLED,
     Reason.INVALID_ROW,
@@ -20,12 +20,12 @@ NEVER_JUDGED = {
     Reason.NOT_PERMITTED,
     Reason.ABORTED,
 }
-JUDGED = [word for word in (*Code, *Reason) if word not in NEVER_JUDGED]
+DECIDED = [word for word in (*Code, *Reason) if word not in DECIDED_EARLIER]
 SITUATIONS = [
     "tie",
     "tie of stated and received",
-    "stale wish",
-    "stale wish heard in part",
+    "stale change",
+    "stale change applied in part",
     "closed window",
     "full course",
     "several courses",
@@ -41,8 +41,8 @@ WALKS = 5
 WALK = settings(ONLY_GENERATED, derandomize=False, max_examples=300)
 
 
-def situations_of_wishes(rows):
-    """What several wishes for one enrollment have to do with each other."""
+def situations_of_changes(rows):
+    """Yields how several changes of one enrollment relate to each other."""
     for one, other in combinations(rows, 2):
         same = (one.username, one.course_id) == (other.username, other.course_id)
         if same and one.effective_at == other.effective_at:
@@ -54,7 +54,7 @@ def situations_of_wishes(rows):
 
 
 def situations_of_a_step(world, request, outcome):
-    """What one request finds, and what it comes to."""
+    """Yields the situation of one request and its outcome."""
     course = world.courses.get(request.course_id)
     current = world.enrollments.get((request.course_id, request.username))
     yield outcome.code
@@ -67,29 +67,29 @@ def situations_of_a_step(world, request, outcome):
         return
     yield from ["kept mode"] * (outcome.code is Code.REACTIVATED and request.mode is None)
     if request.precedence < current.activity_precedence:
-        yield "stale wish"
-        heard = outcome.code in {Code.MODE_CHANGED, Code.UPDATED}
-        yield from ["stale wish heard in part"] * heard
+        yield "stale change"
+        is_applied = outcome.code in {Code.MODE_CHANGED, Code.UPDATED}
+        yield from ["stale change applied in part"] * is_applied
 
 
 @pytest.fixture(scope="module")
 def seen():
-    """How often each situation, outcome and reason is met."""
+    """Returns how often each situation, outcome and reason occurs."""
     found = Counter()
 
-    def look(history):
+    def count_situations(history):
         rows = merged(history.submissions, history.order)
-        found.update(set(situations_of_wishes(rows)))
-        for world, request, judgement in steps(history.world, rows):
-            found.update(set(situations_of_a_step(world, request, judgement.outcomes[0])))
+        found.update(set(situations_of_changes(rows)))
+        for world, request, decision in steps(history.world, rows):
+            found.update(set(situations_of_a_step(world, request, decision.outcomes[0])))
 
-    # One walk may keep away from a corner that several walks do not miss.
+    # One run of Hypothesis may miss a rare situation that several runs contain.
     for number in range(WALKS):
-        seed(number)(WALK(given(histories())(look)))()
+        seed(number)(WALK(given(histories())(count_situations)))()
     return found
 
 
-@pytest.mark.parametrize("situation", [*SITUATIONS, *JUDGED], ids=str)
+@pytest.mark.parametrize("situation", [*SITUATIONS, *DECIDED], ids=str)
 def test_histories_hold(situation, seen):
     assert seen[situation], f"{situation} is met {seen[situation]} times"
 
@@ -99,7 +99,7 @@ def test_harmonies_are_mostly_granted_and_can_be_worked_in_several_orders():
 
     @ONLY_GENERATED
     @given(harmonies())
-    def look(history):
+    def count_situations(history):
         granted = decide_batch(merged(history.submissions, history.order), history.world).outcomes
         refused = any(outcome.code is Code.REFUSED for outcome in granted)
         found["refused" if refused else "granted"] += 1
@@ -110,6 +110,6 @@ def test_harmonies_are_mostly_granted_and_can_be_worked_in_several_orders():
             for a, b in pairs
         )
 
-    look()
+    count_situations()
     assert found["granted"] > 100
     assert found["wishes that meet"] > 100

@@ -1,4 +1,4 @@
-"""Clocks, course keys and rights; and the domain needs nothing but the standard library."""
+"""Precedences, course keys and rights; the domain imports the standard library only."""
 
 import ast
 import sys
@@ -36,7 +36,7 @@ def test_a_clock_counts_whole_microseconds():
     assert microseconds(NOON + MOMENT) == microseconds(NOON) + 1
 
 
-def a_clock(*, at=NOON, stated=True, intake=5, line=5):
+def a_precedence(*, at=NOON, stated=True, intake=5, line=5):
     return precedence_of(at, stated=stated, intake=intake, line=line)
 
 
@@ -62,7 +62,7 @@ def a_clock(*, at=NOON, stated=True, intake=5, line=5):
     ],
 )
 def test_wishes_have_one_order(lower, higher):
-    assert a_clock(**lower) < a_clock(**higher)
+    assert a_precedence(**lower) < a_precedence(**higher)
 
 
 @pytest.mark.parametrize(
