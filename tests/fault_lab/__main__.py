@@ -1,4 +1,7 @@
-"""``python -m tests.fault_lab``: the fault matrix with real processes; 1 where a run is not good."""
+"""Runs the fault matrix with real processes: ``python -m tests.fault_lab``.
+
+The exit status is 1 if a run violates an invariant, breaks, or proves nothing.
+"""
 
 import argparse
 import json
@@ -14,15 +17,15 @@ from tests.fault_lab.matrix import Matrix, plan
 from tests.fault_lab.report_table import Row, as_json, head, line, totals
 from tests.support.binaries import ServerMissing
 
-#: Of each fault's load: less of it is worked off sooner, but some faults then leave no trace.
+#: Fraction of each fault's load; with less, some faults leave no evidence.
 SHARE = 1.0
 SECONDS, SHORT_SECONDS = 6.0, 5.0
-#: Of the load: what is taken in must be worked off and judged as well.
+#: Fraction of the load for the short set: all of it must be processed and checked as well.
 SHORT_SHARE = 0.4
 
 
 def main(words: Sequence[str]) -> int:
-    """Run what is asked for; the exit status."""
+    """Runs the selected faults; returns the exit status."""
     asked = _parser().parse_args(words)
     only = {code for code in asked.only.split(",") if code}
     databases = BOTH if asked.database == "both" else (asked.database,)
@@ -71,7 +74,7 @@ def _all(
     runs: Sequence[tuple[type[Fault], str, int]],
     special: Sequence[tuple[str, int]],
 ) -> list[Row]:
-    """Every row, printed as soon as it is known."""
+    """Runs everything; prints each row when it is known."""
     rows = []
     print(head(), flush=True)
     for fault, sort, seed in runs:

@@ -1,4 +1,4 @@
-"""Every second somebody is killed while a real file is worked; it comes to what it should."""
+"""Kills a random process every second while a real file is processed, and compares the result."""
 
 import json
 import os
@@ -22,22 +22,22 @@ from tests.support.service_processes import API
 
 OULAD = Path(__file__).parents[3] / "shared" / "data" / "oulad"
 CODE, TITLE = "1/s", "kill -9 of any process every second while a real file is worked"
-#: Slow enough that there is something to kill for a while.
+#: Slows the workers, so that the file takes a while.
 SLOWED = armed(worker="work.before_commit=sleep:0.15")
-#: Seconds of killing at most: who is killed more often than it can start does nothing at all.
+#: Maximum seconds of killing: processes that are killed faster than they start make no progress.
 KILLING = 40.0
-#: Seconds that the rest of the file may take then.
+#: Seconds for the rest of the file.
 PATIENCE = 120.0
-KILLS = 5  # fewer show nothing
+KILLS = 5  # fewer prove nothing
 
 
 def missing() -> str:
-    """Why it cannot be had here; empty where it can."""
+    """Returns why the data set is not available; empty if it is."""
     return "" if OULAD.is_dir() else "the data set is not in ../shared"
 
 
 def run(stack: Stack, folder: Path, seed: int) -> Row:
-    """Hand the file in, kill until it is done, and compare."""
+    """Sends the file, kills until it is done, and compares."""
     began = time.monotonic()
     expected: dict[str, int] = json.loads((OULAD / "expected.json").read_text())["first_run"]
     with History(folder / "history.jsonl") as history:
@@ -79,7 +79,7 @@ def run(stack: Stack, folder: Path, seed: int) -> Row:
 
 
 def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) -> Iterator[str]:
-    """Where it did not come to what it should, or anything happened twice."""
+    """Yields differences from the expected result, and duplicates."""
     if counts != expected:
         yield f"it came to {counts}, not {expected}"
     kept = row_counts(stack.records.url, "course-v1:OU+%")
@@ -90,7 +90,7 @@ def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) 
 
 
 def _kill_every_second(stack: Stack, chance: random.Random) -> Iterator[dict[str, object]]:
-    """Kill while anything waits; what was killed while some waited and some was done."""
+    """Kills while requests are pending; yields the kills between the first and the last outcome."""
     until = time.monotonic() + KILLING
     while (pending := _pending(stack)) and time.monotonic() < until:
         next_at = time.monotonic() + 1.0
@@ -103,7 +103,7 @@ def _kill_every_second(stack: Stack, chance: random.Random) -> Iterator[dict[str
 
 
 def _pending(stack: Stack) -> int:
-    """What waits, when the first of it is answered."""
+    """Waits for a first outcome; returns the number of pending requests."""
     total = stack.total()
     with suppress(StackBroken):
         wait(lambda: stack.pending() < total, "a first answer", seconds=10)
@@ -111,7 +111,7 @@ def _pending(stack: Stack) -> int:
 
 
 def _victim(stack: Stack, chance: random.Random) -> tuple[str, int]:
-    """Any process of the service that is alive: gateway, worker, schedule, pool child."""
+    """Returns any live process of the service: gateway, worker, schedule, pool child."""
     found = [
         *((one.name, one.family()[:1]) for one in stack.processes),
         *((f"child of {one.name}", one.children()) for one in stack.workers),
@@ -120,20 +120,20 @@ def _victim(stack: Stack, chance: random.Random) -> tuple[str, int]:
 
 
 class _Service:
-    """Asks either gateway until it answers; a key makes that safe."""
+    """A client that repeats each request on either gateway until it is answered."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._numbers = iter(range(10**9))
 
     def insist(self, method: str, path: str, file: Path, sort: str) -> dict[str, Any]:
-        """Send a file until it is taken."""
+        """Sends a file until it is accepted."""
         key = f"registrar-{file.name}"
         headers = {"Content-Type": sort, "Idempotency-Key": key}
         return self._until_answered(method, path, content=file.read_bytes(), headers=headers)
 
     def ended(self, submission_id: str) -> dict[str, Any]:
-        """The submission when it is done."""
+        """Returns the submission when it is done."""
         shown: dict[str, Any] = {}
 
         def is_done() -> bool:

@@ -1,4 +1,4 @@
-"""Runs faults against real processes under load, and has what happened judged."""
+"""Runs faults against real processes under load, and checks the histories."""
 
 import random
 import shutil
@@ -24,13 +24,13 @@ from tests.fault_lab.stack.stack import Stack, StackBroken, records_on
 from tests.support.servers import redis_process
 from tests.support.temporary_folders import working_folder
 
-#: Runs after which a stack is replaced: what is judged grows with the records.
+#: Runs after which a stack is replaced: the checked rows grow with every run.
 RUNS_OF_A_STACK = 12
 
 
 @dataclass(kw_only=True)
 class _Run:
-    """What became known of one run."""
+    """The state of one run."""
 
     fault: type[Fault]
     stack: Stack
@@ -41,10 +41,10 @@ class _Run:
 
 
 class Matrix:
-    """Runs one fault after another; a stack serves many of them."""
+    """Runs one fault after another; several runs share a stack."""
 
     def __init__(self, folder: Path, *, seconds: float, share: float = 1.0) -> None:
-        """``share`` of each fault's load is enough where time is short."""
+        """``share`` is the fraction of each fault's load."""
         self.folder = folder
         self._seconds = seconds
         self._share = share
@@ -52,7 +52,7 @@ class Matrix:
         self._exits: dict[str, ExitStack] = {}
 
     def __enter__(self) -> Self:
-        """Stacks are started when they are needed."""
+        """Starts nothing: stacks are started when they are needed."""
         return self
 
     def __exit__(
@@ -61,12 +61,12 @@ class Matrix:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """No process is left."""
+        """Stops all stacks."""
         for sort in list(self._stacks):
             self._retire(sort)
 
     def run(self, fault: type[Fault], sort: str, seed: int) -> Row:
-        """One fault on one database with one seed."""
+        """Runs one fault on one database with one seed."""
         about = {"fault": fault.code, "title": fault.title, "database": sort, "seed": seed}
         if why := fault.missing():
             return Row(**about, judged="not here", doubts=[why])
@@ -79,7 +79,7 @@ class Matrix:
         return _tidied(row, folder, began)
 
     def every_second(self, sort: str, seed: int) -> Row:
-        """Somebody killed every second while a real file is worked, on a stack of its own."""
+        """Kills a process every second while a real file is processed, on its own stack."""
         about = {
             "fault": kill_loop.CODE,
             "title": kill_loop.TITLE,
@@ -100,7 +100,7 @@ class Matrix:
         return replace(mix, singles=mix.singles * share, files=mix.files * share)
 
     def _folder(self, name: str) -> Path:
-        """An empty one: the history of an earlier run is that of another service."""
+        """Returns an empty folder: the history of an earlier run is of another service."""
         folder = self.folder / name.lower()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -135,7 +135,7 @@ class Matrix:
         return _row(this, verdict, about)
 
     def _go_through(self, this: _Run) -> None:
-        """Equip, load, strike, heal, wait until all is answered."""
+        """Applies overrides, starts the load, injects, heals, and waits until all is processed."""
         stack, scene = this.stack, this.scene
         fault = this.fault(scene)
         stack.equip(fault.equipment())
@@ -181,7 +181,7 @@ class Matrix:
 
     @contextmanager
     def _stack_for(self, fault: type[Fault], sort: str) -> Iterator[Stack]:
-        """The stack of a database, or one of its own for a fault that leaves something behind."""
+        """Returns the shared stack of a database, or a new one if the fault changes it permanently."""
         if fault.alone:
             with ExitStack() as exits:
                 yield _new_stack(sort, exits, full=issubclass(fault, DiskFull))
@@ -207,7 +207,7 @@ class Matrix:
 
 
 def _guarded(stack: Stack, folder: Path, about: dict[str, object], work: Callable[[], Row]) -> Row:
-    """What a run comes to; one that cannot be run to its end does not end the others."""
+    """Runs a function and returns its row; an error makes the row ``broken``."""
     try:
         row = work()
     except Exception as error:  # noqa: BLE001 (the row says so, the folder has it all)
@@ -220,7 +220,7 @@ def _guarded(stack: Stack, folder: Path, about: dict[str, object], work: Callabl
 
 
 def _tidied(row: Row, folder: Path, began: float) -> Row:
-    """Nothing is kept of a run that was good."""
+    """Deletes the folder of a good run."""
     if row.is_good:
         shutil.rmtree(folder)
     kept = "" if row.is_good else str(folder)
@@ -228,12 +228,12 @@ def _tidied(row: Row, folder: Path, began: float) -> Row:
 
 
 def _new_stack(sort: str, exits: ExitStack, *, full: bool = False) -> Stack:
-    """A service with servers of its own; with ``full`` its records are on a small disk."""
+    """Starts a service with its own servers; with ``full`` its database is on a small disk."""
     folder = exits.enter_context(working_folder(on_disk=True))
     place = None
     if full:
         place = folder / "records"
-        folder.chmod(0o755)  # PostgreSQL runs as somebody else
+        folder.chmod(0o755)  # PostgreSQL runs as another user
         place.mkdir()
         DiskFull.place(place, sort, exits)
     records = exits.enter_context(records_on(sort, folder=place))
@@ -242,7 +242,7 @@ def _new_stack(sort: str, exits: ExitStack, *, full: bool = False) -> Stack:
 
 
 def _row(this: _Run, verdict: Verdict, about: dict[str, object]) -> Row:
-    """A run is as good as the worst that is known of it."""
+    """Builds the row of a run; its result is the worst that is known."""
     violations = [
         *(f"{one.invariant}: {one.what}" for one in verdict.violations),
         *this.scene.complaints,
@@ -267,7 +267,7 @@ def _row(this: _Run, verdict: Verdict, about: dict[str, object]) -> Row:
 def plan(
     faults: Sequence[type[Fault]], databases: Sequence[str], seeds: int
 ) -> Iterator[tuple[type[Fault], str, int]]:
-    """Every run, those of one database together so that its stack goes on; all faults soon."""
+    """Yields all runs: grouped by database so that stacks are shared, each fault early."""
     for sort in databases:
         for seed in range(1, seeds + 1):
             for fault in faults:

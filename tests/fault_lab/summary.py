@@ -1,4 +1,4 @@
-"""``python -m tests.fault_lab.summary FILE.json…``: what runs of the matrix came to, as Markdown."""
+"""Prints reports of the matrix as Markdown: ``python -m tests.fault_lab.summary FILE.json…``."""
 
 import json
 import sys
@@ -23,7 +23,7 @@ HEAD = (
 
 
 def main(paths: Sequence[str]) -> None:
-    """Print the table, and what is not in it."""
+    """Prints the table and the list of faults that did not run."""
     rows = [row for path in paths for row in json.loads(Path(path).read_text())["rows"]]
     here = [row for row in rows if row["judged"] != "not here"]
     print(_line(HEAD))

@@ -1,4 +1,4 @@
-"""The checker bites: an honest history is found good, and each way of cheating is found and named."""
+"""The checker accepts a correct history, and finds and names each way of falsifying it."""
 
 import shutil
 import time
@@ -67,7 +67,7 @@ def ids(play) -> dict[str, str]:
     return honest(play)
 
 
-# --- an honest run ------------------------------------------------------------------------
+# --- a correct history ------------------------------------------------------------------
 
 
 def test_an_honest_run_is_good_on_each_database(sessions: Sessions):
@@ -142,7 +142,7 @@ def test_what_nobody_read_to_its_end_proves_nothing(play, ids):
     assert "7 submissions were never seen to be done" in play.judge().doubts
 
 
-# --- I1, I3, I4: kept, and nothing else ---------------------------------------------------
+# --- I1, I3, I4: stored, and nothing else -----------------------------------------------
 
 
 def test_an_accepted_id_that_is_lost_is_found(play, ids):
@@ -233,7 +233,7 @@ def test_a_key_that_was_accepted_and_then_refused_is_found(play, ids):
     assert found(play.judge(), "I4", "key1", "[422]", "stands for")
 
 
-# --- I2: one outcome, for good ------------------------------------------------------------
+# --- I2: one outcome, permanently -------------------------------------------------------
 
 
 def test_what_is_never_answered_is_found(play, ids):
@@ -327,7 +327,7 @@ def test_an_event_about_somebody_else_is_found(play, ids):
 
 
 def test_an_order_that_is_turned_round_is_found(play, monkeypatch):
-    """Without clocks whatever is worked last wins."""
+    """Without precedence the request that is processed last wins."""
     monkeypatch.setattr(decision, "_is_superseded", lambda *_: False)
     monkeypatch.setattr(
         decision,
@@ -353,7 +353,7 @@ def test_deliveries_in_any_order_come_to_the_same(play):
 
 
 def test_a_wish_that_ranks_below_one_that_was_heard_before_it_is_found(play, ids):
-    """The client says that it heard the second before it sent the first."""
+    """The client claims that the second was answered before the first was sent."""
     heard = next(record for record in play.records if of(Op.SINGLE, key="key2")(record))
     play.change(of(Op.SINGLE, Phase.INVOKE, key="key1"), t=heard.t + 0.000_001)
     assert found(play.judge(), "I7", ids["second"], "was heard before", ids["first"])
@@ -422,7 +422,7 @@ def test_a_feed_that_goes_on_after_its_head_is_found(play, ids):
 
 
 def test_seats_beyond_the_capacity_are_found(play, ids):
-    """The client says that the course had fewer seats than it had."""
+    """The client claims that the course had fewer seats than it had."""
     for phase in (Phase.INVOKE, Phase.OK):
         play.change(of(Op.COURSE, phase, course_id=SCARCE), facts={"capacity": 1})
     verdict = play.judge()
@@ -437,7 +437,7 @@ def one_too_early(course, taken):
 
 @pytest.mark.parametrize("together", [True, False])
 def test_a_refusal_though_there_is_room_is_found(play, monkeypatch, together):
-    """Refused beside others who got in (a place in the feed), and by itself (none)."""
+    """Refused beside requests that were applied (a position in the feed), and alone (none)."""
     monkeypatch.setattr(decision, "refuse_when_full", one_too_early)
     play.course(SCARCE, SEATS)
     first = play.single("ada", SCARCE)
@@ -450,7 +450,7 @@ def test_a_refusal_though_there_is_room_is_found(play, monkeypatch, together):
 
 
 def test_a_refusal_after_a_seat_was_seen_to_be_free_is_found(play, monkeypatch):
-    """The course was full before; a reader of the feed knows that it is no more."""
+    """The course was full before; a reader of the feed knows that it no longer is."""
     play.course(SCARCE, 1)
     play.single("ada", SCARCE)
     play.work()
@@ -486,7 +486,7 @@ def test_capacities_that_are_raised_and_lowered_are_followed(play):
 
 
 def test_seats_that_a_lowered_capacity_does_not_have_are_found(play):
-    """The client lowered the capacity before somebody got in who never should have."""
+    """The client lowered the capacity before the last request was applied."""
     play.course(SCARCE, 3)
     play.single("first", SCARCE)
     play.work()

@@ -1,4 +1,4 @@
-"""What clients and nemeses write is what is read, whoever writes at the same time."""
+"""The history returns what clients and fault injectors wrote, also with concurrent writers."""
 
 import json
 import threading

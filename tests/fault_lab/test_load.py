@@ -1,4 +1,4 @@
-"""A load on a real service: it ends with everything known, answered and read, and is judged."""
+"""A load on a real service ends with everything known, processed, read and checked."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from tests.support.service_processes import Stack, needs_proc, wait_until
 
 pytestmark = [needs_proc, pytest.mark.slow]
 
-#: Little of everything, so that a busy machine keeps up.
+#: A small load, so that a busy machine keeps up.
 SMALL = Mix(singles=60.0, files=2.0, rows=(20, 200), learners=8, repeats=0.1, reuses=0.1)
 
 
@@ -74,7 +74,7 @@ def test_a_calm_run_is_good_and_has_something_of_everything(service, sessions, h
 
 
 def test_who_never_hears_202_asks_again_until_it_is_known(service, sessions, history):
-    """One answer in five is lost on the way, after the service kept what was asked."""
+    """One answer in five is lost after the service stored the request."""
     since = mark(sessions)
     port = int(service.url.rpartition(":")[2])
     with (

@@ -1,4 +1,4 @@
-"""Schedules of everything that can go wrong keep every promise; sabotaged code does not."""
+"""Random schedules violate no invariant; mutants of the code do."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ from tests.fault_lab.simulator import __main__ as command
 from tests.fault_lab.simulator.environment import Bench
 from tests.fault_lab.simulator.schedule import play
 
-#: Quick; ``make faults`` plays thousands.
+#: Quick; ``make faults`` runs thousands.
 SEEDS = 150
 PART = 50
 DETERMINED = range(3_000, 3_012)
@@ -39,7 +39,7 @@ def test_a_schedule_is_fully_determined_by_its_seed(bench):
 
 
 def test_a_schedule_is_the_same_in_another_process(bench):
-    """Where sets and dictionaries of texts have another order."""
+    """With another order of sets of strings."""
     seed = DETERMINED[0]
     other = subprocess.run(
         [sys.executable, "-m", command.__package__, "--seed", str(seed), "--verbose"],

@@ -1,7 +1,7 @@
-"""Judges a history of clients, and the records behind it, against the promises of the service.
+"""Checks the history of clients, and the database behind it, against the invariants.
 
-I9 (webhooks) and I11 (who may see what) are not judged: there are no webhooks yet, and every
-client of a load may see everything.
+Not checked: I9 (webhooks do not exist yet) and I11 (authorization: every client of a load may read
+everything).
 """
 
 import math
@@ -22,34 +22,34 @@ from tests.fault_lab.checker.timeline import timeline
 from tests.fault_lab.history import Record, read_history
 
 BEGINNING = Mark()
-#: Violations whose timelines are shown.
+#: Violations that are shown with a timeline.
 SHOWN = 20
 
 
 class Judged(StrEnum):
-    """What a check comes to; only ``ok`` is good."""
+    """The result of a check; only ``ok`` is good."""
 
     OK = "ok"
     VIOLATIONS = "violations"
-    #: Nothing contradicts the promises, but too little happened to say that they hold.
+    #: No invariant is violated, but too little happened to prove anything.
     UNKNOWN = "unknown"
 
 
 class Trace(StrEnum):
-    """What a fault leaves behind where it had an effect."""
+    """Evidence that a fault took effect."""
 
-    #: Clients did not know what came of a request (reset, time-out, 5xx).
+    #: Requests without a known result (reset, time-out, 5xx).
     UNKNOWN_ANSWERS = "unknown_answers"
-    #: A client did not know, and its key stood for something already when it asked again.
+    #: Repeated requests whose key existed already, after an unknown result.
     REPLAYED_KEYS = "replayed_keys"
-    #: Batches were announced again by the sweeper.
+    #: Batches that maintenance redispatched.
     ANNOUNCED_AGAIN = "announced_again"
-    #: Work on batches was begun and failed, or its worker died.
+    #: Attempts that failed, or whose worker died.
     FAILED_ATTEMPTS = "failed_attempts"
 
 
 class Violation(NamedTuple):
-    """A promise that was broken, and everything that is known about the item."""
+    """A violated invariant, with everything that is known about the item."""
 
     invariant: str
     what: str
@@ -58,26 +58,26 @@ class Violation(NamedTuple):
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What a check comes to."""
+    """The result of a check with its figures."""
 
     judged: Judged
     violations: list[Violation] = field(default_factory=list)
-    #: Why nothing can be said.
+    #: Reasons for the result ``unknown``.
     doubts: list[str] = field(default_factory=list)
     #: Requests in submissions that were answered 202.
     accepted_items: int = 0
-    #: Submissions that were.
+    #: Submissions that were answered 202.
     accepted: int = 0
     events: int = 0
     #: Seconds from sending to 202; None without any.
     p50: float | None = None
     p99: float | None = None
-    #: Seconds from healing to the last outcome; None where nobody said that it healed.
+    #: Seconds from healing to the last outcome; None if the faults were never healed.
     recovery_seconds: float | None = None
     traces: dict[str, int] = field(default_factory=dict)
 
     def text(self, most: int = SHOWN) -> str:
-        """It in words, with the first violations and their timelines."""
+        """Returns the result as text, with the first violations and their timelines."""
         traces = ", ".join(f"{trace} {number}" for trace, number in self.traces.items())
         lines = [
             f"{self.judged}: {len(self.violations)} violations",
@@ -104,10 +104,10 @@ def check(
     traces: Collection[Trace] = (),
     clocks_agree: bool = True,
 ) -> Verdict:
-    """Judge a run once it is healed and quiet.
+    """Checks a run after all faults are healed and all work is done.
 
-    What is in the records before the mark is left alone, but for the checks of the records by
-    themselves. ``clocks_agree`` is False where a clock was set wrong on purpose.
+    Rows before the mark are left out, except by `enroll verify`. ``clocks_agree`` is False if a
+    clock was set wrong on purpose.
     """
     story = index_history(read_history(history) if isinstance(history, Path) else history)
     ledger = read_ledger(sessions, since)
@@ -146,12 +146,12 @@ def _broken(
         yield from judge(story, ledger)
 
 
-#: The promise behind the first word of what the shipped checker finds.
+#: The invariant behind the first word of a violation kind of `enroll verify`.
 _INVARIANTS = {"outcomes": "I2", "fold": "I5", "seats": "I6", "feed": "I8"}
 
 
 def _shipped(sessions: Sessions, story: HistoryIndex) -> Iterator[Found]:
-    """What `enroll verify` finds in the records by themselves, those of earlier runs too."""
+    """Yields the violations that `enroll verify` finds, in the rows of earlier runs too."""
     known = {course_id: max_capacity(story.capacities(course_id)) for course_id in story.courses}
     for found in verify(sessions, capacities=known).violations:
         invariant = _INVARIANTS.get(found.kind.partition(".")[0], "records")
@@ -187,12 +187,14 @@ def _figures(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Verd
 
 
 def _share(ordered: list[float], share: float) -> float | None:
-    """The value below which so great a share lies."""
+    """Returns the quantile of sorted values."""
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
 def _recovery(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> float | None:
-    """Seconds from healing to the last outcome, on the client's clock where no other is right."""
+    """Returns the seconds from healing to the last outcome, on the client's clock if others are
+    wrong.
+    """
     if story.healed is None:
         return None
     if not clocks_agree:
@@ -209,7 +211,7 @@ def _doubts(
     minimum: int,
     traces: Collection[Trace],
 ) -> Iterator[str]:
-    """I13: why the run proves nothing."""
+    """I13: yields the reasons why the run proves nothing."""
     if verdict.accepted_items < minimum:
         yield f"only {verdict.accepted_items} requests were accepted, not {minimum}"
     for fault, times in story.started.items():

@@ -1,4 +1,4 @@
-"""What every accepted request is promised: it is there, it is answered once, and for good."""
+"""Checks I1 to I4 and I10: accepted requests are stored, get one outcome, and can be read."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -12,15 +12,15 @@ from tests.fault_lab.checker.ledger import Item, Ledger
 from tests.fault_lab.history import Phase
 from tests.fault_lab.load.client import RequestedChange, brief
 
-#: How far a submission is; it never goes back.
+#: The order of states; a submission never goes back.
 _STATES = {"queued": 0, "running": 1, "done": 2, "cancelled": 2}
 _KEY_REUSED = 422
-#: In the name of each learner whose requests are poison.
+#: Part of the name of each learner whose requests are poison.
 POISON = "poison"
 
 
 class Found(NamedTuple):
-    """A broken promise, and the key, id or submission by which everything about it is found."""
+    """A violated invariant, and the key, id or submission that identifies the item."""
 
     invariant: str
     what: str
@@ -29,7 +29,7 @@ class Found(NamedTuple):
 
 
 def durable(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I1: what was answered 202 is there, whole."""
+    """I1: every submission that was answered 202 is stored completely."""
     for told in story.accepted():
         for id_ in told.ids:
             head = ledger.submissions.get(id_)
@@ -53,7 +53,7 @@ def _kept_lines(told: Attempt, id_: str, ledger: Ledger) -> Iterator[Found]:
 def answered(
     story: HistoryIndex, ledger: Ledger, *, within: float, clocks_agree: bool
 ) -> Iterator[Found]:
-    """I2: each accepted request has one outcome, in time, and it never was another."""
+    """I2: each accepted request has one outcome, in time, and it never changes."""
     latest = None if story.healed is None or not clocks_agree else story.healed + within
     for id_, what in ledger.odd:
         yield Found("I2", what, id_)
@@ -83,7 +83,7 @@ def _answered_once(told: Attempt, item: Item, latest: float | None) -> Iterator[
 def _answered_well(
     story: HistoryIndex, told: Attempt, item: Item, wish: RequestedChange
 ) -> Iterator[Found]:
-    """No load sends what is invalid; only a request that is poison may come to internal_error."""
+    """I2: only poison requests come to internal_error, and none is invalid or cancelled."""
     outcome = item.outcome
     if outcome is None or (told.poison and POISON in wish.user):
         return
@@ -113,12 +113,12 @@ def _answer_kept(id_: str, seen: list[Any], ledger: Ledger) -> Iterator[Found]:
 
 
 def no_phantoms(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I3: everything that is kept was asked for, and comes to what was asked."""
+    """I3: every stored request was sent, with the same content."""
     keys = {id_: key for key, id_ in ledger.keys.items()}
     for id_, head in ledger.submissions.items():
         told = story.by_id.get(id_) or story.keys.get(keys.get(id_, ""))
         if told is None and head.published_at is None:
-            continue  # the parts of an upload that broke off: nobody sees them, they are swept
+            continue  # an incomplete upload: no reader sees it, and it is purged
         if told is None:
             yield Found("I3", f"{id_} is kept, and nobody asked for it", id_)
         elif head.published_at is not None:
@@ -181,7 +181,7 @@ def _event_of(item: Item) -> Iterator[Found]:
 
 
 def idempotent(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I4: a key stands for one submission, for good, and for one body."""
+    """I4: a key belongs to one submission and one body, permanently."""
     for key, told in story.keys.items():
         if len(told.ids) > 1:
             yield Found("I4", f"the key {key} stands for {', '.join(told.ids)}", key)
@@ -200,7 +200,7 @@ def idempotent(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
 
 
 def read_rightly(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I10: who looks after a 202 finds it, never less far than before."""
+    """I10: a read after a 202 finds the submission, and its state never goes back."""
     for reads in (story.statuses, story.outcomes):
         for id_, its_reads in reads.items():
             for read in its_reads:
@@ -244,7 +244,7 @@ def _told(facts: Any) -> str:
 
 
 def _enrollments_seen(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """Who looks after an outcome sees what it came to, or something newer."""
+    """Checks that a read of an enrollment after an outcome returns its effect, or a newer one."""
     states: dict[tuple[str, str], list[tuple[int, bool, str]]] = {}
     for event in ledger.events:
         after = event.position, bool(event.after["is_active"]), str(event.after["mode"])
@@ -264,6 +264,6 @@ def _enrollments_seen(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
 
 
 def _known_since(told: Attempt, pair: tuple[str, str], ledger: Ledger) -> int:
-    """The last position at which this submission changed the enrollment; 0: it did not."""
+    """Returns the last position at which a submission changed the enrollment; 0: it did not."""
     items = (item for item in ledger.items_of.get(pair, ()) if item.submission_id == told.id)
     return max((event.position for item in items for event in item.events), default=0)

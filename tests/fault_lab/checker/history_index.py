@@ -1,4 +1,4 @@
-"""A history put in order: what each key stands for, what was read, what was broken."""
+"""Indexes a history: attempts by key and id, reads, faults."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -13,7 +13,7 @@ _POSTS = frozenset({Op.SINGLE, Op.FILE})
 
 @dataclass(eq=False)
 class Attempt:
-    """All that is known from outside about one Idempotency-Key."""
+    """Everything that clients know about one Idempotency-Key."""
 
     key: str
     op: Op
@@ -21,42 +21,42 @@ class Attempt:
     poison: bool
     #: When it was first sent.
     sent: float
-    #: When the first 202 was heard.
+    #: When the first 202 arrived.
     heard: float | None = None
     ids: dict[str, None] = field(default_factory=dict)
-    #: Statuses that say for sure that it was not taken in.
+    #: Statuses of answers that prove that it was not stored.
     refused: list[int] = field(default_factory=list)
-    #: How often nobody knew what came of it.
+    #: Number of sends with an unknown result.
     unknown: int = 0
-    #: Whether it was replayed after nobody knew.
+    #: Number of replays after an unknown result.
     replayed_unknown: int = 0
-    #: When all of it was first seen to be done.
+    #: When a read first showed the state ``done``.
     seen_done: float | None = None
 
     @property
     def id(self) -> str | None:
-        """The submission that it stands for."""
+        """Returns the submission id."""
         return next(iter(self.ids), None)
 
     def wishes_by_line(self) -> Iterator[tuple[int, RequestedChange]]:
-        """Each wish with the line that its outcome will have."""
+        """Yields each change with the line number of its outcome."""
         return enumerate(self.wishes, FIRST_LINE if self.op is Op.FILE else 1)
 
 
 class Read(NamedTuple):
-    """One look at the service; ``began`` is when it was sent."""
+    """One read of the service; ``began`` is when it was sent."""
 
     record: Record
     began: float
 
     @property
     def ended(self) -> float:
-        """When it was answered."""
+        """Returns when it was answered."""
         return self.record.t
 
 
 class Capacity(NamedTuple):
-    """A capacity, and when it may have been in force."""
+    """A capacity, and the time in which it may have been in force."""
 
     seats: int | None
     since: float
@@ -65,12 +65,12 @@ class Capacity(NamedTuple):
 
 @dataclass
 class HistoryIndex:
-    """A history, by what it is about."""
+    """A history, by what its records are about."""
 
     begun: float = 0.0
     keys: dict[str, Attempt] = field(default_factory=dict)
     by_id: dict[str, Attempt] = field(default_factory=dict)
-    #: Times the key was sent with another body, and what came of it.
+    #: Uses of a key with another body, and their answers.
     reuses: list[Record] = field(default_factory=list)
     statuses: dict[str, list[Read]] = field(default_factory=lambda: defaultdict(list))
     outcomes: dict[str, list[Read]] = field(default_factory=lambda: defaultdict(list))
@@ -86,28 +86,28 @@ class HistoryIndex:
     about: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
 
     def accepted(self) -> list[Attempt]:
-        """What was answered 202."""
+        """Returns the attempts that were answered 202."""
         return [told for told in self.keys.values() if told.ids]
 
     def capacities(self, course_id: str) -> list[Capacity]:
-        """Every capacity that a course was given, or may have been."""
+        """Returns every capacity that a course had or may have had."""
         return list(_capacities(self.courses.get(course_id, [])))
 
     def is_plain(self, course_id: str) -> bool:
-        """Whether nothing but the seats ever refuses anybody in this course."""
+        """Returns whether nothing but its seats limits a course."""
         saved = self.courses.get(course_id, [])
         return bool(saved) and all(record.facts["is_plain"] for record in saved)
 
 
 def max_capacity(capacities: Iterable[Capacity]) -> int | None:
-    """The greatest of some capacities; None where one of them, or nothing, bounds them."""
+    """Returns the greatest capacity; None if one is unlimited or none is known."""
     seats = [one.seats for one in capacities]
     known = [number for number in seats if number is not None]
     return max(known) if known and len(known) == len(seats) else None
 
 
 def index_history(records: Iterable[Record]) -> HistoryIndex:
-    """Put a history in order."""
+    """Builds the index of a history."""
     story = HistoryIndex()
     for record in records:
         story.begun = story.begun or record.t
@@ -207,7 +207,9 @@ _TAKE = {
 
 
 def _capacities(records: list[Record]) -> Iterator[Capacity]:
-    """One that is replaced for sure ends there; one that nobody knows of may come at any time."""
+    """Yields capacities: one that was replaced ends there; one with an unknown result may apply any
+    time later.
+    """
     changes = [
         (sent, _answer(records[place + 1 :], sent))
         for place, sent in enumerate(records)

@@ -1,4 +1,4 @@
-"""The records of a run as the service keeps them, read past it: items, batches, events."""
+"""Reads the stored requests, batches and events of a run, independently of the service's queries."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from schemas.outcomes import decode_outcomes
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import decode_singles
 
-#: Events that one look reads.
+#: Events per query.
 PAGE = 10_000
 
 #: (submission, line).
@@ -41,7 +41,7 @@ Pair = tuple[str, str]
 
 
 class Mark(NamedTuple):
-    """Where the records of earlier runs end."""
+    """The end of the rows of earlier runs."""
 
     batch_id: int = 0
     position: int = 0
@@ -49,12 +49,12 @@ class Mark(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Item:
-    """One request as it is kept, with what came of it."""
+    """One stored request with its outcome."""
 
     submission_id: str
     line: int
     batch: Any
-    #: None: the row cannot be read.
+    #: None: the row cannot be parsed.
     request: ParsedRequest | None
     received_at: datetime
     clock: WritePrecedence
@@ -63,12 +63,12 @@ class Item:
 
     @property
     def place(self) -> Place:
-        """What names it."""
+        """Returns its key in `Ledger.items`."""
         return self.submission_id, self.line
 
 
 class StoredState(NamedTuple):
-    """An enrollment as it is kept, with its clocks."""
+    """A stored enrollment with its precedence."""
 
     is_active: bool
     mode: str
@@ -78,11 +78,11 @@ class StoredState(NamedTuple):
 
 @dataclass
 class Ledger:
-    """The records from a mark on."""
+    """The rows after a mark."""
 
     mark: Mark
     head: int = 0
-    #: Rows of the tables, by id; unpublished submissions are there too.
+    #: Rows of the tables, by id; unpublished submissions are included.
     submissions: dict[str, Any] = field(default_factory=dict)
     batches: dict[int, Any] = field(default_factory=dict)
     items: dict[Place, Item] = field(default_factory=dict)
@@ -94,19 +94,19 @@ class Ledger:
     spans: dict[int, int] = field(default_factory=dict)
     standings: dict[Pair, StoredState] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
-    #: What does not fit together, found while reading.
+    #: Inconsistencies found while reading.
     odd: list[tuple[str, str]] = field(default_factory=list)
 
 
 def mark(sessions: Sessions) -> Mark:
-    """Where the records end now: a check from here on leaves alone what is before."""
+    """Returns the current end of the rows."""
     with sessions.read() as session:
         last = session.scalar(select(BatchRow.id).order_by(BatchRow.id.desc()).limit(1))
         return Mark(last or 0, session.scalars(select(FeedHeadRow.position)).one())
 
 
 def read_ledger(sessions: Sessions, since: Mark) -> Ledger:
-    """Everything after the mark."""
+    """Reads everything after the mark."""
     ledger = Ledger(since)
     with sessions.read() as session:
         _read_batches(session, ledger)

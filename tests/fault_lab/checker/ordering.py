@@ -1,4 +1,4 @@
-"""The order of wishes and the order of the feed."""
+"""Checks I7 and I8: precedence of requests, and order of the change feed."""
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -14,18 +14,18 @@ from tests.fault_lab.load.client import digest
 
 
 class _Timed(NamedTuple):
-    """A request whose time is that of its coming in, and what is known of that from outside."""
+    """A request that states no time, with what its client knows."""
 
     item: Item
     told: Attempt
 
 
 def latest_wins(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I7: of two wishes for one enrollment the later one wins.
+    """I7: of two requests for one enrollment the later one wins.
 
-    Who was asked after the other's 202 was heard ranks higher (seen from outside); the feed
-    never lets a lower wish follow a higher one in the same field; what stands at the end is
-    what the highest wishes say; superseded is only what a higher one was heard before.
+    A request that was sent after another's 202 ranks higher. In the feed no change of a lower rank
+    follows one of a higher rank in the same field. The final state is that of the highest ranks.
+    Only a request with a higher one before it is superseded.
     """
     for pair, items in ledger.items_of.items():
         yield from _ranked_as_asked(pair, items, story)
@@ -64,7 +64,7 @@ def _name(item: Item) -> str:
 
 
 def _rising(pair: Pair, items: list[Item]) -> Iterator[Found]:
-    """Events of one enrollment that set the same field come from ever higher wishes."""
+    """Checks that events that set the same field of an enrollment have increasing ranks."""
     changed = sorted(
         ((event, item) for item in items for event in item.events),
         key=lambda change: change[0].position,
@@ -88,7 +88,7 @@ def _names_mode(item: Item) -> bool:
 
 
 def _highest_stand(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Found]:
-    """What stands is what the highest wishes say that were not refused."""
+    """Checks that the stored enrollment is the one that the highest applied ranks ask for."""
     heard = [item for item in items if item.outcome and item.outcome.code not in FAILURES]
     standing = ledger.standings.get(pair)
     if not heard or standing is None:
@@ -117,7 +117,7 @@ def _highest_stand(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Fo
 
 
 def _is_all_ours(items: list[Item], ledger: Ledger) -> bool:
-    """Whether nothing of the enrollment comes from before the mark."""
+    """Returns whether all changes of the enrollment are after the mark."""
     if ledger.mark.batch_id == 0:
         return True
     return any(event.before is None for item in items for event in item.events)
@@ -134,7 +134,7 @@ def _rightly_superseded(pair: Pair, items: list[Item]) -> Iterator[Found]:
 
 
 def feed_is_whole(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I8: positions are gapless, and every reader, from any cursor, gets exactly what follows."""
+    """I8: positions have no gaps, and every reader gets exactly the events after its cursor."""
     expected = ledger.mark.position
     for event in ledger.events:
         expected += 1
@@ -168,7 +168,7 @@ def _page_is_right(read: Read, ledger: Ledger, ids: dict[int, str]) -> Iterator[
 
 
 def _nothing_skipped(reads: list[Read]) -> Iterator[Found]:
-    """A reader who is told that this is the end is not told so behind another one."""
+    """Checks that no reader gets an empty page before a position that was read earlier."""
     by_end = sorted(reads, key=lambda read: read.ended)
     furthest = ended = 0
     for read in sorted(reads, key=lambda read: read.began):
@@ -182,6 +182,6 @@ def _nothing_skipped(reads: list[Read]) -> Iterator[Found]:
 
 
 def read_to_the_end(story: HistoryIndex, ledger: Ledger) -> bool:
-    """Whether some reader was told that there is no more after the head."""
+    """Returns whether some reader got an empty page at the head."""
     places = ((read.record.facts["since"], read.record.facts["next"]) for read in story.feed)
     return any(since == after == ledger.head for since, after in places)

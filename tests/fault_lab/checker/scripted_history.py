@@ -1,4 +1,4 @@
-"""A client that tells the truth about a service without doors, and ways to cheat afterwards."""
+"""A client that records a correct history of the service in one process, and ways to falsify it."""
 
 import time
 from collections import Counter
@@ -27,7 +27,7 @@ SEATS = 2
 
 @dataclass
 class ScriptedHistory:
-    """A service without its doors, a client that tells the truth, and what it wrote."""
+    """The service in one process, and the history that a client of it recorded."""
 
     world: World
     records: list[Record] = field(default_factory=list)
@@ -72,7 +72,7 @@ class ScriptedHistory:
         self.world.work()
 
     def look(self, id_: str) -> None:
-        """Its status, and its outcomes so far."""
+        """Reads the status and the outcomes so far."""
         began = time.time()
         head = self.world.submission(UUID(id_))
         answered = self.world.outcomes(head.id)
@@ -100,7 +100,7 @@ class ScriptedHistory:
         return after
 
     def end(self) -> None:
-        """Everything is answered and read once more."""
+        """Processes everything and reads it once more."""
         self.note(Op.NEMESIS, Phase.HEAL)
         self.work()
         for record in list(self.records):
@@ -109,7 +109,7 @@ class ScriptedHistory:
         self.feed(self.feed())
 
     def change(self, which: Callable[[Record], bool], **to: Any) -> None:
-        """Doctor a record: the last one that is such."""
+        """Changes the last matching record."""
         place = max(place for place, record in enumerate(self.records) if which(record))
         record = self.records[place]
         facts = {**record.facts, **to.pop("facts", {})}
@@ -120,7 +120,7 @@ class ScriptedHistory:
 
 
 def honest(play: ScriptedHistory) -> dict[str, str]:
-    """Something of everything; ids by name."""
+    """Records a history with every kind of operation; returns ids by name."""
     play.course(OPEN)
     play.course(SCARCE, SEATS)
     ids = {"first": play.single("ada")}
@@ -144,7 +144,7 @@ def honest(play: ScriptedHistory) -> dict[str, str]:
 
 
 def found(verdict: Verdict, invariant: str, *words: str) -> bool:
-    """Whether a violation of this promise says all of this."""
+    """Returns whether a violation of this invariant contains all words."""
     assert verdict.judged is Judged.VIOLATIONS, verdict.text()
     return any(
         one.invariant == invariant and all(word in one.what for word in words)
@@ -158,7 +158,7 @@ def change_row(play: ScriptedHistory, statement: Any) -> None:
 
 
 def change_outcome(play: ScriptedHistory, id_: str, **to: Any) -> None:
-    """Doctor the outcome of a single."""
+    """Changes the stored outcome of a single request."""
     head = play.world.submission(UUID(id_))
     with play.world.sessions.begin() as session:
         kept = session.get(BatchRow, head.batch_id)
@@ -168,7 +168,7 @@ def change_outcome(play: ScriptedHistory, id_: str, **to: Any) -> None:
 
 
 def of(op: Op, phase: Phase = Phase.OK, **facts: Any) -> Callable[[Record], bool]:
-    """Records that are such."""
+    """Returns a predicate for records."""
 
     def is_such(record: Record) -> bool:
         values = {**record.facts, "id": record.id, "key": record.key}
@@ -179,7 +179,7 @@ def of(op: Op, phase: Phase = Phase.OK, **facts: Any) -> Callable[[Record], bool
 
 
 def batch_ids(play: ScriptedHistory, *ids: str) -> list[int]:
-    """The batches of singles; each is worked by itself."""
+    """Returns the batches of single requests, and lets each be processed alone."""
     found = [play.world.submission(UUID(id_)).batch_id for id_ in ids]
     with play.world.sessions.begin() as session:
         session.execute(update(BatchRow).where(BatchRow.id.in_(found)).values(alone=True))

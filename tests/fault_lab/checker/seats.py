@@ -1,4 +1,4 @@
-"""I6: seats are never given beyond the capacity, and never refused while there is room."""
+"""Checks I6: seats are never overbooked, and never refused while some are free."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -13,36 +13,36 @@ from tests.fault_lab.checker.guarantees import Found
 from tests.fault_lab.checker.history_index import Capacity, HistoryIndex, max_capacity
 from tests.fault_lab.checker.ledger import Item, Ledger
 
-#: Seconds by which the clocks of one machine may seem to differ.
+#: Tolerance for differences between the clocks of one machine, in seconds.
 SLACK = 1.0
 _EVER = float("inf")
 
 
 class _Seats(NamedTuple):
-    """How many seats of one course are taken after each of its events."""
+    """Seats taken in one course after each of its events."""
 
     positions: list[int]
     taken: list[int]
 
     def after(self, position: int) -> int:
-        """Seats taken once the event at a position, and all before it, happened."""
+        """Returns the seats taken after the event at a position."""
         place = bisect_right(self.positions, position)
         return self.taken[place - 1] if place else 0
 
     def most(self, first: int, last: int) -> int:
-        """The most at any moment from one position to another."""
+        """Returns the most seats taken between two positions."""
         inside = slice(bisect_right(self.positions, first), bisect_right(self.positions, last))
         return max([self.after(first), *self.taken[inside]])
 
 
 class _Furthest(NamedTuple):
-    """The greatest position of everything up to each of some moments."""
+    """The greatest position up to each of some times."""
 
     moments: list[float]
     positions: list[int]
 
     def at(self, moment: float) -> int:
-        """The greatest up to this moment; 0 where there is none."""
+        """Returns the greatest position up to this time; 0 if there is none."""
         place = bisect_right(self.moments, moment)
         return self.positions[place - 1] if place else 0
 
@@ -54,7 +54,7 @@ def _furthest(places: Iterable[tuple[float, int]]) -> _Furthest:
 
 
 def seats_kept(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Iterator[Found]:
-    """Only of courses whose whole history is in the ledger."""
+    """I6, for courses that were created after the mark."""
     courses = [course_id for course_id in story.courses if story.capacities(course_id)]
     seats = {course_id: _seats_of(course_id, ledger) for course_id in courses}
     for course_id in courses:
@@ -84,7 +84,7 @@ def _seats_of(course_id: str, ledger: Ledger) -> _Seats:
 
 
 def _possible(capacities: list[Capacity], first: float, last: float) -> list[Capacity]:
-    """Those that may have been in force at some moment of a time."""
+    """Returns the capacities that may have been in force in a period."""
     return [one for one in capacities if one.since <= last + SLACK and one.until >= first - SLACK]
 
 
@@ -109,12 +109,12 @@ def _never_beyond(
 
 
 def _transactions(ledger: Ledger) -> dict[datetime, list[Item]]:
-    """Requests by the transaction that answered them, in the order in which it judged them."""
+    """Returns requests by the transaction that processed them, in the order of processing."""
     together: dict[datetime, list[Item]] = defaultdict(list)
 
     def in_turn(id_: int) -> tuple[bool, datetime | None, int]:
         since = ledger.batches[id_].waiting_since
-        return since is None, since, id_  # parts of uploads that broke off never wait
+        return since is None, since, id_  # parts of incomplete uploads never wait
 
     for batch_id in sorted(ledger.items_of_batch, key=in_turn):
         items = ledger.items_of_batch[batch_id]
@@ -123,7 +123,7 @@ def _transactions(ledger: Ledger) -> dict[datetime, list[Item]]:
 
 
 class _Refusals:
-    """Judges those who were told that a course is full."""
+    """Checks the requests that were refused because the course was full."""
 
     def __init__(
         self, story: HistoryIndex, ledger: Ledger, seats: dict[str, _Seats], *, clocks_agree: bool
@@ -132,13 +132,13 @@ class _Refusals:
         self._ledger = ledger
         self._seats = seats
         self._clocks_agree = clocks_agree
-        #: How far some reader had seen the feed.
+        #: The feed position that some reader had reached.
         self._known = _furthest((read.ended, read.record.facts["next"]) for read in story.feed)
-        #: How far the feed can have gone, by when what is in it began.
+        #: The last feed position possible at a time, from the times of the events.
         self._begun = _furthest((one.at.timestamp(), one.position) for one in ledger.events)
 
     def of_one_transaction(self, together: list[Item], refused: list[Item]) -> Iterator[Found]:
-        """Where it has a place in the feed, that is where the seats must have been taken."""
+        """Checks at the transaction's position in the feed; without one, over the possible range."""
         spans = self._ledger.spans
         firsts = [spans[item.batch.id] for item in together if item.batch.id in spans]
         if not firsts:
@@ -156,7 +156,7 @@ class _Refusals:
                 yield from self._full(item, course_id, taken)
 
     def _somewhere(self, item: Item) -> Iterator[Found]:
-        """Without a place: between what was known when it was asked, and when it was answered."""
+        """Checks over the positions between the request and its outcome."""
         course_id = item.request.course_id if item.request else ""
         told = self._story.by_id.get(item.submission_id)
         first, last = self._ledger.mark.position, self._ledger.head

@@ -1,4 +1,4 @@
-"""Everything that is known about one item, from its first sending to its events."""
+"""Formats everything that is known about one item, from the first request to its events."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,15 +10,15 @@ from tests.fault_lab.checker.ledger import Item, Ledger
 from tests.fault_lab.history import Op, Record
 from tests.fault_lab.load.client import brief
 
-#: Characters that one fact is shown with at most.
+#: Maximum width of one fact.
 _WIDE = 160
-#: Looks at one submission that are shown: the first and the last.
+#: Reads of one submission that are shown: the first and the last.
 _LOOKS = 6
 _POSTS = frozenset({Op.SINGLE, Op.FILE, Op.REUSE})
 
 
 def timeline(found: Found, story: HistoryIndex, ledger: Ledger) -> Iterator[str]:
-    """A line for each thing that is known about what was found."""
+    """Yields a line for each fact about a violation."""
     if found.about is None:
         return
     told = story.keys.get(found.about) or story.by_id.get(found.about)
@@ -52,7 +52,7 @@ def _records(records: list[Record], begun: float, line: int | None) -> Iterator[
 
 
 def _short(name: str, value: Any, line: int | None) -> str:
-    """Of many outcomes only that of the line; of many wishes only how many."""
+    """Shortens a fact: outcomes to those of the line, changes to their number."""
     if name == "outcomes" and line is not None:
         value = [one for one in value if one[0] == line]
     if name == "wishes" and len(value) > 1:

@@ -1,4 +1,4 @@
-"""The faults of the matrix, one class each; `FAULTS` has them all in their order."""
+"""The faults of the matrix, one class each; `FAULTS` lists them in order."""
 
 from collections.abc import Mapping, Sequence
 
@@ -88,7 +88,7 @@ FAULTS: Sequence[type[Fault]] = (
     LastSeat,
 )
 
-#: Faults of the matrix that have nothing to strike yet, and where else one is looked at.
+#: Faults of the matrix that are not injected, each with the reason.
 NOT_HERE: Mapping[str, str] = {
     "F29": "there is no outbox relay: positions are taken in the transaction itself",
     "F30": "there are no webhooks yet",

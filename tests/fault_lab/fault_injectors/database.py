@@ -1,4 +1,4 @@
-"""The database restarted, locked, exhausted, dead-locked, full, lied to by its disk."""
+"""Database faults: restart, locks, exhausted sessions, deadlocks, full disk, failing fsync."""
 
 import os
 import shutil
@@ -17,9 +17,9 @@ from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault
 from tests.fault_lab.stack.stack import Equipment
 from tests.support.servers import PostgresServer
 
-#: Room of the disk that becomes full.
+#: Size of the disk that becomes full.
 DISK_BYTES = {SQLITE: 64 * 2**20, POSTGRESQL: 320 * 2**20}
-#: Preloaded by fiu-run.
+#: Libraries that fiu-run preloads.
 FIU = [Path("/usr/lib/fiu") / name for name in ("fiu_run_preload.so", "fiu_posix_preload.so")]
 
 
@@ -28,12 +28,12 @@ class _OnPostgres(Fault):
 
     @property
     def server(self) -> PostgresServer:
-        """The server of the stack."""
+        """Returns the PostgreSQL server of the stack."""
         assert self.stack.records.postgres is not None
         return self.stack.records.postgres
 
     def session(self, **options: Any) -> "psycopg.Connection[Any]":
-        """A session of its own."""
+        """Opens a session outside the service."""
         url = self.server.url.replace("+psycopg", "")
         return psycopg.connect(url, autocommit=True, connect_timeout=3, **options)
 
@@ -87,7 +87,7 @@ class PostgresBusy(_OnPostgres):
         sorts[self.turn % len(sorts)]()
 
     def _rows_locked(self) -> None:
-        """Longer than who waits for a lock may wait; in the order in which workers lock them."""
+        """Locks rows in the order of the workers, longer than `lock_timeout`."""
         self._locked(
             "SELECT 1 FROM course ORDER BY capacity IS NULL, id FOR UPDATE",
             self.random.uniform(4, 7),
@@ -107,7 +107,7 @@ class PostgresBusy(_OnPostgres):
             self.scene.saw(locked=statement, seconds=round(seconds, 1), waiting=row[0])
 
     def _sessions_exhausted(self) -> None:
-        """Nobody can connect, and whoever was connected is sent away."""
+        """Takes all sessions and terminates those of the service."""
         with ExitStack() as taken:
             mine = taken.enter_context(self.session())
             self._take_all(taken)
@@ -120,7 +120,7 @@ class PostgresBusy(_OnPostgres):
         self.scene.saw(sessions="exhausted", postgresql_says=said)
 
     def _take_all(self, taken: ExitStack) -> str:
-        """Take sessions until there are no more; what is said to the last who asks."""
+        """Takes sessions until there are no more; returns the last error."""
         while True:
             try:
                 taken.enter_context(self.session())
@@ -132,7 +132,7 @@ class Deadlocks(_OnPostgres):
     code = "F18"
     title = "a storm of sessions that lock rows in the opposite order (S6)"
     pause = (0.1, 0.3)
-    #: Sessions at once.
+    #: Concurrent sessions.
     writers = 6
 
     def strike(self) -> None:
@@ -152,9 +152,9 @@ class Deadlocks(_OnPostgres):
         return int(row[0])
 
     def _lock_backwards(self) -> None:
-        """First the enrollments, then the courses: nobody in the service does so.
+        """Locks enrollments, then courses: the reverse of the order in the service.
 
-        Who looks for a deadlock first is its victim: not these sessions, they look late.
+        A late deadlock check makes the service's session the victim.
         """
         options = {"options": "-c deadlock_timeout=4s -c lock_timeout=3s"}
         of_this_run = f"c.capacity IS NOT NULL AND c.course_id LIKE '%:{self.scene.run}+%'"
@@ -164,7 +164,7 @@ class Deadlocks(_OnPostgres):
             f"ON c.id = e.course_id WHERE {of_this_run} ORDER BY random() LIMIT 10) FOR UPDATE"
         )
         courses = f"SELECT 1 FROM course c WHERE {of_this_run} FOR UPDATE"
-        refused = (psycopg.OperationalError,)  # where one of these is the victim after all
+        refused = (psycopg.OperationalError,)  # this session can still be the victim
         with suppress(*refused), self.session(**options) as session, session.transaction():
             session.execute(enrollments)
             time.sleep(0.1)
@@ -189,14 +189,14 @@ class DiskFull(Fault):
 
     @classmethod
     def place(cls, folder: Path, sort: str, exits: ExitStack) -> None:
-        """Put a small disk under the folder of the records."""
+        """Mounts a small disk at the folder of the database."""
         size = f"size={DISK_BYTES[sort]}"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
         exits.callback(subprocess.run, ["umount", "-l", folder], check=False)
 
     @property
     def ballast(self) -> Path:
-        """What takes the room away."""
+        """Returns the file that fills the disk."""
         return self.stack.records.folder / "ballast"
 
     def strike(self) -> None:
@@ -211,7 +211,7 @@ class DiskFull(Fault):
         self._revive()
 
     def _revive(self) -> None:
-        """PostgreSQL ends where it cannot write its log; its keeper starts it again."""
+        """Restarts PostgreSQL if it stopped because it could not write its log."""
         server = self.stack.records.postgres
         if server is not None and not server.answers():
             with suppress(AssertionError):
@@ -251,7 +251,7 @@ class SyncFails(Fault):
         return Equipment({"gateway": given, "worker": given})
 
     def strike(self) -> None:
-        """The library strikes; what it did is in the logs."""
+        """Collects evidence from the logs; the preloaded library injects the fault."""
         self.witness_logged("disk I/O error")
 
     def look(self) -> None:

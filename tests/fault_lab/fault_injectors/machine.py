@@ -1,4 +1,4 @@
-"""What a machine can run short of, and clocks that are wrong."""
+"""Faults of the machine: no open files, no memory, wrong clocks."""
 
 import resource
 import time
@@ -26,7 +26,7 @@ class ShortOfEverything(Fault):
         self.one_of([self._files, self._memory])()
 
     def _files(self) -> None:
-        """Who connects now is not taken; who is connected may find that nothing can be opened."""
+        """Leaves a gateway without file descriptors; new connections are not served."""
         gateway = self.one_of(self.stack.gateways)
         with suppress(ProcessLookupError), ExitStack() as kept:
             pid = gateway.pid
@@ -42,7 +42,7 @@ class ShortOfEverything(Fault):
                 self.scene.saw(no_files_in=gateway.name, unserved=unserved, logged=said)
 
     def _memory(self) -> None:
-        """The next larger piece that a child wants is not there."""
+        """Leaves the children of a worker without new memory."""
         worker = self.one_of(self.stack.workers)
         before = worker.logged_times("MemoryError")
         with worker.limited(resource.RLIMIT_AS, 1):
@@ -64,7 +64,7 @@ def _is_served(client: httpx.Client, url: str) -> bool:
 class ClocksWrong(Fault):
     code = "F22"
     title = "each process's clock off by up to 3 days, and jumping; Redis flushed meanwhile"
-    where = (POSTGRESQL,)  # SQLite has no clock but its machine's
+    where = (POSTGRESQL,)  # SQLite has no clock of its own
     pause = (0.5, 1.5)
 
     @classmethod
@@ -87,7 +87,7 @@ class ClocksWrong(Fault):
         new.rename(file)
 
     def equipment(self) -> Equipment:
-        """A clock each; what is measured with the steady clock stays right."""
+        """Gives each process its own clock; the monotonic clock stays right."""
         return Equipment(
             {
                 name: {
@@ -103,7 +103,7 @@ class ClocksWrong(Fault):
     def strike(self) -> None:
         self._set(self.one_of(self.clocks.values()))
         if self.random.random() < 0.3:
-            with self.queue as client:  # so that the schedule is needed
+            with self.queue as client:  # so that redispatching is needed
                 client.flushall()
         for url in self.stack.urls:
             with suppress(httpx.TransportError):

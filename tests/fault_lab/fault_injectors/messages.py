@@ -1,4 +1,4 @@
-"""Messages that come twice, ten times, in another order, from elsewhere, or from other releases."""
+"""Message faults: duplicates, other order, malformed messages, messages of other releases."""
 
 import base64
 import json
@@ -26,12 +26,12 @@ from tests.fault_lab.fault_injectors.base import (
 )
 from tests.fault_lab.stack.stack import Equipment
 
-#: As many of the newest batches are announced again.
+#: How many of the newest batches are dispatched again.
 NEWEST = 12
 
 
 class _ByHand(Fault):
-    """Puts messages on the queue beside the service."""
+    """Sends messages to the queue beside the service."""
 
     def __init__(self, scene: RunContext) -> None:
         super().__init__(scene)
@@ -40,13 +40,13 @@ class _ByHand(Fault):
         scene.exits.callback(self.app.close)
 
     def send(self, name: str, args: list[Any], *, queue: QueueName, **kwargs: Any) -> bytes:
-        """One message, as the service sends them; what it can be known by."""
+        """Sends a message like the service does; returns a substring that identifies it."""
         tag = str(uuid.uuid4())
         self.app.send_task(name, args=args, kwargs=kwargs, queue=queue.value, task_id=tag)
         return tag.encode()
 
     def newest(self) -> list[int]:
-        """Batches that were taken in last."""
+        """Returns the ids of the newest batches."""
         with self.stack.sessions.read() as session:
             ids = session.scalars(select(BatchRow.id).order_by(BatchRow.id.desc()).limit(NEWEST))
             return list(ids)
@@ -78,7 +78,7 @@ class DeliveredTenTimes(_ByHand):
             self.scene.saw(sent=len(copies), of=len(batch_ids))
 
     def look(self) -> None:
-        """Nothing to add: copies were put on the queue, and the queue was read to its end."""
+        """Waits until the queue is empty, and records the number of messages left."""
         with self.queue as client:
             self.scene.moment(lambda: not waiting(client), seconds=30)
             self.scene.note("messages left", number=waiting(client))
@@ -103,7 +103,7 @@ class Reordered(Fault):
             self.scene.saw(messages_moved=moved)
 
     def _shuffle(self, client: Any, key: str) -> int:
-        """How many messages of a queue are now in another place."""
+        """Shuffles the messages of a queue; returns how many moved."""
         before = client.lrange(key, 0, -1)
         after = self.random.sample(before, len(before))
         if before == after:
@@ -153,7 +153,7 @@ class PoisonousMessages(_ByHand):
         }
 
     def _put(self, client: Any, queue: QueueName, message: bytes) -> bytes:
-        """Put it at the end that is served last; what it can be known by."""
+        """Adds the message at the end that is read last; returns a substring that identifies it."""
         client.lpush(QUEUES[queue], message)
         return message[:40]
 
@@ -164,7 +164,7 @@ class PoisonousMessages(_ByHand):
     def _raw(
         self, client: Any, queue: QueueName, body: str, *, kind: str = "application/json"
     ) -> bytes:
-        """A message in kombu's envelope."""
+        """Adds a message in kombu's envelope."""
         tag = str(uuid.uuid4())
         message = {
             "body": body,
@@ -184,7 +184,7 @@ class PoisonousMessages(_ByHand):
         return tag.encode()
 
     def heal(self) -> None:
-        """Workers that were ended by a message are started again; each such end is a fault of ours."""
+        """Records a violation for each worker that a message ended."""
         for one in self.stack.workers:
             for death in one.new_deaths():
                 self.scene.complaints.append(f"a message ended {death.name} ({death.status})")
@@ -200,8 +200,8 @@ class OtherReleases(_ByHand):
         before = [one.logged_times("unregistered task") for one in self.stack.workers]
         for batch_id in self.newest()[:5]:
             queue = self.one_of([QueueName.INTERACTIVE, QueueName.BULK])
-            self.send("batch.rehearse", [batch_id], queue=queue)  # a newer gateway's
-            self.send(TaskName.PROCESS.value, [], queue=queue, batch_id=batch_id)  # an older one's
+            self.send("batch.rehearse", [batch_id], queue=queue)  # of a newer gateway
+            self.send(TaskName.PROCESS.value, [], queue=queue, batch_id=batch_id)  # of an older one
         if self.random.random() < 0.3:
             migrate.upgrade(self.stack.records.url)
         if self.random.random() < 0.3:

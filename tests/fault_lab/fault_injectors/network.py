@@ -1,4 +1,4 @@
-"""Connections to Redis and PostgreSQL, and those of readers, that are cut, stalled, or lie."""
+"""Network faults: connections to Redis, PostgreSQL and readers that are cut or stall."""
 
 import time
 from collections.abc import Callable
@@ -28,14 +28,14 @@ LOOPBACK = "127.0.0.1"
 
 
 def _proxy(scene: RunContext, port: int) -> Proxy:
-    """Ends with the run, and lets go of everybody before."""
+    """Returns a proxy that ends with the run and resets its connections first."""
     proxy = scene.exits.enter_context(Proxy(LOOPBACK, port))
     scene.exits.callback(proxy.set, Reset())
     return proxy
 
 
 class _ThroughProxies(Fault):
-    """The processes of some roles reach a server through a proxy each role has."""
+    """The processes of some roles reach a server through a proxy per role."""
 
     roles: tuple[str, ...] = ("gateway", "worker")
 
@@ -44,11 +44,11 @@ class _ThroughProxies(Fault):
         self.proxies = {role: _proxy(scene, self.target()) for role in self.roles}
 
     def target(self) -> int:
-        """The port of the server."""
+        """Returns the port of the server."""
         raise NotImplementedError
 
     def hold(self, proxy: Proxy, mode: Mode, seconds: float) -> None:
-        """The proxy does this for a while; what it did is the witness."""
+        """Sets the mode of a proxy for some seconds; its counters are the evidence."""
         before = proxy.seen
         proxy.set(mode)
         try:
@@ -146,7 +146,7 @@ class ReadersCutOff(Fault):
     title = "feed readers cut off, slow, resumed from where they were (SSE is not there yet)"
     where = (SQLITE,)
     pause = (0.05, 0.2)
-    #: Answers are read through it, slowly and with resets.
+    #: The proxy of the feed reader: slow, or with resets.
     proxy: Proxy
     position = 0
 
@@ -155,7 +155,7 @@ class ReadersCutOff(Fault):
         self.proxy = _proxy(self.scene, port)
 
     def strike(self) -> None:
-        """Read on from where the last whole page ended; what came twice or not at all is wrong."""
+        """Reads on from the end of the last complete page; duplicates and gaps are violations."""
         seed = self.random.randrange(10**6)
         read: Callable[[], list[int]] = self._page
         mode = self.one_of([DropFraction(0.4, seed), Slow(200_000), Pass()])

@@ -1,4 +1,4 @@
-"""Processes that are killed, ended, held, or there twice."""
+"""Process faults: killed, terminated, stopped, or started twice."""
 
 import os
 import signal
@@ -83,7 +83,7 @@ class ChildrenKilled(Fault):
     def look(self) -> None:
         self.witness_logged("failpoint.reached", self.stack.workers)
         for one in self.stack.workers:
-            # Celery ends a worker whose first child dies at once; it is started again.
+            # Celery ends a worker whose first child dies at once; the supervisor restarts it.
             was_starting = "Could not start worker processes" in one.log_since_mark()
             if one.pid != self.mothers[one.name] and not was_starting:
                 self.scene.complaints.append(f"{one.name} died of the death of its child")
@@ -100,7 +100,7 @@ class SchedulesKilled(Fault):
 
     def strike(self) -> None:
         self.one_of(self.stack.beats).kill()
-        with self.queue as client:  # something to sweep
+        with self.queue as client:  # so that batches must be redispatched
             client.delete(*QUEUES.values())
         self.witness_deaths("beat")
 
@@ -135,7 +135,7 @@ class WorkersHeld(Fault):
     title = "SIGSTOP of a worker in mid work beyond the second announcement, then CONT (S6)"
     pause = (0.2, 0.5)
     seconds = 10.0
-    #: A held worker holds SQLite's lock of writers: everybody waits, and hears 503 in the end.
+    #: A stopped worker holds SQLite's write lock: all others wait, and finally answer 503.
     minimum = 20
 
     def equipment(self) -> Equipment:
@@ -177,7 +177,7 @@ class SchedulesTwice(Fault):
         return Equipment(armed(worker=traps).variables, beats=2)
 
     def strike(self) -> None:
-        """Both are heard to ring for upkeep."""
+        """Checks that both schedules send maintenance tasks."""
         ringers: set[str] = set()
         until = time.monotonic() + 2 * REDISPATCH_INTERVAL
         with self.queue as client, client.monitor() as heard:
@@ -191,12 +191,12 @@ class SchedulesTwice(Fault):
 
 
 def _is_held(one: SupervisedProcess) -> bool:
-    """Whether the system says that a process is stopped."""
+    """Returns whether the process is stopped, by /proc."""
     with suppress(OSError):
         return Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     return False
 
 
 def _lately(worker: SupervisedProcess, words: str) -> bool:
-    """Whether the newest lines of a log say something."""
+    """Returns whether the end of the log contains the words."""
     return words in worker.log_since_mark()[-400:]

@@ -1,4 +1,4 @@
-"""Redis killed, restarted with old news, forgetful, frozen, full, read-only, locked, spoilt."""
+"""Redis faults: killed, restarted with old data, flushed, frozen, full, read-only, corrupted."""
 
 import time
 from collections.abc import Callable
@@ -39,7 +39,7 @@ class RedisOutdated(Fault):
                 with worker.held():
                     self.scene.moment(lambda: waiting(client), seconds=0.5)
                     client.save()
-        time.sleep(self.random.uniform(0.5, 1.5))  # what was saved is answered meanwhile
+        time.sleep(self.random.uniform(0.5, 1.5))  # saved messages are processed meanwhile
         server.kill()
         server.start()
         with self.queue as client:
@@ -130,7 +130,7 @@ class RedisUnwilling(Fault):
         time.sleep(self.random.uniform(0.5, 1.5))
 
     def _refused(self, client: Any, sort: str) -> None:
-        """A write that is refused proves it."""
+        """The proof is a write that is refused."""
         try:
             client.lpush("probe", "x")
         except redis.RedisError as error:
@@ -155,7 +155,7 @@ class RedisUnwilling(Fault):
             client.replicaof("NO", "ONE")
 
     def _locked(self, client: Any) -> None:
-        """Whoever is connected must come again, and is asked for a password."""
+        """Disconnects all clients and requires a password."""
         client.config_set("requirepass", "not told")
         client.client_kill_filter(_type="normal", skipme=True)
         try:
@@ -177,7 +177,7 @@ class RedisUnwilling(Fault):
         client.delete(*spoilt)
 
     def _loading(self, client: Any) -> None:
-        """It takes over another one's data, slowly, and obeys it for a while."""
+        """Makes it a replica that loads another server's data slowly."""
         with redis_process() as other, redis.Redis.from_url(other.url) as source:
             with source.pipeline(transaction=False) as many:
                 for number in range(20_000):

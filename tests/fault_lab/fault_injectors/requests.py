@@ -1,4 +1,4 @@
-"""Callers who poison, dawdle, send bombs, come in crowds, and all want the last seat."""
+"""Request faults: poison rows, slow clients, oversized bodies, bursts, contention for seats."""
 
 import gzip
 import socket
@@ -26,7 +26,7 @@ def _asker(scene: RunContext, name: str) -> Client:
 
 
 def _course(scene: RunContext, asker: Client, course_id: str, capacity: int | None = None) -> None:
-    """A course that is there, whatever happens meanwhile."""
+    """Creates a course; retries while faults are active."""
     scene.moment(lambda: asker.course(course_id, capacity=capacity), seconds=30)
 
 
@@ -76,7 +76,7 @@ class SlowPoison(Poison):
         return armed(worker="work.judging=sleep:60@poisonsleep")
 
     def strike(self) -> None:
-        """One is enough: it takes a worker away for as long as work may take."""
+        """Sends one poison request: it blocks a worker up to the time limit."""
         if next(self.numbers) == 1:
             wish = RequestedChange("poisonsleep1", self.course)
             self.scene.load.watch(self.asker.single(wish, poison=True))
@@ -94,7 +94,7 @@ class Dawdlers(Fault):
         self.open: list[socket.socket] = []
 
     def strike(self) -> None:
-        """Each sends a little more now and then, and reads nothing."""
+        """Sends a few more bytes on each slow connection, and reads nothing."""
         if len(self.open) < self.most:
             port = self.one_of(self.stack.ports)
             one = self.scene.exits.enter_context(socket.create_connection((LOOPBACK, port)))
@@ -113,7 +113,7 @@ class BodyBombs(Fault):
     title = "bodies too large, without end, too deep, packed, with 20,000 headers"
     where = (SQLITE,)
     pause = (0.05, 0.2)
-    #: Megabytes by which a gateway may grow meanwhile.
+    #: Maximum growth of a gateway, in megabytes.
     growth = 200
 
     def prepare(self) -> None:
@@ -161,7 +161,7 @@ class BodyBombs(Fault):
 
 
 def _head(length: int, key: str = "", more: str = "") -> bytes:
-    """The head of a request with a body."""
+    """Returns the head of a request with a body."""
     return (
         f"POST {API}/enrollment HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\n{more}Content-Length: {length}\r\n\r\n"
@@ -177,7 +177,7 @@ def _endless(key: str) -> Iterator[bytes]:
 
 
 def _exchange(port: int, parts: Iterator[bytes]) -> str:
-    """Send until it is all sent or nobody listens; the first line of the answer."""
+    """Sends all parts unless the connection closes; returns the first line of the answer."""
     with socket.create_connection((LOOPBACK, port), timeout=10) as connection:
         with suppress(OSError):
             for part in parts:
@@ -186,7 +186,7 @@ def _exchange(port: int, parts: Iterator[bytes]) -> str:
 
 
 def _megabytes(one: SupervisedProcess) -> float:
-    """Memory that a process uses."""
+    """Returns the resident memory of a process."""
     with suppress(OSError):
         pages = int(Path(f"/proc/{one.pid}/statm").read_text().split()[1])
         return pages * 4096 / MEGABYTE
@@ -213,7 +213,7 @@ class Burst(Fault):
         self.has_come = False
 
     def strike(self) -> None:
-        """The crowd comes once, and stays for a while."""
+        """Starts the burst once and watches it for some seconds."""
         if self.has_come:
             return
         self.has_come = True
@@ -261,7 +261,7 @@ class LastSeat(Fault):
         self.scene.saw(asked=sum(map(len, wishes)), course=course, capacity=capacity)
 
     def _wishes(self, course: str, other: str) -> list[RequestedChange]:
-        """Some enroll, some leave, some change from one course to the other."""
+        """Draws requests: some enroll, some leave, some change from one course to the other."""
         wishes = []
         for _ in range(6):
             user = f"racer{self.random.randrange(self.people)}"

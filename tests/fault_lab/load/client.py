@@ -1,4 +1,4 @@
-"""One client of a running service: whatever it asks, and what came of it, is in the history."""
+"""One client of a running service; records every request and answer in the history."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import httpx
 from tests.fault_lab.history import History, Op, Phase
 from tests.support.service_processes import API, open_course
 
-#: Statuses after which a request may or may not have been taken in, or may be later.
+#: Statuses after which the request may or may not have been stored.
 UNSURE = frozenset({408, 409, 425, 429})
 ENDED = frozenset({"done", "cancelled"})
 FEED_PAGE = 1_000
@@ -22,19 +22,19 @@ _COLUMNS = ("user", "course_id", "is_active", "mode", "requested_at")
 
 
 class RequestedChange(NamedTuple):
-    """One request: one learner, one course, what is wished."""
+    """One request: learner, course and desired change."""
 
     user: str
     course_id: str
     is_active: bool | None = None
     mode: str | None = None
-    #: ISO 8601; none: when it is received.
+    #: ISO 8601; None: the time of receipt.
     requested_at: str | None = None
 
 
 @dataclass(eq=False)
 class SentRequest:
-    """One or many wishes under a key; the same bytes each time they are sent."""
+    """One or many changes under a key; every send has the same bytes."""
 
     op: Op
     key: str
@@ -42,21 +42,21 @@ class SentRequest:
     #: Rows of it may come to internal_error.
     poison: bool = False
     id: str | None = None
-    #: It was surely not taken in.
+    #: An answer proves that it was not stored.
     refused: bool = False
     attempts: int = 0
     is_done: bool = False
-    #: How often each outcome was seen, once there are all.
+    #: Number of each outcome, once it is done.
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_known(self) -> bool:
-        """Whether its client knows what came of it."""
+        """Returns whether the client knows the result."""
         return self.id is not None or self.refused
 
 
 class Client:
-    """One client, for one thread."""
+    """An HTTP client for one thread."""
 
     def __init__(
         self,
@@ -87,25 +87,25 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """It keeps no connection."""
+        """Closes its connections."""
         self._http.close()
 
-    # --- wishes ---------------------------------------------------------------------------
+    # --- writes ---------------------------------------------------------------------------
 
     def single(
         self, wish: RequestedChange, *, key: str | None = None, poison: bool = False
     ) -> SentRequest:
-        """Ask once for one learner."""
+        """Sends a single request once."""
         return self.ask(SentRequest(Op.SINGLE, key or self.new_key(), [wish], poison))
 
     def file(
         self, wishes: Sequence[RequestedChange], *, key: str | None = None, poison: bool = False
     ) -> SentRequest:
-        """Hand in a CSV file once."""
+        """Sends a CSV file once."""
         return self.ask(SentRequest(Op.FILE, key or self.new_key(), wishes, poison))
 
     def ask(self, asked: SentRequest) -> SentRequest:
-        """Send it, for the first time or again."""
+        """Sends it, for the first time or again."""
         first, asked.attempts = asked.attempts == 0, asked.attempts + 1
         facts: dict[str, object] = {"attempt": asked.attempts}
         if first:
@@ -118,13 +118,13 @@ class Client:
         return asked
 
     def reuse(self, asked: SentRequest, other: RequestedChange) -> None:
-        """Send a key that stands for something with another body."""
+        """Sends an existing key with another body."""
         wishes = [other, *asked.wishes[1:]]
         facts = {"attempt": 1, "wishes": [other]}
         self._post(Op.REUSE, asked, wishes, facts)
 
     def new_key(self) -> str:
-        """A key that nobody else has."""
+        """Returns an unused key."""
         return f"{self.name}-{self._seed}-{next(self._numbers)}"
 
     def _post(
@@ -134,7 +134,7 @@ class Client:
         wishes: Sequence[RequestedChange],
         facts: dict[str, object],
     ) -> httpx.Response | None:
-        """The answer, or None where it says nothing for sure; all of it is noted."""
+        """Sends and records; returns the answer, or None if the result is unknown."""
         is_file, key = asked.op is Op.FILE, asked.key
         url, told = self._url(), {"client": self.name, "key": key}
         path = "/submissions" if is_file else "/enrollment"
@@ -159,10 +159,10 @@ class Client:
         self._history.write(op, phase, status=status, body=answer.text[:500], **took, **told)
         return None if is_unsure else answer
 
-    # --- looks ----------------------------------------------------------------------------
+    # --- reads ----------------------------------------------------------------------------
 
     def status(self, asked: SentRequest) -> dict[str, Any] | None:
-        """How far a submission is; None where nobody said."""
+        """Reads the status of a submission; None if there was no answer."""
         shown = self._get(Op.STATUS, f"/submissions/{asked.id}", _status, id=asked.id)
         if shown is not None and shown["state"] in ENDED:
             asked.is_done = True
@@ -170,24 +170,24 @@ class Client:
         return shown
 
     def outcomes(self, asked: SentRequest, *, cursor: str | None = None, limit: int = 1_000) -> Any:
-        """A page of outcomes."""
+        """Reads a page of outcomes."""
         place = "" if cursor is None else f"&cursor={cursor}"
         path = f"/submissions/{asked.id}/outcomes?limit={limit}{place}"
         return self._get(Op.OUTCOMES, path, _outcomes, id=asked.id)
 
     def enrollment(self, asked: SentRequest, wish: RequestedChange) -> None:
-        """How a learner stands in a course, now that the outcome is known."""
+        """Reads an enrollment after its outcome is known."""
         path = f"/enrollment/{wish.user},{wish.course_id}"
         named = {"user": wish.user, "course_id": wish.course_id}
         self._get(Op.ENROLLMENT, path, _enrollment, id=asked.id, **named)
 
     def feed(self, since: int, *, limit: int = FEED_PAGE) -> int | None:
-        """Where the feed goes on after a page of it; None where nobody said."""
+        """Reads a page of the feed; returns the next cursor, or None if there was no answer."""
         shown = self._get(Op.FEED, f"/changes?since={since}&limit={limit}", _feed, since=since)
         return None if shown is None else int(shown["next"])
 
     def course(self, course_id: str, *, capacity: int | None = None, **members: object) -> bool:
-        """Save a course once (modes audit and verified unless told otherwise); whether it is."""
+        """Saves a course (by default with modes audit and verified); returns whether it succeeded."""
         url = self._url()
         body = open_course(course_id, **{"course_modes": _MODES, "capacity": capacity, **members})
         told: dict[str, Any] = {"client": self.name, "course_id": course_id, "capacity": capacity}
@@ -205,7 +205,7 @@ class Client:
         return answer.is_success
 
     def _get(self, op: Op, path: str, kept: Any, **facts: object) -> dict[str, Any] | None:
-        """The answer, with what of it is kept in the history."""
+        """Sends a read and records the result of `kept`."""
         told: dict[str, Any] = {"client": self.name, "began": self._history.now(), **facts}
         try:
             answer = self._http.get(f"{self._url()}{API}{path}")
@@ -227,7 +227,7 @@ class Client:
 
 
 def json_of(wish: RequestedChange) -> bytes:
-    """The body of a single; what is not wished is not named."""
+    """Returns the body of a single request, without members that are None."""
     asked: dict[str, object] = {
         "user": wish.user,
         "course_details": {"course_id": wish.course_id},
@@ -239,12 +239,12 @@ def json_of(wish: RequestedChange) -> bytes:
 
 
 def csv_of(wishes: Sequence[RequestedChange]) -> bytes:
-    """A native file; the first wish stands in line 2."""
+    """Returns a native file; the first change is in line 2."""
     lines = [",".join(_COLUMNS), *(",".join(map(_cell, wish)) for wish in wishes)]
     return ("\n".join(lines) + "\n").encode()
 
 
-#: The line of a file's first wish.
+#: The line of the first change of a file.
 FIRST_LINE = 2
 
 
@@ -264,7 +264,7 @@ def _outcomes(shown: dict[str, Any]) -> dict[str, object]:
 
 
 def brief(outcome: dict[str, Any]) -> list[object]:
-    """What an outcome says, in short: it may never say anything else."""
+    """Returns the members of an outcome that may never change."""
     return [outcome.get(name) for name in ("line", "outcome", "reason", "mode", "is_active")]
 
 
@@ -282,7 +282,7 @@ def _feed(shown: dict[str, Any]) -> dict[str, object]:
 
 
 def spans(positions: Any) -> list[list[int]]:
-    """Positions as runs of [first, last]."""
+    """Returns positions as runs of [first, last]."""
     runs: list[list[int]] = []
     for position in positions:
         if runs and runs[-1][1] + 1 == position:
@@ -293,5 +293,5 @@ def spans(positions: Any) -> list[list[int]]:
 
 
 def digest(ids: Any) -> str:
-    """What stands for a page of event ids."""
+    """Returns a digest of a page of event ids."""
     return hashlib.sha256(" ".join(ids).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Clients of a running service that ask, ask again until they know, look, and note everything."""
+"""Generates load on a running service: sends, repeats until the result is known, reads, records."""
 
 import random
 import threading
@@ -12,23 +12,23 @@ from tests.fault_lab.load.client import Client, SentRequest
 from tests.fault_lab.load.shared_submissions import SharedSubmissions
 from tests.fault_lab.load.workload import Mix, WorkloadGenerator
 
-#: Seconds before what is not known is asked again.
+#: Seconds before a request with an unknown result is repeated.
 AGAIN_AFTER = 0.1
-#: Clients that look once nothing new is asked.
+#: Clients that poll after the last new request.
 LAST_LOOKERS = 3
-#: Clients that ask again what is not known.
+#: Clients that repeat requests with an unknown result.
 PERSISTENT = 2
-#: Seconds within which the service takes a course.
+#: Seconds within which the service must accept a course.
 COURSE_SECONDS = 60.0
-#: Seconds that reading the feed to its end may take longer than everything else.
+#: Additional seconds for reading the feed to its end.
 LAST_PAGE_SECONDS = 5.0
 
 
 class Load:
-    """Asks, from many threads, until it is told to stop; then goes on until it knows.
+    """Runs clients in threads: sends until stopped, then repeats until every result is known.
 
-    ``with Load(urls, key, history, seed, run="f1") as load: load.run(8.0)``, or prepare(),
-    start() and stop(); once everything is mended, settle().
+    ``with Load(urls, key, history, seed, run="f1") as load: load.run(8.0)``, or prepare(), start()
+    and stop(); after all faults are healed, settle().
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Load:
         mix: Mix | None = None,
         since: int = 0,
     ) -> None:
-        """``since`` is where the feed stood before."""
+        """``since`` is the feed position at the start."""
         self.mix = mix or Mix()
         self._urls, self._key, self._history = urls, key, history
         self._seed, self._run, self._since = seed, run, since
@@ -67,16 +67,16 @@ class Load:
 
     @property
     def accepted_items(self) -> int:
-        """Requests in submissions that were answered 202."""
+        """Returns the requests in submissions that were answered 202."""
         return self._board.accepted_items
 
     @property
     def accepted(self) -> int:
-        """Submissions that were answered 202."""
+        """Returns the submissions that were answered 202."""
         return self._board.accepted
 
     def asker(self, name: str) -> Client:
-        """Another client; whoever asked for it closes it."""
+        """Returns another client; the caller closes it."""
         name = f"{self._run}-{name}"
         timeout = self.mix.timeout
         return Client(
@@ -84,12 +84,12 @@ class Load:
         )
 
     def watch(self, asked: SentRequest) -> SentRequest:
-        """What another client asked is asked again, looked at and counted with the rest."""
+        """Adds a request of another client, to be repeated, polled and counted with the rest."""
         self._board.file_in(asked)
         return asked
 
     def prepare(self) -> None:
-        """The courses are there."""
+        """Creates the courses."""
         with self.asker("courses") as asker:
             for course_id in self.courses:
                 self._insist(lambda one=course_id: asker.course(one))
@@ -97,7 +97,7 @@ class Load:
                 self._insist(lambda one=course_id: asker.course(one, capacity=self.mix.seats))
 
     def start(self) -> None:
-        """All clients ask."""
+        """Starts all clients."""
         mix = self.mix
         for number in range(mix.single_clients):
             self._begin(self._ask_singles, f"single{number}")
@@ -111,18 +111,20 @@ class Load:
             self._begin(self._ask_again, f"again{number}")
 
     def stop(self) -> None:
-        """Nobody begins anything new; what is not known goes on being asked."""
+        """Stops new requests; unknown results are still repeated."""
         self._stopping.set()
 
     def run(self, seconds: float) -> None:
-        """Prepare, start, go on for a while, stop."""
+        """Prepares, starts, waits for some seconds, stops."""
         self.prepare()
         self.start()
         self._closing.wait(seconds)
         self.stop()
 
     def settle(self, seconds: float) -> bool:
-        """After healing: whether all is known and answered in time; it is read to the end then."""
+        """After healing, waits until all results are known and processed, and reads the feed to its
+        end; returns whether that was in time.
+        """
         self.stop()
         deadline = time.monotonic() + seconds
         in_time = _until(lambda: self._board.is_all_known, deadline)
@@ -136,7 +138,7 @@ class Load:
         return in_time
 
     def close(self) -> None:
-        """No thread and no connection is left; raises what a client died of."""
+        """Ends all threads and connections; raises the error of a client that failed."""
         self.stop()
         self._closing.set()
         for thread in self._threads:
@@ -184,7 +186,7 @@ class Load:
                 self._board.file_in(asker.file(wishes.file(f"{asker.name}-{number}")))
 
     def _ask_again(self, asker: Client) -> None:
-        """Whatever is not known, with the same key and body, until it is."""
+        """Repeats requests with unknown results, with the same key and body."""
         while not self._closing.is_set():
             with self._board.under_way():
                 asked = self._board.unknown()
@@ -197,12 +199,12 @@ class Load:
         for _ in self._paced(self.mix.looks / self.mix.lookers, self._stopping):
             waiting = self._board.waiting()
             if waiting:
-                # Mostly the oldest, so that all are seen once; sometimes any, to see them move.
+                # Mostly the oldest, so that all are seen once; sometimes any, to see progress.
                 some = waiting[:4] if asker.random.random() < 0.7 else waiting
                 self._look_at(asker, asker.random.choice(some), curiosity=0.2)
 
     def _look_last(self, asker: Client) -> None:
-        """Until everything is seen to be done."""
+        """Polls until every submission is done."""
         while not self._closing.is_set():
             waiting = self._board.waiting()
             asker.random.shuffle(waiting)
@@ -229,7 +231,7 @@ class Load:
             asker.enrollment(asked, asker.random.choice(asked.wishes))
 
     def _read_feed(self, asker: Client) -> None:
-        """Follow the feed, now and then from somewhere before, on another connection."""
+        """Follows the feed; sometimes goes back to an earlier position, on another connection."""
         place = self._since
         for _ in self._paced(5.0, self._closing):
             if asker.random.random() < 0.1:
@@ -254,7 +256,7 @@ class Load:
             self._closing.wait(AGAIN_AFTER)
 
     def _paced(self, per_second: float, until: threading.Event) -> Iterator[int]:
-        """So many turns a second at most; what was missed while one took long is not made up."""
+        """Yields at most so many times a second; missed turns are not made up."""
         number, next_at = 0, time.monotonic()
         while per_second > 0 and not until.is_set():
             pause = next_at - time.monotonic()

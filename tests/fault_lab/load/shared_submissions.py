@@ -1,4 +1,4 @@
-"""What the clients of a load know of each other's submissions."""
+"""The submissions of a load, shared between its clients."""
 
 import random
 import threading
@@ -10,7 +10,7 @@ from tests.fault_lab.load.client import SentRequest
 
 
 class SharedSubmissions:
-    """What the clients of a load know of each other's submissions."""
+    """The submissions of a load by state, shared between its clients; thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -23,7 +23,7 @@ class SharedSubmissions:
 
     @contextmanager
     def under_way(self) -> Iterator[None]:
-        """Somebody asks inside this block."""
+        """Counts a request in flight inside this block."""
         with self._lock:
             self._under_way += 1
         try:
@@ -33,7 +33,7 @@ class SharedSubmissions:
                 self._under_way -= 1
 
     def file_in(self, asked: SentRequest) -> None:
-        """Put what was asked where it belongs by what is known of it."""
+        """Files a request under unknown, open or done."""
         with self._lock:
             if asked.is_done:
                 self._open.pop(asked.id or "", None)
@@ -47,28 +47,28 @@ class SharedSubmissions:
                 self._unknown.append(asked)
 
     def unknown(self) -> SentRequest | None:
-        """Something of which nobody knows what came, for who asks again."""
+        """Removes and returns a request with an unknown result."""
         with self._lock:
             return self._unknown.popleft() if self._unknown else None
 
     def waiting(self) -> list[SentRequest]:
-        """What was taken in and was not seen to be done."""
+        """Returns the accepted submissions that are not known to be done."""
         with self._lock:
             return list(self._open.values())
 
     def done(self) -> list[SentRequest]:
-        """What was seen to be done."""
+        """Returns the submissions that are done."""
         with self._lock:
             return list(self._done)
 
     def any_accepted(self, chance: random.Random) -> SentRequest | None:
-        """Something that was taken in."""
+        """Returns a random accepted submission."""
         with self._lock:
             known = self._done if self._done and chance.random() < 0.5 else [*self._open.values()]
             return chance.choice(known) if known else None
 
     @property
     def is_all_known(self) -> bool:
-        """Whether nobody asks, and nothing is left to be asked again."""
+        """Returns whether no request is in flight and no result is unknown."""
         with self._lock:
             return not self._unknown and not self._under_way

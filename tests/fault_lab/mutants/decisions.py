@@ -1,4 +1,4 @@
-"""What is decided by the wrong facts, or cancelled wrongly, or written over others."""
+"""Mutants that decide by wrong facts, cancel wrongly, or overwrite others' changes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ from worker.processing.transaction import BatchTransaction
 
 @mutant
 def a_stale_course_decides() -> Iterator[None]:
-    """A course is judged as it was when it was first seen; only its seats are counted anew."""
+    """A course is used as it was when first loaded; only its seats are current."""
     real = courses.load_for_batch
     seen: dict[str, Any] = {}
 
@@ -58,7 +58,7 @@ def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
 
 @mutant
 def judged_when_it_is_worked() -> Iterator[None]:
-    """Deadlines are judged by the moment of the work, not by that of the wish."""
+    """Deadlines are compared with the time of processing, not with the effective time."""
     real_run, real_settle = BatchTransaction.run, decoded_claim.resolve
     moments: list[datetime] = []
 
@@ -75,14 +75,14 @@ def judged_when_it_is_worked() -> Iterator[None]:
 
 @mutant
 def the_last_to_be_worked_wins() -> Iterator[None]:
-    """The rank of a wish counts for nothing."""
+    """The precedence of a request is ignored."""
     with patched(decision, "_is_superseded", lambda clock, kept: False):
         yield
 
 
 @mutant
 def all_batches_are_announced_at_once() -> Iterator[None]:
-    """The batches of a file are worked in any order."""
+    """The batches of a file are processed in any order."""
     real = batches.announce_next
 
     def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
@@ -97,7 +97,7 @@ def all_batches_are_announced_at_once() -> Iterator[None]:
 
 @mutant
 def cancelled_requests_are_worked() -> Iterator[None]:
-    """Workers do not look whether somebody cancelled."""
+    """Workers ignore cancellation."""
     with (
         patched(transaction, "_is_cancelled", lambda batch, heads: False),
         patched(submissions, "cancelled_singles", lambda session, ids: set()),
@@ -107,7 +107,7 @@ def cancelled_requests_are_worked() -> Iterator[None]:
 
 @mutant
 def cancelling_takes_answers_back() -> Iterator[None]:
-    """What was answered before is cancelled too."""
+    """Outcomes from before the cancellation are cancelled too."""
     real = batches.cancel_from
 
     def cancel(session: Any, submission_id: Any, ordinal: int, *, now: datetime) -> int:
@@ -119,7 +119,7 @@ def cancelling_takes_answers_back() -> Iterator[None]:
 
 @mutant
 def what_is_finished_can_be_cancelled() -> Iterator[None]:
-    """Who cancels what was answered hears that it will be dropped."""
+    """Cancelling a finished submission is accepted."""
     real = cancellation.request_cancel
 
     def ask(session: Any, submission_id: Any, caller: Any, *, now: datetime) -> Any:
@@ -134,7 +134,7 @@ def what_is_finished_can_be_cancelled() -> Iterator[None]:
 
 @mutant_that_shows(while_transactions_overlap)
 def enrollments_without_version_guard() -> Iterator[None]:
-    """What is written goes over whatever somebody else wrote since it was read."""
+    """Writes ignore changes that others committed since the read."""
     render, write = enrollments.render_writes, enrollments.write_pipelined
 
     def note(session: Any, writes: Sequence[Any], *, now: datetime) -> Any:
@@ -161,7 +161,7 @@ def enrollments_without_version_guard() -> Iterator[None]:
 
 @mutant_that_shows(while_transactions_overlap)
 def seats_without_guard() -> Iterator[None]:
-    """Seats are counted whatever became of the course since it was read."""
+    """Seats are counted without the check that the course is unchanged since the read."""
 
     def take(session: Any, seats: dict[int, int], loaded: dict[int, int]) -> None:
         for row, delta in seats.items():

@@ -1,4 +1,4 @@
-"""What is forgotten, or done twice."""
+"""Mutants that omit a step or do it twice."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -22,14 +22,14 @@ from worker.processing import attempts
 
 @mutant
 def no_sweeper() -> Iterator[None]:
-    """Nobody looks for what was accepted and not answered."""
+    """Overdue batches are never redispatched."""
     with patched(Maintenance, "sweep", lambda _: 0):
         yield
 
 
 @mutant
 def the_next_batch_is_only_announced() -> Iterator[None]:
-    """That it is the turn of a file's next batch stands in a message, and in no row."""
+    """The turn of a file's next batch is only in a message, not in a row."""
     real = batches.announce_next
 
     def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> Waiting | None:
@@ -45,7 +45,7 @@ def the_next_batch_is_only_announced() -> Iterator[None]:
 
 @mutant
 def a_crash_is_not_counted() -> Iterator[None]:
-    """That a try began is noted nowhere, so a worker that dies leaves no trace."""
+    """The start of an attempt is not stored, so a worker that dies leaves no trace."""
     real = quarantine.save_attempts
 
     def save(session: Any, recorded: Sequence[Any], **how: Any) -> None:
@@ -57,7 +57,7 @@ def a_crash_is_not_counted() -> Iterator[None]:
 
 @mutant
 def no_guard() -> Iterator[None]:
-    """Who is rung for a batch answers it, answered or not."""
+    """A worker processes any batch it receives, whether it has outcomes or not."""
     anyhow = select(*claims._CLAIMABLE.selected_columns).where(
         BatchRow.announced_at.is_not(None), BatchRow.parked_at.is_(None)
     )
@@ -69,7 +69,7 @@ def no_guard() -> Iterator[None]:
 
 @mutant
 def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
-    """Whether an Idempotency-Key is free is read first, and the single stored then."""
+    """Idempotency keys are looked up before the transaction that stores the single request."""
     real_store, real_claim = single_requests.store_singles, idempotency.claim
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
@@ -88,14 +88,14 @@ def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
 
 
 def _nothing_fails(weather: FaultRates) -> bool:
-    """Claims skip rows, and nobody dies, raises or goes away."""
+    """Returns whether claims skip rows and nothing crashes, raises or is unavailable."""
     failing = weather.crash or weather.away or weather.raising or weather.poison
     return weather.skipped > 0.0 and not failing
 
 
 @mutant_that_shows(_nothing_fails)
 def a_claim_that_was_skipped_counts_as_failing() -> Iterator[None]:
-    """Who meets another worker at a claim leaves the record of its attempt behind."""
+    """A conflict with another worker at the claim leaves the attempt counted."""
     real = attempts.reclaim_attempted
 
     def reclaim(session: Any, attempted: Sequence[Any]) -> list[Any]:

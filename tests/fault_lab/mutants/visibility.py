@@ -1,4 +1,4 @@
-"""What is told too early, or written too late."""
+"""Mutants that answer too early or write too late."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +18,7 @@ from tests.support.context_managers import at_once
 
 
 class _Undone:
-    """Sessions whose transactions come to nothing."""
+    """Sessions whose transactions are rolled back."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -32,7 +32,7 @@ class _Undone:
 
 @mutant
 def accepted_before_the_commit() -> Iterator[None]:
-    """The caller hears 202, then the single is stored; or not."""
+    """The client gets 202 before the single request is stored."""
     real = single_requests.store_singles
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
@@ -78,7 +78,7 @@ def accepted_before_it_is_whole() -> Iterator[None]:
 
 
 class _Groups:
-    """Parts of a file, as its intake asks for them."""
+    """Groups of batch drafts, with the interface that the upload store expects."""
 
     def __init__(self, groups: list[Any]) -> None:
         self.groups = lambda: iter(groups)
@@ -86,7 +86,7 @@ class _Groups:
 
 @mutant_that_shows(while_singles_overtake_files)
 def places_in_the_feed_by_batch() -> Iterator[None]:
-    """Events stand in the feed in the order of their batches, not in that of the judging."""
+    """Events get feed positions in the order of batch ids, not of processing."""
     real = events.assign_positions
 
     def take(session: Any, events_of: Any) -> int:
@@ -98,7 +98,7 @@ def places_in_the_feed_by_batch() -> Iterator[None]:
 
 @mutant
 def events_after_the_commit() -> Iterator[None]:
-    """Events and their places in the feed are written in a transaction of their own."""
+    """Events and their feed positions are written in a transaction of their own."""
     add, take, begin = events.append_pipelined, events.assign_positions, Sessions.begin
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""What outlives a schedule: the database, the real tasks, and the hooks through which it acts."""
+"""The parts that outlive a schedule: database, real tasks, and the hooks for faults."""
 
 import logging
 import sys
@@ -29,32 +29,32 @@ from worker.processing import processor
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
 
-#: Parts of a file that one transaction stores: so few that small files take several.
+#: Parts of a file per transaction: low, so that small files need several transactions.
 PARTS_A_TRANSACTION = 2
 
 
 class ScheduleHooks(Protocol):
-    """The schedule that is played at the moment."""
+    """Callbacks of the schedule that runs at the moment."""
 
     fate: CrashPlan
     time: VirtualTime
     broker: Broker
 
     def work_takes(self) -> float:
-        """Seconds on a worker's clock."""
+        """Returns the seconds of the worker's clock."""
 
     def hear(self, done: ProcessedBatches) -> None:
-        """What a worker answered, on its way to the gateways."""
+        """Passes the ids of processed batches to the gateways."""
 
     def surprised(self, what: str) -> None:
-        """The service logs an error that nobody made on purpose."""
+        """Records an error in the log that no injected fault explains."""
 
     def beside(self) -> None:
-        """What others do between what a worker's transaction reads and what it writes."""
+        """Runs other processes between the reads and the writes of a worker's transaction."""
 
 
 class _FailPoints:
-    """Stands where fail points ask whether they are armed."""
+    """Replaces the registry of fail points: asks the crash plan of the running schedule."""
 
     def __init__(self, bench: "Bench") -> None:
         self._bench = bench
@@ -64,14 +64,14 @@ class _FailPoints:
 
 
 class Bench:
-    """A service in one thread; schedules are played on it one after the other."""
+    """The service in one thread; runs one schedule after another."""
 
     player: ScheduleHooks
 
     def __init__(self) -> None:
         self.database = Database()
         engine = self.database.engine
-        #: What operators and observers use: nobody dies there.
+        #: Sessions of operators and observers: no crash is injected there.
         self.sessions = Sessions(engine, now=self._now)
         self.mortal = CrashingSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
         self._announcer = SimulatedNotifier(self._broker, self._hear)
@@ -80,7 +80,7 @@ class Bench:
         self._undo = ExitStack()
 
     def begin(self, player: ScheduleHooks, scene: InitialState) -> None:
-        """Let a schedule begin where its scene begins."""
+        """Resets the database to the initial state of a schedule."""
         self.player = player
         if not self.database.reset(scene):
             with self.sessions.begin() as session:
@@ -88,11 +88,11 @@ class Bench:
             self.database.keep(scene)
 
     def load(self) -> Tasks:
-        """The tasks of a new process, with the virtual clock in their memory."""
+        """Returns the tasks of a new process, on the virtual clock."""
         with patched(tasks, "MinInterval", partial(MinInterval, monotonic=self._monotonic)):
             return Tasks(self._processor, self._sweeper, self._announcer)
 
-    # Whoever plays changes; what is built on the bench stays.
+    # The schedule changes; the objects built in __init__ stay, so they ask for it each time.
 
     def _now(self) -> datetime:
         return self.player.time.now()
@@ -116,7 +116,9 @@ class Bench:
         return self.player.work_takes()
 
     def _is_held(self, _row: object = None) -> bool:
-        """Whether somebody else holds a row at the moment (SQLite itself never skips one)."""
+        """Returns whether another transaction holds a row lock now (SQLite itself never skips
+        rows).
+        """
         return self._fate().happens(self._fate().weather.skipped)
 
     def _skipping(self, locked: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
@@ -144,7 +146,7 @@ class Bench:
         return self
 
     def _look(self, _logger: object, _level: str, entry: dict[str, Any]) -> NoReturn:
-        """Whatever the service calls an error is a fault, unless it was made on purpose."""
+        """Turns each logged error into a violation, unless a fail point raised it."""
         logged = entry.get("exc_info")
         error = logged if isinstance(logged, Exception) else sys.exc_info()[1] if logged else None
         if not isinstance(error, FailPointReached):
@@ -159,7 +161,7 @@ class Bench:
 
 @contextmanager
 def patched(owner: Any, name: str, value: object) -> Iterator[None]:
-    """Something else stands under a name, inside the block."""
+    """Replaces an attribute inside the block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -170,7 +172,7 @@ def patched(owner: Any, name: str, value: object) -> Iterator[None]:
 
 @contextmanager
 def _logs_go_to(look: Callable[..., NoReturn]) -> Iterator[None]:
-    """Errors that are logged are looked at, inside the block; the rest is dropped."""
+    """Passes logged errors to a function inside the block; drops all other entries."""
     before = structlog.get_config()
     errors = structlog.make_filtering_bound_logger(logging.ERROR)
     structlog.configure(wrapper_class=errors, processors=[look])

@@ -1,4 +1,4 @@
-"""Processes that may die anywhere, and the sessions through which they do."""
+"""Processes that may crash at any step, and sessions that inject the crashes."""
 
 import random
 from collections.abc import Callable, Collection, Iterator
@@ -17,22 +17,22 @@ from tests.fault_lab.simulator.fault_rates import FaultRates
 from tests.fault_lab.simulator.transaction_overlap import OverlapPoint
 from tests.fault_lab.simulator.workload import POISON
 
-#: How many processes stand still while others have their turn.
+#: How many processes may be paused at once.
 MAX_DEPTH = 3
-#: Points inside a transaction: nobody else has a turn there.
+#: Points inside a transaction: no other process runs there.
 _IN_TRANSACTION = frozenset(
     {Point.INTAKE_BEFORE_COMMIT, Point.WORK_JUDGING, Point.WORK_BEFORE_COMMIT}
 )
-#: Where raising counts as a failure of the work; only so many may be had for nothing.
+#: Points where an error counts as a failed attempt; only `failures_left` may be injected.
 _COUNTED = frozenset({Point.WORK_JUDGING, Point.WORK_BEFORE_COMMIT})
 _REPEATABLE = frozenset({Point.RING_SENT, Point.WORK_COMMITTED, Point.SWEEP_ANNOUNCED})
 
-#: Moments of every transaction at which a process may die, beside the fail points.
+#: Steps of every transaction at which a process may crash, beside the fail points.
 BEGINNING, COMMITTING, COMMITTED = "beginning", "committing", "committed"
 
 
 class ProcessCrashed(BaseException):
-    """The process ended here: nothing of it goes on, no handler of it runs."""
+    """The process ended here: no handler of it may run."""
 
 
 def _nothing() -> None:
@@ -41,24 +41,24 @@ def _nothing() -> None:
 
 @dataclass(eq=False)
 class Process:
-    """Something that can be killed; its next life has nothing of the one before."""
+    """A process that can crash; a restart clears its memory."""
 
     name: str
     life: int = 0
     forget: Callable[[], None] = _nothing
-    #: What happens at the beginning of each of its transactions.
+    #: Called at the start of each of its transactions.
     begins: Callable[[], object] = _nothing
     #: Whether its transactions may overlap with others.
     overlaps: bool = False
 
     def die(self) -> None:
-        """End, and start again with an empty memory."""
+        """Ends the process and starts it again with an empty memory."""
         self.life += 1
         self.forget()
 
 
 class CrashPlan:
-    """Decides what goes wrong next, and lets others have their turn meanwhile."""
+    """Decides which fault happens next, and runs other processes meanwhile."""
 
     def __init__(
         self,
@@ -70,11 +70,10 @@ class CrashPlan:
     ) -> None:
         self.active = True
         self.weather = weather
-        #: A moment or a fail point at which some process dies: not the first that comes there,
-        #: if others are to be spared.
+        #: A step or fail point at which a process crashes, after `spared` others have passed it.
         self.doomed_at: str | None = None
         self.spared = 0
-        #: How many failures may be had that the work counts.
+        #: How many errors may be injected that count as failed attempts.
         self.failures_left = 1
         self._rng = rng
         self._meanwhile = meanwhile
@@ -82,17 +81,17 @@ class CrashPlan:
         self._depth = 0
         #: How often transactions overlapped.
         self.overlaps = 0
-        #: Deaths, errors and outages so far: what may leave an attempt counted.
+        #: Number of crashes, errors and outages: each may leave an attempt counted.
         self.failures = 0
         self._running: list[tuple[Process, int]] = []
 
     def happens(self, chance: float) -> bool:
-        """Whether a thing with this chance happens now."""
+        """Returns whether an event with this probability happens now."""
         return self.active and chance > 0.0 and self._rng.random() < chance
 
     @contextmanager
     def running(self, process: Process) -> Iterator[None]:
-        """What is done inside the block is done by the process."""
+        """Runs the block as the process."""
         self._running.append((process, process.life))
         try:
             yield
@@ -100,14 +99,14 @@ class CrashPlan:
             self._running.pop()
 
     def pause(self) -> None:
-        """Others have their turn; who was killed meanwhile does not go on."""
+        """Runs other processes; raises ProcessCrashed if this one was killed meanwhile."""
         self._stand(self.weather.meanwhile, self._meanwhile)
         self.stay_alive()
 
     def overlap(self, beside: Callable[[], None]) -> None:
-        """Others commit while a transaction stands between what it read and what it writes.
+        """Lets others commit between the reads and the writes of a transaction.
 
-        Who was killed meanwhile finds out at its commit.
+        A process that was killed meanwhile crashes at its commit.
         """
         if self._stand(self.weather.overlapping, beside):
             self.overlaps += 1
@@ -124,18 +123,18 @@ class CrashPlan:
 
     @property
     def runner(self) -> Process | None:
-        """The process that runs."""
+        """Returns the running process."""
         return self._running[-1][0] if self._running else None
 
     def stay_alive(self) -> None:
-        """Raises ProcessCrashed where the process that runs was killed."""
+        """Raises ProcessCrashed if the running process was killed."""
         if self._running:
             process, life = self._running[-1]
             if process.life != life:
                 raise ProcessCrashed
 
     def meet(self, moment: str) -> None:
-        """A moment of a transaction."""
+        """Injects faults at a step of a transaction."""
         if not self._running:
             return
         if moment == COMMITTING:
@@ -153,7 +152,7 @@ class CrashPlan:
             raise Conflict(moment)
 
     def reached(self, point: Point, about: str) -> bool:
-        """A fail point; True where what is done there is to be done twice."""
+        """Injects faults at a fail point; returns True if its action is to be duplicated."""
         if not self._running:
             return False
         if point is Point.WORK_JUDGING:
@@ -196,7 +195,7 @@ class CrashPlan:
 
 
 class MortalLocks:
-    """Attempt locks that end with the life of the process that holds them."""
+    """Attempt locks that are released when the process that holds them crashes."""
 
     def __init__(self, fate: Callable[[], CrashPlan]) -> None:
         self._fate = fate
@@ -231,7 +230,7 @@ class _Held:
 
 
 class CrashingSessions(Sessions):
-    """Sessions whose processes may die at both ends of every transaction."""
+    """Sessions that inject faults at both ends of every transaction."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""One schedule: drawn from a seed, played, healed, checked."""
+"""Runs one schedule: drawn from a seed, run, healed, checked."""
 
 import random
 import traceback
@@ -24,12 +24,12 @@ from tests.fault_lab.simulator.workload import (
     WorkloadGenerator,
 )
 
-#: Seconds that may pass at once: less and more than every patience.
+#: Steps of the clock in seconds: below and above every time limit.
 PAUSES = (0.001, 0.1, 0.3, 1.0, 2.5, 6.0)
 
 
 class Report(NamedTuple):
-    """What came of one schedule."""
+    """The result of one schedule."""
 
     seed: int
     trace: list[str]
@@ -39,7 +39,7 @@ class Report(NamedTuple):
 
 
 class Schedule(Simulation):
-    """A simulation that decides by its seed what happens next."""
+    """A simulation whose next step is drawn from its seed."""
 
     def __init__(self, bench: Bench, seed: int) -> None:
         rng = random.Random(seed)
@@ -55,14 +55,14 @@ class Schedule(Simulation):
             lanes=weather.lanes,
         )
         self.calls_left = rng.randint(2, 5)
-        #: Calls that are made while some process stands still.
+        #: Calls left that are made while a process is paused.
         self.calls_beside = 2
-        #: Lanes and submissions of batches that open transactions hold.
+        #: Lanes and submissions of batches that open transactions lock.
         self._held: list[tuple[str, UUID | None]] = []
         self.note(f"seed {seed}: {scene} {weather}")
 
     def play(self) -> Report:
-        """From the beginning to the verdict."""
+        """Runs the schedule to its end and checks it."""
         for _ in range(self.rng.randint(6, 18)):
             self.step()
         while self.calls_left > 0:
@@ -73,7 +73,7 @@ class Schedule(Simulation):
         return Report(self.seed, self.trace, self.faults(), accepted)
 
     def meanwhile(self) -> None:
-        if self._held:  # what the open transaction locks would have to be minded
+        if self._held:  # other steps would have to respect the locks of the open transaction
             return
         if self.calls_beside > 0 and self.rng.random() < 0.4:
             self.calls_beside -= 1
@@ -81,10 +81,10 @@ class Schedule(Simulation):
         else:
             self.step()
 
-    # --- what happens next ----------------------------------------------------------------
+    # --- next step ------------------------------------------------------------------------
 
     def step(self) -> None:
-        """One thing happens."""
+        """Runs one random step."""
         rung = any(gateway.dispatcher.inbox for gateway in self.gateways)
         idle = any(worker.message is None for worker in self.workers)
         weather = self.fate.weather
@@ -106,7 +106,7 @@ class Schedule(Simulation):
 
     def beside(self) -> None:
         if any(facts.capacity is not None for facts in self.facts.values()):
-            return  # whoever wanted a seat there would wait
+            return  # a request for a seat would wait for the lock
         worker = next(one for one in self.workers if one.process is self.fate.runner)
         assert worker.message is not None
         self.note(f"    beside the transaction on batch {worker.message.batch_id}:")
@@ -117,7 +117,7 @@ class Schedule(Simulation):
             self._held.pop()
 
     def step_beside(self, worker: Worker) -> None:
-        """One thing that no row lock of the open transaction keeps waiting."""
+        """Runs one step that no row lock of the open transaction would block."""
         idle = [one for one in self.workers if one.message is None]
         if not self.scene.granted and self.rng.random() < 0.4:
             self.edit_any()
@@ -133,21 +133,21 @@ class Schedule(Simulation):
             self.kill(worker.process)
 
     def place_of(self, batch_id: int) -> tuple[str, UUID | None]:
-        """The lane and the submission of a batch."""
+        """Returns the lane and the submission of a batch."""
         query = select(BatchRow.lane, BatchRow.submission_id).where(BatchRow.id == batch_id)
         with self.bench.sessions.read() as session:
             row = session.execute(query).one()
         return row.lane, row.submission_id
 
     def may_run(self, batch_id: int) -> bool:
-        """Whether a batch's work meets none of the batches that are held."""
+        """Returns whether a batch conflicts with none of the locked batches."""
         lane, submission_id = self.place_of(batch_id)
         if lane == Lane.INTERACTIVE:
             return all(held[0] != Lane.INTERACTIVE for held in self._held)
         return all(held[1] != submission_id for held in self._held)
 
     def call(self) -> None:
-        """A client asks for something."""
+        """Sends a request, a file, or a repetition."""
         self.calls_left -= 1
         gateway = self.rng.choice(self.gateways)
         kind = self.rng.random()
@@ -159,7 +159,7 @@ class Schedule(Simulation):
             self.send(gateway, self.drawer.file(), batch_rows=self.rng.choice((1, 2, 2, 3, 4)))
 
     def again(self, gateway: Gateway, attempt: Attempt) -> None:
-        """A client repeats a call under its key; sometimes it is another call by mistake."""
+        """Repeats a call under its key; sometimes with other content by mistake."""
         repeated = attempt.again(self.drawer.label())
         if self.rng.random() < 0.3:
             other = (self.drawer.wish(attempt.caller),)
@@ -170,7 +170,7 @@ class Schedule(Simulation):
             self.ask(gateway, [repeated])
 
     def repeat_unknown(self) -> None:
-        """Clients that did not hear an answer ask again, as long as it takes."""
+        """Repeats calls without a known answer until one arrives."""
         self.fate.active = False
         for attempt in list(self.history.attempts):
             if not (attempt.key and attempt.is_unknown and self.rng.random() < 0.7):
@@ -188,27 +188,27 @@ class Schedule(Simulation):
             self.ask(self.gateways[0], [repeated])
 
     def ring_somewhere(self) -> None:
-        """A doorbell's turn."""
+        """Runs one step of a dispatcher."""
         waiting = [gateway for gateway in self.gateways if gateway.dispatcher.inbox]
         self.rng.choice(waiting or self.gateways).ring()
 
     def deliver_any(self) -> None:
-        """Any message reaches any idle worker."""
+        """Delivers any message to any idle worker."""
         idle: list[Worker] = [worker for worker in self.workers if worker.message is None]
         self.deliver(self.rng.choice(idle), self.rng.choice(self.broker.ready()))
 
     def pass_time(self) -> None:
-        """Time passes."""
+        """Moves the clock."""
         self.time.advance(self.rng.choice(PAUSES))
 
     def cancel_any(self) -> None:
-        """A client cancels what it was told was accepted."""
+        """Cancels a submission that was accepted."""
         known = [one.id for one in self.history.attempts if one.id is not None]
         if known:
             self.cancel(self.rng.choice(self.gateways), self.rng.choice(known))
 
     def edit_any(self) -> None:
-        """An operator changes seats, the window or an invitation."""
+        """Changes seats, the window or an invitation."""
         kind = self.rng.random()
         if kind < (0.8 if self.drawer.narrow else 0.5):
             capacity = self.rng.choice((0, 1) if self.drawer.narrow else (None, 0, 1, 2, 3))
@@ -221,29 +221,29 @@ class Schedule(Simulation):
             self.invite(BIOLOGY, self.rng.choice(LEARNERS))
 
     def read_any(self) -> None:
-        """A client reads outcomes."""
+        """Reads outcomes as a client."""
         known = [one.id for one in self.history.attempts if one.id is not None]
         if known:
             self.read(self.rng.choice(known))
 
     def kill_any(self) -> None:
-        """Any process is killed."""
+        """Kills any process."""
         processes = [one.process for one in (*self.gateways, *self.workers, self.upkeep)]
         self.kill(self.rng.choice(processes))
 
     def flush(self) -> None:
-        """The broker forgets everything."""
+        """Drops all messages of the broker."""
         self.note("the broker forgets everything")
         self.broker.flush()
 
 
 def weather_of(seed: int) -> FaultRates:
-    """The weather of the schedule that a seed stands for."""
+    """Returns the fault rates of a seed."""
     return draw_fault_rates(random.Random(seed))
 
 
 def play(bench: Bench, seed: int) -> Report:
-    """Play the schedule of a seed."""
+    """Runs the schedule of a seed."""
     schedule = Schedule(bench, seed)
     try:
         return schedule.play()

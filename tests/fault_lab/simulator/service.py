@@ -1,4 +1,4 @@
-"""The service's processes, made of the real functions: gateways, workers, a sweeper."""
+"""The processes of the service, built of the real functions: gateways, workers, maintenance."""
 
 import hashlib
 import io
@@ -36,14 +36,14 @@ from worker.maintenance import Maintenance
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
 
-#: What a caller sees as "I do not know": the connection broke, 500, 503.
+#: Errors after which a client cannot know the result: broken connection, 500, 503.
 UNKNOWN = (ProcessCrashed, RecordsUnavailable, Conflict, FailPointReached)
-#: How often the clock moves from one transaction of a gateway to the next.
+#: Probability that the clock moves between two transactions of a gateway.
 TIME_PASSES = 0.7
 
 
 class SteppedDispatcher(Dispatcher):
-    """The dispatcher without its thread: it sends when its turn has come."""
+    """The dispatcher without its thread: it sends when `step` is called."""
 
     def __init__(self, send: Callable[[Waiting], None], *, monotonic: Callable[[], float]) -> None:
         super().__init__(send, monotonic=monotonic)
@@ -53,7 +53,7 @@ class SteppedDispatcher(Dispatcher):
         self.inbox.append(item)
 
     def step(self) -> None:
-        """One item, or a look at what was held back."""
+        """Handles one item, or sends held-back messages whose time has come."""
         if self.inbox:
             self._handle(self.inbox.pop(0))
         else:
@@ -61,7 +61,7 @@ class SteppedDispatcher(Dispatcher):
 
 
 class Gateway:
-    """Takes requests in, and rings for them."""
+    """Accepts requests and dispatches their batches."""
 
     def __init__(
         self, name: str, sessions: Sessions, broker: Broker, fate: CrashPlan, time: VirtualTime
@@ -75,12 +75,12 @@ class Gateway:
         self.dispatcher = SteppedDispatcher(self._broker.send, monotonic=self._time.monotonic)
 
     def _begin(self) -> None:
-        """Time passes between transactions, or too little to be seen."""
+        """Usually moves the clock; two transactions may also have the same time."""
         if self._fate.happens(TIME_PASSES):
             self._time.tick()
 
     def take(self, group: list[Attempt]) -> None:
-        """Singles that one commit takes in."""
+        """Stores single requests in one commit."""
         began = self._time.monotonic()
         requests = [
             SingleRequest(a.caller, _request(a), began, a.label, a.key, a.fingerprint)
@@ -101,7 +101,7 @@ class Gateway:
             attempt.is_reuse = isinstance(answer, KeyReused)
 
     def upload(self, attempt: Attempt, *, batch_rows: int) -> None:
-        """A file."""
+        """Stores a file."""
         uploads = UploadStore(
             sessions=self._sessions,
             dispatcher=self.dispatcher,
@@ -132,7 +132,7 @@ class Gateway:
         )
 
     def cancel(self, submission_id: UUID) -> bool | None:
-        """Ask that the rest be cancelled; False: it is finished; None: nobody knows.
+        """Requests cancellation; returns False if it is finished, None if the result is unknown.
 
         Raises SubmissionNotFound.
         """
@@ -150,7 +150,7 @@ class Gateway:
         return True
 
     def ring(self) -> None:
-        """The doorbell's turn."""
+        """Runs one step of the dispatcher."""
         try:
             with self._fate.running(self.process):
                 self.dispatcher.step()
@@ -166,7 +166,7 @@ def _request(attempt: Attempt) -> ParsedRequest:
 
 
 class Tasks:
-    """The real tasks of one process, where Celery would keep them."""
+    """Registers the real tasks of one process in place of Celery."""
 
     def __init__(
         self, processor: Processor, sweeper: Maintenance, announcer: "SimulatedNotifier"
@@ -175,7 +175,7 @@ class Tasks:
         tasks.register(self, processor, sweeper, announcer)  # type: ignore[arg-type]
 
     def task(self, *, name: str, **_: Any) -> Callable[..., Any]:
-        """Keep a task under its name."""
+        """Registers a task under its name."""
 
         def keep(task: Callable[..., None]) -> Callable[..., None]:
             self._kept[name] = task
@@ -184,12 +184,12 @@ class Tasks:
         return keep
 
     def run(self, name: str, *arguments: int) -> None:
-        """Do one of them."""
+        """Runs a task."""
         self._kept[name](*arguments)
 
 
 class Worker:
-    """Works on one message at a time."""
+    """Processes one message at a time."""
 
     def __init__(
         self, name: str, fate: CrashPlan, load: Callable[[], Tasks], *, begins: Callable[[], object]
@@ -203,7 +203,7 @@ class Worker:
         self._tasks = self._load()
 
     def work(self, message: Message, broker: Broker) -> Exception | None:
-        """Do what the message asks for; what went wrong that nothing foretold."""
+        """Processes a message; returns an unexpected error."""
         self.message = message
         try:
             return self.run(TaskName.PROCESS, message.batch_id)
@@ -214,7 +214,7 @@ class Worker:
         return None
 
     def run(self, name: TaskName, *arguments: int) -> Exception | None:
-        """Do a task; what went wrong that nothing foretold."""
+        """Runs a task; returns an unexpected error."""
         try:
             with self._fate.running(self.process):
                 self._tasks.run(name, *arguments)
@@ -226,7 +226,7 @@ class Worker:
 
 
 class SimulatedNotifier:
-    """What workers and the sweeper say, over the same broker."""
+    """Sends the messages of workers and maintenance through the simulated broker."""
 
     def __init__(
         self, broker: Callable[[], Broker], hear: Callable[[ProcessedBatches], None]
@@ -235,7 +235,7 @@ class SimulatedNotifier:
         self._hear = hear
 
     def announce(self, waiting: Waiting) -> bool:
-        """Ring for a batch; False where the queue cannot be reached."""
+        """Dispatches a batch; returns False if the broker is unavailable."""
         try:
             self._broker().send(waiting)
         except OperationalError:
@@ -243,7 +243,7 @@ class SimulatedNotifier:
         return True
 
     def tell(self, done: ProcessedBatches) -> None:
-        """Ring for what is next, then say what was answered."""
+        """Dispatches the next batches and publishes the processed ones."""
         for waiting in done.next:
             self.announce(waiting)
         if done.batch_ids:

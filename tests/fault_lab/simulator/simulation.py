@@ -1,4 +1,4 @@
-"""The parts of one schedule put together, and each thing that can happen in it."""
+"""Connects the parts of one schedule and implements its steps."""
 
 import random
 from uuid import UUID
@@ -23,13 +23,13 @@ from tests.fault_lab.simulator.workload import Attempt
 from tests.support.in_process_service import World
 from worker.processing.transaction import ProcessedBatches
 
-#: Rounds of waiting and sweeping after which nothing may be left.
+#: Rounds of waiting and redispatching after which no work may be left.
 MAX_ROUNDS = 60
-#: Rounds without any progress after which there will be none.
+#: Rounds without progress after which the service counts as stuck.
 IDLE_ROUNDS = 4
-#: After this long what broke off is swept.
+#: Seconds after which incomplete uploads are purged.
 A_DAY = 25 * 3600.0
-#: Batches and files that wait, and what changes while they are worked on.
+#: Unprocessed batches and files, and two counters that change with every progress.
 _LEFT = """
     SELECT (SELECT count(*) FROM batch WHERE announced_at IS NOT NULL AND answered_at IS NULL),
            (SELECT count(*) FROM submission WHERE batch_id IS NULL AND finished_at IS NULL
@@ -40,7 +40,7 @@ _LEFT = """
 
 
 class Simulation:
-    """A service of two gateways, two workers and a sweeper, and the clients' memory."""
+    """Two gateways, two workers, maintenance, and the history of the clients."""
 
     def __init__(
         self, bench: Bench, rng: random.Random, weather: FaultRates, scene: InitialState
@@ -57,9 +57,9 @@ class Simulation:
         self.workers = [self._worker("w1"), self._worker("w2")]
         for worker in self.workers:
             worker.process.overlaps = True
-        #: Sweeps and tidies.
+        #: Runs the maintenance tasks.
         self.upkeep = self._worker("w3")
-        #: The chance that a worker's turn is over whenever it looks at its clock.
+        #: Probability that a worker's time slice is over whenever it reads its clock.
         self.turn_is_over = 0.15
         self.history = History(scene.courses, scene.invited, granted=scene.granted)
         self.facts = dict(scene.courses)
@@ -74,30 +74,30 @@ class Simulation:
         return Worker(name, self.fate, self.bench.load, begins=self.time.tick)
 
     def note(self, line: str) -> None:
-        """One line of the trace."""
+        """Adds one line to the trace."""
         self.trace.append(f"{self.time.monotonic():10.6f} {line}")
 
     def meanwhile(self) -> None:
-        """What others do while a process stands between two transactions."""
+        """Runs other processes while one is paused between two transactions."""
 
     def beside(self) -> None:
-        """What others do beside an open transaction of a worker."""
+        """Runs other processes beside an open transaction of a worker."""
 
-    # --- what the bench asks --------------------------------------------------------------
+    # --- callbacks of the environment -----------------------------------------------------
 
     def work_takes(self) -> float:
-        """Seconds on a worker's clock: now and then a turn is over."""
+        """Returns the seconds of a worker's clock; sometimes its time slice is over."""
         if self.fate.happens(self.turn_is_over):
             self.time.advance(0.3)
         return self.time.monotonic()
 
     def surprised(self, what: str) -> None:
-        """An error that nobody made on purpose is a fault."""
+        """Records an error that no injected fault explains."""
         self.history.faults.append(f"{LOGGED}{what}")
         self.note(f"    {what}")
 
     def hear(self, done: ProcessedBatches) -> None:
-        """Gateways hear what was answered, unless the message gets lost."""
+        """Passes processed batch ids to the gateways, unless the message is lost."""
         for gateway in self.gateways:
             if not self.fate.happens(self.fate.weather.lost):
                 gateway.dispatcher.on_completed(done.batch_ids)
@@ -105,13 +105,13 @@ class Simulation:
     # --- clients --------------------------------------------------------------------------
 
     def ask(self, gateway: Gateway, group: list[Attempt]) -> None:
-        """Singles that one commit takes in."""
+        """Sends single requests that share one commit."""
         self._ask(gateway, group)
         gateway.take(group)
         self._hear(group)
 
     def send(self, gateway: Gateway, attempt: Attempt, *, batch_rows: int) -> None:
-        """A file."""
+        """Sends a file."""
         self._ask(gateway, [attempt])
         gateway.upload(attempt, batch_rows=batch_rows)
         self._hear([attempt])
@@ -130,7 +130,7 @@ class Simulation:
             self.note(f"{attempt.label} hears {told}")
 
     def cancel(self, gateway: Gateway, submission_id: UUID) -> None:
-        """Ask that the rest be cancelled."""
+        """Requests cancellation of a submission."""
         self.time.tick()
         began = self.time.now()
         self.note(f"{gateway.process.name} is to cancel {self.history.id_of(submission_id)}")
@@ -143,7 +143,7 @@ class Simulation:
         self.note(f"cancelled: {said}")
 
     def read(self, submission_id: UUID) -> None:
-        """Remember the outcomes so far, and that the state never goes back."""
+        """Reads outcomes; records a violation if there are fewer than before."""
         with self.bench.sessions.read() as session:
             now = database_contents.read(session)
         kept = now.submissions.get(submission_id)
@@ -158,7 +158,7 @@ class Simulation:
     # --- operators ------------------------------------------------------------------------
 
     def edit(self, course_id: str, facts: CourseFacts) -> None:
-        """Save a course anew."""
+        """Saves a course."""
         self.time.tick()
         self.facts[course_id] = facts
         most = self.most_seats[course_id]
@@ -175,7 +175,7 @@ class Simulation:
         self.note(f"the operator saves {facts} for {course_id}")
 
     def invite(self, course_id: str, username: str) -> None:
-        """Give an invitation, or take it back."""
+        """Adds or deletes an invitation."""
         self.time.tick()
         key = (course_id, username)
         with self.bench.sessions.begin() as session:
@@ -191,14 +191,14 @@ class Simulation:
     # --- work -----------------------------------------------------------------------------
 
     def deliver(self, worker: Worker, message: Message) -> None:
-        """A message reaches a worker."""
+        """Delivers a message to a worker."""
         self.broker.take(message)
         self.note(f"{worker.process.name} takes message {message.number}: {message.batch_id}")
         self._expect_nothing(worker, worker.work(message, self.broker))
         self.note(f"{worker.process.name} is done with message {message.number}")
 
     def sweep(self) -> None:
-        """What was forgotten is announced again."""
+        """Redispatches overdue batches."""
         self.note(f"{self.upkeep.process.name} sweeps")
         try:
             self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.SWEEP))
@@ -210,25 +210,25 @@ class Simulation:
             self.history.faults.append(f"{worker.process.name} failed: {error!r}")
 
     def kill(self, process: Process) -> None:
-        """Kill a process, whatever it does."""
+        """Kills a process, at whichever step it is."""
         self.note(f"{process.name} is killed")
         self.fate.failures += 1
         process.die()
 
-    # --- the end --------------------------------------------------------------------------
+    # --- end of the schedule --------------------------------------------------------------
 
     def heal(self) -> None:
-        """Nothing goes wrong any more; time passes until all is quiet and tidy."""
+        """Ends all faults and runs until no work is left and old data is purged."""
         self.fate.active = False
         self.note("all faults end")
         self.settle()
         self.time.advance(A_DAY)
-        self.deliver_all()  # what came late is about nothing any more
+        self.deliver_all()  # late messages whose batches are finished
         self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.TIDY))
         self.history.is_tidy = True
 
     def settle(self) -> None:
-        """Doorbells ring, workers work, the sweeper sweeps, until nothing is left to do."""
+        """Dispatches, processes and redispatches until no work is left."""
         for gateway in self.gateways:
             self.ring_all(gateway)
         seen: list[tuple[int, ...]] = []
@@ -241,23 +241,23 @@ class Simulation:
             self.sweep()
 
     def ring_all(self, gateway: Gateway) -> None:
-        """The doorbell comes to its end."""
+        """Runs the dispatcher until it is empty."""
         while gateway.dispatcher.inbox:
             gateway.ring()
         self.time.advance(1.0)
         gateway.ring()
 
     def deliver_all(self) -> None:
-        """Workers do what can be done now."""
+        """Processes all deliverable messages."""
         while ready := self.broker.ready():
             self.deliver(self.workers[0], ready[0])
 
     def progress(self) -> tuple[int, ...]:
-        """What is left to do, and what changes as long as anything is done."""
+        """Returns the unprocessed work, and counters that change with every progress."""
         return *self.bench.database.ask(_LEFT), len(self.broker.messages)
 
     def faults(self) -> list[str]:
-        """Every promise that was broken."""
+        """Returns all violations."""
         with self.bench.sessions.read() as session:
             kept = database_contents.read(session)
         self.history.overlapped = self.fate.overlaps > 0
@@ -265,14 +265,14 @@ class Simulation:
         return [*invariants.faults(self.history, kept), *self.world().faults()]
 
     def world(self) -> World:
-        """The same records as the other tests look at them."""
+        """Returns the database as the other tests inspect it."""
         world = World(self.bench.sessions)
         world.most_seats = dict(self.most_seats)
         return world
 
 
 class _Change:
-    """A course as it is from now on."""
+    """Replaces the facts of a course in the model."""
 
     def __init__(self, course_id: str, facts: CourseFacts) -> None:
         self._course_id, self._facts = course_id, facts
@@ -282,7 +282,7 @@ class _Change:
 
 
 class _Invited:
-    """Who is invited from now on."""
+    """Replaces the invitations in the model."""
 
     def __init__(self, invited: frozenset[tuple[str, str]]) -> None:
         self._invited = invited

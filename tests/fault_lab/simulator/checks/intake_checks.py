@@ -1,4 +1,4 @@
-"""What was taken in is there, once, and is answered once: I1 to I4, and cancelling."""
+"""Checks of intake, outcomes and cancellation: I1 to I4."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from tests.fault_lab.simulator.workload import Attempt
 
 
 def ids(history: History, records: Records) -> Iterator[str]:
-    """I1: what was answered 202 is there."""
+    """I1: every submission that was answered 202 is stored."""
     for attempt in history.attempts:
         if attempt.id is None:
             continue
@@ -21,7 +21,7 @@ def ids(history: History, records: Records) -> Iterator[str]:
 
 
 def keys(history: History, records: Records) -> Iterator[str]:
-    """I4: one key stands for one submission, and for one content."""
+    """I4: one key belongs to one submission and to one content."""
     rows = {one.label: one.id for one in records.submissions.values() if one.published_at}
     uses: dict[tuple[str, str], list[Attempt]] = defaultdict(list)
     for attempt in history.attempts:
@@ -49,7 +49,7 @@ def _same_content(first: Attempt, submission_id: UUID, attempts: list[Attempt]) 
 
 
 def phantoms(history: History, records: Records) -> Iterator[str]:
-    """I3: nothing is there that nobody sent, or that was turned away."""
+    """I3: nothing is stored that no client sent, or that was refused."""
     for kept in records.submissions.values():
         attempt = history.named(kept.label)
         if attempt is None:
@@ -66,7 +66,7 @@ def phantoms(history: History, records: Records) -> Iterator[str]:
 
 
 def answers(history: History, records: Records) -> Iterator[str]:
-    """I2: everything that is there has one outcome a request."""
+    """I2: every stored request has exactly one outcome."""
     for kept in records.submissions.values():
         if kept.published_at is None:
             continue
@@ -85,7 +85,7 @@ def answers(history: History, records: Records) -> Iterator[str]:
 
 
 def order_in_files(history: History, records: Records) -> Iterator[str]:
-    """The batches of one file are answered one after the other, some in one transaction."""
+    """I7: the batches of one file are processed in order; several may share a transaction."""
     for batches in records.files.values():
         moments = [b.answered_at for b in batches if b.answered_at and not b.is_cancelled]
         if moments != sorted(moments):
@@ -93,7 +93,7 @@ def order_in_files(history: History, records: Records) -> Iterator[str]:
 
 
 def cancelled(history: History, records: Records) -> Iterator[str]:
-    """What was cancelled is dropped from that moment on, and nothing else is."""
+    """Requests are cancelled if and only if they had no outcome when the cancellation committed."""
     for kept in records.submissions.values():
         for batch in records.batches_of(kept):
             yield from _dropped_rightly(kept, batch, records)
@@ -123,7 +123,7 @@ def _dropped_rightly(kept: Submission, batch: Batch, records: Records) -> Iterat
 
 
 def readings(history: History, records: Records) -> Iterator[str]:
-    """I2: outcomes that were read never change."""
+    """I2: outcomes that a client read never change."""
     for read in history.readings:
         kept = records.submissions.get(read.submission_id)
         now = [] if kept is None else records.outcomes_of(kept)[: len(read.outcomes)]

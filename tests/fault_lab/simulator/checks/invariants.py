@@ -1,4 +1,4 @@
-"""The promises, checked at the end of a schedule: history against records."""
+"""Checks the invariants at the end of a schedule: history against database."""
 
 from tests.fault_lab.simulator.checks import intake_checks, outcome_checks
 from tests.fault_lab.simulator.checks.database_contents import Records
@@ -17,7 +17,7 @@ TAKEN = (
 
 
 def faults(history: History, records: Records) -> list[str]:
-    """Everything that contradicts a promise; answers are judged where all of them are there."""
+    """Returns all violations; the outcomes are checked only if intake has no violation."""
     found = list(history.faults)
     for check in TAKEN:
         found += check(history, records)

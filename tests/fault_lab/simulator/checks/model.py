@@ -1,7 +1,6 @@
-"""The plain model: dictionaries, and the rules of enrolling in as few words as they need.
+"""A reference model of the enrollment rules, on dictionaries.
 
-It knows no clocks, tables or batches: wishes come in the order in which they were answered,
-each with its rank.
+It has no clocks, tables or batches: changes arrive in the order of processing, each with its rank.
 """
 
 from dataclasses import dataclass, field, replace
@@ -12,14 +11,14 @@ from tests.fault_lab.simulator.workload import MODES, RequestedChange
 
 #: (course, learner).
 Key = tuple[str, str]
-#: Greater is later: when it was asked, stated or received, intake, line.
+#: Greater is later: (effective time, stated or received, intake, line).
 Rank = tuple[datetime, int, int, int]
 #: An outcome and its reason.
 Answer = tuple[str, str | None]
 
 
 class Asked(NamedTuple):
-    """A wish with what its submission says about it."""
+    """A change with the facts of its submission."""
 
     wish: RequestedChange
     received_at: datetime
@@ -28,13 +27,13 @@ class Asked(NamedTuple):
 
     @property
     def at(self) -> datetime:
-        """When it was asked."""
+        """Returns the effective time."""
         return self.rank[0]
 
 
 @dataclass(frozen=True)
 class CourseFacts:
-    """A course as its operator means it."""
+    """A course as its operator saved it."""
 
     capacity: int | None = None
     opens: datetime | None = None
@@ -44,7 +43,7 @@ class CourseFacts:
 
 @dataclass(frozen=True)
 class Record:
-    """One enrollment, and the highest wish behind each of its fields."""
+    """One enrollment, and the highest rank behind each of its fields."""
 
     is_active: bool
     mode: str
@@ -53,7 +52,7 @@ class Record:
 
 
 class Heard(NamedTuple):
-    """What of a wish still counts; none where a higher wish was heard."""
+    """The fields of a change that no change of a higher rank has set; None where one has."""
 
     active: bool | None
     mode: str | None
@@ -61,15 +60,15 @@ class Heard(NamedTuple):
 
 @dataclass
 class Model:
-    """Who is enrolled where, by the rules alone."""
+    """Decides requests by the rules alone and holds the resulting enrollments."""
 
     courses: dict[str, CourseFacts]
-    #: (course, learner) of invitations that may be used.
+    #: (course, learner) of open invitations.
     invited: set[Key] = field(default_factory=set)
     records: dict[Key, Record] = field(default_factory=dict)
 
     def judge_all(self, rows: list[Asked], *, all_or_nothing: bool) -> list[Answer]:
-        """Answer rows one after the other."""
+        """Decides rows in order; rolls all back if one fails and `all_or_nothing` is set."""
         before = dict(self.records)
         answers = [self.judge(row) for row in rows]
         if all_or_nothing and any(code in {"refused", "invalid"} for code, _ in answers):
@@ -81,7 +80,7 @@ class Model:
         return answers
 
     def judge(self, asked: Asked) -> Answer:
-        """Answer one row, and remember what it changed."""
+        """Decides one row and stores its effect."""
         wish = asked.wish
         if wish.stated is not None and not asked.states_time:
             return "refused", "not_permitted"
@@ -150,7 +149,7 @@ class Model:
         self.records[key] = now
 
     def seats(self, course_id: str) -> int:
-        """Seats taken in a course."""
+        """Returns the number of seats taken in a course."""
         return sum(key[0] == course_id and one.is_active for key, one in self.records.items())
 
 
@@ -169,7 +168,7 @@ def _is_true_already(heard: Heard, now: Record) -> bool:
 
 
 def _ties(asked: Asked, now: Record) -> bool:
-    """Whether all of it was heard already, at the very moment."""
+    """Returns whether an equal change with the same effective time was applied already."""
     wish = asked.wish
     same_mode = wish.mode is None or (
         wish.mode == now.mode and now.mode_rank is not None and now.mode_rank[0] == asked.at

@@ -1,4 +1,4 @@
-"""What was answered is right: I5 to I7, law 9, and the plain model."""
+"""Checks of outcomes: I5 to I7, the limit of attempts, and the reference model."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -10,12 +10,12 @@ from tests.fault_lab.simulator.checks.rows import Row
 from tests.fault_lab.simulator.history import History
 from tests.fault_lab.simulator.workload import POISON
 
-#: Outcomes that move nothing: the wish was not granted.
+#: Outcomes that change nothing.
 NOT_GRANTED = frozenset({"refused", "invalid", "cancelled"})
 
 
 def order_of_calls(rows: list[Row]) -> Iterator[str]:
-    """I7: who was answered 202 before another asked ranks below it."""
+    """I7: a request that was answered 202 before another was sent ranks below it."""
     by_key: dict[Key, list[Row]] = defaultdict(list)
     for row in rows:
         if row.wish.stated is None and row.attempt.id is not None:
@@ -29,7 +29,7 @@ def order_of_calls(rows: list[Row]) -> Iterator[str]:
 
 
 def latest_wins(rows: list[Row], records: Records) -> Iterator[str]:
-    """I7: of the wishes that were granted the latest stands (design law 5)."""
+    """I7: the latest applied change of each field is in force."""
     active: dict[Key, tuple[Rank, bool]] = {}
     modes: dict[Key, tuple[Rank, str]] = {}
     for row in rows:
@@ -56,7 +56,7 @@ def _differences(
 
 
 def given_up(rows: list[Row]) -> Iterator[str]:
-    """Law 9: what is poisonous is given up, and nothing else is."""
+    """Poison requests come to `internal_error`, and no others do."""
     for row in rows:
         is_given_up = row.reason == "internal_error"
         if is_given_up != (row.wish.user == POISON) and row.code != "cancelled":
@@ -64,21 +64,21 @@ def given_up(rows: list[Row]) -> Iterator[str]:
 
 
 def attempts_counted(history: History, records: Records) -> Iterator[str]:
-    """Invariant 9: only what failed is counted; meeting another worker is no failure."""
+    """Only failures count as attempts; a batch that another worker has locked is no failure."""
     for batch in records.batches.values():
         if batch.attempts and not history.failures:
             yield f"law 9: batch {batch.id} has {batch.attempts} attempts and nothing failed"
 
 
 def nothing_refused(rows: list[Row]) -> Iterator[str]:
-    """Where no rule looks at what others did, everybody gets what they wish."""
+    """No request is refused if no rule depends on other requests."""
     for row in rows:
         if row.code in {"refused", "invalid"} and row.wish.user != POISON:
             yield f"I6: {row.name} came to {row.code}, {row.reason}"
 
 
 def seats(history: History, records: Records) -> Iterator[str]:
-    """I6: no seat is given beyond the capacity that a course has at that moment."""
+    """I6: the seats taken never exceed the capacity at that position of the feed."""
     taken: Counter[str] = Counter()
     for event in records.events:
         was = event.before is not None and event.before["is_active"]
@@ -94,7 +94,7 @@ def seats(history: History, records: Records) -> Iterator[str]:
 
 
 def replayed(history: History, records: Records) -> Iterator[str]:
-    """I5, I6: the plain model, in the order of the work, comes to the same answers."""
+    """I5, I6: the reference model, run in the order of processing, gives the same outcomes."""
     model = Model(dict(history.courses), set(history.invited))
     works: dict[datetime, list[Batch]] = defaultdict(list)
     for batch in records.batches.values():

@@ -1,4 +1,4 @@
-"""Every request of a schedule with what became of it."""
+"""Joins every request of a schedule with its outcome."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from tests.fault_lab.simulator.workload import Attempt, RequestedChange
 
 
 class Row(NamedTuple):
-    """One request of one submission, and what became of it."""
+    """One request of one submission, with its outcome."""
 
     attempt: Attempt
     submission: Submission
@@ -38,14 +38,14 @@ class Row(NamedTuple):
 
 
 def rank_of(wish: RequestedChange, submission: Submission, place: int) -> Rank:
-    """Of two wishes for one enrollment the greater wins."""
+    """Returns the rank of a request; of two for one enrollment the greater wins."""
     if wish.stated is None:
         return submission.received_at, 0, submission.place, place
     return wish.stated, 1, -submission.place, place
 
 
 def rows_of(history: History, records: Records) -> Iterator[Row]:
-    """Every request with its outcome."""
+    """Yields every published request with its outcome."""
     for kept in records.submissions.values():
         attempt = history.named(kept.label)
         if attempt is None or kept.published_at is None:
