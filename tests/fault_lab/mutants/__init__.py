@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from tests.fault_lab.mutants import decisions, omissions, visibility
 from tests.fault_lab.mutants.registry import MUTANTS
-from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.history import LOGGED
-from tests.fault_lab.simulator.schedule import Report, play, weather_of
+from tests.fault_lab.simulator.schedule import Report, play, rates_of
 
 __all__ = ["MUTANTS", "SEEDS", "Found", "decisions", "find", "omissions", "visibility"]
 
@@ -22,7 +22,7 @@ SEEDS = 300
 BROKEN = ("TypeError", "AttributeError", "NameError", "AssertionError", "it broke")
 
 
-class NotSabotageButBroken(Exception):
+class MutantBroken(Exception):
     """A mutant fails by itself, so finding it proves nothing about the checks."""
 
 
@@ -39,12 +39,12 @@ def find(name: str, *, seeds: int = SEEDS) -> Found:
     An error that the service itself logs does not count: the database must show it.
     """
     needs = MUTANTS[name].needs
-    fitting = (seed for seed in count() if needs(weather_of(seed)))
-    with MUTANTS[name](), Bench() as bench:
+    fitting = (seed for seed in count() if needs(rates_of(seed)))
+    with MUTANTS[name](), Environment() as environment:
         for number, seed in enumerate(islice(fitting, seeds), 1):
-            report = play(bench, seed)
+            report = play(environment, seed)
             if any(broken in fault for fault in report.faults for broken in BROKEN):
-                raise NotSabotageButBroken(report.faults)
+                raise MutantBroken(report.faults)
             if any(not fault.startswith(LOGGED) for fault in report.faults):
                 return Found(number, report)
     return Found(seeds, None)

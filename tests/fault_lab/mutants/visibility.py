@@ -31,7 +31,7 @@ class _Undone:
 
 
 @mutant
-def accepted_before_the_commit() -> Iterator[None]:
+def accepted_before_commit() -> Iterator[None]:
     """The client gets 202 before the single request is stored."""
     real = single_requests.store_singles
 
@@ -42,17 +42,17 @@ def accepted_before_the_commit() -> Iterator[None]:
             single_requests, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
         ):
             with patched(single_requests, "fail_point", lambda _: False):
-                told = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
+                answer = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
             with suppress(ProcessCrashed, EnrollmentError, FailPointReached):
                 return real(sessions, requests, monotonic)
-        return told
+        return answer
 
     with patched(single_requests, "store_singles", store):
         yield
 
 
 @mutant
-def accepted_before_it_is_whole() -> Iterator[None]:
+def published_before_complete() -> Iterator[None]:
     """A file is published with its first part; the others follow."""
 
     def write(
@@ -85,7 +85,7 @@ class _Groups:
 
 
 @mutant_that_shows(while_singles_overtake_files)
-def places_in_the_feed_by_batch() -> Iterator[None]:
+def feed_positions_by_batch() -> Iterator[None]:
     """Events get feed positions in the order of batch ids, not of processing."""
     real = events.assign_positions
 
@@ -97,7 +97,7 @@ def places_in_the_feed_by_batch() -> Iterator[None]:
 
 
 @mutant
-def events_after_the_commit() -> Iterator[None]:
+def events_after_commit() -> Iterator[None]:
     """Events and their feed positions are written in a transaction of their own."""
     add, take, begin = events.append_pipelined, events.assign_positions, Sessions.begin
 

@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.schedule import Report, play
 
 #: Violations and trace lines that are printed of a schedule without `--verbose`.
@@ -31,9 +31,9 @@ def run(seeds: Iterable[int], *, verbose: bool) -> int:
     """Runs the schedules of the seeds and prints a summary."""
     began = time.perf_counter()
     played = broken = accepted = 0
-    with Bench() as bench:
+    with Environment() as environment:
         for seed in seeds:
-            report = play(bench, seed)
+            report = play(environment, seed)
             played, accepted = played + 1, accepted + report.accepted
             broken += bool(report.faults)
             if report.faults or verbose:

@@ -27,13 +27,13 @@ class Broker:
 
     def __init__(
         self,
-        fate: CrashPlan,
+        crash_plan: CrashPlan,
         time: VirtualTime,
         *,
         choose: Callable[[tuple[float, ...]], float],
         note: Callable[[str], None],
     ) -> None:
-        self._fate = fate
+        self._crash_plan = crash_plan
         self._time = time
         self._choose = choose
         self._note = note
@@ -44,19 +44,21 @@ class Broker:
         """Accepts a message, or loses or duplicates it. Raises OperationalError if the broker is
         down.
         """
-        weather = self._fate.weather
-        if self._fate.happens(weather.broker_down):
+        rates = self._crash_plan.rates
+        if self._crash_plan.happens(rates.broker_down):
             self._note(f"    the broker refuses batch {waiting.id}")
             raise OperationalError("refused")
-        if self._fate.happens(weather.lost):
+        if self._crash_plan.happens(rates.lost):
             self._note(f"    the message for batch {waiting.id} is lost")
             return
         self._keep(waiting.id)
-        if self._fate.happens(weather.doubled):
+        if self._crash_plan.happens(rates.doubled):
             self._keep(waiting.id)
 
     def _keep(self, batch_id: int) -> None:
-        late = self._choose(DELAYS) if self._fate.happens(self._fate.weather.late) else 0.0
+        late = (
+            self._choose(DELAYS) if self._crash_plan.happens(self._crash_plan.rates.late) else 0.0
+        )
         self.put(batch_id, late)
 
     def put(self, batch_id: int, delay: float = 0.0) -> None:
@@ -77,7 +79,7 @@ class Broker:
 
     def orphan(self, message: Message) -> None:
         """Loses or redelivers the message of a worker that crashed."""
-        if self._fate.happens(1.0 - self._fate.weather.returned):
+        if self._crash_plan.happens(1.0 - self._crash_plan.rates.returned):
             self._note(f"    message {message.number} is lost with its worker")
         else:
             self.put(message.batch_id, self._choose(DELAYS))

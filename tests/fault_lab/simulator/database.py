@@ -28,32 +28,32 @@ class Database:
     def __init__(self) -> None:
         self.engine: Engine = make_engine("sqlite://")
         self._empty = migrated()
-        self._pictures: dict[object, sqlite3.Connection] = {}
+        self._snapshots: dict[object, sqlite3.Connection] = {}
         with self.engine.connect() as connection:
             raw = connection.connection.dbapi_connection
         assert isinstance(raw, sqlite3.Connection)
         #: The only connection, shared by all; no transaction may stay open on it.
         self.connection = raw
 
-    def ask(self, query: str) -> tuple[int, ...]:
+    def query_row(self, query: str) -> tuple[int, ...]:
         """Returns the one row of a query."""
         row: tuple[int, ...] = self.connection.execute(query).fetchone()
         return row
 
-    def reset(self, picture: object = None) -> bool:
+    def reset(self, snapshot: object = None) -> bool:
         """Restores a snapshot, or the empty database; returns whether the snapshot exists."""
-        kept = self._pictures.get(picture, self._empty)
-        kept.backup(self.connection)
-        return picture in self._pictures
+        saved = self._snapshots.get(snapshot, self._empty)
+        saved.backup(self.connection)
+        return snapshot in self._snapshots
 
-    def keep(self, picture: object) -> None:
+    def save_snapshot(self, snapshot: object) -> None:
         """Saves a snapshot under a name."""
         copy = sqlite3.connect(":memory:", check_same_thread=False)
         self.connection.backup(copy)
-        self._pictures[picture] = copy
+        self._snapshots[snapshot] = copy
 
     def close(self) -> None:
         """Closes all connections."""
-        for copy in (*self._pictures.values(), self._empty):
+        for copy in (*self._snapshots.values(), self._empty):
             copy.close()
         self.engine.dispose()

@@ -29,17 +29,17 @@ class Capacity(NamedTuple):
     seats: int | None
 
 
-class Cancelling(NamedTuple):
+class Cancellation(NamedTuple):
     """A client's request to cancel a submission."""
 
     submission_id: UUID
     began: datetime
     ended: datetime
     #: True: accepted; False: already finished; None: unknown.
-    said: bool | None
+    result: bool | None
 
 
-class Reading(NamedTuple):
+class ReadOutcomes(NamedTuple):
     """Outcomes as a client read them."""
 
     submission_id: UUID
@@ -55,7 +55,7 @@ class History:
     #: No request may be refused, because no rule depends on other requests.
     granted: bool = False
     #: Incomplete uploads were purged.
-    is_tidy: bool = False
+    is_purged: bool = False
     #: Transactions overlapped, so processing times do not give an order.
     overlapped: bool = False
     #: Number of crashes, errors and outages: each may leave an attempt counted.
@@ -63,8 +63,8 @@ class History:
     attempts: list[Attempt] = field(default_factory=list)
     edits: list[Edit] = field(default_factory=list)
     capacities: list[Capacity] = field(default_factory=list)
-    cancellings: list[Cancelling] = field(default_factory=list)
-    readings: list[Reading] = field(default_factory=list)
+    cancellations: list[Cancellation] = field(default_factory=list)
+    outcome_reads: list[ReadOutcomes] = field(default_factory=list)
     #: Violations found while the schedule ran.
     faults: list[str] = field(default_factory=list)
     _moments: int = 0

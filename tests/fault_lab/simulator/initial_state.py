@@ -37,7 +37,7 @@ class InitialState(NamedTuple):
         return {(BIOLOGY, "ada")} if self.other.invite_only else set()
 
 
-SCENES = (
+INITIAL_STATES = (
     InitialState(),
     InitialState(granted=True),
     InitialState(capacity=1),
@@ -47,12 +47,14 @@ SCENES = (
     InitialState(other=CourseFacts(opens=SOON)),
 )
 #: Where transactions overlap, no course has a limit of seats.
-OPEN_SCENES = tuple(scene for scene in SCENES if scene.capacity is None)
+UNLIMITED_STATES = tuple(
+    initial_state for initial_state in INITIAL_STATES if initial_state.capacity is None
+)
 
 
 def draw_initial_state(rng: random.Random, *, overlapping: float) -> InitialState:
     """Draws an initial state."""
-    return rng.choice(OPEN_SCENES if overlapping else SCENES)
+    return rng.choice(UNLIMITED_STATES if overlapping else INITIAL_STATES)
 
 
 def course(course_id: str, facts: CourseFacts) -> Course:
@@ -72,9 +74,9 @@ def email(username: str) -> str:
     return f"{username}@example.org"
 
 
-def set_up(session: Session, scene: InitialState, *, now: datetime) -> None:
+def set_up(session: Session, initial_state: InitialState, *, now: datetime) -> None:
     """Stores the initial state."""
-    courses.save_all(session, [course(*item) for item in scene.courses.items()])
+    courses.save_all(session, [course(*item) for item in initial_state.courses.items()])
     learners.save_all(session, [Learner(name, email(name)) for name in LEARNERS])
-    for course_id, username in scene.invited:
+    for course_id, username in initial_state.invited:
         invitations.save(session, Invitation(course_id, email(username)), now=now)

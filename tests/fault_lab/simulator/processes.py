@@ -63,16 +63,16 @@ class CrashPlan:
     def __init__(
         self,
         rng: random.Random,
-        weather: FaultRates,
+        rates: FaultRates,
         *,
         meanwhile: Callable[[], None],
         note: Callable[[str], None],
     ) -> None:
         self.active = True
-        self.weather = weather
+        self.rates = rates
         #: A step or fail point at which a process crashes, after `spared` others have passed it.
-        self.doomed_at: str | None = None
-        self.spared = 0
+        self.crash_at: str | None = None
+        self.to_skip = 0
         #: How many errors may be injected that count as failed attempts.
         self.failures_left = 1
         self._rng = rng
@@ -100,18 +100,18 @@ class CrashPlan:
 
     def pause(self) -> None:
         """Runs other processes; raises ProcessCrashed if this one was killed meanwhile."""
-        self._stand(self.weather.meanwhile, self._meanwhile)
-        self.stay_alive()
+        self._run_paused(self.rates.meanwhile, self._meanwhile)
+        self.check_alive()
 
-    def overlap(self, beside: Callable[[], None]) -> None:
+    def overlap(self, run_concurrently: Callable[[], None]) -> None:
         """Lets others commit between the reads and the writes of a transaction.
 
         A process that was killed meanwhile crashes at its commit.
         """
-        if self._stand(self.weather.overlapping, beside):
+        if self._run_paused(self.rates.overlapping, run_concurrently):
             self.overlaps += 1
 
-    def _stand(self, chance: float, meanwhile: Callable[[], None]) -> bool:
+    def _run_paused(self, chance: float, meanwhile: Callable[[], None]) -> bool:
         if self._depth >= MAX_DEPTH or not self.happens(chance):
             return False
         self._depth += 1
@@ -122,33 +122,33 @@ class CrashPlan:
         return True
 
     @property
-    def runner(self) -> Process | None:
+    def running_process(self) -> Process | None:
         """Returns the running process."""
         return self._running[-1][0] if self._running else None
 
-    def stay_alive(self) -> None:
+    def check_alive(self) -> None:
         """Raises ProcessCrashed if the running process was killed."""
         if self._running:
             process, life = self._running[-1]
             if process.life != life:
                 raise ProcessCrashed
 
-    def meet(self, moment: str) -> None:
+    def at_step(self, moment: str) -> None:
         """Injects faults at a step of a transaction."""
         if not self._running:
             return
         if moment == COMMITTING:
-            self.stay_alive()
+            self.check_alive()
         else:
             self.pause()
         if moment == BEGINNING:
             self._running[-1][0].begins()
-        self._die_perhaps(moment)
-        if self.happens(self.weather.away):
+        self._maybe_crash(moment)
+        if self.happens(self.rates.away):
             self._note(f"    the database is away at {moment}")
             self.failures += 1
             raise RecordsUnavailable(moment)
-        if moment == COMMITTING and self.happens(self.weather.conflict):
+        if moment == COMMITTING and self.happens(self.rates.conflict):
             raise Conflict(moment)
 
     def reached(self, point: Point, about: str) -> bool:
@@ -156,18 +156,18 @@ class CrashPlan:
         if not self._running:
             return False
         if point is Point.WORK_JUDGING:
-            self._judge(about)
+            self._process_poison(about)
             return False
         if point not in _IN_TRANSACTION:
             self.pause()
-        self._die_perhaps(point)
-        if self.happens(self.weather.raising) and self._may_raise(point):
+        self._maybe_crash(point)
+        if self.happens(self.rates.raising) and self._may_raise(point):
             self._note(f"    {point} raises")
             self.failures += 1
             raise FailPointReached(point)
-        return point in _REPEATABLE and self.happens(self.weather.doubled)
+        return point in _REPEATABLE and self.happens(self.rates.doubled)
 
-    def _judge(self, username: str) -> None:
+    def _process_poison(self, username: str) -> None:
         if username == POISON:
             self._kill(Point.WORK_JUDGING)
 
@@ -177,13 +177,13 @@ class CrashPlan:
         self.failures_left -= 1
         return self.failures_left >= 0
 
-    def _die_perhaps(self, where: str) -> None:
-        if self.doomed_at == where:
-            self.spared -= 1
-            if self.spared < 0:
-                self.doomed_at = None
+    def _maybe_crash(self, where: str) -> None:
+        if self.crash_at == where:
+            self.to_skip -= 1
+            if self.to_skip < 0:
+                self.crash_at = None
                 self._kill(where)
-        if self.happens(self.weather.crash):
+        if self.happens(self.rates.crash):
             self._kill(where)
 
     def _kill(self, where: str) -> None:
@@ -194,18 +194,18 @@ class CrashPlan:
         raise ProcessCrashed
 
 
-class MortalLocks:
+class CrashingLocks:
     """Attempt locks that are released when the process that holds them crashes."""
 
-    def __init__(self, fate: Callable[[], CrashPlan]) -> None:
-        self._fate = fate
+    def __init__(self, crash_plan: Callable[[], CrashPlan]) -> None:
+        self._crash_plan = crash_plan
         self._holders: dict[int, tuple[Process, int]] = {}
 
     @contextmanager
     def scope(self) -> Iterator[HeldLocks]:
-        runner = self._fate().runner
-        assert runner is not None
-        holder = (runner, runner.life)
+        running_process = self._crash_plan().running_process
+        assert running_process is not None
+        holder = (running_process, running_process.life)
         try:
             yield _Held(self._holders, holder)
         finally:
@@ -237,29 +237,29 @@ class CrashingSessions(Sessions):
         engine: Engine,
         *,
         now: Callable[[], datetime],
-        fate: Callable[[], CrashPlan],
-        beside: Callable[[], None],
+        crash_plan: Callable[[], CrashPlan],
+        run_concurrently: Callable[[], None],
     ) -> None:
         super().__init__(engine, now=now)
-        self._fate = fate
-        self.attempt_locks = MortalLocks(fate)
-        self._gap = OverlapPoint(engine, lambda: fate().overlap(beside))
+        self._crash_plan = crash_plan
+        self.attempt_locks = CrashingLocks(crash_plan)
+        self._gap = OverlapPoint(engine, lambda: crash_plan().overlap(run_concurrently))
 
     @contextmanager
     def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
-        fate = self._fate()
-        fate.meet(BEGINNING)
-        overlaps = fate.runner is not None and fate.runner.overlaps
+        crash_plan = self._crash_plan()
+        crash_plan.at_step(BEGINNING)
+        overlaps = crash_plan.running_process is not None and crash_plan.running_process.overlaps
         gap = self._gap.within() if overlaps else nullcontext()
         with super().begin(seconds=seconds) as session, gap:
             yield session
-            fate.meet(COMMITTING)
-        fate.meet(COMMITTED)
+            crash_plan.at_step(COMMITTING)
+        crash_plan.at_step(COMMITTED)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        fate = self._fate()
-        fate.meet(BEGINNING)
+        crash_plan = self._crash_plan()
+        crash_plan.at_step(BEGINNING)
         with super().read() as session:
             yield session
-        fate.pause()
+        crash_plan.pause()

@@ -64,10 +64,20 @@ class Gateway:
     """Accepts requests and dispatches their batches."""
 
     def __init__(
-        self, name: str, sessions: Sessions, broker: Broker, fate: CrashPlan, time: VirtualTime
+        self,
+        name: str,
+        sessions: Sessions,
+        broker: Broker,
+        crash_plan: CrashPlan,
+        time: VirtualTime,
     ) -> None:
         self.process = Process(name, forget=self._forget, begins=self._begin)
-        self._sessions, self._broker, self._fate, self._time = sessions, broker, fate, time
+        self._sessions, self._broker, self._crash_plan, self._time = (
+            sessions,
+            broker,
+            crash_plan,
+            time,
+        )
         self.dispatcher: SteppedDispatcher
         self._forget()
 
@@ -76,7 +86,7 @@ class Gateway:
 
     def _begin(self) -> None:
         """Usually moves the clock; two transactions may also have the same time."""
-        if self._fate.happens(TIME_PASSES):
+        if self._crash_plan.happens(TIME_PASSES):
             self._time.tick()
 
     def take(self, group: list[Attempt]) -> None:
@@ -87,7 +97,7 @@ class Gateway:
             for a in group
         ]
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 stored = single_requests.store_singles(
                     self._sessions, requests, self._time.monotonic
                 )
@@ -110,7 +120,7 @@ class Gateway:
             monotonic=self._time.monotonic,
         )
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 attempt.id = uploads.store(self._upload_of(attempt)).submission_id
         except KeyReused:
             attempt.is_reuse = True
@@ -137,31 +147,36 @@ class Gateway:
         Raises SubmissionNotFound.
         """
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 with self._sessions.begin() as session:
                     now = database_now(session)
-                    asked = cancellation.request_cancel(session, submission_id, None, now=now)
-                if asked.batch_id is not None:
-                    self.dispatcher.dispatch(Waiting(asked.batch_id, Lane.INTERACTIVE))
+                    submission = cancellation.request_cancel(session, submission_id, None, now=now)
+                if submission.batch_id is not None:
+                    self.dispatcher.dispatch(Waiting(submission.batch_id, Lane.INTERACTIVE))
         except SubmissionFinished:
             return False
         except UNKNOWN:
             return None
         return True
 
-    def ring(self) -> None:
+    def step_dispatcher(self) -> None:
         """Runs one step of the dispatcher."""
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 self.dispatcher.step()
         except ProcessCrashed:
             return
 
 
 def _request(attempt: Attempt) -> ParsedRequest:
-    (wish,) = attempt.wishes
+    (change,) = attempt.changes
     return ParsedRequest(
-        wish.user, None, wish.course_id, wish.is_active, wish.mode, requested_at=wish.stated
+        change.user,
+        None,
+        change.course_id,
+        change.is_active,
+        change.mode,
+        requested_at=change.stated,
     )
 
 
@@ -169,34 +184,39 @@ class Tasks:
     """Registers the real tasks of one process in place of Celery."""
 
     def __init__(
-        self, processor: Processor, sweeper: Maintenance, announcer: "SimulatedNotifier"
+        self, processor: Processor, maintenance: Maintenance, notifier: "SimulatedNotifier"
     ) -> None:
-        self._kept: dict[str, Callable[..., None]] = {}
-        tasks.register(self, processor, sweeper, announcer)  # type: ignore[arg-type]
+        self._by_name: dict[str, Callable[..., None]] = {}
+        tasks.register(self, processor, maintenance, notifier)  # type: ignore[arg-type]
 
     def task(self, *, name: str, **_: Any) -> Callable[..., Any]:
         """Registers a task under its name."""
 
-        def keep(task: Callable[..., None]) -> Callable[..., None]:
-            self._kept[name] = task
+        def register(task: Callable[..., None]) -> Callable[..., None]:
+            self._by_name[name] = task
             return task
 
-        return keep
+        return register
 
     def run(self, name: str, *arguments: int) -> None:
         """Runs a task."""
-        self._kept[name](*arguments)
+        self._by_name[name](*arguments)
 
 
 class Worker:
     """Processes one message at a time."""
 
     def __init__(
-        self, name: str, fate: CrashPlan, load: Callable[[], Tasks], *, begins: Callable[[], object]
+        self,
+        name: str,
+        crash_plan: CrashPlan,
+        load: Callable[[], Tasks],
+        *,
+        begins: Callable[[], object],
     ) -> None:
         self.process = Process(name, forget=self._forget, begins=begins)
         self.message: Message | None = None
-        self._fate, self._load = fate, load
+        self._crash_plan, self._load = crash_plan, load
         self._forget()
 
     def _forget(self) -> None:
@@ -216,11 +236,11 @@ class Worker:
     def run(self, name: TaskName, *arguments: int) -> Exception | None:
         """Runs a task; returns an unexpected error."""
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 self._tasks.run(name, *arguments)
         except FailPointReached:
             return None
-        except Exception as error:  # noqa: BLE001 (told as a fault, with the schedule)
+        except Exception as error:  # noqa: BLE001 (reported as a violation, with the schedule)
             return error
         return None
 
@@ -229,10 +249,10 @@ class SimulatedNotifier:
     """Sends the messages of workers and maintenance through the simulated broker."""
 
     def __init__(
-        self, broker: Callable[[], Broker], hear: Callable[[ProcessedBatches], None]
+        self, broker: Callable[[], Broker], on_processed: Callable[[ProcessedBatches], None]
     ) -> None:
         self._broker = broker
-        self._hear = hear
+        self._on_processed = on_processed
 
     def announce(self, waiting: Waiting) -> bool:
         """Dispatches a batch; returns False if the broker is unavailable."""
@@ -247,4 +267,4 @@ class SimulatedNotifier:
         for waiting in done.next:
             self.announce(waiting)
         if done.batch_ids:
-            self._hear(done)
+            self._on_processed(done)

@@ -17,10 +17,10 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 class OverlapPoint:
     """The point between the reads and the first write of a transaction."""
 
-    def __init__(self, engine: Engine, beside: Callable[[], None]) -> None:
-        self._beside = beside
+    def __init__(self, engine: Engine, run_concurrently: Callable[[], None]) -> None:
+        self._run_concurrently = run_concurrently
         self._is_open = False
-        event.listen(engine, "before_cursor_execute", self._look)
+        event.listen(engine, "before_cursor_execute", self._before_execute)
 
     @contextmanager
     def within(self) -> Iterator[None]:
@@ -31,13 +31,13 @@ class OverlapPoint:
         finally:
             self._is_open = before
 
-    def _look(self, connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+    def _before_execute(self, connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
         if not self._is_open or not sql.startswith(_WRITES):
             return
         self._is_open = False
         raw = connection.connection.dbapi_connection
         raw.execute("COMMIT")
         try:
-            self._beside()
+            self._run_concurrently()
         finally:
             raw.execute("BEGIN IMMEDIATE")

@@ -46,14 +46,14 @@ class Attempt:
 
     label: str
     caller: Caller
-    wishes: tuple[RequestedChange, ...]
+    changes: tuple[RequestedChange, ...]
     is_file: bool = False
     key: str | None = None
     lane: Lane | None = None
     is_atomic: bool = False
     #: Positions of sending and answering in the order of what clients see.
-    asked: int = -1
-    heard: int = -1
+    sent_order: int = -1
+    answered_order: int = -1
     #: The answer: an id, or that the key is used otherwise; neither if unknown.
     id: UUID | None = None
     is_reuse: bool = False
@@ -68,7 +68,7 @@ class Attempt:
         """Returns the file as CSV."""
         return csv_of(
             row(w.user, w.course_id, is_active=w.is_active, mode=w.mode, requested_at=w.stated)
-            for w in self.wishes
+            for w in self.changes
         )
 
     @property
@@ -81,12 +81,12 @@ class Attempt:
         """Returns the fingerprint for the Idempotency-Key."""
         return hashlib.sha256(self.head + self.content).digest()
 
-    def again(self, label: str) -> "Attempt":
+    def repeat(self, label: str) -> "Attempt":
         """Returns the same call under another label."""
         return Attempt(
             label,
             self.caller,
-            self.wishes,
+            self.changes,
             self.is_file,
             self.key,
             self.lane,
@@ -97,7 +97,7 @@ class Attempt:
         kind = "file" if self.is_file else "single"
         key = f" key {self.caller.name}/{self.key}" if self.key else ""
         atomic = " all or nothing" if self.is_atomic else ""
-        return f"{self.label} {kind}{atomic}{key} {' '.join(map(str, self.wishes))}"
+        return f"{self.label} {kind}{atomic}{key} {' '.join(map(str, self.changes))}"
 
 
 @dataclass(slots=True)
@@ -124,7 +124,7 @@ class WorkloadGenerator:
         """Draws a caller; most may state times."""
         return ADMIN if self.rng.random() < 0.75 else SERVER
 
-    def wish(self, caller: Caller) -> RequestedChange:
+    def draw_change(self, caller: Caller) -> RequestedChange:
         """Draws a requested change."""
         rng = self.rng
         is_active = rng.random() < 0.6
@@ -151,7 +151,7 @@ class WorkloadGenerator:
     def single(self) -> Attempt:
         """Draws a single request."""
         caller = self.caller()
-        return Attempt(self.label(), caller, (self.wish(caller),), key=self._key())
+        return Attempt(self.label(), caller, (self.draw_change(caller),), key=self._key())
 
     def file(self) -> Attempt:
         """Draws a file of a few rows, often of several batches."""
@@ -160,7 +160,7 @@ class WorkloadGenerator:
         return Attempt(
             self.label(),
             caller,
-            tuple(self.wish(caller) for _ in range(number)),
+            tuple(self.draw_change(caller) for _ in range(number)),
             is_file=True,
             key=self._key(),
             lane=rng.choice(self.lanes),

@@ -247,7 +247,9 @@ def _without_refused(history):
         outcomes = decide_batch(rows, history.world).outcomes
         refused = {r.precedence for r, o in zip(rows, outcomes, strict=True) if o.code in FAILURES}
         if refused:
-            kept = [[r for r in rows if r.precedence not in refused] for rows in history.submissions]
+            kept = [
+                [r for r in rows if r.precedence not in refused] for rows in history.submissions
+            ]
             order = [number for number, rows in enumerate(kept) for _ in rows]
             return _without_refused(history._replace(submissions=kept, order=order))
     return history, orders

@@ -105,7 +105,8 @@ def test_harmonies_are_mostly_granted_and_can_be_worked_in_several_orders():
         found["refused" if refused else "granted"] += 1
         pairs = combinations((row for rows in history.submissions for row in rows), 2)
         found["wishes that meet"] += any(
-            (a.username, a.course_id) == (b.username, b.course_id) and a.precedence.at != b.precedence.at
+            (a.username, a.course_id) == (b.username, b.course_id)
+            and a.precedence.at != b.precedence.at
             for a, b in pairs
         )
 

@@ -38,18 +38,18 @@ class Batch(NamedTuple):
     waiting_since: datetime | None
     parked_at: datetime | None
     answered_at: datetime | None
-    kept: bytes | None
+    stored_outcomes: bytes | None
     attempts: int
 
     @property
     def is_cancelled(self) -> bool:
         """Returns whether the whole batch was cancelled by one statement."""
-        return is_cancelled_as_whole(self.kept)
+        return is_cancelled_as_whole(self.stored_outcomes)
 
     @property
     def outcomes(self) -> list[Outcome]:
         """Returns the decoded outcomes; empty if there are none yet."""
-        return decode_outcomes(self.kept) if self.kept else []
+        return decode_outcomes(self.stored_outcomes) if self.stored_outcomes else []
 
 
 class Submission(NamedTuple):
@@ -107,7 +107,7 @@ _ENROLLMENTS = (
 
 
 @dataclass
-class Records:
+class DatabaseContents:
     """Submissions with their batches, enrollments and events."""
 
     submissions: dict[UUID, Submission]
@@ -158,9 +158,9 @@ class Records:
             yield self.submissions[batch.submission_id], before + position
 
 
-def read(session: Session) -> Records:
+def read(session: Session) -> DatabaseContents:
     """Reads all tables."""
-    return Records(
+    return DatabaseContents(
         {row[0]: Submission._make(row) for row in session.execute(_SUBMISSIONS)},
         {row[0]: Batch._make(row) for row in session.execute(_BATCHES)},
         {(row[0], row[1]): (row[2], row[3]) for row in session.execute(_ENROLLMENTS)},
