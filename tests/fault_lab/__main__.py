@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fault_lab import kill_loop
-from tests.fault_lab.fault_injectors import BOTH, FAULTS, NOT_HERE, Fault
+from tests.fault_lab.fault_injectors import BOTH, FAULTS, UNAVAILABLE, Fault
 from tests.fault_lab.matrix import Matrix, plan
 from tests.fault_lab.report_table import Row, as_json, head, line, totals
 from tests.support.binaries import ServerMissing
@@ -26,31 +26,35 @@ SHORT_SHARE = 0.4
 
 def main(words: Sequence[str]) -> int:
     """Runs the selected faults; returns the exit status."""
-    asked = _parser().parse_args(words)
-    only = {code for code in asked.only.split(",") if code}
-    databases = BOTH if asked.database == "both" else (asked.database,)
+    options = _parser().parse_args(words)
+    only = {code for code in options.only.split(",") if code}
+    databases = BOTH if options.database == "both" else (options.database,)
     faults = [fault for fault in FAULTS if not only or fault.code in only]
-    seeds = 1 if asked.short else asked.seeds
-    seconds = asked.seconds or (SHORT_SECONDS if asked.short else SECONDS)
+    seeds = 1 if options.short else options.seeds
+    seconds = options.seconds or (SHORT_SECONDS if options.short else SECONDS)
     runs = [
-        run for run in plan(faults, databases, seeds) if not asked.short or run[1] in run[0].short
+        run for run in plan(faults, databases, seeds) if not options.short or run[1] in run[0].short
     ]
     began = time.monotonic()
-    folder = Path(asked.keep or tempfile.mkdtemp(prefix="enroll-faults-"))
+    folder = Path(options.keep or tempfile.mkdtemp(prefix="enroll-faults-"))
     special = (
         [(sort, 1) for sort in databases]
-        if kill_loop.CODE in (only or {kill_loop.CODE}) and not asked.short
+        if kill_loop.CODE in (only or {kill_loop.CODE}) and not options.short
         else []
     )
     with Matrix(
-        folder, seconds=seconds, share=SHORT_SHARE if asked.short else asked.share
+        folder, seconds=seconds, share=SHORT_SHARE if options.short else options.share
     ) as matrix:
         rows = _all(matrix, runs, special)
-    rows += [_not_here(code) for code in NOT_HERE if not asked.short and code in (only or {code})]
+    rows += [
+        _unavailable_row(code)
+        for code in UNAVAILABLE
+        if not options.short and code in (only or {code})
+    ]
     took = time.monotonic() - began
     print(totals(rows, took))
-    if asked.report:
-        asked.report.write_text(json.dumps(as_json(rows, took), indent=1) + "\n")
+    if options.report:
+        options.report.write_text(json.dumps(as_json(rows, took), indent=1) + "\n")
     return 0 if all(row.is_good for row in rows) else 1
 
 
@@ -86,8 +90,8 @@ def _all(
     return rows
 
 
-def _not_here(code: str) -> Row:
-    row = Row(fault=code, title=NOT_HERE[code], database="", seed=0, judged="not here")
+def _unavailable_row(code: str) -> Row:
+    row = Row(fault=code, title=UNAVAILABLE[code], database="", seed=0, result="not here")
     print(line(row), flush=True)
     return row
 

@@ -40,7 +40,7 @@ class Op(StrEnum):
     #: PUT /courses/{id}.
     COURSE = "course"
     #: A fault: started, witnessed, stopped.
-    NEMESIS = "nemesis"
+    FAULT = "fault"
     #: A remark that no check uses.
     NOTE = "note"
 
@@ -82,7 +82,7 @@ class Record(NamedTuple):
     facts: Mapping[str, Any] = {}
 
 
-class Nemesis:
+class ActiveFault:
     """A fault that is active."""
 
     def __init__(self, history: "History", fault: str) -> None:
@@ -91,7 +91,7 @@ class Nemesis:
 
     def witness(self, **facts: object) -> None:
         """Records evidence that it took effect."""
-        self._history.write(Op.NEMESIS, Phase.WITNESS, client="nemesis", fault=self.fault, **facts)
+        self._history.write(Op.FAULT, Phase.WITNESS, client="fault", fault=self.fault, **facts)
 
 
 class History:
@@ -144,17 +144,17 @@ class History:
         return t
 
     @contextmanager
-    def nemesis(self, fault: str, **facts: object) -> Iterator[Nemesis]:
+    def fault(self, fault: str, **facts: object) -> Iterator[ActiveFault]:
         """Records the start and the stop of a fault around the block."""
-        self.write(Op.NEMESIS, Phase.START, client="nemesis", fault=fault, **facts)
+        self.write(Op.FAULT, Phase.START, client="fault", fault=fault, **facts)
         try:
-            yield Nemesis(self, fault)
+            yield ActiveFault(self, fault)
         finally:
-            self.write(Op.NEMESIS, Phase.STOP, client="nemesis", fault=fault)
+            self.write(Op.FAULT, Phase.STOP, client="fault", fault=fault)
 
     def heal(self) -> float:
         """Records that all faults are healed."""
-        return self.write(Op.NEMESIS, Phase.HEAL, client="nemesis")
+        return self.write(Op.FAULT, Phase.HEAL, client="fault")
 
     def close(self) -> None:
         """Flushes the file to disk and closes it."""

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from api_gateway.audit.verify import verify
-from tests.fault_lab.fault_injectors.base import armed
+from tests.fault_lab.fault_injectors.base import armed_failpoints
 from tests.fault_lab.history import History, Op, Phase
 from tests.fault_lab.report_table import Row
 from tests.fault_lab.stack.stack import Stack, StackBroken, wait
@@ -23,7 +23,7 @@ from tests.support.service_processes import API
 OULAD = Path(__file__).parents[3] / "shared" / "data" / "oulad"
 CODE, TITLE = "1/s", "kill -9 of any process every second while a real file is worked"
 #: Slows the workers, so that the file takes a while.
-SLOWED = armed(worker="work.before_commit=sleep:0.15")
+SLOWED = armed_failpoints(worker="work.before_commit=sleep:0.15")
 #: Maximum seconds of killing: processes that are killed faster than they start make no progress.
 KILLING = 40.0
 #: Seconds for the rest of the file.
@@ -42,47 +42,47 @@ def run(stack: Stack, folder: Path, seed: int) -> Row:
     expected: dict[str, int] = json.loads((OULAD / "expected.json").read_text())["first_run"]
     with History(folder / "history.jsonl") as history:
         service = _Service(stack)
-        service.insist("POST", "/courses", OULAD / "courses.ndjson", "application/x-ndjson")
-        stack.equip(SLOWED)
+        service.send_file("POST", "/courses", OULAD / "courses.ndjson", "application/x-ndjson")
+        stack.apply_overrides(SLOWED)
         stack.until_ready()
-        taken = service.insist("POST", "/submissions", OULAD / "enrollments.csv", "text/csv")
+        accepted = service.send_file("POST", "/submissions", OULAD / "enrollments.csv", "text/csv")
         seconds = round(time.monotonic() - began, 3)
-        history.write(Op.FILE, Phase.OK, client="registrar", id=taken["submission_id"])
-        with history.nemesis(CODE) as nemesis:
+        history.write(Op.FILE, Phase.OK, client="registrar", id=accepted["submission_id"])
+        with history.fault(CODE) as active_fault:
             kills = 0
             for fact in _kill_every_second(stack, random.Random(seed)):
-                nemesis.witness(**fact)
+                active_fault.witness(**fact)
                 kills += 1
         healed = history.heal()
         stack.until_ready()
-        shown = service.ended(taken["submission_id"])
+        body = service.wait_until_done(accepted["submission_id"])
         recovery = history.now() - healed
-        counts = {name: number for name, number in shown["counts"].items() if number}
+        counts = {name: number for name, number in body["counts"].items() if number}
         history.write(Op.STATUS, Phase.OK, client="registrar", counts=counts)
     total = counts.pop("total")
-    complaints = list(_complaints(stack, counts, expected))
+    problems = list(_differences(stack, counts, expected))
     is_seen = kills >= KILLS
     return Row(
         fault=CODE,
         title=TITLE,
-        database=stack.records.sort,
+        database=stack.database.sort,
         seed=seed,
-        strikes=kills,
+        injections=kills,
         witnessed=kills,
         accepted=total,
         p50=seconds,
         recovery=recovery,
-        violations=complaints,
-        judged="violations" if complaints else "ok" if is_seen else "unknown",
+        violations=problems,
+        result="violations" if problems else "ok" if is_seen else "unknown",
         doubts=[] if is_seen else [f"only {kills} were killed while it was worked"],
     )
 
 
-def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) -> Iterator[str]:
+def _differences(stack: Stack, counts: dict[str, int], expected: dict[str, int]) -> Iterator[str]:
     """Yields differences from the expected result, and duplicates."""
     if counts != expected:
         yield f"it came to {counts}, not {expected}"
-    kept = row_counts(stack.records.url, "course-v1:OU+%")
+    kept = row_counts(stack.database.url, "course-v1:OU+%")
     changes = expected["enrolled"] + expected["deactivated"]
     if (kept.events, kept.feed) != (changes, changes):
         yield f"{kept.events} events and {kept.feed} places in the feed, not {changes}"
@@ -126,24 +126,24 @@ class _Service:
         self._stack = stack
         self._numbers = iter(range(10**9))
 
-    def insist(self, method: str, path: str, file: Path, sort: str) -> dict[str, Any]:
+    def send_file(self, method: str, path: str, file: Path, sort: str) -> dict[str, Any]:
         """Sends a file until it is accepted."""
         key = f"registrar-{file.name}"
         headers = {"Content-Type": sort, "Idempotency-Key": key}
-        return self._until_answered(method, path, content=file.read_bytes(), headers=headers)
+        return self._repeat_until_answered(method, path, content=file.read_bytes(), headers=headers)
 
-    def ended(self, submission_id: str) -> dict[str, Any]:
+    def wait_until_done(self, submission_id: str) -> dict[str, Any]:
         """Returns the submission when it is done."""
-        shown: dict[str, Any] = {}
+        body: dict[str, Any] = {}
 
         def is_done() -> bool:
-            shown.update(self._until_answered("GET", f"/submissions/{submission_id}"))
-            return shown["state"] == "done"
+            body.update(self._repeat_until_answered("GET", f"/submissions/{submission_id}"))
+            return body["state"] == "done"
 
         wait(is_done, "the file is done", seconds=PATIENCE)
-        return shown
+        return body
 
-    def _until_answered(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
+    def _repeat_until_answered(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
         answers: list[httpx.Response] = []
         headers = {"Authorization": f"Bearer {self._stack.key}", **parts.pop("headers", {})}
 

@@ -27,7 +27,7 @@ class Row:
     database: str
     seed: int
     #: Number of injections, and of facts that prove an effect.
-    strikes: int = 0
+    injections: int = 0
     witnessed: int = 0
     accepted: int = 0
     p50: float | None = None
@@ -36,7 +36,7 @@ class Row:
     recovery: float | None = None
     violations: Sequence[str] = field(default_factory=tuple)
     #: ok, violations, unknown, broken, or not here.
-    judged: str = "ok"
+    result: str = "ok"
     doubts: Sequence[str] = field(default_factory=tuple)
     #: The folder with history and logs; empty if deleted.
     kept: str = ""
@@ -45,7 +45,7 @@ class Row:
     @property
     def is_good(self) -> bool:
         """Returns whether it passed, or could not run on this machine."""
-        return self.judged in {"ok", "not here"}
+        return self.result in {"ok", "not here"}
 
 
 def head() -> str:
@@ -59,14 +59,14 @@ def line(row: Row) -> str:
         row.fault,
         row.database,
         row.seed,
-        row.strikes,
+        row.injections,
         row.witnessed,
         f"{row.accepted:,}",
         _thousandths(row.p50),
         _thousandths(row.p99),
         "" if row.recovery is None else f"{row.recovery:.1f}",
         len(row.violations),
-        row.judged,
+        row.result,
     )
     pairs = zip(cells, COLUMNS, strict=True)
     text = "  ".join(str(cell).rjust(width) for cell, (_, width) in pairs)
@@ -84,9 +84,9 @@ def _thousandths(seconds: float | None) -> str:
 
 def totals(rows: Sequence[Row], seconds: float) -> str:
     """Formats the totals."""
-    runs = [row for row in rows if row.judged != "not here"]
+    runs = [row for row in rows if row.result != "not here"]
     unseen = sorted({row.fault for row in runs if not row.witnessed})
-    not_here = [row for row in rows if row.judged == "not here"]
+    not_here = [row for row in rows if row.result == "not here"]
     accepted = sum(row.accepted for row in runs)
     faults = len({row.fault for row in runs})
     violations = sum(len(row.violations) for row in runs)

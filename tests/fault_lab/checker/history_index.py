@@ -17,12 +17,12 @@ class Attempt:
 
     key: str
     op: Op
-    wishes: list[RequestedChange]
+    changes: list[RequestedChange]
     poison: bool
     #: When it was first sent.
     sent: float
     #: When the first 202 arrived.
-    heard: float | None = None
+    accepted_at: float | None = None
     ids: dict[str, None] = field(default_factory=dict)
     #: Statuses of answers that prove that it was not stored.
     refused: list[int] = field(default_factory=list)
@@ -38,9 +38,9 @@ class Attempt:
         """Returns the submission id."""
         return next(iter(self.ids), None)
 
-    def wishes_by_line(self) -> Iterator[tuple[int, RequestedChange]]:
+    def changes_by_line(self) -> Iterator[tuple[int, RequestedChange]]:
         """Yields each change with the line number of its outcome."""
-        return enumerate(self.wishes, FIRST_LINE if self.op is Op.FILE else 1)
+        return enumerate(self.changes, FIRST_LINE if self.op is Op.FILE else 1)
 
 
 class Read(NamedTuple):
@@ -67,7 +67,7 @@ class Capacity(NamedTuple):
 class HistoryIndex:
     """A history, by what its records are about."""
 
-    begun: float = 0.0
+    began: float = 0.0
     keys: dict[str, Attempt] = field(default_factory=dict)
     by_id: dict[str, Attempt] = field(default_factory=dict)
     #: Uses of a key with another body, and their answers.
@@ -87,7 +87,7 @@ class HistoryIndex:
 
     def accepted(self) -> list[Attempt]:
         """Returns the attempts that were answered 202."""
-        return [told for told in self.keys.values() if told.ids]
+        return [attempt for attempt in self.keys.values() if attempt.ids]
 
     def capacities(self, course_id: str) -> list[Capacity]:
         """Returns every capacity that a course had or may have had."""
@@ -108,100 +108,100 @@ def max_capacity(capacities: Iterable[Capacity]) -> int | None:
 
 def index_history(records: Iterable[Record]) -> HistoryIndex:
     """Builds the index of a history."""
-    story = HistoryIndex()
+    index = HistoryIndex()
     for record in records:
-        story.begun = story.begun or record.t
+        index.began = index.began or record.t
         for name in {record.key, record.id} - {None}:
-            story.about[str(name)].append(record)
-        _TAKE.get(record.op, _nothing)(story, record)
-    return story
+            index.about[str(name)].append(record)
+        _HANDLERS.get(record.op, _nothing)(index, record)
+    return index
 
 
-def _nothing(story: HistoryIndex, record: Record) -> None:
+def _nothing(index: HistoryIndex, record: Record) -> None:
     if record.facts.get("what") == "settled":
-        story.settled = record.t
+        index.settled = record.t
 
 
-def _asked(story: HistoryIndex, record: Record) -> None:
+def _on_request(index: HistoryIndex, record: Record) -> None:
     key = str(record.key)
-    told = story.keys.get(key)
+    attempt = index.keys.get(key)
     if record.phase is Phase.INVOKE:
-        if told is None:
-            wishes = [RequestedChange._make(wish) for wish in record.facts["wishes"]]
+        if attempt is None:
+            changes = [RequestedChange._make(change) for change in record.facts["changes"]]
             poison = bool(record.facts.get("poison"))
-            story.keys[key] = Attempt(key, record.op, wishes, poison, record.t)
-    elif told is None:
-        message = f"line {record.number} answers what was never asked"
+            index.keys[key] = Attempt(key, record.op, changes, poison, record.t)
+    elif attempt is None:
+        message = f"line {record.number} answers a request that was never sent"
         raise ValueError(message)
     elif record.phase is Phase.OK:
-        _taken_in(story, told, record)
+        _on_accepted(index, attempt, record)
     elif record.phase is Phase.FAIL:
-        told.refused.append(record.status or 0)
+        attempt.refused.append(record.status or 0)
     else:
-        told.unknown += 1
+        attempt.unknown += 1
 
 
-def _taken_in(story: HistoryIndex, told: Attempt, record: Record) -> None:
-    told.heard = record.t if told.heard is None else told.heard
-    if not told.ids and told.unknown and record.facts.get("replayed"):
-        told.replayed_unknown += 1
-    told.ids[str(record.id)] = None
-    story.by_id.setdefault(str(record.id), told)
-    story.latencies.append(record.facts.get("seconds", 0.0))
+def _on_accepted(index: HistoryIndex, attempt: Attempt, record: Record) -> None:
+    attempt.accepted_at = record.t if attempt.accepted_at is None else attempt.accepted_at
+    if not attempt.ids and attempt.unknown and record.facts.get("replayed"):
+        attempt.replayed_unknown += 1
+    attempt.ids[str(record.id)] = None
+    index.by_id.setdefault(str(record.id), attempt)
+    index.latencies.append(record.facts.get("seconds", 0.0))
 
 
-def _reused(story: HistoryIndex, record: Record) -> None:
+def _on_reuse(index: HistoryIndex, record: Record) -> None:
     if record.phase in {Phase.OK, Phase.FAIL}:
-        story.reuses.append(record)
+        index.reuses.append(record)
 
 
 def _read(record: Record) -> Read:
     return Read(record, record.facts.get("began", record.t))
 
 
-def _status(story: HistoryIndex, record: Record) -> None:
-    story.statuses[str(record.id)].append(_read(record))
-    told = story.by_id.get(str(record.id))
-    if told and told.seen_done is None and record.facts.get("state") == "done":
-        told.seen_done = record.t
+def _status(index: HistoryIndex, record: Record) -> None:
+    index.statuses[str(record.id)].append(_read(record))
+    attempt = index.by_id.get(str(record.id))
+    if attempt and attempt.seen_done is None and record.facts.get("state") == "done":
+        attempt.seen_done = record.t
 
 
-def _outcomes(story: HistoryIndex, record: Record) -> None:
-    story.outcomes[str(record.id)].append(_read(record))
+def _outcomes(index: HistoryIndex, record: Record) -> None:
+    index.outcomes[str(record.id)].append(_read(record))
 
 
-def _enrollment(story: HistoryIndex, record: Record) -> None:
+def _enrollment(index: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.OK:
-        story.enrollments.append(_read(record))
+        index.enrollments.append(_read(record))
 
 
-def _feed(story: HistoryIndex, record: Record) -> None:
+def _feed(index: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.OK:
-        story.feed.append(_read(record))
+        index.feed.append(_read(record))
 
 
-def _course(story: HistoryIndex, record: Record) -> None:
-    story.courses[record.facts["course_id"]].append(record)
+def _course(index: HistoryIndex, record: Record) -> None:
+    index.courses[record.facts["course_id"]].append(record)
 
 
-def _nemesis(story: HistoryIndex, record: Record) -> None:
+def _on_fault(index: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.HEAL:
-        story.healed = record.t
+        index.healed = record.t
     elif record.phase is Phase.START:
-        story.started[record.facts["fault"]] += 1
+        index.started[record.facts["fault"]] += 1
     elif record.phase is Phase.WITNESS:
-        story.witnessed[record.facts["fault"]] += 1
+        index.witnessed[record.facts["fault"]] += 1
 
 
-_TAKE = {
-    **dict.fromkeys(_POSTS, _asked),
-    Op.REUSE: _reused,
+_HANDLERS = {
+    **dict.fromkeys(_POSTS, _on_request),
+    Op.REUSE: _on_reuse,
     Op.STATUS: _status,
     Op.OUTCOMES: _outcomes,
     Op.ENROLLMENT: _enrollment,
     Op.FEED: _feed,
     Op.COURSE: _course,
-    Op.NEMESIS: _nemesis,
+    Op.FAULT: _on_fault,
     Op.NOTE: _nothing,
 }
 

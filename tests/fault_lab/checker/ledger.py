@@ -92,10 +92,10 @@ class Ledger:
     events: list[RecordedEvent] = field(default_factory=list)
     #: First position of each batch's events.
     spans: dict[int, int] = field(default_factory=dict)
-    standings: dict[Pair, StoredState] = field(default_factory=dict)
+    enrollments: dict[Pair, StoredState] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     #: Inconsistencies found while reading.
-    odd: list[tuple[str, str]] = field(default_factory=list)
+    inconsistencies: list[tuple[str, str]] = field(default_factory=list)
 
 
 def mark(sessions: Sessions) -> Mark:
@@ -113,9 +113,9 @@ def read_ledger(sessions: Sessions, since: Mark) -> Ledger:
         _read_submissions(session, ledger)
         _read_items(ledger)
         _read_events(session, ledger)
-        _read_standings(session, ledger)
-        kept = session.execute(select(IdempotencyRow.key, IdempotencyRow.submission_id))
-        ledger.keys = {key: str(id_) for key, id_ in kept}
+        _read_enrollments(session, ledger)
+        rows = session.execute(select(IdempotencyRow.key, IdempotencyRow.submission_id))
+        ledger.keys = {key: str(id_) for key, id_ in rows}
     return ledger
 
 
@@ -139,20 +139,22 @@ def _read_items(ledger: Ledger) -> None:
         items = list(_items_of(ledger, batch))
         outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
         if outcomes and len(outcomes) != len(items):
-            told = f"{len(outcomes)} outcomes for {len(items)} requests"
-            ledger.odd.append((str(items[0].submission_id), f"batch {batch.id} has {told}"))
+            numbers = f"{len(outcomes)} outcomes for {len(items)} requests"
+            ledger.inconsistencies.append(
+                (str(items[0].submission_id), f"batch {batch.id} has {numbers}")
+            )
         for item, outcome in zip(items, outcomes, strict=False):
             item.outcome = outcome
         if is_cancelled_as_whole(batch.outcomes):
             for item in items:
                 item.outcome = Outcome(item.line, None, None, Code.CANCELLED)
         for item in items:
-            _keep(ledger, item)
+            _add(ledger, item)
 
 
-def _keep(ledger: Ledger, item: Item) -> None:
+def _add(ledger: Ledger, item: Item) -> None:
     if item.place in ledger.items:
-        ledger.odd.append((item.submission_id, f"line {item.line} is kept twice"))
+        ledger.inconsistencies.append((item.submission_id, f"line {item.line} is stored twice"))
     ledger.items[item.place] = item
     ledger.items_of_batch[item.batch.id].append(item)
     if item.request is not None and item.request.username:
@@ -198,7 +200,7 @@ def _read_events(session: Session, ledger: Ledger) -> None:
             item.events.append(event)
 
 
-def _read_standings(session: Session, ledger: Ledger) -> None:
+def _read_enrollments(session: Session, ledger: Ledger) -> None:
     courses = {event.course_id for event in ledger.events} | {pair[0] for pair in ledger.items_of}
     numbers = select(CourseRow.id, CourseRow.course_id).where(CourseRow.course_id.in_(courses))
     for number, course_id in session.execute(numbers).all():
@@ -208,10 +210,10 @@ def _read_standings(session: Session, ledger: Ledger) -> None:
             .where(EnrollmentRow.course_id == number)
         )
         for row in session.execute(rows):
-            ledger.standings[course_id, row.username] = _standing(row)
+            ledger.enrollments[course_id, row.username] = _stored_state(row)
 
 
-def _standing(row: Any) -> StoredState:
+def _stored_state(row: Any) -> StoredState:
     activity = WritePrecedence(row.active_at, row.active_rank, row.active_line)
     mode = (
         None if row.mode_at is None else WritePrecedence(row.mode_at, row.mode_rank, row.mode_line)

@@ -10,10 +10,10 @@ import redis
 
 from enrollment.runtime.broker import QueueName
 from tests.fault_lab.checker.check import Trace
-from tests.fault_lab.history import History, Nemesis, Op, Phase
+from tests.fault_lab.history import ActiveFault, History, Op, Phase
 from tests.fault_lab.load.generator import Load
 from tests.fault_lab.load.workload import Mix
-from tests.fault_lab.stack.stack import PLAIN, Equipment, Stack, wait
+from tests.fault_lab.stack.stack import NO_OVERRIDES, Overrides, Stack, wait
 from tests.fault_lab.stack.supervised_process import SupervisedProcess
 
 T = TypeVar("T")
@@ -26,9 +26,9 @@ MOMENT = 2.0
 FAILPOINTS = "ENROLL_FAILPOINTS"
 
 
-def armed(**traps: str) -> Equipment:
+def armed_failpoints(**failpoints: str) -> Overrides:
     """Returns overrides that arm fail points, by role."""
-    return Equipment({role: {FAILPOINTS: text} for role, text in traps.items()})
+    return Overrides({role: {FAILPOINTS: text} for role, text in failpoints.items()})
 
 
 @dataclass
@@ -44,21 +44,21 @@ class RunContext:
     since: int = 0
     #: Resources that are closed with the run: proxies, clients.
     exits: ExitStack = field(default_factory=ExitStack)
-    nemesis: Nemesis | None = None
-    strikes: int = 0
+    active_fault: ActiveFault | None = None
+    injections: int = 0
     witnessed: int = 0
     #: Violations that the fault itself found.
-    complaints: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
-    def saw(self, **facts: object) -> None:
+    def witness(self, **facts: object) -> None:
         """Records evidence that the fault took effect."""
         self.witnessed += 1
-        if self.nemesis is not None:
-            self.nemesis.witness(**facts)
+        if self.active_fault is not None:
+            self.active_fault.witness(**facts)
 
     def note(self, what: str, **facts: object) -> None:
         """Records a remark in the history."""
-        self.history.write(Op.NOTE, Phase.OK, client="nemesis", what=what, **facts)
+        self.history.write(Op.NOTE, Phase.OK, client="fault", what=what, **facts)
 
     def moment(self, true: Callable[[], object], *, seconds: float = MOMENT) -> bool:
         """Waits for a condition; returns False if it does not come in time."""
@@ -98,29 +98,29 @@ class Fault:
         """Returns why it is not available on this machine; empty if it is."""
         return ""
 
-    def __init__(self, scene: RunContext) -> None:
-        self.scene = scene
-        self.stack = scene.stack
-        self.random = scene.random
+    def __init__(self, context: RunContext) -> None:
+        self.context = context
+        self.stack = context.stack
+        self.random = context.random
 
-    def equipment(self) -> Equipment:
+    def overrides(self) -> Overrides:
         """Returns the overrides of processes for the run."""
-        return PLAIN
+        return NO_OVERRIDES
 
     def prepare(self) -> None:
         """Runs before the load starts."""
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         """Injects the fault, and repairs what must be repaired before the next injection."""
         raise NotImplementedError
 
     def heal(self) -> None:
         """Ends the fault; nothing is broken afterwards."""
 
-    def look(self) -> None:
+    def verify(self) -> None:
         """Collects evidence and checks after everything is processed."""
 
-    def one_of(self, things: Collection[T]) -> T:
+    def choose(self, things: Collection[T]) -> T:
         """Returns a random element."""
         return self.random.choice(list(things))
 
@@ -135,23 +135,23 @@ class Fault:
         found = 0
         for one in processes or self.stack.processes:
             if times := one.logged_times(words):
-                self.scene.saw(process=one.name, logged=words, times=times)
+                self.context.witness(process=one.name, logged=words, times=times)
                 found += times
         return found
 
     def witness_deaths(self, names: str = "") -> int:
         """Records processes that died since the last call; returns their number."""
         new = [death for one in self.stack.processes for death in one.new_deaths()]
-        told = [death for death in new if death.name.startswith(names)]
-        for death in told:
-            self.scene.saw(died=death.name, pid=death.pid, exit_status=death.status)
-        return len(told)
+        matching = [death for death in new if death.name.startswith(names)]
+        for death in matching:
+            self.context.witness(died=death.name, pid=death.pid, exit_status=death.status)
+        return len(matching)
 
     @property
     def queue(self) -> "redis.Redis":
         """Returns a client of Redis that bypasses every proxy."""
         client = redis.Redis.from_url(self.stack.redis.url, socket_timeout=2)
-        self.scene.exits.callback(client.close)
+        self.context.exits.callback(client.close)
         return client
 
 

@@ -10,47 +10,47 @@ from pathlib import Path
 import httpx
 
 from tests.fault_lab.fault_injectors.base import POSTGRESQL, Fault, RunContext
-from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.stack import Overrides
 from tests.fault_lab.stack.supervised_process import SupervisedProcess
 
 FAKETIME = sorted(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"))
 
 
-class ShortOfEverything(Fault):
+class ResourcesExhausted(Fault):
     code = "F21"
     title = "no more open files in gateways; no more memory in pool children"
     pause = (0.3, 0.8)
     seconds = 8.0
 
-    def strike(self) -> None:
-        self.one_of([self._files, self._memory])()
+    def inject(self) -> None:
+        self.choose([self._files, self._memory])()
 
     def _files(self) -> None:
         """Leaves a gateway without file descriptors; new connections are not served."""
-        gateway = self.one_of(self.stack.gateways)
-        with suppress(ProcessLookupError), ExitStack() as kept:
+        gateway = self.choose(self.stack.gateways)
+        with suppress(ProcessLookupError), ExitStack() as exits:
             pid = gateway.pid
             opened = len(list(Path(f"/proc/{pid}/fd").iterdir()))
             before = gateway.logged_times("Too many open files")
             url = self.stack.urls[self.stack.gateways.index(gateway)]
             with gateway.limited(resource.RLIMIT_NOFILE, opened + 3):
-                clients = [kept.enter_context(httpx.Client(timeout=0.5)) for _ in range(8)]
+                clients = [exits.enter_context(httpx.Client(timeout=0.5)) for _ in range(8)]
                 unserved = sum(not _is_served(client, url) for client in clients)
                 time.sleep(self.random.uniform(0.3, 1.5))
             said = gateway.logged_times("Too many open files") - before
             if unserved or said:
-                self.scene.saw(no_files_in=gateway.name, unserved=unserved, logged=said)
+                self.context.witness(no_files_in=gateway.name, unserved=unserved, logged=said)
 
     def _memory(self) -> None:
         """Leaves the children of a worker without new memory."""
-        worker = self.one_of(self.stack.workers)
+        worker = self.choose(self.stack.workers)
         before = worker.logged_times("MemoryError")
         with worker.limited(resource.RLIMIT_AS, 1):
             time.sleep(self.random.uniform(0.3, 1.5))
         if said := worker.logged_times("MemoryError") - before:
-            self.scene.saw(no_memory_in=worker.name, logged=said)
+            self.context.witness(no_memory_in=worker.name, logged=said)
 
-    def look(self) -> None:
+    def verify(self) -> None:
         self.witness_logged("MemoryError", self.stack.workers)
 
 
@@ -71,8 +71,8 @@ class ClocksWrong(Fault):
     def missing(cls) -> str:
         return "" if FAKETIME else "not here: no libfaketime"
 
-    def __init__(self, scene: RunContext) -> None:
-        super().__init__(scene)
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context)
         self.clocks = {one.name: self._file(one) for one in self.stack.processes}
 
     def _file(self, one: SupervisedProcess) -> Path:
@@ -86,9 +86,9 @@ class ClocksWrong(Fault):
         new.write_text(f"{seconds:+d}\n")
         new.rename(file)
 
-    def equipment(self) -> Equipment:
+    def overrides(self) -> Overrides:
         """Gives each process its own clock; the monotonic clock stays right."""
-        return Equipment(
+        return Overrides(
             {
                 name: {
                     "LD_PRELOAD": str(FAKETIME[-1]),
@@ -100,8 +100,8 @@ class ClocksWrong(Fault):
             }
         )
 
-    def strike(self) -> None:
-        self._set(self.one_of(self.clocks.values()))
+    def inject(self) -> None:
+        self._set(self.choose(self.clocks.values()))
         if self.random.random() < 0.3:
             with self.queue as client:  # so that redispatching is needed
                 client.flushall()
@@ -110,4 +110,4 @@ class ClocksWrong(Fault):
                 said = parsedate_to_datetime(httpx.get(f"{url}/livez").headers["Date"])
                 off = (said - datetime.now(UTC)).total_seconds()
                 if abs(off) > 60:
-                    self.scene.saw(gateway=url, seconds_off=round(off))
+                    self.context.witness(gateway=url, seconds_off=round(off))

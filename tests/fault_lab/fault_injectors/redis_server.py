@@ -17,27 +17,27 @@ class RedisKilled(Fault):
     short = (POSTGRESQL,)
     pause = (0.3, 1.0)
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         server = self.stack.redis
         before = server.pid
         server.kill()
         time.sleep(self.random.uniform(0.1, 1.0))
         server.start()
-        self.scene.saw(killed=before, started=server.pid)
+        self.context.witness(killed=before, started=server.pid)
 
 
-class RedisOutdated(Fault):
+class RedisRestoredStale(Fault):
     code = "F9"
     title = "Redis started again with what it held a while ago: old messages come back (S4)"
     where = (POSTGRESQL,)
     pause = (0.2, 0.5)
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         server = self.stack.redis
         with self.queue as client:
             for worker in self.stack.workers:
                 with worker.held():
-                    self.scene.moment(lambda: waiting(client), seconds=0.5)
+                    self.context.moment(lambda: waiting(client), seconds=0.5)
                     client.save()
         time.sleep(self.random.uniform(0.5, 1.5))  # saved messages are processed meanwhile
         server.kill()
@@ -46,7 +46,7 @@ class RedisOutdated(Fault):
             old = waiting(client) + sum(int(client.exists(key)) for key in UNACKED)
         (server.folder / "dump.rdb").unlink(missing_ok=True)
         if old:
-            self.scene.saw(old_messages=old, pid=server.pid)
+            self.context.witness(old_messages=old, pid=server.pid)
 
     def heal(self) -> None:
         (self.stack.redis.folder / "dump.rdb").unlink(missing_ok=True)
@@ -58,17 +58,17 @@ class RedisFlushed(Fault):
     short = (SQLITE,)
     pause = (0.3, 1.0)
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         with self.queue as client:
-            held = self.one_of([True, False])
+            held = self.choose([True, False])
             lost = self._with_workers_held(client) if held else self._flush(client)
         if lost:
-            self.scene.saw(lost_messages=lost)
+            self.context.witness(lost_messages=lost)
 
     def _with_workers_held(self, client: Any) -> int:
         first, second = self.stack.workers
         with first.held(), second.held():
-            self.scene.moment(lambda: waiting(client) > 1, seconds=1)
+            self.context.moment(lambda: waiting(client) > 1, seconds=1)
             return self._flush(client)
 
     def _flush(self, client: Any) -> int:
@@ -88,11 +88,11 @@ class RedisFrozen(Fault):
     pause = (0.3, 1.0)
     max_p99 = 1.0
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         self.stack.redis.hold()
         try:
             if not self._answers():
-                self.scene.saw(frozen=self.stack.redis.pid)
+                self.context.witness(frozen=self.stack.redis.pid)
             time.sleep(self.random.uniform(0.7, 2.7))
         finally:
             self.stack.redis.release()
@@ -108,7 +108,7 @@ class RedisFrozen(Fault):
         self.stack.redis.release()
 
 
-class RedisUnwilling(Fault):
+class RedisRefusing(Fault):
     code = "F12"
     title = "Redis full, read-only, loading, asking for a password, of the wrong type (S3-S5)"
     where = (POSTGRESQL,)
@@ -116,7 +116,7 @@ class RedisUnwilling(Fault):
     seconds = 10.0
     turn = 0
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         sorts: list[Callable[[Any], None]] = [
             self._full, self._read_only, self._locked, self._wrong_type, self._loading,
         ]  # fmt: skip
@@ -134,7 +134,7 @@ class RedisUnwilling(Fault):
         try:
             client.lpush("probe", "x")
         except redis.RedisError as error:
-            self.scene.saw(sort=sort, redis_says=str(error))
+            self.context.witness(sort=sort, redis_says=str(error))
         else:
             client.delete("probe")
 
@@ -172,7 +172,7 @@ class RedisUnwilling(Fault):
         try:
             client.llen(spoilt[0])
         except redis.RedisError as error:
-            self.scene.saw(sort="wrong type", redis_says=str(error))
+            self.context.witness(sort="wrong type", redis_says=str(error))
         self._hold_it()
         client.delete(*spoilt)
 
@@ -186,7 +186,7 @@ class RedisUnwilling(Fault):
             client.config_set("key-load-delay", 100)
             client.replicaof("127.0.0.1", other.port)
             try:
-                self.scene.moment(lambda: self._is_loading(client), seconds=3)
+                self.context.moment(lambda: self._is_loading(client), seconds=3)
             finally:
                 client.config_set("key-load-delay", 0)
                 client.replicaof("NO", "ONE")
@@ -196,7 +196,7 @@ class RedisUnwilling(Fault):
         try:
             client.llen(QUEUES[QueueName.BULK])
         except redis.BusyLoadingError as error:
-            self.scene.saw(sort="loading", redis_says=str(error))
+            self.context.witness(sort="loading", redis_says=str(error))
             return True
         except redis.RedisError:
             return False

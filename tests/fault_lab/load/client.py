@@ -38,7 +38,7 @@ class SentRequest:
 
     op: Op
     key: str
-    wishes: Sequence[RequestedChange]
+    changes: Sequence[RequestedChange]
     #: Rows of it may come to internal_error.
     poison: bool = False
     id: str | None = None
@@ -93,35 +93,35 @@ class Client:
     # --- writes ---------------------------------------------------------------------------
 
     def single(
-        self, wish: RequestedChange, *, key: str | None = None, poison: bool = False
+        self, change: RequestedChange, *, key: str | None = None, poison: bool = False
     ) -> SentRequest:
         """Sends a single request once."""
-        return self.ask(SentRequest(Op.SINGLE, key or self.new_key(), [wish], poison))
+        return self.send(SentRequest(Op.SINGLE, key or self.new_key(), [change], poison))
 
     def file(
-        self, wishes: Sequence[RequestedChange], *, key: str | None = None, poison: bool = False
+        self, changes: Sequence[RequestedChange], *, key: str | None = None, poison: bool = False
     ) -> SentRequest:
         """Sends a CSV file once."""
-        return self.ask(SentRequest(Op.FILE, key or self.new_key(), wishes, poison))
+        return self.send(SentRequest(Op.FILE, key or self.new_key(), changes, poison))
 
-    def ask(self, asked: SentRequest) -> SentRequest:
+    def send(self, sent: SentRequest) -> SentRequest:
         """Sends it, for the first time or again."""
-        first, asked.attempts = asked.attempts == 0, asked.attempts + 1
-        facts: dict[str, object] = {"attempt": asked.attempts}
+        first, sent.attempts = sent.attempts == 0, sent.attempts + 1
+        facts: dict[str, object] = {"attempt": sent.attempts}
         if first:
-            facts |= {"wishes": asked.wishes, "poison": asked.poison}
-        answer = self._post(asked.op, asked, asked.wishes, facts)
+            facts |= {"changes": sent.changes, "poison": sent.poison}
+        answer = self._post(sent.op, sent, sent.changes, facts)
         if answer is not None and answer.status_code == httpx.codes.ACCEPTED:
-            asked.id = asked.id or answer.json()["submission_id"]
+            sent.id = sent.id or answer.json()["submission_id"]
         elif answer is not None:
-            asked.refused = asked.id is None
-        return asked
+            sent.refused = sent.id is None
+        return sent
 
-    def reuse(self, asked: SentRequest, other: RequestedChange) -> None:
+    def reuse(self, sent: SentRequest, other: RequestedChange) -> None:
         """Sends an existing key with another body."""
-        wishes = [other, *asked.wishes[1:]]
-        facts = {"attempt": 1, "wishes": [other]}
-        self._post(Op.REUSE, asked, wishes, facts)
+        changes = [other, *sent.changes[1:]]
+        facts = {"attempt": 1, "changes": [other]}
+        self._post(Op.REUSE, sent, changes, facts)
 
     def new_key(self) -> str:
         """Returns an unused key."""
@@ -130,117 +130,119 @@ class Client:
     def _post(
         self,
         op: Op,
-        asked: SentRequest,
-        wishes: Sequence[RequestedChange],
+        sent: SentRequest,
+        changes: Sequence[RequestedChange],
         facts: dict[str, object],
     ) -> httpx.Response | None:
         """Sends and records; returns the answer, or None if the result is unknown."""
-        is_file, key = asked.op is Op.FILE, asked.key
-        url, told = self._url(), {"client": self.name, "key": key}
+        is_file, key = sent.op is Op.FILE, sent.key
+        url, common = self._url(), {"client": self.name, "key": key}
         path = "/submissions" if is_file else "/enrollment"
         sort = "text/csv" if is_file else "application/json"
         headers = {"Idempotency-Key": key, "Content-Type": sort}
-        content = csv_of(wishes) if is_file else json_of(wishes[0])
-        begun = self._history.write(op, Phase.INVOKE, at=url, **told, **facts)
+        content = csv_of(changes) if is_file else json_of(changes[0])
+        began = self._history.write(op, Phase.INVOKE, at=url, **common, **facts)
         try:
             answer = self._http.post(f"{url}{API}{path}", content=content, headers=headers)
         except httpx.TransportError as error:
-            self._history.write(op, Phase.UNKNOWN, because=repr(error), **told)
+            self._history.write(op, Phase.UNKNOWN, because=repr(error), **common)
             return None
-        status, took = answer.status_code, {"seconds": round(self._history.now() - begun, 6)}
+        status, took = answer.status_code, {"seconds": round(self._history.now() - began, 6)}
         if status == httpx.codes.ACCEPTED:
             replayed = answer.headers.get("Idempotency-Replayed") == "true"
             id_ = answer.json()["submission_id"]
             facts = {"id": id_, "replayed": replayed, **took}
-            self._history.write(op, Phase.OK, status=status, **facts, **told)
+            self._history.write(op, Phase.OK, status=status, **facts, **common)
             return answer
         is_unsure = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in UNSURE
         phase = Phase.UNKNOWN if is_unsure else Phase.FAIL
-        self._history.write(op, phase, status=status, body=answer.text[:500], **took, **told)
+        self._history.write(op, phase, status=status, body=answer.text[:500], **took, **common)
         return None if is_unsure else answer
 
     # --- reads ----------------------------------------------------------------------------
 
-    def status(self, asked: SentRequest) -> dict[str, Any] | None:
+    def status(self, sent: SentRequest) -> dict[str, Any] | None:
         """Reads the status of a submission; None if there was no answer."""
-        shown = self._get(Op.STATUS, f"/submissions/{asked.id}", _status, id=asked.id)
-        if shown is not None and shown["state"] in ENDED:
-            asked.is_done = True
-            asked.counts = shown["counts"]
-        return shown
+        body = self._get(Op.STATUS, f"/submissions/{sent.id}", _status, id=sent.id)
+        if body is not None and body["state"] in ENDED:
+            sent.is_done = True
+            sent.counts = body["counts"]
+        return body
 
-    def outcomes(self, asked: SentRequest, *, cursor: str | None = None, limit: int = 1_000) -> Any:
+    def outcomes(self, sent: SentRequest, *, cursor: str | None = None, limit: int = 1_000) -> Any:
         """Reads a page of outcomes."""
         place = "" if cursor is None else f"&cursor={cursor}"
-        path = f"/submissions/{asked.id}/outcomes?limit={limit}{place}"
-        return self._get(Op.OUTCOMES, path, _outcomes, id=asked.id)
+        path = f"/submissions/{sent.id}/outcomes?limit={limit}{place}"
+        return self._get(Op.OUTCOMES, path, _outcomes, id=sent.id)
 
-    def enrollment(self, asked: SentRequest, wish: RequestedChange) -> None:
+    def enrollment(self, sent: SentRequest, change: RequestedChange) -> None:
         """Reads an enrollment after its outcome is known."""
-        path = f"/enrollment/{wish.user},{wish.course_id}"
-        named = {"user": wish.user, "course_id": wish.course_id}
-        self._get(Op.ENROLLMENT, path, _enrollment, id=asked.id, **named)
+        path = f"/enrollment/{change.user},{change.course_id}"
+        named = {"user": change.user, "course_id": change.course_id}
+        self._get(Op.ENROLLMENT, path, _enrollment, id=sent.id, **named)
 
     def feed(self, since: int, *, limit: int = FEED_PAGE) -> int | None:
         """Reads a page of the feed; returns the next cursor, or None if there was no answer."""
-        shown = self._get(Op.FEED, f"/changes?since={since}&limit={limit}", _feed, since=since)
-        return None if shown is None else int(shown["next"])
+        body = self._get(Op.FEED, f"/changes?since={since}&limit={limit}", _feed, since=since)
+        return None if body is None else int(body["next"])
 
     def course(self, course_id: str, *, capacity: int | None = None, **members: object) -> bool:
         """Saves a course (by default with modes audit and verified); returns whether it succeeded."""
         url = self._url()
         body = open_course(course_id, **{"course_modes": _MODES, "capacity": capacity, **members})
-        told: dict[str, Any] = {"client": self.name, "course_id": course_id, "capacity": capacity}
-        told["is_plain"] = not members
-        self._history.write(Op.COURSE, Phase.INVOKE, **told)
+        facts: dict[str, Any] = {"client": self.name, "course_id": course_id, "capacity": capacity}
+        facts["is_plain"] = not members
+        self._history.write(Op.COURSE, Phase.INVOKE, **facts)
         try:
             answer = self._http.put(f"{url}{API}/courses/{course_id}", json=body)
         except httpx.TransportError as error:
-            self._history.write(Op.COURSE, Phase.UNKNOWN, because=repr(error), **told)
+            self._history.write(Op.COURSE, Phase.UNKNOWN, because=repr(error), **facts)
             return False
         status = answer.status_code
         phase = Phase.FAIL if status < httpx.codes.INTERNAL_SERVER_ERROR else Phase.UNKNOWN
         phase = Phase.OK if answer.is_success else phase
-        self._history.write(Op.COURSE, phase, status=status, **told)
+        self._history.write(Op.COURSE, phase, status=status, **facts)
         return answer.is_success
 
-    def _get(self, op: Op, path: str, kept: Any, **facts: object) -> dict[str, Any] | None:
-        """Sends a read and records the result of `kept`."""
-        told: dict[str, Any] = {"client": self.name, "began": self._history.now(), **facts}
+    def _get(self, op: Op, path: str, select: Any, **facts: object) -> dict[str, Any] | None:
+        """Sends a read and records the result of `select`."""
+        common: dict[str, Any] = {"client": self.name, "began": self._history.now(), **facts}
         try:
             answer = self._http.get(f"{self._url()}{API}{path}")
         except httpx.TransportError as error:
-            self._history.write(op, Phase.UNKNOWN, because=repr(error), **told)
+            self._history.write(op, Phase.UNKNOWN, because=repr(error), **common)
             return None
         status = answer.status_code
         if answer.is_success:
-            shown: dict[str, Any] = answer.json() if answer.content else {}
-            self._history.write(op, Phase.OK, status=status, **kept(shown), **told)
-            return shown
+            body: dict[str, Any] = answer.json() if answer.content else {}
+            self._history.write(op, Phase.OK, status=status, **select(body), **common)
+            return body
         is_unsure = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in UNSURE
         phase = Phase.UNKNOWN if is_unsure else Phase.FAIL
-        self._history.write(op, phase, status=status, body=answer.text[:500], **told)
+        self._history.write(op, phase, status=status, body=answer.text[:500], **common)
         return None
 
     def _url(self) -> str:
         return self.random.choice(self._urls)
 
 
-def json_of(wish: RequestedChange) -> bytes:
+def json_of(change: RequestedChange) -> bytes:
     """Returns the body of a single request, without members that are None."""
-    asked: dict[str, object] = {
-        "user": wish.user,
-        "course_details": {"course_id": wish.course_id},
-        "is_active": wish.is_active,
-        "mode": wish.mode,
-        "requested_at": wish.requested_at,
+    members: dict[str, object] = {
+        "user": change.user,
+        "course_details": {"course_id": change.course_id},
+        "is_active": change.is_active,
+        "mode": change.mode,
+        "requested_at": change.requested_at,
     }
-    return json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
+    return json.dumps(
+        {name: value for name, value in members.items() if value is not None}
+    ).encode()
 
 
-def csv_of(wishes: Sequence[RequestedChange]) -> bytes:
+def csv_of(changes: Sequence[RequestedChange]) -> bytes:
     """Returns a native file; the first change is in line 2."""
-    lines = [",".join(_COLUMNS), *(",".join(map(_cell, wish)) for wish in wishes)]
+    lines = [",".join(_COLUMNS), *(",".join(map(_cell, change)) for change in changes)]
     return ("\n".join(lines) + "\n").encode()
 
 
@@ -254,13 +256,13 @@ def _cell(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _status(shown: dict[str, Any]) -> dict[str, object]:
-    kept = {"state": shown["state"], "counts": shown["counts"]}
-    return kept | ({"outcomes": [brief(shown["outcome"])]} if "outcome" in shown else {})
+def _status(body: dict[str, Any]) -> dict[str, object]:
+    facts = {"state": body["state"], "counts": body["counts"]}
+    return facts | ({"outcomes": [brief(body["outcome"])]} if "outcome" in body else {})
 
 
-def _outcomes(shown: dict[str, Any]) -> dict[str, object]:
-    return {"outcomes": list(map(brief, shown["outcomes"]))}
+def _outcomes(body: dict[str, Any]) -> dict[str, object]:
+    return {"outcomes": list(map(brief, body["outcomes"]))}
 
 
 def brief(outcome: dict[str, Any]) -> list[object]:
@@ -268,14 +270,14 @@ def brief(outcome: dict[str, Any]) -> list[object]:
     return [outcome.get(name) for name in ("line", "outcome", "reason", "mode", "is_active")]
 
 
-def _enrollment(shown: dict[str, Any]) -> dict[str, object]:
-    return {"is_active": shown.get("is_active"), "mode": shown.get("mode")}
+def _enrollment(body: dict[str, Any]) -> dict[str, object]:
+    return {"is_active": body.get("is_active"), "mode": body.get("mode")}
 
 
-def _feed(shown: dict[str, Any]) -> dict[str, object]:
-    places = [(change["data"]["position"], change["id"]) for change in shown["changes"]]
+def _feed(body: dict[str, Any]) -> dict[str, object]:
+    places = [(change["data"]["position"], change["id"]) for change in body["changes"]]
     return {
-        "next": shown["next"],
+        "next": body["next"],
         "positions": spans(place for place, _ in places),
         "digest": digest(id_ for _, id_ in places),
     }

@@ -17,34 +17,34 @@ class SharedSubmissions:
         self._unknown: deque[SentRequest] = deque()
         self._open: dict[str, SentRequest] = {}
         self._done: list[SentRequest] = []
-        self._under_way = 0
+        self._in_flight = 0
         self.accepted_items = 0
         self.accepted = 0
 
     @contextmanager
-    def under_way(self) -> Iterator[None]:
+    def in_flight(self) -> Iterator[None]:
         """Counts a request in flight inside this block."""
         with self._lock:
-            self._under_way += 1
+            self._in_flight += 1
         try:
             yield
         finally:
             with self._lock:
-                self._under_way -= 1
+                self._in_flight -= 1
 
-    def file_in(self, asked: SentRequest) -> None:
+    def add(self, sent: SentRequest) -> None:
         """Files a request under unknown, open or done."""
         with self._lock:
-            if asked.is_done:
-                self._open.pop(asked.id or "", None)
-                self._done.append(asked)
-            elif asked.id is not None:
-                if asked.id not in self._open:
+            if sent.is_done:
+                self._open.pop(sent.id or "", None)
+                self._done.append(sent)
+            elif sent.id is not None:
+                if sent.id not in self._open:
                     self.accepted += 1
-                    self.accepted_items += len(asked.wishes)
-                self._open[asked.id] = asked
-            elif not asked.refused:
-                self._unknown.append(asked)
+                    self.accepted_items += len(sent.changes)
+                self._open[sent.id] = sent
+            elif not sent.refused:
+                self._unknown.append(sent)
 
     def unknown(self) -> SentRequest | None:
         """Removes and returns a request with an unknown result."""
@@ -71,4 +71,4 @@ class SharedSubmissions:
     def is_all_known(self) -> bool:
         """Returns whether no request is in flight and no result is unknown."""
         with self._lock:
-            return not self._unknown and not self._under_way
+            return not self._unknown and not self._in_flight

@@ -33,8 +33,8 @@ class Mix:
     repeats: float = 0.03
     reuses: float = 0.02
     #: Status reads a second, of all pollers together.
-    looks: float = 60.0
-    lookers: int = 1
+    polls: float = 60.0
+    pollers: int = 1
     feed_readers: int = 1
     #: Seconds after which a result counts as unknown.
     timeout: float = 10.0

@@ -76,7 +76,7 @@ def key_checked_outside_transaction() -> Iterator[None]:
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         with sessions.read() as session:
-            used = idempotency.find(session, {a.used for a in requests if a.used})
+            used = idempotency.find(session, {one.key_owner for one in requests if one.key_owner})
 
         def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.KeyOwner]:
             real_claim(session, uses, now=now)

@@ -27,7 +27,7 @@ from tests.support.temporary_folders import working_folder
 
 GATEWAYS, WORKERS, BEATS = 2, 2, 1
 #: Seconds between two checks of the processes.
-LOOK_EVERY = 0.02
+WATCH_SECONDS = 0.02
 #: Maximum wait for any condition on a busy machine, in seconds.
 PATIENCE = 60.0
 
@@ -46,7 +46,7 @@ def wait(true: Callable[[], object], what: str, *, seconds: float = PATIENCE) ->
     return time.monotonic() - began
 
 
-class Equipment(NamedTuple):
+class Overrides(NamedTuple):
     """Overrides of the environment of processes.
 
     Variables by the prefix of a process name: ``worker`` means all workers, ``worker-1`` one.
@@ -64,10 +64,10 @@ class Equipment(NamedTuple):
         return given
 
 
-PLAIN = Equipment()
+NO_OVERRIDES = Overrides()
 
 
-class Records(NamedTuple):
+class DatabaseServer(NamedTuple):
     """The database of a stack: kind, URL, folder and server."""
 
     sort: str
@@ -77,23 +77,23 @@ class Records(NamedTuple):
 
 
 @contextmanager
-def records_on(sort: str, *, folder: Path | None = None) -> Iterator[Records]:
+def database_on(sort: str, *, folder: Path | None = None) -> Iterator[DatabaseServer]:
     """Starts a database with production durability: commits are flushed to disk."""
     with ExitStack() as stack:
         place = folder or stack.enter_context(working_folder(on_disk=True))
         if sort == "sqlite":
-            yield Records(sort, f"sqlite:///{place / 'enrollment.sqlite3'}", place)
+            yield DatabaseServer(sort, f"sqlite:///{place / 'enrollment.sqlite3'}", place)
             return
         server = PostgresServer(place, durable=True).initialise()
         stack.callback(server.kill)
-        yield Records(sort, server.start().url, place, server)
+        yield DatabaseServer(sort, server.start().url, place, server)
 
 
 class Stack:
     """Two gateways, two workers and the schedule beside their servers."""
 
-    def __init__(self, records: Records, redis: RedisServer, folder: Path) -> None:
-        self.records = records
+    def __init__(self, database: DatabaseServer, redis: RedisServer, folder: Path) -> None:
+        self.database = database
         self.redis = redis
         self.folder = folder
         self.runs = 0
@@ -113,14 +113,14 @@ class Stack:
 
     def __enter__(self) -> Self:
         """Starts all processes and waits until they are ready."""
-        migrate.upgrade(self.records.url)
-        self.sessions: Sessions = sessions_for(self.records.url, pool_size=3)
+        migrate.upgrade(self.database.url)
+        self.sessions: Sessions = sessions_for(self.database.url, pool_size=3)
         with self.sessions.begin() as session:
             scopes = frozenset({"admin"})
             api_keys.add(
                 session, name="faults", scopes=scopes, digest=self._digest, now=datetime.now(UTC)
             )
-        self.equip(PLAIN)
+        self.apply_overrides(NO_OVERRIDES)
         self._watchdog.start()
         try:
             self.until_ready()
@@ -136,7 +136,7 @@ class Stack:
         if self._watchdog.is_alive():
             self._watchdog.join()
         for one in self.processes:
-            one.bury()
+            one.destroy()
         self.sessions.dispose()
 
     @property
@@ -149,23 +149,23 @@ class Stack:
         """Returns the URLs of the gateways."""
         return [f"http://127.0.0.1:{port}" for port in self.ports]
 
-    def equip(self, equipment: Equipment) -> None:
+    def apply_overrides(self, overrides: Overrides) -> None:
         """Applies overrides; restarts the processes whose environment changes."""
         with self._lock:
-            for number in range(len(self.beats), equipment.beats):
+            for number in range(len(self.beats), overrides.beats):
                 self.beats.append(SupervisedProcess("beat", number, ["beat"], self.folder))
-            for spare in self.beats[equipment.beats :]:
-                spare.bury()
+            for spare in self.beats[overrides.beats :]:
+                spare.destroy()
                 self.beats.remove(spare)
             for one in self.processes:
-                wanted = bare(**{**self._environment(), **equipment.of(one.name)})
+                wanted = bare(**{**self._environment(), **overrides.of(one.name)})
                 if one.environment != wanted:
                     one.environment = wanted
                     one.kill()
 
     def _environment(self) -> dict[str, str]:
         return {
-            "ENROLL_DATABASE_URL": self.records.url,
+            "ENROLL_DATABASE_URL": self.database.url,
             "ENROLL_REDIS_URL": self.redis.url,
             "ENROLL_DATA_DIR": str(self.folder / "not there"),
             "ENROLL_LOG_LEVEL": "info",
@@ -173,10 +173,10 @@ class Stack:
 
     def _watch(self) -> None:
         """Restarts dead processes. Its thread is the parent that the processes are bound to."""
-        while not self._over.wait(LOOK_EVERY):
+        while not self._over.wait(WATCH_SECONDS):
             with self._lock:
                 for one in self.processes:
-                    one.attend()
+                    one.supervise()
 
     def until_ready(self, *, seconds: float = PATIENCE) -> float:
         """Waits until every gateway is ready and every worker accepts work."""

@@ -39,7 +39,7 @@ class SupervisedProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts_at = 0.0
         self._read_from = 0
-        self._told = 0
+        self._reported_deaths = 0
 
     @property
     def pid(self) -> int:
@@ -55,14 +55,14 @@ class SupervisedProcess:
         process = self._process
         return process is not None and process.poll() is None
 
-    def attend(self) -> None:
+    def supervise(self) -> None:
         """Records a death and cleans up; restarts the process after the pause."""
         process = self._process
         if process is not None and process.poll() is not None:
             self.deaths.append(Death(self.name, process.pid, process.returncode))
             self._process = None
             self._starts_at = time.monotonic() + PAUSE
-            _sweep_session(process.pid)
+            _kill_session(process.pid)
         elif process is None and time.monotonic() >= self._starts_at:
             self._process = self._spawn()
             self.starts += 1
@@ -108,11 +108,11 @@ class SupervisedProcess:
     def held(self) -> Iterator[None]:
         """Stops all its processes (SIGSTOP) inside the block."""
         family = self.family()
-        _tell(family, signal.SIGSTOP)
+        _signal(family, signal.SIGSTOP)
         try:
             yield
         finally:
-            _tell(family, signal.SIGCONT)
+            _signal(family, signal.SIGCONT)
 
     @contextmanager
     def limited(self, what: int, to: int) -> Iterator[None]:
@@ -136,7 +136,7 @@ class SupervisedProcess:
     def mark(self) -> None:
         """Marks the start of a run: earlier log lines and deaths are ignored."""
         self._read_from = self._log.stat().st_size
-        self._told = len(self.deaths)
+        self._reported_deaths = len(self.deaths)
 
     def log_since_mark(self) -> str:
         """Returns the log of this run."""
@@ -150,23 +150,23 @@ class SupervisedProcess:
 
     def new_deaths(self) -> list[Death]:
         """Returns its deaths since the last call."""
-        before, self._told = self._told, len(self.deaths)
-        return self.deaths[before : self._told]
+        before, self._reported_deaths = self._reported_deaths, len(self.deaths)
+        return self.deaths[before : self._reported_deaths]
 
-    def bury(self) -> None:
+    def destroy(self) -> None:
         """Stops it and all its children for good."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
-            _sweep_session(process.pid)
+            _kill_session(process.pid)
 
 
-def _tell(pids: Sequence[int], number: signal.Signals) -> None:
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
-def _sweep_session(leader: int) -> None:
-    _tell([pid for pid in alive() if session_of(pid) == leader], signal.SIGKILL)
+def _kill_session(leader: int) -> None:
+    _signal([pid for pid in alive() if session_of(pid) == leader], signal.SIGKILL)
