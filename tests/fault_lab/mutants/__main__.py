@@ -11,9 +11,9 @@ FOUND, MISSED = "found after", "NOT FOUND in"
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Prints the table; returns 1 if a mutant was not found."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m tests.fault_lab.mutants", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--only", choices=sorted(MUTANTS))
+    parser.add_argument("--only", choices=sorted(MUTANTS), metavar="MUTANT")
     given = parser.parse_args(arguments)
     missed = 0
     for name in [given.only] if given.only else MUTANTS:
