@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, the records are sound and come to what the model says."""
+"""Any sequence of actions keeps the invariants, and gives the results of the model."""
 
 import random
 from datetime import timedelta
@@ -35,7 +35,7 @@ from tests.fault_lab.simulator.workload import (
 )
 from tests.support.in_process_service import ADMIN
 
-#: Machines that are run, and the rules that each follows.
+#: Settings of the machines.
 SETTINGS = settings(
     derandomize=True,
     database=None,
@@ -43,10 +43,10 @@ SETTINGS = settings(
     stateful_step_count=50,
     suppress_health_check=list(HealthCheck),
 )
-#: A machine that is to find something need not find the shortest way to it.
+#: A machine that searches for an error need not shrink it.
 HUNTING = settings(SETTINGS, max_examples=100, phases=[Phase.generate], print_blob=False)
 
-WISHES = st.builds(
+CHANGES = st.builds(
     RequestedChange,
     st.sampled_from(LEARNERS),
     st.sampled_from((ALGEBRA, BIOLOGY)),
@@ -61,13 +61,13 @@ DEADLY = st.sampled_from(
 
 
 class Machine(RuleBasedStateMachine):
-    """Clients, operators and misfortune; beside it, what every key stands for."""
+    """Clients, operators and faults, with a model of the idempotency keys."""
 
     def __init__(self, environment: Environment) -> None:
         super().__init__()
         self.environment = environment
         self.calls = 0
-        #: (caller, key) to the id that was told and what it was told for.
+        #: Key to the fingerprint and the id that was returned.
         self.keys = {}
 
     @initialize(initial_state=st.sampled_from(INITIAL_STATES))
@@ -79,12 +79,12 @@ class Machine(RuleBasedStateMachine):
 
     # --- clients --------------------------------------------------------------------------
 
-    @rule(change=WISHES, key=st.none() | st.sampled_from(KEYS))
+    @rule(change=CHANGES, key=st.none() | st.sampled_from(KEYS))
     def ask(self, change, key):
         self.call(Attempt(self.label(), ADMIN, (change,), key=key))
 
     @rule(
-        changes=st.lists(WISHES, min_size=1, max_size=6),
+        changes=st.lists(CHANGES, min_size=1, max_size=6),
         key=st.none() | st.sampled_from(KEYS),
         lane=st.sampled_from(CALM.lanes),
         is_atomic=st.sampled_from([False, False, True]),
@@ -126,9 +126,9 @@ class Machine(RuleBasedStateMachine):
         else:
             self.sim.send_singles(gateway, [attempt])
         gateway.step_dispatcher()
-        self.look_at_the_key(attempt)
+        self.check_key(attempt)
 
-    def look_at_the_key(self, attempt):
+    def check_key(self, attempt):
         stands_for = self.keys.get(attempt.key)
         if stands_for is None:
             if attempt.key is not None and attempt.id is not None:
@@ -151,7 +151,7 @@ class Machine(RuleBasedStateMachine):
         closes = None if seconds is None else self.sim.time.now() + timedelta(seconds=seconds)
         self.sim.edit(BIOLOGY, CourseFacts(closes=closes))
 
-    # --- the queue, time and misfortune ---------------------------------------------------
+    # --- the queue, time and faults -------------------------------------------------------
 
     @precondition(lambda self: self.sim.broker.ready())
     @rule(place=PLACES)
@@ -180,10 +180,10 @@ class Machine(RuleBasedStateMachine):
 
     @rule(where=DEADLY, to_skip=st.integers(0, 2))
     def doom(self, where, to_skip):
-        """Who comes there next dies, or one of those after."""
+        """Crashes a process at this step, after some others have passed it."""
         self.sim.crash_plan.crash_at, self.sim.crash_plan.to_skip = where, to_skip
 
-    # --- the promises ---------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------
 
     @rule()
     def settle(self):

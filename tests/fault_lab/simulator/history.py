@@ -21,6 +21,26 @@ class Edit(NamedTuple):
     apply: Callable[[Model], None]
 
 
+class CourseChange:
+    """Replaces the facts of a course in the model."""
+
+    def __init__(self, course_id: str, facts: CourseFacts) -> None:
+        self._course_id, self._facts = course_id, facts
+
+    def __call__(self, model: Model) -> None:
+        model.courses[self._course_id] = self._facts
+
+
+class InvitationChange:
+    """Replaces the invitations in the model."""
+
+    def __init__(self, invited: frozenset[tuple[str, str]]) -> None:
+        self._invited = invited
+
+    def __call__(self, model: Model) -> None:
+        model.invited = set(self._invited)
+
+
 class Capacity(NamedTuple):
     """The capacity of a course after a position of the feed."""
 

@@ -12,15 +12,17 @@ from enrollment.storage import courses, invitations
 from enrollment.storage.tables import FeedHeadRow
 from tests.fault_lab.simulator.broker import Broker, Message
 from tests.fault_lab.simulator.checks import database_contents, invariants
-from tests.fault_lab.simulator.checks.model import CourseFacts, Model
+from tests.fault_lab.simulator.checks.model import CourseFacts
 from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.fault_rates import FaultRates, VirtualTime
 from tests.fault_lab.simulator.history import (
     LOGGED,
     Cancellation,
     Capacity,
+    CourseChange,
     Edit,
     History,
+    InvitationChange,
     ReadOutcomes,
 )
 from tests.fault_lab.simulator.initial_state import InitialState, course, email
@@ -185,7 +187,7 @@ class Simulation:
         with self.environment.sessions.begin() as session:
             courses.save(session, course(course_id, facts))
             head = session.scalars(select(FeedHeadRow.position)).one()
-        change = _Change(course_id, facts)
+        change = CourseChange(course_id, facts)
         self.history.edits.append(Edit(self.time.now(), change))
         self.history.capacities.append(Capacity(course_id, head, facts.capacity))
         self.note(f"the operator saves {facts} for {course_id}")
@@ -201,7 +203,7 @@ class Simulation:
                 given = Invitation(course_id, email(username))
                 invitations.save(session, given, now=self.time.now())
         self.invited ^= {key}
-        self.history.edits.append(Edit(self.time.now(), _Invited(frozenset(self.invited))))
+        self.history.edits.append(Edit(self.time.now(), InvitationChange(frozenset(self.invited))))
         self.note(f"invited are {sorted(self.invited)}")
 
     # --- work -----------------------------------------------------------------------------
@@ -285,23 +287,3 @@ class Simulation:
         world = World(self.environment.sessions)
         world.most_seats = dict(self.most_seats)
         return world
-
-
-class _Change:
-    """Replaces the facts of a course in the model."""
-
-    def __init__(self, course_id: str, facts: CourseFacts) -> None:
-        self._course_id, self._facts = course_id, facts
-
-    def __call__(self, model: Model) -> None:
-        model.courses[self._course_id] = self._facts
-
-
-class _Invited:
-    """Replaces the invitations in the model."""
-
-    def __init__(self, invited: frozenset[tuple[str, str]]) -> None:
-        self._invited = invited
-
-    def __call__(self, model: Model) -> None:
-        model.invited = set(self._invited)
