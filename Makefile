@@ -63,7 +63,7 @@ coverage: install  ## Run all tests and show which branches none went through
 bench: install  ## Measure, and compare with the kept baselines
 	$(BIN)/python -m bench $(ARGS)
 
-faults: install  ## Break everything that can break, under load, for an hour (ARGS="--only F2" for one)
+faults: install  ## Run the fault laboratory, more than an hour (ARGS="--seeds 1" for less)
 	$(BIN)/python -m tests.fault_lab $(ARGS)
 	$(BIN)/python -m tests.fault_lab.simulator --seeds $(SEEDS)
 	$(BIN)/python -m tests.fault_lab.mutants

@@ -1,4 +1,4 @@
-"""Servers for those tests that ask for one."""
+"""Fixtures for databases and servers."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -18,9 +18,9 @@ from tests.support import interpreters
 from tests.support.binaries import ServerMissing
 from tests.support.servers import create_database, drop_database, postgres_server, redis_server
 
-#: Where tests start whole services.
+#: Folders whose tests start whole services.
 WITH_PROCESSES = ("tests/acceptance/", "tests/faults/", "tests/fault_lab/")
-#: Where the installation is tried on other Pythons.
+#: The test that installs the project on other Pythons.
 INTERPRETERS = "test_interpreters.py::test_it_installs"
 
 settings.register_profile("enroll", deadline=None, print_blob=True)  # a busy machine is no bug
@@ -28,10 +28,10 @@ settings.load_profile("enroll")
 
 
 class Scheduling(LoadScopeScheduling):
-    """Tests that start whole services run one after another: the machine has few cores.
+    """Runs tests that start whole services one after another: the machine has few cores.
 
-    The others go to whoever is free. (Groups, which say such things, say nothing where pytest 9.2
-    meets xdist 3.8: it notes them in the node's id, which cannot be changed any more.)
+    All other tests go to any free worker. (xdist groups do not work with pytest 9.2 and xdist 3.8:
+    the group is stored in the node id, which can no longer be changed.)
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -1,4 +1,7 @@
-"""``python -m tests.fault_lab``: the fault matrix with real processes; 1 where a run is not good."""
+"""Runs the fault matrix with real processes: ``python -m tests.fault_lab``.
+
+The exit status is 1 if a run violates an invariant, breaks, or proves nothing.
+"""
 
 import argparse
 import json
@@ -9,45 +12,49 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.fault_lab import kill_loop
-from tests.fault_lab.fault_injectors import BOTH, FAULTS, NOT_HERE, Fault
+from tests.fault_lab.fault_injectors import BOTH, FAULTS, UNAVAILABLE, Fault
 from tests.fault_lab.matrix import Matrix, plan
 from tests.fault_lab.report_table import Row, as_json, head, line, totals
 from tests.support.binaries import ServerMissing
 
-#: Of each fault's load: less of it is worked off sooner, but some faults then leave no trace.
+#: Fraction of each fault's load; with less, some faults leave no evidence.
 SHARE = 1.0
 SECONDS, SHORT_SECONDS = 6.0, 5.0
-#: Of the load: what is taken in must be worked off and judged as well.
+#: Fraction of the load for the short set: all of it must be processed and checked as well.
 SHORT_SHARE = 0.4
 
 
 def main(words: Sequence[str]) -> int:
-    """Run what is asked for; the exit status."""
-    asked = _parser().parse_args(words)
-    only = {code for code in asked.only.split(",") if code}
-    databases = BOTH if asked.database == "both" else (asked.database,)
+    """Runs the selected faults; returns the exit status."""
+    options = _parser().parse_args(words)
+    only = {code for code in options.only.split(",") if code}
+    databases = BOTH if options.database == "both" else (options.database,)
     faults = [fault for fault in FAULTS if not only or fault.code in only]
-    seeds = 1 if asked.short else asked.seeds
-    seconds = asked.seconds or (SHORT_SECONDS if asked.short else SECONDS)
+    seeds = 1 if options.short else options.seeds
+    seconds = options.seconds or (SHORT_SECONDS if options.short else SECONDS)
     runs = [
-        run for run in plan(faults, databases, seeds) if not asked.short or run[1] in run[0].short
+        run for run in plan(faults, databases, seeds) if not options.short or run[1] in run[0].short
     ]
     began = time.monotonic()
-    folder = Path(asked.keep or tempfile.mkdtemp(prefix="enroll-faults-"))
+    folder = Path(options.keep or tempfile.mkdtemp(prefix="enroll-faults-"))
     special = (
         [(sort, 1) for sort in databases]
-        if kill_loop.CODE in (only or {kill_loop.CODE}) and not asked.short
+        if kill_loop.CODE in (only or {kill_loop.CODE}) and not options.short
         else []
     )
     with Matrix(
-        folder, seconds=seconds, share=SHORT_SHARE if asked.short else asked.share
+        folder, seconds=seconds, share=SHORT_SHARE if options.short else options.share
     ) as matrix:
         rows = _all(matrix, runs, special)
-    rows += [_not_here(code) for code in NOT_HERE if not asked.short and code in (only or {code})]
+    rows += [
+        _unavailable_row(code)
+        for code in UNAVAILABLE
+        if not options.short and code in (only or {code})
+    ]
     took = time.monotonic() - began
     print(totals(rows, took))
-    if asked.report:
-        asked.report.write_text(json.dumps(as_json(rows, took), indent=1) + "\n")
+    if options.report:
+        options.report.write_text(json.dumps(as_json(rows, took), indent=1) + "\n")
     return 0 if all(row.is_good for row in rows) else 1
 
 
@@ -71,7 +78,7 @@ def _all(
     runs: Sequence[tuple[type[Fault], str, int]],
     special: Sequence[tuple[str, int]],
 ) -> list[Row]:
-    """Every row, printed as soon as it is known."""
+    """Runs everything; prints each row when it is known."""
     rows = []
     print(head(), flush=True)
     for fault, sort, seed in runs:
@@ -83,8 +90,8 @@ def _all(
     return rows
 
 
-def _not_here(code: str) -> Row:
-    row = Row(fault=code, title=NOT_HERE[code], database="", seed=0, judged="not here")
+def _unavailable_row(code: str) -> Row:
+    row = Row(fault=code, title=UNAVAILABLE[code], database="", seed=0, result="not here")
     print(line(row), flush=True)
     return row
 

@@ -1,7 +1,8 @@
-"""What clients and nemeses did and saw, kept line by line by the process that is never killed.
+"""The history of a run: operations of clients and injected faults, one JSON line each.
 
-A client writes ``invoke`` before it sends and ``ok``, ``fail`` or ``unknown`` when it knows
-what came of it; who breaks something writes ``start``, ``witness`` and ``stop``.
+A client writes ``invoke`` before it sends and ``ok``, ``fail`` or ``unknown`` when it knows the
+result; a fault injector writes ``start``, ``witness`` and ``stop``. The process that writes is
+never killed.
 """
 
 import json
@@ -15,12 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
-#: Seconds between two flushes to the disk itself.
+#: Seconds between two calls of fsync.
 SYNC_SECONDS = 1.0
 
 
 class Op(StrEnum):
-    """What a record is about."""
+    """The operation of a record."""
 
     #: POST /enrollment.
     SINGLE = "single"
@@ -38,26 +39,26 @@ class Op(StrEnum):
     FEED = "feed"
     #: PUT /courses/{id}.
     COURSE = "course"
-    #: Something was broken, shown to be broken, mended.
-    NEMESIS = "nemesis"
-    #: A remark that no invariant looks at.
+    #: A fault: started, witnessed, stopped.
+    FAULT = "fault"
+    #: A remark that no check uses.
     NOTE = "note"
 
 
 class Phase(StrEnum):
-    """How far what the record is about has come."""
+    """The progress of an operation."""
 
     INVOKE = "invoke"
     OK = "ok"
-    #: It surely had no effect.
+    #: It certainly had no effect.
     FAIL = "fail"
     #: It may have had its effect or not.
     UNKNOWN = "unknown"
-    #: Of a nemesis.
+    #: Of a fault.
     START = "start"
     WITNESS = "witness"
     STOP = "stop"
-    #: Of all nemeses: from now on nothing is broken.
+    #: Of all faults: from now on nothing is broken.
     HEAL = "heal"
 
 
@@ -66,7 +67,7 @@ class Record(NamedTuple):
 
     #: Its line in the file, from 1.
     number: int
-    #: Seconds since 1970; they never go back within one history.
+    #: Seconds since 1970; monotonic within one history.
     t: float
     client: str
     op: Op
@@ -77,24 +78,24 @@ class Record(NamedTuple):
     status: int | None = None
     #: The submission.
     id: str | None = None
-    #: Whatever else belongs to it.
+    #: All other members.
     facts: Mapping[str, Any] = {}
 
 
-class Nemesis:
-    """One thing that is broken for a while."""
+class ActiveFault:
+    """A fault that is active."""
 
     def __init__(self, history: "History", fault: str) -> None:
         self._history = history
         self.fault = fault
 
     def witness(self, **facts: object) -> None:
-        """Note what proves that it took hold."""
-        self._history.write(Op.NEMESIS, Phase.WITNESS, client="nemesis", fault=self.fault, **facts)
+        """Records evidence that it took effect."""
+        self._history.write(Op.FAULT, Phase.WITNESS, client="fault", fault=self.fault, **facts)
 
 
 class History:
-    """A file of records, written by any number of threads."""
+    """A file of records; any number of threads may write."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,7 +116,7 @@ class History:
         self.close()
 
     def now(self) -> float:
-        """Seconds since 1970 on a clock that nobody sets."""
+        """Returns the seconds since 1970 by a clock that is never set."""
         return self._begun + time.monotonic()
 
     def write(
@@ -129,7 +130,7 @@ class History:
         id: str | None = None,  # noqa: A002 (the name in the file)
         **facts: object,
     ) -> float:
-        """Add a record; returns its time. Facts are any values that JSON knows."""
+        """Appends a record; returns its time. Facts must be JSON values."""
         kept: dict[str, object] = {"client": client, "op": op, "phase": phase}
         given = {"key": key, "status": status, "id": id}
         kept |= {name: value for name, value in given.items() if value is not None}
@@ -143,20 +144,20 @@ class History:
         return t
 
     @contextmanager
-    def nemesis(self, fault: str, **facts: object) -> Iterator[Nemesis]:
-        """Something is broken inside this block."""
-        self.write(Op.NEMESIS, Phase.START, client="nemesis", fault=fault, **facts)
+    def fault(self, fault: str, **facts: object) -> Iterator[ActiveFault]:
+        """Records the start and the stop of a fault around the block."""
+        self.write(Op.FAULT, Phase.START, client="fault", fault=fault, **facts)
         try:
-            yield Nemesis(self, fault)
+            yield ActiveFault(self, fault)
         finally:
-            self.write(Op.NEMESIS, Phase.STOP, client="nemesis", fault=fault)
+            self.write(Op.FAULT, Phase.STOP, client="fault", fault=fault)
 
     def heal(self) -> float:
-        """From now on nothing is broken."""
-        return self.write(Op.NEMESIS, Phase.HEAL, client="nemesis")
+        """Records that all faults are healed."""
+        return self.write(Op.FAULT, Phase.HEAL, client="fault")
 
     def close(self) -> None:
-        """Everything is on the disk."""
+        """Flushes the file to disk and closes it."""
         with self._lock:
             if not self._file.closed:
                 self._file.flush()
@@ -169,14 +170,14 @@ class History:
 
 
 def read_history(path: Path) -> Iterator[Record]:
-    """The records of a file, in their order."""
+    """Yields the records of a file in order."""
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             yield record_of(number, json.loads(line))
 
 
 def record_of(number: int, kept: dict[str, Any]) -> Record:
-    """A record out of the values of its line."""
+    """Returns the record of a parsed line."""
     facts = {name: value for name, value in kept.items() if name not in _FIELDS}
     return Record(
         number,

@@ -1,4 +1,4 @@
-"""Every second somebody is killed while a real file is worked; it comes to what it should."""
+"""Kills a random process every second while a real file is processed, and compares the result."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 
 from api_gateway.audit.verify import verify
-from tests.fault_lab.fault_injectors.base import armed
+from tests.fault_lab.fault_injectors.base import armed_failpoints
 from tests.fault_lab.history import History, Op, Phase
 from tests.fault_lab.report_table import Row
 from tests.fault_lab.stack.stack import Stack, StackBroken, wait
@@ -22,67 +22,67 @@ from tests.support.service_processes import API
 
 OULAD = Path(__file__).parents[3] / "shared" / "data" / "oulad"
 CODE, TITLE = "1/s", "kill -9 of any process every second while a real file is worked"
-#: Slow enough that there is something to kill for a while.
-SLOWED = armed(worker="work.before_commit=sleep:0.15")
-#: Seconds of killing at most: who is killed more often than it can start does nothing at all.
+#: Slows the workers, so that the file takes a while.
+SLOWED = armed_failpoints(worker="work.before_commit=sleep:0.15")
+#: Maximum seconds of killing: processes that are killed faster than they start make no progress.
 KILLING = 40.0
-#: Seconds that the rest of the file may take then.
+#: Seconds for the rest of the file.
 PATIENCE = 120.0
-KILLS = 5  # fewer show nothing
+KILLS = 5  # fewer prove nothing
 
 
 def missing() -> str:
-    """Why it cannot be had here; empty where it can."""
+    """Returns why the data set is not available; empty if it is."""
     return "" if OULAD.is_dir() else "the data set is not in ../shared"
 
 
 def run(stack: Stack, folder: Path, seed: int) -> Row:
-    """Hand the file in, kill until it is done, and compare."""
+    """Sends the file, kills until it is done, and compares."""
     began = time.monotonic()
     expected: dict[str, int] = json.loads((OULAD / "expected.json").read_text())["first_run"]
     with History(folder / "history.jsonl") as history:
         service = _Service(stack)
-        service.insist("POST", "/courses", OULAD / "courses.ndjson", "application/x-ndjson")
-        stack.equip(SLOWED)
+        service.send_file("POST", "/courses", OULAD / "courses.ndjson", "application/x-ndjson")
+        stack.apply_overrides(SLOWED)
         stack.until_ready()
-        taken = service.insist("POST", "/submissions", OULAD / "enrollments.csv", "text/csv")
+        accepted = service.send_file("POST", "/submissions", OULAD / "enrollments.csv", "text/csv")
         seconds = round(time.monotonic() - began, 3)
-        history.write(Op.FILE, Phase.OK, client="registrar", id=taken["submission_id"])
-        with history.nemesis(CODE) as nemesis:
+        history.write(Op.FILE, Phase.OK, client="registrar", id=accepted["submission_id"])
+        with history.fault(CODE) as active_fault:
             kills = 0
             for fact in _kill_every_second(stack, random.Random(seed)):
-                nemesis.witness(**fact)
+                active_fault.witness(**fact)
                 kills += 1
         healed = history.heal()
         stack.until_ready()
-        shown = service.ended(taken["submission_id"])
+        body = service.wait_until_done(accepted["submission_id"])
         recovery = history.now() - healed
-        counts = {name: number for name, number in shown["counts"].items() if number}
+        counts = {name: number for name, number in body["counts"].items() if number}
         history.write(Op.STATUS, Phase.OK, client="registrar", counts=counts)
     total = counts.pop("total")
-    complaints = list(_complaints(stack, counts, expected))
+    problems = list(_differences(stack, counts, expected))
     is_seen = kills >= KILLS
     return Row(
         fault=CODE,
         title=TITLE,
-        database=stack.records.sort,
+        database=stack.database.sort,
         seed=seed,
-        strikes=kills,
+        injections=kills,
         witnessed=kills,
         accepted=total,
         p50=seconds,
         recovery=recovery,
-        violations=complaints,
-        judged="violations" if complaints else "ok" if is_seen else "unknown",
+        violations=problems,
+        result="violations" if problems else "ok" if is_seen else "unknown",
         doubts=[] if is_seen else [f"only {kills} were killed while it was worked"],
     )
 
 
-def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) -> Iterator[str]:
-    """Where it did not come to what it should, or anything happened twice."""
+def _differences(stack: Stack, counts: dict[str, int], expected: dict[str, int]) -> Iterator[str]:
+    """Yields differences from the expected result, and duplicates."""
     if counts != expected:
         yield f"it came to {counts}, not {expected}"
-    kept = row_counts(stack.records.url, "course-v1:OU+%")
+    kept = row_counts(stack.database.url, "course-v1:OU+%")
     changes = expected["enrolled"] + expected["deactivated"]
     if (kept.events, kept.feed) != (changes, changes):
         yield f"{kept.events} events and {kept.feed} places in the feed, not {changes}"
@@ -90,7 +90,7 @@ def _complaints(stack: Stack, counts: dict[str, int], expected: dict[str, int]) 
 
 
 def _kill_every_second(stack: Stack, chance: random.Random) -> Iterator[dict[str, object]]:
-    """Kill while anything waits; what was killed while some waited and some was done."""
+    """Kills while requests are pending; yields the kills between the first and the last outcome."""
     until = time.monotonic() + KILLING
     while (pending := _pending(stack)) and time.monotonic() < until:
         next_at = time.monotonic() + 1.0
@@ -103,7 +103,7 @@ def _kill_every_second(stack: Stack, chance: random.Random) -> Iterator[dict[str
 
 
 def _pending(stack: Stack) -> int:
-    """What waits, when the first of it is answered."""
+    """Waits for a first outcome; returns the number of pending requests."""
     total = stack.total()
     with suppress(StackBroken):
         wait(lambda: stack.pending() < total, "a first answer", seconds=10)
@@ -111,7 +111,7 @@ def _pending(stack: Stack) -> int:
 
 
 def _victim(stack: Stack, chance: random.Random) -> tuple[str, int]:
-    """Any process of the service that is alive: gateway, worker, schedule, pool child."""
+    """Returns any live process of the service: gateway, worker, schedule, pool child."""
     found = [
         *((one.name, one.family()[:1]) for one in stack.processes),
         *((f"child of {one.name}", one.children()) for one in stack.workers),
@@ -120,30 +120,30 @@ def _victim(stack: Stack, chance: random.Random) -> tuple[str, int]:
 
 
 class _Service:
-    """Asks either gateway until it answers; a key makes that safe."""
+    """A client that repeats each request on either gateway until it is answered."""
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._numbers = iter(range(10**9))
 
-    def insist(self, method: str, path: str, file: Path, sort: str) -> dict[str, Any]:
-        """Send a file until it is taken."""
+    def send_file(self, method: str, path: str, file: Path, sort: str) -> dict[str, Any]:
+        """Sends a file until it is accepted."""
         key = f"registrar-{file.name}"
         headers = {"Content-Type": sort, "Idempotency-Key": key}
-        return self._until_answered(method, path, content=file.read_bytes(), headers=headers)
+        return self._repeat_until_answered(method, path, content=file.read_bytes(), headers=headers)
 
-    def ended(self, submission_id: str) -> dict[str, Any]:
-        """The submission when it is done."""
-        shown: dict[str, Any] = {}
+    def wait_until_done(self, submission_id: str) -> dict[str, Any]:
+        """Returns the submission when it is done."""
+        body: dict[str, Any] = {}
 
         def is_done() -> bool:
-            shown.update(self._until_answered("GET", f"/submissions/{submission_id}"))
-            return shown["state"] == "done"
+            body.update(self._repeat_until_answered("GET", f"/submissions/{submission_id}"))
+            return body["state"] == "done"
 
         wait(is_done, "the file is done", seconds=PATIENCE)
-        return shown
+        return body
 
-    def _until_answered(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
+    def _repeat_until_answered(self, method: str, path: str, **parts: Any) -> dict[str, Any]:
         answers: list[httpx.Response] = []
         headers = {"Authorization": f"Bearer {self._stack.key}", **parts.pop("headers", {})}
 

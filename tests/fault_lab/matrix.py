@@ -1,4 +1,4 @@
-"""Runs faults against real processes under load, and has what happened judged."""
+"""Runs faults against real processes under load, and checks the histories."""
 
 import random
 import shutil
@@ -20,31 +20,31 @@ from tests.fault_lab.history import History
 from tests.fault_lab.load.generator import Load
 from tests.fault_lab.load.workload import Mix
 from tests.fault_lab.report_table import Row
-from tests.fault_lab.stack.stack import Stack, StackBroken, records_on
+from tests.fault_lab.stack.stack import Stack, StackBroken, database_on
 from tests.support.servers import redis_process
 from tests.support.temporary_folders import working_folder
 
-#: Runs after which a stack is replaced: what is judged grows with the records.
+#: Runs after which a stack is replaced: the checked rows grow with every run.
 RUNS_OF_A_STACK = 12
 
 
 @dataclass(kw_only=True)
 class _Run:
-    """What became known of one run."""
+    """The state of one run."""
 
     fault: type[Fault]
     stack: Stack
-    scene: RunContext
+    context: RunContext
     since: Mark
     history: Path
     doubts: list[str] = field(default_factory=list)
 
 
 class Matrix:
-    """Runs one fault after another; a stack serves many of them."""
+    """Runs one fault after another; several runs share a stack."""
 
     def __init__(self, folder: Path, *, seconds: float, share: float = 1.0) -> None:
-        """``share`` of each fault's load is enough where time is short."""
+        """``share`` is the fraction of each fault's load."""
         self.folder = folder
         self._seconds = seconds
         self._share = share
@@ -52,7 +52,7 @@ class Matrix:
         self._exits: dict[str, ExitStack] = {}
 
     def __enter__(self) -> Self:
-        """Stacks are started when they are needed."""
+        """Starts nothing: stacks are started when they are needed."""
         return self
 
     def __exit__(
@@ -61,25 +61,27 @@ class Matrix:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """No process is left."""
+        """Stops all stacks."""
         for sort in list(self._stacks):
             self._retire(sort)
 
     def run(self, fault: type[Fault], sort: str, seed: int) -> Row:
-        """One fault on one database with one seed."""
+        """Runs one fault on one database with one seed."""
         about = {"fault": fault.code, "title": fault.title, "database": sort, "seed": seed}
         if why := fault.missing():
-            return Row(**about, judged="not here", doubts=[why])
+            return Row(**about, result="not here", doubts=[why])
         folder = self._folder(f"{fault.code}-{fault.__name__}-{sort}-{seed}")
         began = time.monotonic()
         with self._stack_for(fault, sort) as stack:
-            row = _guarded(stack, folder, about, lambda: self._run(stack, fault, folder, about))
+            row = _row_or_broken(
+                stack, folder, about, lambda: self._run(stack, fault, folder, about)
+            )
         if not row.is_good and not fault.alone:
             self._retire(sort)
-        return _tidied(row, folder, began)
+        return _cleaned_up(row, folder, began)
 
     def every_second(self, sort: str, seed: int) -> Row:
-        """Somebody killed every second while a real file is worked, on a stack of its own."""
+        """Kills a process every second while a real file is processed, on its own stack."""
         about = {
             "fault": kill_loop.CODE,
             "title": kill_loop.TITLE,
@@ -87,20 +89,20 @@ class Matrix:
             "seed": seed,
         }
         if why := kill_loop.missing():
-            return Row(**about, judged="not here", doubts=[why])
+            return Row(**about, result="not here", doubts=[why])
         folder = self._folder(f"every-second-{sort}-{seed}")
         began = time.monotonic()
         with ExitStack() as exits:
             stack = _new_stack(sort, exits)
-            row = _guarded(stack, folder, about, lambda: kill_loop.run(stack, folder, seed))
-        return _tidied(row, folder, began)
+            row = _row_or_broken(stack, folder, about, lambda: kill_loop.run(stack, folder, seed))
+        return _cleaned_up(row, folder, began)
 
     def _mix(self, fault: type[Fault]) -> Mix:
         mix, share = fault.mix, self._share
         return replace(mix, singles=mix.singles * share, files=mix.files * share)
 
     def _folder(self, name: str) -> Path:
-        """An empty one: the history of an earlier run is that of another service."""
+        """Returns an empty folder: the history of an earlier run is of another service."""
         folder = self.folder / name.lower()
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -122,51 +124,51 @@ class Matrix:
                 mix=self._mix(fault),
                 since=since.position,
             )
-            scene = RunContext(stack, history, load, chance, run, since.position)
-            this = _Run(fault=fault, stack=stack, scene=scene, since=since, history=path)
-            with scene.exits:
+            context = RunContext(stack, history, load, chance, run, since.position)
+            this = _Run(fault=fault, stack=stack, context=context, since=since, history=path)
+            with context.exits:
                 try:
-                    self._go_through(this)
+                    self._execute(this)
                 except StackBroken as broken:
                     this.doubts.append(str(broken))
                 finally:
                     load.close()
-        verdict = self._judge(this)
+        verdict = self._check(this)
         return _row(this, verdict, about)
 
-    def _go_through(self, this: _Run) -> None:
-        """Equip, load, strike, heal, wait until all is answered."""
-        stack, scene = this.stack, this.scene
-        fault = this.fault(scene)
-        stack.equip(fault.equipment())
+    def _execute(self, this: _Run) -> None:
+        """Applies overrides, starts the load, injects, heals, and waits until all is processed."""
+        stack, context = this.stack, this.context
+        fault = this.fault(context)
+        stack.apply_overrides(fault.overrides())
         stack.until_ready()
         for one in stack.processes:
             one.mark()
-        scene.load.prepare()
+        context.load.prepare()
         fault.prepare()
-        with scene.history.nemesis(this.fault.code) as scene.nemesis:
-            scene.load.start()
+        with context.history.fault(this.fault.code) as context.active_fault:
+            context.load.start()
             try:
-                self._strike(fault, max(self._seconds, this.fault.seconds))
+                self._inject(fault, max(self._seconds, this.fault.seconds))
             finally:
-                scene.load.stop()
+                context.load.stop()
                 fault.heal()
-        scene.history.heal()
+        context.history.heal()
         stack.until_ready()
-        if not scene.load.settle(this.fault.patience):
+        if not context.load.settle(this.fault.patience):
             this.doubts.append(f"not all is answered {this.fault.patience:.0f} s after healing")
-        fault.look()
+        fault.verify()
 
-    def _strike(self, fault: Fault, seconds: float) -> None:
+    def _inject(self, fault: Fault, seconds: float) -> None:
         until = time.monotonic() + seconds
         pause = fault.random.uniform(*fault.pause)
         while time.monotonic() + pause < until:
             time.sleep(pause)
-            fault.strike()
-            fault.scene.strikes += 1
+            fault.inject()
+            fault.context.injections += 1
             pause = fault.random.uniform(*fault.pause)
 
-    def _judge(self, this: _Run) -> Verdict:
+    def _check(self, this: _Run) -> Verdict:
         fault = this.fault
         return check(
             this.history,
@@ -181,7 +183,7 @@ class Matrix:
 
     @contextmanager
     def _stack_for(self, fault: type[Fault], sort: str) -> Iterator[Stack]:
-        """The stack of a database, or one of its own for a fault that leaves something behind."""
+        """Returns the shared stack of a database, or a new one if the fault changes it permanently."""
         if fault.alone:
             with ExitStack() as exits:
                 yield _new_stack(sort, exits, full=issubclass(fault, DiskFull))
@@ -206,21 +208,23 @@ class Matrix:
             exits.close()
 
 
-def _guarded(stack: Stack, folder: Path, about: dict[str, object], work: Callable[[], Row]) -> Row:
-    """What a run comes to; one that cannot be run to its end does not end the others."""
+def _row_or_broken(
+    stack: Stack, folder: Path, about: dict[str, object], work: Callable[[], Row]
+) -> Row:
+    """Runs a function and returns its row; an error makes the row ``broken``."""
     try:
         row = work()
     except Exception as error:  # noqa: BLE001 (the row says so, the folder has it all)
         (folder / "traceback.txt").write_text(traceback.format_exc())
-        row = Row(**about, judged="broken", doubts=[repr(error)])
+        row = Row(**about, result="broken", doubts=[repr(error)])
     if not row.is_good:
         (folder / "processes.log").write_text(stack.logs())
         (folder / "verdict.txt").write_text("\n".join([*row.violations, *row.doubts]))
     return row
 
 
-def _tidied(row: Row, folder: Path, began: float) -> Row:
-    """Nothing is kept of a run that was good."""
+def _cleaned_up(row: Row, folder: Path, began: float) -> Row:
+    """Deletes the folder of a good run."""
     if row.is_good:
         shutil.rmtree(folder)
     kept = "" if row.is_good else str(folder)
@@ -228,38 +232,38 @@ def _tidied(row: Row, folder: Path, began: float) -> Row:
 
 
 def _new_stack(sort: str, exits: ExitStack, *, full: bool = False) -> Stack:
-    """A service with servers of its own; with ``full`` its records are on a small disk."""
+    """Starts a service with its own servers; with ``full`` its database is on a small disk."""
     folder = exits.enter_context(working_folder(on_disk=True))
     place = None
     if full:
         place = folder / "records"
-        folder.chmod(0o755)  # PostgreSQL runs as somebody else
+        folder.chmod(0o755)  # PostgreSQL runs as another user
         place.mkdir()
         DiskFull.place(place, sort, exits)
-    records = exits.enter_context(records_on(sort, folder=place))
+    database = exits.enter_context(database_on(sort, folder=place))
     redis = exits.enter_context(redis_process())
-    return exits.enter_context(Stack(records, redis, folder))
+    return exits.enter_context(Stack(database, redis, folder))
 
 
 def _row(this: _Run, verdict: Verdict, about: dict[str, object]) -> Row:
-    """A run is as good as the worst that is known of it."""
+    """Builds the row of a run; its result is the worst that is known."""
     violations = [
         *(f"{one.invariant}: {one.what}" for one in verdict.violations),
-        *this.scene.complaints,
+        *this.context.problems,
     ]
-    judged = "violations" if violations else str(verdict.judged)
-    if judged == "ok" and this.doubts:
-        judged = "broken"
+    result = "violations" if violations else str(verdict.result)
+    if result == "ok" and this.doubts:
+        result = "broken"
     return Row(
         **about,
-        strikes=this.scene.strikes,
-        witnessed=this.scene.witnessed,
+        injections=this.context.injections,
+        witnessed=this.context.witnessed,
         accepted=verdict.accepted_items,
         p50=verdict.p50,
         p99=verdict.p99,
         recovery=verdict.recovery_seconds,
         violations=violations,
-        judged=judged,
+        result=result,
         doubts=[*verdict.doubts, *this.doubts],
     )
 
@@ -267,7 +271,7 @@ def _row(this: _Run, verdict: Verdict, about: dict[str, object]) -> Row:
 def plan(
     faults: Sequence[type[Fault]], databases: Sequence[str], seeds: int
 ) -> Iterator[tuple[type[Fault], str, int]]:
-    """Every run, those of one database together so that its stack goes on; all faults soon."""
+    """Yields all runs: grouped by database so that stacks are shared, each fault early."""
     for sort in databases:
         for seed in range(1, seeds + 1):
             for fault in faults:

@@ -1,4 +1,4 @@
-"""The table of a run of the matrix: a row as soon as it is known, and what it all came to."""
+"""Formats the table of a matrix run: rows and totals."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -20,53 +20,53 @@ COLUMNS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What one run of one fault came to."""
+    """The result of one run of one fault."""
 
     fault: str
     title: str
     database: str
     seed: int
-    #: How often it struck, and how many facts prove that it took hold.
-    strikes: int = 0
+    #: Number of injections, and of facts that prove an effect.
+    injections: int = 0
     witnessed: int = 0
     accepted: int = 0
     p50: float | None = None
     p99: float | None = None
-    #: Seconds from healing to the last answer.
+    #: Seconds from healing to the last outcome.
     recovery: float | None = None
     violations: Sequence[str] = field(default_factory=tuple)
     #: ok, violations, unknown, broken, or not here.
-    judged: str = "ok"
+    result: str = "ok"
     doubts: Sequence[str] = field(default_factory=tuple)
-    #: Where history and logs are kept; empty where nothing is.
+    #: The folder with history and logs; empty if deleted.
     kept: str = ""
     seconds: float = 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether it shows what it should, or says why it cannot."""
-        return self.judged in {"ok", "not here"}
+        """Returns whether it passed, or could not run on this machine."""
+        return self.result in {"ok", "not here"}
 
 
 def head() -> str:
-    """The first line."""
+    """Returns the header line."""
     return "  ".join(name.rjust(width) for name, width in COLUMNS) + "  what"
 
 
 def line(row: Row) -> str:
-    """A row, and below it what is to be said of it."""
+    """Formats a row, with its violations and remarks below."""
     cells = (
         row.fault,
         row.database,
         row.seed,
-        row.strikes,
+        row.injections,
         row.witnessed,
         f"{row.accepted:,}",
         _thousandths(row.p50),
         _thousandths(row.p99),
         "" if row.recovery is None else f"{row.recovery:.1f}",
         len(row.violations),
-        row.judged,
+        row.result,
     )
     pairs = zip(cells, COLUMNS, strict=True)
     text = "  ".join(str(cell).rjust(width) for cell, (_, width) in pairs)
@@ -83,10 +83,10 @@ def _thousandths(seconds: float | None) -> str:
 
 
 def totals(rows: Sequence[Row], seconds: float) -> str:
-    """The last lines: how much was shown."""
-    runs = [row for row in rows if row.judged != "not here"]
+    """Formats the totals."""
+    runs = [row for row in rows if row.result != "not here"]
     unseen = sorted({row.fault for row in runs if not row.witnessed})
-    not_here = [row for row in rows if row.judged == "not here"]
+    not_here = [row for row in rows if row.result == "not here"]
     accepted = sum(row.accepted for row in runs)
     faults = len({row.fault for row in runs})
     violations = sum(len(row.violations) for row in runs)
@@ -106,5 +106,5 @@ def _why(row: Row) -> str:
 
 
 def as_json(rows: Sequence[Row], seconds: float) -> dict[str, object]:
-    """The same for programs."""
+    """Returns the report as JSON values."""
     return {"seconds": round(seconds, 1), "rows": [asdict(row) for row in rows]}

@@ -1,4 +1,4 @@
-"""``python -m tests.fault_lab.summary FILE.json…``: what runs of the matrix came to, as Markdown."""
+"""Prints reports of the matrix as Markdown: ``python -m tests.fault_lab.summary FILE.json…``."""
 
 import json
 import sys
@@ -23,19 +23,19 @@ HEAD = (
 
 
 def main(paths: Sequence[str]) -> None:
-    """Print the table, and what is not in it."""
+    """Prints the table and the list of faults that did not run."""
     rows = [row for path in paths for row in json.loads(Path(path).read_text())["rows"]]
-    here = [row for row in rows if row["judged"] != "not here"]
+    here = [row for row in rows if row["result"] != "not here"]
     print(_line(HEAD))
     print(_line(["---"] * len(HEAD)))
     for about, runs in _grouped(here):
         print(_line(_cells(*about, list(runs))))
     print()
     for row in rows:
-        if row["judged"] == "not here":
+        if row["result"] == "not here":
             why = ", ".join([row["title"], *row["doubts"]])
             print(f"- Not here: {row['fault']} {row['database']}: {why}")
-    bad = [row for row in here if row["judged"] != "ok"]
+    bad = [row for row in here if row["result"] != "ok"]
     accepted = sum(row["accepted"] for row in here)
     print(f"\n{accepted:,} requests accepted in {len(here)} runs; {len(bad)} runs not good.")
 
@@ -56,7 +56,7 @@ def _cells(fault: str, title: str, database: str, runs: Sequence[Mapping[str, An
         title,
         "PostgreSQL" if database == "postgresql" else "SQLite",
         str(len(runs)),
-        str(sum(run["strikes"] for run in runs)),
+        str(sum(run["injections"] for run in runs)),
         str(sum(run["witnessed"] for run in runs)),
         f"{sum(run['accepted'] for run in runs):,}",
         _most(run["p99"] and run["p99"] * 1000 for run in runs),

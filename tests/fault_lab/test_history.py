@@ -1,4 +1,4 @@
-"""What clients and nemeses write is what is read, whoever writes at the same time."""
+"""The history returns what clients and fault injectors wrote, also with concurrent writers."""
 
 import json
 import threading
@@ -48,8 +48,8 @@ def test_threads_never_mix_their_lines_and_times_never_go_back(history):
 
 def test_a_nemesis_is_noted_from_start_to_stop_even_where_it_fails(history):
     def fail() -> None:
-        with history.nemesis("F1", pid=7) as nemesis:
-            nemesis.witness(died=7)
+        with history.fault("F1", pid=7) as active_fault:
+            active_fault.witness(died=7)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -1,9 +1,9 @@
-"""A load on a real service: it ends with everything known, answered and read, and is judged."""
+"""A load on a real service ends with everything known, processed, read and checked."""
 
 import pytest
 
 from enrollment.storage.engine.sessions import sessions_for
-from tests.fault_lab.checker.check import Judged, Trace, check
+from tests.fault_lab.checker.check import CheckResult, Trace, check
 from tests.fault_lab.checker.ledger import mark
 from tests.fault_lab.history import History, Op, Phase, read_history
 from tests.fault_lab.load.client import RequestedChange
@@ -16,7 +16,7 @@ from tests.support.service_processes import Stack, needs_proc, wait_until
 
 pytestmark = [needs_proc, pytest.mark.slow]
 
-#: Little of everything, so that a busy machine keeps up.
+#: A small load, so that a busy machine keeps up.
 SMALL = Mix(singles=60.0, files=2.0, rows=(20, 200), learners=8, repeats=0.1, reuses=0.1)
 
 
@@ -56,13 +56,13 @@ def test_a_calm_run_is_good_and_has_something_of_everything(service, sessions, h
         assert load.settle(60.0)
 
     verdict = check(history.path, sessions, since=since, minimum=200)
-    assert verdict.judged is Judged.OK, verdict.text()
+    assert verdict.result is CheckResult.OK, verdict.text()
     assert verdict.accepted_items == load.accepted_items
     assert verdict.accepted == load.accepted
     assert verdict.p50 <= verdict.p99
     records = list(read_history(history.path))
     done = {(record.op, record.phase) for record in records}
-    assert done >= {(op, Phase.OK) for op in set(Op) - {Op.REUSE, Op.NEMESIS}}
+    assert done >= {(op, Phase.OK) for op in set(Op) - {Op.REUSE, Op.FAULT}}
     assert (Op.REUSE, Phase.FAIL) in done
     codes = {
         outcome[1]
@@ -74,7 +74,7 @@ def test_a_calm_run_is_good_and_has_something_of_everything(service, sessions, h
 
 
 def test_who_never_hears_202_asks_again_until_it_is_known(service, sessions, history):
-    """One answer in five is lost on the way, after the service kept what was asked."""
+    """One answer in five is lost after the service stored the request."""
     since = mark(sessions)
     port = int(service.url.rpartition(":")[2])
     with (
@@ -84,11 +84,11 @@ def test_who_never_hears_202_asks_again_until_it_is_known(service, sessions, his
         ) as load,
     ):
         load.prepare()
-        with history.nemesis("cut") as nemesis:
+        with history.fault("cut") as active_fault:
             proxy.set(CutBeforeReply(b"POST /api", p=0.2))
             load.start()
             wait_until(lambda: proxy.seen.replies_swallowed >= 10 and load.accepted >= 40)
-            nemesis.witness(replies_swallowed=proxy.seen.replies_swallowed)
+            active_fault.witness(replies_swallowed=proxy.seen.replies_swallowed)
             load.stop()
             proxy.set(Pass())
         history.heal()
@@ -96,7 +96,7 @@ def test_who_never_hears_202_asks_again_until_it_is_known(service, sessions, his
 
     lost = [Trace.UNKNOWN_ANSWERS, Trace.REPLAYED_KEYS]
     verdict = check(history.path, sessions, since=since, minimum=40, traces=lost)
-    assert verdict.judged is Judged.OK, verdict.text()
+    assert verdict.result is CheckResult.OK, verdict.text()
 
 
 def test_what_others_ask_is_followed_to_its_end_too(service, sessions, history):
@@ -105,7 +105,7 @@ def test_what_others_ask_is_followed_to_its_end_too(service, sessions, history):
     quiet = Mix(singles=0.0, files=0.0, courses=0, scarce_courses=0)
     with (
         Load([service.url], service.key(), history, 3, run="others", mix=quiet) as load,
-        load.asker("other") as other,
+        load.new_client("other") as other,
     ):
         load.start()
         assert other.course(course, capacity=1)
@@ -115,7 +115,7 @@ def test_what_others_ask_is_followed_to_its_end_too(service, sessions, history):
         assert load.settle(60.0)
 
     verdict = check(history.path, sessions, since=since, minimum=4)
-    assert verdict.judged is Judged.OK, verdict.text()
+    assert verdict.result is CheckResult.OK, verdict.text()
     assert load.accepted_items == 4
 
 

@@ -1,4 +1,4 @@
-"""The faults that bite most, against real processes under load, for a few seconds each."""
+"""The most effective faults against real processes under load, for a few seconds each."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +14,10 @@ from tests.support.service_processes import needs_proc
 pytestmark = [
     needs_proc,
     pytest.mark.slow,
-    pytest.mark.timeout(240),  # starting, load, healing and judging, on a busy machine
+    pytest.mark.timeout(240),  # starting, load, healing and checking, on a busy machine
 ]
 
-#: Those of one database together, so that its stack goes on.
+#: Grouped by database, so that stacks are shared.
 RUNS = sorted(
     ((sort, fault) for fault in FAULTS for sort in fault.short),
     key=lambda run: run[0],

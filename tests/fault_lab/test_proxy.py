@@ -1,4 +1,4 @@
-"""Each mode of the proxy against a server that answers, and the cut at COMMIT against a real one."""
+"""Each mode of the proxy against an echo server, and the cut at COMMIT against PostgreSQL."""
 
 import socket
 import threading
@@ -31,7 +31,7 @@ GONE = (ConnectionError, TimeoutError)
 
 
 class Echo:
-    """Says back whatever it hears, and remembers it."""
+    """Echoes and records everything it receives."""
 
     def __init__(self):
         self.heard = b""
@@ -188,7 +188,7 @@ def test_a_half_open_connection_stays_silent_for_good_while_new_ones_pass(proxy,
 
 
 def survivors(proxy, seed):
-    """Which of some conversations are not broken off."""
+    """Returns which of some conversations are not broken off."""
     proxy.set(DropFraction(0.3, seed))
     kept = []
     for number in range(20):
@@ -257,7 +257,7 @@ def test_a_target_that_is_away_resets_the_client(proxy, echo):
 
 @pytest.fixture
 def database(postgres_url):
-    """A table to write to, and how to look at it past the proxy."""
+    """A table to write to, and a way to read it that bypasses the proxy."""
     with psycopg.connect(postgres_url.replace("+psycopg", ""), autocommit=True) as direct:
         direct.execute("CREATE TABLE kept (word text)")
         yield direct

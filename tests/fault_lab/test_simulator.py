@@ -1,4 +1,4 @@
-"""Schedules of everything that can go wrong keep every promise; sabotaged code does not."""
+"""Random schedules violate no invariant; mutants of the code do."""
 
 import os
 import subprocess
@@ -8,38 +8,38 @@ import pytest
 
 from tests.fault_lab import mutants
 from tests.fault_lab.simulator import __main__ as command
-from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.schedule import play
 
-#: Quick; ``make faults`` plays thousands.
+#: Quick; ``make faults`` runs thousands.
 SEEDS = 150
 PART = 50
 DETERMINED = range(3_000, 3_012)
 
 
 @pytest.fixture
-def bench():
-    with Bench() as made:
+def environment():
+    with Environment() as made:
         yield made
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, PART))
-def test_every_schedule_keeps_every_promise(bench, first):
-    reports = [play(bench, seed) for seed in range(first, first + PART)]
+def test_every_schedule_keeps_every_promise(environment, first):
+    reports = [play(environment, seed) for seed in range(first, first + PART)]
 
     assert {report.seed: report.faults for report in reports if report.faults} == {}
     assert sum(report.accepted for report in reports) > PART
 
 
-def test_a_schedule_is_fully_determined_by_its_seed(bench):
-    played = [play(bench, seed).trace for seed in DETERMINED]
-    played_again = [play(bench, seed).trace for seed in reversed(DETERMINED)][::-1]
+def test_a_schedule_is_fully_determined_by_its_seed(environment):
+    played = [play(environment, seed).trace for seed in DETERMINED]
+    played_again = [play(environment, seed).trace for seed in reversed(DETERMINED)][::-1]
 
     assert played == played_again
 
 
-def test_a_schedule_is_the_same_in_another_process(bench):
-    """Where sets and dictionaries of texts have another order."""
+def test_a_schedule_is_the_same_in_another_process(environment):
+    """With another order of sets of strings."""
     seed = DETERMINED[0]
     other = subprocess.run(
         [sys.executable, "-m", command.__package__, "--seed", str(seed), "--verbose"],
@@ -49,8 +49,8 @@ def test_a_schedule_is_the_same_in_another_process(bench):
         check=True,
     )
 
-    told = [line.removeprefix("  ") for line in other.stdout.splitlines()]
-    assert told[1:-1] == play(bench, seed).trace
+    printed = [line.removeprefix("  ") for line in other.stdout.splitlines()]
+    assert printed[1:-1] == play(environment, seed).trace
 
 
 @pytest.mark.parametrize("name", mutants.MUTANTS)
@@ -62,8 +62,8 @@ def test_sabotage_is_found(name):
 
 
 def test_the_command_shows_what_broke_and_how(capsys):
-    with mutants.MUTANTS["no_sweeper"]():
-        found = mutants.find("no_sweeper")
+    with mutants.MUTANTS["no_redispatch"]():
+        found = mutants.find("no_redispatch")
         status = command.main(["--seed", str(found.report.seed)])
 
     shown = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""A PostgreSQL that may be stopped, killed and filled, and somebody who asks a gateway on it."""
+"""A PostgreSQL that may be stopped, killed and filled, and a client of a gateway on it."""
 
 import psycopg
 import pytest
@@ -14,7 +14,7 @@ from tests.support.servers import create_database, drop_database, postgres_proce
 
 @pytest.fixture(scope="module")
 def server():
-    """A server of this file's own, to be stopped and killed."""
+    """A server for one file of tests."""
     with postgres_process() as started:
         yield started
 
@@ -29,7 +29,7 @@ def template(server):
 
 @pytest.fixture
 def url(server, template):
-    """Records that this test alone uses."""
+    """A database for one test."""
     made = create_database(server.url, template=template)
     yield made
     drop_database(server.url, made)
@@ -37,7 +37,7 @@ def url(server, template):
 
 @pytest.fixture
 def start():
-    """Starts gateways that find their database somewhere."""
+    """Starts gateways on a given database."""
     started = []
 
     def started_at(url, **settings):
@@ -56,13 +56,13 @@ def desk(start, url):
 
 @pytest.fixture
 def other(url):
-    """Somebody else's session on the same records."""
+    """Another session on the same database."""
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as session:
         yield session
 
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Time-outs as short as a test can wait for."""
+    """Time-outs that are short enough for a test."""
     monkeypatch.setattr(engines, "LOCK_TIMEOUT_MS", 100)
     monkeypatch.setattr(database, "CALL_TIMEOUT_SECONDS", 0.5)

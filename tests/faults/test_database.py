@@ -1,4 +1,4 @@
-"""PostgreSQL restarted, cut off, locked, full, exhausted: 503 or a later try, never a false 202."""
+"""PostgreSQL restarted, cut off, locked, full, exhausted: 503 or a later retry, never a false 202."""
 
 import os
 import signal
@@ -28,19 +28,19 @@ from tests.support.service_processes import wait_until
 
 @pytest.fixture
 def wire(server):
-    """What lies between the gateway and its database."""
+    """The proxy between the gateway and its database."""
     with Proxy("127.0.0.1", server.port) as made:
         yield made
 
 
 @pytest.fixture
 def far(start, wire, url):
-    """Somebody who asks a gateway at the end of the wire."""
+    """A client of a gateway behind the proxy."""
     return start(make_url(url).set(port=wire.port).render_as_string())
 
 
 def end(server, how):
-    """The server ends: at once, as after a crash, or sending everybody away first."""
+    """Stops the server: at once, as after a crash, or after closing all sessions."""
     os.kill(server.pid, how)
     server._bury()
 
@@ -120,7 +120,7 @@ def test_sessions_that_are_ended_under_load_lose_nothing(desk, other):
 
 @pytest.fixture
 def impatient(url, wire):
-    """Sessions at the end of the wire that give a silent server up soon."""
+    """Sessions behind the proxy with short time-outs."""
     there = make_url(url).set(port=wire.port).render_as_string(hide_password=False)
     made = sessions_for(there, pool_size=1, server_timeout=0.2)
     yield made
@@ -223,7 +223,7 @@ def test_a_server_that_is_there_and_says_nothing_keeps_nobody_waiting(desk, serv
 
 @contextmanager
 def held(other, statement):
-    """Somebody else has locked something, and does not end."""
+    """Holds a lock in another session."""
     with other.transaction(force_rollback=True):
         other.execute(statement)
         yield
@@ -257,7 +257,9 @@ def test_a_row_that_work_needs_keeps_work_waiting_and_nobody_who_asks(start, url
 
 def test_who_loses_a_deadlock_goes_again(start, url, other):
     other.execute(f"ALTER DATABASE {make_url(url).database} SET deadlock_timeout = '500ms'")
-    other.execute("SET deadlock_timeout = '60s'")  # the service finds it first, and gives way
+    other.execute(
+        "SET deadlock_timeout = '60s'"
+    )  # the service finds the deadlock first, and retries
     desk = start(url)
     desk.gateway.course(AUDIT, course_id=desk.course_id, capacity=100)
     desk.ask()

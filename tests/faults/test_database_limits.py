@@ -1,4 +1,4 @@
-"""PostgreSQL full, exhausted, read-only, changed under its users: 503, and then all is well."""
+"""PostgreSQL full, exhausted, read-only, changed while in use: 503, then recovery."""
 
 import os
 from contextlib import ExitStack

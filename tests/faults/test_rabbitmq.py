@@ -1,4 +1,4 @@
-"""RabbitMQ by its URL alone: requests flow, outlive its death, and singles pass files by."""
+"""RabbitMQ by its URL alone: requests flow, survive its restart, and singles overtake files."""
 
 import os
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ ROWS = 30
 
 
 class Broker(NamedTuple):
-    """Where RabbitMQ is; only one of our own can be spoilt."""
+    """The URL of RabbitMQ; tests may break only one that they started."""
 
     url: str
     server: RabbitServer | None = None
@@ -47,7 +47,7 @@ def broker() -> Iterator[Broker]:
 
 @pytest.fixture
 def own(broker):
-    """A RabbitMQ that a test may spoil."""
+    """A RabbitMQ that a test may break."""
     if broker.server is None:
         pytest.skip("the RabbitMQ that was named is not ours to spoil")
     return broker
@@ -55,7 +55,7 @@ def own(broker):
 
 @pytest.fixture(scope="module")
 def service(broker, tmp_path_factory):
-    """A service whose queue is RabbitMQ; Redis is its cache and wakes who waits."""
+    """A service whose broker is RabbitMQ; Redis is its cache and completion channel."""
     with (
         redis_process() as redis,
         Service(
@@ -79,7 +79,7 @@ def test_singles_and_files_flow_over_durable_quorum_queues(broker, service):
     assert waited.status_code == 200, waited.text
     assert service.enrolled(course) == 1 + 5 + 2_500
     with kombu.Connection(broker.url) as connection:
-        for name in QueueName:  # who declares a queue otherwise than it is, is refused
+        for name in QueueName:  # a declaration with other arguments is refused
             connection.default_channel.queue_declare(
                 name, durable=True, auto_delete=False, arguments={"x-queue-type": "quorum"}
             )
@@ -133,7 +133,7 @@ def outages(service):
 
 
 def outages_before(service, course):
-    """How many there were, once the gateway has a connection again that can be spoilt."""
+    """Returns the number of connections, once the gateway has one that can be cut."""
     wait_until(
         lambda: (
             service.is_well(course)["state"] == "done"

@@ -1,4 +1,4 @@
-"""Redis frozen, gone, full, refusing, garbled: requests are taken, and work goes on by itself."""
+"""Redis frozen, stopped, full, refusing, corrupted: requests are accepted, and work continues."""
 
 import time
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from tests.support.service_processes import ended, needs_proc, wait_until
 
 pytestmark = [needs_proc, pytest.mark.slow]
 
-#: Seconds within which everybody finds out that nobody is at the other end.
+#: Seconds within which all processes notice that the other end is dead.
 NOTICED = 25.0
 INTERACTIVE = f"enroll:{QueueName.INTERACTIVE}"
 
@@ -48,7 +48,7 @@ def shared(tmp_path_factory) -> Iterator[Rig]:
 
 @pytest.fixture
 def rig(shared) -> Iterator[Rig]:
-    """The same processes before and after: nobody died of it."""
+    """Checks that no process was restarted."""
     yield shared
     settled(shared)
     assert [one.process.poll() for one in processes(shared)] == [None] * 3, shared.service.log()
@@ -59,7 +59,7 @@ def processes(rig):
 
 
 def settled(rig):
-    """Everybody has found the queue again."""
+    """Waits until all processes have reconnected to the queue."""
     course = "course-v1:Uni+Redis+settled"
     with rig.service.http() as http:
         open_for_all(http, course)
@@ -76,7 +76,7 @@ def said(running, event):
     return running.log().count(f'"event": "{event}"')
 
 
-# --- Redis does not do what it should ----------------------------------------------------
+# --- Redis misbehaves --------------------------------------------------------------------
 
 
 @contextmanager
@@ -137,7 +137,7 @@ def unacknowledged(rig):
 
 
 def garbled(*keys):
-    """Something else lies where kombu keeps its lists and hashes."""
+    """Stores values of another type under the keys of kombu."""
 
     @contextmanager
     def wrong_types(rig):
@@ -186,7 +186,7 @@ def outages(running):
     return said(running, "queue.unreachable")
 
 
-# --- nobody is at the other end -----------------------------------------------------------
+# --- the other end is dead --------------------------------------------------------------
 
 
 def test_connections_whose_other_end_is_gone_are_made_anew(rig):
@@ -214,7 +214,7 @@ def test_no_message_harms_a_worker(rig):
     service, course = rig.service, "course-v1:Uni+Redis+poison"
     with service.http() as http:
         open_for_all(http, course)
-    rig.redis.delete("enroll:unacked", "enroll:unacked_index")  # others' leavings
+    rig.redis.delete("enroll:unacked", "enroll:unacked_index")  # keys of other programs
     rig.redis.lpush(INTERACTIVE, *POISON.values())
 
     assert service.is_well(course)["state"] == "done"

@@ -20,7 +20,7 @@ COURSE = "course-v1:Uni+Second+delivery"
 
 
 class Scene(NamedTuple):
-    """A service whose only worker is in the middle of a batch, asleep for some seconds."""
+    """A service whose only worker sleeps for some seconds in the middle of a batch."""
 
     service: Service
     http: httpx.Client
@@ -29,7 +29,7 @@ class Scene(NamedTuple):
     taken: str
 
     def everything(self):
-        """What callers see of it."""
+        """Returns the results that callers see."""
         return (
             self.http.get(f"/submissions/{self.taken}/outcomes").json(),
             self.http.get(f"/enrollment/ada,{COURSE}").json(),
@@ -41,7 +41,7 @@ class Scene(NamedTuple):
         self.service.start("beat")
 
     def until_acknowledged(self):
-        """Whoever had a message is through with it."""
+        """Waits until every message is acknowledged."""
         wait_until(lambda: not self.queue.zcard("enroll:unacked_index"), self.service.log)
 
 
@@ -92,7 +92,7 @@ def test_a_batch_is_passed_over_while_a_worker_hangs_on_to_it_and_done_when_its_
         assert scene.service.enrolled(COURSE) == 1
 
 
-#: Whose transaction was left alone for longer than it takes to be announced again.
+#: A transaction was idle for longer than the time to its redispatch.
 HUNG = (
     "FROM pg_stat_activity WHERE state = 'idle in transaction' AND datname = current_database() "
     f"AND now() - state_change > '{REDISPATCH_AFTER + REDISPATCH_INTERVAL} s'"

@@ -1,4 +1,4 @@
-"""SQLite's file locked, full, failing, moved, left by the dead: 503 or a later try, no false 202."""
+"""SQLite's file locked, full, failing, moved, left by a crash: 503 or a later retry, no false 202."""
 
 import os
 import resource
@@ -34,7 +34,7 @@ def empty(tmp_path_factory):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Time-outs as short as a test can wait for."""
+    """Time-outs that are short enough for a test."""
     for module in (engines, write_lock):
         monkeypatch.setattr(module, "SQLITE_BUSY_SECONDS", 0.2)
 
@@ -61,20 +61,20 @@ def desk(file, impatient):
 
 @contextmanager
 def shell(file):
-    """Somebody else's connection, which waits for nobody."""
+    """Another connection, without a lock time-out."""
     with closing(sqlite3.connect(file, isolation_level=None, timeout=0)) as connection:
         yield connection
 
 
 def assert_away(desk):
-    """Nobody hears 202, and load balancers hear why."""
+    """Checks that no request gets 202, and that the readiness probe reports the reason."""
     assert_unavailable(desk.ask())
     assert_unavailable(desk.hand_in())
     assert not desk.is_ready
 
 
 def assert_back(desk, file):
-    """Nothing had to be done here, and nothing is missing."""
+    """Checks that the service recovered by itself and lost nothing."""
     assert desk.is_ready
     assert desk.ask().status_code == 202
     assert desk.hand_in().status_code == 202
@@ -164,7 +164,7 @@ def test_a_disk_that_is_full_takes_nothing_and_loses_nothing(tmp_path, empty, im
 
 @contextmanager
 def no_file_grows(beyond):
-    """Writing past a size fails in this process, as on a disk that is broken there."""
+    """Writing past a size fails in this process, as on a broken disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (beyond, hard))
     try:
@@ -236,7 +236,7 @@ def test_a_folder_that_is_gone_is_no_202(tmp_path, empty, impatient):
 
 @contextmanager
 def as_nobody():
-    """Root may write everywhere; nobody may not."""
+    """Root may write everywhere; the user nobody may not."""
     if os.geteuid() != 0:
         yield
         return
@@ -272,7 +272,7 @@ def test_a_file_that_may_only_be_read_takes_nothing(empty, impatient):
 
 @contextmanager
 def root_again():
-    """The file's owner changes it."""
+    """Changes the owner of the file."""
     before = os.geteuid()
     os.seteuid(os.getuid())
     try:

@@ -1,4 +1,4 @@
-"""What a writer left when it was killed in the middle of writing SQLite's file."""
+"""The state of SQLite's file after a writer was killed in the middle of a write."""
 
 import signal
 import sqlite3
@@ -14,7 +14,7 @@ from tests.support.gateway import Gateway
 from tests.support.in_process_service import World
 from tests.support.outage_client import OutageClient
 
-#: Takes singles in, tells of each, and dies in the middle of writing the file.
+#: Stores single requests, prints each, and crashes in the middle of a write.
 DIES = """
 import os, signal, sys
 from sqlalchemy import text

@@ -1,4 +1,4 @@
-"""No process starts on a database that can lose what was answered 202, unless it is told to."""
+"""No process starts on a database that can lose commits, unless it is configured to."""
 
 import json
 import subprocess
@@ -17,7 +17,7 @@ ACCEPT = "ENROLL_ACCEPT_DATA_LOSS"
 
 @pytest.fixture
 def environment(postgres_url, tmp_path):
-    """Of a process whose PostgreSQL does not flush, as those of the tests."""
+    """Settings of a process whose PostgreSQL does not flush, like that of the tests."""
     migrate.upgrade(postgres_url)
     return bare(
         ENROLL_DATABASE_URL=postgres_url,

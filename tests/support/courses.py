@@ -1,4 +1,4 @@
-"""Courses for tests, and the storage functions called in a transaction of their own."""
+"""Courses for tests, and storage functions in transactions of their own."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -28,24 +28,24 @@ ALGEBRA = Course(
 
 
 def a_course(number: int, **members: object) -> Course:
-    """The n-th course, without any mode of its own."""
+    """Returns the n-th course, without modes of its own."""
     return Course(course_id=f"course-v1:Uni+C{number:05}+1", **members)  # type: ignore[arg-type]
 
 
 def save(sessions: Sessions, *many: Course) -> None:
-    """Save courses."""
+    """Saves courses."""
     with sessions.begin() as session:
         courses.save_all(session, many)
 
 
 def found(sessions: Sessions, course_id: str) -> Course | None:
-    """Find a course."""
+    """Finds a course."""
     with sessions.read() as session:
         return courses.find(session, course_id)
 
 
 def loaded(sessions: Sessions, *course_ids: str) -> dict[str, LoadedCourse]:
-    """Load courses as a batch does."""
+    """Loads courses like a batch does."""
     with sessions.begin() as session:
         return courses.load_for_batch(session, course_ids)
 
@@ -53,13 +53,13 @@ def loaded(sessions: Sessions, *course_ids: str) -> dict[str, LoadedCourse]:
 def take(
     sessions: Sessions, course: LoadedCourse, delta: int, *, revision: int | None = None
 ) -> None:
-    """Take seats of a course."""
+    """Takes seats of a course."""
     with sessions.begin() as session:
         courses.take_seats(session, {course.id: delta}, {course.id: revision or course.revision})
 
 
 def enroll_somebody(sessions: Sessions, course_id: str) -> None:
-    """Store an inactive enrollment in a course, past everything that counts seats."""
+    """Stores an inactive enrollment in a course without counting seats."""
     row_id = loaded(sessions, course_id)[course_id].id
     with sessions.begin() as session:
         session.add(

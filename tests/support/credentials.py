@@ -1,4 +1,4 @@
-"""An authenticator on real records, and every way of showing it credentials."""
+"""An authenticator on a real database, and every way of presenting credentials."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class CountingRecords(Database):
-    """The records, counting how often they are asked."""
+    """Sessions that count the queries."""
 
     asked = 0
 
@@ -29,7 +29,7 @@ class CountingRecords(Database):
 
 
 class CredentialTester:
-    """An authenticator whose clocks stand still, and credentials to show it."""
+    """An authenticator with manual clocks, and credentials for it."""
 
     def __init__(self, sessions, *, bound=1000, **settings):
         self.sessions = sessions

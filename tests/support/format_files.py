@@ -1,4 +1,4 @@
-"""One table of wishes, written as the file of every system that can say it."""
+"""One table of requests, written as a file of every supported format."""
 
 import csv
 import io
@@ -7,12 +7,12 @@ import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-#: Stands beside every username where a format has a place for an e-mail.
+#: The e-mail for every username where a format has a column for it.
 GUEST = "guest@example.org"
 
 
 class RequestedChange(NamedTuple):
-    """Whom somebody wants in which course, or out of it."""
+    """A requested change in the terms of all formats."""
 
     user: str
     course_id: str
@@ -20,17 +20,17 @@ class RequestedChange(NamedTuple):
 
 
 class Form(NamedTuple):
-    """How a format says it."""
+    """The notation of a format."""
 
-    #: None: its files have none.
+    #: None: its files have no header.
     header: Sequence[str] | None
     row: Callable[[RequestedChange], list[str]]
     mark: str = ","
-    #: Whether a row can say that somebody leaves.
+    #: Whether a row can express that a learner leaves.
     can_withdraw: bool = True
-    #: Whether a row says which course; otherwise that is said beside the file.
+    #: Whether a row names the course; otherwise it is given beside the file.
     has_course: bool = True
-    #: What is said beside each user.
+    #: Additional values beside each user.
     email: str | None = None
 
 
@@ -93,7 +93,7 @@ FORMS = {
     ),
 }  # fmt: skip
 
-#: What makes an archive that of its format.
+#: Additional files that identify an archive of the format.
 MANIFESTS = {
     "oneroster": ("manifest.csv", "propertyName,value\noneroster.version,1.1\nfile.enrollments,bulk\n"),
     "d2l": ("manifest.json", "{}"),
@@ -101,7 +101,7 @@ MANIFESTS = {
 
 
 def sayable(name: str, wishes: Iterable[RequestedChange], beside: str) -> list[RequestedChange]:
-    """The wishes as far as a format can say them, for the course beside it where it has none."""
+    """Returns the requests that a format can express, for the given course where it has none."""
     form = FORMS[name]
     return [
         RequestedChange(
@@ -114,7 +114,7 @@ def sayable(name: str, wishes: Iterable[RequestedChange], beside: str) -> list[R
 
 
 def lines_of(name: str, rows: Iterable[Sequence[str]]) -> bytes:
-    """A file of a format, of rows of cells."""
+    """Returns a file of a format from rows of cells."""
     form = FORMS[name]
     text = io.StringIO(newline="")
     written = csv.writer(text, delimiter=form.mark)
@@ -125,18 +125,18 @@ def lines_of(name: str, rows: Iterable[Sequence[str]]) -> bytes:
 
 
 def file_of(name: str, wishes: Iterable[RequestedChange]) -> bytes:
-    """The file that says it."""
+    """Returns the file with the requests."""
     return lines_of(name, map(FORMS[name].row, wishes))
 
 
 def ndjson_of(name: str, wishes: Iterable[RequestedChange]) -> bytes:
-    """The same as requests of our own, a line each."""
+    """Returns the same requests in the native format, one per line."""
     beside = {} if FORMS[name].email is None else {"email": FORMS[name].email}
     return "\n".join(json.dumps(wish._asdict() | beside) for wish in wishes).encode()
 
 
 def archive_of(name: str, wishes: Iterable[RequestedChange]) -> bytes:
-    """The file that says it in an archive, beside its manifest where it has one."""
+    """Returns an archive with the file, and its manifest where the format has one."""
     files = {"enrollments.csv": file_of(name, wishes)}
     if name in MANIFESTS:
         manifest, text = MANIFESTS[name]
@@ -145,7 +145,7 @@ def archive_of(name: str, wishes: Iterable[RequestedChange]) -> bytes:
 
 
 def zipped(files: dict[str, bytes]) -> bytes:
-    """An archive."""
+    """Returns an archive."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as out:
         for name, content in files.items():

@@ -1,4 +1,4 @@
-"""A whole gateway in this process, spoken to as a client does, with a worker beside it."""
+"""A whole gateway in this process, called like a client does, with a worker beside it."""
 
 import asyncio
 import queue
@@ -25,7 +25,7 @@ from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches
 from worker.processing.processor import Processor
 
-#: A Redis that is away; whatever needs it must do without.
+#: A Redis that is unavailable; the gateway must work without it.
 NO_REDIS = "redis://127.0.0.1:1/0"
 EDX_KEY = "the one key of an unmodified installation"
 PATIENCE = 30
@@ -50,12 +50,12 @@ def ahead(**span: float) -> datetime:
 
 
 def fresh(word: str) -> str:
-    """A name that no other test uses."""
+    """Returns a name that no other test uses."""
     return f"{word}{next(_numbers)}"
 
 
 class Gateway:
-    """Calls travel through the application on an event loop of its own."""
+    """Sends requests through the application on its own event loop."""
 
     def __init__(self, url: str, *, redis_url: str = NO_REDIS, **environment: str) -> None:
         self._rung: queue.Queue[object] = queue.Queue()
@@ -97,7 +97,7 @@ class Gateway:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE)
 
     def until(self, is_so: Callable[[], object]) -> None:
-        """Wait until something is so, with the event loop at work."""
+        """Waits for a condition while the event loop runs."""
 
         async def checked() -> None:
             async with asyncio.timeout(PATIENCE):
@@ -106,10 +106,10 @@ class Gateway:
 
         self._run(checked())
 
-    # --- who asks ---------------------------------------------------------------------
+    # --- callers ----------------------------------------------------------------------
 
     def key(self, *scopes: str, name: str = "") -> Headers:
-        """An API key with these scopes, the same one each time."""
+        """Returns an API key with these scopes, the same one each time."""
         known = (name, *scopes)
         if known not in self._keys:
             text, digest = new_api_key()
@@ -137,7 +137,7 @@ class Gateway:
         return {"X-Edx-Api-Key": EDX_KEY}
 
     def learner(self, username: str, *, staff: bool = False) -> Headers:
-        """The token of a person."""
+        """Returns the token of a person."""
         if not self._secret:
             with self.sessions.begin() as session:
                 self._secret = secrets.get_or_create(session, SIGNING_SECRET, new_signing_secret())
@@ -148,10 +148,10 @@ class Gateway:
     def staff(self) -> Headers:
         return self.learner("stella", staff=True)
 
-    # --- what is there ----------------------------------------------------------------
+    # --- data -------------------------------------------------------------------------
 
     def course(self, *modes: Mode, **members: Any) -> str:
-        """A course of its own for the test that asks; open to all unless said."""
+        """Creates a course for one test; open to all by default."""
         course_id = members.pop("course_id", None) or f"course-v1:Uni+{fresh('C')}+2026"
         self.save(Course(course_id=course_id, modes=modes, **members))
         return course_id
@@ -161,16 +161,16 @@ class Gateway:
             courses.save_all(session, [course])
 
     def person(self, **members: Any) -> str:
-        """A learner who is known."""
+        """Creates a learner."""
         username = fresh("person")
         with self.sessions.begin() as session:
             learners.save(session, Learner(username, **members))
         return username
 
-    # --- calls ------------------------------------------------------------------------
+    # --- requests ---------------------------------------------------------------------
 
     def call(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
-        """One call and its answer; what starts without a slash is below the base path."""
+        """Sends a request; paths without a leading slash are below the base path."""
         return self._run(self._request(method, path, who, more))
 
     async def _request(
@@ -188,14 +188,14 @@ class Gateway:
 
     @contextmanager
     def asking(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
-        """A call that is under way inside the block; its future."""
+        """Runs a request during the block; yields its future."""
         request = self._request(method, path, who, more)
         future: Future[Any] = asyncio.run_coroutine_threadsafe(request, self._loop)
         yield future
         future.result(PATIENCE)
 
     def answered(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
-        """A call while a worker is at work."""
+        """Sends a request while a worker runs."""
         with self.asking(method, path, who, **more) as future:
             future.add_done_callback(lambda _: self._rung.put(None))
             while self._rung.get(timeout=PATIENCE) is not None:
@@ -203,7 +203,7 @@ class Gateway:
         return future.result()
 
     def enroll(self, who: Headers, course_id: str, user: str | None = None, **body: Any) -> Any:
-        """Ask for one enrollment and wait for its outcome."""
+        """Sends one enrollment and waits for its outcome."""
         headers = {"Prefer": "wait=20"} | body.pop("headers", {})
         asked = {"course_details": {"course_id": course_id}, **body}
         if user is not None:
@@ -211,7 +211,7 @@ class Gateway:
         return self.answered("POST", "enrollment", who, json=asked, headers=headers)
 
     def submit(self, text: str | bytes, who: Headers | None = None, **more: Any) -> Any:
-        """Hand in a file (CSV unless said) and let all of it be worked; its status."""
+        """Sends a file (CSV by default), processes all of it, and returns its status."""
         headers = {"Content-Type": more.pop("content_type", "text/csv")} | more.pop("headers", {})
         accepted = self.post("submissions", who or self.admin, body=text, headers=headers, **more)
         assert accepted.status_code == 202, accepted.text
@@ -221,7 +221,7 @@ class Gateway:
     # --- the worker -------------------------------------------------------------------
 
     def work(self, batches_at_most: int | None = None) -> None:
-        """CompletedBatch what waits (or so many batches of it), and say so as a worker does."""
+        """Processes waiting batches (or some of them) and publishes them as a worker does."""
         number = 0
         while todo := self.waiting():
             for waiting in todo:
@@ -235,11 +235,11 @@ class Gateway:
                     self._loop.call_soon_threadsafe(self.parts.waiters.wake, heard)
 
     def rung(self) -> batches.BatchRef | None:
-        """What a worker is told next."""
+        """Returns the next dispatched batch."""
         return self._rung.get(timeout=PATIENCE)
 
     def waiting(self) -> list[batches.BatchRef]:
-        """The batches that it is the turn of."""
+        """Returns the dispatched batches."""
         with self.sessions.begin() as session:
             return batches.mark_redispatched(
                 session, before=ahead(hours=1), now=utc_now(), limit=100

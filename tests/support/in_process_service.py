@@ -1,5 +1,5 @@
-"""The service without its doors: submissions go in, batches are delivered in any order,
-and what is in the records can be checked against the promises that hold at every moment.
+"""The service without HTTP and broker: submits requests, delivers batches in any order, and checks
+the invariants.
 """
 
 import hashlib
@@ -51,22 +51,22 @@ ADA = Caller("user:ada", CallerKind.LEARNER, username="ada")
 COURSE = "course-v1:Uni+Algebra+2026"
 OTHER = "course-v1:Uni+Biology+2026"
 
-#: As many events as any test makes.
+#: More events than any test makes.
 ALL = 1_000_000
 
 
 def request(user: str | None = "ada", course_id: str = COURSE, **wish: Any) -> ParsedRequest:
-    """What one caller wishes for one learner."""
+    """Returns a parsed request."""
     return ParsedRequest(user, wish.pop("email", None), course_id, **wish)
 
 
 def hours_ago(hours: float) -> datetime:
-    """A moment that was."""
+    """Returns a time in the past."""
     return datetime.now(UTC) - timedelta(hours=hours)
 
 
 def csv_of(rows: Iterable[dict[str, object]]) -> bytes:
-    """A native file; a row has what it names, booleans and moments as people write them."""
+    """Returns a native file; booleans and times are written as people write them."""
     rows = list(rows)
     names = list(dict.fromkeys(name for row in rows for name in row))
     lines = [",".join(names)]
@@ -83,12 +83,12 @@ def _cell(value: object) -> str:
 
 
 def row(user: str = "ada", course_id: str = COURSE, **wish: object) -> dict[str, object]:
-    """One line of a native file."""
+    """Returns one line of a native file."""
     return {"user": user, "course_id": course_id, **wish}
 
 
 class Batch(NamedTuple):
-    """Where one batch stands."""
+    """The state of one batch."""
 
     id: int
     lane: Lane
@@ -100,7 +100,7 @@ class Batch(NamedTuple):
 
 @dataclass
 class World:
-    """A database, ways in, and a worker."""
+    """A database, the intake, and a worker."""
 
     sessions: Sessions
     batch_rows: int = 1_000
@@ -113,17 +113,17 @@ class World:
         )
         self.rings: list[BatchRef] = []
         self.dispatcher = Dispatcher(self.rings.append)
-        #: The greatest number of seats that each course ever had.
+        #: The greatest capacity that each course ever had.
         self.most_seats: dict[str, int | None] = {}
 
     def close(self) -> None:
-        """Close the files of dry runs that were not finished."""
+        """Closes the files of unfinished dry runs."""
         self.processor.transaction.overlays.close()
 
-    # --- what stands ----------------------------------------------------------------------
+    # --- data -----------------------------------------------------------------------------
 
     def course(self, course_id: str = COURSE, modes: Iterable[str] = (), **facts: Any) -> Course:
-        """Save a course; without modes it offers audit."""
+        """Saves a course; by default it offers audit."""
         made = Course(course_id=course_id, modes=tuple(Mode(slug=slug) for slug in modes), **facts)
         with self.sessions.begin() as session:
             courses.save(session, made)
@@ -132,26 +132,26 @@ class World:
         return made
 
     def learner(self, username: str, email: str | None = None, **facts: Any) -> None:
-        """Save a learner."""
+        """Saves a learner."""
         with self.sessions.begin() as session:
             learners.save(session, Learner(username, email, **facts))
 
-    # --- ways in --------------------------------------------------------------------------
+    # --- intake ---------------------------------------------------------------------------
 
     def ask(
         self, *wishes: ParsedRequest, caller: Caller = SERVER, hours_ago: float = 0.0
     ) -> list[UUID]:
-        """Hand in singles that one commit takes in; asked some hours ago."""
+        """Stores single requests in one commit; received some hours ago."""
         askings = [SingleRequest(caller, wish, 0.0) for wish in wishes]
         stored = self.take_in(*askings, now=hours_ago * 3600)
         return [receipt.submission_id for receipt in stored.results]  # type: ignore[union-attr]
 
     def take_in(self, *askings: SingleRequest, now: float = 0.0) -> StoredSingles:
-        """Store singles; the monotonic clock stands at ``now``."""
+        """Stores single requests; ``now`` is the monotonic clock."""
         return store_singles(self.sessions, askings, lambda: now)
 
     def send(self, content: bytes | Iterable[dict[str, object]], **how: Any) -> UUID:
-        """Hand in a file: bytes, or rows of a native one."""
+        """Stores a file: bytes, or rows of a native one."""
         return self.publish(content, **how).submission_id
 
     def publish(
@@ -167,7 +167,7 @@ class World:
         format_: str = "auto",
         **options: Any,
     ) -> StoredUpload:
-        """Hand in a file, and hear whether it was a replay."""
+        """Stores a file; returns also whether it was a replay."""
         body = content if isinstance(content, bytes) else csv_of(content)
         return self.uploads(lambda: hours_ago * 3600).store(
             Upload(
@@ -186,7 +186,7 @@ class World:
         )
 
     def uploads(self, monotonic: Callable[[], float] = time.monotonic) -> UploadStore:
-        """The intake of files."""
+        """Returns the upload store."""
         return UploadStore(
             sessions=self.sessions,
             dispatcher=self.dispatcher,
@@ -198,22 +198,22 @@ class World:
     # --- work -----------------------------------------------------------------------------
 
     def one_at_a_time(self) -> None:
-        """From now on each batch is answered in a transaction of its own."""
+        """Processes each batch in a transaction of its own from now on."""
         self.processor = replace(self.processor, batches_per_transaction=1)
 
     def deliver(self, *batch_ids: int) -> list[ProcessedBatches]:
-        """Deliver messages in this order."""
+        """Delivers messages in this order."""
         return [self.processor.process(batch_id) for batch_id in batch_ids]
 
     def work(self, rng: random.Random | None = None) -> None:
-        """Deliver what waits, in the order of taking in or any other, until nothing does."""
+        """Delivers waiting batches, in the order of intake or any other, until there are none."""
         while waiting := self.waiting():
             if rng is not None:
                 rng.shuffle(waiting)
             self.deliver(*waiting)
 
     def waiting(self) -> list[int]:
-        """Batches that are announced and not answered."""
+        """Returns the batches that are dispatched and have no outcomes."""
         return [
             batch.id
             for batch in self.batches()
@@ -221,7 +221,7 @@ class World:
         ]
 
     def batches(self, submission_id: UUID | None = None) -> list[Batch]:
-        """All batches, or those of a file, in order."""
+        """Returns all batches, or those of a file, in order."""
         query = select(*_PLACE).order_by(BatchRow.id)
         if submission_id is not None:
             query = query.where(BatchRow.submission_id == submission_id)
@@ -239,23 +239,23 @@ class World:
             ]
 
     def batch_ids(self, submission_id: UUID) -> list[int]:
-        """The batches of a file, or the one that holds a single."""
+        """Returns the batches of a file, or the one that holds a single request."""
         single = self.submission(submission_id).batch_id
         if single is not None:
             return [single]
         return [batch.id for batch in self.batches(submission_id)]
 
-    # --- what came of it ------------------------------------------------------------------
+    # --- results --------------------------------------------------------------------------
 
     def submission(self, submission_id: UUID) -> Submission:
-        """A submission as it is."""
+        """Returns a submission."""
         with self.sessions.read() as session:
             found = submissions.find(session, submission_id)
         assert found is not None
         return found
 
     def outcomes(self, submission_id: UUID) -> list[Outcome]:
-        """The outcomes of a submission so far, in its order."""
+        """Returns the outcomes of a submission so far, in its order."""
         with self.sessions.read() as session:
             head = submissions.find(session, submission_id)
             assert head is not None
@@ -267,21 +267,21 @@ class World:
         return [one for kept in answered if kept.outcomes for one in decode_outcomes(kept.outcomes)]
 
     def codes(self, submission_id: UUID) -> list[Code]:
-        """Only which outcomes."""
+        """Returns the codes of the outcomes."""
         return [outcome.code for outcome in self.outcomes(submission_id)]
 
     def answer(self, submission_id: UUID) -> tuple[Code, str | None]:
-        """The outcome of a submission with one request, and its reason."""
+        """Returns the outcome and reason of a submission with one request."""
         (outcome,) = self.outcomes(submission_id)
         return outcome.code, outcome.reason
 
     def events(self) -> list[RecordedEvent]:
-        """The whole feed."""
+        """Returns the whole feed."""
         with self.sessions.read() as session:
             return events.events_after(session, 0, limit=ALL)
 
     def enrollments(self) -> dict[tuple[str, str], EnrollmentState]:
-        """Every enrollment without its clocks, by course and learner."""
+        """Returns every enrollment without precedence, by course and learner."""
         with self.sessions.read() as session:
             listed, _ = enrollment_views.page(
                 session, enrollment_views.EnrollmentFilters(), after=None, limit=ALL
@@ -297,11 +297,11 @@ class World:
         }
 
     def standing(self, username: str = "ada", course_id: str = COURSE) -> EnrollmentState | None:
-        """One enrollment without its clocks."""
+        """Returns one enrollment without precedence."""
         return self.enrollments().get((course_id, username))
 
     def dump(self) -> dict[str, Any]:
-        """All that a second delivery may not change."""
+        """Returns everything that a second delivery must not change."""
         tables: tuple[Any, ...] = (SubmissionRow, BatchRow, EnrollmentRow, LearnerRow, CourseRow)
         with self.sessions.read() as session:
             kept: dict[str, Any] = {
@@ -310,18 +310,18 @@ class World:
             }
         return kept | {"events": self.events()}
 
-    # --- promises -------------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------
 
     def check(self) -> None:
-        """Every promise holds, whatever has been answered so far."""
+        """Asserts that every invariant holds at any stage of processing."""
         assert self.faults() == []
 
     def faults(self) -> list[str]:
-        """What in the records contradicts the promises."""
+        """Returns the violations."""
         return [violation.message for violation in self.report().violations]
 
     def report(self) -> Report:
-        """The records as the shipped checker finds them."""
+        """Returns the report of `enroll verify`."""
         with snapshot(self.sessions) as session:
             return check_snapshot(session, capacities=self.most_seats)
 

@@ -1,4 +1,4 @@
-"""The Pythons of this machine: on PATH, and those that pyenv keeps."""
+"""The Pythons of this machine: on PATH, and those of pyenv."""
 
 import functools
 import os
@@ -6,7 +6,7 @@ import platform
 import subprocess
 from pathlib import Path
 
-#: The versions that the project says it runs on.
+#: The supported versions.
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
 #: The version that runs the tests.
 RUNNING = ".".join(platform.python_version_tuple()[:2])
@@ -18,7 +18,7 @@ _SAYS = (
 
 @functools.cache
 def find_interpreters() -> dict[str, Path]:
-    """A Python of each version that is here and can make virtual environments."""
+    """Returns a Python of each version that is installed and can make virtual environments."""
     found: dict[str, Path] = {}
     for version in VERSIONS:
         usable = (path for path in _candidates(version) if _is_usable(path, version))
@@ -28,7 +28,7 @@ def find_interpreters() -> dict[str, Path]:
 
 
 def availability() -> str:
-    """Which of the versions are on this machine and which are not, in one line."""
+    """Returns one line about which versions are installed and which are not."""
     found = find_interpreters()
     here = ", ".join(f"{version} ({path})" for version, path in found.items()) or "none"
     missing = ", ".join(version for version in VERSIONS if version not in found) or "none"

@@ -1,4 +1,4 @@
-"""The lock files, read; which of their packages an environment installs."""
+"""Reads the lock files, and finds which of their packages an environment installs."""
 
 import re
 import tomllib
@@ -22,29 +22,29 @@ class Locked(NamedTuple):
 
     requirement: Requirement
     hashes: frozenset[str]
-    #: Its lines, without the comment on who needs it.
+    #: Its lines, without the comment about its dependents.
     text: str
 
     @property
     def version(self) -> str:
-        """The one release that it allows."""
+        """Returns the locked release."""
         (specifier,) = self.requirement.specifier
         assert specifier.operator == "==", self.text
         return specifier.version
 
     def applies(self, environment: Mapping[str, str] | None = None) -> bool:
-        """Whether it is installed in an environment (by default, this one)."""
+        """Returns whether it is installed in an environment (by default, this one)."""
         marker = self.requirement.marker
         return marker is None or marker.evaluate(dict(environment or {}))
 
 
 def path_of(lock: str) -> Path:
-    """Where a lock is."""
+    """Returns the path of a lock."""
     return ROOT / "requirements" / f"{lock}.txt"
 
 
 def read_lock(lock: str) -> dict[str, Locked]:
-    """Its packages by their normalized names."""
+    """Returns its packages by their normalized names."""
     text = path_of(lock).read_text()
     packages = {}
     for found in _ENTRY.finditer(text):
@@ -55,5 +55,5 @@ def read_lock(lock: str) -> dict[str, Locked]:
 
 
 def installed_versions(lock: str) -> dict[str, str]:
-    """What an installation of the lock consists of, on this Python and this machine."""
+    """Returns the packages that the lock installs on this Python and machine."""
     return {name: it.version for name, it in read_lock(lock).items() if it.applies()}

@@ -1,4 +1,4 @@
-"""Long files of made rows, on their way in and at work."""
+"""Long generated files, and their progress."""
 
 import gzip
 from collections.abc import Callable, Iterator
@@ -17,36 +17,36 @@ _AT_ONCE = 10_000
 
 
 class LongFile(NamedTuple):
-    """Learners who each enroll in one of a few open courses, told from others by a word."""
+    """Learners who each enroll in one of a few open courses; a prefix keeps files apart."""
 
     word: str
     rows: int
 
     def course(self, number: int) -> str:
-        """The course of the n-th row."""
+        """Returns the course of the n-th row."""
         return f"course-v1:Long+{self.word}{number % COURSES}+2026"
 
     def courses(self) -> list[str]:
-        """All that it names."""
+        """Returns all courses of the file."""
         return [self.course(number) for number in range(COURSES)]
 
     def learner(self, number: int) -> str:
-        """The learner of the n-th row."""
+        """Returns the learner of the n-th row."""
         return f"{self.word}{number:08d}"
 
     def number(self, learner: str) -> int:
-        """The row of a learner."""
+        """Returns the row of a learner."""
         return int(learner.removeprefix(self.word))
 
     def pieces(self) -> Iterator[bytes]:
-        """The file as CSV."""
+        """Returns the file as CSV."""
         yield b"user,course_id\n"
         for start in range(0, self.rows, _AT_ONCE):
             numbers = range(start, min(start + _AT_ONCE, self.rows))
             yield "".join(f"{self.learner(n)},{self.course(n)}\n" for n in numbers).encode()
 
     def hand_in(self, http: httpx.Client, folder: Path) -> str:
-        """Make the courses known and send the file, packed; the id of its submission."""
+        """Creates the courses and sends the compressed file; returns the submission id."""
         made = http.post("/courses", json=list(map(open_course, self.courses())))
         assert made.status_code == 200, made.text
         packed = folder / f"{self.word}.csv.gz"
@@ -62,7 +62,7 @@ class LongFile(NamedTuple):
 
 
 def status(http: httpx.Client, submission_id: str) -> dict[str, Any]:
-    """A submission as it is at this moment."""
+    """Reads a submission."""
     shown: dict[str, Any] = http.get(f"/submissions/{submission_id}").raise_for_status().json()
     return shown
 
@@ -70,7 +70,7 @@ def status(http: httpx.Client, submission_id: str) -> dict[str, Any]:
 def until(
     http: httpx.Client, submission_id: str, true: Callable[[dict[str, int]], bool]
 ) -> dict[str, int]:
-    """The counts of a submission once something is true of them, looked at with every move."""
+    """Polls the counts of a submission until a condition holds; returns them."""
     headers: dict[str, str] = {}
     while True:
         answer = http.get(f"/submissions/{submission_id}", headers=headers)
@@ -85,12 +85,12 @@ def until(
 
 
 def is_at_work(counts: dict[str, int]) -> bool:
-    """Some of it is answered, and some of it is not."""
+    """Returns whether some requests have outcomes and some do not."""
     return 0 < counts["pending"] < counts["total"]
 
 
 def cancel(http: httpx.Client, submission_id: str) -> dict[str, Any]:
-    """Cancel what is left of a submission; what it was in the end."""
+    """Cancels the rest of a submission; returns its final state."""
     asked = http.post(f"/submissions/{submission_id}/cancel")
     assert asked.status_code == 202, asked.text
     return ended(http, submission_id)
@@ -98,7 +98,7 @@ def cancel(http: httpx.Client, submission_id: str) -> dict[str, Any]:
 
 @contextmanager
 def at_work(http: httpx.Client, folder: Path, *files: LongFile) -> Iterator[list[str]]:
-    """The ids of files that are at work; what is left of them after the block is cancelled."""
+    """Yields the ids of files in progress; cancels what is left after the block."""
     ids = [file.hand_in(http, folder) for file in files]
     try:
         for each in ids:

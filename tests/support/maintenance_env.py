@@ -1,4 +1,4 @@
-"""A sweeper, and time that passes when told."""
+"""Maintenance with a manual clock."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -9,12 +9,12 @@ from enrollment.runtime.broker import REDISPATCH_AFTER
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from worker.maintenance import Maintenance
 
-#: Long enough for what was announced to be announced again.
+#: Longer than `REDISPATCH_AFTER`.
 FORGOTTEN = {"seconds": 2 * REDISPATCH_AFTER}
 
 
 class MaintenanceEnv:
-    """A sweeper, and time that passes when told."""
+    """Maintenance with a manual clock."""
 
     def __init__(self, world, **settings):
         self.world = world
@@ -48,7 +48,7 @@ class MaintenanceEnv:
 
 
 def _age_tries(session, ago):
-    """Tries that nobody ended began long ago."""
+    """Marks attempts as started long ago and never finished."""
     for number, known in session.execute(select(BatchRow.id, BatchRow.suspicion)).all():
         if known is not None and known["begun_at"] is not None:
             aged = {**known, "begun_at": microseconds(ago)}

@@ -1,4 +1,4 @@
-"""Messages that nobody in their right mind puts on the queue."""
+"""Malformed messages for the queue."""
 
 import base64
 import json
@@ -8,12 +8,12 @@ from typing import Any
 
 from enrollment.runtime.broker import QueueName, TaskName
 
-#: What is printed, so Celery logs it, where a pickle is believed.
+#: The text that an unpickled message prints; Celery logs it.
 UNPICKLED = "a pickle was believed"
 
 
 class MalformedMessage:
-    """Says so where it is unpickled."""
+    """Prints a text when it is unpickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, (UNPICKLED,))
@@ -26,7 +26,7 @@ def message(
     content_type: str = "application/json",
     **headers: object,
 ) -> bytes:
-    """A message as kombu writes it to Redis."""
+    """Returns a message as kombu writes it to Redis."""
     raw = json.dumps(body).encode() if raw is None else raw
     known = {"task": TaskName.PROCESS.value, "id": str(uuid.uuid4()), "lang": "py", "retries": 0}
     said = {name: value for name, value in {**known, **headers}.items() if value is not None}
@@ -50,11 +50,11 @@ def message(
 
 
 def about(*args: object, **kwargs: object) -> bytes:
-    """A message that asks for a batch, whatever that is."""
+    """Returns a message for a batch id of any type."""
     return message((args, kwargs, {}))
 
 
-#: By what is wrong with them.
+#: Messages by their defect.
 POISON: dict[str, bytes] = {
     "not JSON": b"{not json",
     "not text": bytes(range(128, 256)),

@@ -1,4 +1,4 @@
-"""The OpenAPI document in tests: walking it, and validating answers against it."""
+"""Walks the OpenAPI document, and validates responses against it."""
 
 import copy
 import json
@@ -18,7 +18,7 @@ PLAIN_HEADERS = {
     "x-content-type-options",
     "referrer-policy",
 }
-#: A value for each variable of a path.
+#: A value for each path variable.
 SAMPLES = {
     "course_id": COURSE_ID,
     "username": "ada",
@@ -33,7 +33,7 @@ def document():
 
 
 def closed_document():
-    """The document where no object may hold what is not described."""
+    """Returns the document with `additionalProperties: false` wherever nothing else is described."""
     made = copy.deepcopy(document())
     for part in parts(made):
         if part.get("type") == "object" and "properties" in part:
@@ -69,12 +69,12 @@ def at(document, pointer):
 
 
 def validator(document, schema):
-    """Schemas as JSON Schema 2020-12, which is what OpenAPI 3.1 says they are."""
+    """Returns schemas as JSON Schema 2020-12, the dialect of OpenAPI 3.1."""
     return Draft202012Validator({**schema, "components": document["components"]})
 
 
 def checked(closed, path, method, answer, status):
-    """The answer, if the document describes it."""
+    """Returns the response if the document describes it."""
     responses = closed["paths"][path][method.lower()]["responses"]
     assert status == answer.status_code, answer.text
     assert str(answer.status_code) in responses, answer.text

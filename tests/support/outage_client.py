@@ -1,4 +1,4 @@
-"""Somebody who asks a gateway while its database fails, and holds it to what it said."""
+"""A client that sends requests while the database fails, and checks the answers afterwards."""
 
 import json
 import time
@@ -15,32 +15,32 @@ from tests.support.gateway import AUDIT, Gateway, ahead, fresh
 from tests.support.in_process_service import World
 from tests.support.service_processes import wait_until
 
-#: Seconds after which whoever asks must have heard something, however the database is.
+#: Seconds within which every request must be answered, whatever state the database is in.
 BOUND = 15.0
 NDJSON = {"Content-Type": "application/x-ndjson"}
 
 
 class OutageClient:
-    """Asks under a key for each wish; what came of one that was not answered it asks again."""
+    """Sends each change under a key; repeats those without an answer."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.course_id = gateway.course(AUDIT)
-        #: By key: what was sent, and the submission that it was told, if it was told any.
+        #: By key: the change, and the submission id if one was returned.
         self._sent: dict[str, dict[str, Any]] = {}
         self.told: dict[str, str | None] = {}
         self.refused = 0
 
-    # --- asking ---------------------------------------------------------------------------
+    # --- requests -------------------------------------------------------------------------
 
     def ask(self) -> Any:
-        """One enrollment of somebody new."""
+        """Sends one enrollment of a new learner."""
         key = fresh("wish-")
         body = {"user": fresh("learner"), "course_details": {"course_id": self.course_id}}
         return self._send(key, {"path": "enrollment", "json": body, "headers": {}})
 
     def hand_in(self, rows: int = 5) -> Any:
-        """A file of people who are new."""
+        """Sends a file of new learners."""
         asked = [{"user": fresh("learner"), "course_id": self.course_id} for _ in range(rows)]
         body = "\n".join(map(json.dumps, asked))
         return self._send(fresh("file-"), {"path": "submissions", "body": body, "headers": NDJSON})
@@ -62,7 +62,7 @@ class OutageClient:
         return answer
 
     def asks_until(self, status: int, at_most: int = 200) -> Any:
-        """Ask until it is answered so."""
+        """Repeats a request until it gets this status."""
         for _ in range(at_most):
             answer = self.ask()
             if answer.status_code == status:
@@ -71,7 +71,7 @@ class OutageClient:
 
     @contextmanager
     def asking(self, sides: int = 2) -> Iterator[None]:
-        """Inside the block people ask and a worker works, whatever comes."""
+        """Sends requests and processes batches during the block, and ignores errors."""
         over: list[bool] = []
 
         def ask_on() -> None:
@@ -91,16 +91,16 @@ class OutageClient:
             for side in all_sides:
                 side.join()
 
-    # --- what must be true ----------------------------------------------------------------
+    # --- checks ---------------------------------------------------------------------------
 
     @property
     def accepted(self) -> int:
-        """How many were told that they were taken in."""
+        """Returns the number of accepted requests."""
         return sum(told is not None for told in self.told.values())
 
     @property
     def is_ready(self) -> bool:
-        """What load balancers hear; who is not ready says when to come again."""
+        """Checks the readiness probe; 503 must carry `Retry-After`."""
         answer = self.gateway.get("/readyz")
         if answer.status_code != 200:
             assert answer.status_code == 503
@@ -109,7 +109,7 @@ class OutageClient:
         return answer.status_code == 200
 
     def settle(self) -> World:
-        """All is well again by itself: each wish is taken in once, and has its one outcome."""
+        """Checks recovery: each change is stored once and has one outcome."""
         for key, what in self._sent.items():
             assert self._send(key, what).status_code == 202
         wait_until(lambda: self.is_ready)
@@ -127,7 +127,7 @@ class OutageClient:
 
 
 def assert_unavailable(answer: Any) -> None:
-    """503, and when to come again."""
+    """Checks for 503 with `Retry-After`."""
     assert answer.status_code == 503, answer.text
     assert answer.json["code"] == "unavailable"
     assert 0 < int(answer.headers["retry-after"]) <= BOUND

@@ -1,4 +1,4 @@
-"""Package indexes, wheels and installations, for tests of how the project is installed."""
+"""Package indexes, wheels and installations, for tests of the installation."""
 
 import os
 import re
@@ -12,14 +12,14 @@ from pathlib import Path
 from tests.support.binaries import ServerMissing
 from tests.support.locks import ROOT, read_lock
 
-#: Seconds that one installation may take, downloads included, on a busy machine.
+#: Seconds for one installation on a busy machine, with downloads.
 INSTALL_SECONDS = 300
-#: Packages of the locks whose latest release is a broken one in `later_releases`.
+#: Locked packages whose latest release in `later_releases` is broken.
 BROKEN = ("coverage", "fakeredis", "sqlalchemy")
-#: What the project is built of.
+#: The build requirements of the project.
 SOURCES = ("api_gateway", "enrollment", "schemas", "worker", "requirements")
 FILES = ("Makefile", "MANIFEST.in", "pyproject.toml", *(path.name for path in ROOT.glob("*.md")))
-#: Imports every module but those that are programs.
+#: Imports every module except the programs.
 IMPORT_ALL = """
 import importlib, pkgutil
 for name in ("api_gateway", "enrollment", "schemas", "worker"):
@@ -35,21 +35,21 @@ _MAKES_OWN = ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "PYTH
 
 
 def outside(**more: str) -> dict[str, str]:
-    """The environment without what a `make` around the tests, or a virtual one, puts into it."""
+    """Returns the environment without variables of `make` and of virtual environments."""
     left_out = {*_MAKES_OWN, "VIRTUAL_ENV", "PYTHONPATH"}
     kept = {
         name: value
         for name, value in os.environ.items()
         if name not in left_out and "ENROLL_" not in name
     }
-    # byte code is what installing takes longest for
+    # compiling is the slowest part of an installation
     return {**kept, "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "1", **more}
 
 
 def run(
     command: Sequence[object], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """The command when it has ended, however."""
+    """Runs a command to its end and returns it."""
     return subprocess.run(
         [str(word) for word in command],
         cwd=folder,
@@ -64,7 +64,7 @@ def run(
 def run_well(
     command: Sequence[object], *, folder: Path, environment: Mapping[str, str] | None = None
 ) -> str:
-    """What the command writes; it must succeed."""
+    """Returns the output of a command; it must succeed."""
     done = run(command, folder=folder, environment=environment)
     assert done.returncode == 0, f"{command}:\n{done.stdout[-4000:]}\n{done.stderr[-4000:]}"
     return done.stdout
@@ -84,14 +84,14 @@ def require_index(folder: Path) -> None:
 
 
 def uv_environment(folder: Path) -> dict[str, str]:
-    """The environment in which uv asks the index that pip is set up for."""
+    """Returns the environment in which uv uses the index of pip."""
     configured = run_well([sys.executable, "-m", "pip", "config", "list"], folder=folder)
     index = re.search(r"\.index-url='([^']+)'", configured)
     return outside(UV_DEFAULT_INDEX=index[1]) if index else outside()
 
 
 def install_options() -> list[str]:
-    """The options with which the Makefile lets pip install locks."""
+    """Returns the options of pip that the Makefile uses for locks."""
     found = re.search(r"^PIP_LOCKED := \$\(PIP\) install (.*)$", _makefile(), re.MULTILINE)
     wheels = re.search(r"^WHEELS \?= (.*)$", _makefile(), re.MULTILINE)
     assert found
@@ -104,7 +104,7 @@ def _makefile() -> str:
 
 
 def copy_project(folder: Path) -> Path:
-    """The project as a fresh clone has it, as far as installing needs it."""
+    """Copies the files of a fresh clone that installing needs."""
     folder.mkdir(parents=True)
     ignored = shutil.ignore_patterns("__pycache__", "*.py[co]")
     for name in SOURCES:
@@ -115,7 +115,7 @@ def copy_project(folder: Path) -> Path:
 
 
 def broken_release(index: Path, name: str, version: str) -> None:
-    """Publish a release in a local index that cannot be imported and needs what nobody has."""
+    """Publishes a release in a local index that cannot be imported and has a missing dependency."""
     folder = index / name
     folder.mkdir(parents=True)
     wheel = f"{name}-{version}-py3-none-any.whl"

@@ -1,4 +1,4 @@
-"""The commands of docker-compose.yml as plain processes, beside real servers."""
+"""Runs the commands of docker-compose.yml as plain processes, beside real servers."""
 
 import re
 import subprocess
@@ -23,7 +23,7 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
 
 
 def environment_of(service: str, **given: str) -> dict[str, str]:
-    """What a container of the service finds in its environment."""
+    """Returns the environment of a container of the service."""
 
     def value(use: re.Match[str]) -> str:
         name, sort, otherwise = use.groups()
@@ -36,7 +36,7 @@ def environment_of(service: str, **given: str) -> dict[str, str]:
 
 
 class Production:
-    """Two gateways, a worker and the schedule; its Redis can be held and killed."""
+    """Two gateways, a worker and the schedule; its Redis can be stopped and killed."""
 
     def __init__(self, folder: Path, database_url: str, redis: RedisServer, **given: str) -> None:
         self.redis = redis
@@ -48,7 +48,7 @@ class Production:
         self.key = ""
 
     def __enter__(self) -> Self:
-        """Everything runs and is ready."""
+        """Starts everything and waits until it is ready."""
         assert self._run("migrate").process.wait() == 0
         self.key = self._new_key()
         self.gateways = [self._run("gateway", port) for port in self._ports]
@@ -59,32 +59,32 @@ class Production:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing of it is left."""
+        """Stops everything."""
         for one in self._running:
             one.bury()
 
     def start_worker(self) -> None:
-        """Another worker, once the one before has ended."""
+        """Starts another worker after the previous one has ended."""
         self.worker = self._run("worker")
 
     @property
     def urls(self) -> list[str]:
-        """Where the gateways are."""
+        """Returns the URLs of the gateways."""
         return [f"http://127.0.0.1:{port}" for port in self._ports]
 
     @contextmanager
     def clients(self) -> Iterator[list[httpx.Client]]:
-        """One for each gateway, as admin."""
+        """Returns a client for each gateway, as admin."""
         first, second = (client(url, self.key) for url in self.urls)
         with first, second:
             yield [first, second]
 
     def log(self) -> str:
-        """What every process wrote."""
+        """Returns the logs of all processes."""
         return "\n".join(one.log() for one in self._running)
 
     def healthcheck(self, port: int) -> int:
-        """The exit status of the gateway's own health check."""
+        """Returns the exit status of the gateway's health check."""
         words = SERVICES["gateway"]["healthcheck"]["test"][1:]
         return subprocess.run(
             [word.replace(":8000/", f":{port}/") for word in words],
@@ -94,7 +94,7 @@ class Production:
         ).returncode
 
     def ports(self) -> list[int]:
-        """Where the gateways listen."""
+        """Returns the ports of the gateways."""
         return self._ports
 
     def _new_key(self) -> str:
@@ -110,12 +110,12 @@ class Production:
         return self._running[-1]
 
     def _environment(self, service: str) -> dict[str, str]:
-        """The container's, but for where the servers and the folders are here."""
+        """Returns the container's environment, with the servers and folders of the test."""
         return {
             **environment_of(service, **self._given),
             "PATH": str(Path(sys.executable).parent),
             "ENROLL_DATABASE_URL": self.database_url,
             "ENROLL_REDIS_URL": self.redis.url,
             "ENROLL_DATA_DIR": str(self._folder / "not there"),
-            "ENROLL_ACCEPT_DATA_LOSS": "true",  # the tests' servers need not outlive a power cut
+            "ENROLL_ACCEPT_DATA_LOSS": "true",  # the servers of tests need not survive a power cut
         }

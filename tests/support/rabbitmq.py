@@ -1,8 +1,7 @@
-"""A real RabbitMQ for tests, started here and gone at the end.
+"""A real RabbitMQ for tests, started here and removed at the end.
 
-The program on this machine is started as a process of its own, with ports, a node name and a
-folder that are nobody else's. `ServerMissing` says that there is none; some tests do with one that
-`ENROLL_TEST_RABBITMQ_URL` names.
+The program on this machine runs with its own ports, node name and folder. `ServerMissing` is raised
+if there is none; some tests accept one that `ENROLL_TEST_RABBITMQ_URL` names.
 """
 
 import os
@@ -23,12 +22,12 @@ from tests.support.service_processes import tied
 from tests.support.temporary_folders import working_folder
 
 START_SECONDS = 120.0
-#: Where Debian keeps the script that does not change to a user of its own.
+#: The script of Debian that does not change the user.
 PLACES = ("/usr/lib/rabbitmq/bin", "/usr/local/sbin", "/opt/homebrew/sbin")
 
 
 def rabbitmq_program() -> Path:
-    """The script that starts a server. Raises ServerMissing."""
+    """Returns the script that starts a server. Raises ServerMissing."""
     found = shutil.which("rabbitmq-server", path=os.pathsep.join((*PLACES, os.environ["PATH"])))
     if found is None or not (shutil.which("epmd") and shutil.which("erl")):
         raise ServerMissing("no RabbitMQ: install it, or name one in ENROLL_TEST_RABBITMQ_URL")
@@ -36,7 +35,7 @@ def rabbitmq_program() -> Path:
 
 
 class RabbitServer(_Server):
-    """A RabbitMQ of its own, which keeps over a restart what it confirmed."""
+    """A RabbitMQ server; confirmed messages survive a restart."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, None)
@@ -50,7 +49,7 @@ class RabbitServer(_Server):
         return f"amqp://guest:guest@{LOOPBACK}:{self.port}//"
 
     def start(self) -> Self:
-        """Starts the server and returns when it answers: on a busy machine that takes a while."""
+        """Starts the server and waits until it answers."""
         self._start_epmd()
         self._process = self._spawn()
         deadline = time.monotonic() + START_SECONDS
@@ -61,14 +60,14 @@ class RabbitServer(_Server):
         return self
 
     def stop(self) -> None:
-        """Ends the server in an orderly way; its SIGINT means something else."""
+        """Stops the server in order; its SIGINT means something else."""
         if self._process is not None:
             self.release()
             self._process.send_signal(signal.SIGTERM)
             self._bury()
 
     def bury(self) -> None:
-        """Nothing of it is left."""
+        """Kills the server and removes its files."""
         with suppress(ProcessLookupError):
             self.kill()
         if self._epmd is not None:
@@ -76,7 +75,7 @@ class RabbitServer(_Server):
             self._epmd.wait()
 
     def _start_epmd(self) -> None:
-        """The names of nodes, on a port of its own; Erlang would leave one behind."""
+        """Runs Erlang's name service on its own port; otherwise Erlang leaves one running."""
         if self._epmd is None:
             words = tied([shutil.which("epmd"), "-port", self._epmd_port, "-address", LOOPBACK])
             quiet = subprocess.DEVNULL
@@ -118,7 +117,7 @@ class RabbitServer(_Server):
 
 @contextmanager
 def rabbitmq_process() -> Iterator[RabbitServer]:
-    """A RabbitMQ started here, for whoever wants to stop, kill or hold it."""
+    """Starts a RabbitMQ for tests that stop, kill or suspend it."""
     with ExitStack() as stack:
         server = RabbitServer(stack.enter_context(working_folder(on_disk=False)))
         stack.callback(server.bury)

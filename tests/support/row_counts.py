@@ -1,4 +1,4 @@
-"""What the records of a running service come to, counted beside it."""
+"""Counts rows of a running service directly in its database."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,17 @@ from enrollment.storage.tables import CourseRow, EnrollmentRow, EventRow, FeedHe
 
 
 class RowCounts(NamedTuple):
-    """Enrollments, those of them that are active, and the events behind them."""
+    """Enrollments, active enrollments, and their events."""
 
     enrollments: int
     active: int
     events: int
-    #: Where the feed of all courses ends.
+    #: The end of the feed of all courses.
     feed: int
 
 
 def row_counts(url: str, courses: str = "%") -> RowCounts:
-    """Counts over the courses whose ids are like the pattern."""
+    """Counts rows of the courses whose ids match a pattern."""
     enrollments = (
         select(func.count(), func.count().filter(EnrollmentRow.is_active.is_(True)))
         .select_from(EnrollmentRow)

@@ -1,4 +1,4 @@
-"""A service that answers by script, for tests of its clients."""
+"""A server with scripted answers, for tests of clients."""
 
 import json
 import socket
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
 
 
 class Scripted:
-    """A service that gives, for each address, its answers one after another; the last stays."""
+    """Gives the answers of each address one after another; the last one is repeated."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], list[Answer]] = {}
@@ -56,7 +56,7 @@ class Scripted:
             do_POST = do_GET  # noqa: N815 (a name of the library)
 
             def log_message(self, *_: object) -> None:
-                """A test speaks for itself."""
+                """The test reports errors itself."""
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True

@@ -1,8 +1,8 @@
-"""Real servers for tests and benchmarks, started here and gone at the end.
+"""Real servers for tests and benchmarks, started here and stopped at the end.
 
-Nothing in here needs pytest. A server is taken from the environment if it names one
+This module does not need pytest. A server is taken from the environment if it names one
 (`ENROLL_TEST_POSTGRES_URL`, a SQLAlchemy URL, and `ENROLL_TEST_REDIS_URL`), else started from the
-installed wheels or the programs on this machine. `ServerMissing` says that there is none.
+installed wheels or the programs on this machine. `ServerMissing` is raised if there is none.
 """
 
 import os
@@ -31,24 +31,24 @@ NOBODY = 65534
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 ATTEMPTS = (
-    3  # a free port may be lost to another; a killed server's helpers may take a moment to go
+    3  # a free port may be taken meanwhile; the helpers of a killed server may take a moment to end
 )
 
-# What was committed outlives a killed server, since the kernel has it; only not a power cut.
+# Commits survive a killed server, since the kernel has them, but not a power cut.
 NOT_DURABLE = ("fsync=off", "full_page_writes=off")
-#: What docker-compose.yml gives a PostgreSQL that writes as production does.
+#: The durability settings of PostgreSQL in docker-compose.yml.
 AS_IN_PRODUCTION = ("shared_buffers=1GB", "max_wal_size=4GB")
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
+    """Returns a free loopback port."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         return int(probe.getsockname()[1])
 
 
 class _Server:
-    """A server process that can be stopped, killed, held and started again, on the same port."""
+    """A server process that can be stopped, killed, suspended and restarted on the same port."""
 
     death_signal = signal.SIGKILL
 
@@ -73,11 +73,11 @@ class _Server:
         return -1
 
     def start(self) -> Self:
-        """Starts the server and returns when it answers."""
+        """Starts the server and waits until it answers."""
         for _ in range(ATTEMPTS):
             self._process = self._spawn()
             if self._wait_until_it_answers():
-                self._port_is_given = True  # a restart is found where the server was
+                self._port_is_given = True  # a restarted server keeps its port
                 return self
             self.kill()
             if not self._port_is_given:
@@ -85,28 +85,28 @@ class _Server:
         raise RuntimeError(f"{type(self).__name__} did not start:\n{self._last_words()}")
 
     def stop(self) -> None:
-        """Ends the server in an orderly way."""
+        """Stops the server in order."""
         if self._process is not None:
             self.release()
             self._process.send_signal(signal.SIGINT)
             self._bury()
 
     def kill(self) -> None:
-        """Ends the server with no chance to put anything in order."""
+        """Kills the server."""
         if self._process is not None:
             self._signal_family(signal.SIGKILL)
             self._bury()
 
     def hold(self) -> None:
-        """Leaves the server alive and deaf: connections stay open, nothing answers."""
+        """Suspends the server: connections stay open without answers."""
         self._signal_family(signal.SIGSTOP)
 
     def release(self) -> None:
-        """Lets a held server go on."""
+        """Resumes a suspended server."""
         self._signal_family(signal.SIGCONT)
 
     def _signal_family(self, what: signal.Signals) -> None:
-        """To the server and then to its helpers; each helper of PostgreSQL has a session of its own."""
+        """Signals the server, then its helpers; each helper of PostgreSQL has its own session."""
         for pid in (self.pid, *_children(self.pid)):
             with suppress(ProcessLookupError):
                 os.kill(pid, what)
@@ -130,7 +130,7 @@ class _Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.folder,
-                start_new_session=True,  # Ctrl-C is for the tests; they end their servers
+                start_new_session=True,  # Ctrl-C is for the tests; they stop their servers
             )
 
     def _wait_until_it_answers(self) -> bool:
@@ -139,7 +139,9 @@ class _Server:
         deadline = time.monotonic() + START_SECONDS
         while process.poll() is None and time.monotonic() < deadline:
             if self.answers():
-                return process.poll() is None  # who answered may be another, on a port we lost
+                return (
+                    process.poll() is None
+                )  # another server may answer, on a port that was taken meanwhile
             time.sleep(0.02)
         return False
 
@@ -148,9 +150,9 @@ class _Server:
 
 
 class PostgresServer(_Server):
-    """A PostgreSQL cluster of its own; `durable` writes as production does, else as fast as it can."""
+    """A PostgreSQL cluster; `durable` writes as in production, else as fast as possible."""
 
-    death_signal = signal.SIGQUIT  # takes its helper processes along
+    death_signal = signal.SIGQUIT  # ends its helper processes as well
 
     def __init__(self, folder: Path, *, port: int | None = None, durable: bool = False) -> None:
         super().__init__(folder, port)
@@ -166,7 +168,7 @@ class PostgresServer(_Server):
         return NOBODY if os.geteuid() == 0 else -1
 
     def initialise(self) -> Self:
-        """Makes the cluster's files."""
+        """Creates the files of the cluster."""
         if (user := self.user()) >= 0:
             self.folder.chmod(0o755)
             self._data.mkdir()
@@ -210,7 +212,7 @@ class PostgresServer(_Server):
 
 
 class RedisServer(_Server):
-    """A Redis of its own, which forgets at its end unless it keeps an append-only file."""
+    """A Redis server; without an append-only file its data is lost at its end."""
 
     def __init__(self, folder: Path, *, port: int | None = None, appendonly: bool = False) -> None:
         super().__init__(folder, port)
@@ -244,7 +246,7 @@ class RedisServer(_Server):
 def postgres_server(
     *, durable: bool = False, port: int | None = None, own: bool = False
 ) -> Iterator[str]:
-    """The URL of a server on which databases can be created; `own` passes a named one over."""
+    """Yields the URL of a server for new databases; `own` ignores a named one."""
     if not own and (named := os.environ.get("ENROLL_TEST_POSTGRES_URL")):
         yield named
         return
@@ -254,7 +256,7 @@ def postgres_server(
 
 @contextmanager
 def postgres_process(*, durable: bool = False, port: int | None = None) -> Iterator[PostgresServer]:
-    """A PostgreSQL started here, for whoever wants to stop, kill or hold it."""
+    """Starts a PostgreSQL for tests that stop, kill or suspend it."""
     with ExitStack() as stack:
         folder = stack.enter_context(working_folder(on_disk=durable))
         server = PostgresServer(folder, port=port, durable=durable).initialise()
@@ -266,7 +268,7 @@ def postgres_process(*, durable: bool = False, port: int | None = None) -> Itera
 def redis_server(
     *, appendonly: bool = False, port: int | None = None, own: bool = False
 ) -> Iterator[str]:
-    """The URL of a Redis; asking for anything special passes a named one over."""
+    """Yields the URL of a Redis; special options ignore a named one."""
     named = os.environ.get("ENROLL_TEST_REDIS_URL")
     if named and not (own or appendonly or port):
         yield named
@@ -277,7 +279,7 @@ def redis_server(
 
 @contextmanager
 def redis_process(*, appendonly: bool = False, port: int | None = None) -> Iterator[RedisServer]:
-    """A Redis started here, for whoever wants to stop, kill or hold it."""
+    """Starts a Redis for tests that stop, kill or suspend it."""
     with ExitStack() as stack:
         folder = stack.enter_context(working_folder(on_disk=appendonly))
         server = RedisServer(folder, port=port, appendonly=appendonly)
@@ -286,7 +288,7 @@ def redis_process(*, appendonly: bool = False, port: int | None = None) -> Itera
 
 
 def create_database(base_url: str, *, template: str | None = None) -> str:
-    """The URL of a new database, empty or a copy of `template` (which nobody may be using)."""
+    """Creates a database, empty or a copy of `template` (which must be unused); returns its URL."""
     name = f"test_{uuid.uuid4().hex}"
     copied = f' TEMPLATE "{template}"' if template else ""
     _administer(base_url, f'CREATE DATABASE "{name}"{copied}')
@@ -294,16 +296,16 @@ def create_database(base_url: str, *, template: str | None = None) -> str:
 
 
 def drop_database(base_url: str, url: str) -> None:
-    """Removes a database, and whoever is still connected to it."""
+    """Removes a database and terminates its sessions."""
     _administer(base_url, f'DROP DATABASE IF EXISTS "{make_url(url).database}" WITH (FORCE)')
 
 
 @contextmanager
 def embedded_redis(port: int | None = None) -> Iterator[str]:
-    """The URL of fakeredis behind a TCP port, in threads of this process.
+    """Yields the URL of fakeredis behind a TCP port, in threads of this process.
 
-    It stands in for the one that the service embeds, so that parts can be tested without it; what
-    the service itself starts is tested through the service.
+    It replaces the one that the service embeds, to test parts without the service; the embedded one
+    is tested through the service.
     """
     server = _PromptFakeServer((LOOPBACK, port or 0))
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="embedded-redis")
@@ -317,7 +319,7 @@ def embedded_redis(port: int | None = None) -> Iterator[str]:
 
 
 class _PromptFakeServer(TcpFakeServer):
-    """Answers at once: with the kernel's gathering of small packets each answer takes 40 ms more."""
+    """Sends at once: Nagle's algorithm would delay each answer by 40 ms."""
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -326,7 +328,7 @@ class _PromptFakeServer(TcpFakeServer):
 
 
 def _children(parent: int) -> list[int]:
-    """The processes that a process started, where the system has them in /proc."""
+    """Returns the children of a process, if the system has them in /proc."""
     found = []
     for status in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it ended meanwhile

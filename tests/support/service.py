@@ -1,4 +1,4 @@
-"""One gateway, workers and the schedule as processes, with a queue that a test may spoil."""
+"""One gateway, workers and the schedule as processes, with a queue that a test may break."""
 
 import time
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ from tests.support.service_processes import (
     wait_until,
 )
 
-#: Seconds that two 202s may take, whatever the queue does: no more than one word with it may.
+#: Maximum seconds for two 202s, whatever state the queue is in: one attempt to use it.
 BOUND = 2.0
 ASYNC = {"Prefer": "respond-async"}
 
 
 class Service:
-    """A service on a folder of its own; SQLite unless told otherwise."""
+    """A service on its own folder; SQLite by default."""
 
     def __init__(self, folder: Path, *, database_url: str = "", **environment: str) -> None:
         self.folder = folder
@@ -38,7 +38,7 @@ class Service:
         self._environment = {
             "ENROLL_DATABASE_URL": self.database_url,
             "ENROLL_DATA_DIR": str(folder),
-            # some tests' PostgreSQL is quick instead of durable
+            # some tests use a PostgreSQL without fsync
             "ENROLL_ACCEPT_DATA_LOSS": "true",
             **environment,
         }
@@ -47,7 +47,7 @@ class Service:
         self.url = ""
 
     def __enter__(self) -> Self:
-        """The records are there; nothing runs."""
+        """Migrates the database; starts nothing."""
         migrate.upgrade(self.database_url)
         sessions = sessions_for(self.database_url, pool_size=1)
         self._key, digest = new_api_key()
@@ -58,24 +58,24 @@ class Service:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing of it is left."""
+        """Stops everything."""
         for one in self._running:
             one.bury()
 
     def start(self, *words: str, **environment: str) -> Running:
-        """One `enroll` process of it."""
+        """Starts one `enroll` process."""
         running = Running(self.folder, words, bare(**self._environment, **environment)).start()
         self._running.append(running)
         return running
 
     def start_all(self) -> Self:
-        """A gateway that is ready, a worker and the schedule."""
+        """Starts a gateway, a worker and the schedule; waits until the gateway is ready."""
         self.worker = self.start("worker")
         self.beat = self.start("beat")
         return self.start_gateway()
 
     def start_gateway(self) -> Self:
-        """A gateway that is ready."""
+        """Starts a gateway and waits until it is ready."""
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.gateway = self.start("gateway", "--port", str(port))
@@ -83,29 +83,29 @@ class Service:
         return self
 
     def http(self) -> httpx.Client:
-        """Speaks to it as admin."""
+        """Returns a client with an admin key."""
         return client(self.url, self._key)
 
     def log(self) -> str:
-        """What every process wrote."""
+        """Returns the logs of all processes."""
         return "\n".join(one.log() for one in self._running)
 
     def is_well(self, course: str) -> dict[str, Any]:
-        """The outcome of one more single, waited for."""
+        """Sends one more single request and waits for its outcome."""
         with self.http() as http:
             answer = ask(http, f"well{datetime.now(UTC).timestamp()}".replace(".", ""), course)
             assert answer.status_code in {200, 202}, answer.text
             return ended(http, answer.json()["submission_id"], self.log)
 
     def enrolled(self, course: str) -> int:
-        """How many are in, by every account there is of it."""
+        """Returns the numbers of active enrollments by all sources."""
         seats, active, events, *_ = row_counts(self.database_url, course)
         assert seats == active == events
         return int(active)
 
 
 def quickly(http: httpx.Client, course: str, number: int) -> Sequence[str]:
-    """A single and a file, whose 202s do not wait for the queue."""
+    """Sends a single request and a file, whose 202s do not wait for the queue."""
     began = time.monotonic()
     taken = hand_in(http, course, f"n{number}x", singles=1, rows=30)
     assert time.monotonic() - began < BOUND
@@ -113,14 +113,14 @@ def quickly(http: httpx.Client, course: str, number: int) -> Sequence[str]:
 
 
 def open_for_all(http: httpx.Client, course: str) -> str:
-    """A course that anybody may enroll in."""
+    """Creates a course that is open to all."""
     made = http.put(f"/courses/{course}", json=open_course(course))
     assert made.is_success, made.text
     return course
 
 
 def ask(http: httpx.Client, user: str, course: str, **headers: str) -> httpx.Response:
-    """One enrollment, not waited for."""
+    """Sends one enrollment without waiting."""
     asked = {"user": user, "course_details": {"course_id": course}}
     return http.post("/enrollment", json=asked, headers={**ASYNC, **headers})
 
@@ -128,7 +128,7 @@ def ask(http: httpx.Client, user: str, course: str, **headers: str) -> httpx.Res
 def hand_in(
     http: httpx.Client, course: str, name: str, *, singles: int, rows: int
 ) -> Sequence[str]:
-    """Singles and a file; the ids of the submissions, each with its 202."""
+    """Sends single requests and a file; returns the submission ids."""
     taken = [ask(http, f"{name}{number}", course) for number in range(singles)]
     file = [{"user": f"{name}row{number}", "course_id": course} for number in range(rows)]
     taken += [http.post("/submissions", json={"enrollments": file})] if file else []

@@ -1,4 +1,4 @@
-"""Whole services as real processes: `enroll up`, and the processes of a production one by one."""
+"""Whole services as real processes: `enroll up`, and the single processes of a production."""
 
 import json
 import os
@@ -16,11 +16,11 @@ from typing import Any, Self
 import httpx
 import pytest
 
-#: Seconds that anything may take on a busy machine.
+#: Maximum wait for any condition on a busy machine, in seconds.
 PATIENCE = 60.0
 API = "/api/enrollment/v1"
 ENROLL = [sys.executable, "-m", "api_gateway.cli"]
-#: What `enroll up` says without a Redis and without the packages of the embedded one.
+#: The message of `enroll up` without a Redis and without the embedded one.
 LOCAL_EXTRA = (
     "`enroll up` runs an embedded Redis, which is not installed: install the extra `local` "
     "(pip install 'fakeredis[lua]==2.40.0'), or name a Redis server in ENROLL_REDIS_URL."
@@ -33,7 +33,7 @@ _TIE = Path(__file__).with_name("parent_death.py")
 
 
 def wait_until(true: Callable[[], Any], log: Callable[[], str] = str) -> Any:
-    """What is true at last; the test fails with the log where it does not come to be."""
+    """Waits for a condition; fails with the log if it does not come."""
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         if found := true():
@@ -43,23 +43,23 @@ def wait_until(true: Callable[[], Any], log: Callable[[], str] = str) -> Any:
 
 
 def alive() -> list[int]:
-    """Every process of this machine."""
+    """Returns the ids of all processes of this machine."""
     return [int(path.name) for path in Path("/proc").glob("[0-9]*")]
 
 
 def session_of(pid: int) -> int | None:
-    """The session of a process; none where it has ended."""
+    """Returns the session of a process; None if it has ended."""
     stat = _stat(pid)
     return None if stat is None else stat[2]
 
 
 def children_of(parent: int) -> list[int]:
-    """The processes that a process started and that are alive."""
+    """Returns the live children of a process."""
     return [pid for pid in alive() if (stat := _stat(pid)) is not None and stat[0] == parent]
 
 
 def _stat(pid: int) -> tuple[int, int, int] | None:
-    """Parent, group and session of a process that has not ended."""
+    """Returns parent, group and session of a live process."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -68,22 +68,22 @@ def _stat(pid: int) -> tuple[int, int, int] | None:
 
 
 def bare(**environment: str) -> dict[str, str]:
-    """This environment without settings of the service, then those that are given.
+    """Returns this environment without settings of the service, plus the given ones.
 
-    Servers of the tests need not outlive a power cut.
+    The servers of tests need not survive a power cut.
     """
     kept = {name: value for name, value in os.environ.items() if "ENROLL_" not in name}
     return {**kept, "ENROLL_ACCEPT_DATA_LOSS": "true", **environment}
 
 
 def tied(command: Sequence[object]) -> list[str]:
-    """The command, killed by the kernel when the test run ends, however it ends."""
+    """Returns a command that the kernel kills when the test run ends in any way."""
     tie = [sys.executable, "-I", "-S", _TIE, os.getpid(), int(signal.SIGKILL), -1]
     return [str(word) for word in (*tie, *command)]
 
 
 def client(url: str, key: str) -> httpx.Client:
-    """Speaks to a service with an API key."""
+    """A client of a service with an API key."""
     return httpx.Client(
         base_url=f"{url}{API}",
         headers={"Authorization": f"Bearer {key}"},
@@ -93,7 +93,7 @@ def client(url: str, key: str) -> httpx.Client:
 
 
 def is_ready(url: str) -> bool:
-    """Whether a service says that it can be used."""
+    """Returns whether a service reports that it is ready."""
     try:
         return httpx.get(f"{url}/readyz", timeout=5).is_success
     except httpx.TransportError:
@@ -101,7 +101,7 @@ def is_ready(url: str) -> bool:
 
 
 def submission(http: httpx.Client, submission_id: str) -> dict[str, Any]:
-    """A submission when it is done or some seconds are over; empty while nobody answers."""
+    """Waits some seconds for a submission to be done; returns it, or {} without an answer."""
     try:
         answer = http.get(f"/submissions/{submission_id}", headers={"Prefer": "wait=5"})
     except httpx.TransportError:
@@ -114,7 +114,7 @@ def submission(http: httpx.Client, submission_id: str) -> dict[str, Any]:
 
 
 def ended(http: httpx.Client, submission_id: str, log: Callable[[], str] = str) -> dict[str, Any]:
-    """A submission when everything in it is answered."""
+    """Waits until all requests of a submission have outcomes; returns it."""
 
     def look() -> dict[str, Any] | None:
         now = submission(http, submission_id)
@@ -125,20 +125,20 @@ def ended(http: httpx.Client, submission_id: str, log: Callable[[], str] = str) 
 
 
 def open_course(course_id: str, **members: object) -> dict[str, object]:
-    """A course that anybody may enroll in now."""
+    """Creates a course that is open to all now."""
     mode = {"slug": "audit", "name": "Audit"}
     return {"course_id": course_id, "course_name": "Open", "course_modes": [mode], **members}
 
 
 def moment() -> str:
-    """Now, as courses state their windows."""
+    """Returns the current time in the format of course windows."""
     return datetime.now(UTC).isoformat()
 
 
 class Running:
-    """One process of the service, with whatever it starts; it ends with the test run."""
+    """One process of the service with its children; it ends with the test run."""
 
-    #: The command `enroll`, and the folder to run it in if not the test run's own.
+    #: The command `enroll`, and the folder to run it in (default: that of the test run).
     program: Sequence[str] = ENROLL
     cwd: Path | None = None
 
@@ -151,7 +151,7 @@ class Running:
         self._said = folder / f"said-{time.monotonic_ns()}"
 
     def start(self) -> Self:
-        """Start it, in a session of its own."""
+        """Starts it in its own session."""
         with self._said.open("ab") as out, self._errors.open("ab") as errors:
             self.process = subprocess.Popen(
                 tied([*self.program, *self._words]),
@@ -165,29 +165,29 @@ class Running:
         return self
 
     def said(self) -> str:
-        """What it wrote for people."""
+        """Returns its output."""
         return self._said.read_text()
 
     def log(self) -> str:
-        """What it wrote to its log."""
+        """Returns its log."""
         return self._errors.read_text()
 
     def left(self) -> list[int]:
-        """Its processes that are alive."""
+        """Returns its live processes."""
         return [pid for pid in alive() if session_of(pid) == self.process.pid]
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Ask it to end; its exit status."""
+        """Stops it with SIGTERM; returns its exit status."""
         self.process.send_signal(number)
         return self.process.wait(PATIENCE)
 
     def kill(self) -> None:
-        """Give it no chance to put anything in order."""
+        """Kills it."""
         self.process.kill()
         self.process.wait()
 
     def bury(self) -> None:
-        """Nothing of it is left."""
+        """Kills all its processes."""
         self.kill()
         for pid in self.left():
             with suppress(ProcessLookupError):
@@ -195,7 +195,7 @@ class Running:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """It is there and does nothing."""
+        """Suspends it during the block."""
         self._tell(signal.SIGSTOP)
         try:
             yield
@@ -208,7 +208,7 @@ class Running:
 
 
 class Stack(Running):
-    """One `enroll up` on a folder of its own."""
+    """One `enroll up` on its own folder."""
 
     def __init__(self, folder: Path, *options: str, **environment: str) -> None:
         self.folder = folder
@@ -218,7 +218,7 @@ class Stack(Running):
         super().__init__(folder, words, bare(**environment))
 
     def start(self) -> Self:
-        """Start it, and return when it says where it is."""
+        """Starts it and waits until it prints its address."""
         super().start()
         wait_until(lambda: self._address() or self.process.poll() is not None, self.log)
         self.url = self._address()
@@ -230,31 +230,31 @@ class Stack(Running):
         return found.group(1) if found else ""
 
     def pids(self, name: str = "") -> list[int]:
-        """The processes that were started, newest last."""
+        """Returns the started processes, newest last."""
         lines = (line for line in self.log().splitlines() if line.endswith("}"))
         records = [json.loads(line) for line in lines if line.startswith("{")]
         started = [record for record in records if record["event"] == "process.started"]
         return [record["pid"] for record in started if record["name"].startswith(name)]
 
     def left(self) -> list[int]:
-        """Processes of this stack that are alive, their children too."""
+        """Returns the live processes of this stack with their children."""
         sessions = {self.process.pid, *self.pids()}
         return [pid for pid in alive() if session_of(pid) in sessions]
 
     def is_ready(self) -> bool:
-        """Whether it can be used."""
+        """Returns whether it is ready."""
         return is_ready(self.url)
 
     def key(self) -> str:
-        """The admin key of its folder."""
+        """Returns the admin key of its folder."""
         return (self.data / "admin.key").read_text().strip()
 
     def http(self) -> httpx.Client:
-        """Speaks to it as admin."""
+        """Returns a client with the admin key."""
         return client(self.url, self.key())
 
     def enroll(self, *words: object) -> subprocess.CompletedProcess[str]:
-        """Another `enroll` command on its folder or its address."""
+        """Runs another `enroll` command on its folder or address."""
         return subprocess.run(
             self.command(*words),
             capture_output=True,
@@ -265,11 +265,11 @@ class Stack(Running):
         )
 
     def enroll_beside(self, *words: object) -> Running:
-        """The same, while the test goes on."""
+        """The same, while the test continues."""
         words = tuple(self.command(*words)[len(self.program) :])
         return Running(self.folder, words, self._environment).start()
 
     def command(self, *words: object) -> list[str]:
-        """The words of an `enroll` command on this stack."""
+        """Returns the arguments of an `enroll` command on this stack."""
         at = ["--url", self.url] if words[0] in _CLIENTS else []
         return [str(word) for word in (*self.program, *words, "--data-dir", self.data, *at)]

@@ -1,4 +1,4 @@
-"""Disks that are small enough to be filled; made of memory, so only root has them."""
+"""Small disks that tests can fill; in memory, and only for root."""
 
 import os
 import subprocess
@@ -12,7 +12,7 @@ _PIECE = 2**16
 
 
 class SmallDisk:
-    """A file system of its own."""
+    """A small file system."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -20,7 +20,7 @@ class SmallDisk:
 
     @contextmanager
     def full(self) -> Iterator[None]:
-        """Inside the block there is no room left."""
+        """Leaves no free space during the block."""
         with self._ballast.open("wb") as ballast:
             for size in (_PIECE, 1):
                 self._fill(ballast.fileno(), size)
@@ -40,7 +40,7 @@ class SmallDisk:
 
 @contextmanager
 def small_disk(folder: Path, *, megabytes: int) -> Iterator[SmallDisk]:
-    """A disk that is gone at the end; who may not have one leaves the test out."""
+    """Mounts a small disk during the block; skips the test without permission."""
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
     if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode:

@@ -1,4 +1,4 @@
-"""A gateway with the course routes alone, on a clock that only sleeping moves."""
+"""A gateway with the course routes only, on a clock that only sleeping moves."""
 
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -19,18 +19,18 @@ from enrollment.storage.engine.sessions import Sessions
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
 KEY = "course-v1:Uni+ALG+2026"
-#: A course of which one mode is expired.
+#: Returns a course with one expired mode.
 ALGEBRA = Course(
     course_id=KEY,
     name="Algebra",
     modes=(Mode(slug="audit"), Mode(slug="verified", expires_at=NOON - timedelta(days=1))),
 )
-#: Where its details are.
+#: Returns the path of its details.
 PATH = f"/course/{KEY}"
 
 
 class Clock:
-    """Seconds from noon."""
+    """Returns a time some seconds after noon."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -62,12 +62,12 @@ class SmallGateway:
         self.http = testing.TestClient(app)
 
     def put(self, **members: object) -> None:
-        """Put the course."""
+        """Saves the course."""
         response = self.http.simulate_put(f"/courses/{KEY}", json=members)
         assert response.status_code in {200, 201}
 
     def course_name(self) -> str:
-        """Its name in the course details."""
+        """Returns its name in the course details."""
         name: str = self.http.simulate_get(PATH).json["course_name"]
         return name
 
@@ -77,7 +77,7 @@ class SmallGateway:
 
 
 def app_with_errors() -> Any:
-    """An app without routes that answers errors with their status and body."""
+    """Returns an app without routes that answers errors with their status and body."""
     app: Any = falcon.asgi.App()
     app.add_error_handler(Problem, _answer_problem)
     app.add_error_handler(EnrollmentError, _answer_error)

@@ -1,4 +1,4 @@
-"""Counts what is sent to a database."""
+"""Counts the statements that are sent to a database."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +9,9 @@ from sqlalchemy import event
 
 @contextmanager
 def recorded_statements(engine: Any) -> Iterator[list[str]]:
-    """Collects the statements sent inside the block to an engine, or to all (``Engine`` itself).
+    """Collects the statements of an engine, or of all (``Engine`` itself), during the block.
 
-    BEGIN is not one: the driver sends it.
+    BEGIN is not counted: the driver sends it.
     """
     seen: list[str] = []
 

@@ -1,4 +1,4 @@
-"""Temporary folders that are swept when the process that made them was killed."""
+"""Temporary folders that are removed later if the process that made them was killed."""
 
 import fcntl
 import os
@@ -14,7 +14,7 @@ ROOM_WANTED = 2**30
 
 @contextmanager
 def working_folder(*, on_disk: bool = False) -> Iterator[Path]:
-    """A folder that is gone at the end, in memory where there is room unless asked for on disk."""
+    """A folder that is removed at the end; in memory if there is space, unless `on_disk` is set."""
     place = Path(tempfile.gettempdir()) if on_disk else _fast_place()
     sweep(place)
     with ExitStack() as stack:
@@ -25,23 +25,23 @@ def working_folder(*, on_disk: bool = False) -> Iterator[Path]:
 
 
 def sweep(place: Path) -> None:
-    """Removes folders whose owner is gone: nobody holds the lock any more."""
+    """Removes folders whose owner has ended: their lock is free."""
     for folder in place.glob(f"{PREFIX}*"):
         try:
             with (folder / ".owner").open("r+") as owner:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(folder, ignore_errors=True)
-        except OSError:  # in use, being made or removed by another process, or not ours
+        except OSError:  # in use, being made or removed by another process, or of another user
             continue
 
 
 def _owned_folder(place: Path, stack: ExitStack) -> Path:
-    """A new folder, locked as long as the stack is open (the lock ends with the process)."""
+    """A new folder, locked while the stack is open (the lock ends with the process)."""
     while True:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         owner = stack.enter_context((folder / ".owner").open("w"))
         fcntl.flock(owner, fcntl.LOCK_EX)
-        if folder.exists():  # nobody swept it between its making and its locking
+        if folder.exists():  # no other process removed it before it was locked
             return folder
 
 

@@ -1,7 +1,7 @@
-"""Judges a history of clients, and the records behind it, against the promises of the service.
+"""Checks the history of clients, and the database behind it, against the invariants.
 
-I9 (webhooks) and I11 (who may see what) are not judged: there are no webhooks yet, and every
-client of a load may see everything.
+Not checked: I9 (webhooks do not exist yet) and I11 (authorization: every client of a load may read
+everything).
 """
 
 import math
@@ -22,34 +22,34 @@ from tests.fault_lab.checker.timeline import timeline
 from tests.fault_lab.history import Record, read_history
 
 BEGINNING = Mark()
-#: Violations whose timelines are shown.
-SHOWN = 20
+#: Violations that are shown with a timeline.
+MAX_TIMELINES = 20
 
 
-class Judged(StrEnum):
-    """What a check comes to; only ``ok`` is good."""
+class CheckResult(StrEnum):
+    """The result of a check; only ``ok`` is good."""
 
     OK = "ok"
     VIOLATIONS = "violations"
-    #: Nothing contradicts the promises, but too little happened to say that they hold.
+    #: No invariant is violated, but too little happened to prove anything.
     UNKNOWN = "unknown"
 
 
 class Trace(StrEnum):
-    """What a fault leaves behind where it had an effect."""
+    """Evidence that a fault took effect."""
 
-    #: Clients did not know what came of a request (reset, time-out, 5xx).
+    #: Requests without a known result (reset, time-out, 5xx).
     UNKNOWN_ANSWERS = "unknown_answers"
-    #: A client did not know, and its key stood for something already when it asked again.
+    #: Repeated requests whose key existed already, after an unknown result.
     REPLAYED_KEYS = "replayed_keys"
-    #: Batches were announced again by the sweeper.
+    #: Batches that maintenance redispatched.
     ANNOUNCED_AGAIN = "announced_again"
-    #: Work on batches was begun and failed, or its worker died.
+    #: Attempts that failed, or whose worker died.
     FAILED_ATTEMPTS = "failed_attempts"
 
 
 class Violation(NamedTuple):
-    """A promise that was broken, and everything that is known about the item."""
+    """A violated invariant, with everything that is known about the item."""
 
     invariant: str
     what: str
@@ -58,29 +58,29 @@ class Violation(NamedTuple):
 
 @dataclass(kw_only=True)
 class Verdict:
-    """What a check comes to."""
+    """The result of a check with its figures."""
 
-    judged: Judged
+    result: CheckResult
     violations: list[Violation] = field(default_factory=list)
-    #: Why nothing can be said.
+    #: Reasons for the result ``unknown``.
     doubts: list[str] = field(default_factory=list)
     #: Requests in submissions that were answered 202.
     accepted_items: int = 0
-    #: Submissions that were.
+    #: Submissions that were answered 202.
     accepted: int = 0
     events: int = 0
     #: Seconds from sending to 202; None without any.
     p50: float | None = None
     p99: float | None = None
-    #: Seconds from healing to the last outcome; None where nobody said that it healed.
+    #: Seconds from healing to the last outcome; None if the faults were never healed.
     recovery_seconds: float | None = None
     traces: dict[str, int] = field(default_factory=dict)
 
-    def text(self, most: int = SHOWN) -> str:
-        """It in words, with the first violations and their timelines."""
+    def text(self, most: int = MAX_TIMELINES) -> str:
+        """Returns the result as text, with the first violations and their timelines."""
         traces = ", ".join(f"{trace} {number}" for trace, number in self.traces.items())
         lines = [
-            f"{self.judged}: {len(self.violations)} violations",
+            f"{self.result}: {len(self.violations)} violations",
             f"{self.accepted_items} requests in {self.accepted} submissions, {self.events} events",
             f"traces: {traces}",
             *(f"unknown, because {doubt}" for doubt in self.doubts),
@@ -104,55 +104,56 @@ def check(
     traces: Collection[Trace] = (),
     clocks_agree: bool = True,
 ) -> Verdict:
-    """Judge a run once it is healed and quiet.
+    """Checks a run after all faults are healed and all work is done.
 
-    What is in the records before the mark is left alone, but for the checks of the records by
-    themselves. ``clocks_agree`` is False where a clock was set wrong on purpose.
+    Rows before the mark are left out, except by `enroll verify`. ``clocks_agree`` is False if a
+    clock was set wrong on purpose.
     """
-    story = index_history(read_history(history) if isinstance(history, Path) else history)
+    index = index_history(read_history(history) if isinstance(history, Path) else history)
     ledger = read_ledger(sessions, since)
     found = [
-        *_broken(story, ledger, answered_within, clocks_agree=clocks_agree),
-        *_shipped(sessions, story),
+        *_violations_of(index, ledger, answered_within, clocks_agree=clocks_agree),
+        *_audit_violations(sessions, index),
     ]
-    verdict = _figures(story, ledger, clocks_agree=clocks_agree)
+    verdict = _figures(index, ledger, clocks_agree=clocks_agree)
     if max_p99 is not None and (verdict.p99 or 0.0) > max_p99:
-        found.append(Found("I12", f"99 of 100 heard 202 within {verdict.p99:.3f} s, not {max_p99}"))
+        found.append(Found("I12", f"99 of 100 got 202 within {verdict.p99:.3f} s, not {max_p99}"))
     verdict.violations = [
-        _violation(one, story, ledger, shows=number < SHOWN) for number, one in enumerate(found)
+        _violation(one, index, ledger, shows=number < MAX_TIMELINES)
+        for number, one in enumerate(found)
     ]
-    verdict.doubts = list(_doubts(story, ledger, verdict, minimum, traces))
+    verdict.doubts = list(_doubts(index, ledger, verdict, minimum, traces))
     if verdict.violations:
-        verdict.judged = Judged.VIOLATIONS
+        verdict.result = CheckResult.VIOLATIONS
     elif verdict.doubts:
-        verdict.judged = Judged.UNKNOWN
+        verdict.result = CheckResult.UNKNOWN
     return verdict
 
 
-def _broken(
-    story: HistoryIndex, ledger: Ledger, within: float, *, clocks_agree: bool
+def _violations_of(
+    index: HistoryIndex, ledger: Ledger, within: float, *, clocks_agree: bool
 ) -> Iterator[Found]:
-    judges = (
+    rules = (
         guarantees.durable,
         partial(guarantees.answered, within=within, clocks_agree=clocks_agree),
         guarantees.no_phantoms,
         guarantees.idempotent,
-        partial(seats.seats_kept, clocks_agree=clocks_agree),
+        partial(seats.seats_respected, clocks_agree=clocks_agree),
         ordering.latest_wins,
-        ordering.feed_is_whole,
-        guarantees.read_rightly,
+        ordering.feed_complete,
+        guarantees.reads_correct,
     )
-    for judge in judges:
-        yield from judge(story, ledger)
+    for rule in rules:
+        yield from rule(index, ledger)
 
 
-#: The promise behind the first word of what the shipped checker finds.
+#: The invariant behind the first word of a violation kind of `enroll verify`.
 _INVARIANTS = {"outcomes": "I2", "fold": "I5", "seats": "I6", "feed": "I8"}
 
 
-def _shipped(sessions: Sessions, story: HistoryIndex) -> Iterator[Found]:
-    """What `enroll verify` finds in the records by themselves, those of earlier runs too."""
-    known = {course_id: max_capacity(story.capacities(course_id)) for course_id in story.courses}
+def _audit_violations(sessions: Sessions, index: HistoryIndex) -> Iterator[Found]:
+    """Yields the violations that `enroll verify` finds, in the rows of earlier runs too."""
+    known = {course_id: max_capacity(index.capacities(course_id)) for course_id in index.courses}
     for found in verify(sessions, capacities=known).violations:
         invariant = _INVARIANTS.get(found.kind.partition(".")[0], "records")
         about = found.about.submission_id
@@ -160,26 +161,26 @@ def _shipped(sessions: Sessions, story: HistoryIndex) -> Iterator[Found]:
         yield Found(invariant, f"{found.kind}: {found.message}", id_, found.about.line)
 
 
-def _violation(found: Found, story: HistoryIndex, ledger: Ledger, *, shows: bool) -> Violation:
-    lines = tuple(timeline(found, story, ledger)) if shows else ()
+def _violation(found: Found, index: HistoryIndex, ledger: Ledger, *, shows: bool) -> Violation:
+    lines = tuple(timeline(found, index, ledger)) if shows else ()
     return Violation(found.invariant, found.what, lines)
 
 
-def _figures(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Verdict:
-    accepted = story.accepted()
-    latencies = sorted(story.latencies)
+def _figures(index: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Verdict:
+    accepted = index.accepted()
+    latencies = sorted(index.latencies)
     batches = ledger.batches.values()
     return Verdict(
-        judged=Judged.OK,
-        accepted_items=sum(len(told.wishes) for told in accepted),
+        result=CheckResult.OK,
+        accepted_items=sum(len(attempt.changes) for attempt in accepted),
         accepted=len(accepted),
         events=len(ledger.events),
         p50=_share(latencies, 0.5),
         p99=_share(latencies, 0.99),
-        recovery_seconds=_recovery(story, ledger, clocks_agree=clocks_agree),
+        recovery_seconds=_recovery(index, ledger, clocks_agree=clocks_agree),
         traces={
-            Trace.UNKNOWN_ANSWERS: sum(told.unknown for told in story.keys.values()),
-            Trace.REPLAYED_KEYS: sum(told.replayed_unknown for told in story.keys.values()),
+            Trace.UNKNOWN_ANSWERS: sum(attempt.unknown for attempt in index.keys.values()),
+            Trace.REPLAYED_KEYS: sum(attempt.replayed_unknown for attempt in index.keys.values()),
             Trace.ANNOUNCED_AGAIN: sum(batch.repeats for batch in batches),
             Trace.FAILED_ATTEMPTS: sum(batch.attempts for batch in batches),
         },
@@ -187,38 +188,40 @@ def _figures(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Verd
 
 
 def _share(ordered: list[float], share: float) -> float | None:
-    """The value below which so great a share lies."""
+    """Returns the quantile of sorted values."""
     return ordered[math.ceil(share * len(ordered)) - 1] if ordered else None
 
 
-def _recovery(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> float | None:
-    """Seconds from healing to the last outcome, on the client's clock where no other is right."""
-    if story.healed is None:
+def _recovery(index: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> float | None:
+    """Returns the seconds from healing to the last outcome, on the client's clock if others are
+    wrong.
+    """
+    if index.healed is None:
         return None
     if not clocks_agree:
-        return None if story.settled is None else story.settled - story.healed
+        return None if index.settled is None else index.settled - index.healed
     answered = (batch.answered_at for batch in ledger.batches.values() if batch.answered_at)
-    last = max((moment.timestamp() for moment in answered), default=story.healed)
-    return max(0.0, last - story.healed)
+    last = max((moment.timestamp() for moment in answered), default=index.healed)
+    return max(0.0, last - index.healed)
 
 
 def _doubts(
-    story: HistoryIndex,
+    index: HistoryIndex,
     ledger: Ledger,
     verdict: Verdict,
     minimum: int,
     traces: Collection[Trace],
 ) -> Iterator[str]:
-    """I13: why the run proves nothing."""
+    """I13: yields the reasons why the run proves nothing."""
     if verdict.accepted_items < minimum:
         yield f"only {verdict.accepted_items} requests were accepted, not {minimum}"
-    for fault, times in story.started.items():
-        if not story.witnessed[fault]:
+    for fault, times in index.started.items():
+        if not index.witnessed[fault]:
             yield f"nothing shows that {fault} took hold in {times} times"
     for trace in traces:
         if not verdict.traces[trace]:
             yield f"the fault left no {trace}"
-    if unread := sum(told.seen_done is None for told in story.accepted()):
+    if unread := sum(attempt.seen_done is None for attempt in index.accepted()):
         yield f"{unread} submissions were never seen to be done"
-    if not ordering.read_to_the_end(story, ledger):
-        yield "nobody read the feed to its end"
+    if not ordering.read_to_the_end(index, ledger):
+        yield "no client read the feed to its end"

@@ -1,4 +1,4 @@
-"""What every accepted request is promised: it is there, it is answered once, and for good."""
+"""Checks I1 to I4 and I10: accepted requests are stored, get one outcome, and can be read."""
 
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -12,15 +12,15 @@ from tests.fault_lab.checker.ledger import Item, Ledger
 from tests.fault_lab.history import Phase
 from tests.fault_lab.load.client import RequestedChange, brief
 
-#: How far a submission is; it never goes back.
+#: The order of states; a submission never goes back.
 _STATES = {"queued": 0, "running": 1, "done": 2, "cancelled": 2}
 _KEY_REUSED = 422
-#: In the name of each learner whose requests are poison.
+#: Part of the name of each learner whose requests are poison.
 POISON = "poison"
 
 
 class Found(NamedTuple):
-    """A broken promise, and the key, id or submission by which everything about it is found."""
+    """A violated invariant, and the key, id or submission that identifies the item."""
 
     invariant: str
     what: str
@@ -28,82 +28,84 @@ class Found(NamedTuple):
     line: int | None = None
 
 
-def durable(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I1: what was answered 202 is there, whole."""
-    for told in story.accepted():
-        for id_ in told.ids:
+def durable(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    """I1: every submission that was answered 202 is stored completely."""
+    for attempt in index.accepted():
+        for id_ in attempt.ids:
             head = ledger.submissions.get(id_)
             if head is None:
-                yield Found("I1", f"{id_} was accepted and is lost", told.key)
+                yield Found("I1", f"{id_} was accepted and is lost", attempt.key)
             elif head.published_at is None:
-                yield Found("I1", f"{id_} was accepted and never published", told.key)
-            elif head.total != len(told.wishes):
-                what = f"{id_} has {head.total} requests of {len(told.wishes)}"
-                yield Found("I1", what, told.key)
+                yield Found("I1", f"{id_} was accepted and never published", attempt.key)
+            elif head.total != len(attempt.changes):
+                what = f"{id_} has {head.total} requests of {len(attempt.changes)}"
+                yield Found("I1", what, attempt.key)
             else:
-                yield from _kept_lines(told, id_, ledger)
+                yield from _check_lines(attempt, id_, ledger)
 
 
-def _kept_lines(told: Attempt, id_: str, ledger: Ledger) -> Iterator[Found]:
-    for line, _ in told.wishes_by_line():
+def _check_lines(attempt: Attempt, id_: str, ledger: Ledger) -> Iterator[Found]:
+    for line, _ in attempt.changes_by_line():
         if (id_, line) not in ledger.items:
-            yield Found("I1", f"line {line} of {id_} is lost", told.key, line)
+            yield Found("I1", f"line {line} of {id_} is lost", attempt.key, line)
 
 
 def answered(
-    story: HistoryIndex, ledger: Ledger, *, within: float, clocks_agree: bool
+    index: HistoryIndex, ledger: Ledger, *, within: float, clocks_agree: bool
 ) -> Iterator[Found]:
-    """I2: each accepted request has one outcome, in time, and it never was another."""
-    latest = None if story.healed is None or not clocks_agree else story.healed + within
-    for id_, what in ledger.odd:
+    """I2: each accepted request has one outcome, in time, and it never changes."""
+    latest = None if index.healed is None or not clocks_agree else index.healed + within
+    for id_, what in ledger.inconsistencies:
         yield Found("I2", what, id_)
-    for told in story.accepted():
-        for line, wish in told.wishes_by_line():
-            item = ledger.items.get((told.id or "", line))
+    for attempt in index.accepted():
+        for line, change in attempt.changes_by_line():
+            item = ledger.items.get((attempt.id or "", line))
             if item is not None:
-                yield from _answered_once(told, item, latest)
-                yield from _answered_well(story, told, item, wish)
-    yield from _answers_seen(story, ledger)
+                yield from _check_outcome(attempt, item, latest)
+                yield from _check_result(index, attempt, item, change)
+    yield from _check_outcome_reads(index, ledger)
 
 
-def _answered_once(told: Attempt, item: Item, latest: float | None) -> Iterator[Found]:
+def _check_outcome(attempt: Attempt, item: Item, latest: float | None) -> Iterator[Found]:
     batch, line = item.batch, item.line
     if item.outcome is None:
         state = "parked" if batch.parked_at else "waiting"
-        yield Found("I2", f"line {line} of {told.id} has no outcome ({state})", told.key, line)
+        yield Found(
+            "I2", f"line {line} of {attempt.id} has no outcome ({state})", attempt.key, line
+        )
     elif item.outcome.line != line:
-        what = f"line {line} of {told.id} has the outcome of line {item.outcome.line}"
-        yield Found("I2", what, told.key, line)
+        what = f"line {line} of {attempt.id} has the outcome of line {item.outcome.line}"
+        yield Found("I2", what, attempt.key, line)
     elif latest is not None and batch.answered_at.timestamp() > latest:
         late = batch.answered_at.timestamp() - latest
-        what = f"line {line} of {told.id} was answered {late:.1f} s later than promised"
-        yield Found("I2", what, told.key, line)
+        what = f"line {line} of {attempt.id} was answered {late:.1f} s later than promised"
+        yield Found("I2", what, attempt.key, line)
 
 
-def _answered_well(
-    story: HistoryIndex, told: Attempt, item: Item, wish: RequestedChange
+def _check_result(
+    index: HistoryIndex, attempt: Attempt, item: Item, change: RequestedChange
 ) -> Iterator[Found]:
-    """No load sends what is invalid; only a request that is poison may come to internal_error."""
+    """I2: only poison requests come to internal_error, and none is invalid or cancelled."""
     outcome = item.outcome
-    if outcome is None or (told.poison and POISON in wish.user):
+    if outcome is None or (attempt.poison and POISON in change.user):
         return
     is_refused = outcome.code is Code.REFUSED and outcome.reason is not Reason.COURSE_FULL
     if outcome.code in {Code.INVALID, Code.CANCELLED} or (
-        is_refused and story.is_plain(wish.course_id)
+        is_refused and index.is_plain(change.course_id)
     ):
-        what = f"line {item.line} of {told.id} is {outcome.code}, {outcome.reason}"
-        yield Found("I2", f"{what}, though nothing is wrong with it", told.key, item.line)
+        what = f"line {item.line} of {attempt.id} is {outcome.code}, {outcome.reason}"
+        yield Found("I2", f"{what}, though nothing is wrong with it", attempt.key, item.line)
 
 
-def _answers_seen(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    for reads in (story.statuses, story.outcomes):
+def _check_outcome_reads(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    for reads in (index.statuses, index.outcomes):
         for id_, its_reads in reads.items():
             for read in its_reads:
                 for seen in read.record.facts.get("outcomes", ()):
-                    yield from _answer_kept(id_, seen, ledger)
+                    yield from _check_outcome_read(id_, seen, ledger)
 
 
-def _answer_kept(id_: str, seen: list[Any], ledger: Ledger) -> Iterator[Found]:
+def _check_outcome_read(id_: str, seen: list[Any], ledger: Ledger) -> Iterator[Found]:
     item = ledger.items.get((id_, seen[0]))
     if item is None or item.outcome is None:
         what = f"line {seen[0]} of {id_} was read as {seen[1]} and has no outcome now"
@@ -112,53 +114,61 @@ def _answer_kept(id_: str, seen: list[Any], ledger: Ledger) -> Iterator[Found]:
         yield Found("I2", f"line {seen[0]} of {id_} was {seen} and is {now} now", id_, seen[0])
 
 
-def no_phantoms(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I3: everything that is kept was asked for, and comes to what was asked."""
+def no_phantoms(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    """I3: every stored request was sent, with the same content."""
     keys = {id_: key for key, id_ in ledger.keys.items()}
     for id_, head in ledger.submissions.items():
-        told = story.by_id.get(id_) or story.keys.get(keys.get(id_, ""))
-        if told is None and head.published_at is None:
-            continue  # the parts of an upload that broke off: nobody sees them, they are swept
-        if told is None:
-            yield Found("I3", f"{id_} is kept, and nobody asked for it", id_)
+        attempt = index.by_id.get(id_) or index.keys.get(keys.get(id_, ""))
+        if attempt is None and head.published_at is None:
+            continue  # an incomplete upload: no reader sees it, and it is purged
+        if attempt is None:
+            yield Found("I3", f"{id_} is stored, but no client sent it", id_)
         elif head.published_at is not None:
-            yield from _as_asked(told, id_, ledger)
-    for key, told in story.keys.items():
-        if key in ledger.keys and not told.ids and not told.unknown:
-            what = f"{ledger.keys[key]} is kept, though it was refused with {told.refused}"
+            yield from _check_content(attempt, id_, ledger)
+    for key, attempt in index.keys.items():
+        if key in ledger.keys and not attempt.ids and not attempt.unknown:
+            what = f"{ledger.keys[key]} is stored, though it was refused with {attempt.refused}"
             yield Found("I3", what, key)
     yield from _events_and_outcomes(ledger)
 
 
-def _as_asked(told: Attempt, id_: str, ledger: Ledger) -> Iterator[Found]:
-    for line, wish in told.wishes_by_line():
+def _check_content(attempt: Attempt, id_: str, ledger: Ledger) -> Iterator[Found]:
+    for line, change in attempt.changes_by_line():
         item = ledger.items.get((id_, line))
         if item is None:
             continue
-        kept = _wished(item)
-        if kept != _plain(wish):
-            what = f"line {line} of {id_} asks for {kept}, and {_plain(wish)} was sent"
-            yield Found("I3", what, told.key, line)
+        stored = _stored_change(item)
+        if stored != _sent_change(change):
+            what = f"line {line} of {id_} asks for {stored}, and {_sent_change(change)} was sent"
+            yield Found("I3", what, attempt.key, line)
 
 
-def _plain(wish: RequestedChange) -> tuple[object, ...]:
-    stated = wish.requested_at and datetime.fromisoformat(wish.requested_at)
-    is_active = True if wish.is_active is None else wish.is_active
-    return wish.user, wish.course_id, is_active, wish.mode, stated
+def _sent_change(change: RequestedChange) -> tuple[object, ...]:
+    stated = change.requested_at and datetime.fromisoformat(change.requested_at)
+    is_active = True if change.is_active is None else change.is_active
+    return change.user, change.course_id, is_active, change.mode, stated
 
 
-def _wished(item: Item) -> tuple[object, ...] | None:
-    asked = item.request
-    if asked is None:
+def _stored_change(item: Item) -> tuple[object, ...] | None:
+    request = item.request
+    if request is None:
         return None
-    return asked.username, asked.course_id, asked.is_active, asked.mode, asked.requested_at
+    return (
+        request.username,
+        request.course_id,
+        request.is_active,
+        request.mode,
+        request.requested_at,
+    )
 
 
 def _events_and_outcomes(ledger: Ledger) -> Iterator[Found]:
     for event in ledger.events:
         place = (str(event.submission_id), event.line)
         if place not in ledger.items:
-            what = f"event {event.position} is of line {place[1]} of {place[0]}, which is not kept"
+            what = (
+                f"event {event.position} is of line {place[1]} of {place[0]}, which is not stored"
+            )
             yield Found("I3", what, *place)
     for item in ledger.items.values():
         yield from _event_of(item)
@@ -169,101 +179,104 @@ def _event_of(item: Item) -> Iterator[Found]:
     kind = CHANGE_KIND_BY_CODE.get(code) if code else None
     kinds = [event.kind for event in item.events]
     if kinds != ([] if kind is None else [kind]):
-        told = ", ".join(kinds) or "no event"
-        what = f"line {item.line} of {item.submission_id} is {code} and has {told}"
+        actual = ", ".join(kinds) or "no event"
+        what = f"line {item.line} of {item.submission_id} is {code} and has {actual}"
         yield Found("I3", what, *item.place)
     for event in item.events:
-        asked = item.request
-        named = None if asked is None else (asked.username, asked.course_id)
+        request = item.request
+        named = None if request is None else (request.username, request.course_id)
         if named != (event.username, event.course_id):
             what = f"event {event.position} is about somebody else than line {item.line}"
             yield Found("I3", what, *item.place)
 
 
-def idempotent(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I4: a key stands for one submission, for good, and for one body."""
-    for key, told in story.keys.items():
-        if len(told.ids) > 1:
-            yield Found("I4", f"the key {key} stands for {', '.join(told.ids)}", key)
-        kept = ledger.keys.get(key)
-        if told.ids and kept is not None and kept not in told.ids:
-            yield Found("I4", f"the key {key} stands for {told.id}, but {kept} is kept", key)
-        if told.ids and kept is None:
-            yield Found("I4", f"the key {key} of {told.id} is forgotten", key)
-        if told.ids and told.refused:
-            what = f"the key {key} was refused with {told.refused} and stands for {told.id}"
+def idempotent(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    """I4: a key belongs to one submission and one body, permanently."""
+    for key, attempt in index.keys.items():
+        if len(attempt.ids) > 1:
+            yield Found("I4", f"the key {key} stands for {', '.join(attempt.ids)}", key)
+        stored = ledger.keys.get(key)
+        if attempt.ids and stored is not None and stored not in attempt.ids:
+            yield Found("I4", f"the key {key} stands for {attempt.id}, but {stored} is stored", key)
+        if attempt.ids and stored is None:
+            yield Found("I4", f"the key {key} of {attempt.id} is forgotten", key)
+        if attempt.ids and attempt.refused:
+            what = f"the key {key} was refused with {attempt.refused} and stands for {attempt.id}"
             yield Found("I4", what, key)
-    for record in story.reuses:
+    for record in index.reuses:
         if record.status != _KEY_REUSED:
             what = f"the key {record.key} with another body was answered {record.status}"
             yield Found("I4", what, record.key)
 
 
-def read_rightly(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I10: who looks after a 202 finds it, never less far than before."""
-    for reads in (story.statuses, story.outcomes):
+def reads_correct(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    """I10: a read after a 202 finds the submission, and its state never goes back."""
+    for reads in (index.statuses, index.outcomes):
         for id_, its_reads in reads.items():
             for read in its_reads:
                 if read.record.phase is Phase.FAIL:
                     what = f"{id_} was accepted, and looking at it was answered"
                     yield Found("I10", f"{what} {read.record.status}", id_)
-    for id_, its_reads in story.statuses.items():
-        yield from _only_forward(id_, its_reads)
-    yield from _enrollments_seen(story, ledger)
+    for id_, its_reads in index.statuses.items():
+        yield from _check_progress(id_, its_reads)
+    yield from _check_enrollment_reads(index, ledger)
 
 
-def _only_forward(id_: str, reads: Iterable[Read]) -> Iterator[Found]:
+def _check_progress(id_: str, reads: Iterable[Read]) -> Iterator[Found]:
     known = [read for read in reads if read.record.phase is Phase.OK]
     by_end = sorted(known, key=lambda read: read.ended)
     seen: dict[str, Any] | None = None
     ended = 0
     for read in sorted(known, key=lambda read: read.began):
         while ended < len(by_end) and by_end[ended].ended < read.began:
-            seen = _further(seen, dict(by_end[ended].record.facts))
+            seen = _max_progress(seen, dict(by_end[ended].record.facts))
             ended += 1
         now = read.record.facts
         if seen is None:
             continue
-        if _far(now) < _far(seen):
-            what = f"{id_} was {_told(seen)} and then {_told(now)}"
+        if _progress(now) < _progress(seen):
+            what = f"{id_} was {_progress_text(seen)} and then {_progress_text(now)}"
             yield Found("I10", what, id_)
-        elif _far(now)[0] == _far(seen)[0] == _STATES["done"] and now["counts"] != seen["counts"]:
+        elif (
+            _progress(now)[0] == _progress(seen)[0] == _STATES["done"]
+            and now["counts"] != seen["counts"]
+        ):
             yield Found("I10", f"{id_} counted {seen['counts']}, then {now['counts']}", id_)
 
 
-def _further(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
-    return other if one is None or _far(other) > _far(one) else one
+def _max_progress(one: dict[str, Any] | None, other: dict[str, Any]) -> dict[str, Any]:
+    return other if one is None or _progress(other) > _progress(one) else one
 
 
-def _far(facts: Any) -> tuple[int, int]:
+def _progress(facts: Any) -> tuple[int, int]:
     return _STATES[facts["state"]], -facts["counts"]["pending"]
 
 
-def _told(facts: Any) -> str:
+def _progress_text(facts: Any) -> str:
     return f"{facts['state']} with {facts['counts']['pending']} pending"
 
 
-def _enrollments_seen(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """Who looks after an outcome sees what it came to, or something newer."""
+def _check_enrollment_reads(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    """Checks that a read of an enrollment after an outcome returns its effect, or a newer one."""
     states: dict[tuple[str, str], list[tuple[int, bool, str]]] = {}
     for event in ledger.events:
         after = event.position, bool(event.after["is_active"]), str(event.after["mode"])
         states.setdefault((event.course_id, event.username), []).append(after)
-    for read in story.enrollments:
+    for read in index.enrollments:
         facts = read.record.facts
         pair = facts["course_id"], facts["user"]
-        told = story.by_id.get(str(read.record.id))
-        if told is None or told.seen_done is None or told.seen_done > read.began:
+        attempt = index.by_id.get(str(read.record.id))
+        if attempt is None or attempt.seen_done is None or attempt.seen_done > read.began:
             continue
-        since = _known_since(told, pair, ledger)
+        since = _known_since(attempt, pair, ledger)
         possible = [after[1:] for after in states.get(pair, []) if after[0] >= since]
         seen = facts["is_active"], facts["mode"]
         if since and seen not in possible:
-            what = f"{pair} was read as {seen} after {told.id} was done, not one of {possible}"
-            yield Found("I10", what, told.key)
+            what = f"{pair} was read as {seen} after {attempt.id} was done, not one of {possible}"
+            yield Found("I10", what, attempt.key)
 
 
-def _known_since(told: Attempt, pair: tuple[str, str], ledger: Ledger) -> int:
-    """The last position at which this submission changed the enrollment; 0: it did not."""
-    items = (item for item in ledger.items_of.get(pair, ()) if item.submission_id == told.id)
+def _known_since(attempt: Attempt, pair: tuple[str, str], ledger: Ledger) -> int:
+    """Returns the last position at which a submission changed the enrollment; 0: it did not."""
+    items = (item for item in ledger.items_of.get(pair, ()) if item.submission_id == attempt.id)
     return max((event.position for item in items for event in item.events), default=0)

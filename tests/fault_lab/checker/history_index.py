@@ -1,4 +1,4 @@
-"""A history put in order: what each key stands for, what was read, what was broken."""
+"""Indexes a history: attempts by key and id, reads, faults."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -13,50 +13,50 @@ _POSTS = frozenset({Op.SINGLE, Op.FILE})
 
 @dataclass(eq=False)
 class Attempt:
-    """All that is known from outside about one Idempotency-Key."""
+    """Everything that clients know about one Idempotency-Key."""
 
     key: str
     op: Op
-    wishes: list[RequestedChange]
+    changes: list[RequestedChange]
     poison: bool
     #: When it was first sent.
     sent: float
-    #: When the first 202 was heard.
-    heard: float | None = None
+    #: When the first 202 arrived.
+    accepted_at: float | None = None
     ids: dict[str, None] = field(default_factory=dict)
-    #: Statuses that say for sure that it was not taken in.
+    #: Statuses of answers that prove that it was not stored.
     refused: list[int] = field(default_factory=list)
-    #: How often nobody knew what came of it.
+    #: Number of sends with an unknown result.
     unknown: int = 0
-    #: Whether it was replayed after nobody knew.
+    #: Number of replays after an unknown result.
     replayed_unknown: int = 0
-    #: When all of it was first seen to be done.
+    #: When a read first showed the state ``done``.
     seen_done: float | None = None
 
     @property
     def id(self) -> str | None:
-        """The submission that it stands for."""
+        """Returns the submission id."""
         return next(iter(self.ids), None)
 
-    def wishes_by_line(self) -> Iterator[tuple[int, RequestedChange]]:
-        """Each wish with the line that its outcome will have."""
-        return enumerate(self.wishes, FIRST_LINE if self.op is Op.FILE else 1)
+    def changes_by_line(self) -> Iterator[tuple[int, RequestedChange]]:
+        """Yields each change with the line number of its outcome."""
+        return enumerate(self.changes, FIRST_LINE if self.op is Op.FILE else 1)
 
 
 class Read(NamedTuple):
-    """One look at the service; ``began`` is when it was sent."""
+    """One read of the service; ``began`` is when it was sent."""
 
     record: Record
     began: float
 
     @property
     def ended(self) -> float:
-        """When it was answered."""
+        """Returns when it was answered."""
         return self.record.t
 
 
 class Capacity(NamedTuple):
-    """A capacity, and when it may have been in force."""
+    """A capacity, and the time in which it may have been in force."""
 
     seats: int | None
     since: float
@@ -65,12 +65,12 @@ class Capacity(NamedTuple):
 
 @dataclass
 class HistoryIndex:
-    """A history, by what it is about."""
+    """A history, by what its records are about."""
 
-    begun: float = 0.0
+    began: float = 0.0
     keys: dict[str, Attempt] = field(default_factory=dict)
     by_id: dict[str, Attempt] = field(default_factory=dict)
-    #: Times the key was sent with another body, and what came of it.
+    #: Uses of a key with another body, and their answers.
     reuses: list[Record] = field(default_factory=list)
     statuses: dict[str, list[Read]] = field(default_factory=lambda: defaultdict(list))
     outcomes: dict[str, list[Read]] = field(default_factory=lambda: defaultdict(list))
@@ -86,128 +86,130 @@ class HistoryIndex:
     about: dict[str, list[Record]] = field(default_factory=lambda: defaultdict(list))
 
     def accepted(self) -> list[Attempt]:
-        """What was answered 202."""
-        return [told for told in self.keys.values() if told.ids]
+        """Returns the attempts that were answered 202."""
+        return [attempt for attempt in self.keys.values() if attempt.ids]
 
     def capacities(self, course_id: str) -> list[Capacity]:
-        """Every capacity that a course was given, or may have been."""
+        """Returns every capacity that a course had or may have had."""
         return list(_capacities(self.courses.get(course_id, [])))
 
     def is_plain(self, course_id: str) -> bool:
-        """Whether nothing but the seats ever refuses anybody in this course."""
+        """Returns whether nothing but its seats limits a course."""
         saved = self.courses.get(course_id, [])
         return bool(saved) and all(record.facts["is_plain"] for record in saved)
 
 
 def max_capacity(capacities: Iterable[Capacity]) -> int | None:
-    """The greatest of some capacities; None where one of them, or nothing, bounds them."""
+    """Returns the greatest capacity; None if one is unlimited or none is known."""
     seats = [one.seats for one in capacities]
     known = [number for number in seats if number is not None]
     return max(known) if known and len(known) == len(seats) else None
 
 
 def index_history(records: Iterable[Record]) -> HistoryIndex:
-    """Put a history in order."""
-    story = HistoryIndex()
+    """Builds the index of a history."""
+    index = HistoryIndex()
     for record in records:
-        story.begun = story.begun or record.t
+        index.began = index.began or record.t
         for name in {record.key, record.id} - {None}:
-            story.about[str(name)].append(record)
-        _TAKE.get(record.op, _nothing)(story, record)
-    return story
+            index.about[str(name)].append(record)
+        _HANDLERS.get(record.op, _nothing)(index, record)
+    return index
 
 
-def _nothing(story: HistoryIndex, record: Record) -> None:
+def _nothing(index: HistoryIndex, record: Record) -> None:
     if record.facts.get("what") == "settled":
-        story.settled = record.t
+        index.settled = record.t
 
 
-def _asked(story: HistoryIndex, record: Record) -> None:
+def _on_request(index: HistoryIndex, record: Record) -> None:
     key = str(record.key)
-    told = story.keys.get(key)
+    attempt = index.keys.get(key)
     if record.phase is Phase.INVOKE:
-        if told is None:
-            wishes = [RequestedChange._make(wish) for wish in record.facts["wishes"]]
+        if attempt is None:
+            changes = [RequestedChange._make(change) for change in record.facts["changes"]]
             poison = bool(record.facts.get("poison"))
-            story.keys[key] = Attempt(key, record.op, wishes, poison, record.t)
-    elif told is None:
-        message = f"line {record.number} answers what was never asked"
+            index.keys[key] = Attempt(key, record.op, changes, poison, record.t)
+    elif attempt is None:
+        message = f"line {record.number} answers a request that was never sent"
         raise ValueError(message)
     elif record.phase is Phase.OK:
-        _taken_in(story, told, record)
+        _on_accepted(index, attempt, record)
     elif record.phase is Phase.FAIL:
-        told.refused.append(record.status or 0)
+        attempt.refused.append(record.status or 0)
     else:
-        told.unknown += 1
+        attempt.unknown += 1
 
 
-def _taken_in(story: HistoryIndex, told: Attempt, record: Record) -> None:
-    told.heard = record.t if told.heard is None else told.heard
-    if not told.ids and told.unknown and record.facts.get("replayed"):
-        told.replayed_unknown += 1
-    told.ids[str(record.id)] = None
-    story.by_id.setdefault(str(record.id), told)
-    story.latencies.append(record.facts.get("seconds", 0.0))
+def _on_accepted(index: HistoryIndex, attempt: Attempt, record: Record) -> None:
+    attempt.accepted_at = record.t if attempt.accepted_at is None else attempt.accepted_at
+    if not attempt.ids and attempt.unknown and record.facts.get("replayed"):
+        attempt.replayed_unknown += 1
+    attempt.ids[str(record.id)] = None
+    index.by_id.setdefault(str(record.id), attempt)
+    index.latencies.append(record.facts.get("seconds", 0.0))
 
 
-def _reused(story: HistoryIndex, record: Record) -> None:
+def _on_reuse(index: HistoryIndex, record: Record) -> None:
     if record.phase in {Phase.OK, Phase.FAIL}:
-        story.reuses.append(record)
+        index.reuses.append(record)
 
 
 def _read(record: Record) -> Read:
     return Read(record, record.facts.get("began", record.t))
 
 
-def _status(story: HistoryIndex, record: Record) -> None:
-    story.statuses[str(record.id)].append(_read(record))
-    told = story.by_id.get(str(record.id))
-    if told and told.seen_done is None and record.facts.get("state") == "done":
-        told.seen_done = record.t
+def _status(index: HistoryIndex, record: Record) -> None:
+    index.statuses[str(record.id)].append(_read(record))
+    attempt = index.by_id.get(str(record.id))
+    if attempt and attempt.seen_done is None and record.facts.get("state") == "done":
+        attempt.seen_done = record.t
 
 
-def _outcomes(story: HistoryIndex, record: Record) -> None:
-    story.outcomes[str(record.id)].append(_read(record))
+def _outcomes(index: HistoryIndex, record: Record) -> None:
+    index.outcomes[str(record.id)].append(_read(record))
 
 
-def _enrollment(story: HistoryIndex, record: Record) -> None:
+def _enrollment(index: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.OK:
-        story.enrollments.append(_read(record))
+        index.enrollments.append(_read(record))
 
 
-def _feed(story: HistoryIndex, record: Record) -> None:
+def _feed(index: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.OK:
-        story.feed.append(_read(record))
+        index.feed.append(_read(record))
 
 
-def _course(story: HistoryIndex, record: Record) -> None:
-    story.courses[record.facts["course_id"]].append(record)
+def _course(index: HistoryIndex, record: Record) -> None:
+    index.courses[record.facts["course_id"]].append(record)
 
 
-def _nemesis(story: HistoryIndex, record: Record) -> None:
+def _on_fault(index: HistoryIndex, record: Record) -> None:
     if record.phase is Phase.HEAL:
-        story.healed = record.t
+        index.healed = record.t
     elif record.phase is Phase.START:
-        story.started[record.facts["fault"]] += 1
+        index.started[record.facts["fault"]] += 1
     elif record.phase is Phase.WITNESS:
-        story.witnessed[record.facts["fault"]] += 1
+        index.witnessed[record.facts["fault"]] += 1
 
 
-_TAKE = {
-    **dict.fromkeys(_POSTS, _asked),
-    Op.REUSE: _reused,
+_HANDLERS = {
+    **dict.fromkeys(_POSTS, _on_request),
+    Op.REUSE: _on_reuse,
     Op.STATUS: _status,
     Op.OUTCOMES: _outcomes,
     Op.ENROLLMENT: _enrollment,
     Op.FEED: _feed,
     Op.COURSE: _course,
-    Op.NEMESIS: _nemesis,
+    Op.FAULT: _on_fault,
     Op.NOTE: _nothing,
 }
 
 
 def _capacities(records: list[Record]) -> Iterator[Capacity]:
-    """One that is replaced for sure ends there; one that nobody knows of may come at any time."""
+    """Yields capacities: one that was replaced ends there; one with an unknown result may apply any
+    time later.
+    """
     changes = [
         (sent, _answer(records[place + 1 :], sent))
         for place, sent in enumerate(records)

@@ -1,4 +1,4 @@
-"""The records of a run as the service keeps them, read past it: items, batches, events."""
+"""Reads the stored requests, batches and events of a run, independently of the service's queries."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -31,7 +31,7 @@ from schemas.outcomes import decode_outcomes
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import decode_singles
 
-#: Events that one look reads.
+#: Events per query.
 PAGE = 10_000
 
 #: (submission, line).
@@ -41,7 +41,7 @@ Pair = tuple[str, str]
 
 
 class Mark(NamedTuple):
-    """Where the records of earlier runs end."""
+    """The end of the rows of earlier runs."""
 
     batch_id: int = 0
     position: int = 0
@@ -49,12 +49,12 @@ class Mark(NamedTuple):
 
 @dataclass(eq=False, slots=True)
 class Item:
-    """One request as it is kept, with what came of it."""
+    """One stored request with its outcome."""
 
     submission_id: str
     line: int
     batch: Any
-    #: None: the row cannot be read.
+    #: None: the row cannot be parsed.
     request: ParsedRequest | None
     received_at: datetime
     clock: WritePrecedence
@@ -63,12 +63,12 @@ class Item:
 
     @property
     def place(self) -> Place:
-        """What names it."""
+        """Returns its key in `Ledger.items`."""
         return self.submission_id, self.line
 
 
 class StoredState(NamedTuple):
-    """An enrollment as it is kept, with its clocks."""
+    """A stored enrollment with its precedence."""
 
     is_active: bool
     mode: str
@@ -78,11 +78,11 @@ class StoredState(NamedTuple):
 
 @dataclass
 class Ledger:
-    """The records from a mark on."""
+    """The rows after a mark."""
 
     mark: Mark
     head: int = 0
-    #: Rows of the tables, by id; unpublished submissions are there too.
+    #: Rows of the tables, by id; unpublished submissions are included.
     submissions: dict[str, Any] = field(default_factory=dict)
     batches: dict[int, Any] = field(default_factory=dict)
     items: dict[Place, Item] = field(default_factory=dict)
@@ -92,30 +92,30 @@ class Ledger:
     events: list[RecordedEvent] = field(default_factory=list)
     #: First position of each batch's events.
     spans: dict[int, int] = field(default_factory=dict)
-    standings: dict[Pair, StoredState] = field(default_factory=dict)
+    enrollments: dict[Pair, StoredState] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
-    #: What does not fit together, found while reading.
-    odd: list[tuple[str, str]] = field(default_factory=list)
+    #: Inconsistencies found while reading.
+    inconsistencies: list[tuple[str, str]] = field(default_factory=list)
 
 
 def mark(sessions: Sessions) -> Mark:
-    """Where the records end now: a check from here on leaves alone what is before."""
+    """Returns the current end of the rows."""
     with sessions.read() as session:
         last = session.scalar(select(BatchRow.id).order_by(BatchRow.id.desc()).limit(1))
         return Mark(last or 0, session.scalars(select(FeedHeadRow.position)).one())
 
 
 def read_ledger(sessions: Sessions, since: Mark) -> Ledger:
-    """Everything after the mark."""
+    """Reads everything after the mark."""
     ledger = Ledger(since)
     with sessions.read() as session:
         _read_batches(session, ledger)
         _read_submissions(session, ledger)
         _read_items(ledger)
         _read_events(session, ledger)
-        _read_standings(session, ledger)
-        kept = session.execute(select(IdempotencyRow.key, IdempotencyRow.submission_id))
-        ledger.keys = {key: str(id_) for key, id_ in kept}
+        _read_enrollments(session, ledger)
+        rows = session.execute(select(IdempotencyRow.key, IdempotencyRow.submission_id))
+        ledger.keys = {key: str(id_) for key, id_ in rows}
     return ledger
 
 
@@ -139,20 +139,22 @@ def _read_items(ledger: Ledger) -> None:
         items = list(_items_of(ledger, batch))
         outcomes = decode_outcomes(batch.outcomes) if batch.outcomes else []
         if outcomes and len(outcomes) != len(items):
-            told = f"{len(outcomes)} outcomes for {len(items)} requests"
-            ledger.odd.append((str(items[0].submission_id), f"batch {batch.id} has {told}"))
+            numbers = f"{len(outcomes)} outcomes for {len(items)} requests"
+            ledger.inconsistencies.append(
+                (str(items[0].submission_id), f"batch {batch.id} has {numbers}")
+            )
         for item, outcome in zip(items, outcomes, strict=False):
             item.outcome = outcome
         if is_cancelled_as_whole(batch.outcomes):
             for item in items:
                 item.outcome = Outcome(item.line, None, None, Code.CANCELLED)
         for item in items:
-            _keep(ledger, item)
+            _add(ledger, item)
 
 
-def _keep(ledger: Ledger, item: Item) -> None:
+def _add(ledger: Ledger, item: Item) -> None:
     if item.place in ledger.items:
-        ledger.odd.append((item.submission_id, f"line {item.line} is kept twice"))
+        ledger.inconsistencies.append((item.submission_id, f"line {item.line} is stored twice"))
     ledger.items[item.place] = item
     ledger.items_of_batch[item.batch.id].append(item)
     if item.request is not None and item.request.username:
@@ -198,7 +200,7 @@ def _read_events(session: Session, ledger: Ledger) -> None:
             item.events.append(event)
 
 
-def _read_standings(session: Session, ledger: Ledger) -> None:
+def _read_enrollments(session: Session, ledger: Ledger) -> None:
     courses = {event.course_id for event in ledger.events} | {pair[0] for pair in ledger.items_of}
     numbers = select(CourseRow.id, CourseRow.course_id).where(CourseRow.course_id.in_(courses))
     for number, course_id in session.execute(numbers).all():
@@ -208,10 +210,10 @@ def _read_standings(session: Session, ledger: Ledger) -> None:
             .where(EnrollmentRow.course_id == number)
         )
         for row in session.execute(rows):
-            ledger.standings[course_id, row.username] = _standing(row)
+            ledger.enrollments[course_id, row.username] = _stored_state(row)
 
 
-def _standing(row: Any) -> StoredState:
+def _stored_state(row: Any) -> StoredState:
     activity = WritePrecedence(row.active_at, row.active_rank, row.active_line)
     mode = (
         None if row.mode_at is None else WritePrecedence(row.mode_at, row.mode_rank, row.mode_line)

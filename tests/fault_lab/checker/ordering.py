@@ -1,4 +1,4 @@
-"""The order of wishes and the order of the feed."""
+"""Checks I7 and I8: precedence of requests, and order of the change feed."""
 
 from collections.abc import Iterator
 from heapq import heappop, heappush
@@ -14,45 +14,49 @@ from tests.fault_lab.load.client import digest
 
 
 class _Timed(NamedTuple):
-    """A request whose time is that of its coming in, and what is known of that from outside."""
+    """A request that states no time, with what its client knows."""
 
     item: Item
-    told: Attempt
+    attempt: Attempt
 
 
-def latest_wins(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I7: of two wishes for one enrollment the later one wins.
+def latest_wins(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    """I7: of two requests for one enrollment the later one wins.
 
-    Who was asked after the other's 202 was heard ranks higher (seen from outside); the feed
-    never lets a lower wish follow a higher one in the same field; what stands at the end is
-    what the highest wishes say; superseded is only what a higher one was heard before.
+    A request that was sent after another's 202 ranks higher. In the feed no change of a lower rank
+    follows one of a higher rank in the same field. The final state is that of the highest ranks.
+    Only a request with a higher one before it is superseded.
     """
     for pair, items in ledger.items_of.items():
-        yield from _ranked_as_asked(pair, items, story)
-        yield from _rising(pair, items)
-        yield from _highest_stand(pair, items, ledger)
-        yield from _rightly_superseded(pair, items)
+        yield from _check_client_order(pair, items, index)
+        yield from _check_rank_order(pair, items)
+        yield from _check_final_state(pair, items, ledger)
+        yield from _check_superseded(pair, items)
 
 
-def _ranked_as_asked(pair: Pair, items: list[Item], story: HistoryIndex) -> Iterator[Found]:
+def _check_client_order(pair: Pair, items: list[Item], index: HistoryIndex) -> Iterator[Found]:
     timed = [
-        _Timed(item, told)
+        _Timed(item, attempt)
         for item in items
-        if (told := story.by_id.get(item.submission_id))
+        if (attempt := index.by_id.get(item.submission_id))
         and item.request is not None
         and item.request.requested_at is None
     ]
-    to_be_heard: list[tuple[float, int, _Timed]] = []
+    pending: list[tuple[float, int, _Timed]] = []
     highest: _Timed | None = None
-    for number, one in enumerate(sorted(timed, key=lambda one: one.told.sent)):
-        while to_be_heard and to_be_heard[0][0] < one.told.sent:
-            heard = heappop(to_be_heard)[2]
-            highest = heard if highest is None or _clock(heard) > _clock(highest) else highest
+    for number, one in enumerate(sorted(timed, key=lambda one: one.attempt.sent)):
+        while pending and pending[0][0] < one.attempt.sent:
+            accepted_at = heappop(pending)[2]
+            highest = (
+                accepted_at if highest is None or _clock(accepted_at) > _clock(highest) else highest
+            )
         if highest is not None and _clock(one) < _clock(highest):
-            what = f"for {pair} {_name(highest.item)} was heard before {_name(one.item)} was sent"
+            what = (
+                f"for {pair} {_name(highest.item)} was accepted before {_name(one.item)} was sent"
+            )
             yield Found("I7", f"{what}, and ranks higher", *one.item.place)
-        if one.told.heard is not None:
-            heappush(to_be_heard, (one.told.heard, number, one))
+        if one.attempt.accepted_at is not None:
+            heappush(pending, (one.attempt.accepted_at, number, one))
 
 
 def _clock(one: _Timed) -> WritePrecedence:
@@ -63,8 +67,8 @@ def _name(item: Item) -> str:
     return f"{item.submission_id} line {item.line}"
 
 
-def _rising(pair: Pair, items: list[Item]) -> Iterator[Found]:
-    """Events of one enrollment that set the same field come from ever higher wishes."""
+def _check_rank_order(pair: Pair, items: list[Item]) -> Iterator[Found]:
+    """Checks that events that set the same field of an enrollment have increasing ranks."""
     changed = sorted(
         ((event, item) for item in items for event in item.events),
         key=lambda change: change[0].position,
@@ -87,54 +91,54 @@ def _names_mode(item: Item) -> bool:
     return item.request is not None and item.request.mode is not None
 
 
-def _highest_stand(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Found]:
-    """What stands is what the highest wishes say that were not refused."""
-    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
-    standing = ledger.standings.get(pair)
-    if not heard or standing is None:
-        if heard:
-            what = f"{pair} has no enrollment, though {_name(heard[0])} was heard"
-            yield Found("I7", what, *heard[0].place)
-        elif standing is not None and _is_all_ours(items, ledger):
-            what = f"{pair} has an enrollment, though no wish for it was heard"
+def _check_final_state(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Found]:
+    """Checks that the stored enrollment is the one that the highest applied ranks ask for."""
+    applied = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
+    stored = ledger.enrollments.get(pair)
+    if not applied or stored is None:
+        if applied:
+            what = f"{pair} has no enrollment, though {_name(applied[0])} was applied"
+            yield Found("I7", what, *applied[0].place)
+        elif stored is not None and _is_after_mark(items, ledger):
+            what = f"{pair} has an enrollment, though no request for it was applied"
             yield Found("I7", what, *items[0].place)
         return
-    highest = max(heard, key=lambda item: item.clock)
-    asked = highest.request
-    if asked is None or not _is_all_ours(items, ledger):
+    highest = max(applied, key=lambda item: item.clock)
+    request = highest.request
+    if request is None or not _is_after_mark(items, ledger):
         return
-    if (standing.is_active, standing.activity_precedence) != (asked.is_active, highest.clock):
-        what = f"{pair} is_active={standing.is_active} by {standing.activity_precedence}"
-        told = f"{_name(highest)} is the highest: {asked.is_active} by {highest.clock}"
-        yield Found("I7", f"{what}, but {told}", *highest.place)
-    named = max(filter(_names_mode, heard), key=lambda item: item.clock, default=None)
+    if (stored.is_active, stored.activity_precedence) != (request.is_active, highest.clock):
+        what = f"{pair} is_active={stored.is_active} by {stored.activity_precedence}"
+        expected = f"{_name(highest)} is the highest: {request.is_active} by {highest.clock}"
+        yield Found("I7", f"{what}, but {expected}", *highest.place)
+    named = max(filter(_names_mode, applied), key=lambda item: item.clock, default=None)
     if named is None or named.request is None:
         return
-    if (standing.mode, standing.mode_precedence) != (named.request.mode, named.clock):
-        what = f"{pair} has the mode {standing.mode} by {standing.mode_precedence}"
-        told = f"{_name(named)} is the highest: {named.request.mode} by {named.clock}"
-        yield Found("I7", f"{what}, but {told}", *named.place)
+    if (stored.mode, stored.mode_precedence) != (named.request.mode, named.clock):
+        what = f"{pair} has the mode {stored.mode} by {stored.mode_precedence}"
+        expected = f"{_name(named)} is the highest: {named.request.mode} by {named.clock}"
+        yield Found("I7", f"{what}, but {expected}", *named.place)
 
 
-def _is_all_ours(items: list[Item], ledger: Ledger) -> bool:
-    """Whether nothing of the enrollment comes from before the mark."""
+def _is_after_mark(items: list[Item], ledger: Ledger) -> bool:
+    """Returns whether all changes of the enrollment are after the mark."""
     if ledger.mark.batch_id == 0:
         return True
     return any(event.before is None for item in items for event in item.events)
 
 
-def _rightly_superseded(pair: Pair, items: list[Item]) -> Iterator[Found]:
-    heard = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
-    for item in heard:
+def _check_superseded(pair: Pair, items: list[Item]) -> Iterator[Found]:
+    applied = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
+    for item in applied:
         if item.outcome is None or item.outcome.code is not Code.SUPERSEDED:
             continue
-        if not any(other.clock > item.clock for other in heard):
-            what = f"{_name(item)} is superseded, though it is the highest wish for {pair}"
+        if not any(other.clock > item.clock for other in applied):
+            what = f"{_name(item)} is superseded, though it has the highest rank for {pair}"
             yield Found("I7", what, *item.place)
 
 
-def feed_is_whole(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
-    """I8: positions are gapless, and every reader, from any cursor, gets exactly what follows."""
+def feed_complete(index: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
+    """I8: positions have no gaps, and every reader gets exactly the events after its cursor."""
     expected = ledger.mark.position
     for event in ledger.events:
         expected += 1
@@ -147,28 +151,28 @@ def feed_is_whole(story: HistoryIndex, ledger: Ledger) -> Iterator[Found]:
     ids = {event.position: dump_event(event)["id"] for event in ledger.events}
     if len(set(ids.values())) != len(ids):
         yield Found("I8", "two events have one id")
-    for read in story.feed:
-        yield from _page_is_right(read, ledger, ids)
-    yield from _nothing_skipped(story.feed)
+    for read in index.feed:
+        yield from _check_page(read, ledger, ids)
+    yield from _check_no_gap(index.feed)
 
 
-def _page_is_right(read: Read, ledger: Ledger, ids: dict[int, str]) -> Iterator[Found]:
+def _check_page(read: Read, ledger: Ledger, ids: dict[int, str]) -> Iterator[Found]:
     facts = read.record.facts
     since, after = facts["since"], facts["next"]
-    told = f"line {read.record.number}: the page after {since}"
+    page = f"line {read.record.number}: the page after {since}"
     wanted = [[since + 1, after]] if after > since else []
     if facts["positions"] != wanted:
-        yield Found("I8", f"{told} has {facts['positions']} and goes on at {after}")
+        yield Found("I8", f"{page} has {facts['positions']} and goes on at {after}")
     elif after > ledger.head:
-        yield Found("I8", f"{told} goes on at {after}, after the head {ledger.head}")
+        yield Found("I8", f"{page} goes on at {after}, after the head {ledger.head}")
     elif since >= ledger.mark.position:
-        kept = digest(ids.get(position, "") for position in range(since + 1, after + 1))
-        if kept != facts["digest"]:
-            yield Found("I8", f"{told} up to {after} had other events than are kept")
+        stored = digest(ids.get(position, "") for position in range(since + 1, after + 1))
+        if stored != facts["digest"]:
+            yield Found("I8", f"{page} up to {after} had other events than are stored")
 
 
-def _nothing_skipped(reads: list[Read]) -> Iterator[Found]:
-    """A reader who is told that this is the end is not told so behind another one."""
+def _check_no_gap(reads: list[Read]) -> Iterator[Found]:
+    """Checks that no reader gets an empty page before a position that was read earlier."""
     by_end = sorted(reads, key=lambda read: read.ended)
     furthest = ended = 0
     for read in sorted(reads, key=lambda read: read.began):
@@ -181,7 +185,7 @@ def _nothing_skipped(reads: list[Read]) -> Iterator[Found]:
             yield Found("I8", f"{what}, and {furthest} was read before")
 
 
-def read_to_the_end(story: HistoryIndex, ledger: Ledger) -> bool:
-    """Whether some reader was told that there is no more after the head."""
-    places = ((read.record.facts["since"], read.record.facts["next"]) for read in story.feed)
+def read_to_the_end(index: HistoryIndex, ledger: Ledger) -> bool:
+    """Returns whether some reader got an empty page at the head."""
+    places = ((read.record.facts["since"], read.record.facts["next"]) for read in index.feed)
     return any(since == after == ledger.head for since, after in places)

@@ -1,4 +1,4 @@
-"""I6: seats are never given beyond the capacity, and never refused while there is room."""
+"""Checks I6: seats are never overbooked, and never refused while some are free."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -13,63 +13,63 @@ from tests.fault_lab.checker.guarantees import Found
 from tests.fault_lab.checker.history_index import Capacity, HistoryIndex, max_capacity
 from tests.fault_lab.checker.ledger import Item, Ledger
 
-#: Seconds by which the clocks of one machine may seem to differ.
+#: Tolerance for differences between the clocks of one machine, in seconds.
 SLACK = 1.0
 _EVER = float("inf")
 
 
 class _Seats(NamedTuple):
-    """How many seats of one course are taken after each of its events."""
+    """Seats taken in one course after each of its events."""
 
     positions: list[int]
     taken: list[int]
 
     def after(self, position: int) -> int:
-        """Seats taken once the event at a position, and all before it, happened."""
+        """Returns the seats taken after the event at a position."""
         place = bisect_right(self.positions, position)
         return self.taken[place - 1] if place else 0
 
     def most(self, first: int, last: int) -> int:
-        """The most at any moment from one position to another."""
+        """Returns the most seats taken between two positions."""
         inside = slice(bisect_right(self.positions, first), bisect_right(self.positions, last))
         return max([self.after(first), *self.taken[inside]])
 
 
-class _Furthest(NamedTuple):
-    """The greatest position of everything up to each of some moments."""
+class _MaxPosition(NamedTuple):
+    """The greatest position up to each of some times."""
 
     moments: list[float]
     positions: list[int]
 
     def at(self, moment: float) -> int:
-        """The greatest up to this moment; 0 where there is none."""
+        """Returns the greatest position up to this time; 0 if there is none."""
         place = bisect_right(self.moments, moment)
         return self.positions[place - 1] if place else 0
 
 
-def _furthest(places: Iterable[tuple[float, int]]) -> _Furthest:
+def _max_position(places: Iterable[tuple[float, int]]) -> _MaxPosition:
     ordered = sorted(places)
     positions = accumulate((position for _, position in ordered), max)
-    return _Furthest([moment for moment, _ in ordered], list(positions))
+    return _MaxPosition([moment for moment, _ in ordered], list(positions))
 
 
-def seats_kept(story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Iterator[Found]:
-    """Only of courses whose whole history is in the ledger."""
-    courses = [course_id for course_id in story.courses if story.capacities(course_id)]
+def seats_respected(index: HistoryIndex, ledger: Ledger, *, clocks_agree: bool) -> Iterator[Found]:
+    """I6, for courses that were created after the mark."""
+    courses = [course_id for course_id in index.courses if index.capacities(course_id)]
     seats = {course_id: _seats_of(course_id, ledger) for course_id in courses}
     for course_id in courses:
-        yield from _never_beyond(course_id, story, ledger, clocks_agree=clocks_agree)
+        yield from _check_capacity(course_id, index, ledger, clocks_agree=clocks_agree)
     refused = defaultdict(list)
     for item in ledger.items.values():
-        if _is_full(item) and item.request and item.request.course_id in seats:
+        if _is_course_full(item) and item.request and item.request.course_id in seats:
             refused[item.batch.answered_at].append(item)
     together = _transactions(ledger) if refused else {}
-    judge = _Refusals(story, ledger, seats, clocks_agree=clocks_agree)
+    refusals = _Refusals(index, ledger, seats, clocks_agree=clocks_agree)
     for moment, items in refused.items():
-        yield from judge.of_one_transaction(together[moment], items)
+        yield from refusals.of_one_transaction(together[moment], items)
 
 
-def _is_full(item: Item) -> bool:
+def _is_course_full(item: Item) -> bool:
     return item.outcome is not None and item.outcome.reason is Reason.COURSE_FULL
 
 
@@ -84,22 +84,22 @@ def _seats_of(course_id: str, ledger: Ledger) -> _Seats:
 
 
 def _possible(capacities: list[Capacity], first: float, last: float) -> list[Capacity]:
-    """Those that may have been in force at some moment of a time."""
+    """Returns the capacities that may have been in force in a period."""
     return [one for one in capacities if one.since <= last + SLACK and one.until >= first - SLACK]
 
 
-def _never_beyond(
-    course_id: str, story: HistoryIndex, ledger: Ledger, *, clocks_agree: bool
+def _check_capacity(
+    course_id: str, index: HistoryIndex, ledger: Ledger, *, clocks_agree: bool
 ) -> Iterator[Found]:
-    capacities = story.capacities(course_id)
+    capacities = index.capacities(course_id)
     taken = 0
     for event in ledger.events:
         if event.course_id != course_id:
             continue
         change = _change(event)
         taken += change
-        begun = event.at.timestamp() if clocks_agree else -_EVER
-        most = max_capacity(_possible(capacities, begun, _EVER))
+        began = event.at.timestamp() if clocks_agree else -_EVER
+        most = max_capacity(_possible(capacities, began, _EVER))
         if taken < 0:
             what = f"{course_id} has {taken} seats taken at {event.position}"
             yield Found("I6", what, str(event.submission_id), event.line)
@@ -109,12 +109,12 @@ def _never_beyond(
 
 
 def _transactions(ledger: Ledger) -> dict[datetime, list[Item]]:
-    """Requests by the transaction that answered them, in the order in which it judged them."""
+    """Returns requests by the transaction that processed them, in the order of processing."""
     together: dict[datetime, list[Item]] = defaultdict(list)
 
     def in_turn(id_: int) -> tuple[bool, datetime | None, int]:
         since = ledger.batches[id_].waiting_since
-        return since is None, since, id_  # parts of uploads that broke off never wait
+        return since is None, since, id_  # parts of incomplete uploads never wait
 
     for batch_id in sorted(ledger.items_of_batch, key=in_turn):
         items = ledger.items_of_batch[batch_id]
@@ -123,55 +123,55 @@ def _transactions(ledger: Ledger) -> dict[datetime, list[Item]]:
 
 
 class _Refusals:
-    """Judges those who were told that a course is full."""
+    """Checks the requests that were refused because the course was full."""
 
     def __init__(
-        self, story: HistoryIndex, ledger: Ledger, seats: dict[str, _Seats], *, clocks_agree: bool
+        self, index: HistoryIndex, ledger: Ledger, seats: dict[str, _Seats], *, clocks_agree: bool
     ) -> None:
-        self._story = story
+        self._index = index
         self._ledger = ledger
         self._seats = seats
         self._clocks_agree = clocks_agree
-        #: How far some reader had seen the feed.
-        self._known = _furthest((read.ended, read.record.facts["next"]) for read in story.feed)
-        #: How far the feed can have gone, by when what is in it began.
-        self._begun = _furthest((one.at.timestamp(), one.position) for one in ledger.events)
+        #: The feed position that some reader had reached.
+        self._known = _max_position((read.ended, read.record.facts["next"]) for read in index.feed)
+        #: The last feed position possible at a time, from the times of the events.
+        self._began = _max_position((one.at.timestamp(), one.position) for one in ledger.events)
 
     def of_one_transaction(self, together: list[Item], refused: list[Item]) -> Iterator[Found]:
-        """Where it has a place in the feed, that is where the seats must have been taken."""
+        """Checks at the transaction's position in the feed; without one, over the possible range."""
         spans = self._ledger.spans
         firsts = [spans[item.batch.id] for item in together if item.batch.id in spans]
         if not firsts:
             for item in refused:
-                yield from self._somewhere(item)
+                yield from self._check_range(item)
             return
         begin = min(firsts) - 1
         change: dict[str, int] = defaultdict(int)
         for item in together:
             for event in item.events:
                 change[event.course_id] += _change(event)
-            if _is_full(item) and item.request and item.request.course_id in self._seats:
+            if _is_course_full(item) and item.request and item.request.course_id in self._seats:
                 course_id = item.request.course_id
                 taken = self._seats[course_id].after(begin) + change[course_id]
-                yield from self._full(item, course_id, taken)
+                yield from self._check_full(item, course_id, taken)
 
-    def _somewhere(self, item: Item) -> Iterator[Found]:
-        """Without a place: between what was known when it was asked, and when it was answered."""
+    def _check_range(self, item: Item) -> Iterator[Found]:
+        """Checks over the positions between the request and its outcome."""
         course_id = item.request.course_id if item.request else ""
-        told = self._story.by_id.get(item.submission_id)
+        attempt = self._index.by_id.get(item.submission_id)
         first, last = self._ledger.mark.position, self._ledger.head
-        if told is not None:
-            first = max(first, self._known.at(told.sent))
-            if told.seen_done is not None and self._clocks_agree:
-                last = self._begun.at(told.seen_done + SLACK)
+        if attempt is not None:
+            first = max(first, self._known.at(attempt.sent))
+            if attempt.seen_done is not None and self._clocks_agree:
+                last = self._began.at(attempt.seen_done + SLACK)
         taken = self._seats[course_id].most(first, max(first, last))
-        yield from self._full(item, course_id, taken)
+        yield from self._check_full(item, course_id, taken)
 
-    def _full(self, item: Item, course_id: str, taken: int) -> Iterator[Found]:
+    def _check_full(self, item: Item, course_id: str, taken: int) -> Iterator[Found]:
         details = (item.outcome and item.outcome.details) or {}
         stated = int(str(details.get("capacity", 0)))
         first = item.batch.answered_at.timestamp() if self._clocks_agree else -_EVER
-        possible = _possible(self._story.capacities(course_id), first, _EVER)
+        possible = _possible(self._index.capacities(course_id), first, _EVER)
         if stated not in {one.seats for one in possible}:
             what = f"line {item.line} of {item.submission_id} was refused for {stated} seats"
             yield Found("I6", f"{what}, which {course_id} did not have", *item.place)

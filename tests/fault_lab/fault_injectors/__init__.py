@@ -1,4 +1,4 @@
-"""The faults of the matrix, one class each; `FAULTS` has them all in their order."""
+"""The faults of the matrix, one class each; `FAULTS` lists them in order."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,11 +10,11 @@ from tests.fault_lab.fault_injectors.database import (
     PostgresRestarted,
     SyncFails,
 )
-from tests.fault_lab.fault_injectors.machine import ClocksWrong, ShortOfEverything
+from tests.fault_lab.fault_injectors.machine import ClocksWrong, ResourcesExhausted
 from tests.fault_lab.fault_injectors.messages import (
     DeliveredTenTimes,
+    MalformedMessages,
     OtherReleases,
-    PoisonousMessages,
     Reordered,
 )
 from tests.fault_lab.fault_injectors.network import (
@@ -25,27 +25,27 @@ from tests.fault_lab.fault_injectors.network import (
 )
 from tests.fault_lab.fault_injectors.processes import (
     ChildrenKilled,
-    GatewaysHeld,
     GatewaysKilled,
+    GatewaysStopped,
     RollingRestart,
     SchedulesKilled,
     SchedulesTwice,
-    WorkersHeld,
     WorkersKilled,
+    WorkersStopped,
 )
 from tests.fault_lab.fault_injectors.redis_server import (
     RedisFlushed,
     RedisFrozen,
     RedisKilled,
-    RedisOutdated,
-    RedisUnwilling,
+    RedisRefusing,
+    RedisRestoredStale,
 )
 from tests.fault_lab.fault_injectors.requests import (
     BodyBombs,
     Burst,
-    Dawdlers,
     LastSeat,
     Poison,
+    SlowClients,
     SlowPoison,
 )
 
@@ -57,13 +57,13 @@ FAULTS: Sequence[type[Fault]] = (
     ChildrenKilled,
     SchedulesKilled,
     RollingRestart,
-    WorkersHeld,
-    GatewaysHeld,
+    WorkersStopped,
+    GatewaysStopped,
     RedisKilled,
-    RedisOutdated,
+    RedisRestoredStale,
     RedisFlushed,
     RedisFrozen,
-    RedisUnwilling,
+    RedisRefusing,
     RedisCutOff,
     WorkersCutOffAtCommit,
     GatewaysCutOffAtCommit,
@@ -72,26 +72,26 @@ FAULTS: Sequence[type[Fault]] = (
     Deadlocks,
     DiskFull,
     SyncFails,
-    ShortOfEverything,
+    ResourcesExhausted,
     ClocksWrong,
     DeliveredTenTimes,
     Reordered,
     Poison,
     SlowPoison,
-    PoisonousMessages,
+    MalformedMessages,
     OtherReleases,
     SchedulesTwice,
     ReadersCutOff,
-    Dawdlers,
+    SlowClients,
     BodyBombs,
     Burst,
     LastSeat,
 )
 
-#: Faults of the matrix that have nothing to strike yet, and where else one is looked at.
-NOT_HERE: Mapping[str, str] = {
+#: Faults of the matrix that are not injected, each with the reason.
+UNAVAILABLE: Mapping[str, str] = {
     "F29": "there is no outbox relay: positions are taken in the transaction itself",
     "F30": "there are no webhooks yet",
-    "F36": "restoring a backup begins another history; documented, not judged",
+    "F36": "restoring a backup begins another history; documented, not checked",
     "F37": "hours of random faults: --seconds and --seeds",
 }

@@ -1,4 +1,4 @@
-"""The database restarted, locked, exhausted, dead-locked, full, lied to by its disk."""
+"""Database faults: restart, locks, exhausted sessions, deadlocks, full disk, failing fsync."""
 
 import os
 import shutil
@@ -14,12 +14,12 @@ import psycopg
 
 from tests.fault_lab.checker.check import Trace
 from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault
-from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.stack import Overrides
 from tests.support.servers import PostgresServer
 
-#: Room of the disk that becomes full.
+#: Size of the disk that becomes full.
 DISK_BYTES = {SQLITE: 64 * 2**20, POSTGRESQL: 320 * 2**20}
-#: Preloaded by fiu-run.
+#: Libraries that fiu-run preloads.
 FIU = [Path("/usr/lib/fiu") / name for name in ("fiu_run_preload.so", "fiu_posix_preload.so")]
 
 
@@ -28,12 +28,12 @@ class _OnPostgres(Fault):
 
     @property
     def server(self) -> PostgresServer:
-        """The server of the stack."""
-        assert self.stack.records.postgres is not None
-        return self.stack.records.postgres
+        """Returns the PostgreSQL server of the stack."""
+        assert self.stack.database.postgres is not None
+        return self.stack.database.postgres
 
     def session(self, **options: Any) -> "psycopg.Connection[Any]":
-        """A session of its own."""
+        """Opens a session outside the service."""
         url = self.server.url.replace("+psycopg", "")
         return psycopg.connect(url, autocommit=True, connect_timeout=3, **options)
 
@@ -45,8 +45,8 @@ class PostgresRestarted(_OnPostgres):
     pause = (0.3, 1.0)
     traces = (Trace.UNKNOWN_ANSWERS,)
 
-    def strike(self) -> None:
-        self.one_of([self._terminate, self._terminate, self._immediate, self._fast])()
+    def inject(self) -> None:
+        self.choose([self._terminate, self._terminate, self._immediate, self._fast])()
 
     def _terminate(self) -> None:
         ended = (
@@ -56,7 +56,7 @@ class PostgresRestarted(_OnPostgres):
         with self.session() as session:
             row = session.execute(ended).fetchone()
         if row and row[0]:
-            self.scene.saw(sessions_terminated=row[0])
+            self.context.witness(sessions_terminated=row[0])
 
     def _immediate(self) -> None:
         self._restart(signal.SIGQUIT)
@@ -69,7 +69,7 @@ class PostgresRestarted(_OnPostgres):
         os.kill(before, number)
         self.server.stop()
         self.server.start()
-        self.scene.saw(restarted=before, by=number.name, now=self.server.pid)
+        self.context.witness(restarted=before, by=number.name, now=self.server.pid)
 
 
 class PostgresBusy(_OnPostgres):
@@ -79,7 +79,7 @@ class PostgresBusy(_OnPostgres):
     seconds = 10.0
     turn = 0
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         sorts = [self._rows_locked, self._sessions_exhausted, self._table_locked]
         if self.turn == 0:
             self.turn = self.random.randrange(len(sorts))
@@ -87,7 +87,7 @@ class PostgresBusy(_OnPostgres):
         sorts[self.turn % len(sorts)]()
 
     def _rows_locked(self) -> None:
-        """Longer than who waits for a lock may wait; in the order in which workers lock them."""
+        """Locks rows in the order of the workers, longer than `lock_timeout`."""
         self._locked(
             "SELECT 1 FROM course ORDER BY capacity IS NULL, id FOR UPDATE",
             self.random.uniform(4, 7),
@@ -104,10 +104,10 @@ class PostgresBusy(_OnPostgres):
             time.sleep(seconds)
             row = beside.execute(waits).fetchone()
         if row and row[0]:
-            self.scene.saw(locked=statement, seconds=round(seconds, 1), waiting=row[0])
+            self.context.witness(locked=statement, seconds=round(seconds, 1), waiting=row[0])
 
     def _sessions_exhausted(self) -> None:
-        """Nobody can connect, and whoever was connected is sent away."""
+        """Takes all sessions and terminates those of the service."""
         with ExitStack() as taken:
             mine = taken.enter_context(self.session())
             self._take_all(taken)
@@ -117,10 +117,10 @@ class PostgresBusy(_OnPostgres):
             )
             said = self._take_all(taken)
             time.sleep(self.random.uniform(0.5, 2))
-        self.scene.saw(sessions="exhausted", postgresql_says=said)
+        self.context.witness(sessions="exhausted", postgresql_says=said)
 
     def _take_all(self, taken: ExitStack) -> str:
-        """Take sessions until there are no more; what is said to the last who asks."""
+        """Takes sessions until there are no more; returns the last error."""
         while True:
             try:
                 taken.enter_context(self.session())
@@ -132,10 +132,10 @@ class Deadlocks(_OnPostgres):
     code = "F18"
     title = "a storm of sessions that lock rows in the opposite order (S6)"
     pause = (0.1, 0.3)
-    #: Sessions at once.
+    #: Concurrent sessions.
     writers = 6
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         with self.session() as session:
             before = self._deadlocks(session)
             threads = [threading.Thread(target=self._lock_backwards) for _ in range(self.writers)]
@@ -144,7 +144,7 @@ class Deadlocks(_OnPostgres):
             for thread in threads:
                 thread.join()
             if (more := self._deadlocks(session) - before) > 0:
-                self.scene.saw(deadlocks=more)
+                self.context.witness(deadlocks=more)
 
     def _deadlocks(self, session: Any) -> int:
         session.execute("SELECT pg_stat_clear_snapshot()")
@@ -152,25 +152,25 @@ class Deadlocks(_OnPostgres):
         return int(row[0])
 
     def _lock_backwards(self) -> None:
-        """First the enrollments, then the courses: nobody in the service does so.
+        """Locks enrollments, then courses: the reverse of the order in the service.
 
-        Who looks for a deadlock first is its victim: not these sessions, they look late.
+        A late deadlock check makes the service's session the victim.
         """
         options = {"options": "-c deadlock_timeout=4s -c lock_timeout=3s"}
-        of_this_run = f"c.capacity IS NOT NULL AND c.course_id LIKE '%:{self.scene.run}+%'"
+        of_this_run = f"c.capacity IS NOT NULL AND c.course_id LIKE '%:{self.context.run}+%'"
         enrollments = (
             "SELECT 1 FROM enrollment WHERE (learner_id, course_id) IN "
             "(SELECT e.learner_id, e.course_id FROM enrollment e JOIN course c "
             f"ON c.id = e.course_id WHERE {of_this_run} ORDER BY random() LIMIT 10) FOR UPDATE"
         )
         courses = f"SELECT 1 FROM course c WHERE {of_this_run} FOR UPDATE"
-        refused = (psycopg.OperationalError,)  # where one of these is the victim after all
+        refused = (psycopg.OperationalError,)  # this session can still be the victim
         with suppress(*refused), self.session(**options) as session, session.transaction():
             session.execute(enrollments)
             time.sleep(0.1)
             session.execute(courses)
 
-    def look(self) -> None:
+    def verify(self) -> None:
         self.witness_logged("deadlock detected")
 
 
@@ -189,33 +189,33 @@ class DiskFull(Fault):
 
     @classmethod
     def place(cls, folder: Path, sort: str, exits: ExitStack) -> None:
-        """Put a small disk under the folder of the records."""
+        """Mounts a small disk at the folder of the database."""
         size = f"size={DISK_BYTES[sort]}"
         subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", folder], check=True)
         exits.callback(subprocess.run, ["umount", "-l", folder], check=False)
 
     @property
     def ballast(self) -> Path:
-        """What takes the room away."""
-        return self.stack.records.folder / "ballast"
+        """Returns the file that fills the disk."""
+        return self.stack.database.folder / "ballast"
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         with self.ballast.open("ab", buffering=0) as file, suppress(OSError):
             while True:
                 file.write(b"x" * 4096)
-        free = shutil.disk_usage(self.stack.records.folder).free
+        free = shutil.disk_usage(self.stack.database.folder).free
         time.sleep(self.random.uniform(0.7, 2))
         self.ballast.unlink()
         if free < 4096:
-            self.scene.saw(disk="full", bytes_free=free)
+            self.context.witness(disk="full", bytes_free=free)
         self._revive()
 
     def _revive(self) -> None:
-        """PostgreSQL ends where it cannot write its log; its keeper starts it again."""
-        server = self.stack.records.postgres
+        """Restarts PostgreSQL if it stopped because it could not write its log."""
+        server = self.stack.database.postgres
         if server is not None and not server.answers():
             with suppress(AssertionError):
-                self.scene.note("PostgreSQL had ended", pid=server.pid)
+                self.context.note("PostgreSQL had ended", pid=server.pid)
             server.kill()
             server.start()
 
@@ -223,13 +223,13 @@ class DiskFull(Fault):
         self.ballast.unlink(missing_ok=True)
         self._revive()
 
-    def look(self) -> None:
+    def verify(self) -> None:
         self.witness_logged("disk is full")
-        server = self.stack.records.postgres
+        server = self.stack.database.postgres
         if server is not None:
             said = (server.folder / "log").read_text(errors="replace")
             if times := said.count("No space left on device"):
-                self.scene.saw(postgresql="No space left on device", times=times)
+                self.context.witness(postgresql="No space left on device", times=times)
 
 
 class SyncFails(Fault):
@@ -242,17 +242,17 @@ class SyncFails(Fault):
     def missing(cls) -> str:
         return "" if all(path.exists() for path in FIU) else "not here: no libfiu"
 
-    def equipment(self) -> Equipment:
+    def overrides(self) -> Overrides:
         fails = "enable_random name=posix/io/sync/{},probability=0.05"
         given = {
             "LD_PRELOAD": ":".join(map(str, FIU)),
             "FIU_ENABLE": "\n".join(fails.format(name) for name in ("fsync", "fdatasync")),
         }
-        return Equipment({"gateway": given, "worker": given})
+        return Overrides({"gateway": given, "worker": given})
 
-    def strike(self) -> None:
-        """The library strikes; what it did is in the logs."""
+    def inject(self) -> None:
+        """Collects evidence from the logs; the preloaded library injects the fault."""
         self.witness_logged("disk I/O error")
 
-    def look(self) -> None:
-        self.strike()
+    def verify(self) -> None:
+        self.inject()

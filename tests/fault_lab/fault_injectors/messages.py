@@ -1,4 +1,4 @@
-"""Messages that come twice, ten times, in another order, from elsewhere, or from other releases."""
+"""Message faults: duplicates, other order, malformed messages, messages of other releases."""
 
 import base64
 import json
@@ -21,67 +21,67 @@ from tests.fault_lab.fault_injectors.base import (
     SQLITE,
     Fault,
     RunContext,
-    armed,
+    armed_failpoints,
     waiting,
 )
-from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.stack import Overrides
 
-#: As many of the newest batches are announced again.
+#: How many of the newest batches are dispatched again.
 NEWEST = 12
 
 
-class _ByHand(Fault):
-    """Puts messages on the queue beside the service."""
+class _SendsMessages(Fault):
+    """Sends messages to the queue beside the service."""
 
-    def __init__(self, scene: RunContext) -> None:
-        super().__init__(scene)
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context)
         self.app = Celery("faults", set_as_current=False)
         self.app.conf.update(broker_settings(self.stack.redis.url, client="faults"))
-        scene.exits.callback(self.app.close)
+        context.exits.callback(self.app.close)
 
     def send(self, name: str, args: list[Any], *, queue: QueueName, **kwargs: Any) -> bytes:
-        """One message, as the service sends them; what it can be known by."""
+        """Sends a message like the service does; returns a substring that identifies it."""
         tag = str(uuid.uuid4())
         self.app.send_task(name, args=args, kwargs=kwargs, queue=queue.value, task_id=tag)
         return tag.encode()
 
     def newest(self) -> list[int]:
-        """Batches that were taken in last."""
+        """Returns the ids of the newest batches."""
         with self.stack.sessions.read() as session:
             ids = session.scalars(select(BatchRow.id).order_by(BatchRow.id.desc()).limit(NEWEST))
             return list(ids)
 
 
-class DeliveredTenTimes(_ByHand):
+class DeliveredTenTimes(_SendsMessages):
     code = "F23"
     title = "each message ten times, in both workers at once (S4)"
     short = (POSTGRESQL,)
     pause = (0.1, 0.4)
     copies = 10
 
-    def equipment(self) -> Equipment:
+    def overrides(self) -> Overrides:
         twice = "ring.sent=duplicate"
-        return armed(
+        return armed_failpoints(
             gateway=twice,
             worker="work.committed=duplicate;sweep.announced=duplicate;"
             "work.before_commit=sleep:0.03%20",
         )
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         batch_ids = self.newest()
         copies = [batch_id for batch_id in batch_ids for _ in range(self.copies)]
         self.random.shuffle(copies)
         for batch_id in copies:
-            queue = self.one_of([QueueName.INTERACTIVE, QueueName.BULK])
+            queue = self.choose([QueueName.INTERACTIVE, QueueName.BULK])
             self.send(TaskName.PROCESS.value, [batch_id], queue=queue)
         if batch_ids:
-            self.scene.saw(sent=len(copies), of=len(batch_ids))
+            self.context.witness(sent=len(copies), of=len(batch_ids))
 
-    def look(self) -> None:
-        """Nothing to add: copies were put on the queue, and the queue was read to its end."""
+    def verify(self) -> None:
+        """Waits until the queue is empty, and records the number of messages left."""
         with self.queue as client:
-            self.scene.moment(lambda: not waiting(client), seconds=30)
-            self.scene.note("messages left", number=waiting(client))
+            self.context.moment(lambda: not waiting(client), seconds=30)
+            self.context.note("messages left", number=waiting(client))
 
 
 class Reordered(Fault):
@@ -90,20 +90,20 @@ class Reordered(Fault):
     short = (POSTGRESQL,)
     pause = (0.05, 0.3)
 
-    def equipment(self) -> Equipment:
-        return armed(worker="task.popped=sleep:0.2%15;work.before_commit=sleep:0.1%5")
+    def overrides(self) -> Overrides:
+        return armed_failpoints(worker="task.popped=sleep:0.2%15;work.before_commit=sleep:0.1%5")
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         with self.queue as client, ExitStack() as held:
             for worker in self.stack.workers:
                 held.enter_context(worker.held())
-            self.scene.moment(lambda: waiting(client) > 2, seconds=1.2)
+            self.context.moment(lambda: waiting(client) > 2, seconds=1.2)
             moved = sum(self._shuffle(client, key) for key in QUEUES.values())
         if moved:
-            self.scene.saw(messages_moved=moved)
+            self.context.witness(messages_moved=moved)
 
     def _shuffle(self, client: Any, key: str) -> int:
-        """How many messages of a queue are now in another place."""
+        """Shuffles the messages of a queue; returns how many moved."""
         before = client.lrange(key, 0, -1)
         after = self.random.sample(before, len(before))
         if before == after:
@@ -115,14 +115,14 @@ class Reordered(Fault):
         return sum(one != other for one, other in zip(before, after, strict=True))
 
 
-class PoisonousMessages(_ByHand):
+class MalformedMessages(_SendsMessages):
     code = "F26"
     title = "messages that are no JSON, pickles, 10 MB, unknown tasks and ids, other types (S4)"
     pause = (0.1, 0.3)
 
-    def strike(self) -> None:
-        sort, put = self.one_of(list(self._sorts().items()))
-        queue = self.one_of([QueueName.INTERACTIVE, QueueName.BULK])
+    def inject(self) -> None:
+        sort, put = self.choose(list(self._sorts().items()))
+        queue = self.choose([QueueName.INTERACTIVE, QueueName.BULK])
         with self.queue as client:
             known_by = put(client, queue)
 
@@ -130,8 +130,8 @@ class PoisonousMessages(_ByHand):
                 waiting = client.lrange(QUEUES[queue], 0, -1)
                 return not any(known_by in message for message in waiting)
 
-            if self.scene.moment(is_taken, seconds=20):
-                self.scene.saw(poison=sort, queue=queue.value)
+            if self.context.moment(is_taken, seconds=20):
+                self.context.witness(poison=sort, queue=queue.value)
 
     def _sorts(self) -> dict[str, Callable[[Any, QueueName], bytes]]:
         wrong: list[Any] = ["17", -1, 2**70, True, None, 1.5, {"id": 1}, [1], "x" * 1000, 10**9]
@@ -144,7 +144,7 @@ class PoisonousMessages(_ByHand):
             "10 MB": lambda client, queue: self._put(client, queue, b"x" * 10_000_000),
             "unknown task": lambda _, queue: self.send("no.such.task", [1], queue=queue),
             "wrong argument": lambda _, queue: self.send(
-                TaskName.PROCESS.value, [self.one_of(wrong)], queue=queue
+                TaskName.PROCESS.value, [self.choose(wrong)], queue=queue
             ),
             "no argument": lambda _, queue: self.send(TaskName.PROCESS.value, [], queue=queue),
             "two arguments": lambda _, queue: self.send(
@@ -153,7 +153,7 @@ class PoisonousMessages(_ByHand):
         }
 
     def _put(self, client: Any, queue: QueueName, message: bytes) -> bytes:
-        """Put it at the end that is served last; what it can be known by."""
+        """Adds the message at the end that is read last; returns a substring that identifies it."""
         client.lpush(QUEUES[queue], message)
         return message[:40]
 
@@ -164,7 +164,7 @@ class PoisonousMessages(_ByHand):
     def _raw(
         self, client: Any, queue: QueueName, body: str, *, kind: str = "application/json"
     ) -> bytes:
-        """A message in kombu's envelope."""
+        """Adds a message in kombu's envelope."""
         tag = str(uuid.uuid4())
         message = {
             "body": body,
@@ -184,32 +184,32 @@ class PoisonousMessages(_ByHand):
         return tag.encode()
 
     def heal(self) -> None:
-        """Workers that were ended by a message are started again; each such end is a fault of ours."""
+        """Records a violation for each worker that a message ended."""
         for one in self.stack.workers:
             for death in one.new_deaths():
-                self.scene.complaints.append(f"a message ended {death.name} ({death.status})")
+                self.context.problems.append(f"a message ended {death.name} ({death.status})")
 
 
-class OtherReleases(_ByHand):
+class OtherReleases(_SendsMessages):
     code = "F27"
     title = "messages of an older and a newer release; migration while it runs; workers changed"
     where = (SQLITE,)
     pause = (0.1, 0.4)
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         before = [one.logged_times("unregistered task") for one in self.stack.workers]
         for batch_id in self.newest()[:5]:
-            queue = self.one_of([QueueName.INTERACTIVE, QueueName.BULK])
-            self.send("batch.rehearse", [batch_id], queue=queue)  # a newer gateway's
-            self.send(TaskName.PROCESS.value, [], queue=queue, batch_id=batch_id)  # an older one's
+            queue = self.choose([QueueName.INTERACTIVE, QueueName.BULK])
+            self.send("batch.rehearse", [batch_id], queue=queue)  # of a newer gateway
+            self.send(TaskName.PROCESS.value, [], queue=queue, batch_id=batch_id)  # of an older one
         if self.random.random() < 0.3:
-            migrate.upgrade(self.stack.records.url)
+            migrate.upgrade(self.stack.database.url)
         if self.random.random() < 0.3:
-            self.one_of(self.stack.workers).terminate()
+            self.choose(self.stack.workers).terminate()
         time.sleep(0.3)
         after = [one.logged_times("unregistered task") for one in self.stack.workers]
         if after > before:
-            self.scene.saw(unknown_tasks=sum(after) - sum(before))
+            self.context.witness(unknown_tasks=sum(after) - sum(before))
 
-    def look(self) -> None:
+    def verify(self) -> None:
         self.witness_logged("unregistered task", self.stack.workers)

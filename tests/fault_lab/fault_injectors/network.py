@@ -1,4 +1,4 @@
-"""Connections to Redis and PostgreSQL, and those of readers, that are cut, stalled, or lie."""
+"""Network faults: connections to Redis, PostgreSQL and readers that are cut or stall."""
 
 import time
 from collections.abc import Callable
@@ -21,34 +21,34 @@ from tests.fault_lab.stack.proxy_modes import (
     Reset,
     Slow,
 )
-from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.stack import Overrides
 from tests.support.service_processes import API
 
 LOOPBACK = "127.0.0.1"
 
 
-def _proxy(scene: RunContext, port: int) -> Proxy:
-    """Ends with the run, and lets go of everybody before."""
-    proxy = scene.exits.enter_context(Proxy(LOOPBACK, port))
-    scene.exits.callback(proxy.set, Reset())
+def _proxy(context: RunContext, port: int) -> Proxy:
+    """Returns a proxy that ends with the run and resets its connections first."""
+    proxy = context.exits.enter_context(Proxy(LOOPBACK, port))
+    context.exits.callback(proxy.set, Reset())
     return proxy
 
 
 class _ThroughProxies(Fault):
-    """The processes of some roles reach a server through a proxy each role has."""
+    """The processes of some roles reach a server through a proxy per role."""
 
     roles: tuple[str, ...] = ("gateway", "worker")
 
-    def __init__(self, scene: RunContext) -> None:
-        super().__init__(scene)
-        self.proxies = {role: _proxy(scene, self.target()) for role in self.roles}
+    def __init__(self, context: RunContext) -> None:
+        super().__init__(context)
+        self.proxies = {role: _proxy(context, self.target()) for role in self.roles}
 
     def target(self) -> int:
-        """The port of the server."""
+        """Returns the port of the server."""
         raise NotImplementedError
 
     def hold(self, proxy: Proxy, mode: Mode, seconds: float) -> None:
-        """The proxy does this for a while; what it did is the witness."""
+        """Sets the mode of a proxy for some seconds; its counters are the evidence."""
         before = proxy.seen
         proxy.set(mode)
         try:
@@ -60,8 +60,8 @@ class _ThroughProxies(Fault):
         done = {name: getattr(after, name) - getattr(before, name) for name in names}
         if any(done.values()):
             role = next(role for role, one in self.proxies.items() if one is proxy)
-            told = {name: number for name, number in done.items() if number}
-            self.scene.saw(between=role, mode=type(mode).__name__, **told)
+            counters = {name: number for name, number in done.items() if number}
+            self.context.witness(between=role, mode=type(mode).__name__, **counters)
 
     def heal(self) -> None:
         for proxy in self.proxies.values():
@@ -77,19 +77,19 @@ class RedisCutOff(_ThroughProxies):
     def target(self) -> int:
         return self.stack.redis.port
 
-    def equipment(self) -> Equipment:
-        return Equipment(
+    def overrides(self) -> Overrides:
+        return Overrides(
             {
                 role: {"ENROLL_REDIS_URL": f"redis://{LOOPBACK}:{proxy.port}/0"}
                 for role, proxy in self.proxies.items()
             }
         )
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         seed = self.random.randrange(10**6)
         modes = [BlackHole(), Reset(), DropFraction(0.3, seed), HalfOpen()]
-        proxy = self.one_of(self.proxies.values())
-        self.hold(proxy, self.one_of(modes), self.random.uniform(0.3, 2.5))
+        proxy = self.choose(self.proxies.values())
+        self.hold(proxy, self.choose(modes), self.random.uniform(0.3, 2.5))
 
 
 class _CutOffFromPostgres(_ThroughProxies):
@@ -97,14 +97,14 @@ class _CutOffFromPostgres(_ThroughProxies):
     pause = (0.1, 0.4)
 
     def target(self) -> int:
-        assert self.stack.records.postgres is not None
-        return self.stack.records.postgres.port
+        assert self.stack.database.postgres is not None
+        return self.stack.database.postgres.port
 
-    def equipment(self) -> Equipment:
-        return Equipment(
+    def overrides(self) -> Overrides:
+        return Overrides(
             {
                 role: {
-                    "ENROLL_DATABASE_URL": self.stack.records.url.replace(
+                    "ENROLL_DATABASE_URL": self.stack.database.url.replace(
                         f":{self.target()}/", f":{proxy.port}/"
                     )
                 }
@@ -112,7 +112,7 @@ class _CutOffFromPostgres(_ThroughProxies):
             }
         )
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         seed = self.random.randrange(10**6)
         modes: list[Mode] = [
             CutBeforeReply(COMMITS, 0.5, seed),
@@ -121,11 +121,11 @@ class _CutOffFromPostgres(_ThroughProxies):
             DropFraction(0.02, seed),
         ]
         (proxy,) = self.proxies.values()
-        self.hold(proxy, self.one_of(modes), self.random.uniform(0.3, 1.0))
+        self.hold(proxy, self.choose(modes), self.random.uniform(0.3, 1.0))
 
-    def look(self) -> None:
+    def verify(self) -> None:
         (proxy,) = self.proxies.values()
-        self.scene.note("proxy", **vars(proxy.seen))
+        self.context.note("proxy", **vars(proxy.seen))
 
 
 class WorkersCutOffAtCommit(_CutOffFromPostgres):
@@ -146,32 +146,32 @@ class ReadersCutOff(Fault):
     title = "feed readers cut off, slow, resumed from where they were (SSE is not there yet)"
     where = (SQLITE,)
     pause = (0.05, 0.2)
-    #: Answers are read through it, slowly and with resets.
+    #: The proxy of the feed reader: slow, or with resets.
     proxy: Proxy
     position = 0
 
     def prepare(self) -> None:
         port = self.stack.ports[0]
-        self.proxy = _proxy(self.scene, port)
+        self.proxy = _proxy(self.context, port)
 
-    def strike(self) -> None:
-        """Read on from where the last whole page ended; what came twice or not at all is wrong."""
+    def inject(self) -> None:
+        """Reads on from the end of the last complete page; duplicates and gaps are violations."""
         seed = self.random.randrange(10**6)
         read: Callable[[], list[int]] = self._page
-        mode = self.one_of([DropFraction(0.4, seed), Slow(200_000), Pass()])
+        mode = self.choose([DropFraction(0.4, seed), Slow(200_000), Pass()])
         before = self.proxy.seen
         self.proxy.set(mode)
         try:
             positions = read()
         except httpx.TransportError as error:
-            self.scene.note("feed reader cut off", at=self.position, because=repr(error))
+            self.context.note("feed reader cut off", at=self.position, because=repr(error))
             positions = []
         after = self.proxy.seen
         if after.resets > before.resets or after.delayed_chunks > before.delayed_chunks:
-            self.scene.saw(mode=type(mode).__name__, at=self.position, read=len(positions))
+            self.context.witness(mode=type(mode).__name__, at=self.position, read=len(positions))
         expected = list(range(self.position + 1, self.position + len(positions) + 1))
         if positions != expected:
-            self.scene.complaints.append(f"after {self.position} came {positions[:5]}…")
+            self.context.problems.append(f"after {self.position} came {positions[:5]}…")
         self.position += len(positions)
 
     def _page(self) -> list[int]:
@@ -185,7 +185,7 @@ class ReadersCutOff(Fault):
         if answer.status_code != 200:
             return []
         positions = [change["data"]["position"] for change in answer.json()["changes"]]
-        self.scene.history.write(
+        self.context.history.write(
             Op.NOTE, Phase.OK, client="slow reader", since=self.position, read=len(positions)
         )
         return positions

@@ -1,4 +1,4 @@
-"""Processes that are killed, ended, held, or there twice."""
+"""Process faults: killed, terminated, stopped, or started twice."""
 
 import os
 import signal
@@ -8,8 +8,8 @@ from pathlib import Path
 
 from enrollment.runtime.broker import REDISPATCH_AFTER, REDISPATCH_INTERVAL, QueueName
 from tests.fault_lab.checker.check import Trace
-from tests.fault_lab.fault_injectors.base import BOTH, POSTGRESQL, QUEUES, Fault, armed
-from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.fault_injectors.base import BOTH, POSTGRESQL, QUEUES, Fault, armed_failpoints
+from tests.fault_lab.stack.stack import Overrides
 from tests.fault_lab.stack.supervised_process import SupervisedProcess
 
 
@@ -20,14 +20,14 @@ class GatewaysKilled(Fault):
     pause = (0.8, 2.0)
     traces = (Trace.UNKNOWN_ANSWERS, Trace.REPLAYED_KEYS)
 
-    def equipment(self) -> Equipment:
-        return armed(
+    def overrides(self) -> Overrides:
+        return armed_failpoints(
             gateway="intake.before_commit=crash%0.5;intake.committed=crash%3;"
             "ring.before=crash%0.5;intake.committed=sleep:0.02%5"
         )
 
-    def strike(self) -> None:
-        self.one_of(self.stack.gateways).kill()
+    def inject(self) -> None:
+        self.choose(self.stack.gateways).kill()
         self.witness_deaths("gateway")
 
     def heal(self) -> None:
@@ -41,52 +41,52 @@ class WorkersKilled(Fault):
     short = BOTH
     pause = (0.5, 1.5)
 
-    def equipment(self) -> Equipment:
-        return armed(
+    def overrides(self) -> Overrides:
+        return armed_failpoints(
             worker="task.popped=sleep:0.05%10;work.before_commit=sleep:0.1%20;"
             "work.committed=sleep:0.05%10"
         )
 
-    def strike(self) -> None:
-        victim = self.one_of(self.stack.workers)
-        caught = self.scene.moment(lambda: victim.children() and self.in_work(), seconds=5)
+    def inject(self) -> None:
+        victim = self.choose(self.stack.workers)
+        caught = self.context.moment(lambda: victim.children() and self.in_work(), seconds=5)
         pid = victim.kill()
         if pid and caught:
-            self.scene.saw(died=victim.name, pid=pid, pending=self.stack.pending())
+            self.context.witness(died=victim.name, pid=pid, pending=self.stack.pending())
 
 
 class ChildrenKilled(Fault):
     code = "F3"
     title = "kill -9 of a pool child, also at each step of its work (S5-S7)"
     pause = (0.2, 0.8)
-    mothers: dict[str, int]
+    parents: dict[str, int]
 
-    def equipment(self) -> Equipment:
-        return armed(
+    def overrides(self) -> Overrides:
+        return armed_failpoints(
             worker="task.popped=crash%1;work.before_commit=crash%2;work.committed=crash%2;"
             "work.before_commit=sleep:0.05%10"
         )
 
     def prepare(self) -> None:
-        self.mothers = {one.name: one.pid for one in self.stack.workers}
+        self.parents = {one.name: one.pid for one in self.stack.workers}
 
-    def strike(self) -> None:
-        self.scene.moment(self.in_work)
-        worker = self.one_of(self.stack.workers)
+    def inject(self) -> None:
+        self.context.moment(self.in_work)
+        worker = self.choose(self.stack.workers)
         pending, total = self.stack.pending(), self.stack.total()
         for child in worker.children()[:1]:
             with suppress(ProcessLookupError):
                 os.kill(child, signal.SIGKILL)
             if 0 < pending < total:
-                self.scene.saw(child_of=worker.name, pid=child, pending=pending)
+                self.context.witness(child_of=worker.name, pid=child, pending=pending)
 
-    def look(self) -> None:
+    def verify(self) -> None:
         self.witness_logged("failpoint.reached", self.stack.workers)
         for one in self.stack.workers:
-            # Celery ends a worker whose first child dies at once; it is started again.
+            # Celery ends a worker whose first child dies at once; the supervisor restarts it.
             was_starting = "Could not start worker processes" in one.log_since_mark()
-            if one.pid != self.mothers[one.name] and not was_starting:
-                self.scene.complaints.append(f"{one.name} died of the death of its child")
+            if one.pid != self.parents[one.name] and not was_starting:
+                self.context.problems.append(f"{one.name} died of the death of its child")
 
 
 class SchedulesKilled(Fault):
@@ -94,17 +94,17 @@ class SchedulesKilled(Fault):
     title = "kill -9 of the schedule and in the midst of sweeping (S8, S9); two schedules"
     pause = (0.5, 1.5)
 
-    def equipment(self) -> Equipment:
-        traps = "sweep.read=crash%30;sweep.announced=crash%20;task.popped=crash%2"
-        return Equipment(armed(worker=traps).variables, beats=2)
+    def overrides(self) -> Overrides:
+        failpoints = "sweep.read=crash%30;sweep.announced=crash%20;task.popped=crash%2"
+        return Overrides(armed_failpoints(worker=failpoints).variables, beats=2)
 
-    def strike(self) -> None:
-        self.one_of(self.stack.beats).kill()
-        with self.queue as client:  # something to sweep
+    def inject(self) -> None:
+        self.choose(self.stack.beats).kill()
+        with self.queue as client:  # so that batches must be redispatched
             client.delete(*QUEUES.values())
         self.witness_deaths("beat")
 
-    def look(self) -> None:
+    def verify(self) -> None:
         self.witness_logged("sweep.", self.stack.workers)
 
 
@@ -115,53 +115,53 @@ class RollingRestart(Fault):
     seconds = 25.0  # a worker waits for 10 s before it ends
     turn = 0
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         processes = self.stack.processes
         one = processes[self.turn % len(processes)]
         self.turn += 1
         before = one.starts
         one.terminate()
-        self.scene.moment(lambda: one.starts > before, seconds=15)
+        self.context.moment(lambda: one.starts > before, seconds=15)
         for death in one.new_deaths():
-            self.scene.saw(ended=death.name, pid=death.pid, exit_status=death.status)
+            self.context.witness(ended=death.name, pid=death.pid, exit_status=death.status)
             if death.status == -signal.SIGKILL:
-                self.scene.complaints.append(f"{death.name} did not end in good order")
+                self.context.problems.append(f"{death.name} did not end in good order")
         if one.role == "gateway":
-            self.scene.moment(self.stack.is_ready, seconds=15)
+            self.context.moment(self.stack.is_ready, seconds=15)
 
 
-class WorkersHeld(Fault):
+class WorkersStopped(Fault):
     code = "F6"
     title = "SIGSTOP of a worker in mid work beyond the second announcement, then CONT (S6)"
     pause = (0.2, 0.5)
     seconds = 10.0
-    #: A held worker holds SQLite's lock of writers: everybody waits, and hears 503 in the end.
+    #: A stopped worker holds SQLite's write lock: all others wait, and finally answer 503.
     minimum = 20
 
-    def equipment(self) -> Equipment:
-        return armed(worker="work.before_commit=sleep:0.3%30")
+    def overrides(self) -> Overrides:
+        return armed_failpoints(worker="work.before_commit=sleep:0.3%30")
 
-    def strike(self) -> None:
-        worker = self.one_of(self.stack.workers)
-        self.scene.moment(lambda: self.in_work() and _lately(worker, "work.before_commit"))
+    def inject(self) -> None:
+        worker = self.choose(self.stack.workers)
+        self.context.moment(lambda: self.in_work() and _logged_lately(worker, "work.before_commit"))
         with worker.held():
-            is_held = self.scene.moment(lambda: _is_held(worker))
+            is_held = self.context.moment(lambda: _is_held(worker))
             time.sleep(REDISPATCH_AFTER + REDISPATCH_INTERVAL / 2)
         if is_held:
-            self.scene.saw(held=worker.name, pid=worker.pid)
+            self.context.witness(held=worker.name, pid=worker.pid)
 
 
-class GatewaysHeld(Fault):
+class GatewaysStopped(Fault):
     code = "F7"
     title = "SIGSTOP of a gateway for 1-5 s"
     pause = (0.2, 0.8)
     seconds = 8.0
 
-    def strike(self) -> None:
-        gateway = self.one_of(self.stack.gateways)
+    def inject(self) -> None:
+        gateway = self.choose(self.stack.gateways)
         with gateway.held():
-            if self.scene.moment(lambda: _is_held(gateway)):
-                self.scene.saw(held=gateway.name, pid=gateway.pid)
+            if self.context.moment(lambda: _is_held(gateway)):
+                self.context.witness(held=gateway.name, pid=gateway.pid)
             time.sleep(self.random.uniform(1, 5))
 
 
@@ -172,31 +172,31 @@ class SchedulesTwice(Fault):
     seconds = 8.0
     pause = (0.2, 0.5)
 
-    def equipment(self) -> Equipment:
-        traps = "sweep.announced=duplicate;work.before_commit=sleep:0.1%20"
-        return Equipment(armed(worker=traps).variables, beats=2)
+    def overrides(self) -> Overrides:
+        failpoints = "sweep.announced=duplicate;work.before_commit=sleep:0.1%20"
+        return Overrides(armed_failpoints(worker=failpoints).variables, beats=2)
 
-    def strike(self) -> None:
-        """Both are heard to ring for upkeep."""
-        ringers: set[str] = set()
+    def inject(self) -> None:
+        """Checks that both schedules send maintenance tasks."""
+        senders: set[str] = set()
         until = time.monotonic() + 2 * REDISPATCH_INTERVAL
-        with self.queue as client, client.monitor() as heard:
-            for said in heard.listen():
-                if said["command"].startswith(f"LPUSH {QUEUES[QueueName.UPKEEP]} "):
-                    ringers.add(said["client_port"])
-                if len(ringers) > 1 or time.monotonic() > until:
+        with self.queue as client, client.monitor() as monitor:
+            for command in monitor.listen():
+                if command["command"].startswith(f"LPUSH {QUEUES[QueueName.UPKEEP]} "):
+                    senders.add(command["client_port"])
+                if len(senders) > 1 or time.monotonic() > until:
                     break
-        if len(ringers) > 1:
-            self.scene.saw(schedules=len(self.stack.beats), rung_from=sorted(ringers))
+        if len(senders) > 1:
+            self.context.witness(schedules=len(self.stack.beats), sent_from=sorted(senders))
 
 
 def _is_held(one: SupervisedProcess) -> bool:
-    """Whether the system says that a process is stopped."""
+    """Returns whether the process is stopped, by /proc."""
     with suppress(OSError):
         return Path(f"/proc/{one.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     return False
 
 
-def _lately(worker: SupervisedProcess, words: str) -> bool:
-    """Whether the newest lines of a log say something."""
+def _logged_lately(worker: SupervisedProcess, words: str) -> bool:
+    """Returns whether the end of the log contains the words."""
     return words in worker.log_since_mark()[-400:]

@@ -1,4 +1,4 @@
-"""Redis killed, restarted with old news, forgetful, frozen, full, read-only, locked, spoilt."""
+"""Redis faults: killed, restarted with old data, flushed, frozen, full, read-only, corrupted."""
 
 import time
 from collections.abc import Callable
@@ -17,36 +17,36 @@ class RedisKilled(Fault):
     short = (POSTGRESQL,)
     pause = (0.3, 1.0)
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         server = self.stack.redis
         before = server.pid
         server.kill()
         time.sleep(self.random.uniform(0.1, 1.0))
         server.start()
-        self.scene.saw(killed=before, started=server.pid)
+        self.context.witness(killed=before, started=server.pid)
 
 
-class RedisOutdated(Fault):
+class RedisRestoredStale(Fault):
     code = "F9"
     title = "Redis started again with what it held a while ago: old messages come back (S4)"
     where = (POSTGRESQL,)
     pause = (0.2, 0.5)
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         server = self.stack.redis
         with self.queue as client:
             for worker in self.stack.workers:
                 with worker.held():
-                    self.scene.moment(lambda: waiting(client), seconds=0.5)
+                    self.context.moment(lambda: waiting(client), seconds=0.5)
                     client.save()
-        time.sleep(self.random.uniform(0.5, 1.5))  # what was saved is answered meanwhile
+        time.sleep(self.random.uniform(0.5, 1.5))  # saved messages are processed meanwhile
         server.kill()
         server.start()
         with self.queue as client:
             old = waiting(client) + sum(int(client.exists(key)) for key in UNACKED)
         (server.folder / "dump.rdb").unlink(missing_ok=True)
         if old:
-            self.scene.saw(old_messages=old, pid=server.pid)
+            self.context.witness(old_messages=old, pid=server.pid)
 
     def heal(self) -> None:
         (self.stack.redis.folder / "dump.rdb").unlink(missing_ok=True)
@@ -58,17 +58,17 @@ class RedisFlushed(Fault):
     short = (SQLITE,)
     pause = (0.3, 1.0)
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         with self.queue as client:
-            held = self.one_of([True, False])
+            held = self.choose([True, False])
             lost = self._with_workers_held(client) if held else self._flush(client)
         if lost:
-            self.scene.saw(lost_messages=lost)
+            self.context.witness(lost_messages=lost)
 
     def _with_workers_held(self, client: Any) -> int:
         first, second = self.stack.workers
         with first.held(), second.held():
-            self.scene.moment(lambda: waiting(client) > 1, seconds=1)
+            self.context.moment(lambda: waiting(client) > 1, seconds=1)
             return self._flush(client)
 
     def _flush(self, client: Any) -> int:
@@ -88,11 +88,11 @@ class RedisFrozen(Fault):
     pause = (0.3, 1.0)
     max_p99 = 1.0
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         self.stack.redis.hold()
         try:
             if not self._answers():
-                self.scene.saw(frozen=self.stack.redis.pid)
+                self.context.witness(frozen=self.stack.redis.pid)
             time.sleep(self.random.uniform(0.7, 2.7))
         finally:
             self.stack.redis.release()
@@ -108,7 +108,7 @@ class RedisFrozen(Fault):
         self.stack.redis.release()
 
 
-class RedisUnwilling(Fault):
+class RedisRefusing(Fault):
     code = "F12"
     title = "Redis full, read-only, loading, asking for a password, of the wrong type (S3-S5)"
     where = (POSTGRESQL,)
@@ -116,7 +116,7 @@ class RedisUnwilling(Fault):
     seconds = 10.0
     turn = 0
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         sorts: list[Callable[[Any], None]] = [
             self._full, self._read_only, self._locked, self._wrong_type, self._loading,
         ]  # fmt: skip
@@ -130,11 +130,11 @@ class RedisUnwilling(Fault):
         time.sleep(self.random.uniform(0.5, 1.5))
 
     def _refused(self, client: Any, sort: str) -> None:
-        """A write that is refused proves it."""
+        """The proof is a write that is refused."""
         try:
             client.lpush("probe", "x")
         except redis.RedisError as error:
-            self.scene.saw(sort=sort, redis_says=str(error))
+            self.context.witness(sort=sort, redis_says=str(error))
         else:
             client.delete("probe")
 
@@ -155,7 +155,7 @@ class RedisUnwilling(Fault):
             client.replicaof("NO", "ONE")
 
     def _locked(self, client: Any) -> None:
-        """Whoever is connected must come again, and is asked for a password."""
+        """Disconnects all clients and requires a password."""
         client.config_set("requirepass", "not told")
         client.client_kill_filter(_type="normal", skipme=True)
         try:
@@ -172,12 +172,12 @@ class RedisUnwilling(Fault):
         try:
             client.llen(spoilt[0])
         except redis.RedisError as error:
-            self.scene.saw(sort="wrong type", redis_says=str(error))
+            self.context.witness(sort="wrong type", redis_says=str(error))
         self._hold_it()
         client.delete(*spoilt)
 
     def _loading(self, client: Any) -> None:
-        """It takes over another one's data, slowly, and obeys it for a while."""
+        """Makes it a replica that loads another server's data slowly."""
         with redis_process() as other, redis.Redis.from_url(other.url) as source:
             with source.pipeline(transaction=False) as many:
                 for number in range(20_000):
@@ -186,7 +186,7 @@ class RedisUnwilling(Fault):
             client.config_set("key-load-delay", 100)
             client.replicaof("127.0.0.1", other.port)
             try:
-                self.scene.moment(lambda: self._is_loading(client), seconds=3)
+                self.context.moment(lambda: self._is_loading(client), seconds=3)
             finally:
                 client.config_set("key-load-delay", 0)
                 client.replicaof("NO", "ONE")
@@ -196,7 +196,7 @@ class RedisUnwilling(Fault):
         try:
             client.llen(QUEUES[QueueName.BULK])
         except redis.BusyLoadingError as error:
-            self.scene.saw(sort="loading", redis_says=str(error))
+            self.context.witness(sort="loading", redis_says=str(error))
             return True
         except redis.RedisError:
             return False

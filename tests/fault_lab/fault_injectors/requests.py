@@ -1,4 +1,4 @@
-"""Callers who poison, dawdle, send bombs, come in crowds, and all want the last seat."""
+"""Request faults: poison rows, slow clients, oversized bodies, bursts, contention for seats."""
 
 import gzip
 import socket
@@ -9,11 +9,17 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from tests.fault_lab.fault_injectors.base import POSTGRESQL, SQLITE, Fault, RunContext, armed
+from tests.fault_lab.fault_injectors.base import (
+    POSTGRESQL,
+    SQLITE,
+    Fault,
+    RunContext,
+    armed_failpoints,
+)
 from tests.fault_lab.load.client import Client, RequestedChange
 from tests.fault_lab.load.generator import Load
 from tests.fault_lab.load.workload import Mix
-from tests.fault_lab.stack.stack import Equipment
+from tests.fault_lab.stack.stack import Overrides
 from tests.fault_lab.stack.supervised_process import SupervisedProcess
 from tests.support.service_processes import API
 
@@ -21,13 +27,15 @@ LOOPBACK = "127.0.0.1"
 MEGABYTE = 2**20
 
 
-def _asker(scene: RunContext, name: str) -> Client:
-    return scene.exits.enter_context(scene.load.asker(name))
+def _new_client(context: RunContext, name: str) -> Client:
+    return context.exits.enter_context(context.load.new_client(name))
 
 
-def _course(scene: RunContext, asker: Client, course_id: str, capacity: int | None = None) -> None:
-    """A course that is there, whatever happens meanwhile."""
-    scene.moment(lambda: asker.course(course_id, capacity=capacity), seconds=30)
+def _course(
+    context: RunContext, client: Client, course_id: str, capacity: int | None = None
+) -> None:
+    """Creates a course; retries while faults are active."""
+    context.moment(lambda: client.course(course_id, capacity=capacity), seconds=30)
 
 
 class Poison(Fault):
@@ -38,26 +46,28 @@ class Poison(Fault):
     patience = 120.0
     sorts = ("poisonraise", "poisoncrash")
 
-    def equipment(self) -> Equipment:
-        return armed(worker="work.judging=raise@poisonraise;work.judging=crash@poisoncrash")
+    def overrides(self) -> Overrides:
+        return armed_failpoints(
+            worker="work.judging=raise@poisonraise;work.judging=crash@poisoncrash"
+        )
 
     def prepare(self) -> None:
         self.numbers = count(1)
-        self.asker = _asker(self.scene, "poisoner")
-        self.course = f"course-v1:{self.scene.run}+Poison+2026"
-        _course(self.scene, self.asker, self.course)
+        self.client = _new_client(self.context, "poisoner")
+        self.course = f"course-v1:{self.context.run}+Poison+2026"
+        _course(self.context, self.client, self.course)
 
-    def strike(self) -> None:
-        name = f"{self.one_of(self.sorts)}{next(self.numbers)}"
+    def inject(self) -> None:
+        name = f"{self.choose(self.sorts)}{next(self.numbers)}"
         poisonous = RequestedChange(name, self.course)
         if self.random.random() < 0.5:
-            self.scene.load.watch(self.asker.single(poisonous, poison=True))
+            self.context.load.watch(self.client.single(poisonous, poison=True))
             return
         rows = [RequestedChange(f"beside{next(self.numbers)}", self.course) for _ in range(40)]
         rows[self.random.randrange(len(rows))] = poisonous
-        self.scene.load.watch(self.asker.file(rows, poison=True))
+        self.context.load.watch(self.client.file(rows, poison=True))
 
-    def look(self) -> None:
+    def verify(self) -> None:
         for sort in self.sorts:
             self.witness_logged(f'"about": "{sort}', self.stack.workers)
 
@@ -72,17 +82,17 @@ class SlowPoison(Poison):
     sorts = ("poisonsleep",)
     patience = 300.0
 
-    def equipment(self) -> Equipment:
-        return armed(worker="work.judging=sleep:60@poisonsleep")
+    def overrides(self) -> Overrides:
+        return armed_failpoints(worker="work.judging=sleep:60@poisonsleep")
 
-    def strike(self) -> None:
-        """One is enough: it takes a worker away for as long as work may take."""
+    def inject(self) -> None:
+        """Sends one poison request: it blocks a worker up to the time limit."""
         if next(self.numbers) == 1:
-            wish = RequestedChange("poisonsleep1", self.course)
-            self.scene.load.watch(self.asker.single(wish, poison=True))
+            change = RequestedChange("poisonsleep1", self.course)
+            self.context.load.watch(self.client.single(change, poison=True))
 
 
-class Dawdlers(Fault):
+class SlowClients(Fault):
     code = "F32"
     title = "slow headers, slow bodies, silent connections beside the load"
     where = (SQLITE,)
@@ -93,19 +103,19 @@ class Dawdlers(Fault):
     def prepare(self) -> None:
         self.open: list[socket.socket] = []
 
-    def strike(self) -> None:
-        """Each sends a little more now and then, and reads nothing."""
+    def inject(self) -> None:
+        """Sends a few more bytes on each slow connection, and reads nothing."""
         if len(self.open) < self.most:
-            port = self.one_of(self.stack.ports)
-            one = self.scene.exits.enter_context(socket.create_connection((LOOPBACK, port)))
-            begin = self.one_of([b"", b"POST ", _head(5_000_000) + b"{"])
+            port = self.choose(self.stack.ports)
+            one = self.context.exits.enter_context(socket.create_connection((LOOPBACK, port)))
+            begin = self.choose([b"", b"POST ", _head(5_000_000) + b"{"])
             one.sendall(begin)
             self.open.append(one)
         for one in self.random.sample(self.open, min(20, len(self.open))):
             with suppress(OSError):
                 one.sendall(b" ")
         if len(self.open) == self.most // 2:
-            self.scene.saw(dawdlers=len(self.open))
+            self.context.witness(slow_clients=len(self.open))
 
 
 class BodyBombs(Fault):
@@ -113,25 +123,25 @@ class BodyBombs(Fault):
     title = "bodies too large, without end, too deep, packed, with 20,000 headers"
     where = (SQLITE,)
     pause = (0.05, 0.2)
-    #: Megabytes by which a gateway may grow meanwhile.
+    #: Maximum growth of a gateway, in megabytes.
     growth = 200
 
     def prepare(self) -> None:
         self.before = {one.name: _megabytes(one) for one in self.stack.gateways}
         self.packed = gzip.compress(b" " * (64 * MEGABYTE), compresslevel=1)
 
-    def strike(self) -> None:
-        sort, send = self.one_of(list(self._sorts().items()))
-        port = self.one_of(self.stack.ports)
+    def inject(self) -> None:
+        sort, send = self.choose(list(self._sorts().items()))
+        port = self.choose(self.stack.ports)
         began = time.monotonic()
         try:
             answer = _exchange(port, send())
         except OSError as error:
             answer = repr(error)
         seconds = round(time.monotonic() - began, 2)
-        self.scene.saw(bomb=sort, answer=answer[:60], seconds=seconds)
+        self.context.witness(bomb=sort, answer=answer[:60], seconds=seconds)
         if answer.startswith(("HTTP/1.1 5", "HTTP/1.1 2")):
-            self.scene.complaints.append(f"{sort}: {answer[:60]}")
+            self.context.problems.append(f"{sort}: {answer[:60]}")
 
     def _sorts(self) -> dict[str, Callable[[], Iterator[bytes]]]:
         key = self.stack.key
@@ -152,16 +162,16 @@ class BodyBombs(Fault):
             ),
         }
 
-    def look(self) -> None:
+    def verify(self) -> None:
         for one in self.stack.gateways:
             grown = _megabytes(one) - self.before[one.name]
-            self.scene.note("memory", of=one.name, grown_megabytes=round(grown))
+            self.context.note("memory", of=one.name, grown_megabytes=round(grown))
             if grown > self.growth:
-                self.scene.complaints.append(f"{one.name} grew by {grown:.0f} MB")
+                self.context.problems.append(f"{one.name} grew by {grown:.0f} MB")
 
 
 def _head(length: int, key: str = "", more: str = "") -> bytes:
-    """The head of a request with a body."""
+    """Returns the head of a request with a body."""
     return (
         f"POST {API}/enrollment HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
         f"Content-Type: application/json\r\n{more}Content-Length: {length}\r\n\r\n"
@@ -177,7 +187,7 @@ def _endless(key: str) -> Iterator[bytes]:
 
 
 def _exchange(port: int, parts: Iterator[bytes]) -> str:
-    """Send until it is all sent or nobody listens; the first line of the answer."""
+    """Sends all parts unless the connection closes; returns the first line of the answer."""
     with socket.create_connection((LOOPBACK, port), timeout=10) as connection:
         with suppress(OSError):
             for part in parts:
@@ -186,7 +196,7 @@ def _exchange(port: int, parts: Iterator[bytes]) -> str:
 
 
 def _megabytes(one: SupervisedProcess) -> float:
-    """Memory that a process uses."""
+    """Returns the resident memory of a process."""
     with suppress(OSError):
         pages = int(Path(f"/proc/{one.pid}/statm").read_text().split()[1])
         return pages * 4096 / MEGABYTE
@@ -202,33 +212,33 @@ class Burst(Fault):
     mix = Mix(singles=60.0, files=1.0)
 
     def prepare(self) -> None:
-        stack, scene = self.stack, self.scene
-        crowd = Mix(singles=600.0, single_clients=16, files=10.0, file_clients=3, rows=(1000, 1000))
-        run, seed = f"{scene.run}-burst", self.random.randrange(10**6)
-        since = scene.since
-        self.crowd = scene.exits.enter_context(
-            Load(stack.urls, stack.key, scene.history, seed, run=run, mix=crowd, since=since)
+        stack, context = self.stack, self.context
+        burst = Mix(singles=600.0, single_clients=16, files=10.0, file_clients=3, rows=(1000, 1000))
+        run, seed = f"{context.run}-burst", self.random.randrange(10**6)
+        since = context.since
+        self.burst = context.exits.enter_context(
+            Load(stack.urls, stack.key, context.history, seed, run=run, mix=burst, since=since)
         )
-        self.crowd.prepare()
-        self.has_come = False
+        self.burst.prepare()
+        self.has_started = False
 
-    def strike(self) -> None:
-        """The crowd comes once, and stays for a while."""
-        if self.has_come:
+    def inject(self) -> None:
+        """Starts the burst once and watches it for some seconds."""
+        if self.has_started:
             return
-        self.has_come = True
-        before = self.crowd.accepted_items
-        self.crowd.start()
+        self.has_started = True
+        before = self.burst.accepted_items
+        self.burst.start()
         for _ in range(5):
             time.sleep(1)
-            self.scene.saw(
-                waiting=self.stack.pending(), accepted=self.crowd.accepted_items - before
+            self.context.witness(
+                waiting=self.stack.pending(), accepted=self.burst.accepted_items - before
             )
-        self.crowd.stop()
+        self.burst.stop()
 
-    def look(self) -> None:
-        if not self.crowd.settle(self.patience):
-            self.scene.complaints.append("the crowd's backlog is not worked off")
+    def verify(self) -> None:
+        if not self.burst.settle(self.patience):
+            self.context.problems.append("the crowd's backlog is not worked off")
 
 
 class LastSeat(Fault):
@@ -239,39 +249,39 @@ class LastSeat(Fault):
     people = 400
 
     def prepare(self) -> None:
-        self.courses = [f"course-v1:{self.scene.run}+Last{number}+2026" for number in (1, 2)]
-        self.keeper = _asker(self.scene, "keeper")
+        self.courses = [f"course-v1:{self.context.run}+Last{number}+2026" for number in (1, 2)]
+        self.operator = _new_client(self.context, "keeper")
         for course in self.courses:
-            _course(self.scene, self.keeper, course, 1)
-        self.askers = [_asker(self.scene, f"stampede{n}") for n in range(self.callers)]
+            _course(self.context, self.operator, course, 1)
+        self.clients = [_new_client(self.context, f"stampede{n}") for n in range(self.callers)]
 
-    def strike(self) -> None:
+    def inject(self) -> None:
         course, other = self.random.sample(self.courses, 2)
         capacity = self.random.choice([1, 2, 3, 5, 10])
-        wishes = [self._wishes(course, other) for _ in self.askers]
-        crowd = [
-            threading.Thread(target=_ask, args=(self.scene.load, asker, asked))
-            for asker, asked in zip(self.askers, wishes, strict=True)
+        changes = [self._changes(course, other) for _ in self.clients]
+        threads = [
+            threading.Thread(target=_send_all, args=(self.context.load, client, requested))
+            for client, requested in zip(self.clients, changes, strict=True)
         ]
-        for one in crowd:
+        for one in threads:
             one.start()
-        _course(self.scene, self.keeper, course, capacity)
-        for one in crowd:
+        _course(self.context, self.operator, course, capacity)
+        for one in threads:
             one.join()
-        self.scene.saw(asked=sum(map(len, wishes)), course=course, capacity=capacity)
+        self.context.witness(requested=sum(map(len, changes)), course=course, capacity=capacity)
 
-    def _wishes(self, course: str, other: str) -> list[RequestedChange]:
-        """Some enroll, some leave, some change from one course to the other."""
-        wishes = []
+    def _changes(self, course: str, other: str) -> list[RequestedChange]:
+        """Draws requests: some enroll, some leave, some change from one course to the other."""
+        changes = []
         for _ in range(6):
             user = f"racer{self.random.randrange(self.people)}"
             leaves = self.random.random() < 0.4
-            wishes.append(RequestedChange(user, course, not leaves))
+            changes.append(RequestedChange(user, course, not leaves))
             if leaves:
-                wishes.append(RequestedChange(user, other))
-        return wishes
+                changes.append(RequestedChange(user, other))
+        return changes
 
 
-def _ask(load: Load, asker: Client, wishes: list[RequestedChange]) -> None:
-    for wish in wishes:
-        load.watch(asker.single(wish))
+def _send_all(load: Load, client: Client, changes: list[RequestedChange]) -> None:
+    for change in changes:
+        load.watch(client.single(change))

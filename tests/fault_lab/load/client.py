@@ -1,4 +1,4 @@
-"""One client of a running service: whatever it asks, and what came of it, is in the history."""
+"""One client of a running service; records every request and answer in the history."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import httpx
 from tests.fault_lab.history import History, Op, Phase
 from tests.support.service_processes import API, open_course
 
-#: Statuses after which a request may or may not have been taken in, or may be later.
+#: Statuses after which the request may or may not have been stored.
 UNSURE = frozenset({408, 409, 425, 429})
 ENDED = frozenset({"done", "cancelled"})
 FEED_PAGE = 1_000
@@ -22,41 +22,41 @@ _COLUMNS = ("user", "course_id", "is_active", "mode", "requested_at")
 
 
 class RequestedChange(NamedTuple):
-    """One request: one learner, one course, what is wished."""
+    """One request: learner, course and desired change."""
 
     user: str
     course_id: str
     is_active: bool | None = None
     mode: str | None = None
-    #: ISO 8601; none: when it is received.
+    #: ISO 8601; None: the time of receipt.
     requested_at: str | None = None
 
 
 @dataclass(eq=False)
 class SentRequest:
-    """One or many wishes under a key; the same bytes each time they are sent."""
+    """One or many changes under a key; every send has the same bytes."""
 
     op: Op
     key: str
-    wishes: Sequence[RequestedChange]
+    changes: Sequence[RequestedChange]
     #: Rows of it may come to internal_error.
     poison: bool = False
     id: str | None = None
-    #: It was surely not taken in.
+    #: An answer proves that it was not stored.
     refused: bool = False
     attempts: int = 0
     is_done: bool = False
-    #: How often each outcome was seen, once there are all.
+    #: Number of each outcome, once it is done.
     counts: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_known(self) -> bool:
-        """Whether its client knows what came of it."""
+        """Returns whether the client knows the result."""
         return self.id is not None or self.refused
 
 
 class Client:
-    """One client, for one thread."""
+    """An HTTP client for one thread."""
 
     def __init__(
         self,
@@ -87,164 +87,166 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """It keeps no connection."""
+        """Closes its connections."""
         self._http.close()
 
-    # --- wishes ---------------------------------------------------------------------------
+    # --- writes ---------------------------------------------------------------------------
 
     def single(
-        self, wish: RequestedChange, *, key: str | None = None, poison: bool = False
+        self, change: RequestedChange, *, key: str | None = None, poison: bool = False
     ) -> SentRequest:
-        """Ask once for one learner."""
-        return self.ask(SentRequest(Op.SINGLE, key or self.new_key(), [wish], poison))
+        """Sends a single request once."""
+        return self.send(SentRequest(Op.SINGLE, key or self.new_key(), [change], poison))
 
     def file(
-        self, wishes: Sequence[RequestedChange], *, key: str | None = None, poison: bool = False
+        self, changes: Sequence[RequestedChange], *, key: str | None = None, poison: bool = False
     ) -> SentRequest:
-        """Hand in a CSV file once."""
-        return self.ask(SentRequest(Op.FILE, key or self.new_key(), wishes, poison))
+        """Sends a CSV file once."""
+        return self.send(SentRequest(Op.FILE, key or self.new_key(), changes, poison))
 
-    def ask(self, asked: SentRequest) -> SentRequest:
-        """Send it, for the first time or again."""
-        first, asked.attempts = asked.attempts == 0, asked.attempts + 1
-        facts: dict[str, object] = {"attempt": asked.attempts}
+    def send(self, sent: SentRequest) -> SentRequest:
+        """Sends it, for the first time or again."""
+        first, sent.attempts = sent.attempts == 0, sent.attempts + 1
+        facts: dict[str, object] = {"attempt": sent.attempts}
         if first:
-            facts |= {"wishes": asked.wishes, "poison": asked.poison}
-        answer = self._post(asked.op, asked, asked.wishes, facts)
+            facts |= {"changes": sent.changes, "poison": sent.poison}
+        answer = self._post(sent.op, sent, sent.changes, facts)
         if answer is not None and answer.status_code == httpx.codes.ACCEPTED:
-            asked.id = asked.id or answer.json()["submission_id"]
+            sent.id = sent.id or answer.json()["submission_id"]
         elif answer is not None:
-            asked.refused = asked.id is None
-        return asked
+            sent.refused = sent.id is None
+        return sent
 
-    def reuse(self, asked: SentRequest, other: RequestedChange) -> None:
-        """Send a key that stands for something with another body."""
-        wishes = [other, *asked.wishes[1:]]
-        facts = {"attempt": 1, "wishes": [other]}
-        self._post(Op.REUSE, asked, wishes, facts)
+    def reuse(self, sent: SentRequest, other: RequestedChange) -> None:
+        """Sends an existing key with another body."""
+        changes = [other, *sent.changes[1:]]
+        facts = {"attempt": 1, "changes": [other]}
+        self._post(Op.REUSE, sent, changes, facts)
 
     def new_key(self) -> str:
-        """A key that nobody else has."""
+        """Returns an unused key."""
         return f"{self.name}-{self._seed}-{next(self._numbers)}"
 
     def _post(
         self,
         op: Op,
-        asked: SentRequest,
-        wishes: Sequence[RequestedChange],
+        sent: SentRequest,
+        changes: Sequence[RequestedChange],
         facts: dict[str, object],
     ) -> httpx.Response | None:
-        """The answer, or None where it says nothing for sure; all of it is noted."""
-        is_file, key = asked.op is Op.FILE, asked.key
-        url, told = self._url(), {"client": self.name, "key": key}
+        """Sends and records; returns the answer, or None if the result is unknown."""
+        is_file, key = sent.op is Op.FILE, sent.key
+        url, common = self._url(), {"client": self.name, "key": key}
         path = "/submissions" if is_file else "/enrollment"
         sort = "text/csv" if is_file else "application/json"
         headers = {"Idempotency-Key": key, "Content-Type": sort}
-        content = csv_of(wishes) if is_file else json_of(wishes[0])
-        begun = self._history.write(op, Phase.INVOKE, at=url, **told, **facts)
+        content = csv_of(changes) if is_file else json_of(changes[0])
+        began = self._history.write(op, Phase.INVOKE, at=url, **common, **facts)
         try:
             answer = self._http.post(f"{url}{API}{path}", content=content, headers=headers)
         except httpx.TransportError as error:
-            self._history.write(op, Phase.UNKNOWN, because=repr(error), **told)
+            self._history.write(op, Phase.UNKNOWN, because=repr(error), **common)
             return None
-        status, took = answer.status_code, {"seconds": round(self._history.now() - begun, 6)}
+        status, took = answer.status_code, {"seconds": round(self._history.now() - began, 6)}
         if status == httpx.codes.ACCEPTED:
             replayed = answer.headers.get("Idempotency-Replayed") == "true"
             id_ = answer.json()["submission_id"]
             facts = {"id": id_, "replayed": replayed, **took}
-            self._history.write(op, Phase.OK, status=status, **facts, **told)
+            self._history.write(op, Phase.OK, status=status, **facts, **common)
             return answer
         is_unsure = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in UNSURE
         phase = Phase.UNKNOWN if is_unsure else Phase.FAIL
-        self._history.write(op, phase, status=status, body=answer.text[:500], **took, **told)
+        self._history.write(op, phase, status=status, body=answer.text[:500], **took, **common)
         return None if is_unsure else answer
 
-    # --- looks ----------------------------------------------------------------------------
+    # --- reads ----------------------------------------------------------------------------
 
-    def status(self, asked: SentRequest) -> dict[str, Any] | None:
-        """How far a submission is; None where nobody said."""
-        shown = self._get(Op.STATUS, f"/submissions/{asked.id}", _status, id=asked.id)
-        if shown is not None and shown["state"] in ENDED:
-            asked.is_done = True
-            asked.counts = shown["counts"]
-        return shown
+    def status(self, sent: SentRequest) -> dict[str, Any] | None:
+        """Reads the status of a submission; None if there was no answer."""
+        body = self._get(Op.STATUS, f"/submissions/{sent.id}", _status, id=sent.id)
+        if body is not None and body["state"] in ENDED:
+            sent.is_done = True
+            sent.counts = body["counts"]
+        return body
 
-    def outcomes(self, asked: SentRequest, *, cursor: str | None = None, limit: int = 1_000) -> Any:
-        """A page of outcomes."""
+    def outcomes(self, sent: SentRequest, *, cursor: str | None = None, limit: int = 1_000) -> Any:
+        """Reads a page of outcomes."""
         place = "" if cursor is None else f"&cursor={cursor}"
-        path = f"/submissions/{asked.id}/outcomes?limit={limit}{place}"
-        return self._get(Op.OUTCOMES, path, _outcomes, id=asked.id)
+        path = f"/submissions/{sent.id}/outcomes?limit={limit}{place}"
+        return self._get(Op.OUTCOMES, path, _outcomes, id=sent.id)
 
-    def enrollment(self, asked: SentRequest, wish: RequestedChange) -> None:
-        """How a learner stands in a course, now that the outcome is known."""
-        path = f"/enrollment/{wish.user},{wish.course_id}"
-        named = {"user": wish.user, "course_id": wish.course_id}
-        self._get(Op.ENROLLMENT, path, _enrollment, id=asked.id, **named)
+    def enrollment(self, sent: SentRequest, change: RequestedChange) -> None:
+        """Reads an enrollment after its outcome is known."""
+        path = f"/enrollment/{change.user},{change.course_id}"
+        named = {"user": change.user, "course_id": change.course_id}
+        self._get(Op.ENROLLMENT, path, _enrollment, id=sent.id, **named)
 
     def feed(self, since: int, *, limit: int = FEED_PAGE) -> int | None:
-        """Where the feed goes on after a page of it; None where nobody said."""
-        shown = self._get(Op.FEED, f"/changes?since={since}&limit={limit}", _feed, since=since)
-        return None if shown is None else int(shown["next"])
+        """Reads a page of the feed; returns the next cursor, or None if there was no answer."""
+        body = self._get(Op.FEED, f"/changes?since={since}&limit={limit}", _feed, since=since)
+        return None if body is None else int(body["next"])
 
     def course(self, course_id: str, *, capacity: int | None = None, **members: object) -> bool:
-        """Save a course once (modes audit and verified unless told otherwise); whether it is."""
+        """Saves a course (by default with modes audit and verified); returns whether it succeeded."""
         url = self._url()
         body = open_course(course_id, **{"course_modes": _MODES, "capacity": capacity, **members})
-        told: dict[str, Any] = {"client": self.name, "course_id": course_id, "capacity": capacity}
-        told["is_plain"] = not members
-        self._history.write(Op.COURSE, Phase.INVOKE, **told)
+        facts: dict[str, Any] = {"client": self.name, "course_id": course_id, "capacity": capacity}
+        facts["is_plain"] = not members
+        self._history.write(Op.COURSE, Phase.INVOKE, **facts)
         try:
             answer = self._http.put(f"{url}{API}/courses/{course_id}", json=body)
         except httpx.TransportError as error:
-            self._history.write(Op.COURSE, Phase.UNKNOWN, because=repr(error), **told)
+            self._history.write(Op.COURSE, Phase.UNKNOWN, because=repr(error), **facts)
             return False
         status = answer.status_code
         phase = Phase.FAIL if status < httpx.codes.INTERNAL_SERVER_ERROR else Phase.UNKNOWN
         phase = Phase.OK if answer.is_success else phase
-        self._history.write(Op.COURSE, phase, status=status, **told)
+        self._history.write(Op.COURSE, phase, status=status, **facts)
         return answer.is_success
 
-    def _get(self, op: Op, path: str, kept: Any, **facts: object) -> dict[str, Any] | None:
-        """The answer, with what of it is kept in the history."""
-        told: dict[str, Any] = {"client": self.name, "began": self._history.now(), **facts}
+    def _get(self, op: Op, path: str, select: Any, **facts: object) -> dict[str, Any] | None:
+        """Sends a read and records the result of `select`."""
+        common: dict[str, Any] = {"client": self.name, "began": self._history.now(), **facts}
         try:
             answer = self._http.get(f"{self._url()}{API}{path}")
         except httpx.TransportError as error:
-            self._history.write(op, Phase.UNKNOWN, because=repr(error), **told)
+            self._history.write(op, Phase.UNKNOWN, because=repr(error), **common)
             return None
         status = answer.status_code
         if answer.is_success:
-            shown: dict[str, Any] = answer.json() if answer.content else {}
-            self._history.write(op, Phase.OK, status=status, **kept(shown), **told)
-            return shown
+            body: dict[str, Any] = answer.json() if answer.content else {}
+            self._history.write(op, Phase.OK, status=status, **select(body), **common)
+            return body
         is_unsure = status >= httpx.codes.INTERNAL_SERVER_ERROR or status in UNSURE
         phase = Phase.UNKNOWN if is_unsure else Phase.FAIL
-        self._history.write(op, phase, status=status, body=answer.text[:500], **told)
+        self._history.write(op, phase, status=status, body=answer.text[:500], **common)
         return None
 
     def _url(self) -> str:
         return self.random.choice(self._urls)
 
 
-def json_of(wish: RequestedChange) -> bytes:
-    """The body of a single; what is not wished is not named."""
-    asked: dict[str, object] = {
-        "user": wish.user,
-        "course_details": {"course_id": wish.course_id},
-        "is_active": wish.is_active,
-        "mode": wish.mode,
-        "requested_at": wish.requested_at,
+def json_of(change: RequestedChange) -> bytes:
+    """Returns the body of a single request, without members that are None."""
+    members: dict[str, object] = {
+        "user": change.user,
+        "course_details": {"course_id": change.course_id},
+        "is_active": change.is_active,
+        "mode": change.mode,
+        "requested_at": change.requested_at,
     }
-    return json.dumps({name: value for name, value in asked.items() if value is not None}).encode()
+    return json.dumps(
+        {name: value for name, value in members.items() if value is not None}
+    ).encode()
 
 
-def csv_of(wishes: Sequence[RequestedChange]) -> bytes:
-    """A native file; the first wish stands in line 2."""
-    lines = [",".join(_COLUMNS), *(",".join(map(_cell, wish)) for wish in wishes)]
+def csv_of(changes: Sequence[RequestedChange]) -> bytes:
+    """Returns a native file; the first change is in line 2."""
+    lines = [",".join(_COLUMNS), *(",".join(map(_cell, change)) for change in changes)]
     return ("\n".join(lines) + "\n").encode()
 
 
-#: The line of a file's first wish.
+#: The line of the first change of a file.
 FIRST_LINE = 2
 
 
@@ -254,35 +256,35 @@ def _cell(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _status(shown: dict[str, Any]) -> dict[str, object]:
-    kept = {"state": shown["state"], "counts": shown["counts"]}
-    return kept | ({"outcomes": [brief(shown["outcome"])]} if "outcome" in shown else {})
+def _status(body: dict[str, Any]) -> dict[str, object]:
+    facts = {"state": body["state"], "counts": body["counts"]}
+    return facts | ({"outcomes": [brief(body["outcome"])]} if "outcome" in body else {})
 
 
-def _outcomes(shown: dict[str, Any]) -> dict[str, object]:
-    return {"outcomes": list(map(brief, shown["outcomes"]))}
+def _outcomes(body: dict[str, Any]) -> dict[str, object]:
+    return {"outcomes": list(map(brief, body["outcomes"]))}
 
 
 def brief(outcome: dict[str, Any]) -> list[object]:
-    """What an outcome says, in short: it may never say anything else."""
+    """Returns the members of an outcome that may never change."""
     return [outcome.get(name) for name in ("line", "outcome", "reason", "mode", "is_active")]
 
 
-def _enrollment(shown: dict[str, Any]) -> dict[str, object]:
-    return {"is_active": shown.get("is_active"), "mode": shown.get("mode")}
+def _enrollment(body: dict[str, Any]) -> dict[str, object]:
+    return {"is_active": body.get("is_active"), "mode": body.get("mode")}
 
 
-def _feed(shown: dict[str, Any]) -> dict[str, object]:
-    places = [(change["data"]["position"], change["id"]) for change in shown["changes"]]
+def _feed(body: dict[str, Any]) -> dict[str, object]:
+    places = [(change["data"]["position"], change["id"]) for change in body["changes"]]
     return {
-        "next": shown["next"],
+        "next": body["next"],
         "positions": spans(place for place, _ in places),
         "digest": digest(id_ for _, id_ in places),
     }
 
 
 def spans(positions: Any) -> list[list[int]]:
-    """Positions as runs of [first, last]."""
+    """Returns positions as runs of [first, last]."""
     runs: list[list[int]] = []
     for position in positions:
         if runs and runs[-1][1] + 1 == position:
@@ -293,5 +295,5 @@ def spans(positions: Any) -> list[list[int]]:
 
 
 def digest(ids: Any) -> str:
-    """What stands for a page of event ids."""
+    """Returns a digest of a page of event ids."""
     return hashlib.sha256(" ".join(ids).encode()).hexdigest()[:32]

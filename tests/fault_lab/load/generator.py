@@ -1,4 +1,4 @@
-"""Clients of a running service that ask, ask again until they know, look, and note everything."""
+"""Generates load on a running service: sends, repeats until the result is known, reads, records."""
 
 import random
 import threading
@@ -12,23 +12,23 @@ from tests.fault_lab.load.client import Client, SentRequest
 from tests.fault_lab.load.shared_submissions import SharedSubmissions
 from tests.fault_lab.load.workload import Mix, WorkloadGenerator
 
-#: Seconds before what is not known is asked again.
-AGAIN_AFTER = 0.1
-#: Clients that look once nothing new is asked.
-LAST_LOOKERS = 3
-#: Clients that ask again what is not known.
-PERSISTENT = 2
-#: Seconds within which the service takes a course.
+#: Seconds before a request with an unknown result is repeated.
+REPEAT_SECONDS = 0.1
+#: Clients that poll after the last new request.
+LAST_POLLERS = 3
+#: Clients that repeat requests with an unknown result.
+REPEATERS = 2
+#: Seconds within which the service must accept a course.
 COURSE_SECONDS = 60.0
-#: Seconds that reading the feed to its end may take longer than everything else.
+#: Additional seconds for reading the feed to its end.
 LAST_PAGE_SECONDS = 5.0
 
 
 class Load:
-    """Asks, from many threads, until it is told to stop; then goes on until it knows.
+    """Runs clients in threads: sends until stopped, then repeats until every result is known.
 
-    ``with Load(urls, key, history, seed, run="f1") as load: load.run(8.0)``, or prepare(),
-    start() and stop(); once everything is mended, settle().
+    ``with Load(urls, key, history, seed, run="f1") as load: load.run(8.0)``, or prepare(), start()
+    and stop(); after all faults are healed, settle().
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class Load:
         mix: Mix | None = None,
         since: int = 0,
     ) -> None:
-        """``since`` is where the feed stood before."""
+        """``since`` is the feed position at the start."""
         self.mix = mix or Mix()
         self._urls, self._key, self._history = urls, key, history
         self._seed, self._run, self._since = seed, run, since
-        self._board = SharedSubmissions()
+        self._shared = SharedSubmissions()
         self._stopping = threading.Event()
         self._closing = threading.Event()
         self._threads: list[threading.Thread] = []
         self.failures: list[BaseException] = []
-        wishes = self._wishes("courses")
-        self.courses, self.scarce = wishes.courses, wishes.scarce
+        workload = self._workload("courses")
+        self.courses, self.scarce = workload.courses, workload.scarce
 
     def __enter__(self) -> Self:
         return self
@@ -67,76 +67,78 @@ class Load:
 
     @property
     def accepted_items(self) -> int:
-        """Requests in submissions that were answered 202."""
-        return self._board.accepted_items
+        """Returns the requests in submissions that were answered 202."""
+        return self._shared.accepted_items
 
     @property
     def accepted(self) -> int:
-        """Submissions that were answered 202."""
-        return self._board.accepted
+        """Returns the submissions that were answered 202."""
+        return self._shared.accepted
 
-    def asker(self, name: str) -> Client:
-        """Another client; whoever asked for it closes it."""
+    def new_client(self, name: str) -> Client:
+        """Returns another client; the caller closes it."""
         name = f"{self._run}-{name}"
         timeout = self.mix.timeout
         return Client(
             self._urls, self._key, self._history, name=name, seed=self._seed, timeout=timeout
         )
 
-    def watch(self, asked: SentRequest) -> SentRequest:
-        """What another client asked is asked again, looked at and counted with the rest."""
-        self._board.file_in(asked)
-        return asked
+    def watch(self, sent: SentRequest) -> SentRequest:
+        """Adds a request of another client, to be repeated, polled and counted with the rest."""
+        self._shared.add(sent)
+        return sent
 
     def prepare(self) -> None:
-        """The courses are there."""
-        with self.asker("courses") as asker:
+        """Creates the courses."""
+        with self.new_client("courses") as client:
             for course_id in self.courses:
-                self._insist(lambda one=course_id: asker.course(one))
+                self._retry_until(lambda one=course_id: client.course(one))
             for course_id in self.scarce:
-                self._insist(lambda one=course_id: asker.course(one, capacity=self.mix.seats))
+                self._retry_until(lambda one=course_id: client.course(one, capacity=self.mix.seats))
 
     def start(self) -> None:
-        """All clients ask."""
+        """Starts all clients."""
         mix = self.mix
         for number in range(mix.single_clients):
-            self._begin(self._ask_singles, f"single{number}")
+            self._start_client(self._send_singles, f"single{number}")
         for number in range(mix.file_clients):
-            self._begin(self._ask_files, f"file{number}")
-        for number in range(mix.lookers):
-            self._begin(self._look, f"looker{number}")
+            self._start_client(self._send_files, f"file{number}")
+        for number in range(mix.pollers):
+            self._start_client(self._poll, f"looker{number}")
         for number in range(mix.feed_readers):
-            self._begin(self._read_feed, f"reader{number}")
-        for number in range(PERSISTENT):
-            self._begin(self._ask_again, f"again{number}")
+            self._start_client(self._read_feed, f"reader{number}")
+        for number in range(REPEATERS):
+            self._start_client(self._repeat_unknown, f"again{number}")
 
     def stop(self) -> None:
-        """Nobody begins anything new; what is not known goes on being asked."""
+        """Stops new requests; unknown results are still repeated."""
         self._stopping.set()
 
     def run(self, seconds: float) -> None:
-        """Prepare, start, go on for a while, stop."""
+        """Prepares, starts, waits for some seconds, stops."""
         self.prepare()
         self.start()
         self._closing.wait(seconds)
         self.stop()
 
     def settle(self, seconds: float) -> bool:
-        """After healing: whether all is known and answered in time; it is read to the end then."""
+        """After healing, waits until all results are known and processed, and reads the feed to its
+        end; returns whether that was in time.
+        """
         self.stop()
         deadline = time.monotonic() + seconds
-        in_time = _until(lambda: self._board.is_all_known, deadline)
-        for number in range(LAST_LOOKERS):
-            self._begin(self._look_last, f"last{number}")
-        in_time = _until(lambda: not self._board.waiting(), deadline) and in_time
-        with self.asker("end") as asker:
-            self._read_to_the_end(asker, deadline)
+        in_time = _until(lambda: self._shared.is_all_known, deadline)
+        for number in range(LAST_POLLERS):
+            self._start_client(self._poll_rest, f"last{number}")
+        in_time = _until(lambda: not self._shared.waiting(), deadline) and in_time
+        with self.new_client("end") as client:
+            self._read_to_the_end(client, deadline)
         self._history.write(Op.NOTE, Phase.OK, client="load", what="settled", in_time=in_time)
         self.close()
         return in_time
 
     def close(self) -> None:
-        """No thread and no connection is left; raises what a client died of."""
+        """Ends all threads and connections; raises the error of a client that failed."""
         self.stop()
         self._closing.set()
         for thread in self._threads:
@@ -147,114 +149,114 @@ class Load:
 
     # --- clients --------------------------------------------------------------------------
 
-    def _begin(self, what: Callable[[Client], None], name: str) -> None:
-        def live() -> None:
+    def _start_client(self, what: Callable[[Client], None], name: str) -> None:
+        def run_client() -> None:
             try:
-                with self.asker(name) as asker:
-                    what(asker)
+                with self.new_client(name) as client:
+                    what(client)
             except Exception as error:  # noqa: BLE001 (close() raises it)
                 self.failures.append(error)
                 self._stopping.set()
 
-        thread = threading.Thread(target=live, name=name, daemon=True)
+        thread = threading.Thread(target=run_client, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
 
-    def _wishes(self, name: str) -> WorkloadGenerator:
+    def _workload(self, name: str) -> WorkloadGenerator:
         return WorkloadGenerator(self.mix, self._run, random.Random(f"{self._seed} {name} wishes"))
 
-    def _ask_singles(self, asker: Client) -> None:
-        mix, wishes = self.mix, self._wishes(asker.name)
+    def _send_singles(self, client: Client) -> None:
+        mix, workload = self.mix, self._workload(client.name)
         for _ in self._paced(mix.singles / mix.single_clients, self._stopping):
-            pick = asker.random.random()
+            pick = client.random.random()
             is_old = pick < mix.repeats + mix.reuses
-            known = self._board.any_accepted(asker.random) if is_old else None
+            known = self._shared.any_accepted(client.random) if is_old else None
             if known is not None and pick < mix.repeats:
-                asker.ask(known)
+                client.send(known)
             elif known is not None:
-                asker.reuse(known, known.wishes[0]._replace(user="somebody-else"))
+                client.reuse(known, known.changes[0]._replace(user="somebody-else"))
             else:
-                with self._board.under_way():
-                    self._board.file_in(asker.single(wishes.single()))
+                with self._shared.in_flight():
+                    self._shared.add(client.single(workload.single()))
 
-    def _ask_files(self, asker: Client) -> None:
-        mix, wishes = self.mix, self._wishes(asker.name)
+    def _send_files(self, client: Client) -> None:
+        mix, workload = self.mix, self._workload(client.name)
         for number in self._paced(mix.files / mix.file_clients, self._stopping):
-            with self._board.under_way():
-                self._board.file_in(asker.file(wishes.file(f"{asker.name}-{number}")))
+            with self._shared.in_flight():
+                self._shared.add(client.file(workload.file(f"{client.name}-{number}")))
 
-    def _ask_again(self, asker: Client) -> None:
-        """Whatever is not known, with the same key and body, until it is."""
+    def _repeat_unknown(self, client: Client) -> None:
+        """Repeats requests with unknown results, with the same key and body."""
         while not self._closing.is_set():
-            with self._board.under_way():
-                asked = self._board.unknown()
-                if asked is not None:
-                    self._board.file_in(asker.ask(asked))
-            if asked is None or not asked.is_known:
-                self._closing.wait(AGAIN_AFTER)
+            with self._shared.in_flight():
+                sent = self._shared.unknown()
+                if sent is not None:
+                    self._shared.add(client.send(sent))
+            if sent is None or not sent.is_known:
+                self._closing.wait(REPEAT_SECONDS)
 
-    def _look(self, asker: Client) -> None:
-        for _ in self._paced(self.mix.looks / self.mix.lookers, self._stopping):
-            waiting = self._board.waiting()
+    def _poll(self, client: Client) -> None:
+        for _ in self._paced(self.mix.polls / self.mix.pollers, self._stopping):
+            waiting = self._shared.waiting()
             if waiting:
-                # Mostly the oldest, so that all are seen once; sometimes any, to see them move.
-                some = waiting[:4] if asker.random.random() < 0.7 else waiting
-                self._look_at(asker, asker.random.choice(some), curiosity=0.2)
+                # Mostly the oldest, so that all are seen once; sometimes any, to see progress.
+                some = waiting[:4] if client.random.random() < 0.7 else waiting
+                self._poll_one(client, client.random.choice(some), detail_rate=0.2)
 
-    def _look_last(self, asker: Client) -> None:
-        """Until everything is seen to be done."""
+    def _poll_rest(self, client: Client) -> None:
+        """Polls until every submission is done."""
         while not self._closing.is_set():
-            waiting = self._board.waiting()
-            asker.random.shuffle(waiting)
-            for asked in waiting[:20]:
+            waiting = self._shared.waiting()
+            client.random.shuffle(waiting)
+            for sent in waiting[:20]:
                 if self._closing.is_set():
                     return
-                if not asked.is_done:
-                    self._look_at(asker, asked, curiosity=0.1)
-            self._closing.wait(0.01 if waiting else AGAIN_AFTER)
+                if not sent.is_done:
+                    self._poll_one(client, sent, detail_rate=0.1)
+            self._closing.wait(0.01 if waiting else REPEAT_SECONDS)
 
-    def _look_at(self, asker: Client, asked: SentRequest, *, curiosity: float) -> None:
-        was_done = asked.is_done
-        shown = asker.status(asked)
-        is_news = asked.is_done and not was_done
-        if is_news:
-            self._board.file_in(asked)
-        is_curious = shown is not None and asker.random.random() < curiosity
-        if asked.op is Op.FILE and (is_news or is_curious):
-            limit = asker.random.choice([100, 1_000])
-            page = asker.outcomes(asked, limit=limit)
+    def _poll_one(self, client: Client, sent: SentRequest, *, detail_rate: float) -> None:
+        was_done = sent.is_done
+        body = client.status(sent)
+        is_newly_done = sent.is_done and not was_done
+        if is_newly_done:
+            self._shared.add(sent)
+        reads_details = body is not None and client.random.random() < detail_rate
+        if sent.op is Op.FILE and (is_newly_done or reads_details):
+            limit = client.random.choice([100, 1_000])
+            page = client.outcomes(sent, limit=limit)
             if page and page["next"] is not None:
-                asker.outcomes(asked, cursor=page["next"], limit=limit)
-        if asked.is_done and is_curious:
-            asker.enrollment(asked, asker.random.choice(asked.wishes))
+                client.outcomes(sent, cursor=page["next"], limit=limit)
+        if sent.is_done and reads_details:
+            client.enrollment(sent, client.random.choice(sent.changes))
 
-    def _read_feed(self, asker: Client) -> None:
-        """Follow the feed, now and then from somewhere before, on another connection."""
+    def _read_feed(self, client: Client) -> None:
+        """Follows the feed; sometimes goes back to an earlier position, on another connection."""
         place = self._since
         for _ in self._paced(5.0, self._closing):
-            if asker.random.random() < 0.1:
-                place = asker.random.randint(max(self._since, place - 2_000), place)
-            after = asker.feed(place, limit=asker.random.choice([7, 100, 1_000, 1_000]))
+            if client.random.random() < 0.1:
+                place = client.random.randint(max(self._since, place - 2_000), place)
+            after = client.feed(place, limit=client.random.choice([7, 100, 1_000, 1_000]))
             place = place if after is None else after
 
-    def _read_to_the_end(self, asker: Client, deadline: float) -> None:
+    def _read_to_the_end(self, client: Client, deadline: float) -> None:
         place = self._since
         while time.monotonic() < deadline + LAST_PAGE_SECONDS and not self._closing.is_set():
-            after = asker.feed(place)
+            after = client.feed(place)
             if after == place:
                 return
             place = place if after is None else after
 
-    def _insist(self, done: Callable[[], bool]) -> None:
+    def _retry_until(self, done: Callable[[], bool]) -> None:
         deadline = time.monotonic() + COURSE_SECONDS
         while not done():
             if time.monotonic() > deadline:
                 message = "the service did not take a course"
                 raise RuntimeError(message)
-            self._closing.wait(AGAIN_AFTER)
+            self._closing.wait(REPEAT_SECONDS)
 
     def _paced(self, per_second: float, until: threading.Event) -> Iterator[int]:
-        """So many turns a second at most; what was missed while one took long is not made up."""
+        """Yields at most so many times a second; missed turns are not made up."""
         number, next_at = 0, time.monotonic()
         while per_second > 0 and not until.is_set():
             pause = next_at - time.monotonic()

@@ -1,4 +1,4 @@
-"""What a load asks for, by its seed."""
+"""Generates the requests of a load from its seed."""
 
 import random
 from dataclasses import dataclass
@@ -6,42 +6,42 @@ from datetime import UTC, datetime, timedelta
 
 from tests.fault_lab.load.client import RequestedChange
 
-#: Stated times begin here: no clock that goes wrong makes them the future.
+#: Start of the stated times: in the past even for a clock that is wrong.
 STATED_FROM = datetime(2020, 1, 1, tzinfo=UTC)
-#: Minutes of which one is stated: so few that some are stated twice.
+#: Number of stated times: so few that some are equal.
 STATED_MINUTES = 1_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mix:
-    """How much of what a load asks for, and of whom."""
+    """Rates and sizes of a load."""
 
-    #: Singles a second, of all clients together.
+    #: Single requests a second, of all clients together.
     singles: float = 150.0
     single_clients: int = 10
-    #: Files a second, of all clients together; each client has one under way at a time.
+    #: Files a second, of all clients together; each client sends one at a time.
     files: float = 3.0
     file_clients: int = 2
     rows: tuple[int, int] = (200, 1000)
-    #: Learners whose wishes collide.
+    #: Learners whose requests conflict.
     learners: int = 40
     courses: int = 3
-    #: Courses with so few seats that most are refused.
+    #: Courses with so few seats that most requests are refused.
     scarce_courses: int = 2
     seats: int = 5
-    #: Of the singles: sent again though answered, sent again with another body.
+    #: Fraction of singles: repeated after an answer, sent with a used key and another body.
     repeats: float = 0.03
     reuses: float = 0.02
-    #: Looks at submissions a second, of all who look together.
-    looks: float = 60.0
-    lookers: int = 1
+    #: Status reads a second, of all pollers together.
+    polls: float = 60.0
+    pollers: int = 1
     feed_readers: int = 1
-    #: Seconds after which an answer counts as unknown.
+    #: Seconds after which a result counts as unknown.
     timeout: float = 10.0
 
 
 class WorkloadGenerator:
-    """What learners wish, by the seed."""
+    """Draws requests from a seed."""
 
     def __init__(self, mix: Mix, run: str, chance: random.Random) -> None:
         self._mix = mix
@@ -51,7 +51,7 @@ class WorkloadGenerator:
         self.scarce = [f"course-v1:{run}+Scarce{n}+2026" for n in range(mix.scarce_courses)]
 
     def single(self) -> RequestedChange:
-        """One of the learners whose wishes collide, in one of the few courses."""
+        """Draws a request for one of the learners whose requests conflict."""
         pick = self._random.random()
         user = f"{self._run}-{self._random.randrange(self._mix.learners)}"
         if self.scarce and pick < 0.2:
@@ -65,7 +65,7 @@ class WorkloadGenerator:
         return RequestedChange(user, course, is_active=self._random.choice([None, True]))
 
     def file(self, name: str) -> list[RequestedChange]:
-        """Mostly learners of its own, some twice, and some whose wishes collide with singles."""
+        """Draws a file: mostly its own learners, some twice, some that conflict with singles."""
         number = self._random.randint(*self._mix.rows)
         states_times = self._random.random() < 0.4
         return [self._row(name, number, states_times=states_times) for _ in range(number)]

@@ -1,6 +1,6 @@
-"""The real code with one promise broken in it at a time: a checker that never fails proves nothing.
+"""Mutants of the real code, each violating one invariant: they prove that the checks find errors.
 
-``python -m tests.fault_lab.mutants`` shows after how many schedules each is found.
+``python -m tests.fault_lab.mutants`` prints after how many schedules each is found.
 """
 
 from itertools import count, islice
@@ -8,9 +8,9 @@ from typing import NamedTuple
 
 from tests.fault_lab.mutants import decisions, omissions, visibility
 from tests.fault_lab.mutants.registry import MUTANTS
-from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.history import LOGGED
-from tests.fault_lab.simulator.schedule import Report, play, weather_of
+from tests.fault_lab.simulator.schedule import Report, play, rates_of
 
 __all__ = ["MUTANTS", "SEEDS", "Found", "decisions", "find", "omissions", "visibility"]
 
@@ -18,33 +18,33 @@ __all__ = ["MUTANTS", "SEEDS", "Found", "decisions", "find", "omissions", "visib
 SEEDS = 300
 
 
-#: What a mutant shows that no longer fits the code that it patches.
+#: Errors of a mutant that no longer fits the code that it patches.
 BROKEN = ("TypeError", "AttributeError", "NameError", "AssertionError", "it broke")
 
 
-class NotSabotageButBroken(Exception):
-    """A mutant fails by itself, so that it is found says nothing about the checks."""
+class MutantBroken(Exception):
+    """A mutant fails by itself, so finding it proves nothing about the checks."""
 
 
 class Found(NamedTuple):
-    """The first schedule that shows the sabotage, if any."""
+    """The first schedule that finds the mutant, if any."""
 
     after: int
     report: Report | None
 
 
 def find(name: str, *, seeds: int = SEEDS) -> Found:
-    """Play schedules against a mutant until one of them finds it.
+    """Runs schedules against a mutant until one finds it.
 
-    That the service itself logs an error does not count: the records have to show it.
+    An error that the service itself logs does not count: the database must show it.
     """
     needs = MUTANTS[name].needs
-    fitting = (seed for seed in count() if needs(weather_of(seed)))
-    with MUTANTS[name](), Bench() as bench:
+    fitting = (seed for seed in count() if needs(rates_of(seed)))
+    with MUTANTS[name](), Environment() as environment:
         for number, seed in enumerate(islice(fitting, seeds), 1):
-            report = play(bench, seed)
+            report = play(environment, seed)
             if any(broken in fault for fault in report.faults for broken in BROKEN):
-                raise NotSabotageButBroken(report.faults)
+                raise MutantBroken(report.faults)
             if any(not fault.startswith(LOGGED) for fault in report.faults):
                 return Found(number, report)
     return Found(seeds, None)

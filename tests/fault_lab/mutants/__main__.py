@@ -1,4 +1,4 @@
-"""``python -m tests.fault_lab.mutants``: after how many schedules is each mutant found?"""
+"""Prints after how many schedules each mutant is found: ``python -m tests.fault_lab.mutants``."""
 
 import argparse
 import sys
@@ -10,10 +10,10 @@ FOUND, MISSED = "found after", "NOT FOUND in"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the table; 1 where a mutant was not found."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Prints the table; returns 1 if a mutant was not found."""
+    parser = argparse.ArgumentParser(prog="python -m tests.fault_lab.mutants", description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--only", choices=sorted(MUTANTS))
+    parser.add_argument("--only", choices=sorted(MUTANTS), metavar="MUTANT")
     given = parser.parse_args(arguments)
     missed = 0
     for name in [given.only] if given.only else MUTANTS:

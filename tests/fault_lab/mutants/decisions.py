@@ -1,4 +1,4 @@
-"""What is decided by the wrong facts, or cancelled wrongly, or written over others."""
+"""Mutants that decide by wrong facts, cancel wrongly, or overwrite others' changes."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,12 +21,12 @@ from worker.processing.transaction import BatchTransaction
 
 
 @mutant
-def a_stale_course_decides() -> Iterator[None]:
-    """A course is judged as it was when it was first seen; only its seats are counted anew."""
+def stale_course() -> Iterator[None]:
+    """A course is used as it was when first loaded; only its seats are current."""
     real = courses.load_for_batch
     seen: dict[str, Any] = {}
 
-    def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
+    def load_changed(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
         fresh = real(session, course_ids, **how)
         for course_id, loaded in fresh.items():
             if course_id not in seen or loaded.revision <= seen[course_id].revision:
@@ -35,16 +35,16 @@ def a_stale_course_decides() -> Iterator[None]:
             fresh[course_id] = loaded._replace(course=old)
         return fresh
 
-    with patched(courses, "load_for_batch", standing):
+    with patched(courses, "load_for_batch", load_changed):
         yield
 
 
 @mutant
-def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
+def seat_counted_twice() -> Iterator[None]:
     """The last seat is refused."""
     real = courses.load_for_batch
 
-    def standing(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
+    def load_changed(session: Any, course_ids: Any, **how: Any) -> dict[str, Any]:
         return {
             course_id: loaded._replace(
                 course=replace(loaded.course, seats_taken=loaded.course.seats_taken + 1)
@@ -52,13 +52,13 @@ def a_seat_is_counted_before_it_is_given() -> Iterator[None]:
             for course_id, loaded in real(session, course_ids, **how).items()
         }
 
-    with patched(courses, "load_for_batch", standing):
+    with patched(courses, "load_for_batch", load_changed):
         yield
 
 
 @mutant
-def judged_when_it_is_worked() -> Iterator[None]:
-    """Deadlines are judged by the moment of the work, not by that of the wish."""
+def deadlines_at_processing_time() -> Iterator[None]:
+    """Deadlines are compared with the time of processing, not with the effective time."""
     real_run, real_settle = BatchTransaction.run, decoded_claim.resolve
     moments: list[datetime] = []
 
@@ -66,38 +66,40 @@ def judged_when_it_is_worked() -> Iterator[None]:
         moments[:] = [now]
         return real_run(self, session, claimed, now=now)
 
-    def settle(asked: Any, usernames: Any) -> Any:
-        return real_settle(asked._replace(received_at=moments[0]), usernames)
+    def resolve_late(claim_row: Any, usernames: Any) -> Any:
+        return real_settle(claim_row._replace(received_at=moments[0]), usernames)
 
-    with patched(BatchTransaction, "run", run), patched(decoded_claim, "resolve", settle):
+    with patched(BatchTransaction, "run", run), patched(decoded_claim, "resolve", resolve_late):
         yield
 
 
 @mutant
-def the_last_to_be_worked_wins() -> Iterator[None]:
-    """The rank of a wish counts for nothing."""
+def precedence_ignored() -> Iterator[None]:
+    """The precedence of a request is ignored."""
     with patched(decision, "_is_superseded", lambda clock, kept: False):
         yield
 
 
 @mutant
-def all_batches_are_announced_at_once() -> Iterator[None]:
-    """The batches of a file are worked in any order."""
+def all_batches_dispatched_at_once() -> Iterator[None]:
+    """The batches of a file are processed in any order."""
     real = batches.mark_dispatched
 
-    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> BatchRef | None:
+    def announce(
+        session: Any, submission_id: Any, ordinal: int, *, now: datetime
+    ) -> BatchRef | None:
         if ordinal == 0:
-            everything = update(BatchRow).where(BatchRow.submission_id == its)
+            everything = update(BatchRow).where(BatchRow.submission_id == submission_id)
             session.execute(everything.values(announced_at=now, waiting_since=now))
-        return real(session, its, ordinal, now=now)
+        return real(session, submission_id, ordinal, now=now)
 
     with patched(batches, "mark_dispatched", announce):
         yield
 
 
 @mutant
-def cancelled_requests_are_worked() -> Iterator[None]:
-    """Workers do not look whether somebody cancelled."""
+def cancelled_requests_processed() -> Iterator[None]:
+    """Workers ignore cancellation."""
     with (
         patched(transaction, "_is_cancelled", lambda batch, heads: False),
         patched(submissions, "cancelled_singles", lambda session, ids: set()),
@@ -106,8 +108,8 @@ def cancelled_requests_are_worked() -> Iterator[None]:
 
 
 @mutant
-def cancelling_takes_answers_back() -> Iterator[None]:
-    """What was answered before is cancelled too."""
+def cancellation_replaces_outcomes() -> Iterator[None]:
+    """Outcomes from before the cancellation are cancelled too."""
     real = batches.cancel_from
 
     def cancel(session: Any, submission_id: Any, ordinal: int, *, now: datetime) -> int:
@@ -118,8 +120,8 @@ def cancelling_takes_answers_back() -> Iterator[None]:
 
 
 @mutant
-def what_is_finished_can_be_cancelled() -> Iterator[None]:
-    """Who cancels what was answered hears that it will be dropped."""
+def finished_submission_cancelled() -> Iterator[None]:
+    """Cancelling a finished submission is accepted."""
     real = cancellation.request_cancel
 
     def ask(session: Any, submission_id: Any, caller: Any, *, now: datetime) -> Any:
@@ -134,7 +136,7 @@ def what_is_finished_can_be_cancelled() -> Iterator[None]:
 
 @mutant_that_shows(while_transactions_overlap)
 def enrollments_without_version_guard() -> Iterator[None]:
-    """What is written goes over whatever somebody else wrote since it was read."""
+    """Writes ignore changes that others committed since the read."""
     render, write = enrollments.render_writes, enrollments.write_pipelined
 
     def note(session: Any, writes: Sequence[Any], *, now: datetime) -> Any:
@@ -142,26 +144,26 @@ def enrollments_without_version_guard() -> Iterator[None]:
         return render(session, writes, now=now)
 
     @contextmanager
-    def write_anyhow(session: Any, _: Any) -> Iterator[None]:
+    def write_unconditionally(session: Any, _: Any) -> Iterator[None]:
         writes, now = session.info["writes"]
         kept = enrollments.find_many(session, {one.key for one in writes})
-        anyhow = [
+        unconditional = [
             one._replace(version=kept[one.key].version + 1 if one.key in kept else 1)
             for one in writes
         ]
-        with write(session, render(session, anyhow, now=now)):
+        with write(session, render(session, unconditional, now=now)):
             yield
 
     with (
         patched(enrollments, "render_writes", note),
-        patched(enrollments, "write_pipelined", write_anyhow),
+        patched(enrollments, "write_pipelined", write_unconditionally),
     ):
         yield
 
 
 @mutant_that_shows(while_transactions_overlap)
-def seats_without_guard() -> Iterator[None]:
-    """Seats are counted whatever became of the course since it was read."""
+def seats_without_revision_guard() -> Iterator[None]:
+    """Seats are counted without the check that the course is unchanged since the read."""
 
     def take(session: Any, seats: dict[int, int], loaded: dict[int, int]) -> None:
         for row, delta in seats.items():

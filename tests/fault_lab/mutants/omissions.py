@@ -1,4 +1,4 @@
-"""What is forgotten, or done twice."""
+"""Mutants that omit a step or do it twice."""
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
@@ -21,19 +21,21 @@ from worker.processing import attempts
 
 
 @mutant
-def no_sweeper() -> Iterator[None]:
-    """Nobody looks for what was accepted and not answered."""
+def no_redispatch() -> Iterator[None]:
+    """Overdue batches are never redispatched."""
     with patched(Maintenance, "redispatch_overdue", lambda _: 0):
         yield
 
 
 @mutant
-def the_next_batch_is_only_announced() -> Iterator[None]:
-    """That it is the turn of a file's next batch stands in a message, and in no row."""
+def next_batch_only_in_message() -> Iterator[None]:
+    """The turn of a file's next batch is only in a message, not in a row."""
     real = batches.mark_dispatched
 
-    def announce(session: Any, its: Any, ordinal: int, *, now: datetime) -> BatchRef | None:
-        waiting = real(session, its, ordinal, now=now)
+    def announce(
+        session: Any, submission_id: Any, ordinal: int, *, now: datetime
+    ) -> BatchRef | None:
+        waiting = real(session, submission_id, ordinal, now=now)
         if ordinal > 0 and waiting is not None:
             forget = update(BatchRow).where(BatchRow.id == waiting.id)
             session.execute(forget.values(announced_at=None))
@@ -44,8 +46,8 @@ def the_next_batch_is_only_announced() -> Iterator[None]:
 
 
 @mutant
-def a_crash_is_not_counted() -> Iterator[None]:
-    """That a try began is noted nowhere, so a worker that dies leaves no trace."""
+def attempt_start_not_stored() -> Iterator[None]:
+    """The start of an attempt is not stored, so a worker that dies leaves no trace."""
     real = quarantine.save_attempts
 
     def save(session: Any, recorded: Sequence[Any], **how: Any) -> None:
@@ -56,25 +58,25 @@ def a_crash_is_not_counted() -> Iterator[None]:
 
 
 @mutant
-def no_guard() -> Iterator[None]:
-    """Who is rung for a batch answers it, answered or not."""
-    anyhow = select(*claims._CLAIMABLE.selected_columns).where(
+def claim_without_guard() -> Iterator[None]:
+    """A worker processes any batch it receives, whether it has outcomes or not."""
+    unconditional = select(*claims._CLAIMABLE.selected_columns).where(
         BatchRow.announced_at.is_not(None), BatchRow.parked_at.is_(None)
     )
     real = claims._CLAIM.whereclause
     by_id = real.clauses[-1]  # type: ignore[union-attr]
-    with patched(claims, "_CLAIM", anyhow.where(by_id)):
+    with patched(claims, "_CLAIM", unconditional.where(by_id)):
         yield
 
 
 @mutant
-def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
-    """Whether an Idempotency-Key is free is read first, and the single stored then."""
+def key_checked_outside_transaction() -> Iterator[None]:
+    """Idempotency keys are looked up before the transaction that stores the single request."""
     real_store, real_claim = single_requests.store_singles, idempotency.claim
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         with sessions.read() as session:
-            used = idempotency.find(session, {a.key_owner for a in requests if a.key_owner})
+            used = idempotency.find(session, {one.key_owner for one in requests if one.key_owner})
 
         def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.KeyOwner]:
             real_claim(session, uses, now=now)
@@ -87,15 +89,15 @@ def the_key_is_asked_outside_the_transaction() -> Iterator[None]:
         yield
 
 
-def _nothing_fails(weather: FaultRates) -> bool:
-    """Claims skip rows, and nobody dies, raises or goes away."""
-    failing = weather.crash or weather.away or weather.raising or weather.poison
-    return weather.skipped > 0.0 and not failing
+def _nothing_fails(rates: FaultRates) -> bool:
+    """Returns whether claims skip rows and nothing crashes, raises or is unavailable."""
+    failing = rates.crash or rates.away or rates.raising or rates.poison
+    return rates.skipped > 0.0 and not failing
 
 
 @mutant_that_shows(_nothing_fails)
-def a_claim_that_was_skipped_counts_as_failing() -> Iterator[None]:
-    """Who meets another worker at a claim leaves the record of its attempt behind."""
+def conflict_counted_as_failure() -> Iterator[None]:
+    """A conflict with another worker at the claim leaves the attempt counted."""
     real = attempts.reclaim_attempted
 
     def reclaim(session: Any, attempted: Sequence[Any]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""The mutants by their names: each sabotages the real code inside a block."""
+"""The registry of mutants; each patches the real code inside a block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -6,48 +6,48 @@ from typing import NamedTuple
 
 from tests.fault_lab.simulator.fault_rates import FaultRates
 
-Sabotage = Callable[[], Iterator[None]]
+Patch = Callable[[], Iterator[None]]
 
 
 class Mutant(NamedTuple):
-    """What is broken, and in which weather it can show."""
+    """A patch, and the fault rates in which it can be found."""
 
-    sabotage: Callable[[], AbstractContextManager[None]]
+    patch: Callable[[], AbstractContextManager[None]]
     needs: Callable[[FaultRates], bool]
 
     def __call__(self) -> AbstractContextManager[None]:
-        """The code is broken inside the block."""
-        return self.sabotage()
+        """Patches the code inside the block."""
+        return self.patch()
 
 
 MUTANTS: dict[str, Mutant] = {}
 
 
-def in_any_weather(_: FaultRates) -> bool:
-    """Nothing particular has to go wrong."""
+def with_any_rates(_: FaultRates) -> bool:
+    """Accepts all fault rates."""
     return True
 
 
-def while_transactions_overlap(weather: FaultRates) -> bool:
-    """Others commit between what a transaction reads and what it writes."""
-    return weather.overlapping > 0.0
+def while_transactions_overlap(rates: FaultRates) -> bool:
+    """Returns whether others commit between the reads and the writes of a transaction."""
+    return rates.overlapping > 0.0
 
 
-def while_singles_overtake_files(weather: FaultRates) -> bool:
-    """Singles are taken in while a file is, in the same lane."""
-    return weather.meanwhile > 0.0 and not weather.overlapping and not weather.skipped
+def while_singles_overtake_files(rates: FaultRates) -> bool:
+    """Returns whether singles are stored while a file is, in the same lane."""
+    return rates.meanwhile > 0.0 and not rates.overlapping and not rates.skipped
 
 
-def mutant(sabotage: Sabotage) -> Sabotage:
-    """Name it in the table."""
-    return mutant_that_shows(in_any_weather)(sabotage)
+def mutant(patch: Patch) -> Patch:
+    """Registers a mutant."""
+    return mutant_that_shows(with_any_rates)(patch)
 
 
-def mutant_that_shows(needs: Callable[[FaultRates], bool]) -> Callable[[Sabotage], Sabotage]:
-    """Name it in the table; only schedules in a certain weather are worth playing."""
+def mutant_that_shows(needs: Callable[[FaultRates], bool]) -> Callable[[Patch], Patch]:
+    """Registers a mutant that only schedules with certain fault rates can find."""
 
-    def named(sabotage: Sabotage) -> Sabotage:
-        MUTANTS[sabotage.__name__] = Mutant(contextmanager(sabotage), needs)
-        return sabotage
+    def named(patch: Patch) -> Patch:
+        MUTANTS[patch.__name__] = Mutant(contextmanager(patch), needs)
+        return patch
 
     return named

@@ -1,4 +1,4 @@
-"""What is told too early, or written too late."""
+"""Mutants that answer too early or write too late."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,7 +18,7 @@ from tests.support.context_managers import at_once
 
 
 class _Undone:
-    """Sessions whose transactions come to nothing."""
+    """Sessions whose transactions are rolled back."""
 
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
@@ -31,8 +31,8 @@ class _Undone:
 
 
 @mutant
-def accepted_before_the_commit() -> Iterator[None]:
-    """The caller hears 202, then the single is stored; or not."""
+def accepted_before_commit() -> Iterator[None]:
+    """The client gets 202 before the single request is stored."""
     real = single_requests.store_singles
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
@@ -42,21 +42,21 @@ def accepted_before_the_commit() -> Iterator[None]:
             single_requests, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
         ):
             with patched(single_requests, "fail_point", lambda _: False):
-                told = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
+                answer = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
             with suppress(ProcessCrashed, EnrollmentError, FailPointReached):
                 return real(sessions, requests, monotonic)
-        return told
+        return answer
 
     with patched(single_requests, "store_singles", store):
         yield
 
 
 @mutant
-def accepted_before_it_is_whole() -> Iterator[None]:
+def published_before_complete() -> Iterator[None]:
     """A file is published with its first part; the others follow."""
 
     def write(self: UploadStore, upload: Any, file_info: Any, drafts: Any, lane: Any) -> Any:
-        alone = upload.options.is_alone
+        alone = upload.options.must_run_alone
         groups = list(drafts.groups())
         total = sum(draft.rows for some in groups for draft in some)
         submission_id = self._insert_submission(upload, file_info, lane)
@@ -77,15 +77,15 @@ def accepted_before_it_is_whole() -> Iterator[None]:
 
 
 class _Groups:
-    """Parts of a file, as its intake asks for them."""
+    """Groups of batch drafts, with the interface that the upload store expects."""
 
     def __init__(self, groups: list[Any]) -> None:
         self.groups = lambda: iter(groups)
 
 
 @mutant_that_shows(while_singles_overtake_files)
-def places_in_the_feed_by_batch() -> Iterator[None]:
-    """Events stand in the feed in the order of their batches, not in that of the judging."""
+def feed_positions_by_batch() -> Iterator[None]:
+    """Events get feed positions in the order of batch ids, not of processing."""
     real = events.assign_positions
 
     def take(session: Any, events_of: Any) -> int:
@@ -96,8 +96,8 @@ def places_in_the_feed_by_batch() -> Iterator[None]:
 
 
 @mutant
-def events_after_the_commit() -> Iterator[None]:
-    """Events and their places in the feed are written in a transaction of their own."""
+def events_after_commit() -> Iterator[None]:
+    """Events and their feed positions are written in a transaction of their own."""
     add, take, begin = events.append_pipelined, events.assign_positions, Sessions.begin
 
     @contextmanager

@@ -1,4 +1,5 @@
-"""The whole flow in one thread: real functions, a virtual clock, a broker that loses messages.
+"""Deterministic simulation of the whole service in one thread.
 
-What happens, and what goes wrong, is drawn from a seed, so every schedule can be played again.
+It runs the real functions on a virtual clock, with a broker that loses messages and processes that
+crash. A seed decides every step and every fault, so a schedule can be repeated.
 """

@@ -1,20 +1,20 @@
-"""``python -m tests.fault_lab.simulator --seeds 2000``: play schedules, show those that break."""
+"""Runs simulated schedules: ``python -m tests.fault_lab.simulator --seeds 2000``."""
 
 import argparse
 import sys
 import time
 from collections.abc import Iterable, Sequence
 
-from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.schedule import Report, play
 
-#: Faults and lines of a schedule that are shown unless all are asked for.
+#: Violations and trace lines that are printed of a schedule without `--verbose`.
 SHOWN = 5
 LINES = 60
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Play; 1 where a promise was broken."""
+    """Runs the schedules; returns 1 if one violated an invariant."""
     parser = argparse.ArgumentParser(
         prog="python -m tests.fault_lab.simulator", description=__doc__
     )
@@ -28,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(seeds: Iterable[int], *, verbose: bool) -> int:
-    """Play the schedules of the seeds, and tell."""
+    """Runs the schedules of the seeds and prints a summary."""
     began = time.perf_counter()
     played = broken = accepted = 0
-    with Bench() as bench:
+    with Environment() as environment:
         for seed in seeds:
-            report = play(bench, seed)
+            report = play(environment, seed)
             played, accepted = played + 1, accepted + report.accepted
             broken += bool(report.faults)
             if report.faults or verbose:
@@ -48,7 +48,7 @@ def run(seeds: Iterable[int], *, verbose: bool) -> int:
 
 
 def show(report: Report, *, verbose: bool) -> None:
-    """One schedule: its faults, and what led to them."""
+    """Prints the violations of one schedule and the end of its trace."""
     print(f"--- seed {report.seed}: {len(report.faults)} faults")
     for fault in report.faults[: None if verbose else SHOWN]:
         print(f"  {fault}")

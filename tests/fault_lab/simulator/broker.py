@@ -1,4 +1,4 @@
-"""A broker that loses messages, doubles them, and delivers them late and out of order."""
+"""A broker that loses, duplicates, delays and reorders messages."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,31 +9,31 @@ from enrollment.storage.queue.batches import BatchRef
 from tests.fault_lab.simulator.fault_rates import VirtualTime
 from tests.fault_lab.simulator.processes import CrashPlan
 
-#: Seconds that a late message takes: around the sweeper's patience, and beyond it.
+#: Delays of late messages, in seconds: below and above `REDISPATCH_AFTER`.
 DELAYS = (0.05, 1.0, 6.0, 30.0)
 
 
 class Message(NamedTuple):
-    """A batch's id on its way."""
+    """A batch id in transit."""
 
     number: int
     batch_id: int
-    #: Not before this many seconds since the beginning.
+    #: Earliest delivery, in seconds since the start of the schedule.
     ready_at: float
 
 
 class Broker:
-    """What was sent and not taken yet."""
+    """Holds the messages that were sent and not delivered yet."""
 
     def __init__(
         self,
-        fate: CrashPlan,
+        crash_plan: CrashPlan,
         time: VirtualTime,
         *,
         choose: Callable[[tuple[float, ...]], float],
         note: Callable[[str], None],
     ) -> None:
-        self._fate = fate
+        self._crash_plan = crash_plan
         self._time = time
         self._choose = choose
         self._note = note
@@ -41,45 +41,49 @@ class Broker:
         self.messages: list[Message] = []
 
     def send(self, waiting: BatchRef) -> None:
-        """Take a message. Raises OperationalError where the broker is down."""
-        weather = self._fate.weather
-        if self._fate.happens(weather.broker_down):
+        """Accepts a message, or loses or duplicates it. Raises OperationalError if the broker is
+        down.
+        """
+        rates = self._crash_plan.rates
+        if self._crash_plan.happens(rates.broker_down):
             self._note(f"    the broker refuses batch {waiting.id}")
             raise OperationalError("refused")
-        if self._fate.happens(weather.lost):
+        if self._crash_plan.happens(rates.lost):
             self._note(f"    the message for batch {waiting.id} is lost")
             return
         self._keep(waiting.id)
-        if self._fate.happens(weather.doubled):
+        if self._crash_plan.happens(rates.doubled):
             self._keep(waiting.id)
 
     def _keep(self, batch_id: int) -> None:
-        late = self._choose(DELAYS) if self._fate.happens(self._fate.weather.late) else 0.0
+        late = (
+            self._choose(DELAYS) if self._crash_plan.happens(self._crash_plan.rates.late) else 0.0
+        )
         self.put(batch_id, late)
 
     def put(self, batch_id: int, delay: float = 0.0) -> None:
-        """Keep a message, to be delivered from some seconds on."""
+        """Adds a message that becomes deliverable after `delay` seconds."""
         self._numbers += 1
         ready_at = self._time.monotonic() + delay
         self.messages.append(Message(self._numbers, batch_id, ready_at))
         self._note(f"    message {self._numbers} for batch {batch_id}, in {delay} s")
 
     def ready(self) -> list[Message]:
-        """What may be delivered now, in any order."""
+        """Returns the deliverable messages; a worker may get any of them."""
         now = self._time.monotonic()
         return [message for message in self.messages if message.ready_at <= now]
 
     def take(self, message: Message) -> None:
-        """The message is in work, and nowhere else."""
+        """Removes a message that a worker starts to process."""
         self.messages.remove(message)
 
     def orphan(self, message: Message) -> None:
-        """Who had the message died: it is lost, or comes again."""
-        if self._fate.happens(1.0 - self._fate.weather.returned):
+        """Loses or redelivers the message of a worker that crashed."""
+        if self._crash_plan.happens(1.0 - self._crash_plan.rates.returned):
             self._note(f"    message {message.number} is lost with its worker")
         else:
             self.put(message.batch_id, self._choose(DELAYS))
 
     def flush(self) -> None:
-        """Forget everything."""
+        """Drops all messages."""
         self.messages.clear()

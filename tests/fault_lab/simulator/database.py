@@ -1,4 +1,4 @@
-"""A database in memory that is put back to how it was in a fraction of a millisecond."""
+"""A database in memory that is reset to a snapshot in a fraction of a millisecond."""
 
 import sqlite3
 import tempfile
@@ -11,7 +11,7 @@ from enrollment.storage.engine.engines import make_engine
 
 
 def migrated() -> sqlite3.Connection:
-    """An empty database with the tables of this release."""
+    """Returns an empty database with the current tables."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "empty.sqlite3"
         migrate.upgrade(f"sqlite:///{path}")
@@ -23,37 +23,37 @@ def migrated() -> sqlite3.Connection:
 
 
 class Database:
-    """One database in memory, and pictures of it."""
+    """One SQLite database in memory, with named snapshots."""
 
     def __init__(self) -> None:
         self.engine: Engine = make_engine("sqlite://")
         self._empty = migrated()
-        self._pictures: dict[object, sqlite3.Connection] = {}
+        self._snapshots: dict[object, sqlite3.Connection] = {}
         with self.engine.connect() as connection:
             raw = connection.connection.dbapi_connection
         assert isinstance(raw, sqlite3.Connection)
-        #: The driver's one connection; everybody's, so nothing is to be left open on it.
+        #: The only connection, shared by all; no transaction may stay open on it.
         self.connection = raw
 
-    def ask(self, query: str) -> tuple[int, ...]:
-        """The one row that answers a query."""
+    def query_row(self, query: str) -> tuple[int, ...]:
+        """Returns the one row of a query."""
         row: tuple[int, ...] = self.connection.execute(query).fetchone()
         return row
 
-    def reset(self, picture: object = None) -> bool:
-        """Put it back to a picture; False where there is none of that name: it is empty then."""
-        kept = self._pictures.get(picture, self._empty)
-        kept.backup(self.connection)
-        return picture in self._pictures
+    def reset(self, snapshot: object = None) -> bool:
+        """Restores a snapshot, or the empty database; returns whether the snapshot exists."""
+        saved = self._snapshots.get(snapshot, self._empty)
+        saved.backup(self.connection)
+        return snapshot in self._snapshots
 
-    def keep(self, picture: object) -> None:
-        """Remember how it is now, under a name."""
+    def save_snapshot(self, snapshot: object) -> None:
+        """Saves a snapshot under a name."""
         copy = sqlite3.connect(":memory:", check_same_thread=False)
         self.connection.backup(copy)
-        self._pictures[picture] = copy
+        self._snapshots[snapshot] = copy
 
     def close(self) -> None:
-        """Let go of everything."""
-        for copy in (*self._pictures.values(), self._empty):
+        """Closes all connections."""
+        for copy in (*self._snapshots.values(), self._empty):
             copy.close()
         self.engine.dispose()

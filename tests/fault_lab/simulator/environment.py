@@ -1,4 +1,4 @@
-"""What outlives a schedule: the database, the real tasks, and the hooks through which it acts."""
+"""The parts that outlive a schedule: database, real tasks, and the hooks for faults."""
 
 import logging
 import sys
@@ -29,102 +29,111 @@ from worker.processing import processor
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
 
-#: Parts of a file that one transaction stores: so few that small files take several.
+#: Parts of a file per transaction: low, so that small files need several transactions.
 PARTS_A_TRANSACTION = 2
 
 
 class ScheduleHooks(Protocol):
-    """The schedule that is played at the moment."""
+    """Callbacks of the schedule that runs at the moment."""
 
-    fate: CrashPlan
+    crash_plan: CrashPlan
     time: VirtualTime
     broker: Broker
 
-    def work_takes(self) -> float:
-        """Seconds on a worker's clock."""
+    def worker_clock(self) -> float:
+        """Returns the seconds of the worker's clock."""
 
-    def hear(self, done: ProcessedBatches) -> None:
-        """What a worker answered, on its way to the gateways."""
+    def on_processed(self, done: ProcessedBatches) -> None:
+        """Passes the ids of processed batches to the gateways."""
 
-    def surprised(self, what: str) -> None:
-        """The service logs an error that nobody made on purpose."""
+    def on_unexpected_error(self, what: str) -> None:
+        """Records an error in the log that no injected fault explains."""
 
-    def beside(self) -> None:
-        """What others do between what a worker's transaction reads and what it writes."""
+    def run_concurrently(self) -> None:
+        """Runs other processes between the reads and the writes of a worker's transaction."""
 
 
 class _FailPoints:
-    """Stands where fail points ask whether they are armed."""
+    """Replaces the registry of fail points: asks the crash plan of the running schedule."""
 
-    def __init__(self, bench: "Bench") -> None:
-        self._bench = bench
+    def __init__(self, environment: "Environment") -> None:
+        self._environment = environment
 
     def trigger(self, point: Point, about: str) -> bool:
-        return self._bench.player.fate.reached(point, about)
+        return self._environment.schedule.crash_plan.reached(point, about)
 
 
-class Bench:
-    """A service in one thread; schedules are played on it one after the other."""
+class Environment:
+    """The service in one thread; runs one schedule after another."""
 
-    player: ScheduleHooks
+    schedule: ScheduleHooks
 
     def __init__(self) -> None:
         self.database = Database()
         engine = self.database.engine
-        #: What operators and observers use: nobody dies there.
+        #: Sessions of operators and observers: no crash is injected there.
         self.sessions = Sessions(engine, now=self._now)
-        self.mortal = CrashingSessions(engine, now=self._now, fate=self._fate, beside=self._beside)
-        self._announcer = SimulatedNotifier(self._broker, self._hear)
-        self._processor = Processor(sessions=self.mortal)
-        self._sweeper = Maintenance(sessions=self.mortal, dispatch=self._announcer.dispatch)
+        self.crashing_sessions = CrashingSessions(
+            engine,
+            now=self._now,
+            crash_plan=self._crash_plan,
+            run_concurrently=self._run_concurrently,
+        )
+        self._notifier = SimulatedNotifier(self._broker, self._on_processed)
+        self._processor = Processor(sessions=self.crashing_sessions)
+        self._maintenance = Maintenance(
+            sessions=self.crashing_sessions, dispatch=self._notifier.dispatch
+        )
         self._undo = ExitStack()
 
-    def begin(self, player: ScheduleHooks, scene: InitialState) -> None:
-        """Let a schedule begin where its scene begins."""
-        self.player = player
-        if not self.database.reset(scene):
+    def begin(self, schedule: ScheduleHooks, initial_state: InitialState) -> None:
+        """Resets the database to the initial state of a schedule."""
+        self.schedule = schedule
+        if not self.database.reset(initial_state):
             with self.sessions.begin() as session:
-                set_up(session, scene, now=START)
-            self.database.keep(scene)
+                set_up(session, initial_state, now=START)
+            self.database.save_snapshot(initial_state)
 
     def load(self) -> Tasks:
-        """The tasks of a new process, with the virtual clock in their memory."""
+        """Returns the tasks of a new process, on the virtual clock."""
         with patched(tasks, "MinInterval", partial(MinInterval, monotonic=self._monotonic)):
-            return Tasks(self._processor, self._sweeper, self._announcer)
+            return Tasks(self._processor, self._maintenance, self._notifier)
 
-    # Whoever plays changes; what is built on the bench stays.
+    # The schedule changes; the objects built in __init__ stay, so they ask for it each time.
 
     def _now(self) -> datetime:
-        return self.player.time.now()
+        return self.schedule.time.now()
 
     def _monotonic(self) -> float:
-        return self.player.time.monotonic()
+        return self.schedule.time.monotonic()
 
-    def _fate(self) -> CrashPlan:
-        return self.player.fate
+    def _crash_plan(self) -> CrashPlan:
+        return self.schedule.crash_plan
 
     def _broker(self) -> Broker:
-        return self.player.broker
+        return self.schedule.broker
 
-    def _beside(self) -> None:
-        self.player.beside()
+    def _run_concurrently(self) -> None:
+        self.schedule.run_concurrently()
 
-    def _hear(self, done: ProcessedBatches) -> None:
-        self.player.hear(done)
+    def _on_processed(self, done: ProcessedBatches) -> None:
+        self.schedule.on_processed(done)
 
-    def _work_takes(self) -> float:
-        return self.player.work_takes()
+    def _worker_clock(self) -> float:
+        return self.schedule.worker_clock()
 
-    def _is_held(self, _row: object = None) -> bool:
-        """Whether somebody else holds a row at the moment (SQLite itself never skips one)."""
-        return self._fate().happens(self._fate().weather.skipped)
+    def _is_locked_elsewhere(self, _row: object = None) -> bool:
+        """Returns whether another transaction holds a row lock now (SQLite itself never skips
+        rows).
+        """
+        return self._crash_plan().happens(self._crash_plan().rates.skipped)
 
     def _skipping(self, locked: Callable[..., Sequence[Any]]) -> Callable[..., Sequence[Any]]:
-        return lambda *given: [row for row in locked(*given) if not self._is_held(row)]
+        return lambda *given: [row for row in locked(*given) if not self._is_locked_elsewhere(row)]
 
-    def _in_vain(self, reclaim: Callable[..., Any]) -> Callable[..., Any]:
+    def _may_conflict(self, reclaim: Callable[..., Any]) -> Callable[..., Any]:
         def wait(*given: Any) -> Any:
-            if self._is_held():
+            if self._is_locked_elsewhere():
                 message = "a row lock was not to be had in time"
                 raise Conflict(message)
             return reclaim(*given)
@@ -132,23 +141,23 @@ class Bench:
         return wait
 
     def __enter__(self) -> Self:
-        clock = SimpleNamespace(monotonic=self._work_takes, thread_time=float)
+        clock = SimpleNamespace(monotonic=self._worker_clock, thread_time=float)
         self._undo.enter_context(patched(failpoints, "_armed", _FailPoints(self)))
         self._undo.enter_context(patched(processor, "time", clock))
         self._undo.enter_context(patched(claims, "_lock", self._skipping(claims._lock)))
-        self._undo.enter_context(patched(claims, "reclaim", self._in_vain(claims.reclaim)))
+        self._undo.enter_context(patched(claims, "reclaim", self._may_conflict(claims.reclaim)))
         self._undo.enter_context(
             patched(upload_store, "UPLOAD_BATCHES_PER_TRANSACTION", PARTS_A_TRANSACTION)
         )
-        self._undo.enter_context(_logs_go_to(self._look))
+        self._undo.enter_context(_logged_errors_to(self._check_log_entry))
         return self
 
-    def _look(self, _logger: object, _level: str, entry: dict[str, Any]) -> NoReturn:
-        """Whatever the service calls an error is a fault, unless it was made on purpose."""
+    def _check_log_entry(self, _logger: object, _level: str, entry: dict[str, Any]) -> NoReturn:
+        """Turns each logged error into a violation, unless a fail point raised it."""
         logged = entry.get("exc_info")
         error = logged if isinstance(logged, Exception) else sys.exc_info()[1] if logged else None
         if not isinstance(error, FailPointReached):
-            self.player.surprised(f"{entry['event']}: {error!r}")
+            self.schedule.on_unexpected_error(f"{entry['event']}: {error!r}")
         raise structlog.DropEvent
 
     def __exit__(self, *_: object) -> None:
@@ -159,7 +168,7 @@ class Bench:
 
 @contextmanager
 def patched(owner: Any, name: str, value: object) -> Iterator[None]:
-    """Something else stands under a name, inside the block."""
+    """Replaces an attribute inside the block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:
@@ -169,11 +178,11 @@ def patched(owner: Any, name: str, value: object) -> Iterator[None]:
 
 
 @contextmanager
-def _logs_go_to(look: Callable[..., NoReturn]) -> Iterator[None]:
-    """Errors that are logged are looked at, inside the block; the rest is dropped."""
+def _logged_errors_to(check_entry: Callable[..., NoReturn]) -> Iterator[None]:
+    """Passes logged errors to a function inside the block; drops all other entries."""
     before = structlog.get_config()
     errors = structlog.make_filtering_bound_logger(logging.ERROR)
-    structlog.configure(wrapper_class=errors, processors=[look])
+    structlog.configure(wrapper_class=errors, processors=[check_entry])
     try:
         yield
     finally:

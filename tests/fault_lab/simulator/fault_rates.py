@@ -1,4 +1,4 @@
-"""How bad the weather of one schedule is: what goes wrong, and how often."""
+"""The rates of each fault in one schedule, and the virtual clock."""
 
 import random
 from datetime import UTC, datetime, timedelta
@@ -6,66 +6,66 @@ from typing import NamedTuple
 
 from enrollment.domain.codes import Lane
 
-#: When every schedule begins.
+#: The time at which every schedule starts.
 START = datetime(2026, 9, 1, 12, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
 
 class VirtualTime:
-    """A clock that moves only when told."""
+    """A clock that moves only when a test moves it."""
 
     def __init__(self) -> None:
         self._now = START
 
     def now(self) -> datetime:
-        """The moment."""
+        """Returns the current time."""
         return self._now
 
     def monotonic(self) -> float:
-        """Seconds since the beginning."""
+        """Returns the seconds since the start."""
         return (self._now - START).total_seconds()
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Moves the clock forward."""
         self._now += timedelta(seconds=seconds)
 
     def tick(self) -> datetime:
-        """Let as little time pass as two moments can differ by."""
+        """Moves the clock by the smallest step that timestamps can show."""
         self._now += _MICROSECOND
         return self._now
 
 
 class FaultRates(NamedTuple):
-    """The chance of each thing that can happen, each time that it can."""
+    """The probability of each fault at each point where it can happen."""
 
-    #: Others get their turn between two transactions of one process.
+    #: Other processes run between two transactions of one process.
     meanwhile: float = 0.0
-    #: The process dies.
+    #: The process crashes.
     crash: float = 0.0
-    #: The database is away: at the beginning, at the commit, or once it took place.
+    #: The database is unavailable: at the start, at the commit, or just after it.
     away: float = 0.0
-    #: Somebody else was first: the transaction is to be done again.
+    #: The transaction conflicts with another one and must be retried.
     conflict: float = 0.0
     #: A fail point raises.
     raising: float = 0.0
-    #: A message never arrives, arrives twice, arrives late.
+    #: A message is lost, duplicated, delayed.
     lost: float = 0.0
     doubled: float = 0.0
     late: float = 0.0
-    #: The broker is down or forgets everything, at any step.
+    #: The broker refuses a message, or loses all messages.
     broker_down: float = 0.0
     flush: float = 0.0
-    #: A killed process's message is delivered again rather than lost.
+    #: The message of a crashed process is redelivered, not lost.
     returned: float = 0.5
-    #: Others commit between what a transaction reads and what it writes.
+    #: Others commit between the reads and the writes of a transaction.
     overlapping: float = 0.0
-    #: A claim skips a row, or waits for it in vain, since somebody else holds it for a moment.
+    #: A claim skips a row, or waits for it in vain, since another transaction holds it.
     skipped: float = 0.0
-    #: Some wishes kill whoever judges them.
+    #: Some requests crash the worker that processes them.
     poison: bool = False
-    #: Almost every wish is about one enrollment.
+    #: Most requests concern one enrollment.
     narrow: bool = False
-    #: The lanes that files ask for.
+    #: The lanes of files.
     lanes: tuple[Lane | None, ...] = (None, Lane.BULK, Lane.INTERACTIVE)
 
 
@@ -73,7 +73,7 @@ CALM = FaultRates()
 
 
 def draw_fault_rates(rng: random.Random) -> FaultRates:
-    """Any weather: some schedules are calm, some have one fault only, some all of them."""
+    """Draws the rates: some schedules have no faults, some one kind, some all of them."""
 
     def chance(most: float) -> float:
         return rng.random() * most if rng.random() < 0.6 else 0.0

@@ -1,4 +1,4 @@
-"""What stands before a schedule begins: two courses, three learners, an invitation."""
+"""The database contents at the start of a schedule: two courses, three learners, an invitation."""
 
 import random
 from datetime import datetime, timedelta
@@ -12,32 +12,32 @@ from tests.fault_lab.simulator.checks.model import CourseFacts, Key
 from tests.fault_lab.simulator.fault_rates import START
 from tests.fault_lab.simulator.workload import ALGEBRA, BIOLOGY, LEARNERS, MODES
 
-#: When a course closes that closes soon.
+#: When a course closes during the schedule.
 SOON = START + timedelta(seconds=8)
 
 
 class InitialState(NamedTuple):
-    """One beginning."""
+    """One initial state."""
 
-    #: Seats of the one course; none: as many as come.
+    #: Seats of the first course; None: unlimited.
     capacity: int | None = None
-    #: The other course.
+    #: The second course.
     other: CourseFacts = CourseFacts()
-    #: No wish is refused for what others did: the order of the work does not matter.
+    #: No request is refused because of others: the order of processing does not matter.
     granted: bool = False
 
     @property
     def courses(self) -> dict[str, CourseFacts]:
-        """Both courses."""
+        """Returns both courses."""
         return {ALGEBRA: CourseFacts(capacity=self.capacity), BIOLOGY: self.other}
 
     @property
     def invited(self) -> set[Key]:
-        """Who may enter a closed course."""
+        """Returns the learners that are invited to a closed course."""
         return {(BIOLOGY, "ada")} if self.other.invite_only else set()
 
 
-SCENES = (
+INITIAL_STATES = (
     InitialState(),
     InitialState(granted=True),
     InitialState(capacity=1),
@@ -46,17 +46,19 @@ SCENES = (
     InitialState(capacity=1, other=CourseFacts(closes=SOON)),
     InitialState(other=CourseFacts(opens=SOON)),
 )
-#: Where transactions overlap nobody holds seats to begin with.
-OPEN_SCENES = tuple(scene for scene in SCENES if scene.capacity is None)
+#: Where transactions overlap, no course has a limit of seats.
+UNLIMITED_STATES = tuple(
+    initial_state for initial_state in INITIAL_STATES if initial_state.capacity is None
+)
 
 
 def draw_initial_state(rng: random.Random, *, overlapping: float) -> InitialState:
-    """Any beginning."""
-    return rng.choice(OPEN_SCENES if overlapping else SCENES)
+    """Draws an initial state."""
+    return rng.choice(UNLIMITED_STATES if overlapping else INITIAL_STATES)
 
 
 def course(course_id: str, facts: CourseFacts) -> Course:
-    """The course as the service keeps it."""
+    """Returns the course as the service stores it."""
     return Course(
         course_id=course_id,
         modes=tuple(Mode(slug=slug) for slug in MODES),
@@ -68,13 +70,13 @@ def course(course_id: str, facts: CourseFacts) -> Course:
 
 
 def email(username: str) -> str:
-    """Where invitations go."""
+    """Returns the e-mail address of invitations."""
     return f"{username}@example.org"
 
 
-def set_up(session: Session, scene: InitialState, *, now: datetime) -> None:
-    """Save what stands at the beginning."""
-    courses.save_all(session, [course(*item) for item in scene.courses.items()])
+def set_up(session: Session, initial_state: InitialState, *, now: datetime) -> None:
+    """Stores the initial state."""
+    courses.save_all(session, [course(*item) for item in initial_state.courses.items()])
     learners.save_all(session, [Learner(name, email(name)) for name in LEARNERS])
-    for course_id, username in scene.invited:
+    for course_id, username in initial_state.invited:
         invitations.save(session, Invitation(course_id, email(username)), now=now)

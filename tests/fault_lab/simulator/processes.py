@@ -1,4 +1,4 @@
-"""Processes that may die anywhere, and the sessions through which they do."""
+"""Processes that may crash at any step, and sessions that inject the crashes."""
 
 import random
 from collections.abc import Callable, Collection, Iterator
@@ -17,22 +17,22 @@ from tests.fault_lab.simulator.fault_rates import FaultRates
 from tests.fault_lab.simulator.transaction_overlap import OverlapPoint
 from tests.fault_lab.simulator.workload import POISON
 
-#: How many processes stand still while others have their turn.
+#: How many processes may be paused at once.
 MAX_DEPTH = 3
-#: Points inside a transaction: nobody else has a turn there.
+#: Points inside a transaction: no other process runs there.
 _IN_TRANSACTION = frozenset(
     {Point.INTAKE_BEFORE_COMMIT, Point.WORK_JUDGING, Point.WORK_BEFORE_COMMIT}
 )
-#: Where raising counts as a failure of the work; only so many may be had for nothing.
+#: Points where an error counts as a failed attempt; only `failures_left` may be injected.
 _COUNTED = frozenset({Point.WORK_JUDGING, Point.WORK_BEFORE_COMMIT})
 _REPEATABLE = frozenset({Point.RING_SENT, Point.WORK_COMMITTED, Point.SWEEP_ANNOUNCED})
 
-#: Moments of every transaction at which a process may die, beside the fail points.
+#: Steps of every transaction at which a process may crash, beside the fail points.
 BEGINNING, COMMITTING, COMMITTED = "beginning", "committing", "committed"
 
 
 class ProcessCrashed(BaseException):
-    """The process ended here: nothing of it goes on, no handler of it runs."""
+    """The process ended here: no handler of it may run."""
 
 
 def _nothing() -> None:
@@ -41,40 +41,39 @@ def _nothing() -> None:
 
 @dataclass(eq=False)
 class Process:
-    """Something that can be killed; its next life has nothing of the one before."""
+    """A process that can crash; a restart clears its memory."""
 
     name: str
     life: int = 0
     forget: Callable[[], None] = _nothing
-    #: What happens at the beginning of each of its transactions.
+    #: Called at the start of each of its transactions.
     begins: Callable[[], object] = _nothing
     #: Whether its transactions may overlap with others.
     overlaps: bool = False
 
     def die(self) -> None:
-        """End, and start again with an empty memory."""
+        """Ends the process and starts it again with an empty memory."""
         self.life += 1
         self.forget()
 
 
 class CrashPlan:
-    """Decides what goes wrong next, and lets others have their turn meanwhile."""
+    """Decides which fault happens next, and runs other processes meanwhile."""
 
     def __init__(
         self,
         rng: random.Random,
-        weather: FaultRates,
+        rates: FaultRates,
         *,
         meanwhile: Callable[[], None],
         note: Callable[[str], None],
     ) -> None:
         self.active = True
-        self.weather = weather
-        #: A moment or a fail point at which some process dies: not the first that comes there,
-        #: if others are to be spared.
-        self.doomed_at: str | None = None
-        self.spared = 0
-        #: How many failures may be had that the work counts.
+        self.rates = rates
+        #: A step or fail point at which a process crashes, after `spared` others have passed it.
+        self.crash_at: str | None = None
+        self.to_skip = 0
+        #: How many errors may be injected that count as failed attempts.
         self.failures_left = 1
         self._rng = rng
         self._meanwhile = meanwhile
@@ -82,17 +81,17 @@ class CrashPlan:
         self._depth = 0
         #: How often transactions overlapped.
         self.overlaps = 0
-        #: Deaths, errors and outages so far: what may leave an attempt counted.
+        #: Number of crashes, errors and outages: each may leave an attempt counted.
         self.failures = 0
         self._running: list[tuple[Process, int]] = []
 
     def happens(self, chance: float) -> bool:
-        """Whether a thing with this chance happens now."""
+        """Returns whether an event with this probability happens now."""
         return self.active and chance > 0.0 and self._rng.random() < chance
 
     @contextmanager
     def running(self, process: Process) -> Iterator[None]:
-        """What is done inside the block is done by the process."""
+        """Runs the block as the process."""
         self._running.append((process, process.life))
         try:
             yield
@@ -100,19 +99,19 @@ class CrashPlan:
             self._running.pop()
 
     def pause(self) -> None:
-        """Others have their turn; who was killed meanwhile does not go on."""
-        self._stand(self.weather.meanwhile, self._meanwhile)
-        self.stay_alive()
+        """Runs other processes; raises ProcessCrashed if this one was killed meanwhile."""
+        self._run_paused(self.rates.meanwhile, self._meanwhile)
+        self.check_alive()
 
-    def overlap(self, beside: Callable[[], None]) -> None:
-        """Others commit while a transaction stands between what it read and what it writes.
+    def overlap(self, run_concurrently: Callable[[], None]) -> None:
+        """Lets others commit between the reads and the writes of a transaction.
 
-        Who was killed meanwhile finds out at its commit.
+        A process that was killed meanwhile crashes at its commit.
         """
-        if self._stand(self.weather.overlapping, beside):
+        if self._run_paused(self.rates.overlapping, run_concurrently):
             self.overlaps += 1
 
-    def _stand(self, chance: float, meanwhile: Callable[[], None]) -> bool:
+    def _run_paused(self, chance: float, meanwhile: Callable[[], None]) -> bool:
         if self._depth >= MAX_DEPTH or not self.happens(chance):
             return False
         self._depth += 1
@@ -123,52 +122,52 @@ class CrashPlan:
         return True
 
     @property
-    def runner(self) -> Process | None:
-        """The process that runs."""
+    def running_process(self) -> Process | None:
+        """Returns the running process."""
         return self._running[-1][0] if self._running else None
 
-    def stay_alive(self) -> None:
-        """Raises ProcessCrashed where the process that runs was killed."""
+    def check_alive(self) -> None:
+        """Raises ProcessCrashed if the running process was killed."""
         if self._running:
             process, life = self._running[-1]
             if process.life != life:
                 raise ProcessCrashed
 
-    def meet(self, moment: str) -> None:
-        """A moment of a transaction."""
+    def at_step(self, moment: str) -> None:
+        """Injects faults at a step of a transaction."""
         if not self._running:
             return
         if moment == COMMITTING:
-            self.stay_alive()
+            self.check_alive()
         else:
             self.pause()
         if moment == BEGINNING:
             self._running[-1][0].begins()
-        self._die_perhaps(moment)
-        if self.happens(self.weather.away):
+        self._maybe_crash(moment)
+        if self.happens(self.rates.away):
             self._note(f"    the database is away at {moment}")
             self.failures += 1
             raise RecordsUnavailable(moment)
-        if moment == COMMITTING and self.happens(self.weather.conflict):
+        if moment == COMMITTING and self.happens(self.rates.conflict):
             raise Conflict(moment)
 
     def reached(self, point: Point, about: str) -> bool:
-        """A fail point; True where what is done there is to be done twice."""
+        """Injects faults at a fail point; returns True if its action is to be duplicated."""
         if not self._running:
             return False
         if point is Point.WORK_JUDGING:
-            self._judge(about)
+            self._process_poison(about)
             return False
         if point not in _IN_TRANSACTION:
             self.pause()
-        self._die_perhaps(point)
-        if self.happens(self.weather.raising) and self._may_raise(point):
+        self._maybe_crash(point)
+        if self.happens(self.rates.raising) and self._may_raise(point):
             self._note(f"    {point} raises")
             self.failures += 1
             raise FailPointReached(point)
-        return point in _REPEATABLE and self.happens(self.weather.doubled)
+        return point in _REPEATABLE and self.happens(self.rates.doubled)
 
-    def _judge(self, username: str) -> None:
+    def _process_poison(self, username: str) -> None:
         if username == POISON:
             self._kill(Point.WORK_JUDGING)
 
@@ -178,13 +177,13 @@ class CrashPlan:
         self.failures_left -= 1
         return self.failures_left >= 0
 
-    def _die_perhaps(self, where: str) -> None:
-        if self.doomed_at == where:
-            self.spared -= 1
-            if self.spared < 0:
-                self.doomed_at = None
+    def _maybe_crash(self, where: str) -> None:
+        if self.crash_at == where:
+            self.to_skip -= 1
+            if self.to_skip < 0:
+                self.crash_at = None
                 self._kill(where)
-        if self.happens(self.weather.crash):
+        if self.happens(self.rates.crash):
             self._kill(where)
 
     def _kill(self, where: str) -> None:
@@ -195,18 +194,18 @@ class CrashPlan:
         raise ProcessCrashed
 
 
-class MortalLocks:
-    """Attempt locks that end with the life of the process that holds them."""
+class CrashingLocks:
+    """Attempt locks that are released when the process that holds them crashes."""
 
-    def __init__(self, fate: Callable[[], CrashPlan]) -> None:
-        self._fate = fate
+    def __init__(self, crash_plan: Callable[[], CrashPlan]) -> None:
+        self._crash_plan = crash_plan
         self._holders: dict[int, tuple[Process, int]] = {}
 
     @contextmanager
     def scope(self) -> Iterator[HeldLocks]:
-        runner = self._fate().runner
-        assert runner is not None
-        holder = (runner, runner.life)
+        running_process = self._crash_plan().running_process
+        assert running_process is not None
+        holder = (running_process, running_process.life)
         try:
             yield _Held(self._holders, holder)
         finally:
@@ -231,36 +230,36 @@ class _Held:
 
 
 class CrashingSessions(Sessions):
-    """Sessions whose processes may die at both ends of every transaction."""
+    """Sessions that inject faults at both ends of every transaction."""
 
     def __init__(
         self,
         engine: Engine,
         *,
         now: Callable[[], datetime],
-        fate: Callable[[], CrashPlan],
-        beside: Callable[[], None],
+        crash_plan: Callable[[], CrashPlan],
+        run_concurrently: Callable[[], None],
     ) -> None:
         super().__init__(engine, now=now)
-        self._fate = fate
-        self.attempt_locks = MortalLocks(fate)
-        self._gap = OverlapPoint(engine, lambda: fate().overlap(beside))
+        self._crash_plan = crash_plan
+        self.attempt_locks = CrashingLocks(crash_plan)
+        self._gap = OverlapPoint(engine, lambda: crash_plan().overlap(run_concurrently))
 
     @contextmanager
     def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
-        fate = self._fate()
-        fate.meet(BEGINNING)
-        overlaps = fate.runner is not None and fate.runner.overlaps
+        crash_plan = self._crash_plan()
+        crash_plan.at_step(BEGINNING)
+        overlaps = crash_plan.running_process is not None and crash_plan.running_process.overlaps
         gap = self._gap.within() if overlaps else nullcontext()
         with super().begin(seconds=seconds) as session, gap:
             yield session
-            fate.meet(COMMITTING)
-        fate.meet(COMMITTED)
+            crash_plan.at_step(COMMITTING)
+        crash_plan.at_step(COMMITTED)
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        fate = self._fate()
-        fate.meet(BEGINNING)
+        crash_plan = self._crash_plan()
+        crash_plan.at_step(BEGINNING)
         with super().read() as session:
             yield session
-        fate.pause()
+        crash_plan.pause()

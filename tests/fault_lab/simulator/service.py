@@ -1,4 +1,4 @@
-"""The service's processes, made of the real functions: gateways, workers, a sweeper."""
+"""The processes of the service, built of the real functions: gateways, workers, maintenance."""
 
 import hashlib
 import io
@@ -36,14 +36,14 @@ from worker.maintenance import Maintenance
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
 
-#: What a caller sees as "I do not know": the connection broke, 500, 503.
+#: Errors after which a client cannot know the result: broken connection, 500, 503.
 UNKNOWN = (ProcessCrashed, RecordsUnavailable, Conflict, FailPointReached)
-#: How often the clock moves from one transaction of a gateway to the next.
+#: Probability that the clock moves between two transactions of a gateway.
 TIME_PASSES = 0.7
 
 
 class SteppedDispatcher(Dispatcher):
-    """The dispatcher without its thread: it sends when its turn has come."""
+    """The dispatcher without its thread: it sends when `step` is called."""
 
     def __init__(self, send: Callable[[BatchRef], None], *, monotonic: Callable[[], float]) -> None:
         super().__init__(send, monotonic=monotonic)
@@ -53,7 +53,7 @@ class SteppedDispatcher(Dispatcher):
         self.inbox.append(item)
 
     def step(self) -> None:
-        """One item, or a look at what was held back."""
+        """Handles one item, or sends held-back messages whose time has come."""
         if self.inbox:
             self._handle(self.inbox.pop(0))
         else:
@@ -61,13 +61,23 @@ class SteppedDispatcher(Dispatcher):
 
 
 class Gateway:
-    """Takes requests in, and rings for them."""
+    """Accepts requests and dispatches their batches."""
 
     def __init__(
-        self, name: str, sessions: Sessions, broker: Broker, fate: CrashPlan, time: VirtualTime
+        self,
+        name: str,
+        sessions: Sessions,
+        broker: Broker,
+        crash_plan: CrashPlan,
+        time: VirtualTime,
     ) -> None:
         self.process = Process(name, forget=self._forget, begins=self._begin)
-        self._sessions, self._broker, self._fate, self._time = sessions, broker, fate, time
+        self._sessions, self._broker, self._crash_plan, self._time = (
+            sessions,
+            broker,
+            crash_plan,
+            time,
+        )
         self.dispatcher: SteppedDispatcher
         self._forget()
 
@@ -75,19 +85,19 @@ class Gateway:
         self.dispatcher = SteppedDispatcher(self._broker.send, monotonic=self._time.monotonic)
 
     def _begin(self) -> None:
-        """Time passes between transactions, or too little to be seen."""
-        if self._fate.happens(TIME_PASSES):
+        """Usually moves the clock; two transactions may also have the same time."""
+        if self._crash_plan.happens(TIME_PASSES):
             self._time.tick()
 
     def take(self, group: list[Attempt]) -> None:
-        """Singles that one commit takes in."""
+        """Stores single requests in one commit."""
         began = self._time.monotonic()
         requests = [
             SingleRequest(a.caller, _request(a), began, a.label, a.key, a.fingerprint)
             for a in group
         ]
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 stored = single_requests.store_singles(
                     self._sessions, requests, self._time.monotonic
                 )
@@ -101,7 +111,7 @@ class Gateway:
             attempt.is_reuse = isinstance(answer, KeyReused)
 
     def upload(self, attempt: Attempt, *, batch_rows: int) -> None:
-        """A file."""
+        """Stores a file."""
         uploads = UploadStore(
             sessions=self._sessions,
             dispatcher=self.dispatcher,
@@ -110,7 +120,7 @@ class Gateway:
             monotonic=self._time.monotonic,
         )
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 attempt.id = uploads.store(self._upload_of(attempt)).submission_id
         except KeyReused:
             attempt.is_reuse = True
@@ -132,78 +142,88 @@ class Gateway:
         )
 
     def cancel(self, submission_id: UUID) -> bool | None:
-        """Ask that the rest be cancelled; False: it is finished; None: nobody knows.
+        """Requests cancellation; returns False if it is finished, None if the result is unknown.
 
         Raises SubmissionNotFound.
         """
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 with self._sessions.begin() as session:
                     now = database_now(session)
-                    asked = cancellation.request_cancel(session, submission_id, None, now=now)
-                if asked.batch_id is not None:
-                    self.dispatcher.dispatch(BatchRef(asked.batch_id, Lane.INTERACTIVE))
+                    submission = cancellation.request_cancel(session, submission_id, None, now=now)
+                if submission.batch_id is not None:
+                    self.dispatcher.dispatch(BatchRef(submission.batch_id, Lane.INTERACTIVE))
         except SubmissionFinished:
             return False
         except UNKNOWN:
             return None
         return True
 
-    def ring(self) -> None:
-        """The doorbell's turn."""
+    def step_dispatcher(self) -> None:
+        """Runs one step of the dispatcher."""
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 self.dispatcher.step()
         except ProcessCrashed:
             return
 
 
 def _request(attempt: Attempt) -> ParsedRequest:
-    (wish,) = attempt.wishes
+    (change,) = attempt.changes
     return ParsedRequest(
-        wish.user, None, wish.course_id, wish.is_active, wish.mode, requested_at=wish.stated
+        change.user,
+        None,
+        change.course_id,
+        change.is_active,
+        change.mode,
+        requested_at=change.stated,
     )
 
 
 class Tasks:
-    """The real tasks of one process, where Celery would keep them."""
+    """Registers the real tasks of one process in place of Celery."""
 
     def __init__(
-        self, processor: Processor, sweeper: Maintenance, announcer: "SimulatedNotifier"
+        self, processor: Processor, maintenance: Maintenance, notifier: "SimulatedNotifier"
     ) -> None:
-        self._kept: dict[str, Callable[..., None]] = {}
-        tasks.register(self, processor, sweeper, announcer)  # type: ignore[arg-type]
+        self._by_name: dict[str, Callable[..., None]] = {}
+        tasks.register(self, processor, maintenance, notifier)  # type: ignore[arg-type]
 
     def task(self, *, name: str, **_: Any) -> Callable[..., Any]:
-        """Keep a task under its name."""
+        """Registers a task under its name."""
 
-        def keep(task: Callable[..., None]) -> Callable[..., None]:
-            self._kept[name] = task
+        def register(task: Callable[..., None]) -> Callable[..., None]:
+            self._by_name[name] = task
             return task
 
-        return keep
+        return register
 
     def run(self, name: str, *arguments: int) -> None:
-        """Do one of them."""
-        self._kept[name](*arguments)
+        """Runs a task."""
+        self._by_name[name](*arguments)
 
 
 class Worker:
-    """Works on one message at a time."""
+    """Processes one message at a time."""
 
     def __init__(
-        self, name: str, fate: CrashPlan, load: Callable[[], Tasks], *, begins: Callable[[], object]
+        self,
+        name: str,
+        crash_plan: CrashPlan,
+        load: Callable[[], Tasks],
+        *,
+        begins: Callable[[], object],
     ) -> None:
         self.process = Process(name, forget=self._forget, begins=begins)
         self.message: Message | None = None
-        self._fate, self._load = fate, load
+        self._crash_plan, self._load = crash_plan, load
         self._forget()
 
     def _forget(self) -> None:
         self._tasks = self._load()
 
     def work(self, message: Message, broker: Broker) -> Exception | None:
-        """Do what the message asks for; what went wrong that nothing foretold."""
+        """Processes a message; returns an unexpected error."""
         self.message = message
         try:
             return self.run(TaskName.PROCESS, message.batch_id)
@@ -214,28 +234,28 @@ class Worker:
         return None
 
     def run(self, name: TaskName, *arguments: int) -> Exception | None:
-        """Do a task; what went wrong that nothing foretold."""
+        """Runs a task; returns an unexpected error."""
         try:
-            with self._fate.running(self.process):
+            with self._crash_plan.running(self.process):
                 self._tasks.run(name, *arguments)
         except FailPointReached:
             return None
-        except Exception as error:  # noqa: BLE001 (told as a fault, with the schedule)
+        except Exception as error:  # noqa: BLE001 (reported as a violation, with the schedule)
             return error
         return None
 
 
 class SimulatedNotifier:
-    """What workers and the sweeper say, over the same broker."""
+    """Sends the messages of workers and maintenance through the simulated broker."""
 
     def __init__(
-        self, broker: Callable[[], Broker], hear: Callable[[ProcessedBatches], None]
+        self, broker: Callable[[], Broker], on_processed: Callable[[ProcessedBatches], None]
     ) -> None:
         self._broker = broker
-        self._hear = hear
+        self._on_processed = on_processed
 
     def dispatch(self, waiting: BatchRef) -> bool:
-        """Ring for a batch; False where the queue cannot be reached."""
+        """Dispatches a batch; returns False if the broker is unavailable."""
         try:
             self._broker().send(waiting)
         except OperationalError:
@@ -243,8 +263,8 @@ class SimulatedNotifier:
         return True
 
     def notify(self, done: ProcessedBatches) -> None:
-        """Ring for what is next, then say what was answered."""
+        """Dispatches the next batches and publishes the processed ones."""
         for waiting in done.next:
             self.dispatch(waiting)
         if done.batch_ids:
-            self._hear(done)
+            self._on_processed(done)

@@ -1,4 +1,4 @@
-"""The parts of one schedule put together, and each thing that can happen in it."""
+"""Connects the parts of one schedule and implements its steps."""
 
 import random
 from uuid import UUID
@@ -12,10 +12,19 @@ from enrollment.storage import courses, invitations
 from enrollment.storage.tables import FeedHeadRow
 from tests.fault_lab.simulator.broker import Broker, Message
 from tests.fault_lab.simulator.checks import database_contents, invariants
-from tests.fault_lab.simulator.checks.model import CourseFacts, Model
-from tests.fault_lab.simulator.environment import Bench
+from tests.fault_lab.simulator.checks.model import CourseFacts
+from tests.fault_lab.simulator.environment import Environment
 from tests.fault_lab.simulator.fault_rates import FaultRates, VirtualTime
-from tests.fault_lab.simulator.history import LOGGED, Cancelling, Capacity, Edit, History, Reading
+from tests.fault_lab.simulator.history import (
+    LOGGED,
+    Cancellation,
+    Capacity,
+    CourseChange,
+    Edit,
+    History,
+    InvitationChange,
+    ReadOutcomes,
+)
 from tests.fault_lab.simulator.initial_state import InitialState, course, email
 from tests.fault_lab.simulator.processes import CrashPlan, Process, ProcessCrashed
 from tests.fault_lab.simulator.service import Gateway, Worker
@@ -23,13 +32,13 @@ from tests.fault_lab.simulator.workload import Attempt
 from tests.support.in_process_service import World
 from worker.processing.transaction import ProcessedBatches
 
-#: Rounds of waiting and sweeping after which nothing may be left.
+#: Rounds of waiting and redispatching after which no work may be left.
 MAX_ROUNDS = 60
-#: Rounds without any progress after which there will be none.
+#: Rounds without progress after which the service counts as stuck.
 IDLE_ROUNDS = 4
-#: After this long what broke off is swept.
+#: Seconds after which incomplete uploads are purged.
 A_DAY = 25 * 3600.0
-#: Batches and files that wait, and what changes while they are worked on.
+#: Unprocessed batches and files, and two counters that change with every progress.
 _LEFT = """
     SELECT (SELECT count(*) FROM batch WHERE announced_at IS NOT NULL AND answered_at IS NULL),
            (SELECT count(*) FROM submission WHERE batch_id IS NULL AND finished_at IS NULL
@@ -40,30 +49,37 @@ _LEFT = """
 
 
 class Simulation:
-    """A service of two gateways, two workers and a sweeper, and the clients' memory."""
+    """Two gateways, two workers, maintenance, and the history of the clients."""
 
     def __init__(
-        self, bench: Bench, rng: random.Random, weather: FaultRates, scene: InitialState
+        self,
+        environment: Environment,
+        rng: random.Random,
+        rates: FaultRates,
+        initial_state: InitialState,
     ) -> None:
-        self.bench, self.rng, self.scene = bench, rng, scene
+        self.environment, self.rng, self.initial_state = environment, rng, initial_state
         self.trace: list[str] = []
         self.time = VirtualTime()
-        self.fate = CrashPlan(rng, weather, meanwhile=self.meanwhile, note=self.note)
-        self.broker = Broker(self.fate, self.time, choose=rng.choice, note=self.note)
+        self.crash_plan = CrashPlan(rng, rates, meanwhile=self.meanwhile, note=self.note)
+        self.broker = Broker(self.crash_plan, self.time, choose=rng.choice, note=self.note)
         self.gateways = [
-            Gateway(name, bench.mortal, self.broker, self.fate, self.time) for name in ("g1", "g2")
+            Gateway(name, environment.crashing_sessions, self.broker, self.crash_plan, self.time)
+            for name in ("g1", "g2")
         ]
-        bench.begin(self, scene)
+        environment.begin(self, initial_state)
         self.workers = [self._worker("w1"), self._worker("w2")]
         for worker in self.workers:
             worker.process.overlaps = True
-        #: Sweeps and tidies.
-        self.upkeep = self._worker("w3")
-        #: The chance that a worker's turn is over whenever it looks at its clock.
+        #: Runs the maintenance tasks.
+        self.maintenance = self._worker("w3")
+        #: Probability that a worker's time slice is over whenever it reads its clock.
         self.turn_is_over = 0.15
-        self.history = History(scene.courses, scene.invited, granted=scene.granted)
-        self.facts = dict(scene.courses)
-        self.invited = set(scene.invited)
+        self.history = History(
+            initial_state.courses, initial_state.invited, granted=initial_state.granted
+        )
+        self.facts = dict(initial_state.courses)
+        self.invited = set(initial_state.invited)
         self.most_seats = {key: facts.capacity for key, facts in self.facts.items()}
         self.history.capacities = [
             Capacity(key, 0, one.capacity) for key, one in self.facts.items()
@@ -71,94 +87,96 @@ class Simulation:
         self._states: dict[UUID, int] = {}
 
     def _worker(self, name: str) -> Worker:
-        return Worker(name, self.fate, self.bench.load, begins=self.time.tick)
+        return Worker(name, self.crash_plan, self.environment.load, begins=self.time.tick)
 
     def note(self, line: str) -> None:
-        """One line of the trace."""
+        """Adds one line to the trace."""
         self.trace.append(f"{self.time.monotonic():10.6f} {line}")
 
     def meanwhile(self) -> None:
-        """What others do while a process stands between two transactions."""
+        """Runs other processes while one is paused between two transactions."""
 
-    def beside(self) -> None:
-        """What others do beside an open transaction of a worker."""
+    def run_concurrently(self) -> None:
+        """Runs other processes beside an open transaction of a worker."""
 
-    # --- what the bench asks --------------------------------------------------------------
+    # --- callbacks of the environment -----------------------------------------------------
 
-    def work_takes(self) -> float:
-        """Seconds on a worker's clock: now and then a turn is over."""
-        if self.fate.happens(self.turn_is_over):
+    def worker_clock(self) -> float:
+        """Returns the seconds of a worker's clock; sometimes its time slice is over."""
+        if self.crash_plan.happens(self.turn_is_over):
             self.time.advance(0.3)
         return self.time.monotonic()
 
-    def surprised(self, what: str) -> None:
-        """An error that nobody made on purpose is a fault."""
+    def on_unexpected_error(self, what: str) -> None:
+        """Records an error that no injected fault explains."""
         self.history.faults.append(f"{LOGGED}{what}")
         self.note(f"    {what}")
 
-    def hear(self, done: ProcessedBatches) -> None:
-        """Gateways hear what was answered, unless the message gets lost."""
+    def on_processed(self, done: ProcessedBatches) -> None:
+        """Passes processed batch ids to the gateways, unless the message is lost."""
         for gateway in self.gateways:
-            if not self.fate.happens(self.fate.weather.lost):
+            if not self.crash_plan.happens(self.crash_plan.rates.lost):
                 gateway.dispatcher.on_completed(done.batch_ids)
 
     # --- clients --------------------------------------------------------------------------
 
-    def ask(self, gateway: Gateway, group: list[Attempt]) -> None:
-        """Singles that one commit takes in."""
-        self._ask(gateway, group)
+    def send_singles(self, gateway: Gateway, group: list[Attempt]) -> None:
+        """Sends single requests that share one commit."""
+        self._record_calls(gateway, group)
         gateway.take(group)
-        self._hear(group)
+        self._record_answers(group)
 
-    def send(self, gateway: Gateway, attempt: Attempt, *, batch_rows: int) -> None:
-        """A file."""
-        self._ask(gateway, [attempt])
+    def send_file(self, gateway: Gateway, attempt: Attempt, *, batch_rows: int) -> None:
+        """Sends a file."""
+        self._record_calls(gateway, [attempt])
         gateway.upload(attempt, batch_rows=batch_rows)
-        self._hear([attempt])
+        self._record_answers([attempt])
 
-    def _ask(self, gateway: Gateway, group: list[Attempt]) -> None:
+    def _record_calls(self, gateway: Gateway, group: list[Attempt]) -> None:
         for attempt in group:
             self.history.attempts.append(attempt)
-            attempt.asked = self.history.moment()
-            self.note(f"{gateway.process.name} is asked {attempt}")
+            attempt.sent_order = self.history.moment()
+            self.note(f"{gateway.process.name} receives {attempt}")
 
-    def _hear(self, group: list[Attempt]) -> None:
+    def _record_answers(self, group: list[Attempt]) -> None:
         for attempt in group:
-            attempt.heard = self.history.moment()
-            told = "the key is used" if attempt.is_reuse else "nothing"
-            told = told if attempt.id is None else f"202, {self.history.id_of(attempt.id)}"
-            self.note(f"{attempt.label} hears {told}")
+            attempt.answered_order = self.history.moment()
+            answer = "the key is used" if attempt.is_reuse else "nothing"
+            answer = answer if attempt.id is None else f"202, {self.history.id_of(attempt.id)}"
+            self.note(f"{attempt.label} gets {answer}")
 
     def cancel(self, gateway: Gateway, submission_id: UUID) -> None:
-        """Ask that the rest be cancelled."""
+        """Requests cancellation of a submission."""
         self.time.tick()
         began = self.time.now()
         self.note(f"{gateway.process.name} is to cancel {self.history.id_of(submission_id)}")
         try:
-            said = gateway.cancel(submission_id)
+            result = gateway.cancel(submission_id)
         except SubmissionNotFound:
             self.history.faults.append("I1: what was answered 202 is not found")
             return
-        self.history.cancellings.append(Cancelling(submission_id, began, self.time.now(), said))
-        self.note(f"cancelled: {said}")
+        self.history.cancellations.append(
+            Cancellation(submission_id, began, self.time.now(), result)
+        )
+        self.note(f"cancelled: {result}")
 
     def read(self, submission_id: UUID) -> None:
-        """Remember the outcomes so far, and that the state never goes back."""
-        with self.bench.sessions.read() as session:
+        """Reads outcomes; records a violation if there are fewer than before."""
+        with self.environment.sessions.read() as session:
             now = database_contents.read(session)
-        kept = now.submissions.get(submission_id)
-        if kept is None:
+        stored = now.submissions.get(submission_id)
+        if stored is None:
             return
-        self.history.readings.append(Reading(submission_id, now.outcomes_of(kept)))
-        answered = sum(batch.answered_at is not None for batch in now.batches_of(kept))
+        self.history.outcome_reads.append(ReadOutcomes(submission_id, now.outcomes_of(stored)))
+        answered = sum(batch.answered_at is not None for batch in now.batches_of(stored))
         if answered < self._states.get(submission_id, 0):
-            self.history.faults.append(f"I10: {kept.label} has fewer answers than before")
+            self.history.faults.append(f"I10: {stored.label} has fewer answers than before")
         self._states[submission_id] = answered
 
     # --- operators ------------------------------------------------------------------------
 
     def edit(self, course_id: str, facts: CourseFacts) -> None:
-        """Save a course anew."""
+        """Saves a course."""
         self.time.tick()
         self.facts[course_id] = facts
         most = self.most_seats[course_id]
@@ -166,71 +184,71 @@ class Simulation:
             self.most_seats[course_id] = None
         else:
             self.most_seats[course_id] = max(most, facts.capacity)
-        with self.bench.sessions.begin() as session:
+        with self.environment.sessions.begin() as session:
             courses.save(session, course(course_id, facts))
             head = session.scalars(select(FeedHeadRow.position)).one()
-        change = _Change(course_id, facts)
+        change = CourseChange(course_id, facts)
         self.history.edits.append(Edit(self.time.now(), change))
         self.history.capacities.append(Capacity(course_id, head, facts.capacity))
         self.note(f"the operator saves {facts} for {course_id}")
 
     def invite(self, course_id: str, username: str) -> None:
-        """Give an invitation, or take it back."""
+        """Adds or deletes an invitation."""
         self.time.tick()
         key = (course_id, username)
-        with self.bench.sessions.begin() as session:
+        with self.environment.sessions.begin() as session:
             if key in self.invited:
                 invitations.delete(session, course_id, email(username))
             else:
                 given = Invitation(course_id, email(username))
                 invitations.save(session, given, now=self.time.now())
         self.invited ^= {key}
-        self.history.edits.append(Edit(self.time.now(), _Invited(frozenset(self.invited))))
+        self.history.edits.append(Edit(self.time.now(), InvitationChange(frozenset(self.invited))))
         self.note(f"invited are {sorted(self.invited)}")
 
     # --- work -----------------------------------------------------------------------------
 
     def deliver(self, worker: Worker, message: Message) -> None:
-        """A message reaches a worker."""
+        """Delivers a message to a worker."""
         self.broker.take(message)
         self.note(f"{worker.process.name} takes message {message.number}: {message.batch_id}")
         self._expect_nothing(worker, worker.work(message, self.broker))
         self.note(f"{worker.process.name} is done with message {message.number}")
 
-    def sweep(self) -> None:
-        """What was forgotten is announced again."""
-        self.note(f"{self.upkeep.process.name} sweeps")
+    def redispatch(self) -> None:
+        """Redispatches overdue batches."""
+        self.note(f"{self.maintenance.process.name} redispatches")
         try:
-            self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.REDISPATCH))
+            self._expect_nothing(self.maintenance, self.maintenance.run(TaskName.REDISPATCH))
         except ProcessCrashed:
-            self.note("the sweep did not come to its end")
+            self.note("redispatching did not end")
 
     def _expect_nothing(self, worker: Worker, error: Exception | None) -> None:
         if error is not None:
             self.history.faults.append(f"{worker.process.name} failed: {error!r}")
 
     def kill(self, process: Process) -> None:
-        """Kill a process, whatever it does."""
+        """Kills a process, at whichever step it is."""
         self.note(f"{process.name} is killed")
-        self.fate.failures += 1
+        self.crash_plan.failures += 1
         process.die()
 
-    # --- the end --------------------------------------------------------------------------
+    # --- end of the schedule --------------------------------------------------------------
 
     def heal(self) -> None:
-        """Nothing goes wrong any more; time passes until all is quiet and tidy."""
-        self.fate.active = False
-        self.note("all faults end")
+        """Ends all faults and runs until no work is left and old data is purged."""
+        self.crash_plan.active = False
+        self.note("all faults are healed")
         self.settle()
         self.time.advance(A_DAY)
-        self.deliver_all()  # what came late is about nothing any more
-        self._expect_nothing(self.upkeep, self.upkeep.run(TaskName.PURGE))
-        self.history.is_tidy = True
+        self.deliver_all()  # late messages whose batches are finished
+        self._expect_nothing(self.maintenance, self.maintenance.run(TaskName.PURGE))
+        self.history.is_purged = True
 
     def settle(self) -> None:
-        """Doorbells ring, workers work, the sweeper sweeps, until nothing is left to do."""
+        """Dispatches, processes and redispatches until no work is left."""
         for gateway in self.gateways:
-            self.ring_all(gateway)
+            self.drain_dispatcher(gateway)
         seen: list[tuple[int, ...]] = []
         for _ in range(MAX_ROUNDS):
             self.deliver_all()
@@ -238,54 +256,34 @@ class Simulation:
             seen.append(self.progress())
             if seen[-1][:2] == (0, 0) or seen[-IDLE_ROUNDS:] == [seen[-1]] * IDLE_ROUNDS:
                 break
-            self.sweep()
+            self.redispatch()
 
-    def ring_all(self, gateway: Gateway) -> None:
-        """The doorbell comes to its end."""
+    def drain_dispatcher(self, gateway: Gateway) -> None:
+        """Runs the dispatcher until it is empty."""
         while gateway.dispatcher.inbox:
-            gateway.ring()
+            gateway.step_dispatcher()
         self.time.advance(1.0)
-        gateway.ring()
+        gateway.step_dispatcher()
 
     def deliver_all(self) -> None:
-        """Workers do what can be done now."""
+        """Processes all deliverable messages."""
         while ready := self.broker.ready():
             self.deliver(self.workers[0], ready[0])
 
     def progress(self) -> tuple[int, ...]:
-        """What is left to do, and what changes as long as anything is done."""
-        return *self.bench.database.ask(_LEFT), len(self.broker.messages)
+        """Returns the unprocessed work, and counters that change with every progress."""
+        return *self.environment.database.query_row(_LEFT), len(self.broker.messages)
 
     def faults(self) -> list[str]:
-        """Every promise that was broken."""
-        with self.bench.sessions.read() as session:
-            kept = database_contents.read(session)
-        self.history.overlapped = self.fate.overlaps > 0
-        self.history.failures = self.fate.failures
-        return [*invariants.faults(self.history, kept), *self.world().faults()]
+        """Returns all violations."""
+        with self.environment.sessions.read() as session:
+            stored = database_contents.read(session)
+        self.history.overlapped = self.crash_plan.overlaps > 0
+        self.history.failures = self.crash_plan.failures
+        return [*invariants.faults(self.history, stored), *self.world().faults()]
 
     def world(self) -> World:
-        """The same records as the other tests look at them."""
-        world = World(self.bench.sessions)
+        """Returns the database as the other tests inspect it."""
+        world = World(self.environment.sessions)
         world.most_seats = dict(self.most_seats)
         return world
-
-
-class _Change:
-    """A course as it is from now on."""
-
-    def __init__(self, course_id: str, facts: CourseFacts) -> None:
-        self._course_id, self._facts = course_id, facts
-
-    def __call__(self, model: Model) -> None:
-        model.courses[self._course_id] = self._facts
-
-
-class _Invited:
-    """Who is invited from now on."""
-
-    def __init__(self, invited: frozenset[tuple[str, str]]) -> None:
-        self._invited = invited
-
-    def __call__(self, model: Model) -> None:
-        model.invited = set(self._invited)

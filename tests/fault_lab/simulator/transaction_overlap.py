@@ -1,9 +1,8 @@
-"""Transactions that overlap, on a database that knows only one at a time.
+"""Overlapping transactions on a database that allows only one at a time.
 
-What READ COMMITTED allows takes place where it matters: between what a worker's transaction
-has read and the first thing that it writes. There the (still empty) transaction is ended,
-others commit theirs, and it begins again, none the wiser. Whom row locks would keep waiting
-must not be let in; that is for those who choose the others.
+READ COMMITTED allows other commits between the reads and the first write of a transaction. At that
+point the transaction, still without writes, is committed; others commit theirs; then it begins
+again. The caller must not run anything there that row locks would block.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,29 +15,29 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
 class OverlapPoint:
-    """The place between reading and writing of the transaction that runs."""
+    """The point between the reads and the first write of a transaction."""
 
-    def __init__(self, engine: Engine, beside: Callable[[], None]) -> None:
-        self._beside = beside
+    def __init__(self, engine: Engine, run_concurrently: Callable[[], None]) -> None:
+        self._run_concurrently = run_concurrently
         self._is_open = False
-        event.listen(engine, "before_cursor_execute", self._look)
+        event.listen(engine, "before_cursor_execute", self._before_execute)
 
     @contextmanager
     def within(self) -> Iterator[None]:
-        """A transaction that has one, inside the block."""
+        """Enables the point for the transaction inside the block."""
         before, self._is_open = self._is_open, True
         try:
             yield
         finally:
             self._is_open = before
 
-    def _look(self, connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
+    def _before_execute(self, connection: Any, _cursor: Any, sql: str, *_: Any) -> None:
         if not self._is_open or not sql.startswith(_WRITES):
             return
         self._is_open = False
         raw = connection.connection.dbapi_connection
         raw.execute("COMMIT")
         try:
-            self._beside()
+            self._run_concurrently()
         finally:
             raw.execute("BEGIN IMMEDIATE")

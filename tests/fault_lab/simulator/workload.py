@@ -1,4 +1,4 @@
-"""What clients ask for: few learners, courses, moments and keys, so that wishes collide."""
+"""Generates requests: few learners, courses, times and keys, so that requests conflict."""
 
 import hashlib
 import random
@@ -16,16 +16,16 @@ ALGEBRA = "course-v1:Uni+Algebra+2026"
 BIOLOGY = "course-v1:Uni+Biology+2026"
 NOWHERE = "course-v1:Uni+Nowhere+2026"
 LEARNERS = ("ada", "bob", "eve")
-#: Whoever judges a wish for this one dies.
+#: A request for this learner crashes the worker that processes it.
 POISON = "poison"
 MODES = ("audit", "verified")
 KEYS = ("k1", "k2")
-#: Moments that are stated: equal ones often, one that is not yet.
+#: Stated times: few, so that some are equal; one is in the future.
 MOMENTS = (START - timedelta(hours=2), START - timedelta(hours=1), START + timedelta(days=2))
 
 
 class RequestedChange(NamedTuple):
-    """One request, as its client means it."""
+    """One request as its client means it."""
 
     user: str
     course_id: str
@@ -42,51 +42,51 @@ class RequestedChange(NamedTuple):
 
 @dataclass(eq=False)
 class Attempt:
-    """One call with wishes, and what its client heard."""
+    """One call, and the answer that its client got."""
 
     label: str
     caller: Caller
-    wishes: tuple[RequestedChange, ...]
+    changes: tuple[RequestedChange, ...]
     is_file: bool = False
     key: str | None = None
     lane: Lane | None = None
     is_atomic: bool = False
-    #: Places in the order of what clients see.
-    asked: int = -1
-    heard: int = -1
-    #: What was heard: an id, that the key means something else, or nothing for certain.
+    #: Positions of sending and answering in the order of what clients see.
+    sent_order: int = -1
+    answered_order: int = -1
+    #: The answer: an id, or that the key is used otherwise; neither if unknown.
     id: UUID | None = None
     is_reuse: bool = False
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the client cannot tell what became of it."""
+        """Returns whether the client does not know the result."""
         return self.id is None and not self.is_reuse
 
     @property
     def content(self) -> bytes:
-        """The file."""
+        """Returns the file as CSV."""
         return csv_of(
             row(w.user, w.course_id, is_active=w.is_active, mode=w.mode, requested_at=w.stated)
-            for w in self.wishes
+            for w in self.changes
         )
 
     @property
     def head(self) -> bytes:
-        """What makes the request the same, beside its body."""
+        """Returns the parameters that the fingerprint covers beside the body."""
         return f"{self.is_file} {self.is_atomic} {self.lane}".encode()
 
     @property
     def fingerprint(self) -> bytes:
-        """What makes the request the same."""
+        """Returns the fingerprint for the Idempotency-Key."""
         return hashlib.sha256(self.head + self.content).digest()
 
-    def again(self, label: str) -> "Attempt":
-        """The same call once more."""
+    def repeat(self, label: str) -> "Attempt":
+        """Returns the same call under another label."""
         return Attempt(
             label,
             self.caller,
-            self.wishes,
+            self.changes,
             self.is_file,
             self.key,
             self.lane,
@@ -97,35 +97,35 @@ class Attempt:
         kind = "file" if self.is_file else "single"
         key = f" key {self.caller.name}/{self.key}" if self.key else ""
         atomic = " all or nothing" if self.is_atomic else ""
-        return f"{self.label} {kind}{atomic}{key} {' '.join(map(str, self.wishes))}"
+        return f"{self.label} {kind}{atomic}{key} {' '.join(map(str, self.changes))}"
 
 
 @dataclass(slots=True)
 class WorkloadGenerator:
-    """Draws what clients do."""
+    """Draws the calls of clients."""
 
     rng: random.Random
-    #: Nothing of it is ever refused for what others did before.
+    #: No request may be refused because of others.
     granted: bool = False
-    #: Whether some wishes kill whoever judges them.
+    #: Whether some requests crash their worker.
     poisonous: bool = False
-    #: Almost all of it is about one enrollment.
+    #: Most requests concern one enrollment.
     narrow: bool = False
-    #: The lanes that files ask for.
+    #: The lanes of files.
     lanes: tuple[Lane | None, ...] = (None,)
     _labels: int = field(default=0)
 
     def label(self) -> str:
-        """A name for a call."""
+        """Returns a label for a call."""
         self._labels += 1
         return f"c{self._labels}"
 
     def caller(self) -> Caller:
-        """Mostly one who may state times."""
+        """Draws a caller; most may state times."""
         return ADMIN if self.rng.random() < 0.75 else SERVER
 
-    def wish(self, caller: Caller) -> RequestedChange:
-        """Any wish of a small world."""
+    def draw_change(self, caller: Caller) -> RequestedChange:
+        """Draws a requested change."""
         rng = self.rng
         is_active = rng.random() < 0.6
         mode = rng.choice(MODES) if rng.random() < 0.4 else None
@@ -149,18 +149,18 @@ class WorkloadGenerator:
         return self.rng.choice((*MOMENTS[:2] * 4, MOMENTS[2]))
 
     def single(self) -> Attempt:
-        """One request."""
+        """Draws a single request."""
         caller = self.caller()
-        return Attempt(self.label(), caller, (self.wish(caller),), key=self._key())
+        return Attempt(self.label(), caller, (self.draw_change(caller),), key=self._key())
 
     def file(self) -> Attempt:
-        """A few rows, often several batches of them."""
+        """Draws a file of a few rows, often of several batches."""
         rng, caller = self.rng, self.caller()
         number = rng.choice((1, 2, 3, 3, 4, 5))
         return Attempt(
             self.label(),
             caller,
-            tuple(self.wish(caller) for _ in range(number)),
+            tuple(self.draw_change(caller) for _ in range(number)),
             is_file=True,
             key=self._key(),
             lane=rng.choice(self.lanes),

@@ -1,4 +1,4 @@
-"""A TCP proxy that can be told to treat its connections badly, in a thread of its own."""
+"""A TCP proxy with failure modes, in a thread of its own."""
 
 import asyncio
 import random
@@ -28,25 +28,25 @@ from tests.fault_lab.stack.proxy_modes import (
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 65_536
-#: Bytes of what went before that a pattern may begin in.
+#: Bytes of earlier chunks that are kept for matching a pattern.
 _TAIL = 256
-#: Slow connections get so many pieces a second.
+#: Slow connections get this many pieces a second.
 _PIECES = 20
 _AT_ONCE = struct.pack("ii", 1, 0)
 _CONTROL_SECONDS = 10.0
-#: Turns of the loop in which what was given up is told so, and is closed.
+#: Iterations of the event loop in which cancelled tasks are awaited when it closes.
 _TURNS_TO_CLOSE = 5
 
 
 @dataclass(eq=False)
 class _Link:
-    """One connection of a client, and the one to the target behind it."""
+    """A connection of a client, and its connection to the target."""
 
     client: asyncio.StreamWriter
     target: asyncio.StreamWriter | None = None
-    #: Its server side is gone, and the client does not know.
+    #: The server side is closed, and the client does not know.
     is_dead: bool = False
-    #: What the server says next is the answer that nobody gets.
+    #: The next answer of the server is dropped.
     is_doomed: bool = False
     #: The end of what the client sent before.
     tail: bytes = b""
@@ -54,11 +54,11 @@ class _Link:
 
 
 def _no_news(_loop: object, _about: object) -> None:
-    """On Python 3.11 streams report it as an error that the task of a connection was ended."""
+    """Ignores an error that streams of Python 3.11 report for cancelled tasks."""
 
 
 class Proxy:
-    """Listens on a loopback port and passes everything to the target, as well as its mode says."""
+    """Listens on a loopback port and forwards to the target according to its mode."""
 
     def __init__(self, host: str, target_port: int, *, port: int = 0) -> None:
         self.port = port
@@ -67,7 +67,7 @@ class Proxy:
         self._mode: Mode = Pass()
         self._random = random.Random(0)
         self._links: set[_Link] = set()
-        #: All that may still be open; what waits to be flushed outlives its link.
+        #: All transports that may be open; flushing may outlive its link.
         self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="proxy", daemon=True)
@@ -85,26 +85,26 @@ class Proxy:
 
     @property
     def seen(self) -> Seen:
-        """What it did so far; a copy."""
+        """Returns a copy of the counters."""
         return replace(self._seen)
 
     @property
     def mode(self) -> Mode:
-        """How it treats connections."""
+        """Returns the mode."""
         return self._mode
 
     def start(self) -> Self:
-        """Listen."""
+        """Starts to listen."""
         self._thread.start()
         self.port = self._ask(self._listen())
         return self
 
     def set(self, mode: Mode) -> None:
-        """From when this returns all connections are treated so, those that exist too."""
+        """Sets the mode of all connections, existing ones too, before it returns."""
         self._ask(self._switch(mode))
 
     def stop(self) -> None:
-        """Nothing is left of it; a second time nothing happens."""
+        """Closes all connections and the thread; a second call does nothing."""
         if self._loop.is_closed():
             return
         self._ask(self._end())
@@ -180,7 +180,7 @@ class Proxy:
     async def _requests(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """What the client says, to the target."""
+        """Forwards data of the client to the target."""
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 if link.is_dead:
@@ -197,7 +197,7 @@ class Proxy:
     async def _replies(
         self, link: _Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """What the target says, to the client."""
+        """Forwards data of the target to the client."""
         with suppress(OSError):
             while data := await reader.read(CHUNK):
                 if link.is_doomed:
@@ -209,7 +209,7 @@ class Proxy:
                     await self._pass_on(link, data, writer)
 
     def _aims_at(self, link: _Link, data: bytes) -> bool:
-        """Whether the mode cuts at what this chunk completes."""
+        """Returns whether this chunk completes the pattern at which the mode cuts."""
         mode, tail = self._mode, link.tail
         whole = tail + data
         link.tail = whole[-_TAIL:]
@@ -244,7 +244,7 @@ class Proxy:
     async def _drip(
         self, link: _Link, data: bytes, writer: asyncio.StreamWriter, mode: Slow
     ) -> bytes:
-        """Pass on a little at a time; returns what is left when the mode changes."""
+        """Forwards a little at a time; returns what is left when the mode changes."""
         size = max(1, mode.bytes_per_second // _PIECES)
         self._seen.delayed_chunks += 1
         while data and self._mode is mode and not link.is_dead:
@@ -259,7 +259,7 @@ class Proxy:
         self._seen.bytes_passed += len(data)
 
     async def _pause(self, seconds: float) -> None:
-        """Some time, or until the mode changes."""
+        """Waits for some time, or until the mode changes."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
@@ -275,7 +275,7 @@ class Proxy:
             link.target.close()
 
     def _reset(self, link: _Link, *, counts: bool = True) -> None:
-        """Both sides hear at once that the connection is no more."""
+        """Closes both sides at once with a reset."""
         if link not in self._links:
             return
         self._links.discard(link)

@@ -1,10 +1,10 @@
-"""How a proxy treats its connections, and what it tells of it."""
+"""The modes of the proxy, and its counters."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: What is looked for in what a client sends: the bytes, a pattern, or a question about a chunk.
+#: A pattern in the client's data: bytes, a regular expression, or a predicate of a chunk.
 When = bytes | re.Pattern[bytes] | Callable[[bytes], bool]
 
 #: COMMIT in PostgreSQL's frontend protocol: a simple Query (what psycopg 3 sends), or a Parse.
@@ -16,49 +16,49 @@ COMMITS = re.compile(
 
 @dataclass(frozen=True)
 class Pass:
-    """All goes through."""
+    """Forwards everything."""
 
 
 @dataclass(frozen=True)
 class Delay:
-    """Each chunk comes later, in both directions."""
+    """Delays each chunk, in both directions."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Slow:
-    """Each direction of each connection takes its time."""
+    """Limits the bandwidth of each direction of each connection."""
 
     bytes_per_second: int
 
 
 @dataclass(frozen=True)
 class BlackHole:
-    """Connections are taken, and nothing goes through until the mode changes; then it all does.
+    """Accepts connections and holds all data until the mode changes.
 
-    So a network cut looks that heals before anybody gave up: TCP repeats what was lost.
+    This is a network partition that heals before any time-out: TCP retransmits what was lost.
     """
 
 
 @dataclass(frozen=True)
 class HalfOpen:
-    """The other side of every connection there is has gone, and nobody tells the client.
+    """Closes the server side of all existing connections without a signal to the client.
 
-    Those connections stay so for good; new ones pass.
+    Those connections stay half-open; new ones are forwarded.
     """
 
 
 @dataclass(frozen=True)
 class Reset:
-    """Every connection is reset, the new ones too."""
+    """Resets every connection, new ones too."""
 
 
 @dataclass(frozen=True)
 class DropFraction:
-    """Each chunk may be the one at which its connection is reset.
+    """Resets a connection at a random chunk.
 
-    TCP hides the loss of single packets; what an application sees of a bad line is this.
+    TCP hides the loss of single packets; an application sees a bad line as resets.
     """
 
     p: float
@@ -67,7 +67,7 @@ class DropFraction:
 
 @dataclass(frozen=True)
 class CutBeforeRequest:
-    """The connection is reset when the client sends this, which the server never gets."""
+    """Resets the connection when the client sends the pattern; the server never receives it."""
 
     when: When
     p: float = 1.0
@@ -76,7 +76,7 @@ class CutBeforeRequest:
 
 @dataclass(frozen=True)
 class CutBeforeReply:
-    """The server gets this and answers it; the connection is reset in place of the answer."""
+    """Lets the server receive and answer the pattern; resets the connection instead of the answer."""
 
     when: When
     p: float = 1.0
@@ -98,10 +98,10 @@ Mode = (
 
 @dataclass
 class Seen:
-    """What a proxy did; the witness of what a mode caused."""
+    """The counters of a proxy: evidence of what a mode caused."""
 
     connections: int = 0
-    #: Connections that the target did not take.
+    #: Connections that the target refused.
     refused: int = 0
     resets: int = 0
     half_opened: int = 0
@@ -109,7 +109,7 @@ class Seen:
     replies_swallowed: int = 0
     delayed_chunks: int = 0
     bytes_passed: int = 0
-    #: Read, and not passed on before the mode changed.
+    #: Bytes that were read and not forwarded before the mode changed.
     bytes_held: int = 0
-    #: Read, and never passed on.
+    #: Bytes that were read and never forwarded.
     bytes_swallowed: int = 0

@@ -1,7 +1,7 @@
-"""A whole service of real processes that is kept running, as `docker compose` keeps it.
+"""A whole service of real processes under supervision, like that of `docker compose`.
 
-Gateways, workers and the schedule on one database and a real Redis. Whoever dies is started again
-at once; a fault may give the processes another environment (fail points, other addresses).
+Gateways, workers and the schedule run on one database and a real Redis. A process that dies is
+restarted at once; a fault may override the environment of processes (fail points, addresses).
 """
 
 import threading
@@ -26,18 +26,18 @@ from tests.support.service_processes import bare, is_ready
 from tests.support.temporary_folders import working_folder
 
 GATEWAYS, WORKERS, BEATS = 2, 2, 1
-#: Seconds between two looks at the processes.
-LOOK_EVERY = 0.02
-#: Seconds that anything may take to come about on a busy machine.
+#: Seconds between two checks of the processes.
+WATCH_SECONDS = 0.02
+#: Maximum wait for any condition on a busy machine, in seconds.
 PATIENCE = 60.0
 
 
 class StackBroken(RuntimeError):
-    """The service does not come back by itself."""
+    """The service does not recover by itself."""
 
 
 def wait(true: Callable[[], object], what: str, *, seconds: float = PATIENCE) -> float:
-    """Wait until it is true; the seconds it took. Raises StackBroken where it does not come."""
+    """Waits until a condition holds; returns the seconds. Raises StackBroken after the limit."""
     began = time.monotonic()
     while not true():
         if time.monotonic() - began > seconds:
@@ -46,17 +46,17 @@ def wait(true: Callable[[], object], what: str, *, seconds: float = PATIENCE) ->
     return time.monotonic() - began
 
 
-class Equipment(NamedTuple):
-    """What a fault wants the processes to be given, beside their plain environment.
+class Overrides(NamedTuple):
+    """Overrides of the environment of processes.
 
-    Variables by the beginning of a process's name: ``worker`` means all, ``worker-1`` one of them.
+    Variables by the prefix of a process name: ``worker`` means all workers, ``worker-1`` one.
     """
 
     variables: Mapping[str, Mapping[str, str]] = {}
     beats: int = BEATS
 
     def of(self, name: str) -> Mapping[str, str]:
-        """The variables of a process."""
+        """Returns the variables of a process."""
         given: dict[str, str] = {}
         for beginning, variables in self.variables.items():
             if name.startswith(beginning):
@@ -64,11 +64,11 @@ class Equipment(NamedTuple):
         return given
 
 
-PLAIN = Equipment()
+NO_OVERRIDES = Overrides()
 
 
-class Records(NamedTuple):
-    """Where the records are kept: which sort, under which URL, by whose server."""
+class DatabaseServer(NamedTuple):
+    """The database of a stack: kind, URL, folder and server."""
 
     sort: str
     url: str
@@ -77,23 +77,23 @@ class Records(NamedTuple):
 
 
 @contextmanager
-def records_on(sort: str, *, folder: Path | None = None) -> Iterator[Records]:
-    """A database that writes as production does: what is committed is on the disk."""
+def database_on(sort: str, *, folder: Path | None = None) -> Iterator[DatabaseServer]:
+    """Starts a database with production durability: commits are flushed to disk."""
     with ExitStack() as stack:
         place = folder or stack.enter_context(working_folder(on_disk=True))
         if sort == "sqlite":
-            yield Records(sort, f"sqlite:///{place / 'enrollment.sqlite3'}", place)
+            yield DatabaseServer(sort, f"sqlite:///{place / 'enrollment.sqlite3'}", place)
             return
         server = PostgresServer(place, durable=True).initialise()
         stack.callback(server.kill)
-        yield Records(sort, server.start().url, place, server)
+        yield DatabaseServer(sort, server.start().url, place, server)
 
 
 class Stack:
     """Two gateways, two workers and the schedule beside their servers."""
 
-    def __init__(self, records: Records, redis: RedisServer, folder: Path) -> None:
-        self.records = records
+    def __init__(self, database: DatabaseServer, redis: RedisServer, folder: Path) -> None:
+        self.database = database
         self.redis = redis
         self.folder = folder
         self.runs = 0
@@ -112,15 +112,15 @@ class Stack:
         self._watchdog = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
     def __enter__(self) -> Self:
-        """Everything runs and is ready."""
-        migrate.upgrade(self.records.url)
-        self.sessions: Sessions = sessions_for(self.records.url, pool_size=3)
+        """Starts all processes and waits until they are ready."""
+        migrate.upgrade(self.database.url)
+        self.sessions: Sessions = sessions_for(self.database.url, pool_size=3)
         with self.sessions.begin() as session:
             scopes = frozenset({"admin"})
             api_keys.add(
                 session, name="faults", scopes=scopes, digest=self._digest, now=datetime.now(UTC)
             )
-        self.equip(PLAIN)
+        self.apply_overrides(NO_OVERRIDES)
         self._watchdog.start()
         try:
             self.until_ready()
@@ -131,55 +131,55 @@ class Stack:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing of it is left."""
+        """Stops all processes."""
         self._over.set()
         if self._watchdog.is_alive():
             self._watchdog.join()
         for one in self.processes:
-            one.bury()
+            one.destroy()
         self.sessions.dispose()
 
     @property
     def processes(self) -> list[SupervisedProcess]:
-        """All processes of the service."""
+        """Returns all processes of the service."""
         return [*self.gateways, *self.workers, *self.beats]
 
     @property
     def urls(self) -> list[str]:
-        """Where the gateways are."""
+        """Returns the URLs of the gateways."""
         return [f"http://127.0.0.1:{port}" for port in self.ports]
 
-    def equip(self, equipment: Equipment) -> None:
-        """Give the processes what is asked for; those whose environment changes start anew."""
+    def apply_overrides(self, overrides: Overrides) -> None:
+        """Applies overrides; restarts the processes whose environment changes."""
         with self._lock:
-            for number in range(len(self.beats), equipment.beats):
+            for number in range(len(self.beats), overrides.beats):
                 self.beats.append(SupervisedProcess("beat", number, ["beat"], self.folder))
-            for spare in self.beats[equipment.beats :]:
-                spare.bury()
+            for spare in self.beats[overrides.beats :]:
+                spare.destroy()
                 self.beats.remove(spare)
             for one in self.processes:
-                wanted = bare(**{**self._environment(), **equipment.of(one.name)})
+                wanted = bare(**{**self._environment(), **overrides.of(one.name)})
                 if one.environment != wanted:
                     one.environment = wanted
                     one.kill()
 
     def _environment(self) -> dict[str, str]:
         return {
-            "ENROLL_DATABASE_URL": self.records.url,
+            "ENROLL_DATABASE_URL": self.database.url,
             "ENROLL_REDIS_URL": self.redis.url,
             "ENROLL_DATA_DIR": str(self.folder / "not there"),
             "ENROLL_LOG_LEVEL": "info",
         }
 
     def _watch(self) -> None:
-        """Starts whoever is not there. Its thread is the parent that the processes are tied to."""
-        while not self._over.wait(LOOK_EVERY):
+        """Restarts dead processes. Its thread is the parent that the processes are bound to."""
+        while not self._over.wait(WATCH_SECONDS):
             with self._lock:
                 for one in self.processes:
-                    one.attend()
+                    one.supervise()
 
     def until_ready(self, *, seconds: float = PATIENCE) -> float:
-        """Return when every gateway can be used and every worker takes work."""
+        """Waits until every gateway is ready and every worker accepts work."""
         return wait(
             lambda: all(one.is_alive for one in self.processes) and self.is_ready(),
             "every process is ready",
@@ -187,11 +187,11 @@ class Stack:
         )
 
     def is_ready(self) -> bool:
-        """Whether every gateway says that it can be used."""
+        """Returns whether every gateway reports that it is ready."""
         return all(map(is_ready, self.urls))
 
     def pending(self) -> int:
-        """Accepted requests that are not answered."""
+        """Returns the number of accepted requests without an outcome."""
         accepted = (
             select(func.coalesce(func.sum(BatchRow.requests), 0))
             .join(SubmissionRow, SubmissionRow.id == BatchRow.submission_id, isouter=True)
@@ -202,21 +202,23 @@ class Stack:
             return int(session.scalars(accepted).one())
 
     def total(self) -> int:
-        """Requests that were taken in so far."""
+        """Returns the number of stored requests."""
         with self.sessions.read() as session:
             return int(session.scalars(select(func.sum(BatchRow.requests))).one() or 0)
 
     def is_settled(self) -> bool:
-        """Whether everything that was accepted is answered; not while the database is away."""
+        """Returns whether all accepted requests are processed; False if the database is
+        unavailable.
+        """
         try:
             return self.pending() == 0
         except EnrollmentError:
             return False
 
     def deaths(self) -> list[Death]:
-        """All that died and were started again, of every process."""
+        """Returns all deaths of processes that were restarted."""
         return [death for one in self.processes for death in one.deaths]
 
     def logs(self) -> str:
-        """What every process wrote."""
+        """Returns the logs of all processes."""
         return "\n".join(f"--- {one.name}\n{one.log()}" for one in self.processes)

@@ -1,4 +1,4 @@
-"""One process of a service that is kept running, and everything that can be done to it."""
+"""One supervised process of the service, and all ways to disturb it."""
 
 import os
 import resource
@@ -12,12 +12,12 @@ from typing import NamedTuple
 
 from tests.support.service_processes import ENROLL, alive, children_of, session_of, tied
 
-#: Seconds before a dead process is started again.
+#: Seconds before a dead process is restarted.
 PAUSE = 0.1
 
 
 class Death(NamedTuple):
-    """A process that ended, and how."""
+    """A process that ended, with its exit status."""
 
     name: str
     pid: int
@@ -25,7 +25,7 @@ class Death(NamedTuple):
 
 
 class SupervisedProcess:
-    """One process of the service, in a session of its own; the watchdog starts and restarts it."""
+    """One process of the service, in its own session; the watchdog starts and restarts it."""
 
     def __init__(self, role: str, number: int, words: Sequence[object], folder: Path) -> None:
         self.role = role
@@ -39,11 +39,11 @@ class SupervisedProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts_at = 0.0
         self._read_from = 0
-        self._told = 0
+        self._reported_deaths = 0
 
     @property
     def pid(self) -> int:
-        """The process as it is now; none of it may be alive any more."""
+        """Returns the current process id; the process may be dead. Raises ProcessLookupError."""
         process = self._process
         if process is None:
             raise ProcessLookupError(f"{self.name} is being started")
@@ -51,18 +51,18 @@ class SupervisedProcess:
 
     @property
     def is_alive(self) -> bool:
-        """Whether it runs."""
+        """Returns whether it runs."""
         process = self._process
         return process is not None and process.poll() is None
 
-    def attend(self) -> None:
-        """Note its death and clear up behind it; start it when its pause is over."""
+    def supervise(self) -> None:
+        """Records a death and cleans up; restarts the process after the pause."""
         process = self._process
         if process is not None and process.poll() is not None:
             self.deaths.append(Death(self.name, process.pid, process.returncode))
             self._process = None
             self._starts_at = time.monotonic() + PAUSE
-            _sweep_session(process.pid)
+            _kill_session(process.pid)
         elif process is None and time.monotonic() >= self._starts_at:
             self._process = self._spawn()
             self.starts += 1
@@ -79,20 +79,20 @@ class SupervisedProcess:
             )
 
     def family(self) -> list[int]:
-        """Its processes that are alive, its own first."""
+        """Returns its live processes, the parent first."""
         with suppress(ProcessLookupError):
             pid = self.pid
             return sorted(one for one in alive() if session_of(one) == pid)
         return []
 
     def children(self) -> list[int]:
-        """The processes of a worker's pool."""
+        """Returns the processes of a worker's pool."""
         with suppress(ProcessLookupError):
             return children_of(self.pid)
         return []
 
     def kill(self) -> int:
-        """End all of it with no chance to put anything in order; the process that died."""
+        """Kills all its processes; returns the process id, or 0 if there was none."""
         with suppress(ProcessLookupError):
             pid = self.pid
             os.killpg(pid, signal.SIGKILL)
@@ -100,24 +100,24 @@ class SupervisedProcess:
         return 0
 
     def terminate(self) -> None:
-        """Ask it to end, as a deployment does."""
+        """Sends SIGTERM, as a deployment does."""
         with suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGTERM)
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """All of it is there and does nothing."""
+        """Stops all its processes (SIGSTOP) inside the block."""
         family = self.family()
-        _tell(family, signal.SIGSTOP)
+        _signal(family, signal.SIGSTOP)
         try:
             yield
         finally:
-            _tell(family, signal.SIGCONT)
+            _signal(family, signal.SIGCONT)
 
     @contextmanager
     def limited(self, what: int, to: int) -> Iterator[None]:
-        """All of it may use only so much of something (``resource.RLIMIT_…``) inside the block."""
-        limits = resource.getrlimit(what)  # the tests' own, which it inherited
+        """Sets a resource limit (``resource.RLIMIT_…``) of all its processes inside the block."""
+        limits = resource.getrlimit(what)  # the limits of the tests, which it inherited
         self._limit(what, (to, limits[1]))
         try:
             yield
@@ -130,43 +130,43 @@ class SupervisedProcess:
                 resource.prlimit(pid, what, limits)
 
     def log(self) -> str:
-        """What every one of its lives wrote."""
+        """Returns the log of all its runs since the stack started."""
         return self._log.read_text(errors="replace")
 
     def mark(self) -> None:
-        """A run begins here: what was logged and who died before is of another."""
+        """Marks the start of a run: earlier log lines and deaths are ignored."""
         self._read_from = self._log.stat().st_size
-        self._told = len(self.deaths)
+        self._reported_deaths = len(self.deaths)
 
     def log_since_mark(self) -> str:
-        """What it wrote in this run."""
+        """Returns the log of this run."""
         with self._log.open("rb") as file:
             file.seek(self._read_from)
             return file.read().decode(errors="replace")
 
     def logged_times(self, words: str) -> int:
-        """How often its log of this run says something."""
+        """Returns how often the log of this run contains the words."""
         return self.log_since_mark().count(words)
 
     def new_deaths(self) -> list[Death]:
-        """Its deaths since this was asked last."""
-        before, self._told = self._told, len(self.deaths)
-        return self.deaths[before : self._told]
+        """Returns its deaths since the last call."""
+        before, self._reported_deaths = self._reported_deaths, len(self.deaths)
+        return self.deaths[before : self._reported_deaths]
 
-    def bury(self) -> None:
-        """Nothing of it is left."""
+    def destroy(self) -> None:
+        """Stops it and all its children for good."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
-            _sweep_session(process.pid)
+            _kill_session(process.pid)
 
 
-def _tell(pids: Sequence[int], number: signal.Signals) -> None:
+def _signal(pids: Sequence[int], number: signal.Signals) -> None:
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
 
 
-def _sweep_session(leader: int) -> None:
-    _tell([pid for pid in alive() if session_of(pid) == leader], signal.SIGKILL)
+def _kill_session(leader: int) -> None:
+    _signal([pid for pid in alive() if session_of(pid) == leader], signal.SIGKILL)

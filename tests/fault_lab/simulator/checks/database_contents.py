@@ -1,4 +1,4 @@
-"""What is in the records at the end, read once and plainly."""
+"""Reads the contents of the database after a schedule, with plain queries."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ from tests.support.in_process_service import ALL
 
 
 class Batch(NamedTuple):
-    """One batch."""
+    """A row of `batch`."""
 
     id: int
     submission_id: UUID | None
@@ -38,22 +38,22 @@ class Batch(NamedTuple):
     waiting_since: datetime | None
     parked_at: datetime | None
     answered_at: datetime | None
-    kept: bytes | None
+    stored_outcomes: bytes | None
     attempts: int
 
     @property
     def is_cancelled(self) -> bool:
-        """Whether all of it was dropped at one stroke."""
-        return is_cancelled_as_whole(self.kept)
+        """Returns whether the whole batch was cancelled by one statement."""
+        return is_cancelled_as_whole(self.stored_outcomes)
 
     @property
     def outcomes(self) -> list[Outcome]:
-        """The outcomes, none until there are any."""
-        return decode_outcomes(self.kept) if self.kept else []
+        """Returns the decoded outcomes; empty if there are none yet."""
+        return decode_outcomes(self.stored_outcomes) if self.stored_outcomes else []
 
 
 class Submission(NamedTuple):
-    """One submission."""
+    """A row of `submission`."""
 
     id: UUID
     label: str
@@ -68,7 +68,7 @@ class Submission(NamedTuple):
 
     @property
     def place(self) -> int:
-        """Its place in the order of taking in."""
+        """Returns the position in the order of intake."""
         if self.batch_id is None:
             return self.intake or 0
         return intake_number(self.batch_id, self.position or 0)
@@ -107,8 +107,8 @@ _ENROLLMENTS = (
 
 
 @dataclass
-class Records:
-    """Submissions with their batches, and who is enrolled."""
+class DatabaseContents:
+    """Submissions with their batches, enrollments and events."""
 
     submissions: dict[UUID, Submission]
     batches: dict[int, Batch]
@@ -128,14 +128,14 @@ class Records:
                 self.singles[one.batch_id, one.position or 0] = one
 
     def batches_of(self, submission: Submission) -> list[Batch]:
-        """The batches of a file, or the one that holds a single."""
+        """Returns the batches of a file, or the one batch that holds a single request."""
         if submission.batch_id is None:
             return self.files.get(submission.id, [])
         batch = self.batches.get(submission.batch_id)
         return [] if batch is None else [batch]
 
     def outcomes_of(self, submission: Submission) -> list[Outcome]:
-        """Its outcomes so far, in its order."""
+        """Returns the outcomes so far, in the order of the requests."""
         batches = self.batches_of(submission)
         if submission.batch_id is not None:
             place = submission.position or 0
@@ -143,7 +143,7 @@ class Records:
         return [outcome for batch in batches for outcome in batch.outcomes]
 
     def rows_of(self, batch: Batch) -> Iterator[tuple[Submission, int]]:
-        """The submission of each request of a batch, and the request's place in it."""
+        """Yields the submission of each request of a batch and the request's position in it."""
         if batch.submission_id is None:
             for position in range(batch.requests):
                 if (batch.id, position) in self.singles:
@@ -158,9 +158,9 @@ class Records:
             yield self.submissions[batch.submission_id], before + position
 
 
-def read(session: Session) -> Records:
-    """Everything."""
-    return Records(
+def read(session: Session) -> DatabaseContents:
+    """Reads all tables."""
+    return DatabaseContents(
         {row[0]: Submission._make(row) for row in session.execute(_SUBMISSIONS)},
         {row[0]: Batch._make(row) for row in session.execute(_BATCHES)},
         {(row[0], row[1]): (row[2], row[3]) for row in session.execute(_ENROLLMENTS)},

@@ -1,17 +1,17 @@
-"""Every request of a schedule with what became of it."""
+"""Joins every request of a schedule with its outcome."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from enrollment.domain.codes import CallerKind
-from tests.fault_lab.simulator.checks.database_contents import Records, Submission
-from tests.fault_lab.simulator.checks.model import Asked, Rank
+from tests.fault_lab.simulator.checks.database_contents import DatabaseContents, Submission
+from tests.fault_lab.simulator.checks.model import Rank, SubmittedChange
 from tests.fault_lab.simulator.history import History
 from tests.fault_lab.simulator.workload import Attempt, RequestedChange
 
 
 class Row(NamedTuple):
-    """One request of one submission, and what became of it."""
+    """One request of one submission, with its outcome."""
 
     attempt: Attempt
     submission: Submission
@@ -20,41 +20,41 @@ class Row(NamedTuple):
     reason: str | None
 
     @property
-    def wish(self) -> RequestedChange:
-        return self.attempt.wishes[self.place]
+    def change(self) -> RequestedChange:
+        return self.attempt.changes[self.place]
 
     @property
-    def asked(self) -> Asked:
-        return Asked(
-            self.wish,
+    def submitted(self) -> SubmittedChange:
+        return SubmittedChange(
+            self.change,
             self.submission.received_at,
-            rank_of(self.wish, self.submission, self.place),
+            rank_of(self.change, self.submission, self.place),
             self.attempt.caller.kind is CallerKind.ADMIN,
         )
 
     @property
     def name(self) -> str:
-        return f"{self.attempt.label}[{self.place}] {self.wish}"
+        return f"{self.attempt.label}[{self.place}] {self.change}"
 
 
-def rank_of(wish: RequestedChange, submission: Submission, place: int) -> Rank:
-    """Of two wishes for one enrollment the greater wins."""
-    if wish.stated is None:
+def rank_of(change: RequestedChange, submission: Submission, place: int) -> Rank:
+    """Returns the rank of a request; of two for one enrollment the greater wins."""
+    if change.stated is None:
         return submission.received_at, 0, submission.place, place
-    return wish.stated, 1, -submission.place, place
+    return change.stated, 1, -submission.place, place
 
 
-def rows_of(history: History, records: Records) -> Iterator[Row]:
-    """Every request with its outcome."""
-    for kept in records.submissions.values():
-        attempt = history.named(kept.label)
-        if attempt is None or kept.published_at is None:
+def rows_of(history: History, contents: DatabaseContents) -> Iterator[Row]:
+    """Yields every published request with its outcome."""
+    for stored in contents.submissions.values():
+        attempt = history.named(stored.label)
+        if attempt is None or stored.published_at is None:
             continue
-        outcomes = records.outcomes_of(kept)
-        for place in range(kept.total):
+        outcomes = contents.outcomes_of(stored)
+        for place in range(stored.total):
             if place < len(outcomes):
                 reason = outcomes[place].reason
                 code = outcomes[place].code.value
-                yield Row(attempt, kept, place, code, reason.value if reason else None)
+                yield Row(attempt, stored, place, code, reason.value if reason else None)
             else:
-                yield Row(attempt, kept, place, "cancelled", None)
+                yield Row(attempt, stored, place, "cancelled", None)
