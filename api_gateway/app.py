@@ -29,7 +29,7 @@ from api_gateway.status.event_stream import EventStreams
 from api_gateway.status.status_reader import StatusReader
 from api_gateway.status.status_response import render_status
 from api_gateway.status.waiters import Waiters
-from enrollment.domain.errors import NotDurable, RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable, NotDurable
 from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import Cache, connect
 from enrollment.runtime.completion_channel import CompletionPublisher
@@ -153,7 +153,7 @@ class Lifespan:
             await database.run(lambda: check_at_start(database.sessions))
         except NotDurable:
             raise
-        except RecordsUnavailable as error:
+        except DatabaseUnavailable as error:
             log.warning("records.unreachable", because=str(error))
 
     async def process_shutdown(self, scope: Any, event: Any) -> None:

@@ -101,7 +101,7 @@ class CourseDetailsCache:
     async def get(self, key: DetailsKey) -> CachedDetails | None:
         """Returns the details of a course; None if it does not exist.
 
-        Raises RecordsUnavailable, Overloaded.
+        Raises DatabaseUnavailable, Overloaded.
         """
         lease = await self._current_lease()
         if key in lease.entries:

@@ -13,7 +13,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import Conflict, Overloaded, RecordsUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, Overloaded
 from enrollment.storage.engine.sessions import Sessions
 
 P = ParamSpec("P")
@@ -40,7 +40,7 @@ class Database:
     async def read(
         self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Runs a query and returns its result. Raises RecordsUnavailable, Overloaded."""
+        """Runs a query and returns its result. Raises DatabaseUnavailable, Overloaded."""
 
         def work() -> T:
             with self.sessions.read() as session:
@@ -51,7 +51,7 @@ class Database:
     async def write(
         self, command: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Runs a command in a transaction that commits. Raises RecordsUnavailable, Overloaded."""
+        """Runs a command in a transaction that commits. Raises DatabaseUnavailable, Overloaded."""
 
         def transaction() -> T:
             with self.sessions.begin() as session:
@@ -62,7 +62,7 @@ class Database:
     async def run(self, work: Callable[[], T]) -> T:
         """Runs blocking work in the pool.
 
-        Raises Overloaded if too many calls are queued, and RecordsUnavailable after a timeout;
+        Raises Overloaded if too many calls are queued, and DatabaseUnavailable after a timeout;
         the work may then still be done.
         """
         if self._queued >= MAX_QUEUED_CALLS:
@@ -74,7 +74,7 @@ class Database:
                 return await asyncio.get_running_loop().run_in_executor(self._pool, work)
         except TimeoutError as error:
             message = "the database did not answer in time"
-            raise RecordsUnavailable(message) from error
+            raise DatabaseUnavailable(message) from error
         finally:
             self._queued -= 1
 
@@ -87,7 +87,7 @@ class Database:
 def retry_on_conflict(transaction: Callable[[], T]) -> T:
     """Runs a transaction, and retries it if it conflicts with another one.
 
-    Raises RecordsUnavailable after `MAX_CONFLICT_ATTEMPTS` or `CONFLICT_RETRY_SECONDS`.
+    Raises DatabaseUnavailable after `MAX_CONFLICT_ATTEMPTS` or `CONFLICT_RETRY_SECONDS`.
     """
     deadline = time.monotonic() + CONFLICT_RETRY_SECONDS
     for _ in range(MAX_CONFLICT_ATTEMPTS - 1):
@@ -98,10 +98,10 @@ def retry_on_conflict(transaction: Callable[[], T]) -> T:
     try:
         return transaction()
     except Conflict as error:
-        raise RecordsUnavailable(str(error)) from error
+        raise DatabaseUnavailable(str(error)) from error
 
 
 def _check_deadline(deadline: float, conflict: Conflict) -> None:
-    """Raises RecordsUnavailable after the deadline."""
+    """Raises DatabaseUnavailable after the deadline."""
     if time.monotonic() > deadline:
-        raise RecordsUnavailable(str(conflict)) from conflict
+        raise DatabaseUnavailable(str(conflict)) from conflict

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import structlog
 from celery import Celery
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.runtime import logs
 from enrollment.runtime.broker import REDISPATCH_INTERVAL, TaskName
 from enrollment.runtime.failpoints import Point, fail_point
@@ -68,5 +68,5 @@ def _postponed_on_failure() -> Iterator[None]:
     """
     try:
         yield
-    except (Conflict, RecordsUnavailable) as error:
+    except (Conflict, DatabaseUnavailable) as error:
         log.warning("task.postponed", because=str(error))

@@ -41,7 +41,7 @@ def verify(
 
     `capacities` has the highest capacity that each course ever had (None: unlimited). Without it
     courses with too many seats taken are not found, because a capacity may be lowered. Raises
-    RecordsUnavailable, NoSpaceForSnapshot (for the copy of SQLite's file), NotMigrated.
+    DatabaseUnavailable, NoSpaceForSnapshot (for the copy of SQLite's file), NotMigrated.
     """
     with snapshot(sessions) as session:
         if not migrate.is_current(session):

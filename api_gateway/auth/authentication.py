@@ -107,7 +107,7 @@ class Authenticator:
         """Returns the caller; None for a request without credentials.
 
         Raises Problem 401 for invalid credentials, 503 if the keys of the external issuer
-        cannot be read; RecordsUnavailable, Overloaded.
+        cannot be read; DatabaseUnavailable, Overloaded.
         """
         key, token = self._credentials(req)
         key_holder = None if key is None else await self._from_key(key)

@@ -54,7 +54,7 @@ class AuthMiddleware:
     ) -> None:
         """Authenticates and authorizes the request; public routes need neither.
 
-        Raises Problem 401, 403, 503; RecordsUnavailable, Overloaded.
+        Raises Problem 401, 403, 503; DatabaseUnavailable, Overloaded.
         """
         route = self._route_names.get(req.uri_template or "")
         method = _ALIASES.get(req.method, req.method)

@@ -24,14 +24,14 @@ class _EnrollGroup(click.Group):
     """Turns invalid settings and an unavailable database into one-line errors with exit codes."""
 
     def invoke(self, ctx: click.Context) -> Any:
-        from enrollment.domain.errors import RecordsUnavailable
+        from enrollment.domain.errors import DatabaseUnavailable
         from enrollment.runtime.settings import SettingsError
 
         try:
             return super().invoke(ctx)
         except SettingsError as error:
             raise click.UsageError(str(error)) from error
-        except RecordsUnavailable as error:
+        except DatabaseUnavailable as error:
             message = f"The database does not answer (`enroll doctor` checks it): {error}"
             raise Unreachable(message) from error
 

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from api_gateway.cli.context import REDIS_URL_FILE, load_settings, stack_environment
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime.settings import Settings, SettingsError
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
@@ -81,7 +81,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             yield _check_migrations(session)
             for fact in durability.load_durability_facts(session):
                 yield CheckResult(fact.level, "durability", fact.message, fact.advice)
-    except RecordsUnavailable as error:
+    except DatabaseUnavailable as error:
         advice = "check that it runs and ENROLL_DATABASE_URL is right"
         yield CheckResult("wrong", "database", f"{safe_url}: {_one_line(error)}", advice)
     finally:

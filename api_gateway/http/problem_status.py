@@ -19,7 +19,7 @@ STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
     domain.KeyInFlight: (HTTPStatus.CONFLICT, "idempotency_key_in_flight"),
     domain.Overloaded: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     domain.Conflict: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
-    domain.RecordsUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.DatabaseUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     domain.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
-    domain.TookTooLong: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.StatementTimeout: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 }

@@ -20,10 +20,10 @@ from api_gateway.intake.dispatcher import Dispatcher
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
     Conflict,
+    DatabaseUnavailable,
     EnrollmentError,
     KeyReused,
     Overloaded,
-    RecordsUnavailable,
 )
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.ids import uuid7s
@@ -106,7 +106,7 @@ class GroupCommitter:
     async def accept(self, request: SingleRequest) -> Receipt:
         """Stores a request durably and returns its receipt.
 
-        Raises KeyReused, Overloaded, RecordsUnavailable. After RecordsUnavailable the request
+        Raises KeyReused, Overloaded, DatabaseUnavailable. After DatabaseUnavailable the request
         may be stored: the client repeats it with the same Idempotency-Key.
         """
         if len(self._pending) >= MAX_PENDING_REQUESTS:
@@ -139,7 +139,7 @@ class GroupCommitter:
         started_at = self._monotonic()
         try:
             results = await self._database.run(lambda: self._store(requests))
-        except (RecordsUnavailable, Overloaded) as error:
+        except (DatabaseUnavailable, Overloaded) as error:
             _fail(group, error)
             if self._monotonic() - started_at > MAX_FAILURE_SECONDS:
                 _fail(self._pending, error)
@@ -147,7 +147,7 @@ class GroupCommitter:
             return
         except Conflict as conflict:
             if is_retry:
-                _fail(group, RecordsUnavailable(str(conflict)))
+                _fail(group, DatabaseUnavailable(str(conflict)))
             else:
                 await self._commit(group, is_retry=True)
             return
@@ -263,7 +263,7 @@ def _replay(session: Session, repeated: Mapping[int, SingleRequest]) -> dict[int
         if use is not None and use.fingerprint != request.fingerprint:
             results[index] = KeyReused(request.key)
         elif use is None or submission is None:
-            results[index] = RecordsUnavailable("an Idempotency-Key was purged meanwhile")
+            results[index] = DatabaseUnavailable("an Idempotency-Key was purged meanwhile")
         else:
             results[index] = Receipt(use.submission_id, submission.received_at, None)
     return results

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from itertools import islice
 from typing import IO
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import SubmissionOptions
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
 from schemas.files.source import Limits, SpooledSource
@@ -42,7 +42,7 @@ def open_drafts(
     """Yields the file info and the batch drafts; deletes temporary files after the block.
 
     `chunks` yields the decompressed file. Raises UnreadableFile, FileTooLarge, and
-    RecordsUnavailable if the disk is full.
+    DatabaseUnavailable if the disk is full.
     """
     if format_of(media_type) != ZIP:
         yield split(chunks, media_type=media_type, limits=limits, options=options)
@@ -57,7 +57,7 @@ def open_drafts(
 def _decompressed(chunks: SpooledSource) -> Iterator[IO[bytes]]:
     """Yields a temporary file with the chunks, as reading an archive needs `seek`.
 
-    Raises RecordsUnavailable if the disk is full.
+    Raises DatabaseUnavailable if the disk is full.
     """
     with tempfile.TemporaryFile(prefix="enroll-unpacked-") as file:
         try:
@@ -65,7 +65,7 @@ def _decompressed(chunks: SpooledSource) -> Iterator[IO[bytes]]:
             file.flush()
         except OSError as error:
             message = "there is no disk space to unpack an upload"
-            raise RecordsUnavailable(message) from error
+            raise DatabaseUnavailable(message) from error
         yield file
 
 

@@ -25,7 +25,7 @@ from api_gateway.http.problems import Problem, too_large
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.upload_split import BatchGroups, limits_for, open_drafts
 from enrollment.domain.codes import Lane
-from enrollment.domain.errors import Conflict, KeyInFlight, KeyReused, RecordsUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, KeyInFlight, KeyReused
 from enrollment.domain.submissions import SubmissionOptions
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.ids import uuid7
@@ -108,7 +108,7 @@ class UploadStore:
     async def store_in_pool(self, upload: Upload) -> StoredUpload:
         """Runs `store` in the pool.
 
-        Raises Problem 400, 413, 422 for errors in the file; KeyReused, RecordsUnavailable.
+        Raises Problem 400, 413, 422 for errors in the file; KeyReused, DatabaseUnavailable.
         """
         loop = asyncio.get_running_loop()
         try:
@@ -123,7 +123,7 @@ class UploadStore:
     def store(self, upload: Upload) -> StoredUpload:
         """Stores a file durably, completely or not at all. Blocks.
 
-        Raises UnreadableFile, FileTooLarge for errors in the file, KeyReused, RecordsUnavailable.
+        Raises UnreadableFile, FileTooLarge for errors in the file, KeyReused, DatabaseUnavailable.
         """
         limits = limits_for(upload.options, self.limits, self.max_atomic_rows)
         chunks = SpooledSource(upload.file, limits, gzip=upload.gzip)
@@ -247,7 +247,7 @@ class UploadStore:
         earlier = self._find_earlier(upload)
         if earlier is None:
             message = "an Idempotency-Key was purged while it was looked up"
-            raise RecordsUnavailable(message)
+            raise DatabaseUnavailable(message)
         return earlier
 
     def _key_use(self, upload: Upload, submission_id: UUID) -> KeyUse:
@@ -278,7 +278,7 @@ class UploadStore:
         try:
             with self.sessions.begin() as session:
                 submissions.delete_unpublished(session, submission_id)
-        except (RecordsUnavailable, Conflict) as error:
+        except (DatabaseUnavailable, Conflict) as error:
             log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
 
 

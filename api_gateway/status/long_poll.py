@@ -25,7 +25,7 @@ async def long_poll(
     """Returns the status once `is_reached` is true, the submission is finished, or time is over.
 
     `status` is the status known so far. Without `is_reached` only the end counts, and the status
-    is not read after each progress. Raises SubmissionNotFound, RecordsUnavailable, Overloaded.
+    is not read after each progress. Raises SubmissionNotFound, DatabaseUnavailable, Overloaded.
     """
     deadline = time.monotonic() + seconds
     while True:

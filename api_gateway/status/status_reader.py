@@ -102,7 +102,7 @@ class StatusReader:
     ) -> Status:
         """Returns the status of a submission, read now or from an acceptable snapshot.
 
-        Raises SubmissionNotFound, RecordsUnavailable, Overloaded.
+        Raises SubmissionNotFound, DatabaseUnavailable, Overloaded.
         """
         key = submission_id, caller.name, "admin" in caller.scopes
         if not freshness.max_age:

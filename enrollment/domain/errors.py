@@ -53,13 +53,13 @@ class Conflict(EnrollmentError):
     """Another transaction changed rows that this one had read; process the batch again."""
 
 
-class RecordsUnavailable(EnrollmentError):
+class DatabaseUnavailable(EnrollmentError):
     """The database is unavailable."""
 
 
-class NotDurable(RecordsUnavailable):
+class NotDurable(DatabaseUnavailable):
     """The database is configured so that it can lose committed data."""
 
 
-class TookTooLong(RecordsUnavailable):
+class StatementTimeout(DatabaseUnavailable):
     """A statement exceeded its time limit."""

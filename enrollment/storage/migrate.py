@@ -37,7 +37,7 @@ class UnknownRevision(EnrollmentError):
 def upgrade(url: str, revision: str = "head") -> None:
     """Upgrades the database to a revision.
 
-    Raises UnknownRevision if a later release upgraded it, RecordsUnavailable.
+    Raises UnknownRevision if a later release upgraded it, DatabaseUnavailable.
     """
     with _exclusive_connection(url) as config:
         command.upgrade(config, revision)
@@ -46,7 +46,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 def downgrade(url: str, revision: str) -> None:
     """Downgrades the database to a revision; `base` drops all tables, including their data.
 
-    Raises UnknownRevision, RecordsUnavailable.
+    Raises UnknownRevision, DatabaseUnavailable.
     """
     with _exclusive_connection(url) as config:
         command.downgrade(config, revision)

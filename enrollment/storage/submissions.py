@@ -29,7 +29,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import (
     ArchiveMember,
     ProgressMark,
@@ -147,7 +147,7 @@ def publish(
 ) -> None:
     """Publishes a file: it is accepted when this transaction commits.
 
-    Raises RecordsUnavailable if it was purged as abandoned meanwhile.
+    Raises DatabaseUnavailable if it was purged as abandoned meanwhile.
     """
     published = session.scalar(
         update(SubmissionRow)
@@ -157,7 +157,7 @@ def publish(
     )
     if published is None:
         message = "the upload was purged as abandoned before it was complete"
-        raise RecordsUnavailable(message)
+        raise DatabaseUnavailable(message)
 
 
 def delete_unpublished(session: Session, submission_id: UUID) -> None:

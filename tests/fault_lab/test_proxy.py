@@ -10,7 +10,7 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.engine.sessions import sessions_for
 from tests.fault_lab.stack.proxy import Proxy
 from tests.fault_lab.stack.proxy_modes import (
@@ -307,7 +307,7 @@ def test_a_commit_in_a_pipeline_is_found_too(wire, database, postgres_url):
 def test_a_commit_that_never_arrives_leaves_nothing(wire, database, postgres_url):
     sessions = sessions_for(through(wire, postgres_url))
     wire.set(CutBeforeRequest(COMMITS))
-    with pytest.raises(RecordsUnavailable), sessions.begin() as session:
+    with pytest.raises(DatabaseUnavailable), sessions.begin() as session:
         session.execute(text("INSERT INTO kept VALUES ('lost')"))
     assert words(database) == []
     sessions.dispose()
@@ -318,7 +318,7 @@ def test_sessions_of_the_service_do_not_know_what_came_of_a_cut_commit(
 ):
     sessions = sessions_for(through(wire, postgres_url))
     wire.set(CutBeforeReply(COMMITS))
-    with pytest.raises(RecordsUnavailable), sessions.begin() as session:
+    with pytest.raises(DatabaseUnavailable), sessions.begin() as session:
         session.execute(text("INSERT INTO kept VALUES ('kept')"))
     assert words(database) == ["kept"]
 
@@ -332,7 +332,7 @@ def test_sessions_of_the_service_do_not_know_what_came_of_a_cut_commit(
 def test_a_transaction_cut_in_its_middle_leaves_nothing(wire, database, postgres_url):
     sessions = sessions_for(through(wire, postgres_url))
     wire.set(CutBeforeReply(b"INSERT INTO kept"))
-    with pytest.raises(RecordsUnavailable), sessions.begin() as session:
+    with pytest.raises(DatabaseUnavailable), sessions.begin() as session:
         session.execute(text("INSERT INTO kept VALUES ('half')"))
     assert wire.seen.replies_swallowed == 1
     assert words(database) == []

@@ -9,7 +9,7 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.storage.engine import engines
 from enrollment.storage.engine.sessions import sessions_for
 from tests.fault_lab.stack.proxy import Proxy
@@ -134,7 +134,7 @@ def test_a_server_that_is_there_and_says_nothing_is_given_up(impatient, wire):
             wire.set(BlackHole())
             session.execute(text("SELECT 2"))
 
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         look()
     wire.set(Pass())
     with impatient.begin() as session:
@@ -186,7 +186,7 @@ def test_a_worker_that_does_not_hear_of_its_commit_does_nothing_twice(far, wire,
     numbers = [waiting.id for waiting in far.gateway.waiting()]
     wire.set(mode)
     for number in numbers:
-        with pytest.raises(RecordsUnavailable):
+        with pytest.raises(DatabaseUnavailable):
             far.gateway.processor.process(number)
     wire.set(Pass())
     for number in numbers:
@@ -198,7 +198,7 @@ def test_a_worker_that_is_cut_off_in_the_middle_leaves_nothing_half_done(far, wi
     far.hand_in()
     (waiting,) = far.gateway.waiting()
     wire.set(CutBeforeReply(b"INSERT INTO event"))
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         far.gateway.processor.process(waiting.id)
     assert wire.seen.replies_swallowed == 1
     wire.set(Pass())
@@ -248,7 +248,7 @@ def test_a_row_that_work_needs_keeps_work_waiting_and_nobody_who_asks(start, url
     assert desk.ask().status_code == 202
     (waiting,) = desk.gateway.waiting()
     with held(other, f"SELECT * FROM {locked} FOR UPDATE"):
-        with suppress(RecordsUnavailable, Conflict):
+        with suppress(DatabaseUnavailable, Conflict):
             assert desk.gateway.processor.process(waiting.id).batch_ids == ()
         assert desk.ask().status_code == 202
         assert desk.is_ready
@@ -294,7 +294,7 @@ def test_a_worker_that_stood_still_in_its_transaction_is_ended_and_another_goes_
         standing.until_reached()
         wait_until(lambda: not has_open_transactions(other))
         standing.go_on()
-        with pytest.raises(RecordsUnavailable):
+        with pytest.raises(DatabaseUnavailable):
             working.join()
     desk.settle()
 

@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from tests.support.outage_client import assert_unavailable
 from tests.support.service_processes import wait_until
 from tests.support.small_disk import small_disk
@@ -68,7 +68,7 @@ def test_tables_that_are_away_for_a_while_are_nobodys_fault(desk, other):
     desk.ask()
     (waiting,) = desk.gateway.waiting()
     other.execute("ALTER TABLE enrollment RENAME TO somewhere_else")
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         desk.gateway.processor.process(waiting.id)
     other.execute("ALTER TABLE somewhere_else RENAME TO enrollment")
     desk.settle()

@@ -11,7 +11,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import select, text
 
 from enrollment.domain.codes import Code
-from enrollment.domain.errors import TookTooLong
+from enrollment.domain.errors import StatementTimeout
 from enrollment.domain.poison_search import MAX_TIMEOUTS, FailureSearch
 from enrollment.storage import events, migrate
 from enrollment.storage.engine.attempt_locks import attempt_locks_for
@@ -167,7 +167,7 @@ def test_statements_that_take_too_long_together_blame_nobody(
     with slow_database(world, 1.0), monkeypatch.context() as limits:
         limits.setattr(processor, "ATTEMPT_SECONDS", 2.0)
         for _ in range(2):
-            with pytest.raises(TookTooLong):
+            with pytest.raises(StatementTimeout):
                 world.deliver(number)
             assert attempts(world) == {number: 0}
     world.work()
@@ -185,7 +185,7 @@ def test_what_always_runs_out_of_time_alone_is_parked_in_the_end(bench, monkeypa
         quarantine.save_attempts(session, [batch], now=database_now(session))
     with monkeypatch.context() as fault:
         fault.setattr(events, "assign_positions", too_long)
-        with pytest.raises(TookTooLong):
+        with pytest.raises(StatementTimeout):
             world.deliver(number)
 
     with world.sessions.read() as session:
@@ -194,7 +194,7 @@ def test_what_always_runs_out_of_time_alone_is_parked_in_the_end(bench, monkeypa
 
 
 def too_long(*_):
-    raise TookTooLong
+    raise StatementTimeout
 
 
 def test_where_even_the_empty_prefix_is_slow_no_request_is_blamed(bench, monkeypatch):
@@ -206,7 +206,7 @@ def test_where_even_the_empty_prefix_is_slow_no_request_is_blamed(bench, monkeyp
         quarantine.save_attempts(session, [batch], now=database_now(session))
     monkeypatch.setattr(processor, "EMPTY_PREFIX_SECONDS", -1.0)
 
-    with pytest.raises(TookTooLong):
+    with pytest.raises(StatementTimeout):
         world.deliver(number)
 
     with world.sessions.read() as session:
@@ -245,7 +245,7 @@ def test_a_limit_reached_in_a_statement_ends_it_and_frees_its_locks(postgres_wor
     with slow_database(world, 60):
         began = time.monotonic()
         interrupt_after(0.5)
-        with pytest.raises(TookTooLong):
+        with pytest.raises(StatementTimeout):
             world.deliver(number)
         assert time.monotonic() - began < processor.ATTEMPT_SECONDS  # it was not waited for
         with world.sessions.engine.begin() as other:
@@ -264,7 +264,7 @@ def test_a_limit_counts_only_where_the_attempt_used_the_processor(bench, monkeyp
 
     with monkeypatch.context() as fault:
         fault.setattr(events, "assign_positions", over_the_limit)
-        with pytest.raises(TookTooLong):
+        with pytest.raises(StatementTimeout):
             world.deliver(number)
         assert attempts(world) == {number: 0}
 

@@ -12,7 +12,7 @@ from api_gateway.auth import api_keys, jwt_tokens
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.jwt_tokens import TokenRefused
 from enrollment.domain.codes import CallerKind
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.credentials import secrets
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions
@@ -192,7 +192,7 @@ def test_while_the_records_are_away_a_key_is_neither_good_nor_bad(tmp_path):
     gate = CredentialTester(Sessions(make_engine(f"sqlite:///{tmp_path}/away/records.sqlite3")))
 
     with closing(gate.records):
-        with pytest.raises(RecordsUnavailable):
+        with pytest.raises(DatabaseUnavailable):
             gate.see(edx_header(api_keys.new_api_key()[0]))
         assert gate.see(edx_header(EDX_KEY)) == EDX
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage import migrate
 from enrollment.storage.engine.consistent_snapshot import NoSpaceForSnapshot, snapshot
 from enrollment.storage.engine.engines import make_engine
@@ -88,7 +88,7 @@ def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path):
     path = tmp_path / "none.sqlite3"
     sessions = sessions_for(f"sqlite:///{path}")
 
-    with pytest.raises(RecordsUnavailable, match=r"there is no .*none\.sqlite3"):
+    with pytest.raises(DatabaseUnavailable, match=r"there is no .*none\.sqlite3"):
         look_once(World(sessions))
 
     assert not path.exists()
@@ -97,7 +97,7 @@ def test_a_database_that_is_not_there_is_not_made_by_looking(tmp_path):
 def test_a_file_that_is_no_database_does_not_answer(tmp_path, temporary):
     (tmp_path / "odd.sqlite3").write_bytes(b"odd" * 1_000)
 
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         look_once(World(sessions_for(f"sqlite:///{tmp_path / 'odd.sqlite3'}")))
 
     assert list(temporary.iterdir()) == []
@@ -116,7 +116,7 @@ def test_a_broken_page_is_told_as_such(file, temporary, monkeypatch):
         lambda *words, **given: connect(*words, **given, factory=Broken),
     )
 
-    with pytest.raises(RecordsUnavailable, match="I/O"):
+    with pytest.raises(DatabaseUnavailable, match="I/O"):
         look_once(file)
 
 

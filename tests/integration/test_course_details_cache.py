@@ -10,7 +10,7 @@ import pytest
 from api_gateway.course_details_cache import LEASE_SECONDS, NOT_CACHED, etag_of
 from api_gateway.database import Database
 from api_gateway.resources.course_details import matches_tag
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.model import Mode
 from enrollment.storage import course_edition, courses
 from schemas.courses import dump_details as upstreams_form
@@ -198,11 +198,11 @@ def test_without_records_reading_says_so_and_recovers(sessions, course_gateway, 
     save(sessions, ALGEBRA)
 
     async def away(*_):
-        raise RecordsUnavailable
+        raise DatabaseUnavailable
 
     with monkeypatch.context() as patched:
         patched.setattr(course_gateway.records, "read", away)
-        with pytest.raises(RecordsUnavailable):
+        with pytest.raises(DatabaseUnavailable):
             asyncio.run(course_gateway.details.get((KEY, False)))
 
     assert course_gateway.course_name() == "Algebra"

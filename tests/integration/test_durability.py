@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
-from enrollment.domain.errors import NotDurable, RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable, NotDurable
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import (
@@ -122,7 +122,7 @@ def test_a_database_that_only_reads_is_told_and_loses_nothing(postgres_url):
     administer(postgres_url, 'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
     with opened(postgres_url) as sessions:
         found = found_in(sessions)
-        with pytest.raises(RecordsUnavailable), sessions.begin() as session:
+        with pytest.raises(DatabaseUnavailable), sessions.begin() as session:
             session.execute(text("CREATE TABLE x (i int)"))
         administer(postgres_url, 'ALTER DATABASE "{name}" RESET default_transaction_read_only')
         with sessions.begin() as session:

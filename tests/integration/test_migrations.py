@@ -10,7 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import Base, EditionRow, FeedHeadRow
@@ -124,9 +124,9 @@ def test_an_unknown_version_cannot_be_gone_back_to(url):
 def test_a_database_that_is_away_is_said_to_be():
     away = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         migrate.upgrade(away)
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         migrate.pending(away)
 
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage import learners
 from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.sessions import sessions_for
@@ -72,7 +72,7 @@ def test_several_are_waited_for_as_long_as_each_may_take(postgres_world):
 
     with impatient.begin() as session:
         assert len(at_once(pipelined(session, *naps))) == 3
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         send(impatient, text("SELECT pg_sleep(0.9)"), {})
     impatient.dispose()
 
@@ -111,7 +111,7 @@ def test_a_server_that_goes_meanwhile_is_told_as_such(postgres_world):
         with sessions.read() as other:
             other.scalar(text("SELECT pg_terminate_backend(:pid)"), {"pid": mine})
 
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         send(sessions, text("SELECT pg_sleep(9)"), {}, cut)
 
     send(sessions, ADD, {"username": "ada"})
@@ -134,7 +134,7 @@ def test_who_says_nothing_meanwhile_is_ended_by_the_server(postgres_world):
             with pipelined(session, Statement(ADD, {"username": "ada"})):
                 wait_until(lambda: not left(pid))
 
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         silent()
 
     assert known(sessions, "ada") == []

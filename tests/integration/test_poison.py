@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select, update
 
 from enrollment.domain.codes import Code, Reason, State
-from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
 from enrollment.domain.poison_search import MAX_POISONOUS, FailureSearch
 from enrollment.runtime import failpoints
 from enrollment.storage import cancellation, events
@@ -422,9 +422,9 @@ def test_a_record_that_could_not_be_taken_back_is_taken_back_before_the_next_wor
     (single,) = world.ask(request("ada"))
     bench.pass_time(**FORGOTTEN)
     with monkeypatch.context() as fault:
-        fault.setattr(events, "assign_positions", raising(RecordsUnavailable))
-        fault.setattr(processing_attempts, "cancel_attempts", raising(RecordsUnavailable))
-        with pytest.raises(RecordsUnavailable):
+        fault.setattr(events, "assign_positions", raising(DatabaseUnavailable))
+        fault.setattr(processing_attempts, "cancel_attempts", raising(DatabaseUnavailable))
+        with pytest.raises(DatabaseUnavailable):
             world.deliver(*world.batch_ids(single))
     assert list(attempts(world).values()) == [1]
 
@@ -457,7 +457,7 @@ def test_what_a_worker_learns_too_late_changes_nothing(bench):
 # --- what says nothing about the batch ----------------------------------------------------
 
 
-@pytest.mark.parametrize("error", [RecordsUnavailable, TookTooLong, Conflict])
+@pytest.mark.parametrize("error", [DatabaseUnavailable, StatementTimeout, Conflict])
 @pytest.mark.parametrize("announced_again", [False, True])
 def test_a_database_that_is_away_or_slow_is_no_failure_of_the_batch(
     bench, monkeypatch, error, announced_again
@@ -526,8 +526,8 @@ def test_a_failure_between_claim_and_answer_takes_everything_back(bench, monkeyp
     world.ask(request("ada"))
     before = world.dump()
     with monkeypatch.context() as faults:
-        faults.setattr(strategies, "tally_outcomes", raising(RecordsUnavailable))
-        with pytest.raises(RecordsUnavailable):
+        faults.setattr(strategies, "tally_outcomes", raising(DatabaseUnavailable))
+        with pytest.raises(DatabaseUnavailable):
             world.deliver(*world.waiting())
     assert world.dump() == before
 

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from sqlalchemy import select
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CrosswalkRow
 
@@ -30,7 +30,7 @@ def add_and_give_up(sessions):
 
 
 def test_a_transaction_that_was_given_up_is_not_committed(sessions):
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         add_and_give_up(sessions)
 
     with sessions.read() as session:

@@ -10,7 +10,7 @@ from api_gateway.database import Database
 from api_gateway.intake import single_requests
 from api_gateway.intake.single_requests import GroupCommitter, SingleRequest
 from enrollment.domain.codes import Code, Lane
-from enrollment.domain.errors import KeyReused, Overloaded, RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable, KeyReused, Overloaded
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
@@ -109,7 +109,7 @@ def test_without_a_database_everybody_hears_so(url):
 
     results = accept_all(world, asking("ada"), asking("bob"))
 
-    assert [type(result) for result in results] == [RecordsUnavailable] * 2
+    assert [type(result) for result in results] == [DatabaseUnavailable] * 2
 
 
 def test_who_goes_away_is_stored_all_the_same(world):

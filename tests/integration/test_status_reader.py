@@ -17,7 +17,7 @@ from api_gateway.status.status_reader import (
 )
 from api_gateway.status.status_response import RenderCache
 from enrollment.domain.codes import CallerKind
-from enrollment.domain.errors import RecordsUnavailable, SubmissionNotFound
+from enrollment.domain.errors import DatabaseUnavailable, SubmissionNotFound
 from tests.support.gateway import utc_now
 from tests.support.in_process_service import row
 from tests.support.small_gateway import Clock
@@ -41,7 +41,7 @@ class HeldDatabase(Database):
     async def read(self, query, *args, **kwargs):
         self.reads += 1
         if self.is_away:
-            raise RecordsUnavailable("away")
+            raise DatabaseUnavailable("away")
         found = await super().read(query, *args, **kwargs)
         self.was_read.set()
         await self.may_go.wait()
@@ -141,7 +141,7 @@ def test_a_failed_read_fails_for_all_who_share_it_and_is_not_kept(clients):
         return failed, await clients.ask()
 
     failed, status = asyncio.run(ask())
-    assert [type(error) for error in failed] == [RecordsUnavailable] * 3
+    assert [type(error) for error in failed] == [DatabaseUnavailable] * 3
     assert clients.database.reads == 2
     assert status.submission.id == clients.file
 
@@ -249,7 +249,7 @@ def test_what_could_not_be_read_is_not_kept(clients):
     start = clients.now()
     clients.work(0)
     clients.database.is_away = True
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         clients.notified(start)
     clients.database.is_away = False
     assert clients.notified(start) == [1]

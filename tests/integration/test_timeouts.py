@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
 from enrollment.storage import learners, submissions
 from enrollment.storage.engine import write_lock
 from enrollment.storage.engine.write_lock import WriteLock
@@ -28,7 +28,7 @@ def sleep(session):
 
 
 def test_a_statement_that_takes_too_long_is_named(postgres_world):
-    with pytest.raises(TookTooLong):
+    with pytest.raises(StatementTimeout):
         under(postgres_world.sessions, "statement_timeout", sleep)
 
 
@@ -39,11 +39,11 @@ def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
 
     def too_long(*_args, **_kwargs):
         message = "cancelled"
-        raise TookTooLong(message)
+        raise StatementTimeout(message)
 
     with monkeypatch.context() as faults:
         faults.setattr(batches, "complete", too_long)
-        with pytest.raises(TookTooLong):
+        with pytest.raises(StatementTimeout):
             world.processor.process(number)
 
     with world.sessions.read() as session:
@@ -63,7 +63,7 @@ def test_a_machine_that_has_no_room_left_says_nothing_about_a_batch(world, monke
     with monkeypatch.context() as faults:
         faults.setattr(batches, "complete", full)
         for _ in range(3):
-            with pytest.raises(RecordsUnavailable):
+            with pytest.raises(DatabaseUnavailable):
                 world.processor.process(number)
 
     assert [batch.attempts for batch in world.batches()] == [0]
@@ -112,7 +112,7 @@ def test_a_learner_cannot_go_while_a_batch_enrolls_them(postgres_world):
 def test_a_file_that_was_swept_is_not_published(sessions):
     now = datetime.now(UTC)
 
-    with pytest.raises(RecordsUnavailable, match="purged"), sessions.begin() as session:
+    with pytest.raises(DatabaseUnavailable, match="purged"), sessions.begin() as session:
         submissions.publish(session, uuid4(), total=1, intake=1, now=now)
 
 
@@ -121,7 +121,7 @@ def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch
     lock = WriteLock(tmp_path / "x.sqlite3")
     with (tmp_path / "x.sqlite3.writer").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(RecordsUnavailable, match="locked by another process"), lock.held():
+        with pytest.raises(DatabaseUnavailable, match="locked by another process"), lock.held():
             pytest.fail("the lock was given twice")
 
     held = False

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane, State
-from enrollment.domain.errors import KeyReused, RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable, KeyReused
 from enrollment.storage import submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
@@ -198,16 +198,16 @@ def left_behind(in_small_steps, monkeypatch):
     """What a gateway that was killed in the middle of a file leaves."""
     world = in_small_steps
     with monkeypatch.context() as faults:
-        faults.setattr(batches, "insert_for_submission", fails_at(3, RecordsUnavailable("gone")))
+        faults.setattr(batches, "insert_for_submission", fails_at(3, DatabaseUnavailable("gone")))
         faults.setattr(submissions, "delete_unpublished", gone)
-        with pytest.raises(RecordsUnavailable):
+        with pytest.raises(DatabaseUnavailable):
             world.send(learners(20), hours_ago=25)
     assert kept(world) == [1, 16, 0]
     return world
 
 
 def gone(*_):
-    raise RecordsUnavailable("gone")
+    raise DatabaseUnavailable("gone")
 
 
 def test_workers_do_not_see_an_incomplete_file(left_behind):

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import func, insert, select, text, update
 from sqlalchemy.exc import OperationalError, ProgrammingError
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions, database_now, sessions_for
 from enrollment.storage.engine.write_lock import WriteLock
@@ -214,7 +214,7 @@ def test_nonsense_is_our_own_error(sessions):
 @pytest.mark.parametrize("way", ["begin", "read"])
 def test_a_database_that_is_away_is_named(url, way):
     with (
-        pytest.raises(RecordsUnavailable),
+        pytest.raises(DatabaseUnavailable),
         getattr(Sessions(make_engine(url)), way)() as session,
     ):
         session.execute(text("SELECT 1"))
@@ -225,7 +225,7 @@ def test_a_pool_that_is_empty_does_not_make_wait_for_ever(database_url):
 
     with sessions.read() as first:
         first.execute(text("SELECT 1"))
-        with pytest.raises(RecordsUnavailable), sessions.read() as second:
+        with pytest.raises(DatabaseUnavailable), sessions.read() as second:
             second.execute(text("SELECT 1"))
     sessions.dispose()
 
@@ -263,7 +263,7 @@ def test_a_connection_that_was_cut_is_made_anew(postgres_world):
             keep(session, "lost")
             session.execute(select(func.pg_terminate_backend(func.pg_backend_pid())))
 
-    with pytest.raises(RecordsUnavailable):
+    with pytest.raises(DatabaseUnavailable):
         be_cut_off()
 
     with sessions.begin() as session:

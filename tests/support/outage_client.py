@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from enrollment.domain.codes import Code
-from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.storage import retention
 from tests.support.breakpoints import Side
 from tests.support.gateway import AUDIT, Gateway, ahead, fresh
@@ -80,7 +80,7 @@ class OutageClient:
 
         def work_on() -> None:
             while not over:
-                with suppress(RecordsUnavailable, Conflict):
+                with suppress(DatabaseUnavailable, Conflict):
                     self.gateway.work()
 
         all_sides = [Side(work_on), *(Side(ask_on) for _ in range(sides))]

@@ -7,10 +7,10 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
 from enrollment.storage.engine.error_mapping import domain_error_of, translate_errors
 
-AGAIN, LATE, AWAY, BUG = Conflict, TookTooLong, RecordsUnavailable, None
+AGAIN, LATE, AWAY, BUG = Conflict, StatementTimeout, DatabaseUnavailable, None
 
 
 def wrapped(error, module=psycopg):
@@ -124,7 +124,7 @@ def test_of_a_table_that_is_not_there_sqlite_says_so_in_words(text, meaning):
 
 
 def test_a_pool_without_a_free_connection_is_a_database_that_is_away():
-    with pytest.raises(RecordsUnavailable), translate_errors():
+    with pytest.raises(DatabaseUnavailable), translate_errors():
         raise PoolTimeout
 
 

@@ -16,7 +16,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
-from enrollment.domain.errors import Conflict, RecordsUnavailable, TookTooLong
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
 from enrollment.storage.engine.attempt_locks import HeldLocks
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import claims
@@ -80,7 +80,7 @@ class Processor:
         """Processes the batch (in the interactive lane: all that wait there), if it is due.
 
         A batch that fails is recorded, and returned to be dispatched by itself. Raises Conflict and
-        RecordsUnavailable, which prove nothing about the batch.
+        DatabaseUnavailable, which prove nothing about the batch.
         """
         self._cancel_pending()
         until = time.monotonic() + CONFLICT_RETRY_SECONDS
@@ -155,7 +155,7 @@ class Processor:
             result = self.transaction.run(session, claimed, now=database_now(session))
         duration = time.monotonic() - start
         if result == ProbePassed() and _is_empty(attempted) and duration > EMPTY_PREFIX_SECONDS:
-            return TookTooLong("even a batch without requests is slow")
+            return StatementTimeout("even a batch without requests is slow")
         return result
 
     # --- after the attempt --------------------------------------------------------------------
@@ -179,16 +179,16 @@ class Processor:
                 self._cancel(attempted)
                 log.info("batch.judged_again", batch_id=batch_id, because=str(result))
                 return None
-            case TookTooLong():
+            case StatementTimeout():
                 log.warning("batch.took_too_long", batch_ids=[batch.id for batch in attempted])
                 self._cancel(attempted, timed_out=True)
                 raise result
-            case Conflict() | RecordsUnavailable():
+            case Conflict() | DatabaseUnavailable():
                 self._cancel(attempted)
                 raise result
             case OSError(errno=number) if number in LOCAL_RESOURCE_ERRNOS:
                 self._cancel(attempted)
-                raise RecordsUnavailable(str(result)) from result
+                raise DatabaseUnavailable(str(result)) from result
             case _:
                 return self._record_failure(batch_id, attempted, result)
 
@@ -219,7 +219,7 @@ class Processor:
                     attempts.record_timeouts(session, attempted, now=database_now(session))
                 else:
                     attempts.cancel_attempts(session, recorded, now=database_now(session))
-        except (Conflict, RecordsUnavailable):
+        except (Conflict, DatabaseUnavailable):
             self.uncancelled.extend(recorded)
 
     def _cancel_pending(self) -> None:
@@ -230,9 +230,9 @@ class Processor:
 
 
 def _unless_waiting(error: Exception) -> Exception:
-    """Returns the error, or TookTooLong for a time limit, which was reached while waiting."""
+    """Returns the error, or StatementTimeout for a time limit, which was reached while waiting."""
     if isinstance(error, SoftTimeLimitExceeded):
-        return TookTooLong("the time limit of the task")
+        return StatementTimeout("the time limit of the task")
     return error
 
 

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.http.headers import read_idempotency_key, start_fingerprint
-from enrollment.domain.errors import KeyReused, RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable, KeyReused
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.idempotency import KeyUse
@@ -32,7 +32,7 @@ def run_once(session: Session, use: KeyUse | None, write: Callable[[], None]) ->
     """Runs `write` unless the key was used before; returns True for a replay.
 
     Waits for a transaction that holds the key. Raises KeyReused if the key was used for another
-    request, RecordsUnavailable if it was purged while this transaction waited.
+    request, DatabaseUnavailable if it was purged while this transaction waited.
     """
     if use is None or idempotency.claim(session, [use], now=database_now(session)):
         write()
@@ -41,7 +41,7 @@ def run_once(session: Session, use: KeyUse | None, write: Callable[[], None]) ->
     first = idempotency.find(session, {caller_and_key}).get(caller_and_key)
     if first is None:
         message = "the Idempotency-Key was purged during the request"
-        raise RecordsUnavailable(message)
+        raise DatabaseUnavailable(message)
     if first.fingerprint != use.fingerprint:
         raise KeyReused(use.key)
     return True

@@ -15,7 +15,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import StaticPool
 
-from enrollment.domain.errors import EnrollmentError, RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable, EnrollmentError
 from enrollment.storage.engine.error_mapping import translate_errors
 from enrollment.storage.engine.sessions import Sessions
 
@@ -28,7 +28,7 @@ class NoSpaceForSnapshot(EnrollmentError):
 def snapshot(sessions: Sessions) -> Iterator[Session]:
     """Yields a session that reads the database as it is now, until the end of the block.
 
-    Raises RecordsUnavailable if the database does not exist or does not respond, and
+    Raises DatabaseUnavailable if the database does not exist or does not respond, and
     NoSpaceForSnapshot.
     """
     engine = sessions.engine
@@ -49,7 +49,7 @@ def snapshot(sessions: Sessions) -> Iterator[Session]:
 def _copy(sessions: Sessions, database: Path) -> Iterator[Session]:
     if not database.is_file():
         message = f"there is no {database}"
-        raise RecordsUnavailable(message)
+        raise DatabaseUnavailable(message)
     copy = _temporary_copy(sessions, database)
     engine = create_engine("sqlite://", creator=lambda: copy, poolclass=StaticPool)
     try:
@@ -100,6 +100,6 @@ def _vacuum_into(copy: sqlite3.Connection, database: Path, folder: Path) -> None
     except sqlite3.Error as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise NoSpaceForSnapshot(message) from error
-        raise RecordsUnavailable(str(error)) from error
+        raise DatabaseUnavailable(str(error)) from error
     finally:
         source.close()

@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Engine, delete, event, insert
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import NotDurable, RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable, NotDurable
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import Base, SecretRow
 
@@ -137,7 +137,7 @@ def check_at_start(sessions: Sessions) -> None:
     except NotDurable as refusal:
         log.critical("records.not_durable", because=str(refusal), advice=ADVICE)
         raise
-    except RecordsUnavailable as error:
+    except DatabaseUnavailable as error:
         log.warning("records.unreachable", because=str(error))
         return
     for loss in data_loss_messages(found):

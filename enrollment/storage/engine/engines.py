@@ -14,7 +14,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import StaticPool
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.engine.error_mapping import invalidate_stale
 from enrollment.storage.engine.pg_binary_arrays import adapt
 
@@ -225,7 +225,7 @@ def _begin_sqlite(connection: Any) -> None:
 
 
 def _refuse_commit_without_transaction(connection: Connection) -> None:
-    """Raises RecordsUnavailable at the commit of a transaction that the database rolled back.
+    """Raises DatabaseUnavailable at the commit of a transaction that the database rolled back.
 
     Otherwise the commit would seem to succeed: PostgreSQL executes a ROLLBACK instead, and the
     driver of SQLite sends no COMMIT.
@@ -237,7 +237,7 @@ def _refuse_commit_without_transaction(connection: Connection) -> None:
         is_lost = driver.info.transaction_status == TransactionStatus.INERROR
     if is_lost:
         message = "the transaction was rolled back by the database"
-        raise RecordsUnavailable(message)
+        raise DatabaseUnavailable(message)
 
 
 #: Key in a connection's `info`: whether pipelined statements are in flight.

@@ -1,7 +1,7 @@
 """Maps driver errors to domain errors.
 
-An error that is not a bug is one of three: Conflict (a retry may succeed), TookTooLong (a time
-limit ended the statement), RecordsUnavailable (the database does not work). The last includes
+An error that is not a bug is one of three: Conflict (a retry may succeed), StatementTimeout (a time
+limit ended the statement), DatabaseUnavailable (the database does not work). The last includes
 missing tables and missing privileges, since they are no fault of the request.
 """
 
@@ -14,7 +14,12 @@ from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from enrollment.domain.errors import Conflict, EnrollmentError, RecordsUnavailable, TookTooLong
+from enrollment.domain.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    EnrollmentError,
+    StatementTimeout,
+)
 
 #: Domain errors by SQLSTATE, or by its class (the first two characters). All others are bugs.
 POSTGRESQL_ERRORS: Mapping[str, type[EnrollmentError]] = {
@@ -22,27 +27,27 @@ POSTGRESQL_ERRORS: Mapping[str, type[EnrollmentError]] = {
     "40001": Conflict,  # serialization failure
     "40P01": Conflict,  # deadlock
     "55P03": Conflict,  # lock timeout
-    "57014": TookTooLong,  # statement timeout, or cancelled by an operator
-    "25P04": TookTooLong,  # transaction timeout
-    "08": RecordsUnavailable,  # connection failure
-    "25006": RecordsUnavailable,  # read-only: a standby that is not yet promoted
-    "25P03": RecordsUnavailable,  # idle-in-transaction timeout: the connection is closed
-    "26000": RecordsUnavailable,  # prepared statement is missing: a pooler changed the connection
-    "42P05": RecordsUnavailable,  # prepared statement exists: likewise
-    "28": RecordsUnavailable,  # wrong password or role
-    "3D": RecordsUnavailable,  # no such database
-    "3F": RecordsUnavailable,  # no such schema
-    "40003": RecordsUnavailable,  # unknown whether it committed
-    "42501": RecordsUnavailable,  # missing privilege
-    "42P01": RecordsUnavailable,  # no such table, as while a dump is restored
-    "42703": RecordsUnavailable,  # no such column: migrations are missing
-    "53": RecordsUnavailable,  # disk full, out of memory, too many connections
-    "55006": RecordsUnavailable,  # the database is in use by a maintenance command
-    "57": RecordsUnavailable,  # shutting down, starting, recovering, crashed, dropped
-    "58": RecordsUnavailable,  # I/O error
-    "F0": RecordsUnavailable,  # error in the configuration file
-    "XX001": RecordsUnavailable,  # corrupted data
-    "XX002": RecordsUnavailable,  # corrupted index
+    "57014": StatementTimeout,  # statement timeout, or cancelled by an operator
+    "25P04": StatementTimeout,  # transaction timeout
+    "08": DatabaseUnavailable,  # connection failure
+    "25006": DatabaseUnavailable,  # read-only: a standby that is not yet promoted
+    "25P03": DatabaseUnavailable,  # idle-in-transaction timeout: the connection is closed
+    "26000": DatabaseUnavailable,  # prepared statement is missing: a pooler changed the connection
+    "42P05": DatabaseUnavailable,  # prepared statement exists: likewise
+    "28": DatabaseUnavailable,  # wrong password or role
+    "3D": DatabaseUnavailable,  # no such database
+    "3F": DatabaseUnavailable,  # no such schema
+    "40003": DatabaseUnavailable,  # unknown whether it committed
+    "42501": DatabaseUnavailable,  # missing privilege
+    "42P01": DatabaseUnavailable,  # no such table, as while a dump is restored
+    "42703": DatabaseUnavailable,  # no such column: migrations are missing
+    "53": DatabaseUnavailable,  # disk full, out of memory, too many connections
+    "55006": DatabaseUnavailable,  # the database is in use by a maintenance command
+    "57": DatabaseUnavailable,  # shutting down, starting, recovering, crashed, dropped
+    "58": DatabaseUnavailable,  # I/O error
+    "F0": DatabaseUnavailable,  # error in the configuration file
+    "XX001": DatabaseUnavailable,  # corrupted data
+    "XX002": DatabaseUnavailable,  # corrupted index
 }
 #: Domain errors by SQLite's primary result code. All others are bugs.
 SQLITE_ERRORS: Mapping[int, type[EnrollmentError]] = dict.fromkeys(
@@ -60,7 +65,7 @@ SQLITE_ERRORS: Mapping[int, type[EnrollmentError]] = dict.fromkeys(
         sqlite3.SQLITE_SCHEMA,
         sqlite3.SQLITE_NOTADB,
     ),
-    RecordsUnavailable,
+    DatabaseUnavailable,
 )
 #: SQLite has one code for these and for invalid SQL.
 _MISSING_TABLE = ("no such table", "no such column")
@@ -82,7 +87,7 @@ def translate_errors() -> Iterator[None]:
     try:
         yield
     except PoolTimeout as error:
-        raise RecordsUnavailable(str(error)) from error
+        raise DatabaseUnavailable(str(error)) from error
     except DBAPIError as error:
         domain_error = domain_error_of(error)
         if domain_error is None:
@@ -120,9 +125,9 @@ def domain_error_of(error: DBAPIError) -> type[EnrollmentError] | None:
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None:
         is_missing = code == sqlite3.SQLITE_ERROR and str(error.orig).startswith(_MISSING_TABLE)
-        return RecordsUnavailable if is_missing else SQLITE_ERRORS.get(code & _PRIMARY_CODE_MASK)
+        return DatabaseUnavailable if is_missing else SQLITE_ERRORS.get(code & _PRIMARY_CODE_MASK)
     is_outage = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    return RecordsUnavailable if is_outage else None
+    return DatabaseUnavailable if is_outage else None
 
 
 def invalidate_stale(context: ExceptionContext) -> None:

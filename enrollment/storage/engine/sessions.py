@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine, bindparam, func, select, true
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import RecordsUnavailable, TookTooLong
+from enrollment.domain.errors import DatabaseUnavailable, StatementTimeout
 from enrollment.storage.engine.attempt_locks import attempt_locks_for
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.engines import (
@@ -51,8 +51,8 @@ class Sessions:
     def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
         """Yields a write transaction; commits at the end of the block, rolls back on an error.
 
-        `seconds` limits the whole transaction on PostgreSQL. Raises TookTooLong beyond that,
-        Conflict if a retry may succeed, and RecordsUnavailable if the database does not respond
+        `seconds` limits the whole transaction on PostgreSQL. Raises StatementTimeout beyond that,
+        Conflict if a retry may succeed, and DatabaseUnavailable if the database does not respond
         (at the commit it is then unknown whether it committed).
         """
         opened = self._open_session(self._writer)
@@ -71,9 +71,9 @@ class Sessions:
     def _record_refusals(self) -> Iterator[None]:
         try:
             yield
-        except TookTooLong:
+        except StatementTimeout:
             raise
-        except RecordsUnavailable:
+        except DatabaseUnavailable:
             self.was_refused = True
             raise
 
@@ -81,7 +81,7 @@ class Sessions:
     def read(self) -> Iterator[Session]:
         """Yields a read-only transaction.
 
-        Raises RecordsUnavailable if the database does not respond.
+        Raises DatabaseUnavailable if the database does not respond.
         """
         with translate_errors(), self._open_session(self.engine) as session:
             yield session

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine
 
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.engine.engines import SQLITE_BUSY_SECONDS
 
 #: Seconds between two attempts to acquire the lock.
@@ -33,7 +33,7 @@ class WriteLock:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Holds the lock inside the block. Raises RecordsUnavailable after a timeout."""
+        """Holds the lock inside the block. Raises DatabaseUnavailable after a timeout."""
         writer = _open_lock_file(self._writer)
         try:
             turnstile = _open_lock_file(self._turnstile)
@@ -49,15 +49,15 @@ class WriteLock:
 
 
 def _open_lock_file(path: Path) -> int:
-    """Opens a lock file. Raises RecordsUnavailable: the database beside it is inaccessible, too."""
+    """Opens a lock file. Raises DatabaseUnavailable: the database beside it cannot be read either."""
     try:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise RecordsUnavailable(str(error)) from error
+        raise DatabaseUnavailable(str(error)) from error
 
 
 def _acquire(file: int, deadline: float) -> None:
-    """Locks a file. Raises RecordsUnavailable if another process holds the lock at the deadline.
+    """Locks a file. Raises DatabaseUnavailable if another process holds the lock at the deadline.
 
     Polls, because a blocking `flock` has no timeout.
     """
@@ -67,7 +67,7 @@ def _acquire(file: int, deadline: float) -> None:
         except BlockingIOError as error:
             if time.monotonic() >= deadline:
                 message = "the database is locked by another process"
-                raise RecordsUnavailable(message) from error
+                raise DatabaseUnavailable(message) from error
             time.sleep(LOCK_POLL_INTERVAL)
         else:
             return

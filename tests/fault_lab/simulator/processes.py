@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import Conflict, RecordsUnavailable
+from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.runtime.failpoints import FailPointReached, Point
 from enrollment.storage.engine.attempt_locks import HeldLocks
 from enrollment.storage.engine.sessions import Sessions
@@ -147,7 +147,7 @@ class CrashPlan:
         if self.happens(self.rates.away):
             self._note(f"    the database is away at {moment}")
             self.failures += 1
-            raise RecordsUnavailable(moment)
+            raise DatabaseUnavailable(moment)
         if moment == COMMITTING and self.happens(self.rates.conflict):
             raise Conflict(moment)
 

@@ -15,8 +15,8 @@ from api_gateway.intake.upload_store import Upload, UploadStore
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
     Conflict,
+    DatabaseUnavailable,
     KeyReused,
-    RecordsUnavailable,
     SubmissionFinished,
 )
 from enrollment.domain.submissions import SubmissionOptions
@@ -37,7 +37,7 @@ from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
 
 #: Errors after which a client cannot know the result: broken connection, 500, 503.
-UNKNOWN = (ProcessCrashed, RecordsUnavailable, Conflict, FailPointReached)
+UNKNOWN = (ProcessCrashed, DatabaseUnavailable, Conflict, FailPointReached)
 #: Probability that the clock moves between two transactions of a gateway.
 TIME_PASSES = 0.7
 

@@ -12,7 +12,7 @@ from falcon import testing
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.http.problems import unavailable
 from api_gateway.status import event_stream
-from enrollment.domain.errors import RecordsUnavailable
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.credentials import api_keys
 from tests.support.gateway import AUDIT, PATIENCE, Gateway, fresh, utc_now
 
@@ -397,7 +397,7 @@ def test_who_is_who_they_were_goes_on_to_be_told(watchful):
     assert [it.name for it in reader.events] == ["progress", "done"]
 
 
-@pytest.mark.parametrize("trouble", [RecordsUnavailable("away"), unavailable("away")], ids=repr)
+@pytest.mark.parametrize("trouble", [DatabaseUnavailable("away"), unavailable("away")], ids=repr)
 def test_while_it_cannot_be_known_whose_they_are_a_stream_tells_nothing_and_lives(
     watchful, trouble
 ):
@@ -449,7 +449,7 @@ def test_while_the_records_are_away_the_stream_lives_on(slow, monkeypatch):
 
     async def away(query, *args, **kwargs):
         refused.append(query)
-        raise RecordsUnavailable("away")
+        raise DatabaseUnavailable("away")
 
     monkeypatch.setattr(slow.parts.database, "read", away)
     slow.work()
