@@ -22,9 +22,9 @@ T = TypeVar("T")
 #: Maximum number of calls in the pool, running or queued; more are rejected.
 MAX_QUEUED_CALLS = 1_000
 #: Maximum attempts of a write that conflicts with another transaction.
-MAX_CONFLICT_ATTEMPTS = 4
+MAX_WRITE_ATTEMPTS = 4
 #: Seconds after which a conflict is not retried: each attempt may wait for a lock.
-CONFLICT_RETRY_SECONDS = 4.0
+WRITE_RETRY_SECONDS = 4.0
 #: Seconds that a caller waits; more than the timeout of a statement.
 CALL_TIMEOUT_SECONDS = 12.0
 
@@ -87,10 +87,10 @@ class Database:
 def retry_on_conflict(transaction: Callable[[], T]) -> T:
     """Runs a transaction, and retries it if it conflicts with another one.
 
-    Raises DatabaseUnavailable after `MAX_CONFLICT_ATTEMPTS` or `CONFLICT_RETRY_SECONDS`.
+    Raises DatabaseUnavailable after `MAX_WRITE_ATTEMPTS` or `WRITE_RETRY_SECONDS`.
     """
-    deadline = time.monotonic() + CONFLICT_RETRY_SECONDS
-    for _ in range(MAX_CONFLICT_ATTEMPTS - 1):
+    deadline = time.monotonic() + WRITE_RETRY_SECONDS
+    for _ in range(MAX_WRITE_ATTEMPTS - 1):
         try:
             return transaction()
         except Conflict as error:

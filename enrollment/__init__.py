@@ -1,1 +1,1 @@
-"""What enrolling is, and its records. Knows neither door."""
+"""The domain of enrollment and its storage; knows neither gateway nor worker."""

@@ -88,16 +88,16 @@ ENTRIES_READER = BulkReader(
 )
 
 
-def parse_csv_entries(body: bytes, *, require_ours: bool = False) -> list[CrosswalkEntry]:
+def parse_csv_entries(body: bytes, *, require_local_ids: bool = False) -> list[CrosswalkEntry]:
     """Parses a CSV file of entries.
 
-    Rows without `ours` are skipped, as they are still to be filled in; with `require_ours` they
-    are findings. Raises InvalidObjects, TooManyObjects.
+    Rows without `ours` are skipped, as they are still to be filled in; with `require_local_ids`
+    they are findings. Raises InvalidObjects, TooManyObjects.
     """
     findings: list[Finding] = []
     entries: dict[tuple[IdKind, str], CrosswalkEntry] = {}
     for line, row in _rows(body):
-        if not require_ours and not row.get("ours"):
+        if not require_local_ids and not row.get("ours"):
             continue
         try:
             entry = load_entry(row)

@@ -53,7 +53,9 @@ class OutcomeChecks:
         check = FileCheck(file)
         for batch in batches:
             outcomes = self._check_batch(
-                batch, cancel_asked=file.is_cancel_requested, is_dry_run=bool(file.is_dry_run)
+                batch,
+                is_cancel_requested=file.is_cancel_requested,
+                is_dry_run=bool(file.is_dry_run),
             )
             self._report.add(check.check_next(batch, outcomes))
         self._report.add(check.check_end())
@@ -70,7 +72,7 @@ class OutcomeChecks:
                 self._report.count("singles", owners.number)
             if batch is not None:
                 self._report.add(check_singles(batch, owners))
-                self._check_batch(batch, cancel_asked=False)
+                self._check_batch(batch, is_cancel_requested=False)
             elif owners is not None:
                 message = f"{owners.number} singles refer to batch {owners.batch_id}"
                 kind, about = (
@@ -80,7 +82,7 @@ class OutcomeChecks:
                 self._report.add([Violation(kind, f"{message}, which does not exist", about)])
 
     def _check_batch(
-        self, batch: BatchRecord, *, cancel_asked: bool, is_dry_run: bool = False
+        self, batch: BatchRecord, *, is_cancel_requested: bool, is_dry_run: bool = False
     ) -> BatchOutcomes | None:
         self._report.count("batches")
         self._report.count("parked", batch.is_parked)
@@ -90,7 +92,9 @@ class OutcomeChecks:
             return None
         outcomes = _decode_batch_outcomes(batch)
         self._report.add(
-            check_batch(batch, outcomes, is_cancel_requested=cancel_asked, is_dry_run=is_dry_run)
+            check_batch(
+                batch, outcomes, is_cancel_requested=is_cancel_requested, is_dry_run=is_dry_run
+            )
         )
         return outcomes
 

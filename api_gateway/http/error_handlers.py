@@ -8,7 +8,7 @@ import falcon
 import structlog
 from falcon.asgi import Request, Response
 
-from api_gateway.http.problem_status import STATUS
+from api_gateway.http.problem_status import PROBLEM_STATUS
 from api_gateway.http.problems import Problem, ProblemMembersJson, unavailable
 from api_gateway.http.responses import dumps
 from enrollment.domain import errors as domain
@@ -30,7 +30,7 @@ class ErrorHandlers:
         self, req: Request, resp: Response, error: domain.EnrollmentError, _params: Any
     ) -> None:
         """Sends a domain error; the docstring of its class is the message."""
-        status, code = STATUS[type(error)]
+        status, code = PROBLEM_STATUS[type(error)]
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             log.warning(
                 "request.unavailable",

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from enrollment.domain import errors as domain
 
 #: Status and problem code of every domain error that a caller can get.
-STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
+PROBLEM_STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = {
     domain.SubmissionNotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     domain.SubmissionFinished: (HTTPStatus.CONFLICT, "submission_finished"),
     domain.CourseNotFound: (HTTPStatus.NOT_FOUND, "course_not_found"),

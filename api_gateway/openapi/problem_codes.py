@@ -53,7 +53,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
     503: {"unavailable": "The database is temporarily unavailable. Retry later."},
 }
 _GATEWAY_STATUS = {code: status for status, codes in _GATEWAY_MEANINGS.items() for code in codes}
-_DOMAIN_STATUS = {code: status.value for status, code in problem_status.STATUS.values()}
+_DOMAIN_STATUS = {code: status.value for status, code in problem_status.PROBLEM_STATUS.values()}
 _REASON_STATUS = {
     reason.value: v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status.value
     for reason in Reason
@@ -70,7 +70,8 @@ def statuses(*, is_v1: bool) -> Mapping[str, int]:
 def meanings() -> dict[str, str]:
     """Returns the meaning by code; braces contain names of members of the outcome."""
     known = {
-        code: (kind.__doc__ or "").strip() for kind, (_, code) in problem_status.STATUS.items()
+        code: (kind.__doc__ or "").strip()
+        for kind, (_, code) in problem_status.PROBLEM_STATUS.items()
     }
     for codes in _GATEWAY_MEANINGS.values():
         known |= codes

@@ -95,11 +95,11 @@ class CrosswalkResource:
         save: Callable[[Session, str, list[CrosswalkEntry]], None],
     ) -> None:
         check_source(source)
-        entries = await self._read_entries(req, require_ours=save is crosswalks.replace_all)
+        entries = await self._read_entries(req, require_local_ids=save is crosswalks.replace_all)
         await self.database.write(save, source, entries)
         write_saved_count(resp, len(entries), is_replay=False)
 
-    async def _read_entries(self, req: Request, *, require_ours: bool) -> list[CrosswalkEntry]:
+    async def _read_entries(self, req: Request, *, require_local_ids: bool) -> list[CrosswalkEntry]:
         media_type = (req.content_type or "").partition(";")[0].strip().lower()
         if media_type not in {JSON_MEDIA_TYPE, NDJSON_MEDIA_TYPE, _CSV}:
             raise unsupported(f"Send {JSON_MEDIA_TYPE}, {NDJSON_MEDIA_TYPE} or {_CSV}.")
@@ -107,7 +107,7 @@ class CrosswalkResource:
         try:
             if media_type == _CSV:
                 return await self.database.run(
-                    lambda: parse_csv_entries(body, require_ours=require_ours)
+                    lambda: parse_csv_entries(body, require_local_ids=require_local_ids)
                 )
             return await self.database.run(lambda: ENTRIES_READER.read(body, media_type))
         except TooManyObjects as error:

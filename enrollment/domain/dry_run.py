@@ -1,4 +1,4 @@
-"""Effects of a dry run: what its requests would leave to later ones, were they written."""
+"""Effects of a dry run: the state that its requests would leave to later ones."""
 
 from typing import NamedTuple
 

@@ -19,7 +19,7 @@ from schemas.files.formats.detect import (
     has_course,
 )
 from schemas.files.formats.reader import FormatReader
-from schemas.files.row_payload import CSV, encode_rows
+from schemas.files.row_payload import CSV_ROWS, encode_rows
 from schemas.files.source import FilePosition, Limits, UnreadableFile, split_lines, without_bom
 
 #: Lines that a header with quotes may have.
@@ -53,7 +53,7 @@ def split_csv(
         first = list(io.StringIO(record, newline=""))
         lines.put_back(first)
         before -= len(first)
-    file_info = FileInfo(CSV, detected.header, detected.format)
+    file_info = FileInfo(CSV_ROWS, detected.header, detected.format)
     first_line = lines_before + before + 1
     splitter = _CsvSplitter(lines, first_line, detected.columns, limits, _counter(detected))
     return file_info, require_rows(splitter.batches())

@@ -14,7 +14,7 @@ from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_form
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
 from schemas.files.row_payload import (
-    CSV,
+    CSV_ROWS,
     EMPTY_PAYLOAD,
     ParsedRow,
     SkippedRows,
@@ -99,7 +99,7 @@ def decode_raw_rows(
     """Decodes rows before their ids are translated; rows at the indexes `skipped` are not read."""
     first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped)
-    if row_format.encoding != CSV:
+    if row_format.encoding != CSV_ROWS:
         return _json_rows(text, first_line, skips)
     columns = columns_of_format(row_format.format, require_header(row_format.header))
     records = _records(text.decode(), first_line, unclosed, columns)

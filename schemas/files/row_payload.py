@@ -25,7 +25,7 @@ from schemas.findings import Finding, finding
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, without_absent
 
-CSV, NDJSON, JSON = "csv", "ndjson", "json"
+CSV_ROWS, NDJSON_ROWS, JSON_ROWS = "csv", "ndjson", "json"
 EMPTY_PAYLOAD: Mapping[str, object] = MappingProxyType({})
 #: Maximum length of an unvalidated name of a learner or a course in an outcome.
 _MAX_UNVALIDATED_NAME = 255
@@ -108,7 +108,7 @@ def decode_rows(
     """
     first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped) if skipped else None
-    if encoding != CSV:
+    if encoding != CSV_ROWS:
         return _json_rows(text, first_line, skips)
     return _csv_rows(text.decode(), first_line, unclosed, columns_of(require_header(header)), skips)
 

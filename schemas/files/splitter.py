@@ -15,7 +15,7 @@ from schemas.files.encodings import (
     is_supported,
 )
 from schemas.files.formats.detect import AUTO, NATIVE
-from schemas.files.row_payload import CSV, JSON, NDJSON, encode_rows
+from schemas.files.row_payload import CSV_ROWS, JSON_ROWS, NDJSON_ROWS, encode_rows
 from schemas.files.source import (
     FilePosition,
     FileTooLarge,
@@ -28,13 +28,13 @@ from schemas.files.source import (
 #: An archive of files in the other formats.
 ZIP = "zip"
 _FORMATS = {
-    "application/json": JSON,
-    "application/x-ndjson": NDJSON,
-    "application/ndjson": NDJSON,
-    "application/jsonl": NDJSON,
-    "text/csv": CSV,
-    "application/csv": CSV,
-    "text/plain": CSV,
+    "application/json": JSON_ROWS,
+    "application/x-ndjson": NDJSON_ROWS,
+    "application/ndjson": NDJSON_ROWS,
+    "application/jsonl": NDJSON_ROWS,
+    "text/csv": CSV_ROWS,
+    "application/csv": CSV_ROWS,
+    "text/plain": CSV_ROWS,
     "application/zip": ZIP,
     "application/x-zip-compressed": ZIP,
 }
@@ -81,16 +81,16 @@ def split(
         message = f"{media_type[:100]!r} is not supported"
         raise UnreadableFile("unsupported_media_type", message, expected=", ".join(_FORMATS))
     chunks = decode_declared(chunks, declared_charset(media_type))
-    if kind != CSV and options.format not in {AUTO, NATIVE}:
+    if kind != CSV_ROWS and options.format not in {AUTO, NATIVE}:
         message = f"{options.format} files are CSV, and this is {kind}"
         raise UnreadableFile("unknown_document", message, expected="text/csv")
-    if kind == JSON:
+    if kind == JSON_ROWS:
         check_no_course(options)
-        return FileInfo(JSON), _json_batches(_json_rows(chunks, limits), limits, lines_before)
+        return FileInfo(JSON_ROWS), _json_batches(_json_rows(chunks, limits), limits, lines_before)
     is_plain = media_type.lower().startswith("text/plain") and options.format == AUTO
-    if kind == NDJSON or (is_plain and _is_ndjson(chunks)):
+    if kind == NDJSON_ROWS or (is_plain and _is_ndjson(chunks)):
         check_no_course(options)
-        return FileInfo(NDJSON), require_rows(_ndjson_batches(chunks, limits, lines_before))
+        return FileInfo(NDJSON_ROWS), require_rows(_ndjson_batches(chunks, limits, lines_before))
     return split_csv(chunks, limits, options, lines_before)
 
 

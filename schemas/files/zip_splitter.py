@@ -14,7 +14,7 @@ from enrollment.domain.submissions import ArchiveMember
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
 from schemas.files.csv_splitter import NO_FILE_OPTIONS
 from schemas.files.formats.detect import AUTO
-from schemas.files.row_payload import JSON
+from schemas.files.row_payload import JSON_ROWS
 from schemas.files.source import FilePosition, FileTooLarge, Limits, UnreadableFile
 from schemas.files.splitter import split
 from schemas.files.zip_reader import (
@@ -110,7 +110,7 @@ def _options_of_archive(
 
 def _length_of(file: _MemberPlan, limits: Limits) -> int:
     """Returns the number of lines of a file: those of a JSON document are its requests."""
-    if file.member.encoding == JSON:
+    if file.member.encoding == JSON_ROWS:
         drafts = _split(file.chunks, limits, file.options, file.member.lines_before)[1]
         return sum(draft.rows for draft in drafts)
     return count_lines(file.chunks)

@@ -13,14 +13,11 @@ LONG_FILES = {
 LONG_FUNCTIONS = {
     "enrollment/storage/migrations/versions/0001_first.py:_submission": "a list of columns",
     "enrollment/storage/migrations/versions/0001_first.py:_batch": "a list of columns",
-    "worker/bootstrap.py:build_app": "composition root: a list of what is made of what",
-    "api_gateway/app.py:make_parts": "composition root: a list of what is made of what",
 }
 
 #: Public names that several modules may define.
 SHARED_NAMES = {
     "FORMAT": "one per file format, collected by `schemas.files.formats.detect`",
-    "K": "type variable",
     "OPERATIONS": "one per module of OpenAPI operations, collected by `openapi.document`",
     "T": "type variable",
     "log": "the logger of each module",

@@ -109,6 +109,14 @@ IDENTIFIERS_THAT_STAY = {
     "answered_at": "column `batches.answered_at`",
     "cancel_asked_at": "column `submissions.cancel_asked_at`",
     "suspicion": "column `batches.suspicion`",
+    "is_ours": "stored JSON member of a failure search",
+    "begun_at": "stored JSON member of a failure search",
+    "ours": "column, and JSON and CSV member, of a crosswalk entry",
+    "theirs": "column, and JSON and CSV member, of a crosswalk entry",
+    "RING_BEFORE": "name of a fail point",
+    "RING_SENT": "name of a fail point",
+    "WORK_JUDGING": "name of a fail point",
+    "0002_suspicion": "a released migration",
 }
 
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Attribute, Outcome
 from schemas.files.csv_rows import unescape_cell
-from schemas.files.row_payload import NDJSON, ParsedRow, decode_rows, encode_rows
+from schemas.files.row_payload import NDJSON_ROWS, ParsedRow, decode_rows, encode_rows
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.schema import load_request
 from schemas.result_file import cells_from_request, layout_of, ndjson_line, safe_cell
@@ -158,7 +158,7 @@ def test_a_cell_that_was_made_plain_text_is_read_as_before(cell):
     ],
 )
 def test_a_request_that_cannot_be_read_stands_in_its_result_file_and_stays_a_fault(body):
-    (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
+    (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON_ROWS)
     layout = layout_of(None)
     cells = cells_from_request(INVALID, row.request, row.unvalidated)
     shown = dict(zip(layout.columns, cells, strict=True))
@@ -183,7 +183,7 @@ def test_a_request_that_came_as_json_can_be_sent_again_out_of_its_result_file():
         "enrollment_attributes": [{"namespace": "credit", "name": "provider_id", "value": "x"}],
         "requested_at": "2026-01-02T03:04:05Z",
     }
-    (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
+    (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON_ROWS)
     layout = layout_of(None)
     line = layout.row_line(ENROLLED, cells_from_request(ENROLLED, row.request))
 

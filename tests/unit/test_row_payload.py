@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from enrollment.domain.model import Attribute
 from schemas.files.csv_rows import cells_of, columns_of, fast_reader, row_request
-from schemas.files.row_payload import CSV, JSON, NDJSON, decode_rows, encode_rows
+from schemas.files.row_payload import CSV_ROWS, JSON_ROWS, NDJSON_ROWS, decode_rows, encode_rows
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 
 KEY = "course-v1:edX+DemoX+Demo"
@@ -18,7 +18,7 @@ WIDE = (
 
 
 def rows_of(text, header=HEADER, first_line=2, unclosed=()):
-    return list(decode_rows(encode_rows(text.encode(), first_line, unclosed), CSV, header))
+    return list(decode_rows(encode_rows(text.encode(), first_line, unclosed), CSV_ROWS, header))
 
 
 def one(text, header=HEADER):
@@ -146,7 +146,7 @@ def test_a_row_that_cannot_be_read_tells_whom_it_names(row, told):
     ],
 )
 def test_a_line_of_json_that_cannot_be_read_tells_whom_it_names(body, told):
-    [row] = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON)
+    [row] = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON_ROWS)
 
     assert row.request is None
     assert (row.user, row.course_id) == told
@@ -204,7 +204,7 @@ def test_a_line_whose_quote_never_closes_stands_for_itself():
 def test_each_line_of_ndjson_is_a_request_or_says_why_not():
     text = f'{{"user":"ada","course_id":"{KEY}"}}\n\n{{"user":"bob",\r\n[1]\n{{"course_id":"{KEY}"}}\n\xff\n'
 
-    rows = list(decode_rows(encode_rows(text.encode("latin-1"), 1), NDJSON))
+    rows = list(decode_rows(encode_rows(text.encode("latin-1"), 1), NDJSON_ROWS))
 
     assert [(row.line, rules(row)) for row in rows] == [
         (1, []),
@@ -219,7 +219,7 @@ def test_each_line_of_ndjson_is_a_request_or_says_why_not():
 def test_rows_of_an_array_are_counted_from_one():
     text = f'{{"email":"A@b","course_id":"{KEY}"}}\nnull'.encode()
 
-    rows = list(decode_rows(encode_rows(text, 1001), JSON))
+    rows = list(decode_rows(encode_rows(text, 1001), JSON_ROWS))
 
     assert [row.line for row in rows] == [1001, 1002]
     assert rows[0].request == ParsedRequest(None, "a@b", KEY)
@@ -228,7 +228,7 @@ def test_rows_of_an_array_are_counted_from_one():
 
 def test_rows_of_csv_need_their_header():
     with pytest.raises(ValueError, match="header"):
-        decode_rows(encode_rows(b"a,b", 2), CSV)
+        decode_rows(encode_rows(b"a,b", 2), CSV_ROWS)
 
 
 CELLS = st.tuples(

@@ -1,7 +1,7 @@
 """Retry policy of batches: lost races, a database that is away, poison requests.
 
 The database is the queue: a batch is claimed by locking its row, so a second delivery of its
-message finds nothing. What fails is recorded, retried, and searched for the poison request.
+message finds nothing. A batch that fails is recorded, retried and searched for the poison request.
 """
 
 import errno

@@ -49,7 +49,7 @@ class WriteLock:
 
 
 def _open_lock_file(path: Path) -> int:
-    """Opens a lock file. Raises DatabaseUnavailable: the database beside it cannot be read either."""
+    """Opens a lock file. Raises DatabaseUnavailable, as the database beside it is out of reach."""
     try:
         return os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:

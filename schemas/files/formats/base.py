@@ -12,10 +12,22 @@ from schemas.findings import Finding, finding
 Cells = Mapping[str, str]
 
 #: Meanings of columns.
-LEARNER, EMAIL, COURSE, MODE, COHORT = "learner", "email", "course", "mode", "cohort"
-ROLE, STATUS = "role", "status"
+LEARNER_COLUMN, EMAIL_COLUMN, COURSE_COLUMN, MODE_COLUMN, COHORT_COLUMN = (
+    "learner",
+    "email",
+    "course",
+    "mode",
+    "cohort",
+)
+ROLE_COLUMN, STATUS_COLUMN = "role", "status"
 #: Columns with these meanings are members of a request.
-_MEMBERS = {LEARNER: "user", EMAIL: "email", COURSE: "course_id", MODE: "mode", COHORT: "cohort"}
+_MEMBERS = {
+    LEARNER_COLUMN: "user",
+    EMAIL_COLUMN: "email",
+    COURSE_COLUMN: "course_id",
+    MODE_COLUMN: "mode",
+    COHORT_COLUMN: "cohort",
+}
 
 #: Rules that only rows of these formats can break.
 ROLE_NOT_LEARNER = "role_not_learner"
@@ -154,11 +166,11 @@ class Format:
 
     @cached_property
     def _role(self) -> str | None:
-        return next(iter(self._meaning(ROLE)), None)
+        return next(iter(self._meaning(ROLE_COLUMN)), None)
 
     @cached_property
     def _status(self) -> str | None:
-        return next(iter(self._meaning(STATUS)), None)
+        return next(iter(self._meaning(STATUS_COLUMN)), None)
 
     def _meaning(self, meaning: str) -> tuple[str, ...]:
         return tuple(name.casefold() for name, means in self.columns.items() if means == meaning)

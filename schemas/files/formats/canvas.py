@@ -17,13 +17,13 @@ FORMAT = base.Format(
     name="canvas",
     title="Canvas SIS enrollments.csv",
     columns={
-        "course_id": base.COURSE,
-        "section_id": base.COURSE,
-        "user_integration_id": base.LEARNER,  # takes precedence, as in Canvas
-        "user_id": base.LEARNER,
-        "role": base.ROLE,
-        "role_id": base.ROLE,
-        "status": base.STATUS,
+        "course_id": base.COURSE_COLUMN,
+        "section_id": base.COURSE_COLUMN,
+        "user_integration_id": base.LEARNER_COLUMN,  # takes precedence, as in Canvas
+        "user_id": base.LEARNER_COLUMN,
+        "role": base.ROLE_COLUMN,
+        "role_id": base.ROLE_COLUMN,
+        "status": base.STATUS_COLUMN,
     },
     identifying_columns=(("course_id", "section_id"), ("user_id", "user_integration_id")),
     required_columns=(("role", "role_id"), ("status",)),

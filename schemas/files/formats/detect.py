@@ -30,7 +30,15 @@ from schemas.files.formats import (
     registrar,
     sds,
 )
-from schemas.files.formats.base import COHORT, COURSE, EMAIL, LEARNER, MODE, STATUS, Format
+from schemas.files.formats.base import (
+    COHORT_COLUMN,
+    COURSE_COLUMN,
+    EMAIL_COLUMN,
+    LEARNER_COLUMN,
+    MODE_COLUMN,
+    STATUS_COLUMN,
+    Format,
+)
 from schemas.files.source import UnreadableFile
 
 AUTO = "auto"
@@ -59,13 +67,13 @@ FORMAT_NAMES = (AUTO, NATIVE, BULK_CHANGE, *FORMATS_BY_NAME)
 
 _BULK_CHANGE = frozenset({"user", "mode", "course_id"})
 _NATIVE_MEANINGS = {
-    "user": LEARNER,
-    "email": EMAIL,
-    "course_id": COURSE,
-    OPENEDX_COURSE_COLUMN: COURSE,
-    "mode": MODE,
-    "is_active": STATUS,
-    "cohort": COHORT,
+    "user": LEARNER_COLUMN,
+    "email": EMAIL_COLUMN,
+    "course_id": COURSE_COLUMN,
+    OPENEDX_COURSE_COLUMN: COURSE_COLUMN,
+    "mode": MODE_COLUMN,
+    "is_active": STATUS_COLUMN,
+    "cohort": COHORT_COLUMN,
 }
 
 
@@ -268,5 +276,5 @@ def source_of(format_: str) -> str | None:
 def has_course(format_: str, columns: CsvColumns) -> bool:
     """Returns whether the rows of a file have a column for the course."""
     return format_ in NATIVE_FORMATS or any(
-        FORMATS_BY_NAME[format_].meaning(name) == COURSE for name in columns.names
+        FORMATS_BY_NAME[format_].meaning(name) == COURSE_COLUMN for name in columns.names
     )

@@ -40,12 +40,12 @@ def _intent(cells: base.Cells, number: str) -> base.RowIntent:
 FORMAT = base.Format(
     name="moodle_users",
     title="Moodle upload users",
-    columns={"username": base.LEARNER, "deleted": ""},
+    columns={"username": base.LEARNER_COLUMN, "deleted": ""},
     numbered={
-        "course": base.COURSE,
-        "role": base.ROLE,
-        "type": base.ROLE,
-        "enrolstatus": base.STATUS,
+        "course": base.COURSE_COLUMN,
+        "role": base.ROLE_COLUMN,
+        "type": base.ROLE_COLUMN,
+        "enrolstatus": base.STATUS_COLUMN,
     },
     identifying_columns=(("username",), ("course1",)),
     parse_many=_parse,

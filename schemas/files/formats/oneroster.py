@@ -6,10 +6,10 @@ FORMAT = base.Format(
     name="oneroster",
     title="OneRoster enrollments.csv",
     columns={
-        "classSourcedId": base.COURSE,
-        "userSourcedId": base.LEARNER,
-        "role": base.ROLE,
-        "status": base.STATUS,
+        "classSourcedId": base.COURSE_COLUMN,
+        "userSourcedId": base.LEARNER_COLUMN,
+        "role": base.ROLE_COLUMN,
+        "status": base.STATUS_COLUMN,
     },
     identifying_columns=(
         ("classsourcedid",),
