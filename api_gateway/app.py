@@ -21,7 +21,7 @@ from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.header_limits import limit_headers
 from api_gateway.http.responses import dumps
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
-from api_gateway.intake.single_requests import GroupCommitter
+from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.parts import Parts
 from api_gateway.routes import ROUTES, V1, make_resources
@@ -74,7 +74,7 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         settings=settings,
         database=database,
         intake_database=intake_database,
-        single_requests=GroupCommitter(intake_database, dispatcher),
+        group_commit=GroupCommitter(intake_database, dispatcher),
         upload_store=_upload_store(settings, sessions, dispatcher, uploads_pool),
         uploads_pool=uploads_pool,
         dispatcher=dispatcher,

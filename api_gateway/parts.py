@@ -10,7 +10,7 @@ from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.single_requests import GroupCommitter
+from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.status.event_stream import EventStreams
 from api_gateway.status.status_reader import StatusReader
@@ -26,7 +26,7 @@ class Parts:
     database: Database
     #: The thread pool of single requests: slow reads must not delay them.
     intake_database: Database
-    single_requests: GroupCommitter
+    group_commit: GroupCommitter
     upload_store: UploadStore
     uploads_pool: ThreadPoolExecutor
     dispatcher: Dispatcher

@@ -82,7 +82,7 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
     return {
         "enrollment": EnrollmentResource(
             database=database,
-            single_requests=parts.single_requests,
+            group_commit=parts.group_commit,
             waiters=parts.waiters,
             now=now,
             default_wait=settings.default_wait,

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import redis
 
 from api_gateway.auth.caller import Caller
-from api_gateway.intake.single_requests import SingleRequest, store_singles
+from api_gateway.intake.group_commit import SingleRequest, store_singles
 from bench.progress_query import counting
 from bench.stack import COURSE, Servers, Size, process
 from bench.table import Figure, rate

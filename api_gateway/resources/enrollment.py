@@ -20,7 +20,7 @@ from api_gateway.http.headers import read_idempotency_key, read_preference, star
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, forbid_caching, write_json
-from api_gateway.intake.single_requests import GroupCommitter, Receipt, SingleRequest
+from api_gateway.intake.group_commit import GroupCommitter, Receipt, SingleRequest
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
 from api_gateway.status.waiters import Waiters
@@ -48,7 +48,7 @@ class EnrollmentResource:
     """Stores single enrollment requests; lists the enrollments of one learner."""
 
     database: Database
-    single_requests: GroupCommitter
+    group_commit: GroupCommitter
     waiters: Waiters
     now: Callable[[], datetime]
     default_wait: float
@@ -76,7 +76,7 @@ class EnrollmentResource:
         single = SingleRequest(
             caller, request, first_byte, req.context.request_id, key, fingerprint
         )
-        receipt = await self.single_requests.accept(single)
+        receipt = await self.group_commit.accept(single)
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
         if receipt.batch_id is None:

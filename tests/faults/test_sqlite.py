@@ -13,7 +13,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api_gateway import database
-from api_gateway.intake import single_requests
+from api_gateway.intake import group_commit
 from enrollment.storage import migrate
 from enrollment.storage.engine import engines, write_lock
 from tests.support.breakpoints import together
@@ -133,7 +133,7 @@ def test_whoever_holds_the_lock_of_writers_and_stands_still_keeps_nobody_waiting
 
 def test_whoever_waited_behind_a_long_failure_hears_of_it_too(file, monkeypatch, impatient):
     monkeypatch.setattr(database, "CALL_TIMEOUT_SECONDS", 0.5)
-    monkeypatch.setattr(single_requests, "MAX_FAILURE_SECONDS", 0.1)
+    monkeypatch.setattr(group_commit, "MAX_FAILURE_SECONDS", 0.1)
     for module in (engines, write_lock):
         monkeypatch.setattr(module, "SQLITE_BUSY_SECONDS", 1.0)
     with asking_at(file) as desk:

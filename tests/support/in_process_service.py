@@ -18,7 +18,7 @@ from api_gateway.audit.report import Report
 from api_gateway.audit.verify import check_snapshot
 from api_gateway.auth.caller import Caller
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.single_requests import SingleRequest, StoredSingles, store_singles
+from api_gateway.intake.group_commit import SingleRequest, StoredSingles, store_singles
 from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState, RecordedEvent

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from api_gateway.intake import single_requests
+from api_gateway.intake import group_commit
 from enrollment.domain.errors import Conflict
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions
@@ -72,7 +72,7 @@ def claim_without_guard() -> Iterator[None]:
 @mutant
 def key_checked_outside_transaction() -> Iterator[None]:
     """Idempotency keys are looked up before the transaction that stores the single request."""
-    real_store, real_claim = single_requests.store_singles, idempotency.claim
+    real_store, real_claim = group_commit.store_singles, idempotency.claim
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         with sessions.read() as session:
@@ -85,7 +85,7 @@ def key_checked_outside_transaction() -> Iterator[None]:
         with patched(idempotency, "claim", claim):
             return real_store(sessions, requests, monotonic)
 
-    with patched(single_requests, "store_singles", store):
+    with patched(group_commit, "store_singles", store):
         yield
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from api_gateway.intake import single_requests
+from api_gateway.intake import group_commit
 from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.errors import EnrollmentError
 from enrollment.runtime.failpoints import FailPointReached
@@ -33,21 +33,21 @@ class _Undone:
 @mutant
 def accepted_before_commit() -> Iterator[None]:
     """The client gets 202 before the single request is stored."""
-    real = single_requests.store_singles
+    real = group_commit.store_singles
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         made: dict[int, Any] = {}
-        ids = single_requests.uuid7s
+        ids = group_commit.uuid7s
         with patched(
-            single_requests, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
+            group_commit, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
         ):
-            with patched(single_requests, "fail_point", lambda _: False):
+            with patched(group_commit, "fail_point", lambda _: False):
                 answer = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
             with suppress(ProcessCrashed, EnrollmentError, FailPointReached):
                 return real(sessions, requests, monotonic)
         return answer
 
-    with patched(single_requests, "store_singles", store):
+    with patched(group_commit, "store_singles", store):
         yield
 
 

@@ -8,9 +8,9 @@ from uuid import UUID
 
 from kombu.exceptions import OperationalError
 
-from api_gateway.intake import single_requests
+from api_gateway.intake import group_commit
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.single_requests import Receipt, SingleRequest
+from api_gateway.intake.group_commit import Receipt, SingleRequest
 from api_gateway.intake.upload_store import Upload, UploadStore
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
@@ -98,9 +98,7 @@ class Gateway:
         ]
         try:
             with self._crash_plan.running(self.process):
-                stored = single_requests.store_singles(
-                    self._sessions, requests, self._time.monotonic
-                )
+                stored = group_commit.store_singles(self._sessions, requests, self._time.monotonic)
                 if stored.batch_id is not None:
                     self.dispatcher.dispatch(BatchRef(stored.batch_id, Lane.INTERACTIVE))
         except UNKNOWN:

@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import func, select
 
 from api_gateway.database import Database
-from api_gateway.intake import single_requests
-from api_gateway.intake.single_requests import GroupCommitter, SingleRequest
+from api_gateway.intake import group_commit
+from api_gateway.intake.group_commit import GroupCommitter, SingleRequest
 from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import DatabaseUnavailable, KeyReused, Overloaded
 from enrollment.storage.engine.engines import make_engine
@@ -67,7 +67,7 @@ def test_whoever_is_stored_is_rung_for(world):
 
 
 def test_what_waits_beyond_one_commit_goes_into_the_next(world, monkeypatch):
-    monkeypatch.setattr(single_requests, "MAX_GROUP_REQUESTS", 3)
+    monkeypatch.setattr(group_commit, "MAX_GROUP_REQUESTS", 3)
     world.course()
 
     receipts = accept_all(world, *(asking(f"learner{n}") for n in range(8)))
@@ -93,7 +93,7 @@ def test_one_that_cannot_be_stored_never_fails_the_others(world):
 
 
 def test_more_than_can_wait_are_turned_away(world, monkeypatch):
-    monkeypatch.setattr(single_requests, "MAX_PENDING_REQUESTS", 2)
+    monkeypatch.setattr(group_commit, "MAX_PENDING_REQUESTS", 2)
 
     results = accept_all(world, *(asking(f"learner{n}") for n in range(5)))
 
