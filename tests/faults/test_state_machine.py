@@ -44,7 +44,7 @@ SETTINGS = settings(
     suppress_health_check=list(HealthCheck),
 )
 #: A machine that searches for an error need not shrink it.
-HUNTING = settings(SETTINGS, max_examples=400, phases=[Phase.generate], print_blob=False)
+HUNTING = settings(SETTINGS, max_examples=60, phases=[Phase.generate], print_blob=False)
 #: Mutants, each with a seed that finds it early. Without one the seed is a digest of this file.
 MUTANT_SEEDS = {
     "no_redispatch": 1,
