@@ -19,7 +19,7 @@ from tests.fault_lab.fault_injectors.base import (
 from tests.fault_lab.load.client import Client, RequestedChange
 from tests.fault_lab.load.generator import Load
 from tests.fault_lab.load.workload import Mix
-from tests.fault_lab.stack.stack import Overrides
+from tests.fault_lab.stack.stack import NO_OVERRIDES, Overrides
 from tests.fault_lab.stack.supervised_process import SupervisedProcess
 from tests.support.service_processes import API
 
@@ -77,7 +77,7 @@ class SlowPoison(Poison):
     where = (POSTGRESQL,)
     short = ()
     most_seeds = 1  # it takes minutes
-    seconds = 10.0
+    seconds = 60.0  # a time limit is 20 s
     pause = (1.0, 2.0)
     sorts = ("poisonsleep",)
     patience = 300.0
@@ -90,6 +90,10 @@ class SlowPoison(Poison):
         if next(self.numbers) == 1:
             change = RequestedChange("poisonsleep1", self.course)
             self.context.load.watch(self.client.single(change, poison=True))
+
+    def heal(self) -> None:
+        """Ends the slowness: a request that stays slow is retried until it is parked."""
+        self.stack.apply_overrides(NO_OVERRIDES)
 
 
 class SlowClients(Fault):
