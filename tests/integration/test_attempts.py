@@ -193,7 +193,7 @@ def test_what_always_runs_out_of_time_alone_is_parked_in_the_end(bench, monkeypa
     assert (shown.id, shown.attempts, shown.poisonous) == (number, 0, ())
 
 
-def too_long(*_):
+def too_long(*_, **__):
     raise StatementTimeout
 
 
@@ -276,5 +276,52 @@ def test_a_limit_counts_only_where_the_attempt_used_the_processor(bench, monkeyp
     assert world.codes(file) == [ENROLLED]
 
 
+def known_search(world, number):
+    with world.sessions.read() as session:
+        return session.scalar(select(BatchRow.suspicion).where(BatchRow.id == number))
+
+
 def over_the_limit(*_):
     raise SoftTimeLimitExceeded
+
+
+@pytest.mark.parametrize("error", [SoftTimeLimitExceeded, ArithmeticError])
+def test_an_error_past_the_deadline_is_not_replaced_by_that_of_the_rollback(
+    postgres_world, monkeypatch, error
+):
+    world = postgres_world
+    (number,) = world.batch_ids(world.send([row("ada")]))
+    monkeypatch.setattr(processor, "ATTEMPT_SECONDS", 1.0)
+    monkeypatch.setattr(processor, "BLAMED_CPU_SECONDS", -1.0)
+
+    def fail_late(session, *_):
+        driver = session.connection().connection.driver_connection
+        driver.deadline = 0.0  # it has passed: no statement is waited for, not even ROLLBACK
+        raise error
+
+    with monkeypatch.context() as fault:
+        fault.setattr(events, "assign_positions", fail_late)
+        world.deliver(number)
+
+    assert attempts(world) == {number: 1}
+
+
+def test_a_probe_whose_result_cannot_be_stored_is_cancelled_later(bench, monkeypatch):
+    world = bench.world
+    file = world.send([row("ada"), row("bob")])
+    (number,) = world.batch_ids(file)
+    searching = FailureSearch(attempts=2).record_failure(2).record_failure(2)
+    with world.sessions.begin() as session:
+        batch = quarantine.FailedBatch(number, searching)
+        quarantine.save_attempts(session, [batch], now=database_now(session))
+    with monkeypatch.context() as fault:
+        fault.setattr(processor.attempts, "record_probe", too_long)
+        with pytest.raises(StatementTimeout):
+            world.deliver(number)
+
+    assert [batch.id for batch in world.processor.uncancelled] == [number]
+    world.deliver(number)
+    assert world.processor.uncancelled == []
+    assert known_search(world, number)["failures"] == 0
+    world.work()
+    assert [outcome.code for outcome in world.outcomes(file)] == [ENROLLED] * 2

@@ -15,6 +15,7 @@ from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
 from tests.fault_lab.stack.proxy import Proxy
 from tests.fault_lab.stack.proxy_modes import BlackHole, Pass, Reset
+from tests.support.binaries import ServerMissing
 from tests.support.breakpoints import PATIENCE
 from tests.support.rabbitmq import rabbitmq_process
 from tests.support.servers import LOOPBACK
@@ -127,7 +128,10 @@ def test_a_redis_that_is_the_queue_alone_is_asked_too(redis_url):
 def test_a_rabbitmq_is_reachable_only_while_it_answers(monkeypatch):
     monkeypatch.setattr(broker_probe, "RESULT_TTL_SECONDS", 0.0)
     with ExitStack() as stack:
-        server = stack.enter_context(rabbitmq_process())
+        try:
+            server = stack.enter_context(rabbitmq_process())
+        except ServerMissing as missing:  # no package index has one: also left out in CI
+            pytest.skip(str(missing))
         proxy = stack.enter_context(Proxy(LOOPBACK, server.port))
         url = server.url.replace(f":{server.port}/", f":{proxy.port}/")
 

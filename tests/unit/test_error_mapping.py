@@ -38,7 +38,7 @@ def sqlite_error(name, text="", sort=sqlite3.OperationalError):
         ("08007", AWAY),  # transaction resolution unknown
         ("08P01", AWAY),  # protocol violation
         ("25006", AWAY),  # read-only
-        ("25P03", AWAY),  # idle in a transaction
+        ("25P03", LATE),  # idle in a transaction
         ("26000", AWAY), ("42P05", AWAY),  # prepared statements behind a pooler
         ("28000", AWAY), ("28P01", AWAY),  # role, password
         ("3D000", AWAY), ("3F000", AWAY),  # database, schema

@@ -65,13 +65,16 @@ def start_attempts(
     return started
 
 
-def reclaim_attempted(session: Session, attempted: Sequence[ClaimedBatch]) -> list[ClaimedBatch]:
+def reclaim_attempted(
+    session: Session, attempted: Sequence[ClaimedBatch], *, is_brief: bool = False
+) -> list[ClaimedBatch]:
     """Locks those of the batches that are still recorded as attempted by this attempt.
 
-    Raises Conflict where another transaction holds one of them for too long.
+    Raises Conflict where another transaction holds one of them for too long: briefly before the
+    batches are processed, which is then repeated, and as long as any lock to settle a record.
     """
     known = {batch.id: batch.failure_search for batch in attempted}
-    claimed = claims.reclaim(session, known)
+    claimed = claims.reclaim(session, known, is_brief=is_brief)
     return [batch for batch in claimed if batch.failure_search == known[batch.id]]
 
 

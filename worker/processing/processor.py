@@ -6,9 +6,10 @@ message finds nothing. A batch that fails is recorded, retried and searched for 
 
 import errno
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import structlog
@@ -40,14 +41,16 @@ LOCAL_RESOURCE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, err
 MAX_CONFLICT_ATTEMPTS = 10
 #: Seconds after which no further attempt is made at once, since each may wait for a lock.
 CONFLICT_RETRY_SECONDS = 4.0
+#: Tries to write how an attempt ended, while its attempt locks are held.
+MAX_SETTLE_ATTEMPTS = 3
 #: Seconds that one attempt may take; less than the time limit of a task.
-ATTEMPT_SECONDS = 15.0
+ATTEMPT_SECONDS = 12.0
 #: Seconds of CPU time that an attempt must have used for its time limit to count as a failure. With
 #: less it waited for the database or the machine.
 BLAMED_CPU_SECONDS = 10.0
 #: Seconds that the empty prefix may take. If it takes longer, failures prove nothing about rows.
 EMPTY_PREFIX_SECONDS = 2.0
-#: Seconds after which one message stops to process further batches of its file.
+#: Seconds after which one message stops processing batches of its file.
 TURN_SECONDS = 0.25
 #: Batches of its file that one message processes at most.
 TURN_BATCHES = 8
@@ -82,9 +85,9 @@ class Processor:
         A batch that fails is recorded, and returned to be dispatched by itself. Raises Conflict and
         DatabaseUnavailable, which prove nothing about the batch.
         """
-        self._cancel_pending()
         until = time.monotonic() + CONFLICT_RETRY_SECONDS
         for attempt in range(1, MAX_CONFLICT_ATTEMPTS + 1):
+            self._cancel_pending()
             with self.sessions.attempt_locks.scope() as locks:
                 ended = self._attempt(batch_id, locks)
                 is_last = attempt == MAX_CONFLICT_ATTEMPTS or time.monotonic() > until
@@ -131,12 +134,11 @@ class Processor:
                     claimed += self._successors(session, claimed[0])
                     return Attempt(attempted, self.transaction.run(session, claimed, now=now), more)
                 started = _start(session, claimed, locks, now=now)
-            attempted = started.ready
+                attempted = started.ready  # even if it is unknown whether this commits
             following = more + _alone_batches(started.alone)
             return Attempt(attempted, self._process_recorded(attempted, until), following)
         except Exception as error:  # noqa: BLE001 (returned: `_conclude` decides on it)
-            is_blamed = time.thread_time() - cpu_start > BLAMED_CPU_SECONDS
-            return Attempt(attempted, error if is_blamed else _unless_waiting(error))
+            return Attempt(attempted, _classify_time_limit(error, time.thread_time() - cpu_start))
 
     def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
         if first.claims_lane or first.alone:
@@ -147,14 +149,14 @@ class Processor:
         self, attempted: Sequence[ClaimedBatch], until: float
     ) -> TransactionResult | Exception:
         """Processes batches with a recorded attempt; `until` is a monotonic deadline."""
-        start = time.monotonic()
-        with self.sessions.begin(seconds=until - start) as session:
-            claimed = attempts.reclaim_attempted(session, attempted)
+        with self.sessions.begin(seconds=until - time.monotonic()) as session:
+            claimed = attempts.reclaim_attempted(session, attempted, is_brief=True)
             if not claimed:
                 return ProcessedBatches()
+            start = time.monotonic()
             result = self.transaction.run(session, claimed, now=database_now(session))
-        duration = time.monotonic() - start
-        if result == ProbePassed() and _is_empty(attempted) and duration > EMPTY_PREFIX_SECONDS:
+            is_slow = time.monotonic() - start > EMPTY_PREFIX_SECONDS
+        if isinstance(result, ProbePassed) and _is_empty(attempted) and is_slow:
             return StatementTimeout("even a batch without requests is slow")
         return result
 
@@ -194,8 +196,11 @@ class Processor:
 
     def _record_probe(self, attempted: Sequence[ClaimedBatch]) -> None:
         (batch,) = attempted
-        with self.sessions.begin() as session:
-            attempts.record_probe(session, batch, now=database_now(session))
+        try:
+            self._settle(partial(attempts.record_probe, attempted=batch))
+        except (Conflict, DatabaseUnavailable):
+            self.uncancelled.append(batch)
+            raise
 
     def _record_failure(
         self, batch_id: int, attempted: Sequence[ClaimedBatch], error: Exception
@@ -204,8 +209,7 @@ class Processor:
         log.error("batch.failed", batch_ids=batch_ids, exc_info=error)
         if not attempted:
             raise error
-        with self.sessions.begin() as session:
-            attempts.record_failures(session, attempted, now=database_now(session))
+        self._settle(partial(attempts.record_failures, attempted=attempted))
         return ProcessedBatches(next=_alone_batches(attempted))
 
     def _cancel(self, attempted: Sequence[ClaimedBatch], *, timed_out: bool = False) -> None:
@@ -214,26 +218,46 @@ class Processor:
         if not recorded and not timed_out:
             return
         try:
-            with self.sessions.begin() as session:
-                if timed_out:
-                    attempts.record_timeouts(session, attempted, now=database_now(session))
-                else:
-                    attempts.cancel_attempts(session, recorded, now=database_now(session))
-        except (Conflict, DatabaseUnavailable):
+            if timed_out:
+                self._settle(partial(attempts.record_timeouts, attempted=attempted))
+            else:
+                self._settle(partial(attempts.cancel_attempts, attempted=recorded))
+        except (Conflict, DatabaseUnavailable, SoftTimeLimitExceeded):
             self.uncancelled.extend(recorded)
 
     def _cancel_pending(self) -> None:
-        if self.uncancelled:
-            with self.sessions.begin() as session:
-                attempts.cancel_attempts(session, self.uncancelled, now=database_now(session))
-            self.uncancelled.clear()
+        if not self.uncancelled:
+            return
+        try:
+            self._settle(partial(attempts.cancel_attempts, attempted=self.uncancelled))
+        except Conflict as conflict:  # another worker has claimed them, and records its own attempt
+            log.info("attempt.not_cancelled", because=str(conflict))
+        self.uncancelled.clear()
+
+    def _settle(self, write: Callable[..., None]) -> None:
+        """Writes how an attempt ended; repeats that while other transactions write first."""
+        for remaining in reversed(range(MAX_SETTLE_ATTEMPTS)):
+            try:
+                with self.sessions.begin() as session:
+                    write(session, now=database_now(session))
+            except Conflict:
+                if not remaining:
+                    raise
+            else:
+                return
 
 
-def _unless_waiting(error: Exception) -> Exception:
-    """Returns the error, or StatementTimeout for a time limit, which was reached while waiting."""
-    if isinstance(error, SoftTimeLimitExceeded):
-        return StatementTimeout("the time limit of the task")
-    return error
+def _classify_time_limit(error: Exception, cpu_seconds: float) -> Exception:
+    """Returns the error that an attempt ended with; a time limit is one of two.
+
+    StatementTimeout proves nothing about the batch: the attempt waited. A RuntimeError counts as a
+    failure: the attempt used the processor for most of its time.
+    """
+    if not isinstance(error, SoftTimeLimitExceeded | StatementTimeout):
+        return error
+    if cpu_seconds > BLAMED_CPU_SECONDS:
+        return RuntimeError(f"{cpu_seconds:.0f} s of processor time: {error!r}")
+    return StatementTimeout(str(error) or "the time limit of the task")
 
 
 def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 #: Keys of PostgreSQL's advisory locks: this number plus the id of the batch.
 _NAMESPACE = 0x4154 << 48
@@ -75,11 +75,14 @@ class _AdvisoryLocks:
     def close(self) -> None:
         if self._connection is None:
             return
+        is_released = False
         try:
-            self._connection.execute(_RELEASE).close()
-        except DBAPIError:  # the session has ended, which released its locks
-            self._connection.invalidate()
+            with suppress(SQLAlchemyError):  # the session has ended, which releases its locks
+                self._connection.execute(_RELEASE).close()
+                is_released = True
         finally:
+            if not is_released:
+                self._connection.invalidate()
             self._connection.close()
 
 
@@ -113,7 +116,8 @@ class _FileLocks:
 
     def close(self) -> None:
         for batch_id, file in self._files.items():
-            self._path(batch_id).unlink(missing_ok=True)
+            with suppress(OSError):  # a file that is left behind is used by the next attempt
+                self._path(batch_id).unlink(missing_ok=True)
             os.close(file)
 
     def _path(self, batch_id: int) -> Path:
@@ -126,8 +130,10 @@ def _lock_file(path: Path) -> int | None:
         file = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except OSError as error:
             os.close(file)
+            if not isinstance(error, BlockingIOError):
+                raise
             return None
         with suppress(FileNotFoundError):
             if path.stat().st_ino == os.fstat(file).st_ino:

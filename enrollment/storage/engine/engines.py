@@ -118,10 +118,12 @@ class _TimeoutConnection(psycopg.Connection[Any]):
             raise psycopg.errors.QueryCanceled(message) from error
 
     def _abandon(self) -> None:
-        self.deadline = None  # it would interrupt the cancellation, too
-        with suppress(psycopg.Error):  # a server that crashed has nothing to cancel
-            self.cancel_safe(timeout=CANCEL_SECONDS)
-        self.pgconn.finish()
+        self.deadline = None
+        try:
+            with suppress(psycopg.Error):  # a server that crashed has nothing to cancel
+                self.cancel_safe(timeout=CANCEL_SECONDS)
+        finally:
+            self.pgconn.finish()
 
 
 def _is_operational(error: BaseException) -> bool:

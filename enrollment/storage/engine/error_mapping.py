@@ -31,7 +31,7 @@ POSTGRESQL_ERRORS: Mapping[str, type[EnrollmentError]] = {
     "25P04": StatementTimeout,  # transaction timeout
     "08": DatabaseUnavailable,  # connection failure
     "25006": DatabaseUnavailable,  # read-only: a standby that is not yet promoted
-    "25P03": DatabaseUnavailable,  # idle-in-transaction timeout: the connection is closed
+    "25P03": StatementTimeout,  # idle-in-transaction timeout: the connection is closed
     "26000": DatabaseUnavailable,  # prepared statement is missing: a pooler changed the connection
     "42P05": DatabaseUnavailable,  # prepared statement exists: likewise
     "28": DatabaseUnavailable,  # wrong password or role

@@ -5,10 +5,11 @@ between processes (`write_lock`).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 
 from sqlalchemy import Engine, bindparam, func, select, true
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import DatabaseUnavailable, StatementTimeout
@@ -51,9 +52,9 @@ class Sessions:
     def begin(self, *, seconds: float | None = None) -> Iterator[Session]:
         """Yields a write transaction; commits at the end of the block, rolls back on an error.
 
-        `seconds` limits the whole transaction on PostgreSQL. Raises StatementTimeout beyond that,
-        Conflict if a retry may succeed, and DatabaseUnavailable if the database does not respond
-        (at the commit it is then unknown whether it committed).
+        On PostgreSQL no statement is waited for when `seconds` have passed since the start. Raises
+        StatementTimeout then, Conflict if a retry may succeed, and DatabaseUnavailable if the
+        database does not respond (at the commit it is then unknown whether it committed).
         """
         opened = self._open_session(self._writer)
         with (
@@ -65,7 +66,12 @@ class Sessions:
         ):
             if seconds is not None:
                 limit_transaction_time(session.connection(), seconds)
-            yield session
+            try:
+                yield session
+            except BaseException:
+                with suppress(DBAPIError):  # it must not replace the error of the block
+                    session.rollback()
+                raise
 
     @contextmanager
     def _record_refusals(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ for the rows of batches with a recorded attempt, so that a short lock is not tak
 """
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -166,14 +167,16 @@ def _is_next_without_failures(numbered: tuple[int, ClaimedBatch]) -> bool:
     return batch.ordinal == ordinal and batch.failure_search is None and not batch.alone
 
 
-def reclaim(session: Session, batch_ids: Collection[int]) -> list[ClaimedBatch]:
+def reclaim(
+    session: Session, batch_ids: Collection[int], *, is_brief: bool = False
+) -> list[ClaimedBatch]:
     """Locks those batches that are not completed, and waits for rows that are locked.
 
-    Raises Conflict if one cannot be locked within `RECLAIM_LOCK_TIMEOUT`.
+    Raises Conflict if one cannot be locked in time, with `is_brief` in `RECLAIM_LOCK_TIMEOUT`.
     """
     if not batch_ids:
         return []
-    with lock_timeout(session, RECLAIM_LOCK_TIMEOUT):
+    with lock_timeout(session, RECLAIM_LOCK_TIMEOUT) if is_brief else nullcontext():
         rows = session.execute(_RECLAIM, {"batches": list(batch_ids)}).all()
     return [_claimed(row) for row in rows]
 

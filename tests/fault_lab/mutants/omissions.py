@@ -100,9 +100,9 @@ def conflict_counted_as_failure() -> Iterator[None]:
     """A conflict with another worker at the claim leaves the attempt counted."""
     real = attempts.reclaim_attempted
 
-    def reclaim(session: Any, attempted: Sequence[Any]) -> list[Any]:
+    def reclaim(session: Any, attempted: Sequence[Any], **options: Any) -> list[Any]:
         try:
-            return real(session, attempted)
+            return real(session, attempted, **options)
         except Conflict:
             return []
 

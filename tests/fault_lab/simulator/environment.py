@@ -132,11 +132,11 @@ class Environment:
         return lambda *given: [row for row in locked(*given) if not self._is_locked_elsewhere(row)]
 
     def _may_conflict(self, reclaim: Callable[..., Any]) -> Callable[..., Any]:
-        def wait(*given: Any) -> Any:
+        def wait(*given: Any, **options: Any) -> Any:
             if self._is_locked_elsewhere():
                 message = "a row lock was not to be had in time"
                 raise Conflict(message)
-            return reclaim(*given)
+            return reclaim(*given, **options)
 
         return wait
 
