@@ -133,7 +133,7 @@ class Environment:
 
     def _may_conflict(self, reclaim: Callable[..., Any]) -> Callable[..., Any]:
         def wait(*given: Any, **options: Any) -> Any:
-            if self._is_locked_elsewhere():
+            if options.get("is_brief") and self._is_locked_elsewhere():
                 message = "a row lock was not to be had in time"
                 raise Conflict(message)
             return reclaim(*given, **options)
