@@ -304,5 +304,5 @@ def has_open_transactions(other):
     return other.execute(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
         " AND application_name = 'enroll' AND state = 'idle in transaction'"
-        " AND query NOT LIKE '%pg_try_advisory_lock%'"
+        " AND query NOT LIKE '%pg_try_advisory_xact_lock%'"
     ).fetchone()

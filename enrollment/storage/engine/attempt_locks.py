@@ -17,13 +17,12 @@ from sqlalchemy.exc import SQLAlchemyError
 
 #: Keys of PostgreSQL's advisory locks: this number plus the id of the batch.
 _NAMESPACE = 0x4154 << 48
-#: Longer than any attempt; releases the locks of a worker after its host vanished.
-_SET_IDLE_TIMEOUT = text("SET LOCAL idle_in_transaction_session_timeout = '60s'")
+#: The idle timeout is longer than any attempt; it frees the locks of a worker whose host vanished.
 _TRY_LOCK = text(
-    "SELECT id FROM unnest(CAST(:ids AS bigint[])) AS id"
-    " WHERE pg_try_advisory_lock(CAST(:namespace AS bigint) + id)"
+    "SELECT id, set_config('idle_in_transaction_session_timeout', '60s', true)"
+    " FROM unnest(CAST(:ids AS bigint[])) AS id"
+    " WHERE pg_try_advisory_xact_lock(CAST(:namespace AS bigint) + id)"
 )
-_RELEASE = text("SELECT pg_advisory_unlock_all()")
 
 
 class HeldLocks(Protocol):
@@ -41,10 +40,10 @@ class AttemptLocks(Protocol):
 
 
 class PostgresAttemptLocks:
-    """Session-level advisory locks, on a connection of their own inside an open transaction.
+    """Advisory locks in a transaction of their own, which is open as long as they are held.
 
-    The open transaction prevents a connection pooler from lending the session to other clients. It
-    has no snapshot, so it does not hold back vacuum.
+    So they also work behind a connection pooler. The transaction has no snapshot while it is idle,
+    so it does not hold back vacuum.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -68,21 +67,17 @@ class _AdvisoryLocks:
     def acquire(self, batch_ids: Collection[int]) -> set[int]:
         if self._connection is None:
             self._connection = self._engine.connect()
-            self._connection.execute(_SET_IDLE_TIMEOUT)
         parameters = {"ids": list(batch_ids), "namespace": _NAMESPACE}
         return set(self._connection.scalars(_TRY_LOCK, parameters))
 
     def close(self) -> None:
         if self._connection is None:
             return
-        is_released = False
         try:
-            with suppress(SQLAlchemyError):  # the session has ended, which releases its locks
-                self._connection.execute(_RELEASE).close()
-                is_released = True
+            self._connection.rollback()
+        except SQLAlchemyError:  # the session has ended, which released its locks
+            self._connection.invalidate()
         finally:
-            if not is_released:
-                self._connection.invalidate()
             self._connection.close()
 
 

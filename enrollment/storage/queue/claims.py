@@ -89,11 +89,11 @@ _UNANSWERED = select(
 ).where(_BATCH.answered_at.is_(None), _BATCH.parked_at.is_(None))
 _CLAIMABLE = _UNANSWERED.where(_BATCH.announced_at.is_not(None))
 _CLAIM = _CLAIMABLE.where(_BATCH.id == bindparam("batch")).with_for_update(skip_locked=True)
-_RECLAIM = (
-    _CLAIMABLE.where(_BATCH.id.in_(bindparam("batches", expanding=True)))
-    .order_by(_BATCH.waiting_since, _BATCH.id)
-    .with_for_update()
+_AMONG_BATCHES = _CLAIMABLE.where(_BATCH.id.in_(bindparam("batches", expanding=True))).order_by(
+    _BATCH.waiting_since, _BATCH.id
 )
+_RECLAIM = _AMONG_BATCHES.with_for_update()
+_RECLAIM_UNLOCKED = _AMONG_BATCHES.with_for_update(skip_locked=True)
 _ATTEMPT_STARTED_AT = func.coalesce(cast(_BATCH.suspicion["begun_at"].as_string(), BigInteger), 0)
 
 
@@ -176,8 +176,11 @@ def reclaim(
     """
     if not batch_ids:
         return []
-    with lock_timeout(session, RECLAIM_LOCK_TIMEOUT) if is_brief else nullcontext():
-        rows = session.execute(_RECLAIM, {"batches": list(batch_ids)}).all()
+    parameters = {"batches": list(batch_ids)}
+    rows = session.execute(_RECLAIM_UNLOCKED, parameters).all()
+    if len(rows) < len(batch_ids):
+        with lock_timeout(session, RECLAIM_LOCK_TIMEOUT) if is_brief else nullcontext():
+            rows = session.execute(_RECLAIM, parameters).all()
     return [_claimed(row) for row in rows]
 
 
