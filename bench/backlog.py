@@ -8,12 +8,10 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
-import redis
-
 from api_gateway.auth.caller import Caller
 from api_gateway.intake.group_commit import SingleRequest, store_singles
 from bench.progress_query import counting
-from bench.stack import COURSE, Servers, Size, process
+from bench.stack import COURSE, Servers, Size, fresh_environment, process
 from bench.table import Figure, rate
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course, Mode
@@ -107,13 +105,7 @@ def processing_rate(servers: Servers, template: str, batches: int, *, workers: i
 @contextmanager
 def running(servers: Servers, url: str, workers: int) -> Iterator[Sequence[int]]:
     """Runs workers, and Beat to re-dispatch overdue batches; yields process ids."""
-    with redis.Redis.from_url(servers.redis) as client:
-        client.flushdb()
-    environment = {
-        "ENROLL_DATABASE_URL": url,
-        "ENROLL_REDIS_URL": servers.redis,
-        "ENROLL_LOG_LEVEL": "warning",
-    }
+    environment = fresh_environment(servers, url)
     with ExitStack() as stack:
         folder = stack.enter_context(working_folder(on_disk=True))
         programs: list[tuple[str, ...]] = [("worker",)] * workers

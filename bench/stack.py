@@ -214,16 +214,21 @@ class Service:
         raise RuntimeError(f"no worker responds: {answer.status_code} {answer.text[:500]}")
 
 
-@contextmanager
-def service(servers: Servers, database_url: str, *, workers: int = 0) -> Iterator[Service]:
-    """Runs a gateway and workers as in production, with one open course; yields when ready."""
+def fresh_environment(servers: Servers, database_url: str) -> dict[str, str]:
+    """Empties Redis; returns the settings of processes that use it and the database."""
     with redis.Redis.from_url(servers.redis) as client:
         client.flushdb()
-    environment = {
+    return {
         "ENROLL_DATABASE_URL": database_url,
         "ENROLL_REDIS_URL": servers.redis,
         "ENROLL_LOG_LEVEL": "warning",
     }
+
+
+@contextmanager
+def service(servers: Servers, database_url: str, *, workers: int = 0) -> Iterator[Service]:
+    """Runs a gateway and workers as in production, with one open course; yields when ready."""
+    environment = fresh_environment(servers, database_url)
     with ExitStack() as stack:
         folder = stack.enter_context(working_folder(on_disk=True))
         gateway_made = server(

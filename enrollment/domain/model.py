@@ -20,8 +20,6 @@ CREDIT = "credit"
 #: Mode that a course without modes offers (Open edX: Synthetic mode).
 AUDIT = "audit"
 HONOR = "honor"
-#: Modes that learners may choose for themselves.
-OPEN_MODES = frozenset({AUDIT, HONOR})
 
 
 @lru_cache(maxsize=1_024)

@@ -15,7 +15,6 @@ from sqlalchemy import (
     String,
     Text,
     bindparam,
-    func,
     select,
 )
 from sqlalchemy.orm import Session
@@ -264,10 +263,3 @@ def decode_enrollment(cells: Sequence[Any]) -> Enrollment:
 
 def _decode_precedence(stored: Sequence[int] | None) -> WritePrecedence | None:
     return None if stored is None else WritePrecedence(*stored)
-
-
-def count_active(session: Session, course_row: int) -> int:
-    """Returns the number of active enrollments of a course."""
-    return session.scalars(
-        select(func.count()).where(EnrollmentRow.course_id == course_row, EnrollmentRow.is_active)
-    ).one()
