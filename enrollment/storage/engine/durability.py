@@ -16,6 +16,7 @@ from sqlalchemy import Engine, delete, event, insert
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import DatabaseUnavailable, NotDurable
+from enrollment.storage.engine.engines import TRANSACTION_TIMEOUT_MS
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import Base, SecretRow
 
@@ -93,7 +94,7 @@ def probe_write(session: Session) -> None:
 
 def durable_sessions(url: str, *, pool_size: int, accepts_loss: bool) -> Sessions:
     """Returns sessions that raise NotDurable if a commit can be lost, unless `accepts_loss`."""
-    sessions = sessions_for(url, pool_size=pool_size)
+    sessions = sessions_for(url, pool_size=pool_size, transaction_timeout_ms=TRANSACTION_TIMEOUT_MS)
     if not accepts_loss:
         check_on_connect(sessions.engine)
     return sessions

@@ -22,6 +22,18 @@ from enrollment.storage.engine.pg_binary_arrays import adapt
 STATEMENT_TIMEOUT_MS = 10_000
 LOCK_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 15_000
+#: End of a transaction whose client is stopped but still answers at TCP level (PostgreSQL 17).
+TRANSACTION_TIMEOUT_MS = 60_000
+_HAS_TRANSACTION_TIMEOUT = 17_00_00
+#: The server's own keepalive, in seconds, and its limit for unacknowledged data. A client whose
+#: host vanished may have sent a part of a message: the server then waits for the rest without any
+#: of its time limits, and only TCP detects it. The system's default is two hours.
+_SERVER_KEEPALIVE = {
+    "tcp_keepalives_idle": 5,
+    "tcp_keepalives_interval": 5,
+    "tcp_keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
 #: Seconds without any response after which a connection is closed; above the statement timeout.
 SERVER_TIMEOUT_SECONDS = 11.0
 #: Seconds for the request to cancel a statement.
@@ -36,17 +48,21 @@ def make_engine(
     pool_size: int = 5,
     pool_timeout: float = 2.0,
     server_timeout: float | None = SERVER_TIMEOUT_SECONDS,
+    transaction_timeout_ms: int | None = None,
 ) -> Engine:
     """Returns an engine for PostgreSQL (psycopg 3) or SQLite; it connects when first used.
 
     A connection is closed if its server does not respond for `server_timeout` seconds; None: never.
+    The server ends transactions after `transaction_timeout_ms` (PostgreSQL 17 and newer).
     """
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
         engine = _sqlite_engine(parsed, pool_size, pool_timeout)
     else:
         engine = _postgresql_engine(parsed, pool_size, pool_timeout)
-        event.listen(engine, "do_connect", _connect_with_timeout(server_timeout))
+        event.listen(
+            engine, "do_connect", _connect_with_timeout(server_timeout, transaction_timeout_ms)
+        )
         event.listen(engine, "checkin", _clear_deadline)
     event.listen(engine, "handle_error", invalidate_stale)
     event.listen(engine, "commit", _refuse_commit_without_transaction)
@@ -75,6 +91,7 @@ def _postgresql_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
                 " -c timezone=UTC -c jit=off"
                 # Makes the planner prefer index scans for thousands of keys, as suits SSDs.
                 " -c random_page_cost=1.1"
+                + "".join(f" -c {name}={value}" for name, value in _SERVER_KEEPALIVE.items())
             ),
         },
     )
@@ -142,10 +159,16 @@ def _clear_deadline(driver: Any, _record: object) -> None:
         driver.deadline = None
 
 
-def _connect_with_timeout(server_timeout: float | None) -> Callable[..., psycopg.Connection[Any]]:
+def _connect_with_timeout(
+    server_timeout: float | None, transaction_timeout_ms: int | None
+) -> Callable[..., psycopg.Connection[Any]]:
     def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
         connection = _TimeoutConnection.connect(*args, **options)
         connection.server_timeout = server_timeout
+        is_recent = connection.info.server_version >= _HAS_TRANSACTION_TIMEOUT
+        if is_recent and transaction_timeout_ms is not None:
+            connection.execute(f"SET transaction_timeout = {int(transaction_timeout_ms)}")
+            connection.commit()
         adapt(connection)
         return connection
 

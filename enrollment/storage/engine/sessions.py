@@ -127,7 +127,18 @@ def database_now(session: Session) -> datetime:
 
 
 def sessions_for(
-    url: str, *, pool_size: int = 5, server_timeout: float | None = SERVER_TIMEOUT_SECONDS
+    url: str,
+    *,
+    pool_size: int = 5,
+    server_timeout: float | None = SERVER_TIMEOUT_SECONDS,
+    transaction_timeout_ms: int | None = None,
 ) -> Sessions:
     """Returns sessions of the database at a URL; `make_engine` explains the parameters."""
-    return Sessions(make_engine(url, pool_size=pool_size, server_timeout=server_timeout))
+    return Sessions(
+        make_engine(
+            url,
+            pool_size=pool_size,
+            server_timeout=server_timeout,
+            transaction_timeout_ms=transaction_timeout_ms,
+        )
+    )
