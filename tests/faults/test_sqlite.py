@@ -4,7 +4,6 @@ import os
 import resource
 import shutil
 import sqlite3
-import subprocess
 import sys
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from api_gateway import database
 from api_gateway.intake import group_commit
 from enrollment.storage import migrate
 from enrollment.storage.engine import engines, write_lock
+from enrollment.storage.engine.write_lock import WriteLock
 from tests.support.breakpoints import together
 from tests.support.gateway import Gateway
 from tests.support.outage_client import OutageClient, assert_unavailable
@@ -121,12 +121,7 @@ def test_while_somebody_reads_without_end_nobody_hears_202(desk, file):
 
 
 def test_whoever_holds_the_lock_of_writers_and_stands_still_keeps_nobody_waiting(desk, file):
-    lock = file.with_name(file.name + ".writer")
-    holds = ["flock", "--exclusive", str(lock), "cat"]
-    with subprocess.Popen(holds, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        holder.stdin.write(b"held\n")
-        holder.stdin.flush()
-        assert holder.stdout.readline() == b"held\n"
+    with WriteLock(file).held():
         assert_away(desk)
     assert_back(desk, file)
 

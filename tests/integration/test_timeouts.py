@@ -1,7 +1,6 @@
 """A statement that never ends, a learner who goes meanwhile, an upload that was swept."""
 
 import errno
-import fcntl
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -119,10 +118,12 @@ def test_a_file_that_was_swept_is_not_published(sessions):
 def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch):
     monkeypatch.setattr(write_lock, "SQLITE_BUSY_SECONDS", 0.01)
     lock = WriteLock(tmp_path / "x.sqlite3")
-    with (tmp_path / "x.sqlite3.writer").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        with pytest.raises(DatabaseUnavailable, match="locked by another process"), lock.held():
-            pytest.fail("the lock was given twice")
+    with (
+        WriteLock(tmp_path / "x.sqlite3").held(),
+        pytest.raises(DatabaseUnavailable, match="locked by another process"),
+        lock.held(),
+    ):
+        pytest.fail("the lock was given twice")
 
     held = False
     with lock.held():

@@ -1,5 +1,6 @@
 """Transactions begin, commit, and give way to each other; vendors' errors become ours."""
 
+import errno
 import fcntl
 import os
 import subprocess
@@ -16,14 +17,14 @@ from sqlalchemy.exc import OperationalError, ProgrammingError
 from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions, database_now, sessions_for
-from enrollment.storage.engine.write_lock import WriteLock
+from enrollment.storage.engine.write_lock import WriteLock, _lock
 from enrollment.storage.tables import Base, FeedHeadRow, SecretRow
 from tests.support.breakpoints import PATIENCE, Side, together
 
 HOLDER = """
 import sys
 from pathlib import Path
-from enrollment.storage.engine.write_lock import WriteLock
+from enrollment.storage.engine.write_lock import WriteLock, _lock
 with WriteLock(Path(sys.argv[1])).held():
     print("held", flush=True)
     sys.stdin.read()
@@ -36,44 +37,50 @@ def path(tmp_path):
 
 
 @contextmanager
-def held_elsewhere(path):
-    """Another process holds the lock."""
+def started_holder(path):
+    """Another process takes the lock when it can; it is killed at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     try:
-        assert process.stdout.readline() == b"held\n"
         yield process
     finally:
         process.kill()
         process.communicate()
 
 
+@contextmanager
+def held_elsewhere(path):
+    """Another process holds the lock."""
+    with started_holder(path) as process:
+        assert process.stdout.readline() == b"held\n"
+        yield process
+
+
 def is_taken(path):
-    """Whether somebody holds a lock on a file."""
-    file = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(file)
+    """Whether somebody holds the lock, or a ticket."""
+    with path.with_name(f"{path.name}.tickets").open("a+b") as file:
+        try:
+            _lock(file.fileno(), fcntl.F_WRLCK, 1, 0)
+        except BlockingIOError:
+            return True
     return False
 
 
-def beside(path, what):
-    return path.with_name(f"{path.name}.{what}")
+def last_ticket(path):
+    return int.from_bytes(path.with_name(f"{path.name}.tickets").read_bytes(), "little")
 
 
 def wait_in_line(lock, path, names, name):
-    """A thread that takes the lock; returns when it is next in line."""
+    """A thread that takes the lock; returns when it has its ticket."""
+    ticket = last_ticket(path)
 
     def take():
         with lock.held():
             names.append(name)
 
     side = Side(take)
-    while not is_taken(beside(path, "turnstile")):
+    while last_ticket(path) == ticket:
         assert side.is_running
     return side
 
@@ -107,11 +114,52 @@ def test_whoever_waits_goes_before_the_one_who_just_wrote(path):
     assert names == ["first", "other", "first again"]
 
 
+def test_those_who_wait_write_in_the_order_in_which_they_came(path):
+    lock, names = WriteLock(path), []
+    waiting = [str(number) for number in range(12)]
+
+    with lock.held():
+        sides = [wait_in_line(lock, path, names, name) for name in waiting]
+    for side in sides:
+        side.join()
+
+    assert names == waiting
+
+
+def test_a_dead_process_does_not_let_anybody_pass_those_before_it(path):
+    lock, names = WriteLock(path), []
+
+    with lock.held():
+        first = wait_in_line(lock, path, names, "first")
+        ticket = last_ticket(path)
+        with started_holder(path) as process:
+            while last_ticket(path) == ticket:
+                assert process.poll() is None
+            last = wait_in_line(lock, path, names, "last")
+        assert names == []
+    first.join()
+    last.join()
+
+    assert names == ["first", "last"]
+
+
+def test_a_file_of_tickets_that_cannot_be_written_is_a_database_out_of_reach(path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", full)
+
+    with pytest.raises(DatabaseUnavailable, match="No space"), WriteLock(path).held():
+        pytest.fail("it wrote")
+
+    assert not is_taken(path)
+
+
 def test_the_lock_holds_between_processes(path):
     with held_elsewhere(path):
-        assert is_taken(beside(path, "writer"))
+        assert is_taken(path)
 
-    assert not is_taken(beside(path, "writer"))
+    assert not is_taken(path)
 
 
 def test_a_process_that_is_killed_holds_nothing(path):
@@ -127,7 +175,7 @@ def test_the_lock_is_free_after_a_failure(path):
     with pytest.raises(ZeroDivisionError), lock.held():
         _ = 1 / 0
 
-    assert not is_taken(beside(path, "writer"))
+    assert not is_taken(path)
 
 
 # --- transactions -------------------------------------------------------------------------
