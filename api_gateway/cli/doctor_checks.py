@@ -51,7 +51,7 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
     is_named = "ENROLL_REDIS_URL" in environment or (data_dir / REDIS_URL_FILE).is_file()
     yield from check_redis(settings.redis_url, is_named=is_named)
     if settings.broker_url != settings.redis_url:
-        yield check_broker(settings.broker_url)
+        yield from map(check_broker, settings.broker_url.split(";"))
     yield check_gateway(url or "http://127.0.0.1:8000", is_named=url is not None)
 
 
@@ -79,7 +79,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             session.execute(text("SELECT 1"))
             yield CheckResult("ok", "database", f"{safe_url} answers")
             yield _check_migrations(session)
-            for fact in durability.load_durability_facts(session):
+            for fact in durability.load_durability_facts(session, inspects_pooler=True):
                 yield CheckResult(fact.level, "durability", fact.message, fact.advice)
     except DatabaseUnavailable as error:
         advice = "check that it runs and ENROLL_DATABASE_URL is right"

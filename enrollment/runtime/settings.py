@@ -1,11 +1,12 @@
 """Settings: the only module that reads the environment; others receive values."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from enrollment.domain.events import MAX_ORDINAL
+from enrollment.runtime import server_urls
 
 #: Description of every variable; `enroll doctor --settings` prints it.
 VARIABLES: Mapping[str, str] = {
@@ -86,9 +87,17 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
     redis_url = given.get("ENROLL_REDIS_URL", "redis://127.0.0.1:6379/0")
     values: dict[str, object] = {
         "data_dir": data_dir,
-        "database_url": _database_url(given.get("ENROLL_DATABASE_URL", sqlite_url(data_dir))),
-        "redis_url": _redis_url("ENROLL_REDIS_URL", redis_url),
-        "broker_url": _broker_url(given.get("ENROLL_BROKER_URL", redis_url)),
+        "database_url": _url(
+            "ENROLL_DATABASE_URL",
+            server_urls.database_url,
+            given.get("ENROLL_DATABASE_URL", sqlite_url(data_dir)),
+        ),
+        "redis_url": _url("ENROLL_REDIS_URL", server_urls.redis_url, redis_url),
+        "broker_url": _url(
+            "ENROLL_BROKER_URL",
+            server_urls.broker_url,
+            given.get("ENROLL_BROKER_URL", redis_url),
+        ),
         "accepts_unknown_learners": _choice(
             given, "ENROLL_UNKNOWN_LEARNERS", ("accept", "refuse"), "accept"
         )
@@ -148,37 +157,12 @@ def _choice(given: Mapping[str, str], name: str, known: tuple[str, ...], default
     return value
 
 
-def _database_url(url: str) -> str:
-    for short in ("postgresql://", "postgres://"):
-        if url.startswith(short):
-            return "postgresql+psycopg://" + url.removeprefix(short)
-    if not url.startswith(("postgresql+psycopg://", "sqlite://")):
-        message = (
-            "ENROLL_DATABASE_URL must begin with postgresql+psycopg:// or sqlite:///, "
-            f"not {url.split(':', 1)[0]!r}"
-        )
-        raise SettingsError(message)
-    return url
-
-
-def _redis_url(name: str, url: str) -> str:
-    scheme = url.split(":", 1)[0].lower()
-    if "cluster" in scheme:
-        message = (
-            f"{name}: {scheme} is a Redis Cluster, which cannot carry the queue: its keys would "
-            "be on different servers. Use a single server, redis:// or rediss://"
-        )
-        raise SettingsError(message)
-    if not url.startswith(("redis://", "rediss://", "unix://")):
-        message = f"{name} must begin with redis:// or rediss://, not {url.split(':', 1)[0]!r}"
-        raise SettingsError(message)
-    return url
-
-
-def _broker_url(url: str) -> str:
-    if url.startswith(("amqp://", "amqps://", "pyamqp://")):
-        return url
-    return _redis_url("ENROLL_BROKER_URL", url)
+def _url(name: str, read: Callable[[str], str], text: str) -> str:
+    try:
+        return read(text)
+    except ValueError as error:
+        message = f"{name} {error}"
+        raise SettingsError(message) from error
 
 
 def _check_tokens(settings: Settings) -> None:

@@ -236,7 +236,7 @@ def test_nothing_starts_on_a_redis_cluster(tmp_path, variable):
     with service:
         ended_with = [process.process.wait(60) for process in started]
 
-    reason = f"{variable}: redis+cluster is a Redis Cluster, which cannot carry the queue"
+    reason = f"{variable} names a Redis Cluster (redis+cluster), which cannot carry the queue"
     assert 0 not in ended_with
     for process in started:
         everything = " ".join((process.said() + process.log()).split())

@@ -29,8 +29,8 @@ def forgiving(monkeypatch):
     """The settings of the tests' own server are passed over, all others are not."""
     found = durability._postgresql_facts
 
-    def kept(ask):
-        return (fact for fact in found(ask) if not fact.message.startswith(OF_THE_SERVER))
+    def kept(*how):
+        return (fact for fact in found(*how) if not fact.message.startswith(OF_THE_SERVER))
 
     monkeypatch.setattr(durability, "_postgresql_facts", kept)
 

@@ -16,6 +16,7 @@ from sqlalchemy import Engine, delete, event, insert
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import DatabaseUnavailable, NotDurable
+from enrollment.storage.engine import pooler
 from enrollment.storage.engine.engines import TRANSACTION_TIMEOUT_MS
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.tables import Base, SecretRow
@@ -43,7 +44,8 @@ SELECT current_setting('fsync'), current_setting('full_page_writes'),
        current_setting('synchronous_commit'), current_setting('data_sync_retry', true),
        pg_is_in_recovery() OR current_setting('transaction_read_only')::bool,
        (SELECT string_agg(relname, ', ') FROM pg_class WHERE relpersistence = 'u'
-        AND relname = ANY(%s) AND relnamespace = to_regnamespace(current_schema()))
+        AND relname = ANY(%s) AND relnamespace = to_regnamespace(current_schema())),
+       current_setting('statement_timeout'), pg_backend_pid()
 """
 
 
@@ -61,14 +63,21 @@ class DurabilityFact(NamedTuple):
     loses_commits: bool = False
 
 
-def load_durability_facts(session: Session) -> list[DurabilityFact]:
-    """Returns the durability facts of the session's database."""
+def load_durability_facts(
+    session: Session, *, inspects_pooler: bool = False
+) -> list[DurabilityFact]:
+    """Returns the durability facts of the session's database.
+
+    `inspects_pooler`: also those of a connection pooler, which takes another connection; only in a
+    session that has not written.
+    """
     connection = session.connection()
 
     def query(statement: str, *values: object) -> Any:
         return connection.exec_driver_sql(statement, values).fetchone()
 
-    return list(_facts(query, connection.dialect.name))
+    driver = connection.connection.driver_connection if inspects_pooler else None
+    return list(_facts(query, connection.dialect.name, driver))
 
 
 def data_loss_messages(found: list[DurabilityFact]) -> list[str]:
@@ -110,8 +119,9 @@ def check_on_connect(engine: Engine, *, monotonic: Callable[[], float] = time.mo
         now = monotonic()
         if now - record.info.get(_CHECKED_AT, now - CHECK_INTERVAL) < CHECK_INTERVAL:
             return
+        driver = None if _CHECKED_AT in record.info else connection
         messages = data_loss_messages(
-            list(_facts(scalar_query_of(connection), engine.dialect.name))
+            list(_facts(scalar_query_of(connection), engine.dialect.name, driver))
         )
         connection.rollback()
         if messages:
@@ -134,7 +144,7 @@ def check_at_start(sessions: Sessions) -> None:
     """
     try:
         with sessions.read() as session:
-            found = load_durability_facts(session)
+            found = load_durability_facts(session, inspects_pooler=True)
     except NotDurable as refusal:
         log.critical("records.not_durable", because=str(refusal), advice=ADVICE)
         raise
@@ -148,13 +158,14 @@ def check_at_start(sessions: Sessions) -> None:
             log.warning("records.doubtful", because=f"{fact.message}: {fact.advice}")
 
 
-def _facts(query: ScalarQuery, dialect: str) -> Iterator[DurabilityFact]:
-    return _sqlite_facts(query) if dialect == "sqlite" else _postgresql_facts(query)
+def _facts(query: ScalarQuery, dialect: str, driver: Any) -> Iterator[DurabilityFact]:
+    """Yields the facts of a database; of its pooler too, if the driver's connection is given."""
+    return _sqlite_facts(query) if dialect == "sqlite" else _postgresql_facts(query, driver)
 
 
-def _postgresql_facts(query: ScalarQuery) -> Iterator[DurabilityFact]:
+def _postgresql_facts(query: ScalarQuery, driver: Any) -> Iterator[DurabilityFact]:
     row = query(_SERVER_SETTINGS, list(Base.metadata.tables))
-    fsync, full_pages, commit, retry, is_read_only, unlogged = row
+    fsync, full_pages, commit, retry, is_read_only, unlogged, limit, server_session = row
     yield _setting("fsync", fsync, is_sound=fsync == "on")
     yield _setting("full_page_writes", full_pages, is_sound=full_pages == "on")
     yield _setting("synchronous_commit", commit, is_sound=commit != "off")
@@ -167,6 +178,20 @@ def _postgresql_facts(query: ScalarQuery) -> Iterator[DurabilityFact]:
     if is_read_only:
         advice = "it is a standby, or default_transaction_read_only is on: name the primary"
         yield DurabilityFact("wrong", "the database is read-only", advice)
+    if driver is not None and pooler.is_pooled(driver, server_session):
+        yield from _pooler_facts(driver, statement_timeout=limit)
+
+
+def _pooler_facts(driver: Any, *, statement_timeout: str) -> Iterator[DurabilityFact]:
+    if pooler.mixes_statements(driver):
+        advice = (
+            "use PgBouncer 1.21 or newer with max_prepared_statements, or pool_mode=session, or "
+            "connect to PostgreSQL itself"
+        )
+        yield _loss("a connection pooler mixes up the prepared statements of its clients", advice)
+    if statement_timeout == "0":
+        advice = "set them by ALTER ROLE … SET: docs/operations.md lists them"
+        yield DurabilityFact("note", "the connection pooler drops our time limits", advice)
 
 
 def _loss(description: str, advice: str) -> DurabilityFact:

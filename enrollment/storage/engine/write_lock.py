@@ -33,8 +33,8 @@ class WriteLock:
     """A fair lock between threads and processes.
 
     A ticket is the number of a byte, and is held by a lock on that byte of the file of tickets
-    (open file description locks, so threads exclude each other too). Whoever holds a lock on all
-    bytes up to its own ticket is the oldest writer alive.
+    (open file description locks, so threads exclude each other too). A writer that holds locks
+    on all bytes up to its own ticket is the oldest one alive.
     """
 
     def __init__(self, path: Path) -> None:

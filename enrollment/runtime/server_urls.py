@@ -1,0 +1,101 @@
+"""URLs of the database, Redis and the broker: what is supported, in the form the drivers take."""
+
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+_POSTGRESQL = "postgresql+psycopg"
+_SHORT_FORMS = frozenset({"postgres", "postgresql"})
+_AMQP = frozenset({"amqp", "amqps", "pyamqp"})
+_DEFAULT_PORT = "5432"
+
+
+def database_url(url: str) -> str:
+    """Returns the URL for SQLAlchemy; several hosts in libpq's form become parameters.
+
+    Raises ValueError, with a message that continues the name of the setting.
+    """
+    scheme, separator, rest = url.partition("://")
+    if scheme in _SHORT_FORMS:
+        scheme = _POSTGRESQL
+    if scheme == "sqlite" and separator:
+        return url
+    if scheme != _POSTGRESQL or not separator:
+        beginning = scheme.split(":", 1)[0]
+        message = f"must begin with postgresql+psycopg:// or sqlite:///, not {beginning!r}"
+        raise ValueError(message)
+    parts = urlsplit(f"{scheme}://{rest}")
+    credentials, at, hosts = parts.netloc.rpartition("@")
+    if "," not in hosts:
+        _check_port(hosts)
+        return f"{scheme}://{rest}"
+    addresses = [_address(host) for host in hosts.split(",")]
+    query = [("host", ",".join(host for host, _ in addresses))]
+    query += [("port", ",".join(port for _, port in addresses))]
+    query += parse_qsl(parts.query, keep_blank_values=True)
+    if "target_session_attrs" not in dict(query):
+        query.append(("target_session_attrs", "read-write"))
+    return f"{scheme}://{credentials}{at}{parts.path}?{urlencode(query, safe=',:/')}"
+
+
+def redis_url(url: str) -> str:
+    """Returns the URL of one Redis server.
+
+    Raises ValueError, with a message that continues the name of the setting.
+    """
+    scheme = url.split(":", 1)[0].lower()
+    if "cluster" in scheme:
+        message = (
+            f"names a Redis Cluster ({scheme}), which cannot carry the queue: its keys would be on "
+            "different servers. Use a single server, redis:// or rediss://"
+        )
+        raise ValueError(message)
+    if not url.startswith(("redis://", "rediss://", "unix://")):
+        message = f"must begin with redis:// or rediss://, not {scheme!r}"
+        raise ValueError(message)
+    hosts = urlsplit(url).netloc.rpartition("@")[2]
+    if "," in hosts or ";" in url:
+        message = (
+            "names several servers, but Redis is one server here: name a proxy or an address that "
+            "moves with the primary"
+        )
+        raise ValueError(message)
+    _check_port(hosts)
+    return url
+
+
+def broker_url(url: str) -> str:
+    """Returns the URL of the queue: Redis, or RabbitMQ servers separated by `;`.
+
+    Raises ValueError, with a message that continues the name of the setting.
+    """
+    servers = url.split(";")
+    if servers[0].partition("://")[0] not in _AMQP:
+        return redis_url(url)
+    for server in servers:
+        if server.partition("://")[0] not in _AMQP:
+            message = "mixes RabbitMQ with another queue: name servers of one kind"
+            raise ValueError(message)
+        hosts = urlsplit(server).netloc.rpartition("@")[2]
+        if "," in hosts:
+            message = "must separate whole URLs of several servers by ';': amqp://a;amqp://b"
+            raise ValueError(message)
+        _check_port(hosts)
+    return url
+
+
+def _address(host: str) -> tuple[str, str]:
+    """Splits `host`, `host:port` or `[IPv6]:port`."""
+    if not host:
+        message = "has an empty host between its commas"
+        raise ValueError(message)
+    _check_port(host)
+    name, separator, port = host.rpartition(":")
+    if not separator or host.endswith("]"):
+        name, port = host, ""
+    return name.strip("[]"), port or _DEFAULT_PORT
+
+
+def _check_port(host: str) -> None:
+    _, separator, port = host.rpartition("]")[2].rpartition(":")
+    if separator and port and not (port.isascii() and port.isdigit() and int(port[:6]) < 2**16):
+        message = f"has the port {port!r}, which is no number below 65536"
+        raise ValueError(message)

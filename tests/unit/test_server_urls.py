@@ -1,0 +1,72 @@
+"""URLs of servers: the forms that are supported, and a sentence for those that are not."""
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from enrollment.runtime.server_urls import broker_url, database_url, redis_url
+
+
+@pytest.mark.parametrize(
+    ("given", "arguments"),
+    [
+        ("postgresql://h/d", {"host": "h", "dbname": "d"}),
+        ("postgres://u:p%40x@h:6/d", {"user": "u", "password": "p@x", "host": "h", "port": 6}),
+        ("postgresql+psycopg://[::1]:6/d", {"host": "::1", "port": 6}),
+        ("postgres://A:1,B:2/d", {"host": "A,B", "port": "1,2", "dbname": "d"}),
+        ("postgres://A,B:2/d", {"host": "A,B", "port": "5432,2"}),
+        ("postgres://A,[::1]:6,[fe80::2]/d", {"host": "A,::1,fe80::2", "port": "5432,6,5432"}),
+        ("postgres://u:p%40x@A,B/d", {"user": "u", "password": "p@x", "host": "A,B"}),
+        ("postgres://A,B/d?sslmode=require", {"sslmode": "require"}),
+        ("postgres://A,B/d", {"target_session_attrs": "read-write"}),
+        ("postgres://A,B/d?target_session_attrs=any", {"target_session_attrs": "any"}),
+        ("postgres://u@/d?host=A:1&host=B:2", {"host": "A,B", "port": "1,2"}),
+    ],
+)
+def test_a_database_s_url_gives_the_driver_these_arguments(given, arguments):
+    url = make_url(database_url(given))
+
+    _, made = url.get_dialect()().create_connect_args(url)
+
+    assert made.items() >= arguments.items()
+    psycopg.conninfo.make_conninfo(**made)  # libpq knows every one of them
+
+
+@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///x", "sqlite:////tmp/x"])
+def test_sqlite_stays_as_it_is(url):
+    assert database_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("read", "url", "message"),
+    [
+        (database_url, "mysql://h/d", "must begin with postgresql+psycopg:// or sqlite:///"),
+        (database_url, "u:hunter2@h/d", "not 'u'"),
+        (database_url, "postgres://h:abc/d", "the port 'abc'"),
+        (database_url, "postgres://h:65536/d", "the port '65536'"),
+        (database_url, "postgres://a,,b/d", "an empty host"),
+        (database_url, "postgres://a:1,b:x/d", "the port 'x'"),
+        (redis_url, "redis://a:1,b:2/0", "names several servers"),
+        (redis_url, "redis://a;redis://b", "names several servers"),
+        (redis_url, "redis://:hunter2@a:x/0", "the port 'x'"),
+        (redis_url, "sentinel://:hunter2@a", "must begin with redis:// or rediss://"),
+        (redis_url, "redis+cluster://:hunter2@a", "names a Redis Cluster"),
+        (broker_url, "amqp://u:hunter2@a,b", "separate whole URLs of several servers by ';'"),
+        (broker_url, "amqp://a;redis://b", "mixes RabbitMQ with another queue"),
+        (broker_url, "amqp://a:x", "the port 'x'"),
+        (broker_url, "kafka://a", "must begin with redis:// or rediss://"),
+    ],
+)
+def test_what_is_not_supported_is_refused_in_a_sentence(read, url, message):
+    with pytest.raises(ValueError, match=r".") as refused:
+        read(url)
+
+    assert message in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url", ["amqp://a", "amqp://a:1;amqp://b:2", "redis://h/3", "unix:///run/redis.sock"]
+)
+def test_the_queue_is_redis_or_servers_of_rabbitmq(url):
+    assert broker_url(url) == url
