@@ -35,6 +35,7 @@ from enrollment.runtime.cache import Cache, connect
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
 from enrollment.runtime.settings import Settings
+from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.sessions import Sessions
 from schemas.files.source import Limits
@@ -139,7 +140,8 @@ class Lifespan:
     async def process_startup(self, scope: Any, event: Any) -> None:
         """Checks the database, then starts the dispatcher and the waiters.
 
-        Raises NotDurable: a gateway does not start on a database that loses commits.
+        Raises NotDurable, LaterRelease: a gateway does not start on a database that loses commits,
+        or on tables that it does not know.
         """
         relax_gc()
         await self._check_database()
@@ -147,10 +149,14 @@ class Lifespan:
         self._parts.waiters.start()
 
     async def _check_database(self) -> None:
-        """Raises NotDurable; logs if the database cannot be reached, as it may come back."""
+        """Logs if the database cannot be reached, as it may come back.
+
+        Raises NotDurable, LaterRelease.
+        """
         database = self._parts.database
         try:
             await database.run(lambda: check_at_start(database.sessions))
+            await database.run(lambda: migrate.check_at_start(database.sessions))
         except NotDurable:
             raise
         except DatabaseUnavailable as error:

@@ -16,6 +16,7 @@ from enrollment.runtime import failpoints, logs
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
 from enrollment.runtime.settings import Settings
+from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from worker.celery_app import make_celery_app
 from worker.maintenance import Maintenance
@@ -59,10 +60,14 @@ def _connect_process_signals(processor: Processor) -> None:
     sessions = processor.sessions
 
     def check_database(**_: Any) -> None:
-        """Refuses to start on a database that may lose commits; children connect for themselves."""
+        """Refuses to start on a database that may lose commits, or on tables of a later release.
+
+        Children connect for themselves.
+        """
         try:
             check_at_start(sessions)
-        except NotDurable as refusal:
+            migrate.check_at_start(sessions)
+        except (NotDurable, migrate.LaterRelease) as refusal:
             raise SystemExit(EXIT_DATABASE_UNUSABLE) from refusal
         finally:
             sessions.dispose()

@@ -28,7 +28,7 @@ StartProgress = Callable[[int], Callable[[int], object]]
 
 
 class NotMigrated(EnrollmentError):
-    """The tables lack migrations of this release."""
+    """The tables are not those of this release."""
 
 
 def verify(
@@ -44,11 +44,8 @@ def verify(
     DatabaseUnavailable, NoSpaceForSnapshot (for the copy of SQLite's file), NotMigrated.
     """
     with snapshot(sessions) as session:
-        if not migrate.is_current(session):
-            message = (
-                f"the tables are at {migrate.current(session) or 'none'}: run `enroll db upgrade`"
-            )
-            raise NotMigrated(message)
+        if defect := migrate.defect(session):
+            raise NotMigrated(defect)
         return check_snapshot(session, capacities=capacities or {}, start_progress=start_progress)
 
 

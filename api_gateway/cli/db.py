@@ -20,8 +20,8 @@ def upgrade(data_dir: Path) -> None:
     from enrollment.storage import migrate
 
     settings = _settings_with_folder(data_dir)
-    revisions = migrate.pending(settings.database_url)
     try:
+        revisions = migrate.pending(settings.database_url)
         migrate.upgrade(settings.database_url)
     except migrate.UnknownRevision as error:
         raise click.UsageError(str(error)) from error
@@ -50,10 +50,14 @@ def downgrade(revision: str, data_dir: Path, *, yes: bool) -> None:
 @data_dir_option
 @click.pass_context
 def check(ctx: click.Context, data_dir: Path) -> None:
-    """Check that all migrations are applied; exit code 1 if not."""
+    """Check that the tables are those of this release; exit code 1 if not."""
     from enrollment.storage import migrate
 
-    pending = migrate.pending(_settings_with_folder(data_dir).database_url)
+    try:
+        pending = migrate.pending(_settings_with_folder(data_dir).database_url)
+    except migrate.LaterRelease as error:
+        click.echo(f"{error}.")
+        ctx.exit(1)
     if not pending:
         click.echo("All migrations are applied.")
         return

@@ -89,11 +89,9 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
 
 
 def _check_migrations(session: Session) -> CheckResult:
-    revision = migrate.current(session)
-    if migrate.is_current(session):
-        return CheckResult("ok", "tables", f"at {revision}")
-    message = f"at {revision or 'none'}, but this release needs {migrate.head()}"
-    return CheckResult("wrong", "tables", message, "run `enroll db upgrade`")
+    if defect := migrate.defect(session):
+        return CheckResult("wrong", "tables", defect)
+    return CheckResult("ok", "tables", f"at {migrate.current(session)}")
 
 
 def check_redis(url: str, *, is_named: bool) -> Iterator[CheckResult]:

@@ -178,8 +178,7 @@ def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
     try:
         migrate.upgrade(url)
     except migrate.UnknownRevision as error:
-        message = f"The database belongs to a later release: {error}"
-        raise click.UsageError(message) from error
+        raise click.UsageError(str(error)) from error
     sessions = durability.durable_sessions(url, pool_size=1, accepts_loss=settings.accept_data_loss)
     try:
         with sessions.begin() as session:

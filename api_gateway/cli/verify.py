@@ -42,8 +42,7 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
         with open_sessions(data_dir) as sessions, _progress(is_shown=not as_json) as start:
             report = verify.verify(sessions, start_progress=start)
     except verify.NotMigrated as error:
-        message = f"The database lacks migrations: {error}"
-        raise click.UsageError(message) from error
+        raise click.UsageError(str(error)) from error
     except NoSpaceForSnapshot as error:
         message = f"No space for the copy of the SQLite file that is audited: {error}"
         raise click.UsageError(message) from error

@@ -172,6 +172,6 @@ def _read_database_state(session: Session) -> DatabaseState:
     if defect := durability.cannot_write(facts):
         session.invalidate()  # another connection may reach a server that accepts writes
         return DatabaseState(facts, defect)
-    if not migrate.is_current(session):
-        return DatabaseState(facts, "the database lacks migrations: run `enroll db upgrade`")
+    if defect := migrate.defect(session):
+        return DatabaseState(facts, defect)
     return DatabaseState(facts, "", batches.load_backlog(session))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
@@ -18,9 +19,11 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import EnrollmentError
+from enrollment.domain.errors import DatabaseUnavailable, EnrollmentError
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.engine.sessions import sessions_for
+from enrollment.storage.engine.sessions import Sessions, sessions_for
+
+log = structlog.get_logger()
 
 #: Key of the advisory lock of migrations; the same in every release.
 _ADVISORY_LOCK = 7_316_455_022_101
@@ -31,30 +34,36 @@ _alembic_lock = threading.Lock()
 
 
 class UnknownRevision(EnrollmentError):
-    """The database is at a revision that this release does not know."""
+    """This release does not know a revision."""
+
+
+class LaterRelease(UnknownRevision):
+    """The tables belong to a later release; a process of this one must not use them."""
 
 
 def upgrade(url: str, revision: str = "head") -> None:
     """Upgrades the database to a revision.
 
-    Raises UnknownRevision if a later release upgraded it, DatabaseUnavailable.
+    Raises LaterRelease, UnknownRevision, DatabaseUnavailable.
     """
-    with _exclusive_connection(url) as config:
+    with _exclusive_connection(url) as (config, session):
+        refuse_later_release(session)
         command.upgrade(config, revision)
 
 
 def downgrade(url: str, revision: str) -> None:
     """Downgrades the database to a revision; `base` drops all tables, including their data.
 
-    Raises UnknownRevision, DatabaseUnavailable.
+    Raises LaterRelease, UnknownRevision, DatabaseUnavailable.
     """
-    with _exclusive_connection(url) as config:
+    with _exclusive_connection(url) as (config, session):
+        refuse_later_release(session)
         command.downgrade(config, revision)
 
 
 def draft(url: str, message: str) -> list[str]:
     """Writes a migration from the difference of `tables` and the database; returns its paths."""
-    with _exclusive_connection(url) as config:
+    with _exclusive_connection(url) as (config, _):
         number = f"{int(head()) + 1:04d}"
         created = command.revision(config, message=message, autogenerate=True, rev_id=number)
     scripts = created if isinstance(created, list) else [created]
@@ -62,14 +71,19 @@ def draft(url: str, message: str) -> list[str]:
 
 
 def pending(url: str) -> list[str]:
-    """Returns the revisions that the database still lacks, oldest first."""
+    """Returns the revisions that the database still lacks, oldest first.
+
+    Raises LaterRelease, DatabaseUnavailable.
+    """
     sessions = sessions_for(url, pool_size=1)
     try:
         with sessions.read() as session:
-            revisions = _pending_revisions(session)
+            refuse_later_release(session)
+            revisions = _revisions()
+            at = current(session)
+            return revisions if at is None else revisions[revisions.index(at) + 1 :]
     finally:
         sessions.dispose()
-    return revisions
 
 
 def current(session: Session) -> str | None:
@@ -77,9 +91,49 @@ def current(session: Session) -> str | None:
     return MigrationContext.configure(session.connection()).get_current_revision()
 
 
-def is_current(session: Session) -> bool:
-    """Whether the database is at this release's revision, or a later release's."""
-    return current(session) == head() or not _pending_revisions(session)
+def refuse_later_release(session: Session) -> None:
+    """Raises LaterRelease if the tables are at a revision that this release does not know."""
+    at = current(session)
+    if at in {None, head()} or at in _revisions():
+        return
+    message = (
+        f"The database belongs to a later release: its tables are at {at}, and this release knows "
+        f"them up to {head()}. Run that release, or go back with it: `enroll db downgrade {head()}`"
+    )
+    raise LaterRelease(message)
+
+
+def check_at_start(sessions: Sessions) -> None:
+    """Checks the tables when a process starts; logs missing migrations, which may come yet.
+
+    A database that is unreachable is not checked. Raises LaterRelease.
+    """
+    try:
+        with sessions.read() as session:
+            refuse_later_release(session)
+            found = defect(session)
+    except LaterRelease as refusal:
+        log.critical("records.later_release", because=str(refusal))
+        raise
+    except DatabaseUnavailable:
+        return
+    if found:
+        log.error("records.not_migrated", because=found)
+
+
+def defect(session: Session) -> str:
+    """Returns why the tables are not those of this release, and what to do; empty if they are."""
+    at = current(session)
+    if at == head():
+        return ""
+    try:
+        refuse_later_release(session)
+    except LaterRelease as error:
+        return str(error)
+    return (
+        f"The database lacks migrations: its tables are at {at or 'none'}, but this release needs "
+        f"{head()}. Run `enroll db upgrade`"
+    )
 
 
 @cache
@@ -88,17 +142,10 @@ def head() -> str:
     return str(_scripts().get_current_head())
 
 
-def _pending_revisions(session: Session) -> list[str]:
-    """Returns the revisions that are lacking; none if the database has a later release's revision.
-
-    An unknown revision is a later release's, and contains all of this release's.
-    """
-    at = current(session)
-    revisions = [script.revision for script in _scripts().walk_revisions()]
-    revisions.reverse()
-    if at is None:
-        return revisions
-    return revisions[revisions.index(at) + 1 :] if at in revisions else []
+@cache
+def _revisions() -> list[str]:
+    """Returns the revisions that this release knows, oldest first."""
+    return [script.revision for script in _scripts().walk_revisions()][::-1]
 
 
 def _scripts() -> ScriptDirectory:
@@ -112,7 +159,7 @@ def _config() -> Config:
 
 
 @contextmanager
-def _exclusive_connection(url: str) -> Iterator[Config]:
+def _exclusive_connection(url: str) -> Iterator[tuple[Config, Session]]:
     # No timeout: changing a large table takes long.
     sessions = sessions_for(url, pool_size=1, server_timeout=None)
     try:
@@ -121,7 +168,7 @@ def _exclusive_connection(url: str) -> Iterator[Config]:
                 _acquire_migration_lock(session.connection())
             config = _config()
             config.attributes["connection"] = session.connection()
-            yield config
+            yield config, session
     except CommandError as error:
         raise UnknownRevision(str(error)) from error
     finally:

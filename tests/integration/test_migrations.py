@@ -9,6 +9,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, select, text
 from sqlalchemy.orm import Session
+from structlog.testing import capture_logs
 
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage import migrate
@@ -48,7 +49,7 @@ def test_the_migrations_make_what_the_classes_say(url, sessions):
 
     with sessions.read() as session:
         assert differences(session) == []
-        assert migrate.is_current(session)
+        assert migrate.defect(session) == ""
         assert migrate.current(session) == migrate.head()
     assert migrate.pending(url) == []
 
@@ -67,7 +68,7 @@ def test_all_can_be_taken_back_and_done_again(url, sessions):
 
 def test_an_empty_database_lacks_everything(url, sessions):
     with sessions.read() as session:
-        assert not migrate.is_current(session)
+        assert "lacks migrations" in migrate.defect(session)
         assert migrate.current(session) is None
     assert migrate.pending(url)[0] == "0001"
 
@@ -99,19 +100,46 @@ def test_several_upgrades_at_once_end_as_one(url, sessions):
 
     assert failures == []
     with sessions.read() as session:
-        assert migrate.is_current(session)
+        assert migrate.defect(session) == ""
 
 
-def test_what_a_later_release_left_lacks_nothing_and_is_not_touched(url, sessions):
+@pytest.fixture
+def later(url, sessions):
+    """The tables of a later release."""
     migrate.upgrade(url)
     with sessions.begin() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
 
+
+@pytest.mark.usefixtures("later")
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda url, _: migrate.upgrade(url),
+        lambda url, _: migrate.downgrade(url, "0001"),
+        lambda url, _: migrate.pending(url),
+        lambda _, sessions: migrate.check_at_start(sessions),
+    ],
+    ids=["upgrade", "downgrade", "pending", "start"],
+)
+def test_the_tables_of_a_later_release_are_refused(url, sessions, use):
+    with pytest.raises(migrate.LaterRelease, match="later release: its tables are at 9999"):
+        use(url, sessions)
+
     with sessions.read() as session:
-        assert migrate.is_current(session)
-    assert migrate.pending(url) == []
-    with pytest.raises(migrate.UnknownRevision, match="9999"):
-        migrate.upgrade(url)
+        assert "later release" in migrate.defect(session)
+        assert migrate.current(session) == "9999"
+
+
+def test_tables_that_lack_migrations_are_said_at_the_start_and_waited_for(url, sessions):
+    with capture_logs() as logs:
+        migrate.check_at_start(sessions)
+    assert [entry["event"] for entry in logs] == ["records.not_migrated"]
+
+    migrate.upgrade(url)
+    with capture_logs() as logs:
+        migrate.check_at_start(sessions)
+    assert logs == []
 
 
 def test_an_unknown_version_cannot_be_gone_back_to(url):
