@@ -1,4 +1,4 @@
-"""URLs of the database, Redis and the broker: what is supported, in the form the drivers take."""
+"""URLs of the database, Redis and the broker: the supported ones, in the drivers' form."""
 
 from urllib.parse import parse_qsl, urlencode, urlsplit
 

@@ -85,19 +85,13 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
     given = {name: text for name, text in source.items() if name in VARIABLES and text != ""}
     data_dir = Path(given.get("ENROLL_DATA_DIR", ".enroll"))
     redis_url = given.get("ENROLL_REDIS_URL", "redis://127.0.0.1:6379/0")
+    database_url = given.get("ENROLL_DATABASE_URL", sqlite_url(data_dir))
+    broker_url = given.get("ENROLL_BROKER_URL", redis_url)
     values: dict[str, object] = {
         "data_dir": data_dir,
-        "database_url": _url(
-            "ENROLL_DATABASE_URL",
-            server_urls.database_url,
-            given.get("ENROLL_DATABASE_URL", sqlite_url(data_dir)),
-        ),
+        "database_url": _url("ENROLL_DATABASE_URL", server_urls.database_url, database_url),
         "redis_url": _url("ENROLL_REDIS_URL", server_urls.redis_url, redis_url),
-        "broker_url": _url(
-            "ENROLL_BROKER_URL",
-            server_urls.broker_url,
-            given.get("ENROLL_BROKER_URL", redis_url),
-        ),
+        "broker_url": _url("ENROLL_BROKER_URL", server_urls.broker_url, broker_url),
         "accepts_unknown_learners": _choice(
             given, "ENROLL_UNKNOWN_LEARNERS", ("accept", "refuse"), "accept"
         )
