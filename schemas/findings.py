@@ -5,7 +5,7 @@ or `line`, `column` and `offset`); `expected` and `message` where they help. A r
 word for programs; `RULES` has its text.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -46,12 +46,12 @@ def finding(
     rule: str,
     message: str | None = None,
     *,
-    expected: str | None = None,
+    expected: str | Sequence[str] | None = None,
 ) -> Finding:
     """Returns a finding on a field; `value` is shortened, printable and safe to store."""
     item: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
     if expected is not None:
-        item["expected"] = expected
+        item["expected"] = expected if isinstance(expected, str) else list(expected)
     if message is not None:
         item["message"] = message
     return item

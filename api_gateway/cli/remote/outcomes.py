@@ -33,10 +33,15 @@ def outcomes(
 def save_outcomes(
     service: Service, submission_id: str, output: Path | None, *, outcome: str
 ) -> None:
-    """Writes the outcomes to stdout, or atomically to a file."""
+    """Writes the outcomes to stdout, or atomically to a file.
+
+    A CSV file begins with a byte order mark for spreadsheets; other programs read from stdout.
+    """
     is_ndjson = output is not None and output.suffix.lower() in {".ndjson", ".jsonl"}
     accept = "application/x-ndjson" if is_ndjson else "text/csv"
     params = {"outcome": outcome} if outcome else {}
+    if output is None:
+        params["bom"] = "false"
     path = f"/submissions/{submission_id}/outcomes"
     with (
         service.stream(path, accept=accept, **params) as chunks,
