@@ -23,6 +23,7 @@ RULES: Mapping[str, str] = {
     "null": "must not be null",
     "type": "has the wrong type",
     "unknown": "is not a known field",
+    "unknown_member": "is not read, but looks like a known member",
     "length": "is too short or too long",
     "range": "is out of range",
     "pattern": "has a form or characters that are not allowed",

@@ -23,6 +23,7 @@ from schemas.files.row_payload import (
     CSV_ROWS,
     EMPTY_PAYLOAD,
     ParsedRow,
+    RowOptions,
     SkippedRows,
     check_members,
     decode_rows,
@@ -54,6 +55,11 @@ class RowFormat(NamedTuple):
     source: str | None = None
     #: Members of JSON rows, in lower case, that may look like ones that are read.
     ignored: frozenset[str] = frozenset()
+
+    @property
+    def options(self) -> RowOptions:
+        """The options for rows with native columns."""
+        return RowOptions(self.course_id, self.ignored)
 
     @property
     def is_native(self) -> bool:
@@ -123,22 +129,9 @@ def rows_for_display(
 ) -> Iterator[ParsedRow]:
     """Decodes rows to be rendered beside their outcomes; external ids stay as sent."""
     if row_format.is_native:
-        return decode_native_rows(payload, row_format, skipped)
+        form = (row_format.encoding, row_format.header)
+        return decode_rows(payload, *form, skipped, row_format.options)
     return (raw.unmapped_row() for raw in decode_raw_rows(payload, row_format, skipped))
-
-
-def decode_native_rows(
-    payload: bytes, row_format: RowFormat, skipped: Collection[int] = ()
-) -> Iterator[ParsedRow]:
-    """Decodes rows with native columns; external ids stay as sent."""
-    return decode_rows(
-        payload,
-        row_format.encoding,
-        row_format.header,
-        skipped,
-        course_id=row_format.course_id,
-        ignored=row_format.ignored,
-    )
 
 
 class _Record(NamedTuple):

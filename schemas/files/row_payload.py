@@ -79,6 +79,18 @@ class ParsedRow(NamedTuple):
         return str(value) if fits else None
 
 
+class RowOptions(NamedTuple):
+    """Options of an upload that concern its rows."""
+
+    #: The course of CSV rows that have no column for one.
+    course_id: str | None = None
+    #: Members of JSON rows, in lower case, that may look like ones that are read.
+    ignored: frozenset[str] = frozenset()
+
+
+NO_ROW_OPTIONS = RowOptions()
+
+
 def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> bytes:
     """Returns the payload of some rows."""
     numbers = b" ".join(b"%d" % number for number in (first_line, *unclosed))
@@ -103,21 +115,17 @@ def decode_rows(
     encoding: str,
     header: str | None = None,
     skipped: Collection[int] = (),
-    *,
-    course_id: str | None = None,
-    ignored: Collection[str] = frozenset(),
+    options: RowOptions = NO_ROW_OPTIONS,
 ) -> Iterator[ParsedRow]:
     """Decodes rows with native columns; an invalid row has findings and affects no other.
 
-    Rows at the indexes `skipped` have neither a request nor findings. `course_id` is the course of
-    CSV rows that have no column for one; `ignored` are members of JSON rows, in lower case, that
-    may look like others.
+    Rows at the indexes `skipped` have neither a request nor findings.
     """
     first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped) if skipped else None
     if encoding != CSV_ROWS:
-        return _json_rows(text, first_line, skips, ignored)
-    columns = columns_of(require_header(header))
+        return _json_rows(text, first_line, skips, options.ignored)
+    columns, course_id = columns_of(require_header(header)), options.course_id
     parse = _CsvRows(columns, fast_reader(columns, course_id), course_id, skips)
     return parse.rows(text.decode(), first_line, unclosed)
 

@@ -5,7 +5,7 @@ a withdrawal with `status,inactive` would enroll. Two kinds look like a known na
 which are one edit away (two, of a long name), and a few words for `is_active`.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from functools import lru_cache
 
 from schemas.findings import Finding, finding
@@ -86,12 +86,6 @@ def unknown_members(
         for name in sorted(unread)[:_MAX_COMPARED]
         if (near := similar_member(name)) is not None and name.casefold() not in ignored
     ]
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Returns the known name with the fewest edits from another one, however many they are."""
-    bare = _bare(name[:_MAX_COMPARED])
-    return min(known, key=lambda candidate: (_distance(bare, _bare(candidate)), candidate))
 
 
 def _bare(name: str) -> str:

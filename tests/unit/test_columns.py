@@ -6,7 +6,7 @@ import json
 import pytest
 
 from schemas.files.batch_draft import FileOptions
-from schemas.files.raw_rows import RowFormat, decode_native_rows, decode_raw_rows
+from schemas.files.raw_rows import RowFormat, decode_raw_rows, rows_for_display
 from schemas.files.source import Limits, SpooledSource, UnreadableFile
 from schemas.files.splitter import split
 
@@ -24,7 +24,7 @@ def read(text, *, format_="auto", course_id=None, ignore=(), media_type="text/cs
     rows = []
     for draft in drafts:
         if form.is_native:
-            decoded = list(decode_native_rows(draft.payload, form))
+            decoded = list(rows_for_display(draft.payload, form))
             raw = [one.row(None, {}) for one in decode_raw_rows(draft.payload, form)]
             assert [(r.line, r.request, r.findings) for r in raw] == [
                 (r.line, r.request, r.findings) for r in decoded

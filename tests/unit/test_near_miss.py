@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from schemas.requests.near_miss import (
     ACTIVITY_WORDS,
     REQUEST_MEMBERS,
-    nearest,
     similar_member,
     unknown_members,
 )
@@ -84,8 +83,3 @@ def test_a_letter_left_out_or_doubled_is_a_near_miss(member, data):
         member[:place] + member[place] + member[place:],
     ):
         assert other in REQUEST_MEMBERS or similar_member(other) is not None
-
-
-def test_the_nearest_name_is_always_there():
-    assert nearest("dryrun", {"dry_run", "lane"}) == "dry_run"
-    assert nearest("", {"lane"}) == "lane"

@@ -14,14 +14,8 @@ from enrollment.domain.rules import format_timestamp
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.files.raw_rows import (
-    RawRow,
-    RowFormat,
-    decode_native_rows,
-    decode_raw_rows,
-    format_of_batch,
-)
-from schemas.files.row_payload import ParsedRow
+from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
+from schemas.files.row_payload import ParsedRow, decode_rows
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
@@ -95,7 +89,7 @@ def decode_native(
 
     Its rows are settled where every one of them names a username.
     """
-    parsed = decode_native_rows(payload, row_format)
+    parsed = decode_rows(payload, row_format.encoding, row_format.header, (), row_format.options)
     rows = list(_rows(batch_id, submission, parsed))
     if any(row.request is not None and row.request.username is None for row in rows):
         return DecodedBatch(rows)
@@ -131,7 +125,8 @@ def _open_batch(
         return _RawBatch(row_format.source, list(raw_rows))
     if batch.failure_search is None and (decoded := take_prefetched(batch, row_format)) is not None:
         return decoded
-    return decode_native_rows(batch.payload, row_format, excluded)
+    form = (row_format.encoding, row_format.header)
+    return decode_rows(batch.payload, *form, excluded, row_format.options)
 
 
 def _decode_batch(

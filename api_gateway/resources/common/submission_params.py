@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -16,7 +17,6 @@ from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 from schemas.findings import finding, shorten
-from schemas.requests.near_miss import nearest
 
 #: Names of the options, which are query parameters or fields of the form with the file.
 _OPTION_NAMES = frozenset(
@@ -65,11 +65,10 @@ def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
 
 
 def _unknown_option(name: str, value: object) -> Problem:
-    found = finding(name, value, "unknown", expected=_one_of(_OPTION_NAMES))
-    message = (
-        f"There is no option {shorten(name)}: did you mean {nearest(name, _OPTION_NAMES)}? "
-        f"The options are {', '.join(sorted(_OPTION_NAMES))}."
-    )
+    known = _one_of(_OPTION_NAMES)
+    found = finding(name, value, "unknown", expected=known)
+    (near,) = get_close_matches(name[:MAX_MODE], sorted(_OPTION_NAMES), 1, 0)
+    message = f"There is no option {shorten(name)}; did you mean {near}? An option must be {known}."
     return bad_request("option_invalid", message, found)
 
 
