@@ -39,6 +39,8 @@ def safe_cell(cell: str) -> str:
 
     Some spreadsheets split a line at `;` where the file means `,`, so each part counts.
     """
+    if not cell or cell.isalnum():
+        return cell
     if ";" in cell or "," in cell:
         cell = CELL_PART.sub(_safe_part, cell)
     return "'" + cell if is_formula(cell) else cell

@@ -56,7 +56,7 @@ _FORMULA = re.compile(_UNSEEN + r"[=+\-@\t\r\n\0＝＋－＠﹦﹢﹣﹫]")  # n
 #: The rest of a cell behind a sign at which a spreadsheet may split the line once more.
 CELL_PART = re.compile(r"(?<=[;,])[^;,]+")
 #: An id kept as text for a spreadsheet: `'0012` or `="0012"`.
-_ID_AS_TEXT = re.compile(r"""(?:'([0-9][0-9A-Za-z]*)'?|="([0-9][0-9A-Za-z]*)")""")
+_ID_AS_TEXT = re.compile(r"""(?:'([0-9][0-9A-Za-z_.-]*)'?|="([0-9][0-9A-Za-z_.-]*)")""")
 #: Native columns with ids that another program may have kept as text.
 _ID_COLUMNS = frozenset({"user", *COURSE_COLUMNS})
 #: Beginnings of a cell that may be such an id.

@@ -177,7 +177,7 @@ def _json_row(raw: bytes, line: int, ignored: Collection[str]) -> ParsedRow:
 
 def check_members(body: object, ignored: Collection[str]) -> None:
     """Raises InvalidRequest for members of a request that look like others, and are not read."""
-    if type(body) is not dict or body.keys() <= REQUEST_MEMBERS:
+    if type(body) is not dict or REQUEST_MEMBERS.issuperset(body):
         return
     if findings := unknown_members(body, ignored):
         raise InvalidRequest(findings)

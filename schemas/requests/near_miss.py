@@ -78,7 +78,7 @@ def unknown_members(
     """Returns a finding for each member that is not read but looks like one that is.
 
     `ignored` are names in lower case that may pass. For bodies with unknown members only: whether
-    there are any is one comparison, `body.keys() <= REQUEST_MEMBERS`.
+    there are any is one comparison, `REQUEST_MEMBERS.issuperset(body)`.
     """
     unread = body.keys() - REQUEST_MEMBERS
     return [

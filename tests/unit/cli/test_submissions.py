@@ -166,6 +166,17 @@ def test_cancel_says_what_the_state_is(enroll, service):
     assert "running" in result.stdout
 
 
+def test_columns_that_are_not_read_are_shown_and_names_to_ignore_are_sent(enroll, service, rows):
+    finished = {**FAILED, "ignored_columns": ["status", "no\x1bte"]}
+    service.on("POST", "/submissions", Answer(202, finished))
+    service.on("GET", f"/submissions/{ID}", Answer(200, finished))
+
+    result = enroll("submit", rows, "--ignore", "status", "--url", service.url)
+
+    assert service.heard[0].params == {"ignore": "status"}
+    assert "Columns that were not read: status, no\ufffdte" in result.stdout
+
+
 def test_outcomes_go_to_stdout_as_csv(enroll, service):
     service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"\xef\xbb\xbfuser,outcome\n"))
 
