@@ -20,8 +20,8 @@ from schemas.fields import (
     is_course_key,
     parse_username,
 )
-from schemas.files.csv_rows import DELIMITERS, names_of, unescape_cell
-from schemas.files.csv_splitter import MAX_RECORD_CHARS
+from schemas.files.csv_rows import DELIMITERS, LenientDialect, names_of, unescape_id
+from schemas.files.source import MAX_RECORD_CHARS
 from schemas.findings import MAX_FINDINGS, Finding, at_line, finding, findings_of
 from schemas.requests.bulk_objects import BulkReader, InvalidObjects, TooManyObjects
 from schemas.result_file import safe_cell
@@ -124,11 +124,11 @@ def _rows(body: bytes) -> Iterator[tuple[int, dict[str, str]]]:
     names = names_of(header, delimiter)
     if missing := [name for name in ENTRY_COLUMNS if name not in names]:
         raise _invalid_line(1, missing[0], header, "required")
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    reader = csv.reader(io.StringIO(text, newline=""), LenientDialect, delimiter=delimiter)
     try:
         line = 1
         for cells in reader:
-            row = dict(zip(names, map(unescape_cell, cells), strict=False))
+            row = dict(zip(names, map(unescape_id, cells), strict=False))
             if line > 1 and any(row.values()):
                 yield line, {name: row[name] for name in ENTRY_COLUMNS if row.get(name)}
             line = reader.line_num + 1

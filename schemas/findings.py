@@ -5,7 +5,7 @@ or `line`, `column` and `offset`); `expected` and `message` where they help. A r
 word for programs; `RULES` has its text.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,7 @@ RULES: Mapping[str, str] = {
     "null": "must not be null",
     "type": "has the wrong type",
     "unknown": "is not a known field",
+    "unknown_member": "is not read, but looks like a known member",
     "length": "is too short or too long",
     "range": "is out of range",
     "pattern": "has a form or characters that are not allowed",
@@ -46,12 +47,12 @@ def finding(
     rule: str,
     message: str | None = None,
     *,
-    expected: str | None = None,
+    expected: str | Sequence[str] | None = None,
 ) -> Finding:
     """Returns a finding on a field; `value` is shortened, printable and safe to store."""
     item: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
     if expected is not None:
-        item["expected"] = expected
+        item["expected"] = expected if isinstance(expected, str) else list(expected)
     if message is not None:
         item["message"] = message
     return item

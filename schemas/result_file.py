@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -10,7 +11,7 @@ import orjson
 
 from enrollment.domain.model import Outcome
 from enrollment.domain.rules import format_timestamp
-from schemas.files.csv_rows import RESULT_COLUMNS, cells_of, is_formula
+from schemas.files.csv_rows import CELL_PART, RESULT_COLUMNS, cells_of, is_formula
 from schemas.files.formats.detect import NATIVE, columns_of_format
 from schemas.outcomes import ArchiveLineJson, dump_outcome, message_of
 from schemas.requests.parsed import ParsedRequest
@@ -34,8 +35,19 @@ _TYPED = frozenset({"is_active", "enrollment_attributes", "force_enrollment"})
 
 
 def safe_cell(cell: str) -> str:
-    """Returns a cell that no spreadsheet evaluates; `unescape_cell` removes the apostrophe."""
+    """Returns a cell that no spreadsheet evaluates; `unescape_cell` removes the apostrophes.
+
+    Some spreadsheets split a line at `;` where the file means `,`, so each part counts.
+    """
+    if not cell or cell.isalnum():
+        return cell
+    if ";" in cell or "," in cell:
+        cell = CELL_PART.sub(_safe_part, cell)
     return "'" + cell if is_formula(cell) else cell
+
+
+def _safe_part(part: re.Match[str]) -> str:
+    return "'" + part[0] if is_formula(part[0]) else part[0]
 
 
 class ResultLayout(NamedTuple):

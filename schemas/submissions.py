@@ -8,14 +8,15 @@ from uuid import uuid4
 
 import orjson
 
-from enrollment.domain.codes import CallerKind, Code, Kind, OnError, Reason, State, SubmissionResult
+from enrollment.domain.codes import CallerKind, Code, Kind, Reason, State, SubmissionResult
 from enrollment.domain.model import EPOCH, Outcome
 from enrollment.domain.rules import format_timestamp
-from enrollment.domain.submissions import ArchiveMember, Submission, SubmissionOptions
+from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.json_types import Count, Doc, OneOf, Range, Timestamp, Uuid
 from schemas.enrollments import EnrollmentJson
 from schemas.files.formats.detect import NATIVE, column_meanings
 from schemas.outcomes import OutcomeJson, dump_outcome
+from schemas.submission_options import OptionsJson, dump_options
 
 #: Path of the collection of submissions.
 SUBMISSIONS_PATH = "/api/enrollment/v1/submissions"
@@ -44,18 +45,6 @@ class CountsJson(TypedDict):
     refused: Count
     invalid: Count
     cancelled: Count
-
-
-class OptionsJson(TypedDict, total=False):
-    """The options that were given."""
-
-    default_mode: str
-    on_error: Annotated[str, OneOf(tuple(OnError))]
-    source: str
-    dry_run: bool
-    auto_enroll: Annotated[bool, Doc("Of a bulk enrollment in the form of Open edX.")]
-    reason: Annotated[str, Doc("The reason that the caller gave for a bulk enrollment.")]
-    course_id: str
 
 
 class ArchiveFileJson(TypedDict):
@@ -95,6 +84,9 @@ class SubmissionJson(TypedDict):
     format: str | None
     columns: NotRequired[_Columns]
     files: NotRequired[list[ArchiveFileJson]]
+    ignored_columns: Annotated[
+        list[str], Doc("The columns of the file, or of all files, that are not read.")
+    ]
     options: OptionsJson
     caller: str
     counts: CountsJson
@@ -134,7 +126,8 @@ def dump_submission(
         "state": submission.state,
         "result": submission.result,
         "format": submission.format,
-        "options": _dump_options(submission.options),
+        "ignored_columns": list(submission.ignored_columns),
+        "options": dump_options(submission.options),
         "caller": caller_name(submission.caller),
         "counts": _dump_counts(submission),
         "reasons": dict(submission.tally.reasons),
@@ -172,25 +165,6 @@ def _dump_counts(submission: Submission) -> CountsJson:
         "invalid": counts.get(Code.INVALID, 0),
         "cancelled": counts.get(Code.CANCELLED, 0),
     }
-
-
-def _dump_options(options: SubmissionOptions) -> OptionsJson:
-    """Renders the options that were given, and `on_error`."""
-    dumped: OptionsJson = {}
-    if options.default_mode is not None:
-        dumped["default_mode"] = options.default_mode
-    dumped["on_error"] = options.on_error
-    if options.source is not None:
-        dumped["source"] = options.source
-    if options.dry_run:
-        dumped["dry_run"] = True
-    if options.auto_enroll is not None:
-        dumped["auto_enroll"] = options.auto_enroll
-    if options.reason is not None:
-        dumped["reason"] = options.reason
-    if options.course_id is not None:
-        dumped["course_id"] = options.course_id
-    return dumped
 
 
 def _links(path: str) -> LinksJson:

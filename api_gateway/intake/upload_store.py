@@ -127,7 +127,8 @@ class UploadStore:
         """
         limits = limits_for(upload.options, self.limits, self.max_atomic_rows)
         chunks = SpooledSource(upload.file, limits, gzip=upload.gzip)
-        options = FileOptions(upload.format, upload.options.course_id, upload.options.source)
+        given = upload.options
+        options = FileOptions(upload.format, given.course_id, given.source, given.ignored_names)
         with open_drafts(
             upload.file,
             chunks,
@@ -193,6 +194,7 @@ class UploadStore:
                 options=replace(upload.options, source=upload.options.source or file_info.source),
                 request_id=upload.request_id,
                 files=file_info.files,
+                ignored_columns=file_info.ignored_columns,
             )
             submissions.insert_bulk(session, bulk)
             return bulk.id

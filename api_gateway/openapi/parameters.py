@@ -8,6 +8,7 @@ from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID
 from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, enumeration, text
 from api_gateway.resources.changes import DEFAULT_CHANGES
+from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
 from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
@@ -106,6 +107,15 @@ _QUERY = {
         "The crosswalk that maps the ids; by default that of the format, unless it is our own.",
         _SOURCE,
         name="source",
+    ),
+    "ignore": _described(
+        "Names of columns (of JSON: members), with commas between them, that are not read although "
+        "they look like ones that are.",
+        text(minLength=1, maxLength=MAX_IGNORE_CHARS),
+    ),
+    "bom": _described(
+        "Whether CSV begins with a byte order mark, by which spreadsheets know UTF-8.",
+        {**enumeration(["true", "1", "false", "0"]), "default": "true"},
     ),
     "dry_run": _described(
         "Process everything and report the outcomes, without any change.",

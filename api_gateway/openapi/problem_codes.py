@@ -46,6 +46,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "course_twice": "The rows of the file name their courses; leave out the option course_id.",
         "empty": "The file contains no requests.",
         "repeated_columns": "The file has a column twice, or too many columns.",
+        "unread_columns": "A column is not read but looks like one that is; see the option ignore.",
         "unknown_columns": "The format of the file is not known; errors gives what was found.",
         "unknown_document": "The document does not match its type, or is not a list of requests.",
     },

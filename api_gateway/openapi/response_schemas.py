@@ -26,6 +26,7 @@ from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
 from schemas.learners import LearnerJson
 from schemas.outcomes import BulkEnrollStateJson, OutcomeJson, OutcomePageJson
+from schemas.submission_options import OptionsJson
 
 #: The type of each component. The names are a contract with generated clients.
 RESPONSES: Mapping[str, type] = {
@@ -44,7 +45,7 @@ RESPONSES: Mapping[str, type] = {
     "Outcome": OutcomeJson,
     "OutcomePage": OutcomePageJson,
     "Counts": submissions.CountsJson,
-    "Options": submissions.OptionsJson,
+    "Options": OptionsJson,
     "ArchiveFile": submissions.ArchiveFileJson,
     "Submission": submissions.SubmissionJson,
     "SubmissionPage": submissions.SubmissionPageJson,

@@ -13,6 +13,7 @@ from api_gateway.database import Database
 from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
+from api_gateway.resources.common.submission_params import read_flag
 from api_gateway.status import queries
 from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor, OutcomesPage
 from api_gateway.status.status_response import parse_submission_id
@@ -25,6 +26,8 @@ from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump
 from schemas.result_file import ResultLayout, cells_from_request, layout_of, ndjson_line
 from schemas.submissions import retry_after_seconds
 
+#: Begins a CSV file, so that spreadsheets know that it is UTF-8.
+BYTE_ORDER_MARK = "\ufeff"
 #: Maximum number of outcomes read by one query of a stream.
 _OUTCOMES_PER_READ = 2_000
 
@@ -57,7 +60,8 @@ class OutcomesResource:
         if form == _CSV:
             name = f"outcomes-{submission.id}.csv"
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        resp.stream = self._stream(submission, outcome_filter, layout)
+        mark = BYTE_ORDER_MARK if read_flag(req, "bom", default=True) else ""
+        resp.stream = self._stream(submission, outcome_filter, layout, mark)
 
     on_head = on_get
 
@@ -76,11 +80,15 @@ class OutcomesResource:
         write_json(resp, body)
 
     async def _stream(
-        self, submission: Submission, outcome_filter: OutcomeFilter, layout: ResultLayout | None
+        self,
+        submission: Submission,
+        outcome_filter: OutcomeFilter,
+        layout: ResultLayout | None,
+        mark: str,
     ) -> AsyncIterator[bytes]:
         """Yields a file, read page by page: an open database cursor blocks commits on SQLite."""
         if layout is not None:
-            yield layout.header_line().encode()
+            yield (mark + layout.header_line()).encode()
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None:
             page = await self._read_page(submission, cursor, outcome_filter, _OUTCOMES_PER_READ)

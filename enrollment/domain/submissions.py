@@ -80,6 +80,13 @@ class SubmissionOptions:
     reason: str | None = None
     #: The course of rows whose format has no course column.
     course_id: str | None = None
+    #: Names of columns and members, separated by commas, that may look like ones that are read.
+    ignore: str | None = None
+
+    @property
+    def ignored_names(self) -> frozenset[str]:
+        """The names in `ignore`, case-folded."""
+        return frozenset(split_names(self.ignore or ""))
 
     @property
     def is_atomic(self) -> bool:
@@ -106,8 +113,14 @@ class SubmissionOptions:
             "auto_enroll": self.auto_enroll,
             "reason": self.reason,
             "course_id": self.course_id,
+            "ignore": self.ignore,
         }
         return {name: value for name, value in given.items() if value is not None}
+
+
+def split_names(names: str) -> list[str]:
+    """Returns the case-folded names of a list that is separated by commas."""
+    return [name for part in names.split(",") if (name := part.strip().casefold())]
 
 
 class ArchiveMember(NamedTuple):
@@ -153,6 +166,8 @@ class Submission:
     header: str | None = None
     #: The files of an archive; `encoding`, `format` and `header` are those of the first.
     files: tuple[ArchiveMember, ...] = ()
+    #: Names of the columns of its files that are not read.
+    ignored_columns: tuple[str, ...] = ()
     options: SubmissionOptions = field(default_factory=SubmissionOptions)
     intake: int | None = None
     #: For a single request: the batch that contains it, and its position there.

@@ -67,6 +67,7 @@ class NewBulk(NamedTuple):
     options: SubmissionOptions
     request_id: str | None
     files: tuple[ArchiveMember, ...] = ()
+    ignored_columns: tuple[str, ...] = ()
 
 
 _NEW_SINGLES = ArrayTable(
@@ -135,6 +136,7 @@ def insert_bulk(session: Session, bulk: NewBulk) -> None:
             format=bulk.format,
             header=bulk.header,
             files=[list(member) for member in bulk.files] or None,
+            ignored_columns=list(bulk.ignored_columns) or None,
             options=bulk.options.as_json(),
             request_id=bulk.request_id,
         )
@@ -184,6 +186,7 @@ SUBMISSION_COLUMNS = (
     _TABLE.c.format,
     _TABLE.c.header,
     _TABLE.c.files,
+    _TABLE.c.ignored_columns,
     _TABLE.c.options,
     _TABLE.c.intake,
     _TABLE.c.batch_id,
@@ -210,6 +213,7 @@ def submission_of(row: Any) -> Submission:
         format=row.format,
         header=row.header,
         files=tuple(ArchiveMember(*member) for member in row.files or ()),
+        ignored_columns=tuple(row.ignored_columns or ()),
         options=SubmissionOptions(**(row.options or {})),
         intake=row.intake,
         batch_id=row.batch_id,
@@ -230,9 +234,8 @@ def find(session: Session, submission_id: UUID) -> Submission | None:
     return None if row is None else submission_of(row)
 
 
-_FIND_ALL = select(*SUBMISSION_COLUMNS).where(
-    SubmissionRow.id.in_(bindparam("ids", expanding=True))
-)
+_IDS: ColumnElement[Any] = bindparam("ids", expanding=True)
+_FIND_ALL = select(*SUBMISSION_COLUMNS).where(SubmissionRow.id.in_(_IDS))
 
 
 def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
@@ -245,7 +248,7 @@ def find_all(session: Session, ids: Collection[UUID]) -> dict[UUID, Submission]:
 
 _PROGRESS_MARKS = select(
     _TABLE.c.id, _TABLE.c.tally, _TABLE.c.finished_at, _TABLE.c.cancel_asked_at
-).where(_TABLE.c.id.in_(bindparam("ids", expanding=True)))
+).where(_TABLE.c.id.in_(_IDS))
 
 
 def progress_marks(session: Session, ids: Collection[UUID]) -> dict[UUID, ProgressMark]:

@@ -238,6 +238,8 @@ class SubmissionRow(Base):
     header: Mapped[str | None]
     #: The files of an archive: name, lines before it, encoding, format, header.
     files: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: Names of the columns of its files that are not read.
+    ignored_columns: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     #: {"enrolled": n, …, "reasons": {code: n}}, of the batches completed so far.
     tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     started_at: Mapped[datetime | None]

@@ -54,7 +54,9 @@ class FindingJson(TypedDict):
     kind: NotRequired[Annotated[IdKind, Doc("What the unmapped id identifies.")]]
     value: NotRequired[object]
     rule: Annotated[str, Doc("The violated rule, as a stable word.")]
-    expected: NotRequired[str]
+    expected: NotRequired[
+        Annotated[str | list[str], Doc("A list: the columns that the nearest file format needs.")]
+    ]
     message: NotRequired[str]
 
 

@@ -5,8 +5,9 @@ from itertools import chain
 from typing import NamedTuple
 
 from enrollment.domain.submissions import ArchiveMember
-from schemas.files.formats.detect import AUTO, NATIVE, source_of
+from schemas.files.formats.detect import AUTO, NATIVE, source_of, unread_columns
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile
+from schemas.findings import display_value
 
 
 class FileOptions(NamedTuple):
@@ -18,6 +19,8 @@ class FileOptions(NamedTuple):
     course_id: str | None = None
     #: The system that the ids of the rows belong to; None: that of the format.
     source: str | None = None
+    #: Names of columns, in lower case, that may look like ones that are read.
+    ignored: frozenset[str] = frozenset()
 
 
 class FileInfo(NamedTuple):
@@ -32,6 +35,18 @@ class FileInfo(NamedTuple):
     format: str = NATIVE
     #: The files of an archive that are read, in order.
     files: tuple[ArchiveMember, ...] = ()
+
+    @property
+    def ignored_columns(self) -> tuple[str, ...]:
+        """Names of the columns that are not read, as written; of all files of an archive."""
+        files = [(file.format, file.header) for file in self.files] or [(self.format, self.header)]
+        names = (
+            name
+            for format_, header in files
+            if header is not None
+            for name in unread_columns(format_, header).values()
+        )
+        return tuple(dict.fromkeys(str(display_value(name)) for name in names))
 
     @property
     def source(self) -> str | None:

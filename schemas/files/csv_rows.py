@@ -4,7 +4,6 @@ import csv
 import io
 import re
 from collections.abc import Callable, Sequence
-from difflib import get_close_matches
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
@@ -12,7 +11,6 @@ from typing import Any, NamedTuple
 
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.fields import MAX_MODE, is_course_key, parse_timestamp
-from schemas.files.source import UnreadableFile
 from schemas.findings import finding
 from schemas.requests.fast_parser import is_email, is_short_text, is_username
 from schemas.requests.parsed import MAX_COHORT, InvalidRequest, ParsedRequest
@@ -32,7 +30,8 @@ NATIVE_COLUMNS = (
 )
 #: The course column of clients of Open edX; takes precedence over `course_id`.
 OPENEDX_COURSE_COLUMN = "course_details.course_id"
-KNOWN_COLUMNS = frozenset({*NATIVE_COLUMNS, OPENEDX_COURSE_COLUMN})
+COURSE_COLUMNS = frozenset({"course_id", OPENEDX_COURSE_COLUMN})
+KNOWN_COLUMNS = frozenset({*NATIVE_COLUMNS, *COURSE_COLUMNS})
 EXPECTED_COLUMNS = "columns course_id and user (or email), separated by , ; tab or |"
 MAX_COLUMNS = 1_000
 #: Distinct parts of rows that are cached while rows are read.
@@ -50,8 +49,18 @@ _COMMON_FLAGS = {
 }
 _ACTIVE = _COMMON_FLAGS | {"": True}
 _FORCE = _COMMON_FLAGS | {"": False}
-#: Beginnings of formulas, which spreadsheets evaluate: also after spaces, and in full width.
-_FORMULA = re.compile(r"\s*[=+\-@\t\r\n\0＝＋－＠]")  # noqa: RUF001 (full width is meant)
+#: Signs that stand before text unseen: spaces, and marks of zero width.
+_UNSEEN = r"[\s\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
+#: Beginnings of formulas, which spreadsheets evaluate: also after spaces, in full width, small.
+_FORMULA = re.compile(_UNSEEN + r"[=+\-@\t\r\n\0＝＋－＠﹦﹢﹣﹫]")  # noqa: RUF001 (they are meant)
+#: The rest of a cell behind a sign at which a spreadsheet may split the line once more.
+CELL_PART = re.compile(r"(?<=[;,])[^;,]+")
+#: An id kept as text for a spreadsheet: `'0012` or `="0012"`.
+_ID_AS_TEXT = re.compile(r"""(?:'([0-9][0-9A-Za-z_.-]*)'?|="([0-9][0-9A-Za-z_.-]*)")""")
+#: Native columns with ids that another program may have kept as text.
+_ID_COLUMNS = frozenset({"user", *COURSE_COLUMNS})
+#: Beginnings of a cell that may be such an id.
+_ID_MARKS = frozenset("'=")
 _NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 _new = tuple.__new__
 
@@ -65,26 +74,27 @@ class CsvColumns(NamedTuple):
 
     @property
     def blanks(self) -> str:
-        """The characters that a blank row consists of."""
-        return self.delimiter + ' \t\r\n"'
+        """The characters that a blank row consists of; Ctrl-Z ended files of DOS."""
+        return self.delimiter + ' \t\r\n"\x1a'
+
+
+class LenientDialect(csv.excel):
+    """CSV as people write it: spaces before a cell, also before its quote, are dropped."""
+
+    skipinitialspace = True
 
 
 def cells_of(record: str, delimiter: str) -> list[str]:
     """Returns the cells of one record."""
-    return next(csv.reader(io.StringIO(record, newline=""), delimiter=delimiter), [])
+    return next(
+        csv.reader(io.StringIO(record, newline=""), LenientDialect, delimiter=delimiter), []
+    )
 
 
 @lru_cache(maxsize=64)
 def columns_of(header: str) -> CsvColumns:
-    """Parses a header. Raises UnreadableFile where a required column is missing."""
-    columns = _most_likely(header)
-    recognized = [name for name in columns.names if name in KNOWN_COLUMNS]
-    if not _has_required_columns(set(recognized)):
-        raise UnreadableFile("unknown_columns", _missing(columns.names), expected=EXPECTED_COLUMNS)
-    if len(recognized) > len(set(recognized)) or len(columns.names) > MAX_COLUMNS:
-        message = f"a column name is repeated, or there are more columns than {MAX_COLUMNS}"
-        raise UnreadableFile("repeated_columns", message, expected=EXPECTED_COLUMNS)
-    return columns
+    """Parses a header; `formats.detect` checks whether it is complete when a file comes in."""
+    return _most_likely(header)
 
 
 def _most_likely(header: str) -> CsvColumns:
@@ -96,7 +106,7 @@ def is_unclosed(header: str) -> bool:
     """Returns whether a quote of the header is still open at its end."""
     more = iter([""])
     lines = chain(io.StringIO(header, newline=""), more)
-    next(csv.reader(lines, delimiter=_most_likely(header).delimiter), None)
+    next(csv.reader(lines, LenientDialect, delimiter=_most_likely(header).delimiter), None)
     return next(more, None) is None
 
 
@@ -105,46 +115,27 @@ def names_of(header: str, delimiter: str) -> tuple[str, ...]:
     return tuple(unescape_cell(name).casefold() for name in cells_of(header, delimiter))
 
 
-def _has_required_columns(names: set[str]) -> bool:
-    return bool(names & {"course_id", OPENEDX_COURSE_COLUMN}) and bool(names & {"user", "email"})
-
-
-def _missing(names: Sequence[str]) -> str:
-    if names and names[0][:1] in {"{", "["}:
-        return "this looks like JSON: send it as application/x-ndjson or application/json"
-    have = set(names)
-    missing = []
-    if not have & {"course_id", OPENEDX_COURSE_COLUMN}:
-        missing.append("course_id")
-    if not have & {"user", "email"}:
-        missing.append("user or email")
-    near = [
-        f"{name[:40]!r} looks like {close[0]!r}"
-        for name in names[:MAX_COLUMNS]
-        if name not in KNOWN_COLUMNS
-        and (close := get_close_matches(name[:40], sorted(KNOWN_COLUMNS), 1))
-    ]
-    hint = f" ({', '.join(near[:3])})" if near else ""
-    return f"the header has no {' and no '.join(missing)}{hint}"
-
-
 @lru_cache(maxsize=64)
-def fast_reader(columns: CsvColumns) -> Callable[[list[str]], ParsedRequest | None]:
+def fast_reader(
+    columns: CsvColumns, course_id: str | None = None
+) -> Callable[[list[str]], ParsedRequest | None]:
     """Returns a function that parses well-formed rows, and returns None where it is not certain.
 
+    `course_id` is the course of rows that have no column for one.
     `row_request` is the reference: a result of the fast path equals its result. The parts of
     rows beside the username recur, so they are cached.
     """
     width = len(columns.names)
-    if {OPENEDX_COURSE_COLUMN, "course_id"} <= set(columns.names):
+    if set(columns.names) >= COURSE_COLUMNS:
         return lambda _cells: None
     pick = _picker(columns.names)
+    absent = ["", course_id or ""]
     cache: dict[tuple[str, ...], tuple[Any, ...] | None] = {}
 
     def read(cells: list[str]) -> ParsedRequest | None:
         if len(cells) != width:
             return None
-        picked = pick((*cells, ""))
+        picked = pick(cells + absent)
         user, others = picked[0], picked[1:]
         rest = cache.get(others, ())
         if rest == ():  # not cached yet
@@ -184,11 +175,13 @@ def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
 def _picker(names: Sequence[str]) -> Callable[[Sequence[str]], tuple[str, ...]]:
     """Returns a function that orders cells as `NATIVE_COLUMNS`.
 
-    Where a column is absent, it picks the cell that is appended to the row.
+    Two cells are appended to the row: the one that stands for an absent column, and the course
+    where no column has it.
     """
-    course = "course_id" if "course_id" in names else OPENEDX_COURSE_COLUMN
-    picked = [course if name == "course_id" else name for name in NATIVE_COLUMNS]
-    return itemgetter(*[names.index(n) if n in names else len(names) for n in picked])
+    places = {name: names.index(name) for name in KNOWN_COLUMNS.intersection(names)}
+    course = places.get(OPENEDX_COURSE_COLUMN, len(names) + 1)
+    places.setdefault("course_id", course)
+    return itemgetter(*[places.get(name, len(names)) for name in NATIVE_COLUMNS])
 
 
 def _are_valid(email: str, course_id: str, mode: str, cohort: str) -> bool:
@@ -205,19 +198,28 @@ def is_trimmed(text: str) -> bool:
     return text[0] not in "' " and text[-1] != " " and (text.isascii() or text == text.strip())
 
 
-def row_request(cells: Sequence[str], columns: CsvColumns) -> ParsedRequest:
+def row_request(
+    cells: Sequence[str], columns: CsvColumns, course_id: str | None = None
+) -> ParsedRequest:
     """Parses one row. Raises InvalidRequest with every finding."""
-    return require_learner(load_request(row_body(cells, columns)))
+    return require_learner(load_request(row_body(cells, columns, course_id)))
 
 
-def row_body(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any]:
-    """Returns a row as the body of a request. Raises InvalidRequest where that is not possible."""
+def row_body(
+    cells: Sequence[str], columns: CsvColumns, course_id: str | None = None
+) -> dict[str, Any]:
+    """Returns a row as the body of a request. Raises InvalidRequest where that is not possible.
+
+    `course_id` is the course of rows that have no column for one.
+    """
     names = columns.names
     if any(cell.strip() for cell in cells[len(names) :]):
         extra = next(cell for cell in cells[len(names) :] if cell.strip())
         message = f"{len(cells)} cells under {len(names)} columns"
         raise InvalidRequest([finding("", extra, "columns", message)])
     body = recognized_cells(cells, columns)
+    if course_id is not None:
+        body.setdefault("course_id", course_id)
     for name in ("is_active", "force_enrollment"):
         if name in body:
             body[name] = _FLAGS.get(body[name].casefold(), body[name])
@@ -231,7 +233,8 @@ def recognized_cells(cells: Sequence[str], columns: CsvColumns) -> dict[str, Any
     body = {
         name: bare
         for name, cell in zip(columns.names, cells, strict=False)
-        if name in KNOWN_COLUMNS and (bare := unescape_cell(cell))
+        if name in KNOWN_COLUMNS
+        and (bare := unescape_id(cell) if name in _ID_COLUMNS else unescape_cell(cell))
     }
     if OPENEDX_COURSE_COLUMN in body:
         body["course_id"] = body.pop(OPENEDX_COURSE_COLUMN)
@@ -246,14 +249,28 @@ def require_learner(request: ParsedRequest) -> ParsedRequest:
 
 
 def unescape_cell(cell: str) -> str:
-    """Returns a cell's content without the apostrophe that stops a spreadsheet's evaluation."""
-    marked = cell[:1] == "'" and is_formula(cell[1:])
-    return (cell[1:] if marked else cell).strip()
+    """Returns a cell's content without the apostrophes that stop a spreadsheet's evaluation."""
+    if "'" not in cell:
+        return cell.strip()
+    marked = cell[0] == "'" and is_formula(cell[1:])
+    return CELL_PART.sub(_unescape_part, cell[1:] if marked else cell).strip()
+
+
+def unescape_id(cell: str) -> str:
+    """Returns the content of a cell with an id; one kept as text, such as `'0012`, is read so."""
+    bare = unescape_cell(cell)
+    kept = _ID_AS_TEXT.fullmatch(bare) if bare[:1] in _ID_MARKS else None
+    return bare if kept is None else kept[1] or kept[2]
 
 
 def is_formula(cell: str) -> bool:
     """Returns whether a spreadsheet may evaluate a cell."""
     return _FORMULA.match(cell) is not None and _NUMBER.fullmatch(cell) is None
+
+
+def _unescape_part(part: re.Match[str]) -> str:
+    is_escaped = part[0][0] == "'" and is_formula(part[0][1:])
+    return part[0][1:] if is_escaped else part[0]
 
 
 def _json_cell(cell: str) -> Any:

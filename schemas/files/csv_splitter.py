@@ -3,29 +3,39 @@
 import codecs
 import csv
 import io
+import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import accumulate
 
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
-from schemas.files.csv_rows import EXPECTED_COLUMNS, CsvColumns, is_unclosed
+from schemas.files.column_check import check_unread
+from schemas.files.csv_rows import EXPECTED_COLUMNS, CsvColumns, LenientDialect, is_unclosed
 from schemas.files.encodings import detect_encoding
 from schemas.files.formats.detect import (
     FORMATS_BY_NAME,
     NATIVE_FORMATS,
     DetectedFormat,
     detect_format,
+    footer_of,
     has_course,
 )
 from schemas.files.formats.reader import FormatReader
 from schemas.files.row_payload import CSV_ROWS, encode_rows
-from schemas.files.source import FilePosition, Limits, UnreadableFile, split_lines, without_bom
+from schemas.files.source import (
+    MAX_RECORD_CHARS,
+    FilePosition,
+    Limits,
+    UnreadableFile,
+    without_bom,
+)
+from schemas.files.text_lines import LineReader
 
+#: A line that names the separator of cells for a spreadsheet.
+_SEPARATOR_LINE = re.compile(r"""\s*"?sep=.?"?\s*""", re.IGNORECASE)
 #: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
-#: Longer records, in characters, are treated as a quote that was never closed.
-MAX_RECORD_CHARS = 131_072
 #: Each unclosed quote makes the reader backtrack up to MAX_RECORD characters, so their number
 #: is limited: this many, and one more per 1,000 rows.
 MAX_UNCLOSED_QUOTES = 50
@@ -44,11 +54,13 @@ def split_csv(
 ) -> tuple[FileInfo, Iterator[BatchDraft]]:
     """Splits a CSV file into batches; the chunks are iterated twice."""
     decoder = codecs.getincrementaldecoder(detect_encoding(chunks, limits))
-    texts = _decoded(without_bom(chunks), decoder())
-    lines = _LineReader(split_lines(texts, _text_lines))
+    lines = LineReader(without_bom(chunks), decoder())
     before, record = _header(lines)
-    detected = detect_format(record.rstrip("\r\n"), options.format)
+    header, has_course = record.rstrip("\r\n"), options.course_id is not None
+    detected = detect_format(header, options.format, has_course=has_course)
     _check_course(detected, options)
+    check_unread(detected, before, options.ignored)
+    lines.drop_footer(footer_of(detected.format))
     if not detected.has_header:
         first = list(io.StringIO(record, newline=""))
         lines.put_back(first)
@@ -85,24 +97,14 @@ def _counter(detected: DetectedFormat) -> Callable[[list[str]], int] | None:
     return FormatReader(detected.format, detected.columns).count
 
 
-def _decoded(chunks: Iterable[bytes], decoder: codecs.IncrementalDecoder) -> Iterator[str]:
-    for chunk in chunks:
-        yield decoder.decode(chunk)
-
-
-def _text_lines(text: str) -> list[str]:
-    """Splits a text at the line ends that `csv` knows: LF, CR LF and CR."""
-    lines = list(io.StringIO(text, newline=""))
-    if not lines or lines[-1].endswith("\n"):
-        lines.append("")
-    return lines
-
-
 def _header(lines: Iterator[str]) -> tuple[int, str]:
-    """Returns the first record that is not blank, and the number of lines up to its end."""
+    """Returns the first record that is not blank, and the number of lines up to its end.
+
+    A first line such as `sep=;`, which is for spreadsheets, is no record.
+    """
     number = 0
-    for number, line in enumerate(lines, 1):  # noqa: B007 (its last value is used)
-        if line.strip():
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not (number == 1 and _SEPARATOR_LINE.fullmatch(line)):
             break
     else:
         raise UnreadableFile("empty", "the file is empty", expected=EXPECTED_COLUMNS)
@@ -128,57 +130,12 @@ def _is_header_open(record: str, line: int) -> bool:
     return is_unclosed(record)
 
 
-class _LineReader:
-    """The lines of a text, one by one or all that are buffered."""
-
-    def __init__(self, blocks: Iterator[list[str]]) -> None:
-        self._blocks = blocks
-        #: Buffered lines, the next one last.
-        self._buffered: list[str] = []
-
-    def __iter__(self) -> Iterator[str]:
-        """Returns itself."""
-        return self
-
-    def __next__(self) -> str:
-        """Returns the next line."""
-        if not self.has_next():
-            raise StopIteration
-        return self._buffered.pop()
-
-    @property
-    def has_buffered(self) -> bool:
-        """Whether the next line is buffered."""
-        return bool(self._buffered)
-
-    def has_next(self) -> bool:
-        """Returns whether there is another line, and buffers it."""
-        while not self._buffered:
-            block = next(self._blocks, None)
-            if block is None:
-                return False
-            self._buffered = block[::-1]
-        return True
-
-    def put_back(self, lines: Sequence[str]) -> None:
-        """Puts lines in front of the next one, in order."""
-        self._buffered += reversed(lines)
-
-    def take_plain(self) -> list[str]:
-        """Removes and returns the buffered lines if each is a record without quotes, else []."""
-        buffered = self._buffered
-        if max(map(len, buffered)) > MAX_RECORD_CHARS or '"' in "".join(buffered):
-            return []
-        self._buffered = []
-        return buffered[::-1]
-
-
 class _CsvSplitter:
     """Splits lines between records, where the decoder of the payload finds them to end."""
 
     def __init__(
         self,
-        lines: _LineReader,
+        lines: LineReader,
         first_line: int,
         columns: CsvColumns,
         limits: Limits,
@@ -231,7 +188,8 @@ class _CsvSplitter:
         """
         blanks = self._columns.blanks
         self._record, self._record_size = len(self._taken), self._size
-        reader = csv.reader(self._counted_lines(), delimiter=self._columns.delimiter)
+        delimiter = self._columns.delimiter
+        reader = csv.reader(self._counted_lines(), LenientDialect, delimiter=delimiter)
         self._ended = False
         with suppress(csv.Error):  # a record that is too long is incomplete as well
             for cells in reader:

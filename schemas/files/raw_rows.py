@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
-from schemas.files.csv_rows import CsvColumns, recognized_cells, require_learner, row_body
+from schemas.files.csv_rows import (
+    CsvColumns,
+    LenientDialect,
+    recognized_cells,
+    require_learner,
+    row_body,
+)
 from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
@@ -17,7 +23,9 @@ from schemas.files.row_payload import (
     CSV_ROWS,
     EMPTY_PAYLOAD,
     ParsedRow,
+    RowOptions,
     SkippedRows,
+    check_members,
     decode_rows,
     first_line_of,
     invalid_json,
@@ -45,6 +53,13 @@ class RowFormat(NamedTuple):
     course_id: str | None = None
     #: The system that their ids belong to; None: this service.
     source: str | None = None
+    #: Members of JSON rows, in lower case, that may look like ones that are read.
+    ignored: frozenset[str] = frozenset()
+
+    @property
+    def options(self) -> RowOptions:
+        """The options for rows with native columns."""
+        return RowOptions(self.course_id, self.ignored)
 
     @property
     def is_native(self) -> bool:
@@ -100,11 +115,11 @@ def decode_raw_rows(
     first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped)
     if row_format.encoding != CSV_ROWS:
-        return _json_rows(text, first_line, skips)
+        return _json_rows(text, first_line, skips, row_format.ignored)
     columns = columns_of_format(row_format.format, require_header(row_format.header))
     records = _records(text.decode(), first_line, unclosed, columns)
     if row_format.is_native:
-        return _native_rows(records, columns, skips)
+        return _native_rows(records, columns, skips, row_format.course_id)
     reader = FormatReader(row_format.format, columns, row_format.course_id)
     return _intent_rows(records, reader, skips)
 
@@ -114,7 +129,8 @@ def rows_for_display(
 ) -> Iterator[ParsedRow]:
     """Decodes rows to be rendered beside their outcomes; external ids stay as sent."""
     if row_format.is_native:
-        return decode_rows(payload, row_format.encoding, row_format.header, skipped)
+        form = (row_format.encoding, row_format.header)
+        return decode_rows(payload, *form, skipped, row_format.options)
     return (raw.unmapped_row() for raw in decode_raw_rows(payload, row_format, skipped))
 
 
@@ -133,7 +149,7 @@ def _records(
         if unclosed_line is not None:
             yield _Record(begin, [unclosed_line], is_unclosed=True)
             continue
-        reader = csv.reader(lines, delimiter=columns.delimiter)
+        reader = csv.reader(lines, LenientDialect, delimiter=columns.delimiter)
         line = begin
         for cells in reader:
             if "".join(cells).strip(columns.blanks):
@@ -142,7 +158,7 @@ def _records(
 
 
 def _native_rows(
-    records: Iterator[_Record], columns: CsvColumns, skips: SkippedRows
+    records: Iterator[_Record], columns: CsvColumns, skips: SkippedRows, course_id: str | None
 ) -> Iterator[RawRow]:
     for line, cells, is_unclosed in records:
         if skips.is_next():
@@ -150,12 +166,12 @@ def _native_rows(
         elif is_unclosed:
             yield RawRow(line, None, findings=(unclosed_row(cells[0]),), cells=cells)
         else:
-            yield _native_row(line, cells, columns)
+            yield _native_row(line, cells, columns, course_id)
 
 
-def _native_row(line: int, cells: list[str], columns: CsvColumns) -> RawRow:
+def _native_row(line: int, cells: list[str], columns: CsvColumns, course_id: str | None) -> RawRow:
     try:
-        return RawRow(line, row_body(cells, columns), cells=cells)
+        return RawRow(line, row_body(cells, columns, course_id), cells=cells)
     except InvalidRequest as error:
         body = recognized_cells(cells, columns)
         return RawRow(line, body, findings=error.findings, cells=cells)
@@ -177,7 +193,9 @@ def _intent_rows(
                 yield RawRow(line, intent.body, intent.columns, intent.findings, intent_cells)
 
 
-def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[RawRow]:
+def _json_rows(
+    text: bytes, first_line: int, skips: SkippedRows, ignored: Collection[str]
+) -> Iterator[RawRow]:
     for line, raw in enumerate(text.split(b"\n"), first_line):
         if not raw or raw.isspace():
             continue
@@ -189,10 +207,17 @@ def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[Raw
         except InvalidJson as error:
             yield RawRow(line, None, findings=(invalid_json(raw, error),))
             continue
-        if isinstance(body, dict):
-            yield RawRow(line, _with_one_course(body))
-        else:
-            yield RawRow(line, None, findings=(finding("", body, "type"),))
+        yield _json_row(line, body, ignored)
+
+
+def _json_row(line: int, body: object, ignored: Collection[str]) -> RawRow:
+    if not isinstance(body, dict):
+        return RawRow(line, None, findings=(finding("", body, "type"),))
+    try:
+        check_members(body, ignored)
+    except InvalidRequest as error:
+        return RawRow(line, _with_one_course(body), findings=error.findings)
+    return RawRow(line, _with_one_course(body))
 
 
 def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -205,13 +230,15 @@ def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def format_of_batch(submission: Submission, payload: bytes) -> RowFormat:
     """Returns the format of the rows of one batch of a submission."""
-    course_id, source = submission.options.course_id, submission.options.source
+    options = submission.options
     if not submission.files:
         encoding, format_ = submission.encoding or "", submission.format or NATIVE
-        return RowFormat(encoding, submission.header, format_, course_id, source)
+        kind = (encoding, submission.header, format_, options.course_id, options.source)
+        return RowFormat(*kind, options.ignored_names)
     member = member_at(submission.files, first_line_of(payload))
     source = submission.source_of(member)
-    return RowFormat(member.encoding, member.header, member.format, course_id, source)
+    kind = (member.encoding, member.header, member.format, options.course_id, source)
+    return RowFormat(*kind, options.ignored_names)
 
 
 def source_at(submission: Submission, line: int) -> str | None:

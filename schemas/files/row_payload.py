@@ -15,6 +15,7 @@ from schemas.encoding.compact import pack, unpack
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import (
     CsvColumns,
+    LenientDialect,
     columns_of,
     fast_reader,
     recognized_cells,
@@ -22,6 +23,7 @@ from schemas.files.csv_rows import (
     row_request,
 )
 from schemas.findings import Finding, finding
+from schemas.requests.near_miss import REQUEST_MEMBERS, unknown_members
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, without_absent
 
@@ -77,6 +79,18 @@ class ParsedRow(NamedTuple):
         return str(value) if fits else None
 
 
+class RowOptions(NamedTuple):
+    """Options of an upload that concern its rows."""
+
+    #: The course of CSV rows that have no column for one.
+    course_id: str | None = None
+    #: Members of JSON rows, in lower case, that may look like ones that are read.
+    ignored: frozenset[str] = frozenset()
+
+
+NO_ROW_OPTIONS = RowOptions()
+
+
 def encode_rows(text: bytes, first_line: int, unclosed: Sequence[int] = ()) -> bytes:
     """Returns the payload of some rows."""
     numbers = b" ".join(b"%d" % number for number in (first_line, *unclosed))
@@ -101,6 +115,7 @@ def decode_rows(
     encoding: str,
     header: str | None = None,
     skipped: Collection[int] = (),
+    options: RowOptions = NO_ROW_OPTIONS,
 ) -> Iterator[ParsedRow]:
     """Decodes rows with native columns; an invalid row has findings and affects no other.
 
@@ -109,8 +124,10 @@ def decode_rows(
     first_line, unclosed, text = read_payload(payload)
     skips = SkippedRows(skipped) if skipped else None
     if encoding != CSV_ROWS:
-        return _json_rows(text, first_line, skips)
-    return _csv_rows(text.decode(), first_line, unclosed, columns_of(require_header(header)), skips)
+        return _json_rows(text, first_line, skips, options.ignored)
+    columns, course_id = columns_of(require_header(header)), options.course_id
+    parse = _CsvRows(columns, fast_reader(columns, course_id), course_id, skips)
+    return parse.rows(text.decode(), first_line, unclosed)
 
 
 def first_line_of(payload: bytes) -> int:
@@ -133,20 +150,23 @@ def require_header(header: str | None) -> str:
     return header
 
 
-def _json_rows(text: bytes, first_line: int, skips: SkippedRows | None) -> Iterator[ParsedRow]:
+def _json_rows(
+    text: bytes, first_line: int, skips: SkippedRows | None, ignored: Collection[str]
+) -> Iterator[ParsedRow]:
     for line, raw in enumerate(text.split(b"\n"), first_line):
         if not raw or raw.isspace():
             continue
         if skips is not None and skips.is_next():
             yield ParsedRow(line, None, None, None)
         else:
-            yield _json_row(raw, line)
+            yield _json_row(raw, line, ignored)
 
 
-def _json_row(raw: bytes, line: int) -> ParsedRow:
+def _json_row(raw: bytes, line: int, ignored: Collection[str]) -> ParsedRow:
     body: object = None
     try:
         body = loads(raw)
+        check_members(body, ignored)
         return ParsedRow(line, require_learner(load_request(body)), None, None)
     except InvalidJson as error:
         return ParsedRow(line, None, (invalid_json(raw, error),), None)
@@ -155,21 +175,52 @@ def _json_row(raw: bytes, line: int) -> ParsedRow:
         return ParsedRow(line, None, error.findings, None, given)
 
 
-def _csv_rows(
-    text: str,
-    first_line: int,
-    unclosed: Sequence[int],
-    columns: CsvColumns,
-    skips: SkippedRows | None,
-) -> Iterator[ParsedRow]:
-    read = fast_reader(columns)
-    for line, lines, unclosed_line in split_at_unclosed(text, first_line, unclosed):
-        if unclosed_line is None:
-            yield from _csv_part(lines, line, columns, read, skips)
-            continue
-        if skips is not None:
-            skips.is_next()
-        yield ParsedRow(line, None, (unclosed_row(unclosed_line),), [unclosed_line])
+def check_members(body: object, ignored: Collection[str]) -> None:
+    """Raises InvalidRequest for members of a request that look like others, and are not read."""
+    if type(body) is not dict or REQUEST_MEMBERS.issuperset(body):
+        return
+    if findings := unknown_members(body, ignored):
+        raise InvalidRequest(findings)
+
+
+class _CsvRows(NamedTuple):
+    """Parses the rows of a CSV file."""
+
+    columns: CsvColumns
+    read: Callable[[list[str]], ParsedRequest | None]
+    course_id: str | None
+    skips: SkippedRows | None
+
+    def rows(self, text: str, first_line: int, unclosed: Sequence[int]) -> Iterator[ParsedRow]:
+        """Yields the rows of a text."""
+        for line, lines, unclosed_line in split_at_unclosed(text, first_line, unclosed):
+            if unclosed_line is None:
+                yield from self._part(lines, line)
+                continue
+            if self.skips is not None:
+                self.skips.is_next()
+            yield ParsedRow(line, None, (unclosed_row(unclosed_line),), [unclosed_line])
+
+    def _part(self, lines: Iterator[str], first_line: int) -> Iterator[ParsedRow]:
+        columns, read, _, skips = self
+        reader = csv.reader(lines, LenientDialect, delimiter=columns.delimiter)
+        blanks = columns.blanks
+        line = first_line
+        for cells in reader:
+            if skips is not None and "".join(cells).strip(blanks) and skips.is_next():
+                yield ParsedRow(line, None, None, cells)
+            elif (request := read(cells)) is not None:
+                yield ParsedRow(line, request, None, cells)
+            elif "".join(cells).strip(blanks):
+                yield self._row(line, cells)
+            line = first_line + reader.line_num
+
+    def _row(self, line: int, cells: list[str]) -> ParsedRow:
+        columns = self.columns
+        try:
+            return ParsedRow(line, row_request(cells, columns, self.course_id), None, cells)
+        except InvalidRequest as error:
+            return ParsedRow(line, None, error.findings, cells, recognized_cells(cells, columns))
 
 
 def split_at_unclosed(
@@ -195,33 +246,6 @@ def unclosed_row(cell: str) -> Finding:
     """Returns the finding on a line with a quote that is never closed."""
     message = "a quote in this line is never closed, or the record is too long"
     return finding("", cell, "quote", message)
-
-
-def _csv_part(
-    lines: Iterator[str],
-    first_line: int,
-    columns: CsvColumns,
-    read: Callable[[list[str]], ParsedRequest | None],
-    skips: SkippedRows | None,
-) -> Iterator[ParsedRow]:
-    reader = csv.reader(lines, delimiter=columns.delimiter)
-    blanks = columns.blanks
-    line = first_line
-    for cells in reader:
-        if skips is not None and "".join(cells).strip(blanks) and skips.is_next():
-            yield ParsedRow(line, None, None, cells)
-        elif (request := read(cells)) is not None:
-            yield ParsedRow(line, request, None, cells)
-        elif "".join(cells).strip(blanks):
-            yield _csv_row(line, cells, columns)
-        line = first_line + reader.line_num
-
-
-def _csv_row(line: int, cells: list[str], columns: CsvColumns) -> ParsedRow:
-    try:
-        return ParsedRow(line, row_request(cells, columns), None, cells)
-    except InvalidRequest as error:
-        return ParsedRow(line, None, error.findings, cells, recognized_cells(cells, columns))
 
 
 def invalid_json(raw: bytes, error: InvalidJson) -> Finding:

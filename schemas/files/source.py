@@ -1,7 +1,7 @@
 """The bytes of an upload: limits, decompression, lines, and the errors of a whole file."""
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import IO, AnyStr, NamedTuple
 
@@ -9,6 +9,8 @@ from schemas.findings import Finding, finding
 
 CHUNK_BYTES = 256 * 1024
 MAX_LINE_CHARS = 1_000_000
+#: Longer records, in characters, are treated as a quote that was never closed.
+MAX_RECORD_CHARS = 131_072
 #: Longest text per byte of its gzip or ZIP, once it is longer than MIN_RATIO_BYTES.
 MAX_RATIO = 200
 MIN_RATIO_BYTES = 1_000_000
@@ -59,7 +61,7 @@ class UnreadableFile(Exception):
         *,
         position: FilePosition | None = None,
         found: str | None = None,
-        expected: str | None = None,
+        expected: str | Sequence[str] | None = None,
     ) -> None:
         super().__init__(message)
         #: Stable, for programs.

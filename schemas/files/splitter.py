@@ -154,8 +154,16 @@ def _ndjson_batches(chunks: Iterable[bytes], limits: Limits, before: int) -> Ite
     for _ in check_total_size(chunks, limits):
         pass
     cut = split_lines(without_bom(chunks), lambda text: text.split(b"\n"))
-    lines = enumerate(chain.from_iterable(cut), before + 1)
+    lines = enumerate(chain.from_iterable(_without_ctrl_z(cut)), before + 1)
     return _line_batches(lines, limits)
+
+
+def _without_ctrl_z(blocks: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
+    """Yields the lines without the Ctrl-Z that ended text files of DOS."""
+    for lines in blocks:
+        if lines and lines[-1].endswith(b"\x1a"):
+            lines[-1] = lines[-1].rstrip(b"\x1a")
+        yield lines
 
 
 #: Memory of a line beside its bytes: a file of empty lines is not small.

@@ -75,6 +75,11 @@ FORMS = {
         lambda w: [w.course_id, w.user],
         can_withdraw=False,
     ),
+    "clever": Form(
+        ["School_id", "Section_id", "Student_id"],
+        lambda w: ["s", w.course_id, w.user],
+        can_withdraw=False,
+    ),
     "openedx_dashboard": Form(
         None,
         lambda w: [GUEST, w.user, "Full Name", "GB"],

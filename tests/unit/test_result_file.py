@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -17,6 +18,9 @@ from schemas.requests.parsed import ParsedRequest
 from schemas.requests.schema import load_request
 from schemas.result_file import cells_from_request, layout_of, ndjson_line, safe_cell
 
+FORMULA_SIGNS = frozenset("=+-@＝＋－＠﹦﹢﹣﹫")  # noqa: RUF001
+UNSEEN = " \xa0\x1f\t\r\n\u200b\ufeff"
+NUMBER = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?")
 ENROLLED = Outcome(2, "ada", "C", Code.ENROLLED)
 INVALID = Outcome(2, None, None, Code.INVALID, Reason.INVALID_ROW)
 FULL = Outcome(3, "bob", "C", Code.REFUSED, Reason.COURSE_FULL, {"capacity": 1})
@@ -24,10 +28,45 @@ FULL = Outcome(3, "bob", "C", Code.REFUSED, Reason.COURSE_FULL, {"capacity": 1})
 
 @pytest.mark.parametrize(
     "cell",
-    ["=1+1", "+cmd", "-cmd", "@SUM(A1)", "\t=1", "\r=1", "  =1", "＝1", "＋1x", "－1x", "＠x"],  # noqa: RUF001
+    [
+        "\u200b=1",
+        "\ufeff @x",
+        "\u2066-x",
+        "﹦1",
+        "﹢x",
+        "﹣x",
+        "﹫x",
+        "=1+1",
+        "+cmd",
+        "-cmd",
+        "@SUM(A1)",
+        "\t=1",
+        "\r=1",
+        "  =1",
+        "＝1",  # noqa: RUF001
+        "＋1x",  # noqa: RUF001
+        "－1x",  # noqa: RUF001
+        "＠x",  # noqa: RUF001
+    ],
 )
 def test_what_a_spreadsheet_would_run_is_made_plain_text(cell):
     assert safe_cell(cell) == "'" + cell
+
+
+@pytest.mark.parametrize(
+    ("cell", "safe"),
+    [
+        ("a;=1+1", "a;'=1+1"),
+        ("=1;=2", "'=1;'=2"),
+        ("a, @x", "a,' @x"),
+        ("a;\u200b=1,-x;-1", "a;'\u200b=1,'-x;-1"),
+        ("Berg, Pia; PhD", "Berg, Pia; PhD"),
+        ("a;'=1", "a;'=1"),
+    ],
+)
+def test_parts_at_which_a_spreadsheet_may_split_are_made_plain_text_too(cell, safe):
+    assert safe_cell(cell) == safe
+    assert unescape_cell(safe) == unescape_cell(cell)
 
 
 @pytest.mark.parametrize("cell", ["", "ada", "-1", "+3.5", "1-2", "a=b", "'quoted", "course-v1:A"])
@@ -137,10 +176,12 @@ def test_any_cells_come_back_out_of_a_result_file(rows):
         )
 
 
-@given(st.text(st.sampled_from("'=+-@ \t\r\n\0＝1.a,\xa0\x1f")))  # noqa: RUF001
+@given(st.text(st.sampled_from("'=+-@ \t\r\n\0＝﹦﹫1.a,;\xa0\x1f\u200b\ufeff")))  # noqa: RUF001
 def test_a_cell_that_was_made_plain_text_is_read_as_before(cell):
     once = safe_cell(cell)
+    bare = [part.strip(UNSEEN) for part in re.split("[;,]", once)]
 
+    assert not [part for part in bare if part[:1] in FORMULA_SIGNS and not NUMBER.fullmatch(part)]
     assert unescape_cell(once) == unescape_cell(cell)
     assert safe_cell(once) == once
 

@@ -125,7 +125,20 @@ def test_a_file_that_cannot_be_read_is_refused_where_it_is_broken(data, code, pl
     [
         ("username,course_id", "the header has no user or email ('username' looks like 'user')"),
         ("user,course id", "the header has no course_id ('course id' looks like 'course_id')"),
-        ("x,y", "the header has no course_id and no user or email"),
+        (
+            "user,mode",
+            (
+                "the header has no course_id: add it, or name the course of all rows with "
+                "the option course_id"
+            ),
+        ),
+        (
+            "x;y",
+            (
+                "the header has no course_id and no user or email: the first line is taken for "
+                "the header; yours is `x;y`. If it is a row, put `user;course_id` above it"
+            ),
+        ),
         ('{"user":1}', "this looks like JSON: send it as application/x-ndjson or application/json"),
     ],
 )
@@ -191,7 +204,8 @@ def test_wherever_a_file_is_cut_its_rows_are_the_same(text, batch_rows, size):
 
     assert rows == whole
     if all(row.findings is None or row.findings[0]["rule"] != "quote" for row in rows):
-        records = [*csv.reader(io.StringIO(data.decode(), newline=""))][1:]
+        text = io.StringIO(data.decode(), newline="")
+        records = [*csv.reader(text, skipinitialspace=True)][1:]
         assert [row.cells for row in rows] == [r for r in records if "".join(r).strip(', \t\r\n"')]
 
 

@@ -89,7 +89,7 @@ def decode_native(
 
     Its rows are settled where every one of them names a username.
     """
-    parsed = decode_rows(payload, row_format.encoding, row_format.header)
+    parsed = decode_rows(payload, row_format.encoding, row_format.header, (), row_format.options)
     rows = list(_rows(batch_id, submission, parsed))
     if any(row.request is not None and row.request.username is None for row in rows):
         return DecodedBatch(rows)
@@ -125,7 +125,8 @@ def _open_batch(
         return _RawBatch(row_format.source, list(raw_rows))
     if batch.failure_search is None and (decoded := take_prefetched(batch, row_format)) is not None:
         return decoded
-    return decode_rows(batch.payload, row_format.encoding, row_format.header, excluded)
+    form = (row_format.encoding, row_format.header)
+    return decode_rows(batch.payload, *form, excluded, row_format.options)
 
 
 def _decode_batch(

@@ -190,11 +190,20 @@ def _error_message(response: httpx.Response) -> Iterator[str]:
         line = f"line {finding['line']}" if "line" in finding else ""
         location = finding.get("pointer") or line
         parts = [location, finding.get("field"), finding.get("value"), finding.get("rule")]
-        yield "  " + ": ".join(terminal_safe(part) for part in parts if part not in {None, ""})
+        text = ": ".join(terminal_safe(part) for part in parts if part not in {None, ""})
+        yield f"  {text}{_expected(finding.get('expected'))}"
     if len(errors) > MAX_FINDINGS_SHOWN:
         yield f"  … and {len(errors) - MAX_FINDINGS_SHOWN} more"
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         yield "Set an API key with --key or ENROLL_API_KEY (`enroll keys create` creates one)."
+
+
+def _expected(expected: object) -> str:
+    """Returns what a finding expects, a text or a list of texts, for display."""
+    if not expected:
+        return ""
+    texts = expected if isinstance(expected, list) else [expected]
+    return f" (expected: {', '.join(map(terminal_safe, texts))})"
 
 
 def _parse_base_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:

@@ -6,6 +6,7 @@ from uuid import UUID
 import click
 
 from api_gateway.cli.remote.client import Service, with_service
+from schemas.files.source import without_bom
 
 
 @click.command()
@@ -33,7 +34,11 @@ def outcomes(
 def save_outcomes(
     service: Service, submission_id: str, output: Path | None, *, outcome: str
 ) -> None:
-    """Writes the outcomes to stdout, or atomically to a file."""
+    """Writes the outcomes to stdout, or atomically to a file.
+
+    A CSV file begins with a byte order mark for spreadsheets, which programs that read from stdout
+    do not expect.
+    """
     is_ndjson = output is not None and output.suffix.lower() in {".ndjson", ".jsonl"}
     accept = "application/x-ndjson" if is_ndjson else "text/csv"
     params = {"outcome": outcome} if outcome else {}
@@ -42,5 +47,5 @@ def save_outcomes(
         service.stream(path, accept=accept, **params) as chunks,
         click.open_file(str(output or "-"), "wb", atomic=output is not None) as target,
     ):
-        for chunk in chunks:
+        for chunk in without_bom(chunks) if output is None else chunks:
             target.write(chunk)

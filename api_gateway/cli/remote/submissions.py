@@ -11,7 +11,12 @@ import click
 
 from api_gateway.cli.exit_codes import ACCEPTED, SOME_REFUSED
 from api_gateway.cli.progress import ProgressCounter, progress, show_counts
-from api_gateway.cli.remote.client import Service, UploadRequest, with_service
+from api_gateway.cli.remote.client import (
+    Service,
+    UploadRequest,
+    terminal_safe,
+    with_service,
+)
 from api_gateway.cli.remote.outcomes import save_outcomes
 
 #: Media types by extension of the file.
@@ -45,6 +50,7 @@ MIN_PROGRESS_BYTES = 1_000_000
 @click.option("--source", metavar="NAME", help="Crosswalk that maps the ids in FILE.")
 @click.option("--course-id", metavar="ID", help="Course, if the format has no column for it.")
 @click.option("--default-mode", metavar="MODE", help="Mode of rows without one.")
+@click.option("--ignore", metavar="NAMES", help="Columns that may look like others, as `a,b`.")
 @click.option("--dry-run", is_flag=True, help="Process everything, change nothing.")
 @click.option(
     "--on-error",
@@ -70,6 +76,7 @@ def submit(  # noqa: PLR0913 (each is an option)
     source: str | None,
     course_id: str | None,
     default_mode: str | None,
+    ignore: str | None,
     dry_run: bool,
     on_error: str,
     wait: bool,
@@ -88,6 +95,7 @@ def submit(  # noqa: PLR0913 (each is an option)
         "course_id": course_id,
         "on_error": on_error,
         "default_mode": default_mode,
+        "ignore": ignore,
     }
     defaults = ("auto", "continue", None)
     params = {name: value for name, value in options.items() if value and value not in defaults}
@@ -181,5 +189,7 @@ def print_submission(submission: Mapping[str, Any]) -> int:
     note = " (a dry run: nothing was changed)" if is_dry_run else ""
     click.echo(f"{submission['state']}{result}{note}")
     show_counts(submission["counts"], submission.get("reasons") or {})
+    if ignored := submission.get("ignored_columns"):
+        click.echo(f"Columns that were not read: {terminal_safe(', '.join(ignored))}")
     failed = any(submission["counts"].get(outcome) for outcome in FAILED_OUTCOMES)
     return SOME_REFUSED if failed else ACCEPTED

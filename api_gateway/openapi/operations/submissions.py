@@ -44,7 +44,8 @@ OPERATIONS = (
         description=(
             "CSV has the columns user or email, course_id, and any of mode, is_active, "
             "requested_at, enrollment_attributes, cohort, force_enrollment, in any order; other "
-            "columns are stored and returned with the outcomes. NDJSON has one request per line. "
+            "columns are stored, named in ignored_columns, and returned with the outcomes, but one "
+            "that looks like a column of ours refuses the file. NDJSON has one request per line. "
             "A row that cannot be read is invalid by itself; the others are processed. CSV files "
             "of other systems are accepted unchanged and detected by their content: see format. "
             "Their ids are mapped by the crosswalk of their source. A ZIP archive contains one or "
@@ -52,7 +53,7 @@ OPERATIONS = (
             "has the ids of its own system unless source names another."
         ),
         parameters=(
-            "format default_mode on_error dry_run lane of_source course Idempotency-Key "
+            "format default_mode on_error dry_run lane of_source course ignore Idempotency-Key "
             "Content-Encoding"
         ),
         body=_FILE,
@@ -67,7 +68,7 @@ OPERATIONS = (
             "option_invalid idempotency_key_invalid incomplete_upload malformed_json "
             "malformed_gzip malformed_zip malformed_form not_text unclosed_quotes request_timeout "
             "idempotency_key_in_flight too_large unsupported_media_type unknown_columns "
-            "repeated_columns course_missing course_twice unknown_document empty "
+            "repeated_columns unread_columns course_missing course_twice unknown_document empty "
             "idempotency_key_reused"
         ),
     ),
@@ -137,7 +138,7 @@ OPERATIONS = (
             "outcome, reason and message, so that refused rows can be corrected and submitted "
             "again."
         ),
-        parameters="outcome reason file limit cursor",
+        parameters="outcome reason file bom limit cursor",
         responses={
             200: Response(
                 "Outcomes in input order.",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,16 +12,18 @@ from api_gateway.http.pagination import read_cursor
 from api_gateway.http.problems import Problem, bad_request
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
-from enrollment.domain.submissions import SubmissionOptions
+from enrollment.domain.submissions import SubmissionOptions, split_names
 from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
-from schemas.findings import finding
+from schemas.findings import finding, shorten
 
 #: Names of the options, which are query parameters or fields of the form with the file.
 _OPTION_NAMES = frozenset(
-    {"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run"}
+    {"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run", "ignore"}
 )
+#: Maximum length of the option `ignore`.
+MAX_IGNORE_CHARS = 2_000
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
@@ -36,7 +39,7 @@ def check_names(params: Mapping[str, Any]) -> None:
     """Checks that all options are known and given once. Raises Problem 400."""
     for name, value in params.items():
         if name not in _OPTION_NAMES:
-            raise invalid_option(name, value, "unknown", _one_of(_OPTION_NAMES))
+            raise _unknown_option(name, value)
         if not isinstance(value, str):
             raise invalid_option(name, value, "duplicate", "given once")
 
@@ -53,11 +56,24 @@ def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
         source=params.get("source"),
         dry_run=_FLAGS[params.get("dry_run", "false")],
         course_id=params.get("course_id"),
+        ignore=params.get("ignore"),
     )
     lane = params.get("lane")
     return SubmissionParams(
         options, None if lane is None else Lane(lane), params.get("format", AUTO)
     )
+
+
+def _unknown_option(name: str, value: object) -> Problem:
+    known = _one_of(_OPTION_NAMES)
+    found = finding(name, value, "unknown", expected=known)
+    (near,) = get_close_matches(name[:MAX_MODE], sorted(_OPTION_NAMES), 1, 0)
+    message = f"There is no option {shorten(name)}; did you mean {near}? An option must be {known}."
+    return bad_request("option_invalid", message, found)
+
+
+def _is_list_of_names(text: str) -> bool:
+    return len(text) <= MAX_IGNORE_CHARS and is_storable(text) and bool(split_names(text))
 
 
 def _is_mode(text: str) -> bool:
@@ -76,6 +92,11 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str, str]] = {
     "lane": (frozenset(Lane).__contains__, "one_of", _one_of(Lane)),
     "default_mode": (_is_mode, "length", f"1 to {MAX_MODE} characters"),
     "source": (is_source, "source", "1 to 100 letters, digits, dots, dashes or underscores"),
+    "ignore": (
+        _is_list_of_names,
+        "pattern",
+        f"names of columns with commas between them, up to {MAX_IGNORE_CHARS} characters",
+    ),
     "course_id": (is_course_key, "course_key", "course-v1:org+course+run or org/course/run"),
 }
 
@@ -84,6 +105,14 @@ def invalid_option(name: str, value: object, rule: str, expected: str) -> Proble
     """Returns a Problem 400 that names the option and the expected value."""
     found = finding(name, value, rule, expected=expected)
     return bad_request("option_invalid", f"The option {name} must be {expected}.", found)
+
+
+def read_flag(req: Request, name: str, *, default: bool) -> bool:
+    """Reads a flag from the query. Raises Problem 400 for anything but true, 1, false or 0."""
+    text = req.get_param(name)
+    if text is not None and text not in _FLAGS:
+        raise invalid_option(name, text, "one_of", _one_of(_FLAGS))
+    return default if text is None else _FLAGS[text]
 
 
 def read_states(req: Request) -> frozenset[State]:

@@ -117,6 +117,8 @@ class Format:
     columns: Mapping[str, str]
     #: Groups of case-folded columns: a header that has one of each group is of this format.
     identifying_columns: tuple[tuple[str, ...], ...]
+    #: Case-folded names of columns that belong to the format, and are not read.
+    other_columns: Collection[str] = frozenset()
     #: Groups of which a file of this format must have one as well.
     required_columns: tuple[tuple[str, ...], ...] = ()
     #: Values of the role's column that stand for a learner.
@@ -138,6 +140,8 @@ class Format:
     is_line: Callable[[Sequence[str]], bool] | None = None
     #: Normalizes the cells of a row before they are read.
     normalize: Callable[[Sequence[str]], Sequence[str]] | None = None
+    #: Beginning of lines at the end of a file that are no rows, case-folded.
+    footer: str | None = None
     #: Whether learners and courses have ids of another system.
     has_external_ids: bool = True
 

@@ -1,16 +1,13 @@
 """Detects the format of a CSV file, native or of another system, by its first record."""
 
 from collections.abc import Sequence
-from difflib import get_close_matches
 from functools import lru_cache
-from itertools import chain
 from typing import NamedTuple
 
 from schemas.files.csv_rows import (
+    COURSE_COLUMNS,
     DELIMITERS,
-    EXPECTED_COLUMNS,
     KNOWN_COLUMNS,
-    MAX_COLUMNS,
     NATIVE_COLUMNS,
     OPENEDX_COURSE_COLUMN,
     RESULT_COLUMNS,
@@ -22,6 +19,7 @@ from schemas.files.csv_rows import (
 from schemas.files.formats import (
     blackboard,
     canvas,
+    clever,
     d2l,
     moodle_flat,
     moodle_users,
@@ -39,7 +37,14 @@ from schemas.files.formats.base import (
     STATUS_COLUMN,
     Format,
 )
-from schemas.files.source import UnreadableFile
+from schemas.files.formats.header_errors import (
+    check_complete,
+    check_native,
+    format_error,
+    missing_native,
+    native_error,
+    unknown_error,
+)
 
 AUTO = "auto"
 NATIVE = "native"
@@ -58,6 +63,7 @@ FORMATS: tuple[Format, ...] = (
     d2l.FORMAT,
     blackboard.FORMAT,
     moodle_users.FORMAT,
+    clever.FORMAT,
     moodle_flat.FORMAT,
     openedx_dashboard.FORMAT,
 )
@@ -88,27 +94,32 @@ class DetectedFormat(NamedTuple):
     has_header: bool = True
 
 
-def detect_format(record: str, forced: str = AUTO) -> DetectedFormat:
+def detect_format(record: str, forced: str = AUTO, *, has_course: bool = False) -> DetectedFormat:
     """Detects the format of a file by its first record.
 
     Native columns take precedence, unless the record has all columns that a format of another
-    system needs. Raises UnreadableFile, which lists the known formats.
+    system needs. `has_course`: the course is named beside the file, so that a learner's column
+    alone is complete. Raises UnreadableFile, which names the nearest format.
     """
+    columns = columns_of(record)
     if forced in NATIVE_FORMATS:
-        return DetectedFormat(forced, record, columns_of(record))
+        check_native(columns, record, has_course=has_course)
+        return DetectedFormat(forced, record, columns)
     if forced in FORMATS_BY_NAME:
         return _forced(record, FORMATS_BY_NAME[forced])
-    try:
-        columns = columns_of(record)
-    except UnreadableFile as error:
-        if error.code != "unknown_columns":
-            raise
-        return _of_other_system(record, error)
-    if not KNOWN_COLUMNS.issuperset(columns.names):
-        detected = _complete_match(record)
-        if detected is not None:
-            return detected
-    return DetectedFormat(_native_format(columns.names), record, columns)
+    if not missing_native(columns, has_course=False):
+        check_native(columns, record, has_course=False)
+        is_plain = KNOWN_COLUMNS.issuperset(columns.names)
+        detected = None if is_plain else _complete_match(record)
+        return detected or DetectedFormat(_native_format(columns.names), record, columns)
+    detected = _of_other_system(record)
+    if detected is not None:
+        return detected
+    if missing := missing_native(columns, has_course=has_course):
+        error = native_error(columns, record, missing, has_course=has_course)
+        raise unknown_error(_possible_headers(record), record, FORMATS, error)
+    check_native(columns, record, has_course=has_course)
+    return DetectedFormat(NATIVE, record, columns)
 
 
 def _native_format(names: Sequence[str]) -> str:
@@ -127,20 +138,22 @@ def _complete_match(record: str) -> DetectedFormat | None:
         for delimiter in DELIMITERS:
             columns = CsvColumns(delimiter, names_of(record, delimiter))
             if not format_.missing_groups(columns.names) and has_course(format_.name, columns):
-                return DetectedFormat(format_.name, record, _checked(columns, format_))
+                check_complete(columns, record, format_)
+                return DetectedFormat(format_.name, record, columns)
     return None
 
 
-def _of_other_system(record: str, native_error: UnreadableFile) -> DetectedFormat:
+def _of_other_system(record: str) -> DetectedFormat | None:
     headers = _possible_headers(record)
     for format_ in FORMATS:
         for columns in headers:
             if format_.matches(columns.names):
-                return DetectedFormat(format_.name, record, _checked(columns, format_))
+                check_complete(columns, record, format_)
+                return DetectedFormat(format_.name, record, columns)
     for format_ in FORMATS:
         if (detected := _headless(record, format_)) is not None:
             return detected
-    raise _unknown(headers, native_error)
+    return None
 
 
 def _possible_headers(record: str) -> list[CsvColumns]:
@@ -151,12 +164,12 @@ def _forced(record: str, format_: Format) -> DetectedFormat:
     headers = _possible_headers(record)
     for columns in headers:
         if format_.matches(columns.names):
-            return DetectedFormat(format_.name, record, _checked(columns, format_))
+            check_complete(columns, record, format_)
+            return DetectedFormat(format_.name, record, columns)
     if format_.is_line is not None:
         return _headless(record, format_) or _as_lines(headers, format_)
-    raise _missing_columns(
-        max(headers, key=lambda columns: -len(format_.missing_groups(columns.names))), format_
-    )
+    nearest = max(headers, key=lambda columns: -len(format_.missing_groups(columns.names)))
+    raise format_error(nearest, record, format_)
 
 
 def _headless(record: str, format_: Format) -> DetectedFormat | None:
@@ -181,59 +194,6 @@ def _with_header(delimiter: str, format_: Format) -> DetectedFormat:
     return DetectedFormat(format_.name, header, columns, has_header=False)
 
 
-def _checked(columns: CsvColumns, format_: Format) -> CsvColumns:
-    if format_.missing_groups(columns.names):
-        raise _missing_columns(columns, format_)
-    read = [format_.canonical(n) for n in columns.names if format_.meaning(n) is not None]
-    if len(read) > len(set(read)) or len(columns.names) > MAX_COLUMNS:
-        message = f"a column name is repeated, or there are more columns than {MAX_COLUMNS}"
-        raise UnreadableFile("repeated_columns", message, expected=format_.title)
-    return columns
-
-
-def _missing_columns(columns: CsvColumns, format_: Format) -> UnreadableFile:
-    missing = format_.missing_groups(columns.names)
-    unread = [name for name in columns.names[:MAX_COLUMNS] if format_.meaning(name) is None]
-    near = [
-        f"{close[0][:40]!r} looks like {word!r}"
-        for word in chain.from_iterable(group.split(" or ") for group in missing)
-        if (close := get_close_matches(word, unread, 1))
-    ]
-    hint = f" ({', '.join(near[:3])})" if near else ""
-    return UnreadableFile(
-        "unknown_columns",
-        f"this looks like {format_.name}, but the header has no {' and no '.join(missing)}{hint}",
-        found=_header_text(columns),
-        expected=_describe(format_),
-    )
-
-
-def _unknown(headers: Sequence[CsvColumns], native_error: UnreadableFile) -> UnreadableFile:
-    """Returns the error for an unknown header; it names the nearest format if one is near."""
-    columns = max(headers, key=lambda columns: len(columns.names))
-    nearest = min(FORMATS, key=lambda format_: len(format_.missing_groups(columns.names)))
-    groups = len(nearest.identifying_columns) + len(nearest.required_columns)
-    known = "; ".join([EXPECTED_COLUMNS, *map(_describe, FORMATS)])
-    if groups > 1 and len(nearest.missing_groups(columns.names)) * 2 < groups:
-        missing = _missing_columns(columns, nearest)
-        return UnreadableFile(
-            "unknown_columns", missing.message, found=missing.found, expected=known
-        )
-    return UnreadableFile(
-        "unknown_columns", native_error.message, found=_header_text(columns), expected=known
-    )
-
-
-def _describe(format_: Format) -> str:
-    numbered = (f"{stem}1, {stem}2, …" for stem in format_.numbered or ())
-    return f"{format_.name}: {', '.join(chain(format_.columns, numbered))}"
-
-
-def _header_text(columns: CsvColumns) -> str:
-    text = columns.delimiter.join(name[:40] for name in columns.names[:50])
-    return "".join(sign if sign.isprintable() else " " for sign in text)[:400]
-
-
 @lru_cache(maxsize=256)
 def column_meanings(format_: str, header: str) -> dict[str, str]:
     """Returns the columns of a file that are read, as written, and the meaning of each."""
@@ -256,6 +216,20 @@ def _meaning(format_: str, name: str) -> str | None:
     return FORMATS_BY_NAME[format_].meaning(name)
 
 
+def unread_columns(format_: str, header: str) -> dict[str, str]:
+    """Returns the columns of a file that are not read: case-folded names, and those as written.
+
+    The columns of a result file that are not the file's own are left out.
+    """
+    columns = columns_of_format(format_, header)
+    written = cells_of(header, columns.delimiter)
+    return {
+        folded: name.strip()
+        for name, folded in zip(written, columns.names, strict=True)
+        if folded and folded not in RESULT_COLUMNS and _meaning(format_, folded) is None
+    }
+
+
 @lru_cache(maxsize=256)
 def columns_of_format(format_: str, header: str) -> CsvColumns:
     """Returns the columns of a file in a detected format."""
@@ -273,8 +247,13 @@ def source_of(format_: str) -> str | None:
     )
 
 
+def footer_of(format_: str) -> str | None:
+    """Returns the case-folded beginning of lines at the end of a file that are no rows."""
+    return None if format_ in NATIVE_FORMATS else FORMATS_BY_NAME[format_].footer
+
+
 def has_course(format_: str, columns: CsvColumns) -> bool:
     """Returns whether the rows of a file have a column for the course."""
-    return format_ in NATIVE_FORMATS or any(
-        FORMATS_BY_NAME[format_].meaning(name) == COURSE_COLUMN for name in columns.names
-    )
+    if format_ in NATIVE_FORMATS:
+        return not COURSE_COLUMNS.isdisjoint(columns.names)
+    return any(FORMATS_BY_NAME[format_].meaning(name) == COURSE_COLUMN for name in columns.names)

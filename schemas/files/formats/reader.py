@@ -1,10 +1,16 @@
 """Parses the rows of a file of another system into requests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, repeat
 
-from schemas.files.csv_rows import CsvColumns, unescape_cell
-from schemas.files.formats.base import NUMBERED, Cells, RowIntent
+from schemas.files.csv_rows import CsvColumns, unescape_cell, unescape_id
+from schemas.files.formats.base import (
+    COURSE_COLUMN,
+    LEARNER_COLUMN,
+    NUMBERED,
+    Cells,
+    RowIntent,
+)
 from schemas.files.formats.detect import FORMATS_BY_NAME
 from schemas.findings import finding
 
@@ -17,11 +23,15 @@ class FormatReader:
         self._width = len(columns.names)
         self._course_id = course_id
         self._read_columns = [
-            (self._format.canonical(name), index)
+            (self._format.canonical(name), index, self._unescape(name))
             for index, name in enumerate(columns.names)
             if self._format.meaning(name) is not None
         ]
         self._numbers = [self._number_of(name) for name in columns.names]
+
+    def _unescape(self, name: str) -> Callable[[str], str]:
+        is_id = self._format.meaning(name) in {LEARNER_COLUMN, COURSE_COLUMN}
+        return unescape_id if is_id else unescape_cell
 
     def _number_of(self, name: str) -> str | None:
         """Returns the number of a numbered column with a meaning in a request."""
@@ -66,6 +76,6 @@ class FormatReader:
         number = len(cells)
         return {
             name: content
-            for name, index in self._read_columns
-            if index < number and (content := unescape_cell(cells[index]))
+            for name, index, unescape in self._read_columns
+            if index < number and (content := unescape(cells[index]))
         }

@@ -21,7 +21,7 @@ def test_a_dry_run_is_a_submission_like_any_other_that_changes_nothing(gateway, 
     as_csv = gateway.get(
         shown["links"]["outcomes"], gateway.admin, headers={"Accept": "text/csv"}
     ).text.splitlines()
-    assert as_csv[0] == "no,user,course_id,outcome,reason,message"
+    assert as_csv[0] == "\ufeffno,user,course_id,outcome,reason,message"
     assert as_csv[1] == f"1,{user},{course_id},enrolled,,"
     assert gateway.get(f"enrollment/{user},{course_id}", gateway.admin).content == b""
     assert gateway.get(f"learners/{user}", gateway.admin).status_code == 404

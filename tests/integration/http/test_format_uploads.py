@@ -72,6 +72,7 @@ def result_file(gateway, status, query="?outcome=refused,invalid"):
         status.json["links"]["outcomes"] + query, gateway.admin, headers={"Accept": "text/csv"}
     )
     assert answer.status_code == 200, answer.text
+    assert answer.text.startswith("\ufeff")
     return answer.text
 
 
@@ -288,7 +289,7 @@ def test_a_oneroster_archive_is_read_by_its_manifest(gateway, source):
     assert status.json["format"] == "oneroster"
     assert [file["name"] for file in status.json["files"]] == [f"{folder}enrollments.csv"]
     assert told(gateway, status) == [(2, ada, course_id, "enrolled")]
-    assert result_file(gateway, status, "").startswith("sourcedId,status,")
+    assert result_file(gateway, status, "").startswith("\ufeffsourcedId,status,")
 
 
 def test_files_of_an_archive_are_read_in_the_order_of_their_names(gateway):
@@ -321,7 +322,7 @@ def test_files_of_an_archive_are_read_in_the_order_of_their_names(gateway):
     ]
     assert [one["line"] for one in outcomes(gateway, status, "?file=b.csv")] == [5, 6]
     assert result_file(gateway, status, "?file=b.csv&outcome=invalid") == (
-        "user,course_id,is_active,outcome,reason,message\r\n"
+        "\ufeffuser,course_id,is_active,outcome,reason,message\r\n"
         f"{bob},{course_id},maybe,invalid,invalid_row,"
         "The row is invalid: is_active (maybe): type.\r\n"
     )
@@ -525,10 +526,11 @@ def test_a_file_without_courses_is_for_the_course_beside_it(gateway):
     assert [one["outcome"] for one in outcomes(gateway, second)] == ["unchanged"]
 
 
-def test_a_file_of_no_known_format_is_told_the_formats(small):
+def test_a_file_of_no_known_format_is_told_what_is_expected(small):
     answer = send(small, "student,class\nada,MATH\n", "text/csv")
 
     assert (answer.status_code, answer.json["code"]) == (422, "unknown_columns")
     error = answer.json["errors"][0]
     assert error["value"] == "student,class"
-    assert "canvas: course_id, section_id, user_integration_id, user_id" in error["expected"]
+    assert error["expected"] == ["user or email", "course_id"]
+    assert "`student,class`" in answer.json["detail"]

@@ -11,7 +11,7 @@ from tests.support.gateway import AUDIT, ago, fresh
 
 
 def rows_of(text):
-    return list(csv.DictReader(io.StringIO(text, newline="")))
+    return list(csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline="")))
 
 
 def csv_of(gateway, status, query=""):
@@ -164,6 +164,22 @@ def test_csv_gives_the_file_s_own_columns_back_and_then_the_answer(gateway, mixe
     assert rows[0]["reason"] == rows[0]["message"] == ""
 
 
+@pytest.mark.parametrize(
+    ("query", "mark"), [("", "\ufeff"), ("?bom=true", "\ufeff"), ("?bom=false", ""), ("?bom=0", "")]
+)
+def test_csv_begins_with_a_byte_order_mark_unless_it_is_not_wanted(gateway, mixed, query, mark):
+    assert csv_of(gateway, mixed, query).text.startswith(f"{mark}No,user,")
+    place = mixed.json["links"]["outcomes"] + query
+    ndjson = gateway.get(place, gateway.admin, headers={"Accept": "application/x-ndjson"})
+    assert ndjson.text.startswith("{")
+
+
+def test_whether_there_is_a_mark_is_a_flag(gateway, mixed):
+    place = mixed.json["links"]["outcomes"] + "?bom=maybe"
+    answer = gateway.get(place, gateway.admin, headers={"Accept": "text/csv"})
+    assert (answer.status_code, answer.json["code"]) == (400, "option_invalid")
+
+
 def test_refused_rows_are_mended_and_sent_again_as_they_are(gateway):
     late = Mode(slug="verified", expires_at=ago(days=1))
     course_id, users = gateway.course(AUDIT, late), [fresh("u"), fresh("u"), fresh("u")]
@@ -172,13 +188,13 @@ def test_refused_rows_are_mended_and_sent_again_as_they_are(gateway):
     rows[1] = rows[1].replace("verified", "audit")
     status = gateway.submit(head + "\r\n" + "\r\n".join(rows) + "\r\n")
     refused = csv_of(gateway, status, "?outcome=refused").text
-    assert refused.startswith("user;course_id;mode;'=Note;outcome;reason;message\r\n")
+    assert refused.startswith("\ufeffuser;course_id;mode;'=Note;outcome;reason;message\r\n")
     assert refused.count("\r\n") == 3
     mended = gateway.submit(refused.replace("verified", "audit"))
     assert (mended.json["result"], mended.json["counts"]["enrolled"]) == ("succeeded", 2)
     again = csv_of(gateway, mended).text
     assert again.splitlines()[0] == refused.splitlines()[0]
-    assert [row["user"] for row in csv.DictReader(io.StringIO(again), delimiter=";")] == [
+    assert [row["user"] for row in csv.DictReader(io.StringIO(again[1:]), delimiter=";")] == [
         users[0],
         users[2],
     ]
@@ -193,7 +209,7 @@ def test_no_cell_of_a_result_file_is_run_by_a_spreadsheet(small, formula):
     csv.writer(text).writerows([["user", "course_id", "note"], [fresh("u"), "a/b/c", formula]])
     status = small.submit(text.getvalue())
     cell = rows_of(csv_of(small, status).text)[0]["note"]
-    assert cell == "'" + formula
+    assert cell == "'" + formula.lstrip(" ")
     assert rows_of(csv_of(small, small.submit(csv_of(small, status).text)).text)[0]["note"] == cell
 
 

@@ -26,6 +26,25 @@ def test_a_refusal_is_said_with_its_findings_and_no_traceback(enroll, service, r
     assert "Traceback" not in result.output
 
 
+@pytest.mark.parametrize(
+    ("expected", "shown"),
+    [
+        (
+            ["user or email", "course_id"],
+            "usr: unknown_columns (expected: user or email, course_id)",
+        ),
+        ("text/csv", "usr: unknown_columns (expected: text/csv)"),
+        (None, "usr: unknown_columns\n"),
+    ],
+)
+def test_what_was_expected_is_said(enroll, service, rows, expected, shown):
+    finding = {"value": "usr", "rule": "unknown_columns", "expected": expected}
+    body = {"detail": "The file cannot be read.", "errors": [finding]}
+    service.on("POST", "/submissions", Answer(422, body))
+
+    assert shown in enroll("submit", rows, "--url", service.url).stderr
+
+
 def test_who_is_not_known_is_told_about_keys(enroll, service):
     service.on("GET", "/courses", Answer(401, {"detail": "Who are you?"}))
 

@@ -166,8 +166,19 @@ def test_cancel_says_what_the_state_is(enroll, service):
     assert "running" in result.stdout
 
 
+def test_columns_that_are_not_read_are_shown_and_names_to_ignore_are_sent(enroll, service, rows):
+    finished = {**FAILED, "ignored_columns": ["status", "no\x1bte"]}
+    service.on("POST", "/submissions", Answer(202, finished))
+    service.on("GET", f"/submissions/{ID}", Answer(200, finished))
+
+    result = enroll("submit", rows, "--ignore", "status", "--url", service.url)
+
+    assert service.heard[0].params == {"ignore": "status"}
+    assert "Columns that were not read: status, no\ufffdte" in result.stdout
+
+
 def test_outcomes_go_to_stdout_as_csv(enroll, service):
-    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"user,outcome\n"))
+    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"\xef\xbb\xbfuser,outcome\n"))
 
     result = enroll(
         "outcomes", ID, "--outcome", "refused", "--outcome", "invalid", "--url", service.url
@@ -175,6 +186,18 @@ def test_outcomes_go_to_stdout_as_csv(enroll, service):
 
     assert result.stdout == "user,outcome\n"
     assert service.heard[0].params == {"outcome": "refused,invalid"}
+
+
+def test_outcomes_in_a_csv_file_keep_the_mark_by_which_spreadsheets_know_it(
+    enroll, service, tmp_path
+):
+    content = b"\xef\xbb\xbfuser,outcome\n"
+    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, content))
+
+    result = enroll("outcomes", ID, "-o", tmp_path / "o.csv", "--url", service.url)
+
+    assert result.exit_code == 0
+    assert (tmp_path / "o.csv").read_bytes() == content
 
 
 def test_outcomes_go_to_a_file_in_the_form_of_its_name(enroll, service, tmp_path):

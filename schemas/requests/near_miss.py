@@ -1,0 +1,118 @@
+"""Finds names of columns and members that are not read but look like ones that are.
+
+A name that is not read is ignored, so a misspelt one would do the opposite of what was meant:
+a withdrawal with `status,inactive` would enroll. Two kinds look like a known name: near misses,
+which are one edit away (two, of a long name), and a few words for `is_active`.
+"""
+
+from collections.abc import Collection, Mapping
+from functools import lru_cache
+
+from schemas.findings import Finding, finding
+
+#: The rule for a member of a JSON request that is not read but looks like one that is.
+UNKNOWN_MEMBER = "unknown_member"
+#: The members of a request.
+REQUEST_MEMBERS = frozenset(
+    {
+        "user",
+        "email",
+        "course_id",
+        "course_details",
+        "mode",
+        "is_active",
+        "enrollment_attributes",
+        "cohort",
+        "force_enrollment",
+        "requested_at",
+    }
+)
+#: Words that mean `is_active` elsewhere, without spaces and punctuation.
+ACTIVITY_WORDS = frozenset(
+    {"status", "state", "active", "isactive", "action", "enrolled", "operation"}
+)
+
+#: Names of up to this many letters are so short that another letter makes another word: `code` is
+#: not a misspelt `mode`.
+_MAX_SHORT = 4
+#: From this length on two edits are a near miss.
+_MIN_LONG = 10
+#: Limit of the length of names that are compared, and of such members of one body.
+_MAX_COMPARED = 100
+
+
+@lru_cache(maxsize=4_096)
+def similar_name(name: str, known: frozenset[str]) -> str | None:
+    """Returns the known name of which another one is a near miss; None if there is none.
+
+    Case, spaces and punctuation do not count. A number at the end makes another name: `email2`.
+    """
+    bare = _bare(name)
+    if not bare or len(bare) > _MAX_COMPARED:
+        return None
+    return min(
+        (candidate for candidate in known if _is_near(bare, _bare(candidate))),
+        key=lambda candidate: (_distance(bare, _bare(candidate)), candidate),
+        default=None,
+    )
+
+
+def means_activity(name: str) -> bool:
+    """Returns whether a name is one of the words that mean `is_active` elsewhere."""
+    return _bare(name[:_MAX_COMPARED]) in ACTIVITY_WORDS
+
+
+def similar_member(name: str) -> str | None:
+    """Returns the member of a request that an unknown member looks like; None: it looks like none.
+
+    `mod` looks like `mode`, `status` like `is_active`.
+    """
+    if name in REQUEST_MEMBERS:
+        return None
+    return similar_name(name, REQUEST_MEMBERS) or ("is_active" if means_activity(name) else None)
+
+
+def unknown_members(
+    body: Mapping[str, object], ignored: Collection[str] = frozenset()
+) -> list[Finding]:
+    """Returns a finding for each member that is not read but looks like one that is.
+
+    `ignored` are names in lower case that may pass. For bodies with unknown members only: whether
+    there are any is one comparison, `REQUEST_MEMBERS.issuperset(body)`.
+    """
+    unread = body.keys() - REQUEST_MEMBERS
+    return [
+        finding(name, body[name], UNKNOWN_MEMBER, f"it looks like {near}", expected=near)
+        for name in sorted(unread)[:_MAX_COMPARED]
+        if (near := similar_member(name)) is not None and name.casefold() not in ignored
+    ]
+
+
+def _bare(name: str) -> str:
+    return "".join(filter(str.isalnum, name.casefold()))
+
+
+def _is_near(name: str, known: str) -> bool:
+    if name == known:
+        return True
+    limit = 2 if len(known) >= _MIN_LONG else 1
+    is_far = abs(len(name) - len(known)) > limit or len({*name} - {*known}) > limit
+    if is_far or name[-1].isdigit():
+        return False
+    if len(known) <= _MAX_SHORT and len(name) == len(known) and sorted(name) != sorted(known):
+        return False
+    return _distance(name, known) <= limit
+
+
+def _distance(left: str, right: str) -> int:
+    """Returns the number of letters inserted, deleted, replaced, or swapped with the next one."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, one in enumerate(left, 1):
+        before, last, row = row, before, [i]
+        for j, other in enumerate(right, 1):
+            edits = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (one != other))
+            if i > 1 and j > 1 and one == right[j - 2] and left[i - 2] == other:
+                edits = min(edits, last[j - 2] + 1)
+            row.append(edits)
+    return row[-1]
