@@ -3,6 +3,7 @@
 import csv
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import CsvColumns, recognized_cells, require_learner, row_body
+from schemas.files.formats.base import NotApplicable
 from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
@@ -45,6 +47,8 @@ class RowFormat(NamedTuple):
     course_id: str | None = None
     #: The system that their ids belong to; None: this service.
     source: str | None = None
+    #: The effective time of the rows; None: it does not matter which records are current.
+    received_at: datetime | None = None
 
     @property
     def is_native(self) -> bool:
@@ -64,6 +68,8 @@ class RawRow(NamedTuple):
     cells: list[str] | None = None
     #: Neither a body nor findings.
     is_skipped: bool = False
+    #: Set if the row asks for nothing here.
+    not_applicable: NotApplicable | None = None
 
     def ids(self, source: str) -> Iterator[ExternalId]:
         """Yields the external ids that the row contains."""
@@ -74,6 +80,8 @@ class RawRow(NamedTuple):
         sent = EMPTY_PAYLOAD if self.body is None else self.body
         if self.is_skipped:
             return ParsedRow(self.line, None, None, self.cells)
+        if self.not_applicable is not None:
+            return ParsedRow(self.line, None, None, self.cells, sent, self.not_applicable)
         body, missing = (sent, []) if source is None else translate_ids(sent, source, mapping)
         findings = [*self.findings, *missing]
         if not findings:
@@ -105,7 +113,8 @@ def decode_raw_rows(
     records = _records(text.decode(), first_line, unclosed, columns)
     if row_format.is_native:
         return _native_rows(records, columns, skips)
-    reader = FormatReader(row_format.format, columns, row_format.course_id)
+    course_id, at = row_format.course_id, row_format.received_at
+    reader = FormatReader(row_format.format, columns, course_id, at=at)
     return _intent_rows(records, reader, skips)
 
 
@@ -174,7 +183,14 @@ def _intent_rows(
             if skips.is_next():
                 yield RawRow(line, None, cells=intent_cells, is_skipped=True)
             else:
-                yield RawRow(line, intent.body, intent.columns, intent.findings, intent_cells)
+                yield RawRow(
+                    line,
+                    intent.body,
+                    intent.columns,
+                    intent.findings,
+                    intent_cells,
+                    not_applicable=intent.not_applicable,
+                )
 
 
 def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[RawRow]:
@@ -206,12 +222,13 @@ def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
 def format_of_batch(submission: Submission, payload: bytes) -> RowFormat:
     """Returns the format of the rows of one batch of a submission."""
     course_id, source = submission.options.course_id, submission.options.source
+    at = submission.received_at
     if not submission.files:
         encoding, format_ = submission.encoding or "", submission.format or NATIVE
-        return RowFormat(encoding, submission.header, format_, course_id, source)
+        return RowFormat(encoding, submission.header, format_, course_id, source, at)
     member = member_at(submission.files, first_line_of(payload))
     source = submission.source_of(member)
-    return RowFormat(member.encoding, member.header, member.format, course_id, source)
+    return RowFormat(member.encoding, member.header, member.format, course_id, source, at)
 
 
 def source_at(submission: Submission, line: int) -> str | None:

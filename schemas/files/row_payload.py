@@ -21,6 +21,7 @@ from schemas.files.csv_rows import (
     require_learner,
     row_request,
 )
+from schemas.files.formats.base import NotApplicable
 from schemas.findings import Finding, finding
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, without_absent
@@ -42,6 +43,8 @@ class ParsedRow(NamedTuple):
     cells: list[str] | None
     #: Members of a row that is invalid, as far as they can be read.
     unvalidated: Mapping[str, object] = EMPTY_PAYLOAD
+    #: Set if the row asks for nothing here; it has neither a request nor findings.
+    not_applicable: NotApplicable | None = None
 
     @property
     def user(self) -> str | None:

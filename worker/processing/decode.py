@@ -14,6 +14,7 @@ from enrollment.domain.rules import format_timestamp
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
+from schemas.files.formats.base import NotApplicable
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
 from schemas.files.row_payload import ParsedRow, decode_rows
 from schemas.requests.parsed import ParsedRequest
@@ -48,6 +49,8 @@ class DecodedRow(NamedTuple):
     course_id: str | None = None
     #: Whether deciding it makes its whole batch fail.
     is_poisonous: bool = False
+    #: Set if the row asks for nothing here.
+    not_applicable: NotApplicable | None = None
 
 
 class DecodedBatch(NamedTuple):
@@ -196,12 +199,12 @@ def _rows(batch_id: int, submission: Submission, rows: Iterable[ParsedRow]) -> I
     for row in rows:
         request = row.request
         if request is None:
-            invalid = (None, row.findings, row.user, row.course_id, False)
+            invalid = (None, row.findings, row.user, row.course_id, False, row.not_applicable)
             yield _new(DecodedRow, (*source, row.line, *invalid))
             continue
         if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False))
+        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False, None))
 
 
 def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
@@ -213,7 +216,7 @@ def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
     if row.is_poisonous:
         return _failed(row, Code.INVALID, Reason.INTERNAL_ERROR, ())
     if request is None:
-        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
+        return _without_request(row)
     username = request.username or usernames.get(request.email or "")
     if username is None:
         return _failed(row, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
@@ -234,6 +237,14 @@ def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
     )
     fields = (username, request.course_id, effective_at, precedence, row.rights, *request[3:8])
     return _new(Request, (row.line, *fields))
+
+
+def _without_request(row: DecodedRow) -> Outcome:
+    """Returns the outcome of a row that is skipped or cannot be read."""
+    if row.not_applicable is None:
+        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
+    reason, details = row.not_applicable.reason, row.not_applicable.details
+    return Outcome(row.line, row.user, row.course_id, Code.SKIPPED, reason, details)
 
 
 def _failed(

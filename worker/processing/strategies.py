@@ -18,9 +18,11 @@ from sqlalchemy.orm import Session
 from enrollment.domain.batch_decision import (
     BatchContext,
     BatchDecision,
+    abort_outcome,
     decide_all_or_nothing,
     decide_batch,
 )
+from enrollment.domain.codes import FAILURE_CODES
 from enrollment.domain.dry_run import dry_run_effects
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import SubmissionOptions, Tally
@@ -80,10 +82,12 @@ class PreparedBatches:
 
     def decide(self) -> BatchDecision:
         """Decides the requests, in order; all or none of them where the submission says so."""
-        claimed, by_id, rows, _, requests = self.decoded
+        claimed, by_id, _, settled, requests = self.decoded
         if options_of(claimed, by_id).is_atomic:
-            unreadable = len(rows) - len(requests)
-            return decide_all_or_nothing(requests, self.context, unreadable=unreadable)
+            failed = [
+                item for item in settled if isinstance(item, Outcome) and item.code in FAILURE_CODES
+            ]
+            return decide_all_or_nothing(requests, self.context, unreadable=len(failed))
         return decide_batch(requests, self.context)
 
     def outcomes(self, decision: BatchDecision) -> list[Outcome]:
@@ -91,9 +95,10 @@ class PreparedBatches:
         if len(self.decoded.requests) == len(self.decoded.settled):
             return decision.outcomes
         decided = iter(decision.outcomes)
-        return [
+        outcomes = [
             item if isinstance(item, Outcome) else next(decided) for item in self.decoded.settled
         ]
+        return [abort_outcome(item) for item in outcomes] if decision.is_aborted else outcomes
 
     def persist(
         self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime

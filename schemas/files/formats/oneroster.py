@@ -10,6 +10,8 @@ FORMAT = base.Format(
         "userSourcedId": base.LEARNER_COLUMN,
         "role": base.ROLE_COLUMN,
         "status": base.STATUS_COLUMN,
+        "beginDate": base.BEGIN_COLUMN,
+        "endDate": base.END_COLUMN,
     },
     identifying_columns=(
         ("classsourcedid",),

@@ -95,9 +95,10 @@ def test_a_file_of_another_system_is_taken_unchanged(gateway, source):
         "source": name, "default_mode": "verified", "on_error": "continue",
     }  # fmt: skip
     found = outcomes(gateway, status)
-    assert [one["outcome"] for one in found] == ["enrolled", "deactivated", "invalid", "invalid"]
+    assert [one["outcome"] for one in found] == ["enrolled", "deactivated", "skipped", "invalid"]
     assert (found[0]["course_id"], found[0]["mode"]) == (course_id, "verified")
-    assert found[2]["errors"][0]["rule"] == "role_not_learner"
+    assert (found[2]["reason"], found[2]["value"]) == ("role_not_learner", "teacher")
+    assert found[2]["message"] == "role is teacher: only learners are enrolled and withdrawn."
     assert found[3]["errors"] == [
         {"field": "course_id", "kind": "course", "value": "BIO", "rule": "not_in_crosswalk"}
     ]
@@ -243,9 +244,10 @@ def test_each_enrollment_of_a_line_has_its_outcome_and_can_be_sent_again_alone(g
     assert told(gateway, status) == [
         (2, ada, course_id, "enrolled"),
         (2, ada, "BIO", "invalid"),
-        (2, ada, "MATH", "invalid"),
+        (2, ada, "MATH", "skipped"),
     ]
-    rows = list(csv.reader(io.StringIO(result_file(gateway, status))))
+    failed = result_file(gateway, status, "?outcome=invalid,skipped")
+    rows = list(csv.reader(io.StringIO(failed)))
     assert rows[1][:6] == [ada, "Ada", "", "BIO", "", ""]
     assert rows[2][:6] == [ada, "Ada", "", "", "MATH", "teacher"]
 

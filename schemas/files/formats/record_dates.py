@@ -1,0 +1,41 @@
+"""Dates of records of other systems: how they are written, and whether they have passed."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from typing import NamedTuple
+
+
+class DateForm(NamedTuple):
+    """The form in which a format writes dates."""
+
+    #: Returns None for "no date". A date without a time is of UTC. Raises ValueError.
+    read: Callable[[str], date | datetime | None]
+    #: The rule that other content breaks, and what is expected.
+    rule: str
+    expected: str
+
+
+def _read_iso_date(text: str) -> date | datetime:
+    if not text.isascii():
+        message = "a date has ASCII characters only"
+        raise ValueError(message)
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        moment = datetime.fromisoformat(text)
+        return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+ISO_DATES = DateForm(
+    _read_iso_date, "datetime", "a date is written as 2026-01-31 or 2026-01-31T12:00:00Z"
+)
+
+
+def has_passed(end: date | datetime, at: datetime) -> bool:
+    """Returns whether an end has passed; a day has when it is over."""
+    return at >= end if isinstance(end, datetime) else at.astimezone(UTC).date() > end
+
+
+def is_to_come(begin: date | datetime, at: datetime) -> bool:
+    """Returns whether a begin is to come; a day is not from its first moment on."""
+    return at < begin if isinstance(begin, datetime) else at.astimezone(UTC).date() < begin
