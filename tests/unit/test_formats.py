@@ -364,7 +364,7 @@ def test_an_empty_cell_is_its_rows_fault_and_never_the_files(name, told_of):
         ("ID,,student,,invited", {("status", "invited", "status_not_applicable")}),
         ("ID,,student,,rejected", {("status", "rejected", "status_not_applicable")}),
         ("ID,,teacher,,completed", {("role", "teacher", "role_not_learner")}),
-        ("ID,,teacher,,nonsense", {("role", "teacher", "role_not_learner")}),
+        ("ID,,teacher,,nonsense", [("status", "nonsense", "one_of")]),
         (",,teacher,,active", {("role", "teacher", "role_not_learner")}),
         ("ID,,student,,enrolled", [("status", "enrolled", "one_of")]),
         ("ID,,,,", [("status", None, "required"), ("role", None, "required")]),

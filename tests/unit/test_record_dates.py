@@ -12,6 +12,8 @@ from schemas.files.splitter import split
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SECONDS = int(NOW.timestamp())
+#: The words of a status, by index.
+ENROLL, WITHDRAW = 0, 1
 
 #: The columns with dates of each format, and a row with a status and two dates.
 ROWS = {
@@ -21,8 +23,9 @@ ROWS = {
         ("active", "deleted"),
     ),
     "oneroster": (
-        "sourcedId,status,classSourcedId,userSourcedId,role,beginDate,endDate\n"
-        "e1,{},MATH,ada,student,{},{}\n",
+        """sourcedId,status,classSourcedId,userSourcedId,role,beginDate,endDate
+e1,{},MATH,ada,student,{},{}
+""",
         ("begindate", "enddate"),
         ("", "tobedeleted"),
     ),
@@ -33,7 +36,7 @@ ROWS = {
 def came_of(name, status, begin, end, at=NOW):
     """True or False for a request, else a set of why it is skipped or a list of what is wrong."""
     text, _, words = ROWS[name]
-    body = text.format(words[0 if status else 1], begin, end).encode()
+    body = text.format(words[status], begin, end).encode()
     chunks = SpooledSource(io.BytesIO(body), Limits())
     head, drafts = split(chunks, media_type="text/csv", limits=Limits(), options=FileOptions(name))
     (draft,) = drafts
@@ -73,8 +76,8 @@ def test_a_record_is_current_between_its_dates(name, begin, end, outside):
     columns = ROWS[name][1]
     expected = True if outside is None else {(columns[outside], "not_current")}
 
-    assert came_of(name, True, begin, end) == expected
-    assert came_of(name, False, begin, end) is False
+    assert came_of(name, ENROLL, begin, end) == expected
+    assert came_of(name, WITHDRAW, begin, end) is False
 
 
 @pytest.mark.parametrize(
@@ -94,11 +97,11 @@ def test_times_of_moodle_are_seconds(begin, end, outside):
     columns = ROWS["moodle_flat"][1]
     expected = True if outside is None else {(columns[outside], "not_current")}
 
-    assert came_of("moodle_flat", True, begin, end) == expected
-    assert came_of("moodle_flat", False, begin, end) is False
+    assert came_of("moodle_flat", ENROLL, begin, end) == expected
+    assert came_of("moodle_flat", WITHDRAW, begin, end) is False
 
 
-@pytest.mark.parametrize("status", [True, False])
+@pytest.mark.parametrize("status", [ENROLL, WITHDRAW])
 @pytest.mark.parametrize("name", ROWS)
 @pytest.mark.parametrize("place", [0, 1])
 @pytest.mark.parametrize(
@@ -115,9 +118,9 @@ def test_a_date_that_cannot_be_read_is_named(name, status, place, value):
 def test_a_day_is_one_of_utc_wherever_the_service_keeps_its_time():
     east = NOW.astimezone(timezone(timedelta(hours=14)))  # the 24th there
 
-    assert came_of("canvas", True, "2026-11-24", "", at=east) == {("start_date", "not_current")}
-    assert came_of("canvas", True, "", "2026-11-23", at=east) is True
+    assert came_of("canvas", ENROLL, "2026-11-24", "", at=east) == {("start_date", "not_current")}
+    assert came_of("canvas", ENROLL, "", "2026-11-23", at=east) is True
 
 
 def test_without_an_effective_time_every_record_is_current():
-    assert came_of("canvas", True, "2099-01-01", "2000-01-01", at=None) is True
+    assert came_of("canvas", ENROLL, "2099-01-01", "2000-01-01", at=None) is True

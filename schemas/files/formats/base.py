@@ -93,21 +93,22 @@ class RowParser:
 
     def take_status(
         self, column: str, words: Mapping[str, bool | None], *, default: bool | None = None
-    ) -> None:
-        """Sets `is_active` from a word; skips the row for words that stand for None."""
+    ) -> bool:
+        """Sets `is_active` from a word; returns False for a word that stands for None."""
         word = self.cells.get(column)
         if word is None and default is not None:
             self._body["is_active"] = default
-            return
+            return True
         active = words.get((word or "").casefold(), word)
         if isinstance(active, bool):
             self._body["is_active"] = active
         elif word is None:
             self.report(column, "required")
         elif active is None:
-            self.skip(column, Reason.STATUS_NOT_APPLICABLE)
+            return False
         else:
             self.report(column, UNKNOWN_VALUE, "known are " + ", ".join(words))
+        return True
 
     def check_role(
         self,
@@ -223,13 +224,18 @@ class Format:
             row.take(member, *columns)
         if self.check_kind is not None:
             self.check_kind(row)
+        is_applicable = self._take_status(row)
         self._check_role(row)
-        if self.statuses is not None:
-            row.take_status(self._column[STATUS_COLUMN], self.statuses, default=self.default_status)
+        if not is_applicable:
+            row.skip(self._column[STATUS_COLUMN], Reason.STATUS_NOT_APPLICABLE)
         if self.check is not None:
             self.check(row)
         row.check_dates(self._column.get(BEGIN_COLUMN), self._column.get(END_COLUMN), self.dates)
         return (row.intent(),)
+
+    def _take_status(self, row: RowParser) -> bool:
+        words, default = self.statuses, self.default_status
+        return words is None or row.take_status(self._column[STATUS_COLUMN], words, default=default)
 
     def _check_role(self, row: RowParser) -> None:
         role = self._column.get(ROLE_COLUMN)
