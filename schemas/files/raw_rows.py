@@ -11,7 +11,7 @@ from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import CsvColumns, recognized_cells, require_learner, row_body
-from schemas.files.formats.base import NotApplicable
+from schemas.files.formats.applicability import NotApplicable
 from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
@@ -70,6 +70,8 @@ class RawRow(NamedTuple):
     is_skipped: bool = False
     #: Set if the row asks for nothing here.
     not_applicable: NotApplicable | None = None
+    #: Identifies its record beside learner and course.
+    record: str = ""
 
     def ids(self, source: str) -> Iterator[ExternalId]:
         """Yields the external ids that the row contains."""
@@ -190,6 +192,7 @@ def _intent_rows(
                     intent.findings,
                     intent_cells,
                     not_applicable=intent.not_applicable,
+                    record=intent.record,
                 )
 
 

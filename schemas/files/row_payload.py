@@ -21,7 +21,7 @@ from schemas.files.csv_rows import (
     require_learner,
     row_request,
 )
-from schemas.files.formats.base import NotApplicable
+from schemas.files.formats.applicability import NotApplicable
 from schemas.findings import Finding, finding
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, without_absent

@@ -14,8 +14,9 @@ from enrollment.domain.rules import format_timestamp
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.files.formats.base import NotApplicable
+from schemas.files.formats.applicability import NotApplicable
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
+from schemas.files.record_states import RecordKey, key_of
 from schemas.files.row_payload import ParsedRow, decode_rows
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, decode_singles
@@ -26,6 +27,7 @@ FindIds = Callable[[Collection[ExternalId]], Mapping[ExternalId, str]]
 
 #: Usernames by e-mail where no row names its learner by e-mail.
 NO_USERNAMES: Mapping[str, str] = MappingProxyType({})
+NOTHING_ENDED: Mapping[int, RecordKey] = MappingProxyType({})
 #: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
 _new = tuple.__new__
 
@@ -59,6 +61,8 @@ class DecodedBatch(NamedTuple):
     rows: list[DecodedRow]
     #: A request or an outcome per row, where that needs no look-up of learners.
     settled: list[Request | Outcome] | None = None
+    #: Keys of the records that its rows end, by the positions of these rows.
+    ended: Mapping[int, RecordKey] = NOTHING_ENDED
 
 
 #: Returns a prefetched batch, if it was prefetched with that format.
@@ -142,9 +146,22 @@ def _decode_batch(
     else:
         parsed = _map_ids(content, local_ids)
         rows = _rows(batch.id, submissions[batch.submission_id], parsed)
-    return DecodedBatch(
-        list(rows if batch.failure_search is None else _limit_to_prefix(batch, rows))
-    )
+    attempted = list(rows if batch.failure_search is None else _limit_to_prefix(batch, rows))
+    return DecodedBatch(attempted, ended=_ended_records(content, attempted))
+
+
+def _ended_records(
+    content: Iterator[ParsedRow] | _RawBatch, rows: Iterable[DecodedRow]
+) -> Mapping[int, RecordKey]:
+    if not isinstance(content, _RawBatch):
+        return NOTHING_ENDED
+    return {
+        position: key
+        for position, (row, raw) in enumerate(zip(rows, content.rows, strict=False))
+        if row.request is not None
+        and not row.request.is_active
+        and (key := key_of(raw, content.source)) is not None
+    }
 
 
 def _find_local_ids(

@@ -43,6 +43,7 @@ from worker.processing.load import LoadedState, load_state
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
 from worker.processing.persist import write_decision
 from worker.processing.prefetch import Prefetcher
+from worker.processing.record_index import RecordIndexes, RecordsIncomplete
 
 DEFAULT_OPTIONS = SubmissionOptions()
 NO_EVENTS: Mapping[int, int] = MappingProxyType({})
@@ -180,12 +181,15 @@ def prepare(
     by_id: SubmissionsById,
     rules: SiteRules,
     prefetcher: Prefetcher,
+    records: RecordIndexes,
     *,
     now: datetime,
-) -> PreparedBatches:
+) -> PreparedBatches | RecordsIncomplete:
     """Prepares normal requests. Locks learners against deletion and courses with a seat limit."""
     learners.block_deletion(session)
-    decoded = decode_and_settle(session, claimed, by_id, prefetcher)
+    decoded = decode_and_settle(session, claimed, by_id, prefetcher, records)
+    if isinstance(decoded, RecordsIncomplete):
+        return decoded
     loaded = load_state(session, decoded.requests, lock=True)
     context = _context(loaded, rules, now)
     return PreparedBatches(decoded=decoded, loaded=loaded, context=context)
@@ -197,14 +201,17 @@ def prepare_dry_run(
     by_id: SubmissionsById,
     rules: SiteRules,
     overlay: Overlay,
+    records: RecordIndexes,
     *,
     now: datetime,
-) -> PreparedDryRun:
+) -> PreparedDryRun | RecordsIncomplete:
     """Prepares one batch of a dry run, on the state that earlier batches would have left.
 
     Takes no locks.
     """
-    decoded = decode_and_settle(session, claimed, by_id, Prefetcher())
+    decoded = decode_and_settle(session, claimed, by_id, Prefetcher(), records)
+    if isinstance(decoded, RecordsIncomplete):
+        return decoded
     loaded = load_state(session, decoded.requests, lock=False)
     keys = {(request.course_id, request.username) for request in decoded.requests}
     return PreparedDryRun(

@@ -8,7 +8,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from enrollment.domain.codes import Reason
-from schemas.files.formats.record_dates import ISO_DATES, DateForm, has_passed, is_to_come
+from schemas.files.formats.applicability import (
+    ISO_DATES,
+    DateForm,
+    NotApplicable,
+    has_passed,
+    is_to_come,
+)
 from schemas.findings import Finding, display_value, finding
 
 #: Cells of a row by the case-folded name of their column; empty ones are left out.
@@ -39,20 +45,6 @@ UNKNOWN_VALUE = "one_of"
 NUMBERED = re.compile(r"([a-z]+)([0-9]{1,3})")
 
 
-class NotApplicable(NamedTuple):
-    """Why a row asks for nothing here: its outcome is `skipped`."""
-
-    reason: Reason
-    #: The column that says so, and its content as messages show it.
-    field: str
-    value: object
-
-    @property
-    def details(self) -> dict[str, object]:
-        """The facts of the outcome."""
-        return {"field": self.field, "value": self.value}
-
-
 class RowIntent(NamedTuple):
     """The request of a row for one learner in one course: a body with external ids."""
 
@@ -64,6 +56,8 @@ class RowIntent(NamedTuple):
     number: str | None = None
     #: Set if the row asks for nothing here; it has no findings then.
     not_applicable: NotApplicable | None = None
+    #: Identifies the record beside learner and course.
+    record: str = ""
 
 
 class RowParser:
@@ -209,6 +203,8 @@ class Format:
     is_line: Callable[[Sequence[str]], bool] | None = None
     #: Normalizes the cells of a row before they are read.
     normalize: Callable[[Sequence[str]], Sequence[str]] | None = None
+    #: Case-folded columns that identify a record beside learner and course.
+    record_columns: Sequence[str] = ()
     #: Whether learners and courses have ids of another system.
     has_external_ids: bool = True
 

@@ -41,4 +41,5 @@ FORMAT = base.Format(
         "rejected": None,
     },
     check=_check_role,
+    record_columns=("section_id",),
 )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from schemas.files.formats import base
-from schemas.files.formats.record_dates import DateForm
+from schemas.files.formats.applicability import DateForm
 
 _OPERATIONS = {"add": True, "del": False}
 _START, _END = "starttime", "endtime"

@@ -60,6 +60,7 @@ FORMAT = base.Format(
         "enrolstatus": base.STATUS_COLUMN,
     },
     identifying_columns=(("username",), ("course1",)),
+    statuses=_STATUSES,
     parse_many=_parse,
     count=_count,
 )

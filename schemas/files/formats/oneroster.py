@@ -6,6 +6,7 @@ FORMAT = base.Format(
     name="oneroster",
     title="OneRoster enrollments.csv",
     columns={
+        "sourcedId": "",
         "classSourcedId": base.COURSE_COLUMN,
         "userSourcedId": base.LEARNER_COLUMN,
         "role": base.ROLE_COLUMN,
@@ -20,5 +21,6 @@ FORMAT = base.Format(
         ("sourcedid", "schoolsourcedid"),
     ),
     statuses={"active": True, "tobedeleted": False, "inactive": False},
+    record_columns=("sourcedid",),
     default_status=True,  # bulk files leave it blank
 )

@@ -93,13 +93,17 @@ class FormatReader:
     def _parse(self, cells: Sequence[str]) -> Iterator[RowIntent]:
         cells = self._normalized(cells)
         extra = next((cell for cell in cells[self._width :] if cell.strip()), None)
-        for intent in self._format.parse(self._by_column(cells), self._at):
+        by_column = self._by_column(cells)
+        record = "\0".join(by_column.get(name, "") for name in self._format.record_columns)
+        for intent in self._format.parse(by_column, self._at):
             if self._course_id is not None:
                 intent.body.setdefault("course_id", self._course_id)
             if extra is not None:
                 message = f"{len(cells)} cells under {self._width} columns"
                 wide = finding("", extra, "columns", message)
                 yield intent._replace(findings=(wide, *intent.findings), not_applicable=None)
+            elif record:
+                yield intent._replace(record=record)
             else:
                 yield intent
 

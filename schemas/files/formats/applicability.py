@@ -1,8 +1,24 @@
-"""Dates of records of other systems: how they are written, and whether they have passed."""
+"""Decides whether a row applies here: reasons to skip it, and the dates of its record."""
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import NamedTuple
+
+from enrollment.domain.codes import Reason
+
+
+class NotApplicable(NamedTuple):
+    """Why a row asks for nothing here: its outcome is `skipped`."""
+
+    reason: Reason
+    #: The column that says so, and its content as messages show it.
+    field: str
+    value: object
+
+    @property
+    def details(self) -> dict[str, object]:
+        """The facts of the outcome."""
+        return {"field": self.field, "value": self.value}
 
 
 class DateForm(NamedTuple):
