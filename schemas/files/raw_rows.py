@@ -185,15 +185,9 @@ def _intent_rows(
             if skips.is_next():
                 yield RawRow(line, None, cells=intent_cells, is_skipped=True)
             else:
-                yield RawRow(
-                    line,
-                    intent.body,
-                    intent.columns,
-                    intent.findings,
-                    intent_cells,
-                    not_applicable=intent.not_applicable,
-                    record=intent.record,
-                )
+                body, columns, findings, _, not_applicable, record = intent
+                row = (line, body, columns, findings, intent_cells, False, not_applicable, record)
+                yield RawRow._make(row)
 
 
 def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[RawRow]:

@@ -154,10 +154,10 @@ class RowParser:
             value = display_value(self.cells.get(column))
             self._not_applicable = NotApplicable(reason, column, value)
 
-    def intent(self, number: str | None = None) -> RowIntent:
+    def intent(self, number: str | None = None, record: str = "") -> RowIntent:
         """Returns the collected request."""
-        findings = tuple(self._findings)
-        return RowIntent(self._body, self._columns, findings, number, self._not_applicable)
+        findings, skipped = tuple(self._findings), self._not_applicable
+        return RowIntent(self._body, self._columns, findings, number, skipped, record)
 
 
 def _one(cells: Cells) -> int:
@@ -226,8 +226,11 @@ class Format:
             row.skip(self._column[STATUS_COLUMN], Reason.STATUS_NOT_APPLICABLE)
         if self.check is not None:
             self.check(row)
-        row.check_dates(self._column.get(BEGIN_COLUMN), self._column.get(END_COLUMN), self.dates)
-        return (row.intent(),)
+        begin, end = self._column.get(BEGIN_COLUMN), self._column.get(END_COLUMN)
+        if begin in cells or end in cells:
+            row.check_dates(begin, end, self.dates)
+        names = self.record_columns
+        return (row.intent(record="\0".join([cells.get(n, "") for n in names]) if names else ""),)
 
     def _take_status(self, row: RowParser) -> bool:
         words, default = self.statuses, self.default_status

@@ -93,17 +93,13 @@ class FormatReader:
     def _parse(self, cells: Sequence[str]) -> Iterator[RowIntent]:
         cells = self._normalized(cells)
         extra = next((cell for cell in cells[self._width :] if cell.strip()), None)
-        by_column = self._by_column(cells)
-        record = "\0".join(by_column.get(name, "") for name in self._format.record_columns)
-        for intent in self._format.parse(by_column, self._at):
+        for intent in self._format.parse(self._by_column(cells), self._at):
             if self._course_id is not None:
                 intent.body.setdefault("course_id", self._course_id)
             if extra is not None:
                 message = f"{len(cells)} cells under {self._width} columns"
                 wide = finding("", extra, "columns", message)
                 yield intent._replace(findings=(wide, *intent.findings), not_applicable=None)
-            elif record:
-                yield intent._replace(record=record)
             else:
                 yield intent
 
@@ -126,5 +122,5 @@ class FormatReader:
         return {
             name: content
             for name, index in self._read_columns
-            if index < number and (content := unescape_cell(cells[index]))
+            if index < number and (cell := cells[index]) and (content := unescape_cell(cell))
         }
