@@ -72,6 +72,8 @@ def cancel(world, file):
 
 #: Good words, separators, quotes, line ends, invisible and wide characters.
 CELLS = st.one_of(
+    st.sampled_from(["x;y\nz", 'x;"y', "a;\rb"]),
+    st.sampled_from(["x;y\nz", 'x;"y', '";"', "a,b\r\nc", "'a';'b'", "\r", "add;student;\n;a"]),
     st.sampled_from(
         ["ada", COURSE, "student", "active", "deleted", "add", "del", "enrollment", "DELETE", "1"]
     ),
@@ -86,7 +88,9 @@ CELLS = st.one_of(
 def files(draw, name):
     """The text of a file: its cells quoted as `csv` does, or not quoted at all."""
     form = FORMS[name]
-    rows = draw(st.lists(st.lists(CELLS, min_size=1, max_size=8), min_size=1, max_size=6))
+    width = st.sampled_from([1, 1, 2, 4, 8])  # one cell with separators is a row of some formats
+    widths = draw(st.lists(width, min_size=1, max_size=6))
+    rows = [draw(st.lists(CELLS, min_size=number, max_size=number)) for number in widths]
     good = form.row(RequestedChange("ada", COURSE))
     rows.insert(draw(st.integers(0, len(rows))), good)
     text = io.StringIO(newline="")
