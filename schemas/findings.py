@@ -35,6 +35,7 @@ RULES: Mapping[str, str] = {
     "duplicate": "is given twice",
     "mismatch": "differs from the URL",
     "json": "is not valid JSON",
+    "unreadable": "cannot be read",
     "source": "must be 1 to 100 letters, digits, dots, dashes or underscores",
     "quote": "has a quote that is never closed",
     "encoding": "is not UTF-8",

@@ -37,6 +37,8 @@ class OutcomeFactsJson(TypedDict, total=False):
     requested_mode: str | None
     required: list[str]
     cohort: str
+    field: Annotated[str, Doc("The column for which a row was skipped.")]
+    value: Annotated[str | None, Doc("The content of that column.")]
     errors: list[FindingJson]
 
 
@@ -118,6 +120,10 @@ MESSAGES: Mapping[Reason, str] = {
     Reason.INVALID_ROW: "The row is invalid: {errors}.",
     Reason.ABORTED: "Another row of this all-or-nothing submission was refused.",
     Reason.INTERNAL_ERROR: "The request could not be processed because of an internal error.",
+    Reason.ROLE_NOT_LEARNER: "{field} is {value}: only learners are enrolled and withdrawn.",
+    Reason.STATUS_NOT_APPLICABLE: "{field} is {value}, which asks for nothing here.",
+    Reason.NOT_CURRENT: "{field} is {value}: the record has ended, or is yet to begin.",
+    Reason.KEPT_BY_OTHER_RECORD: "Another row of the file keeps the learner in the course.",
 }
 
 

@@ -42,6 +42,7 @@ class CountsJson(TypedDict):
     updated: Count
     unchanged: Count
     superseded: Count
+    skipped: Count
     refused: Count
     invalid: Count
     cancelled: Count
@@ -92,7 +93,7 @@ class SubmissionJson(TypedDict):
     counts: CountsJson
     reasons: Annotated[
         dict[Annotated[str, OneOf(tuple(Reason))], Count],
-        Doc("The number of outcomes with each reason."),
+        Doc("The number of outcomes with each reason, whichever the outcome is."),
     ]
     progress: Annotated[float, Range(0, 1)]
     rows_per_second: Count | None
@@ -161,6 +162,7 @@ def _dump_counts(submission: Submission) -> CountsJson:
         "updated": counts.get(Code.UPDATED, 0),
         "unchanged": counts.get(Code.UNCHANGED, 0),
         "superseded": counts.get(Code.SUPERSEDED, 0),
+        "skipped": counts.get(Code.SKIPPED, 0),
         "refused": counts.get(Code.REFUSED, 0),
         "invalid": counts.get(Code.INVALID, 0),
         "cancelled": counts.get(Code.CANCELLED, 0),

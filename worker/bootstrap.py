@@ -78,8 +78,9 @@ def _connect_process_signals(processor: Processor) -> None:
         relax_gc()
 
     def stop_child(**_: Any) -> None:
-        """Closes the temporary files of dry runs."""
+        """Closes the temporary files of dry runs and of records."""
         processor.transaction.overlays.close()
+        processor.transaction.records.close()
 
     worker_init.connect(check_database, weak=False)
     worker_process_init.connect(start_child, weak=False)

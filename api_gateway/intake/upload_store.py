@@ -23,6 +23,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.database import retry_on_conflict
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.record_collector import RecordCollector
 from api_gateway.intake.upload_split import BatchGroups, limits_for, open_drafts
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, KeyInFlight, KeyReused
@@ -165,20 +166,22 @@ class UploadStore:
         self, upload: Upload, file_info: FileInfo, groups: BatchGroups, lane: Lane
     ) -> StoredUpload:
         """Writes submission and batches, then publishes; discards them if that fails."""
-        submission_id = self._insert_submission(upload, file_info, lane)
+        submission = self._insert_submission(upload, file_info, lane)
+        records = RecordCollector(self.sessions, submission)
         try:
             total = self._insert_batches(
-                submission_id, groups, lane=lane, alone=upload.options.must_run_alone
+                submission.id, groups, records, lane=lane, alone=upload.options.must_run_alone
             )
-            return self._publish(upload, submission_id, total)
+            records.store()
+            return self._publish(upload, submission.id, total)
         except BaseException:
-            self._discard(submission_id)
+            self._discard(submission.id)
             raise
 
-    def _insert_submission(self, upload: Upload, file_info: FileInfo, lane: Lane) -> UUID:
-        """Inserts the unpublished submission; returns its id."""
+    def _insert_submission(self, upload: Upload, file_info: FileInfo, lane: Lane) -> NewBulk:
+        """Inserts the unpublished submission."""
 
-        def insert(session: Session) -> UUID:
+        def insert(session: Session) -> NewBulk:
             session.connection()  # the time until there is a connection counts as waiting time
             waited_until = self.monotonic()
             now = database_now(session)
@@ -197,12 +200,18 @@ class UploadStore:
                 ignored_columns=file_info.ignored_columns,
             )
             submissions.insert_bulk(session, bulk)
-            return bulk.id
+            return bulk
 
         return self._in_transaction(insert)
 
     def _insert_batches(
-        self, submission_id: UUID, groups: BatchGroups, *, lane: Lane, alone: bool
+        self,
+        submission_id: UUID,
+        groups: BatchGroups,
+        records: RecordCollector,
+        *,
+        lane: Lane,
+        alone: bool,
     ) -> int:
         """Inserts the batches, one transaction per group; returns the number of rows."""
         ordinal, total = 0, 0
@@ -215,6 +224,8 @@ class UploadStore:
                 )
 
             self._in_transaction(insert)
+            for place, draft in enumerate(group, ordinal):
+                records.scan(place, draft.payload)
             ordinal += len(group)
             total += sum(draft.rows for draft in group)
         return total

@@ -19,10 +19,22 @@ OUTCOMES: Mapping[Code, str] = {
     Code.UPDATED: "Attributes or the cohort changed, nothing else.",
     Code.UNCHANGED: "The enrollment was already as requested.",
     Code.SUPERSEDED: "A later request was processed before; its result stays.",
+    Code.SKIPPED: "The row asks for nothing here, such as one about a teacher. Nothing changed.",
     Code.REFUSED: "The request is valid but was not granted; see its reason.",
     Code.INVALID: "The row could not be read; see errors.",
     Code.CANCELLED: "The submission was cancelled before this request was processed.",
 }
+
+#: Reasons that single requests never have.
+FILE_REASONS = frozenset(
+    {
+        Reason.ABORTED,
+        Reason.ROLE_NOT_LEARNER,
+        Reason.STATUS_NOT_APPLICABLE,
+        Reason.NOT_CURRENT,
+        Reason.KEPT_BY_OTHER_RECORD,
+    }
+)
 
 
 def reasons_page() -> str:
@@ -35,8 +47,9 @@ def reasons_page() -> str:
         "<p>Every request has exactly one.</p>",
         _table(("Outcome", "Meaning"), (_row(code, text) for code, text in OUTCOMES.items())),
         "<h2>Reasons</h2>",
-        "<p>Why a request was refused or invalid. Words in braces are members of the outcome. "
-        "The status is that of an enrollment request that waits for its outcome.</p>",
+        "<p>Why a request was refused, invalid or skipped, or left an enrollment unchanged. "
+        "Words in braces are members of the outcome. The status is that of an enrollment "
+        "request that waits for its outcome.</p>",
         _table(("Reason", "Message", "Facts", "Status"), map(_reason_row, Reason)),
         "<h2>Other error codes</h2>",
         _table(("Code", "Meaning"), (_row(code, others[code]) for code in sorted(others))),
@@ -66,10 +79,11 @@ def index_page(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, obj
 def _reason_row(reason: Reason) -> str:
     message = MESSAGES[reason]
     facts = [name for _, name, _, _ in Formatter().parse(message) if name]
-    refusal = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason))
+    status = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status
+    status_text = f"{status.value} {escape(status.phrase)}"
     fact_names = " ".join(f"<code>{escape(name)}</code>" for name in facts)
     return _row(
-        reason, message, fact_names, f"{refusal.status.value} {escape(refusal.status.phrase)}"
+        reason, message, fact_names, "(files only)" if reason in FILE_REASONS else status_text
     )
 
 

@@ -61,6 +61,8 @@ class BatchDecision:
     seats: Counter[str] = field(default_factory=Counter)
     #: Username that used each invitation; keys are (course_id, e-mail).
     invitations_used: dict[EnrollmentKey, str] = field(default_factory=dict)
+    #: Whether a failure refused all requests of an all-or-nothing submission.
+    is_aborted: bool = False
 
 
 def decide_batch(requests: Iterable[Request], context: BatchContext) -> BatchDecision:
@@ -78,13 +80,13 @@ def decide_all_or_nothing(
 ) -> BatchDecision:
     """Decides the requests as one unit: if any fails, all others are refused as `aborted`.
 
-    `unreadable` is the number of rows of the same submission that could not be parsed; any such
-    row fails the unit too.
+    `unreadable` is the number of its rows that failed before any decision; any fails the unit too.
     """
     result = decide_batch(requests, context)
     if not unreadable and not any(o.code in FAILURE_CODES for o in result.outcomes):
         return result
-    return BatchDecision(outcomes=[abort_outcome(outcome) for outcome in result.outcomes])
+    aborted = [abort_outcome(outcome) for outcome in result.outcomes]
+    return BatchDecision(outcomes=aborted, is_aborted=True)
 
 
 def abort_outcome(outcome: Outcome) -> Outcome:

@@ -16,6 +16,8 @@ class Code(StrEnum):
     UNCHANGED = "unchanged"
     #: A change of higher precedence was applied before.
     SUPERSEDED = "superseded"
+    #: The row asks for nothing here: a teacher's row, a record that is not current.
+    SKIPPED = "skipped"
     REFUSED = "refused"
     #: The row could not be parsed or processed.
     INVALID = "invalid"
@@ -26,8 +28,12 @@ class Code(StrEnum):
 FAILURE_CODES = frozenset({Code.REFUSED, Code.INVALID, Code.CANCELLED})
 
 
+#: Codes of requests that neither changed nor confirmed an enrollment.
+NO_EFFECT_CODES = FAILURE_CODES | {Code.SKIPPED}
+
+
 class Reason(StrEnum):
-    """Why a request was refused or invalid."""
+    """Why a request was refused, invalid or skipped, or left an enrollment unchanged."""
 
     COURSE_NOT_FOUND = "course_not_found"
     LEARNER_NOT_FOUND = "learner_not_found"
@@ -46,6 +52,14 @@ class Reason(StrEnum):
     INVALID_ROW = "invalid_row"
     ABORTED = "aborted"
     INTERNAL_ERROR = "internal_error"
+    #: Of `skipped`: the row is about a teacher, an assistant, an observer, ….
+    ROLE_NOT_LEARNER = "role_not_learner"
+    #: Of `skipped`: a status of the format that means neither enrollment nor withdrawal.
+    STATUS_NOT_APPLICABLE = "status_not_applicable"
+    #: Of `skipped`: the record has ended by its own date, or has yet to begin.
+    NOT_CURRENT = "not_current"
+    #: Of `unchanged`: the record ended, and another one of the file keeps the learner.
+    KEPT_BY_OTHER_RECORD = "kept_by_other_record"
 
 
 class ChangeKind(StrEnum):

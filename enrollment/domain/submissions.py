@@ -31,7 +31,7 @@ def is_cancelled_as_whole(outcomes: bytes | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Number of requests per outcome code, and of failed requests per reason."""
+    """Number of requests per outcome code, and per reason (of every outcome that has one)."""
 
     counts: Mapping[Code, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)

@@ -33,6 +33,32 @@ def find_many(session: Session, wanted: Collection[ExternalId]) -> Mapping[Exter
     return {ExternalId(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
 
 
+_OF_LOCAL = ArrayTable("local", source=String(), kind=String(), ours=String())
+
+
+def find_external_ids(
+    session: Session, local_ids: Collection[ExternalId]
+) -> list[tuple[ExternalId, str]]:
+    """Returns the external ids that are mapped to the given ids of this service, each with that.
+
+    Each of `local_ids` has an id of this service in place of an external one.
+    """
+    if not local_ids:
+        return []
+    table = _OF_LOCAL.table(postgresql=is_postgresql(session))
+    query = select(
+        CrosswalkRow.source, CrosswalkRow.kind, CrosswalkRow.theirs, CrosswalkRow.ours
+    ).join(
+        table,
+        (CrosswalkRow.source == table.c.source)
+        & (CrosswalkRow.kind == table.c.kind)
+        & (CrosswalkRow.ours == table.c.ours),
+    )
+    columns = zip(*sorted(local_ids), strict=True)
+    rows = session.execute(query, _OF_LOCAL.parameters(session, *columns))
+    return [(ExternalId(row[0], IdKind(row[1]), row[2]), row[3]) for row in rows]
+
+
 def replace_all(session: Session, source: str, entries: Sequence[CrosswalkEntry]) -> None:
     """Replaces all entries of a source."""
     _lock_exclusively(session)

@@ -353,11 +353,24 @@ class CrosswalkRow(Base):
     """Maps an id of another system to an id of this service."""
 
     __tablename__ = "crosswalk"
+    __table_args__ = (Index("ix_crosswalk_source_kind_ours", "source", "kind", "ours"),)
 
     source: Mapped[str] = mapped_column(String(100), primary_key=True)
     kind: Mapped[str] = mapped_column(String(8), primary_key=True)
     theirs: Mapped[str] = mapped_column(String(255), primary_key=True)
     ours: Mapped[str] = mapped_column(String(255))
+
+
+class RecordStatesRow(Base):
+    """Which records of a batch keep their learners; only of files that end a record."""
+
+    __tablename__ = "record_states"
+
+    submission_id: Mapped[UUID] = mapped_column(
+        ForeignKey("submission.id", ondelete="CASCADE"), primary_key=True
+    )
+    ordinal: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    states: Mapped[bytes]
 
 
 class IdempotencyRow(Base):

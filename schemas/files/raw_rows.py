@@ -3,6 +3,7 @@
 import csv
 from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from schemas.files.csv_rows import (
     require_learner,
     row_body,
 )
+from schemas.files.formats.applicability import NotApplicable
 from schemas.files.formats.detect import NATIVE, NATIVE_FORMATS, columns_of_format
 from schemas.files.formats.reader import FormatReader
 from schemas.files.id_mapping import ids_in, translate_ids
@@ -55,6 +57,8 @@ class RowFormat(NamedTuple):
     source: str | None = None
     #: Members of JSON rows, in lower case, that may look like ones that are read.
     ignored: frozenset[str] = frozenset()
+    #: The effective time of the rows; None: it does not matter which records are current.
+    received_at: datetime | None = None
 
     @property
     def options(self) -> RowOptions:
@@ -79,6 +83,10 @@ class RawRow(NamedTuple):
     cells: list[str] | None = None
     #: Neither a body nor findings.
     is_skipped: bool = False
+    #: Set if the row asks for nothing here.
+    not_applicable: NotApplicable | None = None
+    #: Identifies its record beside learner and course.
+    record: str = ""
 
     def ids(self, source: str) -> Iterator[ExternalId]:
         """Yields the external ids that the row contains."""
@@ -89,6 +97,8 @@ class RawRow(NamedTuple):
         sent = EMPTY_PAYLOAD if self.body is None else self.body
         if self.is_skipped:
             return ParsedRow(self.line, None, None, self.cells)
+        if self.not_applicable is not None:
+            return ParsedRow(self.line, None, None, self.cells, sent, self.not_applicable)
         body, missing = (sent, []) if source is None else translate_ids(sent, source, mapping)
         findings = [*self.findings, *missing]
         if not findings:
@@ -120,7 +130,8 @@ def decode_raw_rows(
     records = _records(text.decode(), first_line, unclosed, columns)
     if row_format.is_native:
         return _native_rows(records, columns, skips, row_format.course_id)
-    reader = FormatReader(row_format.format, columns, row_format.course_id)
+    course_id, at = row_format.course_id, row_format.received_at
+    reader = FormatReader(row_format.format, columns, course_id, at=at)
     return _intent_rows(records, reader, skips)
 
 
@@ -190,7 +201,9 @@ def _intent_rows(
             if skips.is_next():
                 yield RawRow(line, None, cells=intent_cells, is_skipped=True)
             else:
-                yield RawRow(line, intent.body, intent.columns, intent.findings, intent_cells)
+                body, columns, findings, _, not_applicable, record = intent
+                row = (line, body, columns, findings, intent_cells, False, not_applicable, record)
+                yield RawRow._make(row)
 
 
 def _json_rows(
@@ -230,15 +243,15 @@ def _with_one_course(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def format_of_batch(submission: Submission, payload: bytes) -> RowFormat:
     """Returns the format of the rows of one batch of a submission."""
-    options = submission.options
+    options, at = submission.options, submission.received_at
     if not submission.files:
         encoding, format_ = submission.encoding or "", submission.format or NATIVE
         kind = (encoding, submission.header, format_, options.course_id, options.source)
-        return RowFormat(*kind, options.ignored_names)
+        return RowFormat(*kind, options.ignored_names, at)
     member = member_at(submission.files, first_line_of(payload))
     source = submission.source_of(member)
     kind = (member.encoding, member.header, member.format, options.course_id, source)
-    return RowFormat(*kind, options.ignored_names)
+    return RowFormat(*kind, options.ignored_names, at)
 
 
 def source_at(submission: Submission, line: int) -> str | None:

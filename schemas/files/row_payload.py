@@ -22,6 +22,7 @@ from schemas.files.csv_rows import (
     require_learner,
     row_request,
 )
+from schemas.files.formats.applicability import NotApplicable
 from schemas.findings import Finding, finding
 from schemas.requests.near_miss import REQUEST_MEMBERS, unknown_members
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
@@ -44,6 +45,8 @@ class ParsedRow(NamedTuple):
     cells: list[str] | None
     #: Members of a row that is invalid, as far as they can be read.
     unvalidated: Mapping[str, object] = EMPTY_PAYLOAD
+    #: Set if the row asks for nothing here; it has neither a request nor findings.
+    not_applicable: NotApplicable | None = None
 
     @property
     def user(self) -> str | None:

@@ -117,8 +117,9 @@ class World:
         self.most_seats: dict[str, int | None] = {}
 
     def close(self) -> None:
-        """Closes the files of unfinished dry runs."""
+        """Closes the files of unfinished dry runs, and of records."""
         self.processor.transaction.overlays.close()
+        self.processor.transaction.records.close()
 
     # --- data -----------------------------------------------------------------------------
 

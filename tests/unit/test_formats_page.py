@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from schemas.files.formats.base import NOT_A_REQUEST, ROLE_NOT_LEARNER, UNKNOWN_VALUE
+from enrollment.domain.codes import Reason
+from schemas.files.formats.base import UNKNOWN_VALUE
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES, FORMATS_BY_NAME, detect_format
 from schemas.files.id_mapping import NOT_IN_CROSSWALK
 
@@ -25,10 +26,18 @@ def test_the_file_that_a_section_shows_is_of_its_format(name):
     assert detect_format(first).format == name
 
 
-@pytest.mark.parametrize("rule", [ROLE_NOT_LEARNER, NOT_A_REQUEST, UNKNOWN_VALUE, NOT_IN_CROSSWALK])
+@pytest.mark.parametrize("rule", [UNKNOWN_VALUE, NOT_IN_CROSSWALK, "unreadable"])
 def test_the_rules_of_foreign_rows_are_explained(rule):
     assert f"| `{rule}` |" in PAGE
     assert f"| `{rule}` |" in (ROOT / "docs" / "reasons.md").read_text()
+
+
+SKIPS = [Reason.ROLE_NOT_LEARNER, Reason.STATUS_NOT_APPLICABLE, Reason.NOT_CURRENT]
+
+
+@pytest.mark.parametrize("reason", SKIPS)
+def test_what_is_skipped_is_explained(reason):
+    assert f"| `{reason}` |" in PAGE
 
 
 def test_every_format_says_whether_its_ids_are_ours():

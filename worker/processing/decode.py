@@ -14,7 +14,9 @@ from enrollment.domain.rules import format_timestamp
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
+from schemas.files.formats.applicability import NotApplicable
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
+from schemas.files.record_states import RecordKey, key_of
 from schemas.files.row_payload import ParsedRow, decode_rows
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, decode_singles
@@ -25,6 +27,7 @@ FindIds = Callable[[Collection[ExternalId]], Mapping[ExternalId, str]]
 
 #: Usernames by e-mail where no row names its learner by e-mail.
 NO_USERNAMES: Mapping[str, str] = MappingProxyType({})
+NOTHING_ENDED: Mapping[int, RecordKey] = MappingProxyType({})
 #: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
 _new = tuple.__new__
 
@@ -48,6 +51,8 @@ class DecodedRow(NamedTuple):
     course_id: str | None = None
     #: Whether deciding it makes its whole batch fail.
     is_poisonous: bool = False
+    #: Set if the row asks for nothing here.
+    not_applicable: NotApplicable | None = None
 
 
 class DecodedBatch(NamedTuple):
@@ -56,6 +61,8 @@ class DecodedBatch(NamedTuple):
     rows: list[DecodedRow]
     #: A request or an outcome per row, where that needs no look-up of learners.
     settled: list[Request | Outcome] | None = None
+    #: Keys of the records that its rows end, by the positions of these rows.
+    ended: Mapping[int, RecordKey] = NOTHING_ENDED
 
 
 #: Returns a prefetched batch, if it was prefetched with that format.
@@ -140,9 +147,22 @@ def _decode_batch(
     else:
         parsed = _map_ids(content, local_ids)
         rows = _rows(batch.id, submissions[batch.submission_id], parsed)
-    return DecodedBatch(
-        list(rows if batch.failure_search is None else _limit_to_prefix(batch, rows))
-    )
+    attempted = list(rows if batch.failure_search is None else _limit_to_prefix(batch, rows))
+    return DecodedBatch(attempted, ended=_ended_records(content, attempted))
+
+
+def _ended_records(
+    content: Iterator[ParsedRow] | _RawBatch, rows: Iterable[DecodedRow]
+) -> Mapping[int, RecordKey]:
+    if not isinstance(content, _RawBatch):
+        return NOTHING_ENDED
+    return {
+        position: key
+        for position, (row, raw) in enumerate(zip(rows, content.rows, strict=False))
+        if row.request is not None
+        and not row.request.is_active
+        and (key := key_of(raw, content.source)) is not None
+    }
 
 
 def _find_local_ids(
@@ -197,12 +217,12 @@ def _rows(batch_id: int, submission: Submission, rows: Iterable[ParsedRow]) -> I
     for row in rows:
         request = row.request
         if request is None:
-            invalid = (None, row.findings, row.user, row.course_id, False)
+            invalid = (None, row.findings, row.user, row.course_id, False, row.not_applicable)
             yield _new(DecodedRow, (*source, row.line, *invalid))
             continue
         if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False))
+        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False, None))
 
 
 def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
@@ -214,7 +234,7 @@ def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
     if row.is_poisonous:
         return _failed(row, Code.INVALID, Reason.INTERNAL_ERROR, ())
     if request is None:
-        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
+        return _without_request(row)
     username = request.username or usernames.get(request.email or "")
     if username is None:
         return _failed(row, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
@@ -235,6 +255,14 @@ def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
     )
     fields = (username, request.course_id, effective_at, precedence, row.rights, *request[3:8])
     return _new(Request, (row.line, *fields))
+
+
+def _without_request(row: DecodedRow) -> Outcome:
+    """Returns the outcome of a row that is skipped or cannot be read."""
+    if row.not_applicable is None:
+        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
+    reason, details = row.not_applicable.reason, row.not_applicable.details
+    return Outcome(row.line, row.user, row.course_id, Code.SKIPPED, reason, details)
 
 
 def _failed(

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.codes import Code
+from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission
 from enrollment.runtime.failpoints import Point, fail_point, is_armed
@@ -15,6 +15,12 @@ from enrollment.storage import crosswalks, learners, submissions
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing.decode import DecodedBatch, DecodedRow, decode_all, resolve
 from worker.processing.prefetch import Prefetcher
+from worker.processing.record_index import (
+    EndedRecord,
+    RecordIndexes,
+    RecordsIncomplete,
+    find_kept,
+)
 
 SubmissionsById = Mapping[UUID, Submission]
 
@@ -43,10 +49,45 @@ def decode_and_settle(
     claimed: Sequence[ClaimedBatch],
     by_id: SubmissionsById,
     prefetcher: Prefetcher,
-) -> DecodedClaim:
-    """Decodes the rows of the batches and looks up the learners they name by e-mail."""
+    records: RecordIndexes,
+) -> DecodedClaim | RecordsIncomplete:
+    """Decodes the rows of the batches and looks up the learners they name by e-mail.
+
+    Settles rows that end a record while another one of their file keeps the learner.
+    """
     batches, rows = decode_claimed(session, claimed, by_id, prefetcher)
-    return with_requests(claimed, by_id, rows, _settle(session, claimed, batches))
+    settled = _settle(session, claimed, batches)
+    for submission, ended in _ended_records(claimed, by_id, batches, settled):
+        kept = find_kept(session, submission, ended, records)
+        if isinstance(kept, RecordsIncomplete):
+            return kept
+        for one in kept:
+            settled[one.position] = _kept(one.request)
+    return with_requests(claimed, by_id, rows, settled)
+
+
+def _ended_records(
+    claimed: Sequence[ClaimedBatch],
+    by_id: SubmissionsById,
+    decoded: Sequence[DecodedBatch],
+    settled: Sequence[Request | Outcome],
+) -> list[tuple[Submission, list[EndedRecord]]]:
+    """Returns the rows that end a record and withdraw a learner, by submission."""
+    by_submission: dict[UUID, list[EndedRecord]] = {}
+    first = 0
+    for batch, content in zip(claimed, decoded, strict=True):
+        for position, key in content.ended.items():
+            request = settled[first + position]
+            if isinstance(request, Request) and batch.submission_id is not None:
+                ended = EndedRecord(first + position, request, key)
+                by_submission.setdefault(batch.submission_id, []).append(ended)
+        first += len(content.rows)
+    return [(by_id[submission_id], ended) for submission_id, ended in by_submission.items()]
+
+
+def _kept(request: Request) -> Outcome:
+    reason = Reason.KEPT_BY_OTHER_RECORD
+    return Outcome(request.line, request.username, request.course_id, Code.UNCHANGED, reason)
 
 
 def with_requests(

@@ -23,7 +23,7 @@ from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import claims
 from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.queue.claims import ClaimedBatch
-from worker.processing import attempts
+from worker.processing import attempts, record_index
 from worker.processing.attempts import Started
 from worker.processing.dry_run_overlay import OverlayIncomplete, TooManyDryRuns
 from worker.processing.transaction import (
@@ -171,7 +171,7 @@ class Processor:
             case ProbePassed():
                 self._record_probe(attempted)
                 return ProcessedBatches(next=_alone_batches(attempted) + following)
-            case OverlayIncomplete():
+            case OverlayIncomplete() | record_index.RecordsIncomplete():
                 self._cancel(attempted)
                 return ProcessedBatches(next=_alone_batches(attempted))
             case TooManyDryRuns():

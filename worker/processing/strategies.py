@@ -18,9 +18,11 @@ from sqlalchemy.orm import Session
 from enrollment.domain.batch_decision import (
     BatchContext,
     BatchDecision,
+    abort_outcome,
     decide_all_or_nothing,
     decide_batch,
 )
+from enrollment.domain.codes import FAILURE_CODES
 from enrollment.domain.dry_run import dry_run_effects
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import SubmissionOptions, Tally
@@ -41,6 +43,7 @@ from worker.processing.load import LoadedState, load_state
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
 from worker.processing.persist import write_decision
 from worker.processing.prefetch import Prefetcher
+from worker.processing.record_index import RecordIndexes, RecordsIncomplete
 
 DEFAULT_OPTIONS = SubmissionOptions()
 NO_EVENTS: Mapping[int, int] = MappingProxyType({})
@@ -80,10 +83,12 @@ class PreparedBatches:
 
     def decide(self) -> BatchDecision:
         """Decides the requests, in order; all or none of them where the submission says so."""
-        claimed, by_id, rows, _, requests = self.decoded
+        claimed, by_id, _, settled, requests = self.decoded
         if options_of(claimed, by_id).is_atomic:
-            unreadable = len(rows) - len(requests)
-            return decide_all_or_nothing(requests, self.context, unreadable=unreadable)
+            failed = [
+                item for item in settled if isinstance(item, Outcome) and item.code in FAILURE_CODES
+            ]
+            return decide_all_or_nothing(requests, self.context, unreadable=len(failed))
         return decide_batch(requests, self.context)
 
     def outcomes(self, decision: BatchDecision) -> list[Outcome]:
@@ -91,9 +96,10 @@ class PreparedBatches:
         if len(self.decoded.requests) == len(self.decoded.settled):
             return decision.outcomes
         decided = iter(decision.outcomes)
-        return [
+        outcomes = [
             item if isinstance(item, Outcome) else next(decided) for item in self.decoded.settled
         ]
+        return [abort_outcome(item) for item in outcomes] if decision.is_aborted else outcomes
 
     def persist(
         self, session: Session, decision: BatchDecision, prefetcher: Prefetcher, *, now: datetime
@@ -175,12 +181,15 @@ def prepare(
     by_id: SubmissionsById,
     rules: SiteRules,
     prefetcher: Prefetcher,
+    records: RecordIndexes,
     *,
     now: datetime,
-) -> PreparedBatches:
+) -> PreparedBatches | RecordsIncomplete:
     """Prepares normal requests. Locks learners against deletion and courses with a seat limit."""
     learners.block_deletion(session)
-    decoded = decode_and_settle(session, claimed, by_id, prefetcher)
+    decoded = decode_and_settle(session, claimed, by_id, prefetcher, records)
+    if isinstance(decoded, RecordsIncomplete):
+        return decoded
     loaded = load_state(session, decoded.requests, lock=True)
     context = _context(loaded, rules, now)
     return PreparedBatches(decoded=decoded, loaded=loaded, context=context)
@@ -192,14 +201,17 @@ def prepare_dry_run(
     by_id: SubmissionsById,
     rules: SiteRules,
     overlay: Overlay,
+    records: RecordIndexes,
     *,
     now: datetime,
-) -> PreparedDryRun:
+) -> PreparedDryRun | RecordsIncomplete:
     """Prepares one batch of a dry run, on the state that earlier batches would have left.
 
     Takes no locks.
     """
-    decoded = decode_and_settle(session, claimed, by_id, Prefetcher())
+    decoded = decode_and_settle(session, claimed, by_id, Prefetcher(), records)
+    if isinstance(decoded, RecordsIncomplete):
+        return decoded
     loaded = load_state(session, decoded.requests, lock=False)
     keys = {(request.course_id, request.username) for request in decoded.requests}
     return PreparedDryRun(

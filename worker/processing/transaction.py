@@ -25,6 +25,7 @@ from worker.processing import attempts
 from worker.processing.decoded_claim import SubmissionsById
 from worker.processing.dry_run_overlay import OverlayIncomplete, Overlays, TooManyDryRuns
 from worker.processing.prefetch import Prefetcher
+from worker.processing.record_index import RecordIndexes, RecordsIncomplete
 from worker.processing.strategies import (
     DEFAULT_RULES,
     EncodedOutcomes,
@@ -54,7 +55,9 @@ class ProbePassed(NamedTuple):
 
 
 #: Result of a transaction that raised no error.
-TransactionResult = ProcessedBatches | ProbePassed | OverlayIncomplete | TooManyDryRuns
+TransactionResult = (
+    ProcessedBatches | ProbePassed | OverlayIncomplete | TooManyDryRuns | RecordsIncomplete
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class BatchTransaction:
 
     rules: SiteRules = DEFAULT_RULES
     overlays: Overlays = field(default_factory=Overlays)
+    records: RecordIndexes = field(default_factory=RecordIndexes)
     prefetcher: Prefetcher = field(default_factory=Prefetcher)
 
     def run(
@@ -94,7 +98,7 @@ class BatchTransaction:
         self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
     ) -> TransactionResult:
         prepared = self._prepare(session, claimed, by_id, now)
-        if isinstance(prepared, OverlayIncomplete | TooManyDryRuns):
+        if isinstance(prepared, OverlayIncomplete | TooManyDryRuns | RecordsIncomplete):
             return prepared
         decision = prepared.decide()
         written = prepared.persist(session, decision, self.prefetcher, now=now)
@@ -110,16 +114,18 @@ class BatchTransaction:
 
     def _prepare(
         self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
-    ) -> PreparedBatches | OverlayIncomplete | TooManyDryRuns:
+    ) -> PreparedBatches | OverlayIncomplete | TooManyDryRuns | RecordsIncomplete:
         options = options_of(claimed, by_id)
         if options.dry_run:
             overlay = self.overlays.up_to(session, claimed[0])
             if isinstance(overlay, OverlayIncomplete | TooManyDryRuns):
                 return overlay
-            return prepare_dry_run(session, claimed, by_id, self.rules, overlay, now=now)
+            return prepare_dry_run(
+                session, claimed, by_id, self.rules, overlay, self.records, now=now
+            )
         if options.auto_enroll is not None:
             return prepare_bulk_enroll(session, claimed, by_id, self.rules, now=now)
-        return prepare(session, claimed, by_id, self.rules, self.prefetcher, now=now)
+        return prepare(session, claimed, by_id, self.rules, self.prefetcher, self.records, now=now)
 
 
 def _is_cancelled(batch: ClaimedBatch, by_id: SubmissionsById) -> bool:

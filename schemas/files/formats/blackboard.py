@@ -1,5 +1,6 @@
 """Blackboard Learn: the snapshot file of course memberships."""
 
+from enrollment.domain.codes import Reason
 from schemas.files.formats import base
 
 _STATUSES = {"enabled": True, "disabled": False, "deleted": False}
@@ -8,7 +9,7 @@ _STATUSES = {"enabled": True, "disabled": False, "deleted": False}
 def _check_is_visible(row: base.RowParser) -> None:
     is_hidden = row.cells.get("available_ind", "Y").casefold() == "n"
     if is_hidden and _STATUSES.get(row.cells.get("row_status", "enabled").casefold()):
-        row.report("available_ind", base.NOT_A_REQUEST, "enrollments cannot be hidden here")
+        row.skip("available_ind", Reason.STATUS_NOT_APPLICABLE)  # nothing is hidden here
 
 
 FORMAT = base.Format(

@@ -4,13 +4,10 @@ from schemas.files.formats import base
 
 
 def _check_role(row: base.RowParser) -> None:
-    if "role" in row.cells:
-        return
-    if "role_id" in row.cells:
-        message = "a number does not say which role it is"
-        row.report("role_id", base.ROLE_NOT_LEARNER, message)
-    else:
-        row.report("role", "required")
+    if "role" not in row.cells:
+        is_number = "role_id" in row.cells
+        message = "role_id alone does not say which role it is" if is_number else None
+        row.report("role", "required", message)
 
 
 FORMAT = base.Format(
@@ -24,6 +21,8 @@ FORMAT = base.Format(
         "role": base.ROLE_COLUMN,
         "role_id": base.ROLE_COLUMN,
         "status": base.STATUS_COLUMN,
+        "start_date": base.BEGIN_COLUMN,
+        "end_date": base.END_COLUMN,
     },
     identifying_columns=(("course_id", "section_id"), ("user_id", "user_integration_id")),
     required_columns=(("role", "role_id"), ("status",)),
@@ -34,6 +33,13 @@ FORMAT = base.Format(
         "inactive": False,
         "deleted_last_completed": False,
         "completed": None,
+        # words of provisioning reports
+        "concluded": None,
+        "creation_pending": None,
+        "invited": None,
+        "pending": None,
+        "rejected": None,
     },
     check=_check_role,
+    record_columns=("section_id",),
 )

@@ -1,11 +1,22 @@
 """D2L Brightspace: the enrollments of its Standard CSV."""
 
+from enrollment.domain.codes import Reason
 from schemas.files.formats import base
+
+#: Types of the rows of the other files of the Standard CSV.
+_OTHER_TYPES = frozenset(
+    {"department", "offering", "other", "section", "semester", "template", "user"}
+)
 
 
 def _check_type(row: base.RowParser) -> None:
-    if row.cells.get("type", "").casefold() != "enrollment":
-        row.report("type", base.NOT_A_REQUEST, "only rows of the type enrollment are read")
+    kind = row.cells.get("type")
+    if kind is None:
+        row.report("type", "required")
+    elif kind.casefold() in _OTHER_TYPES:
+        row.skip("type", Reason.STATUS_NOT_APPLICABLE)
+    elif kind.casefold() != "enrollment":
+        row.report("type", base.UNKNOWN_VALUE, "only rows of the type enrollment are read")
 
 
 FORMAT = base.Format(
@@ -22,5 +33,5 @@ FORMAT = base.Format(
     learner_roles=frozenset({"learner", "student"}),
     statuses={"create": True, "update": True, "delete": False},
     default_status=True,  # no action means update
-    check=_check_type,
+    check_kind=_check_type,
 )

@@ -1,19 +1,21 @@
 """Moodle's upload of users: one line per user, with any number of numbered course columns."""
 
 import re
+from datetime import datetime
 
+from enrollment.domain.codes import Reason
 from schemas.files.formats import base
 
 _STATUSES = {"0": True, "1": False}
 _LEARNERS = frozenset({"student"})
 #: Legacy role types: 1 is the default role, the student's; the others are teachers.
-_LEARNER_TYPES = frozenset({"1"})
+_LEARNER_TYPES, _OTHER_TYPES = ("1",), ("2", "3")
 _COURSE = re.compile("course([0-9]{1,3})")
 
 
-def _parse(cells: base.Cells) -> list[base.RowIntent]:
+def _parse(cells: base.Cells, at: datetime | None) -> list[base.RowIntent]:
     """Returns an intent per course of the line; of a line without courses, an invalid one."""
-    return [_intent(cells, number) for number in _numbers(cells) or ["1"]]
+    return [_intent(cells, at, number) for number in _numbers(cells) or ["1"]]
 
 
 def _count(cells: base.Cells) -> int:
@@ -25,16 +27,26 @@ def _numbers(cells: base.Cells) -> list[str]:
     return sorted(numbers, key=int)
 
 
-def _intent(cells: base.Cells, number: str) -> base.RowIntent:
-    row = base.RowParser(cells)
+def _intent(cells: base.Cells, at: datetime | None, number: str) -> base.RowIntent:
+    row = base.RowParser(cells, at)
     row.take("user", "username")
     row.take("course_id", f"course{number}")
+    _check_deleted(row)
     row.check_role(f"role{number}", _LEARNERS, is_required=False)
-    row.check_role(f"type{number}", _LEARNER_TYPES, is_required=False)
+    row.check_role(f"type{number}", _LEARNER_TYPES, _OTHER_TYPES, is_required=False)
     row.take_status(f"enrolstatus{number}", _STATUSES, default=True)
-    if cells.get("deleted", "0") != "0":
-        row.report("deleted", base.NOT_A_REQUEST, "learners are not deleted here")
     return row.intent(number)
+
+
+def _check_deleted(row: base.RowParser) -> None:
+    """Skips lines that delete a user of Moodle: learners are not deleted here."""
+    match row.cells.get("deleted", "0"):
+        case "0":
+            return
+        case "1":
+            row.skip("deleted", Reason.STATUS_NOT_APPLICABLE)
+        case _:
+            row.report("deleted", base.UNKNOWN_VALUE, "known are 0, 1")
 
 
 FORMAT = base.Format(
@@ -48,6 +60,7 @@ FORMAT = base.Format(
         "enrolstatus": base.STATUS_COLUMN,
     },
     identifying_columns=(("username",), ("course1",)),
+    statuses=_STATUSES,
     parse_many=_parse,
     count=_count,
 )

@@ -6,10 +6,13 @@ FORMAT = base.Format(
     name="oneroster",
     title="OneRoster enrollments.csv",
     columns={
+        "sourcedId": "",
         "classSourcedId": base.COURSE_COLUMN,
         "userSourcedId": base.LEARNER_COLUMN,
         "role": base.ROLE_COLUMN,
         "status": base.STATUS_COLUMN,
+        "beginDate": base.BEGIN_COLUMN,
+        "endDate": base.END_COLUMN,
     },
     identifying_columns=(
         ("classsourcedid",),
@@ -18,5 +21,6 @@ FORMAT = base.Format(
         ("sourcedid", "schoolsourcedid"),
     ),
     statuses={"active": True, "tobedeleted": False, "inactive": False},
+    record_columns=("sourcedid",),
     default_status=True,  # bulk files leave it blank
 )

@@ -1,7 +1,11 @@
 """Parses the rows of a file of another system into requests."""
 
+import csv
 from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
 from itertools import chain, repeat
+
+import structlog
 
 from schemas.files.csv_rows import CsvColumns, unescape_cell, unescape_id
 from schemas.files.formats.base import (
@@ -14,12 +18,47 @@ from schemas.files.formats.base import (
 from schemas.files.formats.detect import FORMATS_BY_NAME
 from schemas.findings import finding
 
+log = structlog.get_logger()
+
+#: Errors that a parser of rows may raise. Not `Exception`: the time limit of a task is one as well.
+_PARSER_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    NameError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    csv.Error,
+)
+
+
+#: Formats and types of errors that this process has logged.
+_logged: set[tuple[str, type[Exception]]] = set()
+
+
+def _log_once(format_: str, error: Exception) -> None:
+    """Logs an error of a format's parser, once for each format and type of error."""
+    if (format_, type(error)) not in _logged:
+        _logged.add((format_, type(error)))
+        log.error("format.reader_failed", format=format_, exc_info=error)
+
 
 class FormatReader:
     """Reads the rows of one file."""
 
-    def __init__(self, format_: str, columns: CsvColumns, course_id: str | None = None) -> None:
+    def __init__(
+        self,
+        format_: str,
+        columns: CsvColumns,
+        course_id: str | None = None,
+        *,
+        at: datetime | None = None,
+    ) -> None:
         self._format = FORMATS_BY_NAME[format_]
+        #: The effective time of the rows; None: it does not matter which records are current.
+        self._at = at
         self._width = len(columns.names)
         self._course_id = course_id
         self._read_columns = [
@@ -41,20 +80,36 @@ class FormatReader:
         return matched[2] if matched else None
 
     def count(self, cells: Sequence[str]) -> int:
-        """Returns how many requests a row means."""
-        return self._format.count(self._by_column(self._normalized(cells)))
+        """Returns how many requests a row means; one that cannot be read means one."""
+        try:
+            return self._format.count(self._by_column(self._normalized(cells)))
+        except _PARSER_ERRORS as error:
+            _log_once(self._format.name, error)
+            return 1
 
-    def intents(self, cells: Sequence[str]) -> Iterator[RowIntent]:
-        """Yields the requests of a row; errors are findings of the row, not exceptions."""
+    def intents(self, cells: Sequence[str]) -> list[RowIntent]:
+        """Returns the requests of a row, as many as `count` says.
+
+        Errors are findings of the row, not exceptions, also those that its format's parser raises.
+        """
+        try:
+            return list(self._parse(cells))
+        except _PARSER_ERRORS as error:
+            _log_once(self._format.name, error)
+            message = f"the row cannot be read as {self._format.name}"
+            unreadable = finding("", " ".join(cells), "unreadable", message)
+            return [RowIntent({}, {}, (unreadable,))] * self.count(cells)
+
+    def _parse(self, cells: Sequence[str]) -> Iterator[RowIntent]:
         cells = self._normalized(cells)
         extra = next((cell for cell in cells[self._width :] if cell.strip()), None)
-        for intent in self._format.parse(self._by_column(cells)):
+        for intent in self._format.parse(self._by_column(cells), self._at):
             if self._course_id is not None:
                 intent.body.setdefault("course_id", self._course_id)
             if extra is not None:
                 message = f"{len(cells)} cells under {self._width} columns"
                 wide = finding("", extra, "columns", message)
-                yield intent._replace(findings=(wide, *intent.findings))
+                yield intent._replace(findings=(wide, *intent.findings), not_applicable=None)
             else:
                 yield intent
 

@@ -12,7 +12,8 @@ FORMAT = base.Format(
         "course_staff": base.ROLE_COLUMN,
     },
     identifying_columns=(("student_key",), ("status",)),
-    learner_roles=frozenset({"false", "0", "no", "f", "n"}),
+    learner_roles=("false", "0", "no", "f", "n"),
+    other_roles=("true", "1", "yes", "t", "y"),
     is_role_required=False,
     statuses={
         "active": True,

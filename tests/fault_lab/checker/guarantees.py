@@ -85,12 +85,12 @@ def _check_outcome(attempt: Attempt, item: Item, latest: float | None) -> Iterat
 def _check_result(
     index: HistoryIndex, attempt: Attempt, item: Item, change: RequestedChange
 ) -> Iterator[Found]:
-    """I2: only poison requests come to internal_error, and none is invalid or cancelled."""
+    """I2: only poison requests come to internal_error, and none is invalid, skipped or cancelled."""
     outcome = item.outcome
     if outcome is None or (attempt.poison and POISON in change.user):
         return
     is_refused = outcome.code is Code.REFUSED and outcome.reason is not Reason.COURSE_FULL
-    if outcome.code in {Code.INVALID, Code.CANCELLED} or (
+    if outcome.code in {Code.INVALID, Code.CANCELLED, Code.SKIPPED} or (
         is_refused and index.is_plain(change.course_id)
     ):
         what = f"line {item.line} of {attempt.id} is {outcome.code}, {outcome.reason}"

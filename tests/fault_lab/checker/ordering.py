@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from heapq import heappop, heappush
 from typing import NamedTuple
 
-from enrollment.domain.codes import FAILURE_CODES, Code
+from enrollment.domain.codes import NO_EFFECT_CODES, Code, Reason
 from enrollment.domain.model import WritePrecedence
 from schemas.events import dump_event
 from tests.fault_lab.checker.guarantees import Found
@@ -93,7 +93,7 @@ def _names_mode(item: Item) -> bool:
 
 def _check_final_state(pair: Pair, items: list[Item], ledger: Ledger) -> Iterator[Found]:
     """Checks that the stored enrollment is the one that the highest applied ranks ask for."""
-    applied = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
+    applied = [item for item in items if _is_applied(item)]
     stored = ledger.enrollments.get(pair)
     if not applied or stored is None:
         if applied:
@@ -120,6 +120,16 @@ def _check_final_state(pair: Pair, items: list[Item], ledger: Ledger) -> Iterato
         yield Found("I7", f"{what}, but {expected}", *named.place)
 
 
+def _is_applied(item: Item) -> bool:
+    """Returns whether a request was decided, and neither refused nor skipped."""
+    outcome = item.outcome
+    return (
+        outcome is not None
+        and outcome.code not in NO_EFFECT_CODES
+        and outcome.reason is not Reason.KEPT_BY_OTHER_RECORD
+    )
+
+
 def _is_after_mark(items: list[Item], ledger: Ledger) -> bool:
     """Returns whether all changes of the enrollment are after the mark."""
     if ledger.mark.batch_id == 0:
@@ -128,7 +138,7 @@ def _is_after_mark(items: list[Item], ledger: Ledger) -> bool:
 
 
 def _check_superseded(pair: Pair, items: list[Item]) -> Iterator[Found]:
-    applied = [item for item in items if item.outcome and item.outcome.code not in FAILURE_CODES]
+    applied = [item for item in items if _is_applied(item)]
     for item in applied:
         if item.outcome is None or item.outcome.code is not Code.SUPERSEDED:
             continue

@@ -96,9 +96,10 @@ def test_a_file_of_another_system_is_taken_unchanged(gateway, source):
         "source": name, "default_mode": "verified", "on_error": "continue",
     }  # fmt: skip
     found = outcomes(gateway, status)
-    assert [one["outcome"] for one in found] == ["enrolled", "deactivated", "invalid", "invalid"]
+    assert [one["outcome"] for one in found] == ["enrolled", "deactivated", "skipped", "invalid"]
     assert (found[0]["course_id"], found[0]["mode"]) == (course_id, "verified")
-    assert found[2]["errors"][0]["rule"] == "role_not_learner"
+    assert (found[2]["reason"], found[2]["value"]) == ("role_not_learner", "teacher")
+    assert found[2]["message"] == "role is teacher: only learners are enrolled and withdrawn."
     assert found[3]["errors"] == [
         {"field": "course_id", "kind": "course", "value": "BIO", "rule": "not_in_crosswalk"}
     ]
@@ -231,6 +232,54 @@ def test_only_the_ids_of_the_submissions_own_source_are_missing(gateway, source)
     assert gateway.get(path, gateway.key("enroll")).status_code == 404
 
 
+# --- rows that ask for nothing, and several records --------------------------------------
+
+
+def test_skipped_rows_are_counted_filtered_and_in_the_result_file(gateway, source):
+    name, _ = source
+    users = [fresh("u") for _ in range(4)]
+    text = (
+        "sourcedId,status,classSourcedId,userSourcedId,role,beginDate,endDate\r\n"
+        f"e1,,MATH,{users[0]},student,2024-09-01,2025-01-31\r\n"
+        f"e2,,MATH,{users[1]},student,2099-09-01,2100-01-31\r\n"
+        f"e3,,MATH,{users[2]},teacher,,\r\ne4,,MATH,{users[3]},student,,\r\n"
+    )
+    status = gateway.submit(text, query_string=f"source={name}")
+
+    shown = status.json
+    assert shown["result"] == "succeeded"
+    counts = shown["counts"]
+    assert (counts["total"], counts["skipped"], counts["enrolled"]) == (4, 3, 1)
+    assert shown["reasons"] == {"not_current": 2, "role_not_learner": 1}
+    path = shown["links"]["outcomes"]
+    for query, lines in (("outcome=skipped", [2, 3, 4]), ("reason=not_current", [2, 3])):
+        found = gateway.get(f"{path}?{query}", gateway.admin).json["outcomes"]
+        assert [one["line"] for one in found] == lines
+        assert {one["outcome"] for one in found} == {"skipped"}
+    rows = list(csv.reader(io.StringIO(result_file(gateway, status, "?outcome=skipped"))))
+    assert [row[-3:-1] for row in rows[1:]] == [
+        ["skipped", "not_current"],
+        ["skipped", "not_current"],
+        ["skipped", "role_not_learner"],
+    ]
+    assert rows[1][-1] == "enddate is 2025-01-31: the record has ended, or is yet to begin."
+
+
+def test_a_change_of_section_leaves_the_learner_where_she_is(gateway, source):
+    name, course_id = source
+    bob = fresh("u")
+    head = "course_id,user_id,role,section_id,status\r\n"
+    gateway.submit(f"{head}MATH,{bob},student,A,active\r\n", query_string=f"source={name}")
+    rows = [f"MATH,{bob},student,B,active\r\n", f"MATH,{bob},student,A,deleted\r\n"]
+    for ordered in (rows, rows[::-1]):
+        status = gateway.submit(head + "".join(ordered), query_string=f"source={name}")
+        (kept,) = [one for one in outcomes(gateway, status) if "reason" in one]
+        assert (kept["outcome"], kept["reason"]) == ("unchanged", "kept_by_other_record")
+        assert kept["message"] == "Another row of the file keeps the learner in the course."
+    shown = gateway.get(f"enrollment/{bob},{course_id}", gateway.admin).json
+    assert shown["is_active"] is True
+
+
 # --- lines that mean many ----------------------------------------------------------------
 
 
@@ -244,9 +293,10 @@ def test_each_enrollment_of_a_line_has_its_outcome_and_can_be_sent_again_alone(g
     assert told(gateway, status) == [
         (2, ada, course_id, "enrolled"),
         (2, ada, "BIO", "invalid"),
-        (2, ada, "MATH", "invalid"),
+        (2, ada, "MATH", "skipped"),
     ]
-    rows = list(csv.reader(io.StringIO(result_file(gateway, status))))
+    failed = result_file(gateway, status, "?outcome=invalid,skipped")
+    rows = list(csv.reader(io.StringIO(failed)))
     assert rows[1][:6] == [ada, "Ada", "", "BIO", "", ""]
     assert rows[2][:6] == [ada, "Ada", "", "", "MATH", "teacher"]
 

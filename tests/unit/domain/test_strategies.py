@@ -19,6 +19,11 @@ DECIDED_EARLIER = {
     Reason.INTERNAL_ERROR,
     Reason.NOT_PERMITTED,
     Reason.ABORTED,
+    Code.SKIPPED,
+    Reason.ROLE_NOT_LEARNER,
+    Reason.STATUS_NOT_APPLICABLE,
+    Reason.NOT_CURRENT,
+    Reason.KEPT_BY_OTHER_RECORD,
 }
 DECIDED = [word for word in (*Code, *Reason) if word not in DECIDED_EARLIER]
 SITUATIONS = [

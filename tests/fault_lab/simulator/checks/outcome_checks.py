@@ -11,7 +11,7 @@ from tests.fault_lab.simulator.history import History
 from tests.fault_lab.simulator.workload import POISON
 
 #: Outcomes that change nothing.
-NOT_GRANTED = frozenset({"refused", "invalid", "cancelled"})
+NOT_GRANTED = frozenset({"refused", "invalid", "cancelled", "skipped"})
 
 
 def order_of_calls(rows: list[Row]) -> Iterator[str]:
@@ -73,7 +73,7 @@ def attempts_counted(history: History, contents: DatabaseContents) -> Iterator[s
 def nothing_refused(rows: list[Row]) -> Iterator[str]:
     """No request is refused if no rule depends on other requests."""
     for row in rows:
-        if row.code in {"refused", "invalid"} and row.change.user != POISON:
+        if row.code in {"refused", "invalid", "skipped"} and row.change.user != POISON:
             yield f"I6: {row.name} has the outcome {row.code}, {row.reason}"
 
 
