@@ -115,7 +115,7 @@ def _print_welcome(url: str, data_dir: Path) -> None:
         f"The enrollment service is at {url} (documentation: {url}/docs).\n"
         f"The data folder is {data_dir}, the admin key is in {key}. Ctrl-C stops it. To try it:\n"
         f'  curl -H "X-Edx-Api-Key: $(cat {key})" {url}/api/enrollment/v1/courses\n'
-        f"  enroll courses load{where} COURSES.json\n"
+        f"  enroll courses load{where} COURSES.csv   (docs/courses.md describes the file)\n"
         f"  enroll submit{where} ENROLLMENTS.csv"
     )
     sys.stdout.flush()
