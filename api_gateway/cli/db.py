@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import click
+from sqlalchemy.engine import make_url
 
 from api_gateway.cli.context import create_folder, data_dir_option, load_settings
 from api_gateway.cli.exit_codes import CHECK_FAILED, CannotRun, Interrupted
@@ -67,7 +68,10 @@ def check(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     """Check that all migrations are applied; exit code 6 if not."""
     from enrollment.storage import migrate
 
-    pending = migrate.pending(_settings_with_folder(data_dir).database_url)
+    url = load_settings(data_dir).database_url
+    is_missing = url.startswith("sqlite") and not Path(make_url(url).database or "").is_file()
+    # Without a file all migrations are missing; a connection would create it.
+    pending = migrate.pending("sqlite://" if is_missing else url)
     if as_json:
         print_json({"missing": list(pending)})
     elif pending:

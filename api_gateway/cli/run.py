@@ -50,8 +50,12 @@ def gateway(host: str, port: int, fd: int | None) -> None:
         timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
     )
     server = uvicorn.Server(config)
-    with listener(host, port) if fd is None else socket.socket(fileno=fd) as listening:
-        server.run([listening])
+    if fd is None:
+        with listener(host, port):  # of an address in use uvicorn says so in its log only
+            sockets = None
+    else:
+        sockets = [socket.socket(fileno=fd)]
+    server.run(sockets)
     if not server.started:
         message = "The gateway did not start; see the log above."
         raise CannotRun(message)

@@ -8,8 +8,9 @@ from enrollment.runtime.settings import VARIABLES
 from tests.support.scripted_server import unused_port
 
 
-def test_the_tables_are_made_checked_and_removed(enroll):
+def test_the_tables_are_made_checked_and_removed(enroll, tmp_path):
     assert enroll("db", "check").exit_code == 6
+    assert not (tmp_path / "data").exists()
     assert "Upgraded: 0001" in enroll("db", "upgrade").stdout
     assert enroll("db", "upgrade").stdout == "Nothing to upgrade.\n"
     assert enroll("db", "check").exit_code == 0

@@ -111,7 +111,7 @@ def test_ctrl_c_anywhere_else_is_the_same_code(enroll, monkeypatch):
 
 
 def test_an_error_of_the_system_is_a_sentence(enroll, tmp_path):
-    result = enroll("db", "check", "--data-dir", tmp_path / ("x" * 300))
+    result = enroll("db", "upgrade", "--data-dir", tmp_path / ("x" * 300))
 
     assert result.exit_code == 2
     assert "File name too long" in result.stderr
