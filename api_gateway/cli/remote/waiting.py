@@ -78,7 +78,7 @@ def print_submission(submission: Mapping[str, Any]) -> None:
     click.echo(f"{submission['state']}{result}{note}")
     show_counts(submission["counts"], submission.get("reasons") or {})
     if created := submission.get("learners_created"):
-        click.echo(f"learners created\t{created}")
+        click.echo(f"New learners registered: {created:,}.", err=True)
     if ignored := submission.get("ignored_columns"):
         names = ", ".join(map(terminal_safe, ignored))
         noun = "column" if len(ignored) == 1 else "columns"

@@ -202,7 +202,7 @@ def test_what_was_not_read_and_how_to_see_what_failed_is_said(enroll, service, r
 
     result = enroll("submit", rows, "--url", service.url)
 
-    assert "learners created\t2" in result.stdout
+    assert "New learners registered: 2." in result.stderr
     assert "Not read: note, x\ufffd (columns of the file" in result.stderr
     assert f"enroll outcomes {ID} --outcome refused,invalid,cancelled" in result.stderr
     status = enroll("status", ID, "--url", service.url)
