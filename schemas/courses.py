@@ -164,11 +164,15 @@ def load_course(data: object, *, course_id: str | None = None) -> Course:
     return Course(**_members(COURSE_SCHEMA.load(data)))  # type: ignore[arg-type]
 
 
-def load_changes(data: object, *, course_id: str) -> dict[str, Any]:
-    """Parses a partial update for `apply_changes`. Raises marshmallow's ValidationError."""
-    if isinstance(data, Mapping):
+def load_changes(data: object, *, course_id: str | None = None) -> dict[str, Any]:
+    """Parses a partial update for `apply_changes`; `course_id` is that of the URL.
+
+    Without it the body must have it. Raises marshmallow's ValidationError.
+    """
+    if course_id is not None and isinstance(data, Mapping):
         _refuse_mismatch(data, course_id)
-    return _members(COURSE_SCHEMA.load(data, partial=("course_id",)))  # type: ignore[arg-type]
+    partial = () if course_id is None else ("course_id",)
+    return _members(COURSE_SCHEMA.load(data, partial=partial))  # type: ignore[arg-type]
 
 
 def apply_changes(course: Course, members: Mapping[str, Any]) -> Course:

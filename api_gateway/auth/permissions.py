@@ -52,6 +52,7 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("bulk_enroll", "POST"): STAFF,
     ("courses", "GET"): COURSES_OR_READ_OR_STAFF,
     ("courses", "POST"): COURSES_SCOPE,
+    ("courses", "PATCH"): COURSES_SCOPE,
     ("course", "GET"): COURSES_OR_READ_OR_STAFF,
     ("course", "PUT"): COURSES_SCOPE,
     ("course", "PATCH"): COURSES_SCOPE,
@@ -87,13 +88,23 @@ def authorize(caller: Caller | None, route: str, method: str) -> None:
     if caller is None:
         raise unauthenticated()
     if not _satisfies(caller, requirement):
-        raise forbidden("You do not have permission to perform this action.")
+        advice = describe_missing(caller, requirement)
+        raise forbidden("You do not have permission to perform this action.", advice)
 
 
 def _satisfies(caller: Caller, requirement: Requirement) -> bool:
     if requirement.anyone or (requirement.staff and caller.is_staff):
         return True
     return any(caller.may(scope) for scope in requirement.scopes)
+
+
+def describe_missing(caller: Caller, requirement: Requirement) -> str:
+    """Returns a sentence that names the scopes that the caller lacks, and those of its key."""
+    scopes = sorted(requirement.scopes)
+    needed = f"an API key with the scope {' or '.join([*scopes, 'admin'])}"
+    staff = ", or the token of a staff member" if requirement.staff else ""
+    held = f" The scopes here are: {', '.join(sorted(caller.scopes)) or 'none'}."
+    return f"It needs {needed}{staff}.{held}"
 
 
 def may_act_for(caller: Caller, username: str | None) -> bool:

@@ -1,5 +1,8 @@
 """The command `enroll`: runs and administers the service, and calls a running one."""
 
+import errno
+import os
+import traceback
 from typing import Any
 
 import click
@@ -7,11 +10,16 @@ import click
 from api_gateway.cli.batches import batches
 from api_gateway.cli.db import db
 from api_gateway.cli.doctor import doctor
-from api_gateway.cli.exit_codes import Unreachable
+from api_gateway.cli.exit_codes import Bug, CannotRun, Interrupted, Unreachable
 from api_gateway.cli.keys import keys
 from api_gateway.cli.remote.courses import courses
+from api_gateway.cli.remote.crosswalks import crosswalks
+from api_gateway.cli.remote.enrollments import enrollments
+from api_gateway.cli.remote.invitations import invitations
+from api_gateway.cli.remote.learners import learners
 from api_gateway.cli.remote.outcomes import outcomes
-from api_gateway.cli.remote.submissions import cancel, status, submit
+from api_gateway.cli.remote.submissions import cancel, status, submissions
+from api_gateway.cli.remote.submit import submit
 from api_gateway.cli.run import beat, gateway, worker
 from api_gateway.cli.tokens import tokens
 from api_gateway.cli.up import up
@@ -19,9 +27,26 @@ from api_gateway.cli.verify import verify
 
 __all__ = ["main"]
 
+_EPILOG = """\b
+Exit codes:
+  0    success; all rows were accepted or skipped
+  1    some rows were refused or invalid
+  2    wrong usage, or something that the command needs is missing
+  3    the service or the database does not answer
+  4    the API key is missing or invalid, or lacks a scope
+  5    the file was refused as a whole
+  6    a check failed (doctor, verify, db check)
+  70   an error in this program
+  130  interrupted (Ctrl-C); a submission goes on
+
+\b
+Shell completion (bash):
+  eval "$(_ENROLL_COMPLETE=bash_source enroll)"
+"""
+
 
 class _EnrollGroup(click.Group):
-    """Turns invalid settings and an unavailable database into one-line errors with exit codes."""
+    """Turns exceptions into messages of a few lines, each with its exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         from enrollment.domain.errors import DatabaseUnavailable
@@ -29,26 +54,54 @@ class _EnrollGroup(click.Group):
 
         try:
             return super().invoke(ctx)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
         except SettingsError as error:
-            raise click.UsageError(str(error)) from error
+            raise CannotRun(str(error)) from error
         except DatabaseUnavailable as error:
             message = f"The database does not answer (`enroll doctor` checks it): {error}"
             raise Unreachable(message) from error
+        except (KeyboardInterrupt, click.Abort) as error:
+            message = "Interrupted."
+            raise Interrupted(message) from error
+        except OSError as error:
+            if error.errno == errno.EPIPE:
+                raise
+            raise CannotRun(_os_error_message(error)) from error
+        except Exception as error:  # the border of the process
+            raise _bug(error) from error
 
 
-@click.group(cls=_EnrollGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _os_error_message(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    return reason if error.filename is None else f"{error.filename}: {reason}"
+
+
+def _bug(error: Exception) -> Bug:
+    """Returns the message for an unexpected exception; the traceback is printed if debugging."""
+    if os.environ.get("ENROLL_LOG_LEVEL", "").lower() == "debug":
+        click.echo(traceback.format_exc(), err=True)
+    return Bug(
+        f"Unexpected {type(error).__name__}: {error}\n"
+        "This is an error in `enroll`. Please report it to the maintainers with the command, this "
+        "message and `enroll --version`. ENROLL_LOG_LEVEL=debug shows where it happened."
+    )
+
+
+@click.group(
+    cls=_EnrollGroup,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=_EPILOG,
+)
 @click.version_option(package_name="enrollment-service")
 def main() -> None:
-    """Run the enrollment service, administer it, and submit enrollments to it.
-
-    Exit codes: 0 success, all rows accepted; 1 some rows refused, or a check failed; 2 wrong usage,
-    or the service refused the request; 3 service or database not reachable.
-    """
+    """Run the enrollment service, administer it, and submit enrollments to it."""
 
 
 for command in (
     *(up, gateway, worker, beat),
     *(db, keys, tokens, batches, doctor, verify),
-    *(courses, submit, status, outcomes, cancel),
+    *(courses, learners, invitations, crosswalks, enrollments),
+    *(submit, submissions, status, outcomes, cancel),
 ):
     main.add_command(command)

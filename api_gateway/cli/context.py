@@ -4,10 +4,12 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import click
 
+from api_gateway.cli.exit_codes import CannotRun
 from enrollment.runtime.settings import Settings, from_env, sqlite_url
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 
@@ -25,6 +27,7 @@ def data_dir_option(command: F) -> F:
         "--data-dir",
         type=click.Path(file_okay=False, path_type=Path),
         envvar="ENROLL_DATA_DIR",
+        show_envvar=True,
         default=".enroll",
         show_default=True,
         help="Data folder of `enroll up`.",
@@ -46,11 +49,25 @@ def load_settings(data_dir: Path) -> Settings:
     return from_env(environment)
 
 
+def create_folder(folder: Path) -> None:
+    """Creates the data folder for its owner. Raises CannotRun if files cannot be created in it."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        message = (
+            f"The data folder {folder} cannot be written: {error.strerror}. "
+            "Name another with --data-dir."
+        )
+        raise CannotRun(message) from error
+
+
 @contextmanager
 def open_sessions(data_dir: Path) -> Iterator[Sessions]:
     """Opens the database named by ENROLL_DATABASE_URL, or SQLite in the data folder.
 
-    Raises UsageError if the folder does not exist, SettingsError.
+    Raises CannotRun if the folder does not exist, SettingsError.
     """
     settings = load_settings(data_dir)
     is_embedded = settings.database_url == sqlite_url(settings.data_dir)
@@ -59,7 +76,7 @@ def open_sessions(data_dir: Path) -> Iterator[Sessions]:
             f"There is no database in {settings.data_dir}: run `enroll up` first, "
             "name another --data-dir, or set ENROLL_DATABASE_URL."
         )
-        raise click.UsageError(message)
+        raise CannotRun(message)
     sessions = sessions_for(settings.database_url, pool_size=1)
     try:
         yield sessions

@@ -14,8 +14,6 @@ def load_samples(service: Service) -> None:
         ("/courses", "courses.json", "application/json"),
         ("/submissions", "enrollments.csv", "text/csv"),
     ):
-        upload = UploadRequest(
-            path=_SAMPLES / name, headers={"Content-Type": kind}, params={}, on_chunk=lambda _: None
-        )
+        upload = UploadRequest(_SAMPLES / name, {"Content-Type": kind}, {})
         service.send(path, upload)
     sys.stdout.write("Sample data loaded.\n")

@@ -21,24 +21,37 @@ class ProgressDisplay(Protocol):
 
 @contextmanager
 def progress(
-    label: str, *, is_shown: bool = True, clock: Callable[[], float] = time.monotonic
+    label: str,
+    *,
+    is_shown: bool = True,
+    in_bytes: bool = False,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[ProgressDisplay]:
-    """Yields a function that displays progress until the block ends."""
+    """Yields a function that displays progress until the block ends.
+
+    With `in_bytes` numbers are shown with their unit, such as 6.5 MB.
+    """
     from rich.console import Console
 
     if not is_shown:
         yield _ignore
         return
+    number = format_bytes if in_bytes else _format_count
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _print_lines(label, clock)
+        yield _print_lines(label, number, clock)
         return
     with _bar(console) as bar:
-        task = bar.add_task(label, total=None, rate="", left="")
+        task = bar.add_task(label, total=None, count="", rate="", left="")
 
         def show(done: int, total: int, rate: float, left: float | None) -> None:
             bar.update(
-                task, completed=done, total=total, rate=f"{rate:,.0f}/s", left=_format_seconds(left)
+                task,
+                completed=done,
+                total=total,
+                count=f"{number(done)}/{number(total)}",
+                rate=f"{number(rate)}/s",
+                left=_format_seconds(left),
             )
 
         yield show
@@ -49,19 +62,21 @@ def _ignore(done: int, total: int, rate: float, left: float | None) -> None:
 
 
 def _bar(console: Any) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+    from rich.progress import BarColumn, Progress, TextColumn
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TextColumn("{task.fields[rate]}"),
         TextColumn("{task.fields[left]}"),
         console=console,
     )
 
 
-def _print_lines(label: str, clock: Callable[[], float]) -> ProgressDisplay:
+def _print_lines(
+    label: str, number: Callable[[float], str], clock: Callable[[], float]
+) -> ProgressDisplay:
     last_time = clock() - LINE_INTERVAL_SECONDS
     last_done: int | None = None
 
@@ -70,10 +85,25 @@ def _print_lines(label: str, clock: Callable[[], float]) -> ProgressDisplay:
         if done == last_done or (done < total and clock() - last_time < LINE_INTERVAL_SECONDS):
             return
         last_time, last_done = clock(), done
-        line = f"{label}: {done:,} of {total:,}, {rate:,.0f}/s, {_format_seconds(left)}"
+        line = (
+            f"{label}: {number(done)} of {number(total)}, {number(rate)}/s, {_format_seconds(left)}"
+        )
         click.echo(line.rstrip(", "), err=True)
 
     return show
+
+
+def _format_count(number: float) -> str:
+    return f"{number:,.0f}"
+
+
+def format_bytes(number: float) -> str:
+    """Returns a number of bytes with a decimal unit, such as `6.5 MB`."""
+    for unit in ("bytes", "kB", "MB"):
+        if number < 1_000:  # noqa: PLR2004 (the step between decimal units)
+            return f"{number:,.0f} {unit}" if unit == "bytes" else f"{number:.1f} {unit}"
+        number /= 1_000
+    return f"{number:,.1f} GB"
 
 
 def _format_seconds(left: float | None) -> str:

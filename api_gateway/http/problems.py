@@ -13,6 +13,11 @@ from schemas.encoding.json_types import Doc, FindingJson, StringFormat
 from schemas.findings import Finding
 from schemas.outcomes import OutcomeJson
 
+_WAYS_TO_AUTHENTICATE = (
+    "Send an API key as `X-Edx-Api-Key: KEY` or `Authorization: Bearer KEY`, "
+    "or a token as `Authorization: JWT TOKEN`."
+)
+
 
 class FieldErrorJson(TypedDict):
     """An error in one parameter, in the form that Open edX sends."""
@@ -39,7 +44,7 @@ class ProblemJson(ProblemMembersJson):
     status: int
     detail: str
     code: Annotated[str, Doc("A stable word; /docs/reasons explains it.")]
-    message: Annotated[str, Doc("The same as detail.")]
+    message: Annotated[str, Doc("The same as detail; on routes of Open edX with what to do.")]
     errors: NotRequired[list[FindingJson]]
 
 
@@ -67,6 +72,8 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         #: Additional members of the body, such as `course_details`.
         self.members: dict[str, object] = dict(members or {})
+        #: A remedy that follows `detail`, except in the `detail` of Open edX's own routes.
+        self.advice = ""
         #: Whether to send no body, as Open edX does for some errors.
         self.empty = empty
 
@@ -78,7 +85,7 @@ class Problem(Exception):
             "status": int(self.status),
             "detail": self.detail,
             "code": self.code,
-            "message": self.detail,
+            "message": f"{self.detail} {self.advice}".rstrip(),
         }
         if self.errors:
             body["errors"] = cast("list[FindingJson]", [*self.errors])
@@ -90,19 +97,23 @@ def bad_request(code: str, detail: str, *errors: Finding) -> Problem:
     return Problem(HTTPStatus.BAD_REQUEST, code, detail, errors=errors)
 
 
-def forbidden(detail: str) -> Problem:
+def forbidden(detail: str, advice: str = "") -> Problem:
     """Returns problem 403."""
-    return Problem(HTTPStatus.FORBIDDEN, "not_permitted", detail)
+    problem = Problem(HTTPStatus.FORBIDDEN, "not_permitted", detail)
+    problem.advice = advice
+    return problem
 
 
 def unauthenticated(detail: str = "Authentication credentials were not provided.") -> Problem:
-    """Returns problem 401 with the accepted schemes."""
-    return Problem(
+    """Returns problem 401 with the ways to authenticate."""
+    problem = Problem(
         HTTPStatus.UNAUTHORIZED,
         "not_authenticated",
         detail,
         headers={"WWW-Authenticate": 'JWT realm="api", Bearer realm="api"'},
     )
+    problem.advice = _WAYS_TO_AUTHENTICATE
+    return problem
 
 
 def too_large(detail: str) -> Problem:

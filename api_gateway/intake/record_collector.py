@@ -10,11 +10,10 @@ from functools import partial
 from api_gateway.database import retry_on_conflict
 from enrollment.domain.codes import Kind
 from enrollment.domain.submissions import Submission
-from enrollment.storage import record_states
 from enrollment.storage.engine.sessions import Sessions
-from enrollment.storage.queue import batches
+from enrollment.storage.queue import batches, record_states
 from enrollment.storage.queue.batches import BatchResult
-from enrollment.storage.record_states import BatchRecordStates
+from enrollment.storage.queue.record_states import BatchRecordStates
 from enrollment.storage.submissions import NewBulk
 from schemas.files.record_states import (
     RecordKey,

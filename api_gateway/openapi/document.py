@@ -11,7 +11,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from api_gateway.auth.permissions import PERMISSIONS, Requirement
 from api_gateway.http.problems import Problem
-from api_gateway.openapi.examples import EXAMPLES
+from api_gateway.openapi.examples import EXAMPLE_FACTS, EXAMPLES
 from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref
 from api_gateway.openapi.operations import (
     bulk_enroll,
@@ -55,6 +55,12 @@ routes of the Open edX API they are sent as `application/json`. `/docs/reasons` 
 
 A JWT together with an API key means the subject of the token with the scopes of the key.
 """
+_LICENSE = {"name": "Apache License 2.0", "identifier": "Apache-2.0"}
+_CONTACT = {"name": "The operator of this service"}
+_SERVERS = (
+    {"url": "/", "description": "The server of this document."},
+    {"url": "http://127.0.0.1:8000", "description": "`enroll up` on this machine."},
+)
 _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
     "ApiKey": {
         "type": "apiKey",
@@ -83,8 +89,8 @@ def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
         version=version("enrollment-service"),
         openapi_version="3.1.0",
         plugins=[MarshmallowPlugin(schema_name_resolver=nested_name)],
-        info={"description": _DESCRIPTION},
-        servers=[{"url": "/"}],
+        info={"description": _DESCRIPTION, "license": _LICENSE, "contact": _CONTACT},
+        servers=_SERVERS,
         tags=[{"name": name} for name in OPERATIONS],
         security=[],
     )
@@ -189,7 +195,9 @@ def _problem(status: int, codes: list[str], media_type: str) -> dict[str, Any]:
                 "schema": {
                     "allOf": [ref("Problem"), {"properties": {"code": {"enum": codes}}}],
                 },
-                "example": Problem(HTTPStatus(status), codes[0], known[codes[0]]).body(),
+                "example": Problem(
+                    HTTPStatus(status), codes[0], known[codes[0]].format_map(EXAMPLE_FACTS)
+                ).body(),
             }
         },
     }

@@ -45,6 +45,18 @@ NEW_COURSE_EXAMPLE: dict[str, Any] = {
     "course_modes": [{"slug": "audit"}, {"slug": "verified", "min_price": 49}],
     "capacity": 120,
 }
+#: Values for the placeholders in messages.
+EXAMPLE_FACTS: Mapping[str, object] = {
+    "opens_at": "2026-08-01T00:00:00Z",
+    "closed_at": "2026-10-01T00:00:00Z",
+    "expired_at": "2026-12-01T00:00:00Z",
+    "capacity": 120,
+    "active_mode": "audit",
+    "requested_mode": "verified",
+    "required": "credit:provider_id",
+    "cohort": "Tuesday",
+    "errors": "mode (gold plus): slug",
+}
 BULK_ENROLL_EXAMPLE: dict[str, Any] = {
     "action": "enroll",
     "identifiers": "ada, new@example.org",

@@ -21,6 +21,7 @@ from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, enumer
 from api_gateway.resources.health import LiveJson, ReadyJson
 from enrollment.domain.events import StoredAttribute, StoredState
 from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions
+from schemas.course_patches import CourseDifferenceJson, PatchedCoursesJson
 from schemas.encoding.json_types import FindingJson, SavedJson
 from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
@@ -37,6 +38,8 @@ RESPONSES: Mapping[str, type] = {
     "KeptCourse": courses.CourseJson,
     "CoursePage": courses.CoursePageJson,
     "Saved": SavedJson,
+    "PatchedCourses": PatchedCoursesJson,
+    "CourseDifference": CourseDifferenceJson,
     "KeptLearner": LearnerJson,
     "KeptInvitation": InvitationJson,
     "Enrollment": enrollments.EnrollmentJson,

@@ -1,6 +1,8 @@
 """`/courses` and `/courses/{course_id}`: reads, saves and deletes courses."""
 
+from collections.abc import Sequence
 from http import HTTPStatus
+from itertools import starmap
 from typing import Any, NamedTuple
 
 from falcon.asgi import Request, Response
@@ -23,8 +25,14 @@ from api_gateway.resources.common.idempotent_write import run_once
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
-from enrollment.storage import courses
+from enrollment.storage import course_patches, courses
 from enrollment.storage.idempotency import KeyUse
+from schemas.course_patches import (
+    CourseChange,
+    CoursePatch,
+    dump_changes,
+    load_patch,
+)
 from schemas.courses import CoursePageJson, apply_changes, dump_course, load_changes, load_course
 from schemas.findings import finding
 from schemas.requests.bulk_objects import BulkReader
@@ -34,6 +42,14 @@ COURSE_READER = BulkReader(
     "courses",
     load_course,
     key=lambda course: course.course_id,
+    key_field="course_id",
+    max_objects=MAX_OBJECTS,
+)
+#: Parses a body with a list of changes to courses.
+PATCH_READER = BulkReader(
+    "courses",
+    load_patch,
+    key=lambda patch: patch.course_id,
     key_field="course_id",
     max_objects=MAX_OBJECTS,
 )
@@ -113,9 +129,32 @@ class CoursesResource:
         await self._details.wait_for_leases()
         write_saved_count(resp, len(new), is_replay=is_replay)
 
+    async def on_patch(self, req: Request, resp: Response) -> None:
+        """Creates courses, and sets the given members of existing ones, all or none."""
+        patches, key_use = await read_objects(req, self._database, PATCH_READER)
+        changes = await self._database.write(patch_once, patches, key_use)
+        await self._details.wait_for_leases()
+        if changes is None:
+            write_saved_count(resp, len(patches), is_replay=True)
+        else:
+            write_json(resp, dump_changes(changes))
+
 
 def _save_once(session: Session, new: list[Course], key_use: KeyUse | None) -> bool:
     return run_once(session, key_use, lambda: courses.save_all(session, new))
+
+
+def patch_once(
+    session: Session, patches: Sequence[CoursePatch], key_use: KeyUse | None
+) -> list[CourseChange] | None:
+    """Changes courses; returns the changes, None if an earlier request made them already."""
+    changes: list[CourseChange] = []
+
+    def save() -> None:
+        edits = {patch.course_id: patch.apply for patch in patches}
+        changes.extend(starmap(CourseChange, course_patches.modify_all(session, edits)))
+
+    return None if run_once(session, key_use, save) else changes
 
 
 def check_course_key(course_id: str) -> str:

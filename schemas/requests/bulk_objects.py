@@ -1,5 +1,6 @@
-"""Reads lists of objects from one body: NDJSON, a bare array, or an object that names its list.
+"""Reads objects from one body: NDJSON, an array, an object with the array, or one object.
 
+The object with the array may be a page that this service responded with: its `next` is ignored.
 A list is taken as a whole or not at all, so all findings, up to a bound, are collected first.
 """
 
@@ -97,8 +98,12 @@ class BulkReader(Generic[T]):
             findings.append(_invalid_json(error, error.line))
             return
         prefix = ""
-        if isinstance(document, dict) and list(document) == [self.name]:
-            prefix, document = f"/{self.name}", document[self.name]
+        if isinstance(document, dict):
+            if self._key_field in document:
+                yield prefix, document
+                return
+            if self.name in document and document.keys() <= {self.name, "next"}:
+                prefix, document = f"/{self.name}", document[self.name]
         if not isinstance(document, list):
             findings.append(at_pointer(finding(self.name, document, "type")))
             return

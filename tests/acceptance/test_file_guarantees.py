@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from api_gateway.cli.progress import format_bytes
 from tests.support.row_counts import row_counts
 from tests.support.service_processes import ended, needs_proc, open_course
 
@@ -60,7 +61,7 @@ def test_failed_rows_of_a_foreign_file_are_saved_mended_and_sent_again_as_they_a
     second = whole.up.enroll("submit", failed, "--failed-to", still)
 
     assert (first.returncode, second.returncode) == (1, 0), first.stderr + second.stderr
-    assert f"bytes sent: {size:,} of {size:,}" in first.stderr
+    assert f"sent: {format_bytes(size)} of {format_bytes(size)}" in first.stderr
     assert seen(first) == sorted(seen(first))
     assert (seen(first)[-1], seen(second)[-1]) == (MANY, 2 * fails)
     assert told(first) == {

@@ -74,7 +74,7 @@ def test_a_process_that_is_told_to_starts_and_says_it_loudly(tmp_path, environme
 
     assert {one["level"] for one in loud} == {"error"}
     assert any("fsync is off" in one["because"] for one in loud)
-    assert doctor.returncode == 1
+    assert doctor.returncode == 6
     assert "WRONG durability: fsync is off" in doctor.stdout
     assert f"note  settings: {ACCEPT} is set" in doctor.stdout
     assert "commits can be lost: fsync is off" in doctor.stdout

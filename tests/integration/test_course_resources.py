@@ -60,7 +60,7 @@ def test_many_are_saved_at_once(sessions, http, media_type, body):
         ("application/json", json.dumps({"courses": [ONE, 5]}), [("/courses/1", "", "type")]),
         ("application/json", json.dumps([ONE, ONE]), [("/1/course_id", "course_id", "duplicate")]),
         ("application/json", "[", [(1, "", "json")]),
-        ("application/json", json.dumps(ONE), [("/courses", "courses", "type")]),
+        ("application/json", json.dumps({"courses": [ONE], "limit": 5}), [("/courses", "courses", "type")]),
         ("application/json", json.dumps({"courses": 5}), [("/courses", "courses", "type")]),
         ("application/json", "5", [("/courses", "courses", "type")]),
     ],
@@ -94,3 +94,63 @@ def test_more_than_are_taken_at_once_is_413(http):
 
     assert response.status_code == 413
     assert "10000" in response.json["detail"]
+
+
+def patch(http, body):
+    return http.simulate_patch("/courses", json=body)
+
+
+def test_members_that_are_not_named_stay(http):
+    full = {**TWO, "course_name": "Algebra", "enrollment_start": "2027-01-01T00:00:00Z"}
+    http.simulate_post("/courses", json=[full, ONE])
+
+    answer = patch(http, [{"course_id": TWO["course_id"], "enrollment_start": None}, ONE])
+
+    assert answer.json == {
+        "saved": 2,
+        "created": [],
+        "changed": [
+            {
+                "course_id": TWO["course_id"],
+                "before": {"enrollment_start": "2027-01-01T00:00:00Z"},
+                "after": {"enrollment_start": None},
+            }
+        ],
+        "unchanged": 1,
+    }
+    stored = http.simulate_get(f"/courses/{TWO['course_id']}").json
+    assert (stored["course_name"], stored["capacity"]) == ("Algebra", 1)
+    assert stored["enrollment_start"] is None
+
+
+def test_a_course_that_is_new_is_created_with_the_defaults(http):
+    answer = patch(http, {**TWO, "invite_only": True})
+
+    assert answer.json["created"] == [TWO["course_id"]]
+    assert http.simulate_get(f"/courses/{TWO['course_id']}").json["invite_only"] is True
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH"])
+def test_what_the_service_shows_is_taken_back_and_changes_nothing(http, method):
+    modes = [{"slug": "verified", "min_price": 49}, {"slug": "audit"}]
+    http.simulate_post("/courses", json=[{**ONE, "course_modes": modes, "cohorts": ["A"]}, TWO])
+    page = http.simulate_get("/courses").json
+    one = http.simulate_get(f"/courses/{ONE['course_id']}").json
+
+    for body, count in ((page, 2), (page["courses"], 2), (one, 1)):
+        answer = http.simulate_request(method, "/courses", json=body)
+
+        nothing = {"created": [], "changed": [], "unchanged": count} if method == "PATCH" else {}
+        assert answer.json == {"saved": count, **nothing}
+    assert http.simulate_get("/courses").json == page
+
+
+def test_one_bad_patch_stops_them_all(http):
+    http.simulate_post("/courses", json=[TWO])
+
+    answer = patch(
+        http, [{**TWO, "capacity": 9}, {"course_id": "x", "capacity": 1}, {"capacity": 2}]
+    )
+
+    assert [bad["pointer"] for bad in answer.json["errors"]] == ["/1/course_id", "/2/course_id"]
+    assert http.simulate_get(f"/courses/{TWO['course_id']}").json["capacity"] == 1

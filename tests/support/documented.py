@@ -57,3 +57,10 @@ def is_shown(shown: str, printed: str) -> bool:
     parts = normalised(shown).split(LEFT_OUT)
     pattern = ".*".join(re.escape(part) for part in parts)
     return re.fullmatch(pattern, normalised(printed), re.DOTALL) is not None
+
+
+def commands_of(page: str) -> list[str]:
+    """Returns the commands of the blocks marked `bash`, continued lines joined."""
+    text = (DOCS / page).read_text()
+    runnable = re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    return [line for block in runnable for line in block.replace("\\\n", "").splitlines()]

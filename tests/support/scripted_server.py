@@ -53,7 +53,7 @@ class Scripted:
             def do_GET(self) -> None:
                 scripted._answer(self)
 
-            do_POST = do_GET  # noqa: N815 (a name of the library)
+            do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 (names of the library)
 
             def log_message(self, *_: object) -> None:
                 """The test reports errors itself."""
@@ -83,10 +83,10 @@ class Scripted:
         request.send_response(answer.status)
         for name, value in answer.headers.items():
             request.send_header(name, value)
-        if answer.status != 304:
+        if answer.status not in {204, 304}:
             request.send_header("Content-Length", str(len(body)))
         request.end_headers()
-        if answer.status != 304:
+        if answer.status not in {204, 304}:
             request.wfile.write(body)
 
 

@@ -26,7 +26,8 @@ LOCAL_EXTRA = (
     "(pip install 'fakeredis[lua]==2.40.0'), or name a Redis server in ENROLL_REDIS_URL."
 )
 ENDED = {"done", "cancelled"}
-_CLIENTS = {"submit", "status", "outcomes", "cancel", "courses"}
+_CLIENTS = {"submit", "submissions", "status", "outcomes", "cancel", "courses", "learners"}
+_CLIENTS |= {"invitations", "crosswalks", "enrollments"}
 #: For modules whose tests look for processes.
 needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 _TIE = Path(__file__).with_name("parent_death.py")

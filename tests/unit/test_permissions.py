@@ -59,6 +59,7 @@ PASSES = {
     ("bulk_enroll", "POST"): STAFFS,
     ("courses", "GET"): COURSE_KEEPERS | READERS,
     ("courses", "POST"): COURSE_KEEPERS,
+    ("courses", "PATCH"): COURSE_KEEPERS,
     ("course", "GET"): COURSE_KEEPERS | READERS,
     ("course", "PUT"): COURSE_KEEPERS,
     ("course", "PATCH"): COURSE_KEEPERS,

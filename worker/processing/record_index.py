@@ -18,8 +18,9 @@ from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.model import Request
 from enrollment.domain.submissions import Submission
-from enrollment.storage import crosswalks, learners, record_states
-from enrollment.storage.record_states import BatchRecordStates
+from enrollment.storage import crosswalks, learners
+from enrollment.storage.queue import record_states
+from enrollment.storage.queue.record_states import BatchRecordStates
 from schemas.files.record_states import RecordKey, decode_states, digest_of_id
 
 #: Indexes that one process keeps.

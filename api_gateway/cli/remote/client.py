@@ -1,20 +1,19 @@
-"""HTTP client of a running service, and the options that commands need for it."""
+"""HTTP client of a running service: retries, outages, uploads and streams."""
 
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import wraps
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import click
 import httpx
 
-from api_gateway.cli.context import ADMIN_KEY_FILE, data_dir_option
-from api_gateway.cli.exit_codes import Refused, Unreachable
+from api_gateway.cli.exit_codes import Unreachable
+from api_gateway.cli.remote.failures import failure_of
 
 #: Path of the API, to which paths of requests are relative.
 API_PREFIX = "/api/enrollment/v1"
@@ -26,44 +25,61 @@ UPLOAD_SECONDS = 600.0
 MAX_REQUEST_ATTEMPTS = 5
 #: Maximum pause between two attempts.
 MAX_RETRY_PAUSE_SECONDS = 5.0
-#: Maximum number of validation errors that are printed.
-MAX_FINDINGS_SHOWN = 20
-_RETRYABLE_STATUSES = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_RETRYABLE_STATUSES = frozenset(
+    {
+        HTTPStatus.TOO_MANY_REQUESTS,
+        HTTPStatus.BAD_GATEWAY,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+#: Dots in a JWT in compact form.
+_JWT_DOTS = 2
 
 
 class UploadRequest(NamedTuple):
-    """The upload of a file, which is read again for each attempt."""
+    """An upload, which is read again for each attempt."""
 
-    path: Path
+    #: A file, or the contents themselves.
+    body: Path | bytes
     headers: Mapping[str, str]
     params: Mapping[str, str]
     #: Called with the size of each chunk that was read.
-    on_chunk: Callable[[int], None]
+    on_chunk: Callable[[int], None] = lambda _: None
 
     def read_chunks(self) -> Iterator[bytes]:
-        """Yields the contents of the file."""
-        with self.path.open("rb") as file:
+        """Yields the contents."""
+        if isinstance(self.body, bytes):
+            yield self.body
+            return
+        with self.body.open("rb") as file:
             while chunk := file.read(1 << 18):
                 self.on_chunk(len(chunk))
                 yield chunk
 
 
 class Service:
-    """Client of the service at a URL. Its methods raise Unreachable and Refused."""
+    """Client of the service at a URL. Its methods raise Unreachable, Denied, Refused."""
 
     def __init__(
         self,
         url: str,
         key: str | None,
         *,
+        key_hint: str = "",
         transport: httpx.BaseTransport | None = None,
         pause: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`key` is an API key or a JWT; `key_hint` says where it came from, for messages."""
         self.url = url.rstrip("/")
+        self._key_hint = key_hint
         self._pause = pause
+        self._clock = clock
+        self._is_away = False
         self._http = httpx.Client(
             base_url=self.url,
-            headers={"Authorization": f"Bearer {key}"} if key else {},
+            headers=_credentials(key),
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
             transport=transport,
         )
@@ -82,44 +98,67 @@ class Service:
         self._http.close()
 
     def get(
-        self, path: str, *, headers: Mapping[str, str] | None = None, **params: str
+        self,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        params: Mapping[str, str] | None = None,
+        patience: float = 0.0,
     ) -> httpx.Response:
-        """Sends a GET request; 304 is not an error."""
-        return self._request_with_retries(
-            lambda: self._http.get(API_PREFIX + path, headers=headers or {}, params=params)
+        """Sends a GET request; 304 is not an error.
+
+        With `patience` an outage of the service is waited out for so many seconds.
+        """
+        request = self._http.build_request(
+            "GET", API_PREFIX + path, headers=headers or {}, params=params or {}
         )
+        return self._send(lambda: self._http.send(request), patience=patience)
 
-    def post(self, path: str) -> httpx.Response:
-        """Sends a POST request that may be repeated."""
-        return self._request_with_retries(lambda: self._http.post(API_PREFIX + path))
+    def call(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """Sends a request that may be repeated, with a JSON body if there is one."""
+        return self._send(lambda: self._http.request(method, API_PREFIX + path, json=body))
 
-    def send(self, path: str, upload: UploadRequest) -> httpx.Response:
-        """Uploads a file; all attempts have the same Idempotency-Key."""
+    def post_once(self, path: str, body: object, headers: Mapping[str, str]) -> httpx.Response:
+        """Sends a POST request; all attempts have the same Idempotency-Key."""
+        headers = {**headers, "Idempotency-Key": str(uuid.uuid4())}
+        return self._send(lambda: self._http.post(API_PREFIX + path, json=body, headers=headers))
+
+    def send(self, path: str, upload: UploadRequest, *, method: str = "POST") -> httpx.Response:
+        """Uploads a file; all attempts have the same Idempotency-Key. Raises FileRefused too."""
         headers = {**upload.headers, "Idempotency-Key": str(uuid.uuid4())}
         timeout = httpx.Timeout(UPLOAD_SECONDS, connect=CONNECT_SECONDS)
-        return self._request_with_retries(
-            lambda: self._http.post(
+        return self._send(
+            lambda: self._http.request(
+                method,
                 API_PREFIX + path,
                 content=upload.read_chunks(),
                 headers=headers,
                 params=upload.params,
                 timeout=timeout,
-            )
+            ),
+            is_upload=True,
         )
 
     @contextmanager
-    def stream(self, path: str, *, accept: str, **params: str) -> Iterator[Iterator[bytes]]:
+    def stream(
+        self,
+        path: str,
+        *,
+        accept: str,
+        params: Mapping[str, str] | None = None,
+        patience: float = 0.0,
+    ) -> Iterator[Iterator[bytes]]:
         """Streams a response in chunks."""
+        request = self._http.build_request(
+            "GET", API_PREFIX + path, headers={"Accept": accept}, params=params or {}
+        )
+        response = self._send(lambda: self._http.send(request, stream=True), patience=patience)
         try:
-            with self._http.stream(
-                "GET", API_PREFIX + path, headers={"Accept": accept}, params=params
-            ) as response:
-                if response.is_error:
-                    response.read()
-                    raise _failure(response)
-                yield response.iter_bytes()
+            yield response.iter_bytes()
         except httpx.TransportError as error:
             raise self._unreachable(error) from error
+        finally:
+            response.close()
 
     def is_ready(self) -> bool:
         """Returns whether /readyz responds 200."""
@@ -128,22 +167,53 @@ class Service:
         except httpx.TransportError:
             return False
 
-    def _request_with_retries(self, send: Callable[[], httpx.Response]) -> httpx.Response:
-        """Sends a request until it has a final response; a refused first connection is final."""
-        for attempt in range(MAX_REQUEST_ATTEMPTS):
+    def _send(
+        self,
+        send: Callable[[], httpx.Response],
+        *,
+        patience: float = 0.0,
+        is_upload: bool = False,
+    ) -> httpx.Response:
+        """Sends a request until it has a final response.
+
+        Without patience a refused first connection is final, and so is the last of a few attempts.
+        """
+        started, attempt = self._clock(), 0
+        while True:
+            attempt += 1
+            is_last = (
+                self._clock() - started >= patience if patience else attempt >= MAX_REQUEST_ATTEMPTS
+            )
             try:
                 response = send()
             except httpx.TransportError as error:
                 is_refused = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout)
-                if (is_refused and not attempt) or attempt == MAX_REQUEST_ATTEMPTS - 1:
+                if is_last or (is_refused and attempt == 1 and not patience):
                     raise self._unreachable(error) from error
-                self._pause(min(2.0**attempt / 2, MAX_RETRY_PAUSE_SECONDS))
-                continue
-            if not _is_retryable(response) or attempt == MAX_REQUEST_ATTEMPTS - 1:
-                break
-            self._pause(retry_delay(response, default=1.0))
+                delay = min(2.0 ** min(attempt, 10) / 4, MAX_RETRY_PAUSE_SECONDS)
+            else:
+                if is_last or not _is_retryable(response):
+                    return self._checked(response, is_upload=is_upload)
+                response.close()
+                delay = retry_delay(response, default=1.0)
+            self._report_outage(patience)
+            self._pause(delay)
+
+    def _report_outage(self, patience: float) -> None:
+        if patience and not self._is_away:
+            self._is_away = True
+            minutes = round(patience / 60)
+            message = f"The service does not answer; waiting for it, up to {minutes} minutes."
+            click.echo(message, err=True)
+
+    def _checked(self, response: httpx.Response, *, is_upload: bool) -> httpx.Response:
+        """Returns the response. Raises an error with its message if it is one."""
         if response.is_error:
-            raise _failure(response)
+            response.read()
+            raise failure_of(response, is_upload=is_upload, key_hint=self._key_hint)
+        if self._is_away:
+            self._is_away = False
+            click.echo("The service answers again.", err=True)
         return response
 
     def _unreachable(self, error: httpx.TransportError) -> Unreachable:
@@ -153,9 +223,12 @@ class Service:
         )
 
 
-def terminal_safe(value: object) -> str:
-    """Returns a value as text without control characters of terminals."""
-    return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
+def _credentials(key: str | None) -> dict[str, str]:
+    if not key:
+        return {}
+    if key.count(".") == _JWT_DOTS:
+        return {"Authorization": f"Bearer {key}"}
+    return {"X-Edx-Api-Key": key}
 
 
 def retry_delay(response: httpx.Response, *, default: float) -> float:
@@ -171,71 +244,3 @@ def _is_retryable(response: httpx.Response) -> bool:
     if response.status_code in _RETRYABLE_STATUSES:
         return True
     return response.status_code == HTTPStatus.CONFLICT and "Retry-After" in response.headers
-
-
-def _failure(response: httpx.Response) -> click.ClickException:
-    kind = Unreachable if response.is_server_error else Refused
-    return kind("\n".join(_error_message(response)))
-
-
-def _error_message(response: httpx.Response) -> Iterator[str]:
-    try:
-        body: Any = response.json()
-    except ValueError:
-        body = None
-    problem = body if isinstance(body, dict) else {}
-    yield terminal_safe(problem.get("detail") or problem.get("message") or response.reason_phrase)
-    errors = problem.get("errors") or []
-    for finding in errors[:MAX_FINDINGS_SHOWN]:
-        line = f"line {finding['line']}" if "line" in finding else ""
-        location = finding.get("pointer") or line
-        parts = [location, finding.get("field"), finding.get("value"), finding.get("rule")]
-        text = ": ".join(terminal_safe(part) for part in parts if part not in {None, ""})
-        yield f"  {text}{_expected(finding.get('expected'))}"
-    if len(errors) > MAX_FINDINGS_SHOWN:
-        yield f"  … and {len(errors) - MAX_FINDINGS_SHOWN} more"
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
-        yield "Set an API key with --key or ENROLL_API_KEY (`enroll keys create` creates one)."
-
-
-def _expected(expected: object) -> str:
-    """Returns what a finding expects, a text or a list of texts, for display."""
-    if not expected:
-        return ""
-    texts = expected if isinstance(expected, list) else [expected]
-    return f" (expected: {', '.join(map(terminal_safe, texts))})"
-
-
-def _parse_base_url(_ctx: click.Context, _param: click.Parameter, url: str) -> str:
-    try:
-        parsed = httpx.URL(url)
-    except httpx.InvalidURL as error:
-        raise click.BadParameter(str(error)) from error
-    if parsed.scheme not in {"http", "https"} or not parsed.host:
-        message = f"{url} is not a URL such as http://127.0.0.1:8000"
-        raise click.BadParameter(message)
-    return url
-
-
-def with_service(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the options --url, --key and --data-dir, and passes a client as `service`."""
-
-    @click.option(
-        "--url",
-        envvar="ENROLL_URL",
-        callback=_parse_base_url,
-        default="http://127.0.0.1:8000",
-        show_default=True,
-        help="URL of the service.",
-    )
-    @click.option("--key", envvar="ENROLL_API_KEY", help="API key  [default: DATA_DIR/admin.key]")
-    @data_dir_option
-    @wraps(command)
-    def run_with_service(*args: Any, url: str, key: str | None, data_dir: Path, **rest: Any) -> Any:
-        file = data_dir / ADMIN_KEY_FILE
-        if key is None and file.is_file():
-            key = file.read_text().strip()
-        with Service(url, key) as service:
-            return command(*args, service=service, **rest)
-
-    return run_with_service

@@ -24,6 +24,7 @@ _COURSE = Resource(
     delete="Only a course in which nobody was ever enrolled can be deleted.",
     delete_conflict="course_in_use",
 )
+_SAVE_MANY = save_many("courses", "Course")
 _CACHED = "ETag Cache-Control Vary"
 
 OPERATIONS = (
@@ -48,7 +49,20 @@ OPERATIONS = (
         responses={200: Response("A page, ordered by course id.", json_content("CoursePage"))},
         problems="invalid_parameter",
     ),
-    save_many("courses", "Course"),
+    _SAVE_MANY,
+    _SAVE_MANY._replace(
+        method="PATCH",
+        responses={
+            200: Response("All were saved.", json_content("PatchedCourses"), "Idempotency-Replayed")
+        },
+        id="patchCourses",
+        summary="Create courses, and set members of existing ones",
+        description=(
+            "Members that are not given stay as they are; in a new course they get their defaults. "
+            "course_modes and cohorts are set as a whole. All courses are changed or, if one is "
+            "invalid, none. The body of GET /courses is accepted: seats_taken and next are ignored."
+        ),
+    ),
     *get_put_delete(_COURSE),
     Operation(
         "course",

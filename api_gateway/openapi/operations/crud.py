@@ -96,9 +96,11 @@ def save_many(route: str, name: str, *, conflict: str = "") -> Operation:
 
 
 def list_of(name: str, member: str) -> dict[str, Schema]:
-    """Returns the content of a list: an array, an object with the array, or NDJSON."""
+    """Returns the content of a list: an array, an object with it, one object, or NDJSON."""
     items = array(ref(name))
+    page = object_with(member, items)
+    page["properties"]["next"] = {"description": "Ignored."}
     return {
-        JSON: {"anyOf": [items, object_with(member, items)]},
+        JSON: {"anyOf": [items, page, ref(name)]},
         NDJSON: text(f"One {name} per line."),
     }

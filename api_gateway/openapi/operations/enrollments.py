@@ -30,12 +30,12 @@ _EVENTS = Response(
 )
 _FORM = {
     "type": "object",
-    "description": "The same as a form; booleans are words.",
+    "description": "The same as a form; booleans are words, also with a capital letter.",
     "properties": {
         "user": TEXT,
         "email": TEXT,
         "mode": TEXT,
-        "is_active": enumeration(["true", "True", "false", "False"]),
+        "is_active": enumeration(["true", "false"]),
         "course_details.course_id": TEXT,
         "course_id": TEXT,
         "course_details": text("JSON."),

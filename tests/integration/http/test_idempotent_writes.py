@@ -73,3 +73,17 @@ def test_a_key_that_saved_courses_enrolls_nobody(gateway):
     bulk = gateway.post("submissions", gateway.admin, body=text, headers=headers)
     for answer in (single, bulk):
         assert (answer.status_code, answer.json["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_patch_is_made_once_under_a_key(gateway):
+    keyed, one = key(), course()
+    gateway.post("courses", gateway.admin, json=[{**one, "capacity": 1}])
+    change = {"course_id": one["course_id"], "capacity": 2}
+
+    first = gateway.call("PATCH", "courses", gateway.admin, json=[change], headers=keyed)
+    gateway.post("courses", gateway.admin, json=[{**one, "capacity": 3}])
+    again = gateway.call("PATCH", "courses", gateway.admin, json=[change], headers=keyed)
+
+    assert first.json["changed"][0]["after"] == {"capacity": 2}
+    assert (again.json, again.headers["idempotency-replayed"]) == ({"saved": 1}, "true")
+    assert gateway.get(f"courses/{one['course_id']}", gateway.admin).json["capacity"] == 3

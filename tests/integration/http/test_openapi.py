@@ -157,6 +157,38 @@ def test_all_that_is_served_is_described_and_nothing_else(document):
     assert {route for route, _ in described} == set(ROUTES)
 
 
+def words_in(value):
+    """Every string in a JSON value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from words_in(item)
+
+
+def test_enumerations_have_names_that_generators_can_tell_apart(document):
+    lists = [part["enum"] for part in parts(document) if isinstance(part.get("enum"), list)]
+
+    assert len(lists) > 5
+    for values in lists:
+        names = [re.sub(r"\W", "_", str(value)).casefold() for value in values]
+        assert len(names) == len(set(names)), values
+
+
+def test_no_example_has_a_placeholder(document):
+    shown = [
+        part[name] for part in parts(document) for name in ("example", "examples") if name in part
+    ]
+
+    assert [text for text in words_in(shown) if re.search(r"\{\w*\}", text)] == []
+
+
+def test_generators_find_licence_contact_and_servers(document):
+    assert document["info"]["license"]["identifier"] == "Apache-2.0"
+    assert document["info"]["contact"]["name"]
+    assert all(server["url"] and server["description"] for server in document["servers"])
+
+
 # --- the bodies that are taken ------------------------------------------------------------
 
 

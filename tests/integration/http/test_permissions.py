@@ -3,9 +3,15 @@
 import pytest
 
 from api_gateway.auth.permissions import PERMISSIONS
-from api_gateway.routes import ROUTES, make_resources
+from api_gateway.routes import ROUTES, V1, make_resources
 from enrollment.domain.model import Mode
 from tests.support.gateway import AUDIT, HONOR, PROFESSIONAL, VERIFIED, ago, fresh
+
+NOT_PROVIDED = "Authentication credentials were not provided."
+WAYS = (
+    "Send an API key as `X-Edx-Api-Key: KEY` or `Authorization: Bearer KEY`, "
+    "or a token as `Authorization: JWT TOKEN`."
+)
 
 NO_PERMISSION = "User does not have permission to create enrollment with mode [verified]."
 
@@ -245,8 +251,27 @@ def test_without_credentials_every_route_but_the_public_ones_is_401(small, route
         answer = small.call(method, path, who)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"].startswith("JWT ")
-        assert answer.json["detail"] == "Authentication credentials were not provided."
-        assert answer.json["message"] == answer.json["detail"]
+        on_v1 = ROUTES[route] in V1
+        assert answer.json["detail"] == (NOT_PROVIDED if on_v1 else answer.json["message"])
+        assert answer.json["message"] == f"{NOT_PROVIDED} {WAYS}"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "needed"),
+    [
+        ("POST", "courses", "courses or admin"),
+        ("POST", "submissions", "enroll or admin, or the token of a staff member"),
+        ("PUT", "learners/ada", "admin, or the token of a staff member"),
+    ],
+)
+def test_who_lacks_a_scope_reads_which(small, method, path, needed):
+    answer = small.call(method, path, small.key("read", name="reader"), json={})
+
+    assert answer.status_code == 403
+    assert answer.json["detail"].startswith("You do not have permission to perform this action. ")
+    assert f"It needs an API key with the scope {needed}." in answer.json["detail"]
+    assert answer.json["detail"].endswith("The scopes here are: read.")
+    assert answer.json["message"] == answer.json["detail"]
 
 
 @pytest.mark.parametrize(

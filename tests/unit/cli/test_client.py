@@ -19,7 +19,7 @@ def test_a_refusal_is_said_with_its_findings_and_no_traceback(enroll, service, r
 
     result = enroll("submit", rows, "--url", service.url)
 
-    assert result.exit_code == 2
+    assert result.exit_code == 5
     assert "The file cannot be read." in result.stderr
     assert "line 0: mode: x\ufffd[31m: slug" in result.stderr
     assert "… and 5 more" in result.stderr
@@ -31,9 +31,9 @@ def test_a_refusal_is_said_with_its_findings_and_no_traceback(enroll, service, r
     [
         (
             ["user or email", "course_id"],
-            "usr: unknown_columns (expected: user or email, course_id)",
+            "usr: unknown_columns; expected: user or email, course_id",
         ),
-        ("text/csv", "usr: unknown_columns (expected: text/csv)"),
+        ("text/csv", "usr: unknown_columns; expected: text/csv"),
         (None, "usr: unknown_columns\n"),
     ],
 )
@@ -50,7 +50,7 @@ def test_who_is_not_known_is_told_about_keys(enroll, service):
 
     result = enroll("courses", "list", "--url", service.url)
 
-    assert result.exit_code == 2
+    assert result.exit_code == 4
     assert "ENROLL_API_KEY" in result.stderr
 
 
@@ -86,7 +86,9 @@ def test_a_url_that_is_none_is_wrong_usage(enroll, url):
     assert enroll("status", ID, "--url", url).exit_code == 2
 
 
-def scripted_client(*answers: httpx.Response | Exception) -> tuple[Service, list[httpx.Request]]:
+def scripted_client(
+    *answers: httpx.Response | Exception, **more: object
+) -> tuple[Service, list[httpx.Request]]:
     """A client whose requests get these answers, and which waits for nothing."""
     heard: list[httpx.Request] = []
     left = list(answers)
@@ -100,7 +102,7 @@ def scripted_client(*answers: httpx.Response | Exception) -> tuple[Service, list
         return given
 
     made = Service(
-        "http://s/", None, transport=httpx.MockTransport(answer), pause=lambda _seconds: None
+        "http://s/", None, transport=httpx.MockTransport(answer), pause=lambda _: None, **more
     )
     return made, heard
 
@@ -112,7 +114,7 @@ def test_what_is_sent_again_is_sent_whole_and_under_the_same_key(rows):
         httpx.Response(409, headers={"Retry-After": "soon"}),
         httpx.Response(202, json=QUEUED),
     )
-    upload = UploadRequest(path=rows, headers={}, params={}, on_chunk=lambda _: None)
+    upload = UploadRequest(rows, {}, {})
 
     assert client.send("/submissions", upload).status_code == 202
 
@@ -163,10 +165,7 @@ def test_a_key_in_the_data_folder_is_used_by_itself(enroll, service, tmp_path):
     enroll("courses", "list", "--url", service.url)
     enroll("courses", "list", "--url", service.url, "--key", "mine")
 
-    assert [heard.headers["authorization"] for heard in service.heard] == [
-        "Bearer enr_from_file",
-        "Bearer mine",
-    ]
+    assert [heard.headers["x-edx-api-key"] for heard in service.heard] == ["enr_from_file", "mine"]
 
 
 def test_courses_are_listed_page_by_page(enroll, service):
@@ -180,7 +179,11 @@ def test_courses_are_listed_page_by_page(enroll, service):
 
     result = enroll("courses", "list", "--url", service.url)
 
-    assert result.stdout == "c\t1/∞\tAl\ufffdgebra\nc\t1/5\tAl\ufffdgebra\n"
+    assert result.stdout.splitlines() == [
+        "course_id\tseats_taken\tcapacity\tcourse_name",
+        "c\t1\tnone\tAl\ufffdgebra",
+        "c\t1\t5\tAl\ufffdgebra",
+    ]
     assert [heard.params for heard in service.heard] == [{}, {"cursor": "X"}]
 
 
@@ -192,18 +195,125 @@ def test_a_course_is_shown(enroll, service):
     assert json.loads(result.stdout) == {"course_id": "a/b+c"}
 
 
+@pytest.mark.parametrize("status", [502, 503, 504])
+def test_an_outage_is_waited_out_and_said_once(capsys, status):
+    client, heard = scripted_client(
+        httpx.ConnectError("refused"),
+        httpx.ConnectError("refused"),
+        httpx.Response(status, headers={"Retry-After": "1"}),
+        httpx.ReadError("cut"),
+        httpx.Response(status),
+        httpx.ConnectError("refused"),
+        httpx.Response(200, json={}),
+    )
+
+    assert client.get("/courses", patience=600).status_code == 200
+
+    assert len(heard) == 7
+    assert capsys.readouterr().err.splitlines() == [
+        "The service does not answer; waiting for it, up to 10 minutes.",
+        "The service answers again.",
+    ]
+
+
+def test_an_outage_is_not_waited_out_for_ever():
+    moments = iter(range(0, 10_000, 100))
+    client, heard = scripted_client(httpx.ConnectError("refused"), clock=lambda: next(moments))
+
+    with pytest.raises(Unreachable):
+        client.get("/courses", patience=600)
+
+    assert len(heard) == 6
+
+
+def test_a_stream_is_opened_again_after_an_outage():
+    client, heard = scripted_client(httpx.ConnectError("refused"), httpx.Response(200, text="a"))
+
+    with client.stream("/x", accept="text/csv", patience=600) as chunks:
+        assert b"".join(chunks) == b"a"
+
+    assert len(heard) == 2
+
+
+@pytest.mark.parametrize("tail", ["", "/", "/api/enrollment/v1", "/api/enrollment/v1/"])
+def test_the_address_of_the_api_is_understood(enroll, service, tail):
+    service.on("GET", "/courses", Answer(200, {"courses": [], "next": None}))
+
+    assert enroll("courses", "list", "--url", service.url + tail).exit_code == 0
+
+
+@pytest.mark.parametrize("key", ["enr_secret ", " enr_secret\r\n", "enr_secret\n"])
+def test_blanks_around_a_key_are_taken_off(enroll, service, key):
+    service.on("GET", "/courses", Answer(200, {"courses": [], "next": None}))
+
+    assert enroll("courses", "list", "--url", service.url, "--key", key).exit_code == 0
+
+    assert service.heard[0].headers["x-edx-api-key"] == "enr_secret"
+
+
+@pytest.mark.parametrize("key", ["enr_sec ret", "enr_secrét", "enr_se\x00cret"])
+def test_a_key_that_cannot_be_one_is_refused_and_not_shown(enroll, key):
+    result = enroll("courses", "list", "--key", key)
+
+    assert result.exit_code == 2
+    assert "API key" in result.stderr
+    assert "enr_se" not in result.output
+
+
+def test_a_token_is_sent_as_a_token(enroll, service):
+    service.on("GET", "/courses", Answer(200, {"courses": [], "next": None}))
+
+    enroll("courses", "list", "--url", service.url, "--key", "a.b.c")
+
+    assert service.heard[0].headers["authorization"] == "Bearer a.b.c"
+
+
+def test_a_wrong_key_is_said_to_be_one_and_where_it_came_from(enroll, service):
+    detail = "The API key is not valid. Send an API key as `X-Edx-Api-Key: KEY` or …"
+    service.on("GET", "/courses", Answer(401, {"detail": detail}))
+
+    result = enroll("courses", "list", "--url", service.url, "--key", "wrong")
+
+    assert result.exit_code == 4
+    assert result.stderr.splitlines()[:2] == [
+        "Error: The API key is not valid.",
+        "The key is that of --key or ENROLL_API_KEY.",
+    ]
+
+
+def test_without_a_key_the_files_that_were_looked_for_are_named(enroll, service, tmp_path):
+    service.on("GET", "/courses", Answer(401, {"detail": "No."}))
+
+    result = enroll("courses", "list", "--url", service.url)
+
+    assert f"{tmp_path}/data/admin.key does not exist" in result.stderr
+
+
+def test_a_missing_scope_is_code_four_and_named(enroll, service, rows):
+    answer = {"detail": "No.", "message": "No. It needs an API key with the scope enroll."}
+    service.on("POST", "/submissions", Answer(403, answer))
+
+    result = enroll("submit", rows, "--url", service.url)
+
+    assert result.exit_code == 4
+    assert "the scope enroll" in result.stderr
+
+
 @pytest.mark.parametrize(
-    ("name", "kind"), [("a.json", "application/json"), ("a.ndjson", "application/x-ndjson")]
+    ("status", "code", "expected"),
+    [
+        (400, "malformed_zip", 5),
+        (413, "too_large", 5),
+        (415, "unsupported_media_type", 5),
+        (422, "unknown_columns", 5),
+        (400, "option_invalid", 2),
+        (404, "not_found", 2),
+        (409, "submission_not_finished", 2),
+    ],
 )
-def test_courses_are_loaded_from_a_file(enroll, service, tmp_path, name, kind):
-    (tmp_path / name).write_text("[]")
-    service.on("POST", "/courses", Answer(200, {"saved": 4}))
+def test_a_file_that_is_refused_has_a_code_of_its_own(
+    enroll, service, rows, status, code, expected
+):
+    service.on("POST", "/submissions", Answer(status, {"detail": "No.", "code": code}))
 
-    result = enroll("courses", "load", tmp_path / name, "--url", service.url)
-
-    assert result.stdout == "4 courses saved.\n"
-    assert service.heard[0].headers["content-type"] == kind
-
-
-def test_courses_are_not_loaded_from_anything_else(enroll, rows):
-    assert enroll("courses", "load", rows).exit_code == 2
+    assert enroll("submit", rows, "--url", service.url).exit_code == expected

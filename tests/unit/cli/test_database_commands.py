@@ -1,20 +1,23 @@
 """Commands that work on the records, and the doctor."""
 
+import json
+
 import pytest
 
 from enrollment.runtime.settings import VARIABLES
 from tests.support.scripted_server import unused_port
 
 
-def test_the_tables_are_made_checked_and_removed(enroll):
-    assert enroll("db", "check").exit_code == 1
+def test_the_tables_are_made_checked_and_removed(enroll, tmp_path):
+    assert enroll("db", "check").exit_code == 6
+    assert not (tmp_path / "data").exists()
     assert "Upgraded: 0001" in enroll("db", "upgrade").stdout
     assert enroll("db", "upgrade").stdout == "Nothing to upgrade.\n"
     assert enroll("db", "check").exit_code == 0
     assert enroll("db", "downgrade", "nowhere", "--yes").exit_code == 2
-    assert enroll("db", "downgrade", "base", input="n\n").exit_code == 1
+    assert enroll("db", "downgrade", "base", input="n\n").exit_code == 130
     assert enroll("db", "downgrade", "base", "--yes").exit_code == 0
-    assert enroll("db", "check").exit_code == 1
+    assert enroll("db", "check").exit_code == 6
 
 
 def test_keys_are_made_listed_and_revoked(enroll, scopes_of):
@@ -135,7 +138,7 @@ def test_the_doctor_says_what_is_wrong(enroll, monkeypatch):
 
     result = enroll("doctor", "--url", f"http://{nowhere}")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 6
     wrong = [line.split(":")[0] for line in result.stdout.splitlines() if "WRONG" in line]
     assert wrong == ["WRONG tables", "WRONG redis", "WRONG broker", "WRONG gateway"]
     assert "hunter2" not in result.output
@@ -146,5 +149,30 @@ def test_settings_that_cannot_be_used_end_the_visit(enroll, monkeypatch):
 
     result = enroll("doctor")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 6
     assert "ENROLL_REDIS_URL" in result.stdout
+
+
+def test_commands_on_the_database_print_json(enroll, world_of_keys):
+    def printed(*words):
+        return json.loads(enroll(*words, "--json").stdout)
+
+    made = printed("keys", "create", "sis", "--scope", "read")
+    assert (made["name"], made["scopes"]) == ("sis", ["read"])
+    assert made["key"].startswith("enr_")
+    assert printed("keys", "list")["keys"][0]["revoked_at"] is None
+    assert printed("keys", "revoke", 1) == {"revoked": 1}
+    assert printed("keys", "list")["keys"][0]["revoked_at"]
+    assert printed("tokens", "create", "ada")["token"].count(".") == 2
+    assert printed("batches", "list") == {"batches": []}
+    assert printed("batches", "retry", "--all") == {"freed": []}
+    assert {check["subject"] for check in printed("doctor")["checks"]} >= {"settings", "tables"}
+    assert {one["name"] for one in printed("doctor", "--settings")["settings"]} == set(VARIABLES)
+    assert printed("db", "check") == {"missing": []}
+    assert printed("db", "downgrade", "base", "--yes") == {"downgraded_to": "base"}
+    assert printed("db", "check")["missing"] == printed("db", "upgrade")["upgraded"] != []
+
+
+@pytest.fixture
+def world_of_keys(enroll):
+    enroll("db", "upgrade")

@@ -1,6 +1,8 @@
 """Progress on a terminal, and elsewhere."""
 
-from api_gateway.cli.progress import ProgressCounter, progress
+import pytest
+
+from api_gateway.cli.progress import ProgressCounter, format_bytes, progress
 
 
 def test_plain_lines_come_now_and_then_and_at_the_end(capsys):
@@ -36,3 +38,24 @@ def test_a_rate_counts_what_was_sent():
     rate.add(70)
 
     assert told == [(50, 100, 25.0, 2.0), (100, 100, 25.0, 0.0)]
+
+
+@pytest.mark.parametrize(
+    ("number", "text"),
+    [
+        (0, "0 bytes"),
+        (999, "999 bytes"),
+        (6_485_920, "6.5 MB"),
+        (1_500, "1.5 kB"),
+        (2.5e9, "2.5 GB"),
+    ],
+)
+def test_bytes_have_a_unit(number, text):
+    assert format_bytes(number) == text
+
+
+def test_bytes_sent_are_shown_with_their_unit(capsys):
+    with progress("sent", in_bytes=True, clock=lambda: 0.0) as shown:
+        shown(2_000_000, 2_000_000, 1_500, None)
+
+    assert capsys.readouterr().err == "sent: 2.0 MB of 2.0 MB, 1.5 kB/s\n"

@@ -5,10 +5,10 @@ import socket
 import stat
 import sys
 
-import click
 import pytest
 from sqlalchemy import text
 
+from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.service_processes import LOCAL_EXTRA
@@ -96,7 +96,7 @@ def test_records_of_a_later_release_are_left_alone(tmp_path):
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     sessions.dispose()
 
-    with pytest.raises(click.UsageError, match="later release"):
+    with pytest.raises(CannotRun, match="later release"):
         prepare_database(environment, tmp_path)
 
 
@@ -108,3 +108,40 @@ def test_commands_find_the_embedded_redis_while_it_runs(enroll, tmp_path):
     assert "maxmemory-policy is noeviction" in result.stdout
 
     assert "starts an embedded Redis" in enroll("doctor").stdout
+
+
+def test_a_port_in_use_is_said_to_be_by_a_gateway_too(enroll):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = enroll("gateway", "--port", taken.getsockname()[1])
+
+    assert result.exit_code == 2
+    assert "Address already in use. Choose another with --port." in result.stderr
+
+
+@pytest.mark.parametrize("command", ["up", "gateway"])
+def test_a_host_that_is_none_is_said_to_be(enroll, command):
+    result = enroll(command, "--port", 0, "--host", "300.1.1.1")
+
+    assert result.exit_code == 2
+    assert "300.1.1.1 is not an address or a host name" in result.stderr
+    assert "Usage:" not in result.stderr
+
+
+def test_a_lane_that_is_none_is_said_to_be(enroll, monkeypatch):
+    monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("no worker may start"))
+
+    result = enroll("worker", "--lanes", "bulk,foo")
+
+    assert result.exit_code == 2
+    assert "'foo' is not one of upkeep, interactive, bulk" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("up", "--port", "0"), ("db", "upgrade")])
+def test_a_data_folder_that_cannot_be_written_is_said_to_be(enroll, tmp_path, words):
+    (tmp_path / "file").write_text("")
+
+    result = enroll(*words, "--data-dir", tmp_path / "file" / "data")
+
+    assert result.exit_code == 2
+    assert "cannot be written: Not a directory" in result.stderr
+    assert "Traceback" not in result.output

@@ -1,11 +1,10 @@
 """Submissions, handed in and followed from the command line."""
 
 import gzip
+import json
 
-import click
 import pytest
 
-from api_gateway.cli.remote.submissions import media_headers
 from tests.support.scripted_server import DONE, FAILED, ID, QUEUED, Answer
 
 
@@ -28,7 +27,7 @@ def test_submit_waits_for_the_end_and_its_code_says_whether_all_were_accepted(
     sent, first, second, *_ = service.heard
     assert sent.body == rows.read_bytes()
     assert sent.headers["content-type"] == "text/csv"
-    assert sent.headers["authorization"] == "Bearer K"
+    assert sent.headers["x-edx-api-key"] == "K"
     assert sent.params == {}
     assert "prefer" not in first.headers
     assert second.headers["if-none-match"] == '"1"'
@@ -93,27 +92,6 @@ def test_failed_rows_cannot_be_saved_without_waiting(enroll, rows):
     assert result.exit_code == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "headers"),
-    [
-        ("a.csv", {"Content-Type": "text/csv"}),
-        ("a.CSV", {"Content-Type": "text/csv"}),
-        ("a.b.ndjson", {"Content-Type": "application/x-ndjson"}),
-        ("a.jsonl", {"Content-Type": "application/x-ndjson"}),
-        ("a.json", {"Content-Type": "application/json"}),
-        ("a.csv.gz", {"Content-Type": "text/csv", "Content-Encoding": "gzip"}),
-    ],
-)
-def test_the_name_of_a_file_says_what_is_in_it(tmp_path, name, headers):
-    assert media_headers(tmp_path / name) == headers
-
-
-@pytest.mark.parametrize("name", ["a", "a.xlsx", "a.gz", ".gz"])
-def test_a_file_of_another_name_is_not_guessed_at(tmp_path, name):
-    with pytest.raises(click.BadParameter, match="must end in"):
-        media_headers(tmp_path / name)
-
-
 def test_a_packed_file_travels_as_it_is(enroll, service, tmp_path):
     file = tmp_path / "rows.csv.gz"
     file.write_bytes(gzip.compress(b"user,course_id\n"))
@@ -174,7 +152,7 @@ def test_columns_that_are_not_read_are_shown_and_names_to_ignore_are_sent(enroll
     result = enroll("submit", rows, "--ignore", "status", "--url", service.url)
 
     assert service.heard[0].params == {"ignore": "status"}
-    assert "Columns that were not read: status, no\ufffdte" in result.stdout
+    assert "Not read: status, no\ufffdte (columns of the file" in result.stderr
 
 
 def test_outcomes_go_to_stdout_as_csv(enroll, service):
@@ -215,3 +193,65 @@ def test_outcomes_that_are_refused_leave_no_file(enroll, service, tmp_path):
 
     assert result.exit_code == 2
     assert not (tmp_path / "o.csv").exists()
+
+
+def test_submissions_are_listed(enroll, service):
+    one = {**FAILED, "received_at": "2026-11-23T10:00:00Z"}
+    service.on(
+        "GET",
+        "/submissions",
+        Answer(200, {"submissions": [one], "next": "X"}),
+        Answer(200, {"submissions": [one], "next": "Y"}),
+    )
+
+    listed = enroll("submissions", "list", "--state", "done", "--limit", 2, "--url", service.url)
+
+    assert listed.stdout.splitlines() == [
+        "submission_id\treceived_at\tstate\tresult\trows\tpending\tfailed",
+        *[f"{ID}\t2026-11-23T10:00:00Z\tdone\tpartial\t3\t0\t2"] * 2,
+    ]
+    assert [heard.params for heard in service.heard] == [
+        {"state": "done"},
+        {"state": "done", "cursor": "X"},
+    ]
+    words = ("submissions", "list", "--json", "--limit", 1, "--url", service.url)
+    assert json.loads(enroll(*words).stdout) == {"submissions": [one]}
+
+
+def test_what_was_not_read_and_how_to_see_what_failed_is_said(enroll, service, rows):
+    more = {"ignored_columns": ["note", "x\x1b"], "learners_created": 2}
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    service.on("GET", f"/submissions/{ID}", Answer(200, {**FAILED, **more}))
+
+    result = enroll("submit", rows, "--url", service.url)
+
+    assert "New learners registered: 2." in result.stderr
+    assert "Not read: note, x\ufffd (columns of the file" in result.stderr
+    assert f"enroll outcomes {ID} --outcome refused,invalid,cancelled" in result.stderr
+    status = enroll("status", ID, "--url", service.url)
+    assert f"enroll outcomes {ID} --outcome refused" in status.stderr
+
+
+def test_columns_to_be_passed_over_are_named(enroll, service, rows):
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+
+    words = ("--ignore", "status", "--ignore", "action,state", "--format", "Canvas")
+    enroll("submit", rows, "--no-wait", *words, "--url", service.url)
+
+    assert service.heard[0].params == {"ignore": "status,action,state", "format": "canvas"}
+
+
+def test_the_machine_form_is_the_submission_alone(enroll, service, rows):
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    service.on("POST", f"/submissions/{ID}/cancel", Answer(202, DONE))
+    service.on("GET", f"/submissions/{ID}", Answer(200, FAILED))
+    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"{}\n"))
+
+    def printed(*words):
+        return json.loads(enroll(*words, "--json", "--url", service.url).stdout)
+
+    assert printed("submit", rows) == printed("status", ID) == FAILED
+    assert printed("submit", rows, "--no-wait") == QUEUED
+    assert printed("cancel", ID) == DONE
+    assert printed("outcomes", ID) == {}
+    assert service.heard[-1].headers["accept"] == "application/x-ndjson"

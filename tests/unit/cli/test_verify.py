@@ -41,7 +41,7 @@ def test_what_is_wrong_is_told_with_its_story(enroll, world):
 
     result = enroll("verify")
 
-    assert result.exit_code == 1
+    assert result.exit_code == 6
     assert "fold.state\t3" in result.stdout
     assert f"1. fold.state: the enrollment of ada in {COURSE} is honor active" in result.stdout
     assert f"event {event_id(1, 0)} at 1 of the feed: created" in result.stdout
@@ -70,7 +70,7 @@ def test_a_monitor_is_given_one_object(enroll, world):
 
     assert (sound["sound"], sound["number"], sound["violations"]) == (True, 0, [])
     assert sound["checked"]["events"] == 3
-    assert result.exit_code == 1
+    assert result.exit_code == 6
     wrong = json.loads(result.stdout)
     assert wrong["number"] == sum(wrong["by_fault"].values()) == 3
     first = wrong["violations"][0]

@@ -1,0 +1,55 @@
+"""Output of commands: JSON, tables with tabs, and examples in the help."""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def json_option(command: Command) -> Command:
+    """Adds the option `--json`: the command prints JSON, and nothing else, to stdout."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON to stdout.")(command)
+
+
+def print_json(value: object) -> None:
+    """Prints a value as JSON, which can be read by other commands."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Prints a header and rows with tabs, quoted like CSV; None is printed as `none`."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, delimiter="\t", lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([show_value(value) for value in row] for row in rows)
+    click.echo(text.getvalue(), nl=False)
+
+
+def show_value(value: object) -> str:
+    """Returns a value as text for people, without control characters."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return ", ".join(map(_show_item, value)) or "none"
+    return terminal_safe(value)
+
+
+def _show_item(value: object) -> str:
+    return terminal_safe(value.get("slug", value) if isinstance(value, dict) else value)
+
+
+def terminal_safe(value: object) -> str:
+    """Returns a value as text without control characters of terminals."""
+    return "".join(character if character.isprintable() else "\ufffd" for character in str(value))
+
+
+def examples(*commands: str) -> str:
+    """Returns the part of a help text that shows commands; click keeps its line ends."""
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])

@@ -1,0 +1,124 @@
+"""Ordinary mistakes end with a sentence and a code, errors of the program with code 70."""
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from api_gateway.cli import main
+from api_gateway.cli.remote.submit import FORMAT_CHOICES
+from schemas.files.formats.detect import FORMAT_NAMES
+from tests.support.scripted_server import ID, QUEUED, Answer
+
+
+def leaves(group, path=()):
+    """Every command that is not a group, with the words that lead to it."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from leaves(command, (*path, name))
+        elif not command.hidden:
+            yield (*path, name), command
+
+
+COMMANDS = dict(leaves(main))
+PROCESSES = {("up",), ("gateway",), ("worker",), ("beat",)}
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_help_shows_examples_and_the_variables_of_its_options(words):
+    text = CliRunner().invoke(main, [*words, "--help"]).stdout
+
+    assert (
+        f"Examples:\n    enroll {' '.join(words)}" in text or f"| enroll {' '.join(words)}" in text
+    )
+    for option in COMMANDS[words].params:
+        if option.envvar:
+            assert f"env var: {option.envvar}" in " ".join(text.split())
+
+
+@pytest.mark.parametrize("words", sorted(set(COMMANDS) - PROCESSES), ids=" ".join)
+def test_every_command_can_print_json(words):
+    assert any(option.name == "as_json" for option in COMMANDS[words].params)
+
+
+def test_the_help_of_submit_names_the_formats():
+    assert FORMAT_CHOICES == FORMAT_NAMES
+
+
+@pytest.mark.parametrize("option", ["--failed-to", "-o"])
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_sent(
+    enroll, service, rows, tmp_path, option
+):
+    words = ("submit", rows) if option == "--failed-to" else ("outcomes", ID)
+
+    result = enroll(*words, option, tmp_path / "nodir" / "x.csv", "--url", service.url)
+
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+    assert service.heard == []
+
+
+def test_an_error_of_the_program_is_code_seventy_without_a_traceback(enroll, service):
+    service.on("GET", f"/submissions/{ID}", Answer(200, {"state": "done"}))
+
+    result = enroll("status", ID, "--url", service.url)
+
+    assert result.exit_code == 70
+    assert "Unexpected KeyError: 'counts'" in result.stderr
+    assert "report it" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_its_traceback_is_shown_to_who_debugs(enroll, service, monkeypatch):
+    monkeypatch.setenv("ENROLL_LOG_LEVEL", "debug")
+    service.on("GET", f"/submissions/{ID}", Answer(200, {"state": "done"}))
+
+    assert "Traceback" in enroll("status", ID, "--url", service.url).stderr
+
+
+def interrupt(*_args, **_more):
+    raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_waiting_says_how_to_go_on(enroll, service, rows, monkeypatch):
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    service.on("GET", f"/submissions/{ID}", Answer(200, QUEUED))
+    monkeypatch.setattr("api_gateway.cli.remote.waiting.time.sleep", interrupt)
+
+    result = enroll("submit", rows, "--url", service.url)
+
+    assert result.exit_code == 130
+    assert result.stderr.splitlines()[-1] == (
+        f"Submission {ID} goes on. Follow it: enroll status {ID} --watch. "
+        f"Stop it: enroll cancel {ID}."
+    )
+
+
+def test_ctrl_c_while_sending_says_where_to_look(enroll, rows, monkeypatch):
+    monkeypatch.setattr("api_gateway.cli.remote.client.Service.send", interrupt)
+
+    result = enroll("submit", rows)
+
+    assert result.exit_code == 130
+    assert "enroll submissions list" in result.stderr
+
+
+def test_ctrl_c_anywhere_else_is_the_same_code(enroll, monkeypatch):
+    monkeypatch.setattr("api_gateway.cli.remote.client.Service.get", interrupt)
+
+    result = enroll("courses", "list")
+
+    assert (result.exit_code, result.stderr) == (130, "\nInterrupted.\n")
+
+
+def test_an_error_of_the_system_is_a_sentence(enroll, tmp_path):
+    result = enroll("db", "upgrade", "--data-dir", tmp_path / ("x" * 300))
+
+    assert result.exit_code == 2
+    assert "File name too long" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["", " ", "a\tb"])
+def test_a_key_has_a_name(enroll, name):
+    enroll("db", "upgrade")
+
+    assert enroll("keys", "create", name, "--scope", "read").exit_code == 2
