@@ -21,8 +21,8 @@ from api_gateway.cli.context import (
     stack_environment,
 )
 from api_gateway.cli.remote.client import Service
-from api_gateway.cli.run import LISTEN_BACKLOG
 from api_gateway.local_stack.supervisor import Program, Supervisor
+from api_gateway.server.listening import LISTEN_BACKLOG
 from enrollment.runtime.settings import from_env
 
 #: Seconds after which a service that is not ready is reported.
@@ -233,10 +233,9 @@ def embedded_redis(folder: Path) -> Iterator[str]:
 def list_programs(listening: int, workers: int) -> list[Program]:
     """Returns the programs of a stack, in their order of start and stop."""
     python = [sys.executable, "-P", "-m"]
+    gateway = ["api_gateway.cli", "gateway", "--fd", str(listening), "--drain-seconds", "0"]
     return [
-        Program(
-            "gateway", [*python, "api_gateway.cli", "gateway", "--fd", str(listening)], [listening]
-        ),
+        Program("gateway", [*python, *gateway], [listening]),
         Program("beat", [*python, "worker", "beat"]),
         *(Program(f"worker-{n}", [*python, "worker"]) for n in range(1, workers + 1)),
     ]
