@@ -64,7 +64,7 @@ def _check(scope: Any) -> Problem | None:
             f"A request may have at most {MAX_HEADER_FIELDS} headers"
             f" with {MAX_HEADER_BYTES} bytes in all, and a URL of {MAX_HEADER_BYTES} bytes.",
         )
-    return _check_routing(scope, hosts, coded)
+    return None if hosts == 1 and coded is None else _check_routing(scope, hosts, coded)
 
 
 def _check_routing(scope: Any, hosts: int, coding: bytes | None) -> Problem | None:

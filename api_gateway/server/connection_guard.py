@@ -25,7 +25,7 @@ _IPV6_PREFIX = 64
 
 
 class ConnectionLimits(NamedTuple):
-    """Limits of one process; seconds are measured on the clock of its event loop."""
+    """Limits of one process; deadlines come up to `SWEEP_SECONDS` later."""
 
     max_connections: int = 10_000
     #: The maximum for one address; an IPv6 address counts with its /64 network.
@@ -47,7 +47,7 @@ class Guarded(Protocol):
 
     deadline: float
 
-    def expire(self, now: float) -> None:
+    def expire(self) -> None:
         """Ends what takes too long."""
 
 
@@ -56,6 +56,8 @@ class ConnectionGuard:
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self.limits = limits
+        #: The event loop's time at the last check of deadlines: requests read no clock.
+        self.now = 0.0
         self._connections: dict[Guarded, str] = {}
         self._by_address: Counter[str] = Counter()
         self._warned_at: dict[Hashable, float] = {}
@@ -75,6 +77,7 @@ class ConnectionGuard:
         self._connections[connection] = address
         self._by_address[address] += 1
         if self._timer is None:
+            self.now = loop.time()
             self._timer = loop.call_later(SWEEP_SECONDS, self._sweep, loop)
         return True
 
@@ -109,13 +112,17 @@ class ConnectionGuard:
         )
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Ends connections past their deadline; runs again while there are connections."""
+        """Ends connections past their deadline; runs again while there are connections.
+
+        Deadlines were set from a time that was `SWEEP_SECONDS` old at most, hence the margin.
+        """
         self._timer = None
         if self._connections:
             self._timer = loop.call_later(SWEEP_SECONDS, self._sweep, loop)
-        now = loop.time()
-        for connection in [each for each in self._connections if each.deadline <= now]:
-            connection.expire(now)
+        self.now = loop.time()
+        due = self.now - SWEEP_SECONDS
+        for connection in [each for each in self._connections if each.deadline <= due]:
+            connection.expire()
 
 
 def _address_of(host: str | None) -> str:

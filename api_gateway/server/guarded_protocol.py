@@ -47,7 +47,7 @@ class GuardedProtocol(CoalescingProtocol):
         """Admits the connection, or responds 503 if there are too many."""
         super().connection_made(transport)
         if self._guard.admit(self, self.client[0] if self.client else None, self.loop):
-            self.deadline = self.loop.time() + self._limits.head_seconds
+            self.deadline = self._guard.now + self._limits.head_seconds
             return
         self._is_lingering = True
         self._write(refusals.TOO_MANY_CONNECTIONS)
@@ -81,22 +81,28 @@ class GuardedProtocol(CoalescingProtocol):
 
     def on_message_begin(self) -> None:
         """Starts the deadline of a head; that of the first one runs since the connection."""
-        super().on_message_begin()
+        CoalescingProtocol.on_message_begin(self)
         self._in_head = self._in_request = True
         if self.cycle is not None:
-            self.deadline = self.loop.time() + self._limits.head_seconds
+            self.deadline = self._guard.now + self._limits.head_seconds
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Adds a header; drops trailers, which must not count as headers."""
+        """Adds a header; drops trailers, which must not count as headers.
+
+        Replaces the method of uvicorn, because it is called for every header.
+        """
         if self._in_head:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Starts the request."""
         self._in_head = False
         self._pending_bytes = 0
         self.deadline = math.inf
-        super().on_headers_complete()
+        CoalescingProtocol.on_headers_complete(self)
         if self._draining.is_draining:
             self.cycle.keep_alive = False
 
@@ -105,7 +111,7 @@ class GuardedProtocol(CoalescingProtocol):
         self._pending_bytes = 0
         if not self.cycle.response_complete:
             self.deadline = math.inf
-        super().on_body(body)
+        CoalescingProtocol.on_body(self, body)
 
     def on_message_complete(self) -> None:
         """Ends the deadline of the body."""
@@ -113,8 +119,8 @@ class GuardedProtocol(CoalescingProtocol):
         self._in_request = False
         self.deadline = math.inf
         if self.cycle.response_complete:
-            self.deadline = self.loop.time() + self._limits.keep_alive_seconds
-        super().on_message_complete()
+            self.deadline = self._guard.now + self._limits.keep_alive_seconds
+        CoalescingProtocol.on_message_complete(self)
 
     # --- requests and responses -------------------------------------------------------
 
@@ -122,7 +128,7 @@ class GuardedProtocol(CoalescingProtocol):
         """Runs the application; its first body byte has a deadline unless the client waits."""
         self._running = cycle
         if cycle.more_body and not cycle.waiting_for_100_continue:
-            self.deadline = self.loop.time() + self._limits.first_body_seconds
+            self.deadline = self._guard.now + self._limits.first_body_seconds
         super()._start_asgi_task(cycle, app)
 
     def on_response_complete(self) -> None:
@@ -137,11 +143,11 @@ class GuardedProtocol(CoalescingProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
         elif self._in_request and not self._in_head:
-            self.deadline = self.loop.time() + self._limits.rest_of_body_seconds
+            self.deadline = self._guard.now + self._limits.rest_of_body_seconds
         elif not self._in_head:
-            self.deadline = self.loop.time() + self._limits.keep_alive_seconds
+            self.deadline = self._guard.now + self._limits.keep_alive_seconds
 
-    def expire(self, now: float) -> None:
+    def expire(self) -> None:
         """Ends the connection because of its deadline; responds 408 to an unfinished request."""
         self.deadline = math.inf
         running = self._running
@@ -176,7 +182,7 @@ class GuardedProtocol(CoalescingProtocol):
         self._disconnect()
         self._is_lingering = True
         self.transport.write_eof()
-        self.deadline = self.loop.time() + self._limits.linger_seconds
+        self.deadline = self._guard.now + self._limits.linger_seconds
         self.flow.resume_reading()
 
     @property

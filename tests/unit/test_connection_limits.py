@@ -19,7 +19,7 @@ class Connection:
         self.deadline = deadline
         self.ended = asyncio.Event()
 
-    def expire(self, _now):
+    def expire(self):
         self.deadline = math.inf
         self.ended.set()
 
