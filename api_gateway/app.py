@@ -13,12 +13,15 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.middleware import AuthMiddleware
+from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
 from api_gateway.broker_probe import BrokerProbe, broker_ping
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
 from api_gateway.http import error_handlers
 from api_gateway.http.disconnects import track_disconnects
+from api_gateway.http.draining import Draining
 from api_gateway.http.header_limits import limit_headers
+from api_gateway.http.response_headers import ResponseHeaders
 from api_gateway.http.responses import dumps
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
 from api_gateway.intake.group_commit import GroupCommitter
@@ -55,10 +58,13 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
+def make_parts(
+    settings: Settings, *, send: Send | None = None, draining: Draining | None = None
+) -> Parts:
     """Makes every part; connects and starts nothing.
 
-    `send` replaces the sender to the broker. Raises SettingsError for unusable token keys.
+    `send` replaces the sender to the broker; `draining` is that of the server. Raises
+    SettingsError for unusable token keys.
     """
     connections = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS
     sessions = durable_sessions(
@@ -86,8 +92,14 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         authenticator=authenticator,
         ping_redis=CompletionPublisher(settings.redis_url).ping,
         broker=_broker_probe(settings),
+        draining=_release_at_shutdown(waiters, draining or Draining()),
         now=utc_now,
     )
+
+
+def _release_at_shutdown(waiters: Waiters, draining: Draining) -> Draining:
+    draining.on_begin(waiters.release)
+    return draining
 
 
 def _event_streams(
@@ -176,9 +188,14 @@ class Lifespan:
 
 def make_asgi_app(parts: Parts) -> Any:
     """Makes the ASGI application."""
+    settings = parts.settings
     route_names = {template: name for name, template in ROUTES.items()}
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
-        middleware=[AuthMiddleware(parts.authenticator, route_names), Lifespan(parts)]
+        middleware=[
+            AuthMiddleware(parts.authenticator, route_names, settings.allowed_hosts),
+            ResponseHeaders(_public_templates(), settings.hsts_seconds),
+            Lifespan(parts),
+        ]
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.auto_parse_qs_csv = False
@@ -188,3 +205,9 @@ def make_asgi_app(parts: Parts) -> Any:
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)
     return limit_headers(track_disconnects(app))
+
+
+def _public_templates() -> frozenset[str]:
+    """Returns the URI templates of the routes that need no credentials for any method."""
+    private = {route for (route, _), needed in PERMISSIONS.items() if needed != PUBLIC}
+    return frozenset(template for route, template in ROUTES.items() if route not in private)

@@ -3,13 +3,14 @@
 from typing import Any
 
 from api_gateway.app import make_asgi_app, make_parts
+from api_gateway.http.draining import Draining
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.settings import from_env
 
 
-def create() -> Any:
-    """Makes the application from the settings in the environment."""
+def create(draining: Draining | None = None) -> Any:
+    """Makes the application from the settings in the environment; `draining` is the server's."""
     settings = from_env()
     logs.configure(settings.log_level, process="gateway")
     failpoints.arm(settings.failpoints)
-    return make_asgi_app(make_parts(settings))
+    return make_asgi_app(make_parts(settings, draining=draining))

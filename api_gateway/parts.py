@@ -9,6 +9,7 @@ from api_gateway.auth.authentication import Authenticator
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
+from api_gateway.http.draining import Draining
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
@@ -38,4 +39,6 @@ class Parts:
     ping_redis: Callable[[], bool]
     #: None if Redis is the broker.
     broker: BrokerProbe | None
+    #: Whether the process is shutting down.
+    draining: Draining
     now: Callable[[], datetime]

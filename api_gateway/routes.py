@@ -71,6 +71,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
             database=parts.database,
             ping_redis=parts.ping_redis,
             broker=parts.broker,
+            draining=parts.draining,
             now=parts.now,
         ),
         **documentation(ROUTES, V1),

@@ -15,6 +15,9 @@ from api_gateway.http.problems import bad_request
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
 #: Hosts that may appear in the links of responses.
 _HOST = re.compile(r"[\w.:\[\]-]+", re.ASCII)
+_PORT = re.compile(r":\d*$", re.ASCII)
+#: Paths that probes ask by address: they build no links.
+_PROBES = frozenset({"/livez", "/readyz"})
 #: Methods that need the permission of another method.
 _ALIASES = {"HEAD": "GET"}
 
@@ -22,8 +25,15 @@ _ALIASES = {"HEAD": "GET"}
 class AuthMiddleware:
     """Sets the id and the caller of each request; rejects requests without permission."""
 
-    def __init__(self, authenticator: Authenticator, route_names: dict[str, str]) -> None:
+    def __init__(
+        self,
+        authenticator: Authenticator,
+        route_names: dict[str, str],
+        allowed_hosts: frozenset[str] = frozenset(),
+    ) -> None:
+        """`allowed_hosts` are in lower case and without ports; empty allows any host."""
         self._authenticator = authenticator
+        self._allowed_hosts = allowed_hosts
         #: Route names by URI template.
         self._route_names = route_names
         #: Request ids are this prefix and a number, which needs no system call per request.
@@ -44,6 +54,14 @@ class AuthMiddleware:
         host = req.get_header("Host")
         if host is not None and not _HOST.fullmatch(host):
             raise bad_request("bad_request", "The Host header is invalid.")
+        if self._allowed_hosts and req.path not in _PROBES:
+            self._check_host(host or "")
+
+    def _check_host(self, host: str) -> None:
+        """Raises Problem 400 for a host that is not allowed; the port does not count."""
+        name = _PORT.sub("", host).lower()
+        if name not in self._allowed_hosts:
+            raise bad_request("bad_request", "This service is not known under that Host.")
 
     async def process_resource(
         self,

@@ -14,6 +14,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from api_gateway.cli.context import REDIS_URL_FILE, load_settings, stack_environment
+from api_gateway.server.listening import descriptor_limits, max_open_connections
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime.settings import Settings, SettingsError
 from enrollment.storage import migrate
@@ -52,6 +53,7 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
     yield from check_redis(settings.redis_url, is_named=is_named)
     if settings.broker_url != settings.redis_url:
         yield from map(check_broker, settings.broker_url.split(";"))
+    yield check_descriptors(settings.max_connections)
     yield check_gateway(url or "http://127.0.0.1:8000", is_named=url is not None)
 
 
@@ -144,6 +146,17 @@ def check_broker(url: str) -> CheckResult:
             advice = "check that it runs and ENROLL_BROKER_URL is right"
             return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
     return CheckResult("ok", "broker", f"{safe_url} answers")
+
+
+def check_descriptors(max_connections: int) -> CheckResult:
+    """Checks that a gateway started from here may open as many files as it has connections."""
+    limit = descriptor_limits().hard
+    allowed = max_open_connections(max_connections, limit)
+    if allowed == max_connections:
+        return CheckResult("ok", "open files", f"enough for {max_connections} connections")
+    message = f"at most {limit}: a gateway accepts {allowed} connections, not {max_connections}"
+    advice = "raise the limit (ulimit -Hn, LimitNOFILE), or lower ENROLL_MAX_CONNECTIONS"
+    return CheckResult("note", "open files", message, advice)
 
 
 def check_gateway(url: str, *, is_named: bool) -> CheckResult:

@@ -10,11 +10,10 @@ import click
 
 from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.output import examples
+from api_gateway.server.listening import LISTEN_BACKLOG
 
-#: Maximum number of connections that wait to be accepted.
-LISTEN_BACKLOG = 2048
-#: Seconds for requests in progress when the gateway shuts down.
-SHUTDOWN_GRACE_SECONDS = 10
+#: Seconds in which `/readyz` is 503 before a production gateway stops accepting connections.
+DRAIN_SECONDS = 5.0
 
 
 @click.command(epilog=examples("enroll gateway --host 0.0.0.0 --port 8000"))
@@ -27,31 +26,31 @@ SHUTDOWN_GRACE_SECONDS = 10
     help="Port to listen on; 0 selects a free one.",
 )
 @click.option("--fd", type=int, hidden=True, help="File descriptor of a listening socket.")
-def gateway(host: str, port: int, fd: int | None) -> None:
+@click.option(
+    "--drain-seconds",
+    default=DRAIN_SECONDS,
+    show_default=True,
+    type=click.FloatRange(0, 3600),
+    help="After SIGTERM, seconds in which /readyz is 503 before the socket closes.",
+)
+def gateway(host: str, port: int, fd: int | None, drain_seconds: float) -> None:
     """Run a gateway: serve HTTP (settings come from the environment)."""
-    import uvicorn
-
+    from api_gateway import asgi
+    from api_gateway.server.gateway_server import GatewayServer, connection_limits
     from enrollment.runtime import logs
     from enrollment.runtime.settings import from_env
 
-    logs.configure(from_env().log_level, process="gateway")
-    config = uvicorn.Config(
-        "api_gateway.asgi:create",
-        factory=True,
+    settings = from_env()
+    logs.configure(settings.log_level, process="gateway")
+    server = GatewayServer(
+        asgi.create,
+        limits=connection_limits(settings.max_connections, settings.max_connections_per_address),
+        drain_seconds=drain_seconds,
         host=host,
         port=port,
-        backlog=LISTEN_BACKLOG,
-        http="api_gateway.http.write_coalescing:CoalescingProtocol",
-        ws="none",
-        lifespan="on",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=SHUTDOWN_GRACE_SECONDS,
     )
-    server = uvicorn.Server(config)
     if fd is None:
-        with listener(host, port):  # of an address in use uvicorn says so in its log only
+        with listener(host, port):  # of an address in use the server says so in its log only
             sockets = None
     else:
         sockets = [socket.socket(fileno=fd)]

@@ -224,10 +224,9 @@ def embedded_redis(folder: Path) -> Iterator[str]:
 def list_programs(listening: int, workers: int) -> list[Program]:
     """Returns the programs of a stack, in their order of start and stop."""
     python = [sys.executable, "-P", "-m"]
+    gateway = ["api_gateway.cli", "gateway", "--fd", str(listening), "--drain-seconds", "0"]
     return [
-        Program(
-            "gateway", [*python, "api_gateway.cli", "gateway", "--fd", str(listening)], [listening]
-        ),
+        Program("gateway", [*python, *gateway], [listening]),
         Program("beat", [*python, "worker", "beat"]),
         *(Program(f"worker-{n}", [*python, "worker"]) for n in range(1, workers + 1)),
     ]

@@ -34,7 +34,7 @@ class ErrorHandlers:
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             log.warning(
                 "request.unavailable",
-                path=req.path,
+                path=req.uri_template,  # the path itself may name a learner
                 request_id=req.context.get("request_id"),
                 because=str(error),
             )
@@ -62,7 +62,7 @@ class ErrorHandlers:
         correlation_id = secrets.token_hex(8)
         log.error(
             "request.failed",
-            path=req.path,
+            path=req.uri_template,
             request_id=req.context.get("request_id"),
             correlation_id=correlation_id,
             exc_info=error,
@@ -75,6 +75,8 @@ class ErrorHandlers:
     def _write(self, req: Request, resp: Response, problem: Problem) -> None:
         resp.status = problem.status
         resp.set_headers(problem.headers)
+        if problem.status is HTTPStatus.REQUEST_TIMEOUT:
+            resp.set_header("Connection", "close")  # the rest of the body is not awaited
         if problem.empty:
             return
         is_v1 = req.uri_template in self._v1

@@ -1,10 +1,12 @@
-"""Parses request headers: Prefer, Idempotency-Key, If-None-Match."""
+"""Parses request headers (Prefer, Accept, Idempotency-Key, If-None-Match) and raw queries."""
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 import falcon.asgi
+from falcon.util import mediatypes
 
 from api_gateway.http.problems import bad_request
 
@@ -76,6 +78,26 @@ def start_fingerprint(req: falcon.asgi.Request) -> "hashlib._Hash":
     query = sorted(parse_qsl(req.query_string, keep_blank_values=True))
     parts = repr((req.method, req.path, query, media_type)).encode()
     return hashlib.sha256(parts + b"\0")
+
+
+def preferred_type(req: falcon.asgi.Request, offered: Sequence[str]) -> str | None:
+    """Returns the offered media type that Accept prefers, in upper or lower case; None without.
+
+    Types that are equally good are preferred in the order in which they are offered. Media types
+    have no case (RFC 9110, 8.3.1).
+    """
+    try:
+        return mediatypes.best_match(offered, req.accept.lower()) or None
+    except ValueError:  # a malformed header prefers nothing
+        return None
+
+
+def restore_plus(course_keys: str) -> str:
+    """Returns course keys from a query in which `+` was not percent-encoded.
+
+    It arrives as a space, which no course key contains.
+    """
+    return course_keys.replace(" ", "+")
 
 
 def matches_etag(req: falcon.asgi.Request, etag: str) -> bool:

@@ -1,4 +1,4 @@
-"""Writes responses: compact JSON and cache headers."""
+"""Writes responses in compact JSON."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -18,11 +18,6 @@ def write_json(
     resp.status = status
     resp.content_type = media_type
     resp.data = dumps(obj)
-
-
-def forbid_caching(resp: Response) -> None:
-    """Forbids all caching, also by the browser: for responses with personal data."""
-    resp.set_header("Cache-Control", "private, no-store")
 
 
 def dumps(obj: object) -> bytes:

@@ -82,6 +82,10 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
+#: Headers of every response of a route that needs credentials (`ResponseHeaders`).
+_PRIVATE_HEADERS = "Cache-Control Vary"
+
+
 def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
     """Builds the document; `v1` has the URI templates with errors as `application/json`."""
     spec = APISpec(
@@ -150,11 +154,12 @@ def _security(requirement: Requirement) -> list[dict[str, list[str]]]:
 
 def _responses(operation: Operation, requirement: Requirement, *, is_v1: bool) -> dict[str, Any]:
     media_type = JSON if is_v1 else PROBLEM_JSON
+    always = "" if requirement.public else _PRIVATE_HEADERS
     responses = {
-        str(status): _response(response) for status, response in operation.responses.items()
+        str(status): _response(response, always) for status, response in operation.responses.items()
     }
     for status, codes in _problems(operation, requirement, is_v1=is_v1).items():
-        headers = f"{_PROBLEM_HEADERS.get(status, '')} {operation.problem_headers}"
+        headers = f"{_PROBLEM_HEADERS.get(status, '')} {operation.problem_headers} {always}"
         described = _problem(status, codes, media_type)
         responses[str(status)] = described | {"headers": _headers(headers)}
     return dict(sorted(responses.items()))
@@ -178,10 +183,10 @@ def _problems(
     return problems | {status: more.split() for status, more in operation.other_problems.items()}
 
 
-def _response(response: Response) -> dict[str, Any]:
+def _response(response: Response, always: str) -> dict[str, Any]:
     described: dict[str, Any] = {
         "description": response.description,
-        "headers": _headers(response.headers),
+        "headers": _headers(f"{response.headers} {always}"),
     }
     return described | ({"content": _content(response.content)} if response.content else {})
 

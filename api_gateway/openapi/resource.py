@@ -20,8 +20,6 @@ _CONTENT_SECURITY_POLICY = (
 )
 _SECURITY_HEADERS = {
     "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
     "Cache-Control": "public, no-cache",
 }
 

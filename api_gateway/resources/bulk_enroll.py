@@ -14,7 +14,7 @@ from api_gateway.http.forms import URLENCODED_FORM, form_fields
 from api_gateway.http.headers import read_idempotency_key, read_preference, start_fingerprint
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
-from api_gateway.http.responses import JSON_TYPE, dumps, forbid_caching, write_json
+from api_gateway.http.responses import JSON_TYPE, dumps, write_json
 from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
 from api_gateway.status import queries
 from api_gateway.status.long_poll import long_poll
@@ -58,7 +58,6 @@ class BulkEnrollResource:
 
     async def on_post(self, req: Request, resp: Response) -> None:
         """Responds with the result for each identifier, or 202 if the wait ends before them."""
-        forbid_caching(resp)
         caller: Caller = req.context.caller
         key = read_idempotency_key(req)
         wait, applied = read_preference(req).applied(max(self.default_wait, DEFAULT_WAIT))

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from api_gateway.database import Database
 from api_gateway.http.pagination import MAX_PAGE
 from api_gateway.http.problems import bad_request
-from api_gateway.http.responses import forbid_caching, write_json
+from api_gateway.http.responses import write_json
 from enrollment.storage import events
 from schemas.events import ChangesJson, EventJson, dump_event
 from schemas.findings import finding
@@ -27,7 +27,6 @@ class ChangesResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists the events after a position; at the end of the feed `next` equals `since`."""
-        forbid_caching(resp)
         since = _read_integer(req, "since", 0, _MAX_POSITION)
         limit = _read_integer(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
         found = await self.database.read(_dump_events_after, since, limit)

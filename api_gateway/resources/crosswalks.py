@@ -9,10 +9,11 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
+from api_gateway.http.headers import preferred_type
 from api_gateway.http.pagination import encode_cursor, invalid_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import bad_request, too_large, unsupported
 from api_gateway.http.request_body import read_body
-from api_gateway.http.responses import forbid_caching, write_json
+from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import MAX_BULK_BODY, write_saved_count
 from api_gateway.resources.outcomes import not_finished_problem
 from api_gateway.status import queries
@@ -61,9 +62,8 @@ class CrosswalkResource:
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """Responds with a page in JSON, or all entries in CSV."""
         check_source(source)
-        forbid_caching(resp)
         resp.set_header("Vary", "Accept")
-        if req.client_prefers([JSON_MEDIA_TYPE, _CSV]) == _CSV:
+        if preferred_type(req, [JSON_MEDIA_TYPE, _CSV]) == _CSV:
             _set_file_headers(resp, f"crosswalk-{source}.csv")
             resp.stream = self._stream_csv(source)
             return
@@ -141,7 +141,6 @@ class MissingIdsResource:
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """Responds with a CSV file, to be completed and sent back with PATCH."""
         check_source(source)
-        forbid_caching(resp)
         id_text = req.get_param("submission")
         if not id_text:
             message = "The parameter submission is missing: ?submission=ID"

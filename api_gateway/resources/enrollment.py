@@ -19,7 +19,7 @@ from api_gateway.http.forms import URLENCODED_FORM, form_request
 from api_gateway.http.headers import read_idempotency_key, read_preference, start_fingerprint
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
-from api_gateway.http.responses import JSON_TYPE, forbid_caching, write_json
+from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.intake.group_commit import GroupCommitter, Receipt, SingleRequest
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
@@ -158,7 +158,6 @@ class EnrollmentResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists active enrollments, oldest first; empty if the caller may not read them."""
-        forbid_caching(resp)
         caller: Caller = req.context.caller
         username = req.get_param("user") or caller.username
         if username is None or not may_read_about(caller, username):

@@ -16,7 +16,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.permissions import may_read_about
 from api_gateway.database import Database
 from api_gateway.http.problems import Problem, bad_request
-from api_gateway.http.responses import forbid_caching, write_json
+from api_gateway.http.responses import write_json
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import Course
 from enrollment.storage import courses, events
@@ -48,7 +48,6 @@ class EnrollmentDetailResource:
     async def on_get(self, req: Request, resp: Response, names: str) -> None:
         """Responds with the enrollment; without one, as Open edX, with an empty 200."""
         caller: Caller = req.context.caller
-        forbid_caching(resp)
         parts = parse_detail_path(names, caller)
         if not may_read_about(caller, parts.username):
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.", empty=True)

@@ -11,9 +11,10 @@ from urllib.parse import urlencode
 from falcon.asgi import Request, Response
 
 from api_gateway.database import Database
+from api_gateway.http.headers import restore_plus
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, read_cursor
 from api_gateway.http.problems import Problem
-from api_gateway.http.responses import forbid_caching, write_json
+from api_gateway.http.responses import write_json
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.model import microseconds
 from enrollment.storage.views import enrollment_views
@@ -44,7 +45,6 @@ class EnrollmentsResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of the enrollments that match all filters."""
-        forbid_caching(resp)
         filters = read_filters(req)
         limit = _read_page_size(req)
         found, after = await self.database.read(
@@ -123,9 +123,14 @@ def _combine_course_filters(
 
 def _values(req: Request, name: str) -> tuple[str, ...]:
     """Splits a parameter at commas; if it is repeated, the last one counts."""
-    text = req.get_param(name) or ""
+    text = _given(req, name) or ""
     values = text.split(",") if name != "course_id" else [text]
     return tuple(value for value in values if value)
+
+
+def _given(req: Request, name: str) -> str | None:
+    text: str | None = req.get_param(name)
+    return restore_plus(text) if text and name.startswith("course_id") else text
 
 
 def _field_errors(errors: dict[str, Finding]) -> Problem:
@@ -169,7 +174,7 @@ def _invalid_cursor() -> Problem:
 
 def _link(req: Request, cursor: str) -> str:
     """Returns the URL of the next page, with the same filters."""
-    repeated = {name: req.get_param(name) for name in _FILTERS if req.has_param(name)}
+    repeated = {name: _given(req, name) for name in _FILTERS if req.has_param(name)}
     return f"{req.prefix}{req.path}?{urlencode({**repeated, 'cursor': cursor})}"
 
 

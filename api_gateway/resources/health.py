@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from typing import Annotated, Literal, NamedTuple, NotRequired, TypedDict
@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
+from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import migrate
@@ -76,16 +77,20 @@ class LiveResource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyResource:
-    """Readiness probe: 503 only if the database or its migrations are not usable."""
+    """Readiness probe: 503 if the database is not usable, or the process is shutting down."""
 
     database: Database
     ping_redis: Callable[[], bool]
     now: Callable[[], datetime]
     #: Probes the broker; None if Redis is the broker.
     broker: BrokerProbe | None
+    draining: Draining = field(default_factory=Draining)
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
+        if self.draining.is_draining:
+            self._unready(resp, "draining: the process is shutting down")
+            return
         try:
             async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
                 state = await self.database.read(_read_database_state)

@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
+from api_gateway.http.headers import preferred_type
 from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
@@ -48,7 +49,7 @@ class OutcomesResource:
         status = await self.database.read(queries.get_status, submission_id, caller)
         submission = status.submission
         outcome_filter = read_filter(req)._replace(file=read_file(req, submission))
-        form = req.client_prefers([_JSON, _NDJSON, _CSV]) or _JSON
+        form = preferred_type(req, [_JSON, _NDJSON, _CSV]) or _JSON
         resp.set_header("Vary", "Accept")
         if form == _JSON:
             await self._write_page(req, resp, submission, outcome_filter)

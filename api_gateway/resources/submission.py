@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
-from api_gateway.http.headers import matches_etag, read_preference
+from api_gateway.http.headers import matches_etag, preferred_type, read_preference
 from api_gateway.http.responses import JSON_TYPE
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.status import queries
@@ -84,7 +84,7 @@ def _prefers_events(req: Request) -> bool:
     """Returns whether an event stream is preferred; skips the slow negotiation where it can."""
     return (
         "text/" in req.accept.lower()
-        and req.client_prefers([JSON_TYPE, EVENT_STREAM_TYPE]) == EVENT_STREAM_TYPE
+        and preferred_type(req, [JSON_TYPE, EVENT_STREAM_TYPE]) == EVENT_STREAM_TYPE
     )
 
 
@@ -104,7 +104,6 @@ class EventsResource:
         """Checks that the submission exists; opens no stream."""
         await self.reader.read(parse_submission_id(id), req.context.caller)
         resp.content_type = EVENT_STREAM_TYPE
-        resp.set_header("Cache-Control", "no-store")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
 from api_gateway.http.headers import read_idempotency_key
 from api_gateway.http.pagination import encode_cursor, read_page_size
-from api_gateway.http.responses import forbid_caching, write_json
+from api_gateway.http.responses import write_json
 from api_gateway.intake.spool import Spooler
 from api_gateway.intake.upload_request import receive_upload
 from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
@@ -76,7 +76,6 @@ class SubmissionsResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of the caller's submissions, newest first."""
         caller: Caller = req.context.caller
-        forbid_caching(resp)
         states, limit, after = read_states(req), read_page_size(req), read_submissions_cursor(req)
         found = await self.database.read(
             _read_page, caller.name, states=states, after=after, limit=limit

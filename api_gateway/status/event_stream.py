@@ -34,6 +34,8 @@ CALLER_CHECK_SECONDS = 3.0
 MIN_EVENT_INTERVAL_SECONDS = 0.25
 #: Milliseconds after which a disconnected client should reconnect.
 _RECONNECT_MILLISECONDS = 2_000
+#: The last words of a stream whose process shuts down; the client reconnects to another one.
+SHUTDOWN_COMMENT = "the server is shutting down; reconnect"
 #: Maximum number of open streams per caller and process.
 MAX_STREAMS = 2_000
 
@@ -67,7 +69,6 @@ class EventStreams:
         """
         caller: Caller = req.context.caller
         last_seen = req.get_header("Last-Event-ID")
-        resp.set_header("Cache-Control", "no-store")
         if status.submission.finished_at is not None and last_seen == progress_token(
             status.submission
         ):
@@ -120,6 +121,9 @@ class EventStream:
                 return
             if is_new:
                 await asyncio.sleep(MIN_EVENT_INTERVAL_SECONDS)
+            if self._streams.waiters.is_released:
+                yield SSEvent(comment=SHUTDOWN_COMMENT)
+                return
             latest = await self._next(latest)
 
     def _event(self, status: Status) -> SSEvent:

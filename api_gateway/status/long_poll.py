@@ -24,6 +24,8 @@ async def long_poll(
 ) -> Status:
     """Returns the status once `is_reached` is true, the submission is finished, or time is over.
 
+    Time is over, too, when the process shuts down.
+
     `status` is the status known so far. Without `is_reached` only the end counts, and the status
     is not read after each progress. Raises SubmissionNotFound, DatabaseUnavailable, Overloaded.
     """
@@ -33,7 +35,7 @@ async def long_poll(
         if submission.finished_at is not None or (is_reached and is_reached(submission)):
             return status
         remaining = deadline - time.monotonic()
-        if remaining <= 0:
+        if remaining <= 0 or waiters.is_released:
             return status
         pause = min(remaining, READ_AGAIN_SECONDS)
         if submission.batch_id is not None:

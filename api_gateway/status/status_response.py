@@ -78,7 +78,7 @@ class RenderCache:
 def _render(status: Status, now: datetime) -> RenderedStatus:
     body = render_status(status, now)
     tag = submission_etag(status.submission, body.get("enrollment"))
-    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    headers = {"ETag": tag}
     pause = retry_after_seconds(status.submission, now)
     if pause is not None:
         headers["Retry-After"] = str(pause)

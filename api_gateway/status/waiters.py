@@ -70,10 +70,19 @@ class Waiters:
         self._due: set[WaitKey] = set()
         self._has_due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
+        #: Whether the process is shutting down, so that no request waits.
+        self.is_released = False
 
     def start(self) -> None:
         """Starts listening and polling."""
         self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._poll())]
+
+    def release(self) -> None:
+        """Ends all waits, and those that follow, at once: the process is shutting down."""
+        self.is_released = True
+        for events in self._events.values():
+            for event in events:
+                event.set()
 
     async def stop(self) -> None:
         """Stops both tasks. On Python 3.11 the Redis client may swallow one cancellation."""
@@ -117,7 +126,10 @@ class Waiters:
         event = asyncio.Event()
         self._events[key][event] = known
         completed_at = self._recent.get(key)
-        if completed_at is not None and time.monotonic() - completed_at < POLL_INTERVAL_SECONDS:
+        is_recent = (
+            completed_at is not None and time.monotonic() - completed_at < POLL_INTERVAL_SECONDS
+        )
+        if is_recent or self.is_released:
             event.set()
         elif completed_at is not None or isinstance(key, UUID) or not self._connected:
             self._poll_soon(key)

@@ -1,6 +1,7 @@
 """Settings: the only module that reads the environment; others receive values."""
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -30,11 +31,19 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_MAX_JSON_BYTES": "Maximum size of a JSON document (use NDJSON or CSV for more).",
     "ENROLL_MAX_ATOMIC_ROWS": "Maximum number of rows with on_error=abort.",
     "ENROLL_BATCH_ROWS": "Number of requests in a batch of a bulk submission.",
+    "ENROLL_MAX_CONNECTIONS": "Maximum number of connections of a gateway process.",
+    "ENROLL_MAX_CONNECTIONS_PER_ADDRESS": "The same from one address; default: half of it.",
+    "ENROLL_ALLOWED_HOSTS": "Comma list of host names that requests may name (default: any).",
+    "ENROLL_HSTS_SECONDS": "max-age of Strict-Transport-Security (default: not sent).",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
     "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
     "ENROLL_FAILPOINTS": "For fault tests only: the faults to inject.",
 }
+
+
+#: A host name, an IPv4 address, or an IPv6 address in brackets.
+_HOST_NAME = re.compile(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
 
 
 class SettingsError(ValueError):
@@ -65,6 +74,11 @@ class Settings:
     max_json_bytes: int = 16_000_000
     max_atomic_rows: int = 10_000
     batch_rows: int = 1_000
+    max_connections: int = 10_000
+    max_connections_per_address: int | None = None
+    #: Lower case; empty for any.
+    allowed_hosts: frozenset[str] = frozenset()
+    hsts_seconds: float | None = None
     retention_days: int = 30
     log_level: str = "info"
     accept_data_loss: bool = False
@@ -96,6 +110,7 @@ def from_env(environ: Mapping[str, str] | None = None) -> Settings:
             given, "ENROLL_UNKNOWN_LEARNERS", ("accept", "refuse"), "accept"
         )
         == "accept",
+        "allowed_hosts": _hosts(given.get("ENROLL_ALLOWED_HOSTS", "")),
     }
     readers = {float: _number, int: _positive_integer, bool: _flag, Path: _path}
     for each in fields(Settings):
@@ -141,6 +156,18 @@ def _flag(name: str, text: str) -> bool:
 
 def _path(_name: str, text: str) -> Path:
     return Path(text)
+
+
+def _hosts(text: str) -> frozenset[str]:
+    hosts = frozenset(host.strip().lower() for host in text.split(",")) - {""}
+    for host in hosts:
+        if not _HOST_NAME.fullmatch(host):
+            message = (
+                "ENROLL_ALLOWED_HOSTS must be host names without port, such as "
+                f"enroll.example.org, separated by commas, not {host[:100]!r}"
+            )
+            raise SettingsError(message)
+    return hosts
 
 
 def _choice(given: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from api_gateway.http.write_coalescing import MAX_BUFFERED_BYTES, CoalescingTransport
+from api_gateway.server.write_coalescing import MAX_BUFFERED_BYTES, CoalescingTransport
 
 
 class Wire:
@@ -23,6 +23,9 @@ class Wire:
 
     def write_eof(self):
         self.is_closed = True
+
+    def is_closing(self):
+        return self.is_closed
 
     def get_extra_info(self, name):
         return f"its {name}"
@@ -81,6 +84,18 @@ def test_what_is_held_goes_before_the_end(end):
     wire = written(lambda gathering, _: (gathering.write(b"last"), end(gathering)))
 
     assert (wire.sent, wire.is_closed) == ([b"last"], True)
+
+
+@pytest.mark.parametrize(
+    "last", [CoalescingTransport.flush, CoalescingTransport.close, CoalescingTransport.write_eof]
+)
+def test_what_comes_after_the_end_is_dropped(last):
+    def end(gathering, wire):
+        gathering.write(b"late")
+        wire.is_closed = True
+        last(gathering)
+
+    assert written(end, saying(b"later")).sent == []
 
 
 def test_the_rest_is_the_transports_own():

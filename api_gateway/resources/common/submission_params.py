@@ -8,6 +8,7 @@ from uuid import UUID
 
 from falcon.asgi import Request
 
+from api_gateway.http.headers import restore_plus
 from api_gateway.http.pagination import read_cursor
 from api_gateway.http.problems import Problem, bad_request
 from enrollment.domain.codes import Lane, OnError, State
@@ -47,6 +48,8 @@ def check_names(params: Mapping[str, Any]) -> None:
 def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
     """Parses the options of an upload. Raises Problem 400 for unknown ones and invalid values."""
     check_names(params)
+    if "course_id" in params:
+        params = {**params, "course_id": restore_plus(params["course_id"])}
     for name, (is_valid, rule, expected) in _RULES.items():
         if name in params and not is_valid(params[name]):
             raise invalid_option(name, params[name], rule, expected)

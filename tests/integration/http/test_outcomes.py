@@ -144,7 +144,7 @@ def test_the_three_forms_are_told_apart_by_accept(gateway, mixed):
     ):
         answer = gateway.get(place, gateway.admin, headers={"Accept": accept})
         assert answer.headers["content-type"] == given
-        assert answer.headers["vary"] == "Accept"
+        assert answer.headers["vary"] == "Accept, Authorization, X-Edx-Api-Key"
 
 
 def test_csv_gives_the_file_s_own_columns_back_and_then_the_answer(gateway, mixed):

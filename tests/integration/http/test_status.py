@@ -72,7 +72,7 @@ def test_the_tag_of_a_single_follows_its_enrollment(gateway):
     known = {"If-None-Match": done.headers["etag"]}
     same = gateway.get(place, gateway.server, headers=known)
     assert same.status_code == 304
-    assert same.headers["cache-control"] == done.headers["cache-control"] == "private, no-cache"
+    assert same.headers["cache-control"] == done.headers["cache-control"] == "private, no-store"
     assert "retry-after" not in same.headers
     gateway.enroll(gateway.server, course_id, user, mode="verified")
     changed = gateway.get(place, gateway.server, headers=known)

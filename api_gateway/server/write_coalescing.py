@@ -39,12 +39,16 @@ class CoalescingTransport:
     def write_eof(self) -> None:
         """Sends the buffer, then closes the writing end."""
         self.flush()
-        self._transport.write_eof()
+        if not self._transport.is_closing():
+            self._transport.write_eof()
 
     def flush(self) -> None:
-        """Sends the buffer."""
+        """Sends the buffer; drops it if the connection is closed or lost.
+
+        A transport of uvloop raises RuntimeError for a write after its end.
+        """
         buffer, self._buffer, self._size = self._buffer, [], 0
-        if buffer:
+        if buffer and not self._transport.is_closing():
             self._transport.write(b"".join(buffer))
 
     def close(self) -> None:
