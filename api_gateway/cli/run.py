@@ -42,6 +42,11 @@ def gateway(host: str, port: int, fd: int | None, drain_seconds: float) -> None:
 
     settings = from_env()
     logs.configure(settings.log_level, process="gateway")
+    if fd is None:
+        with listener(host, port):  # of an address in use the server says so in its log only
+            sockets = None
+    else:
+        sockets = [socket.socket(fileno=fd)]
     server = GatewayServer(
         asgi.create,
         limits=connection_limits(settings.max_connections, settings.max_connections_per_address),
@@ -49,11 +54,6 @@ def gateway(host: str, port: int, fd: int | None, drain_seconds: float) -> None:
         host=host,
         port=port,
     )
-    if fd is None:
-        with listener(host, port):  # of an address in use the server says so in its log only
-            sockets = None
-    else:
-        sockets = [socket.socket(fileno=fd)]
     server.run(sockets)
     if not server.started:
         message = "The gateway did not start; see the log above."
