@@ -25,6 +25,7 @@ from api_gateway.status import queries
 from api_gateway.status.queries import Status
 from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import CallerKind
+from enrollment.domain.identity import canonical_text
 from enrollment.domain.model import Course
 from enrollment.storage import courses, learners, submissions
 from enrollment.storage.views import enrollment_views
@@ -160,7 +161,7 @@ class EnrollmentResource:
         """Lists active enrollments, oldest first; empty if the caller may not read them."""
         forbid_caching(resp)
         caller: Caller = req.context.caller
-        username = req.get_param("user") or caller.username
+        username = canonical_text(req.get_param("user") or "") or caller.username
         if username is None or not may_read_about(caller, username):
             write_json(resp, [])
             return
@@ -177,7 +178,8 @@ def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequ
     """
     parsed = _parse_body(req, body)
     username = parsed.get("user") if isinstance(parsed, dict) else None
-    if isinstance(username, str) and username and not may_act_for(caller, username):
+    named = canonical_text(username) if isinstance(username, str) else ""
+    if named and not may_act_for(caller, named):
         raise _not_found()
     try:
         return load_request(parsed)

@@ -42,7 +42,7 @@ class BatchContext:
     courses: Mapping[str, Course]
     enrollments: Mapping[EnrollmentKey, Enrollment] = field(default_factory=dict)
     learners: Mapping[str, Learner] = field(default_factory=dict)
-    #: Keys are (course_id, e-mail in lower case).
+    #: Keys are (course_id, e-mail in its canonical form).
     invitations: Mapping[EnrollmentKey, Invitation] = field(default_factory=dict)
     site_default: str = "audit"
     #: False: requests of learners that are not in `learners` are refused.

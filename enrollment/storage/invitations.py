@@ -10,12 +10,13 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, InvitationNotFound
+from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import Invitation
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import InvitationRow
 
-#: Key of an invitation: (course_id, e-mail in lower case).
+#: Key of an invitation: (course_id, e-mail in its canonical form).
 InvitationKey = tuple[str, str]
 
 _COLUMNS = (
@@ -42,8 +43,10 @@ def save(session: Session, invitation: Invitation, *, now: datetime) -> None:
 def save_all(session: Session, invitations: Iterable[Invitation], *, now: datetime) -> None:
     """Inserts or updates invitations; their keys must differ."""
     rows = [
-        {**invitation._asdict(), "email": invitation.email.lower(), "created": now}
-        for invitation in sorted(invitations, key=lambda one: (one.course_id, one.email.lower()))
+        {**invitation._asdict(), "email": canonical_email(invitation.email), "created": now}
+        for invitation in sorted(
+            invitations, key=lambda one: (one.course_id, canonical_email(one.email))
+        )
     ]
     if not rows:
         return
@@ -96,7 +99,7 @@ def find_by_email(session: Session, email: str) -> list[StoredInvitation]:
     """Returns every invitation of an e-mail, oldest first."""
     rows = session.execute(
         select(*_COLUMNS, InvitationRow.created)
-        .where(InvitationRow.email == email.lower())
+        .where(InvitationRow.email == canonical_email(email))
         .order_by(InvitationRow.created, InvitationRow.course_id)
     )
     return [StoredInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
@@ -159,7 +162,7 @@ def _mark_used(*, postgresql: bool) -> Executable:
 
 
 def _by_key(course_id: str, email: str) -> tuple[Any, Any]:
-    return InvitationRow.course_id == course_id, InvitationRow.email == email.lower()
+    return InvitationRow.course_id == course_id, InvitationRow.email == canonical_email(email)
 
 
 def _matches(table: Any) -> Any:

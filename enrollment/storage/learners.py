@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
+from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import Learner
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.bulk.pipelining import Statement, pipelined
@@ -47,7 +48,7 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
 
     Raises EmailTaken.
     """
-    named = {learner.username: _with_lower_case_email(learner) for learner in learners}
+    named = {learner.username: _with_canonical_email(learner) for learner in learners}
     if not named:
         return
     _refuse_taken_emails(session, named)
@@ -69,11 +70,13 @@ def set_email_if_missing(session: Session, username: str, email: str) -> None:
 
     Does nothing if another learner has the e-mail: an operator has to resolve that.
     """
-    has_email = _LEARNER.email == email.lower()
+    has_email = _LEARNER.email == canonical_email(email)
     if session.scalar(select(_LEARNER.id).where(has_email)) is not None:
         return
     insert = insert_on(postgresql=is_postgresql(session))(_LEARNERS)
-    statement = insert.values(username=username, email=email.lower()).on_conflict_do_update(
+    statement = insert.values(
+        username=username, email=canonical_email(email)
+    ).on_conflict_do_update(
         index_elements=["username"],
         set_={"email": insert.excluded.email},
         where=_LEARNER.email.is_(None),
@@ -114,7 +117,7 @@ def find_many(session: Session, usernames: Collection[str]) -> dict[str, LoadedL
 
 
 def find_by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearner]:
-    """Returns the learners with one of the e-mails (in lower case), in one statement."""
+    """Returns the learners with one of the e-mails (canonical), in one statement."""
     loaded = _load(session, "email", emails)
     return {each.learner.email: each for each in loaded if each.learner.email is not None}
 
@@ -158,8 +161,10 @@ def block_deletion(session: Session) -> None:
         session.execute(_SHARED_LOCK)
 
 
-def _with_lower_case_email(learner: Learner) -> Learner:
-    return learner if learner.email is None else learner._replace(email=learner.email.lower())
+def _with_canonical_email(learner: Learner) -> Learner:
+    return (
+        learner if learner.email is None else learner._replace(email=canonical_email(learner.email))
+    )
 
 
 def _refuse_taken_emails(session: Session, named: dict[str, Learner]) -> None:

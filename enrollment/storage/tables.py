@@ -129,7 +129,7 @@ class EditionRow(Base):
 
 
 class LearnerRow(Base):
-    """A person who can be enrolled; the e-mail is stored in lower case."""
+    """A person who can be enrolled; the e-mail is in its canonical form."""
 
     __tablename__ = "learner"
     __table_args__ = (
@@ -151,7 +151,7 @@ class LearnerRow(Base):
 
 
 class InvitationRow(Base):
-    """A permission to enroll; the course need not exist yet. The e-mail is in lower case."""
+    """A permission to enroll; the course need not exist yet. The e-mail is in canonical form."""
 
     __tablename__ = "invitation"
     __table_args__ = (Index("ix_invitation_email", "email"),)

@@ -26,7 +26,9 @@ def _numbers(cells: base.Cells) -> list[str]:
 
 
 def _intent(cells: base.Cells, number: str) -> base.RowIntent:
-    row = base.RowParser(cells)
+    username = cells.get("username")
+    # Moodle stores usernames in lower case, and so reads them from its files.
+    row = base.RowParser({**cells, "username": username.lower()} if username else cells)
     row.take("user", "username")
     row.take("course_id", f"course{number}")
     row.check_role(f"role{number}", _LEARNERS, is_required=False)
