@@ -27,13 +27,14 @@ from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.identity import canonical_text
 from enrollment.domain.model import Course
+from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from enrollment.storage import courses, learners, submissions
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
-from schemas.findings import at_pointer
+from schemas.findings import at_pointer, finding
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, v1_message
 from schemas.submissions import SUBMISSIONS_PATH, dump_submission, render_accepted_single_fast
@@ -66,6 +67,7 @@ class EnrollmentResource:
         wait, applied = read_preference(req).applied(self.default_wait)
         body = await read_body(req, MAX_ENROLLMENT_BODY)
         request = check_permitted(read_single_request(req, body, caller), caller)
+        check_requested_at(request, self.now())
         fingerprint = b""
         if key is not None:
             digest = start_fingerprint(req)
@@ -220,6 +222,15 @@ def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
         text = "Only a trusted caller may state requested_at."
         raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)
     return request
+
+
+def check_requested_at(request: ParsedRequest, now: datetime) -> None:
+    """Raises Problem 400 for a stated time that is ahead by more than the clocks may differ."""
+    stated = request.requested_at
+    if stated is None or stated <= now + MAX_CLOCK_SKEW:
+        return
+    found = at_pointer(finding("requested_at", format_timestamp(stated), "in_the_future"))
+    raise bad_request("invalid_row", "requested_at is in the future.", found)
 
 
 def _find_status(session: Session, submission_id: Any) -> Status:

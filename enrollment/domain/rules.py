@@ -5,7 +5,7 @@ waited in a queue.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from enrollment.domain.codes import Reason
@@ -20,6 +20,9 @@ from enrollment.domain.model import (
     Learner,
     Request,
 )
+
+#: How far a stated time may be ahead of our clock, and then counts as now: clocks differ.
+MAX_CLOCK_SKEW = timedelta(seconds=5)
 
 
 class Refusal(NamedTuple):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
+from schemas.damaged_ids import is_damaged_id
 from schemas.encoding.compact import pack, unpack
 from schemas.encoding.i_json import InvalidJson, loads
 from schemas.files.csv_rows import (
@@ -42,6 +43,8 @@ class ParsedRow(NamedTuple):
     cells: list[str] | None
     #: Members of a row that is invalid, as far as they can be read.
     unvalidated: Mapping[str, object] = EMPTY_PAYLOAD
+    #: The finding on a damaged username, which counts unless a learner of exactly that name exists.
+    damage: Finding | None = None
 
     @property
     def user(self) -> str | None:
@@ -147,7 +150,8 @@ def _json_row(raw: bytes, line: int) -> ParsedRow:
     body: object = None
     try:
         body = loads(raw)
-        return ParsedRow(line, require_learner(load_request(body)), None, None)
+        request = require_learner(load_request(body))
+        return ParsedRow(line, request, None, None, damage=damage_of(request))
     except InvalidJson as error:
         return ParsedRow(line, None, (invalid_json(raw, error),), None)
     except InvalidRequest as error:
@@ -219,9 +223,18 @@ def _csv_part(
 
 def _csv_row(line: int, cells: list[str], columns: CsvColumns) -> ParsedRow:
     try:
-        return ParsedRow(line, row_request(cells, columns), None, cells)
+        request = row_request(cells, columns)
+        return ParsedRow(line, request, None, cells, damage=damage_of(request))
     except InvalidRequest as error:
         return ParsedRow(line, None, error.findings, cells, recognized_cells(cells, columns))
+
+
+def damage_of(request: ParsedRequest) -> Finding | None:
+    """Returns the finding on a username that looks damaged. The fast parsers accept none."""
+    username = request.username
+    if username is None or not is_damaged_id(username):
+        return None
+    return finding("user", username, "damaged_id")
 
 
 def invalid_json(raw: bytes, error: InvalidJson) -> Finding:

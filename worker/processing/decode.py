@@ -10,12 +10,12 @@ from uuid import UUID
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, precedence_of
-from enrollment.domain.rules import format_timestamp
+from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
-from schemas.files.row_payload import ParsedRow, decode_rows
+from schemas.files.row_payload import ParsedRow, damage_of, decode_rows
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
@@ -48,6 +48,8 @@ class DecodedRow(NamedTuple):
     course_id: str | None = None
     #: Whether deciding it makes its whole batch fail.
     is_poisonous: bool = False
+    #: The finding on a damaged username, which counts unless a learner of exactly that name exists.
+    damage: Mapping[str, object] | None = None
 
 
 class DecodedBatch(NamedTuple):
@@ -87,13 +89,21 @@ def decode_native(
 ) -> DecodedBatch:
     """Decodes a batch of a file with native columns and ids.
 
-    Its rows are settled where every one of them names a username.
+    Its rows are settled where every one of them names its learner by an undamaged username alone.
     """
     parsed = decode_rows(payload, row_format.encoding, row_format.header)
     rows = list(_rows(batch_id, submission, parsed))
-    if any(row.request is not None and row.request.username is None for row in rows):
+    if any(map(_needs_learners, rows)):
         return DecodedBatch(rows)
     return DecodedBatch(rows, [resolve(row, NO_USERNAMES) for row in rows])
+
+
+def _needs_learners(row: DecodedRow) -> bool:
+    """Returns whether a row cannot be settled without looking up learners."""
+    request = row.request
+    if request is None:
+        return False
+    return request.username is None or request.email is not None or row.damage is not None
 
 
 def is_native(row_format: RowFormat) -> bool:
@@ -171,6 +181,10 @@ def _limit_to_prefix(batch: ClaimedBatch, rows: Iterator[DecodedRow]) -> Iterato
 
 def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[DecodedRow]:
     for position, single in enumerate(singles):
+        request = single.request
+        if request.username is not None and request.email is not None:
+            request = request._replace(email=None)  # as in Open edX, the username alone counts
+        is_self = single.caller == f"user:{request.username}"
         yield DecodedRow(
             batch.id,
             single.submission_id,
@@ -179,7 +193,8 @@ def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Decoded
             single.received_at,
             intake_number(batch.id, position),
             1,
-            single.request,
+            request,
+            damage=None if is_self else damage_of(request),
         )
 
 
@@ -197,43 +212,64 @@ def _rows(batch_id: int, submission: Submission, rows: Iterable[ParsedRow]) -> I
         request = row.request
         if request is None:
             invalid = (None, row.findings, row.user, row.course_id, False)
-            yield _new(DecodedRow, (*source, row.line, *invalid))
+            yield _new(DecodedRow, (*source, row.line, *invalid, None))
             continue
         if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False))
+        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False, row.damage))
 
 
-def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
+def resolve(
+    row: DecodedRow, usernames: Mapping[str, str], known: Collection[str] = ()
+) -> Request | Outcome:
     """Returns the request to decide, or the outcome of a row that fails before any decision.
 
-    `usernames` maps the e-mails of known learners to their usernames.
+    `usernames` maps the e-mails of known learners to their usernames; `known` has those of the
+    damaged usernames that learners have.
     """
     request = row.request
     if row.is_poisonous:
         return _failed(row, Code.INVALID, Reason.INTERNAL_ERROR, ())
     if request is None:
         return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
-    username = request.username or usernames.get(request.email or "")
-    if username is None:
-        return _failed(row, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
-    stated = request.requested_at
-    if stated is not None:
-        if not row.rights.state_time:
-            return _failed(row, Code.REFUSED, Reason.NOT_PERMITTED, ())
-        if stated > row.received_at:
-            finding = {
-                "field": "requested_at",
-                "value": format_timestamp(stated),
-                "rule": "in_the_future",
-            }
-            return _failed(row, Code.INVALID, Reason.INVALID_ROW, (finding,))
-    effective_at = row.received_at if stated is None else stated
+    username, stated = request.username or usernames.get(request.email or ""), request.requested_at
+    if row.damage is not None or request.email is not None or stated is not None:
+        found = _learner_finding(row, request, usernames, known) or _time_finding(row, request)
+        if found is not None:
+            return _failed(row, Code.INVALID, Reason.INVALID_ROW, (found,))
+    if username is None or (stated is not None and not row.rights.state_time):
+        reason = Reason.LEARNER_NOT_FOUND if username is None else Reason.NOT_PERMITTED
+        return _failed(row, Code.REFUSED, reason, ())
+    effective_at = row.received_at if stated is None else min(stated, row.received_at)
     precedence = precedence_of(
         effective_at, stated=stated is not None, intake=row.intake, line=row.line
     )
     fields = (username, request.course_id, effective_at, precedence, row.rights, *request[3:8])
     return _new(Request, (row.line, *fields))
+
+
+def _learner_finding(
+    row: DecodedRow,
+    request: ParsedRequest,
+    usernames: Mapping[str, str],
+    known: Collection[str],
+) -> Mapping[str, object] | None:
+    """Returns what is wrong with the learner that a row names."""
+    if row.damage is not None and request.username not in known:
+        return row.damage
+    email, username = request.email, request.username
+    if email is None or username is None or usernames.get(email, username) == username:
+        return None
+    return {"field": "email", "value": email, "rule": "contradiction"}
+
+
+def _time_finding(row: DecodedRow, request: ParsedRequest) -> Mapping[str, object] | None:
+    """Returns what is wrong with the time that a trusted caller states."""
+    stated = request.requested_at
+    if stated is None or not row.rights.state_time or stated <= row.received_at + MAX_CLOCK_SKEW:
+        return None
+    value = format_timestamp(stated)
+    return {"field": "requested_at", "value": value, "rule": "in_the_future"}
 
 
 def _failed(
