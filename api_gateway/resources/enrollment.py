@@ -56,6 +56,8 @@ class EnrollmentResource:
     default_wait: float
     #: Whether learners may deactivate their own enrollments.
     self_unenroll: bool = False
+    #: Whether a token with an e-mail may register its learner.
+    accepts_unknown_learners: bool = True
     #: (username, e-mail) pairs that are stored already.
     known_emails: set[tuple[str, str]] = field(default_factory=set)
 
@@ -95,7 +97,11 @@ class EnrollmentResource:
         pair = (caller.username, caller.email)
         if pair in self.known_emails:
             return
-        await self.database.write(learners.set_email_if_missing, *pair)
+        is_known = await self.database.write(
+            learners.set_email_if_missing, *pair, insert_learner=self.accepts_unknown_learners
+        )
+        if not is_known:
+            return
         if len(self.known_emails) >= MAX_KNOWN_EMAILS:
             self.known_emails.clear()
         self.known_emails.add(pair)

@@ -14,6 +14,7 @@ from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import Invitation
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
 from enrollment.storage.tables import InvitationRow
 
 #: Key of an invitation: (course_id, e-mail in its canonical form).
@@ -52,6 +53,55 @@ def save_all(session: Session, invitations: Iterable[Invitation], *, now: dateti
         return
     statement = _insert(postgresql=is_postgresql(session))
     session.execute(statement, rows)
+
+
+def save_auto_enroll(
+    session: Session,
+    new: Collection[InvitationKey],
+    known: Collection[InvitationKey],
+    *,
+    auto_enroll: bool,
+    now: datetime,
+) -> None:
+    """Sets `auto_enroll` of invitations that were `known` when read, inserts those that were not.
+
+    All other columns of known ones stay as they are. Raises Conflict where a new one was inserted,
+    or a known one deleted, since it was read.
+    """
+    postgresql = is_postgresql(session)
+    if new:
+        rows = [
+            Invitation(course_id, email, auto_enroll=auto_enroll)._asdict() | {"created": now}
+            for course_id, email in sorted(new)
+        ]
+        statement = insert_on(postgresql=postgresql)(InvitationRow.__table__)
+        with unique_violation_as_conflict():
+            session.execute(statement, rows)
+    if known:
+        parameters = _PAIRS.parameters(session, *zip(*sorted(known), strict=True))
+        found = _set_auto_enroll(postgresql=postgresql, auto_enroll=auto_enroll)
+        result = session.execute(found, parameters)
+        if result.rowcount != len(known):  # type: ignore[attr-defined]
+            message = f"of {len(known)} invitations some were deleted meanwhile"
+            raise Conflict(message)
+
+
+@cache
+def _set_auto_enroll(*, postgresql: bool, auto_enroll: bool) -> Executable:
+    wanted = _PAIRS.table(postgresql=postgresql)
+    found = (
+        select(InvitationRow.course_id, InvitationRow.email)
+        .join(wanted, _matches(wanted))
+        .order_by(InvitationRow.course_id, InvitationRow.email)
+        .with_for_update(of=InvitationRow)
+        .subquery("found")
+    )
+    return (
+        update(InvitationRow)
+        .where(_matches(found))
+        .values(auto_enroll=auto_enroll)
+        .execution_options(synchronize_session=False)
+    )
 
 
 @cache

@@ -31,6 +31,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: SQLite generates keys only in columns of type INTEGER.
 BigSerial = BigInteger().with_variant(Integer, "sqlite")
+#: `key:` or `user:` and a name of up to 255 characters; SQLite does not enforce the length.
+CallerName = String(300).with_variant(String(255), "sqlite")
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
@@ -218,7 +220,7 @@ class SubmissionRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(8))
-    caller: Mapped[str] = mapped_column(String(255))
+    caller: Mapped[str] = mapped_column(CallerName)
     caller_kind: Mapped[str] = mapped_column(String(8))
     received_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
@@ -240,6 +242,8 @@ class SubmissionRow(Base):
     files: Mapped[list[Any] | None] = mapped_column(JSON(none_as_null=True))
     #: {"enrolled": n, …, "reasons": {code: n}}, of the batches completed so far.
     tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: Number of learners that a file registered so far.
+    learners_created: Mapped[int] = mapped_column(Integer, server_default="0")
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     cancel_asked_at: Mapped[datetime | None]
@@ -322,7 +326,7 @@ class EventRow(Base):
     at: Mapped[datetime]
     submission_id: Mapped[UUID]
     line: Mapped[int]
-    caller: Mapped[str] = mapped_column(String(255))
+    caller: Mapped[str] = mapped_column(CallerName)
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any]] = mapped_column(JSON)
 
@@ -364,7 +368,7 @@ class IdempotencyRow(Base):
     __tablename__ = "idempotency"
     __table_args__ = (Index("ix_idempotency_created", "created"),)
 
-    caller: Mapped[str] = mapped_column(String(255), primary_key=True)
+    caller: Mapped[str] = mapped_column(CallerName, primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     #: SHA-256 of method, path, query, media type and decoded body.
     fingerprint: Mapped[bytes]

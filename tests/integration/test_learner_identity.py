@@ -4,12 +4,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from enrollment.domain.codes import Code, IdKind, Reason
+from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import CrosswalkEntry
 from enrollment.storage import crosswalks
 from tests.support.in_process_service import (
     ADMIN,
     COURSE,
+    OTHER,
     SERVER,
     csv_of,
     hours_ago,
@@ -221,3 +222,57 @@ def test_the_past_is_as_it_was_stated(world):
     world.work()
 
     assert world.answer(single) == (ENROLLED, None)
+
+
+# --- how many learners a file registers ---------------------------------------------------
+
+
+def created(world, file):
+    return world.submission(file).tally.learners_created
+
+
+def test_a_file_counts_the_learners_that_it_registers(world):
+    world.batch_rows = 2
+    world.course()
+    world.course(OTHER)
+    world.learner("ada")
+    first = world.send(
+        [row("ada"), row("bob"), row("bob", OTHER), row("cyd"), row("NULL"), row("cyd"), row("dan")]
+    )
+    second = world.send([row("bob"), row("eve", is_active=False), row("fay", "course-v1:a+b+c")])
+
+    world.work()
+
+    assert (created(world, first), created(world, second)) == (3, 1)
+    world.check()
+
+
+def test_small_files_that_are_processed_together_count_their_own(world):
+    world.course()
+    files = [world.send([row(user)], lane=Lane.INTERACTIVE) for user in ("ada", "ada", "bob")]
+
+    world.work()
+
+    assert [created(world, file) for file in files] == [1, 0, 1]
+
+
+def test_an_aborted_file_and_a_dry_run_register_nobody(world):
+    world.course()
+    aborted = world.send([row("ada"), row("bob", "course-v1:a+b+c")], on_error="abort")
+    dry = world.send([row("ada")], dry_run=True)
+
+    world.work()
+
+    assert (created(world, aborted), created(world, dry)) == (0, 0)
+
+
+def test_a_bulk_enrollment_invites_and_registers_nobody(world):
+    world.course()
+    row_ = f'{{"email":"new@example.org","course_id":"{COURSE}","force_enrollment":true}}'
+    file = world.send(
+        row_.encode(), media_type="application/x-ndjson", lane=Lane.INTERACTIVE, auto_enroll=False
+    )
+
+    world.work()
+
+    assert created(world, file) == 0

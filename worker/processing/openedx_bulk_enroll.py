@@ -32,6 +32,7 @@ class BulkEnrollInvitations:
         self._by_email = {email: loaded.learner for email, loaded in by_email.items()}
         keys = {key for one in requests if (key := self._invitation_key(one)) is not None}
         self._invitations = invitations.find_many(session, keys)
+        self._known = frozenset(self._invitations)
         self._states: dict[EnrollmentKey, EnrollmentState] = {}
         self._auto_enroll = auto_enroll
         self._changed: set[EnrollmentKey] = set()
@@ -81,9 +82,18 @@ class BulkEnrollInvitations:
             yield outcome._replace(details={"before": before, "after": after})
 
     def write(self, session: Session, *, now: datetime) -> None:
-        """Saves the invitations that were added or changed, and deletes those withdrawn."""
-        saved = [self._invitations[key] for key in self._changed & self._invitations.keys()]
-        invitations.save_all(session, saved, now=now)
+        """Saves the invitations that were added or changed, and deletes those withdrawn.
+
+        Raises Conflict where one that is saved was inserted or deleted since it was read.
+        """
+        saved = self._changed & self._invitations.keys()
+        invitations.save_auto_enroll(
+            session,
+            saved - self._known,
+            saved & self._known,
+            auto_enroll=self._auto_enroll,
+            now=now,
+        )
         invitations.delete_all(session, self._changed - self._invitations.keys())
 
     def _learner(self, request: ParsedRequest) -> Learner | None:
