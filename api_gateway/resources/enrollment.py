@@ -35,7 +35,7 @@ from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
 from schemas.findings import at_pointer, finding
-from schemas.requests.parsed import InvalidRequest, ParsedRequest
+from schemas.requests.parsed import InvalidRequest, ParsedRequest, without_details
 from schemas.requests.schema import load_request, v1_message
 from schemas.submissions import SUBMISSIONS_PATH, dump_submission, render_accepted_single_fast
 
@@ -70,6 +70,7 @@ class EnrollmentResource:
         body = await read_body(req, MAX_ENROLLMENT_BODY)
         request = check_permitted(read_single_request(req, body, caller), caller)
         check_requested_at(request, self.now())
+        request, _ = drop_unpermitted(request, caller)
         fingerprint = b""
         if key is not None:
             digest = start_fingerprint(req)
@@ -228,6 +229,16 @@ def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
         text = "Only a trusted caller may state requested_at."
         raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)
     return request
+
+
+def drop_unpermitted(
+    request: ParsedRequest, caller: Caller
+) -> tuple[ParsedRequest, tuple[str, ...]]:
+    """Returns the request without members that the caller may not set, and their names.
+
+    Open edX lets learners set their own attributes and cohort; here they are ignored.
+    """
+    return (request, ()) if caller.rights.is_privileged else without_details(request)
 
 
 def check_requested_at(request: ParsedRequest, now: datetime) -> None:

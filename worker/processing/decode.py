@@ -16,7 +16,7 @@ from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
 from schemas.files.row_payload import ParsedRow, damage_of, decode_rows
-from schemas.requests.parsed import ParsedRequest
+from schemas.requests.parsed import ParsedRequest, without_details
 from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
 
@@ -181,7 +181,9 @@ def _limit_to_prefix(batch: ClaimedBatch, rows: Iterator[DecodedRow]) -> Iterato
 
 def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[DecodedRow]:
     for position, single in enumerate(singles):
-        request = single.request
+        request, rights = single.request, RIGHTS[single.caller_kind]
+        if not rights.is_privileged:
+            request, _ = without_details(request)
         if request.username is not None and request.email is not None:
             request = request._replace(email=None)  # as in Open edX, the username alone counts
         is_self = single.caller == f"user:{request.username}"
@@ -189,7 +191,7 @@ def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[Decoded
             batch.id,
             single.submission_id,
             single.caller,
-            RIGHTS[single.caller_kind],
+            rights,
             single.received_at,
             intake_number(batch.id, position),
             1,
@@ -237,15 +239,24 @@ def resolve(
         found = _learner_finding(row, request, usernames, known) or _time_finding(row, request)
         if found is not None:
             return _failed(row, Code.INVALID, Reason.INVALID_ROW, (found,))
-    if username is None or (stated is not None and not row.rights.state_time):
-        reason = Reason.LEARNER_NOT_FOUND if username is None else Reason.NOT_PERMITTED
-        return _failed(row, Code.REFUSED, reason, ())
+    if username is None:
+        return _failed(row, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
+    # A caller with the right to state the time has all of these rights.
+    if not row.rights.state_time and not _is_permitted(row.rights, request):
+        return _failed(row, Code.REFUSED, Reason.NOT_PERMITTED, ())
     effective_at = row.received_at if stated is None else min(stated, row.received_at)
     precedence = precedence_of(
         effective_at, stated=stated is not None, intake=row.intake, line=row.line
     )
     fields = (username, request.course_id, effective_at, precedence, row.rights, *request[3:8])
     return _new(Request, (row.line, *fields))
+
+
+def _is_permitted(rights: Rights, request: ParsedRequest) -> bool:
+    """Returns whether the caller may state the time, the attributes and the cohort."""
+    has_details = request.attributes is not None or request.cohort is not None
+    has_time = request.requested_at is not None
+    return (rights.state_time or not has_time) and (rights.is_privileged or not has_details)
 
 
 def _learner_finding(

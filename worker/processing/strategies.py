@@ -253,6 +253,7 @@ def _context(loaded: LoadedState, rules: SiteRules, now: datetime) -> BatchConte
         enrollments={key: stored.enrollment for key, stored in loaded.enrollments.items()},
         learners={name: learner.learner for name, learner in loaded.learners.items()},
         invitations=loaded.invitations,
+        withdrawn_by_others=loaded.withdrawn_by_others,
         site_default=rules.default_mode,
         accepts_unknown_learners=rules.accepts_unknown_learners,
     )
