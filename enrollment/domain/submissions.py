@@ -35,8 +35,9 @@ class Tally:
 
     counts: Mapping[Code, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
-    #: Number of learners that were registered; not part of the stored form.
-    learners_created: int = 0
+    #: Number of learners that were registered: not part of the stored form, and not compared, as a
+    #: dry run with the same outcomes registers none.
+    learners_created: int = field(default=0, compare=False)
 
     def __add__(self, other: "Tally") -> "Tally":
         """Returns the sum of two tallies."""
