@@ -88,6 +88,7 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
             now=now,
             default_wait=settings.default_wait,
             self_unenroll=settings.self_unenroll,
+            accepts_unknown_learners=settings.accepts_unknown_learners,
         ),
         "enrollment_detail": EnrollmentDetailResource(database=database, now=now),
         "enrollments": EnrollmentsResource(database=database),

@@ -19,6 +19,7 @@ from schemas.fields import (
     StrictSchema,
     is_course_key,
     parse_username,
+    username_rule,
 )
 from schemas.files.csv_rows import DELIMITERS, LenientDialect, names_of, unescape_id
 from schemas.files.source import MAX_RECORD_CHARS
@@ -69,8 +70,11 @@ def load_entry(data: object) -> CrosswalkEntry:
     kind, ours = _KINDS[members["kind"]], members["ours"]
     if kind is IdKind.COURSE and not is_course_key(ours):
         raise ValidationError({"ours": ["course_key"]})
-    if kind is IdKind.LEARNER and parse_username(ours) is None:
-        raise ValidationError({"ours": ["pattern"]})
+    if kind is IdKind.LEARNER:
+        username = parse_username(ours)
+        if username is None:
+            raise ValidationError({"ours": [username_rule(ours)]})
+        ours = username
     return CrosswalkEntry(kind, members["theirs"], ours)
 
 

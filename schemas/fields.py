@@ -1,6 +1,7 @@
 """Checked texts and marshmallow fields: each value is bounded and read strictly.
 
-The message of every error is a rule of `schemas.findings`.
+The message of every error is a rule of `schemas.findings`. Every username and every e-mail address
+that comes in, in any request or file, is checked and brought to its canonical form here.
 """
 
 import re
@@ -12,7 +13,9 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 from marshmallow.types import ErrorMessages
 
 from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
+from enrollment.domain.identity import canonical_email, canonical_text, has_invisible
 from enrollment.domain.rules import format_timestamp
+from schemas.identity.email_syntax import has_email_syntax
 
 MAX_NAME = 255
 MAX_EMAIL = 254
@@ -35,9 +38,7 @@ ERROR_RULES: ErrorMessages = {
 
 #: Spaces are allowed inside; at the ends they would make usernames that look the same.
 USERNAME = re.compile(r"(?! )[\w .@+-]+(?<! )")
-_EMAIL_PART = r"[^\s@,;:<>()\[\]\\\"/\x00-\x1f\x7f\ud800-\udfff]+"
 _SOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-EMAIL = re.compile(f"{_EMAIL_PART}@{_EMAIL_PART}")
 #: PostgreSQL stores no NUL, UTF-8 has no surrogates.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 _TIMESTAMP = re.compile(
@@ -78,14 +79,36 @@ def _parse_timestamp(text: str) -> datetime | None:
 
 
 def parse_username(text: str) -> str | None:
-    """Returns the username, or None where the text is not one."""
-    return text if len(text) <= MAX_NAME and USERNAME.fullmatch(text) else None
+    """Returns the username in its canonical form, or None where the text is not one."""
+    username = canonical_text(text)
+    if len(username) > MAX_NAME or USERNAME.fullmatch(username) is None:
+        return None
+    return None if has_invisible(username) else username
+
+
+def username_rule(text: str) -> str:
+    """Returns the rule that a text which is not a username breaks."""
+    if len(canonical_text(text)) > MAX_NAME:
+        return "length"
+    return "invisible_character" if has_invisible(text) else "pattern"
 
 
 def parse_email(text: str) -> str | None:
-    """Returns the e-mail address in lower case, or None where the text cannot be one."""
-    lowered = text.lower()
-    return lowered if len(lowered) <= MAX_EMAIL and EMAIL.fullmatch(lowered) else None
+    """Returns the e-mail address in its canonical form, or None where the text cannot be one.
+
+    The syntax is the one that Open edX accepts (Open edX: E-mail addresses).
+    """
+    email = canonical_email(text)
+    if len(email) > MAX_EMAIL or has_invisible(email):
+        return None
+    return email if has_email_syntax(email) else None
+
+
+def email_rule(text: str, otherwise: str = "email") -> str:
+    """Returns the rule that a text which is not an e-mail address breaks."""
+    if len(canonical_email(text)) > MAX_EMAIL:
+        return "length"
+    return "invisible_character" if has_invisible(text) else otherwise
 
 
 def is_course_key(text: str) -> bool:
@@ -181,22 +204,30 @@ class CourseId(BoundedString):
 
 
 class Username(BoundedString):
-    """A username."""
+    """A username, in its canonical form."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_NAME, pattern=USERNAME.pattern, **kwargs)
 
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
+        text = super()._deserialize(value, attr, data, **kwargs)
+        username = parse_username(text)
+        if username is None:
+            raise ValidationError(username_rule(text))
+        return username
+
 
 class Email(BoundedString):
-    """An e-mail address, converted to lower case."""
+    """An e-mail address, in its canonical form."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=MAX_EMAIL, **kwargs)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> str:
-        email = parse_email(super()._deserialize(value, attr, data, **kwargs))
+        text = super()._deserialize(value, attr, data, **kwargs)
+        email = parse_email(text)
         if email is None:
-            raise ValidationError("email")
+            raise ValidationError(email_rule(text))
         return email
 
 

@@ -38,6 +38,10 @@ RULES: Mapping[str, str] = {
     "unreadable": "cannot be read",
     "source": "must be 1 to 100 letters, digits, dots, dashes or underscores",
     "quote": "has a quote that is never closed",
+    "invisible_character": "has a character that is invisible or changes the direction of the text",
+    "damaged_id": "looks like an id that a program damaged, and no learner has exactly this id",
+    "contradiction": "belongs to another learner than the one named",
+    "in_the_future": "is later than the request itself",
     "encoding": "is not UTF-8",
 }
 

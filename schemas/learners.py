@@ -6,7 +6,7 @@ from typing import TypedDict
 from marshmallow import ValidationError
 
 from enrollment.domain.model import Learner
-from schemas.fields import Email, StrictBoolean, StrictSchema, Username
+from schemas.fields import Email, StrictBoolean, StrictSchema, Username, parse_username
 
 
 class LearnerSchema(StrictSchema):
@@ -31,12 +31,13 @@ class LearnerJson(TypedDict):
 
 
 def load_learner(data: object, *, username: str | None = None) -> Learner:
-    """Parses a learner; `username` is that of the URL, which the body may omit.
+    """Parses a learner; `username` is that of the URL (canonical), which the body may omit.
 
     Raises marshmallow's ValidationError, with rules as messages.
     """
     if username is not None and isinstance(data, Mapping):
-        if data.get("username", username) != username:
+        named = data.get("username", username)
+        if not isinstance(named, str) or parse_username(named) != username:
             raise ValidationError({"username": ["mismatch"]})
         data = {**data, "username": username}
     return Learner(**LEARNER_SCHEMA.load(data))  # type: ignore[arg-type]

@@ -105,14 +105,14 @@ class BulkEnroll(NamedTuple):
 def _learner_members(identifier: str) -> dict[str, str]:
     """Returns the members of a request that name the learner.
 
-    Usernames are compared as they are, e-mail addresses in lower case. An identifier that can be
-    either is sent as both. If it is in lower case, `email` alone is enough: an e-mail address
-    without a username also matches the username.
+    Usernames are compared as they are, e-mail addresses in lower case (ASCII letters). An
+    identifier that can be either is sent as both. If it is in lower case, `email` alone is enough:
+    an e-mail address without a username also matches the username.
     """
     if (email := parse_email(identifier)) is None:
         return {"user": identifier}
     if identifier == email or parse_username(identifier) is None:
-        return {"email": identifier}
+        return {"email": email}
     return {"user": identifier, "email": identifier}
 
 

@@ -91,6 +91,9 @@ class SubmissionJson(TypedDict):
     options: OptionsJson
     caller: str
     counts: CountsJson
+    learners_created: NotRequired[
+        Annotated[Count, Doc("The number of learners that the file registered so far.")]
+    ]
     reasons: Annotated[
         dict[Annotated[str, OneOf(tuple(Reason))], Count],
         Doc("The number of outcomes with each reason, whichever the outcome is."),
@@ -144,7 +147,9 @@ def dump_submission(
         dumped["files"] = [_dump_file(submission, member) for member in submission.files]
     elif submission.header is not None:
         dumped["columns"] = column_meanings(submission.format or NATIVE, submission.header)
-    if submission.kind is Kind.SINGLE and outcome is not None:
+    if submission.kind is Kind.BULK:
+        dumped["learners_created"] = submission.tally.learners_created
+    elif outcome is not None:
         dumped["outcome"] = dump_outcome(outcome)
         dumped["enrollment"] = enrollment
     return dumped

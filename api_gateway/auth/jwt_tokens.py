@@ -13,7 +13,7 @@ import jwt
 from api_gateway.auth.jwt_keys import IssuerKeys, StaticKey, UnknownKey, external_keys
 from enrollment.runtime.settings import Settings, SettingsError
 from schemas.encoding.i_json import loads
-from schemas.fields import parse_email, parse_username
+from schemas.fields import email_rule, parse_email, parse_username, username_rule
 
 OWN_ISSUER = "enroll"
 OWN_AUDIENCE = "enroll"
@@ -32,6 +32,7 @@ _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+")
 #: Accepted values of `typ`, which may also be absent (RFC 7519 5.1, RFC 9068 2.1).
 _TYPES = frozenset({"jwt", "at+jwt"})
 _REQUIRED = ("exp", "iat", "iss", "aud")
+_INVISIBLE = "has a character that is invisible or changes the direction of the text."
 
 
 class Claims(NamedTuple):
@@ -77,7 +78,8 @@ def sign_token(
     now: datetime,
 ) -> str:
     """Signs a token for a person. Raises ValueError for claims that `verify` would reject."""
-    if parse_username(username) is None or (email is not None and parse_email(email) is None):
+    subject = parse_username(username)
+    if subject is None or (email is not None and parse_email(email) is None):
         message = "the username or the e-mail address is invalid"
         raise ValueError(message)
     if not 0 < minutes <= MAX_LIFETIME.total_seconds() / 60:
@@ -89,8 +91,8 @@ def sign_token(
         "aud": OWN_AUDIENCE,
         "iat": issued,
         "exp": issued + round(minutes * 60),
-        "sub": username,
-        "preferred_username": username,
+        "sub": subject,
+        "preferred_username": subject,
         "administrator": staff,
     }
     if email is not None:
@@ -244,18 +246,24 @@ def _username(claims: Mapping[str, Any]) -> str:
     name = claims.get("preferred_username")
     if name is None:
         name = claims.get("sub")
-    if not isinstance(name, str) or parse_username(name) is None:
+    username = parse_username(name) if isinstance(name, str) else None
+    if username is None:
         message = "preferred_username (or else sub) must be a username."
+        if isinstance(name, str) and username_rule(name) == "invisible_character":
+            message = f"The username in the token {_INVISIBLE}"
         raise TokenRefused(message, code="token_malformed")
-    return name
+    return username
 
 
 def _email(claims: Mapping[str, Any]) -> str | None:
     """Returns the subject's address; None if the issuer has not verified it."""
-    email = claims.get("email") or None
-    if email is None or claims.get("email_verified") is False:
+    email, verified = claims.get("email") or None, claims.get("email_verified", True)
+    if email is None or not (verified is True or verified == "true"):  # some issuers send texts
         return None
     address = parse_email(email) if isinstance(email, str) else None
     if address is None:
-        _reject_malformed()
+        message = "The e-mail address in the token is not valid."
+        if isinstance(email, str) and email_rule(email) == "invisible_character":
+            message = f"The e-mail address in the token {_INVISIBLE}"
+        raise TokenRefused(message, code="token_malformed")
     return address

@@ -25,15 +25,17 @@ from api_gateway.status import queries
 from api_gateway.status.queries import Status
 from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import CallerKind
+from enrollment.domain.identity import canonical_text
 from enrollment.domain.model import Course
+from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from enrollment.storage import courses, learners, submissions
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
-from schemas.findings import at_pointer
-from schemas.requests.parsed import InvalidRequest, ParsedRequest
+from schemas.findings import at_pointer, finding
+from schemas.requests.parsed import InvalidRequest, ParsedRequest, without_details
 from schemas.requests.schema import load_request, v1_message
 from schemas.submissions import SUBMISSIONS_PATH, dump_submission, render_accepted_single_fast
 
@@ -54,6 +56,8 @@ class EnrollmentResource:
     default_wait: float
     #: Whether learners may deactivate their own enrollments.
     self_unenroll: bool = False
+    #: Whether a token with an e-mail may register its learner.
+    accepts_unknown_learners: bool = True
     #: (username, e-mail) pairs that are stored already.
     known_emails: set[tuple[str, str]] = field(default_factory=set)
 
@@ -65,6 +69,8 @@ class EnrollmentResource:
         wait, applied = read_preference(req).applied(self.default_wait)
         body = await read_body(req, MAX_ENROLLMENT_BODY)
         request = check_permitted(read_single_request(req, body, caller), caller)
+        check_requested_at(request, self.now())
+        request, _ = drop_unpermitted(request, caller)
         fingerprint = b""
         if key is not None:
             digest = start_fingerprint(req)
@@ -92,7 +98,11 @@ class EnrollmentResource:
         pair = (caller.username, caller.email)
         if pair in self.known_emails:
             return
-        await self.database.write(learners.set_email_if_missing, *pair)
+        is_known = await self.database.write(
+            learners.set_email_if_missing, *pair, insert_learner=self.accepts_unknown_learners
+        )
+        if not is_known:
+            return
         if len(self.known_emails) >= MAX_KNOWN_EMAILS:
             self.known_emails.clear()
         self.known_emails.add(pair)
@@ -159,7 +169,7 @@ class EnrollmentResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists active enrollments, oldest first; empty if the caller may not read them."""
         caller: Caller = req.context.caller
-        username = req.get_param("user") or caller.username
+        username = canonical_text(req.get_param("user") or "") or caller.username
         if username is None or not may_read_about(caller, username):
             write_json(resp, [])
             return
@@ -176,7 +186,8 @@ def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequ
     """
     parsed = _parse_body(req, body)
     username = parsed.get("user") if isinstance(parsed, dict) else None
-    if isinstance(username, str) and username and not may_act_for(caller, username):
+    named = canonical_text(username) if isinstance(username, str) else ""
+    if named and not may_act_for(caller, named):
         raise _not_found()
     try:
         return load_request(parsed)
@@ -217,6 +228,25 @@ def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
         text = "Only a trusted caller may state requested_at."
         raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)
     return request
+
+
+def drop_unpermitted(
+    request: ParsedRequest, caller: Caller
+) -> tuple[ParsedRequest, tuple[str, ...]]:
+    """Returns the request without members that the caller may not set, and their names.
+
+    Open edX lets learners set their own attributes and cohort; here they are ignored.
+    """
+    return (request, ()) if caller.rights.is_privileged else without_details(request)
+
+
+def check_requested_at(request: ParsedRequest, now: datetime) -> None:
+    """Raises Problem 400 for a stated time that is ahead by more than the clocks may differ."""
+    stated = request.requested_at
+    if stated is None or stated <= now + MAX_CLOCK_SKEW:
+        return
+    found = at_pointer(finding("requested_at", format_timestamp(stated), "in_the_future"))
+    raise bad_request("invalid_row", "requested_at is in the future.", found)
 
 
 def _find_status(session: Session, submission_id: Any) -> Status:

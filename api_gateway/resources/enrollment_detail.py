@@ -18,6 +18,7 @@ from api_gateway.database import Database
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
 from enrollment.domain.course_keys import parse_course_key
+from enrollment.domain.identity import canonical_text
 from enrollment.domain.model import Course
 from enrollment.storage import courses, events
 from enrollment.storage.views import enrollment_views
@@ -71,7 +72,7 @@ class EnrollmentDetailResource:
 def parse_detail_path(names: str, caller: Caller) -> PathParts:
     """Parses the path. Raises Problem 400 if it has no valid course key."""
     before, comma, after = names.partition(",")
-    username, rest = (before, after) if comma else (caller.username, names)
+    username, rest = (canonical_text(before), after) if comma else (caller.username, names)
     if parse_course_key(rest) is not None:
         return PathParts(username, rest, history=False)
     course_id = rest.removesuffix(_HISTORY)

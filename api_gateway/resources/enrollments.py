@@ -16,11 +16,12 @@ from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, r
 from api_gateway.http.problems import Problem
 from api_gateway.http.responses import write_json
 from enrollment.domain.course_keys import parse_course_key
+from enrollment.domain.identity import canonical_text
 from enrollment.domain.model import microseconds
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import EnrollmentFilters, EnrollmentPageKey
 from schemas.enrollments import EnrollmentPageJson, dump_row
-from schemas.fields import is_storable, parse_username
+from schemas.fields import is_storable, parse_username, username_rule
 from schemas.findings import Finding, finding
 
 #: Maximum number of values in one filter, as in Open edX.
@@ -75,7 +76,8 @@ def read_filters(req: Request) -> EnrollmentFilters:
     for username in given["username"]:
         if parse_username(username) is None:
             message = f"'{username[:100]}' is not a valid username."
-            errors.setdefault("username", finding("username", username, "pattern", message))
+            item = finding("username", username, username_rule(username), message)
+            errors.setdefault("username", item)
     for name in ("course_ids", "email"):
         if not all(map(is_storable, given[name])):
             message = f"{name} contains a NUL or an unpaired surrogate."
@@ -84,9 +86,8 @@ def read_filters(req: Request) -> EnrollmentFilters:
     if errors:
         raise _field_errors(errors)
     course_ids, prefixes = _combine_course_filters(given["course_id"], given["course_ids"])
-    return EnrollmentFilters(
-        course_ids, prefixes, usernames=given["username"], emails=given["email"]
-    )
+    usernames = tuple(map(canonical_text, given["username"]))
+    return EnrollmentFilters(course_ids, prefixes, usernames=usernames, emails=given["email"])
 
 
 def _check_count(name: str, number: int) -> str | None:

@@ -17,7 +17,7 @@ from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
-from schemas.fields import parse_email
+from schemas.fields import email_rule, parse_email
 from schemas.findings import finding
 from schemas.invitations import dump_invitation, load_invitation
 
@@ -70,15 +70,25 @@ def has_body(req: Request) -> bool:
 
 def parse_invitation_path(rest: str) -> tuple[str, str]:
     """Parses course id (it may contain slashes) and e-mail. Raises Problem 400."""
-    course_id, _, text = rest.rpartition("/")
+    course_id, text = _split_path(rest)
     email = parse_email(text)
     if parse_course_key(course_id) is None:
         found = finding("course_id", course_id, "course_key")
         raise bad_request("invalid_course_id", "The URL contains no valid course key.", found)
     if email is None:
-        found = finding("email", text, "email")
+        found = finding("email", text, email_rule(text))
         raise bad_request("invalid_email", "The URL contains no valid e-mail address.", found)
     return course_id, email
+
+
+def _split_path(rest: str) -> tuple[str, str]:
+    """Splits behind the first course key, as an e-mail address may contain slashes, too."""
+    places = [place for place, sign in enumerate(rest) if sign == "/"]
+    for place in places:
+        if parse_course_key(rest[:place]) is not None:
+            return rest[:place], rest[place + 1 :]
+    course_id, _, text = rest.rpartition("/")
+    return course_id, text
 
 
 def put_invitation(session: Session, invitation: Invitation, *, now: datetime) -> SavedInvitation:

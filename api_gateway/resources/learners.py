@@ -21,7 +21,7 @@ from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
-from schemas.fields import parse_username
+from schemas.fields import parse_username, username_rule
 from schemas.findings import finding
 from schemas.learners import dump_learner, load_learner
 from schemas.requests.bulk_objects import BulkReader
@@ -44,7 +44,8 @@ class LearnerResource:
 
     async def on_get(self, req: Request, resp: Response, username: str) -> None:
         """Responds with the learner."""
-        learner = await self._database.read(learners.find, check_username(username))
+        username = check_username(username)
+        learner = await self._database.read(learners.find, username)
         if learner is None:
             raise LearnerNotFound(username)
         write_json(resp, dump_learner(learner))
@@ -53,7 +54,7 @@ class LearnerResource:
 
     async def on_put(self, req: Request, resp: Response, username: str) -> None:
         """Creates or replaces the learner."""
-        check_username(username)
+        username = check_username(username)
         data = await read_json(req, MAX_OBJECT_BODY)
         learner = load_checked(lambda: load_learner(data, username=username), data)
         is_new = await self._database.write(put_learner, learner)
@@ -84,11 +85,12 @@ def _save_once(session: Session, new: list[Learner], key_use: KeyUse | None) -> 
 
 
 def check_username(username: str) -> str:
-    """Returns the username. Raises Problem 400 if it is not valid."""
-    if parse_username(username) is None:
-        found = finding("username", username, "pattern")
+    """Returns the username in its canonical form. Raises Problem 400 if it is not valid."""
+    canonical = parse_username(username)
+    if canonical is None:
+        found = finding("username", username, username_rule(username))
         raise bad_request("invalid_username", "The URL contains no valid username.", found)
-    return username
+    return canonical
 
 
 def put_learner(session: Session, learner: Learner) -> bool:

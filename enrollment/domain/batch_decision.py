@@ -1,7 +1,7 @@
 """Decides the requests of a batch in order; each sees the changes of those before it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -16,7 +16,6 @@ from enrollment.domain.model import (
     Learner,
     Outcome,
     Request,
-    WritePrecedence,
 )
 from enrollment.domain.rules import NO_LEARNER, LearnerContext, Refusal
 
@@ -42,8 +41,10 @@ class BatchContext:
     courses: Mapping[str, Course]
     enrollments: Mapping[EnrollmentKey, Enrollment] = field(default_factory=dict)
     learners: Mapping[str, Learner] = field(default_factory=dict)
-    #: Keys are (course_id, e-mail in lower case).
+    #: Keys are (course_id, e-mail in its canonical form).
     invitations: Mapping[EnrollmentKey, Invitation] = field(default_factory=dict)
+    #: Inactive enrollments in paid modes that another caller than the learner withdrew.
+    withdrawn_by_others: Collection[EnrollmentKey] = frozenset()
     site_default: str = "audit"
     #: False: requests of learners that are not in `learners` are refused.
     accepts_unknown_learners: bool = True
@@ -63,6 +64,8 @@ class BatchDecision:
     invitations_used: dict[EnrollmentKey, str] = field(default_factory=dict)
     #: Whether a failure refused all requests of an all-or-nothing submission.
     is_aborted: bool = False
+    #: Whether the latest change in this batch is by another caller than the learner.
+    changed_by_other: dict[EnrollmentKey, bool] = field(default_factory=dict, compare=False)
 
 
 def decide_batch(requests: Iterable[Request], context: BatchContext) -> BatchDecision:
@@ -156,7 +159,7 @@ class _NewEnrollmentMemo:
             return False
         enrollment, kind, after, outcome_fields = entry
         if enrollment is not None:
-            result.enrollments[key] = _with_precedence(enrollment, precedence)
+            result.enrollments[key] = enrollment.with_precedence(precedence)
             if kind is not None:
                 cells = (position, username, course_id, kind, None, after)
                 result.changes.append(_new(Change, cells))
@@ -183,35 +186,6 @@ class _NewEnrollmentMemo:
         )
 
 
-def _with_precedence(new: Enrollment, precedence: WritePrecedence) -> Enrollment:
-    """Returns a new enrollment with each of its precedences replaced; None stays None."""
-    (
-        mode,
-        is_active,
-        created,
-        _,
-        mode_precedence,
-        attributes,
-        attributes_precedence,
-        cohort,
-        cohort_precedence,
-    ) = new
-    return _new(
-        Enrollment,
-        (
-            mode,
-            is_active,
-            created,
-            precedence,
-            mode_precedence and precedence,
-            attributes,
-            attributes_precedence and precedence,
-            cohort,
-            cohort_precedence and precedence,
-        ),
-    )
-
-
 def _decide_one(
     position: int, request: Request, context: BatchContext, result: BatchDecision
 ) -> None:
@@ -236,6 +210,7 @@ def _decide_one(
             learner_context,
             context.site_default,
             context.now,
+            not request.rights.is_privileged and _is_withdrawn_by_other(key, context, result),
         )
         decision = decide(_new(DecisionInput, case))
         if decision.enrollment is not None:
@@ -243,6 +218,19 @@ def _decide_one(
         if learner_context.invitation is not None and decision.code in _USES_INVITATION:
             _use_invitation(request, learner_context.invitation, result)
     result.outcomes.append(_outcome(request, decision, current))
+
+
+def _is_withdrawn_by_other(
+    key: EnrollmentKey, context: BatchContext, result: BatchDecision
+) -> bool:
+    """Returns whether the latest change of an enrollment, so far, is not by its learner.
+
+    The memo records nothing of what it creates; learners are not among its withdrawals.
+    """
+    is_by_other = result.changed_by_other.get(key)
+    if is_by_other is not None:
+        return is_by_other
+    return key not in context.enrollments or key in context.withdrawn_by_others
 
 
 def _learner_context(
@@ -287,6 +275,7 @@ def _add_change(
     before = None if current is None else state_of(current)
     cells = (position, request.username, request.course_id, kind, before, state_of(after))
     result.changes.append(_new(Change, cells))
+    result.changed_by_other[request.course_id, request.username] = request.rights.is_privileged
     was_active = current is not None and current.is_active
     result.seats[request.course_id] += after.is_active - was_active
 

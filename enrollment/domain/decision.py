@@ -56,6 +56,8 @@ class DecisionInput(NamedTuple):
     learner_context: LearnerContext
     site_default: str
     now: datetime
+    #: Whether another caller than the learner withdrew the current enrollment.
+    withdrawn_by_other: bool = False
 
 
 def _is_superseded(precedence: WritePrecedence, applied: WritePrecedence | None) -> bool:
@@ -216,7 +218,13 @@ def _deactivate(case: DecisionInput, change: EffectiveChange) -> Decision:
 def _activate(case: DecisionInput, change: EffectiveChange) -> Decision:
     """Decides an enrollment or a reactivation; every rule applies."""
     request, course, current = case.request, case.course, case.current
-    mode = change.mode or current_or_default_mode(request, course, current, case.site_default)
+    mode = change.mode or current_or_default_mode(
+        request,
+        course,
+        current,
+        case.site_default,
+        withdrawn_by_other=case.withdrawn_by_other,
+    )
     lenient = (request.force and request.rights.force) or (
         current is not None and request.rights.use_expired
     )

@@ -70,6 +70,15 @@ class Rights(NamedTuple):
     #: State `requested_at`.
     state_time: bool
 
+    @property
+    def is_privileged(self) -> bool:
+        """Whether this is another caller than a learner.
+
+        Only such a one may set attributes and cohort, and come back in the paid mode of an
+        enrollment that another caller than the learner withdrew.
+        """
+        return self.change_mode
+
 
 #: Rights of each kind of caller (Open edX: Privileges).
 RIGHTS: Mapping[CallerKind, Rights] = {
@@ -132,6 +141,22 @@ class Enrollment(NamedTuple):
     cohort: str | None = None
     cohort_precedence: WritePrecedence | None = None
 
+    def with_precedence(self, precedence: WritePrecedence) -> "Enrollment":
+        """Returns a new enrollment with each of its precedences replaced; None stays None."""
+        mode, is_active, created, _, by_mode, attributes, by_attributes, cohort, by_cohort = self
+        cells = (
+            mode,
+            is_active,
+            created,
+            precedence,
+            by_mode and precedence,
+            attributes,
+            by_attributes and precedence,
+            cohort,
+            by_cohort and precedence,
+        )
+        return tuple.__new__(Enrollment, cells)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
@@ -182,6 +207,10 @@ class Course:
         """Returns whether the mode is available at a moment."""
         slugs = [mode.slug for mode in self.modes if mode.is_open(at)]
         return slug in slugs if slugs else slug == SYNTHETIC_MODE.slug
+
+    def is_paid(self, slug: str) -> bool:
+        """Returns whether the mode has a price."""
+        return any(mode.min_price > 0 for mode in self.modes if mode.slug == slug)
 
     def all_modes(self) -> tuple[Mode, ...]:
         """Returns all modes, including expired ones; never empty."""

@@ -5,7 +5,7 @@ waited in a queue.
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from enrollment.domain.codes import Reason
@@ -20,6 +20,9 @@ from enrollment.domain.model import (
     Learner,
     Request,
 )
+
+#: How far a stated time may be ahead of our clock, and then counts as now: clocks differ.
+MAX_CLOCK_SKEW = timedelta(seconds=5)
 
 
 class Refusal(NamedTuple):
@@ -142,15 +145,29 @@ def refuse_cohort(course: Course, cohort: str | None) -> Refusal | None:
 
 
 def current_or_default_mode(
-    request: Request, course: Course, current: Enrollment | None, site_default: str
+    request: Request,
+    course: Course,
+    current: Enrollment | None,
+    site_default: str,
+    *,
+    withdrawn_by_other: bool = False,
 ) -> str | None:
     """Returns the mode of a request that states none: the current one if available, else a default.
 
-    An expired current mode counts as available for callers with the right `use_expired`.
+    An expired current mode counts as available for callers with the right `use_expired`. A paid
+    mode that another caller ended needs a privileged caller.
     """
-    if current is not None and (
-        course.offers(current.mode, request.effective_at)
-        or (request.rights.use_expired and any(mode.slug == current.mode for mode in course.modes))
+    may_keep = not withdrawn_by_other or request.rights.is_privileged
+    if (
+        current is not None
+        and (may_keep or not course.is_paid(current.mode))
+        and (
+            course.offers(current.mode, request.effective_at)
+            or (
+                request.rights.use_expired
+                and any(mode.slug == current.mode for mode in course.modes)
+            )
+        )
     ):
         return current.mode
     return default_mode(course, request.effective_at, site_default)

@@ -31,10 +31,13 @@ def is_cancelled_as_whole(outcomes: bytes | None) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tally:
-    """Number of requests per outcome code, and per reason (of every outcome that has one)."""
+    """Number of requests per outcome code, of outcomes per reason, and of new learners."""
 
     counts: Mapping[Code, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
+    #: Number of learners that were registered: not part of the stored form, and not compared, as a
+    #: dry run with the same outcomes registers none.
+    learners_created: int = field(default=0, compare=False)
 
     def __add__(self, other: "Tally") -> "Tally":
         """Returns the sum of two tallies."""
@@ -43,7 +46,8 @@ class Tally:
             counts[code] = counts.get(code, 0) + number
         for reason, number in other.reasons.items():
             reasons[reason] = reasons.get(reason, 0) + number
-        return Tally(counts=counts, reasons=reasons)
+        learners_created = self.learners_created + other.learners_created
+        return Tally(counts=counts, reasons=reasons, learners_created=learners_created)
 
     @property
     def completed(self) -> int:
@@ -56,12 +60,13 @@ class Tally:
         return {**counts, "reasons": dict(self.reasons)}
 
 
-def decode_tally(stored: Mapping[str, Any] | None) -> Tally:
-    """Parses the stored form; None is an empty tally."""
+def decode_tally(stored: Mapping[str, Any] | None, learners_created: int = 0) -> Tally:
+    """Parses the stored form; None is a tally without requests."""
     if not stored:
-        return Tally()
+        return Tally(learners_created=learners_created)
     counts = {Code(code): number for code, number in stored.items() if code != "reasons"}
-    return Tally(counts=counts, reasons=stored.get("reasons", {}))
+    reasons = stored.get("reasons", {})
+    return Tally(counts=counts, reasons=reasons, learners_created=learners_created)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

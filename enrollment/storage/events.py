@@ -1,6 +1,6 @@
 """Events: one append-only table for the history of enrollments, the change feed and the outbox."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
@@ -160,6 +160,14 @@ def assign_positions(session: Session, events_of: Mapping[int, int]) -> int:
         first += number
     session.execute(_INSERT_SPANS, rows if len(rows) > 1 else rows[0])
     return last
+
+
+def find_callers(session: Session, event_ids: Collection[int]) -> dict[int, str]:
+    """Returns the callers of events by event id, in one statement."""
+    if not event_ids:
+        return {}
+    query = select(EventRow.id, EventRow.caller).where(EventRow.id.in_(list(event_ids)))
+    return {row[0]: row[1] for row in session.execute(query)}
 
 
 _POSITION = feed_position(EventRow, FeedRow).label("position")

@@ -10,12 +10,14 @@ from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import Conflict, InvitationNotFound
+from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import Invitation
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
 from enrollment.storage.tables import InvitationRow
 
-#: Key of an invitation: (course_id, e-mail in lower case).
+#: Key of an invitation: (course_id, e-mail in its canonical form).
 InvitationKey = tuple[str, str]
 
 _COLUMNS = (
@@ -42,13 +44,64 @@ def save(session: Session, invitation: Invitation, *, now: datetime) -> None:
 def save_all(session: Session, invitations: Iterable[Invitation], *, now: datetime) -> None:
     """Inserts or updates invitations; their keys must differ."""
     rows = [
-        {**invitation._asdict(), "email": invitation.email.lower(), "created": now}
-        for invitation in sorted(invitations, key=lambda one: (one.course_id, one.email.lower()))
+        {**invitation._asdict(), "email": canonical_email(invitation.email), "created": now}
+        for invitation in sorted(
+            invitations, key=lambda one: (one.course_id, canonical_email(one.email))
+        )
     ]
     if not rows:
         return
     statement = _insert(postgresql=is_postgresql(session))
     session.execute(statement, rows)
+
+
+def save_auto_enroll(
+    session: Session,
+    new: Collection[InvitationKey],
+    known: Collection[InvitationKey],
+    *,
+    auto_enroll: bool,
+    now: datetime,
+) -> None:
+    """Sets `auto_enroll` of invitations that were `known` when read, inserts those that were not.
+
+    All other columns of known ones stay as they are. Raises Conflict where a new one was inserted,
+    or a known one deleted, since it was read.
+    """
+    postgresql = is_postgresql(session)
+    if new:
+        rows = [
+            Invitation(course_id, email, auto_enroll=auto_enroll)._asdict() | {"created": now}
+            for course_id, email in sorted(new)
+        ]
+        statement = insert_on(postgresql=postgresql)(InvitationRow.__table__)
+        with unique_violation_as_conflict():
+            session.execute(statement, rows)
+    if known:
+        parameters = _PAIRS.parameters(session, *zip(*sorted(known), strict=True))
+        found = _set_auto_enroll(postgresql=postgresql, auto_enroll=auto_enroll)
+        result = session.execute(found, parameters)
+        if result.rowcount != len(known):  # type: ignore[attr-defined]
+            message = f"of {len(known)} invitations some were deleted meanwhile"
+            raise Conflict(message)
+
+
+@cache
+def _set_auto_enroll(*, postgresql: bool, auto_enroll: bool) -> Executable:
+    wanted = _PAIRS.table(postgresql=postgresql)
+    found = (
+        select(InvitationRow.course_id, InvitationRow.email)
+        .join(wanted, _matches(wanted))
+        .order_by(InvitationRow.course_id, InvitationRow.email)
+        .with_for_update(of=InvitationRow)
+        .subquery("found")
+    )
+    return (
+        update(InvitationRow)
+        .where(_matches(found))
+        .values(auto_enroll=auto_enroll)
+        .execution_options(synchronize_session=False)
+    )
 
 
 @cache
@@ -96,7 +149,7 @@ def find_by_email(session: Session, email: str) -> list[StoredInvitation]:
     """Returns every invitation of an e-mail, oldest first."""
     rows = session.execute(
         select(*_COLUMNS, InvitationRow.created)
-        .where(InvitationRow.email == email.lower())
+        .where(InvitationRow.email == canonical_email(email))
         .order_by(InvitationRow.created, InvitationRow.course_id)
     )
     return [StoredInvitation(Invitation(*row[:-1]), row[-1]) for row in rows]
@@ -159,7 +212,7 @@ def _mark_used(*, postgresql: bool) -> Executable:
 
 
 def _by_key(course_id: str, email: str) -> tuple[Any, Any]:
-    return InvitationRow.course_id == course_id, InvitationRow.email == email.lower()
+    return InvitationRow.course_id == course_id, InvitationRow.email == canonical_email(email)
 
 
 def _matches(table: Any) -> Any:

@@ -5,12 +5,13 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Select, String, func, select, text
+from sqlalchemy import Executable, Select, String, func, select, text, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import EmailTaken, LearnerInUse, LearnerNotFound
+from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import Learner
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.bulk.pipelining import Statement, pipelined
@@ -45,12 +46,13 @@ def save(session: Session, learner: Learner) -> None:
 def save_all(session: Session, learners: Iterable[Learner]) -> None:
     """Inserts or replaces learners; of two with the same username the later wins.
 
-    Raises EmailTaken.
+    Each of them may take over the e-mail of another of them. Raises EmailTaken.
     """
-    named = {learner.username: _with_lower_case_email(learner) for learner in learners}
+    named = {learner.username: _with_canonical_email(learner) for learner in learners}
     if not named:
         return
-    _refuse_taken_emails(session, named)
+    if owners := _owners_of_emails(session, named):
+        _release_emails(session, owners, locked=sorted(named))
     insert = insert_on(postgresql=is_postgresql(session))(_LEARNERS)
     statement = insert.on_conflict_do_update(
         index_elements=["username"],
@@ -64,22 +66,30 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
         raise EmailTaken(message) from error
 
 
-def set_email_if_missing(session: Session, username: str, email: str) -> None:
-    """Stores the e-mail in a learner's token, if the learner has none; inserts a missing learner.
+def set_email_if_missing(
+    session: Session, username: str, email: str, *, insert_learner: bool = True
+) -> bool:
+    """Stores the e-mail in a learner's token, if the learner has none.
 
-    Does nothing if another learner has the e-mail: an operator has to resolve that.
+    Inserts a missing learner, or else does nothing, and returns False. Does nothing if another
+    learner has the e-mail: an operator has to resolve that.
     """
-    has_email = _LEARNER.email == email.lower()
+    if not insert_learner and find(session, username) is None:
+        return False
+    has_email = _LEARNER.email == canonical_email(email)
     if session.scalar(select(_LEARNER.id).where(has_email)) is not None:
-        return
+        return True
     insert = insert_on(postgresql=is_postgresql(session))(_LEARNERS)
-    statement = insert.values(username=username, email=email.lower()).on_conflict_do_update(
+    statement = insert.values(
+        username=username, email=canonical_email(email)
+    ).on_conflict_do_update(
         index_elements=["username"],
         set_={"email": insert.excluded.email},
         where=_LEARNER.email.is_(None),
     )
     with suppress(IntegrityError), session.begin_nested():  # another transaction stored it just now
         session.execute(statement)
+    return True
 
 
 def find(session: Session, username: str) -> Learner | None:
@@ -114,7 +124,7 @@ def find_many(session: Session, usernames: Collection[str]) -> dict[str, LoadedL
 
 
 def find_by_email(session: Session, emails: Collection[str]) -> dict[str, LoadedLearner]:
-    """Returns the learners with one of the e-mails (in lower case), in one statement."""
+    """Returns the learners with one of the e-mails (canonical), in one statement."""
     loaded = _load(session, "email", emails)
     return {each.learner.email: each for each in loaded if each.learner.email is not None}
 
@@ -158,17 +168,39 @@ def block_deletion(session: Session) -> None:
         session.execute(_SHARED_LOCK)
 
 
-def _with_lower_case_email(learner: Learner) -> Learner:
-    return learner if learner.email is None else learner._replace(email=learner.email.lower())
+def _with_canonical_email(learner: Learner) -> Learner:
+    return (
+        learner if learner.email is None else learner._replace(email=canonical_email(learner.email))
+    )
 
 
-def _refuse_taken_emails(session: Session, named: dict[str, Learner]) -> None:
-    """Raises EmailTaken for an e-mail of a learner who is not saved in the same call."""
+def _owners_of_emails(session: Session, named: dict[str, Learner]) -> list[str]:
+    """Returns those of the learners whose e-mail another of them takes over.
+
+    Raises EmailTaken for an e-mail of a learner who is not among them.
+    """
+    owners = []
     emails = [learner.email for learner in named.values() if learner.email is not None]
     for email, owner in find_by_email(session, emails).items():
         if owner.learner.username not in named:
             message = f"another learner has the e-mail {email}"
             raise EmailTaken(message)
+        if named[owner.learner.username].email != email:
+            owners.append(owner.learner.username)
+    return owners
+
+
+def _release_emails(session: Session, owners: list[str], *, locked: list[str]) -> None:
+    """Deletes the e-mails of learners, so that others can be saved with them in any order.
+
+    Locks all learners that are saved, in the order in which they will be written.
+    """
+    if is_postgresql(session):
+        session.execute(_lock_query(), _WANTED.parameters(session, locked)).all()
+    wanted = _WANTED.table(postgresql=is_postgresql(session))
+    has_name = _LEARNER.username.in_(select(wanted.c.text))
+    statement = update(_LEARNERS).where(has_name).values(email=None)
+    session.execute(statement, _WANTED.parameters(session, owners))
 
 
 _WANTED = ArrayTable("wanted", text=String())
@@ -181,6 +213,17 @@ def _matching_query(column: str, *, postgresql: bool) -> Select[*tuple[Any, ...]
     wanted = _WANTED.table(postgresql=postgresql)
     cell = _LEARNER[column]
     return select(*_COLUMNS).join(wanted, cell == wanted.c.text)
+
+
+@cache
+def _lock_query() -> Select[int]:
+    wanted = _WANTED.table(postgresql=True)
+    return (
+        select(_LEARNER.id)
+        .join(wanted, _LEARNER.username == wanted.c.text)
+        .order_by(_LEARNER.username)
+        .with_for_update(of=_LEARNERS)
+    )
 
 
 @cache

@@ -181,6 +181,7 @@ SUBMISSION_COLUMNS = (
     _TABLE.c.received_at,
     _TABLE.c.total,
     _TABLE.c.tally,
+    _TABLE.c.learners_created,
     _TABLE.c.lane,
     _TABLE.c.encoding,
     _TABLE.c.format,
@@ -207,7 +208,7 @@ def submission_of(row: Any) -> Submission:
         caller_kind=CallerKind(row.caller_kind),
         received_at=row.received_at,
         total=row.total,
-        tally=decode_tally(row.tally),
+        tally=decode_tally(row.tally, row.learners_created),
         lane=Lane(row.lane or Lane.INTERACTIVE),
         encoding=row.encoding,
         format=row.format,
@@ -268,6 +269,7 @@ _UPDATE_TALLY = (
     .where(_TABLE.c.id == bindparam("file"))
     .values(
         tally=bindparam("new_tally"),
+        learners_created=bindparam("created"),
         started_at=bindparam("started"),
         finished_at=bindparam("finished"),
     )
@@ -283,6 +285,7 @@ def update_tally(
         {
             "file": submission.id,
             "new_tally": tally.as_json(),
+            "created": tally.learners_created,
             "started": submission.started_at or now,
             "finished": now if finished else None,
         },

@@ -31,6 +31,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 #: SQLite generates keys only in columns of type INTEGER.
 BigSerial = BigInteger().with_variant(Integer, "sqlite")
+#: `key:` or `user:` and a name of up to 255 characters; SQLite does not enforce the length.
+CallerName = String(300).with_variant(String(255), "sqlite")
 
 
 class UtcTimestamp(TypeDecorator[datetime]):
@@ -129,7 +131,7 @@ class EditionRow(Base):
 
 
 class LearnerRow(Base):
-    """A person who can be enrolled; the e-mail is stored in lower case."""
+    """A person who can be enrolled; the e-mail is in its canonical form."""
 
     __tablename__ = "learner"
     __table_args__ = (
@@ -151,7 +153,7 @@ class LearnerRow(Base):
 
 
 class InvitationRow(Base):
-    """A permission to enroll; the course need not exist yet. The e-mail is in lower case."""
+    """A permission to enroll; the course need not exist yet. The e-mail is in canonical form."""
 
     __tablename__ = "invitation"
     __table_args__ = (Index("ix_invitation_email", "email"),)
@@ -218,7 +220,7 @@ class SubmissionRow(Base):
 
     id: Mapped[UUID] = mapped_column(primary_key=True)
     kind: Mapped[str] = mapped_column(String(8))
-    caller: Mapped[str] = mapped_column(String(255))
+    caller: Mapped[str] = mapped_column(CallerName)
     caller_kind: Mapped[str] = mapped_column(String(8))
     received_at: Mapped[datetime]
     published_at: Mapped[datetime | None]
@@ -242,6 +244,8 @@ class SubmissionRow(Base):
     ignored_columns: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     #: {"enrolled": n, …, "reasons": {code: n}}, of the batches completed so far.
     tally: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    #: Number of learners that a file registered so far.
+    learners_created: Mapped[int] = mapped_column(Integer, server_default="0")
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     cancel_asked_at: Mapped[datetime | None]
@@ -324,7 +328,7 @@ class EventRow(Base):
     at: Mapped[datetime]
     submission_id: Mapped[UUID]
     line: Mapped[int]
-    caller: Mapped[str] = mapped_column(String(255))
+    caller: Mapped[str] = mapped_column(CallerName)
     before: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     after: Mapped[dict[str, Any]] = mapped_column(JSON)
 
@@ -379,7 +383,7 @@ class IdempotencyRow(Base):
     __tablename__ = "idempotency"
     __table_args__ = (Index("ix_idempotency_created", "created"),)
 
-    caller: Mapped[str] = mapped_column(String(255), primary_key=True)
+    caller: Mapped[str] = mapped_column(CallerName, primary_key=True)
     key: Mapped[str] = mapped_column(String(255), primary_key=True)
     #: SHA-256 of method, path, query, media type and decoded body.
     fingerprint: Mapped[bytes]

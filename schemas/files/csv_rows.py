@@ -161,7 +161,7 @@ def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
     if not _are_valid(email, course_id, mode, cohort):
         return None
     return (
-        email.lower() or None,
+        email.lower() or None,  # `is_email` accepts ASCII only
         course_id,
         is_active,
         mode or None,

@@ -7,6 +7,7 @@ from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_EXTERNAL_ID, ExternalId
 from schemas.fields import is_course_key, parse_email, parse_username
 from schemas.findings import Finding, finding
+from schemas.identity.damaged_ids import is_damaged_id
 
 #: The rule for an id without an entry in the crosswalk that cannot be an id of this service.
 NOT_IN_CROSSWALK = "not_in_crosswalk"
@@ -49,5 +50,11 @@ def translate_ids(
         elif member == "user" and parse_email(value) is not None:
             translated["email"] = translated.pop(member)
         elif not may_be_internal(value):
-            missing.append({**finding(member, value, NOT_IN_CROSSWALK), "kind": kind.value})
+            missing.append(_not_mapped(member, value, kind))
     return translated, missing
+
+
+def _not_mapped(member: str, value: str, kind: IdKind) -> Finding:
+    if is_damaged_id(value):
+        return finding(member, value, "damaged_id")
+    return {**finding(member, value, NOT_IN_CROSSWALK), "kind": kind.value}

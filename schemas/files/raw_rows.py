@@ -7,6 +7,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import ExternalId
 from enrollment.domain.submissions import ArchiveMember, Submission
 from schemas.encoding.i_json import InvalidJson, loads
@@ -28,6 +29,7 @@ from schemas.files.row_payload import (
     RowOptions,
     SkippedRows,
     check_members,
+    damage_of,
     decode_rows,
     first_line_of,
     invalid_json,
@@ -103,7 +105,10 @@ class RawRow(NamedTuple):
         findings = [*self.findings, *missing]
         if not findings:
             try:
-                return ParsedRow(self.line, require_learner(load_request(body)), None, self.cells)
+                request = require_learner(load_request(body))
+                damage = None if _is_mapped(sent, source, mapping) else damage_of(request)
+                damage = None if damage is None else self._by_column(damage)
+                return ParsedRow(self.line, request, None, self.cells, damage=damage)
             except InvalidRequest as error:
                 findings = [*error.findings]
         return ParsedRow(self.line, None, tuple(map(self._by_column, findings)), self.cells, sent)
@@ -116,6 +121,16 @@ class RawRow(NamedTuple):
         """Returns the finding with the name of the file's own column."""
         field = str(item["field"])
         return {**item, "field": self.columns[field]} if field in self.columns else item
+
+
+def _is_mapped(
+    sent: Mapping[str, Any], source: str | None, mapping: Mapping[ExternalId, str]
+) -> bool:
+    """Returns whether the crosswalk has the learner's id."""
+    user = sent.get("user") or sent.get("email")
+    if source is None or not isinstance(user, str):
+        return False
+    return ExternalId(source, IdKind.LEARNER, user) in mapping
 
 
 def decode_raw_rows(

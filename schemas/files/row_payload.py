@@ -24,6 +24,7 @@ from schemas.files.csv_rows import (
 )
 from schemas.files.formats.applicability import NotApplicable
 from schemas.findings import Finding, finding
+from schemas.identity.damaged_ids import is_damaged_id
 from schemas.requests.near_miss import REQUEST_MEMBERS, unknown_members
 from schemas.requests.parsed import InvalidRequest, ParsedRequest
 from schemas.requests.schema import load_request, without_absent
@@ -47,6 +48,8 @@ class ParsedRow(NamedTuple):
     unvalidated: Mapping[str, object] = EMPTY_PAYLOAD
     #: Set if the row asks for nothing here; it has neither a request nor findings.
     not_applicable: NotApplicable | None = None
+    #: The finding on a damaged username, which counts unless a learner of exactly that name exists.
+    damage: Finding | None = None
 
     @property
     def user(self) -> str | None:
@@ -170,7 +173,8 @@ def _json_row(raw: bytes, line: int, ignored: Collection[str]) -> ParsedRow:
     try:
         body = loads(raw)
         check_members(body, ignored)
-        return ParsedRow(line, require_learner(load_request(body)), None, None)
+        request = require_learner(load_request(body))
+        return ParsedRow(line, request, None, None, damage=damage_of(request))
     except InvalidJson as error:
         return ParsedRow(line, None, (invalid_json(raw, error),), None)
     except InvalidRequest as error:
@@ -221,7 +225,8 @@ class _CsvRows(NamedTuple):
     def _row(self, line: int, cells: list[str]) -> ParsedRow:
         columns = self.columns
         try:
-            return ParsedRow(line, row_request(cells, columns, self.course_id), None, cells)
+            request = row_request(cells, columns, self.course_id)
+            return ParsedRow(line, request, None, cells, damage=damage_of(request))
         except InvalidRequest as error:
             return ParsedRow(line, None, error.findings, cells, recognized_cells(cells, columns))
 
@@ -249,6 +254,14 @@ def unclosed_row(cell: str) -> Finding:
     """Returns the finding on a line with a quote that is never closed."""
     message = "a quote in this line is never closed, or the record is too long"
     return finding("", cell, "quote", message)
+
+
+def damage_of(request: ParsedRequest) -> Finding | None:
+    """Returns the finding on a username that looks damaged. The fast parsers accept none."""
+    username = request.username
+    if username is None or not is_damaged_id(username):
+        return None
+    return finding("user", username, "damaged_id")
 
 
 def invalid_json(raw: bytes, error: InvalidJson) -> Finding:

@@ -4,11 +4,12 @@
 not certainly valid is left to the schema (a property test compares both).
 """
 
+import re
 from typing import Any
 
+from enrollment.domain.identity import has_invisible, is_canonical
 from enrollment.domain.model import Attribute
 from schemas.fields import (
-    EMAIL,
     MAX_EMAIL,
     MAX_MODE,
     MAX_NAME,
@@ -16,9 +17,12 @@ from schemas.fields import (
     is_course_key,
     parse_timestamp,
 )
+from schemas.identity.damaged_ids import DAMAGED_NUMBER, DAMAGED_WORDS
+from schemas.identity.email_syntax import EMAIL
 from schemas.requests.parsed import MAX_ATTRIBUTE_TEXT, MAX_ATTRIBUTES, MAX_COHORT, ParsedRequest
 
 _new = tuple.__new__
+_UNDAMAGED_USERNAME = re.compile(rf"(?!(?:{DAMAGED_NUMBER})\Z){USERNAME.pattern}")
 
 
 def parse_request_fast(body: object) -> ParsedRequest | None:
@@ -54,17 +58,19 @@ def parse_request_fast(body: object) -> ParsedRequest | None:
 
 
 def is_username(text: Any) -> bool:
-    """Returns whether something is certainly a username."""
+    """Returns whether something is certainly a username, in its canonical form and undamaged."""
     return (
         type(text) is str
         and len(text) <= MAX_NAME
-        and (text.isalnum() or USERNAME.fullmatch(text) is not None)
+        and text not in DAMAGED_WORDS
+        and (text.isalnum() or _UNDAMAGED_USERNAME.fullmatch(text) is not None)
+        and (text.isascii() or (is_canonical(text) and not has_invisible(text)))
     )
 
 
 def is_email(text: Any) -> bool:
-    """Returns whether something is certainly an e-mail address; its lower case may be longer."""
-    return type(text) is str and 2 * len(text) <= MAX_EMAIL and EMAIL.fullmatch(text) is not None
+    """Returns whether something is certainly an e-mail address, all of ASCII."""
+    return type(text) is str and len(text) <= MAX_EMAIL and EMAIL.fullmatch(text) is not None
 
 
 def is_short_text(text: Any, limit: int) -> bool:

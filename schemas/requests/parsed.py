@@ -28,6 +28,13 @@ class ParsedRequest(NamedTuple):
     requested_at: datetime | None = None
 
 
+def without_details(request: ParsedRequest) -> tuple[ParsedRequest, tuple[str, ...]]:
+    """Returns the request without attributes and cohort, and the names of the members dropped."""
+    given = {"enrollment_attributes": request.attributes, "cohort": request.cohort}
+    names = tuple(name for name, value in given.items() if value is not None)
+    return (request._replace(attributes=None, cohort=None) if names else request), names
+
+
 class InvalidRequest(Exception):
     """A request is malformed; `findings` has the place and the rule of each error."""
 

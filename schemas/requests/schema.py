@@ -7,21 +7,24 @@ from marshmallow import ValidationError, fields, post_load, pre_load, validate
 
 from enrollment.domain.model import Attribute
 from schemas.fields import (
-    EMAIL,
     ERROR_RULES,
     MAX_EMAIL,
     MAX_MODE,
     MAX_NAME,
-    USERNAME,
     BoundedList,
     BoundedString,
     Nested,
     OpenSchema,
     StrictBoolean,
     TimestampField,
+    email_rule,
     is_course_key,
+    parse_email,
+    parse_username,
+    username_rule,
 )
 from schemas.findings import Finding, display_value, first_findings_of
+from schemas.identity.damaged_ids import is_damaged_id
 from schemas.requests.fast_parser import parse_request_fast
 from schemas.requests.parsed import (
     MAX_ATTRIBUTE_TEXT,
@@ -35,19 +38,9 @@ from schemas.requests.parsed import (
 _MAY_BE_EMPTY = frozenset({"user", "email", "course_id", "mode", "cohort", "requested_at"})
 
 
-def _username(text: str) -> None:
-    if USERNAME.fullmatch(text) is None:
-        raise ValidationError("pattern")
-
-
-def _email(text: str) -> None:
-    if EMAIL.fullmatch(text) is None:
-        raise ValidationError("pattern")
-
-
 def _course_key(text: str) -> None:
     if not is_course_key(text):
-        raise ValidationError("course_key")
+        raise ValidationError("damaged_id" if is_damaged_id(text) else "course_key")
 
 
 class Identifier(fields.String):
@@ -56,11 +49,26 @@ class Identifier(fields.String):
     default_error_messages = ERROR_RULES
 
 
-class LowerCaseString(Identifier):
-    """An identifier that is converted to lower case."""
+class LearnerName(Identifier):
+    """A username, in its canonical form."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        return str(super()._deserialize(value, *args, **kwargs)).lower()
+        text = str(super()._deserialize(value, *args, **kwargs))
+        username = parse_username(text)
+        if username is None:
+            raise ValidationError("damaged_id" if is_damaged_id(text) else username_rule(text))
+        return username
+
+
+class LearnerEmail(Identifier):
+    """An e-mail address, in its canonical form."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text = str(super()._deserialize(value, *args, **kwargs))
+        email = parse_email(text)
+        if email is None:
+            raise ValidationError(email_rule(text, "pattern"))
+        return email
 
 
 def _at_most(limit: int) -> validate.Length:
@@ -98,8 +106,8 @@ class RequestSchema(OpenSchema):
     Clients of Open edX send members that are not for this service, so unknown ones are allowed.
     """
 
-    user = Identifier(validate=[_at_most(MAX_NAME), _username])
-    email = LowerCaseString(validate=[_at_most(MAX_EMAIL), _email])
+    user = LearnerName(validate=_at_most(MAX_NAME))
+    email = LearnerEmail(validate=_at_most(MAX_EMAIL))
     course_id = Identifier(validate=_course_key, required=True)
     course_details = Nested(CourseDetailsSchema)
     mode = BoundedString(max_length=MAX_MODE)

@@ -1,5 +1,6 @@
 """Invitations in the records."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -7,12 +8,15 @@ from falcon import testing
 
 from api_gateway.database import Database
 from api_gateway.resources.invitations import InvitationResource
+from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, InvitationNotFound
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
+from tests.support.breakpoints import Breakpoint, Side
 from tests.support.small_gateway import app_with_errors
 
 NOON = datetime(2026, 9, 1, 12, tzinfo=UTC)
+LATER = NOON + timedelta(days=1)
 ALGEBRA, BOTANY = "course-v1:Uni+ALG+1", "Uni/BOT/1"
 ADA = "ada@example.org"
 
@@ -127,6 +131,75 @@ def test_an_invitation_taken_back_since_it_was_loaded_cannot_be_used(sessions):
         use(sessions, {(ALGEBRA, ADA): "ada"})
 
 
+# --- of a bulk enrollment ---------------------------------------------------------------------
+
+
+def invite(sessions, *, new=(), known=(), auto_enroll=True):
+    with sessions.begin() as session:
+        invitations.save_auto_enroll(session, new, known, auto_enroll=auto_enroll, now=NOON)
+
+
+def test_a_list_inserts_what_was_not_there_and_sets_auto_enroll_alone_elsewhere(sessions):
+    save(sessions, Invitation(BOTANY, ADA, expires_at=NOON))
+    use(sessions, {(BOTANY, ADA): "ada"})
+
+    invite(sessions, new={(ALGEBRA, ADA)}, known={(BOTANY, ADA)})
+
+    assert found(sessions) == Invitation(ALGEBRA, ADA, auto_enroll=True)
+    assert found(sessions, BOTANY) == Invitation(BOTANY, ADA, NOON, auto_enroll=True, used_by="ada")
+
+
+def test_a_list_does_not_overwrite_what_was_inserted_since_it_read(sessions):
+    save(sessions, Invitation(ALGEBRA, ADA, expires_at=NOON))
+
+    with pytest.raises(Conflict):
+        invite(sessions, new={(ALGEBRA, ADA)})
+
+    assert found(sessions) == Invitation(ALGEBRA, ADA, NOON)
+
+
+def test_a_list_does_not_restore_what_was_deleted_since_it_read(sessions):
+    with pytest.raises(Conflict):
+        invite(sessions, known={(ALGEBRA, ADA)})
+
+    assert found(sessions) is None
+
+
+@pytest.fixture
+def invited(postgres_world):
+    """An invitation, and a list that invites the same again; transactions overlap."""
+    postgres_world.course(ALGEBRA)
+    save(postgres_world.sessions, Invitation(ALGEBRA, ADA, expires_at=NOON))
+    row = json.dumps({"email": ADA, "course_id": ALGEBRA, "force_enrollment": True})
+    postgres_world.send(
+        row.encode(), media_type="application/x-ndjson", lane=Lane.INTERACTIVE, auto_enroll=True
+    )
+    return postgres_world
+
+
+def test_a_put_between_reading_and_writing_of_a_list_stays(invited):
+    with Breakpoint(invited.sessions, "UPDATE invitation") as writes:
+        worker = Side(invited.work)
+        writes.until_reached()
+        save(invited.sessions, Invitation(ALGEBRA, ADA, expires_at=LATER))
+        writes.go_on()
+        worker.join()
+
+    assert found(invited.sessions) == Invitation(ALGEBRA, ADA, LATER, auto_enroll=True)
+
+
+def test_a_delete_between_reading_and_writing_of_a_list_makes_it_read_again(invited):
+    with Breakpoint(invited.sessions, "UPDATE invitation") as writes:
+        worker = Side(invited.work)
+        writes.until_reached()
+        with invited.sessions.begin() as session:
+            invitations.delete(session, ALGEBRA, ADA)
+        writes.go_on()
+        worker.join()
+
+    assert found(invited.sessions) == Invitation(ALGEBRA, ADA, auto_enroll=True)
+
+
 # --- over HTTP --------------------------------------------------------------------------------
 
 
@@ -198,3 +271,23 @@ def test_a_bad_invitation_is_refused_with_field_and_rule(http):
     assert [(bad["field"], bad["rule"]) for bad in response.json["errors"]] == [
         ("used_by", "unknown")
     ]
+
+
+def test_an_address_may_have_slashes_behind_the_course(http):
+    for course_id in (ALGEBRA, BOTANY):
+        path = f"/invitations/{course_id}/a/b@example.org"
+        assert http.simulate_put(path, json={}).json["email"] == "a/b@example.org"
+
+
+def test_an_invisible_character_in_an_address_is_named(http):
+    response = http.simulate_put(f"/invitations/{ALGEBRA}/ada%E2%80%8B@example.org", json={})
+
+    assert (response.status_code, response.json["code"]) == (400, "invalid_email")
+    assert response.json["errors"][0]["rule"] == "invisible_character"
+
+
+def test_an_address_is_found_composed_or_not(http):
+    http.simulate_put(f"/invitations/{ALGEBRA}/ju%CC%88rgen@example.org", json={})
+
+    found = http.simulate_get(f"/invitations/{ALGEBRA}/j%C3%BCrgen@EXAMPLE.org")
+    assert found.json["email"] == "j\xfcrgen@example.org"

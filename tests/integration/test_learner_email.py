@@ -39,3 +39,19 @@ def test_nobody_takes_the_email_of_somebody_else(sessions):
     with sessions.read() as session:
         assert learners.find(session, "eve") is None
         assert learners.find(session, "ada") == Learner("ada", "ada@example.org")
+
+
+def test_where_learners_must_be_known_the_email_of_a_token_registers_nobody(sessions):
+    with sessions.begin() as session:
+        learners.save(session, Learner("bob"))
+        stored = [
+            learners.set_email_if_missing(
+                session, name, f"{name}@example.org", insert_learner=False
+            )
+            for name in ("ada", "bob")
+        ]
+
+    assert stored == [False, True]
+    with sessions.read() as session:
+        assert learners.find(session, "ada") is None
+        assert learners.find(session, "bob") == Learner("bob", "bob@example.org")

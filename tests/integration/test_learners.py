@@ -88,6 +88,35 @@ def test_an_email_can_be_saved_again_and_given_away(sessions):
     assert found(sessions, "eve").email == ADA.email
 
 
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize(
+    "emails",
+    [
+        pytest.param({"amy": "zed@x.org", "zed": "amy@x.org"}, id="swap"),
+        pytest.param({"amy": "new@x.org", "zed": "amy@x.org"}, id="give-to-a-later-one"),
+        pytest.param({"zed": "new@x.org", "amy": "zed@x.org"}, id="give-to-an-earlier-one"),
+        pytest.param({"amy": "bob@x.org", "bob": "zed@x.org", "zed": "amy@x.org"}, id="circle"),
+        pytest.param({"amy": None, "eve": "amy@x.org", "zed": "zed@x.org"}, id="to-a-newcomer"),
+    ],
+)
+def test_learners_saved_together_may_take_over_each_others_emails(sessions, emails, turned):
+    save(sessions, *(Learner(name, f"{name}@x.org") for name in ("amy", "bob", "zed")))
+    many = [Learner(*item) for item in emails.items()]
+
+    save(sessions, *(reversed(many) if turned else many))
+
+    assert {name: found(sessions, name).email for name in emails} == emails
+
+
+def test_an_email_that_two_would_have_after_a_swap_is_refused_and_nobody_is_changed(sessions):
+    save(sessions, Learner("amy", "amy@x.org"), Learner("zed", "zed@x.org"))
+
+    with pytest.raises(EmailTaken):
+        save(sessions, Learner("amy", "zed@x.org"), Learner("zed", "zed@x.org"))
+
+    assert found(sessions, "amy").email == "amy@x.org"
+
+
 def test_saving_nobody_does_nothing(sessions):
     save(sessions)
 
@@ -205,6 +234,21 @@ def test_a_learner_is_deleted_and_then_unknown(http):
     assert http.simulate_delete("/learners/ada").status_code == 204
     assert http.simulate_get("/learners/ada").status_code == 404
     assert http.simulate_delete("/learners/ada").status_code == 404
+
+
+def test_a_name_is_the_same_composed_or_not(http):
+    made = http.simulate_put("/learners/Zoe%CC%88", json={"username": "Zo\xeb"})
+
+    assert made.json["username"] == "Zo\xeb"
+    for path in ("/learners/Zo%C3%AB", "/learners/Zoe%CC%88"):
+        assert http.simulate_get(path).json == made.json
+
+
+def test_an_invisible_character_in_a_name_is_named(http):
+    response = http.simulate_put("/learners/a%E2%80%8Bda", json={})
+
+    assert (response.status_code, response.json["code"]) == (400, "invalid_username")
+    assert response.json["errors"][0]["rule"] == "invisible_character"
 
 
 def test_an_email_that_another_has_is_a_conflict(http):

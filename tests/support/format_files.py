@@ -32,6 +32,8 @@ class Form(NamedTuple):
     has_course: bool = True
     #: Additional values beside each user.
     email: str | None = None
+    #: Whether the system has usernames in lower case only.
+    lowers_usernames: bool = False
 
 
 FORMS = {
@@ -64,6 +66,7 @@ FORMS = {
     "moodle_users": Form(
         ["username", "course1", "enrolstatus1"],
         lambda w: [w.user, w.course_id, "0" if w.is_active else "1"],
+        lowers_usernames=True,
     ),
     "sds": Form(
         ["classSourcedId", "userSourcedId", "role"],
@@ -110,7 +113,7 @@ def sayable(name: str, wishes: Iterable[RequestedChange], beside: str) -> list[R
     form = FORMS[name]
     return [
         RequestedChange(
-            wish.user,
+            wish.user.lower() if form.lowers_usernames else wish.user,
             wish.course_id if form.has_course else beside,
             wish.is_active or not form.can_withdraw,
         )

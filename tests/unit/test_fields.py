@@ -89,8 +89,8 @@ def test_moments_are_written_as_upstream_does():
 @pytest.mark.parametrize(
     ("text", "email"),
     [
-        ("Ada@Example.ORG", "ada@example.org"), ("a+b@x", "a+b@x"), ("ü@bücher.example", "ü@bücher.example"),
-        ("", None), ("ada", None), ("@x", None), ("a@", None), ("a@b@c", None), ("a b@c", None), ("a/b@c", None),
+        ("Ada@Example.ORG", "ada@example.org"), ("a+b@x.org", "a+b@x.org"), ("a/b@c.org", "a/b@c.org"), ("ü@bücher.example", "ü@bücher.example"),
+        ("", None), ("ada", None), ("@x", None), ("a@", None), ("a@b@c", None), ("a b@c", None), ("a+b@x", None), ("a/b@c", None),
         ("a@b,c@d", None), ("a\0@b", None), ("a\ud800@b", None), ("a@b\n", None), ("x" * 250 + "@abcd", None), ("İ" * 100 + "@" + "x" * 100, None),
     ],
 )  # fmt: skip

@@ -87,7 +87,9 @@ def test_the_course_in_the_details_goes_before_the_other():
         pytest.param(
             ASK | {"user": "a" * 256}, [("user", "a" * 99 + "…", "length")], id="username-length"
         ),
-        pytest.param(ASK | {"user": "a\0"}, [("user", "a\ufffd", "pattern")], id="username-nul"),
+        pytest.param(
+            ASK | {"user": "a\0"}, [("user", "a\ufffd", "invisible_character")], id="username-nul"
+        ),
         pytest.param(ASK | {"email": "ada"}, [("email", "ada", "pattern")], id="email"),
         pytest.param(
             ASK | {"email": "a@" + "b" * 260},

@@ -1,58 +1,30 @@
-"""Decodes claimed batches to rows, and rows to requests with effective time and precedence."""
+"""Decodes claimed batches to rows."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from datetime import datetime
 from itertools import islice
 from types import MappingProxyType
 from typing import NamedTuple
 from uuid import UUID
 
-from enrollment.domain.codes import Code, Reason
 from enrollment.domain.crosswalks import ExternalId
-from enrollment.domain.model import RIGHTS, Outcome, Request, Rights, precedence_of
-from enrollment.domain.rules import format_timestamp
+from enrollment.domain.model import RIGHTS, Outcome, Request
 from enrollment.domain.submissions import Submission
 from enrollment.storage.queue.batches import intake_number
 from enrollment.storage.queue.claims import ClaimedBatch
-from schemas.files.formats.applicability import NotApplicable
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
 from schemas.files.record_states import RecordKey, key_of
-from schemas.files.row_payload import ParsedRow, decode_rows
-from schemas.requests.parsed import ParsedRequest
+from schemas.files.row_payload import ParsedRow, damage_of, decode_rows
+from schemas.requests.parsed import without_details
 from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
+from worker.processing.row_resolution import NO_USERNAMES, DecodedRow, resolve
 
 #: Maps ids of other systems to local ids.
 FindIds = Callable[[Collection[ExternalId]], Mapping[ExternalId, str]]
 
-#: Usernames by e-mail where no row names its learner by e-mail.
-NO_USERNAMES: Mapping[str, str] = MappingProxyType({})
 NOTHING_ENDED: Mapping[int, RecordKey] = MappingProxyType({})
 #: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
 _new = tuple.__new__
-
-
-class DecodedRow(NamedTuple):
-    """One row of a claimed batch, with the caller and the time of its submission."""
-
-    batch_id: int
-    submission_id: UUID
-    caller: str
-    rights: Rights
-    received_at: datetime
-    #: Position of the submission in the order of intake.
-    intake: int
-    line: int
-    #: None: the row is invalid, for the reasons in `findings`.
-    request: ParsedRequest | None
-    findings: tuple[Mapping[str, object], ...] | None = None
-    #: Learner and course that an invalid row names, as far as they could be read.
-    user: str | None = None
-    course_id: str | None = None
-    #: Whether deciding it makes its whole batch fail.
-    is_poisonous: bool = False
-    #: Set if the row asks for nothing here.
-    not_applicable: NotApplicable | None = None
 
 
 class DecodedBatch(NamedTuple):
@@ -94,13 +66,21 @@ def decode_native(
 ) -> DecodedBatch:
     """Decodes a batch of a file with native columns and ids.
 
-    Its rows are settled where every one of them names a username.
+    Its rows are settled where every one of them names its learner by an undamaged username alone.
     """
     parsed = decode_rows(payload, row_format.encoding, row_format.header, (), row_format.options)
     rows = list(_rows(batch_id, submission, parsed))
-    if any(row.request is not None and row.request.username is None for row in rows):
+    if any(map(_needs_learners, rows)):
         return DecodedBatch(rows)
     return DecodedBatch(rows, [resolve(row, NO_USERNAMES) for row in rows])
+
+
+def _needs_learners(row: DecodedRow) -> bool:
+    """Returns whether a row cannot be settled without looking up learners."""
+    request = row.request
+    if request is None:
+        return False
+    return request.username is None or request.email is not None or row.damage is not None
 
 
 def is_native(row_format: RowFormat) -> bool:
@@ -192,15 +172,22 @@ def _limit_to_prefix(batch: ClaimedBatch, rows: Iterator[DecodedRow]) -> Iterato
 
 def _singles(batch: ClaimedBatch, singles: Iterable[Single]) -> Iterator[DecodedRow]:
     for position, single in enumerate(singles):
+        request, rights = single.request, RIGHTS[single.caller_kind]
+        if not rights.is_privileged:
+            request, _ = without_details(request)
+        if request.username is not None and request.email is not None:
+            request = request._replace(email=None)  # as in Open edX, the username alone counts
+        is_self = single.caller == f"user:{request.username}"
         yield DecodedRow(
             batch.id,
             single.submission_id,
             single.caller,
-            RIGHTS[single.caller_kind],
+            rights,
             single.received_at,
             intake_number(batch.id, position),
             1,
-            single.request,
+            request,
+            damage=None if is_self else damage_of(request),
         )
 
 
@@ -217,63 +204,10 @@ def _rows(batch_id: int, submission: Submission, rows: Iterable[ParsedRow]) -> I
     for row in rows:
         request = row.request
         if request is None:
-            invalid = (None, row.findings, row.user, row.course_id, False, row.not_applicable)
+            invalid = (None, row.findings, row.user, row.course_id, False, row.not_applicable, None)
             yield _new(DecodedRow, (*source, row.line, *invalid))
             continue
         if default_mode is not None and request.mode is None:
             request = request._replace(mode=default_mode)
-        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False, None))
-
-
-def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
-    """Returns the request to decide, or the outcome of a row that fails before any decision.
-
-    `usernames` maps the e-mails of known learners to their usernames.
-    """
-    request = row.request
-    if row.is_poisonous:
-        return _failed(row, Code.INVALID, Reason.INTERNAL_ERROR, ())
-    if request is None:
-        return _without_request(row)
-    username = request.username or usernames.get(request.email or "")
-    if username is None:
-        return _failed(row, Code.REFUSED, Reason.LEARNER_NOT_FOUND, ())
-    stated = request.requested_at
-    if stated is not None:
-        if not row.rights.state_time:
-            return _failed(row, Code.REFUSED, Reason.NOT_PERMITTED, ())
-        if stated > row.received_at:
-            finding = {
-                "field": "requested_at",
-                "value": format_timestamp(stated),
-                "rule": "in_the_future",
-            }
-            return _failed(row, Code.INVALID, Reason.INVALID_ROW, (finding,))
-    effective_at = row.received_at if stated is None else stated
-    precedence = precedence_of(
-        effective_at, stated=stated is not None, intake=row.intake, line=row.line
-    )
-    fields = (username, request.course_id, effective_at, precedence, row.rights, *request[3:8])
-    return _new(Request, (row.line, *fields))
-
-
-def _without_request(row: DecodedRow) -> Outcome:
-    """Returns the outcome of a row that is skipped or cannot be read."""
-    if row.not_applicable is None:
-        return _failed(row, Code.INVALID, Reason.INVALID_ROW, row.findings or ())
-    reason, details = row.not_applicable.reason, row.not_applicable.details
-    return Outcome(row.line, row.user, row.course_id, Code.SKIPPED, reason, details)
-
-
-def _failed(
-    row: DecodedRow, code: Code, reason: Reason, findings: tuple[Mapping[str, object], ...]
-) -> Outcome:
-    request = row.request
-    return Outcome(
-        row.line,
-        row.user if request is None else request.username or request.email,
-        row.course_id if request is None else request.course_id,
-        code,
-        reason,
-        {"errors": list(findings)} if findings else None,
-    )
+        damage = row.damage
+        yield _new(DecodedRow, (*source, row.line, request, None, None, None, False, None, damage))

@@ -13,7 +13,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.runtime.failpoints import Point, fail_point, is_armed
 from enrollment.storage import crosswalks, learners, submissions
 from enrollment.storage.queue.claims import ClaimedBatch
-from worker.processing.decode import DecodedBatch, DecodedRow, decode_all, resolve
+from worker.processing.decode import DecodedBatch, decode_all
 from worker.processing.prefetch import Prefetcher
 from worker.processing.record_index import (
     EndedRecord,
@@ -21,6 +21,7 @@ from worker.processing.record_index import (
     RecordsIncomplete,
     find_kept,
 )
+from worker.processing.row_resolution import DecodedRow, resolve
 
 SubmissionsById = Mapping[UUID, Submission]
 
@@ -127,18 +128,21 @@ def _settle(
 ) -> list[Request | Outcome]:
     """Returns, by row, the request to decide or the outcome of a row that needs no decision.
 
-    Looks up learners by e-mail and cancelled single requests, each by one statement.
+    Looks up learners by e-mail, learners with damaged usernames, and cancelled single requests,
+    each by one statement.
     """
     rows = [row for batch in decoded if batch.settled is None for row in batch.rows]
-    emails = {row.request.email for row in rows if row.request and not row.request.username}
-    known = learners.find_by_email(session, {email for email in emails if email is not None})
-    usernames = {email: learner.learner.username for email, learner in known.items()}
+    emails = {row.request.email for row in rows if row.request is not None}
+    by_email = learners.find_by_email(session, {email for email in emails if email is not None})
+    usernames = {email: learner.learner.username for email, learner in by_email.items()}
+    damaged = {row.request.username or "" for row in rows if row.request and row.damage}
+    known = learners.find_many(session, damaged)
     singles = [batch.id for batch in claimed if batch.submission_id is None]
     cancelled = submissions.cancelled_singles(session, singles) if singles else set()
     settled: list[Request | Outcome] = []
     for batch in decoded:
         settled += batch.settled or [
-            _cancelled(row) if row.submission_id in cancelled else resolve(row, usernames)
+            _cancelled(row) if row.submission_id in cancelled else resolve(row, usernames, known)
             for row in batch.rows
         ]
     return settled

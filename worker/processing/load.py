@@ -1,13 +1,13 @@
 """Loads the state that the requests of a batch touch, by a fixed number of statements."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from enrollment.domain.batch_decision import EnrollmentKey
 from enrollment.domain.model import Invitation, Request
-from enrollment.storage import courses, enrollments, invitations, learners
+from enrollment.storage import courses, enrollments, events, invitations, learners
 from enrollment.storage.courses import LoadedCourse
 from enrollment.storage.enrollments import LoadedEnrollment
 from enrollment.storage.learners import LoadedLearner
@@ -23,6 +23,9 @@ class LoadedState:
     enrollments: Mapping[EnrollmentKey, LoadedEnrollment]
     #: By (course_id, e-mail).
     invitations: Mapping[EnrollmentKey, Invitation]
+    #: Inactive enrollments in paid modes that another caller than the learner withdrew. Has only
+    #: those that learners ask for.
+    withdrawn_by_others: Collection[EnrollmentKey]
 
 
 def load_state(session: Session, requests: Sequence[Request], *, lock: bool = True) -> LoadedState:
@@ -32,11 +35,36 @@ def load_state(session: Session, requests: Sequence[Request], *, lock: bool = Tr
         session, {course_id for course_id, _ in pairs}, lock_capped=lock
     )
     known_learners = learners.find_many(session, {username for _, username in pairs})
+    loaded = _enrollments(session, pairs, known_courses, known_learners)
     return LoadedState(
         courses=known_courses,
         learners=known_learners,
-        enrollments=_enrollments(session, pairs, known_courses, known_learners),
+        enrollments=loaded,
         invitations=_invitations(session, pairs, known_learners),
+        withdrawn_by_others=_withdrawn_by_others(session, requests, known_courses, loaded),
+    )
+
+
+def _withdrawn_by_others(
+    session: Session,
+    requests: Sequence[Request],
+    known_courses: Mapping[str, LoadedCourse],
+    loaded: Mapping[EnrollmentKey, LoadedEnrollment],
+) -> frozenset[EnrollmentKey]:
+    """Returns the enrollments whose latest event is not by the learner, in one statement or none.
+
+    Looks at inactive enrollments in paid modes alone, and only where learners ask for them.
+    """
+    latest = {}
+    for request in requests if loaded else ():
+        stored = loaded.get((request.course_id, request.username))
+        if request.rights.is_privileged or stored is None or stored.enrollment.is_active:
+            continue
+        if known_courses[request.course_id].course.is_paid(stored.enrollment.mode):
+            latest[request.course_id, request.username] = stored.event_id
+    callers = events.find_callers(session, latest.values())
+    return frozenset(
+        key for key, event_id in latest.items() if callers.get(event_id) != f"user:{key[1]}"
     )
 
 

@@ -15,8 +15,8 @@ from enrollment.domain.events import EnrollmentState, state_of
 from enrollment.domain.model import Invitation, Learner, Outcome, Request
 from enrollment.storage import invitations, learners
 from schemas.requests.parsed import ParsedRequest
-from worker.processing.decode import DecodedRow, resolve
 from worker.processing.load import LoadedState
+from worker.processing.row_resolution import DecodedRow, resolve
 
 
 class BulkEnrollInvitations:
@@ -32,6 +32,7 @@ class BulkEnrollInvitations:
         self._by_email = {email: loaded.learner for email, loaded in by_email.items()}
         keys = {key for one in requests if (key := self._invitation_key(one)) is not None}
         self._invitations = invitations.find_many(session, keys)
+        self._known = frozenset(self._invitations)
         self._states: dict[EnrollmentKey, EnrollmentState] = {}
         self._auto_enroll = auto_enroll
         self._changed: set[EnrollmentKey] = set()
@@ -48,7 +49,7 @@ class BulkEnrollInvitations:
         learner = self._learner(request)
         if learner is not None and (learner.is_active or not request.is_active):
             named = request._replace(username=learner.username, email=None)
-            return resolve(row._replace(request=named), {})
+            return resolve(row._replace(request=named, damage=None), {})
         code, reason = Code.UNCHANGED, None
         if self._invitation_key(request) is None:
             code, reason = Code.REFUSED, Reason.LEARNER_NOT_FOUND
@@ -81,9 +82,18 @@ class BulkEnrollInvitations:
             yield outcome._replace(details={"before": before, "after": after})
 
     def write(self, session: Session, *, now: datetime) -> None:
-        """Saves the invitations that were added or changed, and deletes those withdrawn."""
-        saved = [self._invitations[key] for key in self._changed & self._invitations.keys()]
-        invitations.save_all(session, saved, now=now)
+        """Saves the invitations that were added or changed, and deletes those withdrawn.
+
+        Raises Conflict where one that is saved was inserted or deleted since it was read.
+        """
+        saved = self._changed & self._invitations.keys()
+        invitations.save_auto_enroll(
+            session,
+            saved - self._known,
+            saved & self._known,
+            auto_enroll=self._auto_enroll,
+            now=now,
+        )
         invitations.delete_all(session, self._changed - self._invitations.keys())
 
     def _learner(self, request: ParsedRequest) -> Learner | None:

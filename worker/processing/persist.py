@@ -1,10 +1,11 @@
 """Writes the decision on a batch set-wise: learners, events, enrollments, invitations, seats."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import lru_cache
+from typing import NamedTuple
 
 from sqlalchemy.orm import Session
 
@@ -15,13 +16,20 @@ from enrollment.storage import events as event_store
 from enrollment.storage.enrollments import FIRST_VERSION, EnrollmentWrite
 from enrollment.storage.event_ids import event_id
 from enrollment.storage.events import NewEvent, encode_state
-from worker.processing.decode import DecodedRow
 from worker.processing.load import LoadedState
+from worker.processing.row_resolution import DecodedRow
 
 #: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
 _new = tuple.__new__
 #: Cached, since a batch has few different states.
 _encode_state = lru_cache(maxsize=1_000)(encode_state)
+
+
+class WrittenCounts(NamedTuple):
+    """Numbers of new rows, each by batch id."""
+
+    events: Mapping[int, int]
+    learners: Mapping[int, int]
 
 
 @contextmanager
@@ -32,27 +40,42 @@ def write_decision(
     loaded: LoadedState,
     *,
     now: datetime,
-) -> Iterator[Mapping[int, int]]:
+) -> Iterator[WrittenCounts]:
     """Writes a decision, pipelined; `sources` are the rows behind the positions of its changes.
 
     While the database writes one table the next rows are prepared, and at the end the `with` block
-    runs: it must not use the session. Yields the number of events by batch id, for their feed
-    positions. Raises Conflict where another transaction wrote first.
+    runs: it must not use the session. Yields the number of events, for their feed positions, and of
+    new learners. Raises Conflict where another transaction wrote first.
     """
     ids = {name: learner.id for name, learner in loaded.learners.items()}
     unknown = {username for _, username in decision.enrollments} - ids.keys()
     with learners.insert_new(session, unknown) as new_ids:
         new_events, latest_ids, event_counts = _new_events(decision.changes, sources, loaded)
         events = event_store.render_events(session, new_events, now=now)
+        new_learners = _count_learners(unknown, decision.changes, sources)
     ids |= new_ids
     with event_store.append_pipelined(session, events):
         writes = enrollments.render_writes(
             session, _enrollment_writes(decision, loaded, ids, latest_ids), now=now
         )
     with enrollments.write_pipelined(session, writes):
-        yield event_counts
+        yield WrittenCounts(event_counts, new_learners)
     invitations.mark_used(session, decision.invitations_used)
     _take_seats(session, decision, loaded)
+
+
+def _count_learners(
+    new: Collection[str], changes: Sequence[Change], sources: Sequence[DecodedRow]
+) -> Counter[int]:
+    """Returns the number of new learners by the batch that names each of them first."""
+    remaining, counts = set(new), Counter[int]()
+    for change in changes:
+        if not remaining:
+            break
+        if change.username in remaining:
+            remaining.remove(change.username)
+            counts[sources[change.position].batch_id] += 1
+    return counts
 
 
 def _new_events(

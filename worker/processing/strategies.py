@@ -46,7 +46,8 @@ from worker.processing.prefetch import Prefetcher
 from worker.processing.record_index import RecordIndexes, RecordsIncomplete
 
 DEFAULT_OPTIONS = SubmissionOptions()
-NO_EVENTS: Mapping[int, int] = MappingProxyType({})
+#: The counts of a dry run.
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 class SiteRules(NamedTuple):
@@ -67,10 +68,16 @@ class EncodedOutcomes(NamedTuple):
 
 
 class Persisted(NamedTuple):
-    """Outcomes and the number of events, both by batch id."""
+    """Outcomes and the numbers of events and of new learners, each by batch id."""
 
     outcomes: Mapping[int, EncodedOutcomes]
     event_counts: Mapping[int, int]
+    learner_counts: Mapping[int, int]
+
+    def tally(self, batch_id: int) -> Tally:
+        """Returns the number of outcomes by code, and of new learners, of one batch."""
+        learners_created = self.learner_counts.get(batch_id, 0)
+        return self.outcomes[batch_id].tally + Tally(learners_created=learners_created)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,10 +118,10 @@ class PreparedBatches:
         outcomes = self.outcomes(decision)
         fetched = prefetcher.fetch_next(session, self.decoded.claimed, self.decoded.by_id)
         sources = self.decoded.sources
-        with write_decision(session, decision, sources, self.loaded, now=now) as event_counts:
+        with write_decision(session, decision, sources, self.loaded, now=now) as written:
             encoded = self.encode(outcomes, encode_outcomes)
             fetched.decode()
-        return Persisted(encoded, event_counts)
+        return Persisted(encoded, written.events, written.learners)
 
     def encode(
         self, outcomes: Sequence[Outcome], encode: Callable[[list[Outcome]], bytes]
@@ -152,7 +159,7 @@ class PreparedDryRun(PreparedBatches):
     ) -> Persisted:
         """Encodes outcomes with their effects, which later batches of the dry run need."""
         encode = partial(encode_dry_run_outcomes, effects=dry_run_effects(decision, self.context))
-        return Persisted(self.encode(self.outcomes(decision), encode), NO_EVENTS)
+        return Persisted(self.encode(self.outcomes(decision), encode), NOTHING, NOTHING)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +265,7 @@ def _context(loaded: LoadedState, rules: SiteRules, now: datetime) -> BatchConte
         enrollments={key: stored.enrollment for key, stored in loaded.enrollments.items()},
         learners={name: learner.learner for name, learner in loaded.learners.items()},
         invitations=loaded.invitations,
+        withdrawn_by_others=loaded.withdrawn_by_others,
         site_default=rules.default_mode,
         accepts_unknown_learners=rules.accepts_unknown_learners,
     )

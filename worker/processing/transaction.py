@@ -5,7 +5,7 @@ batches, learners against deletion, courses with a seat limit, new usernames, en
 the feed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -28,7 +28,7 @@ from worker.processing.prefetch import Prefetcher
 from worker.processing.record_index import RecordIndexes, RecordsIncomplete
 from worker.processing.strategies import (
     DEFAULT_RULES,
-    EncodedOutcomes,
+    Persisted,
     PreparedBatches,
     PreparedDryRun,
     SiteRules,
@@ -105,7 +105,7 @@ class BatchTransaction:
         if attempts.is_probe(claimed[0]):
             session.rollback()
             return ProbePassed()
-        processed = _store_outcomes(session, claimed, by_id, written.outcomes, now)
+        processed = _store_outcomes(session, claimed, by_id, written, now)
         events.assign_positions(session, written.event_counts)
         fail_point(Point.WORK_BEFORE_COMMIT)
         if isinstance(prepared, PreparedDryRun) and not processed.next:
@@ -153,18 +153,18 @@ def _store_outcomes(
     session: Session,
     claimed: Sequence[ClaimedBatch],
     by_id: SubmissionsById,
-    outcomes: Mapping[int, EncodedOutcomes],
+    written: Persisted,
     now: datetime,
 ) -> ProcessedBatches:
     """Stores and counts the outcomes of each batch, and makes the batch after it due."""
     rows = [
         CompletedBatch(batch_id, of_batch.encoded, of_batch.tally.as_json())
-        for batch_id, of_batch in outcomes.items()
+        for batch_id, of_batch in written.outcomes.items()
     ]
     batches.complete(session, rows, now=now)
     following = []
     for submission, its_batches in _by_submission(claimed, by_id):
-        tally = sum((outcomes[batch.id].tally for batch in its_batches), submission.tally)
+        tally = sum((written.tally(batch.id) for batch in its_batches), submission.tally)
         following.append(_advance(session, its_batches[-1], submission, tally, now))
     return ProcessedBatches(
         tuple(batch.id for batch in claimed),

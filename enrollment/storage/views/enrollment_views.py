@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Select, bindparam, literal, select, tuple_
 from sqlalchemy.orm import Session
 
+from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import EPOCH, Enrollment
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.enrollments import STATE_COLUMNS, decode_enrollment
@@ -119,7 +120,7 @@ def _apply_filters(
     if filters.usernames:
         query = query.where(LearnerRow.username.in_(filters.usernames))
     if filters.emails:
-        query = query.where(LearnerRow.email.in_([email.lower() for email in filters.emails]))
+        query = query.where(LearnerRow.email.in_(map(canonical_email, filters.emails)))
     return query
 
 

@@ -28,7 +28,9 @@ def _numbers(cells: base.Cells) -> list[str]:
 
 
 def _intent(cells: base.Cells, at: datetime | None, number: str) -> base.RowIntent:
-    row = base.RowParser(cells, at)
+    username = cells.get("username")
+    # Moodle stores usernames in lower case, and so reads them from its files.
+    row = base.RowParser({**cells, "username": username.lower()} if username else cells, at)
     row.take("user", "username")
     row.take("course_id", f"course{number}")
     _check_deleted(row)

@@ -66,8 +66,8 @@ def deadlines_at_processing_time() -> Iterator[None]:
         moments[:] = [now]
         return real_run(self, session, claimed, now=now)
 
-    def resolve_late(claim_row: Any, usernames: Any) -> Any:
-        return real_settle(claim_row._replace(received_at=moments[0]), usernames)
+    def resolve_late(claim_row: Any, *names: Any) -> Any:
+        return real_settle(claim_row._replace(received_at=moments[0]), *names)
 
     with patched(BatchTransaction, "run", run), patched(decoded_claim, "resolve", resolve_late):
         yield
