@@ -269,7 +269,7 @@ def test_the_user_of_a_row_counts_and_not_its_email(mapped):
     mapped.learner("bob", "bob@example.org")
     text = (
         "user,email,course_id,is_active\n"
-        "4711,bob@example.org,MATH,true\n,bob@example.org,MATH.A,false\n"
+        "4711,nobody@example.org,MATH,true\n,bob@example.org,MATH.A,false\n"
         "old4711,,MATH,false\n"
     )
     file = mapped.send(text.encode(), source="sis")
