@@ -70,12 +70,13 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
     authenticator = Authenticator(database, settings, time.monotonic)
     status_reader = StatusReader(database)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
+    group_commit = GroupCommitter(intake_database, dispatcher)
     return Parts(
         settings=settings,
         database=database,
         intake_database=intake_database,
-        group_commit=GroupCommitter(intake_database, dispatcher),
-        upload_store=_upload_store(settings, sessions, dispatcher, uploads_pool),
+        group_commit=group_commit,
+        upload_store=_upload_store(settings, sessions, dispatcher, group_commit, uploads_pool),
         uploads_pool=uploads_pool,
         dispatcher=dispatcher,
         waiters=waiters,
@@ -108,7 +109,11 @@ def _broker_sender(settings: Settings) -> Send:
 
 
 def _upload_store(
-    settings: Settings, sessions: Sessions, dispatcher: Dispatcher, pool: ThreadPoolExecutor
+    settings: Settings,
+    sessions: Sessions,
+    dispatcher: Dispatcher,
+    group_commit: GroupCommitter,
+    pool: ThreadPoolExecutor,
 ) -> UploadStore:
     return UploadStore(
         sessions=sessions,
@@ -120,6 +125,7 @@ def _upload_store(
             batch_rows=settings.batch_rows,
         ),
         max_atomic_rows=settings.max_atomic_rows,
+        group_commit=group_commit,
         pool=pool,
     )
 

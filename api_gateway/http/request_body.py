@@ -40,6 +40,14 @@ async def read_body(
     return _gunzip(body, limit) if is_gzip else body
 
 
+async def read_received(req: Request, limit: int) -> bytes | None:
+    """Returns an unencoded body of at most `limit` bytes that came with the headers, or None."""
+    declared = req.content_length
+    if not declared or declared > limit or req.get_header("Content-Encoding"):
+        return None
+    return await req.stream.read() if req.stream.tell() == declared else None
+
+
 async def read_json(req: Request, limit: int = MAX_JSON_BYTES) -> Any:
     """Reads and parses a JSON body. Raises Problem (400, 408, 413, 415)."""
     check_is_json(req)

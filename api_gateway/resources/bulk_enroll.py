@@ -15,7 +15,8 @@ from api_gateway.http.headers import read_idempotency_key, read_preference, star
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, dumps, forbid_caching, write_json
-from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
+from api_gateway.intake.upload import MAX_GROUPED_ROWS, StoredUpload, Upload
+from api_gateway.intake.upload_store import UploadStore
 from api_gateway.status import queries
 from api_gateway.status.long_poll import long_poll
 from api_gateway.status.queries import OutcomeFilter, OutcomesCursor, Status
@@ -65,7 +66,9 @@ class BulkEnrollResource:
         body = await read_body(req, MAX_BULK_ENROLL_BODY)
         bulk = await self._read_bulk(req, body, key)
         with self.upload_store.lock_key(caller, key):
-            stored = await self.upload_store.store_in_pool(_make_upload(req, body, bulk, key))
+            stored = await self.upload_store.store_upload(
+                _make_upload(req, body, bulk, key), is_in_memory=bulk.size <= MAX_GROUPED_ROWS
+            )
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{stored.submission_id}")

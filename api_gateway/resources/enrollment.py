@@ -20,7 +20,8 @@ from api_gateway.http.headers import read_idempotency_key, read_preference, star
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, forbid_caching, write_json
-from api_gateway.intake.group_commit import GroupCommitter, Receipt, SingleRequest
+from api_gateway.intake.group_commit import GroupCommitter
+from api_gateway.intake.group_store import Receipt, SingleRequest
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
 from api_gateway.status.waiters import Waiters

@@ -14,8 +14,9 @@ from api_gateway.http.headers import read_idempotency_key
 from api_gateway.http.pagination import encode_cursor, read_page_size
 from api_gateway.http.responses import forbid_caching, write_json
 from api_gateway.intake.spool import Spooler
+from api_gateway.intake.upload import StoredUpload, Upload
 from api_gateway.intake.upload_request import receive_upload
-from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
+from api_gateway.intake.upload_store import UploadStore
 from api_gateway.resources.common.submission_params import (
     check_names,
     parse_params,
@@ -62,12 +63,17 @@ class SubmissionsResource:
                     digest=received.digest,
                     format=received.params.format,
                 )
-                stored = await self.upload_store.store_in_pool(upload)
+                stored = await self.upload_store.store_upload(
+                    upload, is_in_memory=received.is_in_memory
+                )
         await self._write_accepted(stored, caller, resp)
 
     async def _write_accepted(self, stored: StoredUpload, caller: Caller, resp: Response) -> None:
         id_ = stored.submission_id
-        status = await self.database.read(queries.get_status, id_, caller)
+        if stored.submission is not None:
+            status = Status(stored.submission)
+        else:
+            status = await self.database.read(queries.get_status, id_, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{id_}")
         if stored.is_replay:
