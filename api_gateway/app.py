@@ -1,6 +1,7 @@
 """Composition root: makes the parts of the gateway and the ASGI application."""
 
 import asyncio
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -47,6 +48,9 @@ DATABASE_THREADS = 4
 INTAKE_THREADS = 2
 #: Threads that split and store uploads.
 UPLOAD_THREADS = 2
+#: Seconds after which a thread lets another one run (Python's default is 0.005): after each of its
+#: statements a database thread waits so long for the busy event loop.
+SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def utc_now() -> datetime:
@@ -148,6 +152,7 @@ class Lifespan:
         Raises NotDurable: a gateway does not start on a database that loses commits.
         """
         relax_gc()
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         await self._check_database()
         self._parts.dispatcher.start()
         self._parts.waiters.start()

@@ -92,14 +92,14 @@ def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: 
         [single.id.hex for single in singles],
         [single.caller for single in singles],
         [single.caller_kind.value for single in singles],
-        [_timestamp_text(single.received_at) for single in singles],
+        [timestamp_text(single.received_at) for single in singles],
         [single.request_id for single in singles],
     )
     statement = _insert_singles(postgresql=is_postgresql(session))
     session.execute(statement, {**parameters, "batch": batch_id})
 
 
-def _timestamp_text(timestamp: datetime) -> str:
+def timestamp_text(timestamp: datetime) -> str:
     """Formats a UTC timestamp as text that both databases can store."""
     return timestamp.strftime("%Y-%m-%d %H:%M:%S.%f")
 
