@@ -15,7 +15,6 @@ from schemas.findings import finding
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
-MAX_JSON_BYTES = 1_000_000
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
@@ -46,12 +45,6 @@ async def read_received(req: Request, limit: int) -> bytes | None:
     if not declared or declared > limit or req.get_header("Content-Encoding"):
         return None
     return await req.stream.read() if req.stream.tell() == declared else None
-
-
-async def read_json(req: Request, limit: int = MAX_JSON_BYTES) -> Any:
-    """Reads and parses a JSON body. Raises Problem (400, 408, 413, 415)."""
-    check_is_json(req)
-    return parse_json(await read_body(req, limit))
 
 
 def parse_json(body: bytes) -> Any:

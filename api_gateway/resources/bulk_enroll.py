@@ -17,6 +17,7 @@ from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, dumps, forbid_caching, write_json
 from api_gateway.intake.upload import MAX_GROUPED_ROWS, StoredUpload, Upload
 from api_gateway.intake.upload_store import UploadStore
+from api_gateway.resources.common.bulk_body import parse_body
 from api_gateway.status import queries
 from api_gateway.status.long_poll import long_poll
 from api_gateway.status.queries import OutcomeFilter, OutcomesCursor, Status
@@ -79,7 +80,9 @@ class BulkEnrollResource:
     async def _read_bulk(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
         """Parses the body. Raises Problem 400 with the texts of Open edX, 413 if too long."""
         try:
-            bulk = load_bulk_enroll(_parse_body(req, body))
+            bulk = await parse_body(
+                self.database, body, lambda: load_bulk_enroll(_parse_body(req, body))
+            )
             if bulk.cohorts is not None and not await self._was_key_used(req.context.caller, key):
                 known = await self.database.read(courses.find_all, set(bulk.courses))
                 check_cohorts_exist(bulk, known)

@@ -19,15 +19,18 @@ from schemas.files.formats.detect import (
     has_course,
 )
 from schemas.files.formats.reader import FormatReader
-from schemas.files.row_payload import CSV_ROWS, encode_rows
+from schemas.files.row_payload import CSV_ROWS, MAX_ROW_BYTES, encode_rows
 from schemas.files.source import FilePosition, Limits, UnreadableFile, split_lines, without_bom
 
 #: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
-#: Longer records, in characters, are treated as a quote that was never closed.
+#: Longest header, in characters.
 MAX_RECORD_CHARS = 131_072
-#: Each unclosed quote makes the reader backtrack up to MAX_RECORD characters, so their number
-#: is limited: this many, and one more per 1,000 rows.
+#: Longer records, in characters with their line end, belong to no row: the line where one begins is
+#: stored as a line that cannot be read.
+_MAX_ROW_CHARS = MAX_ROW_BYTES + 2
+#: Each unclosed quote makes the reader backtrack up to `_MAX_ROW_CHARS`, so their number is
+#: limited: this many, and one more per 1,000 rows.
 MAX_UNCLOSED_QUOTES = 50
 
 #: Requests in a batch of rows that may mean a thousand each: no batch has 16,384 or more.
@@ -167,7 +170,7 @@ class _LineReader:
     def take_plain(self) -> list[str]:
         """Removes and returns the buffered lines if each is a record without quotes, else []."""
         buffered = self._buffered
-        if max(map(len, buffered)) > MAX_RECORD_CHARS or '"' in "".join(buffered):
+        if max(map(len, buffered)) > _MAX_ROW_CHARS or '"' in "".join(buffered):
             return []
         self._buffered = []
         return buffered[::-1]
@@ -249,7 +252,8 @@ class _CsvSplitter:
             yield
 
     def _add_unclosed_line(self) -> None:
-        self._unclosed_lines += 1
+        if len(self._taken[self._record]) <= _MAX_ROW_CHARS:  # else no line after it is read again
+            self._unclosed_lines += 1
         if self._unclosed_lines > MAX_UNCLOSED_QUOTES + self._total // 1_000:
             line = self._first_line + self._record
             message = f"line {line} is one of too many lines with a quote that is never closed"
@@ -267,7 +271,7 @@ class _CsvSplitter:
         for line in self._lines:
             self._taken.append(line)
             self._size += len(line)
-            if self._size - self._record_size > MAX_RECORD_CHARS:
+            if self._size - self._record_size > _MAX_ROW_CHARS:
                 raise csv.Error
             yield line
         self._ended = True

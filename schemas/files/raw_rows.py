@@ -16,6 +16,7 @@ from schemas.files.id_mapping import ids_in, translate_ids
 from schemas.files.row_payload import (
     CSV_ROWS,
     EMPTY_PAYLOAD,
+    MAX_ROW_BYTES,
     ParsedRow,
     SkippedRows,
     decode_rows,
@@ -24,6 +25,7 @@ from schemas.files.row_payload import (
     read_payload,
     require_header,
     split_at_unclosed,
+    too_long_row,
     unclosed_row,
 )
 from schemas.findings import Finding, finding
@@ -183,6 +185,10 @@ def _json_rows(text: bytes, first_line: int, skips: SkippedRows) -> Iterator[Raw
             continue
         if skips.is_next():
             yield RawRow(line, None, is_skipped=True)
+            continue
+        if len(raw) > MAX_ROW_BYTES:
+            found = too_long_row(raw[:400].decode(errors="replace"))
+            yield RawRow(line, None, findings=(found,))
             continue
         try:
             body = loads(raw)
