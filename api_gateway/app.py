@@ -85,7 +85,7 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
         dispatcher=dispatcher,
         waiters=waiters,
         status_reader=status_reader,
-        event_streams=_event_streams(status_reader, waiters, authenticator),
+        event_streams=_event_streams(settings, status_reader, waiters, authenticator),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
         ping_redis=CompletionPublisher(settings.redis_url).ping,
@@ -95,13 +95,14 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
 
 
 def _event_streams(
-    reader: StatusReader, waiters: Waiters, authenticator: Authenticator
+    settings: Settings, reader: StatusReader, waiters: Waiters, authenticator: Authenticator
 ) -> EventStreams:
     return EventStreams(
         reader=reader,
         waiters=waiters,
         render=lambda status: dumps(render_status(status, utc_now())),
         identify=authenticator.identify,
+        max_per_caller=settings.max_streams_per_caller,
     )
 
 

@@ -13,6 +13,7 @@ from api_gateway.database import Database
 from api_gateway.http.headers import read_idempotency_key
 from api_gateway.http.pagination import encode_cursor, read_page_size
 from api_gateway.http.responses import forbid_caching, write_json
+from api_gateway.intake.pending_rows import PendingRows
 from api_gateway.intake.spool import Spooler
 from api_gateway.intake.upload import StoredUpload, Upload
 from api_gateway.intake.upload_request import receive_upload
@@ -41,6 +42,7 @@ class SubmissionsResource:
     database: Database
     upload_store: UploadStore
     spooler: Spooler
+    pending_rows: PendingRows
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response) -> None:
@@ -48,6 +50,7 @@ class SubmissionsResource:
         caller: Caller = req.context.caller
         key = read_idempotency_key(req)
         check_names(req.params)  # before the file is received
+        await self.pending_rows.check(caller)
         with self.upload_store.lock_key(caller, key):
             async with receive_upload(req, self.spooler, parse_params) as received:
                 upload = Upload(

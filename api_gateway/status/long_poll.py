@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from api_gateway.auth.caller import Caller
+from api_gateway.http.quotas import Quota
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader, after_progress, after_timeout
 from api_gateway.status.waiters import Waiters
@@ -11,6 +12,19 @@ from enrollment.domain.submissions import Submission
 
 #: Seconds after which the status is read again even without a notification.
 READ_AGAIN_SECONDS = 15.0
+
+#: Maximum number of clients per process that wait, of all callers.
+MAX_LONG_POLLS = 8_000
+
+
+def long_poll_quota(per_caller: int) -> Quota:
+    """Returns the quota of clients that wait for progress."""
+    return Quota(
+        "long polls",
+        setting="ENROLL_MAX_LONG_POLLS_PER_CALLER",
+        per_caller=per_caller,
+        total=MAX_LONG_POLLS,
+    )
 
 
 async def long_poll(

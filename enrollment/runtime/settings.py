@@ -29,6 +29,10 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_MAX_JSON_BYTES": "Maximum size of a JSON document (use NDJSON or CSV for more).",
     "ENROLL_MAX_ATOMIC_ROWS": "Maximum number of rows with on_error=abort.",
     "ENROLL_BATCH_ROWS": "Number of requests in a batch of a bulk submission.",
+    "ENROLL_MAX_UPLOADS_PER_CALLER": "Uploads of one caller that a gateway receives at once.",
+    "ENROLL_MAX_STREAMS_PER_CALLER": "Event streams of one caller in a gateway process.",
+    "ENROLL_MAX_LONG_POLLS_PER_CALLER": "Long polls of one caller in a gateway process.",
+    "ENROLL_MAX_PENDING_ROWS_PER_CALLER": "Unprocessed rows with which a caller may upload more.",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
     "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
@@ -64,6 +68,10 @@ class Settings:
     max_json_bytes: int = 16_000_000
     max_atomic_rows: int = 10_000
     batch_rows: int = 1_000
+    max_uploads_per_caller: int = 4
+    max_streams_per_caller: int = 2_000
+    max_long_polls_per_caller: int = 2_000
+    max_pending_rows_per_caller: int = 10_000_000
     retention_days: int = 30
     log_level: str = "info"
     accept_data_loss: bool = False
