@@ -1,6 +1,7 @@
 """Composition root: makes the parts of the gateway and the ASGI application."""
 
 import asyncio
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -51,6 +52,9 @@ DATABASE_THREADS = 4
 INTAKE_THREADS = 2
 #: Threads that split and store uploads.
 UPLOAD_THREADS = 2
+#: Seconds after which a thread lets another one run (Python's default is 0.005): after each of its
+#: statements a database thread waits so long for the busy event loop.
+SWITCH_INTERVAL_SECONDS = 0.0005
 
 
 def utc_now() -> datetime:
@@ -77,17 +81,18 @@ def make_parts(
     authenticator = Authenticator(database, settings, time.monotonic)
     status_reader = StatusReader(database)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
+    group_commit = GroupCommitter(intake_database, dispatcher)
     return Parts(
         settings=settings,
         database=database,
         intake_database=intake_database,
-        group_commit=GroupCommitter(intake_database, dispatcher),
-        upload_store=_upload_store(settings, sessions, dispatcher, uploads_pool),
+        group_commit=group_commit,
+        upload_store=_upload_store(settings, sessions, dispatcher, group_commit, uploads_pool),
         uploads_pool=uploads_pool,
         dispatcher=dispatcher,
         waiters=waiters,
         status_reader=status_reader,
-        event_streams=_event_streams(status_reader, waiters, authenticator),
+        event_streams=_event_streams(settings, status_reader, waiters, authenticator),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
         ping_redis=CompletionPublisher(settings.redis_url).ping,
@@ -103,13 +108,14 @@ def _release_at_shutdown(waiters: Waiters, draining: Draining) -> Draining:
 
 
 def _event_streams(
-    reader: StatusReader, waiters: Waiters, authenticator: Authenticator
+    settings: Settings, reader: StatusReader, waiters: Waiters, authenticator: Authenticator
 ) -> EventStreams:
     return EventStreams(
         reader=reader,
         waiters=waiters,
         render=lambda status: dumps(render_status(status, utc_now())),
         identify=authenticator.identify,
+        max_per_caller=settings.max_streams_per_caller,
     )
 
 
@@ -121,7 +127,11 @@ def _broker_sender(settings: Settings) -> Send:
 
 
 def _upload_store(
-    settings: Settings, sessions: Sessions, dispatcher: Dispatcher, pool: ThreadPoolExecutor
+    settings: Settings,
+    sessions: Sessions,
+    dispatcher: Dispatcher,
+    group_commit: GroupCommitter,
+    pool: ThreadPoolExecutor,
 ) -> UploadStore:
     return UploadStore(
         sessions=sessions,
@@ -133,6 +143,7 @@ def _upload_store(
             batch_rows=settings.batch_rows,
         ),
         max_atomic_rows=settings.max_atomic_rows,
+        group_commit=group_commit,
         pool=pool,
     )
 
@@ -156,6 +167,7 @@ class Lifespan:
         or on tables that it does not know.
         """
         relax_gc()
+        sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         await self._check_database()
         self._parts.dispatcher.start()
         self._parts.waiters.start()

@@ -1,5 +1,6 @@
 """Routes: the URI template and the resource of each route name."""
 
+from api_gateway.intake.pending_rows import PendingRows
 from api_gateway.intake.spool import Spooler
 from api_gateway.openapi.resource import documentation
 from api_gateway.parts import Parts
@@ -17,6 +18,7 @@ from api_gateway.resources.learners import LearnerResource, LearnersResource
 from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
+from api_gateway.status.long_poll import long_poll_quota
 
 BASE = "/api/enrollment/v1"
 
@@ -98,18 +100,14 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
 
 
 def _submission_resources(parts: Parts) -> dict[str, object]:
-    database, now = parts.database, parts.now
+    database, now, settings = parts.database, parts.now, parts.settings
     return {
-        "submissions": SubmissionsResource(
-            database=database,
-            upload_store=parts.upload_store,
-            spooler=Spooler(parts.settings.max_upload_bytes),
-            now=now,
-        ),
+        "submissions": _uploads_resource(parts),
         "submission": SubmissionResource(
             reader=parts.status_reader,
             waiters=parts.waiters,
             event_streams=parts.event_streams,
+            quota=long_poll_quota(settings.max_long_polls_per_caller),
             now=now,
         ),
         "submission_events": EventsResource(
@@ -125,9 +123,20 @@ def _submission_resources(parts: Parts) -> dict[str, object]:
             reader=parts.status_reader,
             waiters=parts.waiters,
             now=now,
-            default_wait=parts.settings.default_wait,
+            default_wait=settings.default_wait,
         ),
     }
+
+
+def _uploads_resource(parts: Parts) -> SubmissionsResource:
+    database, settings = parts.database, parts.settings
+    return SubmissionsResource(
+        database=database,
+        upload_store=parts.upload_store,
+        spooler=Spooler(settings.max_upload_bytes, max_per_caller=settings.max_uploads_per_caller),
+        pending_rows=PendingRows(database, settings.max_pending_rows_per_caller),
+        now=parts.now,
+    )
 
 
 def _reference_data_resources(parts: Parts) -> dict[str, object]:

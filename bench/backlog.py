@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 from api_gateway.auth.caller import Caller
-from api_gateway.intake.group_commit import SingleRequest, store_singles
+from api_gateway.intake.group_store import SingleRequest, store_group
 from bench.progress_query import counting
 from bench.stack import COURSE, Servers, Size, fresh_environment, process
 from bench.table import Figure, rate
@@ -77,7 +77,7 @@ def fill(url: str, batches: int) -> None:
             SingleRequest(CALLER, ParsedRequest(f"u{number}-{one}", None, COURSE), 0.0)
             for one in range(SINGLES)
         ]
-        store_singles(sessions, requests, lambda: 0.0)
+        store_group(sessions, requests, lambda: 0.0)
 
     with ThreadPoolExecutor(FILLING_THREADS) as pool:
         for _ in pool.map(accept, range(batches)):

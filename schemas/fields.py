@@ -232,12 +232,20 @@ class Email(BoundedString):
 
 
 class BoundedList(fields.List[Any]):
-    """A list of bounded length."""
+    """A list of bounded length; the items of a list that is too long are not read."""
 
     default_error_messages = ERROR_RULES
 
     def __init__(self, inner: fields.Field[Any], *, max_items: int, **kwargs: Any) -> None:
         super().__init__(inner, validate=validate.Length(max=max_items, error="length"), **kwargs)
+        self.max_items = max_items
+
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        if len(value) > self.max_items:
+            raise ValidationError("length")
+        return super()._deserialize(value, attr, data, **kwargs)
 
 
 class Nested(fields.Nested):

@@ -43,6 +43,7 @@ RULES: Mapping[str, str] = {
     "contradiction": "belongs to another learner than the one named",
     "in_the_future": "is later than the request itself",
     "encoding": "is not UTF-8",
+    "omitted": "is the number of further findings",
 }
 
 
@@ -77,19 +78,31 @@ def at_pointer(item: Finding) -> Finding:
 
 
 def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
-    """Returns the findings of a schema's error, each with its pointer, `MAX_FINDINGS` at most."""
-    items = (
-        _at_path(path, _value_at(data, path), rule)
-        for path, rules in _broken_rules(error.messages, ())
-        for rule in rules
-    )
-    return tuple(islice(items, MAX_FINDINGS))
+    """Returns the findings of a schema's error, each with its pointer.
+
+    After `MAX_FINDINGS` follows one that counts the others.
+    """
+    broken = [(path, rule) for path, rules in _broken_rules(error.messages, ()) for rule in rules]
+    shown = [_at_path(path, _value_at(data, path), rule) for path, rule in broken[:MAX_FINDINGS]]
+    return (*shown, *map(at_pointer, _omitted(len(broken) - MAX_FINDINGS)))
 
 
-def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:
-    """Yields the first broken rule of every field, without pointers."""
-    for path, rules in _broken_rules(error.messages, ()):
-        yield finding(".".join(map(str, path)), _value_at(data, path), rules[0])
+def first_findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
+    """Returns the first broken rule of every field, without pointers.
+
+    After `MAX_FINDINGS` follows one that counts the others.
+    """
+    broken = list(_broken_rules(error.messages, ()))
+    shown = [
+        finding(".".join(map(str, path)), _value_at(data, path), rules[0])
+        for path, rules in broken[:MAX_FINDINGS]
+    ]
+    return (*shown, *_omitted(len(broken) - MAX_FINDINGS))
+
+
+def _omitted(number: int) -> tuple[Finding, ...]:
+    """Returns the finding that counts those that are left out; none if there are none."""
+    return (finding("", number, "omitted"),) if number > 0 else ()
 
 
 def display_value(value: object) -> object:
@@ -99,10 +112,19 @@ def display_value(value: object) -> object:
     """
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = shorten(str(value))
+    text = shorten(str(_head(value)))
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
+
+
+def _head(value: object) -> object:
+    """Returns as many items of a list or an object as can be displayed."""
+    if isinstance(value, list):
+        return value[:MAX_VALUE_CHARS]
+    if isinstance(value, dict) and len(value) > MAX_VALUE_CHARS:
+        return dict(islice(value.items(), MAX_VALUE_CHARS))
+    return value
 
 
 def shorten(text: str) -> str:

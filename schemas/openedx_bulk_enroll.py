@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, NotRequired, Type
 from enrollment.domain.codes import FAILURE_CODES, Code, Reason
 from enrollment.domain.model import Course, Outcome
 from schemas.encoding.json_types import Doc, OneOf
-from schemas.fields import is_course_key, is_storable, parse_email, parse_username
+from schemas.fields import MAX_NAME, is_course_key, is_storable, parse_email, parse_username
 from schemas.findings import MAX_FINDINGS, shorten
 from schemas.outcomes import BulkEnrollStateJson, message_of
 from schemas.requests.parsed import MAX_COHORT
@@ -24,6 +24,8 @@ _FLAGS: Mapping[object, bool] = {
     **dict.fromkeys(("false", "False", "FALSE", "f", "0", "off", "no", ""), False),
 }
 _IDENTIFIER_SEPARATORS = re.compile(r"[\s,]+")
+#: A longer identifier is no learner's; the rest of it is not repeated in every request.
+_MAX_IDENTIFIER = MAX_NAME + 1
 #: Reasons after which Open edX reports an identifier as invalid.
 _UNKNOWN_LEARNER_REASONS = frozenset({Reason.INVALID_ROW, Reason.LEARNER_NOT_FOUND})
 #: The member for errors of the whole body.
@@ -110,7 +112,7 @@ def _learner_members(identifier: str) -> dict[str, str]:
     an e-mail address without a username also matches the username.
     """
     if (email := parse_email(identifier)) is None:
-        return {"user": identifier}
+        return {"user": identifier[:_MAX_IDENTIFIER]}
     if identifier == email or parse_username(identifier) is None:
         return {"email": email}
     return {"user": identifier, "email": identifier}

@@ -126,6 +126,16 @@ def unsupported(detail: str) -> Problem:
     return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
 
 
+def too_many(detail: str, *, retry_after: int) -> Problem:
+    """Returns problem 429 with Retry-After in seconds; `detail` names the caller's limit."""
+    return Problem(
+        HTTPStatus.TOO_MANY_REQUESTS,
+        "quota_exceeded",
+        detail,
+        headers={"Retry-After": str(retry_after)},
+    )
+
+
 def unavailable(detail: str, *, retry_after: int = 2) -> Problem:
     """Returns problem 503 with Retry-After in seconds."""
     return Problem(

@@ -15,7 +15,6 @@ from schemas.findings import finding
 
 #: Seconds within which a body must be complete.
 BODY_SECONDS = 30.0
-MAX_JSON_BYTES = 1_000_000
 
 _CHARSETS = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
 
@@ -40,10 +39,12 @@ async def read_body(
     return _gunzip(body, limit) if is_gzip else body
 
 
-async def read_json(req: Request, limit: int = MAX_JSON_BYTES) -> Any:
-    """Reads and parses a JSON body. Raises Problem (400, 408, 413, 415)."""
-    check_is_json(req)
-    return parse_json(await read_body(req, limit))
+async def read_received(req: Request, limit: int) -> bytes | None:
+    """Returns an unencoded body of at most `limit` bytes that came with the headers, or None."""
+    declared = req.content_length
+    if not declared or declared > limit or req.get_header("Content-Encoding"):
+        return None
+    return await req.stream.read() if req.stream.tell() == declared else None
 
 
 def parse_json(body: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""Stores the states of the records of an uploaded file, if a row of it ends one.
+"""Collects the states of the records of an uploaded file, if a row of it ends one.
 
 A file that ends no record pays for a search in its text. Otherwise its stored batches are read
 again, a few at a time, so that memory use does not depend on the size of the file.
@@ -14,7 +14,7 @@ from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches, record_states
 from enrollment.storage.queue.batches import BatchResult
 from enrollment.storage.queue.record_states import BatchRecordStates
-from enrollment.storage.submissions import NewBulk
+from enrollment.storage.uploads import NewBulk
 from schemas.files.record_states import (
     RecordKey,
     encode_states,
@@ -72,6 +72,19 @@ class RecordCollector:
 
     def _states_of(self, batch: BatchResult) -> dict[RecordKey, bool]:
         return states_of_batch(self._submission, batch.payload)
+
+
+def states_of_upload(bulk: NewBulk, payloads: Sequence[bytes]) -> list[BatchRecordStates]:
+    """Returns the states of the records of a file that is in memory; none if it ends no record."""
+    submission = _submission_of(bulk)
+    if not may_have_records(submission):
+        return []
+    if not any(may_end_records(submission, payload) for payload in payloads):
+        return []
+    states = [states_of_batch(submission, payload) for payload in payloads]
+    if all(is_kept for one in states for is_kept in one.values()):
+        return []
+    return [BatchRecordStates(n, encode_states(one)) for n, one in enumerate(states) if one]
 
 
 def _submission_of(bulk: NewBulk) -> Submission:

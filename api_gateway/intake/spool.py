@@ -7,6 +7,7 @@ Uploads that are too slow are rejected.
 import asyncio
 import tempfile
 import time
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from http import HTTPStatus
@@ -18,8 +19,10 @@ from falcon.asgi.multipart import MultipartForm
 from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartParseError, MultipartParseOptions
 
+from api_gateway.auth.caller import Caller
 from api_gateway.http.disconnects import DISCONNECTED
 from api_gateway.http.problems import Problem, bad_request, too_large, unavailable, unsupported
+from api_gateway.http.quotas import Quota
 from schemas.findings import finding
 
 log = structlog.get_logger()
@@ -29,8 +32,12 @@ FILE_FIELD = "file"
 _FORM_OPTIONS = MultipartParseOptions()
 _FORM_OPTIONS.max_body_part_count = 20
 _FORM_OPTIONS.max_body_part_buffer_size = 4_096
-#: Maximum number of uploads that one process receives at the same time.
+#: Maximum number of uploads that one process receives at the same time, from all callers.
 MAX_CONCURRENT_UPLOADS = 32
+#: The same from one caller.
+MAX_UPLOADS_PER_CALLER = 4
+#: When all places are taken an upload must be so many times as fast as when half of them are free.
+FULL_USE_FACTOR = 10.0
 #: Size of the write buffer in bytes.
 _WRITE_BYTES = 1 << 18
 
@@ -40,13 +47,38 @@ class UploadPace(NamedTuple):
 
     #: Maximum seconds without a byte.
     max_idle_seconds: float = 30.0
-    #: Seconds before the average is checked.
-    grace_seconds: float = 30.0
-    #: Minimum bytes per second, on average since the start.
+    #: Seconds over which the pace is measured, and before it is checked.
+    window_seconds: float = 30.0
+    #: Minimum bytes per second, while at least half of the places are free.
     min_bytes_per_second: float = 1_000.0
+
+    def minimum(self, used_share: float) -> float:
+        """Returns the minimum bytes per second while a share (0 to 1) of the places is taken."""
+        excess = max(0.0, 2.0 * used_share - 1.0)
+        return self.min_bytes_per_second * (1.0 + (FULL_USE_FACTOR - 1.0) * excess)
 
 
 UPLOAD_PACE = UploadPace()
+
+
+class PaceMeter:
+    """Measures the pace of one upload over the last seconds."""
+
+    def __init__(self, window_seconds: float, started_at: float) -> None:
+        self._window_seconds = window_seconds
+        #: (monotonic seconds, bytes until then), at least a second apart.
+        self._marks: deque[tuple[float, int]] = deque([(started_at, 0)])
+
+    def measure(self, now: float, size: int) -> float | None:
+        """Returns the bytes per second in the window; None before it is over once."""
+        marks = self._marks
+        while len(marks) > 1 and marks[1][0] <= now - self._window_seconds:
+            marks.popleft()
+        seen_at, seen = marks[0]
+        if now - marks[-1][0] >= 1.0:
+            marks.append((now, size))
+        elapsed = now - seen_at
+        return (size - seen) / elapsed if elapsed >= self._window_seconds else None
 
 
 class UploadForm(NamedTuple):
@@ -68,11 +100,17 @@ class Spooler:
         max_bytes: int,
         *,
         max_concurrent: int = MAX_CONCURRENT_UPLOADS,
+        max_per_caller: int = MAX_UPLOADS_PER_CALLER,
         pace: UploadPace = UPLOAD_PACE,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._max_bytes = max_bytes
-        self._free_slots = max_concurrent
+        self._quota = Quota(
+            "uploads",
+            setting="ENROLL_MAX_UPLOADS_PER_CALLER",
+            per_caller=max_per_caller,
+            total=max_concurrent,
+        )
         self._pace = pace
         self._monotonic = monotonic
 
@@ -81,8 +119,8 @@ class Spooler:
         """Yields the body as a file, and whether it is gzip; deletes the file after the block.
 
         Raises Problem 400 for an incomplete body, 408 for one that is too slow, 413 beyond the
-        limit, 415 for an unsupported encoding, 503 if too many uploads are being received or
-        the disk is full.
+        limit, 415 for an unsupported encoding, 429 if too many uploads of the caller are being
+        received, 503 if too many of all callers are or the disk is full.
         """
         encoding = (req.get_header("Content-Encoding") or "identity").strip().lower()
         if encoding not in {"gzip", "identity"}:
@@ -109,17 +147,12 @@ class Spooler:
 
     @asynccontextmanager
     async def _temporary_file(self, req: Request) -> AsyncIterator[IO[bytes]]:
-        """Yields a temporary file for one upload. Raises Problem 413, 503."""
+        """Yields a temporary file for one upload. Raises Problem 413, 429, 503."""
         if (req.content_length or 0) > self._max_bytes:
             raise self._too_long()
-        if self._free_slots <= 0:
-            raise unavailable("Too many uploads at the same time; try again.", retry_after=5)
-        self._free_slots -= 1
-        try:
-            with _open_temporary_file() as file:
-                yield file
-        finally:
-            self._free_slots += 1
+        caller: Caller = req.context.caller
+        with self._quota.place(caller.name), _open_temporary_file() as file:
+            yield file
 
     async def _spool(self, req: Request, file: IO[bytes]) -> None:
         await _copy(self._chunks(req), file)
@@ -139,21 +172,25 @@ class Spooler:
 
     async def _chunks(self, req: Request) -> AsyncIterator[bytes]:
         """Yields the body in chunks. Raises Problem if it is too large, too slow or incomplete."""
-        started_at, size = self._monotonic(), 0
+        size = 0
+        meter = PaceMeter(self._pace.window_seconds, self._monotonic())
         chunks = aiter(req.stream)
         while (chunk := await self._next(chunks)) is not None:
             size += len(chunk)
             if size > self._max_bytes:
                 raise self._too_long()
             yield chunk
-            self._check_pace(size, self._monotonic() - started_at)
+            self._check_pace(meter.measure(self._monotonic(), size))
         _check_complete(req, size)
 
-    def _check_pace(self, size: int, elapsed: float) -> None:
-        """Raises Problem 408 if the average since the start is too slow."""
-        minimum = self._pace.min_bytes_per_second
-        if elapsed > self._pace.grace_seconds and size < minimum * elapsed:
-            raise _too_slow(f"fewer than {minimum:g} bytes a second were received")
+    def _check_pace(self, pace: float | None) -> None:
+        """Raises Problem 408 if the pace is too slow for the number of uploads."""
+        minimum = self._pace.minimum(self._quota.used / self._quota.total)
+        if pace is not None and pace < minimum:
+            raise _too_slow(
+                f"fewer than {minimum:.0f} bytes a second were received in the last "
+                f"{self._pace.window_seconds:g} seconds"
+            )
 
     async def _next(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         """Returns the next chunk; None at the end. Raises Problem 408."""

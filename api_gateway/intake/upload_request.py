@@ -1,5 +1,6 @@
 """Receives uploads: the body of a request, or the file of a multipart form."""
 
+import io
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import PurePath
@@ -10,12 +11,15 @@ from falcon.util.mediatypes import parse_header
 
 from api_gateway.http.headers import start_fingerprint
 from api_gateway.http.problems import bad_request, unsupported
+from api_gateway.http.request_body import read_received
 from api_gateway.intake.spool import Spooler, UploadForm
 from schemas.files.splitter import format_of, type_of_name
 from schemas.findings import finding
 
 T = TypeVar("T")
 
+#: Maximum bytes of a file that is not spooled.
+MAX_BYTES_IN_MEMORY = 16_384
 MULTIPART_FORM = "multipart/form-data"
 _MAX_BOUNDARY = 70
 
@@ -30,6 +34,8 @@ class ReceivedUpload(NamedTuple, Generic[T]):
     params: T
     #: A SHA-256 of the parts that identify the request, without the file.
     digest: Any
+    #: Whether the file is short and not on disk.
+    is_in_memory: bool = False
 
 
 @asynccontextmanager
@@ -45,6 +51,16 @@ async def receive_upload(
     if media_type.lower() != MULTIPART_FORM:
         params = parse(req.params)
         _check_type(req.content_type or "")
+        if (body := await read_received(req, MAX_BYTES_IN_MEMORY)) is not None:
+            yield ReceivedUpload(
+                io.BytesIO(body),
+                req.content_type or "",
+                gzip=False,
+                params=params,
+                digest=start_fingerprint(req),
+                is_in_memory=True,
+            )
+            return
         async with spooler.spool(req) as (file, gzip):
             digest = start_fingerprint(req)
             yield ReceivedUpload(file, req.content_type or "", gzip, params, digest)

@@ -1,20 +1,24 @@
 """Splits an upload into batch drafts, grouped by transaction."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import islice
-from typing import IO
+from itertools import chain, islice
+from typing import IO, NamedTuple
 
+from api_gateway.intake.upload import CompleteUpload, Upload
+from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import SubmissionOptions
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
-from schemas.files.source import Limits, SpooledSource
+from schemas.files.source import FileTooLarge, Limits, SpooledSource
 from schemas.files.splitter import ZIP, format_of, split
 from schemas.files.zip_splitter import split_archive
 
 #: Maximum bytes of an all-or-nothing file, which is stored as one batch.
 MAX_ATOMIC_BYTES = 64_000_000
+#: Files with more rows go to the bulk lane, unless the caller chooses the lane.
+MAX_INTERACTIVE_ROWS = 50
 
 
 def limits_for(options: SubmissionOptions, limits: Limits, max_atomic_rows: int) -> Limits:
@@ -83,3 +87,70 @@ class BatchGroups:
         while group:
             yield group
             group = list(islice(self._rest, self._size))
+
+
+class SplitUpload(NamedTuple):
+    """An upload, split as far as necessary to know how it is stored."""
+
+    file_info: FileInfo
+    lane: Lane
+    #: SHA-256 of the parts that identify the request; empty without a key.
+    fingerprint: bytes
+    #: The batches of the first transaction.
+    first: list[BatchDraft]
+    #: The others; None: there are no others.
+    rest: Iterator[BatchDraft] | None
+
+    def complete(self, upload: Upload) -> CompleteUpload:
+        """Returns the upload with its batches, which are all in `first`."""
+        return CompleteUpload(
+            upload.caller,
+            upload.options,
+            self.lane,
+            self.file_info,
+            tuple(self.first),
+            upload.first_byte,
+            upload.request_id,
+            upload.key,
+            self.fingerprint,
+        )
+
+
+@contextmanager
+def split_upload(
+    upload: Upload, limits: Limits, *, max_atomic_rows: int, group_size: int
+) -> Iterator[SplitUpload]:
+    """Yields the split upload; its batches are read during the block.
+
+    Raises UnreadableFile, FileTooLarge, and DatabaseUnavailable if the disk is full.
+    """
+    limits = limits_for(upload.options, limits, max_atomic_rows)
+    chunks = SpooledSource(upload.file, limits, gzip=upload.gzip)
+    given = upload.options
+    options = FileOptions(upload.format, given.course_id, given.source, given.ignored_names)
+    with open_drafts(
+        upload.file, chunks, limits, options, media_type=upload.media_type, gzip=upload.gzip
+    ) as (file_info, drafts):
+        first = list(islice(drafts, group_size))
+        if upload.options.is_atomic and len(first) > 1:
+            message = "an all-or-nothing file must fit in one batch: send fewer lines"
+            raise FileTooLarge(message)
+        following = next(drafts, None)
+        rest = None if following is None else chain([following], drafts)
+        lane = upload.lane or _default_lane(first, upload.options)
+        yield SplitUpload(file_info, lane, _fingerprint(upload, chunks), first, rest)
+
+
+def _fingerprint(upload: Upload, chunks: Iterable[bytes]) -> bytes:
+    if upload.key is None:
+        return b""
+    digest = upload.digest.copy()
+    for chunk in chunks:
+        digest.update(chunk)
+    return bytes(digest.digest())
+
+
+def _default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
+    """Returns the interactive lane for small files, except dry runs."""
+    rows = sum(draft.rows for draft in first)
+    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK

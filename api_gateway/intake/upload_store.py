@@ -8,12 +8,11 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from http import HTTPStatus
-from itertools import islice
-from typing import IO, Any, NamedTuple, TypeVar
+from typing import TypeVar
 from uuid import UUID
 
 import structlog
@@ -23,58 +22,43 @@ from api_gateway.auth.caller import Caller
 from api_gateway.database import retry_on_conflict
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.group_commit import GroupCommitter
+from api_gateway.intake.group_store import Receipt, store_group
 from api_gateway.intake.record_collector import RecordCollector
-from api_gateway.intake.upload_split import BatchGroups, limits_for, open_drafts
+from api_gateway.intake.upload import (
+    CompleteUpload,
+    StoredUpload,
+    Upload,
+    new_bulk,
+    queued_submission,
+)
+from api_gateway.intake.upload_split import BatchGroups, SplitUpload, split_upload
 from enrollment.domain.codes import Lane
-from enrollment.domain.errors import Conflict, DatabaseUnavailable, KeyInFlight, KeyReused
-from enrollment.domain.submissions import SubmissionOptions
+from enrollment.domain.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    EnrollmentError,
+    KeyInFlight,
+    KeyReused,
+)
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.ids import uuid7
-from enrollment.storage import idempotency, submissions
+from enrollment.storage import idempotency, uploads
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
-from enrollment.storage.submissions import NewBulk
-from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
-from schemas.files.formats.detect import AUTO
-from schemas.files.source import FileTooLarge, Limits, SpooledSource, UnreadableFile
+from enrollment.storage.uploads import NewBulk
+from schemas.files.source import FileTooLarge, Limits, UnreadableFile
+from schemas.files.splitter import ZIP, format_of
 
 log = structlog.get_logger()
 
+A = TypeVar("A")
 T = TypeVar("T")
 
 #: Batches per transaction: transactions are short, so that single requests commit in between.
 UPLOAD_BATCHES_PER_TRANSACTION = 8
-#: Files with more rows go to the bulk lane, unless the caller chooses the lane.
-MAX_INTERACTIVE_ROWS = 50
-
-
-class Upload(NamedTuple):
-    """A received file and its options."""
-
-    file: IO[bytes]
-    media_type: str
-    gzip: bool
-    caller: Caller
-    options: SubmissionOptions
-    lane: Lane | None
-    #: Monotonic seconds at which the first byte was read.
-    first_byte: float
-    request_id: str | None
-    #: The Idempotency-Key.
-    key: str | None
-    #: A SHA-256 of the parts that identify the request, without the body.
-    digest: Any
-    #: The file format; `auto` for detection.
-    format: str = AUTO
-
-
-class StoredUpload(NamedTuple):
-    """The submission of an upload; `is_replay` if an earlier upload used the same key."""
-
-    submission_id: UUID
-    is_replay: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +69,8 @@ class UploadStore:
     dispatcher: Dispatcher
     limits: Limits
     max_atomic_rows: int
+    #: Stores small uploads; None: each is stored by a transaction of its own.
+    group_commit: GroupCommitter | None = None
     #: Threads for storing, not shared with single requests; None: those of the event loop.
     pool: ThreadPoolExecutor | None = None
     monotonic: Callable[[], float] = time.monotonic
@@ -106,100 +92,96 @@ class UploadStore:
         finally:
             self.in_flight.discard(owner)
 
-    async def store_in_pool(self, upload: Upload) -> StoredUpload:
-        """Runs `store` in the pool.
+    async def store_upload(self, upload: Upload, *, is_in_memory: bool = False) -> StoredUpload:
+        """Stores an upload durably: a small one with the next group commit, others in the pool.
 
-        Raises Problem 400, 413, 422 for errors in the file; KeyReused, DatabaseUnavailable.
+        With `is_in_memory` a short file is split at once, without a thread. Raises Problem 400,
+        413, 422 for errors in the file; KeyReused, DatabaseUnavailable, Overloaded.
         """
-        loop = asyncio.get_running_loop()
-        try:
-            return await loop.run_in_executor(self.pool, self.store, upload)
-        except FileTooLarge as error:
-            raise too_large(str(error)) from error
-        except UnreadableFile as error:
-            is_malformed = error.is_malformed
-            status = HTTPStatus.BAD_REQUEST if is_malformed else HTTPStatus.UNPROCESSABLE_ENTITY
-            raise Problem(status, error.code, error.message, errors=[error.finding()]) from error
+        made: CompleteUpload | StoredUpload | None = None
+        with _file_problems():
+            if is_in_memory and format_of(upload.media_type) != ZIP:
+                made = self._split_completely(upload)
+            if made is None:
+                made = await self._in_pool(self._complete_or_store, upload)
+        if isinstance(made, StoredUpload):
+            return made
+        if self.group_commit is None or not made.is_small:
+            return await self._in_pool(self._store_complete, made)
+        return _stored(made, await self.group_commit.accept(made))
+
+    async def _in_pool(self, work: Callable[[A], T], argument: A) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self.pool, work, argument)
 
     def store(self, upload: Upload) -> StoredUpload:
         """Stores a file durably, completely or not at all. Blocks.
 
         Raises UnreadableFile, FileTooLarge for errors in the file, KeyReused, DatabaseUnavailable.
         """
-        limits = limits_for(upload.options, self.limits, self.max_atomic_rows)
-        chunks = SpooledSource(upload.file, limits, gzip=upload.gzip)
-        given = upload.options
-        options = FileOptions(upload.format, given.course_id, given.source, given.ignored_names)
-        with open_drafts(
-            upload.file,
-            chunks,
-            limits,
-            options,
-            media_type=upload.media_type,
-            gzip=upload.gzip,
-        ) as (file_info, drafts):
-            return self._store(upload, file_info, drafts, chunks)
+        made = self._complete_or_store(upload)
+        return made if isinstance(made, StoredUpload) else self._store_complete(made)
 
-    def _store(
-        self,
-        upload: Upload,
-        file_info: FileInfo,
-        drafts: Iterator[BatchDraft],
-        chunks: SpooledSource,
-    ) -> StoredUpload:
-        """Stores the drafts, unless the Idempotency-Key was used before."""
-        first = list(islice(drafts, UPLOAD_BATCHES_PER_TRANSACTION))
-        if upload.options.is_atomic and len(first) > 1:
-            message = "an all-or-nothing file must fit in one batch: send fewer lines"
-            raise FileTooLarge(message)
-        lane = upload.lane or _default_lane(first, upload.options)
-        if upload.key is not None:
-            for chunk in chunks:
-                upload.digest.update(chunk)
-            earlier = self._find_earlier(upload)
-            if earlier is not None:
-                return earlier
-        groups = BatchGroups(first, drafts, size=UPLOAD_BATCHES_PER_TRANSACTION)
-        return self._write(upload, file_info, groups, lane)
+    def _split(self, upload: Upload) -> AbstractContextManager[SplitUpload]:
+        return split_upload(
+            upload,
+            self.limits,
+            max_atomic_rows=self.max_atomic_rows,
+            group_size=UPLOAD_BATCHES_PER_TRANSACTION,
+        )
 
-    def _write(
-        self, upload: Upload, file_info: FileInfo, groups: BatchGroups, lane: Lane
-    ) -> StoredUpload:
+    def _split_completely(self, upload: Upload) -> CompleteUpload | None:
+        """Returns the upload with all its batches; None if one transaction cannot store them."""
+        with self._split(upload) as split:
+            return split.complete(upload) if split.rest is None else None
+
+    def _complete_or_store(self, upload: Upload) -> CompleteUpload | StoredUpload:
+        """Returns the upload with all its batches if one transaction can store them; or stores it.
+
+        A long upload is not stored if its Idempotency-Key was used before.
+        """
+        with self._split(upload) as split:
+            if split.rest is None:
+                return split.complete(upload)
+            earlier = None if upload.key is None else self._find_earlier(upload, split.fingerprint)
+            return earlier or self._write(upload, split)
+
+    def _store_complete(self, upload: CompleteUpload) -> StoredUpload:
+        """Stores and publishes an upload in one transaction, and dispatches its first batch."""
+        stored = retry_on_conflict(lambda: store_group(self.sessions, [upload], self.monotonic))
+        for batch in stored.dispatch:
+            self.dispatcher.dispatch(batch)
+        (result,) = stored.results
+        if isinstance(result, EnrollmentError):
+            raise result
+        return _stored(upload, result)
+
+    def _write(self, upload: Upload, split: SplitUpload) -> StoredUpload:
         """Writes submission and batches, then publishes; discards them if that fails."""
-        submission = self._insert_submission(upload, file_info, lane)
-        records = RecordCollector(self.sessions, submission)
+        bulk = self._insert_submission(upload, split)
+        records = RecordCollector(self.sessions, bulk)
+        groups = BatchGroups(
+            split.first, split.rest or iter(()), size=UPLOAD_BATCHES_PER_TRANSACTION
+        )
         try:
             total = self._insert_batches(
-                submission.id, groups, records, lane=lane, alone=upload.options.must_run_alone
+                bulk.id, groups, records, lane=split.lane, alone=upload.options.must_run_alone
             )
             records.store()
-            return self._publish(upload, submission.id, total)
+            return self._publish(upload, bulk.id, total, split.fingerprint)
         except BaseException:
-            self._discard(submission.id)
+            self._discard(bulk.id)
             raise
 
-    def _insert_submission(self, upload: Upload, file_info: FileInfo, lane: Lane) -> NewBulk:
+    def _insert_submission(self, upload: Upload, split: SplitUpload) -> NewBulk:
         """Inserts the unpublished submission."""
 
         def insert(session: Session) -> NewBulk:
             session.connection()  # the time until there is a connection counts as waiting time
             waited_until = self.monotonic()
             now = database_now(session)
-            bulk = NewBulk(
-                id=uuid7(now),
-                caller=upload.caller.name,
-                caller_kind=upload.caller.kind,
-                received_at=now - timedelta(seconds=max(0.0, waited_until - upload.first_byte)),
-                lane=lane,
-                encoding=file_info.encoding,
-                format=file_info.format,
-                header=file_info.header,
-                options=replace(upload.options, source=upload.options.source or file_info.source),
-                request_id=upload.request_id,
-                files=file_info.files,
-                ignored_columns=file_info.ignored_columns,
-            )
-            submissions.insert_bulk(session, bulk)
+            received_at = now - timedelta(seconds=max(0.0, waited_until - upload.first_byte))
+            bulk = new_bulk(upload, split.file_info, split.lane, uuid7(now), received_at)
+            uploads.insert_bulks(session, [bulk])
             return bulk
 
         return self._in_transaction(insert)
@@ -230,7 +212,9 @@ class UploadStore:
             total += sum(draft.rows for draft in group)
         return total
 
-    def _publish(self, upload: Upload, submission_id: UUID, total: int) -> StoredUpload:
+    def _publish(
+        self, upload: Upload, submission_id: UUID, total: int, fingerprint: bytes
+    ) -> StoredUpload:
         """Publishes the submission and dispatches its first batch.
 
         If its Idempotency-Key was used meanwhile, discards it and returns the earlier upload.
@@ -239,7 +223,7 @@ class UploadStore:
         def publish(session: Session) -> BatchRef | None:
             now = database_now(session)
             if upload.key is not None:
-                use = self._key_use(upload, submission_id)
+                use = KeyUse(upload.caller.name, upload.key, fingerprint, submission_id)
                 if not idempotency.claim(session, [use], now=now):
                     return None
             first = batches.mark_dispatched(session, submission_id, 0, now=now)
@@ -247,7 +231,7 @@ class UploadStore:
                 message = f"submission {submission_id} has no first batch"
                 raise RuntimeError(message)
             intake = intake_number(first.id, 0)
-            submissions.publish(session, submission_id, total=total, intake=intake, now=now)
+            uploads.publish(session, submission_id, total=total, intake=intake, now=now)
             fail_point(Point.INTAKE_BEFORE_COMMIT)
             return first
 
@@ -257,23 +241,20 @@ class UploadStore:
             self.dispatcher.dispatch(first)
             return StoredUpload(submission_id, is_replay=False)
         self._discard(submission_id)
-        earlier = self._find_earlier(upload)
+        earlier = self._find_earlier(upload, fingerprint)
         if earlier is None:
             message = "an Idempotency-Key was purged while it was looked up"
             raise DatabaseUnavailable(message)
         return earlier
 
-    def _key_use(self, upload: Upload, submission_id: UUID) -> KeyUse:
-        return KeyUse(upload.caller.name, upload.key or "", upload.digest.digest(), submission_id)
-
-    def _find_earlier(self, upload: Upload) -> StoredUpload | None:
+    def _find_earlier(self, upload: Upload, fingerprint: bytes) -> StoredUpload | None:
         """Returns the submission stored earlier under the same key. Raises KeyReused."""
         owner = (upload.caller.name, upload.key or "")
         with self.sessions.read() as session:
             use = idempotency.find(session, {owner}).get(owner)
         if use is None:
             return None
-        if use.fingerprint != upload.digest.digest():
+        if use.fingerprint != fingerprint:
             raise KeyReused(upload.key)
         return StoredUpload(use.submission_id, is_replay=True)
 
@@ -290,12 +271,27 @@ class UploadStore:
         """Deletes an unpublished submission; if that fails maintenance purges it later."""
         try:
             with self.sessions.begin() as session:
-                submissions.delete_unpublished(session, submission_id)
+                uploads.delete_unpublished(session, submission_id)
         except (DatabaseUnavailable, Conflict) as error:
             log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
 
 
-def _default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
-    """Returns the interactive lane for small files, except dry runs."""
-    rows = sum(draft.rows for draft in first)
-    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK
+def _stored(upload: CompleteUpload, receipt: Receipt) -> StoredUpload:
+    id_ = receipt.submission_id
+    if receipt.batch_id is None:
+        return StoredUpload(id_, is_replay=True)
+    submission = queued_submission(upload, id_, receipt.received_at)
+    return StoredUpload(id_, is_replay=False, submission=submission)
+
+
+@contextmanager
+def _file_problems() -> Iterator[None]:
+    """Raises Problem 413 for files that are too large, 400 or 422 for unreadable ones."""
+    try:
+        yield
+    except FileTooLarge as error:
+        raise too_large(str(error)) from error
+    except UnreadableFile as error:
+        is_malformed = error.is_malformed
+        status = HTTPStatus.BAD_REQUEST if is_malformed else HTTPStatus.UNPROCESSABLE_ENTITY
+        raise Problem(status, error.code, error.message, errors=[error.finding()]) from error

@@ -43,7 +43,7 @@ PROBLEM_JSON = "application/problem+json"
 _PATH_PARAMETER = re.compile(r"\{(\w+):path\}")
 _NAMES = re.compile(r"\{(\w+)\}")
 #: Header of every problem with the status.
-_PROBLEM_HEADERS = {401: "WWW-Authenticate", 503: "Retry-After"}
+_PROBLEM_HEADERS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
 
 _DESCRIPTION = """\
 Stores course enrollment requests, one or a million, processes them, and reports an outcome for

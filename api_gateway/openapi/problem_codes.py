@@ -50,6 +50,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "unknown_columns": "The format of the file is not known; errors gives what was found.",
         "unknown_document": "The document does not match its type, or is not a list of requests.",
     },
+    429: {"quota_exceeded": "The caller holds as much as one may; the message names the limit."},
     431: {"headers_too_large": "The request headers are too many or too long."},
     503: {"unavailable": "The database is temporarily unavailable. Retry later."},
 }

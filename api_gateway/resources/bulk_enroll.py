@@ -15,7 +15,9 @@ from api_gateway.http.headers import read_idempotency_key, read_preference, star
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, dumps, write_json
-from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
+from api_gateway.intake.upload import MAX_GROUPED_ROWS, StoredUpload, Upload
+from api_gateway.intake.upload_store import UploadStore
+from api_gateway.resources.common.bulk_body import parse_body
 from api_gateway.status import queries
 from api_gateway.status.long_poll import long_poll
 from api_gateway.status.queries import OutcomeFilter, OutcomesCursor, Status
@@ -64,7 +66,9 @@ class BulkEnrollResource:
         body = await read_body(req, MAX_BULK_ENROLL_BODY)
         bulk = await self._read_bulk(req, body, key)
         with self.upload_store.lock_key(caller, key):
-            stored = await self.upload_store.store_in_pool(_make_upload(req, body, bulk, key))
+            stored = await self.upload_store.store_upload(
+                _make_upload(req, body, bulk, key), is_in_memory=bulk.size <= MAX_GROUPED_ROWS
+            )
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{stored.submission_id}")
@@ -75,7 +79,9 @@ class BulkEnrollResource:
     async def _read_bulk(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
         """Parses the body. Raises Problem 400 with the texts of Open edX, 413 if too long."""
         try:
-            bulk = load_bulk_enroll(_parse_body(req, body))
+            bulk = await parse_body(
+                self.database, body, lambda: load_bulk_enroll(_parse_body(req, body))
+            )
             if bulk.cohorts is not None and not await self._was_key_used(req.context.caller, key):
                 known = await self.database.read(courses.find_all, set(bulk.courses))
                 check_cohorts_exist(bulk, known)

@@ -1,6 +1,7 @@
 """`/courses` and `/courses/{course_id}`: reads, saves and deletes courses."""
 
 from collections.abc import Sequence
+from functools import partial
 from http import HTTPStatus
 from itertools import starmap
 from typing import Any, NamedTuple
@@ -12,12 +13,10 @@ from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database
 from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import bad_request
-from api_gateway.http.request_body import read_json
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import (
-    MAX_OBJECT_BODY,
     MAX_OBJECTS,
-    load_checked,
+    read_object,
     read_objects,
     write_saved_count,
 )
@@ -81,8 +80,8 @@ class CourseResource:
     async def on_put(self, req: Request, resp: Response, course_id: str) -> None:
         """Creates or replaces the course."""
         check_course_key(course_id)
-        data = await read_json(req, MAX_OBJECT_BODY)
-        course = load_checked(lambda: load_course(data, course_id=course_id), data)
+        load = partial(load_course, course_id=course_id)
+        course = await read_object(req, self._database, load)
         saved = await self._database.write(put_course, course)
         await self._details.wait_for_leases()
         status = HTTPStatus.CREATED if saved.is_new else HTTPStatus.OK
@@ -91,8 +90,8 @@ class CourseResource:
     async def on_patch(self, req: Request, resp: Response, course_id: str) -> None:
         """Changes the members that are given."""
         check_course_key(course_id)
-        data = await read_json(req, MAX_OBJECT_BODY)
-        members = load_checked(lambda: load_changes(data, course_id=course_id), data)
+        load = partial(load_changes, course_id=course_id)
+        members = await read_object(req, self._database, load)
         course = await self._database.write(change_course, course_id, members)
         await self._details.wait_for_leases()
         write_json(resp, dump_course(course))

@@ -6,6 +6,7 @@ See "Statuses and messages" and "Other people's enrollments" in docs/openedx-com
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -20,7 +21,9 @@ from api_gateway.http.headers import read_idempotency_key, read_preference, star
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, write_json
-from api_gateway.intake.group_commit import GroupCommitter, Receipt, SingleRequest
+from api_gateway.intake.group_commit import GroupCommitter
+from api_gateway.intake.group_store import Receipt, SingleRequest
+from api_gateway.resources.common.bulk_body import parse_body
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
 from api_gateway.status.waiters import Waiters
@@ -68,7 +71,7 @@ class EnrollmentResource:
         key = read_idempotency_key(req)
         wait, applied = read_preference(req).applied(self.default_wait)
         body = await read_body(req, MAX_ENROLLMENT_BODY)
-        request = check_permitted(read_single_request(req, body, caller), caller)
+        request = await self._read_request(req, body, caller)
         check_requested_at(request, self.now())
         request, _ = drop_unpermitted(request, caller)
         fingerprint = b""
@@ -90,6 +93,11 @@ class EnrollmentResource:
         if wait > 0 and await self._write_outcome(receipt, wait, resp):
             return
         await self._write_accepted(receipt, caller, resp)
+
+    async def _read_request(self, req: Request, body: bytes, caller: Caller) -> ParsedRequest:
+        """Parses the request and checks the permission. Raises Problem 400, 403, 404, 406, 415."""
+        parse = partial(read_single_request, req, body, caller)
+        return check_permitted(await parse_body(self.database, body, parse), caller)
 
     async def _store_email(self, caller: Caller) -> None:
         """Stores the e-mail of the token's subject (invitations name it), once per process."""

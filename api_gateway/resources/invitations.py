@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -10,9 +11,8 @@ from sqlalchemy.orm import Session
 
 from api_gateway.database import Database
 from api_gateway.http.problems import bad_request
-from api_gateway.http.request_body import read_json
 from api_gateway.http.responses import write_json
-from api_gateway.resources.common.bulk_body import MAX_OBJECT_BODY, load_checked
+from api_gateway.resources.common.bulk_body import load_checked, read_object
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.errors import InvitationNotFound
 from enrollment.domain.model import Invitation
@@ -49,10 +49,11 @@ class InvitationResource:
     async def on_put(self, req: Request, resp: Response, rest: str) -> None:
         """Creates or changes the invitation; one that was used stays used."""
         course_id, email = parse_invitation_path(rest)
-        data = await read_json(req, MAX_OBJECT_BODY) if has_body(req) else {}
-        invitation = load_checked(
-            lambda: load_invitation(data, course_id=course_id, email=email), data
-        )
+        load = partial(load_invitation, course_id=course_id, email=email)
+        if has_body(req):
+            invitation = await read_object(req, self._database, load)
+        else:
+            invitation = load_checked(load, {})
         saved = await self._database.write(put_invitation, invitation, now=self._now())
         status = HTTPStatus.CREATED if saved.is_new else HTTPStatus.OK
         write_json(resp, dump_invitation(saved.invitation), status)

@@ -1,5 +1,6 @@
 """`/learners` and `/learners/{username}`: reads, saves and deletes learners."""
 
+from functools import partial
 from http import HTTPStatus
 
 from falcon.asgi import Request, Response
@@ -7,12 +8,10 @@ from sqlalchemy.orm import Session
 
 from api_gateway.database import Database
 from api_gateway.http.problems import bad_request
-from api_gateway.http.request_body import read_json
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import (
-    MAX_OBJECT_BODY,
     MAX_OBJECTS,
-    load_checked,
+    read_object,
     read_objects,
     write_saved_count,
 )
@@ -55,8 +54,8 @@ class LearnerResource:
     async def on_put(self, req: Request, resp: Response, username: str) -> None:
         """Creates or replaces the learner."""
         username = check_username(username)
-        data = await read_json(req, MAX_OBJECT_BODY)
-        learner = load_checked(lambda: load_learner(data, username=username), data)
+        load = partial(load_learner, username=username)
+        learner = await read_object(req, self._database, load)
         is_new = await self._database.write(put_learner, learner)
         status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
         write_json(resp, dump_learner(learner), status)

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
 from api_gateway.http.headers import matches_etag, preferred_type, read_preference
+from api_gateway.http.quotas import Quota
 from api_gateway.http.responses import JSON_TYPE
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.status import queries
@@ -42,6 +43,7 @@ class SubmissionResource:
     reader: StatusReader
     waiters: Waiters
     event_streams: EventStreams
+    quota: Quota
     now: Callable[[], datetime]
     rendered: RenderCache = field(default_factory=RenderCache)
 
@@ -56,7 +58,8 @@ class SubmissionResource:
             self.event_streams.respond(req, resp, status)
             return
         if wait:
-            status = await self._wait(req, status, wait)
+            with self.quota.place(caller.name):
+                status = await self._wait(req, status, wait)
             resp.set_header("Preference-Applied", f"wait={wait:g}")
         rendered = self.rendered.get(status, self.now())
         write_headers(resp, rendered)

@@ -13,9 +13,11 @@ from api_gateway.database import Database
 from api_gateway.http.headers import read_idempotency_key
 from api_gateway.http.pagination import encode_cursor, read_page_size
 from api_gateway.http.responses import write_json
+from api_gateway.intake.pending_rows import PendingRows
 from api_gateway.intake.spool import Spooler
+from api_gateway.intake.upload import StoredUpload, Upload
 from api_gateway.intake.upload_request import receive_upload
-from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
+from api_gateway.intake.upload_store import UploadStore
 from api_gateway.resources.common.submission_params import (
     check_names,
     parse_params,
@@ -40,6 +42,7 @@ class SubmissionsResource:
     database: Database
     upload_store: UploadStore
     spooler: Spooler
+    pending_rows: PendingRows
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response) -> None:
@@ -47,6 +50,7 @@ class SubmissionsResource:
         caller: Caller = req.context.caller
         key = read_idempotency_key(req)
         check_names(req.params)  # before the file is received
+        await self.pending_rows.check(caller)
         with self.upload_store.lock_key(caller, key):
             async with receive_upload(req, self.spooler, parse_params) as received:
                 upload = Upload(
@@ -62,12 +66,17 @@ class SubmissionsResource:
                     digest=received.digest,
                     format=received.params.format,
                 )
-                stored = await self.upload_store.store_in_pool(upload)
+                stored = await self.upload_store.store_upload(
+                    upload, is_in_memory=received.is_in_memory
+                )
         await self._write_accepted(stored, caller, resp)
 
     async def _write_accepted(self, stored: StoredUpload, caller: Caller, resp: Response) -> None:
         id_ = stored.submission_id
-        status = await self.database.read(queries.get_status, id_, caller)
+        if stored.submission is not None:
+            status = Status(stored.submission)
+        else:
+            status = await self.database.read(queries.get_status, id_, caller)
         write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{id_}")
         if stored.is_replay:

@@ -6,7 +6,6 @@ fewer events, and a client that reconnects gets the current status.
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http import HTTPStatus
 
@@ -15,7 +14,8 @@ from falcon.asgi import Request, Response, SSEvent
 
 from api_gateway.auth.caller import Caller
 from api_gateway.http.disconnects import DISCONNECTED, ON_DISCONNECT
-from api_gateway.http.problems import Problem, unavailable
+from api_gateway.http.problems import Problem
+from api_gateway.http.quotas import Quota
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader, after_progress, after_silence
 from api_gateway.status.waiters import Waiters, wait_until_set
@@ -36,8 +36,8 @@ MIN_EVENT_INTERVAL_SECONDS = 0.25
 _RECONNECT_MILLISECONDS = 2_000
 #: The last words of a stream whose process shuts down; the client reconnects to another one.
 SHUTDOWN_COMMENT = "the server is shutting down; reconnect"
-#: Maximum number of open streams per caller and process.
-MAX_STREAMS = 2_000
+#: Maximum number of open streams per process, of all callers.
+MAX_STREAMS = 8_000
 
 #: Authenticates a request again; raises Problem if its credentials are no longer valid.
 Identify = Callable[[Request], Awaitable[Caller | None]]
@@ -53,19 +53,24 @@ class EventStreams:
         waiters: Waiters,
         render: Callable[[Status], bytes],
         identify: Identify,
+        max_per_caller: int,
     ) -> None:
         self.reader = reader
         self.waiters = waiters
         #: Renders a status as JSON.
         self.render = render
         self.identify = identify
-        #: Number of open streams by caller.
-        self.open_streams: Counter[str] = Counter()
+        self.quota = Quota(
+            "event streams",
+            setting="ENROLL_MAX_STREAMS_PER_CALLER",
+            per_caller=max_per_caller,
+            total=MAX_STREAMS,
+        )
 
     def respond(self, req: Request, resp: Response, status: Status) -> None:
         """Streams the progress of a submission; 204 for a client that has seen its end.
 
-        Raises Problem 503 if the caller has too many open streams.
+        Raises Problem 429 if the caller has too many open streams, 503 if all together have.
         """
         caller: Caller = req.context.caller
         last_seen = req.get_header("Last-Event-ID")
@@ -74,8 +79,7 @@ class EventStreams:
         ):
             resp.status = HTTPStatus.NO_CONTENT  # a browser then stops reconnecting
             return
-        if self.open_streams[caller.name] >= MAX_STREAMS:
-            raise unavailable("Too many event streams are open; poll, or try again later.")
+        self.quota.check(caller.name)
         resp.set_header("X-Accel-Buffering", "no")  # proxies must not buffer events
         resp.sse = self._counted(caller, EventStream(self, req, status, last_seen))
 
@@ -83,14 +87,9 @@ class EventStreams:
         self, caller: Caller, stream: "EventStream"
     ) -> AsyncIterator[SSEvent | None]:
         """Yields the events of a stream, which counts as open until then."""
-        self.open_streams[caller.name] += 1
-        try:
+        with self.quota.checked_place(caller.name):
             async for event in stream.events():
                 yield event
-        finally:
-            self.open_streams[caller.name] -= 1
-            if not self.open_streams[caller.name]:
-                del self.open_streams[caller.name]
 
 
 class EventStream:

@@ -4,13 +4,27 @@ import time
 from collections.abc import Callable
 
 from api_gateway.auth.caller import Caller
+from api_gateway.http.quotas import Quota
 from api_gateway.status.queries import Status
-from api_gateway.status.status_reader import StatusReader
+from api_gateway.status.status_reader import StatusReader, after_progress, after_timeout
 from api_gateway.status.waiters import Waiters
 from enrollment.domain.submissions import Submission
 
 #: Seconds after which the status is read again even without a notification.
 READ_AGAIN_SECONDS = 15.0
+
+#: Maximum number of clients per process that wait, of all callers.
+MAX_LONG_POLLS = 8_000
+
+
+def long_poll_quota(per_caller: int) -> Quota:
+    """Returns the quota of clients that wait for progress."""
+    return Quota(
+        "long polls",
+        setting="ENROLL_MAX_LONG_POLLS_PER_CALLER",
+        per_caller=per_caller,
+        total=MAX_LONG_POLLS,
+    )
 
 
 async def long_poll(
@@ -27,7 +41,8 @@ async def long_poll(
     Time is over, too, when the process shuts down.
 
     `status` is the status known so far. Without `is_reached` only the end counts, and the status
-    is not read after each progress. Raises SubmissionNotFound, DatabaseUnavailable, Overloaded.
+    is not read after each progress. Clients that wait for the same submission share one read per
+    progress. Raises SubmissionNotFound, DatabaseUnavailable, Overloaded.
     """
     deadline = time.monotonic() + seconds
     while True:
@@ -39,9 +54,10 @@ async def long_poll(
             return status
         pause = min(remaining, READ_AGAIN_SECONDS)
         if submission.batch_id is not None:
-            await waiters.wait_for_batch(submission.batch_id, pause)
+            woken = await waiters.wait_for_batch(submission.batch_id, pause)
         elif is_reached is None:
-            await waiters.wait_for_end(submission.id, pause)
+            woken = await waiters.wait_for_end(submission.id, pause)
         else:
-            await waiters.wait_for_progress(submission.id, submission.progress_mark, pause)
-        status = await reader.read(submission.id, caller)
+            woken = await waiters.wait_for_progress(submission.id, submission.progress_mark, pause)
+        freshness = after_progress(submission) if woken else after_timeout(submission)
+        status = await reader.read(submission.id, caller, freshness)

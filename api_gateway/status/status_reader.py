@@ -23,7 +23,8 @@ ReadKey = tuple[UUID, str, bool]
 #: that more clients share it: a read costs as much as a dozen responses.
 READ_DELAY_THRESHOLD = 32
 READ_DELAY_SECONDS = 0.004
-#: Maximum age in seconds of a snapshot for a client that was notified of progress.
+#: Maximum age in seconds of a snapshot for a client that was notified of progress, or that
+#: waited in vain.
 MAX_AGE_AFTER_PROGRESS = 0.25
 #: The same without a notification; the read then only detects lost messages.
 MAX_AGE_AFTER_SILENCE = 15.0
@@ -54,6 +55,11 @@ READ_NOW = Freshness()
 def after_progress(known: Submission) -> Freshness:
     """Returns the condition of a client that has `known` and was notified of progress since."""
     return Freshness(MAX_AGE_AFTER_PROGRESS, known.progress_mark, must_be_newer=True)
+
+
+def after_timeout(known: Submission) -> Freshness:
+    """Returns the condition of a client that has `known` and whose time to wait is over."""
+    return Freshness(MAX_AGE_AFTER_PROGRESS, known.progress_mark)
 
 
 def after_silence(known: Submission) -> Freshness:

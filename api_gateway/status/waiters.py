@@ -92,19 +92,19 @@ class Waiters:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=PING_AFTER_SECONDS)
 
-    async def wait_for_batch(self, batch_id: int, seconds: float) -> None:
-        """Returns when the batch is completed, or when the time is over."""
-        await self._wait(batch_id, None, seconds)
+    async def wait_for_batch(self, batch_id: int, seconds: float) -> bool:
+        """Returns when the batch is completed, or False when the time is over."""
+        return await self._wait(batch_id, None, seconds)
 
     async def wait_for_progress(
         self, submission_id: UUID, known: ProgressMark, seconds: float
-    ) -> None:
-        """Returns when a bulk submission differs from `known`, or when the time is over."""
-        await self._wait(submission_id, known, seconds)
+    ) -> bool:
+        """Returns when a bulk submission differs from `known`, or False when the time is over."""
+        return await self._wait(submission_id, known, seconds)
 
-    async def wait_for_end(self, submission_id: UUID, seconds: float) -> None:
-        """Returns when a bulk submission is finished, or when the time is over."""
-        await self._wait(submission_id, None, seconds)
+    async def wait_for_end(self, submission_id: UUID, seconds: float) -> bool:
+        """Returns when a bulk submission is finished, or False when the time is over."""
+        return await self._wait(submission_id, None, seconds)
 
     @contextmanager
     def watch(self, submission: Submission) -> Iterator[asyncio.Event]:
@@ -116,9 +116,9 @@ class Waiters:
             with self._registered(submission.batch_id, None) as completed:
                 yield completed
 
-    async def _wait(self, key: WaitKey, known: ProgressMark | None, seconds: float) -> None:
+    async def _wait(self, key: WaitKey, known: ProgressMark | None, seconds: float) -> bool:
         with self._registered(key, known) as event:
-            await wait_until_set(event, seconds)
+            return await wait_until_set(event, seconds)
 
     @contextmanager
     def _registered(self, key: WaitKey, known: ProgressMark | None) -> Iterator[asyncio.Event]:

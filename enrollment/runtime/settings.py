@@ -35,6 +35,10 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_MAX_CONNECTIONS_PER_ADDRESS": "The same from one address; default: half of it.",
     "ENROLL_ALLOWED_HOSTS": "Comma list of host names that requests may name (default: any).",
     "ENROLL_HSTS_SECONDS": "max-age of Strict-Transport-Security (default: not sent).",
+    "ENROLL_MAX_UPLOADS_PER_CALLER": "Uploads of one caller that a gateway receives at once.",
+    "ENROLL_MAX_STREAMS_PER_CALLER": "Event streams of one caller in a gateway process.",
+    "ENROLL_MAX_LONG_POLLS_PER_CALLER": "Long polls of one caller in a gateway process.",
+    "ENROLL_MAX_PENDING_ROWS_PER_CALLER": "Unprocessed rows with which a caller may upload more.",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
     "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
@@ -79,6 +83,10 @@ class Settings:
     #: Lower case; empty for any.
     allowed_hosts: frozenset[str] = frozenset()
     hsts_seconds: float | None = None
+    max_uploads_per_caller: int = 4
+    max_streams_per_caller: int = 2_000
+    max_long_polls_per_caller: int = 2_000
+    max_pending_rows_per_caller: int = 10_000_000
     retention_days: int = 30
     log_level: str = "info"
     accept_data_loss: bool = False

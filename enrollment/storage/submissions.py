@@ -1,6 +1,7 @@
-"""Submissions: inserted, published, loaded, and updated with the tally of their outcomes.
+"""Submissions: inserted, loaded, and updated with the tally of their outcomes.
 
-`submission_views` lists them, `cancellation` cancels them, `retention` deletes them.
+`uploads` inserts files, `submission_views` lists submissions, `cancellation` cancels them,
+`retention` deletes them.
 """
 
 from collections.abc import Collection, Sequence
@@ -19,7 +20,6 @@ from sqlalchemy import (
     Text,
     bindparam,
     cast,
-    delete,
     insert,
     literal,
     select,
@@ -29,7 +29,6 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane
-from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import (
     ArchiveMember,
     ProgressMark,
@@ -42,6 +41,8 @@ from enrollment.storage.bulk.array_params import ArrayTable, as_uuid
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import BigSerial, SubmissionRow
 
+_TABLE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__]
+
 
 class NewSingle(NamedTuple):
     """A single request to be inserted."""
@@ -51,23 +52,6 @@ class NewSingle(NamedTuple):
     caller_kind: CallerKind
     received_at: datetime
     request_id: str | None
-
-
-class NewBulk(NamedTuple):
-    """A file to be inserted; workers do not see it before it is published."""
-
-    id: UUID
-    caller: str
-    caller_kind: CallerKind
-    received_at: datetime
-    lane: Lane
-    encoding: str
-    format: str
-    header: str | None
-    options: SubmissionOptions
-    request_id: str | None
-    files: tuple[ArchiveMember, ...] = ()
-    ignored_columns: tuple[str, ...] = ()
 
 
 _NEW_SINGLES = ArrayTable(
@@ -98,8 +82,7 @@ def _insert_singles(*, postgresql: bool) -> Executable:
         "batch_id": bindparam("batch", type_=BigSerial),
         "position": type_coerce(source.c.ordinality - 1, SmallInteger),
     }
-    table = SubmissionRow.__table__
-    return insert(table).from_select(list(values), select(*values.values()))  # type: ignore[arg-type]
+    return insert(_TABLE).from_select(list(values), select(*values.values()))
 
 
 def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
@@ -109,69 +92,18 @@ def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: 
         [single.id.hex for single in singles],
         [single.caller for single in singles],
         [single.caller_kind.value for single in singles],
-        [_timestamp_text(single.received_at) for single in singles],
+        [timestamp_text(single.received_at) for single in singles],
         [single.request_id for single in singles],
     )
     statement = _insert_singles(postgresql=is_postgresql(session))
     session.execute(statement, {**parameters, "batch": batch_id})
 
 
-def _timestamp_text(timestamp: datetime) -> str:
+def timestamp_text(timestamp: datetime) -> str:
     """Formats a UTC timestamp as text that both databases can store."""
     return timestamp.strftime("%Y-%m-%d %H:%M:%S.%f")
 
 
-def insert_bulk(session: Session, bulk: NewBulk) -> None:
-    """Inserts the submission of a file, unpublished; its batches are inserted afterwards."""
-    session.add(
-        SubmissionRow(
-            id=bulk.id,
-            kind=Kind.BULK,
-            caller=bulk.caller,
-            caller_kind=bulk.caller_kind,
-            received_at=bulk.received_at,
-            total=0,
-            lane=bulk.lane,
-            encoding=bulk.encoding,
-            format=bulk.format,
-            header=bulk.header,
-            files=[list(member) for member in bulk.files] or None,
-            ignored_columns=list(bulk.ignored_columns) or None,
-            options=bulk.options.as_json(),
-            request_id=bulk.request_id,
-        )
-    )
-    session.flush()
-
-
-def publish(
-    session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
-) -> None:
-    """Publishes a file: it is accepted when this transaction commits.
-
-    Raises DatabaseUnavailable if it was purged as abandoned meanwhile.
-    """
-    published = session.scalar(
-        update(SubmissionRow)
-        .where(SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None))
-        .values(total=total, intake=intake, published_at=now)
-        .returning(SubmissionRow.id)
-    )
-    if published is None:
-        message = "the upload was purged as abandoned before it was complete"
-        raise DatabaseUnavailable(message)
-
-
-def delete_unpublished(session: Session, submission_id: UUID) -> None:
-    """Deletes a file that was never published, with its batches."""
-    session.execute(
-        delete(SubmissionRow).where(
-            SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None)
-        )
-    )
-
-
-_TABLE = SubmissionRow.metadata.tables[SubmissionRow.__tablename__]
 #: The columns that `submission_of` reads.
 SUBMISSION_COLUMNS = (
     _TABLE.c.id,

@@ -30,14 +30,14 @@ from schemas.files.source import (
     UnreadableFile,
     without_bom,
 )
-from schemas.files.text_lines import LineReader
+from schemas.files.text_lines import MAX_ROW_CHARS, LineReader
 
 #: A line that names the separator of cells for a spreadsheet.
 _SEPARATOR_LINE = re.compile(r"""\s*"?sep=.?"?\s*""", re.IGNORECASE)
 #: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
-#: Each unclosed quote makes the reader backtrack up to MAX_RECORD characters, so their number
-#: is limited: this many, and one more per 1,000 rows.
+#: Each unclosed quote makes the reader backtrack up to `MAX_ROW_CHARS`, so their number is
+#: limited: this many, and one more per 1,000 rows.
 MAX_UNCLOSED_QUOTES = 50
 
 #: Requests in a batch of rows that may mean a thousand each: no batch has 16,384 or more.
@@ -207,7 +207,8 @@ class _CsvSplitter:
             yield
 
     def _add_unclosed_line(self) -> None:
-        self._unclosed_lines += 1
+        if len(self._taken[self._record]) <= MAX_ROW_CHARS:  # else no line after it is read again
+            self._unclosed_lines += 1
         if self._unclosed_lines > MAX_UNCLOSED_QUOTES + self._total // 1_000:
             line = self._first_line + self._record
             message = f"line {line} is one of too many lines with a quote that is never closed"
@@ -225,7 +226,7 @@ class _CsvSplitter:
         for line in self._lines:
             self._taken.append(line)
             self._size += len(line)
-            if self._size - self._record_size > MAX_RECORD_CHARS:
+            if self._size - self._record_size > MAX_ROW_CHARS:
                 raise csv.Error
             yield line
         self._ended = True

@@ -25,6 +25,7 @@ from schemas.files.id_mapping import ids_in, translate_ids
 from schemas.files.row_payload import (
     CSV_ROWS,
     EMPTY_PAYLOAD,
+    MAX_ROW_BYTES,
     ParsedRow,
     RowOptions,
     SkippedRows,
@@ -36,6 +37,7 @@ from schemas.files.row_payload import (
     read_payload,
     require_header,
     split_at_unclosed,
+    too_long_row,
     unclosed_row,
 )
 from schemas.findings import Finding, finding
@@ -229,6 +231,10 @@ def _json_rows(
             continue
         if skips.is_next():
             yield RawRow(line, None, is_skipped=True)
+            continue
+        if len(raw) > MAX_ROW_BYTES:
+            found = too_long_row(raw[:400].decode(errors="replace"))
+            yield RawRow(line, None, findings=(found,))
             continue
         try:
             body = loads(raw)

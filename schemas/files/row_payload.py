@@ -31,6 +31,8 @@ from schemas.requests.schema import load_request, without_absent
 
 CSV_ROWS, NDJSON_ROWS, JSON_ROWS = "csv", "ndjson", "json"
 EMPTY_PAYLOAD: Mapping[str, object] = MappingProxyType({})
+#: Longest row of a file that is read (in CSV: characters): reading a row takes as long as it is.
+MAX_ROW_BYTES = 65_536
 #: Maximum length of an unvalidated name of a learner or a course in an outcome.
 _MAX_UNVALIDATED_NAME = 255
 
@@ -170,6 +172,8 @@ def _json_rows(
 
 def _json_row(raw: bytes, line: int, ignored: Collection[str]) -> ParsedRow:
     body: object = None
+    if len(raw) > MAX_ROW_BYTES:
+        return ParsedRow(line, None, (too_long_row(raw[:400].decode(errors="replace")),), None)
     try:
         body = loads(raw)
         check_members(body, ignored)
@@ -250,8 +254,15 @@ def split_at_unclosed(
     yield first_line + begin, iter(lines[begin:]), None
 
 
+def too_long_row(beginning: str) -> Finding:
+    """Returns the finding on a row that is too long to be read."""
+    return finding("", beginning, "length", f"a row may have at most {MAX_ROW_BYTES} bytes")
+
+
 def unclosed_row(cell: str) -> Finding:
-    """Returns the finding on a line with a quote that is never closed."""
+    """Returns the finding on a line that belongs to no record: too long, or an unclosed quote."""
+    if len(cell) > MAX_ROW_BYTES:
+        return too_long_row(cell)
     message = "a quote in this line is never closed, or the record is too long"
     return finding("", cell, "quote", message)
 

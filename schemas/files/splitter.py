@@ -15,7 +15,13 @@ from schemas.files.encodings import (
     is_supported,
 )
 from schemas.files.formats.detect import AUTO, NATIVE
-from schemas.files.row_payload import CSV_ROWS, JSON_ROWS, NDJSON_ROWS, encode_rows
+from schemas.files.row_payload import (
+    CSV_ROWS,
+    JSON_ROWS,
+    MAX_ROW_BYTES,
+    NDJSON_ROWS,
+    encode_rows,
+)
 from schemas.files.source import (
     FilePosition,
     FileTooLarge,
@@ -177,8 +183,11 @@ def _line_batches(lines: Iterator[tuple[int, bytes]], limits: Limits) -> Iterato
     for number, line in lines:
         if not taken:
             first = number
+        length = len(line)
+        if length > MAX_ROW_BYTES:  # the decoder reports it, and needs no more of it
+            line, length = line[: MAX_ROW_BYTES + 1], MAX_ROW_BYTES  # noqa: PLW2901
         taken.append(line)
-        size += len(line) + ITEM_BYTES
+        size += length + ITEM_BYTES
         rows += not (line.isspace() or not line)
         if rows == limits.batch_rows or size >= limits.batch_bytes:
             total += rows

@@ -4,7 +4,12 @@ import codecs
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-from schemas.files.source import MAX_RECORD_CHARS, split_lines
+from schemas.files.row_payload import MAX_ROW_BYTES
+from schemas.files.source import split_lines
+
+#: Longer records, in characters with their line end, belong to no row: the line where one begins is
+#: stored as a line that cannot be read.
+MAX_ROW_CHARS = MAX_ROW_BYTES + 2
 
 #: Ended text files of DOS.
 _CTRL_Z = "\x1a"
@@ -64,7 +69,7 @@ class LineReader:
     def take_plain(self) -> list[str]:
         """Removes and returns the buffered lines if each is a record without quotes, else []."""
         buffered = self._buffered
-        if max(map(len, buffered)) > MAX_RECORD_CHARS or '"' in "".join(buffered):
+        if max(map(len, buffered)) > MAX_ROW_CHARS or '"' in "".join(buffered):
             return []
         self._buffered = []
         return buffered[::-1]

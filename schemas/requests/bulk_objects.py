@@ -107,8 +107,14 @@ class BulkReader(Generic[T]):
         if not isinstance(document, list):
             findings.append(at_pointer(finding(self.name, document, "type")))
             return
+        self._check_number(document)
         for index, data in enumerate(document):
             yield f"{prefix}/{index}", data
+
+    def _check_number(self, document: Sequence[object]) -> None:
+        """Raises TooManyObjects before any of the objects is read."""
+        if len(document) > self.max_objects:
+            raise TooManyObjects
 
 
 def describe_finding(item: Finding) -> str:

@@ -168,7 +168,7 @@ def load_request(body: object) -> ParsedRequest:
         checked: ParsedRequest = _SCHEMA.load(body)  # type: ignore[arg-type, unused-ignore]
     except ValidationError as error:
         given = without_absent(body) if isinstance(body, Mapping) else body
-        raise InvalidRequest([*first_findings_of(error, given)]) from error
+        raise InvalidRequest(first_findings_of(error, given)) from error
     return checked
 
 

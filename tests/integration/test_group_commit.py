@@ -8,7 +8,8 @@ from sqlalchemy import func, select
 
 from api_gateway.database import Database
 from api_gateway.intake import group_commit
-from api_gateway.intake.group_commit import GroupCommitter, SingleRequest
+from api_gateway.intake.group_commit import GroupCommitter
+from api_gateway.intake.group_store import SingleRequest
 from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import DatabaseUnavailable, KeyReused, Overloaded
 from enrollment.storage.engine.engines import make_engine

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane, State
 from enrollment.domain.errors import DatabaseUnavailable, KeyReused
-from enrollment.storage import submissions
+from enrollment.storage import uploads
 from enrollment.storage.queue import batches
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
 from enrollment.storage.views import submission_views
@@ -199,7 +199,7 @@ def left_behind(in_small_steps, monkeypatch):
     world = in_small_steps
     with monkeypatch.context() as faults:
         faults.setattr(batches, "insert_for_submission", fails_at(3, DatabaseUnavailable("gone")))
-        faults.setattr(submissions, "delete_unpublished", gone)
+        faults.setattr(uploads, "delete_unpublished", gone)
         with pytest.raises(DatabaseUnavailable):
             world.send(learners(20), hours_ago=25)
     assert kept(world) == [1, 16, 0]

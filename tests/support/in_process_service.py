@@ -18,8 +18,9 @@ from api_gateway.audit.report import Report
 from api_gateway.audit.verify import check_snapshot
 from api_gateway.auth.caller import Caller
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.group_commit import SingleRequest, StoredSingles, store_singles
-from api_gateway.intake.upload_store import StoredUpload, Upload, UploadStore
+from api_gateway.intake.group_store import SingleRequest, StoredGroup, store_group
+from api_gateway.intake.upload import StoredUpload, Upload
+from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState, RecordedEvent
 from enrollment.domain.model import Course, Learner, Mode, Outcome
@@ -147,9 +148,9 @@ class World:
         stored = self.take_in(*askings, now=hours_ago * 3600)
         return [receipt.submission_id for receipt in stored.results]  # type: ignore[union-attr]
 
-    def take_in(self, *askings: SingleRequest, now: float = 0.0) -> StoredSingles:
+    def take_in(self, *askings: SingleRequest, now: float = 0.0) -> StoredGroup:
         """Stores single requests; ``now`` is the monotonic clock."""
-        return store_singles(self.sessions, askings, lambda: now)
+        return store_group(self.sessions, askings, lambda: now)
 
     def send(self, content: bytes | Iterable[dict[str, object]], **how: Any) -> UUID:
         """Stores a file: bytes, or rows of a native one."""

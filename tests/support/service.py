@@ -43,14 +43,14 @@ class Service:
             **environment,
         }
         self._running: list[Running] = []
-        self._key = ""
+        self.key = ""
         self.url = ""
 
     def __enter__(self) -> Self:
         """Migrates the database; starts nothing."""
         migrate.upgrade(self.database_url)
         sessions = sessions_for(self.database_url, pool_size=1)
-        self._key, digest = new_api_key()
+        self.key, digest = new_api_key()
         with sessions.begin() as session:
             scopes = frozenset({"admin"})
             api_keys.add(session, name="t", scopes=scopes, digest=digest, now=datetime.now(UTC))
@@ -84,7 +84,7 @@ class Service:
 
     def http(self) -> httpx.Client:
         """Returns a client with an admin key."""
-        return client(self.url, self._key)
+        return client(self.url, self.key)
 
     def log(self) -> str:
         """Returns the logs of all processes."""

@@ -196,8 +196,8 @@ def test_findings_say_where_by_pointer_and_are_bounded():
         load_course(data, course_id=KEY)
     found = findings_of(refusal.value, data)
 
-    assert len(found) == MAX_FINDINGS
-    assert {bad["rule"] for bad in found} == {"unknown"}
+    assert len(found) == MAX_FINDINGS + 1
+    assert {bad["rule"] for bad in found} == {"unknown", "omitted"}
     assert findings_of(ValidationError({"a/b~c": ["unknown"]}), data) == (
         {"pointer": "/a~1b~0c", "field": "a/b~c", "value": 1, "rule": "unknown"},
     )

@@ -12,9 +12,14 @@ from falcon import testing
 
 from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.problems import Problem
-from api_gateway.http.request_body import read_body, read_json
+from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import dumps, write_json
 from enrollment.domain.codes import Code
+
+
+async def read_json(req):
+    check_is_json(req)
+    return parse_json(await read_body(req, 1_000))
 
 
 class Echo:

@@ -186,7 +186,7 @@ def test_a_record_that_is_too_long_costs_itself_only():
     _, _, rows = read(data.encode(), size=100_000)
 
     assert users(rows) == [(2, None), (3, "bob")]
-    assert rows[0].findings[0]["rule"] == "quote"
+    assert rows[0].findings[0]["rule"] == "length"
 
 
 TEXT = st.lists(

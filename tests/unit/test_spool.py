@@ -1,13 +1,16 @@
 """Uploads on their way in: slow ones are taken, those that hardly come are not."""
 
 import asyncio
+from contextlib import AsyncExitStack
 
 import falcon.asgi
 import pytest
 from falcon import testing
 
+from api_gateway.auth.caller import Caller
 from api_gateway.http.problems import Problem
 from api_gateway.intake.spool import Spooler, UploadPace
+from enrollment.domain.codes import CallerKind
 
 
 class Sender:
@@ -30,9 +33,11 @@ class Sender:
         more = bool(self._chunks) or not self._ends
         return {"type": "http.request", "body": body, "more_body": more}
 
-    def request(self, **headers):
+    def request(self, caller="key:sis", **headers):
         scope = testing.create_scope(path="/", method="POST", headers=headers)
-        return falcon.asgi.Request(scope, self.receive)
+        made = falcon.asgi.Request(scope, self.receive)
+        made.context.caller = Caller(caller, CallerKind.SERVER)
+        return made
 
 
 def spool(sender, **more):
@@ -63,7 +68,57 @@ def test_an_upload_that_trickles_is_408():
     with pytest.raises(Problem) as caught:
         spool(sender)
     assert (caught.value.status, caught.value.code) == (408, "request_timeout")
+    assert sender.now == 30.0
+
+
+def test_an_upload_that_begins_fast_may_not_trickle_later():
+    sender = Sender([b"x" * 1_000_000, *[b"x" * 900] * 10_000], seconds=1.0)
+    with pytest.raises(Problem) as caught:
+        spool(sender)
+    assert caught.value.status == 408
     assert sender.now == 31.0
+
+
+@pytest.mark.parametrize(("used", "minimum"), [(1, 1_000), (2, 1_000), (3, 5_500), (4, 10_000)])
+def test_the_more_places_are_taken_the_faster_an_upload_must_be(used, minimum):
+    def pace_of(size):
+        sender = Sender([b"x" * size] * 60, seconds=1.0)
+        spooler = Spooler(10_000_000, max_concurrent=4, monotonic=sender.monotonic)
+
+        async def taken():
+            async with AsyncExitStack() as others:
+                for _ in range(used - 1):
+                    other = Sender([b"x"], seconds=0.0).request("key:other")
+                    await others.enter_async_context(spooler.spool(other))
+                async with spooler.spool(sender.request()):
+                    return "taken"
+
+        return asyncio.run(taken())
+
+    assert pace_of(minimum) == "taken"
+    with pytest.raises(Problem) as caught:
+        pace_of(minimum - 1)
+    assert caught.value.status == 408
+
+
+def test_one_caller_cannot_take_all_places():
+    sender = Sender([b"x"], seconds=0.0)
+    spooler = Spooler(10, max_concurrent=4, max_per_caller=2)
+
+    async def at_once():
+        async with spooler.spool(sender.request()), spooler.spool(sender.request()):
+            with pytest.raises(Problem) as caught:
+                async with spooler.spool(sender.request()):
+                    pytest.fail("there was a place")
+            async with spooler.spool(sender.request("key:other")) as (file, _):
+                assert not file.closed
+        async with spooler.spool(sender.request()):
+            return caught.value
+
+    problem = asyncio.run(at_once())
+    assert (problem.status, problem.code) == (429, "quota_exceeded")
+    assert "ENROLL_MAX_UPLOADS_PER_CALLER" in problem.detail
+    assert int(problem.headers["Retry-After"]) >= 1
 
 
 def test_an_upload_that_falls_silent_is_408():

@@ -69,7 +69,7 @@ OPERATIONS = (
             "malformed_gzip malformed_zip malformed_form not_text unclosed_quotes request_timeout "
             "idempotency_key_in_flight too_large unsupported_media_type unknown_columns "
             "repeated_columns unread_columns course_missing course_twice unknown_document empty "
-            "idempotency_key_reused"
+            "idempotency_key_reused quota_exceeded"
         ),
     ),
     Operation(
@@ -104,7 +104,7 @@ OPERATIONS = (
             204: _FINISHED,
             304: Response("Not modified.", headers=f"Preference-Applied Vary {_STATUS_HEADERS}"),
         },
-        problems="not_found",
+        problems="not_found quota_exceeded",
         problem_headers="Vary Cache-Control",
     ),
     Operation(
@@ -124,7 +124,7 @@ OPERATIONS = (
             200: Response("The events.", _STREAM, "Cache-Control X-Accel-Buffering"),
             204: _FINISHED,
         },
-        problems="not_found",
+        problems="not_found quota_exceeded",
         problem_headers="Cache-Control",
     ),
     Operation(

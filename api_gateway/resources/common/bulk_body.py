@@ -1,4 +1,4 @@
-"""Bodies of courses, learners and invitations: one object, or a list of objects."""
+"""Bodies of one object, or of a list of objects; long ones are parsed in pool threads."""
 
 from collections.abc import Callable
 from typing import Generic, NamedTuple, TypeVar
@@ -8,7 +8,7 @@ from marshmallow import ValidationError
 
 from api_gateway.database import Database
 from api_gateway.http.problems import bad_request, too_large, unsupported
-from api_gateway.http.request_body import read_body
+from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.idempotent_write import read_key_use
 from enrollment.storage.idempotency import KeyUse
@@ -24,6 +24,8 @@ from schemas.requests.bulk_objects import (
 
 T = TypeVar("T")
 
+#: Maximum bytes of a body that is parsed on the event loop: others would wait for a longer one.
+MAX_BODY_ON_LOOP = 16_384
 #: Maximum bytes of a body with one object.
 MAX_OBJECT_BODY = 1_000_000
 #: Maximum bytes of a body with a list of objects.
@@ -32,10 +34,25 @@ MAX_BULK_BODY = 16_000_000
 MAX_OBJECTS = 10_000
 
 
-def load_checked(load: Callable[[], T], data: object) -> T:
-    """Returns the result of `load`. Raises Problem 400 with all validation errors."""
+async def parse_body(database: Database, body: bytes, parse: Callable[[], T]) -> T:
+    """Returns the result of `parse`: a long body is parsed in a pool thread, not on the event loop.
+
+    Raises what `parse` raises, Overloaded, DatabaseUnavailable.
+    """
+    return parse() if len(body) <= MAX_BODY_ON_LOOP else await database.run(parse)
+
+
+async def read_object(req: Request, database: Database, load: Callable[[object], T]) -> T:
+    """Reads a JSON body with one object. Raises Problem 400 with all findings, 408, 413, 415."""
+    check_is_json(req)
+    body = await read_body(req, MAX_OBJECT_BODY)
+    return await parse_body(database, body, lambda: load_checked(load, parse_json(body)))
+
+
+def load_checked(load: Callable[[object], T], data: object) -> T:
+    """Returns the loaded data. Raises Problem 400 with the findings."""
     try:
-        return load()
+        return load(data)
     except ValidationError as error:
         found = findings_of(error, data)
         raise bad_request("invalid_body", describe_finding(found[0]), *found) from error

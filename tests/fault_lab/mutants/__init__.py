@@ -15,7 +15,7 @@ from tests.fault_lab.simulator.schedule import Report, play, rates_of
 __all__ = ["MUTANTS", "SEEDS", "Found", "decisions", "find", "omissions", "visibility"]
 
 #: Schedules after which a mutant counts as not found.
-SEEDS = 300
+SEEDS = 1_000
 
 
 #: Errors of a mutant that no longer fits the code that it patches.

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from api_gateway.intake import group_commit
+from api_gateway.intake import group_store
 from enrollment.domain.errors import Conflict
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions
@@ -72,11 +72,12 @@ def claim_without_guard() -> Iterator[None]:
 @mutant
 def key_checked_outside_transaction() -> Iterator[None]:
     """Idempotency keys are looked up before the transaction that stores the single request."""
-    real_store, real_claim = group_commit.store_singles, idempotency.claim
+    real_store, real_claim = group_store.store_group, idempotency.claim
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         with sessions.read() as session:
-            used = idempotency.find(session, {one.key_owner for one in requests if one.key_owner})
+            owners = {(one.caller.name, one.key) for one in requests if one.key}
+            used = idempotency.find(session, owners)
 
         def claim(session: Any, uses: Any, *, now: datetime) -> set[idempotency.KeyOwner]:
             real_claim(session, uses, now=now)
@@ -85,7 +86,7 @@ def key_checked_outside_transaction() -> Iterator[None]:
         with patched(idempotency, "claim", claim):
             return real_store(sessions, requests, monotonic)
 
-    with patched(group_commit, "store_singles", store):
+    with patched(group_store, "store_group", store):
         yield
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import NamedTuple
 
+from enrollment.domain.codes import Lane
 from tests.fault_lab.simulator.fault_rates import FaultRates
 
 Patch = Callable[[], Iterator[None]]
@@ -34,8 +35,9 @@ def while_transactions_overlap(rates: FaultRates) -> bool:
 
 
 def while_singles_overtake_files(rates: FaultRates) -> bool:
-    """Returns whether singles are stored while a file is, in the same lane."""
-    return rates.meanwhile > 0.0 and not rates.overlapping and not rates.skipped
+    """Returns whether singles are often stored while a file of several parts is, in one lane."""
+    is_ordered = not rates.overlapping and not rates.skipped
+    return rates.meanwhile > 0.3 and is_ordered and Lane.BULK not in rates.lanes
 
 
 def mutant(patch: Patch) -> Patch:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from api_gateway.intake import group_commit
+from api_gateway.intake import group_store, upload_store
+from api_gateway.intake.upload_split import BatchGroups
 from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.errors import EnrollmentError
 from enrollment.runtime.failpoints import FailPointReached
@@ -33,21 +34,21 @@ class _Undone:
 @mutant
 def accepted_before_commit() -> Iterator[None]:
     """The client gets 202 before the single request is stored."""
-    real = group_commit.store_singles
+    real = group_store.store_group
 
     def store(sessions: Sessions, requests: Any, monotonic: Any) -> Any:
         made: dict[int, Any] = {}
-        ids = group_commit.uuid7s
+        ids = group_store.uuid7s
         with patched(
-            group_commit, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
+            group_store, "uuid7s", lambda now, n: made.get(n) or made.setdefault(n, ids(now, n))
         ):
-            with patched(group_commit, "fail_point", lambda _: False):
+            with patched(group_store, "fail_point", lambda _: False):
                 answer = real(_Undone(sessions), requests, monotonic)  # type: ignore[arg-type]
             with suppress(ProcessCrashed, EnrollmentError, FailPointReached):
                 return real(sessions, requests, monotonic)
         return answer
 
-    with patched(group_commit, "store_singles", store):
+    with patched(group_store, "store_group", store):
         yield
 
 
@@ -55,19 +56,20 @@ def accepted_before_commit() -> Iterator[None]:
 def published_before_complete() -> Iterator[None]:
     """A file is published with its first part; the others follow."""
 
-    def write(self: UploadStore, upload: Any, file_info: Any, drafts: Any, lane: Any) -> Any:
+    def write(self: UploadStore, upload: Any, split: Any) -> Any:
         alone = upload.options.must_run_alone
-        groups = list(drafts.groups())
+        size = upload_store.UPLOAD_BATCHES_PER_TRANSACTION
+        groups = list(BatchGroups(split.first, split.rest, size=size).groups())
         total = sum(draft.rows for some in groups for draft in some)
-        submission_id = self._insert_submission(upload, file_info, lane)
-        self._insert_batches(submission_id, _Groups(groups[:1]), lane=lane, alone=alone)  # type: ignore[arg-type]
-        published = self._publish(upload, submission_id, total)
+        submission_id = self._insert_submission(upload, split)
+        self._insert_batches(submission_id, _Groups(groups[:1]), lane=split.lane, alone=alone)  # type: ignore[arg-type]
+        published = self._publish(upload, submission_id, total, split.fingerprint)
         at = len(groups[0])
         for some in groups[1:]:
             news = [batches.NewBatch(draft.rows, draft.payload) for draft in some]
             with self.sessions.begin() as session:
                 batches.insert_for_submission(
-                    session, submission_id, at, news, lane=lane, alone=alone
+                    session, submission_id, at, news, lane=split.lane, alone=alone
                 )
             at += len(some)
         return published

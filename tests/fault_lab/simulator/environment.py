@@ -30,7 +30,7 @@ from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
 
 #: Parts of a file per transaction: low, so that small files need several transactions.
-PARTS_A_TRANSACTION = 2
+PARTS_A_TRANSACTION = 1
 
 
 class ScheduleHooks(Protocol):

@@ -8,10 +8,11 @@ from uuid import UUID
 
 from kombu.exceptions import OperationalError
 
-from api_gateway.intake import group_commit
+from api_gateway.intake import group_store
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.group_commit import Receipt, SingleRequest
-from api_gateway.intake.upload_store import Upload, UploadStore
+from api_gateway.intake.group_store import Receipt, SingleRequest
+from api_gateway.intake.upload import Upload
+from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
     Conflict,
@@ -98,9 +99,9 @@ class Gateway:
         ]
         try:
             with self._crash_plan.running(self.process):
-                stored = group_commit.store_singles(self._sessions, requests, self._time.monotonic)
-                if stored.batch_id is not None:
-                    self.dispatcher.dispatch(BatchRef(stored.batch_id, Lane.INTERACTIVE))
+                stored = group_store.store_group(self._sessions, requests, self._time.monotonic)
+                for batch in stored.dispatch:
+                    self.dispatcher.dispatch(batch)
         except UNKNOWN:
             return
         for attempt, answer in zip(group, stored.results, strict=True):

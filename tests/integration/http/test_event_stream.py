@@ -254,7 +254,7 @@ def test_who_goes_away_frees_everything_at_once(slow):
     readers = [Reader(slow, taken["links"]["events"], slow.admin) for _ in range(3)]
     for reader in readers:
         reader.until(lambda it=reader: it.events)
-    streams = slow.parts.event_streams.open_streams
+    streams = slow.parts.event_streams.quota.held
     assert sum(streams.values()) == 3
     for reader in readers:
         reader.go_away()
@@ -419,15 +419,19 @@ def test_while_it_cannot_be_known_whose_they_are_a_stream_tells_nothing_and_live
     assert reader.events[-1].name == "done"
 
 
-def test_beyond_what_a_caller_may_have_open_there_is_503(small):
+@pytest.mark.parametrize(
+    ("others", "status", "code"), [(0, 429, "quota_exceeded"), (8_000, 503, "unavailable")]
+)
+def test_beyond_what_may_be_open_there_is_no_stream(small, others, status, code):
     links = hand_in(small)["links"]
     caller = small.get(links["self"], small.admin).json["caller"]
-    streams = small.parts.event_streams.open_streams
-    streams[f"key:{caller}"] = event_stream.MAX_STREAMS
+    quota = small.parts.event_streams.quota
+    name = "key:other" if others else f"key:{caller}"
+    quota.held[name] = others or quota.per_caller
     answer = small.get(links["events"], small.admin)
-    assert (answer.status_code, answer.json["code"]) == (503, "unavailable")
+    assert (answer.status_code, answer.json["code"]) == (status, code)
     assert answer.headers["retry-after"]
-    del streams[f"key:{caller}"]
+    del quota.held[name]
 
 
 def test_where_nothing_happens_signs_of_life_are_sent(small, monkeypatch):

@@ -5,6 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.support.gateway import AUDIT, VERIFIED, Gateway, fresh
+from tests.support.statements import recorded_statements
 
 CSV = {"Content-Type": "text/csv"}
 
@@ -122,6 +123,40 @@ def test_many_long_polls_cost_one_read_at_the_end_and_none_before(slow, monkeypa
         slow.work()
     assert {it.result().json["state"] for it in waiting} == {"done"}
     assert len(reads) <= 2  # who is woken while the first read is under way shares the next
+
+
+def status_reads(statements):
+    """The reads of whole submissions, by the gateway and by the worker, among the statements."""
+    return [text for text in statements if "FROM submission" in text and "options" in text]
+
+
+def test_five_hundred_long_polls_of_one_file_share_one_read_per_move(slow):
+    place = hand_in(slow, rows=8)
+    waiters = slow.parts.waiters
+    tag = slow.get(place, slow.admin).headers["etag"]
+    for_end = {"Prefer": "wait=25"}
+    for_move = {**for_end, "If-None-Match": tag}
+    with ExitStack() as polls:
+        waiting = [
+            polls.enter_context(slow.asking("GET", place, slow.admin, headers=headers))
+            for headers in [for_end] * 250 + [for_move] * 250
+        ]
+        slow.until(lambda: sum(map(len, waiters._events.values())) == len(waiting))
+        with recorded_statements(slow.sessions.engine) as first:
+            slow.work(1)
+            slow.until(lambda: all(it.done() for it in waiting[250:]))
+        with recorded_statements(slow.sessions.engine) as rest:
+            slow.work(1)
+            slow.work(1)
+            assert not any(it.done() for it in waiting[:250])
+            slow.work()
+            slow.until(lambda: all(it.done() for it in waiting))
+
+    assert {it.result().json["state"] for it in waiting[250:]} == {"running"}
+    assert {it.result().json["state"] for it in waiting[:250]} == {"done"}
+    # each worker's transaction reads the submission as well
+    assert len(status_reads(first)) <= 1 + 2
+    assert len(status_reads(rest)) <= 3 + 2
 
 
 def test_a_long_poll_in_vain_says_how_far_it_is(small):
