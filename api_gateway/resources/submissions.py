@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
@@ -23,7 +24,6 @@ from api_gateway.resources.common.submission_params import (
     read_submissions_cursor,
 )
 from api_gateway.status import queries
-from api_gateway.status.queries import Status
 from api_gateway.status.status_response import write_status
 from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
@@ -82,9 +82,10 @@ class SubmissionsResource:
             _read_page, caller.name, states=states, after=after, limit=limit
         )
         now = self.now()
-        dumped = [dump_submission(status.submission, now=now) for status in found]
-        next_cursor = _cursor_after(found[-1].submission) if len(found) == limit else None
-        page: SubmissionPageJson = {"submissions": dumped, "next": next_cursor}
+        page: SubmissionPageJson = {
+            "submissions": [dump_submission(each, now=now) for each in found.submissions],
+            "next": None if found.last is None else _cursor_after(found.last),
+        }
         write_json(resp, page)
 
     on_head = on_get
@@ -95,6 +96,13 @@ def _cursor_after(last: Submission) -> str:
     return encode_cursor(f"{microseconds(last.received_at)} {last.id}")
 
 
+class _Page(NamedTuple):
+    """Submissions, and the last one that was read; None after the last page."""
+
+    submissions: list[Submission]
+    last: Submission | None
+
+
 def _read_page(
     session: Session,
     caller: str,
@@ -102,11 +110,12 @@ def _read_page(
     states: frozenset[State],
     after: SubmissionPageKey | None,
     limit: int,
-) -> list[Status]:
-    submissions = submission_views.page(session, caller, states=states, after=after, limit=limit)
-    return [
-        Status(submission)
-        if submission.batch_id is None
-        else queries.get_single_status(session, submission)
-        for submission in submissions
+) -> _Page:
+    found = submission_views.page(session, caller, states=states, after=after, limit=limit)
+    # Some may have left their state since they were found.
+    listed = [
+        each
+        for each in queries.complete_singles(session, found)
+        if not states or each.state in states
     ]
+    return _Page(listed, found[-1] if len(found) == limit else None)
