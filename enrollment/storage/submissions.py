@@ -145,13 +145,14 @@ def insert_bulk(session: Session, bulk: NewBulk) -> None:
 def publish(
     session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
 ) -> None:
-    """Publishes a file: it is accepted when this transaction commits.
-
-    Raises DatabaseUnavailable if it was purged as abandoned meanwhile.
-    """
+    """Publishes a file, accepted at the commit. Raises DatabaseUnavailable if it was purged."""
     published = session.scalar(
         update(SubmissionRow)
-        .where(SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None))
+        .where(
+            SubmissionRow.id == submission_id,
+            SubmissionRow.published_at.is_(None),
+            SubmissionRow.finished_at.is_(None),  # else it is being deleted
+        )
         .values(total=total, intake=intake, published_at=now)
         .returning(SubmissionRow.id)
     )

@@ -244,7 +244,10 @@ def a_batch_is_answered_before_its_turn(forger):
 
 @forgery(ViolationKind.OUTCOMES_TURN)
 def a_file_is_worked_that_was_never_complete(forger):
-    forger.sql("UPDATE submission SET published_at = NULL WHERE total = 4 AND batch_id IS NULL")
+    forger.sql(
+        "UPDATE submission SET published_at = NULL, intake = NULL"
+        " WHERE total = 4 AND batch_id IS NULL"
+    )
 
 
 @forgery(ViolationKind.FEED_UNFOUNDED)

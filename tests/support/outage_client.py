@@ -115,7 +115,10 @@ class OutageClient:
         wait_until(lambda: self.is_ready)
         self.gateway.work()
         with self.gateway.sessions.begin() as session:
-            retention.purge_abandoned_uploads(session, before=ahead(hours=1))
+            later = ahead(hours=1)
+            retention.hide_abandoned_uploads(session, before=later, now=later, limit=100)
+            while retention.delete_hidden_files(session, limit=100):
+                session.flush()
         world = World(self.gateway.sessions)
         for submission_id in self.told.values():
             codes = world.codes(UUID(submission_id))
