@@ -15,7 +15,7 @@ from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.broker_probe import BrokerProbe, broker_ping
 from api_gateway.course_details_cache import CourseDetailsCache
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http import error_handlers
 from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.header_limits import limit_headers
@@ -47,6 +47,10 @@ DATABASE_THREADS = 4
 INTAKE_THREADS = 2
 #: Threads that split and store uploads.
 UPLOAD_THREADS = 2
+#: Threads that look up credentials, and that read lists.
+AUTH_THREADS = LIST_THREADS = 1
+#: Each thread has a connection, so none waits for the statement of another one.
+CONNECTIONS = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS + AUTH_THREADS + LIST_THREADS
 
 
 def utc_now() -> datetime:
@@ -59,21 +63,23 @@ def make_parts(settings: Settings, *, send: Send | None = None) -> Parts:
 
     `send` replaces the sender to the broker. Raises SettingsError for unusable token keys.
     """
-    connections = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS
     sessions = durable_sessions(
-        settings.database_url, pool_size=connections, accepts_loss=settings.accept_data_loss
+        settings.database_url, pool_size=CONNECTIONS, accepts_loss=settings.accept_data_loss
     )
     database = Database(sessions, threads=DATABASE_THREADS)
     intake_database = Database(sessions, threads=INTAKE_THREADS)
     dispatcher = Dispatcher(send or _broker_sender(settings))
     waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
-    authenticator = Authenticator(database, settings, time.monotonic)
+    auth_database = Database(sessions, threads=AUTH_THREADS)
+    authenticator = Authenticator(auth_database, settings, time.monotonic)
     status_reader = StatusReader(database)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
     return Parts(
         settings=settings,
         database=database,
         intake_database=intake_database,
+        auth_database=auth_database,
+        lists=ListReader(sessions, threads=LIST_THREADS),
         group_commit=GroupCommitter(intake_database, dispatcher),
         upload_store=_upload_store(settings, sessions, dispatcher, uploads_pool),
         uploads_pool=uploads_pool,
@@ -164,8 +170,13 @@ class Lifespan:
         await loop.run_in_executor(None, parts.dispatcher.stop)
         await loop.run_in_executor(None, parts.uploads_pool.shutdown)
         await loop.run_in_executor(None, parts.details.close)
-        await loop.run_in_executor(None, parts.intake_database.close)
-        await loop.run_in_executor(None, parts.database.close)
+        for database in (
+            parts.intake_database,
+            parts.auth_database,
+            parts.lists,
+            parts.database,
+        ):
+            await loop.run_in_executor(None, database.close)
 
 
 def make_asgi_app(parts: Parts) -> Any:

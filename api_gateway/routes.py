@@ -89,38 +89,35 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
             self_unenroll=settings.self_unenroll,
         ),
         "enrollment_detail": EnrollmentDetailResource(database=database, now=now),
-        "enrollments": EnrollmentsResource(database=database),
+        "enrollments": EnrollmentsResource(lists=parts.lists),
         "course_details": CourseDetailsResource(parts.details),
-        "changes": ChangesResource(database=database),
+        "changes": ChangesResource(lists=parts.lists),
     }
 
 
 def _submission_resources(parts: Parts) -> dict[str, object]:
-    database, now = parts.database, parts.now
+    database, lists, now = parts.database, parts.lists, parts.now
+    reader, streams = parts.status_reader, parts.event_streams
     return {
         "submissions": SubmissionsResource(
             database=database,
+            lists=lists,
             upload_store=parts.upload_store,
             spooler=Spooler(parts.settings.max_upload_bytes),
             now=now,
         ),
         "submission": SubmissionResource(
-            reader=parts.status_reader,
-            waiters=parts.waiters,
-            event_streams=parts.event_streams,
-            now=now,
+            reader=reader, waiters=parts.waiters, event_streams=streams, now=now
         ),
-        "submission_events": EventsResource(
-            reader=parts.status_reader, event_streams=parts.event_streams
-        ),
-        "submission_outcomes": OutcomesResource(database=database, now=now),
+        "submission_events": EventsResource(reader=reader, event_streams=streams),
+        "submission_outcomes": OutcomesResource(database=database, lists=lists, now=now),
         "submission_cancel": CancelResource(
             database=database, dispatcher=parts.dispatcher, now=now
         ),
         "bulk_enroll": BulkEnrollResource(
             database=database,
             upload_store=parts.upload_store,
-            reader=parts.status_reader,
+            reader=reader,
             waiters=parts.waiters,
             now=now,
             default_wait=parts.settings.default_wait,
@@ -131,11 +128,11 @@ def _submission_resources(parts: Parts) -> dict[str, object]:
 def _reference_data_resources(parts: Parts) -> dict[str, object]:
     database, now = parts.database, parts.now
     return {
-        "courses": CoursesResource(database, parts.details),
+        "courses": CoursesResource(database, parts.lists, parts.details),
         "course": CourseResource(database, parts.details),
         "learners": LearnersResource(database),
         "learner": LearnerResource(database),
         "invitation": InvitationResource(database, now=now),
-        "crosswalk": CrosswalkResource(database=database),
-        "crosswalk_missing": MissingIdsResource(database=database, now=now),
+        "crosswalk": CrosswalkResource(database=database, lists=parts.lists),
+        "crosswalk_missing": MissingIdsResource(database=database, lists=parts.lists, now=now),
     }

@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http.headers import read_idempotency_key
 from api_gateway.http.pagination import encode_cursor, read_page_size
 from api_gateway.http.responses import forbid_caching, write_json
@@ -38,6 +38,7 @@ class SubmissionsResource:
     """Uploads files; lists the submissions of the caller."""
 
     database: Database
+    lists: ListReader
     upload_store: UploadStore
     spooler: Spooler
     now: Callable[[], datetime]
@@ -78,7 +79,7 @@ class SubmissionsResource:
         caller: Caller = req.context.caller
         forbid_caching(resp)
         states, limit, after = read_states(req), read_page_size(req), read_submissions_cursor(req)
-        found = await self.database.read(
+        found = await self.lists.read(
             _read_page, caller.name, states=states, after=after, limit=limit
         )
         now = self.now()
