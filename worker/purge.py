@@ -30,7 +30,7 @@ ABANDONED_UPLOAD_AGE = timedelta(days=1)
 #: Rows that one portion deletes at most.
 KEYS_PER_PORTION, FILES_PER_PORTION, BATCHES_PER_PORTION = 2_000, 100, 100
 #: Seconds after which a turn begins no further portion.
-PURGE_TURN_SECONDS = 0.15
+PURGE_TURN_SECONDS = 0.1
 #: Seconds after which a portion is given up, on PostgreSQL.
 PORTION_SECONDS = 2.0
 #: Seconds for which a part that failed is left out.
