@@ -180,9 +180,9 @@ class EnrollmentRow(Base):
 
     __tablename__ = "enrollment"
     __table_args__ = (
-        # All columns of the order of a list: the enrollments of one file are equally old.
+        # The order of a list: the enrollments of one file are equally old, and many.
         Index("ix_enrollment_course_id_created_learner_id", "course_id", "created", "learner_id"),
-        Index("ix_enrollment_created_learner_id_course_id", "created", "learner_id", "course_id"),
+        Index("ix_enrollment_created_learner_id", "created", "learner_id"),
         {"postgresql_with": {"fillfactor": "90"}},
     )
 

@@ -34,9 +34,9 @@ INDEXES = (
         None,
     ),
     (
-        "ix_enrollment_created_learner_id_course_id",
+        "ix_enrollment_created_learner_id",
         "enrollment",
-        ["created", "learner_id", "course_id"],
+        ["created", "learner_id"],
         None,
     ),
 )
