@@ -17,7 +17,7 @@ from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
 from api_gateway.broker_probe import BrokerProbe, broker_ping
 from api_gateway.course_details_cache import CourseDetailsCache
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http import error_handlers
 from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.draining import Draining
@@ -55,6 +55,10 @@ UPLOAD_THREADS = 2
 #: Seconds after which a thread lets another one run (Python's default is 0.005): after each of its
 #: statements a database thread waits so long for the busy event loop.
 SWITCH_INTERVAL_SECONDS = 0.0005
+#: Threads that look up credentials, and that read lists.
+AUTH_THREADS = LIST_THREADS = 1
+#: Each thread has a connection, so none waits for the statement of another one.
+CONNECTIONS = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS + AUTH_THREADS + LIST_THREADS
 
 
 def utc_now() -> datetime:
@@ -70,35 +74,41 @@ def make_parts(
     `send` replaces the sender to the broker; `draining` is that of the server. Raises
     SettingsError for unusable token keys.
     """
-    connections = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS
-    sessions = durable_sessions(
-        settings.database_url, pool_size=connections, accepts_loss=settings.accept_data_loss
-    )
+    sessions = _sessions(settings)
     database = Database(sessions, threads=DATABASE_THREADS)
     intake_database = Database(sessions, threads=INTAKE_THREADS)
     dispatcher = Dispatcher(send or _broker_sender(settings))
     waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
-    authenticator = Authenticator(database, settings, time.monotonic)
-    status_reader = StatusReader(database)
+    auth_database = Database(sessions, threads=AUTH_THREADS)
+    authenticator = Authenticator(auth_database, settings, time.monotonic)
+    reader = StatusReader(database)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
     group_commit = GroupCommitter(intake_database, dispatcher)
     return Parts(
         settings=settings,
         database=database,
         intake_database=intake_database,
+        auth_database=auth_database,
+        lists=ListReader(sessions, threads=LIST_THREADS),
         group_commit=group_commit,
         upload_store=_upload_store(settings, sessions, dispatcher, group_commit, uploads_pool),
         uploads_pool=uploads_pool,
         dispatcher=dispatcher,
         waiters=waiters,
-        status_reader=status_reader,
-        event_streams=_event_streams(settings, status_reader, waiters, authenticator),
+        status_reader=reader,
+        event_streams=_event_streams(settings, reader, waiters, authenticator),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
         ping_redis=CompletionPublisher(settings.redis_url).ping,
         broker=_broker_probe(settings),
         draining=_release_at_shutdown(waiters, draining or Draining()),
         now=utc_now,
+    )
+
+
+def _sessions(settings: Settings) -> Sessions:
+    return durable_sessions(
+        settings.database_url, pool_size=CONNECTIONS, accepts_loss=settings.accept_data_loss
     )
 
 
@@ -194,8 +204,13 @@ class Lifespan:
         await loop.run_in_executor(None, parts.dispatcher.stop)
         await loop.run_in_executor(None, parts.uploads_pool.shutdown)
         await loop.run_in_executor(None, parts.details.close)
-        await loop.run_in_executor(None, parts.intake_database.close)
-        await loop.run_in_executor(None, parts.database.close)
+        for database in (
+            parts.intake_database,
+            parts.auth_database,
+            parts.lists,
+            parts.database,
+        ):
+            await loop.run_in_executor(None, database.close)
 
 
 def make_asgi_app(parts: Parts) -> Any:

@@ -13,7 +13,13 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import Conflict, DatabaseUnavailable, Overloaded
+from enrollment.domain.errors import (
+    Conflict,
+    DatabaseUnavailable,
+    ListTooSlow,
+    Overloaded,
+    StatementTimeout,
+)
 from enrollment.storage.engine.sessions import Sessions
 
 P = ParamSpec("P")
@@ -27,6 +33,10 @@ MAX_WRITE_ATTEMPTS = 4
 WRITE_RETRY_SECONDS = 4.0
 #: Seconds that a caller waits; more than the timeout of a statement.
 CALL_TIMEOUT_SECONDS = 12.0
+#: Seconds that a list may take; the pages of all lists take milliseconds.
+LIST_SECONDS = 2.0
+#: Seconds that the caller of a list waits, also for the lists before it.
+LIST_WAIT_SECONDS = 10.0
 
 
 class Database:
@@ -82,6 +92,31 @@ class Database:
         """Waits for running work, then closes every connection."""
         self._pool.shutdown(wait=True)
         self.sessions.dispose()
+
+
+class ListReader(Database):
+    """Reads lists, in few threads of their own: nothing but lists waits for lists.
+
+    A list that takes longer than `LIST_SECONDS` is given up.
+    """
+
+    async def read(
+        self, query: Callable[Concatenate[Session, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """Runs a query and returns its result.
+
+        Raises ListTooSlow if it, or the lists before it, take too long; DatabaseUnavailable.
+        """
+
+        def work() -> T:
+            with self.sessions.read(seconds=LIST_SECONDS) as session:
+                return query(session, *args, **kwargs)
+
+        try:
+            async with asyncio.timeout(LIST_WAIT_SECONDS):
+                return await self.run(work)
+        except (StatementTimeout, TimeoutError, Overloaded) as error:
+            raise ListTooSlow(str(error)) from error
 
 
 def retry_on_conflict(transaction: Callable[[], T]) -> T:

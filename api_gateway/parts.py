@@ -8,7 +8,7 @@ from datetime import datetime
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http.draining import Draining
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.group_commit import GroupCommitter
@@ -27,6 +27,10 @@ class Parts:
     database: Database
     #: The thread pool of single requests: slow reads must not delay them.
     intake_database: Database
+    #: The thread of authentication: no request waits for others' reads to be recognized.
+    auth_database: Database
+    #: The thread of lists.
+    lists: ListReader
     group_commit: GroupCommitter
     upload_store: UploadStore
     uploads_pool: ThreadPoolExecutor

@@ -93,34 +93,33 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
             accepts_unknown_learners=settings.accepts_unknown_learners,
         ),
         "enrollment_detail": EnrollmentDetailResource(database=database, now=now),
-        "enrollments": EnrollmentsResource(database=database),
+        "enrollments": EnrollmentsResource(lists=parts.lists),
         "course_details": CourseDetailsResource(parts.details),
-        "changes": ChangesResource(database=database),
+        "changes": ChangesResource(lists=parts.lists),
     }
 
 
 def _submission_resources(parts: Parts) -> dict[str, object]:
     database, now, settings = parts.database, parts.now, parts.settings
+    lists, reader, streams = parts.lists, parts.status_reader, parts.event_streams
     return {
         "submissions": _uploads_resource(parts),
         "submission": SubmissionResource(
-            reader=parts.status_reader,
+            reader=reader,
             waiters=parts.waiters,
-            event_streams=parts.event_streams,
+            event_streams=streams,
             quota=long_poll_quota(settings.max_long_polls_per_caller),
             now=now,
         ),
-        "submission_events": EventsResource(
-            reader=parts.status_reader, event_streams=parts.event_streams
-        ),
-        "submission_outcomes": OutcomesResource(database=database, now=now),
+        "submission_events": EventsResource(reader=reader, event_streams=streams),
+        "submission_outcomes": OutcomesResource(database=database, lists=lists, now=now),
         "submission_cancel": CancelResource(
             database=database, dispatcher=parts.dispatcher, now=now
         ),
         "bulk_enroll": BulkEnrollResource(
             database=database,
             upload_store=parts.upload_store,
-            reader=parts.status_reader,
+            reader=reader,
             waiters=parts.waiters,
             now=now,
             default_wait=settings.default_wait,
@@ -132,6 +131,7 @@ def _uploads_resource(parts: Parts) -> SubmissionsResource:
     database, settings = parts.database, parts.settings
     return SubmissionsResource(
         database=database,
+        lists=parts.lists,
         upload_store=parts.upload_store,
         spooler=Spooler(settings.max_upload_bytes, max_per_caller=settings.max_uploads_per_caller),
         pending_rows=PendingRows(database, settings.max_pending_rows_per_caller),
@@ -142,11 +142,11 @@ def _uploads_resource(parts: Parts) -> SubmissionsResource:
 def _reference_data_resources(parts: Parts) -> dict[str, object]:
     database, now = parts.database, parts.now
     return {
-        "courses": CoursesResource(database, parts.details),
+        "courses": CoursesResource(database, parts.lists, parts.details),
         "course": CourseResource(database, parts.details),
         "learners": LearnersResource(database),
         "learner": LearnerResource(database),
         "invitation": InvitationResource(database, now=now),
-        "crosswalk": CrosswalkResource(database=database),
-        "crosswalk_missing": MissingIdsResource(database=database, now=now),
+        "crosswalk": CrosswalkResource(database=database, lists=parts.lists),
+        "crosswalk_missing": MissingIdsResource(database=database, lists=parts.lists, now=now),
     }

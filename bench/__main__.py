@@ -18,6 +18,7 @@ from rich.console import Console
 from bench import (
     accept,
     backlog,
+    beside,
     bulk,
     growth,
     latency_under_load,
@@ -35,8 +36,8 @@ from tests.support.binaries import ServerMissing
 from tests.support.servers import postgres_server, redis_server
 
 RESULTS = Path(__file__).with_name("results.json")
-FULL = Size(runs=5, seconds=5.0, rows=1_000_000, is_quick=False)
-QUICK = Size(runs=1, seconds=2.0, rows=100_000, is_quick=True)
+FULL = Size(runs=5, seconds=5.0, rows=1_000_000, is_quick=False, listed=1_000_000)
+QUICK = Size(runs=1, seconds=2.0, rows=100_000, is_quick=True, listed=100_000)
 #: Packages whose versions influence the figures.
 PACKAGES = ("falcon", "uvicorn", "celery", "sqlalchemy", "psycopg", "flask", "gunicorn")
 SETTINGS = (
@@ -55,6 +56,7 @@ MEASURES: dict[str, Callable[[Servers, Size], list[Figure]]] = {
     "lists": lists.measure,
     "backlog": backlog.measure,
     "busy": latency_under_load.measure,
+    "beside": beside.measure,
     "reads": reads.measure,
     "slow_upload": slow_upload.measure,
     "memory": memory.measure,
@@ -69,7 +71,7 @@ def main() -> int:
     if sys.platform != "linux":
         sys.exit("cannot measure: /proc and epoll of Linux are needed")
     size = QUICK if options.quick else FULL
-    size = size._replace(runs=options.runs or size.runs)
+    size = size._replace(runs=options.runs or size.runs, listed=options.listed or size.listed)
     console = Console(width=None if sys.stdout.isatty() else 160)
     figures: list[Figure] = []
     with postgres_server(durable=True) as postgres, redis_server(own=True) as redis:
@@ -100,6 +102,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="one short run of each measure")
     parser.add_argument("--only", action="append", choices=MEASURES, help="may be repeated")
     parser.add_argument("--runs", type=int, help="runs of each measure")
+    parser.add_argument("--listed", type=int, help="submissions that `beside` lists and purges")
     parser.add_argument(
         "--results", type=Path, default=RESULTS, help="file that the figures are saved in"
     )

@@ -35,14 +35,14 @@ def _beside_bulk(servers: Servers, size: Size) -> LoadResult:
         made.load_courses(courses())
         for _ in range(QUICK_FILES if size.is_quick else 1):
             last = made.submit(long_file(size.rows))
-        result = run_load(_load(made, size))
+        result = run_load(singles_load(made, size))
         state = made.http.get(f"/submissions/{last}").raise_for_status().json()["state"]
     if state == "done":
         raise RuntimeError("the file was done before the single requests ended")
     return result
 
 
-def _load(made: Service, size: Size) -> Load:
+def singles_load(made: Service, size: Size) -> Load:
     """Returns a load with a fixed rate: latency counts from the time a request was due."""
     body = {"user": "u%010d", "course_details": {"course_id": COURSE}}
     headers = {"Content-Type": "application/json", "Prefer": "wait=10", **made.headers}

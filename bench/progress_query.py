@@ -8,7 +8,7 @@ import psycopg
 #: Returns a number that only grows.
 Count = Callable[[], int]
 #: Number of committed events.
-EVENTS = "SELECT coalesce(max(position), 0) FROM feed_head"
+EVENTS = "SELECT coalesce(max(last), 0) FROM feed"
 
 
 def plain(url: str) -> str:

@@ -49,6 +49,8 @@ class Size(NamedTuple):
     #: Rows of the long file.
     rows: int
     is_quick: bool
+    #: Submissions that are listed, or purged.
+    listed: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -64,10 +64,7 @@ SELECT event, 'created', 'course-v1:Past+C' || course || '+2025',
 FROM past
 """
 _FEED = """
-WITH head AS (
-    UPDATE feed_head SET position = position + (%(last)s - %(first)s + 1) WHERE id = 1
-    RETURNING position - (%(last)s - %(first)s + 1) AS before
-)
+WITH head AS (SELECT coalesce(max(last), 0) AS before FROM feed)
 INSERT INTO feed (first, last, batch_id)
 SELECT before + n - %(first)s + 1, before + n - %(first)s + %(batch)s, n / %(batch)s + 1
 FROM head, generate_series(%(first)s::int, %(last)s, %(batch)s::int) AS n

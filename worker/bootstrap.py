@@ -24,6 +24,7 @@ from worker.post_commit import PostCommitNotifier
 from worker.processing.processor import Processor
 from worker.processing.strategies import SiteRules
 from worker.processing.transaction import BatchTransaction
+from worker.purge import Purge
 from worker.tasks import register
 
 #: Exit status of commands that find the database unusable.
@@ -47,9 +48,9 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     maintenance = Maintenance(
         sessions=sessions,
         dispatch=notifier.dispatch,
-        retention=timedelta(days=settings.retention_days),
     )
-    register(app, processor, maintenance, notifier)
+    purge = Purge(sessions=sessions, retention=timedelta(days=settings.retention_days))
+    register(app, processor, maintenance, purge, notifier)
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process)
     return app

@@ -3,7 +3,8 @@
 from celery import Celery
 
 from enrollment.runtime.broker import (
-    PURGE_INTERVAL,
+    PURGE_CHECK_INTERVAL,
+    PURGE_QUEUE,
     REDISPATCH_INTERVAL,
     QueueName,
     TaskName,
@@ -45,14 +46,14 @@ def make_celery_app(broker_url: str) -> Celery:
 def _schedule() -> dict[str, dict[str, object]]:
     """Returns the periodic tasks. A run that was missed is skipped; the next one does its work."""
     return {
-        "redispatch": _every(REDISPATCH_INTERVAL, TaskName.REDISPATCH),
-        "purge": _every(PURGE_INTERVAL, TaskName.PURGE),
+        "redispatch": _every(REDISPATCH_INTERVAL, TaskName.REDISPATCH, QueueName.UPKEEP),
+        "purge": _every(PURGE_CHECK_INTERVAL, TaskName.PURGE, PURGE_QUEUE),
     }
 
 
-def _every(seconds: float, task: TaskName) -> dict[str, object]:
+def _every(seconds: float, task: TaskName, queue: QueueName) -> dict[str, object]:
     return {
         "task": task.value,
         "schedule": seconds,
-        "options": {"queue": QueueName.UPKEEP.value, "expires": seconds + MAX_CLOCK_DRIFT},
+        "options": {"queue": queue.value, "expires": seconds + MAX_CLOCK_DRIFT},
     }

@@ -1,4 +1,4 @@
-"""Maintenance tasks: re-dispatches overdue batches and purges data past its retention."""
+"""Maintenance: re-dispatches overdue batches."""
 
 import time
 from collections.abc import Callable
@@ -8,19 +8,9 @@ from itertools import takewhile
 
 from enrollment.runtime.broker import REDISPATCH_AFTER, REDISPATCH_LIMIT
 from enrollment.runtime.failpoints import Point, fail_point
-from enrollment.storage import idempotency, retention
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import BatchRef
-
-#: How long Idempotency-Keys are stored; never longer than the submissions they refer to.
-KEY_RETENTION = timedelta(days=7)
-#: Age after which an incomplete upload counts as abandoned.
-ABANDONED_UPLOAD_AGE = timedelta(days=1)
-#: Files that one transaction deletes at most, each with all of its batches.
-BULKS_PER_PURGE = 5
-#: Batches of single requests that one transaction deletes at most.
-BATCHES_PER_PURGE = 200
 
 
 class MinInterval:
@@ -42,11 +32,10 @@ class MinInterval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Maintenance:
-    """Re-dispatches batches that may have lost their message, and purges expired data."""
+    """Re-dispatches batches that may have lost their message."""
 
     sessions: Sessions
     dispatch: Callable[[BatchRef], bool]
-    retention: timedelta = timedelta(days=30)
 
     def redispatch_overdue(self) -> int:
         """Dispatches batches that were dispatched a while ago and not processed; returns how many.
@@ -67,18 +56,3 @@ class Maintenance:
     def _dispatch(self, waiting: BatchRef) -> bool:
         is_sent = self.dispatch(waiting)
         return self.dispatch(waiting) if fail_point(Point.SWEEP_ANNOUNCED) else is_sent
-
-    def purge_expired(self) -> None:
-        """Deletes data past its retention, in many short transactions."""
-        with self.sessions.begin() as session:
-            now = database_now(session)
-            retention.purge_abandoned_uploads(session, before=now - ABANDONED_UPLOAD_AGE)
-            idempotency.purge(session, before=now - min(KEY_RETENTION, self.retention))
-        for purge, limit in (
-            (retention.purge_bulks, BULKS_PER_PURGE),
-            (retention.purge_singles, BATCHES_PER_PURGE),
-        ):
-            deleted = limit
-            while deleted == limit:
-                with self.sessions.begin() as session:
-                    deleted = purge(session, before=now - self.retention, limit=limit)

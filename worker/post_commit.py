@@ -28,10 +28,18 @@ class PostCommitNotifier:
 
     def dispatch(self, waiting: BatchRef) -> bool:
         """Puts a batch id on its queue; returns False where the broker is away or just was."""
+        return self._publish(lambda: self._publisher.publish(waiting.id, waiting.lane))
+
+    def dispatch_purge(self, turn: int) -> bool:
+        """Puts a turn of the purge on the last queue, behind what waits there."""
+        return self._publish(lambda: self._publisher.publish_purge(turn))
+
+    def _publish(self, publish: Callable[[], None]) -> bool:
+        """Publishes a message; returns False where the broker is away or just was."""
         if not self._breaker.allow():
             return False
         try:
-            self._publisher.publish(waiting.id, waiting.lane)
+            publish()
         except Exception as error:  # noqa: BLE001 (the batch is committed, even if this fails)
             self._breaker.record_failure(error)
             return False

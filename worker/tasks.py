@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeGuard
 
 import structlog
 from celery import Celery
@@ -13,6 +14,7 @@ from enrollment.runtime.failpoints import Point, fail_point
 from worker.maintenance import Maintenance, MinInterval
 from worker.post_commit import PostCommitNotifier
 from worker.processing.processor import Processor
+from worker.purge import Purge
 
 log = structlog.get_logger()
 
@@ -21,7 +23,11 @@ _ID_LIMIT = 1 << 63
 
 
 def register(
-    app: Celery, processor: Processor, maintenance: Maintenance, notifier: PostCommitNotifier
+    app: Celery,
+    processor: Processor,
+    maintenance: Maintenance,
+    purge: Purge,
+    notifier: PostCommitNotifier,
 ) -> None:
     """Declares every task on the app."""
     redispatch_interval = MinInterval(REDISPATCH_INTERVAL / 2)
@@ -48,14 +54,20 @@ def register(
             if redispatch_interval.lets_through():
                 maintenance.redispatch_overdue()
 
+    _register_purge(app, purge, notifier)
+
+
+def _register_purge(app: Celery, purge: Purge, notifier: PostCommitNotifier) -> None:
     @app.task(name=TaskName.PURGE.value)
-    def purge_expired() -> None:
-        """Deletes data past its retention."""
+    def purge_expired(turn: int | None = None) -> None:
+        """Deletes data past its retention for a turn, and dispatches the next turn."""
         with _postponed_on_failure():
-            maintenance.purge_expired()
+            following = purge.run_turn(turn if _is_batch_id(turn) else None)
+            if following is not None:
+                notifier.dispatch_purge(following)
 
 
-def _is_batch_id(value: object) -> bool:
+def _is_batch_id(value: object) -> TypeGuard[int]:
     return type(value) is int and 0 < value < _ID_LIMIT
 
 

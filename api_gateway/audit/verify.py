@@ -14,6 +14,7 @@ from api_gateway.audit.report import Report
 from api_gateway.audit.timeline import timeline
 from enrollment.domain.audit.seats import SeatReplay
 from enrollment.domain.errors import EnrollmentError
+from enrollment.storage import events as event_store
 from enrollment.storage import migrate
 from enrollment.storage.audit import events as audit_events
 from enrollment.storage.audit import submissions
@@ -57,12 +58,13 @@ def check_snapshot(
 ) -> Report:
     """Runs all checks in an open snapshot of migrated tables."""
     audit_events.use_index_scans(session)
-    feed_head = audit_events.load_feed_head(session)
     report = Report()
     if start_progress is not None:
-        report.on_rows = start_progress(submissions.estimate_rows(session, feed_head or 0))
+        report.on_rows = start_progress(
+            submissions.estimate_rows(session, event_store.last_position(session))
+        )
     events = EventChecks(session, report, SeatReplay(capacities))
-    events.check_feed(feed_head)
+    events.check_feed()
     events.check_enrollments()
     outcomes = OutcomeChecks(session, report)
     outcomes.check_files()

@@ -31,6 +31,7 @@ class ErrorHandlers:
     ) -> None:
         """Sends a domain error; the docstring of its class is the message."""
         status, code = PROBLEM_STATUS[type(error)]
+        detail = (type(error).__doc__ or "").strip()
         if status is HTTPStatus.SERVICE_UNAVAILABLE:
             log.warning(
                 "request.unavailable",
@@ -38,9 +39,10 @@ class ErrorHandlers:
                 request_id=req.context.get("request_id"),
                 because=str(error),
             )
-            self._write(req, resp, unavailable("The database is temporarily unavailable."))
+            is_list = isinstance(error, domain.ListTooSlow)
+            text = detail if is_list else "The database is temporarily unavailable."
+            self._write(req, resp, unavailable(text))
             return
-        detail = (type(error).__doc__ or "").strip()
         self._write(req, resp, Problem(status, code, detail))
 
     async def falcon_error(

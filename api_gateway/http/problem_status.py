@@ -22,4 +22,5 @@ PROBLEM_STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = 
     domain.DatabaseUnavailable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     domain.NotDurable: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
     domain.StatementTimeout: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
+    domain.ListTooSlow: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),
 }

@@ -10,7 +10,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.course_details_cache import CourseDetailsCache
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import bad_request
 from api_gateway.http.responses import write_json
@@ -106,14 +106,15 @@ class CourseResource:
 class CoursesResource:
     """All courses."""
 
-    def __init__(self, database: Database, details: CourseDetailsCache) -> None:
+    def __init__(self, database: Database, lists: ListReader, details: CourseDetailsCache) -> None:
         self._database = database
+        self._lists = lists
         self._details = details
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of courses, ordered by id."""
         limit = read_page_size(req)
-        page = await self._database.read(courses.page, after=read_cursor(req), limit=limit + 1)
+        page = await self._lists.read(courses.page, after=read_cursor(req), limit=limit + 1)
         next_cursor = encode_cursor(page[limit - 1].course_id) if len(page) > limit else None
         found = [dump_course(course) for course in page[:limit]]
         body: CoursePageJson = {"courses": found, "next": next_cursor}

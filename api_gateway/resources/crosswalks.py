@@ -8,7 +8,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http.headers import preferred_type
 from api_gateway.http.pagination import encode_cursor, invalid_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import bad_request, too_large, unsupported
@@ -58,6 +58,7 @@ class CrosswalkResource:
     """The crosswalk of one source."""
 
     database: Database
+    lists: ListReader
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
         """Responds with a page in JSON, or all entries in CSV."""
@@ -68,7 +69,7 @@ class CrosswalkResource:
             resp.stream = self._stream_csv(source)
             return
         limit, after = read_page_size(req), read_crosswalk_cursor(req)
-        entries = await self.database.read(crosswalks.page, source, after=after, limit=limit)
+        entries = await self.lists.read(crosswalks.page, source, after=after, limit=limit)
         last = entries[-1] if len(entries) == limit else None
         body: CrosswalkJson = {
             "source": source,
@@ -122,7 +123,7 @@ class CrosswalkResource:
         yield csv_header().encode()
         after: tuple[str, str] | None = None
         while True:
-            entries = await self.database.read(
+            entries = await self.lists.read(
                 crosswalks.page, source, after=after, limit=_ENTRIES_PER_READ
             )
             yield csv_lines(entries).encode()
@@ -136,6 +137,7 @@ class MissingIdsResource:
     """The ids in the rows of a submission that have no crosswalk entry."""
 
     database: Database
+    lists: ListReader
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, source: str) -> None:
@@ -166,7 +168,7 @@ class MissingIdsResource:
         missing: dict[ExternalId, None] = {}
         cursor: OutcomesCursor | None = OutcomesCursor()
         while cursor is not None and len(missing) < MAX_CROSSWALK_ENTRIES:
-            page = await self.database.read(
+            page = await self.lists.read(
                 queries.read_outcomes_page, submission, cursor, _UNMAPPED, limit=_ENTRIES_PER_READ
             )
             found = dict.fromkeys(_unmapped_ids(page.rows, submission, source))

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 
 from falcon.asgi import Request, Response
 
-from api_gateway.database import Database
+from api_gateway.database import ListReader
 from api_gateway.http.headers import restore_plus
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, read_cursor
 from api_gateway.http.problems import Problem
@@ -42,13 +42,13 @@ _NO_COURSE = ("",)
 class EnrollmentsResource:
     """All enrollments, including inactive ones, newest first."""
 
-    database: Database
+    lists: ListReader
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of the enrollments that match all filters."""
         filters = read_filters(req)
         limit = _read_page_size(req)
-        found, after = await self.database.read(
+        found, after = await self.lists.read(
             enrollment_views.page, filters, after=_read_position(req), limit=limit
         )
         page: EnrollmentPageJson = {

@@ -22,12 +22,15 @@ from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import DurabilityFact
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import Backlog
+from enrollment.storage.upkeep import maintenance_turns
 from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
 
 #: Age of an unprocessed batch from which it is reported.
 OLD_BACKLOG = timedelta(seconds=60)
+#: Age of the last complete purge from which it is reported.
+OLD_PURGE = timedelta(days=1)
 #: Seconds after which the database counts as unreachable.
 READINESS_TIMEOUT_SECONDS = 4.0
 
@@ -62,6 +65,8 @@ class DatabaseState(NamedTuple):
     #: Why the service cannot use it; empty if it can.
     defect: str
     backlog: Backlog = Backlog(0, None, 0)
+    #: When last nothing was left to purge.
+    purged_at: datetime | None = None
 
 
 class LiveResource:
@@ -164,6 +169,11 @@ class ReadyResource:
         if backlog.oldest is not None and self.now() - backlog.oldest > OLD_BACKLOG:
             since = backlog.oldest.isoformat()
             findings.append(f"a batch has waited since {since}: check that workers run")
+        if state.purged_at is not None and self.now() - state.purged_at > OLD_PURGE:
+            findings.append(
+                f"expired data was last purged completely at {state.purged_at.isoformat()}: "
+                "check that beat and workers run, and the log for purge.part_failed"
+            )
         return findings
 
     def _unready(self, resp: Response, finding: str) -> None:
@@ -179,4 +189,5 @@ def _read_database_state(session: Session) -> DatabaseState:
         return DatabaseState(facts, defect)
     if defect := migrate.defect(session):
         return DatabaseState(facts, defect)
-    return DatabaseState(facts, "", batches.load_backlog(session))
+    backlog, purged_at = batches.load_backlog(session), maintenance_turns.last_end(session)
+    return DatabaseState(facts, "", backlog, purged_at)

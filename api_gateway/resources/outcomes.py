@@ -9,7 +9,7 @@ from typing import Any
 from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http.headers import preferred_type
 from api_gateway.http.pagination import encode_cursor, read_cursor, read_page_size
 from api_gateway.http.problems import Problem, bad_request
@@ -40,6 +40,7 @@ class OutcomesResource:
     """The outcomes of one submission."""
 
     database: Database
+    lists: ListReader
     now: Callable[[], datetime]
 
     async def on_get(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
@@ -110,7 +111,7 @@ class OutcomesResource:
         outcome_filter: OutcomeFilter,
         limit: int,
     ) -> OutcomesPage:
-        return await self.database.read(
+        return await self.lists.read(
             queries.read_outcomes_page, submission, cursor, outcome_filter, limit=limit
         )
 

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
+from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http.headers import read_idempotency_key
 from api_gateway.http.pagination import encode_cursor, read_page_size
 from api_gateway.http.responses import write_json
@@ -40,6 +41,7 @@ class SubmissionsResource:
     """Uploads files; lists the submissions of the caller."""
 
     database: Database
+    lists: ListReader
     upload_store: UploadStore
     spooler: Spooler
     pending_rows: PendingRows
@@ -86,13 +88,14 @@ class SubmissionsResource:
         """Lists a page of the caller's submissions, newest first."""
         caller: Caller = req.context.caller
         states, limit, after = read_states(req), read_page_size(req), read_submissions_cursor(req)
-        found = await self.database.read(
+        found = await self.lists.read(
             _read_page, caller.name, states=states, after=after, limit=limit
         )
         now = self.now()
-        dumped = [dump_submission(status.submission, now=now) for status in found]
-        next_cursor = _cursor_after(found[-1].submission) if len(found) == limit else None
-        page: SubmissionPageJson = {"submissions": dumped, "next": next_cursor}
+        page: SubmissionPageJson = {
+            "submissions": [dump_submission(each, now=now) for each in found.submissions],
+            "next": None if found.last is None else _cursor_after(found.last),
+        }
         write_json(resp, page)
 
     on_head = on_get
@@ -103,6 +106,13 @@ def _cursor_after(last: Submission) -> str:
     return encode_cursor(f"{microseconds(last.received_at)} {last.id}")
 
 
+class _Page(NamedTuple):
+    """Submissions, and the last one that was read; None after the last page."""
+
+    submissions: list[Submission]
+    last: Submission | None
+
+
 def _read_page(
     session: Session,
     caller: str,
@@ -110,11 +120,12 @@ def _read_page(
     states: frozenset[State],
     after: SubmissionPageKey | None,
     limit: int,
-) -> list[Status]:
-    submissions = submission_views.page(session, caller, states=states, after=after, limit=limit)
-    return [
-        Status(submission)
-        if submission.batch_id is None
-        else queries.get_single_status(session, submission)
-        for submission in submissions
+) -> _Page:
+    found = submission_views.page(session, caller, states=states, after=after, limit=limit)
+    # Some may have left their state since they were found.
+    listed = [
+        each
+        for each in queries.complete_singles(session, found)
+        if not states or each.state in states
     ]
+    return _Page(listed, found[-1] if len(found) == limit else None)

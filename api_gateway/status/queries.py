@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from enrollment.domain.submissions import ArchiveMember, Submission, is_cancelle
 from enrollment.storage import courses, submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import BatchResult
-from enrollment.storage.views import enrollment_views
+from enrollment.storage.views import enrollment_views, submission_views
 from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.files.raw_rows import format_of_batch, member_at, rows_for_display
 from schemas.files.row_payload import ParsedRow
@@ -59,12 +60,7 @@ def get_single_status(session: Session, submission: Submission) -> Status:
     if batch is None or batch.outcomes is None or batch.answered_at is None:
         return Status(submission)
     outcome = decode_outcomes(batch.outcomes)[submission.position or 0]
-    completed = replace(
-        submission,
-        tally=tally_outcomes([outcome]),
-        started_at=batch.answered_at,
-        finished_at=batch.answered_at,
-    )
+    completed = _completed_single(submission, outcome, batch.answered_at)
     if outcome.user is None or outcome.course_id is None:
         return Status(completed, outcome)
     return Status(
@@ -73,6 +69,25 @@ def get_single_status(session: Session, submission: Submission) -> Status:
         enrollment_views.find(session, outcome.user, outcome.course_id),
         courses.find(session, outcome.course_id),
     )
+
+
+def _completed_single(submission: Submission, outcome: Outcome, at: datetime) -> Submission:
+    return replace(submission, tally=tally_outcomes([outcome]), started_at=at, finished_at=at)
+
+
+def complete_singles(session: Session, listed: Sequence[Submission]) -> list[Submission]:
+    """Returns the submissions with the progress of the singles among them, in one statement."""
+    batch_ids = {one.batch_id for one in listed if one.batch_id is not None}
+    stored = submission_views.find_outcomes(session, batch_ids)
+    decoded = {batch: decode_outcomes(each.outcomes) for batch, each in stored.items()}
+    return [
+        _completed_single(
+            one, decoded[one.batch_id][one.position or 0], stored[one.batch_id].answered_at
+        )
+        if one.batch_id in stored
+        else one
+        for one in listed
+    ]
 
 
 class OutcomesCursor(NamedTuple):

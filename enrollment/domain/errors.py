@@ -63,3 +63,7 @@ class NotDurable(DatabaseUnavailable):
 
 class StatementTimeout(DatabaseUnavailable):
     """A statement exceeded its time limit."""
+
+
+class ListTooSlow(DatabaseUnavailable):
+    """Reading the list took too long. Try again later, or ask for fewer items or with a filter."""

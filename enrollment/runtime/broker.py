@@ -47,7 +47,10 @@ REDISPATCH_AFTER = 5.0
 REDISPATCH_INTERVAL = 2.0
 #: Maximum number of batches that one run re-dispatches.
 REDISPATCH_LIMIT = 100
-PURGE_INTERVAL = 3600.0
+#: Seconds from the end of a purge to the next one, and between two looks whether it is due.
+PURGE_INTERVAL, PURGE_CHECK_INTERVAL = 3600.0, 60.0
+#: Queue of the purge: the last one, so that a turn begins only if nothing else waits before it.
+PURGE_QUEUE = QueueName.BULK
 
 #: Seconds until Redis redelivers an unacknowledged message.
 VISIBILITY_TIMEOUT = 120
@@ -143,7 +146,7 @@ def kombu_broker_url(url: str) -> str:
 
 
 class BatchPublisher:
-    """Publishes batch ids to the broker over its own connection. Not safe to share between threads.
+    """Publishes numbers to the broker over its own connection. Not safe to share between threads.
 
     A call takes seconds at most. After an error the connection is dropped, although the message may
     have been delivered.
@@ -156,14 +159,21 @@ class BatchPublisher:
 
     def publish(self, batch_id: int, lane: Lane) -> None:
         """Publishes a batch id to the queue of its lane. Raises any error of the broker library."""
+        self._send(TaskName.PROCESS, batch_id, QUEUE_BY_LANE[lane])
+
+    def publish_purge(self, turn: int) -> None:
+        """Publishes the number of a purge's next turn. Raises any error of the broker library."""
+        self._send(TaskName.PURGE, turn, PURGE_QUEUE)
+
+    def _send(self, task: TaskName, number: int, queue: QueueName) -> None:
         if self._connection is None or self._producer is None:
             self._connection = self._app.connection_for_write()
             self._producer = Producer(self._connection, auto_declare=False)
         try:
             self._app.send_task(
-                TaskName.PROCESS.value,
-                args=[batch_id],
-                queue=QUEUE_BY_LANE[lane].value,
+                task.value,
+                args=[number],
+                queue=queue.value,
                 producer=self._producer,
                 confirm_timeout=READ_TIMEOUT_SECONDS,
                 retry=False,

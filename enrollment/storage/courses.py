@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Executable, Integer, Select, String, or_, select, update
+from sqlalchemy import Executable, Integer, Select, String, bindparam, or_, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
@@ -112,12 +112,12 @@ def find_all(session: Session, course_ids: Collection[str]) -> dict[str, Course]
 
 def page(session: Session, *, after: str | None, limit: int) -> list[Course]:
     """Returns courses in the order of their ids, those after an id."""
-    query = select(_COURSE.course_id).order_by(_COURSE.course_id).limit(limit)
+    query = select(*_COLUMNS).order_by(_COURSE.course_id).limit(limit)
     if after is not None:
         query = query.where(_COURSE.course_id > after)
-    course_ids = session.scalars(query).all()
-    found = find_all(session, course_ids)
-    return [found[course_id] for course_id in course_ids if course_id in found]
+    rows = session.execute(query).all()
+    mode_rows = session.execute(_MODES_OF_ROWS, {"rows": [row[0] for row in rows]})
+    return [each.course for each in _with_modes(rows, mode_rows)]
 
 
 def delete(session: Session, course_id: str) -> None:
@@ -254,11 +254,8 @@ def _select_courses(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
 @cache
 def _select_modes(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     wanted = _IDS.table(postgresql=postgresql)
-    return (
-        select(_MODE.course_id, *_MODE_COLUMNS)
-        .join(_COURSES, _COURSE.id == _MODE.course_id)
-        .join(wanted, _COURSE.course_id == wanted.c.course_id)
-        .order_by(_MODE.course_id, _MODE.position)
+    return _MODES_IN_ORDER.join(_COURSES, _COURSE.id == _MODE.course_id).join(
+        wanted, _COURSE.course_id == wanted.c.course_id
     )
 
 
@@ -266,8 +263,16 @@ def _load(session: Session, course_ids: Collection[str]) -> list[LoadedCourse]:
     """Returns the courses that exist among the ids, with their modes, in two statements."""
     wanted, postgresql = _IDS.parameters(session, list(course_ids)), is_postgresql(session)
     rows = session.execute(_select_courses(postgresql=postgresql), wanted).all()
+    return _with_modes(rows, session.execute(_select_modes(postgresql=postgresql), wanted))
+
+
+_MODES_IN_ORDER = select(_MODE.course_id, *_MODE_COLUMNS).order_by(_MODE.course_id, _MODE.position)
+_MODES_OF_ROWS = _MODES_IN_ORDER.where(_MODE.course_id.in_(bindparam("rows", expanding=True)))
+
+
+def _with_modes(rows: Iterable[Any], mode_rows: Iterable[Any]) -> list[LoadedCourse]:
     modes: dict[int, list[Mode]] = {}
-    for row in map(tuple, session.execute(_select_modes(postgresql=postgresql), wanted)):
+    for row in map(tuple, mode_rows):
         modes.setdefault(row[0], []).append(Mode(**dict(zip(_MODE_NAMES, row[1:], strict=True))))
     return [LoadedCourse(row[0], row[1], _course(row, modes.get(row[0], ()))) for row in rows]
 

@@ -36,6 +36,16 @@ def is_event_of(event_id: Any, batch_id: Any) -> ColumnElement[bool]:
     return is_between
 
 
+def is_event_between(event_id: Any, batch_id: Any, first: Any, last: Any) -> ColumnElement[bool]:
+    """SQL condition: an event belongs to a batch and its ordinal there is from `first` to `last`.
+
+    Adjacent ids, so an index can serve it.
+    """
+    start = batch_id * _STEP
+    is_between: ColumnElement[bool] = event_id.between(start + first, start + last)
+    return is_between
+
+
 def feed_position(event: Any, feed: Any) -> ColumnElement[Any]:
     """SQL expression: the feed position of an event; the arguments are tables or their columns."""
     position: ColumnElement[Any] = feed.first + event.id - feed.batch_id * _STEP

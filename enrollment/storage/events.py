@@ -4,6 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
+from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -19,12 +20,14 @@ from sqlalchemy import (
     String,
     Text,
     bindparam,
+    case,
+    func,
     insert,
     literal,
     select,
-    update,
 )
 from sqlalchemy.orm import Session, aliased
+from sqlalchemy.sql.dml import ReturningInsert
 
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import EnrollmentState, RecordedEvent
@@ -32,11 +35,11 @@ from enrollment.domain.model import Attribute
 from enrollment.storage.bulk.array_params import NO_ROWS, ArrayTable, RenderedRows, as_json, as_uuid
 from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
-from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_of
+from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
+from enrollment.storage.event_ids import batch_id_column, feed_position, is_event_between
 from enrollment.storage.tables import (
     BigSerial,
     EventRow,
-    FeedHeadRow,
     FeedRow,
     UtcTimestamp,
 )
@@ -131,35 +134,50 @@ def append_pipelined(session: Session, events: RenderedRows) -> Iterator[None]:
         yield
 
 
-_HEAD = FeedHeadRow.metadata.tables[FeedHeadRow.__tablename__]
-_ADVANCE_HEAD = (
-    update(_HEAD)
-    .where(_HEAD.c.id == 1)
-    .values(position=_HEAD.c.position + bindparam("number", type_=BigInteger()))
-    .returning(_HEAD.c.position)
-)
-_INSERT_SPANS = insert(FeedRow.metadata.tables[FeedRow.__tablename__])
+#: Key of an advisory lock, held from the assignment of feed positions to the end of a transaction.
+POSITIONS_LOCK = 7_316_455_022_103
+_LOCK_POSITIONS = select(func.pg_advisory_xact_lock(POSITIONS_LOCK))
+_FEED = FeedRow.metadata.tables[FeedRow.__tablename__]
+_LAST_POSITION = select(_FEED.c.last).order_by(_FEED.c.last.desc()).limit(1)
+#: Spans to be inserted: positions are counted from the end of the feed.
+_NEW_SPANS = ArrayTable("new_spans", first=BigInteger(), last=BigInteger(), batch_id=BigInteger())
+
+
+@cache
+def _insert_spans(*, postgresql: bool) -> ReturningInsert[int]:
+    spans = _NEW_SPANS.table(postgresql=postgresql)
+    end = func.coalesce(_LAST_POSITION.scalar_subquery(), 0)
+    values = select(end + spans.c.first, end + spans.c.last, spans.c.batch_id)
+    return insert(_FEED).from_select(["first", "last", "batch_id"], values).returning(_FEED.c.last)
+
+
+def last_position(session: Session) -> int:
+    """Returns the last position of the feed; 0 if it is empty."""
+    return session.scalar(_LAST_POSITION) or 0
 
 
 def assign_positions(session: Session, events_of: Mapping[int, int]) -> int:
     """Assigns feed positions to the events of each batch; must be the last before a commit.
 
     `events_of` maps batch ids to numbers of events, in the order in which the batches were
-    processed, which need not be that of their ids. The feed's counter stays locked until the
-    commit, so positions have no gaps and no reader misses one. Returns the last position.
+    processed, which need not be that of their ids. One transaction after the other reads the end of
+    the feed and appends to it, and no other reads it before the first has committed: so positions
+    have no gaps and no reader misses one. PostgreSQL has a lock for that, SQLite a single writer.
+    Returns the last position. Raises Conflict if another transaction assigned the same positions:
+    at a stricter isolation level than PostgreSQL's default it is not seen.
     """
     spans = {batch: number for batch, number in events_of.items() if number}
     if not spans:
         return 0
-    number_of_all = sum(spans.values())
-    last: int = session.scalars(_ADVANCE_HEAD, {"number": number_of_all}).one()
-    first = last - number_of_all + 1
-    rows = []
-    for batch_id, number in spans.items():
-        rows.append({"first": first, "last": first + number - 1, "batch_id": batch_id})
-        first += number
-    session.execute(_INSERT_SPANS, rows if len(rows) > 1 else rows[0])
-    return last
+    lasts = list(accumulate(spans.values()))
+    firsts = [1, *(last + 1 for last in lasts[:-1])]
+    postgresql = is_postgresql(session)
+    if postgresql:
+        session.execute(_LOCK_POSITIONS)
+    # A statement of its own: it sees what was committed while this one waited for the lock.
+    parameters = _NEW_SPANS.parameters(session, firsts, lasts, list(spans))
+    with unique_violation_as_conflict():
+        return max(session.scalars(_insert_spans(postgresql=postgresql), parameters))
 
 
 def find_callers(session: Session, event_ids: Collection[int]) -> dict[int, str]:
@@ -170,10 +188,8 @@ def find_callers(session: Session, event_ids: Collection[int]) -> dict[int, str]
     return {row[0]: row[1] for row in session.execute(query)}
 
 
-_POSITION = feed_position(EventRow, FeedRow).label("position")
-
-
-def _events_query() -> Select[Any]:
+def _events_query(feed: Any) -> Select[Any]:
+    """Selects events with their positions; `feed` is the table of spans, or its columns."""
     return select(
         EventRow.id,
         EventRow.kind,
@@ -185,7 +201,7 @@ def _events_query() -> Select[Any]:
         EventRow.caller,
         EventRow.before,
         EventRow.after,
-        _POSITION,
+        feed_position(EventRow, feed).label("position"),
     )
 
 
@@ -196,14 +212,25 @@ def _decode(row: Row[Any]) -> RecordedEvent:
 
 def events_after(session: Session, position: int, *, limit: int) -> list[RecordedEvent]:
     """Returns the events after a position of the feed, in its order and without gaps."""
-    rows = session.execute(
-        _events_query()
-        .select_from(FeedRow)
-        .join(EventRow, is_event_of(EventRow.id, FeedRow.batch_id))
-        .where(FeedRow.last > position, FeedRow.first <= position + limit)
-        .order_by(FeedRow.first, EventRow.id)
+    end = position + limit
+    # Each span has an event at least. Without a limit of spans all of them would be read.
+    spans = (
+        select(FeedRow.first, FeedRow.last, FeedRow.batch_id)
+        .where(FeedRow.last > position)
+        .order_by(FeedRow.last)
+        .limit(limit)
+        .subquery("spans")
     )
-    return [event for event in map(_decode, rows) if position < event.position <= position + limit]
+    first = case((spans.c.first > position, 0), else_=position + 1 - spans.c.first)
+    last = case((spans.c.last <= end, spans.c.last), else_=end) - spans.c.first
+    rows = session.execute(
+        _events_query(spans.c)
+        .select_from(spans)
+        .join(EventRow, is_event_between(EventRow.id, spans.c.batch_id, first, last))
+        .order_by(spans.c.last, EventRow.id)
+        .limit(limit)
+    )
+    return [_decode(row) for row in rows]
 
 
 def event_chain(newest: int, *, max_events: int) -> CTE:
@@ -225,10 +252,10 @@ def history(session: Session, newest: int) -> list[RecordedEvent]:
     """Returns the last events of an enrollment, oldest first; `newest` is the id of the newest."""
     chain = event_chain(newest, max_events=MAX_HISTORY)
     rows = session.execute(
-        _events_query()
+        _events_query(FeedRow)
         .select_from(chain)
         .join(EventRow, EventRow.id == chain.c.id)
         .join(FeedRow, FeedRow.batch_id == batch_id_column(EventRow.id))
-        .order_by(_POSITION)
+        .order_by(feed_position(EventRow, FeedRow))
     )
     return [_decode(row) for row in rows]

@@ -74,6 +74,13 @@ def find(session: Session, used: Collection[KeyOwner]) -> dict[KeyOwner, KeyUse]
     return {(row[0], row[1]): KeyUse(*row) for row in rows}
 
 
-def purge(session: Session, *, before: datetime) -> None:
-    """Deletes keys that were created before a time."""
-    session.execute(delete(IdempotencyRow).where(IdempotencyRow.created < before))
+def purge(session: Session, *, before: datetime, limit: int) -> bool:
+    """Deletes about `limit` of the oldest keys created before a time; whether more may be left.
+
+    A few more than `limit` if they were created by the same transaction.
+    """
+    oldest = select(IdempotencyRow.created).where(IdempotencyRow.created < before)
+    created = session.scalars(oldest.order_by(IdempotencyRow.created).limit(limit)).all()
+    if created:
+        session.execute(delete(IdempotencyRow).where(IdempotencyRow.created <= created[-1]))
+    return len(created) == limit

@@ -84,6 +84,12 @@ class CourseRow(Base):
     __table_args__ = (
         CheckConstraint("capacity IS NULL OR capacity >= 0", name="capacity"),
         CheckConstraint("seats_taken >= 0", name="seats_taken"),
+        # Ranges of bytes, for filters by the beginning of a course id.
+        Index(
+            "ix_course_course_id_pattern",
+            "course_id",
+            postgresql_ops={"course_id": "text_pattern_ops"},
+        ),
     )
 
     id: Mapped[int] = mapped_column(Integer, primary_key=True)
@@ -176,6 +182,7 @@ class EnrollmentRow(Base):
 
     __tablename__ = "enrollment"
     __table_args__ = (
+        # The order of a list: the enrollments of one file are equally old, and many.
         Index("ix_enrollment_course_id_created", "course_id", "created"),
         Index("ix_enrollment_created", "created"),
         {"postgresql_with": {"fillfactor": "90"}},
@@ -197,11 +204,18 @@ class EnrollmentRow(Base):
     extras: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
 
 
+def _partial_index(name: str, condition: str) -> Index:
+    """Returns an index of those of a caller's submissions, by time, that fulfil a condition."""
+    where = text(condition)
+    return Index(name, "caller", "received_at", sqlite_where=where, postgresql_where=where)
+
+
 class SubmissionRow(Base):
     """A single request or a file of one caller.
 
     The state of a single is that of its batch; the state of a file is stored here after each batch.
-    `published_at` is null until the last batch is stored: workers do not see the file before.
+    `published_at` is null until the last batch is stored: workers do not see the file before. A
+    file with `finished_at` and without `published_at` is being deleted (`retention`).
     """
 
     __tablename__ = "submission"
@@ -214,6 +228,14 @@ class SubmissionRow(Base):
             "batch_id",
             sqlite_where=text("cancel_asked_at IS NOT NULL"),
             postgresql_where=text("cancel_asked_at IS NOT NULL"),
+        ),
+        _partial_index("ix_submission_open_file", "batch_id IS NULL AND finished_at IS NULL"),
+        _partial_index("ix_submission_cancelled", "cancel_asked_at IS NOT NULL"),
+        Index(
+            "ix_submission_unpublished",
+            "received_at",
+            sqlite_where=text("published_at IS NULL"),
+            postgresql_where=text("published_at IS NULL"),
         ),
         CheckConstraint("total >= 0", name="total"),
     )
@@ -334,7 +356,10 @@ class EventRow(Base):
 
 
 class FeedRow(Base):
-    """The positions of one batch's events in the change feed, first to last."""
+    """The positions of one batch's events in the change feed, first to last.
+
+    Only ever appended to: the newest row is the end of the feed (`events.assign_positions`).
+    """
 
     __tablename__ = "feed"
 
@@ -344,13 +369,20 @@ class FeedRow(Base):
     batch_id: Mapped[int] = mapped_column(BigInteger, unique=True)
 
 
-class FeedHeadRow(Base):
-    """The feed's counter; every batch with events locks it last, until it commits."""
+class MaintenanceRow(Base):
+    """A recurring task that is done in turns; it exists once for each name.
 
-    __tablename__ = "feed_head"
+    `turn` rises with every turn: the number of the turn that may run next. `turn_at` is the time of
+    the last one while there is more to do, else null. `ended_at` is when nothing was left to do;
+    at first, when the row was made.
+    """
 
-    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
-    position: Mapped[int] = mapped_column(BigInteger)
+    __tablename__ = "maintenance"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    turn: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    turn_at: Mapped[datetime | None]
+    ended_at: Mapped[datetime]
 
 
 class CrosswalkRow(Base):

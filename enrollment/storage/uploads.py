@@ -136,7 +136,11 @@ def publish(
     """
     published = session.scalar(
         update(SubmissionRow)
-        .where(SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None))
+        .where(
+            SubmissionRow.id == submission_id,
+            SubmissionRow.published_at.is_(None),
+            SubmissionRow.finished_at.is_(None),  # else it is being deleted
+        )
         .values(total=total, intake=intake, published_at=now)
         .returning(SubmissionRow.id)
     )

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code
+from enrollment.storage import events
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
     EnrollmentRow,
-    FeedHeadRow,
     FeedRow,
     LearnerRow,
 )
@@ -203,4 +203,4 @@ def batches_before_the_single(records, head: int) -> int:
 def feed_head(records) -> int:
     """Where the feed ends."""
     with records() as session:
-        return session.scalars(select(FeedHeadRow.position)).one_or_none() or 0
+        return events.last_position(session)

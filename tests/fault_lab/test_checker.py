@@ -20,7 +20,7 @@ from enrollment.storage.tables import (
     BatchRow,
     EnrollmentRow,
     EventRow,
-    FeedHeadRow,
+    FeedRow,
     IdempotencyRow,
     SubmissionRow,
 )
@@ -411,11 +411,14 @@ def test_a_feed_that_ends_before_what_was_read_is_found(play, ids):
     assert found(play.check(), "I8", "the feed ends at 2")
 
 
-def test_a_feed_that_goes_on_after_its_head_is_found(play, ids):
-    change_row(play, update(FeedHeadRow).values(position=3))
-    verdict = play.check()
-    assert found(verdict, "I8", "and its head is 3")
-    assert found(verdict, "I8", "after the head 3")
+def test_a_span_that_is_longer_than_its_events_is_found(play, ids):
+    change_row(play, update(FeedRow).where(FeedRow.last == 6).values(last=7))
+    assert found(play.check(), "I8", "and its head is 7")
+
+
+def test_a_page_that_was_read_after_the_end_of_the_feed_is_found(play, ids):
+    change_row(play, delete(FeedRow).where(FeedRow.last == 6))
+    assert found(play.check(), "I8", "after the head")
 
 
 # --- I6: seats ----------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from enrollment.domain.errors import Conflict, DatabaseUnavailable
+from enrollment.storage import events
 from enrollment.storage.engine import engines
 from enrollment.storage.engine.sessions import sessions_for
 from tests.fault_lab.stack.proxy import Proxy
@@ -24,6 +25,10 @@ from tests.support.breakpoints import Breakpoint, Side
 from tests.support.gateway import AUDIT
 from tests.support.outage_client import assert_unavailable
 from tests.support.service_processes import wait_until
+
+#: Statements that lock what work needs, in the order in which a batch locks it.
+ROWS = "SELECT * FROM {} FOR UPDATE"
+END_OF_FEED = f"SELECT pg_advisory_xact_lock({events.POSITIONS_LOCK})"
 
 
 @pytest.fixture
@@ -241,13 +246,13 @@ def test_where_the_tables_are_locked_nobody_waits_for_long(start, url, other):
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("locked", ["course", "feed_head", "batch"])
+@pytest.mark.parametrize("locked", [*map(ROWS.format, ("course", "batch")), END_OF_FEED])
 def test_a_row_that_work_needs_keeps_work_waiting_and_nobody_who_asks(start, url, other, locked):
     desk = start(url)
     desk.gateway.course(AUDIT, course_id=desk.course_id, capacity=10)
     assert desk.ask().status_code == 202
     (waiting,) = desk.gateway.waiting()
-    with held(other, f"SELECT * FROM {locked} FOR UPDATE"):
+    with held(other, locked):
         with suppress(DatabaseUnavailable, Conflict):
             assert desk.gateway.processor.process(waiting.id).batch_ids == ()
         assert desk.ask().status_code == 202
@@ -265,7 +270,7 @@ def test_who_loses_a_deadlock_goes_again(start, url, other):
     desk.ask()
     with capture_logs() as logs:
         with other.transaction():
-            other.execute("SELECT * FROM feed_head FOR UPDATE")
+            other.execute(END_OF_FEED)
             working = Side(desk.gateway.work)
             wait_until(lambda: waits_for_a_lock(other))
             other.execute("SELECT * FROM course FOR UPDATE")
@@ -289,7 +294,7 @@ def test_a_worker_that_stood_still_in_its_transaction_is_ended_and_another_goes_
     desk = start(url)
     desk.ask()
     (waiting,) = desk.gateway.waiting()
-    with Breakpoint(desk.gateway.sessions, "UPDATE feed_head") as standing:
+    with Breakpoint(desk.gateway.sessions, "INSERT INTO feed") as standing:
         working = Side(lambda: desk.gateway.processor.process(waiting.id))
         standing.until_reached()
         wait_until(lambda: not has_open_transactions(other))

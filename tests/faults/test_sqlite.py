@@ -114,7 +114,7 @@ def test_while_somebody_reads_without_end_nobody_hears_202(desk, file):
     desk.ask()
     with shell(file) as other:
         other.execute("BEGIN")
-        other.execute("SELECT * FROM feed_head").fetchone()
+        other.execute("SELECT * FROM edition").fetchone()
         assert_away(desk)
         other.execute("ROLLBACK")
     assert_back(desk, file)

@@ -7,11 +7,10 @@ from typing import NamedTuple
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert
 
 from enrollment.domain.codes import FAILURE_CODES
 from enrollment.storage.engine.sessions import sessions_for
-from enrollment.storage.tables import Base, FeedHeadRow
+from enrollment.storage.tables import Base
 from tests.support.in_process_service import ADMIN, World, hours_ago, request, row
 
 COURSES = ["course-v1:Uni+Algebra+2026", "course-v1:Uni+Biology+2026"]
@@ -63,8 +62,6 @@ def a_world() -> Iterator[World]:
     """A database in memory, with batches so small that files have several."""
     sessions = sessions_for("sqlite://")
     Base.metadata.create_all(sessions.engine)
-    with sessions.begin() as session:
-        session.execute(insert(FeedHeadRow).values(id=1, position=0))
     yield World(sessions, batch_rows=2)
     sessions.dispose()
 

@@ -151,7 +151,7 @@ def test_what_was_purged_is_not_missed(lived):
     world.work()
     bench = MaintenanceEnv(world)
     bench.pass_time(days=31)
-    bench.sweeper.purge_expired()
+    bench.purge_all()
 
     report = world.report()
 

@@ -150,10 +150,10 @@ def test_what_is_over_is_kept_for_a_while_and_its_events_for_ever(world):
     world.work()
 
     bench.pass_time(days=29)
-    bench.sweeper.purge_expired()
+    bench.purge_all()
     assert kept(world) == [2, 2, 0, 2]
     bench.pass_time(days=31)
-    bench.sweeper.purge_expired()
+    bench.purge_all()
     assert kept(world) == [0, 0, 0, 2]
 
 
@@ -165,7 +165,7 @@ def test_what_is_not_answered_is_never_deleted(world):
     world.deliver(*world.waiting()[:1])
     bench.pass_time(days=400)
 
-    bench.sweeper.purge_expired()
+    bench.purge_all()
 
     assert kept(world)[:2] == [1, 2]
 
@@ -175,10 +175,10 @@ def test_keys_are_kept_for_a_week(world):
     world.publish([row("bob")], key="k")
 
     bench.pass_time(days=6)
-    bench.sweeper.purge_expired()
+    bench.purge_all()
     assert kept(world)[2] == 1
     bench.pass_time(days=8)
-    bench.sweeper.purge_expired()
+    bench.purge_all()
     assert kept(world)[2] == 0
 
 
@@ -189,6 +189,6 @@ def test_a_key_never_outlives_the_submission_that_it_stands_for(world):
     world.work()
     bench.pass_time(days=2)
 
-    bench.sweeper.purge_expired()
+    bench.purge_all()
 
     assert kept(world)[:3] == [0, 0, 0]

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import Sessions, sessions_for
-from enrollment.storage.tables import Base, EditionRow, FeedHeadRow
+from enrollment.storage.tables import Base, EditionRow, MaintenanceRow
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -77,10 +77,46 @@ def test_the_rows_that_exist_once_are_there(url, sessions):
     migrate.upgrade(url)
 
     with sessions.read() as session:
-        heads = session.execute(select(FeedHeadRow.id, FeedHeadRow.position)).all()
+        tasks = session.execute(select(MaintenanceRow.name, MaintenanceRow.turn)).all()
         editions = session.execute(select(EditionRow.name, EditionRow.number)).all()
-    assert [tuple(row) for row in heads] == [(1, 0)]
+    assert [tuple(row) for row in tasks] == [("purge", 0)]
     assert [tuple(row) for row in editions] == [("courses", 1)]
+
+
+def feed_head(sessions):
+    with sessions.read() as session:
+        return [tuple(row) for row in session.execute(text("SELECT id, position FROM feed_head"))]
+
+
+@pytest.mark.parametrize("lasts", [(), (2, 7)])
+def test_the_earlier_release_finds_its_counter_at_the_end_of_the_feed(url, sessions, lasts):
+    migrate.upgrade(url)
+    with sessions.begin() as session:
+        for last in lasts:
+            span = {"last": last, "first": last - 1, "batch": last}
+            session.execute(text("INSERT INTO feed VALUES (:last, :first, :batch)"), span)
+
+    migrate.downgrade(url, "0003")
+
+    assert feed_head(sessions) == [(1, max(lasts, default=0))]
+    migrate.upgrade(url)
+    assert "feed_head" not in tables(sessions)
+
+
+def test_an_index_that_was_built_beforehand_is_kept(url, sessions):
+    migrate.upgrade(url, "0003")
+    with sessions.begin() as session:
+        session.execute(
+            text(
+                "CREATE INDEX ix_submission_unpublished ON submission (received_at)"
+                " WHERE published_at IS NULL"
+            )
+        )
+
+    migrate.upgrade(url)
+
+    with sessions.read() as session:
+        assert differences(session) == []
 
 
 def test_several_upgrades_at_once_end_as_one(url, sessions):
@@ -181,13 +217,13 @@ def test_a_draft_of_the_next_version_holds_what_the_database_lacks(tmp_path, mon
     migrate.upgrade(url)
     made = sessions_for(url)
     with made.begin() as session:
-        session.execute(text("DROP INDEX ix_enrollment_created"))
+        session.execute(text("DROP INDEX ix_submission_finished_at"))
     made.dispose()
 
     (path,) = migrate.draft(url, "find by time")
 
     assert path.endswith(f"{int(migrate.head()) + 1:04d}_find_by_time.py")
-    assert "ix_enrollment_created" in Path(path).read_text()
+    assert "ix_submission_finished_at" in Path(path).read_text()
 
 
 def copy_of_scripts(target):

@@ -16,7 +16,7 @@ from enrollment.storage.views import submission_views
 from schemas.files.source import FileTooLarge, UnreadableFile
 from tests.support.breakpoints import Breakpoint, Side, meeting, together
 from tests.support.in_process_service import ADA, COURSE, SERVER, request, row
-from worker.maintenance import Maintenance
+from tests.support.maintenance_env import MaintenanceEnv
 
 
 def count(world, table):
@@ -216,7 +216,7 @@ def test_workers_do_not_see_an_incomplete_file(left_behind):
 
     assert [done.batch_ids for done in world.deliver(*(b.id for b in world.batches()))] == [()] * 16
 
-    assert sweeper(world).redispatch_overdue() == 0
+    assert MaintenanceEnv(world).sweep() == []
     assert world.waiting() == []
     assert world.enrollments() == {}
 
@@ -230,14 +230,10 @@ def test_an_incomplete_file_is_swept(left_behind):
     world = left_behind
     fresh = world.send(learners(2))
 
-    sweeper(world).purge_expired()
+    MaintenanceEnv(world).purge_all()
 
     assert kept(world) == [1, 2, 0]
     assert world.submission(fresh).published
-
-
-def sweeper(world):
-    return Maintenance(sessions=world.sessions, dispatch=lambda waiting: True)
 
 
 # --- Idempotency-Keys ---------------------------------------------------------------------

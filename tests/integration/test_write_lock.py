@@ -18,7 +18,7 @@ from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions, database_now, sessions_for
 from enrollment.storage.engine.write_lock import WriteLock, _lock
-from enrollment.storage.tables import Base, FeedHeadRow, SecretRow
+from enrollment.storage.tables import Base, EditionRow, SecretRow
 from tests.support.breakpoints import PATIENCE, Side, together
 
 HOLDER = """
@@ -211,14 +211,14 @@ def test_many_writers_all_come_through(database_url):
 
     def raise_by_one(number):
         with several[number % 3].begin() as session:
-            position = session.scalar(select(FeedHeadRow.position).with_for_update())
-            session.execute(update(FeedHeadRow).values(position=position + 1))
+            number = session.scalar(select(EditionRow.number).with_for_update())
+            session.execute(update(EditionRow).values(number=number + 1))
 
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(raise_by_one, range(60)))
 
     with several[0].read() as session:
-        assert session.scalar(select(FeedHeadRow.position)) == 60
+        assert session.scalar(select(EditionRow.number)) == 61
     for sessions in several:
         sessions.dispose()
 

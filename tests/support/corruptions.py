@@ -111,23 +111,18 @@ def both_states_cannot_be_read(forger):
     )
 
 
-@forgery(ViolationKind.FEED_GAP, ViolationKind.FEED_HEAD)
+@forgery(ViolationKind.FEED_GAP)
 def the_feed_has_a_gap(forger):
     last = forger.value("SELECT max(last) FROM feed")
     forger.sql("UPDATE feed SET first = first + 1, last = last + 1 WHERE last = :last", last=last)
 
 
-@forgery(ViolationKind.FEED_HEAD)
-def the_head_is_one_too_far(forger):
-    forger.sql("UPDATE feed_head SET position = position + 1")
+@forgery(ViolationKind.FEED_OUTSIDE)
+def the_end_of_the_feed_is_lost(forger):
+    forger.sql("DELETE FROM feed WHERE last = (SELECT max(last) FROM feed)")
 
 
-@forgery(ViolationKind.FEED_HEAD)
-def the_head_is_lost(forger):
-    forger.sql("DELETE FROM feed_head")
-
-
-@forgery(ViolationKind.FEED_SPAN, ViolationKind.FEED_HEAD)
+@forgery(ViolationKind.FEED_SPAN)
 def a_span_is_too_long(forger):
     last = forger.value("SELECT max(last) FROM feed")
     forger.sql("UPDATE feed SET last = last + 1 WHERE last = :last", last=last)
@@ -249,7 +244,10 @@ def a_batch_is_answered_before_its_turn(forger):
 
 @forgery(ViolationKind.OUTCOMES_TURN)
 def a_file_is_worked_that_was_never_complete(forger):
-    forger.sql("UPDATE submission SET published_at = NULL WHERE total = 4 AND batch_id IS NULL")
+    forger.sql(
+        "UPDATE submission SET published_at = NULL, intake = NULL"
+        " WHERE total = 4 AND batch_id IS NULL"
+    )
 
 
 @forgery(ViolationKind.FEED_UNFOUNDED)

@@ -186,13 +186,21 @@ class Gateway:
     def post(self, path: str, who: Headers | None = None, **more: Any) -> Any:
         return self.call("POST", path, who, **more)
 
+    def start(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Future[Any]:
+        """Sends a request, and does not wait for its response."""
+        request = self._request(method, path, who, more)
+        return asyncio.run_coroutine_threadsafe(request, self._loop)
+
+    def result(self, future: Future[Any]) -> Any:
+        """Waits for the response to a request that was started."""
+        return future.result(PATIENCE)
+
     @contextmanager
     def asking(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
         """Runs a request during the block; yields its future."""
-        request = self._request(method, path, who, more)
-        future: Future[Any] = asyncio.run_coroutine_threadsafe(request, self._loop)
+        future = self.start(method, path, who, **more)
         yield future
-        future.result(PATIENCE)
+        self.result(future)
 
     def answered(self, method: str, path: str, who: Headers | None = None, **more: Any) -> Any:
         """Sends a request while a worker runs."""

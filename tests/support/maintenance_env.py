@@ -6,8 +6,9 @@ from sqlalchemy import select, update
 
 from enrollment.domain.model import microseconds
 from enrollment.runtime.broker import REDISPATCH_AFTER
-from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
+from enrollment.storage.tables import BatchRow, IdempotencyRow, MaintenanceRow, SubmissionRow
 from worker.maintenance import Maintenance
+from worker.purge import Purge
 
 #: Longer than `REDISPATCH_AFTER`.
 FORGOTTEN = {"seconds": 2 * REDISPATCH_AFTER}
@@ -20,7 +21,8 @@ class MaintenanceEnv:
         self.world = world
         self.rung = []
         self.queue_is_away = False
-        self.sweeper = Maintenance(sessions=world.sessions, dispatch=self.announce, **settings)
+        self.sweeper = Maintenance(sessions=world.sessions, dispatch=self.announce)
+        self.purge = Purge(sessions=world.sessions, **settings)
 
     def announce(self, waiting):
         if not self.queue_is_away:
@@ -45,6 +47,20 @@ class MaintenanceEnv:
         self.rung.clear()
         assert self.sweeper.redispatch_overdue() == len(self.rung)
         return [waiting.id for waiting in self.rung]
+
+    def make_purge_due(self):
+        """Makes the last purge end long ago."""
+        ago = datetime.now(UTC) - timedelta(days=2)
+        with self.world.sessions.begin() as session:
+            session.execute(update(MaintenanceRow).values(ended_at=ago, turn_at=None))
+
+    def purge_all(self):
+        """Purges until nothing is left; returns the number of turns."""
+        self.make_purge_due()
+        turns, following = 1, self.purge.run_turn()
+        while following is not None:
+            turns, following = turns + 1, self.purge.run_turn(following)
+        return turns
 
 
 def _age_tries(session, ago):

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from enrollment.domain.codes import Code
 from enrollment.domain.errors import Conflict, DatabaseUnavailable
-from enrollment.storage import retention
+from enrollment.storage.upkeep import retention
 from tests.support.breakpoints import Side
 from tests.support.gateway import AUDIT, Gateway, ahead, fresh
 from tests.support.in_process_service import World
@@ -115,7 +115,10 @@ class OutageClient:
         wait_until(lambda: self.is_ready)
         self.gateway.work()
         with self.gateway.sessions.begin() as session:
-            retention.purge_abandoned_uploads(session, before=ahead(hours=1))
+            later = ahead(hours=1)
+            retention.hide_abandoned_uploads(session, before=later, now=later, limit=100)
+            while retention.delete_hidden_files(session, limit=100):
+                session.flush()
         world = World(self.gateway.sessions)
         for submission_id in self.told.values():
             codes = world.codes(UUID(submission_id))

@@ -4,8 +4,9 @@ from typing import NamedTuple
 
 from sqlalchemy import func, select
 
+from enrollment.storage import events as event_store
 from enrollment.storage.engine.sessions import sessions_for
-from enrollment.storage.tables import CourseRow, EnrollmentRow, EventRow, FeedHeadRow
+from enrollment.storage.tables import CourseRow, EnrollmentRow, EventRow
 
 
 class RowCounts(NamedTuple):
@@ -31,7 +32,7 @@ def row_counts(url: str, courses: str = "%") -> RowCounts:
     try:
         with sessions.read() as session:
             total, active = session.execute(enrollments).one()
-            feed = session.scalars(select(FeedHeadRow.position)).one_or_none()
-            return RowCounts(total, active, session.scalars(events).one(), feed or 0)
+            feed = event_store.last_position(session)
+            return RowCounts(total, active, session.scalars(events).one(), feed)
     finally:
         sessions.dispose()

@@ -8,7 +8,7 @@ import falcon.asgi
 from falcon import testing
 
 from api_gateway.course_details_cache import CourseDetailsCache
-from api_gateway.database import Database
+from api_gateway.database import Database, ListReader
 from api_gateway.http.problems import Problem
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
@@ -52,13 +52,14 @@ class SmallGateway:
         self.clock = clock
         self.cache = Cache(connect(redis_url), clock=clock)
         self.records = Database(sessions, threads=2)
+        self.lists = ListReader(sessions, threads=1)
         self.details = CourseDetailsCache(
             self.records, self.cache, now=clock.now, clock=clock, sleep=clock.sleep
         )
         app = app_with_errors()
         app.add_route("/course/{course_id:path}", CourseDetailsResource(self.details))
         app.add_route("/courses/{course_id:path}", CourseResource(self.records, self.details))
-        app.add_route("/courses", CoursesResource(self.records, self.details))
+        app.add_route("/courses", CoursesResource(self.records, self.lists, self.details))
         self.http = testing.TestClient(app)
 
     def put(self, **members: object) -> None:
@@ -73,7 +74,8 @@ class SmallGateway:
 
     def close(self) -> None:
         self.details.close()
-        self.records._pool.shutdown(wait=True)
+        for database in (self.records, self.lists):
+            database._pool.shutdown(wait=True)
 
 
 def app_with_errors() -> Any:

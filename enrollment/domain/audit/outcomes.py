@@ -43,6 +43,8 @@ class FileRecord(NamedTuple):
     is_dry_run: bool | None = False
     #: Whether one line may contain several requests, each with its own outcome.
     repeats_lines: bool = False
+    #: Whether it is hidden and its batches are deleted, in portions and in any order.
+    is_being_deleted: bool = False
 
     def violation(self, kind: ViolationKind, message: str) -> Violation:
         """Returns a violation whose message begins with this submission."""
@@ -129,6 +131,8 @@ class FileCheck:
 
     def check_next(self, batch: BatchRecord, found: BatchOutcomes | None) -> Iterator[Violation]:
         """Checks the next batch; `found` is None where it is pending or unreadable."""
+        if self._file.is_being_deleted:
+            return
         if batch.ordinal != self._ordinal:
             message = f"is number {batch.ordinal} of its file, where {self._ordinal} is expected"
             yield batch.violation(ViolationKind.OUTCOMES_BATCH_MISSING, message)

@@ -40,7 +40,6 @@ class ViolationKind(StrEnum):
     SEATS_EXCEEDED = "seats.exceeded"
     # Every event has exactly one position in the feed, after the events that it builds on.
     FEED_GAP = "feed.gap"
-    FEED_HEAD = "feed.head"
     FEED_SPAN = "feed.span"
     FEED_OUTSIDE = "feed.outside"
     FEED_ORDER = "feed.order"

@@ -36,7 +36,7 @@ _LOWEST_INTEGER = -(1 << 31)
 #: Statements are built on tables, not on mapped classes: the mapper costs more than the rest.
 _TABLES = Base.metadata.tables
 _BATCH, _COURSE, _ENROLLMENT = _TABLES["batch"], _TABLES["course"], _TABLES["enrollment"]
-_EVENT, _FEED, _FEED_HEAD = _TABLES["event"], _TABLES["feed"], _TABLES["feed_head"]
+_EVENT, _FEED = _TABLES["event"], _TABLES["feed"]
 _LEARNER, _SUBMISSION = _TABLES["learner"], _TABLES["submission"]
 
 
@@ -83,11 +83,6 @@ def use_index_scans(session: Session) -> None:
 
 
 # --- the feed ---------------------------------------------------------------------------------
-
-
-def load_feed_head(session: Session) -> int | None:
-    """Returns the last position according to the feed's counter; None where it has no row."""
-    return session.scalars(select(_FEED_HEAD.c.position).where(_FEED_HEAD.c.id == 1)).first()
 
 
 _SPANS = (

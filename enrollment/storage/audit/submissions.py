@@ -70,6 +70,10 @@ _FILES = (
         # One line of this format means many requests; any file of an archive may have the format.
         func.coalesce(_SUBMISSION.c.format == "moodle_users", false())
         | _SUBMISSION.c.files.is_not(None),
+        # It was complete once, or no worker saw it.
+        _SUBMISSION.c.published_at.is_(None)
+        & _SUBMISSION.c.finished_at.is_not(None)
+        & (_SUBMISSION.c.intake.is_not(None) | _SUBMISSION.c.started_at.is_(None)),
     )
     .where(
         _SUBMISSION.c.batch_id.is_(None), _SUBMISSION.c.id > bindparam("submission", type_=Uuid())

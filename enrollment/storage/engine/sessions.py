@@ -84,12 +84,15 @@ class Sessions:
             raise
 
     @contextmanager
-    def read(self) -> Iterator[Session]:
+    def read(self, *, seconds: float | None = None) -> Iterator[Session]:
         """Yields a read-only transaction.
 
-        Raises DatabaseUnavailable if the database does not respond.
+        On PostgreSQL no statement is waited for when `seconds` have passed since the start. Raises
+        StatementTimeout then, and DatabaseUnavailable if the database does not respond.
         """
         with translate_errors(), self._open_session(self.engine) as session:
+            if seconds is not None:
+                limit_transaction_time(session.connection(), seconds)
             yield session
 
     def _open_session(self, bind: Engine) -> Session:

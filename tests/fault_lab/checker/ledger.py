@@ -20,7 +20,6 @@ from enrollment.storage.tables import (
     BatchRow,
     CourseRow,
     EnrollmentRow,
-    FeedHeadRow,
     FeedRow,
     IdempotencyRow,
     LearnerRow,
@@ -102,7 +101,7 @@ def mark(sessions: Sessions) -> Mark:
     """Returns the current end of the rows."""
     with sessions.read() as session:
         last = session.scalar(select(BatchRow.id).order_by(BatchRow.id.desc()).limit(1))
-        return Mark(last or 0, session.scalars(select(FeedHeadRow.position)).one())
+        return Mark(last or 0, events.last_position(session))
 
 
 def read_ledger(sessions: Sessions, since: Mark) -> Ledger:
@@ -189,7 +188,7 @@ def _item(
 
 
 def _read_events(session: Session, ledger: Ledger) -> None:
-    ledger.head = session.scalars(select(FeedHeadRow.position)).one()
+    ledger.head = events.last_position(session)
     position = ledger.mark.position
     while page := events.events_after(session, position, limit=PAGE):
         ledger.events += page

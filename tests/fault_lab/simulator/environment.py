@@ -28,6 +28,7 @@ from worker.maintenance import Maintenance, MinInterval
 from worker.processing import processor
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
+from worker.purge import Purge
 
 #: Parts of a file per transaction: low, so that small files need several transactions.
 PARTS_A_TRANSACTION = 1
@@ -84,6 +85,7 @@ class Environment:
         self._maintenance = Maintenance(
             sessions=self.crashing_sessions, dispatch=self._notifier.dispatch
         )
+        self._purge = Purge(sessions=self.crashing_sessions, monotonic=self._monotonic)
         self._undo = ExitStack()
 
     def begin(self, schedule: ScheduleHooks, initial_state: InitialState) -> None:
@@ -97,7 +99,7 @@ class Environment:
     def load(self) -> Tasks:
         """Returns the tasks of a new process, on the virtual clock."""
         with patched(tasks, "MinInterval", partial(MinInterval, monotonic=self._monotonic)):
-            return Tasks(self._processor, self._maintenance, self._notifier)
+            return Tasks(self._processor, self._maintenance, self._purge, self._notifier)
 
     # The schedule changes; the objects built in __init__ stay, so they ask for it each time.
 

@@ -4,10 +4,12 @@ import random
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.model import Course, Invitation, Learner, Mode
 from enrollment.storage import courses, invitations, learners
+from enrollment.storage.tables import MaintenanceRow
 from tests.fault_lab.simulator.checks.model import CourseFacts, Key
 from tests.fault_lab.simulator.fault_rates import START
 from tests.fault_lab.simulator.workload import ALGEBRA, BIOLOGY, LEARNERS, MODES
@@ -80,3 +82,4 @@ def set_up(session: Session, initial_state: InitialState, *, now: datetime) -> N
     learners.save_all(session, [Learner(name, email(name)) for name in LEARNERS])
     for course_id, username in initial_state.invited:
         invitations.save(session, Invitation(course_id, email(username)), now=now)
+    session.execute(update(MaintenanceRow).values(ended_at=now))

@@ -3,7 +3,7 @@
 import hashlib
 import io
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 from kombu.exceptions import OperationalError
@@ -36,6 +36,7 @@ from worker import tasks
 from worker.maintenance import Maintenance
 from worker.processing.processor import Processor
 from worker.processing.transaction import ProcessedBatches
+from worker.purge import Purge
 
 #: Errors after which a client cannot know the result: broken connection, 500, 503.
 UNKNOWN = (ProcessCrashed, DatabaseUnavailable, Conflict, FailPointReached)
@@ -183,10 +184,14 @@ class Tasks:
     """Registers the real tasks of one process in place of Celery."""
 
     def __init__(
-        self, processor: Processor, maintenance: Maintenance, notifier: "SimulatedNotifier"
+        self,
+        processor: Processor,
+        maintenance: Maintenance,
+        purge: Purge,
+        notifier: "SimulatedNotifier",
     ) -> None:
         self._by_name: dict[str, Callable[..., None]] = {}
-        tasks.register(self, processor, maintenance, notifier)  # type: ignore[arg-type]
+        tasks.register(self, processor, maintenance, purge, notifier)  # type: ignore[arg-type]
 
     def task(self, *, name: str, **_: Any) -> Callable[..., Any]:
         """Registers a task under its name."""
@@ -260,6 +265,11 @@ class SimulatedNotifier:
         except OperationalError:
             return False
         return True
+
+    def dispatch_purge(self, turn: int) -> NoReturn:
+        """Fails: on the virtual clock one turn deletes everything."""
+        message = f"turn {turn} of the purge is needed"
+        raise AssertionError(message)
 
     def notify(self, done: ProcessedBatches) -> None:
         """Dispatches the next batches and publishes the processed ones."""

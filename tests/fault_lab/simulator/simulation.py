@@ -3,13 +3,10 @@
 import random
 from uuid import UUID
 
-from sqlalchemy import select
-
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Invitation
 from enrollment.runtime.broker import TaskName
-from enrollment.storage import courses, invitations
-from enrollment.storage.tables import FeedHeadRow
+from enrollment.storage import courses, events, invitations
 from tests.fault_lab.simulator.broker import Broker, Message
 from tests.fault_lab.simulator.checks import database_contents, invariants
 from tests.fault_lab.simulator.checks.model import CourseFacts
@@ -186,7 +183,7 @@ class Simulation:
             self.most_seats[course_id] = max(most, facts.capacity)
         with self.environment.sessions.begin() as session:
             courses.save(session, course(course_id, facts))
-            head = session.scalars(select(FeedHeadRow.position)).one()
+            head = events.last_position(session)
         change = CourseChange(course_id, facts)
         self.history.edits.append(Edit(self.time.now(), change))
         self.history.capacities.append(Capacity(course_id, head, facts.capacity))

@@ -8,8 +8,8 @@ from sqlalchemy import text, update
 from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.http.header_limits import limit_headers
 from api_gateway.routes import ROUTES
-from enrollment.storage.tables import BatchRow
-from tests.support.gateway import AUDIT, Gateway, fresh
+from enrollment.storage.tables import BatchRow, MaintenanceRow
+from tests.support.gateway import AUDIT, Gateway, ago, fresh
 from tests.support.servers import free_port
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT")
@@ -263,6 +263,16 @@ def test_a_queue_that_is_not_the_redis_is_looked_for_by_itself(start, redis_url)
     assert (away.status_code, away.json["status"]) == (200, "degraded")
     assert (away.json["redis"], away.json["queue"]) == ("ok", "away")
     assert [it for it in away.json["findings"] if it.startswith("the queue is not reachable")]
+
+
+@pytest.mark.parametrize(("hours", "status"), [(23, "ok"), (25, "degraded")])
+def test_a_purge_that_did_not_end_for_a_day_is_named(start, redis_url, hours, status):
+    gateway = start(redis_url=redis_url)
+    with gateway.sessions.begin() as session:
+        session.execute(update(MaintenanceRow).values(ended_at=ago(hours=hours)))
+    ready = gateway.get("/readyz")
+    assert (ready.status_code, ready.json["status"]) == (200, status)
+    assert ["purged" in it for it in ready.json["findings"]] == [True] * (status != "ok")
 
 
 def test_with_redis_nothing_is_missing(start, redis_url):

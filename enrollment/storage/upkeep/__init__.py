@@ -1,0 +1,1 @@
+"""Maintenance: purging of expired rows, and its turns."""
