@@ -19,8 +19,7 @@ from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import DurabilityFact
-from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Backlog
+from enrollment.storage.queue.backlog import Backlog, load_backlog
 from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
@@ -154,6 +153,8 @@ class ReadyResource:
             findings.append(
                 "the queue is not reachable: requests are stored and processed when it is back"
             )
+        if backlog.is_more:
+            findings.append(f"more than {backlog.waiting} batches wait")
         if backlog.parked:
             findings.append(f"{backlog.parked} batches are parked after repeated failures")
         if backlog.oldest is not None and self.now() - backlog.oldest > OLD_BACKLOG:
@@ -174,4 +175,4 @@ def _read_database_state(session: Session) -> DatabaseState:
         return DatabaseState(facts, defect)
     if not migrate.is_current(session):
         return DatabaseState(facts, "the database lacks migrations: run `enroll db upgrade`")
-    return DatabaseState(facts, "", batches.load_backlog(session))
+    return DatabaseState(facts, "", load_backlog(session))

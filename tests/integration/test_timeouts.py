@@ -8,11 +8,12 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import event, text
 
+from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
 from enrollment.storage import learners, submissions
 from enrollment.storage.engine import write_lock
 from enrollment.storage.engine.write_lock import WriteLock
-from enrollment.storage.queue import batches, claims
+from enrollment.storage.queue import batches, claims, redispatch
 from tests.support.in_process_service import request
 
 
@@ -80,7 +81,9 @@ def test_batches_that_only_waited_long_are_still_worked_together(world):
 
     for _ in range(5):
         with world.sessions.begin() as session:
-            batches.mark_redispatched(session, before=later, now=datetime.now(UTC), limit=10)
+            redispatch.mark_redispatched(
+                session, Lane.INTERACTIVE, before=later, now=datetime.now(UTC), limit=10
+            )
 
     assert world.processor.process(second).batch_ids == (first, second)
     world.check()

@@ -237,7 +237,9 @@ def test_an_incomplete_file_is_swept(left_behind):
 
 
 def sweeper(world):
-    return Maintenance(sessions=world.sessions, dispatch=lambda waiting: True)
+    return Maintenance(
+        sessions=world.sessions, dispatch=lambda waiting: True, queue_length=lambda lane: 0
+    )
 
 
 # --- Idempotency-Keys ---------------------------------------------------------------------

@@ -112,7 +112,7 @@ class Processor:
         yield processed
 
     def _may_continue(self, processed: ProcessedBatches) -> bool:
-        if len(processed.next) != 1 or processed.next[0].claims_lane:
+        if processed.is_deferred or len(processed.next) != 1 or processed.next[0].claims_lane:
             return False
         with self.sessions.read() as session:
             return not claims.has_waiting_singles(session)
@@ -176,7 +176,7 @@ class Processor:
                 return ProcessedBatches(next=_alone_batches(attempted))
             case TooManyDryRuns():
                 self._cancel(attempted)
-                return ProcessedBatches()  # it is dispatched again
+                return ProcessedBatches(next=_alone_batches(attempted), is_deferred=True)
             case Conflict() if not is_last:
                 self._cancel(attempted)
                 log.info("batch.judged_again", batch_id=batch_id, because=str(result))

@@ -36,7 +36,7 @@ from worker.processing.decoded_claim import (
     decode_claimed,
     with_requests,
 )
-from worker.processing.dry_run_overlay import Overlay
+from worker.processing.dry_run_overlay import NoChanges, Overlay
 from worker.processing.load import LoadedState, load_state
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
 from worker.processing.persist import write_decision
@@ -191,7 +191,7 @@ def prepare_dry_run(
     claimed: Sequence[ClaimedBatch],
     by_id: SubmissionsById,
     rules: SiteRules,
-    overlay: Overlay,
+    overlay: Overlay | NoChanges,
     *,
     now: datetime,
 ) -> PreparedDryRun:

@@ -18,7 +18,7 @@ from enrollment.domain.codes import Code
 from enrollment.domain.submissions import Submission, Tally
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import events, submissions
-from enrollment.storage.queue import batches
+from enrollment.storage.queue import batches, redispatch
 from enrollment.storage.queue.batches import BatchRef, CompletedBatch
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts
@@ -47,6 +47,8 @@ class ProcessedBatches(NamedTuple):
     #: Submissions of files that made progress.
     submission_ids: tuple[UUID, ...] = ()
     next: tuple[BatchRef, ...] = ()
+    #: Whether `next` goes to the end of the queue, although this worker has time left.
+    is_deferred: bool = False
 
 
 class ProbePassed(NamedTuple):
@@ -94,6 +96,8 @@ class BatchTransaction:
         self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
     ) -> TransactionResult:
         prepared = self._prepare(session, claimed, by_id, now)
+        if isinstance(prepared, TooManyDryRuns):
+            redispatch.mark_deferred(session, claimed[0].id, now=now)
         if isinstance(prepared, OverlayIncomplete | TooManyDryRuns):
             return prepared
         decision = prepared.decide()
