@@ -37,7 +37,7 @@ from worker.processing.decoded_claim import (
     with_requests,
 )
 from worker.processing.dry_run_overlay import NoChanges, Overlay
-from worker.processing.load import LoadedState, load_state
+from worker.processing.load import LoadedState, Locking, load_state
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
 from worker.processing.persist import write_decision
 from worker.processing.prefetch import Prefetcher
@@ -176,12 +176,13 @@ def prepare(
     rules: SiteRules,
     prefetcher: Prefetcher,
     *,
+    locking: Locking,
     now: datetime,
 ) -> PreparedBatches:
-    """Prepares normal requests. Locks learners against deletion and courses with a seat limit."""
+    """Prepares normal requests. Locks learners against deletion, and then `locking` rows."""
     learners.block_deletion(session)
     decoded = decode_and_settle(session, claimed, by_id, prefetcher)
-    loaded = load_state(session, decoded.requests, lock=True)
+    loaded = load_state(session, decoded.requests, locking)
     context = _context(loaded, rules, now)
     return PreparedBatches(decoded=decoded, loaded=loaded, context=context)
 
@@ -200,7 +201,7 @@ def prepare_dry_run(
     Takes no locks.
     """
     decoded = decode_and_settle(session, claimed, by_id, Prefetcher())
-    loaded = load_state(session, decoded.requests, lock=False)
+    loaded = load_state(session, decoded.requests, Locking.NONE)
     keys = {(request.course_id, request.username) for request in decoded.requests}
     return PreparedDryRun(
         decoded=decoded,
@@ -216,6 +217,7 @@ def prepare_bulk_enroll(
     by_id: SubmissionsById,
     rules: SiteRules,
     *,
+    locking: Locking,
     now: datetime,
 ) -> PreparedBulkEnroll:
     """Prepares an Open edX bulk enrollment. Locks as `prepare` does."""
@@ -224,7 +226,7 @@ def prepare_bulk_enroll(
     auto_enroll = bool(options_of(claimed, by_id).auto_enroll)
     invitations = BulkEnrollInvitations(session, rows, auto_enroll=auto_enroll)
     decoded = with_requests(claimed, by_id, rows, [invitations.resolve(row) for row in rows])
-    loaded = load_state(session, decoded.requests, lock=True)
+    loaded = load_state(session, decoded.requests, locking)
     return PreparedBulkEnroll(
         decoded=decoded,
         loaded=loaded,

@@ -24,6 +24,7 @@ from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts
 from worker.processing.decoded_claim import SubmissionsById
 from worker.processing.dry_run_overlay import OverlayIncomplete, Overlays, TooManyDryRuns
+from worker.processing.load import Locking
 from worker.processing.prefetch import Prefetcher
 from worker.processing.strategies import (
     DEFAULT_RULES,
@@ -68,7 +69,12 @@ class BatchTransaction:
     prefetcher: Prefetcher = field(default_factory=Prefetcher)
 
     def run(
-        self, session: Session, claimed: list[ClaimedBatch], *, now: datetime
+        self,
+        session: Session,
+        claimed: list[ClaimedBatch],
+        locking: Locking = Locking.CAPPED,
+        *,
+        now: datetime,
     ) -> TransactionResult:
         """Processes the batches; completes those of cancelled submissions as cancelled.
 
@@ -83,7 +89,7 @@ class BatchTransaction:
         remaining = [batch for batch in claimed if batch not in cancelled]
         if not remaining:
             return completed
-        result = self._process(session, remaining, by_id, now)
+        result = self._process(session, remaining, by_id, locking, now)
         if not isinstance(result, ProcessedBatches):
             return result
         return ProcessedBatches(
@@ -93,9 +99,14 @@ class BatchTransaction:
         )
 
     def _process(
-        self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
+        self,
+        session: Session,
+        claimed: list[ClaimedBatch],
+        by_id: SubmissionsById,
+        locking: Locking,
+        now: datetime,
     ) -> TransactionResult:
-        prepared = self._prepare(session, claimed, by_id, now)
+        prepared = self._prepare(session, claimed, by_id, locking, now)
         if isinstance(prepared, TooManyDryRuns):
             redispatch.mark_deferred(session, claimed[0].id, now=now)
         if isinstance(prepared, OverlayIncomplete | TooManyDryRuns):
@@ -113,7 +124,12 @@ class BatchTransaction:
         return processed
 
     def _prepare(
-        self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
+        self,
+        session: Session,
+        claimed: list[ClaimedBatch],
+        by_id: SubmissionsById,
+        locking: Locking,
+        now: datetime,
     ) -> PreparedBatches | OverlayIncomplete | TooManyDryRuns:
         options = options_of(claimed, by_id)
         if options.dry_run:
@@ -122,8 +138,12 @@ class BatchTransaction:
                 return overlay
             return prepare_dry_run(session, claimed, by_id, self.rules, overlay, now=now)
         if options.auto_enroll is not None:
-            return prepare_bulk_enroll(session, claimed, by_id, self.rules, now=now)
-        return prepare(session, claimed, by_id, self.rules, self.prefetcher, now=now)
+            return prepare_bulk_enroll(
+                session, claimed, by_id, self.rules, locking=locking, now=now
+            )
+        return prepare(
+            session, claimed, by_id, self.rules, self.prefetcher, locking=locking, now=now
+        )
 
 
 def _is_cancelled(batch: ClaimedBatch, by_id: SubmissionsById) -> bool:
