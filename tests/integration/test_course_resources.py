@@ -100,16 +100,16 @@ def test_more_than_are_taken_at_once_is_413(http):
 @pytest.mark.parametrize(
     ("method", "path", "body"),
     [
-        ("PUT", f"/courses/{KEY}", {"name": "Algebra", "capacity": 2, "cohorts": ["a"]}),
-        ("PATCH", f"/courses/{KEY}", {"name": "Algebra"}),
+        ("PUT", f"/courses/{KEY}", {"course_name": "Algebra", "capacity": 2, "cohorts": ["a"]}),
+        ("PATCH", f"/courses/{KEY}", {"course_name": "Algebra"}),
         ("PATCH", f"/courses/{KEY}", {}),
-        ("POST", "/courses", [{"course_id": KEY, "name": "Algebra", "capacity": 2, "cohorts": ["a"]}]),
+        ("POST", "/courses", [{"course_id": KEY, "course_name": "Algebra", "capacity": 2, "cohorts": ["a"]}]),
     ],
 )  # fmt: skip
 def test_a_write_that_changes_nothing_leaves_caches_and_batches_alone(
     sessions, http, method, path, body
 ):
-    whole = {"name": "Algebra", "capacity": 2, "cohorts": ["a"]}
+    whole = {"course_name": "Algebra", "capacity": 2, "cohorts": ["a"]}
     assert http.simulate_put(f"/courses/{KEY}", json=whole).status_code == 201
 
     def marks():

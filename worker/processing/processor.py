@@ -55,8 +55,9 @@ EMPTY_PREFIX_SECONDS = 2.0
 TURN_SECONDS = 0.25
 #: Batches of its file that one message processes at most.
 TURN_BATCHES = 8
-#: Batches of one file that one transaction processes: they share its fixed cost.
-BATCHES_PER_TRANSACTION = 4
+#: Rows of one file up to which one transaction processes several batches, which share its fixed
+#: cost. A batch with more is processed alone.
+ROWS_PER_TRANSACTION = 4_000
 
 
 class Attempt(NamedTuple):
@@ -75,8 +76,8 @@ class Processor:
 
     sessions: Sessions
     transaction: BatchTransaction = field(default_factory=BatchTransaction)
-    #: Batches of one file that one transaction processes at most.
-    batches_per_transaction: int = BATCHES_PER_TRANSACTION
+    #: Rows of one file up to which one transaction processes several batches.
+    rows_per_transaction: int = ROWS_PER_TRANSACTION
     #: Recorded attempts that could not be cancelled yet, since the database was away.
     uncancelled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
@@ -150,7 +151,7 @@ class Processor:
     def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
         if first.claims_lane or first.alone:
             return []
-        return claims.claim_successors(session, first, self.batches_per_transaction - 1)
+        return claims.claim_successors(session, first, self.rows_per_transaction - first.requests)
 
     def _process_recorded(
         self, attempted: Sequence[ClaimedBatch], locking: Locking, until: float
