@@ -172,7 +172,8 @@ def test_batches_of_long_rows_are_not_processed_together_with_many_others(world,
         (first,) = claims.claim(session, ids[0]).batches
         sizes = [len(batch.payload) for batch in claims.claim_successors(session, first, 100)]
         assert len(sizes) == len(ids) - 1
-        monkeypatch.setattr(claims, "MAX_SUCCESSOR_BYTES", sum(sizes[:3]))
+        limit = len(first.payload) + sum(sizes[:3])
+        monkeypatch.setattr(claims, "MAX_CLAIMED_BYTES", limit)
         assert len(claims.claim_successors(session, first, 100)) == 3
         monkeypatch.setattr(claims, "MAX_SUCCESSORS", 2)
         assert len(claims.claim_successors(session, first, 100)) == 2

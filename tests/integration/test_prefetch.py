@@ -19,6 +19,12 @@ NAMES = [f"learner{number:02}" for number in range(24)]
 
 
 @pytest.fixture
+def world(postgres_world):
+    """Where the database writes while Python works."""
+    return postgres_world
+
+
+@pytest.fixture
 def file(world):
     """Twelve batches of two rows, four of which are answered in one transaction."""
     world.batch_rows = 2

@@ -17,7 +17,9 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
+from enrollment.storage import submissions
 from enrollment.storage.engine.attempt_locks import HeldLocks
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import claims
 from enrollment.storage.queue.batches import BatchRef
@@ -89,6 +91,7 @@ class Processor:
         """
         until = time.monotonic() + CONFLICT_RETRY_SECONDS
         is_late = False
+        self._decode_ahead(batch_id)
         for attempt in range(1, MAX_CONFLICT_ATTEMPTS + 1):
             locks_all = is_late or attempt > MAX_OPTIMISTIC_ATTEMPTS
             locking = Locking.ALL if locks_all else Locking.CAPPED
@@ -147,6 +150,22 @@ class Processor:
             return Attempt(attempted, self._process_recorded(attempted, locking, until), following)
         except Exception as error:  # noqa: BLE001 (returned: `_conclude` decides on it)
             return Attempt(attempted, _classify_time_limit(error, time.thread_time() - cpu_start))
+
+    def _decode_ahead(self, batch_id: int) -> None:
+        """Decodes the batches before they are claimed, where a transaction blocks other writers.
+
+        Not those that may have failed: then an attempt is recorded before their rows are touched.
+        """
+        with self.sessions.read() as session:
+            if is_postgresql(session):
+                return
+            due = claims.claim(session, batch_id).batches
+            if not due or due[0].may_have_failed(database_now(session)):
+                return
+            due += self._successors(session, due[0])
+            ids = {batch.submission_id for batch in due if batch.submission_id is not None}
+            by_id = submissions.find_all(session, ids)
+        self.transaction.prefetcher.decode_ahead(due, by_id)
 
     def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
         if first.claims_lane or first.alone:

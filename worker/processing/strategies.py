@@ -193,6 +193,7 @@ def prepare_dry_run(
     by_id: SubmissionsById,
     rules: SiteRules,
     overlay: Overlay | NoChanges,
+    prefetcher: Prefetcher,
     *,
     now: datetime,
 ) -> PreparedDryRun:
@@ -200,7 +201,7 @@ def prepare_dry_run(
 
     Takes no locks.
     """
-    decoded = decode_and_settle(session, claimed, by_id, Prefetcher())
+    decoded = decode_and_settle(session, claimed, by_id, prefetcher)
     loaded = load_state(session, decoded.requests, Locking.NONE)
     keys = {(request.course_id, request.username) for request in decoded.requests}
     return PreparedDryRun(

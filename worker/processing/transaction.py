@@ -136,7 +136,9 @@ class BatchTransaction:
             overlay = self.overlays.up_to(session, claimed[0])
             if isinstance(overlay, OverlayIncomplete | TooManyDryRuns):
                 return overlay
-            return prepare_dry_run(session, claimed, by_id, self.rules, overlay, now=now)
+            return prepare_dry_run(
+                session, claimed, by_id, self.rules, overlay, self.prefetcher, now=now
+            )
         if options.auto_enroll is not None:
             return prepare_bulk_enroll(
                 session, claimed, by_id, self.rules, locking=locking, now=now

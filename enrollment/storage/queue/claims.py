@@ -35,8 +35,8 @@ RECLAIM_LOCK_TIMEOUT = "200ms"
 MAX_LANE_REQUESTS = 1_000
 #: Most batches that are claimed together with the one before them.
 MAX_SUCCESSORS = 63
-#: Most bytes of the batches that are claimed together with the one before them.
-MAX_SUCCESSOR_BYTES = 16_000_000
+#: Most bytes of batches that are claimed together: long rows take long to decode.
+MAX_CLAIMED_BYTES = 4_000_000
 
 
 class ClaimedBatch(NamedTuple):
@@ -180,7 +180,7 @@ def claim_successors(session: Session, first: ClaimedBatch, max_rows: int) -> li
         "previous": previous,
         "last": last,
         "most_rows": max_rows,
-        "most_bytes": MAX_SUCCESSOR_BYTES,
+        "most_bytes": MAX_CLAIMED_BYTES - len(first.payload),
     }
     rows = _lock(session, _CLAIM_SUCCESSORS, parameters)
     successors = (_claimed(row, first.announced_at) for row in rows if row.announced_at is None)
