@@ -31,7 +31,10 @@ CALLER = Caller("key:bench", CallerKind.SERVER, frozenset({"enroll"}))
 
 COMPLETED = "SELECT count(*) FROM batch WHERE answered_at IS NOT NULL"
 ATTEMPTS = "SELECT count(*) FROM batch WHERE attempts > 0 OR parked_at IS NOT NULL"
-OVERDUE = "UPDATE batch SET announced_at = announced_at - interval '10 s'"
+OVERDUE = """
+UPDATE batch
+SET announced_at = announced_at - interval '10 s', waiting_since = waiting_since - interval '10 s'
+"""
 DURATION_MS = "SELECT 1000 * extract(epoch FROM max(answered_at) - min(answered_at)) FROM batch"
 
 

@@ -20,7 +20,7 @@ from bench.stack import Servers, Size, service
 from bench.synthetic_terms import repeated
 from bench.table import Figure, rate
 from enrollment.storage.bulk.array_params import array_text
-from worker.processing.processor import BATCHES_PER_TRANSACTION
+from worker.processing.processor import ROWS_PER_TRANSACTION
 
 ROWS, BATCH_ROWS = 100_000, 1_000
 #: Rows of the Celery baseline, whose rate does not depend on the number of rows.
@@ -127,8 +127,7 @@ def _service_rate(servers: Servers, sample: Sample) -> BulkRate:
         wall, cpu = time.perf_counter() - start_seconds, cpu_seconds(pids) - cpu
         _check(done, sample, total, events() - before)
     start, end = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
-    per_transaction = BATCHES_PER_TRANSACTION * BATCH_ROWS
-    last = total % per_transaction or per_transaction
+    last = total % ROWS_PER_TRANSACTION or ROWS_PER_TRANSACTION
     return BulkRate((total - last) / (end - start).total_seconds(), total / wall, 1e6 * cpu / total)
 
 

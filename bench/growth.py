@@ -14,7 +14,7 @@ from bench.progress_query import plain
 from bench.samples import course_ids, courses
 from bench.stack import Servers, Size, service
 from bench.table import Figure, rate
-from worker.processing.processor import BATCHES_PER_TRANSACTION
+from worker.processing.processor import ROWS_PER_TRANSACTION
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000, 10_000_000)
 QUICK_SIZES = SIZES[:3]
@@ -130,7 +130,7 @@ def _file_cost(servers: Servers, url: str, enrollments: int, rows: int, run: int
         raise RuntimeError(f"the outcomes are wrong: {counts}")
     start, end = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
     log, pages = (after - earlier for after, earlier in zip(_wal_totals(url), before, strict=True))
-    counted = rows - BATCHES_PER_TRANSACTION * BATCH_ROWS
+    counted = rows - ROWS_PER_TRANSACTION
     return FileCost(counted / (end - start).total_seconds(), log / rows, pages / rows)
 
 

@@ -191,10 +191,10 @@ class Service:
         headers = {"Content-Type": "application/x-ndjson"}
         self.http.post("/courses", content=ndjson, headers=headers).raise_for_status()
 
-    def submit(self, content: Any, **headers: str) -> str:
+    def submit(self, content: Any, *, query: str = "", **headers: str) -> str:
         """Uploads a file; returns the id of its submission."""
         all_headers = {"Content-Type": "text/csv", **headers}
-        answer = self.http.post("/submissions", content=content, headers=all_headers)
+        answer = self.http.post(f"/submissions{query}", content=content, headers=all_headers)
         answer.raise_for_status()
         return str(answer.json()["submission_id"])
 

@@ -48,6 +48,7 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     maintenance = Maintenance(
         sessions=sessions,
         dispatch=notifier.dispatch,
+        queue_length=notifier.queue_length,
     )
     purge = Purge(sessions=sessions, retention=timedelta(days=settings.retention_days))
     register(app, processor, maintenance, purge, notifier)

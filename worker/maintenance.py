@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import takewhile
 
-from enrollment.runtime.broker import REDISPATCH_AFTER, REDISPATCH_LIMIT
+from enrollment.domain.codes import Lane
+from enrollment.runtime.broker import REDISPATCH_AFTER, REDISPATCH_LIMITS
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage.engine.sessions import Sessions, database_now
-from enrollment.storage.queue import batches
+from enrollment.storage.queue import redispatch
 from enrollment.storage.queue.batches import BatchRef
 
 
@@ -36,22 +37,38 @@ class Maintenance:
 
     sessions: Sessions
     dispatch: Callable[[BatchRef], bool]
+    #: Number of messages on the queue of a lane; None if the broker is away.
+    queue_length: Callable[[Lane], int | None]
 
     def redispatch_overdue(self) -> int:
         """Dispatches batches that were dispatched a while ago and not processed; returns how many.
 
-        Stops at the first failure: the broker is away.
+        Only as many as bring the queues to `REDISPATCH_LIMITS`: while a queue is longer than that
+        its messages are not lost. Stops at the first failure: the broker is away.
         """
+        room = self._room()
+        if not any(room.values()):
+            return 0
+        overdue: list[BatchRef] = []
         with self.sessions.begin() as session:
             now = database_now(session)
-            overdue = batches.mark_redispatched(
-                session,
-                before=now - timedelta(seconds=REDISPATCH_AFTER),
-                now=now,
-                limit=REDISPATCH_LIMIT,
-            )
+            before = now - timedelta(seconds=REDISPATCH_AFTER)
+            for lane, limit in room.items():
+                overdue += redispatch.mark_redispatched(
+                    session, lane, before=before, now=now, limit=limit
+                )
         fail_point(Point.SWEEP_READ)
         return sum(1 for _ in takewhile(self._dispatch, overdue))
+
+    def _room(self) -> dict[Lane, int]:
+        """Returns how many messages the queue of each lane has room for; none: broker away."""
+        room = {}
+        for lane, limit in REDISPATCH_LIMITS.items():
+            length = self.queue_length(lane)
+            if length is None:
+                return {}
+            room[lane] = max(0, limit - length)
+        return room
 
     def _dispatch(self, waiting: BatchRef) -> bool:
         is_sent = self.dispatch(waiting)

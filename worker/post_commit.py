@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from celery import Celery
 
+from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import BatchPublisher
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
 from enrollment.runtime.completion_channel import CompletionPublisher
@@ -45,6 +46,18 @@ class PostCommitNotifier:
             return False
         self._breaker.record_success()
         return True
+
+    def queue_length(self, lane: Lane) -> int | None:
+        """Returns the number of messages on a lane's queue; None if the broker is or was away."""
+        if not self._breaker.allow():
+            return None
+        try:
+            length = self._publisher.queue_length(lane)
+        except Exception as error:  # noqa: BLE001 (the next run asks again)
+            self._breaker.record_failure(error)
+            return None
+        self._breaker.record_success()
+        return length
 
     def notify(self, processed: ProcessedBatches) -> None:
         """Dispatches the next batches, then publishes which ones were processed."""

@@ -20,8 +20,7 @@ from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import DurabilityFact
-from enrollment.storage.queue import batches
-from enrollment.storage.queue.batches import Backlog
+from enrollment.storage.queue.backlog import Backlog, load_backlog
 from enrollment.storage.upkeep import maintenance_turns
 from schemas.encoding.json_types import Count, Doc
 
@@ -164,6 +163,8 @@ class ReadyResource:
             findings.append(
                 "the queue is not reachable: requests are stored and processed when it is back"
             )
+        if backlog.is_more:
+            findings.append(f"more than {backlog.waiting} batches wait")
         if backlog.parked:
             findings.append(f"{backlog.parked} batches are parked after repeated failures")
         if backlog.oldest is not None and self.now() - backlog.oldest > OLD_BACKLOG:
@@ -189,5 +190,5 @@ def _read_database_state(session: Session) -> DatabaseState:
         return DatabaseState(facts, defect)
     if defect := migrate.defect(session):
         return DatabaseState(facts, defect)
-    backlog, purged_at = batches.load_backlog(session), maintenance_turns.last_end(session)
+    backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
     return DatabaseState(facts, "", backlog, purged_at)

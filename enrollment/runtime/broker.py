@@ -4,12 +4,13 @@ A message contains ids only. It is a hint: the row in the database is authoritat
 """
 
 import ssl
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
+from amqp.exceptions import NotFound
 from celery import Celery
 from kombu import Connection, Producer, Queue
 
@@ -45,8 +46,10 @@ QUEUE_BY_LANE: Mapping[Lane, QueueName] = {
 #: Seconds after its dispatch until a batch that is not completed is dispatched again.
 REDISPATCH_AFTER = 5.0
 REDISPATCH_INTERVAL = 2.0
-#: Maximum number of batches that one run re-dispatches.
-REDISPATCH_LIMIT = 100
+#: Messages on the queue of a lane up to which overdue batches are dispatched again. So messages do
+#: not pile up while workers stand still. One message is enough for what waits in the interactive
+#: lane; several let as many workers share it.
+REDISPATCH_LIMITS: Mapping[Lane, int] = {Lane.INTERACTIVE: 8, Lane.BULK: 100}
 #: Seconds from the end of a purge to the next one, and between two looks whether it is due.
 PURGE_INTERVAL, PURGE_CHECK_INTERVAL = 3600.0, 60.0
 #: Queue of the purge: the last one, so that a turn begins only if nothing else waits before it.
@@ -166,24 +169,44 @@ class BatchPublisher:
         self._send(TaskName.PURGE, turn, PURGE_QUEUE)
 
     def _send(self, task: TaskName, number: int, queue: QueueName) -> None:
-        if self._connection is None or self._producer is None:
-            self._connection = self._app.connection_for_write()
-            self._producer = Producer(self._connection, auto_declare=False)
-        try:
+        with self._connected() as (_, producer):
             self._app.send_task(
                 task.value,
                 args=[number],
                 queue=queue.value,
-                producer=self._producer,
+                producer=producer,
                 confirm_timeout=READ_TIMEOUT_SECONDS,
                 retry=False,
             )
-        except BaseException:
-            self._drop_connection(self._connection)
-            raise
 
-    def _drop_connection(self, connection: Connection) -> None:
-        """Closes a connection that may be dead; the next call opens a new one."""
-        self._connection = self._producer = None
-        with suppress(Exception):
-            connection.collect(socket_timeout=CONNECT_TIMEOUT_SECONDS)
+    def queue_length(self, lane: Lane) -> int:
+        """Returns the number of messages on the queue of a lane, without those being processed.
+
+        Raises any error of the broker library.
+        """
+        queue = QUEUE_BY_LANE[lane].value
+        channel: Any
+        with self._connected() as (connection, _), connection.channel() as channel:
+            # kombu does not find a passively declared queue of Redis: it omits the key prefix.
+            # Declaring one there changes nothing.
+            passive = connection.transport.driver_type == "amqp"
+            try:
+                declared = channel.queue_declare(queue=queue, passive=passive)
+            except NotFound:
+                return 0  # no worker has declared it yet
+            return int(declared.message_count)
+
+    @contextmanager
+    def _connected(self) -> Iterator[tuple[Connection, Producer]]:
+        """Yields the open connection; closes it after an error, so that the next call opens one."""
+        if self._connection is None or self._producer is None:
+            self._connection = self._app.connection_for_write()
+            self._producer = Producer(self._connection, auto_declare=False)
+        connection = self._connection
+        try:
+            yield connection, self._producer
+        except BaseException:
+            self._connection = self._producer = None
+            with suppress(Exception):
+                connection.collect(socket_timeout=CONNECT_TIMEOUT_SECONDS)
+            raise

@@ -2,11 +2,15 @@
 
 Every change of a course raises the edition in the same transaction. So a reader that loads the
 edition first and the course second never caches an old course under a new edition.
+
+A batch that lost races against changes blocks them with an advisory lock. It is one for all
+courses, so that batches do not wait for each other: a lock on each course would make others wait
+that already hold rows which the batch needs.
 """
 
 import secrets
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from enrollment.storage.bulk.array_params import insert_on
@@ -36,3 +40,24 @@ def bump_edition(session: Session) -> None:
             index_elements=["name"], set_={"number": EditionRow.number + step}
         )
     )
+
+
+#: Key of the advisory lock: exclusive for changing courses, shared by batches.
+_CHANGE_LOCK = 0x636F75727365
+_SHARED_LOCK = select(func.pg_advisory_xact_lock_shared(_CHANGE_LOCK))
+_EXCLUSIVE_LOCK = select(func.pg_advisory_xact_lock(_CHANGE_LOCK))
+
+
+def block_changes(session: Session) -> None:
+    """Prevents changes of any course until this transaction ends; call it before locking courses.
+
+    SQLite has a single writer anyway.
+    """
+    if is_postgresql(session):
+        session.execute(_SHARED_LOCK)
+
+
+def exclude_batches(session: Session) -> None:
+    """Waits for batches that block changes; call it before locking courses to change them."""
+    if is_postgresql(session):
+        session.execute(_EXCLUSIVE_LOCK)

@@ -6,7 +6,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from enrollment.domain.model import Course
-from enrollment.storage import courses
+from enrollment.storage import course_edition, courses
 from enrollment.storage.tables import CourseRow
 
 
@@ -15,9 +15,11 @@ def modify_all(
 ) -> list[tuple[Course | None, Course]]:
     """Saves for each course id the course that its function returns, for None if it is new.
 
-    Locks the existing rows first, in the order in which batches lock them, so that no change
-    between reading and writing is lost. Returns each course before and after, in the given order.
+    Waits for batches that block changes of courses, and locks the existing rows first, in the order
+    in which batches lock them, so that no change between reading and writing is lost. Returns each
+    course before and after, in the given order.
     """
+    course_edition.exclude_batches(session)
     ids = select(CourseRow.id).where(CourseRow.course_id.in_(sorted(edits)))
     session.execute(ids.order_by(CourseRow.id).with_for_update()).all()
     before = courses.find_all(session, edits)

@@ -1,9 +1,11 @@
 """Courses: loaded in sets by every batch, and replaced as a whole.
 
-Every change raises the edition in the same transaction (`course_edition`).
+Every change raises the edition in the same transaction (`course_edition`). Saving a course as it is
+stored changes nothing.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -14,7 +16,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.errors import Conflict, CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
-from enrollment.storage.course_edition import bump_edition
+from enrollment.storage.course_edition import bump_edition, exclude_batches
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import CourseRow, EnrollmentRow, ModeRow
 
@@ -22,32 +24,16 @@ from enrollment.storage.tables import CourseRow, EnrollmentRow, ModeRow
 _COURSES = CourseRow.metadata.tables[CourseRow.__tablename__]
 _MODES = ModeRow.metadata.tables[ModeRow.__tablename__]
 _COURSE, _MODE = _COURSES.c, _MODES.c
-_COLUMNS = (
-    _COURSE.id,
-    _COURSE.revision,
-    _COURSE.course_id,
-    _COURSE.name,
-    _COURSE.enrollment_start,
-    _COURSE.enrollment_end,
-    _COURSE.course_start,
-    _COURSE.course_end,
-    _COURSE.invite_only,
-    _COURSE.self_paced,
-    _COURSE.cohorts,
-    _COURSE.capacity,
-    _COURSE.seats_taken,
+_NAMES = (
+    *("course_id", "name", "enrollment_start", "enrollment_end", "course_start", "course_end"),
+    *("invite_only", "self_paced", "cohorts", "capacity", "seats_taken"),
 )
-_MODE_COLUMNS = (
-    _MODE.slug,
-    _MODE.name,
-    _MODE.min_price,
-    _MODE.suggested_prices,
-    _MODE.currency,
-    _MODE.expires_at,
-    _MODE.description,
-    _MODE.sku,
-    _MODE.bulk_sku,
+_COLUMNS = (_COURSE.id, _COURSE.revision, *(_COURSE[name] for name in _NAMES))
+_MODE_NAMES = (
+    *("slug", "name", "min_price", "suggested_prices", "currency", "expires_at", "description"),
+    *("sku", "bulk_sku"),
 )
+_MODE_COLUMNS = tuple(_MODE[name] for name in _MODE_NAMES)
 
 
 class LoadedCourse(NamedTuple):
@@ -66,24 +52,56 @@ def save(session: Session, course: Course) -> None:
 def save_all(session: Session, courses: Iterable[Course]) -> None:
     """Inserts or replaces courses; of two with the same id the later wins.
 
-    Locks existing rows first, in the order in which batches lock them: a batch in progress commits
-    before the change, or its seats conflict and it is processed again.
+    Courses that are stored like this already stay as they are, with their revision; if all are, the
+    edition stays too, and nothing is locked. Otherwise locks existing rows in the order in which
+    batches lock them: a batch in progress commits before the change, or its seats conflict and it
+    is processed again.
     """
     named = {course.course_id: course for course in courses}
-    if not named:
+    if _are_stored(session, named):
         return
-    existing = select(_COURSE.id).where(_COURSE.course_id.in_(sorted(named)))
-    _lock_in_row_order(session, existing)
-    ids = _upsert(session, [_values(named[course_id]) for course_id in sorted(named)])
-    session.execute(delete_from(_MODES).where(_MODE.course_id.in_(existing)))
+    exclude_batches(session)
+    _lock_in_row_order(session, select(_COURSE.id).where(_COURSE.course_id.in_(sorted(named))))
+    changed = _different(named, _load(session, named))
+    if changed:
+        _replace(session, changed)
+        bump_edition(session)
+
+
+def _are_stored(session: Session, named: Mapping[str, Course]) -> bool:
+    """Returns whether the courses are stored like this, without locking them.
+
+    Courses and modes are read by two statements. A change between them raises a revision.
+    """
+    loaded = _load(session, named)
+    if _different(named, loaded):
+        return False
+    revisions = select(_COURSE.id, _COURSE.revision).where(_COURSE.course_id.in_(sorted(named)))
+    return dict(session.execute(revisions).all()) == {each.id: each.revision for each in loaded}
+
+
+def _different(named: Mapping[str, Course], loaded: Iterable[LoadedCourse]) -> list[Course]:
+    """Returns the courses that are not stored like this, in the order of their ids."""
+    stored = {each.course.course_id: each.course for each in loaded}
+    return [
+        course
+        for course_id, course in sorted(named.items())
+        if course_id not in stored
+        or stored[course_id] != replace(course, seats_taken=stored[course_id].seats_taken)
+    ]
+
+
+def _replace(session: Session, courses: Sequence[Course]) -> None:
+    """Inserts or replaces courses, of which existing ones are locked, with their modes."""
+    ids = _upsert(session, [_values(course) for course in courses])
+    session.execute(delete_from(_MODES).where(_MODE.course_id.in_(sorted(ids.values()))))
     modes = [
         _mode_values(ids[course.course_id], position, mode)
-        for course in named.values()
+        for course in courses
         for position, mode in enumerate(course.modes)
     ]
     if modes:
         session.execute(_MODES.insert(), modes)
-    bump_edition(session)
 
 
 def modify(session: Session, course_id: str, edit: Callable[[Course], Course]) -> Course:
@@ -91,6 +109,7 @@ def modify(session: Session, course_id: str, edit: Callable[[Course], Course]) -
 
     Raises CourseNotFound.
     """
+    exclude_batches(session)
     _lock_in_row_order(session, select(_COURSE.id).where(_COURSE.course_id == course_id))
     current = find(session, course_id)
     if current is None:
@@ -126,6 +145,7 @@ def delete(session: Session, course_id: str) -> None:
     Locks the row first. A batch that enrolls into the course updates the same row, so either its
     enrollments are visible here or it raises Conflict. Raises CourseNotFound, CourseInUse.
     """
+    exclude_batches(session)
     row_id = session.scalar(
         select(_COURSE.id).where(_COURSE.course_id == course_id).with_for_update()
     )
@@ -226,22 +246,12 @@ def _upsert(session: Session, values: list[dict[str, Any]]) -> dict[str, int]:
 
 
 def _values(course: Course) -> dict[str, Any]:
-    return {
-        "course_id": course.course_id,
-        "name": course.name,
-        "enrollment_start": course.enrollment_start,
-        "enrollment_end": course.enrollment_end,
-        "course_start": course.course_start,
-        "course_end": course.course_end,
-        "invite_only": course.invite_only,
-        "self_paced": course.self_paced,
-        "cohorts": list(course.cohorts),
-        "capacity": course.capacity,
-    }
+    values = {name: getattr(course, name) for name in _NAMES if name != "seats_taken"}
+    return {**values, "cohorts": list(course.cohorts)}
 
 
 def _mode_values(row_id: int, position: int, mode: Mode) -> dict[str, Any]:
-    values = {column.key: getattr(mode, column.key) for column in _MODE_COLUMNS}
+    values = {name: getattr(mode, name) for name in _MODE_NAMES}
     return {"course_id": row_id, "position": position, **values}
 
 
@@ -277,21 +287,6 @@ def _with_modes(rows: Iterable[Any], mode_rows: Iterable[Any]) -> list[LoadedCou
     return [LoadedCourse(row[0], row[1], _course(row, modes.get(row[0], ()))) for row in rows]
 
 
-_MODE_NAMES = tuple(column.key for column in _MODE_COLUMNS)
-
-
 def _course(row: Any, modes: Collection[Mode]) -> Course:
-    return Course(
-        course_id=row.course_id,
-        name=row.name,
-        enrollment_start=row.enrollment_start,
-        enrollment_end=row.enrollment_end,
-        course_start=row.course_start,
-        course_end=row.course_end,
-        invite_only=row.invite_only,
-        self_paced=row.self_paced,
-        modes=tuple(modes),
-        cohorts=tuple(row.cohorts),
-        capacity=row.capacity,
-        seats_taken=row.seats_taken,
-    )
+    facts = dict(zip(_NAMES, row[2:], strict=True))
+    return Course(**{**facts, "cohorts": tuple(row.cohorts), "modes": tuple(modes)})

@@ -96,12 +96,26 @@ def _find_many(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
     )
 
 
-def find_many(session: Session, keys: Collection[RowKey]) -> dict[RowKey, LoadedEnrollment]:
-    """Returns the enrollments that exist among the keys, in one statement."""
+@cache
+def _lock_many() -> Select[*tuple[Any, ...]]:
+    ordered = _find_many(postgresql=True).order_by(_ENROLLMENT.learner_id, _ENROLLMENT.course_id)
+    return ordered.with_for_update(key_share=True, of=_ENROLLMENTS)
+
+
+def find_many(
+    session: Session, keys: Collection[RowKey], *, lock: bool = False
+) -> dict[RowKey, LoadedEnrollment]:
+    """Returns the enrollments that exist among the keys, in one statement.
+
+    With `lock` their rows are locked, in the order in which they are written. SQLite has a single
+    writer anyway.
+    """
     if not keys:
         return {}
     parameters = _KEYS.parameters(session, *zip(*keys, strict=True))
-    rows = session.execute(_find_many(postgresql=is_postgresql(session)), parameters)
+    postgresql = is_postgresql(session)
+    query = _lock_many() if lock and postgresql else _find_many(postgresql=postgresql)
+    rows = session.execute(query, parameters)
     return {
         (row[0], row[1]): LoadedEnrollment(decode_enrollment(row[4:]), row[2], row[3])
         for row in map(tuple, rows.all())

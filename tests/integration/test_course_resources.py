@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from enrollment.storage import course_edition, courses
 from tests.support.small_gateway import KEY
 
 
@@ -154,3 +155,30 @@ def test_one_bad_patch_stops_them_all(http):
 
     assert [bad["pointer"] for bad in answer.json["errors"]] == ["/1/course_id", "/2/course_id"]
     assert http.simulate_get(f"/courses/{TWO['course_id']}").json["capacity"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", f"/courses/{KEY}", {"course_name": "Algebra", "capacity": 2, "cohorts": ["a"]}),
+        ("PATCH", f"/courses/{KEY}", {"course_name": "Algebra"}),
+        ("PATCH", f"/courses/{KEY}", {}),
+        ("POST", "/courses", [{"course_id": KEY, "course_name": "Algebra", "capacity": 2, "cohorts": ["a"]}]),
+    ],
+)  # fmt: skip
+def test_a_write_that_changes_nothing_leaves_caches_and_batches_alone(
+    sessions, http, method, path, body
+):
+    whole = {"course_name": "Algebra", "capacity": 2, "cohorts": ["a"]}
+    assert http.simulate_put(f"/courses/{KEY}", json=whole).status_code == 201
+
+    def marks():
+        with sessions.begin() as session:
+            loaded = courses.load_for_batch(session, [KEY])
+            return course_edition.edition(session), loaded[KEY].revision
+
+    before = marks()
+    assert http.simulate_request(method, path, json=body).status_code == 200
+    assert marks() == before
+    assert http.simulate_patch(f"/courses/{KEY}", json={"capacity": 3}).status_code == 200
+    assert marks() > before

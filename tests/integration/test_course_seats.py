@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from enrollment.domain.errors import Conflict
-from enrollment.storage import courses, migrate
+from enrollment.storage import course_edition, courses, migrate
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.courses import ALGEBRA, a_course, found, loaded, save, take
 
@@ -22,7 +22,7 @@ def test_seats_of_a_course_changed_since_it_was_loaded_are_not_taken(sessions, s
     course = replace(ALGEBRA, capacity=capacity)
     saved(course)
     before = loaded(sessions, course.course_id)[course.course_id]
-    saved(course)
+    saved(replace(course, name="New"))
 
     with pytest.raises(Conflict):
         take(sessions, before, 1)
@@ -77,9 +77,13 @@ def test_seats_are_never_given_beyond_the_capacity(sessions, capacity, taken, de
     assert found(sessions, a_course(1).course_id).seats_taken == taken + (delta if given else 0)
 
 
-def save_without_waiting(session, course):
+def without_waiting(session, change, *arguments):
     session.execute(text("SET LOCAL lock_timeout = '50ms'"))
-    courses.save(session, course)
+    change(session, *arguments)
+
+
+def save_without_waiting(session, course):
+    without_waiting(session, courses.save, course)
 
 
 @pytest.fixture
@@ -97,13 +101,44 @@ def test_a_capped_course_is_not_changed_while_a_batch_works_on_it(on_postgresql)
     with on_postgresql.begin() as batch:
         standing = courses.load_for_batch(batch, [ALGEBRA.course_id, a_course(1).course_id])
         with pytest.raises(Conflict), on_postgresql.begin() as session:
-            save_without_waiting(session, ALGEBRA)
+            save_without_waiting(session, replace(ALGEBRA, name="New"))
         with on_postgresql.begin() as session:
             save_without_waiting(session, a_course(1, capacity=1))
 
     uncapped = standing[a_course(1).course_id]
     with pytest.raises(Conflict):
         take(on_postgresql, uncapped, 5)
+
+
+def test_saving_a_course_as_it_is_waits_for_no_batch(on_postgresql):
+    with on_postgresql.begin() as session:
+        courses.save(session, ALGEBRA)
+
+    with on_postgresql.begin() as batch:
+        courses.load_for_batch(batch, [ALGEBRA.course_id])
+        with on_postgresql.begin() as session:
+            save_without_waiting(session, ALGEBRA)
+
+
+def test_a_batch_that_blocks_changes_is_waited_for_and_does_not_block_other_batches(on_postgresql):
+    with on_postgresql.begin() as session:
+        courses.save_all(session, [ALGEBRA, a_course(1)])
+
+    with on_postgresql.begin() as batch, on_postgresql.begin() as other:
+        for each in (batch, other):
+            course_edition.block_changes(each)
+        standing = courses.load_for_batch(batch, [a_course(1).course_id])
+        take(on_postgresql, standing[a_course(1).course_id], 1)
+        for change in (
+            lambda session: save_without_waiting(session, a_course(1, capacity=1)),
+            lambda session: save_without_waiting(session, a_course(2)),
+            lambda session: without_waiting(session, courses.delete, ALGEBRA.course_id),
+            lambda session: without_waiting(
+                session, courses.modify, ALGEBRA.course_id, lambda course: course
+            ),
+        ):
+            with pytest.raises(Conflict), on_postgresql.begin() as session:
+                change(session)
 
 
 def test_a_cap_that_comes_between_lock_and_load_is_not_passed(on_postgresql):

@@ -5,6 +5,7 @@ from datetime import UTC, timedelta, timezone
 from functools import partial
 
 import pytest
+from sqlalchemy import event
 
 from enrollment.domain.errors import CourseInUse, CourseNotFound
 from enrollment.domain.model import Course, Mode
@@ -68,16 +69,102 @@ def test_every_change_and_removal_raises_the_edition(sessions, saved):
     seen = [editions(sessions)]
     saved(ALGEBRA)
     seen.append(editions(sessions))
-    saved(ALGEBRA)
+    saved(replace(ALGEBRA, name="New"))
     seen.append(editions(sessions))
     with sessions.begin() as session:
-        courses.modify(session, ALGEBRA.course_id, lambda course: course)
+        courses.modify(session, ALGEBRA.course_id, lambda course: replace(course, capacity=7))
     seen.append(editions(sessions))
     with sessions.begin() as session:
         courses.delete(session, ALGEBRA.course_id)
     seen.append(editions(sessions))
 
     assert seen == sorted(set(seen))
+
+
+def test_saving_what_is_stored_already_changes_neither_revision_nor_edition(sessions, saved):
+    many = [ALGEBRA, *(a_course(number) for number in range(3))]
+    saved(*many)
+    take(sessions, loaded(sessions, ALGEBRA.course_id)[ALGEBRA.course_id], 3)
+    ids = [course.course_id for course in many]
+    before, edition = loaded(sessions, *ids), editions(sessions)
+
+    saved(ALGEBRA)
+    saved(*many)
+    east = NOON.astimezone(timezone(timedelta(hours=8)))
+    saved(replace(ALGEBRA, enrollment_start=east))
+    with sessions.begin() as session:
+        courses.modify(session, ALGEBRA.course_id, lambda course: course)
+
+    assert (loaded(sessions, *ids), editions(sessions)) == (before, edition)
+
+
+MODE, OTHER_MODE = ALGEBRA.modes
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "New"},
+        {"enrollment_start": None},
+        {"enrollment_end": NOON},
+        {"course_start": None},
+        {"course_end": NOON},
+        {"invite_only": False},
+        {"self_paced": False},
+        {"cohorts": ("blue", "red")},
+        {"cohorts": ()},
+        {"capacity": 21},
+        {"capacity": None},
+        {"modes": (OTHER_MODE, MODE)},
+        {"modes": (MODE,)},
+        {"modes": (MODE, OTHER_MODE, Mode(slug="honor"))},
+        *(
+            {"modes": (replace(MODE, **{name: value}), OTHER_MODE)}
+            for name, value in {
+                "name": "New",
+                "min_price": 50,
+                "suggested_prices": "1",
+                "currency": "eur",
+                "expires_at": None,
+                "description": "New",
+                "sku": None,
+                "bulk_sku": "B-1",
+            }.items()
+        ),
+    ],
+    ids=str,
+)
+def test_every_fact_of_a_course_counts_as_a_change(sessions, saved, change):
+    changed, other = replace(ALGEBRA, **change), a_course(1)
+    saved(ALGEBRA, other)
+    ids = (ALGEBRA.course_id, other.course_id)
+    before, edition = loaded(sessions, *ids), editions(sessions)
+
+    saved(changed, other)
+
+    after = loaded(sessions, *ids)
+    assert after[ALGEBRA.course_id].course == changed
+    assert after[ALGEBRA.course_id].revision == before[ALGEBRA.course_id].revision + 1
+    assert after[other.course_id] == before[other.course_id]
+    assert editions(sessions) > edition
+
+
+def test_a_change_between_reading_a_course_and_its_modes_is_noticed(postgres_world):
+    sessions = postgres_world.sessions
+    old, new = replace(ALGEBRA, name="Old", modes=(MODE,)), replace(ALGEBRA, modes=(OTHER_MODE,))
+    mixed = replace(old, modes=new.modes)
+    save(sessions, old)
+    changes = [new]
+
+    def change_meanwhile(_connection, _cursor, statement, *_):
+        if "FROM mode" in statement and changes:
+            save(sessions, changes.pop())
+
+    event.listen(sessions.engine, "before_cursor_execute", change_meanwhile)
+    save(sessions, mixed)
+    event.remove(sessions.engine, "before_cursor_execute", change_meanwhile)
+
+    assert found(sessions, ALGEBRA.course_id) == mixed
 
 
 def test_a_change_that_is_rolled_back_leaves_the_edition(sessions, saved):

@@ -27,6 +27,7 @@ from tests.support.in_process_service import (
     request,
     row,
 )
+from tests.support.maintenance_env import MaintenanceEnv
 from worker.processing import dry_run_overlay
 from worker.processing.processor import Processor
 
@@ -272,40 +273,126 @@ def test_an_overlay_that_breaks_is_read_anew(two_a_batch, monkeypatch):
     assert two_a_batch.codes(trial) == [Code.ENROLLED] * 6
 
 
-def test_a_process_works_on_a_few_dry_runs_at_a_time_and_the_others_wait(two_a_batch):
-    two_a_batch.course()
-    clock = [0.0]
-    overlays = dry_run_overlay.Overlays(lambda: clock[0])
-    transaction = replace(two_a_batch.processor.transaction, overlays=overlays)
-    two_a_batch.processor = replace(two_a_batch.processor, transaction=transaction)
-    trials = [
-        two_a_batch.send([row("ada"), row("bob"), row("ada")], dry_run=True)
-        for _ in range(dry_run_overlay.MAX_OVERLAYS + 2)
-    ]
-    for trial in trials:
-        two_a_batch.deliver(two_a_batch.batch_ids(trial)[0])
-    assert list(overlays._open) == trials[: dry_run_overlay.MAX_OVERLAYS]
-    assert [two_a_batch.codes(trial) for trial in trials[dry_run_overlay.MAX_OVERLAYS :]] == [
-        [],
-        [],
-    ]
-    clock[0] += dry_run_overlay.IDLE_SECONDS  # one that nobody asks for gives way
-    two_a_batch.deliver(two_a_batch.batch_ids(trials[-1])[0])
-    assert list(overlays._open) == [*trials[1 : dry_run_overlay.MAX_OVERLAYS], trials[-1]]
-    two_a_batch.work()
-    assert not overlays._open
-    for trial in trials:
-        assert two_a_batch.codes(trial) == [Code.ENROLLED, Code.ENROLLED, Code.UNCHANGED]
+# --- more dry runs than one process keeps overlays for ------------------------------------
+
+
+class Crowd:
+    """More dry runs of three batches than a process keeps overlays, which are all in use."""
+
+    def __init__(self, world, monkeypatch):
+        monkeypatch.setattr(dry_run_overlay, "MAX_OVERLAYS", 2)
+        world.one_at_a_time()
+        world.course()
+        self.world = world
+        self.seconds = 0.0
+        self.overlays = dry_run_overlay.Overlays(lambda: self.seconds)
+        transaction = replace(world.processor.transaction, overlays=self.overlays)
+        world.processor = replace(world.processor, transaction=transaction)
+        rows = [row("ada"), row("bob"), row("ada"), row("cem"), row("bob")]
+        self.trials = [world.send(rows, dry_run=True) for _ in range(3)]
+        for trial in self.trials:
+            self.deliver(trial, 0)
+        for trial in self.trials[:2]:
+            self.deliver(trial, 1)
+
+    def number(self, trial, ordinal):
+        return self.world.batch_ids(trial)[ordinal]
+
+    def deliver(self, trial, ordinal):
+        (done,) = self.world.deliver(self.number(trial, ordinal))
+        return done
+
+    def open(self):
+        return list(self.overlays._open)
+
+    def check(self):
+        """Everything is processed in the end, as if each dry run were the only one."""
+        self.world.work()
+        for trial in self.trials:
+            assert self.world.codes(trial) == [
+                Code.ENROLLED, Code.ENROLLED, Code.UNCHANGED, Code.ENROLLED, Code.UNCHANGED
+            ]  # fmt: skip
+
+
+@pytest.fixture
+def crowd(two_a_batch, monkeypatch):
+    return Crowd(two_a_batch, monkeypatch)
+
+
+@pytest.fixture
+def long_ones(crowd, monkeypatch):
+    """The same, where reading any of them back would take long."""
+    monkeypatch.setattr(dry_run_overlay, "SMALL_BATCHES", 1)
+    return crowd
+
+
+def test_a_first_batch_needs_no_overlay(crowd):
+    assert crowd.open() == crowd.trials[:2]
+    assert [len(crowd.world.codes(trial)) for trial in crowd.trials] == [4, 4, 2]
+
+
+def test_a_small_overlay_gives_way_the_cheapest_first(crowd):
+    first, second, third = crowd.trials
+    crowd.deliver(first, 2)
+    more = crowd.world.send([row(f"u{n}") for n in range(8)], dry_run=True)
+    for ordinal in range(3):
+        crowd.deliver(more, ordinal)
+    assert crowd.open() == [second, more]
+
+    assert crowd.deliver(third, 1).batch_ids == (crowd.number(third, 1),)
+
+    assert crowd.open() == [more, third]
+    crowd.check()
+
+
+def test_where_no_overlay_gives_way_the_batch_goes_to_the_end_of_the_queue(long_ones):
+    third = long_ones.trials[2]
+    number = long_ones.number(third, 1)
+    bench = MaintenanceEnv(long_ones.world)
+    with long_ones.world.sessions.begin() as session:  # all of them are overdue
+        overdue = {"announced_at": hours_ago(1), "waiting_since": hours_ago(1)}
+        session.execute(update(BatchRow).where(BatchRow.answered_at.is_(None)).values(overdue))
+
+    (done,) = list(long_ones.world.processor.process_in_turn(number))
+
+    assert (done.batch_ids, [waiting.id for waiting in done.next]) == ((), [number])
+    assert long_ones.world.batches(third)[1].attempts == 0
+    assert number not in bench.sweep()  # its message is on the queue
+    assert long_ones.open() == long_ones.trials[:2]
+    long_ones.check()
+
+
+def test_the_overlay_of_a_dry_run_that_another_worker_finished_gives_way(long_ones, other_worker):
+    first, second, third = long_ones.trials
+    other_worker().process(long_ones.number(first, 2))
+
+    assert long_ones.deliver(third, 1).batch_ids == (long_ones.number(third, 1),)
+
+    assert long_ones.open() == [second, third]
+    long_ones.check()
+
+
+def test_an_overlay_that_nobody_asks_for_gives_way(long_ones):
+    _, second, third = long_ones.trials
+    long_ones.seconds += dry_run_overlay.IDLE_SECONDS / 2
+    long_ones.overlays._open[second].used_at = long_ones.seconds
+    long_ones.seconds += dry_run_overlay.IDLE_SECONDS / 2
+
+    assert long_ones.deliver(third, 1).batch_ids == (long_ones.number(third, 1),)
+
+    assert long_ones.open() == [second, third]
+    long_ones.check()
 
 
 def test_a_worker_that_ends_closes_its_overlays_and_another_reads_them_back(
     two_a_batch, other_worker
 ):
     two_a_batch.course(capacity=1)
-    trial = two_a_batch.send([row("ada"), row("bob"), row("ada"), row("bob")], dry_run=True)
-    first, second = two_a_batch.batch_ids(trial)
+    trial = two_a_batch.send([row("ada"), row("bob")] * 3, dry_run=True)
+    *early, last = two_a_batch.batch_ids(trial)
     ending = other_worker()
-    ending.process(first)
+    for number in early:
+        ending.process(number)
     (overlay,) = ending.transaction.overlays._open.values()
 
     ending.transaction.overlays.close()
@@ -313,8 +400,16 @@ def test_a_worker_that_ends_closes_its_overlays_and_another_reads_them_back(
     assert not ending.transaction.overlays._open
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         overlay.add(pack_json([]))
-    other_worker().process(second)
-    assert two_a_batch.codes(trial) == [Code.ENROLLED, Code.REFUSED, Code.UNCHANGED, Code.REFUSED]
+    other_worker().process(last)
+    assert (
+        two_a_batch.codes(trial)
+        == [Code.ENROLLED, Code.REFUSED]
+        + [
+            Code.UNCHANGED,
+            Code.REFUSED,
+        ]
+        * 2
+    )
 
 
 def test_it_can_be_cancelled(two_a_batch):

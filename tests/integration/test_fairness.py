@@ -8,8 +8,10 @@ from enrollment.domain.codes import Lane
 from enrollment.runtime.broker import QUEUE_BY_LANE
 from enrollment.storage.queue.batches import BatchRef
 from tests.support.in_process_service import ADMIN, SERVER, request, row
-from worker.processing.processor import BATCHES_PER_TRANSACTION, TURN_BATCHES
+from worker.processing.processor import TURN_BATCHES
 
+#: Batches that one transaction processes.
+BATCHES_PER_TRANSACTION = 4
 #: Batches of a file that is huge beside what a turn may take.
 HUGE = 3 * TURN_BATCHES
 
@@ -58,6 +60,7 @@ def worker(world, monkeypatch):
     """A worker who is quick enough for turns to end by the number of batches alone."""
     monkeypatch.setattr("worker.processing.processor.TURN_SECONDS", 3_600.0)
     world.batch_rows = 1
+    world.rows_at_a_time(BATCHES_PER_TRANSACTION)
     world.course()
     return OneWorker(world)
 

@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import func, select
 
 from enrollment.domain.codes import Code, Lane
-from enrollment.runtime.broker import REDISPATCH_LIMIT
+from enrollment.runtime.broker import REDISPATCH_LIMITS
 from enrollment.storage.tables import BatchRow, EventRow, IdempotencyRow, SubmissionRow
 from tests.support.breakpoints import together
 from tests.support.in_process_service import request, row
@@ -14,6 +14,8 @@ from tests.support.maintenance_env import FORGOTTEN, MaintenanceEnv
 from worker.maintenance import MinInterval
 
 ENROLLED = Code.ENROLLED
+#: How long no worker takes a message.
+STANDSTILL_SECONDS = 600
 
 
 @pytest.fixture
@@ -88,14 +90,59 @@ def test_when_every_message_is_lost_everything_is_answered_all_the_same(bench):
 
 
 def test_one_sweep_announces_only_so_many_and_the_next_the_others(bench):
-    for n in range(REDISPATCH_LIMIT + 1):
-        bench.world.ask(request(f"learner{n}"))
+    limit = REDISPATCH_LIMITS[Lane.BULK]
+    for n in range(limit + 1):
+        bench.world.send([row(f"learner{n}")])
     bench.pass_time(**FORGOTTEN)
 
     first, second = bench.sweep(), bench.sweep()
 
-    assert (len(first), len(second)) == (REDISPATCH_LIMIT, 1)
+    assert (len(first), len(second)) == (limit, 1)
     assert sorted(first + second) == bench.world.waiting()
+
+
+def test_the_interactive_lane_needs_few_messages_and_the_oldest_come_first(bench):
+    for n in range(30):
+        bench.world.ask(request(f"learner{n}"))
+    bench.pass_time(**FORGOTTEN)
+
+    swept = bench.sweep()
+
+    assert swept == bench.world.waiting()[: REDISPATCH_LIMITS[Lane.INTERACTIVE]]
+    bench.world.deliver(swept[0])
+    assert bench.world.waiting() == []
+
+
+def test_messages_do_not_pile_up_while_no_worker_takes_them(bench):
+    world = bench.world
+    for n in range(300):
+        world.ask(request(f"learner{n}"))
+        world.send([row(f"member{n}")])
+    bench.pass_time(**FORGOTTEN)
+
+    for _ in range(STANDSTILL_SECONDS // FORGOTTEN["seconds"]):
+        bench.sweep_without_workers()
+        bench.pass_time(**FORGOTTEN)  # everything is overdue again
+
+    assert {lane: len(them) for lane, them in bench.queues.items()} == REDISPATCH_LIMITS
+    while waiting := world.waiting():
+        world.deliver(*bench.take_messages())
+        assert len(world.waiting()) < len(waiting)
+        bench.pass_time(**FORGOTTEN)
+        bench.sweep_without_workers()
+    assert len(world.events()) == len(world.enrollments()) == 600
+    assert {batch.attempts for batch in world.batches()} == {0}
+    world.check()
+
+
+def test_a_lost_message_is_sent_again_however_many_others_wait_in_a_short_queue(bench):
+    lane = Lane.BULK
+    lost = bench.world.batch_ids(bench.world.send([row("ada")]))
+    bench.pass_time(**FORGOTTEN)
+    others = [bench.world.send([row(f"u{n}")]) for n in range(3)]
+    bench.queues[lane] = [number for other in others for number in bench.world.batch_ids(other)]
+
+    assert bench.sweep_without_workers() == lost
 
 
 def test_while_the_queue_is_away_nothing_is_lost(bench):
@@ -106,14 +153,13 @@ def test_while_the_queue_is_away_nothing_is_lost(bench):
     assert bench.sweep() == []
 
     bench.queue_is_away = False
-    bench.pass_time(**FORGOTTEN)
 
     assert bench.sweep() == bench.world.waiting()
 
 
 def test_two_sweepers_at_once_announce_everything_once(bench):
     for n in range(10):
-        bench.world.ask(request(f"learner{n}"))
+        bench.world.send([row(f"learner{n}")])
     bench.pass_time(**FORGOTTEN)
     others = [MaintenanceEnv(bench.world) for _ in range(2)]
 

@@ -1,12 +1,11 @@
 """Several batches of one file in one transaction come to what they come to one by one."""
 
-from dataclasses import replace
-
 import pytest
 from sqlalchemy import update
 
 from enrollment.domain.codes import Code, Lane, State
 from enrollment.storage import cancellation
+from enrollment.storage.queue import claims
 from enrollment.storage.tables import BatchRow
 from tests.integration.test_any_order import a_world
 from tests.support.in_process_service import COURSE, OTHER, hours_ago, row
@@ -41,10 +40,6 @@ def set_up(world):
     world.learner("ann", "ann@example.org")
 
 
-def working(world, **how):
-    world.processor = replace(world.processor, **how)
-
-
 def come_to(world, **options):
     """What comes of the file, but for ids and moments."""
     set_up(world)
@@ -61,24 +56,25 @@ def come_to(world, **options):
 @pytest.mark.parametrize("batches", [2, 3, 4, 100])
 def test_it_makes_no_difference_but_to_speed(world, batches):
     with a_world() as plain:
-        working(plain, batches_per_transaction=1)
+        plain.one_at_a_time()
         expected = come_to(plain)
-    working(world, batches_per_transaction=batches)
+    world.rows_at_a_time(2 * batches)
 
     assert come_to(world) == expected
 
 
 def test_what_the_file_says_for_all_rows_holds_in_each_batch(world):
     with a_world() as plain:
-        working(plain, batches_per_transaction=1)
+        plain.one_at_a_time()
         expected = come_to(plain, default_mode="honor")
-    working(world, batches_per_transaction=2)
+    world.rows_at_a_time(4)
 
     assert come_to(world, default_mode="honor") == expected
 
 
 def test_a_transaction_answers_four_and_announces_the_fifth(world):
     set_up(world)
+    world.rows_at_a_time(8)
     ids = world.batch_ids(file := world.send(LIVELY))
 
     (done,) = world.deliver(ids[0])
@@ -91,6 +87,7 @@ def test_a_transaction_answers_four_and_announces_the_fifth(world):
 
 def test_nobody_elses_batch_is_taken_along(world):
     set_up(world)
+    world.rows_at_a_time(8)
     mine, theirs = world.send(LIVELY), world.send(LIVELY)
 
     (done,) = world.deliver(world.batch_ids(theirs)[0])
@@ -102,6 +99,7 @@ def test_nobody_elses_batch_is_taken_along(world):
 @pytest.mark.parametrize("facts", [{"suspicion": {}}, {"parked_at": hours_ago(1)}, {"alone": True}])
 def test_what_something_is_known_against_waits_for_its_own_turn(world, facts):
     set_up(world)
+    world.rows_at_a_time(8)
     ids = world.batch_ids(world.send(LIVELY))
     with world.sessions.begin() as session:
         session.execute(update(BatchRow).where(BatchRow.id == ids[2]).values(**facts))
@@ -114,6 +112,7 @@ def test_what_something_is_known_against_waits_for_its_own_turn(world, facts):
 
 def test_where_one_behind_fails_the_first_goes_on_without_it(world):
     set_up(world)
+    world.rows_at_a_time(8)
     ids = world.batch_ids(file := world.send(LIVELY))
     with world.sessions.begin() as session:
         session.execute(update(BatchRow).where(BatchRow.id == ids[1]).values(payload=b"\xff"))
@@ -128,6 +127,7 @@ def test_where_one_behind_fails_the_first_goes_on_without_it(world):
 
 def test_a_file_that_is_cancelled_is_counted_once(world):
     set_up(world)
+    world.rows_at_a_time(8)
     ids = world.batch_ids(file := world.send(LIVELY))
     world.deliver(ids[0])
     with world.sessions.begin() as session:
@@ -142,8 +142,38 @@ def test_a_file_that_is_cancelled_is_counted_once(world):
 
 def test_the_interactive_lane_takes_a_file_batch_by_batch(world):
     set_up(world)
+    world.rows_at_a_time(8)
     ids = world.batch_ids(world.send(LIVELY, lane=Lane.INTERACTIVE))
 
     (done,) = world.deliver(ids[0])
 
     assert done.batch_ids == (ids[0],)
+
+
+@pytest.mark.parametrize(
+    ("batch_rows", "rows", "together"),
+    [(1, 4, 4), (2, 4, 2), (3, 8, 2), (4, 7, 1), (5, 4, 1), (9, 100, 2), (1, 100, 18)],
+)
+def test_as_many_are_processed_together_as_come_to_so_many_rows(world, batch_rows, rows, together):
+    set_up(world)
+    world.batch_rows = batch_rows
+    world.rows_at_a_time(rows)
+    ids = world.batch_ids(world.send(LIVELY))
+
+    (done,) = world.deliver(ids[0])
+
+    assert done.batch_ids == tuple(ids[:together])
+
+
+def test_batches_of_long_rows_are_not_processed_together_with_many_others(world, monkeypatch):
+    set_up(world)
+    ids = world.batch_ids(world.send(LIVELY))
+    with world.sessions.begin() as session:
+        (first,) = claims.claim(session, ids[0]).batches
+        sizes = [len(batch.payload) for batch in claims.claim_successors(session, first, 100)]
+        assert len(sizes) == len(ids) - 1
+        limit = len(first.payload) + sum(sizes[:3])
+        monkeypatch.setattr(claims, "MAX_CLAIMED_BYTES", limit)
+        assert len(claims.claim_successors(session, first, 100)) == 3
+        monkeypatch.setattr(claims, "MAX_SUCCESSORS", 2)
+        assert len(claims.claim_successors(session, first, 100)) == 2

@@ -9,7 +9,8 @@ from enrollment.domain.poison_search import MAX_POISONOUS, FailureSearch
 from enrollment.runtime import failpoints
 from enrollment.storage import cancellation, events
 from enrollment.storage.engine.sessions import database_now
-from enrollment.storage.queue import batches, claims, quarantine
+from enrollment.storage.queue import claims, quarantine
+from enrollment.storage.queue.backlog import load_backlog
 from enrollment.storage.tables import BatchRow
 from schemas.files import row_payload
 from tests.support.in_process_service import ADA, COURSE, request, row
@@ -160,8 +161,8 @@ def test_a_row_that_no_worker_can_even_read_is_found_and_given_back_as_sent(benc
     world = bench.world
     read = row_payload.fast_reader
 
-    def fragile(columns):
-        quick = read(columns)
+    def fragile(*how):
+        quick = read(*how)
 
         def fail(cells):
             if "poison" in cells:
@@ -196,7 +197,7 @@ def test_beyond_three_the_batch_is_parked_shown_and_can_be_tried_again(bench, ar
     bench.pass_time(**FORGOTTEN)
     assert bench.sweep() == []
     with world.sessions.read() as session:
-        assert batches.load_backlog(session) == (0, None, 1)
+        assert load_backlog(session) == (0, None, 1, False)
 
     armed("")
     with world.sessions.begin() as session:

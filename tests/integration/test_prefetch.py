@@ -19,9 +19,16 @@ NAMES = [f"learner{number:02}" for number in range(24)]
 
 
 @pytest.fixture
+def world(postgres_world):
+    """Where the database writes while Python works."""
+    return postgres_world
+
+
+@pytest.fixture
 def file(world):
     """Twelve batches of two rows, four of which are answered in one transaction."""
     world.batch_rows = 2
+    world.rows_at_a_time(8)
     world.course()
     return world.send([row(name) for name in NAMES])
 
@@ -93,6 +100,7 @@ def test_a_file_is_read_once(world, file, monkeypatch):
 
 def test_rows_are_settled_ahead_where_all_have_a_username(world):
     world.batch_rows = 1
+    world.rows_at_a_time(4)
     ahead = [row("ada"), row("", email="zoe@example.org"), row("bob"), row("eve", mode="no one")]
     file = world.send([*(row(name) for name in NAMES[:4]), *ahead])
 
@@ -108,7 +116,7 @@ def test_what_a_failed_transaction_fetched_is_not_decoded_in_the_next(world, fil
     prefetcher = world.processor.transaction.prefetcher
     with world.sessions.begin() as session:
         (first,) = claims.claim(session, world.batch_ids(file)[0]).batches
-        some = [first, *claims.claim_successors(session, first, 3)]
+        some = [first, *claims.claim_successors(session, first, 6)]
         by_id = {file: world.submission(file)}
         prefetcher.fetch_next(session, some, by_id)
         fetched = prefetcher.fetch_next(session, some[:1], by_id)

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime.broker import QueueName, TaskName
 from enrollment.runtime.completion_channel import CompletionPublisher
-from enrollment.storage import submissions
+from enrollment.storage import uploads
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import (
     BatchRow,
@@ -172,7 +172,7 @@ def test_an_upload_that_is_given_up_can_no_longer_be_published(bench):
         assert retention.hide_abandoned_uploads(session, before=now, now=now, limit=10)
 
     with pytest.raises(DatabaseUnavailable, match="abandoned"), world.sessions.begin() as session:
-        submissions.publish(session, file, total=1, intake=1, now=now)
+        uploads.publish(session, file, total=1, intake=1, now=now)
 
 
 def unpublish(world, file):

@@ -5,14 +5,19 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
+from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy import event, text
 
+from enrollment.domain import poison_search
+from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
-from enrollment.storage import learners, submissions
+from enrollment.storage import learners, uploads
 from enrollment.storage.engine import write_lock
 from enrollment.storage.engine.write_lock import WriteLock
-from enrollment.storage.queue import batches, claims
-from tests.support.in_process_service import request
+from enrollment.storage.queue import batches, claims, quarantine, redispatch
+from schemas.outcomes import decode_outcomes
+from tests.support.in_process_service import request, row
+from tests.support.maintenance_env import FORGOTTEN, MaintenanceEnv
 
 
 def under(sessions, limit, work):
@@ -51,6 +56,57 @@ def test_a_batch_that_takes_too_long_is_worked_by_itself(world, monkeypatch):
     world.check()
 
 
+def ask_two(world):
+    for user in ("ada", "bob"):
+        world.ask(request(user))
+
+
+#: How each sort of work comes in.
+SORTS = {
+    "singles": ask_two,
+    "file": lambda world: world.send([row("ada"), row("bob")]),
+    "all or nothing": lambda world: world.send([row("ada"), row("bob")], on_error="abort"),
+    "dry run": lambda world: world.send([row("ada"), row("bob")], dry_run=True),
+    "file in the interactive lane": lambda world: world.send([row("ada")], lane=Lane.INTERACTIVE),
+}
+
+
+@pytest.mark.parametrize("sort", SORTS)
+@pytest.mark.parametrize("error", [StatementTimeout, SoftTimeLimitExceeded])
+def test_what_always_takes_too_long_is_parked_whatever_it_is(world, monkeypatch, sort, error):
+    def too_long(*_args, **_kwargs):
+        raise error
+
+    world.course()
+    world.one_at_a_time()
+    SORTS[sort](world)
+    monkeypatch.setattr(poison_search, "MAX_TIMEOUTS", 3)
+    deliveries = 0
+    with monkeypatch.context() as faults:
+        faults.setattr(batches, "complete", too_long)
+        while waiting := world.waiting():
+            MaintenanceEnv(world).pass_time(**FORGOTTEN)
+            for number in waiting:
+                deliveries += 1
+                with pytest.raises(StatementTimeout):
+                    world.deliver(number)
+            assert deliveries < 20
+
+    with world.sessions.begin() as session:
+        parked = quarantine.list_parked(session, limit=10)
+        assert {(batch.attempts, batch.poisonous) for batch in parked} == {(0, ())}
+        quarantine.retry(session, None)
+    world.work()
+    assert {outcome.code for outcome in outcomes(world)} == {Code.ENROLLED}
+    world.check()
+
+
+def outcomes(world):
+    with world.sessions.read() as session:
+        stored = [batches.find_result(session, batch.id) for batch in world.batches()]
+    return [outcome for result in stored for outcome in decode_outcomes(result.outcomes)]
+
+
 def test_a_machine_that_has_no_room_left_says_nothing_about_a_batch(world, monkeypatch):
     world.course()
     world.ask(request("ada"))
@@ -79,7 +135,9 @@ def test_batches_that_only_waited_long_are_still_worked_together(world):
 
     for _ in range(5):
         with world.sessions.begin() as session:
-            batches.mark_redispatched(session, before=later, now=datetime.now(UTC), limit=10)
+            redispatch.mark_redispatched(
+                session, Lane.INTERACTIVE, before=later, now=datetime.now(UTC), limit=10
+            )
 
     assert world.processor.process(second).batch_ids == (first, second)
     world.check()
@@ -112,7 +170,7 @@ def test_a_file_that_was_swept_is_not_published(sessions):
     now = datetime.now(UTC)
 
     with pytest.raises(DatabaseUnavailable, match="purged"), sessions.begin() as session:
-        submissions.publish(session, uuid4(), total=1, intake=1, now=now)
+        uploads.publish(session, uuid4(), total=1, intake=1, now=now)
 
 
 def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch):

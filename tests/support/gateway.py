@@ -17,12 +17,14 @@ from api_gateway.auth.api_keys import new_api_key
 from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign_token
 from api_gateway.routes import BASE
 from api_gateway.status.waiters import WaitKey
+from enrollment.domain.codes import Lane
 from enrollment.domain.model import Course, Learner, Mode
 from enrollment.runtime.settings import from_env
 from enrollment.storage import courses, learners
 from enrollment.storage.credentials import api_keys, secrets
 from enrollment.storage.engine.sessions import Sessions
-from enrollment.storage.queue import batches
+from enrollment.storage.queue import redispatch
+from enrollment.storage.queue.batches import BatchRef
 from worker.processing.processor import Processor
 
 #: A Redis that is unavailable; the gateway must work without it.
@@ -242,13 +244,17 @@ class Gateway:
                     heard: list[WaitKey] = [*done.batch_ids, *done.submission_ids]
                     self._loop.call_soon_threadsafe(self.parts.waiters.wake, heard)
 
-    def rung(self) -> batches.BatchRef | None:
+    def rung(self) -> BatchRef | None:
         """Returns the next dispatched batch."""
         return self._rung.get(timeout=PATIENCE)
 
-    def waiting(self) -> list[batches.BatchRef]:
+    def waiting(self) -> list[BatchRef]:
         """Returns the dispatched batches."""
         with self.sessions.begin() as session:
-            return batches.mark_redispatched(
-                session, before=ahead(hours=1), now=utc_now(), limit=100
-            )
+            return [
+                waiting
+                for lane in (Lane.INTERACTIVE, Lane.BULK)
+                for waiting in redispatch.mark_redispatched(
+                    session, lane, before=ahead(hours=1), now=utc_now(), limit=100
+                )
+            ]

@@ -201,7 +201,11 @@ class World:
 
     def one_at_a_time(self) -> None:
         """Processes each batch in a transaction of its own from now on."""
-        self.processor = replace(self.processor, batches_per_transaction=1)
+        self.rows_at_a_time(1)
+
+    def rows_at_a_time(self, rows: int) -> None:
+        """Processes batches of a file together up to so many rows from now on."""
+        self.processor = replace(self.processor, rows_per_transaction=rows)
 
     def deliver(self, *batch_ids: int) -> list[ProcessedBatches]:
         """Delivers messages in this order."""

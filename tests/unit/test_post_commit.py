@@ -77,6 +77,26 @@ def test_a_queue_that_failed_is_left_alone_for_a_moment(bench):
     assert bench.tried == [1, 4, 5]
 
 
+def test_the_length_of_a_queue_that_is_away_is_unknown(bench):
+    assert bench.notifier.queue_length(Lane.BULK) is None
+    bench.failure = OperationalError("away")
+    assert bench.announce(1) == [False]
+    assert bench.tried == []  # it was away a moment ago
+
+
+def test_messages_are_counted_by_lane(redis_url):
+    app = make_celery_app(redis_url)
+    notifier = PostCommitNotifier(app, CompletionPublisher(redis_url))
+    lanes = (Lane.INTERACTIVE, Lane.BULK)
+    before = [notifier.queue_length(lane) for lane in lanes]
+
+    for number in range(3):
+        assert notifier.dispatch(BatchRef(number, Lane.BULK))
+
+    after = [notifier.queue_length(lane) for lane in lanes]
+    assert after == [before[0], before[1] + 3]
+
+
 def test_telling_of_what_was_done_never_fails(bench):
     bench.failure = OperationalError("away")
 

@@ -26,6 +26,13 @@ from worker.processing.row_resolution import DecodedRow, resolve
 SubmissionsById = Mapping[UUID, Submission]
 
 
+class DecodeCaches(NamedTuple):
+    """Rows that a process decoded ahead, and the indexes of records that it keeps."""
+
+    prefetcher: Prefetcher
+    records: RecordIndexes
+
+
 class DecodedClaim(NamedTuple):
     """Claimed batches with their decoded rows."""
 
@@ -49,17 +56,16 @@ def decode_and_settle(
     session: Session,
     claimed: Sequence[ClaimedBatch],
     by_id: SubmissionsById,
-    prefetcher: Prefetcher,
-    records: RecordIndexes,
+    caches: DecodeCaches,
 ) -> DecodedClaim | RecordsIncomplete:
     """Decodes the rows of the batches and looks up the learners they name by e-mail.
 
     Settles rows that end a record while another one of their file keeps the learner.
     """
-    batches, rows = decode_claimed(session, claimed, by_id, prefetcher)
+    batches, rows = decode_claimed(session, claimed, by_id, caches.prefetcher)
     settled = _settle(session, claimed, batches)
     for submission, ended in _ended_records(claimed, by_id, batches, settled):
-        kept = find_kept(session, submission, ended, records)
+        kept = find_kept(session, submission, ended, caches.records)
         if isinstance(kept, RecordsIncomplete):
             return kept
         for one in kept:

@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.batch_decision import BatchContext, EnrollmentKey
 from enrollment.domain.model import Enrollment
+from enrollment.storage import submissions
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.dry_run_outcomes import (
@@ -29,7 +30,9 @@ from schemas.encoding.compact import pack_json, unpack_json
 
 #: Overlays that one process keeps open: the dry runs that it processes at the same time.
 MAX_OVERLAYS = 4
-#: Seconds without use after which an overlay may be closed for another.
+#: An overlay of fewer batches may always be closed for another: it is soon read back.
+SMALL_BATCHES = 20
+#: Seconds without use after which any overlay may be closed for another.
 IDLE_SECONDS = 60.0
 #: Batches that one transaction adds to an overlay. That takes as long as processing one batch, so
 #: single requests do not wait longer than for a batch.
@@ -53,7 +56,17 @@ class OverlayIncomplete(NamedTuple):
 
 
 class TooManyDryRuns(NamedTuple):
-    """This process has `MAX_OVERLAYS` dry runs in progress; others must wait."""
+    """This process has `MAX_OVERLAYS` long dry runs in progress; another one must wait."""
+
+
+class NoChanges(NamedTuple):
+    """The overlay of a first batch: there is no batch before it."""
+
+    submission_id: UUID
+
+    def apply(self, context: BatchContext, _keys: Iterable[EnrollmentKey]) -> BatchContext:
+        """Returns the context."""
+        return context
 
 
 class Overlay:
@@ -139,15 +152,17 @@ class Overlays:
 
     def up_to(
         self, session: Session, batch: ClaimedBatch
-    ) -> Overlay | OverlayIncomplete | TooManyDryRuns:
+    ) -> Overlay | NoChanges | OverlayIncomplete | TooManyDryRuns:
         """Returns the overlay of the batches before one.
 
         Adds at most `BATCHES_PER_LOAD` missing batches to it.
         """
         submission_id, ordinal = batch.submission_id or UUID(int=0), batch.ordinal or 0
+        if not ordinal:
+            return NoChanges(submission_id)
         overlay = self._open.get(submission_id)
         if overlay is None or overlay.batches > ordinal:
-            overlay = self._create(submission_id)
+            overlay = self._create(session, submission_id)
         if overlay is None:
             return TooManyDryRuns()
         self._open.move_to_end(submission_id)
@@ -177,16 +192,37 @@ class Overlays:
         for submission_id in list(self._open):
             self.drop(submission_id)
 
-    def _create(self, submission_id: UUID) -> Overlay | None:
-        """Opens an empty overlay; returns None where `MAX_OVERLAYS` others were used recently.
-
-        One in use is not closed: dry runs that close each other's overlay would never finish.
-        """
+    def _create(self, session: Session, submission_id: UUID) -> Overlay | None:
+        """Opens an empty overlay; returns None where there is no room for it."""
         self.drop(submission_id)
-        while len(self._open) >= MAX_OVERLAYS:
-            oldest, overlay = next(iter(self._open.items()))
-            if self._monotonic() - overlay.used_at < IDLE_SECONDS:
-                return None
-            self.drop(oldest)
+        if len(self._open) >= MAX_OVERLAYS:
+            self._drop_finished(session)
+        if len(self._open) >= MAX_OVERLAYS and not self._drop_cheapest():
+            return None
         created = self._open[submission_id] = Overlay(submission_id)
         return created
+
+    def _drop_finished(self, session: Session) -> None:
+        """Closes the overlays of dry runs whose last batch another worker processed."""
+        known = submissions.find_all(session, list(self._open))
+        for submission_id in list(self._open):
+            submission = known.get(submission_id)
+            if submission is None or submission.finished_at is not None:
+                self.drop(submission_id)
+
+    def _drop_cheapest(self) -> bool:
+        """Closes the idle or small overlay with the fewest batches; returns whether there is one.
+
+        A long one in use is not closed: dry runs that close each other's overlay would never
+        finish. Of the small ones those with more batches stay open, so that they finish.
+        """
+        idle_since = self._monotonic() - IDLE_SECONDS
+        droppable = [
+            (overlay.batches, submission_id)
+            for submission_id, overlay in self._open.items()
+            if overlay.batches < SMALL_BATCHES or overlay.used_at <= idle_since
+        ]
+        if not droppable:
+            return False
+        self.drop(min(droppable)[1])
+        return True

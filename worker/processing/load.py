@@ -2,12 +2,20 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from sqlalchemy.orm import Session
 
 from enrollment.domain.batch_decision import EnrollmentKey
 from enrollment.domain.model import Invitation, Request
-from enrollment.storage import courses, enrollments, events, invitations, learners
+from enrollment.storage import (
+    course_edition,
+    courses,
+    enrollments,
+    events,
+    invitations,
+    learners,
+)
 from enrollment.storage.courses import LoadedCourse
 from enrollment.storage.enrollments import LoadedEnrollment
 from enrollment.storage.learners import LoadedLearner
@@ -28,14 +36,28 @@ class LoadedState:
     withdrawn_by_others: Collection[EnrollmentKey]
 
 
-def load_state(session: Session, requests: Sequence[Request], *, lock: bool = True) -> LoadedState:
-    """Loads the state of the requests. With `lock`, locks courses with a seat limit first."""
+class Locking(Enum):
+    """Which rows are locked before they are loaded. Writing the others back may conflict."""
+
+    NONE = auto()
+    #: Courses with a seat limit.
+    CAPPED = auto()
+    #: All: courses cannot be changed, nor the enrollments that exist.
+    ALL = auto()
+
+
+def load_state(session: Session, requests: Sequence[Request], locking: Locking) -> LoadedState:
+    """Loads the state of the requests, and locks rows first."""
     pairs = {(request.course_id, request.username) for request in requests}
+    if locking is Locking.ALL:
+        course_edition.block_changes(session)
     known_courses = courses.load_for_batch(
-        session, {course_id for course_id, _ in pairs}, lock_capped=lock
+        session,
+        {course_id for course_id, _ in pairs},
+        lock_capped=locking is not Locking.NONE,
     )
     known_learners = learners.find_many(session, {username for _, username in pairs})
-    loaded = _enrollments(session, pairs, known_courses, known_learners)
+    loaded = _enrollments(session, pairs, known_courses, known_learners, locking)
     return LoadedState(
         courses=known_courses,
         learners=known_learners,
@@ -73,13 +95,14 @@ def _enrollments(
     pairs: Iterable[EnrollmentKey],
     known_courses: Mapping[str, LoadedCourse],
     known_learners: Mapping[str, LoadedLearner],
+    locking: Locking,
 ) -> dict[EnrollmentKey, LoadedEnrollment]:
     keys = {
         (known_learners[username].id, known_courses[course_id].id): (course_id, username)
         for course_id, username in pairs
         if username in known_learners and course_id in known_courses
     }
-    found = enrollments.find_many(session, keys.keys())
+    found = enrollments.find_many(session, keys.keys(), lock=locking is Locking.ALL)
     return {keys[key]: enrollment for key, enrollment in found.items()}
 
 

@@ -1,7 +1,8 @@
 """Prefetches batches: decodes the next ones while the database writes those before them.
 
 Decoding is a pure function of the stored batch and its submission, so the result stays valid. It
-is wasted where another worker processes the batch.
+is wasted where another worker processes the batch. On SQLite, which has one writer and does not
+write by itself, batches are decoded before the transaction that claims them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from sqlalchemy.orm import Session
 
 from enrollment.domain.submissions import Submission
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.claims import ClaimedBatch
 from schemas.files.raw_rows import RowFormat, format_of_batch
@@ -43,17 +45,9 @@ class FetchedBatches(NamedTuple):
 
         A batch that cannot be decoded fails again, and is counted, when it is processed.
         """
-        decoded = self.prefetcher.decoded
-        decoded.clear()
+        self.prefetcher.decoded.clear()
         for number, payload in self.payloads:
-            try:
-                batch = decode_native(number, payload, self.row_format, self.submission)
-            except SoftTimeLimitExceeded:
-                raise
-            except Exception:
-                log.exception("batch.not_read_ahead", batch_id=number)
-            else:
-                decoded[number] = _Prefetched(self.submission.id, payload, self.row_format, batch)
+            self.prefetcher.decode(number, payload, self.row_format, self.submission)
 
 
 class NothingFetched(NamedTuple):
@@ -80,6 +74,8 @@ class Prefetcher:
         Only for a file with native columns and ids of which several batches are processed at once.
         """
         last = claimed[-1]
+        if not is_postgresql(session):
+            return NOTHING_FETCHED
         if len(claimed) == 1 or last.claims_lane or last.submission_id is None:
             return NOTHING_FETCHED
         submission = by_id[last.submission_id]
@@ -91,6 +87,33 @@ class Prefetcher:
         if not payloads:
             return NOTHING_FETCHED
         return FetchedBatches(self, submission, row_format, payloads)
+
+    def decode_ahead(self, due: Sequence[ClaimedBatch], by_id: Mapping[UUID, Submission]) -> None:
+        """Decodes batches of a file that are due, with native columns and ids.
+
+        Drops those decoded before and not taken.
+        """
+        self.decoded.clear()
+        for batch in due:
+            submission = None if batch.submission_id is None else by_id.get(batch.submission_id)
+            if submission is None or batch.failure_search is not None:
+                continue
+            row_format = format_of_batch(submission, batch.payload)
+            if is_native(row_format):
+                self.decode(batch.id, batch.payload, row_format, submission)
+
+    def decode(
+        self, number: int, payload: bytes, row_format: RowFormat, submission: Submission
+    ) -> None:
+        """Decodes a batch for `take`; logs an error, which it raises again when it is processed."""
+        try:
+            batch = decode_native(number, payload, row_format, submission)
+        except SoftTimeLimitExceeded:
+            raise
+        except Exception:
+            log.exception("batch.not_read_ahead", batch_id=number)
+        else:
+            self.decoded[number] = _Prefetched(submission.id, payload, row_format, batch)
 
     def take(self, batch: ClaimedBatch, row_format: RowFormat) -> DecodedBatch | None:
         """Returns a prefetched batch, once, if it is still stored with that payload and format."""

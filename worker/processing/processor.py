@@ -8,7 +8,6 @@ import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from functools import partial
 from typing import NamedTuple
 
@@ -18,14 +17,16 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
+from enrollment.storage import submissions
 from enrollment.storage.engine.attempt_locks import HeldLocks
+from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue import claims
 from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.queue.claims import ClaimedBatch
-from worker.processing import attempts, record_index
-from worker.processing.attempts import Started
+from worker.processing import attempts, batch_claims, record_index
 from worker.processing.dry_run_overlay import OverlayIncomplete, TooManyDryRuns
+from worker.processing.load import Locking
 from worker.processing.transaction import (
     BatchTransaction,
     ProbePassed,
@@ -39,6 +40,8 @@ log = structlog.get_logger()
 LOCAL_RESOURCE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 #: Attempts at a batch while other transactions write first.
 MAX_CONFLICT_ATTEMPTS = 10
+#: Attempts without locks on what may conflict. Then one batch is taken, and all is locked.
+MAX_OPTIMISTIC_ATTEMPTS = 2
 #: Seconds after which no further attempt is made at once, since each may wait for a lock.
 CONFLICT_RETRY_SECONDS = 4.0
 #: Tries to write how an attempt ended, while its attempt locks are held.
@@ -54,8 +57,9 @@ EMPTY_PREFIX_SECONDS = 2.0
 TURN_SECONDS = 0.25
 #: Batches of its file that one message processes at most.
 TURN_BATCHES = 8
-#: Batches of one file that one transaction processes: they share its fixed cost.
-BATCHES_PER_TRANSACTION = 4
+#: Rows of one file up to which one transaction processes several batches, which share its fixed
+#: cost. A batch with more is processed alone.
+ROWS_PER_TRANSACTION = 4_000
 
 
 class Attempt(NamedTuple):
@@ -74,8 +78,8 @@ class Processor:
 
     sessions: Sessions
     transaction: BatchTransaction = field(default_factory=BatchTransaction)
-    #: Batches of one file that one transaction processes at most.
-    batches_per_transaction: int = BATCHES_PER_TRANSACTION
+    #: Rows of one file up to which one transaction processes several batches.
+    rows_per_transaction: int = ROWS_PER_TRANSACTION
     #: Recorded attempts that could not be cancelled yet, since the database was away.
     uncancelled: list[ClaimedBatch] = field(default_factory=list, init=False)
 
@@ -86,11 +90,16 @@ class Processor:
         DatabaseUnavailable, which prove nothing about the batch.
         """
         until = time.monotonic() + CONFLICT_RETRY_SECONDS
+        is_late = False
+        self._decode_ahead(batch_id)
         for attempt in range(1, MAX_CONFLICT_ATTEMPTS + 1):
+            locks_all = is_late or attempt > MAX_OPTIMISTIC_ATTEMPTS
+            locking = Locking.ALL if locks_all else Locking.CAPPED
             self._cancel_pending()
             with self.sessions.attempt_locks.scope() as locks:
-                ended = self._attempt(batch_id, locks)
-                is_last = attempt == MAX_CONFLICT_ATTEMPTS or time.monotonic() > until
+                ended = self._attempt(batch_id, locks, locking)
+                is_late = time.monotonic() > until
+                is_last = attempt == MAX_CONFLICT_ATTEMPTS or (is_late and locks_all)
                 processed = self._conclude(batch_id, ended, is_last=is_last)
             if processed is not None:
                 return processed
@@ -112,41 +121,59 @@ class Processor:
         yield processed
 
     def _may_continue(self, processed: ProcessedBatches) -> bool:
-        if len(processed.next) != 1 or processed.next[0].claims_lane:
+        if processed.is_deferred or len(processed.next) != 1 or processed.next[0].claims_lane:
             return False
         with self.sessions.read() as session:
             return not claims.has_waiting_singles(session)
 
     # --- one attempt --------------------------------------------------------------------------
 
-    def _attempt(self, batch_id: int, locks: HeldLocks) -> Attempt:
+    def _attempt(self, batch_id: int, locks: HeldLocks, locking: Locking) -> Attempt:
         attempted: Sequence[ClaimedBatch] = ()
         until, cpu_start = time.monotonic() + ATTEMPT_SECONDS, time.thread_time()
         try:
             with self.sessions.begin(seconds=ATTEMPT_SECONDS) as session:
-                claimed, more = _claim(session, batch_id)
+                claimed, more = batch_claims.claim_due(session, batch_id)
                 if not claimed:
                     return Attempt((), ProcessedBatches())
                 now = database_now(session)
                 if not any(batch.may_have_failed(now) for batch in claimed):
                     attempted = tuple(claimed)
                     # successors are not recorded: they are attempted again after this one
-                    claimed += self._successors(session, claimed[0])
-                    return Attempt(attempted, self.transaction.run(session, claimed, now=now), more)
-                started = _start(session, claimed, locks, now=now)
+                    if locking is not Locking.ALL:
+                        claimed += self._successors(session, claimed[0])
+                    result = self.transaction.run(session, claimed, locking, now=now)
+                    return Attempt(attempted, result, more)
+                started = batch_claims.start_next_attempts(session, claimed, locks, now=now)
                 attempted = started.ready  # even if it is unknown whether this commits
             following = more + _alone_batches(started.alone)
-            return Attempt(attempted, self._process_recorded(attempted, until), following)
+            return Attempt(attempted, self._process_recorded(attempted, locking, until), following)
         except Exception as error:  # noqa: BLE001 (returned: `_conclude` decides on it)
             return Attempt(attempted, _classify_time_limit(error, time.thread_time() - cpu_start))
+
+    def _decode_ahead(self, batch_id: int) -> None:
+        """Decodes the batches before they are claimed, where a transaction blocks other writers.
+
+        Not those that may have failed: then an attempt is recorded before their rows are touched.
+        """
+        with self.sessions.read() as session:
+            if is_postgresql(session):
+                return
+            due = claims.claim(session, batch_id).batches
+            if not due or due[0].may_have_failed(database_now(session)):
+                return
+            due += self._successors(session, due[0])
+            ids = {batch.submission_id for batch in due if batch.submission_id is not None}
+            by_id = submissions.find_all(session, ids)
+        self.transaction.prefetcher.decode_ahead(due, by_id)
 
     def _successors(self, session: Session, first: ClaimedBatch) -> list[ClaimedBatch]:
         if first.claims_lane or first.alone:
             return []
-        return claims.claim_successors(session, first, self.batches_per_transaction - 1)
+        return claims.claim_successors(session, first, self.rows_per_transaction - first.requests)
 
     def _process_recorded(
-        self, attempted: Sequence[ClaimedBatch], until: float
+        self, attempted: Sequence[ClaimedBatch], locking: Locking, until: float
     ) -> TransactionResult | Exception:
         """Processes batches with a recorded attempt; `until` is a monotonic deadline."""
         with self.sessions.begin(seconds=until - time.monotonic()) as session:
@@ -154,7 +181,7 @@ class Processor:
             if not claimed:
                 return ProcessedBatches()
             start = time.monotonic()
-            result = self.transaction.run(session, claimed, now=database_now(session))
+            result = self.transaction.run(session, claimed, locking, now=database_now(session))
             is_slow = time.monotonic() - start > EMPTY_PREFIX_SECONDS
         if isinstance(result, ProbePassed) and _is_empty(attempted) and is_slow:
             return StatementTimeout("even a batch without requests is slow")
@@ -176,7 +203,7 @@ class Processor:
                 return ProcessedBatches(next=_alone_batches(attempted))
             case TooManyDryRuns():
                 self._cancel(attempted)
-                return ProcessedBatches()  # it is dispatched again
+                return ProcessedBatches(next=_alone_batches(attempted), is_deferred=True)
             case Conflict() if not is_last:
                 self._cancel(attempted)
                 log.info("batch.judged_again", batch_id=batch_id, because=str(result))
@@ -267,34 +294,3 @@ def _is_empty(attempted: Sequence[ClaimedBatch]) -> bool:
 
 def _alone_batches(batches: Sequence[ClaimedBatch]) -> tuple[BatchRef, ...]:
     return tuple(BatchRef(batch.id, Lane(batch.lane), alone=True) for batch in batches)
-
-
-def _claim(session: Session, batch_id: int) -> tuple[list[ClaimedBatch], tuple[BatchRef, ...]]:
-    """Claims the batch if it is due; in the interactive lane, all batches that wait there.
-
-    Also returns the next batch of that lane, if one did not fit.
-    """
-    claimed, more = claims.claim(session, batch_id)
-    is_for_all = claimed[0].claims_lane if claimed else _is_in_lane(session, batch_id)
-    if is_for_all:
-        claimed, more = claims.claim_lane(session, Lane.INTERACTIVE)
-    return claimed, () if more is None else (more,)
-
-
-def _is_in_lane(session: Session, batch_id: int) -> bool:
-    return claims.lane_of(session, batch_id) == (Lane.INTERACTIVE, False)
-
-
-def _start(
-    session: Session, claimed: Sequence[ClaimedBatch], locks: HeldLocks, *, now: datetime
-) -> Started:
-    """Starts attempts at the batches, or at the next ones if other workers attempt all of these."""
-    started = attempts.start_attempts(session, claimed, locks, now=now)
-    busy = list(started.busy)
-    while started.is_all_busy and claimed[0].claims_lane:
-        claimed = claims.claim_lane(session, Lane.INTERACTIVE, busy=busy).batches
-        if not claimed:
-            break
-        started = attempts.start_attempts(session, claimed, locks, now=now)
-        busy += started.busy
-    return started

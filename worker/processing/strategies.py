@@ -32,18 +32,19 @@ from schemas.dry_run_outcomes import encode_dry_run_outcomes
 from schemas.outcomes import encode_outcomes, tally_outcomes
 from worker.processing import attempts
 from worker.processing.decoded_claim import (
+    DecodeCaches,
     DecodedClaim,
     SubmissionsById,
     decode_and_settle,
     decode_claimed,
     with_requests,
 )
-from worker.processing.dry_run_overlay import Overlay
-from worker.processing.load import LoadedState, load_state
+from worker.processing.dry_run_overlay import NoChanges, Overlay
+from worker.processing.load import LoadedState, Locking, load_state
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
 from worker.processing.persist import write_decision
 from worker.processing.prefetch import Prefetcher
-from worker.processing.record_index import RecordIndexes, RecordsIncomplete
+from worker.processing.record_index import RecordsIncomplete
 
 DEFAULT_OPTIONS = SubmissionOptions()
 #: The counts of a dry run.
@@ -187,17 +188,17 @@ def prepare(
     claimed: Sequence[ClaimedBatch],
     by_id: SubmissionsById,
     rules: SiteRules,
-    prefetcher: Prefetcher,
-    records: RecordIndexes,
+    caches: DecodeCaches,
     *,
+    locking: Locking,
     now: datetime,
 ) -> PreparedBatches | RecordsIncomplete:
-    """Prepares normal requests. Locks learners against deletion and courses with a seat limit."""
+    """Prepares normal requests. Locks learners against deletion, and then `locking` rows."""
     learners.block_deletion(session)
-    decoded = decode_and_settle(session, claimed, by_id, prefetcher, records)
+    decoded = decode_and_settle(session, claimed, by_id, caches)
     if isinstance(decoded, RecordsIncomplete):
         return decoded
-    loaded = load_state(session, decoded.requests, lock=True)
+    loaded = load_state(session, decoded.requests, locking)
     context = _context(loaded, rules, now)
     return PreparedBatches(decoded=decoded, loaded=loaded, context=context)
 
@@ -207,8 +208,8 @@ def prepare_dry_run(
     claimed: Sequence[ClaimedBatch],
     by_id: SubmissionsById,
     rules: SiteRules,
-    overlay: Overlay,
-    records: RecordIndexes,
+    overlay: Overlay | NoChanges,
+    caches: DecodeCaches,
     *,
     now: datetime,
 ) -> PreparedDryRun | RecordsIncomplete:
@@ -216,10 +217,10 @@ def prepare_dry_run(
 
     Takes no locks.
     """
-    decoded = decode_and_settle(session, claimed, by_id, Prefetcher(), records)
+    decoded = decode_and_settle(session, claimed, by_id, caches)
     if isinstance(decoded, RecordsIncomplete):
         return decoded
-    loaded = load_state(session, decoded.requests, lock=False)
+    loaded = load_state(session, decoded.requests, Locking.NONE)
     keys = {(request.course_id, request.username) for request in decoded.requests}
     return PreparedDryRun(
         decoded=decoded,
@@ -235,6 +236,7 @@ def prepare_bulk_enroll(
     by_id: SubmissionsById,
     rules: SiteRules,
     *,
+    locking: Locking,
     now: datetime,
 ) -> PreparedBulkEnroll:
     """Prepares an Open edX bulk enrollment. Locks as `prepare` does."""
@@ -243,7 +245,7 @@ def prepare_bulk_enroll(
     auto_enroll = bool(options_of(claimed, by_id).auto_enroll)
     invitations = BulkEnrollInvitations(session, rows, auto_enroll=auto_enroll)
     decoded = with_requests(claimed, by_id, rows, [invitations.resolve(row) for row in rows])
-    loaded = load_state(session, decoded.requests, lock=True)
+    loaded = load_state(session, decoded.requests, locking)
     return PreparedBulkEnroll(
         decoded=decoded,
         loaded=loaded,

@@ -18,12 +18,13 @@ from enrollment.domain.codes import Code
 from enrollment.domain.submissions import Submission, Tally
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.storage import events, submissions
-from enrollment.storage.queue import batches
+from enrollment.storage.queue import batches, redispatch
 from enrollment.storage.queue.batches import BatchRef, CompletedBatch
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing import attempts
-from worker.processing.decoded_claim import SubmissionsById
+from worker.processing.decoded_claim import DecodeCaches, SubmissionsById
 from worker.processing.dry_run_overlay import OverlayIncomplete, Overlays, TooManyDryRuns
+from worker.processing.load import Locking
 from worker.processing.prefetch import Prefetcher
 from worker.processing.record_index import RecordIndexes, RecordsIncomplete
 from worker.processing.strategies import (
@@ -48,6 +49,8 @@ class ProcessedBatches(NamedTuple):
     #: Submissions of files that made progress.
     submission_ids: tuple[UUID, ...] = ()
     next: tuple[BatchRef, ...] = ()
+    #: Whether `next` goes to the end of the queue, although this worker has time left.
+    is_deferred: bool = False
 
 
 class ProbePassed(NamedTuple):
@@ -70,7 +73,12 @@ class BatchTransaction:
     prefetcher: Prefetcher = field(default_factory=Prefetcher)
 
     def run(
-        self, session: Session, claimed: list[ClaimedBatch], *, now: datetime
+        self,
+        session: Session,
+        claimed: list[ClaimedBatch],
+        locking: Locking = Locking.CAPPED,
+        *,
+        now: datetime,
     ) -> TransactionResult:
         """Processes the batches; completes those of cancelled submissions as cancelled.
 
@@ -85,7 +93,7 @@ class BatchTransaction:
         remaining = [batch for batch in claimed if batch not in cancelled]
         if not remaining:
             return completed
-        result = self._process(session, remaining, by_id, now)
+        result = self._process(session, remaining, by_id, locking, now)
         if not isinstance(result, ProcessedBatches):
             return result
         return ProcessedBatches(
@@ -95,9 +103,16 @@ class BatchTransaction:
         )
 
     def _process(
-        self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
+        self,
+        session: Session,
+        claimed: list[ClaimedBatch],
+        by_id: SubmissionsById,
+        locking: Locking,
+        now: datetime,
     ) -> TransactionResult:
-        prepared = self._prepare(session, claimed, by_id, now)
+        prepared = self._prepare(session, claimed, by_id, locking, now)
+        if isinstance(prepared, TooManyDryRuns):
+            redispatch.mark_deferred(session, claimed[0].id, now=now)
         if isinstance(prepared, OverlayIncomplete | TooManyDryRuns | RecordsIncomplete):
             return prepared
         decision = prepared.decide()
@@ -113,19 +128,25 @@ class BatchTransaction:
         return processed
 
     def _prepare(
-        self, session: Session, claimed: list[ClaimedBatch], by_id: SubmissionsById, now: datetime
+        self,
+        session: Session,
+        claimed: list[ClaimedBatch],
+        by_id: SubmissionsById,
+        locking: Locking,
+        now: datetime,
     ) -> PreparedBatches | OverlayIncomplete | TooManyDryRuns | RecordsIncomplete:
         options = options_of(claimed, by_id)
+        caches = DecodeCaches(self.prefetcher, self.records)
         if options.dry_run:
             overlay = self.overlays.up_to(session, claimed[0])
             if isinstance(overlay, OverlayIncomplete | TooManyDryRuns):
                 return overlay
-            return prepare_dry_run(
-                session, claimed, by_id, self.rules, overlay, self.records, now=now
-            )
+            return prepare_dry_run(session, claimed, by_id, self.rules, overlay, caches, now=now)
         if options.auto_enroll is not None:
-            return prepare_bulk_enroll(session, claimed, by_id, self.rules, now=now)
-        return prepare(session, claimed, by_id, self.rules, self.prefetcher, self.records, now=now)
+            return prepare_bulk_enroll(
+                session, claimed, by_id, self.rules, locking=locking, now=now
+            )
+        return prepare(session, claimed, by_id, self.rules, caches, locking=locking, now=now)
 
 
 def _is_cancelled(batch: ClaimedBatch, by_id: SubmissionsById) -> bool:

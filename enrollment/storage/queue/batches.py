@@ -161,39 +161,6 @@ def cancel_from(session: Session, submission_id: UUID, ordinal: int, *, now: dat
     return sum(sizes)
 
 
-def mark_redispatched(
-    session: Session, *, before: datetime, now: datetime, limit: int
-) -> list[BatchRef]:
-    """Selects overdue batches (dispatched before a time, not completed) and marks them dispatched.
-
-    Singles come first, then the batches with the oldest dispatch, so that none starves. Skips
-    locked rows.
-    """
-    overdue = (
-        select(BatchRow.id)
-        .where(
-            BatchRow.answered_at.is_(None),
-            BatchRow.announced_at.is_not(None),
-            BatchRow.announced_at < before,
-            BatchRow.parked_at.is_(None),
-        )
-        .order_by(
-            case((BatchRow.lane == Lane.INTERACTIVE.value, 0), else_=1),
-            BatchRow.announced_at,
-            BatchRow.id,
-        )
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    rows = session.execute(
-        update(BatchRow)
-        .where(BatchRow.id.in_(overdue.scalar_subquery()))
-        .values(announced_at=now, repeats=BatchRow.repeats + 1)
-        .returning(BatchRow.id, BatchRow.lane, BatchRow.alone)
-    )
-    return sorted(BatchRef(row[0], Lane(row[1]), row[2]) for row in rows)
-
-
 def completed_ids(session: Session, batch_ids: Collection[int]) -> set[int]:
     """Returns the ids of those batches that are completed."""
     rows = session.scalars(
@@ -271,30 +238,3 @@ def _select_results() -> Select[*tuple[Any, ...]]:
         BatchRow.answered_at,
         BatchRow.tally,
     )
-
-
-class Backlog(NamedTuple):
-    """The number of waiting batches, the start of the longest wait, the number of parked ones."""
-
-    waiting: int
-    oldest: datetime | None
-    parked: int
-
-
-def load_backlog(session: Session) -> Backlog:
-    """Returns the backlog of dispatched batches, for the health check."""
-    waiting = session.execute(
-        select(func.count(), func.min(BatchRow.waiting_since)).where(
-            BatchRow.answered_at.is_(None),
-            BatchRow.announced_at.is_not(None),
-            BatchRow.parked_at.is_(None),
-        )
-    ).one()
-    parked = session.scalars(
-        select(func.count()).where(
-            BatchRow.answered_at.is_(None),
-            BatchRow.announced_at.is_not(None),
-            BatchRow.parked_at.is_not(None),
-        )
-    ).one()
-    return Backlog(waiting[0], waiting[1], parked)

@@ -33,6 +33,10 @@ ATTEMPT_HINT = 3_000_000
 RECLAIM_LOCK_TIMEOUT = "200ms"
 #: Most requests of the interactive lane that one transaction claims.
 MAX_LANE_REQUESTS = 1_000
+#: Most batches that are claimed together with the one before them.
+MAX_SUCCESSORS = 63
+#: Most bytes of batches that are claimed together: long rows take long to decode.
+MAX_CLAIMED_BYTES = 4_000_000
 
 
 class ClaimedBatch(NamedTuple):
@@ -72,7 +76,8 @@ class ClaimedBatches(NamedTuple):
 
 
 #: Statements of every batch are built once, on the table: the mapper costs more than the rest.
-_BATCH = BatchRow.metadata.tables[BatchRow.__tablename__].c
+_TABLE = BatchRow.metadata.tables[BatchRow.__tablename__]
+_BATCH = _TABLE.c
 
 _UNANSWERED = select(
     _BATCH.id,
@@ -115,14 +120,25 @@ def _claim_lane(now_us: ColumnElement[int]) -> Select[Any]:
 _EPOCH_US = func.extract("epoch", func.clock_timestamp()) * 1_000_000
 _CLAIM_LANE_POSTGRESQL = _claim_lane(cast(_EPOCH_US, BigInteger))
 _CLAIM_LANE_SQLITE = _claim_lane(bindparam("now_us", type_=BigInteger))
-_CLAIM_SUCCESSORS = (
-    _UNANSWERED.where(
+#: The batches of a file behind one, with the sums of the rows and bytes up to each.
+_SUMS = (
+    select(
+        _BATCH.id,
+        func.sum(_BATCH.requests).over(order_by=_BATCH.ordinal).label("rows"),
+        func.sum(func.length(_BATCH.payload)).over(order_by=_BATCH.ordinal).label("size"),
+    )
+    .where(
         _BATCH.submission_id == bindparam("file"),
         _BATCH.ordinal > bindparam("previous"),
         _BATCH.ordinal <= bindparam("last"),
     )
+    .subquery("sums")
+)
+_CLAIM_SUCCESSORS = (
+    _UNANSWERED.join(_SUMS, _SUMS.c.id == _BATCH.id)
+    .where(_SUMS.c.rows <= bindparam("most_rows"), _SUMS.c.size <= bindparam("most_bytes"))
     .order_by(_BATCH.ordinal)
-    .with_for_update(skip_locked=True)
+    .with_for_update(skip_locked=True, of=_TABLE)
 )
 
 
@@ -146,16 +162,26 @@ def _claimed(row: Any, announced_at: datetime | None = None) -> ClaimedBatch:
     return ClaimedBatch._make((*cells, announced or announced_at, repeats, search))
 
 
-def claim_successors(session: Session, first: ClaimedBatch, number: int) -> list[ClaimedBatch]:
-    """Locks up to `number` batches of a file that directly follow a claimed one.
+def claim_successors(session: Session, first: ClaimedBatch, max_rows: int) -> list[ClaimedBatch]:
+    """Locks the batches of a file that directly follow a claimed one, up to a number of rows.
 
     Stops at a gap, at a batch that failed before and at one that was dispatched. So the batches may
     be processed in the same transaction, in order.
     """
-    if first.submission_id is None or first.ordinal is None:
+    if first.submission_id is None or first.ordinal is None or max_rows < 1:
         return []
     previous = first.ordinal
-    parameters = {"file": first.submission_id, "previous": previous, "last": previous + number}
+    # The batches of a file have as many rows each; few are shorter, since their rows are long.
+    last = previous + min(max_rows // first.requests, MAX_SUCCESSORS)
+    if last == previous:
+        return []
+    parameters = {
+        "file": first.submission_id,
+        "previous": previous,
+        "last": last,
+        "most_rows": max_rows,
+        "most_bytes": MAX_CLAIMED_BYTES - len(first.payload),
+    }
     rows = _lock(session, _CLAIM_SUCCESSORS, parameters)
     successors = (_claimed(row, first.announced_at) for row in rows if row.announced_at is None)
     numbered = enumerate(successors, previous + 1)

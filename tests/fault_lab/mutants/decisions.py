@@ -62,9 +62,11 @@ def deadlines_at_processing_time() -> Iterator[None]:
     real_run, real_settle = BatchTransaction.run, decoded_claim.resolve
     moments: list[datetime] = []
 
-    def run(self: BatchTransaction, session: Any, claimed: Any, *, now: datetime) -> Any:
+    def run(
+        self: BatchTransaction, session: Any, claimed: Any, locking: Any, *, now: datetime
+    ) -> Any:
         moments[:] = [now]
-        return real_run(self, session, claimed, now=now)
+        return real_run(self, session, claimed, locking, now=now)
 
     def resolve_late(claim_row: Any, *names: Any) -> Any:
         return real_settle(claim_row._replace(received_at=moments[0]), *names)

@@ -83,7 +83,9 @@ class Environment:
         self._notifier = SimulatedNotifier(self._broker, self._on_processed)
         self._processor = Processor(sessions=self.crashing_sessions)
         self._maintenance = Maintenance(
-            sessions=self.crashing_sessions, dispatch=self._notifier.dispatch
+            sessions=self.crashing_sessions,
+            dispatch=self._notifier.dispatch,
+            queue_length=self._notifier.queue_length,
         )
         self._purge = Purge(sessions=self.crashing_sessions, monotonic=self._monotonic)
         self._undo = ExitStack()

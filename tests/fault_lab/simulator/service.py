@@ -271,6 +271,10 @@ class SimulatedNotifier:
         message = f"turn {turn} of the purge is needed"
         raise AssertionError(message)
 
+    def queue_length(self, _lane: Lane) -> int:
+        """Returns the number of messages that wait, of both lanes."""
+        return len(self._broker().ready())
+
     def notify(self, done: ProcessedBatches) -> None:
         """Dispatches the next batches and publishes the processed ones."""
         for waiting in done.next:

@@ -1,0 +1,61 @@
+"""The backlog of dispatched batches, for the health check."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from sqlalchemy import Select, bindparam, func, select, union_all
+from sqlalchemy.orm import Session
+
+from enrollment.domain.codes import Lane
+from enrollment.storage.tables import BatchRow
+
+#: Batches of each lane that are counted at most.
+MAX_COUNTED = 10_000
+
+
+class Backlog(NamedTuple):
+    """The number of waiting batches, the start of the longest wait, the number of parked ones."""
+
+    waiting: int
+    oldest: datetime | None
+    parked: int
+    #: Whether there are more batches than were counted.
+    is_more: bool = False
+
+
+_BATCH = BatchRow.metadata.tables[BatchRow.__tablename__].c
+
+
+def _oldest_of(lane: Lane) -> Select[tuple[datetime, datetime]]:
+    """Selects the batches of a lane that wait longest, parked ones included, from their index."""
+    oldest = (
+        select(_BATCH.waiting_since, _BATCH.parked_at)
+        .where(
+            _BATCH.lane == lane.value,
+            _BATCH.answered_at.is_(None),
+            _BATCH.announced_at.is_not(None),
+        )
+        .order_by(_BATCH.waiting_since, _BATCH.id)
+        .limit(bindparam("most"))
+        .subquery()
+    )
+    return select(oldest.c.waiting_since, oldest.c.parked_at)
+
+
+_OLDEST = union_all(*(_oldest_of(lane) for lane in Lane)).subquery()
+_BACKLOG = select(
+    func.count().filter(_OLDEST.c.parked_at.is_(None)),
+    func.min(_OLDEST.c.waiting_since).filter(_OLDEST.c.parked_at.is_(None)),
+    func.count(_OLDEST.c.parked_at),
+)
+
+
+def load_backlog(session: Session) -> Backlog:
+    """Returns the backlog of dispatched batches.
+
+    Reads the `MAX_COUNTED` of each lane that wait longest, so its cost is bounded. Of more, parked
+    ones are counted as far as they are among these.
+    """
+    waiting, oldest, parked = session.execute(_BACKLOG, {"most": MAX_COUNTED + 1}).one()
+    counted = min(waiting, MAX_COUNTED)
+    return Backlog(counted, oldest, parked, is_more=waiting > counted)
