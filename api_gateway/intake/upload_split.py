@@ -1,17 +1,19 @@
 """Splits an upload into batch drafts, grouped by transaction."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
 from enrollment.domain.errors import DatabaseUnavailable
-from enrollment.domain.submissions import SubmissionOptions
+from enrollment.domain.submissions import SubmissionOptions, encode_files
+from schemas.files.archives.zip_splitter import split_archive
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.files.raw_rows import member_at
 from schemas.files.source import Limits, SpooledSource
 from schemas.files.splitter import ZIP, format_of, split
-from schemas.files.zip_splitter import split_archive
 
 #: Maximum bytes of an all-or-nothing file, which is stored as one batch.
 MAX_ATOMIC_BYTES = 64_000_000
@@ -72,14 +74,31 @@ def _decompressed(chunks: SpooledSource) -> Iterator[IO[bytes]]:
 class BatchGroups:
     """The batches of a file, one group per transaction; `first` is the first group."""
 
-    def __init__(self, first: list[BatchDraft], rest: Iterator[BatchDraft], *, size: int) -> None:
+    def __init__(
+        self,
+        file_info: FileInfo,
+        first: list[BatchDraft],
+        rest: Iterator[BatchDraft],
+        *,
+        size: int,
+    ) -> None:
+        self.file_info = file_info
         self._first = first
         self._rest = rest
         self._size = size
+        self._rows: Counter[str] = Counter()
 
     def groups(self) -> Iterator[list[BatchDraft]]:
         """Yields the groups, once."""
-        group = self._first
+        group, files = self._first, self.file_info.files
         while group:
+            for draft in group if files else ():
+                self._rows[member_at(files, draft.first_line).name] += draft.rows
             yield group
             group = list(islice(self._rest, self._size))
+
+    def encoded_files(self) -> Any:
+        """Returns the files of an archive as stored, with their rows in the groups so far."""
+        info = self.file_info
+        files = [file._replace(rows=self._rows[file.name]) for file in info.files]
+        return encode_files(files, info.passed_over)

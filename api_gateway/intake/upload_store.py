@@ -158,19 +158,17 @@ class UploadStore:
             earlier = self._find_earlier(upload)
             if earlier is not None:
                 return earlier
-        groups = BatchGroups(first, drafts, size=UPLOAD_BATCHES_PER_TRANSACTION)
-        return self._write(upload, file_info, groups, lane)
+        groups = BatchGroups(file_info, first, drafts, size=UPLOAD_BATCHES_PER_TRANSACTION)
+        return self._write(upload, groups, lane)
 
-    def _write(
-        self, upload: Upload, file_info: FileInfo, groups: BatchGroups, lane: Lane
-    ) -> StoredUpload:
+    def _write(self, upload: Upload, groups: BatchGroups, lane: Lane) -> StoredUpload:
         """Writes submission and batches, then publishes; discards them if that fails."""
-        submission_id = self._insert_submission(upload, file_info, lane)
+        submission_id = self._insert_submission(upload, groups.file_info, lane)
         try:
             total = self._insert_batches(
                 submission_id, groups, lane=lane, alone=upload.options.must_run_alone
             )
-            return self._publish(upload, submission_id, total)
+            return self._publish(upload, submission_id, total, groups.encoded_files())
         except BaseException:
             self._discard(submission_id)
             raise
@@ -193,7 +191,6 @@ class UploadStore:
                 header=file_info.header,
                 options=replace(upload.options, source=upload.options.source or file_info.source),
                 request_id=upload.request_id,
-                files=file_info.files,
                 ignored_columns=file_info.ignored_columns,
             )
             submissions.insert_bulk(session, bulk)
@@ -219,7 +216,7 @@ class UploadStore:
             total += sum(draft.rows for draft in group)
         return total
 
-    def _publish(self, upload: Upload, submission_id: UUID, total: int) -> StoredUpload:
+    def _publish(self, upload: Upload, submission_id: UUID, total: int, files: Any) -> StoredUpload:
         """Publishes the submission and dispatches its first batch.
 
         If its Idempotency-Key was used meanwhile, discards it and returns the earlier upload.
@@ -236,7 +233,9 @@ class UploadStore:
                 message = f"submission {submission_id} has no first batch"
                 raise RuntimeError(message)
             intake = intake_number(first.id, 0)
-            submissions.publish(session, submission_id, total=total, intake=intake, now=now)
+            submissions.publish(
+                session, submission_id, total=total, intake=intake, files=files, now=now
+            )
             fail_point(Point.INTAKE_BEFORE_COMMIT)
             return first
 

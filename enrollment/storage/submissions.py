@@ -31,11 +31,11 @@ from sqlalchemy.orm import Session
 from enrollment.domain.codes import CallerKind, Kind, Lane
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import (
-    ArchiveMember,
     ProgressMark,
     Submission,
     SubmissionOptions,
     Tally,
+    decode_files,
     decode_tally,
 )
 from enrollment.storage.bulk.array_params import ArrayTable, as_uuid
@@ -66,7 +66,6 @@ class NewBulk(NamedTuple):
     header: str | None
     options: SubmissionOptions
     request_id: str | None
-    files: tuple[ArchiveMember, ...] = ()
     ignored_columns: tuple[str, ...] = ()
 
 
@@ -135,7 +134,6 @@ def insert_bulk(session: Session, bulk: NewBulk) -> None:
             encoding=bulk.encoding,
             format=bulk.format,
             header=bulk.header,
-            files=[list(member) for member in bulk.files] or None,
             ignored_columns=list(bulk.ignored_columns) or None,
             options=bulk.options.as_json(),
             request_id=bulk.request_id,
@@ -145,16 +143,16 @@ def insert_bulk(session: Session, bulk: NewBulk) -> None:
 
 
 def publish(
-    session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
+    session: Session, submission_id: UUID, *, total: int, intake: int, files: Any, now: datetime
 ) -> None:
-    """Publishes a file: it is accepted when this transaction commits.
+    """Publishes a file, with `files` of `encode_files`: accepted when this transaction commits.
 
     Raises DatabaseUnavailable if it was purged as abandoned meanwhile.
     """
     published = session.scalar(
         update(SubmissionRow)
         .where(SubmissionRow.id == submission_id, SubmissionRow.published_at.is_(None))
-        .values(total=total, intake=intake, published_at=now)
+        .values(total=total, intake=intake, published_at=now, files=files)
         .returning(SubmissionRow.id)
     )
     if published is None:
@@ -200,6 +198,7 @@ SUBMISSION_COLUMNS = (
 
 def submission_of(row: Any) -> Submission:
     """Returns the submission in a row of `SUBMISSION_COLUMNS`."""
+    files, passed_over = decode_files(row.files)
     return Submission(
         id=row.id,
         kind=Kind(row.kind),
@@ -212,7 +211,8 @@ def submission_of(row: Any) -> Submission:
         encoding=row.encoding,
         format=row.format,
         header=row.header,
-        files=tuple(ArchiveMember(*member) for member in row.files or ()),
+        files=files,
+        passed_over=passed_over,
         ignored_columns=tuple(row.ignored_columns or ()),
         options=SubmissionOptions(**(row.options or {})),
         intake=row.intake,
