@@ -43,6 +43,7 @@ _SIGNATURES = (
     (b"\x28\xb5\x2f\xfd", "zstd: compress it with gzip, and send it with Content-Encoding: gzip"),
     (b"\x89PNG", "an image: export the table as CSV UTF-8"),
 )
+_FIRST_BYTES = tuple(signature for signature, _ in _SIGNATURES)
 _HTML = re.compile(
     rb"\s*<(?:!--|(?:!doctype|html|head|body|meta|table|style|script|\?xml)\b)", re.IGNORECASE
 )
@@ -78,12 +79,12 @@ def advice_for(media_type: str) -> str:
 
 def head_of(chunks: Iterable[bytes]) -> bytes:
     """Returns the beginning of a file, without a byte order mark of UTF-8."""
-    head = bytearray()
+    head = b""
     for chunk in without_bom(chunks):
-        head += chunk
+        head = head + chunk[:HEAD_BYTES] if head else chunk[:HEAD_BYTES]
         if len(head) >= HEAD_BYTES:
             break
-    return bytes(head[:HEAD_BYTES])
+    return head
 
 
 def first_line(chunks: Iterable[bytes]) -> str:
@@ -94,12 +95,11 @@ def first_line(chunks: Iterable[bytes]) -> str:
 
 def description_of(head: bytes) -> str | None:
     """Returns what content that is no text looks like, and what to do; None: it looks like text."""
-    for signature, description in _SIGNATURES:
-        if head.startswith(signature):
-            return description
+    if head.startswith(_FIRST_BYTES):
+        return next(found for signature, found in _SIGNATURES if head.startswith(signature))
     if _HTML.match(head):
         return f"HTML or XML, such as a page of a browser: {_CSV_ADVICE}"
-    return _UTF_16 if _is_utf_16(head[:200]) else None
+    return _UTF_16 if b"\0" in head[:4] and _is_utf_16(head[:200]) else None
 
 
 def _is_utf_16(start: bytes) -> bool:
@@ -122,10 +122,7 @@ def check_is_text(head: bytes) -> None:
 
 def check_is_ndjson(head: bytes) -> None:
     """Raises UnreadableFile for JSON documents and CSV files that were sent as NDJSON."""
-    lines = [line.strip() for line in head.split(b"\n") if line.strip()][:2]
-    if not lines:
-        return
-    first, second = lines[0], lines[1] if len(lines) > 1 else b""
+    first, second = _first_two_lines(head)
     if first.startswith(b"[") and first[1:].lstrip()[:1] in _LIST_BEGINNINGS:
         message = "this looks like a JSON list: send it as application/json, or one request a line"
     elif _DOCUMENT.match(first) or (first == b"{" and not second.startswith(b"{")):
@@ -144,12 +141,18 @@ def check_is_ndjson(head: bytes) -> None:
 
 def json_hint(head: bytes) -> str:
     """Returns what a body that is no JSON document looks like, as the end of a sentence."""
-    lines = [line.strip() for line in head.split(b"\n") if line.strip()][:2]
-    if len(lines) > 1 and all(line.startswith(b"{") and _is_json(line) for line in lines):
+    first, second = _first_two_lines(head)
+    if all(line.startswith(b"{") and _is_json(line) for line in (first, second)):
         return ": this looks like NDJSON: send it as application/x-ndjson"
-    if lines and _looks_like_csv(lines[0], b"".join(lines[1:])):
+    if _looks_like_csv(first, second):
         return ": this looks like CSV: send it as text/csv"
     return ""
+
+
+def _first_two_lines(head: bytes) -> tuple[bytes, bytes]:
+    """Returns the first two lines with content, trimmed; empty where there is none."""
+    first, _, rest = head.lstrip().partition(b"\n")
+    return first.rstrip(), rest.lstrip().partition(b"\n")[0].rstrip()
 
 
 def check_line_ends(head: bytes) -> None:
