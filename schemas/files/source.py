@@ -46,7 +46,7 @@ class Limits(NamedTuple):
     #: A batch of long rows ends before it has `batch_rows`.
     batch_bytes: int = 4_000_000
     #: CPU time that reading may take: a fixed part, and one for each byte, each time it is read.
-    base_cpu_seconds: float = 10.0
+    base_cpu_seconds: float = 15.0
     cpu_seconds_per_megabyte: float = 0.05
 
 

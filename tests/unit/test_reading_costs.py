@@ -69,7 +69,7 @@ def test_lines_without_content_alone_are_refused_before_they_cost(media_type, he
 
     assert error is not None
     assert "lines without content, and " in error
-    assert peak < 25_000_000
+    assert peak < 12_000_000
 
 
 @pytest.mark.parametrize(("media_type", "head", "row", "blank"), KINDS)
