@@ -49,14 +49,21 @@ class CountsJson(TypedDict):
 
 
 class ArchiveFileJson(TypedDict):
-    """One file of an archive. Its lines are numbered on from those of the files before it."""
+    """One file of an archive: `name` and `passed_over`, or all other members.
+
+    Its lines are numbered on from those of the files before it.
+    """
 
     name: str
-    format: str
-    source: Annotated[
-        str | None, Doc("The crosswalk that maps the file's ids; null: the ids are ours.")
+    passed_over: NotRequired[Annotated[str, Doc("Why the file is not read.")]]
+    format: NotRequired[str]
+    rows: NotRequired[Annotated[Count, Doc("The number of requests in the file.")]]
+    source: NotRequired[
+        Annotated[
+            str | None, Doc("The crosswalk that maps the file's ids; null: the ids are ours.")
+        ]
     ]
-    lines_before: Count
+    lines_before: NotRequired[Count]
     columns: NotRequired[_Columns]
 
 
@@ -82,9 +89,9 @@ class SubmissionJson(TypedDict):
             "partial: some of each; null until the submission is finished."
         ),
     ]
-    format: str | None
+    format: Annotated[str | None, Doc("`mixed` if the files of an archive have several.")]
     columns: NotRequired[_Columns]
-    files: NotRequired[list[ArchiveFileJson]]
+    files: Annotated[list[ArchiveFileJson] | None, Doc("The files of an archive.")]
     ignored_columns: Annotated[
         list[str], Doc("The columns of the file, or of all files, that are not read.")
     ]
@@ -130,6 +137,7 @@ def dump_submission(
         "state": submission.state,
         "result": submission.result,
         "format": submission.format,
+        "files": _dump_files(submission),
         "ignored_columns": list(submission.ignored_columns),
         "options": dump_options(submission.options),
         "caller": caller_name(submission.caller),
@@ -143,9 +151,7 @@ def dump_submission(
         "finished_at": _timestamp(submission.finished_at),
         "links": _links(f"{SUBMISSIONS_PATH}/{submission.id}"),
     }
-    if submission.files:
-        dumped["files"] = [_dump_file(submission, member) for member in submission.files]
-    elif submission.header is not None:
+    if not submission.files and submission.header is not None:
         dumped["columns"] = column_meanings(submission.format or NATIVE, submission.header)
     if submission.kind is Kind.BULK:
         dumped["learners_created"] = submission.tally.learners_created
@@ -183,6 +189,18 @@ def _links(path: str) -> LinksJson:
     }
 
 
+def _dump_files(submission: Submission) -> list[ArchiveFileJson] | None:
+    if not submission.files:
+        return None
+    return [
+        *(_dump_file(submission, member) for member in submission.files),
+        *(
+            ArchiveFileJson(name=name, passed_over=reason)
+            for name, reason in submission.passed_over
+        ),
+    ]
+
+
 def _dump_file(submission: Submission, member: ArchiveMember) -> ArchiveFileJson:
     dumped: ArchiveFileJson = {
         "name": member.name,
@@ -190,6 +208,8 @@ def _dump_file(submission: Submission, member: ArchiveMember) -> ArchiveFileJson
         "source": submission.source_of(member),
         "lines_before": member.lines_before,
     }
+    if member.rows is not None:
+        dumped["rows"] = member.rows
     if member.header is not None:
         dumped["columns"] = column_meanings(member.format, member.header)
     return dumped

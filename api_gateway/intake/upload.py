@@ -98,6 +98,7 @@ def new_bulk(
         options=replace(upload.options, source=upload.options.source or file_info.source),
         request_id=upload.request_id,
         files=file_info.files,
+        passed_over=file_info.passed_over,
         ignored_columns=file_info.ignored_columns,
     )
 
@@ -119,6 +120,7 @@ def queued_submission(
         format=bulk.format,
         header=bulk.header,
         files=bulk.files,
+        passed_over=bulk.passed_over,
         ignored_columns=bulk.ignored_columns,
         options=bulk.options,
     )

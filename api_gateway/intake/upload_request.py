@@ -13,6 +13,7 @@ from api_gateway.http.headers import start_fingerprint
 from api_gateway.http.problems import bad_request, unsupported
 from api_gateway.http.request_body import read_received
 from api_gateway.intake.spool import Spooler, UploadForm
+from schemas.files.mislabelled import advice_for
 from schemas.files.splitter import format_of, type_of_name
 from schemas.findings import finding
 
@@ -96,4 +97,5 @@ def _check_type(media_type: str) -> None:
         raise unsupported(
             "Send text/csv, application/x-ndjson, application/json, application/zip or a form with "
             f"a file of these, in UTF-8 or CP1252, not {media_type[:100]!r}."
+            f" {advice_for(media_type)}".rstrip()
         )

@@ -1,19 +1,21 @@
 """Splits an upload into batch drafts, grouped by transaction."""
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from api_gateway.intake.upload import CompleteUpload, Upload
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable
-from enrollment.domain.submissions import SubmissionOptions
+from enrollment.domain.submissions import ArchiveMember, SubmissionOptions, encode_files
+from schemas.files.archives.zip_splitter import split_archive
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.files.raw_rows import member_at
 from schemas.files.source import FileTooLarge, Limits, SpooledSource
 from schemas.files.splitter import ZIP, format_of, split
-from schemas.files.zip_splitter import split_archive
 
 #: Maximum bytes of an all-or-nothing file, which is stored as one batch.
 MAX_ATOMIC_BYTES = 64_000_000
@@ -76,17 +78,45 @@ def _decompressed(chunks: SpooledSource) -> Iterator[IO[bytes]]:
 class BatchGroups:
     """The batches of a file, one group per transaction; `first` is the first group."""
 
-    def __init__(self, first: list[BatchDraft], rest: Iterator[BatchDraft], *, size: int) -> None:
+    def __init__(
+        self,
+        file_info: FileInfo,
+        first: list[BatchDraft],
+        rest: Iterator[BatchDraft],
+        *,
+        size: int,
+    ) -> None:
+        self._file_info = file_info
         self._first = first
         self._rest = rest
         self._size = size
+        self._rows: Counter[str] = Counter()
 
     def groups(self) -> Iterator[list[BatchDraft]]:
         """Yields the groups, once."""
         group = self._first
         while group:
+            self._rows += rows_by_file(self._file_info.files, group)
             yield group
             group = list(islice(self._rest, self._size))
+
+    def encoded_files(self) -> Any:
+        """Returns the files of an archive as stored, with their rows in the groups so far."""
+        info = with_rows(self._file_info, self._rows)
+        return encode_files(info.files, info.passed_over)
+
+
+def rows_by_file(files: Sequence[ArchiveMember], drafts: Iterable[BatchDraft]) -> Counter[str]:
+    """Returns the number of rows of each file of an archive, by its name."""
+    rows: Counter[str] = Counter()
+    for draft in drafts if files else ():
+        rows[member_at(files, draft.first_line).name] += draft.rows
+    return rows
+
+
+def with_rows(info: FileInfo, rows: Counter[str]) -> FileInfo:
+    """Returns the file info with the number of rows of each file of an archive."""
+    return info._replace(files=tuple(file._replace(rows=rows[file.name]) for file in info.files))
 
 
 class SplitUpload(NamedTuple):
@@ -107,7 +137,7 @@ class SplitUpload(NamedTuple):
             upload.caller,
             upload.options,
             self.lane,
-            self.file_info,
+            with_rows(self.file_info, rows_by_file(self.file_info.files, self.first)),
             tuple(self.first),
             upload.first_byte,
             upload.request_id,

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from http import HTTPStatus
-from typing import TypeVar
+from typing import Any, TypeVar
 from uuid import UUID
 
 import structlog
@@ -20,8 +19,8 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import retry_on_conflict
-from api_gateway.http.problems import Problem, too_large
 from api_gateway.intake.dispatcher import Dispatcher
+from api_gateway.intake.file_problems import file_problems
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.group_store import Receipt, store_group
 from api_gateway.intake.record_collector import RecordCollector
@@ -49,7 +48,8 @@ from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
 from enrollment.storage.uploads import NewBulk
-from schemas.files.source import FileTooLarge, Limits, UnreadableFile
+from schemas.files.batch_draft import BatchDraft
+from schemas.files.source import Limits
 from schemas.files.splitter import ZIP, format_of
 
 log = structlog.get_logger()
@@ -99,7 +99,7 @@ class UploadStore:
         413, 422 for errors in the file; KeyReused, DatabaseUnavailable, Overloaded.
         """
         made: CompleteUpload | StoredUpload | None = None
-        with _file_problems():
+        with file_problems():
             if is_in_memory and format_of(upload.media_type) != ZIP:
                 made = self._split_completely(upload)
             if made is None:
@@ -143,7 +143,7 @@ class UploadStore:
             if split.rest is None:
                 return split.complete(upload)
             earlier = None if upload.key is None else self._find_earlier(upload, split.fingerprint)
-            return earlier or self._write(upload, split)
+            return earlier or self._write(upload, split, split.rest)
 
     def _store_complete(self, upload: CompleteUpload) -> StoredUpload:
         """Stores and publishes an upload in one transaction, and dispatches its first batch."""
@@ -155,19 +155,22 @@ class UploadStore:
             raise result
         return _stored(upload, result)
 
-    def _write(self, upload: Upload, split: SplitUpload) -> StoredUpload:
+    def _write(
+        self, upload: Upload, split: SplitUpload, rest: Iterator[BatchDraft]
+    ) -> StoredUpload:
         """Writes submission and batches, then publishes; discards them if that fails."""
         bulk = self._insert_submission(upload, split)
         records = RecordCollector(self.sessions, bulk)
         groups = BatchGroups(
-            split.first, split.rest or iter(()), size=UPLOAD_BATCHES_PER_TRANSACTION
+            split.file_info, split.first, rest, size=UPLOAD_BATCHES_PER_TRANSACTION
         )
         try:
             total = self._insert_batches(
                 bulk.id, groups, records, lane=split.lane, alone=upload.options.must_run_alone
             )
             records.store()
-            return self._publish(upload, bulk.id, total, split.fingerprint)
+            files = groups.encoded_files()
+            return self._publish(upload, bulk.id, total, split.fingerprint, files)
         except BaseException:
             self._discard(bulk.id)
             raise
@@ -213,7 +216,7 @@ class UploadStore:
         return total
 
     def _publish(
-        self, upload: Upload, submission_id: UUID, total: int, fingerprint: bytes
+        self, upload: Upload, submission_id: UUID, total: int, fingerprint: bytes, files: Any
     ) -> StoredUpload:
         """Publishes the submission and dispatches its first batch.
 
@@ -231,7 +234,9 @@ class UploadStore:
                 message = f"submission {submission_id} has no first batch"
                 raise RuntimeError(message)
             intake = intake_number(first.id, 0)
-            uploads.publish(session, submission_id, total=total, intake=intake, now=now)
+            uploads.publish(
+                session, submission_id, total=total, intake=intake, files=files, now=now
+            )
             fail_point(Point.INTAKE_BEFORE_COMMIT)
             return first
 
@@ -282,16 +287,3 @@ def _stored(upload: CompleteUpload, receipt: Receipt) -> StoredUpload:
         return StoredUpload(id_, is_replay=True)
     submission = queued_submission(upload, id_, receipt.received_at)
     return StoredUpload(id_, is_replay=False, submission=submission)
-
-
-@contextmanager
-def _file_problems() -> Iterator[None]:
-    """Raises Problem 413 for files that are too large, 400 or 422 for unreadable ones."""
-    try:
-        yield
-    except FileTooLarge as error:
-        raise too_large(str(error)) from error
-    except UnreadableFile as error:
-        is_malformed = error.is_malformed
-        status = HTTPStatus.BAD_REQUEST if is_malformed else HTTPStatus.UNPROCESSABLE_ENTITY
-        raise Problem(status, error.code, error.message, errors=[error.finding()]) from error

@@ -1,6 +1,6 @@
 """Submissions: everything a caller sent in one call, with options and progress."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -142,6 +142,30 @@ class ArchiveMember(NamedTuple):
     header: str | None = None
     #: System whose ids the rows contain; None: the source of the submission.
     source: str | None = None
+    #: Number of its requests; None: not counted.
+    rows: int | None = None
+
+
+class PassedOverFile(NamedTuple):
+    """One file of an uploaded archive that is not read, and why."""
+
+    name: str
+    reason: str
+
+
+def encode_files(files: Sequence[ArchiveMember], passed_over: Sequence[PassedOverFile]) -> Any:
+    """Returns the files of an archive as stored: lists, and objects for those passed over.
+
+    None without an archive.
+    """
+    return [list(file) for file in files] + [file._asdict() for file in passed_over] or None
+
+
+def decode_files(stored: Any) -> tuple[tuple[ArchiveMember, ...], tuple[PassedOverFile, ...]]:
+    """Returns the files of an archive that are read, and those that were passed over."""
+    listed = stored or ()
+    files = tuple(ArchiveMember(*file) for file in listed if isinstance(file, list))
+    return files, tuple(PassedOverFile(**file) for file in listed if isinstance(file, dict))
 
 
 class ProgressMark(NamedTuple):
@@ -171,6 +195,8 @@ class Submission:
     header: str | None = None
     #: The files of an archive; `encoding`, `format` and `header` are those of the first.
     files: tuple[ArchiveMember, ...] = ()
+    #: Files of an archive that are not read.
+    passed_over: tuple[PassedOverFile, ...] = ()
     #: Names of the columns of its files that are not read.
     ignored_columns: tuple[str, ...] = ()
     options: SubmissionOptions = field(default_factory=SubmissionOptions)

@@ -30,11 +30,11 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane
 from enrollment.domain.submissions import (
-    ArchiveMember,
     ProgressMark,
     Submission,
     SubmissionOptions,
     Tally,
+    decode_files,
     decode_tally,
 )
 from enrollment.storage.bulk.array_params import ArrayTable, as_uuid
@@ -133,6 +133,7 @@ SUBMISSION_COLUMNS = (
 
 def submission_of(row: Any) -> Submission:
     """Returns the submission in a row of `SUBMISSION_COLUMNS`."""
+    files, passed_over = decode_files(row.files)
     return Submission(
         id=row.id,
         kind=Kind(row.kind),
@@ -145,7 +146,8 @@ def submission_of(row: Any) -> Submission:
         encoding=row.encoding,
         format=row.format,
         header=row.header,
-        files=tuple(ArchiveMember(*member) for member in row.files or ()),
+        files=files,
+        passed_over=passed_over,
         ignored_columns=tuple(row.ignored_columns or ()),
         options=SubmissionOptions(**(row.options or {})),
         intake=row.intake,

@@ -25,7 +25,12 @@ from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import CallerKind, Kind, Lane
 from enrollment.domain.errors import DatabaseUnavailable
-from enrollment.domain.submissions import ArchiveMember, SubmissionOptions
+from enrollment.domain.submissions import (
+    ArchiveMember,
+    PassedOverFile,
+    SubmissionOptions,
+    encode_files,
+)
 from enrollment.storage.bulk.array_params import ArrayTable, as_json, as_uuid, encode_json
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.submissions import timestamp_text
@@ -48,6 +53,7 @@ class NewBulk(NamedTuple):
     options: SubmissionOptions
     request_id: str | None
     files: tuple[ArchiveMember, ...] = ()
+    passed_over: tuple[PassedOverFile, ...] = ()
     ignored_columns: tuple[str, ...] = ()
     #: Number of requests, and time of publication, if its batches are inserted at once.
     total: int = 0
@@ -103,12 +109,17 @@ def insert_bulks(session: Session, bulks: Sequence[NewBulk]) -> None:
         [bulk.encoding for bulk in bulks],
         [bulk.format for bulk in bulks],
         [bulk.header for bulk in bulks],
-        [encode_json(bulk.files) if bulk.files else None for bulk in bulks],
+        [_encoded_files(bulk) for bulk in bulks],
         [encode_json(bulk.ignored_columns) if bulk.ignored_columns else None for bulk in bulks],
         [encode_json(bulk.options.as_json()) for bulk in bulks],
         [bulk.request_id for bulk in bulks],
     )
     session.execute(_insert_bulks(postgresql=is_postgresql(session)), parameters)
+
+
+def _encoded_files(bulk: NewBulk) -> str | None:
+    files = encode_files(bulk.files, bulk.passed_over)
+    return None if files is None else encode_json(files)
 
 
 _INTAKE = ArrayTable("intake_of", id=Text(), number=BigInteger())
@@ -128,9 +139,9 @@ def set_intake(session: Session, intake: Mapping[UUID, int]) -> None:
 
 
 def publish(
-    session: Session, submission_id: UUID, *, total: int, intake: int, now: datetime
+    session: Session, submission_id: UUID, *, total: int, intake: int, files: Any, now: datetime
 ) -> None:
-    """Publishes a file: it is accepted when this transaction commits.
+    """Publishes a file, with `files` of `encode_files`: accepted when this transaction commits.
 
     Raises DatabaseUnavailable if it was purged as abandoned meanwhile.
     """
@@ -141,7 +152,7 @@ def publish(
             SubmissionRow.published_at.is_(None),
             SubmissionRow.finished_at.is_(None),  # else it is being deleted
         )
-        .values(total=total, intake=intake, published_at=now)
+        .values(total=total, intake=intake, published_at=now, files=files)
         .returning(SubmissionRow.id)
     )
     if published is None:

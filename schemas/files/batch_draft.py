@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from enrollment.domain.submissions import ArchiveMember
+from enrollment.domain.submissions import ArchiveMember, PassedOverFile
 from schemas.files.formats.detect import AUTO, NATIVE, source_of, unread_columns
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile
 from schemas.findings import display_value
+
+#: Lines without content that a file may have: so many, and more for each row before them.
+MAX_BLANK_LINES = 10_000
+BLANK_LINES_PER_ROW = 10
 
 
 class FileOptions(NamedTuple):
@@ -35,6 +39,8 @@ class FileInfo(NamedTuple):
     format: str = NATIVE
     #: The files of an archive that are read, in order.
     files: tuple[ArchiveMember, ...] = ()
+    #: The files of an archive that are not read.
+    passed_over: tuple[PassedOverFile, ...] = ()
 
     @property
     def ignored_columns(self) -> tuple[str, ...]:
@@ -77,4 +83,15 @@ def check_rows(rows: int, limits: Limits) -> None:
     """Raises FileTooLarge for more rows than are allowed."""
     if rows > limits.max_rows:
         message = f"there are more than {limits.max_rows} rows: send several files"
+        raise FileTooLarge(message)
+
+
+def check_blank_lines(blank: int, rows: int) -> None:
+    """Raises FileTooLarge for more lines without content than the rows before them permit."""
+    if blank > MAX_BLANK_LINES + BLANK_LINES_PER_ROW * rows:
+        message = (
+            f"there are {blank} lines without content, and {rows} rows before them; "
+            f"{BLANK_LINES_PER_ROW} a row and {MAX_BLANK_LINES} more are allowed: "
+            "remove the blank lines, such as those at the end of a sheet"
+        )
         raise FileTooLarge(message)

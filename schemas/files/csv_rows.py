@@ -37,6 +37,8 @@ MAX_COLUMNS = 1_000
 #: Distinct parts of rows that are cached while rows are read.
 MAX_CACHED_PARTS = 4_096
 DELIMITERS = ",;\t|"
+#: A line that names the separator of cells for a spreadsheet.
+SEPARATOR_LINE = re.compile(r"""\s*"?sep=.?"?\s*""", re.IGNORECASE)
 #: Columns of a result file behind the file's own.
 RESULT_COLUMNS = ("outcome", "reason", "message")
 

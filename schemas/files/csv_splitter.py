@@ -3,15 +3,27 @@
 import codecs
 import csv
 import io
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import accumulate
 
-from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.files.batch_draft import (
+    BatchDraft,
+    FileInfo,
+    FileOptions,
+    check_blank_lines,
+    check_rows,
+    require_rows,
+)
 from schemas.files.column_check import check_unread
-from schemas.files.csv_rows import EXPECTED_COLUMNS, CsvColumns, LenientDialect, is_unclosed
+from schemas.files.csv_rows import (
+    EXPECTED_COLUMNS,
+    SEPARATOR_LINE,
+    CsvColumns,
+    LenientDialect,
+    is_unclosed,
+)
 from schemas.files.encodings import detect_encoding
 from schemas.files.formats.detect import (
     FORMATS_BY_NAME,
@@ -24,6 +36,7 @@ from schemas.files.formats.detect import (
 from schemas.files.formats.reader import FormatReader
 from schemas.files.row_payload import CSV_ROWS, encode_rows
 from schemas.files.source import (
+    ITEM_BYTES,
     MAX_RECORD_CHARS,
     FilePosition,
     Limits,
@@ -32,8 +45,6 @@ from schemas.files.source import (
 )
 from schemas.files.text_lines import MAX_ROW_CHARS, LineReader
 
-#: A line that names the separator of cells for a spreadsheet.
-_SEPARATOR_LINE = re.compile(r"""\s*"?sep=.?"?\s*""", re.IGNORECASE)
 #: Lines that a header with quotes may have.
 _MAX_HEADER_LINES = 20
 #: Each unclosed quote makes the reader backtrack up to `MAX_ROW_CHARS`, so their number is
@@ -104,8 +115,9 @@ def _header(lines: Iterator[str]) -> tuple[int, str]:
     """
     number = 0
     for number, line in enumerate(lines, 1):
-        if line.strip() and not (number == 1 and _SEPARATOR_LINE.fullmatch(line)):
+        if line.strip() and not (number == 1 and SEPARATOR_LINE.fullmatch(line)):
             break
+        check_blank_lines(number, 0)
     else:
         raise UnreadableFile("empty", "the file is empty", expected=EXPECTED_COLUMNS)
     first, record = number, line
@@ -149,6 +161,7 @@ class _CsvSplitter:
         batch_rows = limits.batch_rows
         self._batch_rows = batch_rows if count is None else min(batch_rows, _MAX_BATCH_OF_MANY)
         self._total = 0
+        self._blank_lines = 0
         self._unclosed_lines = 0
         self._begin()
 
@@ -175,14 +188,17 @@ class _CsvSplitter:
         while part := lines[begin : begin + self._batch_rows - self._rows]:
             sizes = list(accumulate(map(len, part), initial=self._size))
             del part[bisect_left(sizes, self._limits.batch_bytes, lo=1) :]
+            rows = len([line for line in part if line.strip(blanks)])
             self._size = sizes[len(part)]
             self._taken += part
-            self._rows += len([line for line in part if line.strip(blanks)])
+            self._rows += rows
             begin += len(part)
+            if rows < len(part):
+                self._add_blanks(len(part) - rows)
             yield
 
     def _records(self) -> Iterator[None]:
-        """Adds records; yields after each row, and ends with the buffered lines.
+        """Adds records; yields after each, and ends with the buffered lines.
 
         A quote that is never closed makes its own line invalid and no other.
         """
@@ -195,16 +211,34 @@ class _CsvSplitter:
             for cells in reader:
                 if self._ended:
                     break
-                self._record = len(self._taken)
+                begin, self._record = self._record, len(self._taken)
                 self._record_size = self._size
                 if "".join(cells).strip(blanks):
                     self._rows += 1 if self._count is None else self._count(cells)
-                    yield
+                else:
+                    self._add_blanks(self._record - begin)
+                yield
                 if not self._lines.has_buffered:
                     return
         if self._record < len(self._taken):
             self._add_unclosed_line()
             yield
+
+    def _add_blanks(self, lines: int) -> None:
+        """Counts lines without content; drops them at once where no row is before them.
+
+        Behind a row they stay, for the numbers of the lines; each then counts as an object, so
+        that a batch has few of them.
+        """
+        self._blank_lines += lines
+        check_blank_lines(self._blank_lines, self._total + self._rows)
+        if self._rows:
+            self._size += lines * ITEM_BYTES
+            self._record_size = self._size
+            return
+        self._first_line += len(self._taken)
+        self._taken = []
+        self._record = self._size = self._record_size = 0
 
     def _add_unclosed_line(self) -> None:
         if len(self._taken[self._record]) <= MAX_ROW_CHARS:  # else no line after it is read again

@@ -3,17 +3,13 @@
 import codecs
 from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator
-from itertools import chain, islice
+from itertools import chain
 
 from schemas.files.source import FilePosition, Limits, UnreadableFile, check_size, position_of
 
 #: Bytes that are undefined in CP1252.
 _NOT_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _ALL_CP1252 = bytes(set(range(256)) - set(_NOT_CP1252))
-_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
-_ZIP = b"PK\x03\x04"
-
-
 #: Names of the supported charsets. As on the web, ISO 8859-1 is read as CP1252: its letters are
 #: the same, and its control characters are not used.
 _UTF_8 = frozenset({"utf-8", "utf8", "us-ascii", "ascii"})
@@ -57,7 +53,7 @@ class _Cp1252Reader:
         head = b""
         while len(head) < len(BOM_UTF8) and (more := next(chunks, None)) is not None:
             head += more
-        if head.startswith((BOM_UTF8, *_UTF_16, _ZIP)):
+        if head.startswith(BOM_UTF8):
             yield head
             yield from chunks
             return
@@ -82,8 +78,6 @@ def detect_encoding(chunks: Iterable[bytes], limits: Limits) -> str:
     decoder = codecs.getincrementaldecoder("utf-8")()
     seen, broken_at, is_cp1252 = 0, -1, True
     for chunk in check_total_size(chunks, limits):
-        if seen == 0 and chunk.startswith((*_UTF_16, _ZIP)):
-            raise _not_text(chunks, 0)
         if b"\0" in chunk:
             raise _not_text(chunks, seen + chunk.index(b"\0"))
         if broken_at < 0:
@@ -108,16 +102,10 @@ def _decode(decoder: codecs.IncrementalDecoder, chunk: bytes, seen: int) -> int:
 
 
 def _not_text(chunks: Iterable[bytes], offset: int) -> UnreadableFile:
-    start = b"".join(islice(chunks, 4))[:4]
-    problem = f"byte {offset} is neither UTF-8 nor CP1252 text"
-    if start.startswith(_UTF_16):
-        problem = "the file is UTF-16"
-    elif start.startswith(_ZIP):
-        problem = "the file is a ZIP archive or a workbook, not text"
     line, column = position_of(chunks, offset)
     return UnreadableFile(
         "not_text",
-        f"{problem}: save it as CSV UTF-8",
+        f"byte {offset} is neither UTF-8 nor CP1252 text: save it as CSV UTF-8",
         position=FilePosition(line, column, offset),
         expected="CSV in UTF-8 or CP1252",
     )

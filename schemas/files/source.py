@@ -1,9 +1,10 @@
 """The bytes of an upload: limits, decompression, lines, and the errors of a whole file."""
 
+import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import IO, AnyStr, NamedTuple
+from typing import IO, NamedTuple
 
 from schemas.findings import Finding, finding
 
@@ -14,6 +15,13 @@ MAX_RECORD_CHARS = 131_072
 #: Longest text per byte of its gzip or ZIP, once it is longer than MIN_RATIO_BYTES.
 MAX_RATIO = 200
 MIN_RATIO_BYTES = 1_000_000
+#: Ratio of what a text has beyond LARGE_BYTES. Long files of similar rows do reach 70 to 130, so
+#: a limit of 50 for every file would refuse them.
+MAX_LARGE_RATIO = 50
+LARGE_BYTES = 250_000_000
+
+#: Memory of a line beside its bytes: a file of empty lines is not small.
+ITEM_BYTES = 64
 
 #: A gzip member may have a single byte, so their texts are joined: the search for line ends
 #: rescans the current line once per piece.
@@ -37,6 +45,9 @@ class Limits(NamedTuple):
     batch_rows: int = 1_000
     #: A batch of long rows ends before it has `batch_rows`.
     batch_bytes: int = 4_000_000
+    #: CPU time that reading may take: a fixed part, and one for each byte, each time it is read.
+    base_cpu_seconds: float = 15.0
+    cpu_seconds_per_megabyte: float = 0.05
 
 
 class FileTooLarge(Exception):
@@ -84,20 +95,50 @@ class UnreadableFile(Exception):
         return {**known_places, **item, "value": self.found}  # not shortened: it is a header
 
 
+class CpuBudget:
+    """Limits the CPU time for reading one upload, by the thread that creates and reads it.
+
+    The time grows with the bytes that were read, so a short file cannot take that of a long one.
+    """
+
+    def __init__(self, limits: Limits, thread_time: Callable[[], float] = time.thread_time) -> None:
+        self._limits = limits
+        self._thread_time = thread_time
+        self._began_at = thread_time()
+        self._bytes = 0
+
+    def metered(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yields the chunks. Raises FileTooLarge after a chunk whose reader used up the time."""
+        for chunk in chunks:
+            yield chunk
+            self._bytes += len(chunk)
+            limits = self._limits
+            allowed = limits.base_cpu_seconds + limits.cpu_seconds_per_megabyte * self._bytes / 1e6
+            if self._thread_time() - self._began_at > allowed:
+                message = (
+                    f"reading the file takes more than {allowed:.3g} seconds of processor time, "
+                    "which is too much for its length: send it in parts, without blank lines"
+                )
+                raise FileTooLarge(message)
+
+
 class SpooledSource:
     """The chunks of a spooled file, decompressed; every iteration begins at its first byte.
 
-    Iterations may be interleaved: each keeps its own position in the file.
+    Iterations may be interleaved: each keeps its own position in the file. All of them share one
+    budget of CPU time.
     """
 
     def __init__(self, file: IO[bytes], limits: Limits, *, gzip: bool = False) -> None:
         self._file = file
         self._limits = limits
         self._gzip = gzip
+        self._budget = CpuBudget(limits)
 
     def __iter__(self) -> Iterator[bytes]:
         """Yields the chunks, from the first."""
-        return gunzip(self._read(), self._limits) if self._gzip else self._read()
+        chunks = gunzip(self._read(), self._limits) if self._gzip else self._read()
+        return self._budget.metered(chunks)
 
     def _read(self) -> Iterator[bytes]:
         place = self._file.seek(0)
@@ -181,9 +222,7 @@ class _Decompressor:
             ) from error
         self._given += len(piece)
         check_size(self._given, self._limits)
-        if self._given > max(MIN_RATIO_BYTES, MAX_RATIO * self._taken):
-            message = f"the gzip data decompresses to more than {MAX_RATIO} times its size"
-            raise FileTooLarge(message)
+        check_ratio(self._given, self._taken, "the gzip data")
         return piece
 
 
@@ -194,6 +233,18 @@ def check_size(size: int, limits: Limits) -> None:
             f"the upload is longer than {limits.max_bytes} bytes (decompressed): "
             "send it in parts, or raise ENROLL_MAX_UPLOAD_BYTES"
         )
+        raise FileTooLarge(message)
+
+
+def check_ratio(unpacked: int, packed: int, subject: str) -> None:
+    """Raises FileTooLarge for data that decompresses to more than its size permits."""
+    ratio, beyond = MAX_RATIO, ""
+    allowed = max(MIN_RATIO_BYTES, MAX_RATIO * packed)
+    if allowed > LARGE_BYTES + MAX_LARGE_RATIO * packed:
+        ratio, beyond = MAX_LARGE_RATIO, f", beyond {LARGE_BYTES} bytes"
+        allowed = LARGE_BYTES + MAX_LARGE_RATIO * packed
+    if unpacked > allowed:
+        message = f"{subject} decompresses to more than {ratio} times its size{beyond}"
         raise FileTooLarge(message)
 
 
@@ -222,29 +273,3 @@ def position_of(chunks: Iterable[bytes], offset: int) -> tuple[int, int]:
         if seen > offset:
             break
     return line, offset - begin + 1
-
-
-def split_lines(
-    chunks: Iterable[AnyStr], split: Callable[[AnyStr], list[AnyStr]]
-) -> Iterator[list[AnyStr]]:
-    """Yields complete lines, those of a chunk at a time. Raises FileTooLarge beyond MAX_LINE.
-
-    `split` splits a text into its lines; the last of them may be incomplete, or empty.
-    """
-    rest: AnyStr | None = None
-    number = 1
-    for chunk in chunks:
-        lines = split(chunk if rest is None else rest + chunk)
-        _check_lengths(lines, number)
-        rest = lines.pop()
-        number += len(lines)
-        yield lines
-    if rest:
-        yield [rest]
-
-
-def _check_lengths(lines: list[AnyStr], number: int) -> None:
-    if max(map(len, lines)) > MAX_LINE_CHARS:
-        line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE_CHARS)
-        message = f"line {line} is longer than {MAX_LINE_CHARS} characters"
-        raise FileTooLarge(message)

@@ -6,7 +6,14 @@ from itertools import chain
 import orjson
 
 from schemas.encoding.i_json import InvalidJson, loads
-from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions, check_rows, require_rows
+from schemas.files.batch_draft import (
+    BatchDraft,
+    FileInfo,
+    FileOptions,
+    check_blank_lines,
+    check_rows,
+    require_rows,
+)
 from schemas.files.csv_splitter import NO_FILE_OPTIONS, check_no_course, split_csv
 from schemas.files.encodings import (
     check_total_size,
@@ -15,6 +22,13 @@ from schemas.files.encodings import (
     is_supported,
 )
 from schemas.files.formats.detect import AUTO, NATIVE
+from schemas.files.mislabelled import (
+    check_is_ndjson,
+    check_is_text,
+    check_line_ends,
+    head_of,
+    json_hint,
+)
 from schemas.files.row_payload import (
     CSV_ROWS,
     JSON_ROWS,
@@ -23,13 +37,14 @@ from schemas.files.row_payload import (
     encode_rows,
 )
 from schemas.files.source import (
+    ITEM_BYTES,
     FilePosition,
     FileTooLarge,
     Limits,
     UnreadableFile,
-    split_lines,
     without_bom,
 )
+from schemas.files.text_lines import split_lines
 
 #: An archive of files in the other formats.
 ZIP = "zip"
@@ -86,30 +101,30 @@ def split(
     if kind in {None, ZIP}:
         message = f"{media_type[:100]!r} is not supported"
         raise UnreadableFile("unsupported_media_type", message, expected=", ".join(_FORMATS))
+    head = head_of(chunks)
+    check_is_text(head)
     chunks = decode_declared(chunks, declared_charset(media_type))
     if kind != CSV_ROWS and options.format not in {AUTO, NATIVE}:
         message = f"{options.format} files are CSV, and this is {kind}"
         raise UnreadableFile("unknown_document", message, expected="text/csv")
     if kind == JSON_ROWS:
         check_no_course(options)
-        return FileInfo(JSON_ROWS), _json_batches(_json_rows(chunks, limits), limits, lines_before)
+        rows = _json_rows(chunks, head, limits)
+        return FileInfo(JSON_ROWS), _json_batches(rows, limits, lines_before)
     is_plain = media_type.lower().startswith("text/plain") and options.format == AUTO
-    if kind == NDJSON_ROWS or (is_plain and _is_ndjson(chunks)):
+    if kind == NDJSON_ROWS or (is_plain and head.lstrip().startswith(b"{")):
+        check_is_ndjson(head)
         check_no_course(options)
         return FileInfo(NDJSON_ROWS), require_rows(_ndjson_batches(chunks, limits, lines_before))
+    check_line_ends(head)
     return split_csv(chunks, limits, options, lines_before)
-
-
-def _is_ndjson(chunks: Iterable[bytes]) -> bool:
-    head = next((chunk for chunk in without_bom(chunks) if chunk.strip()), b"")
-    return head.lstrip().startswith(b"{")
 
 
 # --- JSON --------------------------------------------------------------------------------
 
 
-def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
-    document = _load_document(chunks, limits)
+def _json_rows(chunks: Iterable[bytes], head: bytes, limits: Limits) -> list[object]:
+    document = _load_document(chunks, head, limits)
     if isinstance(document, dict):
         if set(document) != {"enrollments"}:
             raise _unexpected_document(f"an object with the keys {sorted(document)[:5]}")
@@ -126,7 +141,7 @@ def _unexpected_document(description: str) -> UnreadableFile:
     return UnreadableFile("unknown_document", message, expected=expected)
 
 
-def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
+def _load_document(chunks: Iterable[bytes], head: bytes, limits: Limits) -> object:
     """Parses one JSON document. Raises FileTooLarge, and UnreadableFile with the place."""
     whole = bytearray()
     for chunk in chunks:
@@ -142,7 +157,7 @@ def _load_document(chunks: Iterable[bytes], limits: Limits) -> object:
     except InvalidJson as error:
         raise UnreadableFile(
             "malformed_json",
-            f"JSON parse error - {error}",
+            f"JSON parse error - {error}{json_hint(head)}",
             position=FilePosition(error.line, error.column, error.offset),
             expected="JSON in UTF-8, as in RFC 7493",
         ) from error
@@ -172,12 +187,8 @@ def _without_ctrl_z(blocks: Iterable[list[bytes]]) -> Iterator[list[bytes]]:
         yield lines
 
 
-#: Memory of a line beside its bytes: a file of empty lines is not small.
-ITEM_BYTES = 64
-
-
 def _line_batches(lines: Iterator[tuple[int, bytes]], limits: Limits) -> Iterator[BatchDraft]:
-    total = rows = size = 0
+    total = rows = size = blank = 0
     first = 1
     taken: list[bytes] = []
     for number, line in lines:
@@ -191,7 +202,9 @@ def _line_batches(lines: Iterator[tuple[int, bytes]], limits: Limits) -> Iterato
         rows += not (line.isspace() or not line)
         if rows == limits.batch_rows or size >= limits.batch_bytes:
             total += rows
+            blank += len(taken) - rows
             check_rows(total, limits)
+            check_blank_lines(blank, total)
             if rows:
                 yield BatchDraft(first, rows, encode_rows(b"\n".join(taken), first))
             taken, rows, size = [], 0, 0

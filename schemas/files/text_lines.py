@@ -2,10 +2,11 @@
 
 import codecs
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import AnyStr
 
 from schemas.files.row_payload import MAX_ROW_BYTES
-from schemas.files.source import split_lines
+from schemas.files.source import MAX_LINE_CHARS, FileTooLarge
 
 #: Longer records, in characters with their line end, belong to no row: the line where one begins is
 #: stored as a line that cannot be read.
@@ -90,3 +91,29 @@ def _text_lines(text: str) -> list[str]:
     if not lines or lines[-1].endswith("\n"):
         lines.append("")
     return lines
+
+
+def split_lines(
+    chunks: Iterable[AnyStr], split: Callable[[AnyStr], list[AnyStr]]
+) -> Iterator[list[AnyStr]]:
+    """Yields complete lines, those of a chunk at a time. Raises FileTooLarge beyond MAX_LINE.
+
+    `split` splits a text into its lines; the last of them may be incomplete, or empty.
+    """
+    rest: AnyStr | None = None
+    number = 1
+    for chunk in chunks:
+        lines = split(chunk if rest is None else rest + chunk)
+        _check_lengths(lines, number)
+        rest = lines.pop()
+        number += len(lines)
+        yield lines
+    if rest:
+        yield [rest]
+
+
+def _check_lengths(lines: list[AnyStr], number: int) -> None:
+    if max(map(len, lines)) > MAX_LINE_CHARS:
+        line = number + next(i for i, text in enumerate(lines) if len(text) > MAX_LINE_CHARS)
+        message = f"line {line} is longer than {MAX_LINE_CHARS} characters"
+        raise FileTooLarge(message)

@@ -172,7 +172,7 @@ def test_an_upload_that_is_given_up_can_no_longer_be_published(bench):
         assert retention.hide_abandoned_uploads(session, before=now, now=now, limit=10)
 
     with pytest.raises(DatabaseUnavailable, match="abandoned"), world.sessions.begin() as session:
-        uploads.publish(session, file, total=1, intake=1, now=now)
+        uploads.publish(session, file, total=1, intake=1, files=None, now=now)
 
 
 def unpublish(world, file):

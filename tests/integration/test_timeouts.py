@@ -170,7 +170,7 @@ def test_a_file_that_was_swept_is_not_published(sessions):
     now = datetime.now(UTC)
 
     with pytest.raises(DatabaseUnavailable, match="purged"), sessions.begin() as session:
-        uploads.publish(session, uuid4(), total=1, intake=1, now=now)
+        uploads.publish(session, uuid4(), total=1, intake=1, files=None, now=now)
 
 
 def test_who_holds_the_database_too_long_is_not_waited_for(tmp_path, monkeypatch):

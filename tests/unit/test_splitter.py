@@ -53,7 +53,7 @@ def test_a_csv_file_is_cut_into_batches_in_order():
 
     head, drafts, rows = read(data.encode())
 
-    assert head == ("csv", "user,course_id", "native", ())
+    assert head == ("csv", "user,course_id", "native", (), ())
     assert [(draft.first_line, draft.rows) for draft in drafts] == [(2, 3), (5, 3), (8, 1)]
     assert users(rows) == [(i + 2, f"u{i}") for i in range(7)]
 
@@ -295,7 +295,7 @@ ASK = json.dumps({"user": "ada", "course_id": KEY})
     ("data", "media_type", "limits", "named"),
     [
         pytest.param(
-            ASK * 2, "application/x-ndjson", Limits(max_bytes=100), "100 bytes", id="bytes"
+            f"{ASK}\n" * 2, "application/x-ndjson", Limits(max_bytes=100), "100 bytes", id="bytes"
         ),
         pytest.param(
             "user,course_id\n" * 9, "text/csv", Limits(max_bytes=100), "100 bytes", id="csv-bytes"

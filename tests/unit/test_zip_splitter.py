@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.files.archives.zip_splitter import MAX_ARCHIVE_HEADER_BYTES, split_archive
 from schemas.files.batch_draft import FileOptions
 from schemas.files.raw_rows import member_at
 from schemas.files.row_payload import decode_rows
 from schemas.files.source import FileTooLarge, Limits, UnreadableFile
-from schemas.files.zip_splitter import MAX_ARCHIVE_HEADER_BYTES, split_archive
 
 KEY = "course-v1:edX+DemoX+Demo"
 HEAD = "user,course_id\n"

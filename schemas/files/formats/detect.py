@@ -48,6 +48,8 @@ from schemas.files.formats.header_errors import (
 
 AUTO = "auto"
 NATIVE = "native"
+#: The files of an archive have several formats.
+MIXED = "mixed"
 #: Bulk change of modes of Open edX: three of the native columns and no other.
 BULK_CHANGE = "openedx_bulk_change"
 #: Formats with native columns.

@@ -337,7 +337,10 @@ def test_a_oneroster_archive_is_read_by_its_manifest(gateway, source):
     status = gateway.submit(body, content_type="application/zip", query_string=f"source={name}")
 
     assert status.json["format"] == "oneroster"
-    assert [file["name"] for file in status.json["files"]] == [f"{folder}enrollments.csv"]
+    read, passed_over = status.json["files"]
+    assert (read["name"], read["rows"]) == (f"{folder}enrollments.csv", 1)
+    assert passed_over["name"] == f"{folder}users.csv"
+    assert passed_over["passed_over"] == "the manifest makes this an archive of oneroster"
     assert told(gateway, status) == [(2, ada, course_id, "enrolled")]
     assert result_file(gateway, status, "").startswith("\ufeffsourcedId,status,")
 
