@@ -14,7 +14,7 @@ from enrollment.storage.views.submission_views import SubmissionPageKey
 from tests.support.in_process_service import ADMIN, SERVER, request, row
 from tests.support.statements import recorded_statements
 
-SUBSETS = [set(some) for number in range(1, 5) for some in combinations(State, number)]
+SUBSETS = [some for number in range(1, 5) for some in combinations(State, number)]
 
 
 def cancel(world, submission_id):

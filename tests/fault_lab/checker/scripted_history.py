@@ -11,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import update
 
-from api_gateway.intake.group_commit import SingleRequest
+from api_gateway.intake.group_store import SingleRequest
 from enrollment.storage.tables import BatchRow
 from schemas.events import dump_event
 from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes
