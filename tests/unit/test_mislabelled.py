@@ -75,7 +75,7 @@ def test_what_is_no_text_is_refused_by_its_first_bytes(kind, media_type):
     assert advice in message
 
 
-@pytest.mark.parametrize("kind", BINARIES.keys() - {"xlsx", "zip"})
+@pytest.mark.parametrize("kind", [kind for kind in BINARIES if kind not in {"xlsx", "zip"}])
 def test_what_is_no_archive_is_named(kind):
     body, advice = BINARIES[kind]
 

@@ -126,7 +126,9 @@ XLSX = archive({"[Content_Types].xml": "x", "xl/workbook.xml": "x"})
 @pytest.mark.parametrize(
     ("body", "content_type", "status", "code", "advice"),
     [
-        pytest.param(gzip.compress(CSV.encode(), mtime=0), "text/csv", 400, "not_text", "Content-Encoding"),
+        pytest.param(
+            gzip.compress(CSV.encode(), mtime=0), "text/csv", 400, "not_text", "Content-Encoding"
+        ),
         pytest.param(
             gzip.compress(CSV.encode(), mtime=0),
             "application/gzip",
