@@ -11,7 +11,7 @@ import struct
 import threading
 from contextlib import suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 65_536
@@ -20,6 +20,13 @@ SYNC_BYTES = 5
 _SO_ATTACH_FILTER = 26
 #: A classic BPF program of one instruction: `ret 0`, accept no bytes.
 _DROP_ALL = struct.pack("HBBI", 0x06, 0, 0, 0)
+
+
+def drop_segments(connection: Any) -> None:
+    """Drops every segment that arrives for a TCP socket, so none is acknowledged."""
+    program = ctypes.create_string_buffer(_DROP_ALL)
+    filter_ = struct.pack("HP", 1, ctypes.addressof(program))
+    connection.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
 
 
 class SilentCut:
@@ -99,6 +106,4 @@ class SilentCut:
 
     def _vanish(self, server: socket.socket) -> None:
         self.is_cut = True
-        program = ctypes.create_string_buffer(_DROP_ALL)
-        filter_ = struct.pack("HP", 1, ctypes.addressof(program))
-        server.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, filter_)
+        drop_segments(server)

@@ -22,6 +22,7 @@ from tests.fault_lab.fault_injectors.network import (
     ReadersCutOff,
     RedisCutOff,
     WorkersCutOffAtCommit,
+    WorkersVanish,
 )
 from tests.fault_lab.fault_injectors.processes import (
     ChildrenKilled,
@@ -66,6 +67,7 @@ FAULTS: Sequence[type[Fault]] = (
     RedisRefusing,
     RedisCutOff,
     WorkersCutOffAtCommit,
+    WorkersVanish,
     GatewaysCutOffAtCommit,
     PostgresRestarted,
     PostgresBusy,

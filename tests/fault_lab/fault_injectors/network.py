@@ -20,6 +20,7 @@ from tests.fault_lab.stack.proxy_modes import (
     Pass,
     Reset,
     Slow,
+    Vanish,
 )
 from tests.fault_lab.stack.stack import Overrides
 from tests.support.service_processes import API
@@ -56,7 +57,8 @@ class _ThroughProxies(Fault):
         finally:
             proxy.set(Pass())
         after = proxy.seen
-        names = ("resets", "half_opened", "requests_cut", "replies_swallowed", "bytes_held")
+        names = ("resets", "half_opened", "vanished", "requests_cut", "replies_swallowed")
+        names += ("bytes_held",)
         done = {name: getattr(after, name) - getattr(before, name) for name in names}
         if any(done.values()):
             role = next(role for role, one in self.proxies.items() if one is proxy)
@@ -132,6 +134,18 @@ class WorkersCutOffAtCommit(_CutOffFromPostgres):
     code = "F14"
     title = "workers cut off from PostgreSQL in mid transaction, before and after COMMIT (S6, S7)"
     roles = ("worker",)
+
+
+class WorkersVanish(_CutOffFromPostgres):
+    code = "F38"
+    title = "a worker's host vanishes at any packet: no end of the connection, no acknowledgement"
+    roles = ("worker",)
+    pause = (1.0, 2.0)
+    seconds = 15.0
+
+    def inject(self) -> None:
+        (proxy,) = self.proxies.values()
+        self.hold(proxy, Vanish(0.1, self.random.randrange(10**6)), self.random.uniform(1.0, 2.0))
 
 
 class GatewaysCutOffAtCommit(_CutOffFromPostgres):

@@ -24,7 +24,9 @@ from tests.fault_lab.stack.proxy_modes import (
     Reset,
     Seen,
     Slow,
+    Vanish,
 )
+from tests.support.silent_cut import drop_segments
 
 LOOPBACK = "127.0.0.1"
 CHUNK = 65_536
@@ -67,6 +69,8 @@ class Proxy:
         self._mode: Mode = Pass()
         self._random = random.Random(0)
         self._links: set[_Link] = set()
+        #: Connections to the target whose client vanished; they stay open to the end.
+        self._silent: list[asyncio.StreamWriter] = []
         #: All transports that may be open; flushing may outlive its link.
         self._writers: WeakSet[asyncio.StreamWriter] = WeakSet()
         self._loop = asyncio.new_event_loop()
@@ -140,7 +144,7 @@ class Proxy:
 
     async def _switch(self, mode: Mode) -> None:
         self._mode = mode
-        if isinstance(mode, DropFraction | CutBeforeReply | CutBeforeRequest):
+        if isinstance(mode, DropFraction | CutBeforeReply | CutBeforeRequest | Vanish):
             self._random = random.Random(mode.seed)
         for link in list(self._links):
             if isinstance(mode, Reset):
@@ -192,6 +196,9 @@ class Proxy:
                         self._reset(link)
                         return
                     link.is_doomed = True
+                if isinstance(self._mode, Vanish) and self._random.random() < self._mode.p:
+                    await self._vanish(link, data, writer)
+                    continue
                 await self._pass_on(link, data, writer)
 
     async def _replies(
@@ -268,6 +275,14 @@ class Proxy:
         while isinstance(self._mode, BlackHole):
             await self._changed.wait()
 
+    async def _vanish(self, link: _Link, data: bytes, writer: asyncio.StreamWriter) -> None:
+        """Forwards half of the data; from then on the server meets silence."""
+        await self._write(data[: len(data) // 2], writer)
+        drop_segments(writer.get_extra_info("socket"))
+        link.is_dead = True
+        self._seen.vanished += 1
+        self._silent.append(writer)
+
     def _half_open(self, link: _Link) -> None:
         if link.target is not None and not link.is_dead:
             link.is_dead = True
@@ -294,5 +309,5 @@ class Proxy:
             pump.cancel()
         await asyncio.gather(*link.pumps, return_exceptions=True)
         for writer in (link.client, link.target):
-            if writer is not None:
+            if writer is not None and writer not in self._silent:
                 writer.close()

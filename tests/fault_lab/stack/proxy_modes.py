@@ -83,6 +83,17 @@ class CutBeforeReply:
     seed: int = 0
 
 
+@dataclass(frozen=True)
+class Vanish:
+    """Makes the client's host vanish at a random chunk: half of it arrives, and nothing after it.
+
+    The server's side is never closed, and what it sends is not acknowledged (`drop_segments`).
+    """
+
+    p: float
+    seed: int = 0
+
+
 Mode = (
     Pass
     | Delay
@@ -93,6 +104,7 @@ Mode = (
     | DropFraction
     | CutBeforeRequest
     | CutBeforeReply
+    | Vanish
 )
 
 
@@ -105,6 +117,7 @@ class Seen:
     refused: int = 0
     resets: int = 0
     half_opened: int = 0
+    vanished: int = 0
     requests_cut: int = 0
     replies_swallowed: int = 0
     delayed_chunks: int = 0
