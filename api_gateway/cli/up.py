@@ -26,6 +26,7 @@ from api_gateway.cli.output import examples
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.run import listener
 from api_gateway.local_stack.supervisor import Program, Supervisor
+from enrollment.runtime.private_files import restrict_new_files, write_private_file
 from enrollment.runtime.settings import from_env
 
 #: Seconds after which a service that is not ready is reported.
@@ -68,6 +69,7 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
     """
     from enrollment.runtime import logs
 
+    restrict_new_files()
     environment = stack_environment(data_dir)
     if "ENROLL_REDIS_URL" not in environment:
         _require_local_extra()
@@ -192,19 +194,7 @@ def _ensure_admin_key(session: Session, path: Path) -> None:
     text, digest = new_api_key()
     scopes = frozenset({"admin"})
     api_keys.add(session, name="admin", scopes=scopes, digest=digest, now=datetime.now(UTC))
-    write_secret(path, text)
-
-
-def write_secret(path: Path, text: str) -> None:
-    """Writes a file atomically, readable by its owner only."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+    write_private_file(path, text + "\n")
 
 
 @contextmanager
@@ -214,7 +204,7 @@ def embedded_redis(folder: Path) -> Iterator[str]:
 
     path = folder / REDIS_URL_FILE
     with EmbeddedRedis() as redis:
-        write_secret(path, redis.url)
+        write_private_file(path, redis.url + "\n")
         try:
             yield redis.url
         finally:
