@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -27,7 +28,7 @@ from api_gateway.cli.remote.client import Service
 from api_gateway.cli.run import listener
 from api_gateway.local_stack.supervisor import Program, Supervisor
 from enrollment.runtime.private_files import restrict_new_files, write_private_file
-from enrollment.runtime.settings import from_env
+from enrollment.runtime.settings import Settings, from_env
 
 #: Seconds after which a service that is not ready is reported.
 READY_SECONDS = 60.0
@@ -177,6 +178,7 @@ def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
     try:
         with sessions.begin() as session:
             _ensure_admin_key(session, folder / ADMIN_KEY_FILE)
+        _ensure_signing_key(settings)
     except NotDurable as refusal:
         message = f"The database can lose accepted requests. {refusal}; {durability.ADVICE}."
         raise CannotRun(message) from refusal
@@ -195,6 +197,15 @@ def _ensure_admin_key(session: Session, path: Path) -> None:
     scopes = frozenset({"admin"})
     api_keys.add(session, name="admin", scopes=scopes, digest=digest, now=datetime.now(UTC))
     write_private_file(path, text + "\n")
+
+
+def _ensure_signing_key(settings: Settings) -> None:
+    """Creates the key that signs tokens of our own, unless one is configured or there already."""
+    from api_gateway.auth.signing_keys import rotate_signing_key, signing_key_path
+
+    path = signing_key_path(settings)
+    if settings.own_tokens and settings.signing_key is None and not path.exists():
+        rotate_signing_key(path, now=time.time(), keep_seconds=0)
 
 
 @contextmanager

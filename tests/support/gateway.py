@@ -14,13 +14,14 @@ from falcon import testing
 
 from api_gateway.app import make_asgi_app, make_parts
 from api_gateway.auth.api_keys import new_api_key
-from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign_token
+from api_gateway.auth.jwt_tokens import sign_token
+from api_gateway.auth.signing_keys import SigningKey
 from api_gateway.routes import BASE
 from api_gateway.status.waiters import WaitKey
 from enrollment.domain.model import Course, Learner, Mode
 from enrollment.runtime.settings import from_env
 from enrollment.storage import courses, learners
-from enrollment.storage.credentials import api_keys, secrets
+from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches
 from worker.processing.processor import Processor
@@ -28,6 +29,7 @@ from worker.processing.processor import Processor
 #: A Redis that is unavailable; the gateway must work without it.
 NO_REDIS = "redis://127.0.0.1:1/0"
 EDX_KEY = "the one key of an unmodified installation"
+SIGNING_KEY = SigningKey.of(b"k" * 32)
 PATIENCE = 30
 AUDIT, HONOR, VERIFIED = Mode(slug="audit"), Mode(slug="honor"), Mode(slug="verified")
 CREDIT, PROFESSIONAL = Mode(slug="credit"), Mode(slug="professional")
@@ -65,6 +67,7 @@ class Gateway:
                 "ENROLL_REDIS_URL": redis_url,
                 "ENROLL_EDX_API_KEY": EDX_KEY,
                 "ENROLL_ACCEPT_DATA_LOSS": "true",
+                "ENROLL_SIGNING_KEY": SIGNING_KEY.secret.decode(),
                 **{f"ENROLL_{name.upper()}": value for name, value in environment.items()},
             }
         )
@@ -74,7 +77,6 @@ class Gateway:
         self._conductor = self._run(self._make())
         self._run(self._conductor.__aenter__())
         self._keys: dict[tuple[str, ...], Headers] = {}
-        self._secret: bytes = b""
         self.processor = Processor(sessions=self.sessions)
 
     async def _make(self) -> testing.ASGIConductor:
@@ -138,10 +140,7 @@ class Gateway:
 
     def learner(self, username: str, *, staff: bool = False) -> Headers:
         """Returns the token of a person."""
-        if not self._secret:
-            with self.sessions.begin() as session:
-                self._secret = secrets.get_or_create(session, SIGNING_SECRET, new_signing_secret())
-        token = sign_token(self._secret, username, staff=staff, now=utc_now())
+        token = sign_token(SIGNING_KEY, username, staff=staff, now=utc_now())
         return {"Authorization": f"JWT {token}"}
 
     @property
