@@ -22,7 +22,7 @@ from enrollment.domain.model import Course, Learner, Mode
 from enrollment.runtime.settings import from_env
 from enrollment.storage import courses, learners
 from enrollment.storage.credentials import api_keys
-from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.queue import batches
 from worker.processing.processor import Processor
 
@@ -59,7 +59,10 @@ def fresh(word: str) -> str:
 class Gateway:
     """Sends requests through the application on its own event loop."""
 
-    def __init__(self, url: str, *, redis_url: str = NO_REDIS, **environment: str) -> None:
+    def __init__(
+        self, url: str, *, redis_url: str = NO_REDIS, worker_url: str = "", **environment: str
+    ) -> None:
+        """`worker_url`: the same database for another role."""
         self._rung: queue.Queue[object] = queue.Queue()
         self.settings = from_env(
             {
@@ -77,7 +80,8 @@ class Gateway:
         self._conductor = self._run(self._make())
         self._run(self._conductor.__aenter__())
         self._keys: dict[tuple[str, ...], Headers] = {}
-        self.processor = Processor(sessions=self.sessions)
+        self.worker_sessions = sessions_for(worker_url) if worker_url else self.sessions
+        self.processor = Processor(sessions=self.worker_sessions)
 
     async def _make(self) -> testing.ASGIConductor:
         self.parts = make_parts(self.settings, send=self._rung.put)
@@ -91,6 +95,7 @@ class Gateway:
         self._run(self._conductor.__aexit__(None, None, None))
         self._run(self._loop.shutdown_default_executor())
         self.processor.transaction.overlays.close()
+        self.worker_sessions.dispose()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

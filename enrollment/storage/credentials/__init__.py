@@ -1,1 +1,1 @@
-"""Storage of API keys."""
+"""Storage of API keys; privileges of the roles of PostgreSQL."""
