@@ -1,7 +1,8 @@
 """Privileges of the PostgreSQL roles of gateways and workers.
 
 `deploy/postgres/roles.sql` creates the roles. Where they exist, an upgrade of the tables grants
-each the privileges that its processes use, and no others: a gateway cannot change an enrollment or its history.
+each the privileges that its processes use, and no others: a gateway cannot change an enrollment or
+its history.
 """
 
 from collections.abc import Mapping
