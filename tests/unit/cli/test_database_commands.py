@@ -332,3 +332,16 @@ def test_commands_on_the_database_print_json(enroll, world_of_keys):
 @pytest.fixture
 def world_of_keys(enroll):
     enroll("db", "upgrade")
+
+
+def test_the_doctor_notes_a_database_whose_certificate_is_not_verified(enroll, monkeypatch):
+    monkeypatch.setenv("ENROLL_DATABASE_URL", "postgresql://u:hunter2@db.invalid/x")
+
+    noted = enroll("doctor").stdout
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    verified = enroll("doctor").stdout
+
+    assert "note  database: the connection to db.invalid does not verify" in noted
+    assert "sslmode=verify-full" in noted
+    assert "does not verify" not in verified
+    assert "hunter2" not in noted
