@@ -41,11 +41,16 @@ def make_private_folder(folder: Path) -> int | None:
 
 
 def write_private_file(path: Path, text: str) -> None:
-    """Writes a file atomically and durably, readable by its owner only. Raises OSError."""
+    """Writes a file atomically and durably, readable by its owner only. Raises OSError.
+
+    A file that is replaced keeps its owner: root may write one that the service reads.
+    """
     new = path.with_name(path.name + ".new")
     new.unlink(missing_ok=True)
     descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, PRIVATE_FILE)
     with os.fdopen(descriptor, "w") as file:
+        if path.exists() and (before := path.stat()).st_uid != os.geteuid():
+            os.chown(new, before.st_uid, before.st_gid)
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -150,3 +150,16 @@ def test_any_permission_of_others_is_taken_away(open_folder, mode):
     assert make_private_folder(open_folder) == mode
     assert modes(open_folder) == {"data": 0o700}
     assert make_private_folder(open_folder) is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_a_file_that_root_replaces_stays_its_owners(tmp_path):
+    file = tmp_path / "signing.key"
+    private_files.write_private_file(file, "first")
+    os.chown(file, 65534, 65534)
+
+    private_files.write_private_file(file, "second")
+
+    assert file.read_text() == "second"
+    assert (file.stat().st_uid, file.stat().st_gid) == (65534, 65534)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
