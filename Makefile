@@ -1,7 +1,7 @@
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help install run test check coverage bench faults lock clean
+.PHONY: help install run test check coverage bench faults lock sbom clean
 
 PYTHON ?= python3
 WORKERS ?= 2
@@ -73,6 +73,9 @@ lock: $(VENV)/.locked-dev  ## Write the locks anew (UPGRADE=--upgrade takes newe
 	$(LOCK) --output-file requirements/local.txt --constraint requirements/runtime.txt --extra local pyproject.toml
 	$(LOCK) --output-file requirements/dev.txt --constraint requirements/local.txt --extra dev pyproject.toml
 	printf 'setuptools>=80\n' | $(LOCK) --output-file requirements/build.txt --constraint requirements/dev.txt -
+
+sbom:  ## Print what production is made of (CycloneDX 1.5; LOCK_FILE=requirements/local.txt: of another lock)
+	@"$(PYTHON)" requirements/sbom.py $(LOCK_FILE)
 
 clean:  ## Remove what was built and cached (records in .enroll stay)
 	rm -rf $(VENV) build dist htmlcov .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -7,7 +7,12 @@ from typing import NoReturn
 
 from enrollment.runtime import logs
 from enrollment.runtime.broker import QueueName
-from enrollment.runtime.settings import SettingsError, from_env
+from enrollment.runtime.private_files import (
+    OpenToOthers,
+    make_private_folder,
+    restrict_new_files,
+)
+from enrollment.runtime.settings import SettingsError, from_env, sqlite_url
 from worker.bootstrap import build_app
 
 
@@ -19,8 +24,11 @@ def main(arguments: list[str]) -> NoReturn:
     parser.add_argument("--name", default=f"worker-{os.getpid()}")
     options = parser.parse_args(arguments)
     try:
+        restrict_new_files()
         settings = from_env()
-    except SettingsError as error:
+        if settings.database_url == sqlite_url(settings.data_dir) and settings.data_dir.is_dir():
+            make_private_folder(settings.data_dir)
+    except (SettingsError, OpenToOthers) as error:
         parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
     level = f"--loglevel={settings.log_level.upper()}"

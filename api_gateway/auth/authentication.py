@@ -10,34 +10,35 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Generic, NamedTuple, TypeVar
 
 import falcon.asgi
 
-from api_gateway.auth.api_keys import digest_of, looks_like_api_key
+from api_gateway.auth.api_keys import EDX_KEY_NAME, digest_of, looks_like_api_key
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.jwt_keys import KeysUnavailable
-from api_gateway.auth.jwt_tokens import (
-    SIGNING_SECRET,
-    Claims,
-    TokenRefused,
-    TokenVerifier,
-    new_signing_secret,
-)
+from api_gateway.auth.jwt_tokens import Claims, TokenRefused, TokenVerifier
+from api_gateway.auth.key_usage import KeyUsage
+from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.database import Database
 from api_gateway.http.problems import Problem, unauthenticated, unavailable
 from enrollment.domain.codes import CallerKind
 from enrollment.runtime.settings import Settings
-from enrollment.storage.credentials import api_keys, secrets
+from enrollment.storage.credentials import api_keys
 
 #: Seconds for which the caller of a key is cached, so a revocation takes effect after them.
 KEY_CACHE_SECONDS = 2.0
 #: Seconds for which the caller of a token is cached, if the token is valid that long.
-TOKEN_CACHE_SECONDS = 30.0
+TOKEN_CACHE_SECONDS = 10.0
 MAX_CACHED_CALLERS = 1_000
 
 STAFF_SCOPES = frozenset({"enroll", "read"})
-EDX_CALLER = Caller("key:edx", CallerKind.SERVER, frozenset({"enroll", "read", "courses"}))
+EDX_CALLER = Caller(
+    f"key:{EDX_KEY_NAME}", CallerKind.SERVER, frozenset({"enroll", "read", "courses"})
+)
+#: Stands in the cache for every key whose time is over.
+_EXPIRED_KEY = Caller("", CallerKind.SERVER)
 
 #: Matches a repeated header: the framework joins the values with a comma.
 _SECOND_HEADER = re.compile(r",\s*(jwt|bearer)\s", re.IGNORECASE)
@@ -92,13 +93,15 @@ class Authenticator:
     ) -> None:
         """Cache entries expire by `clock`, which is monotonic, tokens by `wall_clock`.
 
-        Raises SettingsError for unusable keys of the external issuer.
+        Raises SettingsError for unusable keys of the external issuer or of our own.
         """
         self._database = database
         self._clock = clock
+        self._wall_clock = wall_clock
+        self._usage = KeyUsage(database, wall_clock)
         self._edx_key = None if settings.edx_api_key is None else settings.edx_api_key.encode()
-        self._verifier = TokenVerifier(settings, self._own_secret, clock=wall_clock)
-        self._secret = b""  # not read yet; an empty secret verifies no token
+        own_keys = SigningKeys(settings, wall_clock) if settings.own_tokens else None
+        self._verifier = TokenVerifier(settings, own_keys, clock=wall_clock)
         self._keys = CallerCache[bytes](max_cached)
         self._tokens = CallerCache[str](max_cached)
         self._lookups: dict[bytes, asyncio.Task[Caller | None]] = {}
@@ -147,6 +150,8 @@ class Authenticator:
             caller = await self._look_up_once(digest) if looks_like_api_key(key) else None
         if caller is None:
             raise invalid_credentials("The API key is not valid.")
+        if caller is _EXPIRED_KEY:
+            raise invalid_credentials("The API key has expired.", "token_expired")
         return caller
 
     async def _look_up_once(self, digest: bytes) -> Caller | None:
@@ -166,9 +171,16 @@ class Authenticator:
     async def _look_up(self, digest: bytes) -> Caller | None:
         queried_at = self._clock()  # the result is as old as the query
         key = await self._database.read(api_keys.find_by_digest, digest)
-        caller = None if key is None else key_caller(key)
+        caller = None if key is None else self._holder(key)
         self._keys.put(digest, caller, queried_at + KEY_CACHE_SECONDS)
         return caller
+
+    def _holder(self, key: api_keys.ApiKey) -> Caller:
+        """Returns the caller of a key, and notes the use of one that has not expired."""
+        if key.has_expired(datetime.fromtimestamp(self._wall_clock(), UTC)):
+            return _EXPIRED_KEY
+        self._usage.note(key.id)
+        return key_caller(key)
 
     async def _from_token(self, token: str) -> Caller:
         """Returns the caller of a token. Raises Problem 401, 503."""
@@ -183,10 +195,6 @@ class Authenticator:
 
     async def _verified(self, token: str) -> Claims:
         """Verifies a token; in a thread if that may fetch keys. Raises Problem 401, 503."""
-        if not self._secret:
-            self._secret = await self._database.write(
-                secrets.get_or_create, SIGNING_SECRET, new_signing_secret()
-            )
         try:
             if self._verifier.may_block:
                 return await asyncio.to_thread(self._verifier.verify, token)
@@ -195,9 +203,6 @@ class Authenticator:
             raise invalid_credentials(refusal.reason, refusal.code) from refusal
         except KeysUnavailable as error:
             raise unavailable("The token issuer's keys cannot be read; try again.") from error
-
-    def _own_secret(self) -> bytes:
-        return self._secret
 
 
 def key_caller(key: api_keys.ApiKey) -> Caller:

@@ -9,13 +9,13 @@ import json
 import math
 import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import jwt
 import structlog
 
+from api_gateway.auth.watched_file import WatchedFile
 from enrollment.runtime.settings import Settings, SettingsError
 
 #: Seconds after which a key set is read again.
@@ -67,7 +67,7 @@ class StaticKey:
 
 
 class KeySet:
-    """A JWKS, read again every `JWKS_LIFETIME_SECONDS`.
+    """A JWKS, read again every `JWKS_LIFETIME_SECONDS`, and a file also when it has changed.
 
     If that fails the last one is used for `MAX_STALE_SECONDS`.
     """
@@ -79,8 +79,11 @@ class KeySet:
         algorithm: str,
         clock: Callable[[], float],
         may_block: bool = False,
+        file: WatchedFile | None = None,
     ) -> None:
+        """`file` is what `load` reads, if it reads a file."""
         self.may_block = may_block
+        self._file = file
         self._load = load
         self._algorithm = algorithm
         self._clock = clock
@@ -95,7 +98,10 @@ class KeySet:
         Raises UnknownKey, KeysUnavailable.
         """
         now = self._clock()
-        if self._pick(kid) is None or now - self._loaded_at >= JWKS_LIFETIME_SECONDS:
+        has_changed = self._file is not None and self._file.has_changed()
+        if has_changed:
+            self._attempted_at = -math.inf
+        if has_changed or self._pick(kid) is None or self._is_old(now):
             self._refresh(now)
         if now - self._loaded_at > MAX_STALE_SECONDS:
             message = "the issuer's keys cannot be read"
@@ -106,10 +112,19 @@ class KeySet:
             raise UnknownKey(message)
         return key
 
-    def load(self) -> None:
-        """Reads the set. Raises PyJWTError, OSError, ValueError."""
-        self._keys = usable_keys(self._load(), self._algorithm)
+    def _is_old(self, now: float) -> bool:
+        return now - self._loaded_at >= JWKS_LIFETIME_SECONDS
+
+    def load(self) -> int:
+        """Reads the set; returns the number of its keys. Raises PyJWTError, OSError, ValueError."""
+        try:
+            self._keys = usable_keys(self._load(), self._algorithm)
+        except ValueError:
+            if self._file is not None:
+                self._file.forget()
+            raise
         self._loaded_at = self._clock()
+        return len(self._keys)
 
     def _pick(self, kid: str | None) -> jwt.PyJWK | None:
         if kid is None and len(self._keys) == 1:
@@ -136,18 +151,18 @@ class KeySet:
 def usable_keys(document: object, algorithm: str) -> dict[str | None, jwt.PyJWK]:
     """Returns the public signing keys of a JWKS that fit the algorithm, by id.
 
-    Ignores shared and private keys, which must not be published. Raises ValueError if no key
-    is left.
+    Ignores shared and private keys, which must not be published; there may be none left, when
+    the issuer has taken its keys back. Raises ValueError for a document that is no JWKS.
     """
     listed = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(listed, list):
+        message = "it is not a JWKS"
+        raise ValueError(message)  # noqa: TRY004 (a bad document, not a bad argument)
     keys: dict[str | None, jwt.PyJWK] = {}
-    for data in listed if isinstance(listed, list) else ():
+    for data in listed:
         key = _usable_key(data, algorithm)
         if key is not None:
             keys.setdefault(key.key_id, key)
-    if not keys:
-        message = f"the JWKS contains no public key for {algorithm}"
-        raise ValueError(message)
     return keys
 
 
@@ -229,14 +244,13 @@ def _key_set(source: str, algorithm: str, clock: Callable[[], float]) -> KeySet:
     if "://" in source:
         message = "ENROLL_JWT_JWKS must be a file or an https URL"
         raise SettingsError(message)
-    keys = KeySet(partial(_json_file, Path(source)), algorithm=algorithm, clock=clock)
+    file = WatchedFile(Path(source), clock)
+    keys = KeySet(lambda: json.loads(file.read()), algorithm=algorithm, clock=clock, file=file)
     try:
-        keys.load()
+        if keys.load():
+            return keys
     except (OSError, ValueError) as error:
         message = f"ENROLL_JWT_JWKS: {source} cannot be used ({error})"
         raise SettingsError(message) from error
-    return keys
-
-
-def _json_file(path: Path) -> object:
-    return json.loads(path.read_bytes())
+    message = f"ENROLL_JWT_JWKS: {source} contains no public key for {algorithm}"
+    raise SettingsError(message)

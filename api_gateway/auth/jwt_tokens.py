@@ -2,15 +2,15 @@
 
 import base64
 import re
-import secrets
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, NamedTuple, NoReturn
 
 import jwt
 
-from api_gateway.auth.jwt_keys import IssuerKeys, StaticKey, UnknownKey, external_keys
+from api_gateway.auth.jwt_keys import IssuerKeys, UnknownKey, external_keys
+from api_gateway.auth.signing_keys import SigningKey
 from enrollment.runtime.settings import Settings, SettingsError
 from schemas.encoding.i_json import loads
 from schemas.fields import email_rule, parse_email, parse_username, username_rule
@@ -18,11 +18,8 @@ from schemas.fields import email_rule, parse_email, parse_username, username_rul
 OWN_ISSUER = "enroll"
 OWN_AUDIENCE = "enroll"
 OWN_ALGORITHM = "HS256"
-#: Name of the stored secret that signs our own tokens.
-SIGNING_SECRET = "token-signing"  # noqa: S105 (a name, not a secret)
 
 MAX_TOKEN_LENGTH = 8_192
-MAX_LIFETIME = timedelta(hours=24)
 #: Seconds by which the clocks of two machines may differ.
 LEEWAY_SECONDS = 5.0
 MAX_NUMERIC_DATE = 1e12
@@ -63,13 +60,8 @@ class Issuer(NamedTuple):
     keys: IssuerKeys
 
 
-def new_signing_secret() -> bytes:
-    """Generates a secret for signing our own tokens."""
-    return secrets.token_bytes(32)
-
-
 def sign_token(
-    secret: bytes,
+    key: SigningKey,
     username: str,
     *,
     email: str | None = None,
@@ -77,13 +69,13 @@ def sign_token(
     minutes: float = 60,
     now: datetime,
 ) -> str:
-    """Signs a token for a person. Raises ValueError for claims that `verify` would reject."""
+    """Signs a token for a person; `verify` rejects one that is valid for too long.
+
+    Raises ValueError for other claims that `verify` would reject.
+    """
     subject = parse_username(username)
     if subject is None or (email is not None and parse_email(email) is None):
         message = "the username or the e-mail address is invalid"
-        raise ValueError(message)
-    if not 0 < minutes <= MAX_LIFETIME.total_seconds() / 60:
-        message = f"a token is valid for at most {MAX_LIFETIME.total_seconds() / 60:g} minutes"
         raise ValueError(message)
     issued = int(now.timestamp())
     claims: dict[str, Any] = {
@@ -97,7 +89,7 @@ def sign_token(
     }
     if email is not None:
         claims["email"] = email
-    return jwt.encode(claims, secret, algorithm=OWN_ALGORITHM)
+    return jwt.encode(claims, key.secret, algorithm=OWN_ALGORITHM, headers={"kid": key.kid})
 
 
 class TokenVerifier:
@@ -110,14 +102,21 @@ class TokenVerifier:
     def __init__(
         self,
         settings: Settings,
-        own_secret: bytes | Callable[[], bytes],
+        own_keys: IssuerKeys | None,
         *,
         clock: Callable[[], float] = time.time,
     ) -> None:
+        """`own_keys` is None where this service takes no tokens of its own.
+
+        Raises SettingsError for unusable keys of the external issuer.
+        """
         self._clock = clock
+        self._max_lifetime = settings.jwt_max_lifetime
         self._jwt = jwt.PyJWT({"require": list(_REQUIRED), "enforce_minimum_key_length": True})
-        own = StaticKey((lambda: own_secret) if isinstance(own_secret, bytes) else own_secret)
-        self._issuers = {OWN_ISSUER: Issuer(OWN_ISSUER, OWN_AUDIENCE, OWN_ALGORITHM, own)}
+        self._issuers: dict[str, Issuer] = {}
+        if own_keys is not None:
+            own = Issuer(OWN_ISSUER, OWN_AUDIENCE, OWN_ALGORITHM, own_keys)
+            self._issuers[OWN_ISSUER] = own
         external = _external_issuer(settings, clock)
         if external is not None:
             self._issuers[external.name] = external
@@ -175,8 +174,11 @@ class TokenVerifier:
         if max(issued, begins) > now + LEEWAY_SECONDS:
             message = "The token is not valid yet."
             raise TokenRefused(message)
-        if expires - issued > MAX_LIFETIME.total_seconds():
-            message = "The token is valid for too long; the maximum is 24 hours."
+        if expires - issued > self._max_lifetime:
+            message = (
+                f"The token is valid for too long: exp - iat is {expires - issued:.0f} seconds, "
+                f"and the maximum is {self._max_lifetime}."
+            )
             raise TokenRefused(message)
         return expires - now
 

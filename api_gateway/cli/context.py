@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from api_gateway.cli.exit_codes import CannotRun
+from enrollment.runtime.private_files import OpenToOthers, make_private_folder
 from enrollment.runtime.settings import Settings, from_env, sqlite_url
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 
@@ -50,17 +51,34 @@ def load_settings(data_dir: Path) -> Settings:
 
 
 def create_folder(folder: Path) -> None:
-    """Creates the data folder for its owner. Raises CannotRun if files cannot be created in it."""
+    """Creates the data folder for its owner, or closes one that exists to all others.
+
+    Raises CannotRun if it cannot be closed, or no files can be created in it.
+    """
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with TemporaryFile(dir=folder):
-            return
+        before = make_private_folder(folder)
+        TemporaryFile(dir=folder).close()
+    except OpenToOthers as error:
+        message = f"Cannot use it: {error}. Or name another with --data-dir."
+        raise CannotRun(message) from error
     except OSError as error:
         message = (
             f"The data folder {folder} cannot be written: {error.strerror}. "
             "Name another with --data-dir."
         )
         raise CannotRun(message) from error
+    if before is not None:
+        click.echo(
+            f"Other users could enter the data folder {folder} (mode {before:o}); it is 700 now.",
+            err=True,
+        )
+
+
+def close_data_folder(settings: Settings) -> None:
+    """Closes the data folder to others if it may have the database. Raises CannotRun."""
+    is_embedded = settings.database_url == sqlite_url(settings.data_dir)
+    if is_embedded and settings.data_dir.is_dir():
+        create_folder(settings.data_dir)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from api_gateway.cli.context import REDIS_URL_FILE, load_settings, stack_environment
 from api_gateway.server.listening import descriptor_limits, max_open_connections
 from enrollment.domain.errors import DatabaseUnavailable
+from enrollment.runtime import server_urls
 from enrollment.runtime.settings import Settings, SettingsError
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
@@ -47,8 +48,9 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
         return
     yield CheckResult("ok", "settings", "all values are valid")
     yield from _check_test_settings(settings)
-    yield from check_database(settings)
     environment = stack_environment(data_dir)
+    yield from check_database(settings)
+    yield from check_tls(settings.database_url, environment.get("PGSSLMODE"))
     is_named = "ENROLL_REDIS_URL" in environment or (data_dir / REDIS_URL_FILE).is_file()
     yield from check_redis(settings.redis_url, is_named=is_named)
     if settings.broker_url != settings.redis_url:
@@ -88,6 +90,14 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
         yield CheckResult("wrong", "database", f"{safe_url}: {_one_line(error)}", advice)
     finally:
         sessions.dispose()
+
+
+def check_tls(database_url: str, sslmode: str | None) -> Iterator[CheckResult]:
+    """Reports hosts of PostgreSQL that are reached over a network and not verified."""
+    if hosts := server_urls.unverified_hosts(database_url, sslmode):
+        message = f"the connection to {', '.join(hosts)} does not verify the server's certificate"
+        advice = "add ?sslmode=verify-full&sslrootcert=FILE to ENROLL_DATABASE_URL"
+        yield CheckResult("note", "database", message, advice)
 
 
 def _check_migrations(session: Session) -> CheckResult:

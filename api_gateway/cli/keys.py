@@ -1,6 +1,6 @@
 """`enroll keys`: API keys."""
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,20 +30,36 @@ def _parse_scopes(
     return frozenset(names)
 
 
-def _check_name(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
-    if not name.strip() or not name.isprintable():
-        message = "the name of a key must have characters that can be printed"
+def _parse_expiry(
+    _ctx: click.Context, _param: click.Parameter, value: str | None
+) -> datetime | None:
+    """Returns the end of a number of days, or of a day in UTC."""
+    if value is None:
+        return None
+    now = datetime.now(UTC)
+    try:
+        if value.isdecimal():
+            ends = now + timedelta(days=int(value))
+        else:
+            day = date.fromisoformat(value)
+            ends = datetime.combine(day, time.min, UTC) + timedelta(days=1)
+    except (ValueError, OverflowError) as error:
+        message = f"{value!r} is neither a number of days nor a date such as 2027-01-31"
+        raise click.BadParameter(message) from error
+    if ends <= now:
+        message = f"{value} is over"
         raise click.BadParameter(message)
-    return name.strip()
+    return ends
 
 
 @keys.command(
     epilog=examples(
         "enroll keys create sis-nightly --scope enroll --scope read",
         "enroll keys create sis-nightly --scope enroll --scope read --rotate",
+        "enroll keys create visitor --scope read --expires 30",
     )
 )
-@click.argument("name", callback=_check_name)
+@click.argument("name")
 @click.option(
     "--scope",
     "scopes",
@@ -58,51 +74,68 @@ def _check_name(_ctx: click.Context, _param: click.Parameter, name: str) -> str:
     is_flag=True,
     help="Create another key for a name that has one, with the same scopes.",
 )
+@click.option(
+    "--expires",
+    "expires_at",
+    callback=_parse_expiry,
+    metavar="DAYS|DATE",
+    help="Days that the key is valid, or its last day (UTC).  [default: no end]",
+)
 @data_dir_option
 @json_option
 def create(
-    *, name: str, scopes: frozenset[str], rotate: bool, data_dir: Path, as_json: bool
+    *,
+    name: str,
+    scopes: frozenset[str],
+    rotate: bool,
+    expires_at: datetime | None,
+    data_dir: Path,
+    as_json: bool,
 ) -> None:
     """Create an API key called NAME. The last line is the key; it is shown only once.
 
-    Keys with the same name are one caller, with access to the same submissions.
+    Keys with the same name are one caller, with access to the same submissions. So a name keeps
+    its scopes, and is not given again after it was revoked.
     """
     from api_gateway.auth.api_keys import new_api_key
-    from enrollment.storage.credentials import api_keys
 
     text, digest = new_api_key()
-    with open_sessions(data_dir) as sessions, sessions.begin() as session:
-        same_name = [key for key in api_keys.all_keys(session) if key.name == name]
-        _check_rotation(
-            name, [key.scopes for key in same_name if not key.revoked_at], scopes, rotate=rotate
-        )
-        number = api_keys.add(
-            session, name=name, scopes=scopes, digest=digest, now=datetime.now(UTC)
-        )
+    key = _add_key(data_dir, name, scopes, digest, rotate=rotate, expires_at=expires_at)
     if as_json:
-        print_json({"id": number, "name": name, "scopes": sorted(scopes), "key": text})
+        print_json({"id": key.id, "name": name, "scopes": sorted(scopes), "key": text})
         return
-    click.echo(f"Key {number}, {name}, scopes: {', '.join(sorted(scopes))}. It is not shown again:")
+    until = f" Valid until {_minute(key.expires_at)}." if key.expires_at else ""
+    click.echo(
+        f"Key {key.id}, {name}, scopes: {', '.join(sorted(scopes))}.{until} It is not shown again:"
+    )
     click.echo(text)
 
 
-def _check_rotation(
-    name: str, in_use: list[frozenset[str]], wanted: frozenset[str], *, rotate: bool
-) -> None:
-    """Checks that a name in use is rotated, with the same scopes. Raises CannotRun.
+def _add_key(
+    data_dir: Path,
+    name: str,
+    scopes: frozenset[str],
+    digest: bytes,
+    *,
+    rotate: bool,
+    expires_at: datetime | None,
+) -> "ApiKey":
+    """Stores a key. Raises CannotRun for a name that cannot have it."""
+    from api_gateway.auth.api_keys import KeyNameRefused, check_key_name
+    from enrollment.storage.credentials import api_keys
 
-    Otherwise two servers that share a name by mistake would be one caller.
-    """
-    if in_use and not rotate:
-        message = (
-            f"A key named {name} is in use, and keys with the same name are one caller: choose "
-            "another name, or give --rotate to create its successor."
+    now = datetime.now(UTC)
+    with open_sessions(data_dir) as sessions, sessions.begin() as session:
+        api_keys.lock_names(session)
+        same_name = api_keys.find_by_name(session, name)
+        try:
+            check_key_name(name, same_name, scopes, rotate=rotate, now=now)
+        except KeyNameRefused as refusal:
+            raise CannotRun(str(refusal)) from refusal
+        number = api_keys.add(
+            session, name=name, scopes=scopes, digest=digest, now=now, expires_at=expires_at
         )
-        raise CannotRun(message)
-    if in_use and wanted not in in_use:
-        has = "; ".join(", ".join(sorted(scopes)) for scopes in in_use)
-        message = f"The key {name} in use has the scopes: {has}. Its successor must have the same."
-        raise CannotRun(message)
+    return api_keys.ApiKey(number, name, scopes, now, expires_at=expires_at)
 
 
 @keys.command("list", epilog=examples("enroll keys list"))
@@ -117,10 +150,35 @@ def list_(data_dir: Path, *, as_json: bool) -> None:
     if as_json:
         print_json({"keys": [_to_json(key) for key in known]})
         return
+    now = datetime.now(UTC)
     for key in known:
-        state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}Z" if key.revoked_at else "in use"
-        created = f"created {key.created:%Y-%m-%d %H:%M}Z"
-        click.echo(f"{key.id}\t{key.name}\t{','.join(sorted(key.scopes))}\t{created}\t{state}")
+        used = f"last used {_minute(key.last_used_at)}" if key.last_used_at else "never used"
+        columns = (
+            str(key.id),
+            "".join(char if char.isprintable() else "?" for char in key.name),
+            ",".join(sorted(key.scopes)),
+            f"created {_minute(key.created)}",
+            used,
+            _state(key, now),
+        )
+        click.echo("\t".join(columns))
+
+
+def _state(key: "ApiKey", now: datetime) -> str:
+    if key.revoked_at is not None:
+        return f"revoked {_minute(key.revoked_at)}"
+    if key.expires_at is None:
+        return "in use"
+    verb = "expired" if key.has_expired(now) else "in use until"
+    return f"{verb} {_minute(key.expires_at)}"
+
+
+def _minute(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}Z"
+
+
+def _optional_time(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
 
 
 def _to_json(key: "ApiKey") -> dict[str, object]:
@@ -129,7 +187,9 @@ def _to_json(key: "ApiKey") -> dict[str, object]:
         "name": key.name,
         "scopes": sorted(key.scopes),
         "created": key.created.isoformat(),
-        "revoked_at": key.revoked_at and key.revoked_at.isoformat(),
+        "revoked_at": _optional_time(key.revoked_at),
+        "expires_at": _optional_time(key.expires_at),
+        "last_used_at": _optional_time(key.last_used_at),
     }
 
 

@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 import click
 
+from api_gateway.cli.context import close_data_folder
 from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.output import examples
 from api_gateway.server.listening import LISTEN_BACKLOG
+from enrollment.runtime.private_files import restrict_new_files
 
 #: Seconds in which `/readyz` is 503 before a production gateway stops accepting connections.
 DRAIN_SECONDS = 5.0
@@ -40,7 +42,9 @@ def gateway(host: str, port: int, fd: int | None, drain_seconds: float) -> None:
     from enrollment.runtime import logs
     from enrollment.runtime.settings import from_env
 
+    restrict_new_files()
     settings = from_env()
+    close_data_folder(settings)
     logs.configure(settings.log_level, process="gateway")
     if fd is None:
         with listener(host, port):  # of an address in use the server says so in its log only

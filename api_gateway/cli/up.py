@@ -4,6 +4,7 @@ import fcntl
 import os
 import socket
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
@@ -26,7 +27,8 @@ from api_gateway.cli.output import examples
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.run import listener
 from api_gateway.local_stack.supervisor import Program, Supervisor
-from enrollment.runtime.settings import from_env
+from enrollment.runtime.private_files import restrict_new_files, write_private_file
+from enrollment.runtime.settings import Settings, from_env
 
 #: Seconds after which a service that is not ready is reported.
 READY_SECONDS = 60.0
@@ -68,6 +70,7 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
     """
     from enrollment.runtime import logs
 
+    restrict_new_files()
     environment = stack_environment(data_dir)
     if "ENROLL_REDIS_URL" not in environment:
         _require_local_extra()
@@ -175,6 +178,7 @@ def prepare_database(environment: Mapping[str, str], folder: Path) -> None:
     try:
         with sessions.begin() as session:
             _ensure_admin_key(session, folder / ADMIN_KEY_FILE)
+        _ensure_signing_key(settings)
     except NotDurable as refusal:
         message = f"The database can lose accepted requests. {refusal}; {durability.ADVICE}."
         raise CannotRun(message) from refusal
@@ -192,19 +196,16 @@ def _ensure_admin_key(session: Session, path: Path) -> None:
     text, digest = new_api_key()
     scopes = frozenset({"admin"})
     api_keys.add(session, name="admin", scopes=scopes, digest=digest, now=datetime.now(UTC))
-    write_secret(path, text)
+    write_private_file(path, text + "\n")
 
 
-def write_secret(path: Path, text: str) -> None:
-    """Writes a file atomically, readable by its owner only."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    descriptor = os.open(new, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    new.replace(path)
+def _ensure_signing_key(settings: Settings) -> None:
+    """Creates the key that signs tokens of our own, unless one is configured or there already."""
+    from api_gateway.auth.signing_keys import rotate_signing_key, signing_key_path
+
+    path = signing_key_path(settings)
+    if settings.own_tokens and settings.signing_key is None and not path.exists():
+        rotate_signing_key(path, now=time.time(), keep_seconds=0)
 
 
 @contextmanager
@@ -214,7 +215,7 @@ def embedded_redis(folder: Path) -> Iterator[str]:
 
     path = folder / REDIS_URL_FILE
     with EmbeddedRedis() as redis:
-        write_secret(path, redis.url)
+        write_private_file(path, redis.url + "\n")
         try:
             yield redis.url
         finally:

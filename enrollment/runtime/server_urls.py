@@ -36,6 +36,28 @@ def database_url(url: str) -> str:
     return f"{scheme}://{credentials}{at}{parts.path}?{urlencode(query, safe=',:/')}"
 
 
+def unverified_hosts(database_url: str, sslmode: str | None) -> list[str]:
+    """Returns the hosts of a PostgreSQL URL whose identity no connection verifies.
+
+    Hosts on this machine need no TLS. `sslmode` applies where the URL has none (PGSSLMODE).
+    """
+    parts = urlsplit(database_url)
+    if parts.scheme != _POSTGRESQL:
+        return []
+    query = dict(parse_qsl(parts.query))
+    if query.get("sslmode", sslmode) == "verify-full":
+        return []
+    named = query.get("host", "").split(",") if "host" in query else [parts.hostname or ""]
+    return [host for host in named if not _is_local(host)]
+
+
+def _is_local(host: str) -> bool:
+    """Whether it is a loopback address, a Unix socket, or none, which means a socket too."""
+    name = host.lower()
+    is_socket = not name or name.startswith(("/", "@"))
+    return is_socket or name in {"localhost", "::1"} or name.startswith("127.")
+
+
 def redis_url(url: str) -> str:
     """Returns the URL of one Redis server.
 

@@ -26,6 +26,10 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_JWT_SECRET": "The outside issuer's shared secret (HS256).",
     "ENROLL_JWT_PUBLIC_KEY": "File with the outside issuer's public key (PEM).",
     "ENROLL_JWT_JWKS": "File or https URL with the outside issuer's keys (JWKS).",
+    "ENROLL_JWT_MAX_LIFETIME": "Maximum seconds from iat to exp of a token.",
+    "ENROLL_OWN_TOKENS": "false: take no tokens of our own (enroll tokens create).",
+    "ENROLL_SIGNING_KEY": "The key that signs our own tokens, and former keys after commas.",
+    "ENROLL_SIGNING_KEY_FILE": "File with that key; default: signing.key in the data folder.",
     "ENROLL_MAX_UPLOAD_BYTES": "Maximum size of an upload, after decompression.",
     "ENROLL_MAX_UPLOAD_ROWS": "Maximum number of rows in a submission.",
     "ENROLL_MAX_JSON_BYTES": "Maximum size of a JSON document (use NDJSON or CSV for more).",
@@ -73,6 +77,11 @@ class Settings:
     jwt_secret: str | None = field(default=None, repr=False)
     jwt_public_key: Path | None = None
     jwt_jwks: str | None = None
+    #: In seconds.
+    jwt_max_lifetime: int = 3_600
+    own_tokens: bool = True
+    signing_key: str | None = field(default=None, repr=False)
+    signing_key_file: Path | None = None
     max_upload_bytes: int = 1_000_000_000
     max_upload_rows: int = 2_000_000
     max_json_bytes: int = 16_000_000

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import DatabaseUnavailable, EnrollmentError
+from enrollment.storage.credentials import roles
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 
@@ -42,13 +43,15 @@ class LaterRelease(UnknownRevision):
 
 
 def upgrade(url: str, revision: str = "head") -> None:
-    """Upgrades the database to a revision.
+    """Upgrades the database to a revision, and grants the roles of PostgreSQL what they need.
 
     Raises LaterRelease, UnknownRevision, DatabaseUnavailable.
     """
     with _exclusive_connection(url) as (config, session):
         refuse_later_release(session)
         command.upgrade(config, revision)
+        if is_postgresql(session):
+            roles.grant(session)
 
 
 def downgrade(url: str, revision: str) -> None:

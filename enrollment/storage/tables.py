@@ -434,10 +434,16 @@ class ApiKeyRow(Base):
     scopes: Mapped[list[str]] = mapped_column(JSON)
     created: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    #: At most a minute old while the key is in use.
+    last_used_at: Mapped[datetime | None]
 
 
 class SecretRow(Base):
-    """Secrets that the service generated, such as its signing key."""
+    """Random values that are written and deleted again, to test whether a write succeeds.
+
+    Invariant: it holds no credential. (Earlier releases stored a signing key here.)
+    """
 
     __tablename__ = "secret"
 

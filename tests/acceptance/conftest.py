@@ -9,7 +9,8 @@ import pytest
 import redis
 
 from tests.support.production import EDX_KEY, Production
-from tests.support.servers import create_database, drop_database, redis_process
+from tests.support.roles import database_with_roles, restricted_redis
+from tests.support.servers import create_database, drop_database
 from tests.support.service_processes import Stack, wait_until
 
 
@@ -77,12 +78,15 @@ def whole(
 def production(
     postgres_base_url: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Production]:
-    """What docker-compose.yml runs, with a second gateway, set up for Open edX clients."""
-    url = create_database(postgres_base_url)
+    """What docker-compose.yml runs, with a second gateway, set up for Open edX clients.
+
+    Each process has the rights of `deploy/` on PostgreSQL and Redis, and no others.
+    """
     settings = {"ENROLL_EDX_API_KEY": EDX_KEY, "ENROLL_DEFAULT_WAIT": "10"}
+    folder = tmp_path_factory.mktemp("production")
     with (
-        redis_process() as server,
-        Production(tmp_path_factory.mktemp("production"), url, server, **settings) as running,
+        database_with_roles(postgres_base_url) as urls,
+        restricted_redis() as server,
+        Production(folder, urls, server, redis_url=server.service_url, **settings) as running,
     ):
         yield running
-    drop_database(postgres_base_url, url)

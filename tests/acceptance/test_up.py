@@ -5,8 +5,17 @@ import signal
 import stat
 from pathlib import Path
 
+import httpx
+
 from tests.support.row_counts import row_counts
-from tests.support.service_processes import Running, bare, needs_proc, open_course, wait_until
+from tests.support.service_processes import (
+    API,
+    Running,
+    bare,
+    needs_proc,
+    open_course,
+    wait_until,
+)
 
 pytestmark = needs_proc
 
@@ -110,3 +119,40 @@ def test_one_gateway_alone_serves_and_ends(tmp_path):
     assert gateway.end() in {0, -signal.SIGTERM}
     assert "Application shutdown complete" in gateway.log()
     assert gateway.left() == []
+
+
+def test_tokens_are_signed_with_a_key_of_the_folder_that_can_be_replaced(stack):
+    up = stack()
+
+    def asks(token):
+        headers = {"Authorization": f"JWT {token}"}
+        return httpx.get(f"{up.url}{API}/enrollment", headers=headers).status_code
+
+    first = up.enroll("tokens", "create", "ada").stdout.strip()
+    assert asks(first) == 200
+    key = up.data / "signing.key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o600
+    assert up.enroll("tokens", "rotate").returncode == 0
+    second = up.enroll("tokens", "create", "ada").stdout.strip()
+
+    assert (asks(second), asks(first)) == (200, 200)
+    kept = key.read_text()
+    assert up.enroll("tokens", "rotate", "--end-tokens").returncode == 0
+    wait_until(lambda: asks(first) == asks(second) == 401, up.log)
+    assert asks(up.enroll("tokens", "create", "ada").stdout.strip()) == 200
+    for line in kept.splitlines():
+        assert line.split()[0] not in up.log()
+
+
+def test_a_folder_that_was_open_and_all_its_files_are_closed(stack, tmp_path):
+    before = os.umask(0o022)
+    try:
+        (tmp_path / "data").mkdir(mode=0o755)
+        up = stack("--demo")
+        up.enroll("submit", rows_file(tmp_path, 50))
+        files = [up.data, *up.data.rglob("*")]
+    finally:
+        os.umask(before)
+
+    assert {"enrollment.sqlite3", "signing.key"} <= {file.name for file in files}
+    assert [file.name for file in files if file.exists() and file.stat().st_mode & 0o077] == []

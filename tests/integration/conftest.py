@@ -6,11 +6,9 @@ from contextlib import closing
 import pytest
 import structlog
 
-from api_gateway.auth import jwt_tokens
 from enrollment.storage import migrate
-from enrollment.storage.credentials import secrets
 from enrollment.storage.engine.sessions import Sessions, sessions_for
-from tests.support.credentials import SECRET, CredentialTester
+from tests.support.credentials import CredentialTester
 from tests.support.in_process_service import World
 from tests.support.small_gateway import Clock, SmallGateway
 from tests.support.statements import recorded_statements
@@ -76,9 +74,7 @@ def course_gateway(start_course_gateway: Callable[..., SmallGateway]) -> SmallGa
 
 @pytest.fixture
 def gate(sessions: Sessions) -> Iterator[CredentialTester]:
-    """Authentication, with a signing secret that is known."""
-    with sessions.begin() as session:
-        secrets.get_or_create(session, jwt_tokens.SIGNING_SECRET, SECRET)
+    """Authentication, with a signing key that is known."""
     made = CredentialTester(sessions)
     with closing(made.records):
         yield made

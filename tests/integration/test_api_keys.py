@@ -1,4 +1,4 @@
-"""API keys and self-made secrets, as the records keep them."""
+"""API keys, as the records keep them."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from enrollment.storage.credentials import api_keys, secrets
+from enrollment.storage.credentials import api_keys
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 DIGEST = b"d" * 32
@@ -81,50 +81,66 @@ def test_keys_are_listed_oldest_first(sessions):
     assert [key.name for key in listed] == ["c", "a", "b"]
 
 
-def test_a_secret_stays_what_it_first_was(sessions):
-    def get(name, fresh):
+def test_an_expired_key_is_found_and_known_to_be_over(sessions):
+    with sessions.begin() as session:
+        api_keys.add(
+            session,
+            name="sis",
+            scopes=frozenset({"read"}),
+            digest=DIGEST,
+            now=NOON,
+            expires_at=NOON + timedelta(days=1),
+        )
+
+    key = found(sessions)
+
+    assert key.expires_at == NOON + timedelta(days=1)
+    assert key.is_live(NOON)
+    assert not key.is_live(key.expires_at)
+    assert key.has_expired(key.expires_at)
+
+
+def test_the_last_use_of_a_key_never_goes_back(sessions):
+    number = add(sessions)
+    other = add(sessions, digest=b"e" * 32)
+
+    for minutes in (5, 3):
         with sessions.begin() as session:
-            return secrets.get_or_create(session, name, fresh)
+            api_keys.record_use(session, {number: NOON + timedelta(minutes=minutes)})
 
-    assert get("tokens", b"first\0") == b"first\0"
-    assert get("tokens", b"second") == b"first\0"
-    assert get("hooks", b"other") == b"other"
-
-
-def test_all_who_make_a_secret_at_once_end_with_the_same(sessions):
-    barrier = threading.Barrier(4)
-    ended = []
-
-    def make(fresh):
-        barrier.wait()
-        with sessions.begin() as session:
-            ended.append(secrets.get_or_create(session, "tokens", fresh))
-
-    threads = [threading.Thread(target=make, args=(bytes([n]) * 32,)) for n in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    assert len(ended) == 4
-    assert len(set(ended)) == 1
+    with sessions.read() as session:
+        used = {key.id: key.last_used_at for key in api_keys.all_keys(session)}
+    assert used == {number: NOON + timedelta(minutes=5), other: None}
 
 
-def test_who_comes_second_takes_what_the_first_has_not_committed_yet(sessions):
+def test_keys_of_a_name_are_found_also_revoked_ones(sessions):
+    number = add(sessions)
+    add(sessions, name="sis2", digest=b"f" * 32)
+    with sessions.begin() as session:
+        api_keys.revoke(session, number, now=NOON)
+
+    with sessions.begin() as session:
+        api_keys.lock_names(session)
+        assert [key.id for key in api_keys.find_by_name(session, "sis")] == [number]
+
+
+def test_whoever_creates_a_key_waits_for_another_who_does(sessions):
     if sessions.engine.dialect.name == "sqlite":
-        pytest.skip("one writer at a time: nobody can come between")
-    ended = []
+        pytest.skip("one writer at a time")
+    seen = []
 
     def second():
         with sessions.begin() as session:
-            ended.append(secrets.get_or_create(session, "tokens", b"second"))
+            api_keys.lock_names(session)
+            seen.extend(api_keys.find_by_name(session, "sis"))
 
     with sessions.begin() as session:
-        first = secrets.get_or_create(session, "tokens", b"first")
+        api_keys.lock_names(session)
         thread = threading.Thread(target=second)
         thread.start()
         thread.join(timeout=0.3)
         assert thread.is_alive()
+        api_keys.add(session, name="sis", scopes=frozenset(), digest=DIGEST, now=NOON)
     thread.join()
 
-    assert ended == [first] == [b"first"]
+    assert [key.name for key in seen] == ["sis"]

@@ -9,17 +9,17 @@ import jwt
 import pytest
 
 from api_gateway.auth import api_keys, jwt_tokens
+from api_gateway.auth.authentication import KEY_CACHE_SECONDS
 from api_gateway.auth.caller import Caller
-from api_gateway.auth.jwt_tokens import TokenRefused
 from enrollment.domain.codes import CallerKind
 from enrollment.domain.errors import DatabaseUnavailable
-from enrollment.storage.credentials import secrets
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions
 from tests.support.credentials import (
     EDX_KEY,
     NOW,
     SECRET,
+    SIGNING_KEY,
     CredentialTester,
     bearer,
     edx_header,
@@ -138,7 +138,7 @@ def test_credentials_that_disagree_are_refused(gate):
         pytest.param(("Authorization", "JWT  "), "token_not_provided", id="blank-token"),
         pytest.param(jwt_header(jwt.encode({"iss": "other"}, SECRET)), "token_nonexistent", id="other-issuer"),
         pytest.param(
-            jwt_header(jwt_tokens.sign_token(SECRET, "ada", now=NOW - timedelta(hours=1))),
+            jwt_header(jwt_tokens.sign_token(SIGNING_KEY, "ada", now=NOW - timedelta(hours=1))),
             "token_expired",
             id="expired",
         ),
@@ -167,25 +167,37 @@ def test_without_a_fixed_key_none_is_taken(sessions):
             assert gate.refusal(edx_header(text)).status == 401
 
 
-def test_the_signing_secret_is_made_where_there_is_none(sessions):
-    gate = CredentialTester(sessions)
+def test_without_a_signing_key_no_token_of_ours_is_believed(sessions, tmp_path):
+    gate = CredentialTester(sessions, signing_key=None, data_dir=tmp_path)
 
     with closing(gate.records):
-        assert gate.refusal(jwt_header(ada())).status == 401
-        with sessions.begin() as session:
-            made = secrets.get_or_create(session, jwt_tokens.SIGNING_SECRET, b"other")
-        text = jwt_tokens.sign_token(made, "ada", now=NOW)
-        assert len(made) == 32
-        assert gate.see(jwt_header(text)).username == "ada"
+        header, claims, _ = ada().split(".")
+        by_nothing = base64.urlsafe_b64encode(
+            hmac.digest(b"", f"{header}.{claims}".encode(), "sha256")
+        )
+        for token in (ada(), f"{header}.{claims}.{by_nothing.decode().rstrip('=')}"):
+            assert gate.refusal(jwt_header(token)).status == 401
+        (tmp_path / "signing.key").write_bytes(SECRET)
+        assert gate.see(jwt_header(eve())).username == "eve"
 
 
-def test_before_the_signing_secret_is_known_no_token_is_believed(gate):
-    signing = signed().rpartition(".")[0]
-    by_nothing = base64.urlsafe_b64encode(hmac.digest(b"", signing.encode(), "sha256"))
+def test_where_our_own_tokens_are_switched_off_none_is_believed(sessions):
+    gate = CredentialTester(sessions, own_tokens=False)
 
-    for signature in (by_nothing.decode().rstrip("="), signed().rpartition(".")[2]):
-        with pytest.raises(TokenRefused):
-            gate.authenticator._verifier.verify(f"{signing}.{signature}")
+    with closing(gate.records):
+        assert gate.refusal(jwt_header(ada())).body()["detail"] == "The token's issuer is unknown."
+
+
+def test_a_key_whose_time_is_over_is_refused_and_says_so(gate):
+    key = gate.key("read", expires_at=NOW + timedelta(seconds=30))
+
+    assert gate.see(edx_header(key)).name == "key:sis"
+    gate.wall += 30
+    gate.now += KEY_CACHE_SECONDS
+    problem = gate.refusal(edx_header(key))
+    assert problem.status == 401
+    assert problem.body()["detail"] == "The API key has expired."
+    assert gate.refusal(bearer(key)).status == 401
 
 
 def test_while_the_records_are_away_a_key_is_neither_good_nor_bad(tmp_path):

@@ -1,7 +1,11 @@
 """How long the gateway keeps what it knows about a credential."""
 
 import asyncio
+import json
 from contextlib import closing
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from api_gateway.auth import api_keys
 from api_gateway.auth.authentication import KEY_CACHE_SECONDS, TOKEN_CACHE_SECONDS
@@ -105,3 +109,26 @@ def test_however_long_it_lives_a_token_is_verified_again(gate):
     assert gate.see(header).username == "ada"
     gate.now += 0.5
     assert gate.refusal(header).status == 401
+
+
+def test_a_key_that_left_the_issuers_file_is_refused_within_half_a_minute(sessions, tmp_path):
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    jwk = jwt.algorithms.RSAAlgorithm.to_jwk(private.public_key(), as_dict=True) | {"kid": "one"}
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [jwk, jwk | {"kid": "two"}]}))
+    gate = CredentialTester(
+        sessions, jwt_issuer="https://idp", jwt_audience="us", jwt_jwks=str(file)
+    )
+    issued = int(gate.wall)
+    claims = {"iss": "https://idp", "aud": "us", "sub": "ada", "iat": issued, "exp": issued + 900}
+    token = jwt.encode(claims, private, algorithm="RS256", headers={"kid": "one"})
+
+    with closing(gate.records):
+        seconds = 0
+        while seconds < 25:  # the client asks all the time, so its token is always in the cache
+            assert gate.see(jwt_header(token)).username == "ada"
+            seconds, gate.now, gate.wall = seconds + 1, gate.now + 1, gate.wall + 1
+        file.write_text(json.dumps({"keys": [jwk | {"kid": "two"}]}))
+        while gate.is_believed(token):
+            seconds, gate.now, gate.wall = seconds + 1, gate.now + 1, gate.wall + 1
+        assert seconds - 25 <= 30

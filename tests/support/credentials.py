@@ -8,24 +8,26 @@ from falcon import testing
 
 from api_gateway.auth import api_keys, jwt_tokens
 from api_gateway.auth.authentication import Authenticator
+from api_gateway.auth.signing_keys import SigningKey
 from api_gateway.database import Database
 from api_gateway.http.problems import Problem
 from enrollment.runtime.settings import Settings
 from enrollment.storage.credentials import api_keys as credentials_api_keys
 
 SECRET = b"s" * 32
+SIGNING_KEY = SigningKey.of(SECRET)
 EDX_KEY = "what you like, even: this.one"
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class CountingRecords(Database):
-    """Sessions that count the queries."""
+    """Sessions that count the queries, not the writes."""
 
     asked = 0
 
-    async def run(self, work):
+    async def read(self, query, *args, **kwargs):
         self.asked += 1
-        return await super().run(work)
+        return await super().read(query, *args, **kwargs)
 
 
 class CredentialTester:
@@ -36,7 +38,13 @@ class CredentialTester:
         self.now = 1000.0
         self.wall = NOW.timestamp()
         self.records = CountingRecords(sessions)
-        given = {"database_url": "", "redis_url": "", "broker_url": "", "edx_api_key": EDX_KEY}
+        given = {
+            "database_url": "",
+            "redis_url": "",
+            "broker_url": "",
+            "edx_api_key": EDX_KEY,
+            "signing_key": SECRET.decode(),
+        }
         self.authenticator = Authenticator(
             self.records,
             Settings(**(given | settings)),
@@ -45,11 +53,16 @@ class CredentialTester:
             max_cached=bound,
         )
 
-    def key(self, *scopes, name="sis"):
+    def key(self, *scopes, name="sis", expires_at=None):
         text, digest = api_keys.new_api_key()
         with self.sessions.begin() as session:
             credentials_api_keys.add(
-                session, name=name, scopes=frozenset(scopes), digest=digest, now=NOW
+                session,
+                name=name,
+                scopes=frozenset(scopes),
+                digest=digest,
+                now=NOW,
+                expires_at=expires_at,
             )
         return text
 
@@ -59,7 +72,22 @@ class CredentialTester:
                 credentials_api_keys.revoke(session, key.id, now=NOW)
 
     def see(self, *headers):
-        return asyncio.run(self.authenticator.identify(a_request(*headers)))
+        return asyncio.run(self._identify(*headers))
+
+    async def _identify(self, *headers):
+        """Identifies the caller, and waits for what is recorded beside it."""
+        try:
+            return await self.authenticator.identify(a_request(*headers))
+        finally:
+            while writing := self.authenticator._usage._writing:
+                await asyncio.wait([writing])
+                await asyncio.sleep(0)
+
+    def is_believed(self, token):
+        try:
+            return self.see(jwt_header(token)) is not None
+        except Problem:
+            return False
 
     def refusal(self, *headers):
         with pytest.raises(Problem) as refusal:
@@ -72,7 +100,9 @@ def a_request(*headers):
 
 
 def signed(name="ada", *, minutes=60, email=None, staff=False):
-    return jwt_tokens.sign_token(SECRET, name, minutes=minutes, email=email, staff=staff, now=NOW)
+    return jwt_tokens.sign_token(
+        SIGNING_KEY, name, minutes=minutes, email=email, staff=staff, now=NOW
+    )
 
 
 def edx_header(key=EDX_KEY):

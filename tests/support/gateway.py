@@ -14,15 +14,16 @@ from falcon import testing
 
 from api_gateway.app import make_asgi_app, make_parts
 from api_gateway.auth.api_keys import new_api_key
-from api_gateway.auth.jwt_tokens import SIGNING_SECRET, new_signing_secret, sign_token
+from api_gateway.auth.jwt_tokens import sign_token
+from api_gateway.auth.signing_keys import SigningKey
 from api_gateway.routes import BASE
 from api_gateway.status.waiters import WaitKey
 from enrollment.domain.codes import Lane
 from enrollment.domain.model import Course, Learner, Mode
 from enrollment.runtime.settings import from_env
 from enrollment.storage import courses, learners
-from enrollment.storage.credentials import api_keys, secrets
-from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.credentials import api_keys
+from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.queue import redispatch
 from enrollment.storage.queue.batches import BatchRef
 from worker.processing.processor import Processor
@@ -30,6 +31,7 @@ from worker.processing.processor import Processor
 #: A Redis that is unavailable; the gateway must work without it.
 NO_REDIS = "redis://127.0.0.1:1/0"
 EDX_KEY = "the one key of an unmodified installation"
+SIGNING_KEY = SigningKey.of(b"k" * 32)
 PATIENCE = 30
 AUDIT, HONOR, VERIFIED = Mode(slug="audit"), Mode(slug="honor"), Mode(slug="verified")
 CREDIT, PROFESSIONAL = Mode(slug="credit"), Mode(slug="professional")
@@ -59,7 +61,10 @@ def fresh(word: str) -> str:
 class Gateway:
     """Sends requests through the application on its own event loop."""
 
-    def __init__(self, url: str, *, redis_url: str = NO_REDIS, **environment: str) -> None:
+    def __init__(
+        self, url: str, *, redis_url: str = NO_REDIS, worker_url: str = "", **environment: str
+    ) -> None:
+        """`worker_url`: the same database for another role."""
         self._rung: queue.Queue[object] = queue.Queue()
         self.settings = from_env(
             {
@@ -67,6 +72,7 @@ class Gateway:
                 "ENROLL_REDIS_URL": redis_url,
                 "ENROLL_EDX_API_KEY": EDX_KEY,
                 "ENROLL_ACCEPT_DATA_LOSS": "true",
+                "ENROLL_SIGNING_KEY": SIGNING_KEY.secret.decode(),
                 **{f"ENROLL_{name.upper()}": value for name, value in environment.items()},
             }
         )
@@ -76,8 +82,8 @@ class Gateway:
         self._conductor = self._run(self._make())
         self._run(self._conductor.__aenter__())
         self._keys: dict[tuple[str, ...], Headers] = {}
-        self._secret: bytes = b""
-        self.processor = Processor(sessions=self.sessions)
+        self.worker_sessions = sessions_for(worker_url) if worker_url else self.sessions
+        self.processor = Processor(sessions=self.worker_sessions)
 
     async def _make(self) -> testing.ASGIConductor:
         self.parts = make_parts(self.settings, send=self._rung.put)
@@ -91,6 +97,7 @@ class Gateway:
         self._run(self._conductor.__aexit__(None, None, None))
         self._run(self._loop.shutdown_default_executor())
         self.processor.transaction.overlays.close()
+        self.worker_sessions.dispose()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -140,10 +147,7 @@ class Gateway:
 
     def learner(self, username: str, *, staff: bool = False) -> Headers:
         """Returns the token of a person."""
-        if not self._secret:
-            with self.sessions.begin() as session:
-                self._secret = secrets.get_or_create(session, SIGNING_SECRET, new_signing_secret())
-        token = sign_token(self._secret, username, staff=staff, now=utc_now())
+        token = sign_token(SIGNING_KEY, username, staff=staff, now=utc_now())
         return {"Authorization": f"JWT {token}"}
 
     @property

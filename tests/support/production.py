@@ -12,6 +12,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
+from tests.support.roles import RoleUrls
 from tests.support.servers import RedisServer, free_port
 from tests.support.service_processes import Running, client, is_ready, wait_until
 
@@ -38,9 +39,21 @@ def environment_of(service: str, **given: str) -> dict[str, str]:
 class Production:
     """Two gateways, a worker and the schedule; its Redis can be stopped and killed."""
 
-    def __init__(self, folder: Path, database_url: str, redis: RedisServer, **given: str) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        urls: RoleUrls,
+        redis: RedisServer,
+        *,
+        redis_url: str = "",
+        **given: str,
+    ) -> None:
+        """Each service has the role for it, and all use Redis by `redis_url`."""
         self.redis = redis
-        self.database_url = database_url
+        self.database_url = urls.superuser
+        self._redis_url = redis_url or redis.url
+        self._database_urls = {"migrate": urls.migrator, "gateway": urls.gateway}
+        self._worker_url = urls.worker
         self._folder = folder
         self._given = {"POSTGRES_PASSWORD": "a long random word", **given}
         self._ports = [free_port() for _ in range(GATEWAYS)]
@@ -114,8 +127,8 @@ class Production:
         return {
             **environment_of(service, **self._given),
             "PATH": str(Path(sys.executable).parent),
-            "ENROLL_DATABASE_URL": self.database_url,
-            "ENROLL_REDIS_URL": self.redis.url,
+            "ENROLL_DATABASE_URL": self._database_urls.get(service, self._worker_url),
+            "ENROLL_REDIS_URL": self._redis_url,
             "ENROLL_DATA_DIR": str(self._folder / "not there"),
             "ENROLL_ACCEPT_DATA_LOSS": "true",  # the servers of tests need not survive a power cut
         }

@@ -12,21 +12,26 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from api_gateway.auth import jwt_tokens
+from api_gateway.auth.authentication import TOKEN_CACHE_SECONDS
 from api_gateway.auth.jwt_keys import (
     JWKS_LIFETIME_SECONDS,
     MAX_STALE_SECONDS,
     REFRESH_INTERVAL_SECONDS,
     KeySet,
     KeysUnavailable,
+    StaticKey,
     UnknownKey,
     usable_keys,
 )
 from api_gateway.auth.jwt_tokens import TokenRefused, TokenVerifier
+from api_gateway.auth.signing_keys import SigningKey
+from api_gateway.auth.watched_file import FILE_LOOK_SECONDS, WatchedFile
 from enrollment.runtime.settings import Settings, SettingsError
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 T = int(NOW.timestamp())
 OWN = b"s" * 32
+OWN_KEY = SigningKey.of(OWN)
 OUTSIDE = "o" * 32
 ISSUER = "https://lms.example.org/oauth2"
 
@@ -39,7 +44,9 @@ def outside(**changed):
         "jwt_issuer": ISSUER,
         "jwt_audience": "clients",
     }
-    return TokenVerifier(Settings(**(settings | changed)), OWN, clock=NOW.timestamp)
+    return TokenVerifier(
+        Settings(**(settings | changed)), StaticKey(lambda: OWN), clock=NOW.timestamp
+    )
 
 
 def claims(**changed):
@@ -100,7 +107,7 @@ def test_each_issuer_is_believed_by_its_own_key_alone():
     for text in forged:
         with pytest.raises(TokenRefused):
             believing.verify(text)
-    assert believing.verify(jwt_tokens.sign_token(OWN, "ada", now=NOW)).username == "ada"
+    assert believing.verify(jwt_tokens.sign_token(OWN_KEY, "ada", now=NOW)).username == "ada"
 
 
 def test_an_outside_issuer_signs_with_the_private_half(private_key, public_pem):
@@ -205,9 +212,9 @@ def test_of_a_key_set_only_public_signing_keys_of_the_algorithm_are_used(private
     assert list(usable_keys({"keys": keys}, "RS256")) == ["good"]
 
 
-@pytest.mark.parametrize("document", [None, [], {}, {"keys": None}, {"keys": {}}, {"keys": []}])
-def test_a_document_without_keys_is_refused(document):
-    with pytest.raises(ValueError, match="no public key"):
+@pytest.mark.parametrize("document", [None, [], {}, {"keys": None}, {"keys": {}}])
+def test_a_document_that_lists_no_keys_is_refused(document):
+    with pytest.raises(ValueError, match="not a JWKS"):
         usable_keys(document, "RS256")
 
 
@@ -298,3 +305,78 @@ def test_whoever_has_keys_does_not_wait_for_who_is_reading_them(private_key):
     with keys._refreshing:
         assert keys.find("one").key_id == "one"
     assert source.asked == 1
+
+
+class WatchedJwks:
+    """A file of keys, the set that reads it, and a clock."""
+
+    def __init__(self, path, private_key):
+        self.now = 1000.0
+        self.path = path
+        self._private_key = private_key
+        self.write("one", "two")
+        file = WatchedFile(path, lambda: self.now)
+        self.keys = KeySet(
+            lambda: json.loads(file.read()),
+            algorithm="RS256",
+            clock=lambda: self.now,
+            file=file,
+        )
+
+    def write(self, *kids):
+        keys = [jwk_of(self._private_key, kid=kid) for kid in kids]
+        self.path.write_text(json.dumps({"keys": keys}))
+
+
+@pytest.fixture
+def watched(tmp_path, private_key):
+    made = WatchedJwks(tmp_path / "jwks.json", private_key)
+    made.keys.find("one")
+    return made
+
+
+@pytest.mark.parametrize("left", [("two",), ()])
+def test_a_key_that_leaves_its_file_is_refused_at_the_next_look(watched, left):
+    watched.now += FILE_LOOK_SECONDS - 1
+    watched.keys.find("one")
+    watched.write(*left)
+    watched.now += FILE_LOOK_SECONDS
+
+    with pytest.raises(UnknownKey):
+        watched.keys.find("one")
+
+
+def test_a_removed_key_is_refused_though_another_was_just_looked_for(watched):
+    watched.now += REFRESH_INTERVAL_SECONDS
+    with pytest.raises(UnknownKey):
+        watched.keys.find("made up")
+    watched.write("two")
+    watched.now += FILE_LOOK_SECONDS
+
+    with pytest.raises(UnknownKey):
+        watched.keys.find("one")
+
+
+def test_a_file_that_is_half_written_changes_nothing_until_it_is_whole(watched):
+    whole = watched.path.read_text()
+    watched.path.write_text(whole[:-9])
+    watched.now += FILE_LOOK_SECONDS
+    assert watched.keys.find("one").key_id == "one"
+
+    watched.write("two")
+    watched.now += FILE_LOOK_SECONDS
+    with pytest.raises(UnknownKey):
+        watched.keys.find("one")
+
+
+def test_a_file_that_did_not_change_is_not_read_again(watched):
+    before = watched.keys._loaded_at
+
+    watched.now += FILE_LOOK_SECONDS * 3
+    watched.keys.find("one")
+
+    assert watched.keys._loaded_at == before
+
+
+def test_a_removed_key_is_refused_within_half_a_minute_also_for_tokens_seen_before():
+    assert FILE_LOOK_SECONDS + TOKEN_CACHE_SECONDS < 30

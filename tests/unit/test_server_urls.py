@@ -4,7 +4,12 @@ import psycopg
 import pytest
 from sqlalchemy.engine import make_url
 
-from enrollment.runtime.server_urls import broker_url, database_url, redis_url
+from enrollment.runtime.server_urls import (
+    broker_url,
+    database_url,
+    redis_url,
+    unverified_hosts,
+)
 
 
 @pytest.mark.parametrize(
@@ -70,3 +75,29 @@ def test_what_is_not_supported_is_refused_in_a_sentence(read, url, message):
 )
 def test_the_queue_is_redis_or_servers_of_rabbitmq(url):
     assert broker_url(url) == url
+
+
+@pytest.mark.parametrize(
+    ("url", "sslmode", "hosts"),
+    [
+        ("postgresql://u@db.example.org/x", None, ["db.example.org"]),
+        ("postgresql://u:p@10.0.0.5:5432/x", None, ["10.0.0.5"]),
+        ("postgresql://u@db/x?sslmode=require", None, ["db"]),
+        ("postgresql://u@db/x?sslmode=verify-ca", "verify-full", ["db"]),
+        ("postgresql://u@db/x?sslmode=verify-full", None, []),
+        ("postgresql://u@db/x", "verify-full", []),
+        ("postgresql://u@a:1,127.0.0.1,b:2/x", None, ["a", "b"]),
+        ("postgresql://u@127.0.0.1:5432/x", None, []),
+        ("postgresql://u@127.1/x", None, []),
+        ("postgresql://u@LOCALHOST/x", None, []),
+        ("postgresql://u@[::1]:5432/x", None, []),
+        ("postgresql://u@[2001:db8::1]/x", None, ["2001:db8::1"]),
+        ("postgresql:///x", None, []),
+        ("postgresql://u@/x?host=/var/run/postgresql", None, []),
+        ("postgresql://u@/x?host=db", None, ["db"]),
+        ("postgresql://localhost.example.org/x", None, ["localhost.example.org"]),
+        ("sqlite:///x", None, []),
+    ],
+)
+def test_hosts_that_are_not_verified_are_known(url, sslmode, hosts):
+    assert unverified_hosts(database_url(url), sslmode) == hosts

@@ -1,1 +1,1 @@
-"""Storage of API keys and of the service's own secrets."""
+"""Storage of API keys; privileges of the roles of PostgreSQL."""

@@ -1,6 +1,5 @@
 """Engines for PostgreSQL and SQLite: connection settings, timeouts, and checks of connections."""
 
-import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -11,12 +10,12 @@ import psycopg
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.pool import StaticPool
 
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage.engine.error_mapping import invalidate_stale
 from enrollment.storage.engine.pg_binary_arrays import adapt
+from enrollment.storage.engine.sqlite_files import create_private_file, refuse_replaced_file
 
 #: Limits of PostgreSQL's server, in milliseconds.
 STATEMENT_TIMEOUT_MS = 10_000
@@ -187,7 +186,8 @@ def _sqlite_engine(url: URL, pool_size: int, pool_timeout: float) -> Engine:
             pool_timeout=pool_timeout,
             connect_args=args,
         )
-        event.listen(engine, "checkout", _refuse_replaced_file(str(url.database)))
+        event.listen(engine, "do_connect", create_private_file(url))
+        event.listen(engine, "checkout", refuse_replaced_file(str(url.database)))
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "close", _rollback_on_close)
     event.listen(engine, "begin", _begin_sqlite)
@@ -222,26 +222,6 @@ def _rollback_on_close(connection: Any, _record: object) -> None:
     """
     with suppress(sqlite3.Error):
         connection.rollback()
-
-
-def _refuse_replaced_file(path: str) -> Callable[[Any, Any, Any], None]:
-    """Returns a checkout listener that discards connections to a file that was replaced since."""
-
-    def check(_connection: object, record: Any, _proxy: object) -> None:
-        now = _file_identity(path)
-        if record.info.setdefault("file", now) != now:
-            message = "the database file was replaced"
-            raise DisconnectionError(message)
-
-    return check
-
-
-def _file_identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)  # noqa: PTH116 (called for each transaction)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _begin_sqlite(connection: Any) -> None:

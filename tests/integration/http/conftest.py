@@ -4,19 +4,23 @@ import pytest
 
 from enrollment.storage import migrate
 from tests.support.gateway import Gateway
-from tests.support.servers import create_database, drop_database
+from tests.support.roles import database_with_roles
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
 def gateway(request, tmp_path_factory):
-    """A gateway on each sort of database; tests use names of their own."""
+    """A gateway on each sort of database; tests use names of their own.
+
+    On PostgreSQL gateway and worker have the roles that they have in production.
+    """
     if request.param == "sqlite":
         yield from _gateway(f"sqlite:///{tmp_path_factory.mktemp('gateway') / 'x.sqlite3'}")
         return
     base_url = request.getfixturevalue("postgres_base_url")
-    url = create_database(base_url)
-    yield from _gateway(url)
-    drop_database(base_url, url)
+    with database_with_roles(base_url) as urls:
+        made = Gateway(urls.gateway, worker_url=urls.worker)
+        yield made
+        made.close()
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,19 @@
 """Commands that work on the records, and the doctor."""
 
 import json
+import stat
+import time
+from datetime import UTC, datetime, timedelta
 
+import jwt
 import pytest
+from sqlalchemy import update
 
+from api_gateway.auth.signing_keys import parse_signing_keys
 from enrollment.runtime.settings import VARIABLES
+from enrollment.storage.credentials import api_keys
+from enrollment.storage.engine.sessions import sessions_for
+from enrollment.storage.tables import ApiKeyRow
 from tests.support.scripted_server import unused_port
 
 
@@ -52,13 +61,78 @@ def test_a_name_that_has_a_key_gets_another_only_to_rotate(enroll, scopes_of):
     assert len(enroll("keys", "list").stdout.splitlines()) == 2
 
 
-def test_a_name_whose_key_is_revoked_is_free_again(enroll):
+@pytest.mark.parametrize("rotate", [[], ["--rotate"]])
+def test_a_name_whose_keys_are_all_revoked_is_never_given_again(enroll, rotate):
+    enroll("db", "upgrade")
+    create = ("keys", "create", "sis", "--scope", "enroll")
+    enroll(*create)
+    enroll(*create, "--rotate")
+    enroll("keys", "revoke", 1)
+    third = enroll(*create, "--rotate")
+    enroll("keys", "revoke", 2)
+    enroll("keys", "revoke", 3)
+
+    assert third.exit_code == 0
+    for scope in ("enroll", "read"):
+        result = enroll("keys", "create", "sis", "--scope", scope, *rotate)
+        assert result.exit_code == 2
+        assert "Choose another name" in result.stderr
+
+
+def test_an_expired_key_has_a_successor_with_the_same_scopes_only(enroll, tmp_path, scopes_of):
     enroll("db", "upgrade")
     create = ("keys", "create", "sis", "--scope")
-    enroll(*create, "enroll")
-    enroll("keys", "revoke", 1)
+    enroll(*create, "enroll", "--expires", 1)
+    sessions = sessions_for(f"sqlite:///{tmp_path}/data/enrollment.sqlite3")
+    with sessions.begin() as session:
+        session.execute(update(ApiKeyRow).values(expires_at=datetime(2026, 1, 1, tzinfo=UTC)))
+    sessions.dispose()
 
-    assert enroll(*create, "read").exit_code == 0
+    assert "expired 2026-01-01 00:00Z" in enroll("keys", "list").stdout
+    assert "has expired" in enroll(*create, "enroll").stderr
+    assert enroll(*create, "read", "--rotate").exit_code == 2
+    assert enroll(*create, "enroll", "--rotate").exit_code == 0
+
+
+def test_names_of_earlier_releases_go_on(enroll, tmp_path):
+    enroll("db", "upgrade")
+    sessions = sessions_for(f"sqlite:///{tmp_path}/data/enrollment.sqlite3")
+    with sessions.begin() as session:
+        digest, scopes = b"d" * 32, frozenset({"read"})
+        api_keys.add(
+            session, name="The SIS\x1b[2J", scopes=scopes, digest=digest, now=datetime.now(UTC)
+        )
+    sessions.dispose()
+
+    again = enroll("keys", "create", "The SIS\x1b[2J", "--scope", "read", "--rotate")
+
+    assert again.exit_code == 0
+    assert "The SIS?[2J" in enroll("keys", "list").stdout
+    assert "\x1b" not in enroll("keys", "list").stdout
+
+
+def test_a_key_may_have_an_end(enroll):
+    enroll("db", "upgrade")
+
+    days = enroll("keys", "create", "a", "--scope", "read", "--expires", 30)
+    date = enroll("keys", "create", "b", "--scope", "read", "--expires", "2999-12-31")
+
+    assert (days.exit_code, date.exit_code) == (0, 0)
+    assert "Valid until 3000-01-01 00:00Z." in date.stdout
+    listed = json.loads(enroll("keys", "list", "--json").stdout)["keys"]
+    left = datetime.fromisoformat(listed[0]["expires_at"]) - datetime.now(UTC)
+    assert timedelta(days=29) < left <= timedelta(days=30)
+    assert listed[1]["expires_at"] == "3000-01-01T00:00:00+00:00"
+    assert listed[0]["last_used_at"] is None
+    assert "in use until 3000-01-01 00:00Z" in enroll("keys", "list").stdout
+    assert "never used" in enroll("keys", "list").stdout
+
+
+@pytest.mark.parametrize("expires", ["0", "-1", "2020-01-01", "soon", "9" * 12, "2027-02-30"])
+def test_an_end_that_is_none_is_wrong_usage(enroll, expires):
+    enroll("db", "upgrade")
+
+    assert enroll("keys", "create", "a", "--scope", "read", f"--expires={expires}").exit_code == 2
 
 
 def test_a_scope_that_is_none_is_wrong_usage(enroll):
@@ -66,7 +140,7 @@ def test_a_scope_that_is_none_is_wrong_usage(enroll):
 
 
 def test_a_token_is_the_last_line(enroll):
-    enroll("db", "upgrade")
+    enroll("tokens", "rotate")
 
     result = enroll("tokens", "create", "ada", "--staff", "--email", "ada@example.org")
 
@@ -75,9 +149,90 @@ def test_a_token_is_the_last_line(enroll):
 
 
 def test_a_token_does_not_last_for_ever(enroll):
+    enroll("tokens", "rotate")
+
+    result = enroll("tokens", "create", "ada", "--minutes", 61)
+
+    assert result.exit_code == 2
+    assert "at most 60 minutes" in result.stderr
+    assert enroll("tokens", "create", "ada", "--minutes", 60).exit_code == 0
+    assert enroll("tokens", "create", "ada", "--minutes", "nan").exit_code == 2
+    assert enroll("tokens", "create", "a:b").exit_code == 2
+
+
+def lifetime(token):
+    claims = jwt.decode(token, options={"verify_signature": False})
+    return claims["exp"] - claims["iat"]
+
+
+@pytest.mark.parametrize(("maximum", "default"), [("600", 600), ("7200", 3600)])
+def test_the_lifetime_of_a_token_is_a_setting(enroll, monkeypatch, maximum, default):
+    monkeypatch.setenv("ENROLL_JWT_MAX_LIFETIME", maximum)
+    enroll("tokens", "rotate")
+
+    token = enroll("tokens", "create", "ada").stdout.strip()
+    longest = enroll("tokens", "create", "ada", "--minutes", int(maximum) / 60).stdout.strip()
+
+    assert (lifetime(token), lifetime(longest)) == (default, int(maximum))
+
+
+def test_without_a_signing_key_it_is_said_what_to_set(enroll):
     enroll("db", "upgrade")
 
-    assert enroll("tokens", "create", "ada", "--minutes", 10**6).exit_code == 2
+    result = enroll("tokens", "create", "ada")
+
+    assert result.exit_code == 2
+    for named in ("enroll up", "tokens rotate", "ENROLL_SIGNING_KEY,", "ENROLL_SIGNING_KEY_FILE"):
+        assert named in result.stderr
+
+
+@pytest.mark.parametrize("command", [["create", "ada"], ["rotate"]])
+def test_tokens_that_are_switched_off_are_not_made(enroll, monkeypatch, command):
+    monkeypatch.setenv("ENROLL_OWN_TOKENS", "false")
+
+    result = enroll("tokens", *command)
+
+    assert result.exit_code == 2
+    assert "ENROLL_OWN_TOKENS" in result.stderr
+
+
+def test_a_signing_key_that_is_replaced_verifies_until_its_tokens_end(enroll, tmp_path):
+    enroll("tokens", "rotate")
+    file = tmp_path / "data" / "signing.key"
+    first = enroll("tokens", "create", "ada").stdout.strip()
+    rotated = json.loads(enroll("tokens", "rotate", "--json").stdout)
+    second = enroll("tokens", "create", "ada").stdout.strip()
+    kids = [jwt.get_unverified_header(token)["kid"] for token in (first, second)]
+
+    assert rotated["kid"] == kids[1] != kids[0]
+    assert 3590 < rotated["previous_ends_at"] - time.time() <= 3600
+    assert [key.kid for key in parse_signing_keys(file.read_text())] == [kids[1], kids[0]]
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+    assert "end at" in enroll("tokens", "rotate", "--end-tokens").stdout
+    assert len(parse_signing_keys(file.read_text())) == 1
+
+
+def test_a_file_of_another_kind_is_left_alone(enroll, tmp_path, monkeypatch):
+    file = tmp_path / "diary.txt"
+    file.write_text("Dear diary\n")
+    monkeypatch.setenv("ENROLL_SIGNING_KEY_FILE", str(file))
+
+    result = enroll("tokens", "rotate")
+
+    assert result.exit_code == 2
+    assert "not a file of signing keys" in result.stderr
+    assert file.read_text() == "Dear diary\n"
+
+
+def test_a_signing_key_in_the_settings_is_replaced_there(enroll, monkeypatch):
+    monkeypatch.setenv("ENROLL_SIGNING_KEY", "k" * 32)
+
+    result = enroll("tokens", "rotate")
+
+    assert result.exit_code == 2
+    assert "ENROLL_SIGNING_KEY" in result.stderr
+    assert enroll("tokens", "create", "ada").exit_code == 0
 
 
 @pytest.mark.parametrize("words", [["keys", "list"], ["tokens", "create", "ada"]])
@@ -163,6 +318,7 @@ def test_commands_on_the_database_print_json(enroll, world_of_keys):
     assert printed("keys", "list")["keys"][0]["revoked_at"] is None
     assert printed("keys", "revoke", 1) == {"revoked": 1}
     assert printed("keys", "list")["keys"][0]["revoked_at"]
+    assert printed("tokens", "rotate")["previous_ends_at"] is None
     assert printed("tokens", "create", "ada")["token"].count(".") == 2
     assert printed("batches", "list") == {"batches": []}
     assert printed("batches", "retry", "--all") == {"freed": []}
@@ -176,3 +332,16 @@ def test_commands_on_the_database_print_json(enroll, world_of_keys):
 @pytest.fixture
 def world_of_keys(enroll):
     enroll("db", "upgrade")
+
+
+def test_the_doctor_notes_a_database_whose_certificate_is_not_verified(enroll, monkeypatch):
+    monkeypatch.setenv("ENROLL_DATABASE_URL", "postgresql://u:hunter2@db.invalid/x")
+
+    noted = enroll("doctor").stdout
+    monkeypatch.setenv("PGSSLMODE", "verify-full")
+    verified = enroll("doctor").stdout
+
+    assert "note  database: the connection to db.invalid does not verify" in noted
+    assert "sslmode=verify-full" in noted
+    assert "does not verify" not in verified
+    assert "hunter2" not in noted

@@ -117,8 +117,22 @@ def test_an_error_of_the_system_is_a_sentence(enroll, tmp_path):
     assert "File name too long" in result.stderr
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\tb"])
+@pytest.mark.parametrize(
+    "name", ["", " ", "a\tb", "a\nb", "a b", "SIS", "ü", "a/b", "a\x1b[31m", "a" * 65, "edx", "a\n"]
+)
 def test_a_key_has_a_name(enroll, name):
     enroll("db", "upgrade")
 
-    assert enroll("keys", "create", name, "--scope", "read").exit_code == 2
+    result = enroll("keys", "create", name, "--scope", "read")
+
+    assert result.exit_code == 2
+    assert "the name of" in result.stderr
+    assert "\x1b" not in result.stderr
+    assert enroll("keys", "list").stdout == ""
+
+
+@pytest.mark.parametrize("name", ["a", "sis-nightly", "a.b_c-9", "a" * 64])
+def test_a_name_of_plain_letters_is_taken(enroll, name):
+    enroll("db", "upgrade")
+
+    assert enroll("keys", "create", name, "--scope", "read").exit_code == 0
