@@ -37,6 +37,7 @@ from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import Cache, connect
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
+from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
@@ -51,6 +52,8 @@ DATABASE_THREADS = 4
 INTAKE_THREADS = 2
 #: Threads that split and store uploads.
 UPLOAD_THREADS = 2
+#: Most connections to the database of a gateway process.
+GATEWAY_CONNECTIONS = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS
 
 
 def utc_now() -> datetime:
@@ -66,9 +69,10 @@ def make_parts(
     `send` replaces the sender to the broker; `draining` is that of the server. Raises
     SettingsError for unusable token keys.
     """
-    connections = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS
     sessions = durable_sessions(
-        settings.database_url, pool_size=connections, accepts_loss=settings.accept_data_loss
+        settings.database_url,
+        pool_size=GATEWAY_CONNECTIONS,
+        accepts_loss=settings.accept_data_loss,
     )
     database = Database(sessions, threads=DATABASE_THREADS)
     intake_database = Database(sessions, threads=INTAKE_THREADS)
@@ -159,6 +163,7 @@ class Lifespan:
         await self._check_database()
         self._parts.dispatcher.start()
         self._parts.waiters.start()
+        log_ready(self._parts.settings)
 
     async def _check_database(self) -> None:
         """Logs if the database cannot be reached, as it may come back.

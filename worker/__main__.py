@@ -8,7 +8,7 @@ from typing import NoReturn
 from enrollment.runtime import logs
 from enrollment.runtime.broker import QueueName
 from enrollment.runtime.settings import SettingsError, from_env
-from worker.bootstrap import build_app
+from worker.bootstrap import build_app, log_when_ready
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -19,12 +19,14 @@ def main(arguments: list[str]) -> NoReturn:
     parser.add_argument("--name", default=f"worker-{os.getpid()}")
     options = parser.parse_args(arguments)
     try:
-        settings = from_env()
+        settings = from_env(requires_database=True)
     except SettingsError as error:
         parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
     level = f"--loglevel={settings.log_level.upper()}"
     app = build_app(settings, process=options.what)
+    lanes = [queue.name.lower() for queue in options.lanes]
+    log_when_ready(settings, {} if options.what == "beat" else {"lanes": lanes})
     command = ["beat"] if options.what == "beat" else _worker(options)
     app.start(["--quiet", *command, level])
 

@@ -35,9 +35,11 @@ def data_dir_option(command: F) -> F:
 
 
 def stack_environment(data_dir: Path) -> dict[str, str]:
-    """Returns the environment for the processes of a stack in a folder."""
+    """Returns the environment for the processes of a stack in a folder, without its Redis."""
     variables = {name: value for name, value in os.environ.items() if value != ""}
-    return {**variables, "ENROLL_DATA_DIR": str(data_dir.absolute())}
+    folder = data_dir.absolute()
+    variables.setdefault("ENROLL_DATABASE_URL", sqlite_url(folder))
+    return {**variables, "ENROLL_DATA_DIR": str(folder)}
 
 
 def load_settings(data_dir: Path) -> Settings:
@@ -47,6 +49,26 @@ def load_settings(data_dir: Path) -> Settings:
     if "ENROLL_REDIS_URL" not in environment and redis_url.is_file():
         environment["ENROLL_REDIS_URL"] = redis_url.read_text().strip()
     return from_env(environment)
+
+
+def process_settings() -> Settings:
+    """Returns the settings of a gateway, worker or scheduler from the environment.
+
+    Raises SettingsError for everything that keeps one of them from starting, so that all of them
+    refuse the same.
+    """
+    settings = from_env(requires_database=True)
+    check_issuer(settings)
+    return settings
+
+
+def check_issuer(settings: Settings) -> None:
+    """Checks the keys of the issuer of tokens, if there is one. Raises SettingsError."""
+    if settings.jwt_issuer is None:
+        return
+    from api_gateway.auth.jwt_tokens import check_issuer_settings
+
+    check_issuer_settings(settings)
 
 
 def create_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import click
 
+from api_gateway.cli.context import process_settings
 from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.output import examples
 from api_gateway.server.listening import LISTEN_BACKLOG
@@ -38,9 +39,8 @@ def gateway(host: str, port: int, fd: int | None, drain_seconds: float) -> None:
     from api_gateway import asgi
     from api_gateway.server.gateway_server import GatewayServer, connection_limits
     from enrollment.runtime import logs
-    from enrollment.runtime.settings import from_env
 
-    settings = from_env()
+    settings = process_settings()
     logs.configure(settings.log_level, process="gateway")
     server = GatewayServer(
         asgi.create,
@@ -100,12 +100,14 @@ def _check_lanes(_ctx: click.Context, _param: click.Parameter, lanes: str | None
 )
 def worker(lanes: str | None) -> None:
     """Run a worker: process accepted requests (settings come from the environment)."""
+    process_settings()
     exec_worker("--lanes", lanes) if lanes else exec_worker()
 
 
 @click.command(epilog=examples("enroll beat"))
 def beat() -> None:
     """Run the schedule of periodic tasks; one such process is enough."""
+    process_settings()
     exec_worker("beat")
 
 

@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 from api_gateway.cli.context import (
     ADMIN_KEY_FILE,
     REDIS_URL_FILE,
+    check_issuer,
     create_folder,
     data_dir_option,
     stack_environment,
@@ -69,9 +70,11 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
     from enrollment.runtime import logs
 
     environment = stack_environment(data_dir)
+    settings = from_env(environment)
+    check_issuer(settings)
     if "ENROLL_REDIS_URL" not in environment:
         _require_local_extra()
-    logs.configure(from_env(environment).log_level, process="supervisor")
+    logs.configure(settings.log_level, process="supervisor")
     folder = data_dir.absolute()
     with ExitStack() as stack:
         stack.enter_context(data_dir_lock(folder))

@@ -1,11 +1,14 @@
 """URLs of the database, Redis and the broker: the supported ones, in the drivers' form."""
 
+import re
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 _POSTGRESQL = "postgresql+psycopg"
 _SHORT_FORMS = frozenset({"postgres", "postgresql"})
 _AMQP = frozenset({"amqp", "amqps", "pyamqp"})
 _DEFAULT_PORT = "5432"
+#: The separator between URLs.
+_NEXT_URL = re.compile(r";(?=[a-z]+://)")
 
 
 def database_url(url: str) -> str:
@@ -80,6 +83,23 @@ def broker_url(url: str) -> str:
             raise ValueError(message)
         _check_port(hosts)
     return url
+
+
+def without_secrets(url: str) -> str:
+    """Returns scheme, hosts and path of each URL, without users, passwords and parameters."""
+    return ";".join(_bare_url(each) for each in _NEXT_URL.split(url))
+
+
+def _bare_url(url: str) -> str:
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2]
+    given = dict(parse_qsl(parts.query))
+    if not hosts and "host" in given:
+        ports = given.get("port", _DEFAULT_PORT).split(",")
+        names = given["host"].split(",")
+        ports *= len(names) if len(ports) == 1 else 1
+        hosts = ",".join(f"{name}:{port}" for name, port in zip(names, ports, strict=False))
+    return f"{parts.scheme.partition('+')[0]}://{hosts}{parts.path}"
 
 
 def _address(host: str) -> tuple[str, str]:
