@@ -8,9 +8,13 @@ from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import click
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.exc import ArgumentError
 
 from api_gateway.cli.exit_codes import CannotRun
-from enrollment.runtime.settings import Settings, from_env, sqlite_url
+from enrollment.runtime.settings import Settings, SettingsError, from_env, sqlite_url
+from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -58,17 +62,47 @@ def process_settings() -> Settings:
     refuse the same.
     """
     settings = from_env(requires_database=True)
-    check_issuer(settings)
+    check_settings(settings)
     return settings
 
 
-def check_issuer(settings: Settings) -> None:
-    """Checks the keys of the issuer of tokens, if there is one. Raises SettingsError."""
-    if settings.jwt_issuer is None:
-        return
-    from api_gateway.auth.jwt_tokens import check_issuer_settings
+def check_settings(settings: Settings) -> None:
+    """Checks URLs and keys with the libraries that will use them. Connects to nothing.
 
-    check_issuer_settings(settings)
+    Raises SettingsError.
+    """
+    _check_database_url(settings.database_url)
+    _check_redis_url("ENROLL_REDIS_URL", settings.redis_url)
+    if settings.broker_url.startswith("redis"):
+        _check_redis_url("ENROLL_BROKER_URL", settings.broker_url)
+    if settings.jwt_issuer is not None:
+        from api_gateway.auth.jwt_tokens import check_issuer_settings
+
+        check_issuer_settings(settings)
+
+
+def _check_database_url(url: str) -> None:
+    """Checks the form and the parameters of the URL. Raises SettingsError."""
+    try:
+        engine = make_engine(url)
+        _, arguments = engine.dialect.create_connect_args(engine.url)
+        if not url.startswith("sqlite"):
+            arguments.pop("context", None)  # an option of the driver, and no parameter
+            make_conninfo(**arguments)
+    except (ArgumentError, ValueError, ProgrammingError) as error:
+        message = f"ENROLL_DATABASE_URL cannot be used: {str(error).splitlines()[0]}"
+        raise SettingsError(message) from error
+
+
+def _check_redis_url(name: str, url: str) -> None:
+    """Checks the parameters of the URL. Raises SettingsError."""
+    import redis
+
+    try:
+        redis.ConnectionPool.from_url(url).make_connection()
+    except (TypeError, ValueError, redis.RedisError) as error:
+        message = f"{name} cannot be used: {str(error).rpartition('() ')[2]}"
+        raise SettingsError(message) from error
 
 
 def create_folder(folder: Path) -> None:

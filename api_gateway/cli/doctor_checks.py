@@ -17,7 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from api_gateway.app import GATEWAY_CONNECTIONS
-from api_gateway.cli.context import REDIS_URL_FILE, check_issuer, load_settings
+from api_gateway.cli.context import REDIS_URL_FILE, check_settings, load_settings
 from api_gateway.server.listening import descriptor_limits, max_open_connections
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime.settings import Settings, SettingsError, names_set
@@ -51,7 +51,7 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
     """Runs all checks, one after another; only the first if the settings are invalid."""
     try:
         settings = load_settings(data_dir)
-        check_issuer(settings)
+        check_settings(settings)
     except SettingsError as error:
         yield CheckResult(
             "wrong", "settings", str(error), "`enroll doctor --settings` lists all settings"
@@ -133,7 +133,9 @@ def check_server(facts: ServerFacts) -> Iterator[CheckResult]:
         yield CheckResult("ok", "connections", message)
     seconds = facts.clock_offset.total_seconds()
     if abs(facts.clock_offset) > MAX_CLOCK_OFFSET:
-        message = f"the database's is {abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}"
+        message = (
+            f"that of the database is {abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}"
+        )
         yield CheckResult("note", "clock", message, "synchronise the clocks of all machines (NTP)")
     else:
         yield CheckResult("ok", "clock", "agrees with that of the database")

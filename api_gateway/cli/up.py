@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 from api_gateway.cli.context import (
     ADMIN_KEY_FILE,
     REDIS_URL_FILE,
-    check_issuer,
+    check_settings,
     create_folder,
     data_dir_option,
     stack_environment,
@@ -71,7 +71,7 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
 
     environment = stack_environment(data_dir)
     settings = from_env(environment)
-    check_issuer(settings)
+    check_settings(settings)
     if "ENROLL_REDIS_URL" not in environment:
         _require_local_extra()
     logs.configure(settings.log_level, process="supervisor")

@@ -1,6 +1,7 @@
 """URLs of the database, Redis and the broker: the supported ones, in the drivers' form."""
 
 import re
+from itertools import zip_longest
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 _POSTGRESQL = "postgresql+psycopg"
@@ -54,7 +55,8 @@ def redis_url(url: str) -> str:
     if not url.startswith(("redis://", "rediss://", "unix://")):
         message = f"must begin with redis:// or rediss://, not {scheme!r}"
         raise ValueError(message)
-    hosts = urlsplit(url).netloc.rpartition("@")[2]
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2]
     if "," in hosts or ";" in url:
         message = (
             "names several servers, but Redis is one server here: name a proxy or an address that "
@@ -62,6 +64,10 @@ def redis_url(url: str) -> str:
         )
         raise ValueError(message)
     _check_port(hosts)
+    number = parts.path.strip("/")
+    if parts.scheme != "unix" and number and not (number.isascii() and number.isdigit()):
+        message = f"must name its database by a number, as in redis://host:6379/0, not {number!r}"
+        raise ValueError(message)
     return url
 
 
@@ -92,13 +98,13 @@ def without_secrets(url: str) -> str:
 
 def _bare_url(url: str) -> str:
     parts = urlsplit(url)
+    given = parse_qsl(parts.query)
     hosts = parts.netloc.rpartition("@")[2]
-    given = dict(parse_qsl(parts.query))
-    if not hosts and "host" in given:
-        ports = given.get("port", _DEFAULT_PORT).split(",")
-        names = given["host"].split(",")
-        ports *= len(names) if len(ports) == 1 else 1
-        hosts = ",".join(f"{name}:{port}" for name, port in zip(names, ports, strict=False))
+    if not hosts:
+        names = [host for key, value in given if key == "host" for host in value.split(",")]
+        ports = [port for key, value in given if key == "port" for port in value.split(",")]
+        pairs = zip_longest(names, ports[: len(names)], fillvalue="")
+        hosts = ",".join(f"{name}:{port}".rstrip(":") for name, port in pairs)
     return f"{parts.scheme.partition('+')[0]}://{hosts}{parts.path}"
 
 

@@ -20,6 +20,20 @@ REFUSED = [
     ({"ENROLL_DATABASE_URL": "mysql://x"}, "ENROLL_DATABASE_URL must begin with"),
     ({"ENROLL_REDIS_URL": "http://x"}, "ENROLL_REDIS_URL must begin with"),
     ({"ENROLL_BROKER_URL": "sqs://x"}, "ENROLL_BROKER_URL must begin with"),
+    ({"ENROLL_DATABASE_URL": "sqlite://x"}, "ENROLL_DATABASE_URL cannot be used: Invalid SQLite"),
+    (
+        {"ENROLL_DATABASE_URL": "postgresql://h/d?foo=bar"},
+        'ENROLL_DATABASE_URL cannot be used: invalid connection option "foo"',
+    ),
+    ({"ENROLL_DATABASE_URL": "postgresql://[::1/d"}, "ENROLL_DATABASE_URL Invalid IPv6 URL"),
+    (
+        {"ENROLL_REDIS_URL": "redis://h/0?foo=1"},
+        "ENROLL_REDIS_URL cannot be used: got an unexpected keyword argument 'foo'",
+    ),
+    (
+        {"ENROLL_BROKER_URL": "rediss://h?ssl_cert_reqs=bad"},
+        "ENROLL_BROKER_URL cannot be used: Invalid SSL Certificate Requirements Flag",
+    ),
     ({"ENROLL_LOG_LEVEL": "verbose"}, "ENROLL_LOG_LEVEL must be one of debug, info"),
     ({"ENROLL_LOG_LEVEL": "info\r"}, "ENROLL_LOG_LEVEL begins or ends with a blank"),
     ({"ENROLL_DEFAULT_WAIT": "100"}, "ENROLL_DEFAULT_WAIT must be a number from 0 to 60"),
@@ -105,6 +119,34 @@ def test_a_setting_is_refused_by_every_process_and_the_doctor_alike(
     wrong = [check for check in json.loads(doctor.stdout)["checks"] if check["mark"] == "wrong"]
     assert [(check["subject"], check["message"]) for check in wrong] == [("settings", said)]
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("words", [("worker",), ("beat",)])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ENROLL_DATABASE_URL": "postgresql://u:p@h/d?sslmode=require"},
+        {"ENROLL_DATABASE_URL": "postgresql://u@a:1,b:2/d"},
+        {"ENROLL_REDIS_URL": "rediss://:p@h:6/3?ssl_cert_reqs=none&socket_timeout=3"},
+        {"ENROLL_REDIS_URL": "unix://:p@/run/redis.sock?db=3"},
+        {"ENROLL_BROKER_URL": "amqp://u:p@a//;amqp://u:p@b//"},
+        {"ENROLL_BROKER_URL": "amqps://u:p@a/x?heartbeat=3"},
+        {"ENROLL_FAILPOINTS": "ring.sent=crash", "ENROLL_ACCEPT_DATA_LOSS": "true"},
+        {**ISSUER, "ENROLL_JWT_SECRET": SECRET},
+        {**ISSUER, "ENROLL_JWT_JWKS": "https://127.0.0.1:1/jwks"},
+    ],
+)
+def test_settings_that_can_be_used_start_a_process(enroll, monkeypatch, given, words):
+    became = []
+    monkeypatch.setattr(os, "execv", lambda _path, command: became.append(command))
+    monkeypatch.setenv("ENROLL_DATABASE_URL", "sqlite:///x")
+    for name, text in given.items():
+        monkeypatch.setenv(name, text)
+
+    result = enroll(*words)
+
+    assert result.exit_code == 0, result.output
+    assert len(became) == 1
 
 
 @pytest.mark.usefixtures("nothing_starts")
