@@ -38,6 +38,7 @@ from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import Cache, connect
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
+from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
@@ -57,8 +58,11 @@ UPLOAD_THREADS = 2
 SWITCH_INTERVAL_SECONDS = 0.0005
 #: Threads that look up credentials, and that read lists.
 AUTH_THREADS = LIST_THREADS = 1
-#: Each thread has a connection, so none waits for the statement of another one.
-CONNECTIONS = DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS + AUTH_THREADS + LIST_THREADS
+#: Most connections to the database of a gateway process. Each thread has one, so none waits for the
+#: statement of another one.
+GATEWAY_CONNECTIONS = (
+    DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS + AUTH_THREADS + LIST_THREADS
+)
 
 
 def utc_now() -> datetime:
@@ -108,7 +112,7 @@ def make_parts(
 
 def _sessions(settings: Settings) -> Sessions:
     return durable_sessions(
-        settings.database_url, pool_size=CONNECTIONS, accepts_loss=settings.accept_data_loss
+        settings.database_url, pool_size=GATEWAY_CONNECTIONS, accepts_loss=settings.accept_data_loss
     )
 
 
@@ -181,6 +185,7 @@ class Lifespan:
         await self._check_database()
         self._parts.dispatcher.start()
         self._parts.waiters.start()
+        log_ready(self._parts.settings)
 
     async def _check_database(self) -> None:
         """Logs if the database cannot be reached, as it may come back.

@@ -10,7 +10,7 @@ from enrollment.runtime.settings import from_env
 
 def create(draining: Draining | None = None) -> Any:
     """Makes the application from the settings in the environment; `draining` is the server's."""
-    settings = from_env()
+    settings = from_env(requires_database=True)
     logs.configure(settings.log_level, process="gateway")
     failpoints.arm(settings.failpoints)
     return make_asgi_app(make_parts(settings, draining=draining))

@@ -32,7 +32,7 @@ WAITS = ("_TimeoutConnection.wait (enrollment/storage/engine/engines.py",)
 WORKER_STAGES: Mapping[str, Sequence[str]] = MappingProxyType(
     {
         "claiming": (
-            "_claim (worker/processing/processor.py",
+            "claim_due (worker/processing/batch_claims.py",
             "Processor._successors (",
             "Processor._may_continue (",
             "database_now (enrollment/storage/engine/sessions.py",

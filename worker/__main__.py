@@ -13,7 +13,7 @@ from enrollment.runtime.private_files import (
     restrict_new_files,
 )
 from enrollment.runtime.settings import SettingsError, from_env, sqlite_url
-from worker.bootstrap import build_app
+from worker.bootstrap import build_app, log_when_ready
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -25,7 +25,7 @@ def main(arguments: list[str]) -> NoReturn:
     options = parser.parse_args(arguments)
     try:
         restrict_new_files()
-        settings = from_env()
+        settings = from_env(requires_database=True)
         if settings.database_url == sqlite_url(settings.data_dir) and settings.data_dir.is_dir():
             make_private_folder(settings.data_dir)
     except (SettingsError, OpenToOthers) as error:
@@ -33,6 +33,8 @@ def main(arguments: list[str]) -> NoReturn:
     logs.configure(settings.log_level, process=options.what)
     level = f"--loglevel={settings.log_level.upper()}"
     app = build_app(settings, process=options.what)
+    lanes = [queue.name.lower() for queue in options.lanes]
+    log_when_ready(settings, {} if options.what == "beat" else {"lanes": lanes})
     command = ["beat"] if options.what == "beat" else _worker(options)
     app.start(["--quiet", *command, level])
 

@@ -1,23 +1,28 @@
 """Composition root of a worker process: database sessions, Celery app, tasks, signal handlers."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 from celery import Celery
 from celery.signals import (
+    beat_init,
     setup_logging,
     worker_init,
     worker_process_init,
     worker_process_shutdown,
+    worker_ready,
 )
 
 from enrollment.domain.errors import NotDurable
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
+from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
+from enrollment.storage.engine.engines import WORKER_CONNECTIONS
 from worker.celery_app import make_celery_app
 from worker.maintenance import Maintenance
 from worker.post_commit import PostCommitNotifier
@@ -36,7 +41,9 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     failpoints.arm(settings.failpoints)
     app = make_celery_app(settings.broker_url)
     sessions = durable_sessions(
-        settings.database_url, pool_size=2, accepts_loss=settings.accept_data_loss
+        settings.database_url,
+        pool_size=WORKER_CONNECTIONS,
+        accepts_loss=settings.accept_data_loss,
     )
     notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
     processor = Processor(
@@ -55,6 +62,16 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process)
     return app
+
+
+def log_when_ready(settings: Settings, fields: Mapping[str, object]) -> None:
+    """Makes the process log `process.ready` once it takes messages, or begins its schedule."""
+
+    def report(**_: Any) -> None:
+        log_ready(settings, **fields)
+
+    worker_ready.connect(report, weak=False)
+    beat_init.connect(report, weak=False)
 
 
 def _connect_process_signals(processor: Processor) -> None:

@@ -183,6 +183,14 @@ class TokenVerifier:
         return expires - now
 
 
+def check_issuer_settings(settings: Settings) -> None:
+    """Checks that the external issuer's keys can be used, if one is configured.
+
+    Reads files, and no URL. Raises SettingsError.
+    """
+    _external_issuer(settings, time.monotonic)
+
+
 def _external_issuer(settings: Settings, clock: Callable[[], float]) -> Issuer | None:
     """Returns the configured issuer; None without one. Raises SettingsError."""
     external = external_keys(settings, clock)

@@ -8,10 +8,14 @@ from tempfile import TemporaryFile
 from typing import Any, TypeVar
 
 import click
+from psycopg import ProgrammingError
+from psycopg.conninfo import make_conninfo
+from sqlalchemy.exc import ArgumentError
 
 from api_gateway.cli.exit_codes import CannotRun
 from enrollment.runtime.private_files import OpenToOthers, make_private_folder
-from enrollment.runtime.settings import Settings, from_env, sqlite_url
+from enrollment.runtime.settings import Settings, SettingsError, from_env, sqlite_url
+from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,9 +40,11 @@ def data_dir_option(command: F) -> F:
 
 
 def stack_environment(data_dir: Path) -> dict[str, str]:
-    """Returns the environment for the processes of a stack in a folder."""
+    """Returns the environment for the processes of a stack in a folder, without its Redis."""
     variables = {name: value for name, value in os.environ.items() if value != ""}
-    return {**variables, "ENROLL_DATA_DIR": str(data_dir.absolute())}
+    folder = data_dir.absolute()
+    variables.setdefault("ENROLL_DATABASE_URL", sqlite_url(folder))
+    return {**variables, "ENROLL_DATA_DIR": str(folder)}
 
 
 def load_settings(data_dir: Path) -> Settings:
@@ -48,6 +54,56 @@ def load_settings(data_dir: Path) -> Settings:
     if "ENROLL_REDIS_URL" not in environment and redis_url.is_file():
         environment["ENROLL_REDIS_URL"] = redis_url.read_text().strip()
     return from_env(environment)
+
+
+def process_settings() -> Settings:
+    """Returns the settings of a gateway, worker or scheduler from the environment.
+
+    Raises SettingsError for everything that keeps one of them from starting, so that all of them
+    refuse the same.
+    """
+    settings = from_env(requires_database=True)
+    check_settings(settings)
+    return settings
+
+
+def check_settings(settings: Settings) -> None:
+    """Checks URLs and keys with the libraries that will use them. Connects to nothing.
+
+    Raises SettingsError.
+    """
+    _check_database_url(settings.database_url)
+    _check_redis_url("ENROLL_REDIS_URL", settings.redis_url)
+    if settings.broker_url.startswith("redis"):
+        _check_redis_url("ENROLL_BROKER_URL", settings.broker_url)
+    if settings.jwt_issuer is not None:
+        from api_gateway.auth.jwt_tokens import check_issuer_settings
+
+        check_issuer_settings(settings)
+
+
+def _check_database_url(url: str) -> None:
+    """Checks the form and the parameters of the URL. Raises SettingsError."""
+    try:
+        engine = make_engine(url)
+        _, arguments = engine.dialect.create_connect_args(engine.url)
+        if not url.startswith("sqlite"):
+            arguments.pop("context", None)  # an option of the driver, and no parameter
+            make_conninfo(**arguments)
+    except (ArgumentError, ValueError, ProgrammingError) as error:
+        message = f"ENROLL_DATABASE_URL cannot be used: {str(error).splitlines()[0]}"
+        raise SettingsError(message) from error
+
+
+def _check_redis_url(name: str, url: str) -> None:
+    """Checks the parameters of the URL. Raises SettingsError."""
+    import redis
+
+    try:
+        redis.ConnectionPool.from_url(url).make_connection()
+    except (TypeError, ValueError, redis.RedisError) as error:
+        message = f"{name} cannot be used: {str(error).rpartition('() ')[2]}"
+        raise SettingsError(message) from error
 
 
 def create_folder(folder: Path) -> None:

@@ -1,14 +1,13 @@
 """`enroll doctor`: checks settings and connections, with advice."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import click
 
-from api_gateway.cli.context import data_dir_option, stack_environment
+from api_gateway.cli.context import data_dir_option
 from api_gateway.cli.exit_codes import CHECK_FAILED
 from api_gateway.cli.output import examples, json_option, print_json
-from enrollment.runtime.settings import VARIABLES
+from enrollment.runtime.settings import VARIABLES, misspelt_names, names_set
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 
@@ -26,7 +25,7 @@ def doctor(
 ) -> None:
     """Check settings and connections, and give advice; exit code 6 if a check fails."""
     if only_settings:
-        _print_settings(data_dir, as_json=as_json)
+        _print_settings(as_json=as_json)
         return
     from api_gateway.cli.doctor_checks import run_checks
 
@@ -45,16 +44,22 @@ def doctor(
     ctx.exit(CHECK_FAILED if defects else 0)
 
 
-def _print_settings(data_dir: Path, *, as_json: bool) -> None:
-    """Prints each setting and whether it is set, without the value: many are secrets."""
-    given = stack_environment(data_dir)
+def _print_settings(*, as_json: bool) -> None:
+    """Prints each setting and whether it is set, without the value: many are secrets.
+
+    Variables that are no settings are printed, too, as they keep every process from starting.
+    """
+    given = names_set()
+    unknown = misspelt_names()
     if as_json:
-        print_json({"settings": [_setting(name, given) for name in VARIABLES]})
+        settings = [
+            {"name": name, "is_set": name in given, "meaning": meaning}
+            for name, meaning in VARIABLES.items()
+        ]
+        print_json({"settings": settings, "unknown": sorted(unknown)})
         return
     for name, meaning in VARIABLES.items():
-        state = "set    " if name in given else "not set"
-        click.echo(f"{state}  {name:<26} {meaning}")
-
-
-def _setting(name: str, given: Mapping[str, str]) -> dict[str, object]:
-    return {"name": name, "is_set": name in given, "meaning": VARIABLES[name]}
+        click.echo(f"{'set    ' if name in given else 'not set'}  {name:<34} {meaning}")
+    for name, nearest in unknown.items():
+        hint = f"did you mean {nearest}?" if nearest else "there is no such setting"
+        click.echo(f"unknown  {name:<34} {hint}")

@@ -1,7 +1,10 @@
-"""The checks of `enroll doctor`: settings, database, Redis, broker, gateway."""
+"""The checks of `enroll doctor`: settings, database, Redis, broker, machine, gateway."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from datetime import timedelta
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -13,17 +16,30 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
-from api_gateway.cli.context import REDIS_URL_FILE, load_settings, stack_environment
+from api_gateway.app import GATEWAY_CONNECTIONS
+from api_gateway.cli.context import (
+    REDIS_URL_FILE,
+    check_settings,
+    load_settings,
+    stack_environment,
+)
 from api_gateway.server.listening import descriptor_limits, max_open_connections
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import server_urls
-from enrollment.runtime.settings import Settings, SettingsError
+from enrollment.runtime.settings import Settings, SettingsError, names_set
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
+from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.engine.engines import WORKER_CONNECTIONS
+from enrollment.storage.engine.server_facts import MIN_POSTGRESQL, ServerFacts, load_server_facts
 from enrollment.storage.engine.sessions import sessions_for
 
 #: Oldest supported version of Redis.
 MIN_REDIS_VERSION = (6, 2)
+#: Difference between two clocks from which times in outcomes and tokens are wrong.
+MAX_CLOCK_OFFSET = timedelta(seconds=2)
+#: Free bytes below which a folder that holds the database is nearly full.
+MIN_FREE_BYTES = 1_000_000_000
 #: Time limit of each connection, in seconds.
 _TIMEOUT_SECONDS = 3.0
 
@@ -41,6 +57,7 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
     """Runs all checks, one after another; only the first if the settings are invalid."""
     try:
         settings = load_settings(data_dir)
+        check_settings(settings)
     except SettingsError as error:
         yield CheckResult(
             "wrong", "settings", str(error), "`enroll doctor --settings` lists all settings"
@@ -48,13 +65,17 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
         return
     yield CheckResult("ok", "settings", "all values are valid")
     yield from _check_test_settings(settings)
-    environment = stack_environment(data_dir)
+    given = names_set()
+    if "ENROLL_DATABASE_URL" not in given:
+        advice = "set it for gateway, worker and beat, which do not start without it"
+        yield CheckResult("note", "settings", "ENROLL_DATABASE_URL is not set", advice)
     yield from check_database(settings)
-    yield from check_tls(settings.database_url, environment.get("PGSSLMODE"))
-    is_named = "ENROLL_REDIS_URL" in environment or (data_dir / REDIS_URL_FILE).is_file()
+    yield from check_tls(settings.database_url, stack_environment(data_dir).get("PGSSLMODE"))
+    is_named = "ENROLL_REDIS_URL" in given or (data_dir / REDIS_URL_FILE).is_file()
     yield from check_redis(settings.redis_url, is_named=is_named)
     if settings.broker_url != settings.redis_url:
         yield from map(check_broker, settings.broker_url.split(";"))
+    yield from check_disk(settings)
     yield check_descriptors(settings.max_connections)
     yield check_gateway(url or "http://127.0.0.1:8000", is_named=url is not None)
 
@@ -85,6 +106,8 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             yield _check_migrations(session)
             for fact in durability.load_durability_facts(session, inspects_pooler=True):
                 yield CheckResult(fact.level, "durability", fact.message, fact.advice)
+            if is_postgresql(session):
+                yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:
         advice = "check that it runs and ENROLL_DATABASE_URL is right"
         yield CheckResult("wrong", "database", f"{safe_url}: {_one_line(error)}", advice)
@@ -104,6 +127,33 @@ def _check_migrations(session: Session) -> CheckResult:
     if defect := migrate.defect(session):
         return CheckResult("wrong", "tables", defect)
     return CheckResult("ok", "tables", f"at {migrate.current(session)}")
+
+
+def check_server(facts: ServerFacts) -> Iterator[CheckResult]:
+    """Checks the version, the free connections and the clock of a PostgreSQL server."""
+    if facts.major < MIN_POSTGRESQL:
+        advice = f"upgrade it to PostgreSQL {MIN_POSTGRESQL} or newer"
+        yield CheckResult("wrong", "server", f"PostgreSQL {facts.version}", advice)
+    else:
+        yield CheckResult("ok", "server", f"PostgreSQL {facts.version}")
+    free = facts.max_connections - facts.connections
+    message = f"{facts.connections} of {facts.max_connections} are open"
+    if free < GATEWAY_CONNECTIONS + WORKER_CONNECTIONS:
+        advice = (
+            f"raise max_connections, or use a pooler: a gateway opens {GATEWAY_CONNECTIONS}, "
+            f"a worker {WORKER_CONNECTIONS}"
+        )
+        yield CheckResult("note", "connections", message, advice)
+    else:
+        yield CheckResult("ok", "connections", message)
+    seconds = facts.clock_offset.total_seconds()
+    if abs(facts.clock_offset) > MAX_CLOCK_OFFSET:
+        message = (
+            f"that of the database is {abs(seconds):.1f} s {'ahead' if seconds > 0 else 'behind'}"
+        )
+        yield CheckResult("note", "clock", message, "synchronise the clocks of all machines (NTP)")
+    else:
+        yield CheckResult("ok", "clock", "agrees with that of the database")
 
 
 def check_redis(url: str, *, is_named: bool) -> Iterator[CheckResult]:
@@ -156,6 +206,29 @@ def check_broker(url: str) -> CheckResult:
             advice = "check that it runs and ENROLL_BROKER_URL is right"
             return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
     return CheckResult("ok", "broker", f"{safe_url} answers")
+
+
+def check_disk(settings: Settings) -> Iterator[CheckResult]:
+    """Checks the free space of the temporary folder, and of the folder of an SQLite file."""
+    yield _check_free_space(
+        "the temporary folder",
+        Path(tempfile.gettempdir()),
+        settings.max_upload_bytes,
+        "uploads of up to ENROLL_MAX_UPLOAD_BYTES are kept there: free space, or set TMPDIR",
+    )
+    url = make_url(settings.database_url)
+    folder = Path(url.database or "").absolute().parent
+    if url.get_backend_name() == "sqlite" and folder.is_dir():
+        advice = "free space: the database refuses writes when it is full"
+        yield _check_free_space("the folder of the database", folder, MIN_FREE_BYTES, advice)
+
+
+def _check_free_space(name: str, folder: Path, needed: int, advice: str) -> CheckResult:
+    free = shutil.disk_usage(folder).free
+    message = f"{free / 1e9:.1f} GB free in {name}"
+    if free < needed:
+        return CheckResult("note", "disk", f"{message} ({folder})", advice)
+    return CheckResult("ok", "disk", message)
 
 
 def check_descriptors(max_connections: int) -> CheckResult:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import click
 
-from api_gateway.cli.context import close_data_folder
+from api_gateway.cli.context import close_data_folder, process_settings
 from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.output import examples
 from api_gateway.server.listening import LISTEN_BACKLOG
@@ -40,10 +40,9 @@ def gateway(host: str, port: int, fd: int | None, drain_seconds: float) -> None:
     from api_gateway import asgi
     from api_gateway.server.gateway_server import GatewayServer, connection_limits
     from enrollment.runtime import logs
-    from enrollment.runtime.settings import from_env
 
     restrict_new_files()
-    settings = from_env()
+    settings = process_settings()
     close_data_folder(settings)
     logs.configure(settings.log_level, process="gateway")
     if fd is None:
@@ -104,12 +103,14 @@ def _check_lanes(_ctx: click.Context, _param: click.Parameter, lanes: str | None
 )
 def worker(lanes: str | None) -> None:
     """Run a worker: process accepted requests (settings come from the environment)."""
+    process_settings()
     exec_worker("--lanes", lanes) if lanes else exec_worker()
 
 
 @click.command(epilog=examples("enroll beat"))
 def beat() -> None:
     """Run the schedule of periodic tasks; one such process is enough."""
+    process_settings()
     exec_worker("beat")
 
 

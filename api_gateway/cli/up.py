@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from api_gateway.cli.context import (
     ADMIN_KEY_FILE,
     REDIS_URL_FILE,
+    check_settings,
     create_folder,
     data_dir_option,
     stack_environment,
@@ -72,9 +73,11 @@ def up(host: str, port: int, workers: int, data_dir: Path, *, demo: bool) -> Non
 
     restrict_new_files()
     environment = stack_environment(data_dir)
+    settings = from_env(environment)
+    check_settings(settings)
     if "ENROLL_REDIS_URL" not in environment:
         _require_local_extra()
-    logs.configure(from_env(environment).log_level, process="supervisor")
+    logs.configure(settings.log_level, process="supervisor")
     folder = data_dir.absolute()
     with ExitStack() as stack:
         stack.enter_context(data_dir_lock(folder))

@@ -17,6 +17,7 @@ from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
 from enrollment.domain.errors import EnrollmentError, NotDurable
+from enrollment.runtime import failpoints
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import DurabilityFact
@@ -153,6 +154,8 @@ class ReadyResource:
         findings = [
             f"commits can be lost: {loss}" for loss in durability.data_loss_messages(state.facts)
         ]
+        if failpoints.is_armed():
+            findings.append("ENROLL_FAILPOINTS is set: this process injects faults into itself")
         if not redis and self.broker is None:
             findings.append(
                 "Redis is not reachable: requests are stored and processed when it is back"

@@ -83,16 +83,14 @@ _SYNTAX = re.compile(
 
 
 def parse(text: str) -> tuple[ArmedAction, ...]:
-    """Parses the setting. Raises ValueError with the problem."""
+    """Parses the setting. Raises ValueError, whose message continues the name of the setting."""
     return tuple(_parse_one(part.strip()) for part in text.split(";") if part.strip())
 
 
 def _parse_one(text: str) -> ArmedAction:
     found = _SYNTAX.fullmatch(text)
     if found is None:
-        message = (
-            f"ENROLL_FAILPOINTS: {text!r} is not POINT=ACTION[:SECONDS][%PERCENT][*TIMES][@PATTERN]"
-        )
+        message = f"must be POINT=ACTION[:SECONDS][%PERCENT][*TIMES][@PATTERN], not {text!r}"
         raise ValueError(message)
     times = found["times"]
     try:
@@ -106,11 +104,11 @@ def _parse_one(text: str) -> ArmedAction:
         )
         re.compile(armed.about)
     except (ValueError, re.error) as error:
-        message = f"ENROLL_FAILPOINTS: {text!r}: {error}"
+        message = f"contains {text!r}: {error}"
         raise ValueError(message) from error
     if armed.action is Action.DUPLICATE and armed.point not in _REPEATABLE:
         known = ", ".join(sorted(_REPEATABLE))
-        message = f"ENROLL_FAILPOINTS: {text!r}: only {known} can be duplicated"
+        message = f"contains {text!r}: only {known} can be duplicated"
         raise ValueError(message)
     return armed
 

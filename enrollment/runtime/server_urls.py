@@ -1,11 +1,15 @@
 """URLs of the database, Redis and the broker: the supported ones, in the drivers' form."""
 
+import re
+from itertools import zip_longest
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 _POSTGRESQL = "postgresql+psycopg"
 _SHORT_FORMS = frozenset({"postgres", "postgresql"})
 _AMQP = frozenset({"amqp", "amqps", "pyamqp"})
 _DEFAULT_PORT = "5432"
+#: The separator between URLs.
+_NEXT_URL = re.compile(r";(?=[a-z]+://)")
 
 
 def database_url(url: str) -> str:
@@ -73,7 +77,8 @@ def redis_url(url: str) -> str:
     if not url.startswith(("redis://", "rediss://", "unix://")):
         message = f"must begin with redis:// or rediss://, not {scheme!r}"
         raise ValueError(message)
-    hosts = urlsplit(url).netloc.rpartition("@")[2]
+    parts = urlsplit(url)
+    hosts = parts.netloc.rpartition("@")[2]
     if "," in hosts or ";" in url:
         message = (
             "names several servers, but Redis is one server here: name a proxy or an address that "
@@ -81,6 +86,10 @@ def redis_url(url: str) -> str:
         )
         raise ValueError(message)
     _check_port(hosts)
+    number = parts.path.strip("/")
+    if parts.scheme != "unix" and number and not (number.isascii() and number.isdigit()):
+        message = f"must name its database by a number, as in redis://host:6379/0, not {number!r}"
+        raise ValueError(message)
     return url
 
 
@@ -102,6 +111,23 @@ def broker_url(url: str) -> str:
             raise ValueError(message)
         _check_port(hosts)
     return url
+
+
+def without_secrets(url: str) -> str:
+    """Returns scheme, hosts and path of each URL, without users, passwords and parameters."""
+    return ";".join(_bare_url(each) for each in _NEXT_URL.split(url))
+
+
+def _bare_url(url: str) -> str:
+    parts = urlsplit(url)
+    given = parse_qsl(parts.query)
+    hosts = parts.netloc.rpartition("@")[2]
+    if not hosts:
+        names = [host for key, value in given if key == "host" for host in value.split(",")]
+        ports = [port for key, value in given if key == "port" for port in value.split(",")]
+        pairs = zip_longest(names, ports[: len(names)], fillvalue="")
+        hosts = ",".join(f"{name}:{port}".rstrip(":") for name, port in pairs)
+    return f"{parts.scheme.partition('+')[0]}://{hosts}{parts.path}"
 
 
 def _address(host: str) -> tuple[str, str]:

@@ -1,13 +1,16 @@
 """Settings: the only module that reads the environment; others receive values."""
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
 
 from enrollment.domain.events import MAX_ORDINAL
-from enrollment.runtime import server_urls
+from enrollment.runtime import server_urls, setting_names, setting_values
+
+#: The longest wait for an outcome, in seconds.
+MAX_WAIT_SECONDS = 60.0
 
 #: Description of every variable; `enroll doctor --settings` prints it.
 VARIABLES: Mapping[str, str] = {
@@ -48,10 +51,6 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
     "ENROLL_FAILPOINTS": "For fault tests only: the faults to inject.",
 }
-
-
-#: A host name, an IPv4 address, or an IPv6 address in brackets.
-_HOST_NAME = re.compile(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
 
 
 class SettingsError(ValueError):
@@ -107,97 +106,107 @@ def sqlite_url(data_dir: Path) -> str:
     return f"sqlite:///{data_dir / 'enrollment.sqlite3'}"
 
 
-def from_env(environ: Mapping[str, str] | None = None) -> Settings:
+def from_env(
+    environ: Mapping[str, str] | None = None, *, requires_database: bool = False
+) -> Settings:
     """Reads and validates the settings; `environ` defaults to `os.environ`.
 
-    Raises SettingsError with the variable, the problem and the valid values.
+    `requires_database`: without ENROLL_DATABASE_URL there is no default. Raises SettingsError with
+    the variable, the problem and the valid values.
     """
     source = os.environ if environ is None else environ
-    given = {name: text for name, text in source.items() if name in VARIABLES and text != ""}
-    data_dir = Path(given.get("ENROLL_DATA_DIR", ".enroll"))
-    redis_url = given.get("ENROLL_REDIS_URL", "redis://127.0.0.1:6379/0")
-    database_url = given.get("ENROLL_DATABASE_URL", sqlite_url(data_dir))
-    broker_url = given.get("ENROLL_BROKER_URL", redis_url)
-    values: dict[str, object] = {
-        "data_dir": data_dir,
-        "database_url": _url("ENROLL_DATABASE_URL", server_urls.database_url, database_url),
-        "redis_url": _url("ENROLL_REDIS_URL", server_urls.redis_url, redis_url),
-        "broker_url": _url("ENROLL_BROKER_URL", server_urls.broker_url, broker_url),
-        "accepts_unknown_learners": _choice(
-            given, "ENROLL_UNKNOWN_LEARNERS", ("accept", "refuse"), "accept"
+    check_variables(source)
+    given = {name: source[name] for name in names_set(source)}
+    if requires_database and "ENROLL_DATABASE_URL" not in given:
+        message = (
+            "ENROLL_DATABASE_URL is not set: name the database, such as "
+            "postgresql+psycopg://enroll@db.example.org:5432/enroll. Only `enroll up` has one of "
+            "its own"
         )
-        == "accept",
-        "allowed_hosts": _hosts(given.get("ENROLL_ALLOWED_HOSTS", "")),
+        raise SettingsError(message)
+    redis_url = given.get("ENROLL_REDIS_URL", "redis://127.0.0.1:6379/0")
+    data_dir = Path(given.get("ENROLL_DATA_DIR", ".enroll"))
+    given.setdefault("ENROLL_DATABASE_URL", sqlite_url(data_dir))
+    given["ENROLL_REDIS_URL"] = redis_url
+    given.setdefault("ENROLL_BROKER_URL", redis_url)
+    values = {
+        each.name: _read(name, each.type, given[name])
+        for each in fields(Settings)
+        if (name := variable_of(each.name)) in given
     }
-    readers = {float: _number, int: _positive_integer, bool: _flag, Path: _path}
-    for each in fields(Settings):
-        name = "ENROLL_" + each.name.upper()
-        if each.name not in values and name in given:
-            reader = next((r for kind, r in readers.items() if kind in _types(each.type)), None)
-            values[each.name] = reader(name, given[name]) if reader else given[name]
     settings = Settings(**values)  # type: ignore[arg-type]
     _check_tokens(settings)
+    _check_failpoints(settings)
     return settings
 
 
-def _types(annotation: object) -> tuple[object, ...]:
-    return getattr(annotation, "__args__", (annotation,))
+def variable_of(field_name: str) -> str:
+    """Returns the name of the variable of a field of `Settings`."""
+    return _RENAMED.get(field_name, "ENROLL_" + field_name.upper())
 
 
-def _number(name: str, text: str) -> float:
+def names_set(environ: Mapping[str, str] | None = None) -> list[str]:
+    """Returns the names of the settings that are set, in the order of `VARIABLES`."""
+    source = os.environ if environ is None else environ
+    return [name for name in VARIABLES if source.get(name, "") != ""]
+
+
+def misspelt_names(environ: Mapping[str, str] | None = None) -> dict[str, str | None]:
+    """Returns the variables that are no settings, with the nearest name of one or None."""
+    return setting_names.unknown_names(os.environ if environ is None else environ, VARIABLES)
+
+
+def check_variables(environ: Mapping[str, str] | None = None) -> None:
+    """Checks that every variable of this service is a setting. Raises SettingsError."""
+    unknown = misspelt_names(environ)
+    if not unknown:
+        return
+    sentences = [
+        f"{name} is not a setting" + (f": did you mean {nearest}?" if nearest else ".")
+        for name, nearest in unknown.items()
+    ]
+    message = " ".join([*sentences, "`enroll doctor --settings` lists all settings."])
+    raise SettingsError(message)
+
+
+#: Variables whose names are not those of their fields.
+_RENAMED = {"accepts_unknown_learners": "ENROLL_UNKNOWN_LEARNERS"}
+#: The longest retention, in days: a later date could not be computed.
+_MAX_RETENTION_DAYS = 36_500
+#: Readers of single settings; all others are read by their type.
+_READERS: Mapping[str, Callable[[str], object]] = {
+    "ENROLL_DATABASE_URL": server_urls.database_url,
+    "ENROLL_REDIS_URL": server_urls.redis_url,
+    "ENROLL_BROKER_URL": server_urls.broker_url,
+    "ENROLL_DEFAULT_WAIT": partial(setting_values.number, maximum=MAX_WAIT_SECONDS),
+    "ENROLL_DEFAULT_MODE": setting_values.mode,
+    "ENROLL_UNKNOWN_LEARNERS": setting_values.acceptance,
+    "ENROLL_EDX_API_KEY": setting_values.api_key,
+    "ENROLL_MAX_ATOMIC_ROWS": partial(setting_values.positive_integer, maximum=MAX_ORDINAL),
+    "ENROLL_BATCH_ROWS": partial(setting_values.positive_integer, maximum=MAX_ORDINAL),
+    "ENROLL_ALLOWED_HOSTS": setting_values.host_names,
+    "ENROLL_RETENTION_DAYS": partial(setting_values.positive_integer, maximum=_MAX_RETENTION_DAYS),
+    "ENROLL_LOG_LEVEL": setting_values.log_level,
+    "ENROLL_FAILPOINTS": setting_values.fail_points,
+}
+_READERS_BY_TYPE: Mapping[object, Callable[[str], object]] = {
+    float: setting_values.number,
+    int: setting_values.positive_integer,
+    bool: setting_values.flag,
+    Path: setting_values.path,
+}
+
+
+def _read(name: str, annotation: object, text: str) -> object:
+    """Reads the value of a variable. Raises SettingsError."""
+    reader = _READERS.get(name)
+    if reader is None:
+        types = getattr(annotation, "__args__", (annotation,))
+        known = (_READERS_BY_TYPE[kind] for kind in types if kind in _READERS_BY_TYPE)
+        reader = next(known, setting_values.plain_text)
     try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < float("inf"):
-        message = f"{name} must be a number of 0 or more, not {text!r}"
-        raise SettingsError(message)
-    return value
-
-
-def _positive_integer(name: str, text: str) -> int:
-    maximum = MAX_ORDINAL if name in {"ENROLL_BATCH_ROWS", "ENROLL_MAX_ATOMIC_ROWS"} else 10**12
-    if not (text.isascii() and text.isdigit() and 0 < int(text[:20]) <= maximum):
-        message = f"{name} must be a whole number from 1 to {maximum}, not {text[:40]!r}"
-        raise SettingsError(message)
-    return int(text)
-
-
-def _flag(name: str, text: str) -> bool:
-    known = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-    if text.lower() not in known:
-        message = f"{name} must be true or false, not {text!r}"
-        raise SettingsError(message)
-    return known[text.lower()]
-
-
-def _path(_name: str, text: str) -> Path:
-    return Path(text)
-
-
-def _hosts(text: str) -> frozenset[str]:
-    hosts = frozenset(host.strip().lower() for host in text.split(",")) - {""}
-    for host in hosts:
-        if not _HOST_NAME.fullmatch(host):
-            message = (
-                "ENROLL_ALLOWED_HOSTS must be host names without port, such as "
-                f"enroll.example.org, separated by commas, not {host[:100]!r}"
-            )
-            raise SettingsError(message)
-    return hosts
-
-
-def _choice(given: Mapping[str, str], name: str, known: tuple[str, ...], default: str) -> str:
-    value = given.get(name, default).lower()
-    if value not in known:
-        message = f"{name} must be one of {', '.join(known)}, not {value!r}"
-        raise SettingsError(message)
-    return value
-
-
-def _url(name: str, read: Callable[[str], str], text: str) -> str:
-    try:
-        return read(text)
+        setting_values.check_characters(text)
+        return reader(text)
     except ValueError as error:
         message = f"{name} {error}"
         raise SettingsError(message) from error
@@ -205,14 +214,24 @@ def _url(name: str, read: Callable[[str], str], text: str) -> str:
 
 def _check_tokens(settings: Settings) -> None:
     keys = (settings.jwt_secret, settings.jwt_public_key, settings.jwt_jwks)
-    if settings.jwt_issuer is None and not any(keys):
+    named = (settings.jwt_issuer, settings.jwt_audience)
+    if not any((*named, *keys, settings.jwt_algorithm)):
         return
-    if settings.jwt_issuer is None or settings.jwt_audience is None:
+    if None in named:
         message = "tokens of an outside issuer need ENROLL_JWT_ISSUER and ENROLL_JWT_AUDIENCE"
         raise SettingsError(message)
     if sum(key is not None for key in keys) != 1:
         message = (
             "tokens of an outside issuer need exactly one of ENROLL_JWT_SECRET, "
             "ENROLL_JWT_PUBLIC_KEY, ENROLL_JWT_JWKS"
+        )
+        raise SettingsError(message)
+
+
+def _check_failpoints(settings: Settings) -> None:
+    if settings.failpoints and not settings.accept_data_loss:
+        message = (
+            "ENROLL_FAILPOINTS injects faults, which can lose data: unset it, or set "
+            "ENROLL_ACCEPT_DATA_LOSS=true in a test"
         )
         raise SettingsError(message)

@@ -1,10 +1,14 @@
 """The processes of docker-compose.yml, with PostgreSQL, Redis and clients as they are."""
 
+import json
+from importlib import metadata
+from urllib.parse import urlsplit
+
 import httpx
 
 from tests.support.production import EDX_KEY
 from tests.support.servers import free_port
-from tests.support.service_processes import API, ended, moment, needs_proc, open_course
+from tests.support.service_processes import API, ended, moment, needs_proc, open_course, wait_until
 
 pytestmark = needs_proc
 
@@ -14,6 +18,28 @@ ASYNC = {"Prefer": "respond-async"}
 def ask(http, user, course, **headers):
     asked = {"user": user, "course_details": {"course_id": course}}
     return http.post("/enrollment", json=asked, headers=headers)
+
+
+def test_each_process_says_once_what_it_is_and_with_what_it_works(production):
+    def records(log):
+        lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+        return [line for line in lines if line["event"] == "process.ready"]
+
+    processes = [*production.gateways, production.worker, production.beat]
+    ready = [wait_until(lambda one=one: records(one.log()), production.log) for one in processes]
+
+    assert [len(found) for found in ready] == [1] * len(processes)
+    for (record,), process in zip(ready, ["gateway", "gateway", "worker", "beat"], strict=True):
+        database = urlsplit(production.database_url)
+        assert record["process"] == process
+        assert record["version"] == metadata.version("enrollment-service")
+        address = database.netloc.rpartition("@")[2]
+        assert record["database"] == f"postgresql://{address}{database.path}"
+        assert record["redis"] == record["queue"] == production.redis.url
+        assert {"ENROLL_DATABASE_URL", "ENROLL_EDX_API_KEY"} <= set(record["settings"])
+        assert EDX_KEY not in json.dumps(record)
+        lanes = ["interactive", "upkeep", "bulk"] if process == "worker" else None
+        assert sorted(record.get("lanes") or []) == sorted(lanes or [])
 
 
 def test_every_gateway_is_healthy_and_one_enrollment_goes_through(production):

@@ -111,7 +111,7 @@ def test_where_servers_are_named_none_is_made(stack, postgres_url, redis_url):
 
 
 def test_one_gateway_alone_serves_and_ends(tmp_path):
-    environment = bare(ENROLL_DATA_DIR=str(tmp_path))
+    environment = bare(ENROLL_DATABASE_URL=f"sqlite:///{tmp_path}/x.sqlite3")
     assert Running(tmp_path, ["db", "upgrade"], environment).start().process.wait() == 0
     gateway = Running(tmp_path, ["gateway", "--port", "0"], environment).start()
     wait_until(lambda: "running on" in gateway.log(), gateway.log)

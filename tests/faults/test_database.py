@@ -83,6 +83,24 @@ def test_while_it_is_down_nobody_hears_202_and_after_it_nobody_hears_503(desk, s
     desk.settle()
 
 
+def test_an_outage_is_logged_once_at_each_end(desk, server):
+    with capture_logs() as logs:
+        end(server, signal.SIGQUIT)
+        for _ in range(2):
+            assert_unavailable(desk.ask())
+            assert not desk.is_ready
+        server.start()
+        assert desk.is_ready
+        assert desk.ask().status_code == 202
+
+    ends = [record for record in logs if record["event"].startswith("database.")]
+    assert [(record["event"], record["log_level"]) for record in ends] == [
+        ("database.unreachable", "error"),
+        ("database.reachable_again", "info"),
+    ]
+    desk.settle()
+
+
 def test_a_restart_that_nobody_met_costs_no_request(desk, server):
     for _ in range(3):
         with desk.asking(sides=3):

@@ -275,4 +275,4 @@ def test_a_database_that_is_away_is_judged_when_it_answers():
     ):
         check_at_start(sessions)
 
-    assert [record["event"] for record in logs] == ["records.unreachable"]
+    assert [record["event"] for record in logs] == ["database.unreachable", "records.unreachable"]

@@ -20,17 +20,15 @@ ROOT = Path(__file__).parents[2]
 SERVICES: Mapping[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
 GATEWAYS = 2
 EDX_KEY = "the one key of an unmodified installation"
-_VARIABLE = re.compile(r"\$\{(\w+)(?::([-?])([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\{(\w+):-([^}]*)\}")
 
 
 def environment_of(service: str, **given: str) -> dict[str, str]:
     """Returns the environment of a container of the service."""
 
     def value(use: re.Match[str]) -> str:
-        name, sort, otherwise = use.groups()
-        if sort == "?" and not given.get(name):
-            raise KeyError(otherwise)
-        return given.get(name) or otherwise or ""
+        name, otherwise = use.groups()
+        return given.get(name) or otherwise
 
     environment: dict[str, str] = SERVICES[service]["environment"]
     return {name: _VARIABLE.sub(value, text) for name, text in environment.items()}

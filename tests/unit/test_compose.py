@@ -9,14 +9,16 @@ import click
 import pytest
 import yaml
 
+from enrollment.runtime.settings import VARIABLES, from_env
+from tests.support.production import environment_of
 from tests.support.servers import AS_IN_PRODUCTION
 
 ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-OURS = sorted(name for name, service in SERVICES.items() if "build" in service)
-ENROLL = re.compile(r"ENROLL_[A-Z_]+")
+IMAGE = "enrollment-service:local"
+OURS = sorted(name for name, service in SERVICES.items() if service["image"] == IMAGE)
 
 
 def command_of(words: list[str]) -> tuple[click.Command, list[str]]:
@@ -56,20 +58,31 @@ def test_each_service_runs_an_existing_command(name):
     assert {word for word in rest if word.startswith("--")} <= known
 
 
-@pytest.mark.parametrize("name", OURS)
-def test_each_setting_is_one_that_the_service_reads(name):
-    from enrollment.runtime.settings import VARIABLES
-
-    environment = SERVICES[name]["environment"]
-    used = {key for key in environment if key.startswith("ENROLL_")}
-    used |= {found for value in environment.values() for found in ENROLL.findall(value)}
-    assert used <= set(VARIABLES)
-    assert {"ENROLL_DATABASE_URL", "ENROLL_REDIS_URL"} <= used
+def test_one_service_builds_the_image_and_all_use_it():
+    assert [name for name, service in SERVICES.items() if "build" in service] == ["migrate"]
+    assert {SERVICES[name]["pull_policy"] for name in OURS} == {"never"}
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_records_and_redis_are_those_of_the_stack(name):
-    environment = SERVICES[name]["environment"]
+def test_every_setting_is_passed_and_nothing_else(name):
+    passed = {key for key in SERVICES[name]["environment"] if key.startswith("ENROLL_")}
+
+    assert passed == set(VARIABLES)
+    for variable in VARIABLES:
+        assert environment_of(name, **{variable: "given"})[variable] == "given"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_file_of_settings_is_read_if_there_is_one(name):
+    assert SERVICES[name]["env_file"] == [{"path": ".env", "required": False}]
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_what_is_passed_by_default_is_valid(name):
+    environment = environment_of(name)
+
+    settings = from_env(environment, requires_database=True)
+    assert settings.log_level == "info"
     for variable in ("ENROLL_DATABASE_URL", "ENROLL_REDIS_URL"):
         assert urlsplit(environment[variable]).hostname in SERVICES
 
@@ -85,10 +98,10 @@ def test_nothing_runs_as_root_or_writes_its_image(name):
 
 
 def test_no_password_has_a_default():
+    """PostgreSQL's image refuses an empty one; commands such as `ps` need none."""
     text = (ROOT / "docker-compose.yml").read_text()
     uses = re.findall(r"\$\{POSTGRES_PASSWORD([^}]*)\}", text)
-    assert uses
-    assert all(use.startswith(":?") for use in uses)
+    assert uses == [":-"] * 2
 
 
 def test_the_published_port_is_the_one_the_gateway_listens_on():

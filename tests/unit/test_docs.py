@@ -8,7 +8,8 @@ import click
 import pytest
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.runtime.settings import VARIABLES
+from enrollment.runtime.setting_names import CLIENT_VARIABLES
+from enrollment.runtime.settings import VARIABLES, SettingsError, check_variables
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -27,12 +28,12 @@ ENROLL = re.compile(r"\benroll ((?:[a-z]+(?: \| )?)+)(?: ([a-z]+))?")
 LINK = re.compile(r"\[[^\]]*\]\(([^)#:]+)(?:#([^)]*))?\)")
 VARIABLE = re.compile(r"ENROLL_[A-Z_]*[A-Z]")
 
-#: Of the command line alone, read by its options.
-CLIENT_VARIABLES = {"ENROLL_URL", "ENROLL_API_KEY"}
 #: Characters in a line of prose; tables and blocks cannot be wrapped.
 MAX_LINE = 100
 #: Of the tests alone.
 TEST_VARIABLES = {"ENROLL_TEST_POSTGRES_URL", "ENROLL_TEST_REDIS_URL", "ENROLL_TEST_ROWS"}
+#: The example of a misspelt name, on the page of the settings.
+MISSPELT = "ENROLL_RETENTON_DAYS"
 
 
 def section(text: str, heading: str) -> str:
@@ -62,9 +63,17 @@ def test_every_setting_is_documented_and_nothing_else():
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_a_page_names_only_settings_that_exist(page):
     named = set(VARIABLE.findall(page.read_text()))
-    families = {name for name in named if any(known.startswith(name + "_") for known in VARIABLES)}
+    known = set(VARIABLES) | CLIENT_VARIABLES | TEST_VARIABLES
+    families = {name for name in named if any(one.startswith(name + "_") for one in known)}
 
-    assert named - families <= set(VARIABLES) | CLIENT_VARIABLES | TEST_VARIABLES
+    assert named - families - known == ({MISSPELT} if page.name == "settings.md" else set())
+
+
+def test_a_misspelt_name_is_refused_as_shown():
+    with pytest.raises(SettingsError) as refusal:
+        check_variables({MISSPELT: "1"})
+
+    assert f"Error: {refusal.value}\n" in SETTINGS
 
 
 def test_every_outcome_is_documented_and_nothing_else():

@@ -14,7 +14,8 @@ from enrollment.runtime import logs
 
 
 @pytest.fixture(autouse=True)
-def restored():
+def restored(monkeypatch):
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "propagate", True)  # a server cuts it
     root = logging.getLogger()
     before = (root.handlers[:], root.level)
     logging.captureWarnings(capture=False)  # another test's gateway may have left it on

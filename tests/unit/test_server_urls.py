@@ -9,6 +9,7 @@ from enrollment.runtime.server_urls import (
     database_url,
     redis_url,
     unverified_hosts,
+    without_secrets,
 )
 
 
@@ -54,6 +55,7 @@ def test_sqlite_stays_as_it_is(url):
         (redis_url, "redis://a:1,b:2/0", "names several servers"),
         (redis_url, "redis://a;redis://b", "names several servers"),
         (redis_url, "redis://:hunter2@a:x/0", "the port 'x'"),
+        (redis_url, "redis://:hunter2@a/abc", "must name its database by a number"),
         (redis_url, "sentinel://:hunter2@a", "must begin with redis:// or rediss://"),
         (redis_url, "redis+cluster://:hunter2@a", "names a Redis Cluster"),
         (broker_url, "amqp://u:hunter2@a,b", "separate whole URLs of several servers by ';'"),
@@ -101,3 +103,22 @@ def test_the_queue_is_redis_or_servers_of_rabbitmq(url):
 )
 def test_hosts_that_are_not_verified_are_known(url, sslmode, hosts):
     assert unverified_hosts(database_url(url), sslmode) == hosts
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql+psycopg://u:hunter2@h:6/d?sslpassword=hunter2", "postgresql://h:6/d"),
+        ("postgresql+psycopg://h/d", "postgresql://h/d"),
+        (database_url("postgres://u:hunter2@A:1,B/d"), "postgresql://A:1,B:5432/d"),
+        ("postgresql+psycopg://u@/d?host=A:1&host=B:2", "postgresql://A:1,B:2/d"),
+        ("postgresql+psycopg://u:hunter2@/d?host=/run/pg", "postgresql:///run/pg/d"),
+        ("sqlite:////srv/a;b.sqlite3", "sqlite:////srv/a;b.sqlite3"),
+        ("sqlite://", "sqlite://"),
+        ("rediss://:hunter2@h:6/3?ssl_ca_certs=x", "rediss://h:6/3"),
+        ("unix://:hunter2@/run/redis.sock?db=3", "unix:///run/redis.sock"),
+        ("amqp://u:hunter2@a//;amqp://u:hunter2@b//", "amqp://a//;amqp://b//"),
+    ],
+)
+def test_a_url_is_shown_without_users_passwords_and_parameters(url, shown):
+    assert without_secrets(url) == shown

@@ -7,10 +7,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrollment.runtime.settings import VARIABLES, Settings, SettingsError, from_env, sqlite_url
+from api_gateway.http.headers import MAX_WAIT
+from enrollment.runtime.setting_values import MAX_MODE_LENGTH
+from enrollment.runtime.settings import (
+    MAX_WAIT_SECONDS,
+    VARIABLES,
+    Settings,
+    SettingsError,
+    from_env,
+    sqlite_url,
+    variable_of,
+)
+from schemas.fields import MAX_MODE
 
 #: An environment that says nothing about this service.
 NOTHING = {"PATH": "/bin"}
+KEY = "0123456789abcdef0123456789abcdef"
 OUTSIDE = {"ENROLL_JWT_ISSUER": "https://idp", "ENROLL_JWT_AUDIENCE": "us"}
 
 
@@ -23,10 +35,7 @@ def test_without_a_word_the_embedded_default_is_meant():
 
 
 def test_every_setting_has_its_variable_and_every_variable_its_setting():
-    named = {"ENROLL_" + known.name.upper() for known in fields(Settings)}
-
-    renamed = {"ENROLL_ACCEPTS_UNKNOWN_LEARNERS": "ENROLL_UNKNOWN_LEARNERS"}
-    assert {renamed.get(name, name) for name in named} == set(VARIABLES)
+    assert {variable_of(known.name) for known in fields(Settings)} == set(VARIABLES)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +54,7 @@ def test_every_setting_has_its_variable_and_every_variable_its_setting():
         ("ENROLL_UNKNOWN_LEARNERS", "Accept", "accepts_unknown_learners", True),
         ("ENROLL_SELF_UNENROLL", "TRUE", "self_unenroll", True),
         ("ENROLL_SELF_UNENROLL", "0", "self_unenroll", False),
-        ("ENROLL_EDX_API_KEY", "k", "edx_api_key", "k"),
+        ("ENROLL_EDX_API_KEY", KEY, "edx_api_key", KEY),
         ("ENROLL_MAX_UPLOAD_ROWS", "7", "max_upload_rows", 7),
         ("ENROLL_BATCH_ROWS", "500", "batch_rows", 500),
         ("ENROLL_RETENTION_DAYS", "", "retention_days", 30),
@@ -75,6 +84,25 @@ def test_the_records_are_where_the_data_is_and_the_queue_where_redis_is():
         ("ENROLL_DEFAULT_WAIT", "-1"),
         ("ENROLL_DEFAULT_WAIT", "inf"),
         ("ENROLL_DEFAULT_WAIT", "nan"),
+        ("ENROLL_DEFAULT_WAIT", "60.5"),
+        ("ENROLL_DEFAULT_WAIT", " 5"),
+        ("ENROLL_DEFAULT_MODE", "no slug"),
+        ("ENROLL_DEFAULT_MODE", "m" * 101),
+        ("ENROLL_LOG_LEVEL", "verbose"),
+        ("ENROLL_LOG_LEVEL", "info\r"),
+        ("ENROLL_RETENTION_DAYS", "36501"),
+        ("ENROLL_HSTS_SECONDS", "1e10"),
+        ("ENROLL_ALLOWED_HOSTS", ","),
+        ("ENROLL_ALLOWED_HOSTS", "a:80"),
+        ("ENROLL_EDX_API_KEY", "hunter2"),
+        ("ENROLL_EDX_API_KEY", "hunter2" * 5 + "\n"),
+        ("ENROLL_EDX_API_KEY", "hunter2" * 5 + "\x07x"),
+        ("ENROLL_EDX_API_KEY", "hunter2" * 5 + "é"),
+        ("ENROLL_EDX_API_KEY", "hunter2" * 5 + "\udcff"),
+        ("ENROLL_JWT_SECRET", " hunter2"),
+        ("ENROLL_JWT_ISSUER", "https://idp "),
+        ("ENROLL_FAILPOINTS", "hunter3"),
+        ("ENROLL_FAILPOINTS", "ring.sent=crash"),
         ("ENROLL_UNKNOWN_LEARNERS", "maybe"),
         ("ENROLL_SELF_UNENROLL", "perhaps"),
         ("ENROLL_BATCH_ROWS", "0"),
@@ -89,6 +117,31 @@ def test_a_wrong_value_is_named_without_its_password(name, text):
 
     assert name in str(refusal.value)
     assert "hunter2" not in str(refusal.value)
+
+
+def test_the_longest_wait_is_that_of_a_caller():
+    assert MAX_WAIT == MAX_WAIT_SECONDS
+    assert from_env({"ENROLL_DEFAULT_WAIT": "60"}).default_wait == MAX_WAIT
+
+
+def test_the_longest_mode_is_that_of_a_request():
+    assert MAX_MODE_LENGTH == MAX_MODE
+
+
+def test_fail_points_are_for_those_who_accept_data_loss():
+    environ = {"ENROLL_FAILPOINTS": "ring.sent=crash"}
+
+    with pytest.raises(SettingsError, match="ENROLL_ACCEPT_DATA_LOSS"):
+        from_env(environ)
+    with pytest.raises(SettingsError, match="ENROLL_ACCEPT_DATA_LOSS"):
+        from_env({**environ, "ENROLL_ACCEPT_DATA_LOSS": "false"})
+    assert from_env({**environ, "ENROLL_ACCEPT_DATA_LOSS": "true"}).failpoints == "ring.sent=crash"
+
+
+@pytest.mark.parametrize("environ", [NOTHING, {"ENROLL_DATABASE_URL": ""}])
+def test_a_process_of_a_production_has_no_default_database(environ):
+    with pytest.raises(SettingsError, match="ENROLL_DATABASE_URL is not set: name the database"):
+        from_env(environ, requires_database=True)
 
 
 @pytest.mark.parametrize("name", ["ENROLL_REDIS_URL", "ENROLL_BROKER_URL"])
@@ -127,6 +180,12 @@ def test_an_outside_issuer_has_a_name_an_audience_and_one_key(key):
             from_env({name: text for name, text in (OUTSIDE | key).items() if name != missing})
 
 
+@pytest.mark.parametrize("name", ["ISSUER", "AUDIENCE", "ALGORITHM", "SECRET"])
+def test_a_part_of_an_outside_issuer_alone_is_not_ignored(name):
+    with pytest.raises(SettingsError, match="ENROLL_JWT_ISSUER and ENROLL_JWT_AUDIENCE"):
+        from_env({f"ENROLL_JWT_{name}": "RS256"})
+
+
 @pytest.mark.parametrize(
     "keys", [{}, {"ENROLL_JWT_SECRET": "s", "ENROLL_JWT_JWKS": "https://idp/jwks"}]
 )
@@ -139,7 +198,7 @@ def test_secrets_do_not_show(monkeypatch):
     for name, text in {
         "ENROLL_DATABASE_URL": "postgresql://u:hunter2@h/d",
         "ENROLL_REDIS_URL": "redis://:hunter2@h",
-        "ENROLL_EDX_API_KEY": "hunter2",
+        "ENROLL_EDX_API_KEY": f"hunter2{KEY}",
         "ENROLL_JWT_SECRET": "hunter2",
         **OUTSIDE,
     }.items():
@@ -147,5 +206,5 @@ def test_secrets_do_not_show(monkeypatch):
 
     settings = from_env()
 
-    assert settings.edx_api_key == "hunter2"
+    assert settings.edx_api_key == f"hunter2{KEY}"
     assert "hunter2" not in repr(settings)

@@ -11,6 +11,7 @@ import httpx
 from api_gateway.cli.context import ADMIN_KEY_FILE, data_dir_option
 from api_gateway.cli.output import json_option
 from api_gateway.cli.remote.client import API_PREFIX, Service
+from enrollment.runtime.settings import check_variables
 
 
 class FoundKey(NamedTuple):
@@ -80,6 +81,7 @@ def with_service(command: Callable[..., Any]) -> Callable[..., Any]:
     @json_option
     @wraps(command)
     def run_with_service(*args: Any, url: str, key: str | None, data_dir: Path, **rest: Any) -> Any:
+        check_variables()
         found = find_key(key, data_dir)
         with Service(url, found.key, key_hint=found.hint) as service:
             return command(*args, service=service, **rest)

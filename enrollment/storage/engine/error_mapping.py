@@ -74,6 +74,11 @@ _STALE = frozenset({"0A000", "25006", "26000", "42P05"})
 _SQLITE_STALE = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 )
+#: Errors of a server that ends or refuses connections, by the beginning of their SQLSTATE.
+_NO_ANSWER = ("08", "28", "3D", "53300", "57P")
+_SQLITE_NO_ANSWER = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
+)
 _PRIMARY_CODE_MASK = 0xFF
 _UNIQUE_VIOLATION = "23505"
 _SQLITE_UNIQUE_VIOLATIONS = frozenset(
@@ -128,6 +133,17 @@ def domain_error_of(error: DBAPIError) -> type[EnrollmentError] | None:
         return DatabaseUnavailable if is_missing else SQLITE_ERRORS.get(code & _PRIMARY_CODE_MASK)
     is_outage = isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
     return DatabaseUnavailable if is_outage else None
+
+
+def is_no_answer(error: BaseException | None) -> bool:
+    """Whether a driver error means that the server cannot be reached, or the file not be opened."""
+    if not isinstance(error, DBAPIError):
+        return False
+    code = getattr(error.orig, "sqlite_errorcode", None)
+    if code is not None:
+        return code & _PRIMARY_CODE_MASK in _SQLITE_NO_ANSWER
+    state = getattr(error.orig, "sqlstate", None)
+    return state is None or state.startswith(_NO_ANSWER)
 
 
 def invalidate_stale(context: ExceptionContext) -> None:

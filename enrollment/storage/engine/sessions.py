@@ -22,6 +22,7 @@ from enrollment.storage.engine.engines import (
     make_engine,
 )
 from enrollment.storage.engine.error_mapping import translate_errors
+from enrollment.storage.engine.outage_log import OutageLog
 from enrollment.storage.engine.write_lock import write_lock_for
 
 
@@ -45,6 +46,7 @@ class Sessions:
         self.attempt_locks = attempt_locks_for(engine)
         self._writer = engine.execution_options(writes=True)
         self._info = {_NOW: now or _system_now}
+        self._outage = OutageLog()
         #: Whether a write failed; the health check resets it when a probe write succeeds.
         self.was_refused = False
 
@@ -58,7 +60,7 @@ class Sessions:
         """
         opened = self._open_session(self._writer)
         with (
-            self._record_refusals(),
+            self._record_result(is_write=True),
             translate_errors(),
             self._lock.held(),
             opened as session,
@@ -74,14 +76,14 @@ class Sessions:
                 raise
 
     @contextmanager
-    def _record_refusals(self) -> Iterator[None]:
+    def _record_result(self, *, is_write: bool) -> Iterator[None]:
         try:
             yield
-        except StatementTimeout:
+        except DatabaseUnavailable as error:
+            self._outage.record_failure(error)
+            self.was_refused |= is_write and not isinstance(error, StatementTimeout)
             raise
-        except DatabaseUnavailable:
-            self.was_refused = True
-            raise
+        self._outage.record_success()
 
     @contextmanager
     def read(self, *, seconds: float | None = None) -> Iterator[Session]:
@@ -90,7 +92,11 @@ class Sessions:
         On PostgreSQL no statement is waited for when `seconds` have passed since the start. Raises
         StatementTimeout then, and DatabaseUnavailable if the database does not respond.
         """
-        with translate_errors(), self._open_session(self.engine) as session:
+        with (
+            self._record_result(is_write=False),
+            translate_errors(),
+            self._open_session(self.engine) as session,
+        ):
             if seconds is not None:
                 limit_transaction_time(session.connection(), seconds)
             yield session

@@ -8,6 +8,7 @@ from sqlalchemy import text, update
 from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.http.header_limits import limit_headers
 from api_gateway.routes import ROUTES
+from enrollment.runtime import failpoints
 from enrollment.storage.tables import BatchRow, MaintenanceRow
 from tests.support.gateway import AUDIT, Gateway, ago, fresh
 from tests.support.servers import free_port
@@ -277,6 +278,19 @@ def test_a_purge_that_did_not_end_for_a_day_is_named(start, redis_url, hours, st
 
 def test_with_redis_nothing_is_missing(start, redis_url):
     gateway = start(redis_url=redis_url)
+    assert gateway.get("/readyz").json["status"] == "ok"
+
+
+def test_a_process_that_injects_faults_says_so(start, redis_url):
+    gateway = start(redis_url=redis_url)
+    failpoints.arm("ring.sent=raise@nobody")
+    try:
+        armed = gateway.get("/readyz")
+    finally:
+        failpoints.arm("")
+
+    assert (armed.status_code, armed.json["status"]) == (200, "degraded")
+    assert [it for it in armed.json["findings"] if it.startswith("ENROLL_FAILPOINTS is set")]
     assert gateway.get("/readyz").json["status"] == "ok"
     course_id = gateway.course(AUDIT)
     answer = gateway.enroll(gateway.server, course_id, fresh("ann"))

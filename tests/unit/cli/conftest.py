@@ -8,6 +8,7 @@ from click.testing import CliRunner, Result
 
 from api_gateway.auth.api_keys import digest_of
 from api_gateway.cli import main
+from enrollment.runtime.setting_names import CLIENT_VARIABLES
 from enrollment.runtime.settings import VARIABLES
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
@@ -27,7 +28,7 @@ def service():
 
 @pytest.fixture(autouse=True)
 def no_settings(monkeypatch):
-    for name in (*VARIABLES, "ENROLL_URL", "ENROLL_API_KEY"):
+    for name in (*VARIABLES, *CLIENT_VARIABLES):
         monkeypatch.delenv(name, raising=False)
 
 

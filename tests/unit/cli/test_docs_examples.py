@@ -17,6 +17,8 @@ import structlog
 from api_gateway.resources import health
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.circuit_breaker import CircuitBreaker, Dependency
+from enrollment.runtime.process_record import log_ready
+from enrollment.runtime.settings import from_env
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.documented import DOCS, blocks, examples, normalised, output_of
@@ -152,12 +154,26 @@ def test_every_finding_of_the_health_check_is_on_the_page():
 
 
 def test_a_log_record_has_the_members_that_are_shown(logged):
-    (shown,) = (block for block in blocks(PAGE) if block.startswith('{"event"'))
+    shown = next(block for block in blocks(PAGE) if block.startswith('{"event": "queue.'))
 
     CircuitBreaker(Dependency.QUEUE).record_failure(ConnectionError("connection refused"))
 
     record, expected = json.loads(logged.getvalue()), json.loads(shown)
     changing = {"at": "", "logger": ""}
+    assert list(record) == list(expected)
+    assert record | changing == expected | changing
+
+
+def test_the_record_of_a_ready_process_has_the_members_that_are_shown(logged, monkeypatch):
+    shown = next(block for block in blocks(PAGE) if block.startswith('{"event": "process.'))
+    expected = json.loads(shown)
+    monkeypatch.setenv("ENROLL_DATABASE_URL", "postgresql://u:p@db.example.org:5432/enroll")
+    monkeypatch.setenv("ENROLL_REDIS_URL", "redis://:p@redis.example.org:6379/0")
+
+    log_ready(from_env(), lanes=expected["lanes"])
+
+    record = json.loads(logged.getvalue())
+    changing = {"at": "", "logger": "", "version": "", "process": ""}
     assert list(record) == list(expected)
     assert record | changing == expected | changing
 

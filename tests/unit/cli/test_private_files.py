@@ -14,6 +14,7 @@ from api_gateway.cli.exit_codes import CannotRun
 from api_gateway.cli.up import data_dir_lock, embedded_redis, prepare_database
 from enrollment.runtime import private_files
 from enrollment.runtime.private_files import OpenToOthers, make_private_folder
+from enrollment.runtime.settings import sqlite_url
 from enrollment.storage import migrate
 from enrollment.storage.engine import consistent_snapshot
 from enrollment.storage.engine.sessions import sessions_for
@@ -122,7 +123,11 @@ def test_no_process_starts_in_a_folder_that_all_share(tmp_path, command, answer)
 
     done = subprocess.run(
         command,
-        env=bare(ENROLL_DATA_DIR=str(shared), ENROLL_REDIS_URL="redis://127.0.0.1:1"),
+        env=bare(
+            ENROLL_DATA_DIR=str(shared),
+            ENROLL_DATABASE_URL=sqlite_url(shared),
+            ENROLL_REDIS_URL="redis://127.0.0.1:1",
+        ),
         capture_output=True,
         text=True,
         check=False,

@@ -23,6 +23,7 @@ from tests.support.service_processes import LOCAL_EXTRA
     ],
 )
 def test_the_other_door_is_another_program(enroll, monkeypatch, words, arguments):
+    monkeypatch.setenv("ENROLL_DATABASE_URL", "sqlite:///x")
     became = []
     monkeypatch.setattr(os, "execv", lambda _path, command: became.append(command))
 
@@ -110,7 +111,8 @@ def test_commands_find_the_embedded_redis_while_it_runs(enroll, tmp_path):
     assert "starts an embedded Redis" in enroll("doctor").stdout
 
 
-def test_a_port_in_use_is_said_to_be_by_a_gateway_too(enroll):
+def test_a_port_in_use_is_said_to_be_by_a_gateway_too(enroll, monkeypatch):
+    monkeypatch.setenv("ENROLL_DATABASE_URL", "sqlite:///x")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = enroll("gateway", "--port", taken.getsockname()[1])
 
@@ -119,7 +121,8 @@ def test_a_port_in_use_is_said_to_be_by_a_gateway_too(enroll):
 
 
 @pytest.mark.parametrize("command", ["up", "gateway"])
-def test_a_host_that_is_none_is_said_to_be(enroll, command):
+def test_a_host_that_is_none_is_said_to_be(enroll, monkeypatch, command):
+    monkeypatch.setenv("ENROLL_DATABASE_URL", "sqlite:///x")
     result = enroll(command, "--port", 0, "--host", "300.1.1.1")
 
     assert result.exit_code == 2

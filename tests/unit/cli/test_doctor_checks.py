@@ -1,0 +1,100 @@
+"""The doctor's look at the server, the clock, the disk, and at the names of settings."""
+
+import json
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from api_gateway.cli import doctor_checks
+from api_gateway.cli.doctor_checks import check_disk, check_server
+from enrollment.runtime.settings import VARIABLES, from_env
+from enrollment.storage.engine.server_facts import ServerFacts, load_server_facts
+from enrollment.storage.engine.sessions import sessions_for
+
+WELL = ServerFacts(17, "17.2", 97, 5, timedelta(seconds=0.1))
+
+
+def marks(**changed):
+    results = check_server(WELL._replace(**changed))
+    return {result.subject: (result.mark, result.message) for result in results}
+
+
+def test_a_server_in_order_is_said_to_be():
+    assert marks() == {
+        "server": ("ok", "PostgreSQL 17.2"),
+        "connections": ("ok", "5 of 97 are open"),
+        "clock": ("ok", "agrees with that of the database"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "subject", "mark", "message"),
+    [
+        ({"major": 13, "version": "13.9"}, "server", "wrong", "PostgreSQL 13.9"),
+        ({"connections": 88}, "connections", "note", "88 of 97 are open"),
+        (
+            {"clock_offset": timedelta(seconds=-2.5)},
+            "clock",
+            "note",
+            "that of the database is 2.5 s behind",
+        ),
+        (
+            {"clock_offset": timedelta(hours=1)},
+            "clock",
+            "note",
+            "that of the database is 3600.0 s ahead",
+        ),
+    ],
+)
+def test_what_is_not_in_order_has_advice(changed, subject, mark, message):
+    assert marks(**changed)[subject] == (mark, message)
+    for result in check_server(WELL._replace(**changed)):
+        assert bool(result.advice) == (result.mark != "ok")
+
+
+def test_a_server_says_these_things_about_itself(postgres_url):
+    sessions = sessions_for(postgres_url, pool_size=1)
+    with sessions.read() as session:
+        facts = load_server_facts(session)
+    sessions.dispose()
+
+    assert facts.version.startswith(str(facts.major))
+    assert 1 <= facts.connections < facts.max_connections
+    assert abs(facts.clock_offset) < timedelta(seconds=2)  # one machine has one clock
+
+
+@pytest.mark.parametrize(
+    ("free", "expected"),
+    [(2_000_000_000, ["ok", "ok"]), (999_999_999, ["note", "note"])],
+)
+def test_disks_that_are_nearly_full_are_noted(monkeypatch, tmp_path, free, expected):
+    monkeypatch.setattr(
+        doctor_checks.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=free)
+    )
+
+    results = list(check_disk(from_env({"ENROLL_DATA_DIR": str(tmp_path)})))
+
+    assert [result.mark for result in results] == expected
+    assert [bool(result.advice) for result in results] == [mark == "note" for mark in expected]
+
+
+def test_only_what_the_environment_names_is_set(enroll, monkeypatch):
+    monkeypatch.setenv("ENROLL_LOG_LEVEL", "info")
+    monkeypatch.setenv("ENROLL_DATABSE_URL", "x")
+
+    lines = enroll("doctor", "--settings", env={"ENROLL_DATA_DIR": None}).stdout.splitlines()
+
+    assert [line.split()[1] for line in lines if line.startswith("set ")] == ["ENROLL_LOG_LEVEL"]
+    assert len(lines) == len(VARIABLES) + 1
+    assert lines[-1].split()[:2] == ["unknown", "ENROLL_DATABSE_URL"]
+    assert "did you mean ENROLL_DATABASE_URL?" in lines[-1]
+    printed = json.loads(enroll("doctor", "--settings", "--json").stdout)
+    assert printed["unknown"] == ["ENROLL_DATABSE_URL"]
+
+
+def test_without_a_database_the_doctor_says_what_production_needs(enroll):
+    result = enroll("doctor")
+
+    assert result.exit_code == 0
+    assert "note  settings: ENROLL_DATABASE_URL is not set" in result.stdout
