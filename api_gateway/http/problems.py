@@ -11,6 +11,7 @@ from typing import Annotated, NotRequired, TypedDict, cast
 from schemas.courses import CourseDetailsJson
 from schemas.encoding.json_types import Doc, FindingJson, StringFormat
 from schemas.findings import Finding
+from schemas.messages.finding_messages import with_sentence
 from schemas.outcomes import OutcomeJson
 
 _WAYS_TO_AUTHENTICATE = (
@@ -88,7 +89,7 @@ class Problem(Exception):
             "message": f"{self.detail} {self.advice}".rstrip(),
         }
         if self.errors:
-            body["errors"] = cast("list[FindingJson]", [*self.errors])
+            body["errors"] = cast("list[FindingJson]", list(map(with_sentence, self.errors)))
         return cast("ProblemJson", {**body, **self.members})
 
 

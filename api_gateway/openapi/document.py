@@ -27,6 +27,8 @@ from api_gateway.openapi.parameters import HEADERS, PARAMETERS
 from api_gateway.openapi.problem_codes import meanings, statuses
 from api_gateway.openapi.request_schemas import add_request_schemas, nested_name
 from api_gateway.openapi.response_schemas import response_schemas
+from enrollment.domain.codes import Reason
+from schemas.messages.reason_messages import render_reason
 
 #: Operations by tag.
 OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
@@ -201,11 +203,18 @@ def _problem(status: int, codes: list[str], media_type: str) -> dict[str, Any]:
                     "allOf": [ref("Problem"), {"properties": {"code": {"enum": codes}}}],
                 },
                 "example": Problem(
-                    HTTPStatus(status), codes[0], known[codes[0]].format_map(EXAMPLE_FACTS)
+                    HTTPStatus(status), codes[0], _example_detail(codes[0], known)
                 ).body(),
             }
         },
     }
+
+
+def _example_detail(code: str, meanings: Mapping[str, str]) -> str:
+    """Returns the message of a problem; for a reason with the facts of an example."""
+    if code in set(Reason):
+        return render_reason(Reason(code), EXAMPLE_FACTS)
+    return meanings[code]
 
 
 def _content(schemas: Mapping[str, Schema]) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from marshmallow import ValidationError
 from schemas.encoding import i_json
 from schemas.findings import (
     MAX_FINDINGS,
-    RULES,
     Finding,
     at_line,
     at_pointer,
     finding,
     findings_of,
 )
+from schemas.messages.finding_messages import describe_finding
 
 T = TypeVar("T")
 
@@ -109,13 +109,6 @@ class BulkReader(Generic[T]):
             return
         for index, data in enumerate(document):
             yield f"{prefix}/{index}", data
-
-
-def describe_finding(item: Finding) -> str:
-    """Returns a finding as a sentence."""
-    where = f"line {item['line']}: " if "line" in item else ""
-    rule = str(item["rule"])
-    return f"{where}{item['field'] or 'the body'} {RULES.get(rule, rule)}"
 
 
 def _lines(body: bytes, findings: list[Finding]) -> Iterator[tuple[int, object]]:

@@ -21,7 +21,8 @@ from schemas.fields import (
     TimestampField,
     is_course_key,
 )
-from schemas.findings import Finding, display_value, first_findings_of
+from schemas.findings import Finding, first_findings_of
+from schemas.messages.finding_messages import describe_finding
 from schemas.requests.fast_parser import parse_request_fast
 from schemas.requests.parsed import (
     MAX_ATTRIBUTE_TEXT,
@@ -189,8 +190,7 @@ def v1_message(findings: Iterable[Finding]) -> str:
             return f"'{value}' is an invalid force enrollment status."
         case ["enrollment_attributes", _, part] if rule == "required":
             return f"'{part}' not in enrollment attribute"
-    where = field or "body"
-    return f"'{display_value(value)}' is not a valid {where} ({rule})."
+    return describe_finding(first)
 
 
 def _v1_rank(item: Finding) -> int:
