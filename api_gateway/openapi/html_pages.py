@@ -90,13 +90,18 @@ def _reason_row(reason: Reason) -> str:
     facts = dict.fromkeys(name for name in names if name and name not in _OWN_FACTS)
     status = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status
     status_text = f"{status.value} {escape(status.phrase)}"
-    fact_names = " ".join(f"<code>{escape(name)}</code>" for name in facts)
+    fact_names = " ".join(map(_fact, facts))
     return _row(
         reason,
         meaning_of_reason(reason),
         fact_names,
         "(files only)" if reason in FILE_REASONS else status_text,
     )
+
+
+def _fact(name: str) -> str:
+    code = f"<code>{escape(name)}</code>"
+    return f'<a href="#rules">{code}</a>' if name == "errors" else code
 
 
 def _rule_row(rule: Rule) -> str:

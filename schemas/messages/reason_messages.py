@@ -50,8 +50,8 @@ REASON_TEXTS: Mapping[Reason, tuple[str, ...]] = {
         "The invitation has ended: create it again with a later expires_at.",
     ),
     Reason.COURSE_FULL: (
-        "All {capacity} seats of the course are taken: raise its capacity, or wait for a free one.",
-        "All seats of the course are taken: raise its capacity, or wait for a free one.",
+        "All seats are taken (capacity {capacity}): raise the capacity, or wait for a free seat.",
+        "All seats are taken: raise the capacity, or wait for a free seat.",
     ),
     Reason.MODE_UNAVAILABLE: (
         "The course does not offer the mode {requested_mode}: choose one of {offered}.",

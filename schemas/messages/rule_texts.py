@@ -1,4 +1,4 @@
-"""The sentence of each rule: what is wrong with a value, and what to write instead."""
+"""The sentence of each rule: the problem of a value, and the remedy."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from schemas.findings import Rule
 
 
 class RuleText(NamedTuple):
-    """What is wrong, and what to do: the parts of a sentence behind the field and its value."""
+    """The problem and the remedy: the parts of a sentence behind the field and its value."""
 
     problem: str
     remedy: str
@@ -19,7 +19,9 @@ class RuleText(NamedTuple):
         """Returns the end of the sentence, without its full stop."""
         if detail and self.detailed:
             return self.detailed.replace("{detail}", detail)
-        return f"{self.problem}: {self.remedy}" if self.remedy else self.problem
+        if not self.remedy:
+            return self.problem
+        return f"{self.problem}{';' if ':' in self.problem else ':'} {self.remedy}"
 
 
 #: Texts by rule. `{expected}` is the name that an unknown one looks like.
@@ -80,10 +82,8 @@ RULE_TEXTS: Mapping[Rule, RuleText] = {
         'close the quote; inside a quoted cell write "" for one quote',
     ),
     Rule.COLUMNS: RuleText(
-        "is in no column",
+        "is in no column: the row has more cells than the header",
         "remove the cell, or put quotes around a cell that contains the separator",
-        "is in no column ({detail}): remove the cell, or put quotes around a cell that contains "
-        "the separator",
     ),
     Rule.ENCODING: RuleText("is not UTF-8", "save the file as UTF-8"),
     Rule.UNREADABLE: RuleText(

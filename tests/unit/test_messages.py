@@ -17,8 +17,8 @@ PACKAGES = ("api_gateway", "enrollment", "schemas", "worker")
 FIELDS = ("", "user", "email", "course_id", "mode", "is_active", "requested_at", "login_id")
 VALUES = (None, "x", "", 5, 1.5, True, ["a"], [{"user": "ada"}], {"user": None}, "\0\ud800")
 
-#: Rules that are read from a variable: their values are in the same list of rules.
-NO_RULES = frozenset({"duplicate", "malformed_form"})
+#: Codes of whole files, which take the place of a rule.
+FILE_CODES = frozenset({"malformed_form"})
 
 
 def rules_in_code():
@@ -51,7 +51,7 @@ def test_the_code_makes_findings_of_known_rules_only():
 
     assert found
     assert [
-        (rule, place) for rule, place in found if rule not in set(Rule) and rule not in NO_RULES
+        (rule, place) for rule, place in found if rule not in set(Rule) and rule not in FILE_CODES
     ] == []
 
 
@@ -112,8 +112,8 @@ def test_every_rule_names_a_remedy_or_an_example(texts):
         (
             finding("", "extra", "columns", "5 cells under 4 columns"),
             (
-                "'extra' is in no column (5 cells under 4 columns): remove the cell, or put quotes "
-                "around a cell that contains the separator."
+                "'extra' is in no column: the row has more cells than the header; remove the cell, "
+                "or put quotes around a cell that contains the separator."
             ),
         ),
         (
@@ -130,7 +130,7 @@ def test_every_rule_names_a_remedy_or_an_example(texts):
         (
             finding("mod", "verified", "unknown_member", "it looks like mode", expected="mode"),
             (
-                "mod: 'verified' is not read: its name is not known, but looks like mode: rename it to "
+                "mod: 'verified' is not read: its name is not known, but looks like mode; rename it to "
                 "mode, or leave it out."
             ),
         ),
@@ -178,7 +178,7 @@ def test_every_reason_says_something_even_without_its_facts(reason):
         (
             Reason.COURSE_FULL,
             {"capacity": 10},
-            "All 10 seats of the course are taken: raise its capacity, or wait for a free one.",
+            "All seats are taken (capacity 10): raise the capacity, or wait for a free seat.",
         ),
         (
             Reason.ENROLLMENT_CLOSED,
