@@ -12,6 +12,7 @@ from api_gateway.http.problem_status import PROBLEM_STATUS
 from api_gateway.http.problems import Problem, ProblemMembersJson, unavailable
 from api_gateway.http.responses import dumps
 from enrollment.domain import errors as domain
+from schemas.submissions import SUBMISSIONS_PATH
 
 log = structlog.get_logger()
 
@@ -40,8 +41,14 @@ class ErrorHandlers:
             )
             self._write(req, resp, unavailable("The database is temporarily unavailable."))
             return
-        detail = (type(error).__doc__ or "").strip()
-        self._write(req, resp, Problem(status, code, detail))
+        problem = Problem(status, code, (type(error).__doc__ or "").strip())
+        if isinstance(error, domain.KeyReused):
+            problem.advice = "Use a new key for each request."
+            if error.submission_id is not None:
+                path = f"{SUBMISSIONS_PATH}/{error.submission_id}"
+                problem.members["first_submission"] = path
+                problem.advice += f" The first request with it is {path}."
+        self._write(req, resp, problem)
 
     async def falcon_error(
         self, req: Request, resp: Response, error: falcon.HTTPError, _params: Any

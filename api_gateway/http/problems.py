@@ -34,6 +34,9 @@ class ProblemMembersJson(TypedDict, total=False):
     developer_message: str
     error_code: str
     field_errors: dict[str, FieldErrorJson]
+    first_submission: Annotated[
+        str, Doc("The submission of the first request with the Idempotency-Key.")
+    ]
     correlation_id: Annotated[str, Doc("The id under which the error is logged.")]
 
 

@@ -62,6 +62,8 @@ class SingleRequest(NamedTuple):
     key: str | None = None
     #: SHA-256 of the parts that identify the request; empty without a key.
     fingerprint: bytes = b""
+    #: Names of members of its body that are not read.
+    ignored: tuple[str, ...] = ()
 
     @property
     def key_owner(self) -> KeyOwner | None:
@@ -246,6 +248,7 @@ def _row(single: Single, request: SingleRequest) -> NewSingle:
         single.caller_kind,
         single.received_at,
         request.request_id,
+        request.ignored,
     )
 
 
@@ -261,7 +264,8 @@ def _replay(session: Session, repeated: Mapping[int, SingleRequest]) -> dict[int
         use = uses.get(request.key_owner or ("", ""))
         submission = None if use is None else submissions_by_id.get(use.submission_id)
         if use is not None and use.fingerprint != request.fingerprint:
-            results[index] = KeyReused(request.key)
+            first = None if submission is None else submission.id
+            results[index] = KeyReused(request.key, first)
         elif use is None or submission is None:
             results[index] = DatabaseUnavailable("an Idempotency-Key was purged meanwhile")
         else:

@@ -4,15 +4,20 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
-from typing import IO
+from typing import IO, Any
 
+from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import SubmissionOptions
+from schemas.encoding.canonical_json import canonical_text
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
+from schemas.files.row_payload import JSON_ROWS
 from schemas.files.source import Limits, SpooledSource
 from schemas.files.splitter import ZIP, format_of, split
 from schemas.files.zip_splitter import split_archive
 
+#: Files with more rows go to the bulk lane, unless the caller chooses the lane.
+MAX_INTERACTIVE_ROWS = 50
 #: Maximum bytes of an all-or-nothing file, which is stored as one batch.
 MAX_ATOMIC_BYTES = 64_000_000
 
@@ -27,6 +32,21 @@ def limits_for(options: SubmissionOptions, limits: Limits, max_atomic_rows: int)
         max_bytes=MAX_ATOMIC_BYTES,
         batch_bytes=2 * MAX_ATOMIC_BYTES,
     )
+
+
+def default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
+    """Returns the interactive lane for small files, except dry runs."""
+    rows = sum(draft.rows for draft in first)
+    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK
+
+
+def update_digest(digest: Any, chunks: SpooledSource, media_type: str) -> None:
+    """Adds a decompressed file to a digest; a JSON document in its canonical form."""
+    if format_of(media_type) == JSON_ROWS:
+        digest.update(canonical_text(b"".join(chunks)))
+        return
+    for chunk in chunks:
+        digest.update(chunk)
 
 
 @contextmanager

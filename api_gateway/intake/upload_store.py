@@ -24,7 +24,13 @@ from api_gateway.database import retry_on_conflict
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.record_collector import RecordCollector
-from api_gateway.intake.upload_split import BatchGroups, limits_for, open_drafts
+from api_gateway.intake.upload_split import (
+    BatchGroups,
+    default_lane,
+    limits_for,
+    open_drafts,
+    update_digest,
+)
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import Conflict, DatabaseUnavailable, KeyInFlight, KeyReused
 from enrollment.domain.submissions import SubmissionOptions
@@ -46,8 +52,6 @@ T = TypeVar("T")
 
 #: Batches per transaction: transactions are short, so that single requests commit in between.
 UPLOAD_BATCHES_PER_TRANSACTION = 8
-#: Files with more rows go to the bulk lane, unless the caller chooses the lane.
-MAX_INTERACTIVE_ROWS = 50
 
 
 class Upload(NamedTuple):
@@ -152,10 +156,9 @@ class UploadStore:
         if upload.options.is_atomic and len(first) > 1:
             message = "an all-or-nothing file must fit in one batch: send fewer lines"
             raise FileTooLarge(message)
-        lane = upload.lane or _default_lane(first, upload.options)
+        lane = upload.lane or default_lane(first, upload.options)
         if upload.key is not None:
-            for chunk in chunks:
-                upload.digest.update(chunk)
+            update_digest(upload.digest, chunks, upload.media_type)
             earlier = self._find_earlier(upload)
             if earlier is not None:
                 return earlier
@@ -271,10 +274,11 @@ class UploadStore:
         owner = (upload.caller.name, upload.key or "")
         with self.sessions.read() as session:
             use = idempotency.find(session, {owner}).get(owner)
-        if use is None:
-            return None
-        if use.fingerprint != upload.digest.digest():
-            raise KeyReused(upload.key)
+            if use is None:
+                return None
+            if use.fingerprint != upload.digest.digest():
+                is_submission = submissions.find(session, use.submission_id) is not None
+                raise KeyReused(upload.key, use.submission_id if is_submission else None)
         return StoredUpload(use.submission_id, is_replay=True)
 
     def _in_transaction(self, work: Callable[[Session], T]) -> T:
@@ -293,9 +297,3 @@ class UploadStore:
                 submissions.delete_unpublished(session, submission_id)
         except (DatabaseUnavailable, Conflict) as error:
             log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
-
-
-def _default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
-    """Returns the interactive lane for small files, except dry runs."""
-    rows = sum(draft.rows for draft in first)
-    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK

@@ -166,7 +166,7 @@ class Submission:
     header: str | None = None
     #: The files of an archive; `encoding`, `format` and `header` are those of the first.
     files: tuple[ArchiveMember, ...] = ()
-    #: Names of the columns of its files that are not read.
+    #: Names of the columns of its files, or of the members of a single request, that are not read.
     ignored_columns: tuple[str, ...] = ()
     options: SubmissionOptions = field(default_factory=SubmissionOptions)
     intake: int | None = None

@@ -8,10 +8,8 @@ which are one edit away (two, of a long name), and a few words for `is_active`.
 from collections.abc import Collection, Mapping
 from functools import lru_cache
 
-from schemas.findings import Finding, finding
+from schemas.findings import Finding, Rule, display_value, finding
 
-#: The rule for a member of a JSON request that is not read but looks like one that is.
-UNKNOWN_MEMBER = "unknown_member"
 #: The members of a request.
 REQUEST_MEMBERS = frozenset(
     {
@@ -25,6 +23,17 @@ REQUEST_MEMBERS = frozenset(
         "cohort",
         "force_enrollment",
         "requested_at",
+    }
+)
+#: Members that clients of Open edX send, and that are not read here: those that Open edX reads
+#: (docs/openedx-compatibility.md, Ignored members), and the one of its forms.
+CLIENT_MEMBERS = frozenset(
+    {
+        "email_opt_in",
+        "enterprise_course_consent",
+        "enterprise_uuid",
+        "linked_enterprise_customer",
+        "csrfmiddlewaretoken",
     }
 )
 #: Words that mean `is_active` elsewhere, without spaces and punctuation.
@@ -82,10 +91,18 @@ def unknown_members(
     """
     unread = body.keys() - REQUEST_MEMBERS
     return [
-        finding(name, body[name], UNKNOWN_MEMBER, f"it looks like {near}", expected=near)
+        finding(name, body[name], Rule.UNKNOWN_MEMBER, expected=near)
         for name in sorted(unread)[:_MAX_COMPARED]
         if (near := similar_member(name)) is not None and name.casefold() not in ignored
     ]
+
+
+def ignored_members(body: Mapping[str, object]) -> tuple[str, ...]:
+    """Returns the names of the members of a request that are not read, in their order."""
+    if REQUEST_MEMBERS.issuperset(body):
+        return ()
+    unread = [str(display_value(name)) for name in body if name not in REQUEST_MEMBERS]
+    return tuple(unread[:_MAX_COMPARED])
 
 
 def _bare(name: str) -> str:

@@ -24,12 +24,19 @@ from schemas.fields import (
 from schemas.findings import Finding, first_findings_of
 from schemas.messages.finding_messages import describe_finding
 from schemas.requests.fast_parser import parse_request_fast
+from schemas.requests.near_miss import (
+    CLIENT_MEMBERS,
+    REQUEST_MEMBERS,
+    ignored_members,
+    unknown_members,
+)
 from schemas.requests.parsed import (
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
     InvalidRequest,
     ParsedRequest,
+    ReceivedRequest,
 )
 
 #: Members in which an empty text means "absent"; in others it has the wrong type.
@@ -163,6 +170,24 @@ def load_request(body: object) -> ParsedRequest:
         given = without_absent(body) if isinstance(body, Mapping) else body
         raise InvalidRequest([*first_findings_of(error, given)]) from error
     return checked
+
+
+def load_single(body: object) -> ReceivedRequest:
+    """Parses a single request; members that are not read are named in the result.
+
+    Raises InvalidRequest with every finding, also about members that look like ones that are read
+    unless clients are known to send them.
+    """
+    if not isinstance(body, Mapping) or REQUEST_MEMBERS.issuperset(body):
+        return ReceivedRequest(load_request(body))
+    misspelt = unknown_members(body, CLIENT_MEMBERS)
+    try:
+        request = load_request(body)
+    except InvalidRequest as error:
+        raise InvalidRequest([*error.findings, *misspelt]) from error
+    if misspelt:
+        raise InvalidRequest(misspelt)
+    return ReceivedRequest(request, ignored_members(body))
 
 
 #: The order in which Open edX checks members, and so reports errors.

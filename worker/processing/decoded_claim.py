@@ -11,7 +11,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission
 from enrollment.runtime.failpoints import Point, fail_point, is_armed
-from enrollment.storage import crosswalks, learners, submissions
+from enrollment.storage import cancellation, crosswalks, learners
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing.decode import DecodedBatch, DecodedRow, decode_all, resolve
 from worker.processing.prefetch import Prefetcher
@@ -134,7 +134,7 @@ def _settle(
     known = learners.find_by_email(session, {email for email in emails if email is not None})
     usernames = {email: learner.learner.username for email, learner in known.items()}
     singles = [batch.id for batch in claimed if batch.submission_id is None]
-    cancelled = submissions.cancelled_singles(session, singles) if singles else set()
+    cancelled = cancellation.cancelled_singles(session, singles) if singles else set()
     settled: list[Request | Outcome] = []
     for batch in decoded:
         settled += batch.settled or [
