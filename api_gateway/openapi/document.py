@@ -12,7 +12,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from api_gateway.auth.permissions import PERMISSIONS, Requirement
 from api_gateway.http.problems import Problem
 from api_gateway.openapi.examples import EXAMPLE_FACTS, EXAMPLES
-from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref
+from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref, unknown_parameter_code
 from api_gateway.openapi.operations import (
     bulk_enroll,
     courses,
@@ -172,6 +172,8 @@ def _problems(
 ) -> dict[int, list[str]]:
     """Returns the problem codes of the operation by status."""
     codes = operation.problems.split()
+    if not is_v1 and (code := unknown_parameter_code(operation)) not in codes:
+        codes.append(code)
     if not requirement.public:
         codes.append("not_authenticated")
         if not requirement.anyone:

@@ -26,7 +26,7 @@ def sentence_of(item: Finding) -> str | None:
     field = str(item.get("field") or "")
     text = _text_of(Rule(rule), field, item.get("value"))
     end = text.with_detail(detail).replace("{expected}", str(item.get("expected", "another name")))
-    return f"{_subject(field, item.get('value'))} {end}."
+    return f"{_subject(field, item.get('value'))} {end}{'' if end.endswith('?') else '.'}"
 
 
 def sentences_of(findings: Iterable[Finding]) -> str:

@@ -178,7 +178,7 @@ def load_single(body: object) -> ReceivedRequest:
     Raises InvalidRequest with every finding, also about members that look like ones that are read
     unless clients are known to send them.
     """
-    if not isinstance(body, Mapping) or REQUEST_MEMBERS.issuperset(body):
+    if type(body) is not dict or REQUEST_MEMBERS.issuperset(body):
         return ReceivedRequest(load_request(body))
     misspelt = unknown_members(body, CLIENT_MEMBERS)
     try:

@@ -117,7 +117,7 @@ OPERATIONS = (
         "listEnrollments",
         "List all enrollments, including inactive ones",
         description="Filters are combined with AND. Unknown values match no rows.",
-        parameters="one_course course_ids usernames emails cursor page_size",
+        parameters="one_course course_ids usernames emails cursor page_size same_as_page_size",
         responses={
             200: Response("A page, newest first.", json_content("EnrollmentPage"), _PRIVATE)
         },
@@ -134,7 +134,7 @@ OPERATIONS = (
             "Positions start at 1 and have no gaps; no event ever appears before one that was "
             "already read. Continue with `since` set to `next`."
         ),
-        parameters="since changes_limit",
+        parameters="since changes_limit same_as_limit",
         responses={
             200: Response("Events, ordered by position.", json_content("Changes"), _PRIVATE)
         },
