@@ -4,7 +4,9 @@ The message of every error is a rule of `schemas.findings`.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -13,6 +15,7 @@ from marshmallow.types import ErrorMessages
 
 from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.rules import format_timestamp
+from schemas.findings import DETAIL, Rule
 
 MAX_NAME = 255
 MAX_EMAIL = 254
@@ -216,14 +219,29 @@ class Nested(fields.Nested):
 
 
 class StrictSchema(Schema):
-    """An object with known members only; any other is a finding under its name."""
+    """An object with known members only; any other is a finding that names the nearest one."""
 
     error_messages = _SCHEMA_CODES
+
+    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **_: Any) -> None:
+        """Adds the nearest known name, or all of them, to the errors of unknown members."""
+        known = [name for name, field in self.load_fields.items() if not field.dump_only]
+        if isinstance(error.messages, dict):
+            for name, rules in error.messages.items():
+                if rules == [Rule.UNKNOWN]:
+                    error.messages[name] = [_unknown_rule(str(name), known)]
 
     class Meta:
         """Options of marshmallow."""
 
         unknown = RAISE
+
+
+def _unknown_rule(name: str, known: Sequence[str]) -> str:
+    """Returns the rule with a detail, in the form that `findings_of` reads."""
+    near = get_close_matches(name[:MAX_NAME].casefold(), known, 1)
+    detail = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return f"{Rule.UNKNOWN}{DETAIL}{detail}"
 
 
 class OpenSchema(Schema):

@@ -17,6 +17,8 @@ Finding = Mapping[str, object]
 
 #: Maximum of characters of a caller's text that a finding or a message repeats.
 MAX_VALUE_CHARS = 100
+#: Stands between a rule and its detail in the message of a `ValidationError`.
+DETAIL = ": "
 #: Maximum of findings in one response.
 MAX_FINDINGS = 100
 
@@ -105,7 +107,8 @@ def findings_of(error: ValidationError, data: object) -> tuple[Finding, ...]:
 def first_findings_of(error: ValidationError, data: object) -> Iterator[Finding]:
     """Yields the first broken rule of every field, without pointers."""
     for path, rules in _broken_rules(error.messages, ()):
-        yield finding(".".join(map(str, path)), _value_at(data, path), rules[0])
+        rule, _, detail = rules[0].partition(DETAIL)
+        yield finding(".".join(map(str, path)), _value_at(data, path), rule, detail or None)
 
 
 def display_value(value: object) -> object:
@@ -134,9 +137,10 @@ def shorten(text: str) -> str:
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
 
 
-def _at_path(path: tuple[Any, ...], value: object, rule: str) -> Finding:
+def _at_path(path: tuple[Any, ...], value: object, message: str) -> Finding:
     steps = [str(display_value(str(step))) for step in path]
-    return {"pointer": _pointer(steps), **finding(".".join(steps), value, rule)}
+    rule, _, detail = message.partition(DETAIL)
+    return {"pointer": _pointer(steps), **finding(".".join(steps), value, rule, detail or None)}
 
 
 def _pointer(steps: list[str]) -> str:

@@ -24,6 +24,7 @@ from schemas.files.source import (
     split_lines,
     without_bom,
 )
+from schemas.findings import display_value
 
 #: An archive of files in the other formats.
 ZIP = "zip"
@@ -106,7 +107,8 @@ def _json_rows(chunks: Iterable[bytes], limits: Limits) -> list[object]:
     document = _load_document(chunks, limits)
     if isinstance(document, dict):
         if set(document) != {"enrollments"}:
-            raise _unexpected_document(f"an object with the keys {sorted(document)[:5]}")
+            names = ", ".join(str(display_value(name)) for name in sorted(document)[:5])
+            raise _unexpected_document(f"an object with the members {names or '(none)'}")
         document = document["enrollments"]
     if not isinstance(document, list):
         raise _unexpected_document("not an array")

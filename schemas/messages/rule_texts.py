@@ -133,7 +133,7 @@ FIELD_TEXTS: Mapping[tuple[Rule, str], RuleText] = {
         "is missing", "write a course id, such as course-v1:DemoX+ALG+2026"
     ),
     (Rule.TYPE, ""): RuleText(
-        "is not an object", "send each request as one JSON object, with user and course_id"
+        "is not an object", "send a JSON object, and one for each row in a list or a file"
     ),
     (Rule.TYPE, "is_active"): _FLAG,
     (Rule.TYPE, "force_enrollment"): _FLAG,

@@ -13,6 +13,7 @@ from schemas.encoding import i_json
 from schemas.findings import (
     MAX_FINDINGS,
     Finding,
+    Rule,
     at_line,
     at_pointer,
     finding,
@@ -105,7 +106,11 @@ class BulkReader(Generic[T]):
             if self.name in document and document.keys() <= {self.name, "next"}:
                 prefix, document = f"/{self.name}", document[self.name]
         if not isinstance(document, list):
-            findings.append(at_pointer(finding(self.name, document, "type")))
+            expected = (
+                f"expected a JSON list of {self.name}, an object with the list in {self.name}, or "
+                f"one object with {self._key_field}"
+            )
+            findings.append(at_pointer(finding(self.name, document, Rule.TYPE, expected)))
             return
         for index, data in enumerate(document):
             yield f"{prefix}/{index}", data

@@ -119,8 +119,8 @@ def test_every_rule_names_a_remedy_or_an_example(texts):
         (
             finding("", [{"user": "ada"}], "type"),
             (
-                '\'[{"user":"ada"}]\' is not an object: send each request as one JSON object, with '
-                "user and course_id."
+                '\'[{"user":"ada"}]\' is not an object: send a JSON object, and one for each '
+                "row in a list or a file."
             ),
         ),
         (

@@ -208,7 +208,7 @@ def test_attributes_are_bounded():
         ),
         pytest.param(
             [],
-            "'[]' is not an object: send each request as one JSON object, with user and course_id.",
+            "'[]' is not an object: send a JSON object, and one for each row in a list or a file.",
             id="body",
         ),
         pytest.param(
