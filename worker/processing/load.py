@@ -11,6 +11,7 @@ from enrollment.storage import courses, enrollments, invitations, learners
 from enrollment.storage.courses import LoadedCourse
 from enrollment.storage.enrollments import LoadedEnrollment
 from enrollment.storage.learners import LoadedLearner
+from worker.processing.nearest_courses import find_nearest_courses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,20 +24,22 @@ class LoadedState:
     enrollments: Mapping[EnrollmentKey, LoadedEnrollment]
     #: By (course_id, e-mail).
     invitations: Mapping[EnrollmentKey, Invitation]
+    #: Known courses that unknown ones are most like.
+    nearest_courses: Mapping[str, str]
 
 
 def load_state(session: Session, requests: Sequence[Request], *, lock: bool = True) -> LoadedState:
     """Loads the state of the requests. With `lock`, locks courses with a seat limit first."""
     pairs = {(request.course_id, request.username) for request in requests}
-    known_courses = courses.load_for_batch(
-        session, {course_id for course_id, _ in pairs}, lock_capped=lock
-    )
+    course_ids = {course_id for course_id, _ in pairs}
+    known_courses = courses.load_for_batch(session, course_ids, lock_capped=lock)
     known_learners = learners.find_many(session, {username for _, username in pairs})
     return LoadedState(
         courses=known_courses,
         learners=known_learners,
         enrollments=_enrollments(session, pairs, known_courses, known_learners),
         invitations=_invitations(session, pairs, known_learners),
+        nearest_courses=find_nearest_courses(session, course_ids - known_courses.keys()),
     )
 
 
