@@ -56,7 +56,9 @@ class OutcomeJson(OutcomeFactsJson):
     course_id: str | None
     outcome: Code
     reason: NotRequired[Reason]
-    message: NotRequired[str]
+    message: NotRequired[
+        Annotated[str, Doc("A sentence: what is wrong, and what to do. May be reworded.")]
+    ]
     mode: NotRequired[str | None]
     is_active: NotRequired[bool]
 

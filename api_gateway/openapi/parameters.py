@@ -142,7 +142,7 @@ _HEADER = {
     ),
     "Idempotency-Key": _described(
         "A repeated request with the same key is not stored again; its response is that of the "
-        "first.",
+        "first. The order of members and the white space of JSON do not make it another request.",
         _bounded(MAX_KEY_LENGTH),
     ),
     "If-None-Match": _described("The ETag of a previous response: 304 if it is still current."),

@@ -18,7 +18,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "invalid_body": "The body does not match its schema; see errors.",
         "invalid_course_id": "The URL contains no valid course key.",
         "invalid_email": "The URL contains no valid e-mail address.",
-        "invalid_parameter": "A query parameter has an invalid value.",
+        "invalid_parameter": "A query parameter is unknown, or has an invalid value.",
         "invalid_source": "The URL contains no valid source.",
         "invalid_username": "The URL contains no valid username.",
         "malformed_form": "The form is malformed, or has no field named file.",
