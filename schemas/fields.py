@@ -25,15 +25,15 @@ MAX_TIMESTAMP_CHARS = 64
 MAX_INTEGER = 2**31 - 1
 
 #: The rule behind each of marshmallow's own errors: those of schemas, and those of fields.
-_SCHEMA_CODES = {"type": "type", "unknown": "unknown"}
+_SCHEMA_CODES = {"type": Rule.TYPE.value, "unknown": Rule.UNKNOWN.value}
 ERROR_RULES: ErrorMessages = {
     **_SCHEMA_CODES,
-    "required": "required",
-    "null": "null",
-    "validator_failed": "pattern",
-    "invalid": "type",
-    "invalid_utf8": "characters",
-    "too_large": "range",
+    "required": Rule.REQUIRED.value,
+    "null": Rule.NULL.value,
+    "validator_failed": Rule.PATTERN.value,
+    "invalid": Rule.TYPE.value,
+    "invalid_utf8": Rule.CHARACTERS.value,
+    "too_large": Rule.RANGE.value,
 }
 
 #: Spaces are allowed inside; at the ends they would make usernames that look the same.

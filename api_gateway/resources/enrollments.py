@@ -77,7 +77,7 @@ def read_filters(req: Request) -> EnrollmentFilters:
     errors = _misspelt_filters(req)
     for name in _PLURALS:
         if req.has_param(name) and (error := _check_count(name, len(given[name]))):
-            rule = "length" if given[name] else "required"
+            rule = Rule.LENGTH if given[name] else Rule.REQUIRED
             errors[name] = finding(name, req.get_param(name), rule, error)
     for course_id in given["course_id"]:
         if parse_course_key(course_id) is None:

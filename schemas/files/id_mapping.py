@@ -6,10 +6,7 @@ from typing import Any
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_EXTERNAL_ID, ExternalId
 from schemas.fields import is_course_key, parse_email, parse_username
-from schemas.findings import Finding, finding
-
-#: The rule for an id without an entry in the crosswalk that cannot be an id of this service.
-NOT_IN_CROSSWALK = "not_in_crosswalk"
+from schemas.findings import Finding, Rule, finding
 
 #: Members of a body with ids, their kind, the member for the translated id, and the check whether
 #: an id can be one of this service.
@@ -49,5 +46,5 @@ def translate_ids(
         elif member == "user" and parse_email(value) is not None:
             translated["email"] = translated.pop(member)
         elif not may_be_internal(value):
-            missing.append({**finding(member, value, NOT_IN_CROSSWALK), "kind": kind.value})
+            missing.append({**finding(member, value, Rule.NOT_IN_CROSSWALK), "kind": kind.value})
     return translated, missing

@@ -30,10 +30,19 @@ def rules_in_code():
 
 
 def rules_of(node):
+    if isinstance(node, ast.Dict):
+        keys = [getattr(key, "value", None) for key in node.keys]
+        node = node.values[keys.index("rule")] if "rule" in keys else None
+        return [node.value] if isinstance(node, ast.Constant) else []
     if not isinstance(node, ast.Call):
         return []
     name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-    arguments = {"finding": node.args[2:3], "report": node.args[1:2], "ValidationError": node.args}
+    arguments = {
+        "finding": node.args[2:3],
+        "report": node.args[1:2],
+        "DateForm": node.args[1:2],
+        "ValidationError": node.args,
+    }
     found = [*arguments.get(name, [])]
     found += [keyword.value for keyword in node.keywords if keyword.arg == "error"]
     return [

@@ -18,6 +18,7 @@ from schemas.files.formats.applicability import NotApplicable
 from schemas.files.raw_rows import RawRow, RowFormat, decode_raw_rows, format_of_batch
 from schemas.files.record_states import RecordKey, key_of
 from schemas.files.row_payload import ParsedRow, decode_rows
+from schemas.findings import Rule
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, decode_singles
 from worker.processing import attempts
@@ -246,7 +247,7 @@ def resolve(row: DecodedRow, usernames: Mapping[str, str]) -> Request | Outcome:
             finding = {
                 "field": "requested_at",
                 "value": format_timestamp(stated),
-                "rule": "in_the_future",
+                "rule": Rule.IN_THE_FUTURE.value,
             }
             return _failed(row, Code.INVALID, Reason.INVALID_ROW, (finding,))
     effective_at = row.received_at if stated is None else stated

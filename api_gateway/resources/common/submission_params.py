@@ -17,7 +17,7 @@ from enrollment.domain.submissions import SubmissionOptions, split_names
 from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
-from schemas.findings import finding
+from schemas.findings import Rule, finding
 
 #: Names of the options, which are query parameters or fields of the form with the file.
 _OPTION_NAMES = frozenset(
@@ -82,18 +82,18 @@ def _one_of(known: Iterable[str]) -> str:
 
 #: The check of each option's value, its rule, and the expected value in words.
 _RULES: Mapping[str, tuple[Callable[[str], bool], str, str]] = {
-    "format": (frozenset(FORMAT_NAMES).__contains__, "one_of", _one_of(FORMAT_NAMES)),
-    "dry_run": (_FLAGS.__contains__, "one_of", _one_of(_FLAGS)),
-    "on_error": (frozenset(OnError).__contains__, "one_of", _one_of(OnError)),
-    "lane": (frozenset(Lane).__contains__, "one_of", _one_of(Lane)),
-    "default_mode": (_is_mode, "length", f"1 to {MAX_MODE} characters"),
-    "source": (is_source, "source", "1 to 100 letters, digits, dots, dashes or underscores"),
+    "format": (frozenset(FORMAT_NAMES).__contains__, Rule.ONE_OF, _one_of(FORMAT_NAMES)),
+    "dry_run": (_FLAGS.__contains__, Rule.ONE_OF, _one_of(_FLAGS)),
+    "on_error": (frozenset(OnError).__contains__, Rule.ONE_OF, _one_of(OnError)),
+    "lane": (frozenset(Lane).__contains__, Rule.ONE_OF, _one_of(Lane)),
+    "default_mode": (_is_mode, Rule.LENGTH, f"1 to {MAX_MODE} characters"),
+    "source": (is_source, Rule.SOURCE, "1 to 100 letters, digits, dots, dashes or underscores"),
     "ignore": (
         _is_list_of_names,
-        "pattern",
+        Rule.PATTERN,
         f"names of columns with commas between them, up to {MAX_IGNORE_CHARS} characters",
     ),
-    "course_id": (is_course_key, "course_key", "course-v1:org+course+run or org/course/run"),
+    "course_id": (is_course_key, Rule.COURSE_KEY, "course-v1:org+course+run or org/course/run"),
 }
 
 
