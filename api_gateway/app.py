@@ -22,11 +22,13 @@ from api_gateway.http import error_handlers
 from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.draining import Draining
 from api_gateway.http.header_limits import limit_headers
+from api_gateway.http.query_parameters import QueryParameters
 from api_gateway.http.response_headers import ResponseHeaders
 from api_gateway.http.responses import dumps
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
+from api_gateway.openapi.query_parameters import declared_parameters
 from api_gateway.parts import Parts
 from api_gateway.routes import ROUTES, V1, make_resources
 from api_gateway.status.event_stream import EventStreams
@@ -225,6 +227,7 @@ def make_asgi_app(parts: Parts) -> Any:
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             AuthMiddleware(parts.authenticator, route_names, settings.allowed_hosts),
+            QueryParameters(declared_parameters(ROUTES, V1)),
             ResponseHeaders(_public_templates(), settings.hsts_seconds),
             Lifespan(parts),
         ]

@@ -10,7 +10,8 @@ from enrollment.domain.model import Course, Enrollment, Outcome
 from enrollment.domain.rules import format_timestamp
 from schemas.courses import CourseDetailsJson, dump_details
 from schemas.encoding.json_types import StringFormat, Timestamp
-from schemas.outcomes import OutcomeJson, dump_outcome, message_of
+from schemas.messages.reason_messages import message_of
+from schemas.outcomes import OutcomeJson, dump_outcome
 
 
 class EnrollmentJson(TypedDict):
@@ -124,7 +125,10 @@ def _v1_message(outcome: Outcome) -> str:
         Reason.LEARNER_NOT_FOUND: _unknown_learner(user),
         Reason.MODE_UNAVAILABLE: _unavailable_mode(facts, course_id),
         Reason.MODE_EXPIRED: _unavailable_mode(facts, course_id),
-        Reason.MODE_MISMATCH: message_of(outcome) or "",
+        Reason.MODE_MISMATCH: (
+            f"Enrollment mode mismatch: active mode={facts.get('active_mode')}, "
+            f"requested mode={facts.get('requested_mode')}. Won't deactivate."
+        ),
         Reason.ATTRIBUTES_MISSING: (
             f"Missing enrollment attributes: requested mode={facts.get('requested_mode')} "
             f"required attributes={facts.get('required')}"

@@ -5,7 +5,9 @@ that comes in, in any request or file, is checked and brought to its canonical f
 """
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
 
@@ -15,6 +17,7 @@ from marshmallow.types import ErrorMessages
 from enrollment.domain.course_keys import MAX_COURSE_ID, parse_course_key
 from enrollment.domain.identity import canonical_email, canonical_text, has_invisible
 from enrollment.domain.rules import format_timestamp
+from schemas.findings import DETAIL, Rule
 from schemas.identity.email_syntax import has_email_syntax
 
 MAX_NAME = 255
@@ -25,15 +28,15 @@ MAX_TIMESTAMP_CHARS = 64
 MAX_INTEGER = 2**31 - 1
 
 #: The rule behind each of marshmallow's own errors: those of schemas, and those of fields.
-_SCHEMA_CODES = {"type": "type", "unknown": "unknown"}
+_SCHEMA_CODES = {"type": Rule.TYPE.value, "unknown": Rule.UNKNOWN.value}
 ERROR_RULES: ErrorMessages = {
     **_SCHEMA_CODES,
-    "required": "required",
-    "null": "null",
-    "validator_failed": "pattern",
-    "invalid": "type",
-    "invalid_utf8": "characters",
-    "too_large": "range",
+    "required": Rule.REQUIRED.value,
+    "null": Rule.NULL.value,
+    "validator_failed": Rule.PATTERN.value,
+    "invalid": Rule.TYPE.value,
+    "invalid_utf8": Rule.CHARACTERS.value,
+    "too_large": Rule.RANGE.value,
 }
 
 #: Spaces are allowed inside; at the ends they would make usernames that look the same.
@@ -255,14 +258,29 @@ class Nested(fields.Nested):
 
 
 class StrictSchema(Schema):
-    """An object with known members only; any other is a finding under its name."""
+    """An object with known members only; any other is a finding that names the nearest one."""
 
     error_messages = _SCHEMA_CODES
+
+    def handle_error(self, error: ValidationError, data: Any, *, many: bool, **_: Any) -> None:
+        """Adds the nearest known name, or all of them, to the errors of unknown members."""
+        known = [name for name, field in self.load_fields.items() if not field.dump_only]
+        if isinstance(error.messages, dict):
+            for name, rules in error.messages.items():
+                if rules == [Rule.UNKNOWN]:
+                    error.messages[name] = [_unknown_rule(str(name), known)]
 
     class Meta:
         """Options of marshmallow."""
 
         unknown = RAISE
+
+
+def _unknown_rule(name: str, known: Sequence[str]) -> str:
+    """Returns the rule with a detail, in the form that `findings_of` reads."""
+    near = get_close_matches(name[:MAX_NAME].casefold(), known, 1)
+    detail = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return f"{Rule.UNKNOWN}{DETAIL}{detail}"
 
 
 class OpenSchema(Schema):

@@ -2,49 +2,65 @@
 
 A finding has `field`, `value` and `rule`; its place, where known (`pointer` into a JSON document,
 or `line`, `column` and `offset`); `expected` and `message` where they help. A rule is one stable
-word for programs; `RULES` has its text.
+word for programs; callers see a sentence in place of `message` (`messages.finding_messages`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from enum import StrEnum
 from itertools import islice
 from typing import Any
 
+import orjson
 from marshmallow import ValidationError
 
 Finding = Mapping[str, object]
 
 #: Maximum of characters of a caller's text that a finding or a message repeats.
 MAX_VALUE_CHARS = 100
+#: Stands between a rule and its detail in the message of a `ValidationError`.
+DETAIL = ": "
 #: Maximum of findings in one response.
 MAX_FINDINGS = 100
 
-RULES: Mapping[str, str] = {
-    "required": "must be given",
-    "null": "must not be null",
-    "type": "has the wrong type",
-    "unknown": "is not a known field",
-    "unknown_member": "is not read, but looks like a known member",
-    "length": "is too short or too long",
-    "range": "is out of range",
-    "pattern": "has a form or characters that are not allowed",
-    "characters": "contains a NUL or an unpaired surrogate",
-    "course_key": "must be course-v1:org+course+run or org/course/run",
-    "email": "must be an e-mail address",
-    "datetime": "must be an RFC 3339 date and time with its zone, such as 2026-01-31T12:00:00Z",
-    "one_of": "is not one of the known values",
-    "duplicate": "is given twice",
-    "mismatch": "differs from the URL",
-    "json": "is not valid JSON",
-    "unreadable": "cannot be read",
-    "source": "must be 1 to 100 letters, digits, dots, dashes or underscores",
-    "quote": "has a quote that is never closed",
-    "invisible_character": "has a character that is invisible or changes the direction of the text",
-    "damaged_id": "looks like an id that a program damaged, and no learner has exactly this id",
-    "contradiction": "belongs to another learner than the one named",
-    "in_the_future": "is later than the request itself",
-    "encoding": "is not UTF-8",
-    "omitted": "is the number of further findings",
-}
+
+class Rule(StrEnum):
+    """The rules that values break. `messages.rule_texts` has a sentence for each."""
+
+    REQUIRED = "required"
+    NULL = "null"
+    TYPE = "type"
+    #: A member or an option that is not known, where others are refused.
+    UNKNOWN = "unknown"
+    #: A member or a parameter that is not known but looks like one that is.
+    UNKNOWN_MEMBER = "unknown_member"
+    LENGTH = "length"
+    RANGE = "range"
+    PATTERN = "pattern"
+    #: A NUL or an unpaired surrogate.
+    CHARACTERS = "characters"
+    COURSE_KEY = "course_key"
+    EMAIL = "email"
+    DATETIME = "datetime"
+    IN_THE_FUTURE = "in_the_future"
+    ONE_OF = "one_of"
+    DUPLICATE = "duplicate"
+    MISMATCH = "mismatch"
+    JSON = "json"
+    QUOTE = "quote"
+    #: More cells than columns.
+    COLUMNS = "columns"
+    ENCODING = "encoding"
+    UNREADABLE = "unreadable"
+    SOURCE = "source"
+    NOT_IN_CROSSWALK = "not_in_crosswalk"
+    #: An id that another program damaged: `4.71101E+11`, `NULL`.
+    DAMAGED_ID = "damaged_id"
+    #: An invisible character, or one that changes the direction of text.
+    INVISIBLE_CHARACTER = "invisible_character"
+    #: A username and an e-mail address of two learners.
+    CONTRADICTION = "contradiction"
+    #: The number of further findings.
+    OMITTED = "omitted"
 
 
 def finding(
@@ -55,7 +71,10 @@ def finding(
     *,
     expected: str | Sequence[str] | None = None,
 ) -> Finding:
-    """Returns a finding on a field; `value` is shortened, printable and safe to store."""
+    """Returns a finding on a field; `value` is shortened, printable and safe to store.
+
+    `message` is a detail that the sentence about the finding includes.
+    """
     item: dict[str, object] = {"field": field, "value": display_value(value), "rule": rule}
     if expected is not None:
         item["expected"] = expected if isinstance(expected, str) else list(expected)
@@ -93,26 +112,28 @@ def first_findings_of(error: ValidationError, data: object) -> tuple[Finding, ..
     After `MAX_FINDINGS` follows one that counts the others.
     """
     broken = list(_broken_rules(error.messages, ()))
-    shown = [
-        finding(".".join(map(str, path)), _value_at(data, path), rules[0])
-        for path, rules in broken[:MAX_FINDINGS]
-    ]
+    shown = []
+    for path, rules in broken[:MAX_FINDINGS]:
+        rule, _, detail = rules[0].partition(DETAIL)
+        name = ".".join(map(str, path))
+        shown.append(finding(name, _value_at(data, path), rule, detail or None))
     return (*shown, *_omitted(len(broken) - MAX_FINDINGS))
 
 
 def _omitted(number: int) -> tuple[Finding, ...]:
     """Returns the finding that counts those that are left out; none if there are none."""
-    return (finding("", number, "omitted"),) if number > 0 else ()
+    return (finding("", number, Rule.OMITTED),) if number > 0 else ()
 
 
 def display_value(value: object) -> object:
     """Returns a value as an error message may repeat it.
 
-    Numbers, booleans and null are unchanged; anything else becomes one short printable line.
+    Numbers, booleans and null are unchanged; anything else becomes one short printable line, lists
+    and objects as JSON.
     """
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = shorten(str(_head(value)))
+    text = shorten(value if isinstance(value, str) else _json_text(_head(value)))
     if text.isprintable():
         return text
     return "".join(sign if sign.isprintable() else "\ufffd" for sign in text)
@@ -127,14 +148,22 @@ def _head(value: object) -> object:
     return value
 
 
+def _json_text(value: object) -> str:
+    try:
+        return orjson.dumps(value, default=str).decode()
+    except TypeError:  # an unpaired surrogate, or a number that is too large
+        return str(value)
+
+
 def shorten(text: str) -> str:
     """Returns a text of at most `MAX_VALUE_CHARS` characters."""
     return text if len(text) <= MAX_VALUE_CHARS else text[: MAX_VALUE_CHARS - 1] + "…"
 
 
-def _at_path(path: tuple[Any, ...], value: object, rule: str) -> Finding:
+def _at_path(path: tuple[Any, ...], value: object, message: str) -> Finding:
     steps = [str(display_value(str(step))) for step in path]
-    return {"pointer": _pointer(steps), **finding(".".join(steps), value, rule)}
+    rule, _, detail = message.partition(DETAIL)
+    return {"pointer": _pointer(steps), **finding(".".join(steps), value, rule, detail or None)}
 
 
 def _pointer(steps: list[str]) -> str:

@@ -13,7 +13,8 @@ from enrollment.domain.model import Course, Outcome
 from schemas.encoding.json_types import Doc, OneOf
 from schemas.fields import MAX_NAME, is_course_key, is_storable, parse_email, parse_username
 from schemas.findings import MAX_FINDINGS, shorten
-from schemas.outcomes import BulkEnrollStateJson, message_of
+from schemas.messages.reason_messages import message_of
+from schemas.outcomes import BulkEnrollStateJson
 from schemas.requests.parsed import MAX_COHORT
 
 ENROLL: Final = "enroll"

@@ -9,6 +9,8 @@ from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Tally
 from schemas.encoding.compact import pack_json, unpack_json
 from schemas.encoding.json_types import Count, Doc, FindingJson, Ordinal, Timestamp
+from schemas.messages.finding_messages import with_sentence
+from schemas.messages.reason_messages import message_of
 
 _CODES = {code.value: code for code in Code}
 _REASONS = {reason.value: reason for reason in Reason}
@@ -37,6 +39,8 @@ class OutcomeFactsJson(TypedDict, total=False):
     requested_mode: str | None
     required: list[str]
     cohort: str
+    offered: Annotated[list[str], Doc("The modes that the course offers.")]
+    nearest: Annotated[str, Doc("The known course id that is most like the unknown one.")]
     field: Annotated[str, Doc("The column for which a row was skipped.")]
     value: Annotated[str | None, Doc("The content of that column.")]
     errors: list[FindingJson]
@@ -52,7 +56,9 @@ class OutcomeJson(OutcomeFactsJson):
     course_id: str | None
     outcome: Code
     reason: NotRequired[Reason]
-    message: NotRequired[str]
+    message: NotRequired[
+        Annotated[str, Doc("A sentence: what is wrong, and what to do. May be reworded.")]
+    ]
     mode: NotRequired[str | None]
     is_active: NotRequired[bool]
 
@@ -98,66 +104,6 @@ def tally_outcomes(outcomes: Iterable[Outcome]) -> Tally:
     return Tally(counts=counts, reasons=reasons)
 
 
-#: The message of each reason; placeholders are filled from the outcome's details.
-MESSAGES: Mapping[Reason, str] = {
-    Reason.COURSE_NOT_FOUND: "There is no course with this id.",
-    Reason.LEARNER_NOT_FOUND: "There is no such learner.",
-    Reason.ENROLLMENT_NOT_OPEN: "Enrollment opens at {opens_at}.",
-    Reason.ENROLLMENT_CLOSED: "Enrollment closed at {closed_at}.",
-    Reason.INVITE_REQUIRED: "The course accepts invited learners only.",
-    Reason.INVITE_USED: "The invitation was used by another learner.",
-    Reason.INVITE_EXPIRED: "The invitation expired at {expired_at}.",
-    Reason.COURSE_FULL: "All {capacity} seats are taken.",
-    Reason.MODE_UNAVAILABLE: "The course does not offer the mode {requested_mode}.",
-    Reason.MODE_EXPIRED: "The mode {requested_mode} was available until {expired_at}.",
-    Reason.MODE_MISMATCH: (
-        "Enrollment mode mismatch: active mode={active_mode}, "
-        "requested mode={requested_mode}. Won't deactivate."
-    ),
-    Reason.ATTRIBUTES_MISSING: "The mode {requested_mode} needs the attributes {required}.",
-    Reason.COHORT_NOT_FOUND: "The course has no cohort {cohort}.",
-    Reason.NOT_PERMITTED: "The caller has no permission for this request.",
-    Reason.INVALID_ROW: "The row is invalid: {errors}.",
-    Reason.ABORTED: "Another row of this all-or-nothing submission was refused.",
-    Reason.INTERNAL_ERROR: "The request could not be processed because of an internal error.",
-    Reason.ROLE_NOT_LEARNER: "{field} is {value}: only learners are enrolled and withdrawn.",
-    Reason.STATUS_NOT_APPLICABLE: "{field} is {value}, which asks for nothing here.",
-    Reason.NOT_CURRENT: "{field} is {value}: the record has ended, or is yet to begin.",
-    Reason.KEPT_BY_OTHER_RECORD: "Another row of the file keeps the learner in the course.",
-}
-
-
-class _Facts(dict[str, object]):
-    """Facts by name; a missing one is rendered as a dash."""
-
-    def __missing__(self, name: str) -> str:
-        return "-"
-
-
-def message_of(outcome: Outcome) -> str | None:
-    """Returns the message of an outcome's reason, or None if it has no reason."""
-    if outcome.reason is None:
-        return None
-    facts = _Facts({name: _render_fact(fact) for name, fact in (outcome.details or {}).items()})
-    return MESSAGES[outcome.reason].format_map(facts)
-
-
-def _render_fact(value: object) -> object:
-    if value is None:
-        return "-"
-    if isinstance(value, list | tuple):
-        return "; ".join(
-            _render_finding(item) if isinstance(item, Mapping) else str(item) for item in value
-        )
-    return value
-
-
-def _render_finding(finding: Mapping[str, object]) -> str:
-    value = finding.get("value")
-    value_text = "" if value is None else f" ({value})"
-    return f"{finding.get('field') or 'row'}{value_text}: {finding.get('rule')}"
-
-
 def dump_outcome(outcome: Outcome) -> OutcomeJson:
     """Renders an outcome; members without a value are left out."""
     dumped: OutcomeJson = {
@@ -170,9 +116,17 @@ def dump_outcome(outcome: Outcome) -> OutcomeJson:
         dumped["reason"] = outcome.reason
         dumped["message"] = message_of(outcome) or ""
     if outcome.details is not None:  # made by the rules, or decoded from their stored form
-        dumped |= cast("OutcomeJson", outcome.details)
+        dumped |= cast("OutcomeJson", _dump_details(outcome.details))
     if outcome.mode is not None:
         dumped["mode"] = outcome.mode
     if outcome.is_active is not None:
         dumped["is_active"] = outcome.is_active
     return dumped
+
+
+def _dump_details(details: Mapping[str, object]) -> Mapping[str, object]:
+    """Returns the facts of an outcome, its findings with their sentences."""
+    errors = details.get("errors")
+    if not isinstance(errors, list | tuple):
+        return details
+    return {**details, "errors": list(map(with_sentence, errors))}

@@ -13,7 +13,8 @@ from enrollment.domain.model import Outcome
 from enrollment.domain.rules import format_timestamp
 from schemas.files.csv_rows import CELL_PART, RESULT_COLUMNS, cells_of, is_formula
 from schemas.files.formats.detect import NATIVE, columns_of_format
-from schemas.outcomes import ArchiveLineJson, dump_outcome, message_of
+from schemas.messages.reason_messages import message_of
+from schemas.outcomes import ArchiveLineJson, dump_outcome
 from schemas.requests.parsed import ParsedRequest
 
 #: Columns of the result file of a submission without a header.

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 from functools import lru_cache
-from hashlib import sha256
 from typing import Annotated, NamedTuple, NotRequired, TypedDict
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import orjson
 
@@ -20,10 +19,6 @@ from schemas.submission_options import OptionsJson, dump_options
 
 #: Path of the collection of submissions.
 SUBMISSIONS_PATH = "/api/enrollment/v1/submissions"
-#: Bounds of `Retry-After`, in seconds.
-_MIN_RETRY_AFTER, _MAX_RETRY_AFTER = 1, 30
-#: Outcomes per second that are assumed before there is a measured rate.
-_ASSUMED_ROWS_PER_SECOND = 10_000
 
 _Columns = Annotated[
     dict[str, str], Doc("The recognized columns of the file, and the meaning of each.")
@@ -95,6 +90,9 @@ class SubmissionJson(TypedDict):
     ignored_columns: Annotated[
         list[str], Doc("The columns of the file, or of all files, that are not read.")
     ]
+    ignored_fields: NotRequired[
+        Annotated[list[str], Doc("The members of a single request that are not read.")]
+    ]
     options: OptionsJson
     caller: str
     counts: CountsJson
@@ -131,6 +129,7 @@ def dump_submission(
     enrollment: EnrollmentJson | None = None,
 ) -> SubmissionJson:
     """Renders the status; `outcome` and `enrollment` are for a finished single request."""
+    is_bulk = submission.kind is Kind.BULK
     dumped: SubmissionJson = {
         "submission_id": str(submission.id),
         "kind": submission.kind,
@@ -138,7 +137,7 @@ def dump_submission(
         "result": submission.result,
         "format": submission.format,
         "files": _dump_files(submission),
-        "ignored_columns": list(submission.ignored_columns),
+        "ignored_columns": list(submission.ignored_columns) if is_bulk else [],
         "options": dump_options(submission.options),
         "caller": caller_name(submission.caller),
         "counts": _dump_counts(submission),
@@ -153,11 +152,12 @@ def dump_submission(
     }
     if not submission.files and submission.header is not None:
         dumped["columns"] = column_meanings(submission.format or NATIVE, submission.header)
-    if submission.kind is Kind.BULK:
+    if is_bulk:
         dumped["learners_created"] = submission.tally.learners_created
-    elif outcome is not None:
-        dumped["outcome"] = dump_outcome(outcome)
-        dumped["enrollment"] = enrollment
+        return dumped
+    dumped["ignored_fields"] = list(submission.ignored_columns)
+    if outcome is not None:
+        dumped |= {"outcome": dump_outcome(outcome), "enrollment": enrollment}
     return dumped
 
 
@@ -235,28 +235,41 @@ def _single_template(caller: str) -> _SingleTemplate:
     A replacement hits nothing else: the sample id is random, and the member `received_at` contains
     quotes, which no value does unescaped.
     """
-    sample = Submission(
-        id=uuid4(),
-        kind=Kind.SINGLE,
-        caller=caller,
-        caller_kind=CallerKind.SERVER,  # is not rendered
-        received_at=EPOCH,
-        total=1,
-    )
+    sample = _accepted_single(uuid4(), caller, EPOCH)
     text = orjson.dumps(dump_submission(sample, now=EPOCH))
     received_at = _received_at_member(format_timestamp(EPOCH))
     return _SingleTemplate(text, str(sample.id).encode(), received_at)
+
+
+def _accepted_single(
+    id_: UUID, caller: str, received_at: datetime, ignored: tuple[str, ...] = ()
+) -> Submission:
+    return Submission(
+        id=id_,
+        kind=Kind.SINGLE,
+        caller=caller,
+        caller_kind=CallerKind.SERVER,  # is not rendered
+        received_at=received_at,
+        total=1,
+        ignored_columns=ignored,
+    )
 
 
 def _received_at_member(timestamp: str) -> bytes:
     return f'"received_at":"{timestamp}"'.encode()
 
 
-def render_accepted_single_fast(submission_id: str, caller: str, received_at: datetime) -> bytes:
+def render_accepted_single_fast(
+    submission_id: str, caller: str, received_at: datetime, ignored: tuple[str, ...] = ()
+) -> bytes:
     """Renders the status of a single request that was just accepted, as JSON.
 
-    Equal to the result of `dump_submission`, the reference, in a twentieth of its time.
+    Equal to the result of `dump_submission`, the reference, in a twentieth of its time where all
+    members of the request are read.
     """
+    if ignored:
+        submission = _accepted_single(UUID(submission_id), caller, received_at, ignored)
+        return orjson.dumps(dump_submission(submission, now=received_at))
     return _single_template(caller).filled(submission_id, received_at)
 
 
@@ -267,27 +280,3 @@ def caller_name(caller: str) -> str:
 
 def _timestamp(time: datetime | None) -> str | None:
     return None if time is None else format_timestamp(time)
-
-
-def submission_etag(submission: Submission, enrollment: EnrollmentJson | None = None) -> str:
-    """Returns a weak ETag (RFC 9110, 8.8.1), which changes with outcomes and not with time.
-
-    It covers the enrollment of a single request, which may change after the outcome.
-    """
-    digest = "" if enrollment is None else f"-{sha256(orjson.dumps(enrollment)).hexdigest()[:16]}"
-    return f'W/"{progress_token(submission)}{digest}"'
-
-
-def progress_token(submission: Submission) -> str:
-    """Returns a token that differs between any two stages of a submission's progress."""
-    cancelling = "c" if submission.cancel_asked_at else ""
-    return f"{submission.state.value}-{submission.tally.completed}{cancelling}"
-
-
-def retry_after_seconds(submission: Submission, now: datetime) -> int | None:
-    """Returns the seconds until the next poll, more for more remaining work; None if finished."""
-    if submission.state in {State.DONE, State.CANCELLED}:
-        return None
-    eta = submission.eta_seconds(now)
-    seconds = submission.pending // _ASSUMED_ROWS_PER_SECOND if eta is None else eta // 2
-    return max(_MIN_RETRY_AFTER, min(_MAX_RETRY_AFTER, seconds))

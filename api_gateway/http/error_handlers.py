@@ -12,6 +12,7 @@ from api_gateway.http.problem_status import PROBLEM_STATUS
 from api_gateway.http.problems import Problem, ProblemMembersJson, unavailable
 from api_gateway.http.responses import dumps
 from enrollment.domain import errors as domain
+from schemas.submissions import SUBMISSIONS_PATH
 
 log = structlog.get_logger()
 
@@ -43,7 +44,14 @@ class ErrorHandlers:
             text = detail if is_list else "The database is temporarily unavailable."
             self._write(req, resp, unavailable(text))
             return
-        self._write(req, resp, Problem(status, code, detail))
+        problem = Problem(status, code, detail)
+        if isinstance(error, domain.KeyReused):
+            problem.advice = "Use a new key for each request."
+            if error.submission_id is not None:
+                path = f"{SUBMISSIONS_PATH}/{error.submission_id}"
+                problem.members["first_submission"] = path
+                problem.advice += f" The first request with it is {path}."
+        self._write(req, resp, problem)
 
     async def falcon_error(
         self, req: Request, resp: Response, error: falcon.HTTPError, _params: Any

@@ -1,9 +1,7 @@
 """Parses request headers (Prefer, Accept, Idempotency-Key, If-None-Match) and raw queries."""
 
-import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
-from urllib.parse import parse_qsl
 
 import falcon.asgi
 from falcon.util import mediatypes
@@ -67,17 +65,6 @@ def read_idempotency_key(req: falcon.asgi.Request) -> str | None:
             f"Idempotency-Key must be 1 to {MAX_KEY_LENGTH} printable ASCII characters.",
         )
     return key
-
-
-def start_fingerprint(req: falcon.asgi.Request) -> "hashlib._Hash":
-    """Returns a SHA-256 of the parts that identify the request, without the body.
-
-    The order of query parameters does not count.
-    """
-    media_type = (req.content_type or "").partition(";")[0].strip().lower()
-    query = sorted(parse_qsl(req.query_string, keep_blank_values=True))
-    parts = repr((req.method, req.path, query, media_type)).encode()
-    return hashlib.sha256(parts + b"\0")
 
 
 def preferred_type(req: falcon.asgi.Request, offered: Sequence[str]) -> str | None:

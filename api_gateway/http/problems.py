@@ -11,6 +11,7 @@ from typing import Annotated, NotRequired, TypedDict, cast
 from schemas.courses import CourseDetailsJson
 from schemas.encoding.json_types import Doc, FindingJson, StringFormat
 from schemas.findings import Finding
+from schemas.messages.finding_messages import with_sentence
 from schemas.outcomes import OutcomeJson
 
 _WAYS_TO_AUTHENTICATE = (
@@ -33,6 +34,9 @@ class ProblemMembersJson(TypedDict, total=False):
     developer_message: str
     error_code: str
     field_errors: dict[str, FieldErrorJson]
+    first_submission: Annotated[
+        str, Doc("The submission of the first request with the Idempotency-Key.")
+    ]
     correlation_id: Annotated[str, Doc("The id under which the error is logged.")]
 
 
@@ -88,7 +92,7 @@ class Problem(Exception):
             "message": f"{self.detail} {self.advice}".rstrip(),
         }
         if self.errors:
-            body["errors"] = cast("list[FindingJson]", [*self.errors])
+            body["errors"] = cast("list[FindingJson]", list(map(with_sentence, self.errors)))
         return cast("ProblemJson", {**body, **self.members})
 
 

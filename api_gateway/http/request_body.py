@@ -55,7 +55,11 @@ def parse_json(body: bytes) -> Any:
         raise bad_request(
             "malformed_json",
             f"JSON parse error - {error}",
-            {"line": error.line, "column": error.column, **finding("", None, "json")},
+            {
+                "line": error.line,
+                "column": error.column,
+                **finding("", None, "json", error.message),
+            },
         ) from error
 
 

@@ -37,6 +37,8 @@ class SingleRequest(NamedTuple):
     key: str | None = None
     #: SHA-256 of the parts that identify the request; empty without a key.
     fingerprint: bytes = b""
+    #: Names of members of its body that are not read.
+    ignored: tuple[str, ...] = ()
 
 
 #: One member of a group: it becomes one submission.
@@ -159,7 +161,7 @@ def _insert_singles(
     batch = NewBatch(len(singles), encode_singles(singles))
     batch_id = batches.insert_batch_of_singles(session, batch, now=now)
     rows = [
-        NewSingle(id_, one.caller.name, one.caller.kind, received_at, one.request_id)
+        NewSingle(id_, one.caller.name, one.caller.kind, received_at, one.request_id, one.ignored)
         for id_, received_at, one in members
     ]
     submissions.insert_singles(session, rows, batch_id=batch_id)
@@ -207,7 +209,8 @@ def _replay(session: Session, repeated: Mapping[int, Storable]) -> dict[int, Sto
         use = uses.get((request.caller.name, request.key or ""))
         submission = None if use is None else submissions_by_id.get(use.submission_id)
         if use is not None and use.fingerprint != request.fingerprint:
-            results[index] = KeyReused(request.key)
+            first = None if submission is None else submission.id
+            results[index] = KeyReused(request.key, first)
         elif use is None or submission is None:
             results[index] = DatabaseUnavailable("an Idempotency-Key was purged meanwhile")
         else:

@@ -20,9 +20,9 @@ from falcon.asgi.reader import BufferedReader
 from falcon.media.multipart import MultipartParseError, MultipartParseOptions
 
 from api_gateway.auth.caller import Caller
+from api_gateway.auth.quotas import Quota
 from api_gateway.http.disconnects import DISCONNECTED
 from api_gateway.http.problems import Problem, bad_request, too_large, unavailable, unsupported
-from api_gateway.http.quotas import Quota
 from schemas.findings import finding
 
 log = structlog.get_logger()

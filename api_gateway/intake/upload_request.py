@@ -9,7 +9,7 @@ from typing import IO, Any, Generic, NamedTuple, TypeVar
 from falcon.asgi import Request
 from falcon.util.mediatypes import parse_header
 
-from api_gateway.http.headers import start_fingerprint
+from api_gateway.http.fingerprint import start_fingerprint
 from api_gateway.http.problems import bad_request, unsupported
 from api_gateway.http.request_body import read_received
 from api_gateway.intake.spool import Spooler, UploadForm

@@ -11,16 +11,18 @@ from api_gateway.intake.upload import CompleteUpload, Upload
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import ArchiveMember, SubmissionOptions, encode_files
+from schemas.encoding.canonical_json import canonical_json_text
 from schemas.files.archives.zip_splitter import split_archive
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions
 from schemas.files.raw_rows import member_at
+from schemas.files.row_payload import JSON_ROWS
 from schemas.files.source import FileTooLarge, Limits, SpooledSource
 from schemas.files.splitter import ZIP, format_of, split
 
-#: Maximum bytes of an all-or-nothing file, which is stored as one batch.
-MAX_ATOMIC_BYTES = 64_000_000
 #: Files with more rows go to the bulk lane, unless the caller chooses the lane.
 MAX_INTERACTIVE_ROWS = 50
+#: Maximum bytes of an all-or-nothing file, which is stored as one batch.
+MAX_ATOMIC_BYTES = 64_000_000
 
 
 def limits_for(options: SubmissionOptions, limits: Limits, max_atomic_rows: int) -> Limits:
@@ -33,6 +35,21 @@ def limits_for(options: SubmissionOptions, limits: Limits, max_atomic_rows: int)
         max_bytes=MAX_ATOMIC_BYTES,
         batch_bytes=2 * MAX_ATOMIC_BYTES,
     )
+
+
+def default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
+    """Returns the interactive lane for small files, except dry runs."""
+    rows = sum(draft.rows for draft in first)
+    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK
+
+
+def update_digest(digest: Any, chunks: SpooledSource, media_type: str) -> None:
+    """Adds a decompressed file to a digest; a JSON document in its canonical form."""
+    if format_of(media_type) == JSON_ROWS:
+        digest.update(canonical_json_text(b"".join(chunks)))
+        return
+    for chunk in chunks:
+        digest.update(chunk)
 
 
 @contextmanager
@@ -167,20 +184,13 @@ def split_upload(
             raise FileTooLarge(message)
         following = next(drafts, None)
         rest = None if following is None else chain([following], drafts)
-        lane = upload.lane or _default_lane(first, upload.options)
+        lane = upload.lane or default_lane(first, upload.options)
         yield SplitUpload(file_info, lane, _fingerprint(upload, chunks), first, rest)
 
 
-def _fingerprint(upload: Upload, chunks: Iterable[bytes]) -> bytes:
+def _fingerprint(upload: Upload, chunks: SpooledSource) -> bytes:
     if upload.key is None:
         return b""
     digest = upload.digest.copy()
-    for chunk in chunks:
-        digest.update(chunk)
+    update_digest(digest, chunks, upload.media_type)
     return bytes(digest.digest())
-
-
-def _default_lane(first: list[BatchDraft], options: SubmissionOptions) -> Lane:
-    """Returns the interactive lane for small files, except dry runs."""
-    rows = sum(draft.rows for draft in first)
-    return Lane.INTERACTIVE if rows <= MAX_INTERACTIVE_ROWS and not options.dry_run else Lane.BULK

@@ -42,7 +42,7 @@ from enrollment.domain.errors import (
 )
 from enrollment.runtime.failpoints import Point, fail_point
 from enrollment.runtime.ids import uuid7
-from enrollment.storage import idempotency, uploads
+from enrollment.storage import idempotency, submissions, uploads
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
@@ -257,10 +257,11 @@ class UploadStore:
         owner = (upload.caller.name, upload.key or "")
         with self.sessions.read() as session:
             use = idempotency.find(session, {owner}).get(owner)
-        if use is None:
-            return None
-        if use.fingerprint != fingerprint:
-            raise KeyReused(upload.key)
+            if use is None:
+                return None
+            if use.fingerprint != fingerprint:
+                is_submission = submissions.find(session, use.submission_id) is not None
+                raise KeyReused(upload.key, use.submission_id if is_submission else None)
         return StoredUpload(use.submission_id, is_replay=True)
 
     def _in_transaction(self, work: Callable[[Session], T]) -> T:

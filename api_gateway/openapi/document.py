@@ -12,7 +12,7 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 from api_gateway.auth.permissions import PERMISSIONS, Requirement
 from api_gateway.http.problems import Problem
 from api_gateway.openapi.examples import EXAMPLE_FACTS, EXAMPLES
-from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref
+from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref, unknown_parameter_code
 from api_gateway.openapi.operations import (
     bulk_enroll,
     courses,
@@ -27,6 +27,8 @@ from api_gateway.openapi.parameters import HEADERS, PARAMETERS
 from api_gateway.openapi.problem_codes import meanings, statuses
 from api_gateway.openapi.request_schemas import add_request_schemas, nested_name
 from api_gateway.openapi.response_schemas import response_schemas
+from enrollment.domain.codes import Reason
+from schemas.messages.reason_messages import render_reason
 
 #: Operations by tag.
 OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
@@ -51,7 +53,11 @@ each.
 
 Every URL works with and without a trailing slash, without redirects. GET implies HEAD. OPTIONS, and
 405 for any other method, list the methods in `Allow`. Errors are problem details (RFC 9457); on the
-routes of the Open edX API they are sent as `application/json`. `/docs/reasons` explains the codes.
+routes of the Open edX API they are sent as `application/json`. `/docs/reasons` explains the codes
+and the rules in `errors`, whose `message` says what is wrong and what to do.
+
+An unknown query parameter is 400 with the nearest name, except on the routes of the Open edX API,
+which ignore it. Every list takes the size of a page as `limit` or `page_size`.
 
 A JWT together with an API key means the subject of the token with the scopes of the key.
 """
@@ -170,6 +176,8 @@ def _problems(
 ) -> dict[int, list[str]]:
     """Returns the problem codes of the operation by status."""
     codes = operation.problems.split()
+    if not is_v1 and (code := unknown_parameter_code(operation)) not in codes:
+        codes.append(code)
     if not requirement.public:
         codes.append("not_authenticated")
         if not requirement.anyone:
@@ -201,11 +209,18 @@ def _problem(status: int, codes: list[str], media_type: str) -> dict[str, Any]:
                     "allOf": [ref("Problem"), {"properties": {"code": {"enum": codes}}}],
                 },
                 "example": Problem(
-                    HTTPStatus(status), codes[0], known[codes[0]].format_map(EXAMPLE_FACTS)
+                    HTTPStatus(status), codes[0], _example_detail(codes[0], known)
                 ).body(),
             }
         },
     }
+
+
+def _example_detail(code: str, meanings: Mapping[str, str]) -> str:
+    """Returns the message of a problem; for a reason with the facts of an example."""
+    if code in set(Reason):
+        return render_reason(Reason(code), EXAMPLE_FACTS)
+    return meanings[code]
 
 
 def _content(schemas: Mapping[str, Schema]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from enrollment.domain.submissions import Submission, Tally
 from schemas.courses import dump_course, dump_details
 from schemas.enrollments import dump_enrollment
 from schemas.events import dump_event
+from schemas.findings import Rule, finding
 from schemas.invitations import dump_invitation
 from schemas.learners import dump_learner
 from schemas.openedx_bulk_enroll import dump_bulk_enroll, load_bulk_enroll
@@ -45,7 +46,7 @@ NEW_COURSE_EXAMPLE: dict[str, Any] = {
     "course_modes": [{"slug": "audit"}, {"slug": "verified", "min_price": 49}],
     "capacity": 120,
 }
-#: Values for the placeholders in messages.
+#: Facts of outcomes, which messages name.
 EXAMPLE_FACTS: Mapping[str, object] = {
     "opens_at": "2026-08-01T00:00:00Z",
     "closed_at": "2026-10-01T00:00:00Z",
@@ -55,7 +56,11 @@ EXAMPLE_FACTS: Mapping[str, object] = {
     "requested_mode": "verified",
     "required": "credit:provider_id",
     "cohort": "Tuesday",
-    "errors": "mode (gold plus): slug",
+    "course_id": "course-v1:Uni+ALG101+2062",
+    "nearest": COURSE_ID,
+    "user": "ada",
+    "offered": ["audit", "honor"],
+    "errors": [finding("is_active", "perhaps", Rule.TYPE)],
 }
 BULK_ENROLL_EXAMPLE: dict[str, Any] = {
     "action": "enroll",

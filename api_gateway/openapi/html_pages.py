@@ -8,7 +8,9 @@ from api_gateway.openapi.problem_codes import meanings
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
-from schemas.outcomes import MESSAGES
+from schemas.findings import Rule
+from schemas.messages.reason_messages import REASON_TEXTS, meaning_of_reason
+from schemas.messages.rule_texts import RULE_TEXTS
 
 #: Meaning of each outcome, in the order of `counts`.
 OUTCOMES: Mapping[Code, str] = {
@@ -35,6 +37,8 @@ FILE_REASONS = frozenset(
         Reason.KEPT_BY_OTHER_RECORD,
     }
 )
+#: Facts that every outcome has as members of its own.
+_OWN_FACTS = frozenset({"user", "course_id"})
 
 
 def reasons_page() -> str:
@@ -48,9 +52,14 @@ def reasons_page() -> str:
         _table(("Outcome", "Meaning"), (_row(code, text) for code, text in OUTCOMES.items())),
         "<h2>Reasons</h2>",
         "<p>Why a request was refused, invalid or skipped, or left an enrollment unchanged. "
-        "Words in braces are members of the outcome. The status is that of an enrollment "
-        "request that waits for its outcome.</p>",
-        _table(("Reason", "Message", "Facts", "Status"), map(_reason_row, Reason)),
+        "Facts are members of the outcome, which its message names as well. The status is that of "
+        "an enrollment request that waits for its outcome.</p>",
+        _table(("Reason", "Meaning and remedy", "Facts", "Status"), map(_reason_row, Reason)),
+        '<h2 id="rules">Rules of <code>invalid_row</code></h2>',
+        "<p>What is wrong with a value: each of <code>errors</code> names the <code>field</code>, "
+        "its <code>value</code>, the <code>rule</code>, and a <code>message</code> that says what "
+        "to do. The same rules are those of bodies and parameters that are refused.</p>",
+        _table(("Rule", "The value", "What to do"), map(_rule_row, Rule)),
         "<h2>Other error codes</h2>",
         _table(("Code", "Meaning"), (_row(code, others[code]) for code in sorted(others))),
     )
@@ -77,13 +86,32 @@ def index_page(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, obj
 
 
 def _reason_row(reason: Reason) -> str:
-    message = MESSAGES[reason]
-    facts = [name for _, name, _, _ in Formatter().parse(message) if name]
+    names = [name for text in REASON_TEXTS[reason] for _, name, _, _ in Formatter().parse(text)]
+    facts = dict.fromkeys(name for name in names if name and name not in _OWN_FACTS)
     status = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status
     status_text = f"{status.value} {escape(status.phrase)}"
-    fact_names = " ".join(f"<code>{escape(name)}</code>" for name in facts)
+    fact_names = " ".join(map(_fact, facts))
     return _row(
-        reason, message, fact_names, "(files only)" if reason in FILE_REASONS else status_text
+        reason,
+        meaning_of_reason(reason),
+        fact_names,
+        "(files only)" if reason in FILE_REASONS else status_text,
+    )
+
+
+def _fact(name: str) -> str:
+    code = f"<code>{escape(name)}</code>"
+    return f'<a href="#rules">{code}</a>' if name == "errors" else code
+
+
+def _rule_row(rule: Rule) -> str:
+    name, text = escape(rule.value), RULE_TEXTS[rule]
+    problem, remedy = (
+        part.replace("{expected}", "the one in expected") for part in (text.problem, text.remedy)
+    )
+    return (
+        f'<tr id="rule-{name}"><td><a href="#rule-{name}"><code>{name}</code></a></td>'
+        f"<td>{escape(problem)}</td><td>{escape(remedy)}</td></tr>"
     )
 
 

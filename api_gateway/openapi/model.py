@@ -55,6 +55,12 @@ class Operation(NamedTuple):
     uses_database: bool = True
 
 
+def unknown_parameter_code(operation: Operation) -> str:
+    """Returns the problem code for a query parameter that the operation does not declare."""
+    has_options = "option_invalid" in operation.problems.split()
+    return "option_invalid" if has_options else "invalid_parameter"
+
+
 def ref(name: str) -> dict[str, str]:
     """Returns a reference to a schema of the document."""
     return {"$ref": f"#/components/schemas/{name}"}

@@ -72,6 +72,18 @@ _QUERY = {
         {"type": "integer", "default": DEFAULT_PAGE},
     ),
     "limit": _described("Items per page.", _PAGE),
+    "same_as_limit": _described(
+        "Another name of limit. With both, they must be the same.",
+        {"type": "integer", "maximum": MAX_PAGE},
+        name="page_size",
+        deprecated=True,
+    ),
+    "same_as_page_size": _described(
+        "Another name of page_size. With both, they must be the same.",
+        {"type": "integer"},
+        name="limit",
+        deprecated=True,
+    ),
     "changes_limit": _described(
         "The maximum number of events; 0 means the default.",
         {**INTEGER, "maximum": MAX_PAGE, "default": DEFAULT_CHANGES},
@@ -130,7 +142,7 @@ _HEADER = {
     ),
     "Idempotency-Key": _described(
         "A repeated request with the same key is not stored again; its response is that of the "
-        "first.",
+        "first. The order of members and the white space of JSON do not make it another request.",
         _bounded(MAX_KEY_LENGTH),
     ),
     "If-None-Match": _described("The ETag of a previous response: 304 if it is still current."),

@@ -6,7 +6,7 @@ from api_gateway.http import problem_status
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
-from schemas.outcomes import MESSAGES
+from schemas.messages.reason_messages import meaning_of_reason
 
 #: Meaning by code by status of the gateway's own codes; others are reasons and domain errors.
 _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
@@ -18,7 +18,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "invalid_body": "The body does not match its schema; see errors.",
         "invalid_course_id": "The URL contains no valid course key.",
         "invalid_email": "The URL contains no valid e-mail address.",
-        "invalid_parameter": "A query parameter has an invalid value.",
+        "invalid_parameter": "A query parameter is unknown, or has an invalid value.",
         "invalid_source": "The URL contains no valid source.",
         "invalid_username": "The URL contains no valid username.",
         "malformed_form": "The form is malformed, or has no field named file.",
@@ -70,11 +70,11 @@ def statuses(*, is_v1: bool) -> Mapping[str, int]:
 
 
 def meanings() -> dict[str, str]:
-    """Returns the meaning by code; braces contain names of members of the outcome."""
+    """Returns the meaning by code, without the facts of an outcome."""
     known = {
         code: (kind.__doc__ or "").strip()
         for kind, (_, code) in problem_status.PROBLEM_STATUS.items()
     }
     for codes in _GATEWAY_MEANINGS.values():
         known |= codes
-    return known | {reason.value: message for reason, message in MESSAGES.items()}
+    return known | {reason.value: meaning_of_reason(reason) for reason in Reason}

@@ -4,14 +4,16 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from http import HTTPStatus
 
 from falcon.asgi import Request, Response
 
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
+from api_gateway.http.fingerprint import start_fingerprint
 from api_gateway.http.forms import URLENCODED_FORM, form_fields
-from api_gateway.http.headers import read_idempotency_key, read_preference, start_fingerprint
+from api_gateway.http.headers import read_idempotency_key, read_preference
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, dumps, write_json
@@ -28,6 +30,7 @@ from enrollment.domain.codes import Lane
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Submission, SubmissionOptions
 from enrollment.storage import courses, idempotency
+from schemas.encoding.canonical_json import canonical_json
 from schemas.openedx_bulk_enroll import (
     BulkEnroll,
     BulkEnrollErrors,
@@ -64,10 +67,11 @@ class BulkEnrollResource:
         key = read_idempotency_key(req)
         wait, applied = read_preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
         body = await read_body(req, MAX_BULK_ENROLL_BODY)
-        bulk = await self._read_bulk(req, body, key)
+        parsed = await parse_body(self.database, body, partial(_parse_body, req, body))
+        bulk = await self._read_bulk(req, body, parsed, key)
         with self.upload_store.lock_key(caller, key):
             stored = await self.upload_store.store_upload(
-                _make_upload(req, body, bulk, key), is_in_memory=bulk.size <= MAX_GROUPED_ROWS
+                _make_upload(req, parsed, bulk, key), is_in_memory=bulk.size <= MAX_GROUPED_ROWS
             )
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
@@ -76,12 +80,12 @@ class BulkEnrollResource:
             resp.set_header("Idempotency-Replayed", "true")
         await self._write_results(resp, bulk, await self._wait_for_status(stored, caller, wait))
 
-    async def _read_bulk(self, req: Request, body: bytes, key: str | None) -> BulkEnroll:
-        """Parses the body. Raises Problem 400 with the texts of Open edX, 413 if too long."""
+    async def _read_bulk(
+        self, req: Request, body: bytes, parsed: object, key: str | None
+    ) -> BulkEnroll:
+        """Reads the parsed body. Raises Problem 400 with the texts of Open edX, 413 if too long."""
         try:
-            bulk = await parse_body(
-                self.database, body, lambda: load_bulk_enroll(_parse_body(req, body))
-            )
+            bulk = await parse_body(self.database, body, partial(load_bulk_enroll, parsed))
             if bulk.cohorts is not None and not await self._was_key_used(req.context.caller, key):
                 known = await self.database.read(courses.find_all, set(bulk.courses))
                 check_cohorts_exist(bulk, known)
@@ -136,10 +140,10 @@ def _parse_body(req: Request, body: bytes) -> object:
     return parse_json(body)
 
 
-def _make_upload(req: Request, body: bytes, bulk: BulkEnroll, key: str | None) -> Upload:
+def _make_upload(req: Request, parsed: object, bulk: BulkEnroll, key: str | None) -> Upload:
     """Returns the requests as an upload of a JSON file."""
     digest = start_fingerprint(req)
-    digest.update(body)
+    digest.update(canonical_json(parsed))
     return Upload(
         file=io.BytesIO(dumps(list(bulk.requests()))),
         media_type=JSON_TYPE,

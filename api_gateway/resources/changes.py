@@ -6,7 +6,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.database import ListReader
-from api_gateway.http.pagination import MAX_PAGE
+from api_gateway.http.pagination import MAX_PAGE, read_size_parameter
 from api_gateway.http.problems import bad_request
 from api_gateway.http.responses import write_json
 from enrollment.storage import events
@@ -28,7 +28,8 @@ class ChangesResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists the events after a position; at the end of the feed `next` equals `since`."""
         since = _read_integer(req, "since", 0, _MAX_POSITION)
-        limit = _read_integer(req, "limit", DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
+        name, _ = read_size_parameter(req)
+        limit = _read_integer(req, name, DEFAULT_CHANGES, MAX_PAGE) or DEFAULT_CHANGES
         found = await self.lists.read(_dump_events_after, since, limit)
         last = found[-1]["data"]["position"] if found else since
         page: ChangesJson = {"changes": found, "next": last}

@@ -33,9 +33,9 @@ from schemas.crosswalks import (
     parse_csv_entries,
 )
 from schemas.fields import is_source
-from schemas.files.id_mapping import NOT_IN_CROSSWALK, ids_in
+from schemas.files.id_mapping import ids_in
 from schemas.files.raw_rows import source_at, sources_of
-from schemas.findings import finding
+from schemas.findings import Rule, finding
 from schemas.requests.bulk_objects import (
     JSON_MEDIA_TYPE,
     NDJSON_MEDIA_TYPE,
@@ -199,7 +199,7 @@ def _unmapped_kinds(reason: Reason | None, details: Mapping[str, object]) -> set
         return {IdKind.LEARNER}
     errors = details.get("errors")
     found = errors if isinstance(errors, list) else []
-    return {IdKind(one["kind"]) for one in found if one.get("rule") == NOT_IN_CROSSWALK}
+    return {IdKind(one["kind"]) for one in found if one.get("rule") == Rule.NOT_IN_CROSSWALK}
 
 
 def _set_file_headers(resp: Response, name: str) -> None:

@@ -6,7 +6,6 @@ See "Statuses and messages" and "Other people's enrollments" in docs/openedx-com
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -16,8 +15,9 @@ from sqlalchemy.orm import Session
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.permissions import check_mode, may_act_for, may_read_about
 from api_gateway.database import Database
+from api_gateway.http.fingerprint import fingerprint_of_value
 from api_gateway.http.forms import URLENCODED_FORM, form_request
-from api_gateway.http.headers import read_idempotency_key, read_preference, start_fingerprint
+from api_gateway.http.headers import read_idempotency_key, read_preference
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, write_json
@@ -37,9 +37,14 @@ from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
-from schemas.findings import at_pointer, finding
-from schemas.requests.parsed import InvalidRequest, ParsedRequest, without_details
-from schemas.requests.schema import load_request, v1_message
+from schemas.findings import Rule, at_pointer, finding
+from schemas.requests.parsed import (
+    InvalidRequest,
+    ParsedRequest,
+    ReceivedRequest,
+    without_details,
+)
+from schemas.requests.schema import load_single, v1_message
 from schemas.submissions import SUBMISSIONS_PATH, dump_submission, render_accepted_single_fast
 
 #: Maximum bytes of a request's body.
@@ -71,19 +76,18 @@ class EnrollmentResource:
         key = read_idempotency_key(req)
         wait, applied = read_preference(req).applied(self.default_wait)
         body = await read_body(req, MAX_ENROLLMENT_BODY)
-        request = await self._read_request(req, body, caller)
-        check_requested_at(request, self.now())
-        request, _ = drop_unpermitted(request, caller)
-        fingerprint = b""
-        if key is not None:
-            digest = start_fingerprint(req)
-            digest.update(body)
-            fingerprint = digest.digest()
+        received, fingerprint = await self._receive(req, body, caller, has_key=key is not None)
         await self._store_email(caller)
         if self.self_unenroll and caller.kind is CallerKind.LEARNER:
             caller = caller._replace(kind=CallerKind.LEAVER)
         single = SingleRequest(
-            caller, request, first_byte, req.context.request_id, key, fingerprint
+            caller,
+            received.request,
+            first_byte,
+            req.context.request_id,
+            key,
+            fingerprint,
+            received.ignored,
         )
         receipt = await self.group_commit.accept(single)
         if applied is not None:
@@ -92,12 +96,27 @@ class EnrollmentResource:
             resp.set_header("Idempotency-Replayed", "true")
         if wait > 0 and await self._write_outcome(receipt, wait, resp):
             return
-        await self._write_accepted(receipt, caller, resp)
+        await self._write_accepted(receipt, single, resp)
 
-    async def _read_request(self, req: Request, body: bytes, caller: Caller) -> ParsedRequest:
-        """Parses the request and checks the permission. Raises Problem 400, 403, 404, 406, 415."""
-        parse = partial(read_single_request, req, body, caller)
-        return check_permitted(await parse_body(self.database, body, parse), caller)
+    async def _receive(
+        self, req: Request, body: bytes, caller: Caller, *, has_key: bool
+    ) -> tuple[ReceivedRequest, bytes]:
+        """Parses the request and checks the permission; returns also its fingerprint, with a key.
+
+        Raises Problem 400, 403, 404, 406, 415.
+        """
+
+        def receive() -> tuple[ReceivedRequest, bytes]:
+            value = parse_single_body(req, body)
+            received = read_single_request(value, caller)
+            return received, fingerprint_of_value(req, value) if has_key else b""
+
+        received, fingerprint = await parse_body(self.database, body, receive)
+        request = check_permitted(received.request, caller)
+        check_requested_at(request, self.now())
+        request, dropped = drop_unpermitted(request, caller)
+        received = received._replace(request=request)
+        return received.ignoring(*dropped) if dropped else received, fingerprint
 
     async def _store_email(self, caller: Caller) -> None:
         """Stores the e-mail of the token's subject (invitations name it), once per process."""
@@ -148,7 +167,9 @@ class EnrollmentResource:
     def _render(self, row: EnrollmentView, course: Course | None) -> EnrollmentJson:
         return dump_enrollment(row.username, row.enrollment, course, at=self.now())
 
-    async def _write_accepted(self, receipt: Receipt, caller: Caller, resp: Response) -> None:
+    async def _write_accepted(
+        self, receipt: Receipt, single: SingleRequest, resp: Response
+    ) -> None:
         """Writes 202: the request is stored durably, and Location is the URL of its status."""
         wanted = str(receipt.submission_id)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{wanted}")
@@ -157,7 +178,8 @@ class EnrollmentResource:
             return
         resp.status = HTTPStatus.ACCEPTED
         resp.content_type = JSON_TYPE
-        resp.data = render_accepted_single_fast(wanted, caller.name, receipt.received_at)
+        caller, ignored = single.caller.name, single.ignored
+        resp.data = render_accepted_single_fast(wanted, caller, receipt.received_at, ignored)
         resp.set_header("Retry-After", "1")
 
     async def _write_replayed(self, receipt: Receipt, resp: Response) -> None:
@@ -187,25 +209,25 @@ class EnrollmentResource:
     on_head = on_get
 
 
-def read_single_request(req: Request, body: bytes, caller: Caller) -> ParsedRequest:
-    """Parses the request. Raises Problem 400 with the texts of Open edX (never 422).
+def read_single_request(body: object, caller: Caller) -> ReceivedRequest:
+    """Reads the request in a parsed body.
 
+    Raises Problem 400 with the texts of Open edX (never 422).
     Raises 404 first if the caller may not act for the learner.
     """
-    parsed = _parse_body(req, body)
-    username = parsed.get("user") if isinstance(parsed, dict) else None
+    username = body.get("user") if isinstance(body, dict) else None
     named = canonical_text(username) if isinstance(username, str) else ""
     if named and not may_act_for(caller, named):
         raise _not_found()
     try:
-        return load_request(parsed)
+        return load_single(body)
     except InvalidRequest as error:
         found = map(at_pointer, error.findings)
         raise bad_request("invalid_row", v1_message(error.findings), *found) from error
 
 
-def _parse_body(req: Request, body: bytes) -> Any:
-    """Parses the body, which is JSON or a form."""
+def parse_single_body(req: Request, body: bytes) -> Any:
+    """Parses the body, which is JSON or a form. Raises Problem 400, 415."""
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind == URLENCODED_FORM:
         return form_request(body)
@@ -253,7 +275,7 @@ def check_requested_at(request: ParsedRequest, now: datetime) -> None:
     stated = request.requested_at
     if stated is None or stated <= now + MAX_CLOCK_SKEW:
         return
-    found = at_pointer(finding("requested_at", format_timestamp(stated), "in_the_future"))
+    found = at_pointer(finding("requested_at", format_timestamp(stated), Rule.IN_THE_FUTURE))
     raise bad_request("invalid_row", "requested_at is in the future.", found)
 
 

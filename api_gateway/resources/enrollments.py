@@ -12,7 +12,13 @@ from falcon.asgi import Request, Response
 
 from api_gateway.database import ListReader
 from api_gateway.http.headers import restore_plus
-from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE, encode_cursor, read_cursor
+from api_gateway.http.pagination import (
+    DEFAULT_PAGE,
+    MAX_PAGE,
+    encode_cursor,
+    read_cursor,
+    read_size_parameter,
+)
 from api_gateway.http.problems import Problem
 from api_gateway.http.responses import write_json
 from enrollment.domain.course_keys import parse_course_key
@@ -22,7 +28,8 @@ from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import EnrollmentFilters, EnrollmentPageKey
 from schemas.enrollments import EnrollmentPageJson, dump_row
 from schemas.fields import is_storable, parse_username, username_rule
-from schemas.findings import Finding, finding
+from schemas.findings import Finding, Rule, display_value, finding
+from schemas.requests.near_miss import similar_name
 
 #: Maximum number of values in one filter, as in Open edX.
 MAX_FILTER_VALUES = 100
@@ -31,7 +38,11 @@ _MAX_TIMESTAMP = microseconds(datetime.max.replace(tzinfo=UTC))
 #: Prefix of a course key that filters may leave out.
 _COURSE_KEY_PREFIX = "course-v1:"
 #: Parameters repeated in the link to the next page.
-_FILTERS = ("course_id", "course_ids", "username", "email", "page_size")
+_FILTERS = ("course_id", "course_ids", "username", "email", "page_size", "limit")
+_FILTER_NAMES = frozenset({"course_id", "course_ids", "username", "email"})
+_KNOWN = frozenset({*_FILTERS, "cursor"})
+#: Names of the filters on other routes.
+_OTHER_FILTERS = {"user": "username", "course": "course_id", "course_key": "course_id"}
 #: EnrollmentFilters that take a list, with the plural that Open edX uses in messages.
 _PLURALS = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
 #: A course filter that matches nothing.
@@ -64,10 +75,10 @@ class EnrollmentsResource:
 def read_filters(req: Request) -> EnrollmentFilters:
     """Reads the filters. Raises Problem 400 with `field_errors` as Open edX does."""
     given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
-    errors: dict[str, Finding] = {}
+    errors = _misspelt_filters(req)
     for name in _PLURALS:
         if req.has_param(name) and (error := _check_count(name, len(given[name]))):
-            rule = "length" if given[name] else "required"
+            rule = Rule.LENGTH if given[name] else Rule.REQUIRED
             errors[name] = finding(name, req.get_param(name), rule, error)
     for course_id in given["course_id"]:
         if parse_course_key(course_id) is None:
@@ -88,6 +99,21 @@ def read_filters(req: Request) -> EnrollmentFilters:
     course_ids, prefixes = _combine_course_filters(given["course_id"], given["course_ids"])
     usernames = tuple(map(canonical_text, given["username"]))
     return EnrollmentFilters(course_ids, prefixes, usernames=usernames, emails=given["email"])
+
+
+def _misspelt_filters(req: Request) -> dict[str, Finding]:
+    """Returns a finding for each unknown parameter that looks like a filter.
+
+    Open edX ignores unknown parameters; an ignored filter would list the enrollments of others.
+    """
+    errors: dict[str, Finding] = {}
+    for name in req.params.keys() - _KNOWN:
+        near = _OTHER_FILTERS.get(name) or similar_name(name, _FILTER_NAMES)
+        if near is not None:
+            message = f"Unknown filter '{name[:100]}': did you mean {near}?"
+            item = finding(name, req.params[name], Rule.UNKNOWN_MEMBER, message, expected=near)
+            errors[str(display_value(name))] = item
+    return errors
 
 
 def _check_count(name: str, number: int) -> str | None:
@@ -181,7 +207,8 @@ def _link(req: Request, cursor: str) -> str:
 
 def _read_page_size(req: Request) -> int:
     """Reads the page size, at most `MAX_PAGE`; an invalid number means the default."""
-    text = req.get_param("page_size") or ""
+    _, text = read_size_parameter(req)
+    text = text or ""
     if not (text.isascii() and text.isdigit()):
         return DEFAULT_PAGE
     digits = text.lstrip("0")

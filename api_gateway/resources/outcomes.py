@@ -16,6 +16,7 @@ from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.submission_params import read_flag
 from api_gateway.status import queries
+from api_gateway.status.poll_headers import retry_after_seconds
 from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor, OutcomesPage
 from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, Reason
@@ -25,7 +26,6 @@ from schemas.files.raw_rows import member_at
 from schemas.findings import finding
 from schemas.outcomes import ArchiveLineJson, OutcomeJson, OutcomePageJson, dump_outcome
 from schemas.result_file import ResultLayout, cells_from_request, layout_of, ndjson_line
-from schemas.submissions import retry_after_seconds
 
 #: Begins a CSV file, so that spreadsheets know that it is UTF-8.
 BYTE_ORDER_MARK = "\ufeff"

@@ -10,14 +10,15 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
+from api_gateway.auth.quotas import Quota
 from api_gateway.database import Database
 from api_gateway.http.headers import matches_etag, preferred_type, read_preference
-from api_gateway.http.quotas import Quota
 from api_gateway.http.responses import JSON_TYPE
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.status import queries
 from api_gateway.status.event_stream import EVENT_STREAM_TYPE, EventStreams
 from api_gateway.status.long_poll import long_poll
+from api_gateway.status.poll_headers import submission_etag
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader
 from api_gateway.status.status_response import (
@@ -33,7 +34,7 @@ from enrollment.domain.submissions import Submission
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.queue.batches import BatchRef
-from schemas.submissions import SUBMISSIONS_PATH, submission_etag
+from schemas.submissions import SUBMISSIONS_PATH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

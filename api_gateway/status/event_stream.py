@@ -13,15 +13,15 @@ import structlog
 from falcon.asgi import Request, Response, SSEvent
 
 from api_gateway.auth.caller import Caller
+from api_gateway.auth.quotas import Quota
 from api_gateway.http.disconnects import DISCONNECTED, ON_DISCONNECT
 from api_gateway.http.problems import Problem
-from api_gateway.http.quotas import Quota
+from api_gateway.status.poll_headers import progress_token
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader, after_progress, after_silence
 from api_gateway.status.waiters import Waiters, wait_until_set
 from enrollment.domain.errors import EnrollmentError, SubmissionNotFound
 from enrollment.domain.submissions import Submission
-from schemas.submissions import progress_token
 
 log = structlog.get_logger()
 

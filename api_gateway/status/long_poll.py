@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from api_gateway.auth.caller import Caller
-from api_gateway.http.quotas import Quota
+from api_gateway.auth.quotas import Quota
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader, after_progress, after_timeout
 from api_gateway.status.waiters import Waiters

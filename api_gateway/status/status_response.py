@@ -11,6 +11,7 @@ from uuid import UUID
 from falcon.asgi import Response
 
 from api_gateway.http.responses import JSON_TYPE, dumps
+from api_gateway.status.poll_headers import retry_after_seconds, submission_etag
 from api_gateway.status.queries import Status
 from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
@@ -18,8 +19,6 @@ from schemas.enrollments import EnrollmentJson, dump_enrollment
 from schemas.submissions import (
     SubmissionJson,
     dump_submission,
-    retry_after_seconds,
-    submission_etag,
 )
 
 #: Maximum age of a rendered status: it contains the estimated remaining time.

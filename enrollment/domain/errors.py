@@ -1,5 +1,7 @@
 """Domain errors. The gateway maps each to an HTTP status."""
 
+from uuid import UUID
+
 
 class EnrollmentError(Exception):
     """Base class of the errors of this service."""
@@ -39,6 +41,11 @@ class InvitationNotFound(EnrollmentError):
 
 class KeyReused(EnrollmentError):
     """The Idempotency-Key was already used with a different request."""
+
+    def __init__(self, key: str | None, submission_id: UUID | None = None) -> None:
+        super().__init__(key)
+        #: The submission of the first request with the key; None if it made none.
+        self.submission_id = submission_id
 
 
 class KeyInFlight(EnrollmentError):

@@ -120,11 +120,21 @@ def refuse_mode(
         return None
     expired = next((mode for mode in course.modes if mode.slug == slug), None)
     if expired is None:
-        return Refusal(Reason.MODE_UNAVAILABLE, {"requested_mode": slug})
+        offered = _offered(course, request.effective_at)
+        return Refusal(Reason.MODE_UNAVAILABLE, {"requested_mode": slug, "offered": offered})
     if lenient:
         return None
     expired_at = format_timestamp(expired.expires_at) if expired.expires_at else None
-    return Refusal(Reason.MODE_EXPIRED, {"requested_mode": slug, "expired_at": expired_at})
+    details = {
+        "requested_mode": slug,
+        "expired_at": expired_at,
+        "offered": _offered(course, request.effective_at),
+    }
+    return Refusal(Reason.MODE_EXPIRED, details)
+
+
+def _offered(course: Course, at: datetime) -> list[str]:
+    return [mode.slug for mode in course.modes_at(at)]
 
 
 def refuse_attributes(mode: str, attributes: tuple[Attribute, ...]) -> Refusal | None:

@@ -197,7 +197,7 @@ class Submission:
     files: tuple[ArchiveMember, ...] = ()
     #: Files of an archive that are not read.
     passed_over: tuple[PassedOverFile, ...] = ()
-    #: Names of the columns of its files that are not read.
+    #: Names of the columns of its files, or of the members of a single request, that are not read.
     ignored_columns: tuple[str, ...] = ()
     options: SubmissionOptions = field(default_factory=SubmissionOptions)
     intake: int | None = None

@@ -1,9 +1,10 @@
 """Cancellation of submissions."""
 
+from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
@@ -52,3 +53,14 @@ def _unpark(session: Session, submission: Submission) -> None:
         .values(parked_at=None, suspicion=None, attempts=0)
         .execution_options(synchronize_session=False)
     )
+
+
+_CANCELLED_SINGLES = select(SubmissionRow.id).where(
+    SubmissionRow.batch_id.in_(bindparam("batches", expanding=True)),
+    SubmissionRow.cancel_asked_at.is_not(None),
+)
+
+
+def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
+    """Returns the ids of those singles in the batches that are to be cancelled."""
+    return set(session.scalars(_CANCELLED_SINGLES, {"batches": list(batch_ids)}))

@@ -4,7 +4,7 @@
 `retention` deletes them.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.orm import Session
+from sqlalchemy.types import TypeEngine
 
 from enrollment.domain.codes import CallerKind, Kind, Lane
 from enrollment.domain.submissions import (
@@ -37,7 +38,7 @@ from enrollment.domain.submissions import (
     decode_files,
     decode_tally,
 )
-from enrollment.storage.bulk.array_params import ArrayTable, as_uuid
+from enrollment.storage.bulk.array_params import ArrayTable, as_json, as_uuid, encode_json
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import BigSerial, SubmissionRow
 
@@ -52,21 +53,25 @@ class NewSingle(NamedTuple):
     caller_kind: CallerKind
     received_at: datetime
     request_id: str | None
+    #: Names of members of its body that are not read.
+    ignored: tuple[str, ...] = ()
 
 
-_NEW_SINGLES = ArrayTable(
-    "new_singles",
-    id=Text(),
-    caller=String(),
-    caller_kind=String(),
-    received_at=Text(),
-    request_id=String(),
-)
+_SINGLE_COLUMNS: Mapping[str, TypeEngine[Any]] = {
+    "id": Text(),
+    "caller": String(),
+    "caller_kind": String(),
+    "received_at": Text(),
+    "request_id": String(),
+}
+_NEW_SINGLES = ArrayTable("new_singles", **_SINGLE_COLUMNS)
+_NEW_SINGLES_WITH_IGNORED = ArrayTable("new_singles", **_SINGLE_COLUMNS, ignored=Text())
 
 
 @cache
-def _insert_singles(*, postgresql: bool) -> Executable:
-    source = _NEW_SINGLES.table(postgresql=postgresql)
+def _insert_singles(*, postgresql: bool, with_ignored: bool) -> Executable:
+    table = _NEW_SINGLES_WITH_IGNORED if with_ignored else _NEW_SINGLES
+    source = table.table(postgresql=postgresql)
     received_at: ColumnElement[Any] = source.c.received_at
     if postgresql:
         received_at = cast(received_at, DateTime(timezone=True))
@@ -82,20 +87,26 @@ def _insert_singles(*, postgresql: bool) -> Executable:
         "batch_id": bindparam("batch", type_=BigSerial),
         "position": type_coerce(source.c.ordinality - 1, SmallInteger),
     }
+    if with_ignored:
+        values["ignored_columns"] = as_json(source.c.ignored, postgresql=postgresql)
     return insert(_TABLE).from_select(list(values), select(*values.values()))
 
 
 def insert_singles(session: Session, singles: Sequence[NewSingle], *, batch_id: int) -> None:
     """Inserts the singles of one batch, in the order of the batch, in one statement."""
-    parameters = _NEW_SINGLES.parameters(
-        session,
+    cells: list[list[Any]] = [
         [single.id.hex for single in singles],
         [single.caller for single in singles],
         [single.caller_kind.value for single in singles],
         [timestamp_text(single.received_at) for single in singles],
         [single.request_id for single in singles],
-    )
-    statement = _insert_singles(postgresql=is_postgresql(session))
+    ]
+    table = _NEW_SINGLES
+    if with_ignored := any(single.ignored for single in singles):
+        table = _NEW_SINGLES_WITH_IGNORED
+        cells.append([encode_json(it.ignored) if it.ignored else None for it in singles])
+    parameters = table.parameters(session, *cells)
+    statement = _insert_singles(postgresql=is_postgresql(session), with_ignored=with_ignored)
     session.execute(statement, {**parameters, "batch": batch_id})
 
 
@@ -224,14 +235,3 @@ def update_tally(
             "finished": now if finished else None,
         },
     )
-
-
-_CANCELLED_SINGLES = select(_TABLE.c.id).where(
-    _TABLE.c.batch_id.in_(bindparam("batches", expanding=True)),
-    _TABLE.c.cancel_asked_at.is_not(None),
-)
-
-
-def cancelled_singles(session: Session, batch_ids: Collection[int]) -> set[UUID]:
-    """Returns the ids of those singles in the batches that are to be cancelled."""
-    return set(session.scalars(_CANCELLED_SINGLES, {"batches": list(batch_ids)}))

@@ -57,7 +57,9 @@ class FindingJson(TypedDict):
     expected: NotRequired[
         Annotated[str | list[str], Doc("A list: the columns that the nearest file format needs.")]
     ]
-    message: NotRequired[str]
+    message: NotRequired[
+        Annotated[str, Doc("A sentence: the field, its value, what is wrong, what to do.")]
+    ]
 
 
 class SavedJson(TypedDict):

@@ -75,14 +75,18 @@ def require_rows(batches: Iterator[BatchDraft]) -> Iterator[BatchDraft]:
     """Returns the batches. Raises UnreadableFile if there is none."""
     first = next(batches, None)
     if first is None:
-        raise UnreadableFile("empty", "the file contains no request", expected="a request")
+        message = "the file contains no request: write at least one row, in CSV below the header"
+        raise UnreadableFile("empty", message, expected="a request")
     return chain([first], batches)
 
 
 def check_rows(rows: int, limits: Limits) -> None:
     """Raises FileTooLarge for more rows than are allowed."""
     if rows > limits.max_rows:
-        message = f"there are more than {limits.max_rows} rows: send several files"
+        message = (
+            f"there are more than {limits.max_rows} rows (ENROLL_MAX_UPLOAD_ROWS; with "
+            "on_error=abort ENROLL_MAX_ATOMIC_ROWS): send several files"
+        )
         raise FileTooLarge(message)
 
 

@@ -6,11 +6,8 @@ from typing import Any
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import MAX_EXTERNAL_ID, ExternalId
 from schemas.fields import is_course_key, parse_email, parse_username
-from schemas.findings import Finding, finding
+from schemas.findings import Finding, Rule, finding
 from schemas.identity.damaged_ids import is_damaged_id
-
-#: The rule for an id without an entry in the crosswalk that cannot be an id of this service.
-NOT_IN_CROSSWALK = "not_in_crosswalk"
 
 #: Members of a body with ids, their kind, the member for the translated id, and the check whether
 #: an id can be one of this service.
@@ -56,5 +53,5 @@ def translate_ids(
 
 def _not_mapped(member: str, value: str, kind: IdKind) -> Finding:
     if is_damaged_id(value):
-        return finding(member, value, "damaged_id")
-    return {**finding(member, value, NOT_IN_CROSSWALK), "kind": kind.value}
+        return finding(member, value, Rule.DAMAGED_ID)
+    return {**finding(member, value, Rule.NOT_IN_CROSSWALK), "kind": kind.value}

@@ -45,6 +45,7 @@ from schemas.files.source import (
     without_bom,
 )
 from schemas.files.text_lines import split_lines
+from schemas.findings import display_value
 
 #: An archive of files in the other formats.
 ZIP = "zip"
@@ -127,7 +128,8 @@ def _json_rows(chunks: Iterable[bytes], head: bytes, limits: Limits) -> list[obj
     document = _load_document(chunks, head, limits)
     if isinstance(document, dict):
         if set(document) != {"enrollments"}:
-            raise _unexpected_document(f"an object with the keys {sorted(document)[:5]}")
+            names = ", ".join(str(display_value(name)) for name in sorted(document)[:5])
+            raise _unexpected_document(f"an object with the members {names or '(none)'}")
         document = document["enrollments"]
     if not isinstance(document, list):
         raise _unexpected_document("not an array")

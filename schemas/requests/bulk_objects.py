@@ -12,13 +12,14 @@ from marshmallow import ValidationError
 from schemas.encoding import i_json
 from schemas.findings import (
     MAX_FINDINGS,
-    RULES,
     Finding,
+    Rule,
     at_line,
     at_pointer,
     finding,
     findings_of,
 )
+from schemas.messages.finding_messages import describe_finding
 
 T = TypeVar("T")
 
@@ -105,7 +106,11 @@ class BulkReader(Generic[T]):
             if self.name in document and document.keys() <= {self.name, "next"}:
                 prefix, document = f"/{self.name}", document[self.name]
         if not isinstance(document, list):
-            findings.append(at_pointer(finding(self.name, document, "type")))
+            expected = (
+                f"expected a JSON list of {self.name}, an object with the list in {self.name}, or "
+                f"one object with {self._key_field}"
+            )
+            findings.append(at_pointer(finding(self.name, document, Rule.TYPE, expected)))
             return
         self._check_number(document)
         for index, data in enumerate(document):
@@ -115,13 +120,6 @@ class BulkReader(Generic[T]):
         """Raises TooManyObjects before any of the objects is read."""
         if len(document) > self.max_objects:
             raise TooManyObjects
-
-
-def describe_finding(item: Finding) -> str:
-    """Returns a finding as a sentence."""
-    where = f"line {item['line']}: " if "line" in item else ""
-    rule = str(item["rule"])
-    return f"{where}{item['field'] or 'the body'} {RULES.get(rule, rule)}"
 
 
 def _lines(body: bytes, findings: list[Finding]) -> Iterator[tuple[int, object]]:

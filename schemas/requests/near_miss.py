@@ -5,13 +5,12 @@ a withdrawal with `status,inactive` would enroll. Two kinds look like a known na
 which are one edit away (two, of a long name), and a few words for `is_active`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from os.path import commonprefix
 
-from schemas.findings import Finding, finding
+from schemas.findings import Finding, Rule, display_value, finding
 
-#: The rule for a member of a JSON request that is not read but looks like one that is.
-UNKNOWN_MEMBER = "unknown_member"
 #: The members of a request.
 REQUEST_MEMBERS = frozenset(
     {
@@ -27,6 +26,17 @@ REQUEST_MEMBERS = frozenset(
         "requested_at",
     }
 )
+#: Members that clients of Open edX send, and that are not read here: those that Open edX reads
+#: (docs/openedx-compatibility.md, Ignored members), and the one of its forms.
+CLIENT_MEMBERS = frozenset(
+    {
+        "email_opt_in",
+        "enterprise_course_consent",
+        "enterprise_uuid",
+        "linked_enterprise_customer",
+        "csrfmiddlewaretoken",
+    }
+)
 #: Words that mean `is_active` elsewhere, without spaces and punctuation.
 ACTIVITY_WORDS = frozenset(
     {"status", "state", "active", "isactive", "action", "enrolled", "operation"}
@@ -37,6 +47,10 @@ ACTIVITY_WORDS = frozenset(
 _MAX_SHORT = 4
 #: From this length on two edits are a near miss.
 _MIN_LONG = 10
+#: Maximum number of edits between an unknown id and the known one that is proposed.
+MAX_ID_EDITS = 2
+#: Texts that differ in a longer part are not compared letter by letter, which takes long.
+_MAX_MIDDLE = 6
 #: Limit of the length of names that are compared, and of such members of one body.
 _MAX_COMPARED = 100
 
@@ -82,10 +96,47 @@ def unknown_members(
     """
     unread = body.keys() - REQUEST_MEMBERS
     return [
-        finding(name, body[name], UNKNOWN_MEMBER, f"it looks like {near}", expected=near)
+        finding(name, body[name], Rule.UNKNOWN_MEMBER, expected=near)
         for name in sorted(unread)[:_MAX_COMPARED]
         if (near := similar_member(name)) is not None and name.casefold() not in ignored
     ]
+
+
+def ignored_members(body: Mapping[str, object]) -> tuple[str, ...]:
+    """Returns the names of the members of a request that are not read, in their order."""
+    if REQUEST_MEMBERS.issuperset(body):
+        return ()
+    unread = [str(display_value(name)) for name in body if name not in REQUEST_MEMBERS]
+    return tuple(unread[:_MAX_COMPARED])
+
+
+def nearest_id(text: str, known: Iterable[str]) -> str | None:
+    """Returns the id that is at most two edits away from another one; None if there is none.
+
+    Upper and lower case do not count. Of several, the nearest one, then the first by name.
+    """
+    folded = text.casefold()
+    distances = (
+        (_distance_of_middles(folded, candidate.casefold()), candidate)
+        for candidate in known
+        if abs(len(candidate) - len(text)) <= MAX_ID_EDITS
+    )
+    near = min(((edits, it) for edits, it in distances if edits <= MAX_ID_EDITS), default=None)
+    return None if near is None else near[1]
+
+
+def _distance_of_middles(left: str, right: str) -> int:
+    """Returns the distance of two texts; more than `MAX_ID_EDITS` for far ones, without counting.
+
+    Equal beginnings and ends are cut off first: texts of one edit differ in a letter or two.
+    """
+    begin = len(commonprefix((left, right)))  # noqa: RUF071 (they are texts, not paths)
+    left, right = left[begin:], right[begin:]
+    end = len(commonprefix((left[::-1], right[::-1])))  # noqa: RUF071
+    left, right = left[: len(left) - end], right[: len(right) - end]
+    if max(len(left), len(right)) > _MAX_MIDDLE:
+        return MAX_ID_EDITS + 1
+    return _distance(left, right)
 
 
 def _bare(name: str) -> str:

@@ -35,6 +35,17 @@ def without_details(request: ParsedRequest) -> tuple[ParsedRequest, tuple[str, .
     return (request._replace(attributes=None, cohort=None) if names else request), names
 
 
+class ReceivedRequest(NamedTuple):
+    """A single request, and the names of its members that are not read."""
+
+    request: ParsedRequest
+    ignored: tuple[str, ...] = ()
+
+    def ignoring(self, *names: str) -> "ReceivedRequest":
+        """Returns it with more names of members that are not read."""
+        return self._replace(ignored=tuple(dict.fromkeys((*self.ignored, *names))))
+
+
 class InvalidRequest(Exception):
     """A request is malformed; `findings` has the place and the rule of each error."""
 

@@ -23,15 +23,23 @@ from schemas.fields import (
     parse_username,
     username_rule,
 )
-from schemas.findings import Finding, display_value, first_findings_of
+from schemas.findings import Finding, first_findings_of
 from schemas.identity.damaged_ids import is_damaged_id
+from schemas.messages.finding_messages import describe_finding
 from schemas.requests.fast_parser import parse_request_fast
+from schemas.requests.near_miss import (
+    CLIENT_MEMBERS,
+    REQUEST_MEMBERS,
+    ignored_members,
+    unknown_members,
+)
 from schemas.requests.parsed import (
     MAX_ATTRIBUTE_TEXT,
     MAX_ATTRIBUTES,
     MAX_COHORT,
     InvalidRequest,
     ParsedRequest,
+    ReceivedRequest,
 )
 
 #: Members in which an empty text means "absent"; in others it has the wrong type.
@@ -172,6 +180,24 @@ def load_request(body: object) -> ParsedRequest:
     return checked
 
 
+def load_single(body: object) -> ReceivedRequest:
+    """Parses a single request; members that are not read are named in the result.
+
+    Raises InvalidRequest with every finding, also about members that look like ones that are read
+    unless clients are known to send them.
+    """
+    if type(body) is not dict or REQUEST_MEMBERS.issuperset(body):
+        return ReceivedRequest(load_request(body))
+    misspelt = unknown_members(body, CLIENT_MEMBERS)
+    try:
+        request = load_request(body)
+    except InvalidRequest as error:
+        raise InvalidRequest([*error.findings, *misspelt]) from error
+    if misspelt:
+        raise InvalidRequest(misspelt)
+    return ReceivedRequest(request, ignored_members(body))
+
+
 #: The order in which Open edX checks members, and so reports errors.
 _V1_ORDER = (
     "course_details",
@@ -197,8 +223,7 @@ def v1_message(findings: Iterable[Finding]) -> str:
             return f"'{value}' is an invalid force enrollment status."
         case ["enrollment_attributes", _, part] if rule == "required":
             return f"'{part}' not in enrollment attribute"
-    where = field or "body"
-    return f"'{display_value(value)}' is not a valid {where} ({rule})."
+    return describe_finding(first)
 
 
 def _v1_rank(item: Finding) -> int:

@@ -99,7 +99,10 @@ def test_one_enrollment_is_made_and_ended(run):
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines()[2:5] == [
         f"ada, {course}: enrolled (audit).",
-        f"bob, {course}: refused. course_full. All 1 seats are taken.",
+        (
+            f"bob, {course}: refused. course_full. All seats are taken (capacity 1): "
+            "raise the capacity, or wait for a free seat."
+        ),
         "code 1",
     ]
     assert f"ada\t{course}\taudit\tfalse\t" in done.stdout

@@ -15,8 +15,8 @@ MOMENTS = st.datetimes(datetime(1971, 1, 1), datetime(9999, 12, 31), timezones=s
 CALLERS = st.text(st.characters(exclude_categories=["Cs"]), max_size=30).map("key:{}".format)
 
 
-@given(st.uuids(), CALLERS, MOMENTS)
-def test_it_is_the_status_object_of_the_submission(id_, caller, received_at):
+@given(st.uuids(), CALLERS, MOMENTS, st.lists(st.text(max_size=9), max_size=2).map(tuple))
+def test_it_is_the_status_object_of_the_submission(id_, caller, received_at, ignored):
     submission = Submission(
         id=id_,
         kind=Kind.SINGLE,
@@ -24,9 +24,10 @@ def test_it_is_the_status_object_of_the_submission(id_, caller, received_at):
         caller_kind=CallerKind.LEARNER,
         received_at=received_at,
         total=1,
+        ignored_columns=ignored,
     )
 
-    shown = render_accepted_single_fast(str(id_), caller, received_at)
+    shown = render_accepted_single_fast(str(id_), caller, received_at, ignored)
 
     assert shown == orjson.dumps(dump_submission(submission, now=received_at))
 

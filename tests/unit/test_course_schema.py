@@ -7,7 +7,7 @@ from marshmallow import ValidationError
 
 from enrollment.domain.model import Course, Invitation, Learner, Mode
 from schemas.courses import apply_changes, dump_course, dump_details, load_changes, load_course
-from schemas.findings import MAX_FINDINGS, RULES, findings_of
+from schemas.findings import MAX_FINDINGS, Rule, findings_of
 from schemas.invitations import dump_invitation, load_invitation
 from schemas.learners import dump_learner, load_learner
 
@@ -137,7 +137,7 @@ def test_suggested_prices_may_be_a_string_or_a_list(given_prices, kept):
 def test_a_bad_course_is_refused_where_it_is_bad(members, where):
     assert wrong(load_course, members, course_id=KEY) == [where]
     assert wrong(load_changes, members, course_id=KEY) == [where]
-    assert where[1] in RULES
+    assert where[1] in set(Rule)
 
 
 @pytest.mark.parametrize("body", [None, 5, "text", [], [{}]])

@@ -10,6 +10,7 @@ import pytest
 from enrollment.domain.codes import Code, Reason
 from enrollment.runtime.setting_names import CLIENT_VARIABLES
 from enrollment.runtime.settings import VARIABLES, SettingsError, check_variables
+from schemas.findings import Rule
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -82,6 +83,10 @@ def test_every_outcome_is_documented_and_nothing_else():
 
 def test_every_reason_is_documented_and_nothing_else():
     assert set(ROW.findall(section(REASONS, "## Reasons"))) == set(Reason)
+
+
+def test_every_rule_is_documented_and_nothing_else():
+    assert set(ROW.findall(section(REASONS, "## Rules of `invalid_row`"))) == set(Rule)
 
 
 def test_every_error_code_is_documented_and_nothing_else():

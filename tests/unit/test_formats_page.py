@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 
 from enrollment.domain.codes import Reason
-from schemas.files.formats.base import UNKNOWN_VALUE
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES, FORMATS_BY_NAME, detect_format
-from schemas.files.id_mapping import NOT_IN_CROSSWALK
+from schemas.findings import Rule
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "formats.md").read_text()
@@ -26,7 +25,7 @@ def test_the_file_that_a_section_shows_is_of_its_format(name):
     assert detect_format(first).format == name
 
 
-@pytest.mark.parametrize("rule", [UNKNOWN_VALUE, NOT_IN_CROSSWALK, "unreadable"])
+@pytest.mark.parametrize("rule", [Rule.ONE_OF, Rule.NOT_IN_CROSSWALK, Rule.UNREADABLE])
 def test_the_rules_of_foreign_rows_are_explained(rule):
     assert f"| `{rule}` |" in PAGE
     assert f"| `{rule}` |" in (ROOT / "docs" / "reasons.md").read_text()

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from schemas.requests.near_miss import (
     ACTIVITY_WORDS,
     REQUEST_MEMBERS,
+    nearest_id,
     similar_member,
     unknown_members,
 )
@@ -83,3 +84,28 @@ def test_a_letter_left_out_or_doubled_is_a_near_miss(member, data):
         member[:place] + member[place] + member[place:],
     ):
         assert other in REQUEST_MEMBERS or similar_member(other) is not None
+
+
+COURSES = ["course-v1:DemoX+ALG+2026", "course-v1:DemoX+ALG+2027", "course-v1:DemoX+GEO+2026"]
+
+
+@pytest.mark.parametrize(
+    ("course_id", "near"),
+    [
+        ("course-v1:DemoX+ALG+2062", COURSES[0]),
+        ("course-v1:DemoX+ALG+20267", COURSES[0]),
+        ("course-v1:DemoX+AGL+2027", COURSES[1]),
+        ("course-v1:demox+geo+2026", COURSES[2]),
+        ("course-v1:DemoX+GE+2026", COURSES[2]),
+        ("course-v1:DemoX+XYZ+2026", None),
+        ("", None),
+    ],
+)
+def test_the_nearest_id_is_at_most_two_edits_away(course_id, near):
+    assert nearest_id(course_id, COURSES) == near
+    assert nearest_id(course_id, []) is None
+
+
+@given(st.text("ab+2", max_size=12), st.lists(st.text("ab+2", max_size=12), max_size=5))
+def test_a_known_id_is_its_own_nearest(text, others):
+    assert nearest_id(text, [*others, text]).casefold() == text.casefold()

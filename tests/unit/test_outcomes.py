@@ -1,20 +1,12 @@
 """Outcomes as they are kept, counted and told."""
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import Tally, decode_tally
-from schemas.outcomes import (
-    MESSAGES,
-    decode_outcomes,
-    dump_outcome,
-    encode_outcomes,
-    message_of,
-    tally_outcomes,
-)
+from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes, tally_outcomes
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=20)
 OUTCOMES = st.builds(
@@ -60,67 +52,6 @@ def test_tallies_add_up():
     assert decode_tally(None) == decode_tally({}) == Tally()
 
 
-# --- what people read ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("reason", Reason)
-def test_every_reason_says_something_even_without_its_facts(reason):
-    message = message_of(Outcome(1, "ada", "C", Code.REFUSED, reason))
-
-    assert message.endswith(".")
-    assert "{" not in message
-    assert reason in MESSAGES
-
-
-@pytest.mark.parametrize(
-    ("reason", "details", "message"),
-    [
-        (Reason.COURSE_FULL, {"capacity": 10}, "All 10 seats are taken."),
-        (Reason.ENROLLMENT_CLOSED, {"closed_at": "T"}, "Enrollment closed at T."),
-        (
-            Reason.MODE_UNAVAILABLE,
-            {"requested_mode": None},
-            "The course does not offer the mode -.",
-        ),
-        (Reason.COHORT_NOT_FOUND, {"cohort": "{x}"}, "The course has no cohort {x}."),
-        (
-            Reason.ATTRIBUTES_MISSING,
-            {"requested_mode": "credit", "required": ["credit:provider_id", "b"]},
-            "The mode credit needs the attributes credit:provider_id; b.",
-        ),
-        (
-            Reason.INVALID_ROW,
-            {"errors": [{"field": "mode", "value": "x", "rule": "slug"}]},
-            "The row is invalid: mode (x): slug.",
-        ),
-        (
-            Reason.INVALID_ROW,
-            {"errors": [{"field": "user", "value": None, "rule": "required"}]},
-            "The row is invalid: user: required.",
-        ),
-        (
-            Reason.INVALID_ROW,
-            {"errors": [{"field": "", "value": "x", "rule": "columns"}]},
-            "The row is invalid: row (x): columns.",
-        ),
-        (
-            Reason.MODE_MISMATCH,
-            {"active_mode": "audit", "requested_mode": "verified"},
-            (
-                "Enrollment mode mismatch: active mode=audit, requested mode=verified. "
-                "Won't deactivate."
-            ),
-        ),
-    ],
-)
-def test_a_reason_names_its_facts(reason, details, message):
-    assert message_of(Outcome(1, "ada", "C", Code.REFUSED, reason, details)) == message
-
-
-def test_without_a_reason_there_is_nothing_to_say():
-    assert message_of(Outcome(1, "ada", "C", Code.ENROLLED)) is None
-
-
 # --- what programs read -------------------------------------------------------------------
 
 
@@ -146,7 +77,10 @@ def test_a_refusal_shows_its_reason_and_its_facts():
         "course_id": "C",
         "outcome": "refused",
         "reason": "enrollment_closed",
-        "message": "Enrollment closed at 2026-01-01T00:00:00Z.",
+        "message": (
+            "Enrollment in the course was open until 2026-01-01T00:00:00Z: invite the learner, or "
+            "move the end of enrollment."
+        ),
         "closed_at": "2026-01-01T00:00:00Z",
     }
 
@@ -166,3 +100,13 @@ def test_facts_never_take_the_place_of_what_every_outcome_has():
     assert dump_outcome(refused)["outcome"] == "refused"
     assert dump_outcome(refused)["mode"] == "audit"
     assert dump_outcome(refused)["requested_mode"] == "verified"
+
+
+def test_errors_of_an_invalid_row_have_sentences():
+    error = {"field": "is_active", "value": "perhaps", "rule": "type"}
+    invalid = Outcome(3, "ada", "C", Code.INVALID, Reason.INVALID_ROW, {"errors": [error]})
+    sentence = "is_active: 'perhaps' is neither true nor false: write true, false, 1, 0, yes or no."
+
+    assert dump_outcome(invalid)["errors"] == [{**error, "message": sentence}]
+    assert dump_outcome(invalid)["message"] == sentence
+    assert invalid.details == {"errors": [error]}

@@ -102,7 +102,16 @@ def test_json_that_is_broken_says_where():
         answer.json["detail"] == "JSON parse error - Duplicate key 'a': line 2 column 2 (char 10)"
     )
     assert answer.json["errors"] == [
-        {"line": 2, "column": 2, "field": "", "value": None, "rule": "json"}
+        {
+            "line": 2,
+            "column": 2,
+            "field": "",
+            "value": None,
+            "rule": "json",
+            "message": (
+                "The body is not valid JSON (Duplicate key 'a'): correct it and send it again."
+            ),
+        }
     ]
 
 

@@ -83,7 +83,7 @@ def test_the_course_in_the_details_goes_before_the_other():
             ASK | {"course_details": [1]}, [("course_details", "[1]", "type")], id="details-type"
         ),
         pytest.param(ASK | {"user": "a;b"}, [("user", "a;b", "pattern")], id="username"),
-        pytest.param(ASK | {"user": ["a"]}, [("user", "['a']", "type")], id="username-type"),
+        pytest.param(ASK | {"user": ["a"]}, [("user", '["a"]', "type")], id="username-type"),
         pytest.param(
             ASK | {"user": "a" * 256}, [("user", "a" * 99 + "…", "length")], id="username-length"
         ),
@@ -203,8 +203,16 @@ def test_attributes_are_bounded():
             "'value' not in enrollment attribute",
             id="attribute",
         ),
-        pytest.param(ASK | {"mode": 5}, "'5' is not a valid mode (type).", id="mode"),
-        pytest.param([], "'[]' is not a valid body (type).", id="body"),
+        pytest.param(
+            ASK | {"mode": 5},
+            "mode: 5 is not a text: write a text, in JSON between quotes.",
+            id="mode",
+        ),
+        pytest.param(
+            [],
+            "'[]' is not an object: send a JSON object, and one for each row in a list or a file.",
+            id="body",
+        ),
         pytest.param(
             ASK | {"mode": 5, "force_enrollment": 5, "is_active": 5},
             "'5' is an invalid enrollment activation status.",

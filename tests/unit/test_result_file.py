@@ -79,7 +79,8 @@ def test_a_result_file_has_the_callers_columns_and_then_the_answer():
 
     assert layout.header_line() == "note;user;course_id;outcome;reason;message\r\n"
     assert layout.row_line(FULL, ["a;b", "bob", "C"]) == (
-        '"a;b";bob;C;refused;course_full;All 1 seats are taken.\r\n'
+        '"a;b";bob;C;refused;course_full;All seats are taken (capacity 1): raise the '
+        "capacity, or wait for a free seat.\r\n"
     )
     assert layout.row_line(ENROLLED, ["", "ada", "C"]) == ";ada;C;enrolled;;\r\n"
 
@@ -241,7 +242,9 @@ def test_an_outcome_is_a_line_of_ndjson():
         "course_id": "C",
         "outcome": "refused",
         "reason": "course_full",
-        "message": "All 1 seats are taken.",
+        "message": (
+            "All seats are taken (capacity 1): raise the capacity, or wait for a free seat."
+        ),
         "capacity": 1,
     }
     assert ndjson_line(FULL, {}).endswith("\n")

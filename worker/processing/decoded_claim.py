@@ -11,7 +11,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome, Request
 from enrollment.domain.submissions import Submission
 from enrollment.runtime.failpoints import Point, fail_point, is_armed
-from enrollment.storage import crosswalks, learners, submissions
+from enrollment.storage import cancellation, crosswalks, learners
 from enrollment.storage.queue.claims import ClaimedBatch
 from worker.processing.decode import DecodedBatch, decode_all
 from worker.processing.prefetch import Prefetcher
@@ -144,7 +144,7 @@ def _settle(
     damaged = {row.request.username or "" for row in rows if row.request and row.damage}
     known = learners.find_many(session, damaged)
     singles = [batch.id for batch in claimed if batch.submission_id is None]
-    cancelled = submissions.cancelled_singles(session, singles) if singles else set()
+    cancelled = cancellation.cancelled_singles(session, singles) if singles else set()
     settled: list[Request | Outcome] = []
     for batch in decoded:
         settled += batch.settled or [

@@ -19,6 +19,7 @@ from enrollment.storage import (
 from enrollment.storage.courses import LoadedCourse
 from enrollment.storage.enrollments import LoadedEnrollment
 from enrollment.storage.learners import LoadedLearner
+from worker.processing.nearest_courses import find_nearest_courses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +35,8 @@ class LoadedState:
     #: Inactive enrollments in paid modes that another caller than the learner withdrew. Has only
     #: those that learners ask for.
     withdrawn_by_others: Collection[EnrollmentKey]
+    #: Known courses that unknown ones are most like.
+    nearest_courses: Mapping[str, str]
 
 
 class Locking(Enum):
@@ -49,12 +52,11 @@ class Locking(Enum):
 def load_state(session: Session, requests: Sequence[Request], locking: Locking) -> LoadedState:
     """Loads the state of the requests, and locks rows first."""
     pairs = {(request.course_id, request.username) for request in requests}
+    course_ids = {course_id for course_id, _ in pairs}
     if locking is Locking.ALL:
         course_edition.block_changes(session)
     known_courses = courses.load_for_batch(
-        session,
-        {course_id for course_id, _ in pairs},
-        lock_capped=locking is not Locking.NONE,
+        session, course_ids, lock_capped=locking is not Locking.NONE
     )
     known_learners = learners.find_many(session, {username for _, username in pairs})
     loaded = _enrollments(session, pairs, known_courses, known_learners, locking)
@@ -64,6 +66,7 @@ def load_state(session: Session, requests: Sequence[Request], locking: Locking) 
         enrollments=loaded,
         invitations=_invitations(session, pairs, known_learners),
         withdrawn_by_others=_withdrawn_by_others(session, requests, known_courses, loaded),
+        nearest_courses=find_nearest_courses(session, course_ids - known_courses.keys()),
     )
 
 

@@ -10,6 +10,7 @@ from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome, Request, Rights, precedence_of
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from schemas.files.formats.applicability import NotApplicable
+from schemas.findings import Rule
 from schemas.requests.parsed import ParsedRequest
 
 #: Usernames by e-mail where no row names its learner by e-mail.
@@ -101,7 +102,7 @@ def _learner_finding(
     email, username = request.email, request.username
     if email is None or username is None or usernames.get(email, username) == username:
         return None
-    return {"field": "email", "value": email, "rule": "contradiction"}
+    return {"field": "email", "value": email, "rule": Rule.CONTRADICTION.value}
 
 
 def _time_finding(row: DecodedRow, request: ParsedRequest) -> Mapping[str, object] | None:
@@ -110,7 +111,7 @@ def _time_finding(row: DecodedRow, request: ParsedRequest) -> Mapping[str, objec
     if stated is None or not row.rights.state_time or stated <= row.received_at + MAX_CLOCK_SKEW:
         return None
     value = format_timestamp(stated)
-    return {"field": "requested_at", "value": value, "rule": "in_the_future"}
+    return {"field": "requested_at", "value": value, "rule": Rule.IN_THE_FUTURE.value}
 
 
 def _failed(

@@ -41,6 +41,7 @@ from worker.processing.decoded_claim import (
 )
 from worker.processing.dry_run_overlay import NoChanges, Overlay
 from worker.processing.load import LoadedState, Locking, load_state
+from worker.processing.nearest_courses import add_nearest
 from worker.processing.openedx_bulk_enroll import BulkEnrollInvitations
 from worker.processing.persist import write_decision
 from worker.processing.prefetch import Prefetcher
@@ -101,9 +102,12 @@ class PreparedBatches:
 
     def outcomes(self, decision: BatchDecision) -> list[Outcome]:
         """Returns one outcome for each row, in order."""
+        found = decision.outcomes
+        if self.loaded.nearest_courses:
+            found = add_nearest(found, self.loaded.nearest_courses)
         if len(self.decoded.requests) == len(self.decoded.settled):
-            return decision.outcomes
-        decided = iter(decision.outcomes)
+            return found
+        decided = iter(found)
         outcomes = [
             item if isinstance(item, Outcome) else next(decided) for item in self.decoded.settled
         ]

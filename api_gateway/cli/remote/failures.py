@@ -80,13 +80,13 @@ def _message(response: httpx.Response, problem: Mapping[str, Any], key_hint: str
 
 
 def _describe(finding: Mapping[str, Any]) -> str:
-    """Returns the place, the value and the violated rule of a finding, in one line."""
+    """Returns the place of a finding and its message; without one value, rule and expectation."""
     line = f"line {finding['line']}" if "line" in finding else ""
     place = finding.get("pointer") or line
+    if message := finding.get("message"):
+        return ": ".join(terminal_safe(part) for part in (place, message) if part)
     parts = [place, finding.get("field"), finding.get("value"), finding.get("rule")]
     text = ": ".join(terminal_safe(part) for part in parts if part not in (None, ""))
-    if message := finding.get("message"):
-        text += f" ({terminal_safe(message)})"
     if expected := finding.get("expected"):
         expected = ", ".join(expected) if isinstance(expected, list) else expected
         text += f"; expected: {terminal_safe(expected)}"

@@ -45,7 +45,7 @@ OPERATIONS = (
         "GET",
         "listCourses",
         "List courses",
-        parameters="limit cursor",
+        parameters="limit same_as_limit cursor",
         responses={200: Response("A page, ordered by course id.", json_content("CoursePage"))},
         problems="invalid_parameter",
     ),

@@ -40,7 +40,7 @@ OPERATIONS = (
         "GET",
         "getCrosswalk",
         "Get the crosswalk of a source",
-        parameters="limit cursor",
+        parameters="limit same_as_limit cursor",
         responses={
             200: Response(
                 "A page as JSON, or all entries as CSV.",

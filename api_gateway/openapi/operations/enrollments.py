@@ -66,7 +66,9 @@ OPERATIONS = (
         description=(
             "The request is stored durably and acknowledged with 202 at once; a worker processes "
             "it. With `Prefer: wait=N` the response is the outcome, as an Open edX server would "
-            "give it; `code` has the reason of a refusal."
+            "give it; `code` has the reason of a refusal. Members that are not read are named in "
+            "`ignored_fields`; one that looks like a member that is read (`mod`, `status`) is 400, "
+            "unless clients of Open edX send it."
         ),
         parameters="Prefer Idempotency-Key",
         body={**json_content("EnrollmentRequest"), URLENCODED_FORM: _FORM},
@@ -116,8 +118,11 @@ OPERATIONS = (
         "GET",
         "listEnrollments",
         "List all enrollments, including inactive ones",
-        description="Filters are combined with AND. Unknown values match no rows.",
-        parameters="one_course course_ids usernames emails cursor page_size",
+        description=(
+            "Filters are combined with AND. Unknown values match no rows. Unknown parameters are "
+            "ignored, but one that looks like a filter (`user` for `username`) is 400."
+        ),
+        parameters="one_course course_ids usernames emails cursor page_size same_as_page_size",
         responses={
             200: Response("A page, newest first.", json_content("EnrollmentPage"), _PRIVATE)
         },
@@ -134,7 +139,7 @@ OPERATIONS = (
             "Positions start at 1 and have no gaps; no event ever appears before one that was "
             "already read. Continue with `since` set to `next`."
         ),
-        parameters="since changes_limit",
+        parameters="since changes_limit same_as_limit",
         responses={
             200: Response("Events, ordered by position.", json_content("Changes"), _PRIVATE)
         },

@@ -77,7 +77,7 @@ OPERATIONS = (
         "GET",
         "listSubmissions",
         "List submissions of the caller",
-        parameters="state limit cursor",
+        parameters="state limit same_as_limit cursor",
         responses={
             200: Response("A page, newest first.", json_content("SubmissionPage"), "Cache-Control")
         },
@@ -138,7 +138,7 @@ OPERATIONS = (
             "outcome, reason and message, so that refused rows can be corrected and submitted "
             "again."
         ),
-        parameters="outcome reason file bom limit cursor",
+        parameters="outcome reason file bom limit same_as_limit cursor",
         responses={
             200: Response(
                 "Outcomes in input order.",

@@ -13,13 +13,13 @@ from api_gateway.http.responses import write_json
 from api_gateway.resources.common.idempotent_write import read_key_use
 from enrollment.storage.idempotency import KeyUse
 from schemas.findings import findings_of
+from schemas.messages.finding_messages import describe_finding
 from schemas.requests.bulk_objects import (
     JSON_MEDIA_TYPE,
     NDJSON_MEDIA_TYPE,
     BulkReader,
     InvalidObjects,
     TooManyObjects,
-    describe_finding,
 )
 
 T = TypeVar("T")

@@ -7,7 +7,8 @@ from falcon.asgi import Request
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.http.headers import read_idempotency_key, start_fingerprint
+from api_gateway.http.fingerprint import fingerprint_of_body
+from api_gateway.http.headers import read_idempotency_key
 from enrollment.domain.errors import DatabaseUnavailable, KeyReused
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import database_now
@@ -23,9 +24,7 @@ def read_key_use(req: Request, body: bytes) -> KeyUse | None:
     if key is None:
         return None
     caller: Caller = req.context.caller
-    digest = start_fingerprint(req)
-    digest.update(body)
-    return KeyUse(caller.name, key, digest.digest(), uuid4())
+    return KeyUse(caller.name, key, fingerprint_of_body(req, body), uuid4())
 
 
 def run_once(session: Session, use: KeyUse | None, write: Callable[[], None]) -> bool:

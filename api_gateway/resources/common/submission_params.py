@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -11,18 +10,20 @@ from falcon.asgi import Request
 from api_gateway.http.headers import restore_plus
 from api_gateway.http.pagination import read_cursor
 from api_gateway.http.problems import Problem, bad_request
+from api_gateway.http.query_parameters import DeclaredParameters, unknown_parameter
 from enrollment.domain.codes import Lane, OnError, State
 from enrollment.domain.model import EPOCH
 from enrollment.domain.submissions import SubmissionOptions, split_names
 from enrollment.storage.views.submission_views import SubmissionPageKey
 from schemas.fields import MAX_MODE, is_course_key, is_source, is_storable
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
-from schemas.findings import finding, shorten
+from schemas.findings import Rule, finding
 
 #: Names of the options, which are query parameters or fields of the form with the file.
 _OPTION_NAMES = frozenset(
     {"format", "default_mode", "on_error", "lane", "source", "course_id", "dry_run", "ignore"}
 )
+_OPTIONS = DeclaredParameters(_OPTION_NAMES, "option_invalid")
 #: Maximum length of the option `ignore`.
 MAX_IGNORE_CHARS = 2_000
 _FLAGS = {"true": True, "1": True, "false": False, "0": False}
@@ -40,7 +41,7 @@ def check_names(params: Mapping[str, Any]) -> None:
     """Checks that all options are known and given once. Raises Problem 400."""
     for name, value in params.items():
         if name not in _OPTION_NAMES:
-            raise _unknown_option(name, value)
+            raise unknown_parameter(name, value, _OPTIONS)
         if not isinstance(value, str):
             raise invalid_option(name, value, "duplicate", "given once")
 
@@ -67,14 +68,6 @@ def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
     )
 
 
-def _unknown_option(name: str, value: object) -> Problem:
-    known = _one_of(_OPTION_NAMES)
-    found = finding(name, value, "unknown", expected=known)
-    (near,) = get_close_matches(name[:MAX_MODE], sorted(_OPTION_NAMES), 1, 0)
-    message = f"There is no option {shorten(name)}; did you mean {near}? An option must be {known}."
-    return bad_request("option_invalid", message, found)
-
-
 def _is_list_of_names(text: str) -> bool:
     return len(text) <= MAX_IGNORE_CHARS and is_storable(text) and bool(split_names(text))
 
@@ -89,18 +82,18 @@ def _one_of(known: Iterable[str]) -> str:
 
 #: The check of each option's value, its rule, and the expected value in words.
 _RULES: Mapping[str, tuple[Callable[[str], bool], str, str]] = {
-    "format": (frozenset(FORMAT_NAMES).__contains__, "one_of", _one_of(FORMAT_NAMES)),
-    "dry_run": (_FLAGS.__contains__, "one_of", _one_of(_FLAGS)),
-    "on_error": (frozenset(OnError).__contains__, "one_of", _one_of(OnError)),
-    "lane": (frozenset(Lane).__contains__, "one_of", _one_of(Lane)),
-    "default_mode": (_is_mode, "length", f"1 to {MAX_MODE} characters"),
-    "source": (is_source, "source", "1 to 100 letters, digits, dots, dashes or underscores"),
+    "format": (frozenset(FORMAT_NAMES).__contains__, Rule.ONE_OF, _one_of(FORMAT_NAMES)),
+    "dry_run": (_FLAGS.__contains__, Rule.ONE_OF, _one_of(_FLAGS)),
+    "on_error": (frozenset(OnError).__contains__, Rule.ONE_OF, _one_of(OnError)),
+    "lane": (frozenset(Lane).__contains__, Rule.ONE_OF, _one_of(Lane)),
+    "default_mode": (_is_mode, Rule.LENGTH, f"1 to {MAX_MODE} characters"),
+    "source": (is_source, Rule.SOURCE, "1 to 100 letters, digits, dots, dashes or underscores"),
     "ignore": (
         _is_list_of_names,
-        "pattern",
+        Rule.PATTERN,
         f"names of columns with commas between them, up to {MAX_IGNORE_CHARS} characters",
     ),
-    "course_id": (is_course_key, "course_key", "course-v1:org+course+run or org/course/run"),
+    "course_id": (is_course_key, Rule.COURSE_KEY, "course-v1:org+course+run or org/course/run"),
 }
 
 

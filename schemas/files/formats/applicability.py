@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 from enrollment.domain.codes import Reason
+from schemas.findings import Rule
 
 
 class NotApplicable(NamedTuple):
@@ -43,7 +44,7 @@ def _read_iso_date(text: str) -> date | datetime:
 
 
 ISO_DATES = DateForm(
-    _read_iso_date, "datetime", "a date is written as 2026-01-31 or 2026-01-31T12:00:00Z"
+    _read_iso_date, Rule.DATETIME, "a date is written as 2026-01-31 or 2026-01-31T12:00:00Z"
 )
 
 

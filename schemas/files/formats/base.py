@@ -15,7 +15,7 @@ from schemas.files.formats.applicability import (
     has_passed,
     is_to_come,
 )
-from schemas.findings import Finding, display_value, finding
+from schemas.findings import Finding, Rule, display_value, finding
 
 #: Cells of a row by the case-folded name of their column; empty ones are left out.
 Cells = Mapping[str, str]
@@ -34,8 +34,6 @@ _MEMBERS = {
     COHORT_COLUMN: "cohort",
 }
 
-#: The rule for a word that the format does not have.
-UNKNOWN_VALUE = "one_of"
 #: A column with a number, such as `course1`.
 NUMBERED = re.compile(r"([a-z]+)([0-9]{1,3})")
 
@@ -96,7 +94,7 @@ class RowParser:
         elif active is None:
             return False
         else:
-            self.report(column, UNKNOWN_VALUE, "known are " + ", ".join(words))
+            self.report(column, Rule.ONE_OF, "known are " + ", ".join(words))
         return True
 
     def check_role(
@@ -117,7 +115,7 @@ class RowParser:
         elif others is None or role.casefold() in others:
             self.skip(column, Reason.ROLE_NOT_LEARNER)
         else:
-            self.report(column, UNKNOWN_VALUE, "known are " + ", ".join([*learners, *others]))
+            self.report(column, Rule.ONE_OF, "known are " + ", ".join([*learners, *others]))
 
     def check_dates(self, begin: str | None, end: str | None, form: DateForm) -> None:
         """Skips an enrollment that has ended or is to begin; reports a date that is unreadable.

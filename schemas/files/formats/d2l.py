@@ -2,6 +2,7 @@
 
 from enrollment.domain.codes import Reason
 from schemas.files.formats import base
+from schemas.findings import Rule
 
 #: Types of the rows of the other files of the Standard CSV.
 _OTHER_TYPES = frozenset(
@@ -16,7 +17,7 @@ def _check_type(row: base.RowParser) -> None:
     elif kind.casefold() in _OTHER_TYPES:
         row.skip("type", Reason.STATUS_NOT_APPLICABLE)
     elif kind.casefold() != "enrollment":
-        row.report("type", base.UNKNOWN_VALUE, "only rows of the type enrollment are read")
+        row.report("type", Rule.ONE_OF, "only rows of the type enrollment are read")
 
 
 FORMAT = base.Format(

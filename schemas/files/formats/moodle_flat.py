@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from schemas.files.formats import base
 from schemas.files.formats.applicability import DateForm
+from schemas.findings import Rule
 
 _OPERATIONS = {"add": True, "del": False}
 _START, _END = "starttime", "endtime"
@@ -70,7 +71,7 @@ FORMAT = base.Format(
     identifying_columns=(("operation",), ("role",), ("user idnumber",), ("course idnumber",)),
     statuses=_OPERATIONS,
     check=_check_times,
-    dates=DateForm(_read_time, "type", "times are seconds since 1970, 0 for none"),
+    dates=DateForm(_read_time, Rule.TYPE, "times are seconds since 1970, 0 for none"),
     is_line=_is_line,
     normalize=_normalize,
 )

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from enrollment.domain.codes import Reason
 from schemas.files.formats import base
+from schemas.findings import Rule
 
 _STATUSES = {"0": True, "1": False}
 _LEARNERS = frozenset({"student"})
@@ -48,7 +49,7 @@ def _check_deleted(row: base.RowParser) -> None:
         case "1":
             row.skip("deleted", Reason.STATUS_NOT_APPLICABLE)
         case _:
-            row.report("deleted", base.UNKNOWN_VALUE, "known are 0, 1")
+            row.report("deleted", Rule.ONE_OF, "known are 0, 1")
 
 
 FORMAT = base.Format(

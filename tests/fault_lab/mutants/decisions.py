@@ -104,7 +104,7 @@ def cancelled_requests_processed() -> Iterator[None]:
     """Workers ignore cancellation."""
     with (
         patched(transaction, "_is_cancelled", lambda batch, heads: False),
-        patched(submissions, "cancelled_singles", lambda session, ids: set()),
+        patched(cancellation, "cancelled_singles", lambda session, ids: set()),
     ):
         yield
 

@@ -161,7 +161,9 @@ def test_window_and_invitation_are_passed_and_the_seats_never(gateway):
         "identifier": bob,
         "error": True,
         "reason": "course_full",
-        "message": "All 1 seats are taken.",
+        "message": (
+            "All seats are taken (capacity 1): raise the capacity, or wait for a free seat."
+        ),
     }
 
 

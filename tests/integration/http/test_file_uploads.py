@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from schemas.findings import RULES
+from schemas.findings import Rule
 from tests.support.gateway import AUDIT, VERIFIED, ago, fresh
 
 PATH = "/api/enrollment/v1/submissions"
@@ -195,7 +195,7 @@ def test_an_option_that_is_none_is_400_and_says_what_would_do(small, query, name
     assert answer.json["code"] == "option_invalid"
     found = answer.json["errors"][0]
     assert found["field"] == named
-    assert found["rule"] in RULES
+    assert found["rule"] in set(Rule)
     assert found["expected"] in answer.json["detail"]
 
 

@@ -12,6 +12,8 @@ import schemas
 from api_gateway.openapi.html_pages import index_page
 from api_gateway.openapi.problem_codes import meanings
 from enrollment.domain.codes import Code, Reason
+from schemas.findings import Rule
+from schemas.messages.rule_texts import RULE_TEXTS
 from tests.support import openapi_document
 
 
@@ -58,6 +60,16 @@ def test_every_reason_and_outcome_is_explained_at_an_anchor_of_its_name(small):
 
     assert len(names) == len(set(names))
     assert {*Reason, *Code} <= set(names)
+
+
+def test_every_rule_of_a_row_is_explained_with_a_remedy(small):
+    page = unescape(small.get("/docs/reasons").text)
+
+    assert 'href="#rules"' in page
+    for rule in Rule:
+        assert f' id="rule-{rule}"' in page
+        assert RULE_TEXTS[rule].remedy.replace("{expected}", "the one in expected") in page
+    assert "{" not in page
 
 
 def test_every_code_that_the_sources_name_is_explained(small):

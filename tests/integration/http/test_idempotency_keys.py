@@ -1,5 +1,8 @@
 """Idempotency-Key: whoever is not sure asks again, and is heard once."""
 
+import json
+from urllib.parse import quote
+
 import pytest
 
 from tests.support.gateway import AUDIT, VERIFIED, fresh
@@ -118,3 +121,90 @@ def test_a_key_that_cannot_be_kept_is_400(small, bad):
 def test_every_printable_key_is_taken(small, good):
     body = {"user": fresh("ann"), "course_id": small.course(AUDIT)}
     assert post(small, body, {"Idempotency-Key": good}).status_code == 202
+
+
+def sent(gateway, content, headers, content_type="application/json", path="enrollment"):
+    return gateway.post(
+        path, gateway.server, body=content, headers=headers | {"Content-Type": content_type}
+    )
+
+
+def spelled(body):
+    """The same body as other serialisers write it."""
+    return [
+        json.dumps(body),
+        json.dumps(body, indent=2),
+        json.dumps(body, sort_keys=True, separators=(",", ":")),
+        json.dumps(body, ensure_ascii=True).replace("a", "\\u0061", 1),
+    ]
+
+
+@pytest.mark.parametrize("path", ["enrollment", "submissions"])
+def test_the_same_json_in_another_spelling_is_the_same_request(gateway, path):
+    body, keyed = {"user": fresh("ann"), "course_id": gateway.course(AUDIT)}, key()
+    if path == "submissions":
+        body = {"enrollments": [{"mode": "audit", **body}, dict(reversed(body.items()))]}
+    answers = [sent(gateway, text, keyed, path=path) for text in spelled(body)]
+    assert [answer.status_code for answer in answers] == [202] * 4
+    assert len({answer.json["submission_id"] for answer in answers}) == 1
+    assert ["idempotency-replayed" in answer.headers for answer in answers] == [False] + [True] * 3
+
+
+def test_the_same_form_in_another_order_is_the_same_request(gateway):
+    user, course_id, keyed = fresh("ann"), gateway.course(AUDIT), key()
+    fields = [f"user={user}", f"course_id={quote(course_id)}", "is_active=true"]
+    kind = "application/x-www-form-urlencoded"
+    first = sent(gateway, "&".join(fields), keyed, kind)
+    again = sent(gateway, "&".join(reversed(fields)), keyed, kind)
+    other = sent(gateway, "&".join([*fields[:2], "is_active=false"]), keyed, kind)
+    assert again.json["submission_id"] == first.json["submission_id"]
+    assert again.headers["idempotency-replayed"] == "true"
+    assert other.status_code == 422
+
+
+def test_lists_of_objects_in_another_spelling_are_the_same_request(gateway):
+    course, keyed = {"course_id": gateway.course(AUDIT), "course_name": "A"}, key()
+    texts = spelled({"courses": [course]})
+    answers = [
+        gateway.post(
+            "courses",
+            gateway.admin,
+            body=text,
+            headers=keyed | {"Content-Type": "application/json"},
+        )
+        for text in texts
+    ]
+    assert [answer.status_code for answer in answers] == [200] * 4
+    assert ["idempotency-replayed" in answer.headers for answer in answers] == [False] + [True] * 3
+
+
+def test_a_file_is_the_same_only_byte_by_byte(gateway):
+    course_id, keyed = gateway.course(AUDIT), key()
+    rows = f"user,course_id\n{fresh('ann')},{course_id}\n"
+    assert sent(gateway, rows, keyed, "text/csv", "submissions").status_code == 202
+    assert sent(gateway, rows + "\n", keyed, "text/csv", "submissions").status_code == 422
+
+
+@pytest.mark.parametrize("path", ["enrollment", "submissions"])
+def test_a_key_that_was_used_says_for_which_submission(gateway, path):
+    one, keyed = {"user": fresh("ann"), "course_id": gateway.course(AUDIT)}, key()
+    body = [one] if path == "submissions" else one
+    first = sent(gateway, json.dumps(body), keyed, path=path)
+    other = {**one, "is_active": False}
+    body = [other] if path == "submissions" else other
+    refused = sent(gateway, json.dumps(body), keyed, path=path)
+    assert (refused.status_code, refused.json["code"]) == (422, "idempotency_key_reused")
+    link = refused.json["first_submission"]
+    assert link == first.json["links"]["self"]
+    assert link in refused.json["message"]
+    assert gateway.get(link, gateway.server).status_code == 200
+
+
+def test_a_key_of_another_kind_of_request_names_no_submission(gateway):
+    keyed = key()
+    course = {"course_id": gateway.course(AUDIT)}
+    first = gateway.post("courses", gateway.admin, json=[course], headers=keyed)
+    one = {"user": fresh("ann"), **course}
+    refused = gateway.post("enrollment", gateway.admin, json=one, headers=keyed)
+    assert (first.status_code, refused.status_code) == (200, 422)
+    assert "first_submission" not in refused.json

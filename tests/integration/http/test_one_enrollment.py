@@ -173,3 +173,17 @@ def test_the_request_s_id_comes_back_with_the_answer(small):
     headers = {"X-Request-ID": "client.17/a"}
     answer = small.post("enrollment", small.server, json=body, headers=headers)
     assert answer.headers["x-request-id"] == "client.17/a"
+
+
+def test_an_unknown_course_keeps_the_message_of_open_edx_and_ours_names_the_nearest(gateway):
+    known = gateway.course(AUDIT)
+    misspelt = known[:-1] + ("x" if known[-1] != "x" else "y")
+
+    refused = gateway.enroll(gateway.server, misspelt, fresh("ann"), headers={"Prefer": "wait=20"})
+
+    assert refused.status_code == 400
+    assert refused.json["message"] == f"No course '{misspelt}' found for enrollment"
+    near = refused.json["outcome"]["nearest"]
+    assert refused.json["outcome"]["message"] == (
+        f"There is no course {misspelt}: did you mean {near}?"
+    )

@@ -57,11 +57,14 @@ def test_outcomes_come_in_the_order_of_the_input_with_their_lines(gateway, mixed
     ]
     assert set(shown[0]) == {"line", "user", "course_id", "outcome", "mode", "is_active"}
     assert shown[1]["message"]
-    assert shown[2]["errors"][0] == {
-        "field": "course_id",
-        "value": "nonsense",
-        "rule": "course_key",
-    }
+    (error,) = shown[2]["errors"]
+    assert (error["field"], error["value"], error["rule"]) == (
+        "course_id",
+        "nonsense",
+        "course_key",
+    )
+    assert error["message"] == shown[2]["message"]
+    assert error["message"].startswith("course_id: 'nonsense' is not a course id: write ")
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6])
@@ -252,14 +255,17 @@ def test_a_row_that_cannot_be_read_still_says_whom_it_names(small):
         ("a;b", "nope"),
         ("ann", "a/b/c"),
     ]
-    assert listed[1]["message"] == "The row is invalid: row (too many): columns."
+    assert listed[1]["message"] == (
+        "'too many' is in no column: the row has more cells than the header; remove the cell, or "
+        "put quotes around a cell that contains the separator."
+    )
 
 
 def test_cells_without_a_column_are_not_lost_and_stay_a_fault_until_mended(gateway):
     course_id, user = gateway.course(AUDIT), fresh("u")
     status = gateway.submit(f"user,course_id,mode\n{user},{course_id},audit,too many\n")
     text = csv_of(gateway, status).text
-    assert text.splitlines()[1].endswith("columns.,too many")
+    assert text.splitlines()[1].endswith('separator.",too many')
     again = gateway.submit(text)
     assert again.json["counts"]["invalid"] == 1
     assert csv_of(gateway, again).text == text

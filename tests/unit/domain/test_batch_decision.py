@@ -223,7 +223,7 @@ def test_outcomes_name_the_row_and_how_the_enrollment_stands():
     assert first == Outcome(2, "ada", ALGEBRA, Code.ENROLLED, mode="verified", is_active=True)
     assert (second.line, second.user, second.course_id) == (3, "bob", ALGEBRA)
     assert (second.details, second.mode, second.is_active) == (
-        {"requested_mode": "honor"},
+        {"requested_mode": "honor", "offered": ["audit", "verified"]},
         None,
         None,
     )

@@ -84,7 +84,11 @@ def test_an_expired_mode_says_since_when():
         a_request(), a_course(modes=some_modes(verified=minute(-1))), "verified", lenient=False
     )
 
-    assert refusal.details == {"requested_mode": "verified", "expired_at": "2026-03-02T11:59:00Z"}
+    assert refusal.details == {
+        "requested_mode": "verified",
+        "expired_at": "2026-03-02T11:59:00Z",
+        "offered": ["audit"],
+    }
 
 
 @pytest.mark.parametrize(

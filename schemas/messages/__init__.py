@@ -1,0 +1,1 @@
+"""Sentences for people: about findings, and about the reasons of outcomes."""
