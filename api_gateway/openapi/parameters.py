@@ -12,7 +12,7 @@ from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
 from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
-from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
+from schemas.fields import MAX_EMAIL, MAX_MODE
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 
 Parameters = Mapping[str, Mapping[str, Any]]
@@ -47,7 +47,7 @@ def _bounded(max_length: int) -> Schema:
 
 
 _PATH = {
-    "username": _described("The username, case-sensitive.", _bounded(MAX_NAME), example="ada"),
+    "username": _described("The username, case-sensitive.", text(minLength=1), example="ada"),
     "course_id": _described(
         "course-v1:org+course+run, or the older org/course/run; raw or percent-encoded.",
         _bounded(MAX_COURSE_ID),

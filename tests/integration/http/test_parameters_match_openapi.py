@@ -52,3 +52,12 @@ def test_every_request_id_is_taken(small, document, value):
     answer = small.get("courses", small.admin, headers={"X-Request-ID": value})
     assert answer.status_code == 200
     assert (answer.headers["x-request-id"] == value) is (value == "a-1")
+
+
+@pytest.mark.parametrize(("path", "status"), [("enrollment/{},a/b/c", 200), ("learners/{}", 400)])
+def test_a_username_has_no_length_in_the_document(small, document, path, status):
+    """Who cannot be a learner has no enrollment, as for Open edX; they are no error there."""
+    parameter, username = document["components"]["parameters"]["username"], "x" * 256
+
+    assert validator(document, parameter["schema"]).is_valid(username)
+    assert small.get(path.format(username), small.admin).status_code == status
