@@ -12,7 +12,7 @@ from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
 from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
-from schemas.fields import MAX_EMAIL, MAX_MODE, MAX_NAME
+from schemas.fields import MAX_EMAIL, MAX_MODE
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 
 Parameters = Mapping[str, Mapping[str, Any]]
@@ -20,6 +20,7 @@ Parameters = Mapping[str, Mapping[str, Any]]
 _SOURCE = text(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _UUID = text(format="uuid")
 _NAME = text(minLength=1, maxLength=MAX_MODE)
+_FILTER = {**array(TEXT), "minItems": 1, "maxItems": MAX_FILTER_VALUES}
 _PAGE = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
 
 
@@ -27,11 +28,10 @@ def _described(description: str, schema: Schema = TEXT, **more: object) -> dict[
     return {"description": description, "schema": schema, **more}
 
 
-def _list(description: str, item: Schema, max_items: int, **more: object) -> dict[str, Any]:
+def _list(description: str, items: Schema, **more: object) -> dict[str, Any]:
     """Returns a parameter with a comma-separated list."""
-    schema = {**array(item), "maxItems": max_items}
     return _described(
-        f"{description} A comma-separated list.", schema, style="form", explode=False, **more
+        f"{description} A comma-separated list.", items, style="form", explode=False, **more
     )
 
 
@@ -47,7 +47,7 @@ def _bounded(max_length: int) -> Schema:
 
 
 _PATH = {
-    "username": _described("The username, case-sensitive.", _bounded(MAX_NAME), example="ada"),
+    "username": _described("The username, case-sensitive.", text(minLength=1), example="ada"),
     "course_id": _described(
         "course-v1:org+course+run, or the older org/course/run; raw or percent-encoded.",
         _bounded(MAX_COURSE_ID),
@@ -61,15 +61,13 @@ _QUERY = {
     "user": _described("The learner; the caller by default."),
     "include_expired": _described("Include modes past their deadline, unless empty, 0 or false."),
     "one_course": _described("Filter by course.", name="course_id"),
-    "course_ids": _list(
-        "Filter by courses: course keys, or org+course prefixes.", TEXT, MAX_FILTER_VALUES
-    ),
-    "usernames": _list("Filter by learners.", TEXT, MAX_FILTER_VALUES, name="username"),
-    "emails": _list("Filter by the e-mails of learners.", TEXT, MAX_FILTER_VALUES, name="email"),
+    "course_ids": _list("Filter by courses: course keys, or org+course prefixes.", _FILTER),
+    "usernames": _list("Filter by learners.", _FILTER, name="username"),
+    "emails": _list("Filter by the e-mails of learners.", _FILTER, name="email"),
     "cursor": _described("The start of the page: next of the page before."),
     "page_size": _described(
         f"Rows per page; larger numbers mean {MAX_PAGE}, anything else means the default.",
-        {"type": "integer", "default": DEFAULT_PAGE},
+        {"anyOf": [{"type": "integer"}, TEXT], "default": DEFAULT_PAGE},
     ),
     "limit": _described("Items per page.", _PAGE),
     "same_as_limit": _described(
@@ -96,8 +94,8 @@ _QUERY = {
         style="form",
         explode=True,
     ),
-    "outcome": _list("Filter by outcome.", enumeration([*Code]), len(Code)),
-    "reason": _list("Filter by reason.", enumeration([*Reason]), len(Reason)),
+    "outcome": _list("Filter by outcome.", array(enumeration([*Code]))),
+    "reason": _list("Filter by reason.", array(enumeration([*Reason]))),
     "format": _described(
         "The format of the file; auto: detect it by the content.",
         {**enumeration(FORMAT_NAMES), "default": AUTO},
@@ -151,8 +149,8 @@ _HEADER = {
         "The compression of the body.", enumeration(["gzip", "identity"])
     ),
     "X-Request-ID": _described(
-        "Correlates the request in all logs; generated if missing.",
-        text(pattern="^[A-Za-z0-9_.:/+=-]{1,128}$"),
+        "Correlates the request in all logs: 1 to 128 letters, digits and `_.:/+=-`. Anything else "
+        "is replaced, and without it one is generated; the response has the one that counts."
     ),
 }
 #: Parameters by name of the component, which operations refer to.

@@ -47,6 +47,8 @@ def add_request_schemas(spec: APISpec) -> None:
     for component in components.values():
         for subschema in _objects_in(component):
             _make_portable(subschema)
+    for name in ("Course", "CourseMembers"):
+        components[name]["properties"]["cohorts"]["uniqueItems"] = True
     _describe_optional(components["EnrollmentRequest"])
     prices = components["CourseMode"]["properties"]
     prices["suggested_prices"] = {"anyOf": [prices["suggested_prices"], _PRICES]}

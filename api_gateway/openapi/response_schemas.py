@@ -122,6 +122,12 @@ def _annotated(kind: Any, *metadata: Any) -> dict[str, Any]:
 
 
 def _literal(*values: Any) -> dict[str, Any]:
+    """Returns the schema of fixed values.
+
+    A boolean stays any boolean: generators write programs that are invalid for a constant one.
+    """
+    if all(isinstance(value, bool) for value in values):
+        return dict(BOOLEAN)
     return {"const": values[0]} if len(values) == 1 else enumeration(values)
 
 

@@ -50,6 +50,7 @@ class OutcomesResource:
         status = await self.database.read(queries.get_status, submission_id, caller)
         submission = status.submission
         outcome_filter = read_filter(req)._replace(file=read_file(req, submission))
+        mark = BYTE_ORDER_MARK if read_flag(req, "bom", default=True) else ""
         form = preferred_type(req, [_JSON, _NDJSON, _CSV]) or _JSON
         resp.set_header("Vary", "Accept")
         if form == _JSON:
@@ -62,7 +63,6 @@ class OutcomesResource:
         if form == _CSV:
             name = f"outcomes-{submission.id}.csv"
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
-        mark = BYTE_ORDER_MARK if read_flag(req, "bom", default=True) else ""
         resp.stream = self._stream(submission, outcome_filter, layout, mark)
 
     on_head = on_get

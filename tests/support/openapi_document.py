@@ -87,7 +87,21 @@ def checked(closed, path, method, answer, status):
     schema = known["content"][media_type]["schema"]
     if media_type in {"application/json", "application/problem+json"}:
         validator(closed, schema).validate(answer.json)
+    if media_type == "text/event-stream":
+        for event in _events(answer.text):
+            validator(closed, schema).validate(event)
+            validator(closed, {"$ref": "#/components/schemas/Submission"}).validate(
+                json.loads(event["data"])
+            )
     if media_type == "application/x-ndjson":
         for line in answer.text.splitlines():
             validator(closed, {"$ref": "#/components/schemas/Outcome"}).validate(json.loads(line))
     return answer
+
+
+def _events(text):
+    """Yields the events of a stream, without its comments."""
+    for block in filter(None, text.split("\n\n")):
+        event = dict(line.split(": ", 1) for line in block.splitlines() if line[0] != ":")
+        if event:
+            yield event | {"retry": int(event["retry"])}

@@ -1,13 +1,18 @@
 """Operations on submissions: upload, status, progress, outcomes, cancellation."""
 
+from collections.abc import Mapping
+
 from api_gateway.openapi.examples import FILE_EXAMPLE
 from api_gateway.openapi.model import (
     CSV,
+    INTEGER,
     JSON,
     NDJSON,
     Operation,
     Response,
+    Schema,
     array,
+    enumeration,
     json_content,
     object_with,
     ref,
@@ -17,7 +22,24 @@ from api_gateway.status.event_stream import EVENT_STREAM_TYPE
 
 _REQUESTS = array(ref("EnrollmentRequest"))
 _STATUS_HEADERS = "ETag Cache-Control Retry-After"
-_STREAM = {EVENT_STREAM_TYPE: text("Events named progress and done.")}
+#: OpenAPI 3.1 has one schema for a stream of events: that of each event.
+_STREAM: Mapping[str, Schema] = {
+    EVENT_STREAM_TYPE: {
+        "type": "object",
+        "description": "One event; the last is named done.",
+        "properties": {
+            "event": enumeration(["progress", "done"]),
+            "id": text("What Last-Event-ID takes."),
+            "retry": {**INTEGER, "description": "Milliseconds before connecting again."},
+            "data": {
+                **text("A Submission as JSON."),
+                "contentMediaType": JSON,
+                "contentSchema": ref("Submission"),
+            },
+        },
+        "required": ["event", "id", "data"],
+    }
+}
 _FINISHED = Response(
     "The last event was received already; only with Last-Event-ID.", headers="Cache-Control Vary"
 )

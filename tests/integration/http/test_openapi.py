@@ -175,6 +175,13 @@ def test_enumerations_have_names_that_generators_can_tell_apart(document):
         assert len(names) == len(set(names)), values
 
 
+def test_no_constant_is_a_boolean_for_which_generators_write_invalid_programs(document):
+    constants = [part["const"] for part in parts(document) if "const" in part]
+
+    assert len(constants) > 1
+    assert all(isinstance(value, str) for value in constants)
+
+
 def test_no_example_has_a_placeholder(document):
     shown = [
         part[name] for part in parts(document) for name in ("example", "examples") if name in part
@@ -237,6 +244,7 @@ def test_a_request_is_taken_where_the_document_takes_it(small, document, body, t
         ({}, False),
         ({"course_id": COURSE_ID, "capacity": -1}, False),
         ({"course_id": COURSE_ID, "capacity": True}, False),
+        ({"course_id": COURSE_ID, "cohorts": ["A", "A"]}, False),
         ({"course_id": COURSE_ID, "what": "ever"}, False),
         ({"course_id": COURSE_ID, "course_modes": [{"name": "no slug"}]}, False),
         (

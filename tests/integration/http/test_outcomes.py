@@ -177,9 +177,10 @@ def test_csv_begins_with_a_byte_order_mark_unless_it_is_not_wanted(gateway, mixe
     assert ndjson.text.startswith("{")
 
 
-def test_whether_there_is_a_mark_is_a_flag(gateway, mixed):
+@pytest.mark.parametrize("kind", ["text/csv", "application/x-ndjson", "application/json"])
+def test_whether_there_is_a_mark_is_a_flag(gateway, mixed, kind):
     place = mixed.json["links"]["outcomes"] + "?bom=maybe"
-    answer = gateway.get(place, gateway.admin, headers={"Accept": "text/csv"})
+    answer = gateway.get(place, gateway.admin, headers={"Accept": kind})
     assert (answer.status_code, answer.json["code"]) == (400, "option_invalid")
 
 
