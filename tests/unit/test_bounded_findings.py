@@ -90,7 +90,7 @@ def test_a_hundred_findings_are_all_shown():
 def test_a_long_value_is_shown_by_its_beginning(value):
     (found,) = findings_on_course(capacity=value)
 
-    assert found["value"] == str(value)[:99] + "…"
+    assert found["value"] == json.dumps(value, separators=(",", ":"))[:99] + "…"
 
 
 @pytest.mark.parametrize(

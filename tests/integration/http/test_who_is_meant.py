@@ -7,21 +7,18 @@ from datetime import timedelta
 import jwt
 import pytest
 
-from api_gateway.auth import jwt_tokens
 from enrollment.storage import invitations, learners
-from enrollment.storage.credentials import secrets
-from tests.support.gateway import AUDIT, fresh, utc_now
+from tests.support.gateway import AUDIT, SIGNING_KEY, fresh, utc_now
 
 
-def token(gateway, **claims):
+def token(**claims):
     """A token of ours with claims that `sign_token` would not sign."""
-    with gateway.sessions.begin() as session:
-        secret = secrets.get_or_create(
-            session, jwt_tokens.SIGNING_SECRET, jwt_tokens.new_signing_secret()
-        )
     now = int(utc_now().timestamp())
     usual = {"iss": "enroll", "aud": "enroll", "iat": now, "exp": now + 600}
-    return {"Authorization": f"JWT {jwt.encode(usual | claims, secret, algorithm='HS256')}"}
+    signed = jwt.encode(
+        usual | claims, SIGNING_KEY.secret, algorithm="HS256", headers={"kid": SIGNING_KEY.kid}
+    )
+    return {"Authorization": f"JWT {signed}"}
 
 
 def invitation(gateway, course_id, email):
@@ -127,9 +124,7 @@ def test_a_kelvin_sign_does_not_use_the_invitation_of_kevin(gateway):
     gateway.call("PUT", f"invitations/{course_id}/{kevin}", gateway.admin)
     mallory = fresh("mallory")
 
-    answer = gateway.enroll(
-        token(gateway, sub=mallory, email=f"\u212aevin{word}@example.org"), course_id
-    )
+    answer = gateway.enroll(token(sub=mallory, email=f"\u212aevin{word}@example.org"), course_id)
 
     assert (answer.status_code, answer.json["code"]) == (400, "invite_required")
     assert invitation(gateway, course_id, kevin).used_by is None
@@ -152,7 +147,7 @@ def test_only_a_verified_address_opens_an_invitation(gateway, claims, status):
     course_id, email = gateway.course(AUDIT, invite_only=True), f"{fresh('ada')}@example.org"
     gateway.call("PUT", f"invitations/{course_id}/{email}", gateway.admin)
 
-    answer = gateway.enroll(token(gateway, sub=fresh("ada"), email=email, **claims), course_id)
+    answer = gateway.enroll(token(sub=fresh("ada"), email=email, **claims), course_id)
 
     assert answer.status_code == status, answer.text
 
