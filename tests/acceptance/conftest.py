@@ -1,7 +1,7 @@
 """Stacks that several tests share; what a test does to one, it mends."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,29 +49,43 @@ def running(folder: Path, *options: str, **environment: str) -> Iterator[Stack]:
         wait_until(lambda: not up.left(), up.log)
 
 
+@pytest.fixture(scope="session")
+def start_whole(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], AbstractContextManager[Whole]]:
+    """Starts a stack of a kind, such as "postgresql-3": its database and number of workers."""
+
+    @contextmanager
+    def start(name: str) -> Iterator[Whole]:
+        kind, workers = name.split("-")
+        folder = tmp_path_factory.mktemp(name)
+        environment: dict[str, str] = {}
+        url = f"sqlite:///{folder / 'data' / 'enrollment.sqlite3'}"
+        with ExitStack() as stack:
+            if kind == "postgresql":
+                base = request.getfixturevalue("postgres_base_url")
+                url = create_database(base)
+                stack.callback(drop_database, base, url)
+                redis_url = request.getfixturevalue("redis_base_url")
+                with redis.Redis.from_url(redis_url) as empty:
+                    empty.flushdb()
+                environment = {"ENROLL_DATABASE_URL": url, "ENROLL_REDIS_URL": redis_url}
+            up = stack.enter_context(running(folder, "--workers", workers, **environment))
+            yield Whole(up, url, int(workers))
+
+    return start
+
+
 @pytest.fixture(
     scope="module",
     params=["sqlite-1", "postgresql-1", "sqlite-3", "postgresql-3"],
 )
 def whole(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, start_whole: Callable[[str], AbstractContextManager[Whole]]
 ) -> Iterator[Whole]:
     """The embedded default, and PostgreSQL with a real Redis, with one worker and with three."""
-    kind, workers = request.param.split("-")
-    folder = tmp_path_factory.mktemp(request.param)
-    environment: dict[str, str] = {}
-    url = f"sqlite:///{folder / 'data' / 'enrollment.sqlite3'}"
-    with ExitStack() as stack:
-        if kind == "postgresql":
-            base = request.getfixturevalue("postgres_base_url")
-            url = create_database(base)
-            stack.callback(drop_database, base, url)
-            redis_url = request.getfixturevalue("redis_base_url")
-            with redis.Redis.from_url(redis_url) as empty:
-                empty.flushdb()
-            environment = {"ENROLL_DATABASE_URL": url, "ENROLL_REDIS_URL": redis_url}
-        up = stack.enter_context(running(folder, "--workers", workers, **environment))
-        yield Whole(up, url, int(workers))
+    with start_whole(request.param) as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

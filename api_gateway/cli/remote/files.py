@@ -59,14 +59,22 @@ def output_option(name: str, *more: str, help: str) -> Callable[[Command], Comma
 
 def check_output(_ctx: click.Context, _param: click.Parameter, path: Path | None) -> Path | None:
     """Returns the path. Raises BadParameter if no file can be created in its folder."""
-    if path is not None:
+    if path is not None and _is_replaceable(path):
         try:
             with tempfile.TemporaryFile(dir=path.parent):
                 return path
         except OSError as error:
             message = f"{path} cannot be written: {path.parent}: {error.strerror}"
             raise click.BadParameter(message) from error
-    return None
+    return path
+
+
+def _is_replaceable(path: Path) -> bool:
+    """Returns whether a new file may take the place of a path.
+
+    Devices and pipes may not: /dev/null would become a file, for all programs of the machine.
+    """
+    return path.is_file() or not path.exists()
 
 
 @contextmanager
@@ -134,11 +142,12 @@ def _decompress(sample: bytes) -> bytes:
 def save_stream(chunks: Iterator[bytes], output: Path | None) -> None:
     """Writes the chunks to stdout, or atomically to a file, and reports the file on stderr.
 
-    A CSV file begins with a byte order mark for spreadsheets, which programs that read from stdout
-    do not expect.
+    Devices and pipes are written to as they are. A CSV file begins with a byte order mark for
+    spreadsheets, which programs that read from stdout do not expect.
     """
     size = 0
-    with click.open_file(str(output or "-"), "wb", atomic=output is not None) as target:
+    is_atomic = output is not None and _is_replaceable(output)
+    with click.open_file(str(output or "-"), "wb", atomic=is_atomic) as target:
         for chunk in without_bom(chunks) if output is None else chunks:
             size += len(chunk)
             target.write(chunk)

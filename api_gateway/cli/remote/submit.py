@@ -98,9 +98,8 @@ def submit(
     The format is detected by the content; `-` is standard input. CSV files of other systems are
     accepted unchanged; docs/formats.md lists them.
     """
-    if failed_to and not wait:
-        message = "--failed-to needs the outcomes, so it cannot be combined with --no-wait"
-        raise click.UsageError(message)
+    if failed_to:
+        _check_failed_to(failed_to, file, wait=wait)
     with open_input(file) as source, _interruptible():
         submission = _upload(service, source, upload_params(**options))
     id_ = submission["submission_id"]
@@ -119,6 +118,16 @@ def submit(
     else:
         print_hint(finished)
     ctx.exit(exit_code(finished))
+
+
+def _check_failed_to(failed_to: Path, file: Path, *, wait: bool) -> None:
+    """Raises UsageError if the failed rows cannot be written, or would replace FILE."""
+    if not wait:
+        message = "--failed-to needs the outcomes, so it cannot be combined with --no-wait"
+        raise click.UsageError(message)
+    if failed_to.is_file() and file.is_file() and failed_to.samefile(file):
+        message = f"--failed-to would replace {file}, which is submitted: name another file"
+        raise click.UsageError(message)
 
 
 @contextmanager

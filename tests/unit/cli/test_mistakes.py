@@ -1,5 +1,7 @@
 """Ordinary mistakes end with a sentence and a code, errors of the program with code 70."""
 
+import os
+
 import click
 import pytest
 from click.testing import CliRunner
@@ -55,6 +57,38 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_sent(
     assert result.exit_code == 2
     assert "cannot be written" in result.stderr
     assert service.heard == []
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["same name", "link"])
+def test_failed_rows_do_not_replace_the_file_that_is_submitted(
+    enroll, service, rows, tmp_path, link
+):
+    content = rows.read_bytes()
+    target = tmp_path / "link.csv" if link else rows
+    if link:
+        target.symlink_to(rows)
+
+    result = enroll("submit", rows, "--failed-to", target, "--url", service.url)
+
+    assert result.exit_code == 2
+    assert "name another file" in result.stderr
+    assert rows.read_bytes() == content
+    assert service.heard == []
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(enroll, service, tmp_path):
+    service.on("GET", f"/submissions/{ID}/outcomes", Answer(200, b"user,outcome\n"))
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+
+    result = enroll("outcomes", ID, "-o", pipe, "--url", service.url)
+    read = os.read(reader, 100)
+    os.close(reader)
+
+    assert result.exit_code == 0
+    assert pipe.is_fifo()
+    assert read == b"user,outcome\n"
 
 
 def test_an_error_of_the_program_is_code_seventy_without_a_traceback(enroll, service):
