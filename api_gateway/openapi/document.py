@@ -168,6 +168,7 @@ def _responses(operation: Operation, requirement: Requirement, *, is_v1: bool) -
         headers = f"{_PROBLEM_HEADERS.get(status, '')} {operation.problem_headers} {always}"
         described = _problem(status, codes, media_type)
         responses[str(status)] = described | {"headers": _headers(headers)}
+    responses["431"] = _TOO_LARGE | {"headers": _headers(_PRIVATE_HEADERS)}
     return dict(sorted(responses.items()))
 
 
@@ -221,6 +222,10 @@ def _example_detail(code: str, meanings: Mapping[str, str]) -> str:
     if code in set(Reason):
         return render_reason(Reason(code), EXAMPLE_FACTS)
     return meanings[code]
+
+
+#: Sent before the route is known, therefore by all of them and in one media type.
+_TOO_LARGE = _problem(431, ["headers_too_large"], PROBLEM_JSON)
 
 
 def _content(schemas: Mapping[str, Schema]) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def test_failed_rows_of_a_foreign_file_are_saved_mended_and_sent_again_as_they_a
         **dict.fromkeys(["refused", "invalid", "  course_not_found", "  invalid_row"], fails),
     }
     head, *_ = rows.splitlines(keepends=True)
-    assert head.decode() == f"{HEADS[form]},outcome,reason,message\r\n"
+    assert head.decode("utf-8-sig") == f"{HEADS[form]},outcome,reason,message\r\n"
     assert told(second) == {"done, succeeded": 0, "total": 2 * fails, "enrolled": 2 * fails}
     assert still.read_bytes() == head
     assert row_counts(whole.database_url, course)[:3] == (MANY,) * 3

@@ -15,6 +15,7 @@ PLAIN_HEADERS = {
     "content-type",
     "content-length",
     "allow",
+    "connection",
     "x-content-type-options",
     "referrer-policy",
 }

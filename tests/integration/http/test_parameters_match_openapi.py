@@ -3,7 +3,7 @@
 import pytest
 
 from tests.support import openapi_document
-from tests.support.openapi_document import BASE, validator
+from tests.support.openapi_document import BASE, checked, validator
 
 #: The route of the parameters that are not those of outcomes.
 PLACES = dict.fromkeys(("page_size", "course_ids", "usernames"), f"{BASE}/enrollments")
@@ -61,3 +61,10 @@ def test_a_username_has_no_length_in_the_document(small, document, path, status)
 
     assert validator(document, parameter["schema"]).is_valid(username)
     assert small.get(path.format(username), small.admin).status_code == status
+
+
+@pytest.mark.parametrize("path", ["/livez", f"{BASE}/enrollments", f"{BASE}/submissions"])
+def test_a_url_that_is_too_long_is_described_on_every_route(small, path):
+    answer = small.get(f"{path}?cursor={'x' * 32_001}", small.admin)
+
+    checked(openapi_document.closed_document(), path, "GET", answer, 431)
