@@ -40,6 +40,8 @@ class ConnectionLimits(NamedTuple):
     keep_alive_seconds: float = 5.0
     #: From a refusal to the end of the connection: input is dropped, so that the client reads it.
     linger_seconds: float = 2.0
+    #: In which a client that is sent something must read a part of it. The kernel watches this.
+    unread_seconds: float = 60.0
 
 
 class Guarded(Protocol):

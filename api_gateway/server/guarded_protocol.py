@@ -6,6 +6,7 @@ intervals; a request sets it a few times and needs no timer.
 
 import asyncio
 import math
+import socket
 from typing import Any
 
 import httptools
@@ -20,6 +21,16 @@ from api_gateway.server.refusals import ClosingResponse
 from api_gateway.server.write_coalescing import CoalescingProtocol
 
 log = structlog.get_logger()
+
+
+def _limit_unread(transport: asyncio.Transport, seconds: float) -> None:
+    """Lets the kernel end the connection when the client reads nothing for so long.
+
+    A client that takes a part of a response from time to time, however slowly, stays connected.
+    """
+    connection = transport.get_extra_info("socket")
+    if hasattr(socket, "TCP_USER_TIMEOUT") and connection.family != socket.AF_UNIX:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(seconds * 1000))
 
 
 class GuardedProtocol(CoalescingProtocol):
@@ -46,6 +57,7 @@ class GuardedProtocol(CoalescingProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Admits the connection, or responds 503 if there are too many."""
         super().connection_made(transport)
+        _limit_unread(transport, self._limits.unread_seconds)
         if self._guard.admit(self, self.client[0] if self.client else None, self.loop):
             self.deadline = self._guard.now + self._limits.head_seconds
             return

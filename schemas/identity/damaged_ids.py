@@ -7,7 +7,8 @@ _WORDS = ("null", "none", "nan", "undefined", "n/a", "#n/a", "#ref!", "#value!",
 DAMAGED_WORDS = frozenset(
     {spelled for word in _WORDS for spelled in (word, word.upper(), word.capitalize())}
     | {f"({word})" for word in ("null", "NULL", "none", "NONE", "None")}
-    | {"NaN", "<NA>", "<null>", "<NULL>", "\\N", "-", "--", "#DIV/0!", "#NUM!", "#NV", "#WERT!"}
+    | {"NaN", "<NA>", "<null>", "<NULL>", "\\N", "-", "--", "."}
+    | {"#DIV/0!", "#NUM!", "#NV", "#WERT!"}
 )
 #: A number with an exponent or with a fraction of zeros, such as 4.71101E+11, 4,7E11 and 4711.0.
 DAMAGED_NUMBER = r"[+-]?[0-9]+(?:(?:[.,][0-9]*)?[eE][+-][0-9]{1,3}|[.,][0-9]+[eE][0-9]{1,3}|[.,]0+)"

@@ -1,15 +1,18 @@
 """Connections of a served gateway: how long they may take, how much they may send, how many."""
 
 import resource
+import select
 import socket
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
 from tests.support.raw_http import EDX_KEY, Raw, ServedGateway, request, served, status_of
-from tests.support.service_processes import ENROLL, needs_proc, wait_until
+from tests.support.service_processes import ENROLL, PATIENCE, needs_proc, wait_until
 
 API = "/api/enrollment/v1"
 POST = f"POST {API}/enrollment"
@@ -70,6 +73,37 @@ def test_slow_connections_end(gateway):
         answer, after = found[name]
         assert status_of(answer) == status, name
         assert seconds - 1 < after < seconds + SLACK, name
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.timeout(240)
+def test_a_connection_that_reads_nothing_ends_and_a_slow_reader_stays(gateway):
+    many = request("GET /openapi.json") * 500
+    with Raw(gateway.port) as silent, Raw(gateway.port) as slow:
+        for connection in (silent, slow):
+            connection.socket.settimeout(0)
+            with suppress(BlockingIOError):
+                connection.socket.sendall(many)
+            connection.socket.settimeout(PATIENCE)
+        ends_at = time.monotonic() + 60 + 5 * SLACK
+        while gateway_has(gateway, silent) and time.monotonic() < ends_at:
+            assert select.select([slow.socket], [], [], PATIENCE)[0]
+            assert slow.socket.recv(200_000)
+            time.sleep(0.5)  # the pace of the slow reader
+
+        assert not gateway_has(gateway, silent)
+        assert gateway_has(gateway, slow)
+        assert slow.socket.recv(200_000)
+    assert gateway.records("error") == []
+
+
+def gateway_has(gateway, connection):
+    """Returns whether the gateway has the other end of a connection open."""
+    port = f"{connection.socket.getsockname()[1]:04X}"
+    rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    own = f":{gateway.port:04X}"
+    return any(row[1].endswith(own) and row[2].endswith(f":{port}") for row in rows)
 
 
 LONG = {

@@ -219,7 +219,7 @@ def test_an_email_is_measured_in_its_canonical_form():
     [
         "4.71101E+11", "4,71101E+11", "4E+11", "4.71101e+11", "4.7E11", "1.2E-05", "4711.0", "4711.00", "4711,0",
         "NULL", "null", "Null", "None", "none", "nan", "NaN", "NAN", "#N/A", "N/A", "(null)", "\\N", "-", "<NA>",
-        "undefined", "#REF!", "#NAME?",
+        "undefined", "#REF!", "#NAME?", ".",
     ],
 )  # fmt: skip
 def test_what_a_program_damaged_is_known(text):
