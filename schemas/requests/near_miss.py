@@ -39,7 +39,11 @@ CLIENT_MEMBERS = frozenset(
 )
 #: Words that mean `is_active` elsewhere, without spaces and punctuation.
 ACTIVITY_WORDS = frozenset(
-    {"status", "state", "active", "isactive", "action", "enrolled", "operation"}
+    {
+        *("status", "state", "active", "isactive", "action", "enrolled", "operation"),
+        *("inactive", "unenroll", "unenrolled", "deactivate", "deactivated"),
+        *("withdraw", "withdrawn", "drop", "dropped"),
+    }
 )
 
 #: Names of up to this many letters are so short that another letter makes another word: `code` is

@@ -104,11 +104,14 @@ def invalid_option(name: str, value: object, rule: str, expected: str) -> Proble
 
 
 def read_flag(req: Request, name: str, *, default: bool) -> bool:
-    """Reads a flag from the query. Raises Problem 400 for anything but true, 1, false or 0."""
+    """Reads a flag from the query, in any case: Python's clients send `True`.
+
+    Raises Problem 400 for anything but true, 1, false or 0.
+    """
     text = req.get_param(name)
-    if text is not None and text not in _FLAGS:
+    if text is not None and text.lower() not in _FLAGS:
         raise invalid_option(name, text, "one_of", _one_of(_FLAGS))
-    return default if text is None else _FLAGS[text]
+    return default if text is None else _FLAGS[text.lower()]
 
 
 def read_states(req: Request) -> frozenset[State]:

@@ -7,7 +7,7 @@ from tests.support.gateway import AUDIT, fresh
 CSV = {"Content-Type": "text/csv"}
 
 
-@pytest.mark.parametrize("flag", ["true", "1"])
+@pytest.mark.parametrize("flag", ["true", "True", "1"])
 def test_a_dry_run_is_a_submission_like_any_other_that_changes_nothing(gateway, flag):
     course_id, user, other = gateway.course(AUDIT, capacity=1), fresh("ann"), fresh("bob")
     text = f"no,user,course_id\n1,{user},{course_id}\n2,{other},{course_id}\n"

@@ -156,7 +156,7 @@ def test_only_a_verified_address_opens_an_invitation(gateway, claims, status):
     "claims", [{"sub": "a\u200bda"}, {"sub": "ada", "email": "a\u202eda@x.org"}]
 )
 def test_an_invisible_character_in_a_claim_is_401_with_a_sentence(small, claims):
-    answer = small.get("enrollment", token(small, **claims))
+    answer = small.get("enrollment", token(**claims))
 
     assert answer.status_code == 401
     assert "has a character that is invisible" in answer.json["detail"]
@@ -167,7 +167,7 @@ def test_where_learners_must_be_known_a_token_makes_none(start, more):
     strict = start(unknown_learners="refuse")
     course_id, user = strict.course(AUDIT), fresh("ada")
     email = f"{user}@example.org"
-    who = token(strict, sub=user, **({"email": email} if more else {}))
+    who = token(sub=user, **({"email": email} if more else {}))
 
     first = strict.post("enrollment", who, json={"course_details": {"course_id": course_id}})
     assert first.status_code == 202
