@@ -58,7 +58,7 @@ def parse_params(params: Mapping[str, Any]) -> SubmissionParams:
         default_mode=params.get("default_mode"),
         on_error=params.get("on_error", OnError.CONTINUE.value),
         source=params.get("source"),
-        dry_run=_FLAGS[params.get("dry_run", "false")],
+        dry_run=_FLAGS[params.get("dry_run", "false").lower()],
         course_id=params.get("course_id"),
         ignore=params.get("ignore"),
     )
@@ -76,6 +76,11 @@ def _is_mode(text: str) -> bool:
     return 0 < len(text) <= MAX_MODE and is_storable(text)
 
 
+def _is_flag(text: str) -> bool:
+    """Returns whether a text is a flag, in any case: clients in Python send `True`."""
+    return text.lower() in _FLAGS
+
+
 def _one_of(known: Iterable[str]) -> str:
     return f"one of {', '.join(sorted(known))}"
 
@@ -83,7 +88,7 @@ def _one_of(known: Iterable[str]) -> str:
 #: The check of each option's value, its rule, and the expected value in words.
 _RULES: Mapping[str, tuple[Callable[[str], bool], str, str]] = {
     "format": (frozenset(FORMAT_NAMES).__contains__, Rule.ONE_OF, _one_of(FORMAT_NAMES)),
-    "dry_run": (_FLAGS.__contains__, Rule.ONE_OF, _one_of(_FLAGS)),
+    "dry_run": (_is_flag, Rule.ONE_OF, _one_of(_FLAGS)),
     "on_error": (frozenset(OnError).__contains__, Rule.ONE_OF, _one_of(OnError)),
     "lane": (frozenset(Lane).__contains__, Rule.ONE_OF, _one_of(Lane)),
     "default_mode": (_is_mode, Rule.LENGTH, f"1 to {MAX_MODE} characters"),
@@ -104,13 +109,10 @@ def invalid_option(name: str, value: object, rule: str, expected: str) -> Proble
 
 
 def read_flag(req: Request, name: str, *, default: bool) -> bool:
-    """Reads a flag from the query, in any case: Python's clients send `True`.
-
-    Raises Problem 400 for anything but true, 1, false or 0.
-    """
+    """Reads a flag from the query. Raises Problem 400 for anything but true, 1, false or 0."""
     text = req.get_param(name)
-    if text is not None and text.lower() not in _FLAGS:
-        raise invalid_option(name, text, "one_of", _one_of(_FLAGS))
+    if text is not None and not _is_flag(text):
+        raise invalid_option(name, text, Rule.ONE_OF, _one_of(_FLAGS))
     return default if text is None else _FLAGS[text.lower()]
 
 
