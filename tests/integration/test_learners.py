@@ -270,7 +270,15 @@ def test_a_bad_learner_is_refused_with_field_and_rule(http):
 
     assert response.status_code == 400
     assert response.json["errors"] == [
-        {"pointer": "/email", "field": "email", "value": "nobody", "rule": "email"}
+        {
+            "pointer": "/email",
+            "field": "email",
+            "value": "nobody",
+            "rule": "email",
+            "message": (
+                "email: 'nobody' is not an e-mail address: write one such as ada@example.org."
+            ),
+        }
     ]
 
 

@@ -22,6 +22,7 @@ from tests.support.in_process_service import (
     row,
 )
 from worker.processing.strategies import SiteRules
+from worker.processing.transaction import ProcessedBatches
 
 ENROLLED, REFUSED, INVALID = Code.ENROLLED, Code.REFUSED, Code.INVALID
 
@@ -53,14 +54,14 @@ def test_a_second_delivery_changes_nothing(world):
     before = world.dump()
 
     for number in numbers * 2:
-        assert world.processor.process(number) == ((), (), ())
+        assert world.processor.process(number) == ProcessedBatches()
 
     assert world.dump() == before
     world.check()
 
 
 def test_a_message_about_nothing_does_nothing(world):
-    assert world.processor.process(12345) == ((), (), ())
+    assert world.processor.process(12345) == ProcessedBatches()
 
 
 def test_a_ring_in_the_interactive_lane_takes_everything_that_waits_there(world):
@@ -311,7 +312,7 @@ def test_answering_a_batch_says_whose_turn_is_next(world):
     assert [(waiting.id, waiting.lane) for waiting in done.next] == [(second, Lane.BULK)]
     assert world.submission(file).state is State.RUNNING
     assert world.submission(file).tally.counts == {ENROLLED: 2}
-    assert world.deliver(second, third)[-1] == ((third,), (file,), ())
+    assert world.deliver(second, third)[-1] == ProcessedBatches((third,), (file,))
     assert world.submission(file).state is State.DONE
     world.check()
 
