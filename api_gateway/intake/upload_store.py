@@ -166,7 +166,7 @@ class UploadStore:
         )
         try:
             total = self._insert_batches(
-                bulk.id, groups, records, lane=split.lane, alone=upload.options.must_run_alone
+                bulk.id, groups, records, lane=split.lane, alone=_must_run_alone(upload, split)
             )
             records.store()
             files = groups.encoded_files()
@@ -280,6 +280,11 @@ class UploadStore:
                 uploads.delete_unpublished(session, submission_id)
         except (DatabaseUnavailable, Conflict) as error:
             log.warning("upload.left_behind", submission_id=str(submission_id), because=str(error))
+
+
+def _must_run_alone(upload: Upload, split: SplitUpload) -> bool:
+    """Returns whether its batches are claimed one by one: single requests must not wait for it."""
+    return upload.options.must_run_alone or split.lane is Lane.INTERACTIVE
 
 
 def _stored(upload: CompleteUpload, receipt: Receipt) -> StoredUpload:

@@ -17,6 +17,7 @@ from enrollment.storage.tables import (
     BatchRow,
     IdempotencyRow,
     MaintenanceRow,
+    RecordStatesRow,
     SubmissionRow,
 )
 from enrollment.storage.upkeep import maintenance_turns, retention
@@ -296,3 +297,22 @@ def test_a_turn_is_dispatched_on_the_last_queue_and_the_first_one_by_beat(bench)
     assert [args for _, args, _ in sent] == [[1], [2]]
     entry = app.conf.beat_schedule["purge"]
     assert (entry["schedule"], entry["options"]["queue"]) == (60.0, QueueName.BULK.value)
+
+
+def test_states_of_records_are_deleted_in_portions_too(bench):
+    world, limit = bench.world, 100
+    file = world.send([row("ada")])
+    world.work()
+    with world.sessions.begin() as session:
+        states = [{"submission_id": file, "ordinal": n, "states": b""} for n in range(250)]
+        session.execute(insert(RecordStatesRow), states)
+        hidden = update(SubmissionRow).where(SubmissionRow.id == file)
+        session.execute(hidden.values(published_at=None, finished_at=LONG_AGO))
+
+    with deleted_rows(world.sessions) as deleted:
+        for _ in range(4):
+            with world.sessions.begin() as session:
+                retention.delete_hidden_files(session, limit=limit)
+
+    assert max(deleted) <= limit
+    assert [number_of(world, table) for table in (RecordStatesRow, SubmissionRow)] == [0, 0]

@@ -2,6 +2,7 @@
 
 import json
 import random
+import sqlite3
 from itertools import count, permutations
 
 import pytest
@@ -11,6 +12,7 @@ from sqlalchemy import select
 
 from enrollment.domain.codes import Code, IdKind, Lane, Reason
 from enrollment.domain.crosswalks import CrosswalkEntry
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import failpoints
 from enrollment.storage import crosswalks, migrate
 from enrollment.storage.engine.sessions import sessions_for
@@ -457,3 +459,26 @@ def test_the_order_of_records_does_not_matter(mapped):
         assert found[OLD] == found[rows[2]] == KEPT
     assert mapped.standing("ada").is_active
     assert not mapped.standing("ada", OTHER).is_active
+
+
+def test_a_full_disk_says_nothing_about_the_rows_that_end_records(mapped, monkeypatch):
+    file = mapped.send(
+        b"user,course_id,is_active\n4711,MATH,true\n4711,MATH.A,false\n", source="sis"
+    )
+    (number,) = mapped.batch_ids(file)
+
+    def full(*_):
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
+
+    with monkeypatch.context() as faults:
+        faults.setattr(record_index.RecordIndex, "load_more", full)
+        for _ in range(3):
+            with pytest.raises(DatabaseUnavailable):
+                mapped.processor.process(number)
+    assert [batch.attempts for batch in mapped.batches(file)] == [0]
+
+    mapped.work()
+    assert answers(mapped, file)[1] == KEPT
+    mapped.check()

@@ -43,7 +43,7 @@ class ColoredPointJson(PointJson, total=False):
         (Annotated[str, StringFormat("uri")] | None, {"anyOf": [{**STRING, "format": "uri"}, {"type": "null"}]}),
         (Color, {**STRING, "enum": ["red", "blue"]}),
         (Literal["a", "b"], {**STRING, "enum": ["a", "b"]}),
-        (Literal[True], {"const": True}),
+        (Literal[True], {"type": "boolean"}),
         (Annotated[str, OneOf(("a", "b"))], {**STRING, "enum": ["a", "b"]}),
         (Annotated[float, Range(0, 1)], {"type": "number", "minimum": 0, "maximum": 1}),
         (list[str], {"type": "array", "items": STRING}),

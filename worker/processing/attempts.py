@@ -6,6 +6,8 @@ two things count as a failure: an error, and an attempt that is still recorded a
 lock is free. An attempt that only met another worker's claim is cancelled.
 """
 
+import errno
+import sqlite3
 from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
@@ -19,6 +21,12 @@ from enrollment.storage.queue.claims import ClaimedBatch
 from enrollment.storage.queue.quarantine import FailedBatch
 
 NO_FAILURES = FailureSearch()
+#: Errors that mean that this machine has no disk space or file descriptors left.
+_LOCAL_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
+#: The same of SQLite, for the temporary files of dry runs and of records.
+_LOCAL_SQLITE_CODES = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN}
+)
 
 
 class Started(NamedTuple):
@@ -35,6 +43,13 @@ class Started(NamedTuple):
     def is_all_busy(self) -> bool:
         """Whether other workers attempt all of them."""
         return bool(self.busy) and not self.ready and not self.alone
+
+
+def lacks_local_resources(error: Exception) -> bool:
+    """Returns whether an error is about this machine, so that it proves nothing about a batch."""
+    if isinstance(error, sqlite3.Error):
+        return error.sqlite_errorcode & 0xFF in _LOCAL_SQLITE_CODES
+    return isinstance(error, OSError) and error.errno in _LOCAL_ERRNOS
 
 
 def start_attempts(

@@ -4,7 +4,7 @@ The database is the queue: a batch is claimed by locking its row, so a second de
 message finds nothing. A batch that fails is recorded, retried and searched for the poison request.
 """
 
-import errno
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,8 +36,6 @@ from worker.processing.transaction import (
 
 log = structlog.get_logger()
 
-#: Errors that mean that this machine has no disk space or file descriptors left.
-LOCAL_RESOURCE_ERRNOS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.ENFILE})
 #: Attempts at a batch while other transactions write first.
 MAX_CONFLICT_ATTEMPTS = 10
 #: Attempts without locks on what may conflict. Then one batch is taken, and all is locked.
@@ -200,10 +198,11 @@ class Processor:
                 return ProcessedBatches(next=_alone_batches(attempted) + following)
             case OverlayIncomplete() | record_index.RecordsIncomplete():
                 self._cancel(attempted)
-                return ProcessedBatches(next=_alone_batches(attempted))
+                return ProcessedBatches(next=_alone_batches(attempted) + following)
             case TooManyDryRuns():
                 self._cancel(attempted)
-                return ProcessedBatches(next=_alone_batches(attempted), is_deferred=True)
+                following = _alone_batches(attempted) + following
+                return ProcessedBatches(next=following, is_deferred=True)
             case Conflict() if not is_last:
                 self._cancel(attempted)
                 log.info("batch.judged_again", batch_id=batch_id, because=str(result))
@@ -215,7 +214,7 @@ class Processor:
             case Conflict() | DatabaseUnavailable():
                 self._cancel(attempted)
                 raise result
-            case OSError(errno=number) if number in LOCAL_RESOURCE_ERRNOS:
+            case OSError() | sqlite3.OperationalError() if attempts.lacks_local_resources(result):
                 self._cancel(attempted)
                 raise DatabaseUnavailable(str(result)) from result
             case _:

@@ -42,7 +42,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "maintenance": Privileges(_READ, _CHANGE),
     "submission": Privileges(_ALL, "SELECT, UPDATE, DELETE"),
     "batch": Privileges(_CHANGE, "SELECT, UPDATE, DELETE"),
-    "record_states": Privileges(_APPEND, _READ),
+    "record_states": Privileges(_APPEND, "SELECT, DELETE"),
     "idempotency": Privileges(_CHANGE, "SELECT, DELETE"),
     "api_key": Privileges(_CHANGE, ""),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from datetime import datetime
 from itertools import accumulate
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Update, delete, select, update
+from sqlalchemy import Update, delete, select, tuple_, update
 from sqlalchemy.orm import Session
 
-from enrollment.storage.tables import BatchRow, SubmissionRow
+from enrollment.storage.tables import BatchRow, RecordStatesRow, SubmissionRow
 
 #: Single requests that one portion deletes at most, if they are of several batches.
 MAX_SINGLES = 2_000
@@ -58,16 +59,28 @@ def _hide(session: Session, query: Any, hide: Update, limit: int) -> bool:
 
 
 def delete_hidden_files(session: Session, *, limit: int) -> bool:
-    """Deletes up to `limit` batches of up to `limit` hidden files, and files without batches."""
+    """Deletes up to `limit` batches of up to `limit` hidden files, and as many states of records.
+
+    Deletes files that have neither left.
+    """
     ids = session.scalars(_HIDDEN.limit(limit)).all()
     if not ids:
         return False
     of_files = select(BatchRow.id).where(BatchRow.submission_id.in_(ids)).limit(limit)
     batch_ids = session.scalars(of_files).all()
     session.execute(delete(BatchRow).where(BatchRow.id.in_(batch_ids)))
-    if len(batch_ids) < limit:
+    if len(batch_ids) < limit and not _delete_record_states(session, ids, limit):
         session.execute(delete(SubmissionRow).where(SubmissionRow.id.in_(ids)))
     return True
+
+
+def _delete_record_states(session: Session, ids: Sequence[UUID], limit: int) -> bool:
+    """Deletes up to `limit` rows; returns whether more may be left."""
+    key = RecordStatesRow.submission_id, RecordStatesRow.ordinal
+    of_files = select(*key).where(RecordStatesRow.submission_id.in_(ids)).limit(limit)
+    found = [tuple(row) for row in session.execute(of_files)]
+    session.execute(delete(RecordStatesRow).where(tuple_(*key).in_(found)))
+    return len(found) == limit
 
 
 def purge_singles(session: Session, *, before: datetime, limit: int) -> bool:

@@ -23,22 +23,22 @@ def upgrade() -> None:
         "submission",
         sa.Column("learners_created", sa.Integer(), nullable=False, server_default="0"),
     )
-    _set_caller_length(255, 300)
+    _allow_long_callers()
 
 
 def downgrade() -> None:
-    _set_caller_length(300, 255)
+    # The length stays: a longer name of a caller may be stored, and an older release works with it.
     op.drop_column("submission", "learners_created")
 
 
-def _set_caller_length(before: int, after: int) -> None:
+def _allow_long_callers() -> None:
     if op.get_bind().dialect.name == "sqlite":
         return
     for table in _TABLES:
         op.alter_column(
             table,
             "caller",
-            existing_type=sa.String(before),
-            type_=sa.String(after),
+            existing_type=sa.String(255),
+            type_=sa.String(300),
             existing_nullable=False,
         )
