@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-import redis
 
 from tests.support.production import EDX_KEY, Production
 from tests.support.roles import database_with_roles, restricted_redis
-from tests.support.servers import create_database, drop_database
+from tests.support.servers import create_database, drop_database, redis_process
 from tests.support.service_processes import Stack, wait_until
 
 
@@ -66,10 +65,9 @@ def start_whole(
                 base = request.getfixturevalue("postgres_base_url")
                 url = create_database(base)
                 stack.callback(drop_database, base, url)
-                redis_url = request.getfixturevalue("redis_base_url")
-                with redis.Redis.from_url(redis_url) as empty:
-                    empty.flushdb()
-                environment = {"ENROLL_DATABASE_URL": url, "ENROLL_REDIS_URL": redis_url}
+                # of its own: workers of another stack would take its messages
+                server = stack.enter_context(redis_process())
+                environment = {"ENROLL_DATABASE_URL": url, "ENROLL_REDIS_URL": server.url}
             up = stack.enter_context(running(folder, "--workers", workers, **environment))
             yield Whole(up, url, int(workers))
 
