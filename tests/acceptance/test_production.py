@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
+from enrollment.runtime.server_urls import without_secrets
 from tests.support.production import EDX_KEY
 from tests.support.servers import free_port
 from tests.support.service_processes import API, ended, moment, needs_proc, open_course, wait_until
@@ -35,7 +36,7 @@ def test_each_process_says_once_what_it_is_and_with_what_it_works(production):
         assert record["version"] == metadata.version("enrollment-service")
         address = database.netloc.rpartition("@")[2]
         assert record["database"] == f"postgresql://{address}{database.path}"
-        assert record["redis"] == record["queue"] == production.redis.url
+        assert record["redis"] == record["queue"] == without_secrets(production.redis.url)
         assert {"ENROLL_DATABASE_URL", "ENROLL_EDX_API_KEY"} <= set(record["settings"])
         assert EDX_KEY not in json.dumps(record)
         lanes = ["interactive", "upkeep", "bulk"] if process == "worker" else None

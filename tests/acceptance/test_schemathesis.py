@@ -29,7 +29,8 @@ def service(tmp_path_factory, postgres_base_url, redis_base_url):
     """A gateway, a worker and the schedule, with PostgreSQL and Redis."""
     url = create_database(postgres_base_url)
     folder = tmp_path_factory.mktemp("service")
-    with Service(folder, database_url=url, ENROLL_REDIS_URL=redis_base_url) as made:
+    settings = {"ENROLL_REDIS_URL": redis_base_url, "ENROLL_SIGNING_KEY": "k" * 32}
+    with Service(folder, database_url=url, **settings) as made:
         yield made.start_all()
     drop_database(postgres_base_url, url)
 

@@ -48,7 +48,8 @@ class Started(NamedTuple):
 def lacks_local_resources(error: Exception) -> bool:
     """Returns whether an error is about this machine, so that it proves nothing about a batch."""
     if isinstance(error, sqlite3.Error):
-        return error.sqlite_errorcode & 0xFF in _LOCAL_SQLITE_CODES
+        code: int = getattr(error, "sqlite_errorcode", 0)
+        return code & 0xFF in _LOCAL_SQLITE_CODES
     return isinstance(error, OSError) and error.errno in _LOCAL_ERRNOS
 
 
