@@ -49,9 +49,13 @@ class PendingRows:
         """Returns the number of pending rows; those who ask at the same time share one query."""
         now = self._clock()
         count = self._counts.get(caller)
-        if count is None or now - count.started_at >= MAX_COUNT_AGE:
+        if count is None or now - count.started_at >= MAX_COUNT_AGE or _has_failed(count.rows):
             if len(self._counts) >= MAX_CALLERS:
                 self._counts.clear()
             query = self._database.read(open_files.count_pending_rows, caller)
             count = self._counts[caller] = _Count(now, asyncio.create_task(query))
         return await asyncio.shield(count.rows)
+
+
+def _has_failed(rows: asyncio.Task[int]) -> bool:
+    return rows.done() and (rows.cancelled() or rows.exception() is not None)

@@ -78,7 +78,7 @@ _QUERY = {
     ),
     "same_as_page_size": _described(
         "Another name of page_size. With both, they must be the same.",
-        {"type": "integer"},
+        {"anyOf": [{"type": "integer"}, TEXT]},
         name="limit",
         deprecated=True,
     ),
