@@ -5,6 +5,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from api_gateway.intake import group_store, upload_store
+from api_gateway.intake.record_collector import RecordCollector
 from api_gateway.intake.upload_split import BatchGroups
 from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.errors import EnrollmentError
@@ -56,14 +57,16 @@ def accepted_before_commit() -> Iterator[None]:
 def published_before_complete() -> Iterator[None]:
     """A file is published with its first part; the others follow."""
 
-    def write(self: UploadStore, upload: Any, split: Any) -> Any:
+    def write(self: UploadStore, upload: Any, split: Any, rest: Any) -> Any:
         alone = upload.options.must_run_alone
         size = upload_store.UPLOAD_BATCHES_PER_TRANSACTION
-        groups = list(BatchGroups(split.first, split.rest, size=size).groups())
+        groups = list(BatchGroups(split.file_info, split.first, rest, size=size).groups())
         total = sum(draft.rows for some in groups for draft in some)
-        submission_id = self._insert_submission(upload, split)
-        self._insert_batches(submission_id, _Groups(groups[:1]), lane=split.lane, alone=alone)  # type: ignore[arg-type]
-        published = self._publish(upload, submission_id, total, split.fingerprint)
+        bulk = self._insert_submission(upload, split)
+        submission_id, records = bulk.id, RecordCollector(self.sessions, bulk)
+        first: Any = _Groups(groups[:1])
+        self._insert_batches(submission_id, first, records, lane=split.lane, alone=alone)
+        published = self._publish(upload, submission_id, total, split.fingerprint, None)
         at = len(groups[0])
         for some in groups[1:]:
             news = [batches.NewBatch(draft.rows, draft.payload) for draft in some]
@@ -87,11 +90,11 @@ class _Groups:
 
 @mutant_that_shows(while_singles_overtake_files)
 def feed_positions_by_batch() -> Iterator[None]:
-    """Events get feed positions in the order of batch ids, not of processing."""
+    """Events get feed positions in the reverse order of batch ids, not in that of processing."""
     real = events.assign_positions
 
     def take(session: Any, events_of: Any) -> int:
-        return real(session, dict(sorted(events_of.items())))
+        return real(session, dict(sorted(events_of.items(), reverse=True)))
 
     with patched(events, "assign_positions", take):
         yield
