@@ -156,6 +156,30 @@ class LearnerRow(Base):
     email: Mapped[str | None] = mapped_column(String(255))
     is_active: Mapped[bool] = mapped_column(server_default=text("true"))
     is_staff: Mapped[bool] = mapped_column(server_default=text("false"))
+    #: Asked to leave: `unenroll/` withdraws such a learner from every course.
+    is_retiring: Mapped[bool] = mapped_column(server_default=text("false"))
+
+
+class CourseRoleRow(Base):
+    """A role of a person in one course; neither the learner nor the course need exist."""
+
+    __tablename__ = "course_role"
+    __table_args__ = (Index("ix_course_role_course_id", "course_id"),)
+
+    username: Mapped[str] = mapped_column(String(255), primary_key=True)
+    course_id: Mapped[str] = mapped_column(String(255), primary_key=True)
+    role: Mapped[str] = mapped_column(String(32), primary_key=True)
+    created: Mapped[datetime]
+
+
+class EmailOptInRow(Base):
+    """Whether a learner opted in to e-mail from an organization, or out; no row: never stated."""
+
+    __tablename__ = "email_opt_in"
+
+    username: Mapped[str] = mapped_column(String(255), primary_key=True)
+    org: Mapped[str] = mapped_column(String(255), primary_key=True)
+    is_opted_in: Mapped[bool]
 
 
 class InvitationRow(Base):
@@ -436,6 +460,25 @@ class ApiKeyRow(Base):
     revoked_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     #: At most a minute old while the key is in use.
+    last_used_at: Mapped[datetime | None]
+
+
+class OAuthClientRow(Base):
+    """A program that gets tokens with an id and a secret; only the hash of the secret is stored.
+
+    Its tokens are those of `username`. Tokens of a revoked client end with it.
+    """
+
+    __tablename__ = "oauth_client"
+
+    id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
+    client_id: Mapped[str] = mapped_column(String(255), unique=True)
+    digest: Mapped[bytes]
+    username: Mapped[str] = mapped_column(String(255))
+    is_staff: Mapped[bool]
+    created: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+    #: At most a minute old while the client is in use.
     last_used_at: Mapped[datetime | None]
 
 

@@ -34,6 +34,8 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "mode": Privileges(_ALL, _READ),
     "edition": Privileges(_CHANGE, _READ),
     "learner": Privileges(_ALL, _CHANGE),
+    "course_role": Privileges(_ALL, _READ),
+    "email_opt_in": Privileges(_ALL, _CHANGE),
     "invitation": Privileges(_ALL, _ALL),
     "crosswalk": Privileges(_ALL, _READ),
     "enrollment": Privileges(_READ, _CHANGE),
@@ -45,6 +47,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "record_states": Privileges(_APPEND, "SELECT, DELETE"),
     "idempotency": Privileges(_CHANGE, "SELECT, DELETE"),
     "api_key": Privileges(_CHANGE, ""),
+    "oauth_client": Privileges(_CHANGE, ""),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),
 }
 
