@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from sqlalchemy import String, delete, func, select, text, tuple_
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from enrollment.domain.codes import IdKind
 from enrollment.domain.crosswalks import CrosswalkEntry, ExternalId
@@ -13,27 +13,13 @@ from enrollment.storage.tables import CrosswalkRow
 
 #: Entries in one statement.
 _ROWS_PER_STATEMENT = 5_000
-_WANTED = ArrayTable("wanted", source=String(), kind=String(), theirs=String())
+#: Ids to look up, by `theirs` or by `ours`.
+_WANTED = ArrayTable("wanted", source=String(), kind=String(), id=String())
 
 
 def find_many(session: Session, wanted: Collection[ExternalId]) -> Mapping[ExternalId, str]:
     """Returns our ids for those of the given ids that are mapped, in one statement."""
-    if not wanted:
-        return {}
-    table = _WANTED.table(postgresql=is_postgresql(session))
-    query = select(
-        CrosswalkRow.source, CrosswalkRow.kind, CrosswalkRow.theirs, CrosswalkRow.ours
-    ).join(
-        table,
-        (CrosswalkRow.source == table.c.source)
-        & (CrosswalkRow.kind == table.c.kind)
-        & (CrosswalkRow.theirs == table.c.theirs),
-    )
-    rows = session.execute(query, _WANTED.parameters(session, *zip(*sorted(wanted), strict=True)))
-    return {ExternalId(row[0], IdKind(row[1]), row[2]): row[3] for row in rows}
-
-
-_OF_LOCAL = ArrayTable("local", source=String(), kind=String(), ours=String())
+    return dict(_mapped(session, CrosswalkRow.theirs, wanted))
 
 
 def find_external_ids(
@@ -43,19 +29,25 @@ def find_external_ids(
 
     Each of `local_ids` has an id of this service in place of an external one.
     """
-    if not local_ids:
+    return _mapped(session, CrosswalkRow.ours, local_ids)
+
+
+def _mapped(
+    session: Session, column: InstrumentedAttribute[str], wanted: Collection[ExternalId]
+) -> list[tuple[ExternalId, str]]:
+    """Returns the entries whose column has one of the ids, in one statement."""
+    if not wanted:
         return []
-    table = _OF_LOCAL.table(postgresql=is_postgresql(session))
+    table = _WANTED.table(postgresql=is_postgresql(session))
     query = select(
         CrosswalkRow.source, CrosswalkRow.kind, CrosswalkRow.theirs, CrosswalkRow.ours
     ).join(
         table,
         (CrosswalkRow.source == table.c.source)
         & (CrosswalkRow.kind == table.c.kind)
-        & (CrosswalkRow.ours == table.c.ours),
+        & (column == table.c.id),
     )
-    columns = zip(*sorted(local_ids), strict=True)
-    rows = session.execute(query, _OF_LOCAL.parameters(session, *columns))
+    rows = session.execute(query, _WANTED.parameters(session, *zip(*sorted(wanted), strict=True)))
     return [(ExternalId(row[0], IdKind(row[1]), row[2]), row[3]) for row in rows]
 
 
