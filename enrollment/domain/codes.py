@@ -130,3 +130,12 @@ class IdKind(StrEnum):
 
     COURSE = "course"
     LEARNER = "learner"
+
+
+class CourseRole(StrEnum):
+    """The role of a person in one course."""
+
+    STAFF = "staff"
+    INSTRUCTOR = "instructor"
+    LIMITED_STAFF = "limited_staff"
+    SUPPORT = "support"
