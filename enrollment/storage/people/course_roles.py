@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy import Select, String, select
 from sqlalchemy import delete as delete_from
@@ -84,7 +84,7 @@ _PAIRS = ArrayTable("wanted", username=String(), course_id=String())
 
 
 @cache
-def _staff_query(*, postgresql: bool) -> Select[Any]:
+def _staff_query(*, postgresql: bool) -> Select[str, str]:
     wanted = _PAIRS.table(postgresql=postgresql)
     has_key = (CourseRoleRow.username == wanted.c.username) & (
         CourseRoleRow.course_id == wanted.c.course_id
