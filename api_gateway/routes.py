@@ -6,6 +6,7 @@ from api_gateway.openapi.resource import documentation
 from api_gateway.parts import Parts
 from api_gateway.resources.bulk_enroll import BulkEnrollResource
 from api_gateway.resources.changes import ChangesResource
+from api_gateway.resources.common.finished_submission import FinishedSubmissions
 from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from api_gateway.resources.crosswalks import CrosswalkResource, MissingIdsResource
@@ -15,6 +16,12 @@ from api_gateway.resources.enrollments import EnrollmentsResource
 from api_gateway.resources.health import LiveResource, ReadyResource
 from api_gateway.resources.invitations import InvitationResource
 from api_gateway.resources.learners import LearnerResource, LearnersResource
+from api_gateway.resources.openedx.accounts import AccountsResource, MeResource
+from api_gateway.resources.openedx.catalog import CatalogResource
+from api_gateway.resources.openedx.eligibility import EligibilityResource
+from api_gateway.resources.openedx.enrollment_allowed import EnrollmentAllowedResource
+from api_gateway.resources.openedx.roles import CourseRoleResource, RolesResource
+from api_gateway.resources.openedx.unenroll import UnenrollResource
 from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
@@ -42,6 +49,14 @@ ROUTES = {
     "crosswalk": f"{BASE}/crosswalks/{{source}}",
     "crosswalk_missing": f"{BASE}/crosswalks/{{source}}/missing",
     "changes": f"{BASE}/changes",
+    "roles": f"{BASE}/roles",
+    "course_role": f"{BASE}/roles/{{rest:path}}",
+    "unenroll": f"{BASE}/unenroll",
+    "enrollment_allowed": f"{BASE}/enrollment_allowed",
+    "eligibility": f"{BASE}/eligibility/{{names:path}}",
+    "accounts": "/api/user/v1/accounts",
+    "me": "/api/user/v1/me",
+    "catalog": "/api/courses/v1/courses",
     "livez": "/livez",
     "readyz": "/readyz",
     "openapi": "/openapi.json",
@@ -58,6 +73,12 @@ V1 = frozenset(
         "enrollments",
         "course_details",
         "bulk_enroll",
+        "roles",
+        "unenroll",
+        "enrollment_allowed",
+        "accounts",
+        "me",
+        "catalog",
     )
 )
 
@@ -68,6 +89,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
         **_enrollment_resources(parts),
         **_submission_resources(parts),
         **_reference_data_resources(parts),
+        **_openedx_resources(parts),
         "livez": LiveResource(),
         "readyz": ReadyResource(
             database=parts.database,
@@ -119,11 +141,40 @@ def _submission_resources(parts: Parts) -> dict[str, object]:
         "bulk_enroll": BulkEnrollResource(
             database=database,
             upload_store=parts.upload_store,
-            reader=reader,
-            waiters=parts.waiters,
+            finished=_finished_submissions(parts),
             now=now,
             default_wait=settings.default_wait,
         ),
+    }
+
+
+def _finished_submissions(parts: Parts) -> FinishedSubmissions:
+    return FinishedSubmissions(
+        database=parts.database, reader=parts.status_reader, waiters=parts.waiters
+    )
+
+
+def _openedx_resources(parts: Parts) -> dict[str, object]:
+    database, now, settings = parts.database, parts.now, parts.settings
+    return {
+        "roles": RolesResource(database=database),
+        "course_role": CourseRoleResource(database=database, now=now),
+        "unenroll": UnenrollResource(
+            database=database,
+            upload_store=parts.upload_store,
+            finished=_finished_submissions(parts),
+            now=now,
+            default_wait=settings.default_wait,
+        ),
+        "enrollment_allowed": EnrollmentAllowedResource(database=database, now=now),
+        "eligibility": EligibilityResource(
+            database=database,
+            default_mode=settings.default_mode,
+            accepts_unknown_learners=settings.accepts_unknown_learners,
+        ),
+        "accounts": AccountsResource(database=database),
+        "me": MeResource(),
+        "catalog": CatalogResource(lists=parts.lists),
     }
 
 

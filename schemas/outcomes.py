@@ -1,7 +1,7 @@
 """Encodes outcomes for storage (one value per batch) and renders them as JSON, with messages."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
 from enrollment.domain.codes import Code, Reason
@@ -115,8 +115,7 @@ def dump_outcome(outcome: Outcome) -> OutcomeJson:
     if outcome.reason is not None:
         dumped["reason"] = outcome.reason
         dumped["message"] = message_of(outcome) or ""
-    if outcome.details is not None:  # made by the rules, or decoded from their stored form
-        dumped |= cast("OutcomeJson", _dump_details(outcome.details))
+    dumped |= cast("OutcomeJson", dump_facts(outcome))
     if outcome.mode is not None:
         dumped["mode"] = outcome.mode
     if outcome.is_active is not None:
@@ -124,9 +123,9 @@ def dump_outcome(outcome: Outcome) -> OutcomeJson:
     return dumped
 
 
-def _dump_details(details: Mapping[str, object]) -> Mapping[str, object]:
+def dump_facts(outcome: Outcome) -> OutcomeFactsJson:
     """Returns the facts of an outcome, its findings with their sentences."""
-    errors = details.get("errors")
-    if not isinstance(errors, list | tuple):
-        return details
-    return {**details, "errors": list(map(with_sentence, errors))}
+    facts = dict(outcome.details or {})  # made by the rules, or decoded from their stored form
+    if isinstance(facts.get("errors"), list | tuple):
+        facts["errors"] = list(map(with_sentence, cast("Sequence[Any]", facts["errors"])))
+    return cast("OutcomeFactsJson", facts)

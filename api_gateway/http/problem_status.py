@@ -15,6 +15,7 @@ PROBLEM_STATUS: Mapping[type[domain.EnrollmentError], tuple[HTTPStatus, str]] = 
     domain.LearnerInUse: (HTTPStatus.CONFLICT, "learner_in_use"),
     domain.EmailTaken: (HTTPStatus.CONFLICT, "email_taken"),
     domain.InvitationNotFound: (HTTPStatus.NOT_FOUND, "not_found"),
+    domain.RoleNotFound: (HTTPStatus.NOT_FOUND, "not_found"),
     domain.KeyReused: (HTTPStatus.UNPROCESSABLE_ENTITY, "idempotency_key_reused"),
     domain.KeyInFlight: (HTTPStatus.CONFLICT, "idempotency_key_in_flight"),
     domain.Overloaded: (HTTPStatus.SERVICE_UNAVAILABLE, "unavailable"),

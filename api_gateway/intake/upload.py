@@ -35,6 +35,8 @@ class Upload(NamedTuple):
     digest: Any
     #: The file format; `auto` for detection.
     format: str = AUTO
+    #: Whether the file identifies the request, too; not where it was made from the database.
+    is_file_in_digest: bool = True
 
 
 class CompleteUpload(NamedTuple):

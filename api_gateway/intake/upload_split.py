@@ -192,5 +192,6 @@ def _fingerprint(upload: Upload, chunks: SpooledSource) -> bytes:
     if upload.key is None:
         return b""
     digest = upload.digest.copy()
-    update_digest(digest, chunks, upload.media_type)
+    if upload.is_file_in_digest:
+        update_digest(digest, chunks, upload.media_type)
     return bytes(digest.digest())

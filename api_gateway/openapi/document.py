@@ -20,6 +20,7 @@ from api_gateway.openapi.operations import (
     enrollments,
     invitations,
     learners,
+    openedx,
     service,
     submissions,
 )
@@ -32,11 +33,11 @@ from schemas.messages.reason_messages import render_reason
 
 #: Operations by tag.
 OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
-    "Enrollments": enrollments.OPERATIONS,
+    "Enrollments": enrollments.OPERATIONS + openedx.ELIGIBILITY,
     "Submissions": submissions.OPERATIONS + bulk_enroll.OPERATIONS,
-    "Courses": courses.OPERATIONS,
-    "Learners": learners.OPERATIONS,
-    "Invitations": invitations.OPERATIONS,
+    "Courses": courses.OPERATIONS + openedx.CATALOG,
+    "Learners": learners.OPERATIONS + openedx.ACCOUNTS + openedx.RELATIONS,
+    "Invitations": invitations.OPERATIONS + openedx.INVITATIONS,
     "Crosswalks": crosswalks.OPERATIONS,
     "Service": service.OPERATIONS,
 }

@@ -23,6 +23,11 @@ from schemas.events import dump_event
 from schemas.findings import Rule, finding
 from schemas.invitations import dump_invitation
 from schemas.learners import dump_learner
+from schemas.openedx.accounts import dump_account
+from schemas.openedx.catalog import dump_catalog_course
+from schemas.openedx.eligibility import dump_eligibility
+from schemas.openedx.enrollment_allowed import dump_allowed
+from schemas.openedx.roles import dump_course_role, dump_role
 from schemas.openedx_bulk_enroll import dump_bulk_enroll, load_bulk_enroll
 from schemas.outcomes import BulkEnrollStateJson, dump_outcome
 from schemas.submissions import dump_submission
@@ -88,7 +93,8 @@ _COURSE = Course(
     seats_taken=1,
 )
 COURSE_EXAMPLE = dump_course(_COURSE)
-LEARNER_EXAMPLE = dump_learner(Learner("ada", "ada@example.org"))
+_ALLOWED_KEY = {"email": "ada@example.org", "course_id": COURSE_ID}
+LEARNER_EXAMPLE = dump_learner(Learner("ada", "ada@example.org"), {"Uni": True})
 _INVITATION = dump_invitation(
     Invitation(COURSE_ID, "ada@example.org", expires_at=datetime(2026, 11, 1, tzinfo=UTC))
 )
@@ -161,6 +167,19 @@ EXAMPLES: Mapping[str, object] = {
         at=_NOW,
     ),
     "Outcome": dump_outcome(_REFUSED),
+    "CourseRoleMembers": {"role": "staff"},
+    "CourseRole": dump_course_role("ada", COURSE_ID, "staff"),
+    "Roles": {"roles": [dump_role(COURSE_ID, "staff")], "is_staff": False},
+    "NewAllowedEnrollment": _ALLOWED_KEY | {"auto_enroll": True},
+    "AllowedEnrollmentKey": _ALLOWED_KEY,
+    "AllowedEnrollment": dump_allowed(Invitation(COURSE_ID, "ada@example.org"), _NOW),
+    "Account": dump_account(Learner("ada", "ada@example.org")),
+    "Me": {"username": "ada"},
+    "CatalogPage": {
+        "results": [dump_catalog_course(_COURSE)],
+        "pagination": {"next": None, "previous": None, "count": 1, "num_pages": 1},
+    },
+    "Eligibility": dump_eligibility(_REFUSED, username="bob", course_id=COURSE_ID, mode=None),
     "Submission": dump_submission(_SUBMISSION, now=_NOW),
     "Event": dump_event(_EVENT),
     "BulkEnrollAnswer": dump_bulk_enroll(

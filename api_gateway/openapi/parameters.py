@@ -10,6 +10,7 @@ from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, enumeration,
 from api_gateway.resources.changes import DEFAULT_CHANGES
 from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
 from api_gateway.resources.enrollments import MAX_FILTER_VALUES
+from api_gateway.resources.openedx.catalog import DEFAULT_CATALOG_PAGE, MAX_CATALOG_PAGE
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE
@@ -64,6 +65,19 @@ _QUERY = {
     "course_ids": _list("Filter by courses: course keys, or org+course prefixes.", _FILTER),
     "usernames": _list("Filter by learners.", _FILTER, name="username"),
     "emails": _list("Filter by the e-mails of learners.", _FILTER, name="email"),
+    "invited": _described("The e-mail address; that of the caller by default.", name="email"),
+    "accounts_by_name": _list("The usernames.", array(TEXT), name="username"),
+    "accounts_by_email": _list("The e-mail addresses.", array(TEXT), name="email"),
+    "org": _described("Filter by organization."),
+    "page": _described("The number of the page.", {"type": "integer", "minimum": 1, "default": 1}),
+    "catalog_page_size": _described(
+        f"Courses per page; larger numbers mean {MAX_CATALOG_PAGE}, anything else the default.",
+        {"anyOf": [{"type": "integer"}, TEXT], "default": DEFAULT_CATALOG_PAGE},
+        name="page_size",
+    ),
+    "mode": _described(
+        "The mode that is asked for; by default the one that the rules choose.", _NAME
+    ),
     "cursor": _described("The start of the page: next of the page before."),
     "page_size": _described(
         f"Rows per page; larger numbers mean {MAX_PAGE}, anything else means the default.",

@@ -25,6 +25,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "malformed_gzip": "The body is not gzip, or is damaged.",
         "malformed_json": "The body is not valid JSON; errors gives line and column.",
         "malformed_zip": "The ZIP archive is damaged, or of a kind that is not supported.",
+        "no_user": "The credentials are those of a server, which has no user: send a token.",
         "not_text": "The file is neither UTF-8 nor Windows-1252 text.",
         "option_invalid": "An option is unknown, or has an invalid value.",
         "unclosed_quotes": "A quoted cell of the file is never closed.",
@@ -34,6 +35,7 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
     405: {"method_not_allowed": "The method is not supported here; Allow lists those that are."},
     408: {"request_timeout": "The body did not arrive in time."},
     409: {
+        "already_exists": "The object exists already.",
         "cancelled": "The request was cancelled before it was processed.",
         "submission_not_finished": (
             "Some requests have no outcome yet; files are given at the end."

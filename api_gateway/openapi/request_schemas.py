@@ -12,6 +12,8 @@ from schemas.courses import CourseSchema, ModeSchema
 from schemas.crosswalks import EntrySchema
 from schemas.invitations import InvitationSchema
 from schemas.learners import LearnerSchema
+from schemas.openedx.enrollment_allowed import AllowedKeySchema, AllowedSchema
+from schemas.openedx.roles import CourseRoleSchema
 from schemas.requests.schema import AttributeSchema, CourseDetailsSchema, RequestSchema
 
 #: Component names of nested schemas.
@@ -40,6 +42,9 @@ def add_request_schemas(spec: APISpec) -> None:
         "LearnerMembers": LearnerSchema(partial=("username",)),
         "Invitation": InvitationSchema(),
         "CrosswalkEntry": EntrySchema(),
+        "CourseRoleMembers": CourseRoleSchema(),
+        "NewAllowedEnrollment": AllowedSchema(),
+        "AllowedEnrollmentKey": AllowedKeySchema(),
     }
     for name, schema in bodies.items():
         spec.components.schema(name, schema=schema)

@@ -26,6 +26,10 @@ from schemas.encoding.json_types import FindingJson, SavedJson
 from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
 from schemas.learners import LearnerJson
+from schemas.openedx import catalog, roles
+from schemas.openedx.accounts import AccountJson, MeJson
+from schemas.openedx.eligibility import EligibilityJson
+from schemas.openedx.enrollment_allowed import AllowedJson
 from schemas.outcomes import BulkEnrollStateJson, OutcomeJson, OutcomePageJson
 from schemas.submission_options import OptionsJson
 
@@ -62,6 +66,16 @@ RESPONSES: Mapping[str, type] = {
     "BulkEnrollResult": openedx_bulk_enroll.BulkEnrollResultJson,
     "BulkEnrollCourse": openedx_bulk_enroll.BulkEnrollCourseJson,
     "BulkEnrollAnswer": openedx_bulk_enroll.BulkEnrollJson,
+    "Role": roles.RoleJson,
+    "Roles": roles.RolesJson,
+    "CourseRole": roles.CourseRoleJson,
+    "AllowedEnrollment": AllowedJson,
+    "Account": AccountJson,
+    "Me": MeJson,
+    "CatalogCourse": catalog.CatalogCourseJson,
+    "CatalogPage": catalog.CatalogPageJson,
+    "CatalogPagination": catalog.PageLinksJson,
+    "Eligibility": EligibilityJson,
     "Live": LiveJson,
     "Ready": ReadyJson,
 }

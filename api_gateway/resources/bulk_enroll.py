@@ -17,18 +17,14 @@ from api_gateway.http.headers import read_idempotency_key, read_preference
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.http.request_body import check_is_json, parse_json, read_body
 from api_gateway.http.responses import JSON_TYPE, dumps, write_json
-from api_gateway.intake.upload import MAX_GROUPED_ROWS, StoredUpload, Upload
+from api_gateway.intake.upload import MAX_GROUPED_ROWS, Upload
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.resources.common.bulk_body import parse_body
-from api_gateway.status import queries
-from api_gateway.status.long_poll import long_poll
-from api_gateway.status.queries import OutcomeFilter, OutcomesCursor, Status
-from api_gateway.status.status_reader import StatusReader
+from api_gateway.resources.common.finished_submission import DEFAULT_WAIT, FinishedSubmissions
+from api_gateway.status.queries import Status
 from api_gateway.status.status_response import write_status
-from api_gateway.status.waiters import Waiters
 from enrollment.domain.codes import Lane
-from enrollment.domain.model import Outcome
-from enrollment.domain.submissions import Submission, SubmissionOptions
+from enrollment.domain.submissions import SubmissionOptions
 from enrollment.storage import courses, idempotency
 from schemas.encoding.canonical_json import canonical_json
 from schemas.openedx_bulk_enroll import (
@@ -44,10 +40,6 @@ from schemas.submissions import SUBMISSIONS_PATH
 MAX_BULK_ENROLL_BODY = 1_000_000
 #: Maximum number of identifiers times courses in one body.
 MAX_BULK_ENROLL_REQUESTS = 10_000
-#: Seconds to wait for the outcomes unless the caller states `Prefer: wait`.
-DEFAULT_WAIT = 20.0
-#: Maximum number of outcomes read by one query.
-_OUTCOMES_PER_READ = 2_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +48,7 @@ class BulkEnrollResource:
 
     database: Database
     upload_store: UploadStore
-    reader: StatusReader
-    waiters: Waiters
+    finished: FinishedSubmissions
     now: Callable[[], datetime]
     default_wait: float
 
@@ -78,7 +69,8 @@ class BulkEnrollResource:
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{stored.submission_id}")
         if stored.is_replay:
             resp.set_header("Idempotency-Replayed", "true")
-        await self._write_results(resp, bulk, await self._wait_for_status(stored, caller, wait))
+        status = await self.finished.wait_for(stored.submission_id, caller, wait)
+        await self._write_results(resp, bulk, status)
 
     async def _read_bulk(
         self, req: Request, body: bytes, parsed: object, key: str | None
@@ -105,31 +97,12 @@ class BulkEnrollResource:
             return False
         return bool(await self.database.read(idempotency.find, {(caller.name, key)}))
 
-    async def _wait_for_status(self, stored: StoredUpload, caller: Caller, wait: float) -> Status:
-        status = await self.database.read(queries.get_status, stored.submission_id, caller)
-        return await long_poll(status, caller, wait, reader=self.reader, waiters=self.waiters)
-
     async def _write_results(self, resp: Response, bulk: BulkEnroll, status: Status) -> None:
         submission = status.submission
         if submission.finished_at is None:
             write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
             return
-        write_json(resp, dump_bulk_enroll(bulk, await self._read_outcomes(submission)))
-
-    async def _read_outcomes(self, submission: Submission) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        cursor: OutcomesCursor | None = OutcomesCursor()
-        while cursor is not None:
-            page = await self.database.read(
-                queries.read_outcomes_page,
-                submission,
-                cursor,
-                OutcomeFilter(),
-                limit=_OUTCOMES_PER_READ,
-            )
-            outcomes += [row.outcome for row in page.rows]
-            cursor = page.next
-        return outcomes
+        write_json(resp, dump_bulk_enroll(bulk, await self.finished.outcomes(submission)))
 
 
 def _parse_body(req: Request, body: bytes) -> object:

@@ -197,13 +197,16 @@ class EnrollmentResource:
             resp.set_header("Retry-After", "1")
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Lists active enrollments, oldest first; empty if the caller may not read them."""
+        """Lists active enrollments, oldest first; of others only in courses of their staff."""
         caller: Caller = req.context.caller
         username = canonical_text(req.get_param("user") or "") or caller.username
-        if username is None or not may_read_about(caller, username):
+        may_read = may_read_about(caller, username)
+        if username is None or not (may_read or caller.username):
             write_json(resp, [])
             return
-        found = await self.database.read(_find_active, username)
+        found = await self.database.read(
+            _find_active, username, None if may_read else caller.username
+        )
         write_json(resp, [self._render(row, course) for row, course in found])
 
     on_head = on_get
@@ -287,9 +290,11 @@ def _find_status(session: Session, submission_id: Any) -> Status:
     return queries.get_single_status(session, submission)
 
 
-def _find_active(session: Session, username: str) -> list[tuple[EnrollmentView, Course | None]]:
+def _find_active(
+    session: Session, username: str, staff: str | None
+) -> list[tuple[EnrollmentView, Course | None]]:
     if not is_storable(username):
         return []
-    found = enrollment_views.list_active(session, username)
+    found = enrollment_views.list_active(session, username, staff=staff)
     known = courses.find_all(session, {row.course_id for row in found})
     return [(row, known.get(row.course_id)) for row in found]

@@ -1,7 +1,9 @@
 """`/learners` and `/learners/{username}`: reads, saves and deletes learners."""
 
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
+from typing import NamedTuple
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
@@ -20,6 +22,7 @@ from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.idempotency import KeyUse
+from enrollment.storage.people import opt_ins
 from schemas.fields import parse_username, username_rule
 from schemas.findings import finding
 from schemas.learners import dump_learner, load_learner
@@ -35,6 +38,14 @@ LEARNER_READER = BulkReader(
 )
 
 
+class SavedLearner(NamedTuple):
+    """The result of a PUT."""
+
+    #: Opt-ins to e-mail, by organization.
+    opt_ins: Mapping[str, bool]
+    is_new: bool
+
+
 class LearnerResource:
     """One learner."""
 
@@ -44,10 +55,10 @@ class LearnerResource:
     async def on_get(self, req: Request, resp: Response, username: str) -> None:
         """Responds with the learner."""
         username = check_username(username)
-        learner = await self._database.read(learners.find, username)
-        if learner is None:
+        shown = await self._database.read(find_shown, username)
+        if shown is None:
             raise LearnerNotFound(username)
-        write_json(resp, dump_learner(learner))
+        write_json(resp, dump_learner(*shown))
 
     on_head = on_get
 
@@ -56,9 +67,9 @@ class LearnerResource:
         username = check_username(username)
         load = partial(load_learner, username=username)
         learner = await read_object(req, self._database, load)
-        is_new = await self._database.write(put_learner, learner)
-        status = HTTPStatus.CREATED if is_new else HTTPStatus.OK
-        write_json(resp, dump_learner(learner), status)
+        saved = await self._database.write(put_learner, learner)
+        status = HTTPStatus.CREATED if saved.is_new else HTTPStatus.OK
+        write_json(resp, dump_learner(learner, saved.opt_ins), status)
 
     async def on_delete(self, req: Request, resp: Response, username: str) -> None:
         """Deletes a learner who was never enrolled."""
@@ -92,8 +103,14 @@ def check_username(username: str) -> str:
     return canonical
 
 
-def put_learner(session: Session, learner: Learner) -> bool:
-    """Saves a learner; returns whether it is new."""
+def find_shown(session: Session, username: str) -> tuple[Learner, Mapping[str, bool]] | None:
+    """Returns a learner and what they stated about e-mail; None without the learner."""
+    learner = learners.find(session, username)
+    return None if learner is None else (learner, opt_ins.find(session, username))
+
+
+def put_learner(session: Session, learner: Learner) -> SavedLearner:
+    """Saves a learner."""
     is_new = learners.find(session, learner.username) is None
     learners.save(session, learner)
-    return is_new
+    return SavedLearner(opt_ins.find(session, learner.username), is_new)

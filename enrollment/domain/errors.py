@@ -39,6 +39,10 @@ class InvitationNotFound(EnrollmentError):
     """The invitation does not exist."""
 
 
+class RoleNotFound(EnrollmentError):
+    """The person has no role in the course."""
+
+
 class KeyReused(EnrollmentError):
     """The Idempotency-Key was already used with a different request."""
 

@@ -224,6 +224,8 @@ class Learner(NamedTuple):
     email: str | None = None
     is_active: bool = True
     is_staff: bool = False
+    #: Whether the learner asked to leave: then `unenroll/` withdraws them from every course.
+    is_retiring: bool = False
 
 
 class Invitation(NamedTuple):

@@ -41,6 +41,20 @@ def save(session: Session, invitation: Invitation, *, now: datetime) -> None:
     save_all(session, [invitation], now=now)
 
 
+def insert(session: Session, invitation: Invitation, *, now: datetime) -> bool:
+    """Inserts an invitation; returns False, and changes nothing, where it exists."""
+    row = {
+        **invitation._asdict(),
+        "email": canonical_email(invitation.email),
+        "created": now,
+    }
+    statement = insert_on(postgresql=is_postgresql(session))(InvitationRow.__table__)
+    inserted = session.scalar(
+        statement.values(row).on_conflict_do_nothing().returning(InvitationRow.email)
+    )
+    return inserted is not None
+
+
 def save_all(session: Session, invitations: Iterable[Invitation], *, now: datetime) -> None:
     """Inserts or updates invitations; their keys must differ."""
     rows = [
@@ -117,6 +131,13 @@ def _insert(*, postgresql: bool) -> Executable:
 def find(session: Session, course_id: str, email: str) -> Invitation | None:
     """Returns an invitation, or None."""
     return _first(session, select(*_COLUMNS).where(*_by_key(course_id, email)))
+
+
+def find_stored(session: Session, course_id: str, email: str) -> StoredInvitation | None:
+    """Returns an invitation with the time of its creation, or None."""
+    query = select(*_COLUMNS, InvitationRow.created).where(*_by_key(course_id, email))
+    row = session.execute(query).first()
+    return None if row is None else StoredInvitation(Invitation(*row[:-1]), row[-1])
 
 
 def delete(session: Session, course_id: str, email: str) -> None:

@@ -28,7 +28,10 @@ _COLUMNS = (
     _LEARNER.email,
     _LEARNER.is_active,
     _LEARNER.is_staff,
+    _LEARNER.is_retiring,
 )
+#: Columns that saving a known learner replaces.
+_REPLACED = ("email", "is_active", "is_staff", "is_retiring")
 
 
 class LoadedLearner(NamedTuple):
@@ -56,7 +59,7 @@ def save_all(session: Session, learners: Iterable[Learner]) -> None:
     insert = insert_on(postgresql=is_postgresql(session))(_LEARNERS)
     statement = insert.on_conflict_do_update(
         index_elements=["username"],
-        set_={name: insert.excluded[name] for name in ("email", "is_active", "is_staff")},
+        set_={name: insert.excluded[name] for name in _REPLACED},
     ).returning(_LEARNER.id)
     rows = [named[username]._asdict() for username in sorted(named)]
     try:

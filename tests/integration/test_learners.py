@@ -11,6 +11,7 @@ from api_gateway.resources.learners import LearnerResource, LearnersResource
 from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
+from enrollment.storage.people import opt_ins
 from enrollment.storage.tables import EnrollmentRow
 from tests.support.context_managers import at_once
 from tests.support.small_gateway import app_with_errors
@@ -29,7 +30,9 @@ def found(sessions, username):
         return learners.find(session, username)
 
 
-@pytest.mark.parametrize("learner", [ADA, BOB, Learner("Zoë +._-", "z@example.org")])
+@pytest.mark.parametrize(
+    "learner", [ADA, BOB, Learner("Zoë +._-", "z@example.org"), Learner("ira", is_retiring=True)]
+)
 def test_a_learner_comes_back_as_saved(sessions, learner):
     with sessions.begin() as session:
         learners.save(session, learner)
@@ -216,12 +219,31 @@ def test_a_put_makes_a_learner_and_then_replaces_it(http):
         "email": "ada@example.org",
         "is_active": True,
         "is_staff": True,
+        "retiring": False,
+        "email_opt_in": {},
     }
 
     again = http.simulate_put("/learners/ada", json={"is_active": False})
 
     assert again.status_code == 200
-    assert again.json == {"username": "ada", "email": None, "is_active": False, "is_staff": False}
+    assert again.json == {
+        "username": "ada",
+        "email": None,
+        "is_active": False,
+        "is_staff": False,
+        "retiring": False,
+        "email_opt_in": {},
+    }
+
+
+def test_what_a_learner_stated_about_email_is_shown_and_never_set(http, sessions):
+    with sessions.begin() as session:
+        opt_ins.set_many(session, {("ada", "Uni"): True, ("ada", "Art"): False, ("bob", "X"): True})
+    made = http.simulate_put("/learners/ada", json={"email_opt_in": {"Uni": False}})
+
+    assert made.json["email_opt_in"] == {"Art": False, "Uni": True}
+    assert http.simulate_get("/learners/ada").json == made.json
+    assert http.simulate_put("/learners/ada", json=made.json).json == made.json
 
 
 def test_a_name_with_a_space_is_a_name(http):

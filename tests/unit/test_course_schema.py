@@ -208,9 +208,9 @@ def test_findings_say_where_by_pointer_and_are_bounded():
 
 
 def test_a_learner_is_read_and_written():
-    learner = Learner("ada", "ada@example.org", is_active=False, is_staff=True)
+    learner = Learner("ada", "ada@example.org", is_active=False, is_staff=True, is_retiring=True)
 
-    assert load_learner(dump_learner(learner)) == learner
+    assert load_learner(dump_learner(learner, {"Uni": True})) == learner
     assert load_learner({"email": "ADA@example.org"}, username="ada") == Learner(
         "ada", "ada@example.org"
     )

@@ -24,6 +24,7 @@ LEARNER_COLUMNS: Mapping[str, Column] = {
     "email": Column("email", parse_optional),
     "is_active": Column("is_active", parse_flag),
     "is_staff": Column("is_staff", parse_flag),
+    "retiring": Column("retiring", parse_flag),
 }
 
 
@@ -40,8 +41,8 @@ def learners() -> None:
 def load(*, service: Service, file: Path, as_json: bool) -> None:
     """Create or replace the learners in FILE (JSON, NDJSON or CSV): all of them, or none.
 
-    The members are username, email, is_active and is_staff; those that are not named get their
-    defaults. `-` is standard input.
+    The members are username, email, is_active, is_staff and retiring; those that are not named get
+    their defaults. `-` is standard input.
     """
     with open_input(file) as source:
         upload = UploadRequest(source.path, source.headers(), {})

@@ -72,7 +72,8 @@ def _is_list_of_names(text: str) -> bool:
     return len(text) <= MAX_IGNORE_CHARS and is_storable(text) and bool(split_names(text))
 
 
-def _is_mode(text: str) -> bool:
+def is_mode(text: str) -> bool:
+    """Returns whether the text can be the name of a mode."""
     return 0 < len(text) <= MAX_MODE and is_storable(text)
 
 
@@ -91,7 +92,7 @@ _RULES: Mapping[str, tuple[Callable[[str], bool], str, str]] = {
     "dry_run": (_is_flag, Rule.ONE_OF, _one_of(_FLAGS)),
     "on_error": (frozenset(OnError).__contains__, Rule.ONE_OF, _one_of(OnError)),
     "lane": (frozenset(Lane).__contains__, Rule.ONE_OF, _one_of(Lane)),
-    "default_mode": (_is_mode, Rule.LENGTH, f"1 to {MAX_MODE} characters"),
+    "default_mode": (is_mode, Rule.LENGTH, f"1 to {MAX_MODE} characters"),
     "source": (is_source, Rule.SOURCE, "1 to 100 letters, digits, dots, dashes or underscores"),
     "ignore": (
         _is_list_of_names,

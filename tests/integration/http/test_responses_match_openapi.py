@@ -241,6 +241,73 @@ def test_answers_about_learners(ask_all):
     )
 
 
+def test_answers_about_roles_and_retirement(small, ask, ask_all):
+    user, course_id = small.person(is_retiring=True), small.course(AUDIT)
+    role, body = f"{BASE}/roles/{{course_id}}/{{username}}", {"json": {"username": user}}
+    ask_all(
+        (
+            ("admin", "PUT", role, 201, {"json": {"role": "staff"}}),
+            ("admin", "PUT", role, 200, {"json": {"role": "support"}}),
+            ("admin", "PUT", role, 400, {"json": {"role": "owner"}}),
+            ("admin", "GET", role, 200, {}),
+            (small.learner(user), "GET", f"{BASE}/roles", 200, {}),
+            ("server", "GET", f"{BASE}/roles", 400, {}),
+            ("admin", "DELETE", role, 204, {}),
+            ("admin", "GET", role, 404, {}),
+            ("admin", "POST", f"{BASE}/unenroll", 204, body),
+            ("admin", "POST", f"{BASE}/unenroll", 404, {}),
+            ("server", "POST", f"{BASE}/unenroll", 403, body),
+        ),
+        username=user,
+        course_id=course_id,
+    )
+    small.enroll(small.server, course_id, user)
+    async_ = {"headers": {"Prefer": "respond-async", "Idempotency-Key": user}}
+    ask("admin", "POST", f"{BASE}/unenroll", 202, **body, **async_)
+    small.work()
+    done = ask("admin", "POST", f"{BASE}/unenroll", 200, headers={"Idempotency-Key": user}, **body)
+    assert done.json == ["Uni"]
+
+
+def test_answers_of_open_edx_beside_enrollments(small, ask, ask_all):
+    email = f"{fresh('guest')}@example.org"
+    user = small.person(email=email)
+    own, body = small.learner(user), {"email": email, "course_id": small.course(AUDIT)}
+    allowed, accounts = f"{BASE}/enrollment_allowed", "/api/user/v1/accounts"
+    catalog, me = "/api/courses/v1/courses", "/api/user/v1/me"
+    ask_all(
+        (
+            ("staff", "POST", allowed, 201, {"json": body, "headers": {"Idempotency-Key": user}}),
+            ("staff", "POST", allowed, 409, {"json": body}),
+            ("staff", "GET", allowed, 200, {"query": f"?email={email}"}),
+            ("staff", "DELETE", allowed, 204, {"json": body}),
+            ("staff", "DELETE", allowed, 404, {"json": body}),
+            ("staff", "DELETE", allowed, 400, {}),
+            ("server", "GET", allowed, 403, {}),
+            ("server", "GET", accounts, 200, {"query": f"?email={email}"}),
+            (own, "GET", accounts, 404, {"query": "?username=somebody-else"}),
+            (own, "GET", me, 200, {}),
+            ("server", "GET", me, 401, {}),
+            ({}, "GET", catalog, 200, {"query": "?page_size=1"}),
+            ({}, "GET", catalog, 404, {"query": "?page=999999"}),
+        )
+    )
+
+
+def test_answers_about_eligibility(small, ask_all):
+    path, user = f"{BASE}/eligibility/{{username}},{{course_id}}", fresh("ann")
+    ask_all(
+        (
+            ("server", "GET", path, 200, {"course_id": small.course(AUDIT)}),
+            ("server", "GET", path, 200, {"query": "?mode=gold"}),
+            ("server", "GET", path, 200, {"course_id": small.course(AUDIT), "query": "?mode=x"}),
+            ("server", "GET", path, 400, {"query": "?mood=gold"}),
+            (small.learner("eve"), "GET", path, 404, {}),
+        ),
+        username=user,
+    )
+
+
 def test_answers_about_invitations(ask_all):
     ask_all(
         (

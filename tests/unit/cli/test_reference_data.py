@@ -131,14 +131,14 @@ def test_learners_are_loaded_shown_and_deleted(run, service):
     service.on("GET", "/learners/ada", Answer(200, ada))
     service.on("DELETE", "/learners/ada", Answer(204))
 
-    file = "username,email,is_staff\nada,none,no\n"
+    file = "username,email,is_staff,retiring\nada,none,no,yes\n"
     assert run("learners", "load", "-", input=file).stdout == "1 learner saved.\n"
     assert json.loads(run("learners", "load", "-", "--json", input=file).stdout) == {"saved": 1}
     assert json.loads(run("learners", "show", "ada").stdout) == ada
     assert run("learners", "delete", "ada").stdout == "ada is deleted.\n"
     assert json.loads(run("learners", "delete", "ada", "--json").stdout) == {"deleted": "ada"}
     sent = json.loads(service.heard[0].body)
-    assert sent == {"username": "ada", "email": None, "is_staff": False}
+    assert sent == {"username": "ada", "email": None, "is_staff": False, "retiring": True}
 
 
 def test_invitations_are_added_shown_and_removed(run, service):

@@ -1,0 +1,1 @@
+"""Resources of Open edX beside its enrollments: roles, allowed enrollments, accounts, courses."""

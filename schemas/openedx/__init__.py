@@ -1,0 +1,1 @@
+"""Bodies of the routes of Open edX beside its enrollments."""
