@@ -1,5 +1,6 @@
 """Routes: the URI template and the resource of each route name."""
 
+from api_gateway.auth.token_issuer import TokenIssuer
 from api_gateway.intake.pending_rows import PendingRows
 from api_gateway.intake.spool import Spooler
 from api_gateway.openapi.resource import documentation
@@ -16,6 +17,7 @@ from api_gateway.resources.enrollments import EnrollmentsResource
 from api_gateway.resources.health import LiveResource, ReadyResource
 from api_gateway.resources.invitations import InvitationResource
 from api_gateway.resources.learners import LearnerResource, LearnersResource
+from api_gateway.resources.openedx.access_token import AccessTokenResource
 from api_gateway.resources.openedx.accounts import AccountsResource, MeResource
 from api_gateway.resources.openedx.catalog import CatalogResource
 from api_gateway.resources.openedx.eligibility import EligibilityResource
@@ -57,6 +59,7 @@ ROUTES = {
     "accounts": "/api/user/v1/accounts",
     "me": "/api/user/v1/me",
     "catalog": "/api/courses/v1/courses",
+    "access_token": "/oauth2/access_token",
     "livez": "/livez",
     "readyz": "/readyz",
     "openapi": "/openapi.json",
@@ -79,6 +82,7 @@ V1 = frozenset(
         "accounts",
         "me",
         "catalog",
+        "access_token",
     )
 )
 
@@ -90,6 +94,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
         **_submission_resources(parts),
         **_reference_data_resources(parts),
         **_openedx_resources(parts),
+        "access_token": _access_token_resource(parts),
         "livez": LiveResource(),
         "readyz": ReadyResource(
             database=parts.database,
@@ -100,6 +105,17 @@ def make_resources(parts: Parts) -> dict[str, object]:
         ),
         **documentation(ROUTES, V1),
     }
+
+
+def _access_token_resource(parts: Parts) -> AccessTokenResource:
+    authenticator = parts.authenticator
+    issuer = TokenIssuer(
+        authenticator.clients,
+        authenticator.own_keys,
+        max_lifetime=parts.settings.jwt_max_lifetime,
+        now=parts.now,
+    )
+    return AccessTokenResource(issuer, parts.throttle)
 
 
 def _enrollment_resources(parts: Parts) -> dict[str, object]:

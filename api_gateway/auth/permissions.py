@@ -81,6 +81,7 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("accounts", "GET"): ANYONE,
     ("me", "GET"): ANYONE,
     ("catalog", "GET"): PUBLIC,
+    ("access_token", "POST"): PUBLIC,
     ("livez", "GET"): PUBLIC,
     ("readyz", "GET"): PUBLIC,
     ("openapi", "GET"): PUBLIC,

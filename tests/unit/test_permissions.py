@@ -88,6 +88,7 @@ PASSES = {
     ("accounts", "GET"): KNOWN,
     ("me", "GET"): KNOWN,
     ("catalog", "GET"): EVERYBODY,
+    ("access_token", "POST"): EVERYBODY,
     ("livez", "GET"): EVERYBODY,
     ("readyz", "GET"): EVERYBODY,
     ("openapi", "GET"): EVERYBODY,
