@@ -16,10 +16,10 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.permissions import check_mode, may_act_for, may_read_about
 from api_gateway.database import Database
 from api_gateway.http.fingerprint import fingerprint_of_value
-from api_gateway.http.forms import URLENCODED_FORM, form_request
 from api_gateway.http.headers import read_idempotency_key, read_preference
+from api_gateway.http.openedx_body import parse_openedx_body
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
-from api_gateway.http.request_body import check_is_json, parse_json, read_body
+from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.group_store import Receipt, SingleRequest
@@ -38,6 +38,7 @@ from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
 from schemas.findings import Rule, at_pointer, finding
+from schemas.requests.form_members import members_of_form
 from schemas.requests.parsed import (
     InvalidRequest,
     ParsedRequest,
@@ -107,7 +108,7 @@ class EnrollmentResource:
         """
 
         def receive() -> tuple[ReceivedRequest, bytes]:
-            value = parse_single_body(req, body)
+            value = parse_openedx_body(req, body, members_of_form)
             received = read_single_request(value, caller)
             return received, fingerprint_of_value(req, value) if has_key else b""
 
@@ -227,15 +228,6 @@ def read_single_request(body: object, caller: Caller) -> ReceivedRequest:
     except InvalidRequest as error:
         found = map(at_pointer, error.findings)
         raise bad_request("invalid_row", v1_message(error.findings), *found) from error
-
-
-def parse_single_body(req: Request, body: bytes) -> Any:
-    """Parses the body, which is JSON or a form. Raises Problem 400, 415."""
-    kind = (req.content_type or "").partition(";")[0].strip().lower()
-    if kind == URLENCODED_FORM:
-        return form_request(body)
-    check_is_json(req, also=URLENCODED_FORM)
-    return parse_json(body)
 
 
 def _not_found() -> Problem:
