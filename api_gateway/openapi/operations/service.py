@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from api_gateway.openapi.model import HTML, JSON, Operation, Response, Schema, json_content, text
 
 _HEADERS = "ETag Cache-Control Content-Security-Policy"
-_PAGE = {HTML: text()}
+_PAGE = {HTML: text(examples=["<!doctype html>…"])}
 
 
 def _static(route: str, id_: str, summary: str, content: Mapping[str, Schema]) -> Operation:
@@ -15,6 +15,7 @@ def _static(route: str, id_: str, summary: str, content: Mapping[str, Schema]) -
         "GET",
         id_,
         summary,
+        description="It changes with the release only, and needs no credentials.",
         parameters="If-None-Match",
         responses={
             200: Response("The document.", content, _HEADERS),
@@ -30,6 +31,7 @@ OPERATIONS = (
         "GET",
         "isLive",
         "Check that the process is running",
+        description="Asks neither the database nor Redis. On failure, restart the process.",
         responses={200: Response("It is running.", json_content("Live"))},
         uses_database=False,
     ),
@@ -38,6 +40,10 @@ OPERATIONS = (
         "GET",
         "isReady",
         "Check that the service is ready",
+        description=(
+            "503 only without the database or its migrations; everything else that is wrong is in "
+            "findings, and the status is degraded."
+        ),
         responses={
             200: Response("Ready; findings lists other defects.", json_content("Ready")),
             503: Response(
@@ -48,7 +54,12 @@ OPERATIONS = (
         },
         uses_database=False,
     ),
-    _static("openapi", "getOpenApi", "Get this OpenAPI document", {JSON: {"type": "object"}}),
+    _static(
+        "openapi",
+        "getOpenApi",
+        "Get this OpenAPI document",
+        {JSON: {"type": "object", "examples": [{"openapi": "3.1.0"}]}},
+    ),
     _static("docs", "getDocs", "Get a page that lists all routes", _PAGE),
     _static("docs_reasons", "getReasons", "Get a page that explains all codes", _PAGE),
 )
