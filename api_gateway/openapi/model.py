@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Schema = Mapping[str, Any]
+#: The whole OpenAPI document.
+Document = Mapping[str, Any]
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"

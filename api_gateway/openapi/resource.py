@@ -1,4 +1,4 @@
-"""`/openapi.json`, `/docs` and `/docs/reasons`: the documentation of the API."""
+"""`/openapi.json`, `/docs`, `/docs/reasons` and their style sheet: the documentation."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -11,12 +11,16 @@ from falcon.asgi import Request, Response
 from api_gateway.http.headers import matches_etag
 from api_gateway.http.responses import JSON_TYPE, dumps
 from api_gateway.openapi.document import build
-from api_gateway.openapi.html_pages import index_page, reasons_page
+from api_gateway.openapi.html_pages import reasons_page
+from api_gateway.openapi.pages.reference import reference_page
+from api_gateway.openapi.pages.stylesheet import STYLESHEET
 
 _HTML = "text/html; charset=utf-8"
-#: Forbids the page to load or run anything, and other pages to frame it.
+_CSS = "text/css; charset=utf-8"
+#: Forbids the page to run anything or to load more than our style sheet, and others to frame it.
 _CONTENT_SECURITY_POLICY = (
-    "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'"
 )
 _SECURITY_HEADERS = {
     "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
@@ -62,6 +66,7 @@ def documentation(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Pa
     document = cache(lambda: build(routes, v1))
     return {
         "openapi": PageResource(lambda: static_page(JSON_TYPE, dumps(document()))),
-        "docs": PageResource(lambda: static_page(_HTML, index_page(document()).encode())),
+        "docs": PageResource(lambda: static_page(_HTML, reference_page(document()).encode())),
+        "docs_style": PageResource(lambda: static_page(_CSS, STYLESHEET.encode())),
         "docs_reasons": PageResource(lambda: static_page(_HTML, reasons_page().encode())),
     }

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from api_gateway.openapi.model import HTML, JSON, Operation, Response, Schema, json_content, text
 
 _HEADERS = "ETag Cache-Control Content-Security-Policy"
+_STYLE = {"text/css": text(examples=[":root { color-scheme: light dark; }"])}
 _PAGE = {HTML: text(examples=["<!doctype html>…"])}
 
 
@@ -60,6 +61,7 @@ OPERATIONS = (
         "Get this OpenAPI document",
         {JSON: {"type": "object", "examples": [{"openapi": "3.1.0"}]}},
     ),
-    _static("docs", "getDocs", "Get a page that lists all routes", _PAGE),
+    _static("docs", "getDocs", "Get the reference of the API as a page", _PAGE),
     _static("docs_reasons", "getReasons", "Get a page that explains all codes", _PAGE),
+    _static("docs_style", "getDocsStyle", "Get the style sheet of the pages", _STYLE),
 )
