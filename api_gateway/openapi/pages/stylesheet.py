@@ -28,7 +28,7 @@ main:focus { outline: none; }
 header { padding: .75rem 1rem; border-bottom: 1px solid var(--line); }
 header nav a { display: inline-block; margin-right: 1.25rem; padding: .25rem 0; }
 .columns { max-width: 84rem; margin: 0 auto; }
-.contents { padding: 1rem; background: var(--panel); }
+.contents { padding: 1rem; max-height: 45vh; overflow-y: auto; background: var(--panel); }
 .contents p { margin: 1rem 0 .25rem; font-weight: 700; }
 .contents ul { margin: 0; padding: 0; list-style: none; }
 .contents li a { display: block; padding: .2rem 0; }
@@ -63,8 +63,14 @@ summary { cursor: pointer; padding: .25rem 0; }
 @media (min-width: 62rem) {
   .columns { display: grid; grid-template-columns: 20rem minmax(0, 1fr); }
   .columns > main:only-child { grid-column: 1 / -1; }
-  .contents { position: sticky; top: 0; max-height: 100vh; overflow-y: auto; }
+  .contents { position: sticky; top: 0; max-height: 100vh; }
 }
-@media (prefers-reduced-motion: no-preference) { html { scroll-behavior: smooth; } }
+@media (max-width: 40rem) {
+  thead { position: absolute; left: -100rem; }
+  tr, td { display: block; }
+  tr { padding: .5rem 0; border-bottom: 1px solid var(--line); }
+  td { padding: .1rem 0; border: 0; }
+  td:empty { display: none; }
+}
 @media print { .contents, .skip, header { display: none; } }
 """
