@@ -6,6 +6,7 @@ from string import Formatter
 
 from api_gateway.openapi.pages.markup import code, heading, page, prose, row, table
 from api_gateway.openapi.problem_codes import meanings
+from api_gateway.openapi.remedies import CODE_REMEDIES, REASON_REMEDIES
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
@@ -64,13 +65,15 @@ def reasons_page() -> str:
         table("Outcomes", ("Outcome", "Meaning"), map(_code_row, OUTCOMES, OUTCOMES.values())),
         heading(2, "Reasons", "reasons"),
         prose(_ABOUT_REASONS),
-        table("Reasons", ("Reason", "Meaning and remedy", "Facts", "Status"), _reason_rows()),
+        table("Reasons", ("Reason", "Meaning", "What to do", "Facts", "Status"), _reason_rows()),
         heading(2, "Rules of `invalid_row`", "rules"),
         prose(_ABOUT_RULES),
         table("Rules", ("Rule", "The value", "What to do"), map(_rule_row, Rule)),
         heading(2, "Other error codes", "codes"),
         table(
-            "Codes", ("Code", "Meaning"), (_code_row(one, others[one]) for one in sorted(others))
+            "Codes",
+            ("Code", "Meaning", "What to do"),
+            (_code_row(one, others[one], CODE_REMEDIES.get(one, "")) for one in sorted(others)),
         ),
     )
 
@@ -85,12 +88,22 @@ def _reason_row(reason: Reason) -> str:
     facts = dict.fromkeys(name for name in names if name and name not in _OWN_FACTS)
     status = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status
     status_text = f"{status.value} {escape(status.phrase)}"
+    meaning, remedy = _meaning_and_remedy(reason)
     return _code_row(
         reason,
-        meaning_of_reason(reason),
+        meaning,
+        escape(remedy, quote=False),
         " ".join(map(_fact, facts)),
         "(files only)" if reason in FILE_REASONS else status_text,
     )
+
+
+def _meaning_and_remedy(reason: Reason) -> tuple[str, str]:
+    """Returns both halves of the sentence of a reason as sentences."""
+    meaning, colon, remedy = meaning_of_reason(reason).partition(": ")
+    if not colon:
+        return meaning, REASON_REMEDIES.get(reason, "")
+    return f"{meaning}.", f"{remedy[0].upper()}{remedy[1:]}"
 
 
 def _fact(name: str) -> str:
@@ -101,7 +114,7 @@ def _rule_row(rule: Rule) -> str:
     text = RULE_TEXTS[rule]
     problem, remedy = (
         escape(part.replace("{expected}", "the one in expected"), quote=False)
-        for part in (text.problem, text.remedy)
+        for part in (text.problem, text.remedy or "write one in this form")
     )
     anchor = f"rule-{rule.value}"
     return row(_link(anchor, rule.value), problem, remedy, anchor=anchor)

@@ -84,6 +84,16 @@ def test_every_rule_of_a_row_is_explained_with_a_remedy(small):
     assert "{" not in page
 
 
+def test_every_reason_rule_and_code_has_a_meaning_and_a_remedy(small):
+    page = unescape(small.get("/docs/reasons").text)
+    rows = re.findall(r'<tr id="([^"]+)">(.*?)</tr>', page)
+    cells = {name: re.findall("<td>(.*?)</td>", cells) for name, cells in rows}
+    outcomes = {code.value for code in Code}
+    names = {*Reason, *(f"rule-{rule}" for rule in Rule), *(set(meanings()) - outcomes)}
+
+    assert [name for name in sorted(names) if not all(cells[name][1:3])] == []
+
+
 def test_every_code_that_the_sources_name_is_explained(small):
     names = set(re.findall(r' id="([^"]+)"', small.get("/docs/reasons").text))
     found = {
