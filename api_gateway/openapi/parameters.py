@@ -203,7 +203,10 @@ HEADERS: Parameters = {
     "Vary": _described("The request headers that the response depends on."),
     "Content-Disposition": _described("A name for the file."),
     "X-Accel-Buffering": _described("Tells proxies not to buffer events."),
-    "Content-Security-Policy": _described("The page loads nothing and cannot be framed."),
+    "Content-Encoding": _described("gzip, if the request accepts it.", {"const": "gzip"}),
+    "Content-Security-Policy": _described(
+        "The page runs nothing, loads its style sheet alone, and cannot be framed."
+    ),
     "WWW-Authenticate": _described("The accepted authentication schemes."),
     "X-Request-ID": _described("The id of the request."),
 }

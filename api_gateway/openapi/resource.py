@@ -1,5 +1,6 @@
 """`/openapi.json`, `/docs`, `/docs/reasons` and their style sheet: the documentation."""
 
+import gzip
 import hashlib
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -22,9 +23,10 @@ _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; "
     "frame-ancestors 'none'"
 )
-_SECURITY_HEADERS = {
+_PAGE_HEADERS = {
     "Content-Security-Policy": _CONTENT_SECURITY_POLICY,
     "Cache-Control": "public, no-cache",
+    "Vary": "Accept-Encoding",
 }
 
 
@@ -34,11 +36,27 @@ class StaticPage(NamedTuple):
     content_type: str
     body: bytes
     etag: str
+    gzipped: bytes
+    gzipped_etag: str
 
 
 def static_page(content_type: str, body: bytes) -> StaticPage:
-    """Returns the page with an ETag that is a hash of its body."""
-    return StaticPage(content_type, body, f'"{hashlib.sha256(body).hexdigest()[:32]}"')
+    """Returns the page, also compressed; each form has an ETag that is a hash of its body."""
+    gzipped = gzip.compress(body, mtime=0)
+    return StaticPage(content_type, body, _etag(body), gzipped, _etag(gzipped))
+
+
+def _etag(body: bytes) -> str:
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def _accepts_gzip(req: Request) -> bool:
+    """Returns whether Accept-Encoding names gzip without refusing it by `q=0`."""
+    for coding in (req.get_header("Accept-Encoding") or "").lower().split(","):
+        name, _, quality = coding.replace(" ", "").partition(";")
+        if name == "gzip":
+            return quality.rstrip("0.") != "q="
+    return False
 
 
 class PageResource:
@@ -50,13 +68,17 @@ class PageResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Responds with the page, or 304 if the client has it."""
         page = self._page()
-        resp.set_headers(_SECURITY_HEADERS)
-        resp.set_header("ETag", page.etag)
-        if matches_etag(req, page.etag):
+        is_gzipped = _accepts_gzip(req)
+        etag = page.gzipped_etag if is_gzipped else page.etag
+        resp.set_headers(_PAGE_HEADERS)
+        resp.set_header("ETag", etag)
+        if matches_etag(req, etag):
             resp.status = HTTPStatus.NOT_MODIFIED
             return
         resp.content_type = page.content_type
-        resp.data = page.body
+        if is_gzipped:
+            resp.set_header("Content-Encoding", "gzip")
+        resp.data = page.gzipped if is_gzipped else page.body
 
     on_head = on_get
 

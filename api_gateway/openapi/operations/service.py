@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from api_gateway.openapi.model import HTML, JSON, Operation, Response, Schema, json_content, text
 
-_HEADERS = "ETag Cache-Control Content-Security-Policy"
+_HEADERS = "ETag Cache-Control Content-Security-Policy Vary"
 _STYLE = {"text/css": text(examples=[":root { color-scheme: light dark; }"])}
 _PAGE = {HTML: text(examples=["<!doctype html>…"])}
 
@@ -19,7 +19,7 @@ def _static(route: str, id_: str, summary: str, content: Mapping[str, Schema]) -
         description="It changes with the release only, and needs no credentials.",
         parameters="If-None-Match",
         responses={
-            200: Response("The document.", content, _HEADERS),
+            200: Response("The document.", content, f"{_HEADERS} Content-Encoding"),
             304: Response("Not modified.", headers=_HEADERS),
         },
         uses_database=False,

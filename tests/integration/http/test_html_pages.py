@@ -1,6 +1,7 @@
 """``/docs``, ``/docs/reasons`` and ``/openapi.json`` as browsers and caches see them."""
 
 import ast
+import gzip
 import json
 import re
 import shlex
@@ -33,6 +34,32 @@ def test_what_describes_the_service_is_kept_by_clients_until_it_changes(small, p
     assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
     assert small.get(path, headers={"If-None-Match": '"another"'}).status_code == 200
     assert small.call("HEAD", path).headers["etag"] == tag
+
+
+@pytest.mark.parametrize(
+    ("accepted", "is_gzipped"),
+    [
+        ("gzip", True),
+        ("br, GZIP;q=0.5", True),
+        ("gzip; q=1.0", True),
+        ("gzip;q=0", False),
+        ("gzip; q=0.0", False),
+        ("identity", False),
+        ("x-gzip", False),
+        ("", False),
+    ],
+)
+def test_a_page_is_compressed_for_those_who_take_it(small, accepted, is_gzipped):
+    plain = small.get("/docs", headers={"Accept-Encoding": "identity"})
+    asked = small.get("/docs", headers={"Accept-Encoding": accepted})
+
+    assert asked.headers["vary"] == plain.headers["vary"] == "Accept-Encoding"
+    assert (asked.headers.get("content-encoding") == "gzip") is is_gzipped
+    assert (asked.headers["etag"] != plain.headers["etag"]) is is_gzipped
+    assert (gzip.decompress(asked.content) if is_gzipped else asked.content) == plain.content
+    assert not is_gzipped or len(asked.content) < 100_000
+    tags = {"Accept-Encoding": accepted, "If-None-Match": asked.headers["etag"]}
+    assert small.get("/docs", headers=tags).status_code == 304
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/reasons"])
