@@ -65,6 +65,7 @@ ROUTES = {
     "openapi": "/openapi.json",
     "docs": "/docs",
     "docs_reasons": "/docs/reasons",
+    "docs_style": "/docs/style.css",
 }
 
 #: The routes of Open edX's own API, where errors are sent as `application/json`.

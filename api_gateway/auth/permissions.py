@@ -87,6 +87,7 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("openapi", "GET"): PUBLIC,
     ("docs", "GET"): PUBLIC,
     ("docs_reasons", "GET"): PUBLIC,
+    ("docs_style", "GET"): PUBLIC,
 }
 
 

@@ -11,7 +11,9 @@ from apispec.ext.marshmallow import MarshmallowPlugin
 
 from api_gateway.auth.permissions import PERMISSIONS, Requirement
 from api_gateway.http.problems import Problem
+from api_gateway.openapi.example_values import add_examples
 from api_gateway.openapi.examples import EXAMPLE_FACTS, EXAMPLES
+from api_gateway.openapi.inline_schemas import name_inline_objects
 from api_gateway.openapi.model import JSON, Operation, Response, Schema, ref, unknown_parameter_code
 from api_gateway.openapi.operations import (
     bulk_enroll,
@@ -70,7 +72,7 @@ _SERVERS = (
     {"url": "/", "description": "The server of this document."},
     {"url": "http://127.0.0.1:8000", "description": "`enroll up` on this machine."},
 )
-_SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
+_SECURITY_SCHEMES: Mapping[str, Mapping[str, Any]] = {
     "ApiKey": {
         "type": "apiKey",
         "in": "header",
@@ -87,6 +89,14 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
         "in": "header",
         "name": "Authorization",
         "description": "`Authorization: JWT T`: the token of a learner or of staff.",
+    },
+    "OAuth2": {
+        "type": "oauth2",
+        "description": (
+            "A server's client id and secret, for a token of its user; the token is sent as "
+            "`Authorization: JWT T` or `Authorization: Bearer T`."
+        ),
+        "flows": {"clientCredentials": {"tokenUrl": "/oauth2/access_token", "scopes": {}}},
     },
 }
 
@@ -116,7 +126,10 @@ def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
             path = _PATH_PARAMETER.sub(operation.tail or r"{\1}", template)
             described = _operation(operation, path, is_v1=template in v1)
             spec.path(path, operations={operation.method.lower(): {"tags": [tag], **described}})
-    return spec.to_dict()
+    document: dict[str, Any] = spec.to_dict()
+    name_inline_objects(document)
+    add_examples(document)
+    return document
 
 
 def _add_components(spec: APISpec) -> None:
@@ -159,8 +172,10 @@ def _security(requirement: Requirement) -> list[dict[str, list[str]]]:
         return [{name: []} for name in _SECURITY_SCHEMES]
     roles = {"admin", *requirement.scopes}
     keys = [{name: [role]} for role in sorted(roles) for name in ("ApiKey", "Bearer")]
-    staff = [{name: ["staff"]} for name in ("Bearer", "JWT")] if requirement.staff else []
-    return keys + staff
+    if not requirement.staff:
+        return keys
+    # the user of a client decides; there are no scopes to ask for
+    return [*keys, *({name: ["staff"]} for name in ("Bearer", "JWT")), {"OAuth2": []}]
 
 
 def _responses(operation: Operation, requirement: Requirement, *, is_v1: bool) -> dict[str, Any]:
@@ -215,9 +230,8 @@ def _problem(status: int, codes: list[str], media_type: str) -> dict[str, Any]:
         "description": "\n".join(f"- `{code}`: {known[code]}" for code in codes),
         "content": {
             media_type: {
-                "schema": {
-                    "allOf": [ref("Problem"), {"properties": {"code": {"enum": codes}}}],
-                },
+                # Generators see the reference alone, and make one type for all errors.
+                "schema": {**ref("Problem"), "properties": {"code": {"enum": codes}}},
                 "example": Problem(
                     HTTPStatus(status), codes[0], _example_detail(codes[0], known)
                 ).body(),

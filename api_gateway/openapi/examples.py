@@ -34,7 +34,7 @@ from schemas.submissions import dump_submission
 
 COURSE_ID = "course-v1:Uni+ALG101+2026"
 _NOW = datetime(2026, 9, 1, 12, 0, 0, 250_000, tzinfo=UTC)
-_SUBMISSION_ID = UUID("019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10")
+SUBMISSION_ID = UUID("019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10")
 _CALLER = "key:sis-nightly"
 
 REQUEST_EXAMPLE: dict[str, Any] = {
@@ -107,7 +107,7 @@ _REFUSED = Outcome(
     {"closed_at": "2026-10-01T00:00:00Z"},
 )
 _SUBMISSION = Submission(
-    id=_SUBMISSION_ID,
+    id=SUBMISSION_ID,
     kind=Kind.BULK,
     format="csv",
     caller=_CALLER,
@@ -124,7 +124,7 @@ _EVENT = RecordedEvent(
     course_id=COURSE_ID,
     username="ada",
     at=_NOW,
-    submission_id=_SUBMISSION_ID,
+    submission_id=SUBMISSION_ID,
     line=2,
     caller=_CALLER,
     before=None,

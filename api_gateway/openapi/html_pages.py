@@ -1,10 +1,12 @@
-"""HTML pages that list all routes and all codes, without scripts or other resources."""
+"""`/docs/reasons`: all outcomes, reasons, rules and error codes, each with its name as anchor."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from html import escape
 from string import Formatter
 
+from api_gateway.openapi.pages.markup import code, heading, page, prose, row, table
 from api_gateway.openapi.problem_codes import meanings
+from api_gateway.openapi.remedies import CODE_REMEDIES, REASON_REMEDIES
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Outcome
 from schemas.enrollments import v1_refusal
@@ -37,52 +39,48 @@ FILE_REASONS = frozenset(
         Reason.KEPT_BY_OTHER_RECORD,
     }
 )
+_ABOUT_REASONS = (
+    "Why a request was refused, invalid or skipped, or left an enrollment unchanged. Facts are "
+    "members of the outcome, which its message names as well. The status is that of an enrollment "
+    "request that waits for its outcome."
+)
+_ABOUT_RULES = (
+    "What is wrong with a value: each of `errors` names the `field`, its `value`, the `rule`, and "
+    "a `message` that says what to do. The same rules are those of bodies and parameters that are "
+    "refused."
+)
 #: Facts that every outcome has as members of its own.
 _OWN_FACTS = frozenset({"user", "course_id"})
 
 
 def reasons_page() -> str:
-    """Renders outcomes, reasons and the other codes, each with its name as anchor."""
+    """Renders the page."""
     others = {code: text for code, text in meanings().items() if code not in {*Reason, *Code}}
-    return _page(
+    return page(
         "Outcomes and reasons",
-        "<p>These codes are stable: programs may rely on them.</p>",
-        "<h2>Outcomes</h2>",
-        "<p>Every request has exactly one.</p>",
-        _table(("Outcome", "Meaning"), (_row(code, text) for code, text in OUTCOMES.items())),
-        "<h2>Reasons</h2>",
-        "<p>Why a request was refused, invalid or skipped, or left an enrollment unchanged. "
-        "Facts are members of the outcome, which its message names as well. The status is that of "
-        "an enrollment request that waits for its outcome.</p>",
-        _table(("Reason", "Meaning and remedy", "Facts", "Status"), map(_reason_row, Reason)),
-        '<h2 id="rules">Rules of <code>invalid_row</code></h2>',
-        "<p>What is wrong with a value: each of <code>errors</code> names the <code>field</code>, "
-        "its <code>value</code>, the <code>rule</code>, and a <code>message</code> that says what "
-        "to do. The same rules are those of bodies and parameters that are refused.</p>",
-        _table(("Rule", "The value", "What to do"), map(_rule_row, Rule)),
-        "<h2>Other error codes</h2>",
-        _table(("Code", "Meaning"), (_row(code, others[code]) for code in sorted(others))),
+        "",
+        prose("These codes are stable: programs may rely on them."),
+        heading(2, "Outcomes", "outcomes"),
+        prose("Every request has exactly one."),
+        table("Outcomes", ("Outcome", "Meaning"), map(_code_row, OUTCOMES, OUTCOMES.values())),
+        heading(2, "Reasons", "reasons"),
+        prose(_ABOUT_REASONS),
+        table("Reasons", ("Reason", "Meaning", "What to do", "Facts", "Status"), _reason_rows()),
+        heading(2, "Rules of `invalid_row`", "rules"),
+        prose(_ABOUT_RULES),
+        table("Rules", ("Rule", "The value", "What to do"), map(_rule_row, Rule)),
+        heading(2, "Other error codes", "codes"),
+        table(
+            "Codes",
+            ("Code", "Meaning", "What to do"),
+            (_code_row(one, others[one], CODE_REMEDIES.get(one, "")) for one in sorted(others)),
+        ),
     )
 
 
-def index_page(document: Mapping[str, Mapping[str, Mapping[str, Mapping[str, object]]]]) -> str:
-    """Renders all routes of the document."""
-    rows = (
-        _cells(
-            f"<code>{escape(method.upper())}</code>",
-            f"<code>{escape(path)}</code>",
-            escape(str(operation["summary"])),
-        )
-        for path, methods in document["paths"].items()
-        for method, operation in methods.items()
-    )
-    return _page(
-        "Enrollment service",
-        '<ul><li><a href="/openapi.json">The HTTP API as an OpenAPI document</a></li>'
-        '<li><a href="/docs/reasons">Outcomes and reasons</a></li></ul>',
-        "<h2>Routes</h2>",
-        _table(("Method", "Path", "Summary"), rows),
-    )
+def _reason_rows() -> Iterator[str]:
+    for reason in Reason:
+        yield _reason_row(reason)
 
 
 def _reason_row(reason: Reason) -> str:
@@ -90,53 +88,41 @@ def _reason_row(reason: Reason) -> str:
     facts = dict.fromkeys(name for name in names if name and name not in _OWN_FACTS)
     status = v1_refusal(Outcome(1, None, None, Code.REFUSED, reason)).status
     status_text = f"{status.value} {escape(status.phrase)}"
-    fact_names = " ".join(map(_fact, facts))
-    return _row(
+    meaning, remedy = _meaning_and_remedy(reason)
+    return _code_row(
         reason,
-        meaning_of_reason(reason),
-        fact_names,
+        meaning,
+        escape(remedy, quote=False),
+        " ".join(map(_fact, facts)),
         "(files only)" if reason in FILE_REASONS else status_text,
     )
 
 
+def _meaning_and_remedy(reason: Reason) -> tuple[str, str]:
+    """Returns both halves of the sentence of a reason as sentences."""
+    meaning, colon, remedy = meaning_of_reason(reason).partition(": ")
+    if not colon:
+        return meaning, REASON_REMEDIES.get(reason, "")
+    return f"{meaning}.", f"{remedy[0].upper()}{remedy[1:]}"
+
+
 def _fact(name: str) -> str:
-    code = f"<code>{escape(name)}</code>"
-    return f'<a href="#rules">{code}</a>' if name == "errors" else code
+    return f'<a href="#rules">{code(name)}</a>' if name == "errors" else code(name)
 
 
 def _rule_row(rule: Rule) -> str:
-    name, text = escape(rule.value), RULE_TEXTS[rule]
+    text = RULE_TEXTS[rule]
     problem, remedy = (
-        part.replace("{expected}", "the one in expected") for part in (text.problem, text.remedy)
+        escape(part.replace("{expected}", "the one in expected"), quote=False)
+        for part in (text.problem, text.remedy or "write one in this form")
     )
-    return (
-        f'<tr id="rule-{name}"><td><a href="#rule-{name}"><code>{name}</code></a></td>'
-        f"<td>{escape(problem)}</td><td>{escape(remedy)}</td></tr>"
-    )
+    anchor = f"rule-{rule.value}"
+    return row(_link(anchor, rule.value), problem, remedy, anchor=anchor)
 
 
-def _row(code: str, text: str, *more: str) -> str:
-    name = escape(code)
-    return (
-        f'<tr id="{name}"><td><a href="#{name}"><code>{name}</code></a></td>'
-        f"<td>{escape(text)}</td>" + "".join(f"<td>{cell}</td>" for cell in more) + "</tr>"
-    )
+def _code_row(name: str, text: str, *more: str) -> str:
+    return row(_link(name, name), escape(text, quote=False), *more, anchor=name)
 
 
-def _cells(*cells: str) -> str:
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _table(titles: Iterable[str], rows: Iterable[str]) -> str:
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in titles)
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _page(title: str, *parts: str) -> str:
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{escape(title)}</title></head><body><main><h1>{escape(title)}</h1>"
-        f"{''.join(parts)}</main></body></html>\n"
-    )
+def _link(anchor: str, text: str) -> str:
+    return f'<a href="#{escape(anchor)}">{code(text)}</a>'

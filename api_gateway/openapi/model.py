@@ -8,6 +8,8 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 Schema = Mapping[str, Any]
+#: The whole OpenAPI document.
+Document = Mapping[str, Any]
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -88,9 +90,10 @@ def enumeration(values: Sequence[str]) -> dict[str, Any]:
     return text(enum=[*values])
 
 
-def object_with(member: str, schema: Schema) -> dict[str, Any]:
-    """Returns the schema of an object with exactly one member."""
+def object_with(member: str, schema: Schema, title: str = "") -> dict[str, Any]:
+    """Returns the schema of an object with exactly one member; `title` names the component."""
     return {
+        **({"title": title} if title else {}),
         "type": "object",
         "properties": {member: schema},
         "required": [member],

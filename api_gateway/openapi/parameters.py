@@ -5,7 +5,7 @@ from typing import Any
 
 from api_gateway.http.headers import MAX_KEY_LENGTH, MAX_WAIT
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
-from api_gateway.openapi.examples import COURSE_ID
+from api_gateway.openapi.examples import COURSE_ID, SUBMISSION_ID
 from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, enumeration, text
 from api_gateway.resources.changes import DEFAULT_CHANGES
 from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
@@ -20,6 +20,7 @@ Parameters = Mapping[str, Mapping[str, Any]]
 
 _SOURCE = text(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
 _UUID = text(format="uuid")
+_ID = str(SUBMISSION_ID)
 _NAME = text(minLength=1, maxLength=MAX_MODE)
 _FILTER = {**array(TEXT), "minItems": 1, "maxItems": MAX_FILTER_VALUES}
 _PAGE = {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE}
@@ -55,44 +56,64 @@ _PATH = {
         example=COURSE_ID,
     ),
     "email": _described("The e-mail address.", _bounded(MAX_EMAIL), example="ada@example.org"),
-    "id": _described("The submission_id from the 202 response.", _UUID),
+    "id": _described("The submission_id from the 202 response.", _UUID, example=_ID),
     "source": _described("The system that the ids come from.", _SOURCE, example="canvas"),
 }
 _QUERY = {
-    "user": _described("The learner; the caller by default."),
-    "include_expired": _described("Include modes past their deadline, unless empty, 0 or false."),
-    "one_course": _described("Filter by course.", name="course_id"),
-    "course_ids": _list("Filter by courses: course keys, or org+course prefixes.", _FILTER),
-    "usernames": _list("Filter by learners.", _FILTER, name="username"),
-    "emails": _list("Filter by the e-mails of learners.", _FILTER, name="email"),
-    "invited": _described("The e-mail address; that of the caller by default.", name="email"),
-    "accounts_by_name": _list("The usernames.", array(TEXT), name="username"),
-    "accounts_by_email": _list("The e-mail addresses.", array(TEXT), name="email"),
-    "org": _described("Filter by organization."),
-    "page": _described("The number of the page.", {"type": "integer", "minimum": 1, "default": 1}),
+    "user": _described("The learner; the caller by default.", example="ada"),
+    "include_expired": _described(
+        "Include modes past their deadline, unless empty, 0 or false.", example="1"
+    ),
+    "one_course": _described("Filter by course.", name="course_id", example=COURSE_ID),
+    "course_ids": _list(
+        "Filter by courses: course keys, or org+course prefixes.", _FILTER, example=[COURSE_ID]
+    ),
+    "usernames": _list("Filter by learners.", _FILTER, name="username", example=["ada", "bob"]),
+    "emails": _list(
+        "Filter by the e-mails of learners.", _FILTER, name="email", example=["ada@example.org"]
+    ),
+    "invited": _described(
+        "The e-mail address; that of the caller by default.",
+        name="email",
+        example="ada@example.org",
+    ),
+    "accounts_by_name": _list("The usernames.", array(TEXT), name="username", example=["ada"]),
+    "accounts_by_email": _list(
+        "The e-mail addresses.", array(TEXT), name="email", example=["ada@example.org"]
+    ),
+    "org": _described("Filter by organization.", example="Uni"),
+    "page": _described(
+        "The number of the page.", {"type": "integer", "minimum": 1, "default": 1}, example=1
+    ),
     "catalog_page_size": _described(
         f"Courses per page; larger numbers mean {MAX_CATALOG_PAGE}, anything else the default.",
         {"anyOf": [{"type": "integer"}, TEXT], "default": DEFAULT_CATALOG_PAGE},
         name="page_size",
+        example=50,
     ),
     "mode": _described(
-        "The mode that is asked for; by default the one that the rules choose.", _NAME
+        "The mode that is asked for; by default the one that the rules choose.",
+        _NAME,
+        example="verified",
     ),
-    "cursor": _described("The start of the page: next of the page before."),
+    "cursor": _described("The start of the page: next of the page before.", example="WzFd"),
     "page_size": _described(
         f"Rows per page; larger numbers mean {MAX_PAGE}, anything else means the default.",
         {"anyOf": [{"type": "integer"}, TEXT], "default": DEFAULT_PAGE},
+        example=DEFAULT_PAGE,
     ),
     "limit": _described("Items per page.", _PAGE),
     "same_as_limit": _described(
         "Another name of limit. With both, they must be the same.",
         {"type": "integer", "maximum": MAX_PAGE},
+        example=DEFAULT_PAGE,
         name="page_size",
         deprecated=True,
     ),
     "same_as_page_size": _described(
         "Another name of page_size. With both, they must be the same.",
         {"anyOf": [{"type": "integer"}, TEXT]},
+        example=DEFAULT_PAGE,
         name="limit",
         deprecated=True,
     ),
@@ -107,35 +128,49 @@ _QUERY = {
         array(enumeration([*State])),
         style="form",
         explode=True,
+        example=[State.DONE.value],
     ),
-    "outcome": _list("Filter by outcome.", array(enumeration([*Code]))),
-    "reason": _list("Filter by reason.", array(enumeration([*Reason]))),
+    "outcome": _list(
+        "Filter by outcome.", array(enumeration([*Code])), example=[Code.REFUSED.value]
+    ),
+    "reason": _list(
+        "Filter by reason.", array(enumeration([*Reason])), example=[Reason.COURSE_FULL.value]
+    ),
     "format": _described(
         "The format of the file; auto: detect it by the content.",
         {**enumeration(FORMAT_NAMES), "default": AUTO},
     ),
     "course": _described(
-        "The course, if the format has no column for it.", _NAME, name="course_id"
+        "The course, if the format has no column for it.",
+        _NAME,
+        name="course_id",
+        example=COURSE_ID,
     ),
-    "file": _described("Filter by a file of the archive."),
-    "submission": _described("The submission_id from the 202 response.", _UUID, required=True),
-    "default_mode": _described("The mode of rows without one.", _NAME),
+    "file": _described("Filter by a file of the archive.", example="enrollments.csv"),
+    "submission": _described(
+        "The submission_id from the 202 response.", _UUID, required=True, example=_ID
+    ),
+    "default_mode": _described("The mode of rows without one.", _NAME, example="audit"),
     "on_error": _described(
         "Whether a refused or invalid row aborts all others.",
         {**enumeration([*OnError]), "default": OnError.CONTINUE.value},
     ),
     "lane": _described(
-        "The queue; by default it depends on the number of rows.", enumeration([*Lane])
+        "The queue; by default it depends on the number of rows.",
+        enumeration([*Lane]),
+        example=Lane.BULK.value,
     ),
     "of_source": _described(
         "The crosswalk that maps the ids; by default that of the format, unless it is our own.",
         _SOURCE,
         name="source",
+        example="canvas",
     ),
     "ignore": _described(
         "Names of columns (of JSON: members), with commas between them, that are not read although "
         "they look like ones that are.",
         text(minLength=1, maxLength=MAX_IGNORE_CHARS),
+        example="status",
     ),
     "bom": _described(
         "Whether CSV begins with a byte order mark, by which spreadsheets know UTF-8.",
@@ -156,15 +191,21 @@ _HEADER = {
         "A repeated request with the same key is not stored again; its response is that of the "
         "first. The order of members and the white space of JSON do not make it another request.",
         _bounded(MAX_KEY_LENGTH),
+        example="term-2026-09",
     ),
-    "If-None-Match": _described("The ETag of a previous response: 304 if it is still current."),
-    "Last-Event-ID": _described("The id of the last event received, after which to continue."),
+    "If-None-Match": _described(
+        "The ETag of a previous response: 304 if it is still current.", example='"0123456789abcdef"'
+    ),
+    "Last-Event-ID": _described(
+        "The id of the last event received, after which to continue.", example="12"
+    ),
     "Content-Encoding": _described(
-        "The compression of the body.", enumeration(["gzip", "identity"])
+        "The compression of the body.", enumeration(["gzip", "identity"]), example="identity"
     ),
     "X-Request-ID": _described(
         "Correlates the request in all logs: 1 to 128 letters, digits and `_.:/+=-`. Anything else "
-        "is replaced, and without it one is generated; the response has the one that counts."
+        "is replaced, and without it one is generated; the response has the one that counts.",
+        example="term-2026-09/42",
     ),
 }
 #: Parameters by name of the component, which operations refer to.
@@ -187,7 +228,10 @@ HEADERS: Parameters = {
     "Vary": _described("The request headers that the response depends on."),
     "Content-Disposition": _described("A name for the file."),
     "X-Accel-Buffering": _described("Tells proxies not to buffer events."),
-    "Content-Security-Policy": _described("The page loads nothing and cannot be framed."),
+    "Content-Encoding": _described("gzip, if the request accepts it.", {"const": "gzip"}),
+    "Content-Security-Policy": _described(
+        "The page runs nothing, loads its style sheet alone, and cannot be framed."
+    ),
     "Pragma": _described("no-cache, for caches of HTTP/1.0."),
     "RateLimit": _described(
         "The rate of a throttled caller: r requests are left now, and t seconds pass until there "

@@ -1,5 +1,6 @@
 """Schemas of request bodies, generated from the marshmallow schemas that validate them."""
 
+import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -77,6 +78,15 @@ def _make_portable(subschema: dict[str, Any]) -> None:
             subschema["pattern"] = _ANCHORED.sub(r"^(?:\1)$", pattern)
     if subschema.get("minLength") == 0:
         del subschema["minLength"]
+    if "default" in subschema and {"type", "anyOf", "$ref"} & set(subschema):
+        _describe_default(subschema)
+
+
+def _describe_default(member: dict[str, Any]) -> None:
+    """Writes the default into the description: clients would send it, even to PATCH."""
+    default = json.dumps(member.pop("default"))
+    described = f"{member.get('description', '')} Default: {default}."
+    member["description"] = described.strip()
 
 
 def _describe_optional(request: dict[str, Any]) -> None:
@@ -89,7 +99,9 @@ def _describe_optional(request: dict[str, Any]) -> None:
             else {"anyOf": [member, NULL]}
         )
     del request["required"]
-    request["anyOf"] = [{"required": ["course_details"]}, {"required": ["course_id"]}]
+    # `anyOf` would be a type without members for generators of programs
+    request["if"] = {"required": ["course_details"]}
+    request["else"] = {"required": ["course_id"]}
     request["description"] = (
         "One learner, one course, and the desired change. Without user and email it is the caller; "
         "without is_active it is true; null is the same as missing, and unknown members are "

@@ -16,7 +16,15 @@ from tests.support.servers import create_database, drop_database
 from tests.support.service import Service
 
 CONFIG = Path(__file__).parents[2] / "schemathesis.toml"
-PUBLIC = {"isLive", "isReady", "getOpenApi", "getDocs", "getReasons", "getCourseDetails"}
+PUBLIC = {
+    "isLive",
+    "isReady",
+    "getOpenApi",
+    "getDocs",
+    "getReasons",
+    "getDocsStyle",
+    "getCourseDetails",
+}
 LEARNER = PUBLIC | {"askEnrollment", "getOwnEnrollment", "listSubmissions", "getSubmission"}
 SERVER = LEARNER | {"submit", "listOutcomes", "listChanges", "listEnrollments", "putInvitation"}
 ADMIN = SERVER | {"putCourse", "patchCourses", "putLearner", "putCrosswalk", "bulkEnroll"}

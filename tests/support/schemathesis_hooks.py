@@ -1,5 +1,7 @@
 """Findings of schemathesis that are meant; `schemathesis.toml` names this module."""
 
+import json
+
 import schemathesis
 from schemathesis.core.failures import Failure
 from schemathesis.core.transport import Response
@@ -20,3 +22,9 @@ def filter_failure(
     operation_id = case.operation.definition.raw["operationId"]
     is_empty = response.status_code == 200 and not response.content
     return not (is_empty and operation_id in MAY_BE_EMPTY)
+
+
+@schemathesis.serializer("application/x-ndjson")
+def serialize_lines(context: schemathesis.SerializationContext, value: object) -> bytes:
+    """Returns a body of lines; a value that is no text is one line."""
+    return (value if isinstance(value, str) else json.dumps(value)).encode(errors="replace")

@@ -94,6 +94,7 @@ PASSES = {
     ("openapi", "GET"): EVERYBODY,
     ("docs", "GET"): EVERYBODY,
     ("docs_reasons", "GET"): EVERYBODY,
+    ("docs_style", "GET"): EVERYBODY,
 }
 
 

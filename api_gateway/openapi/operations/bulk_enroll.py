@@ -18,6 +18,7 @@ from schemas.openedx_bulk_enroll import ENROLL, UNENROLL
 _STORED_HEADERS = "Location Preference-Applied Idempotency-Replayed Cache-Control"
 _TEXT_LIST = {"anyOf": [TEXT, array(TEXT)], "description": "A comma-separated list, or several."}
 _BODY = {
+    "title": "BulkEnrollRequest",
     "type": "object",
     "properties": {
         "action": enumeration([ENROLL, UNENROLL]),

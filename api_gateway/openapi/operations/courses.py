@@ -33,6 +33,10 @@ OPERATIONS = (
         "GET",
         "getCourseDetails",
         "Get course details in the form of Open edX",
+        description=(
+            "The course with the modes that are on offer now. Served from a cache that never has "
+            "an older course than the last response to a change of it."
+        ),
         parameters="include_expired If-None-Match",
         responses={
             200: Response("The course.", json_content("CourseDetails"), _CACHED),
@@ -46,6 +50,7 @@ OPERATIONS = (
         "GET",
         "listCourses",
         "List courses",
+        description="All courses with their seats; the body of a page can be sent back.",
         parameters="limit same_as_limit cursor",
         responses={200: Response("A page, ordered by course id.", json_content("CoursePage"))},
         problems="invalid_parameter",
@@ -70,6 +75,7 @@ OPERATIONS = (
         "PATCH",
         "patchCourse",
         "Update some members of a course",
+        description="Members that are not given stay as they are.",
         body=json_content("CourseMembers"),
         responses={200: Response("The updated course.", json_content("KeptCourse"))},
         problems=f"invalid_course_id {BODY_PROBLEMS} course_not_found {TRANSFER_PROBLEMS}",

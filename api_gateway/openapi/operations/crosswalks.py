@@ -8,13 +8,16 @@ from api_gateway.openapi.model import (
     Schema,
     json_content,
     ref,
-    text,
 )
 from api_gateway.openapi.operations.crud import TRANSFER_PROBLEMS, list_of
+from api_gateway.openapi.operations.lines import CROSSWALK_CSV, MISSING_CSV, csv
 
 _BODY: dict[str, Schema] = {
     **list_of("CrosswalkEntry", "entries"),
-    CSV: text("The columns kind, theirs and ours. Rows without ours: PATCH skips, PUT refuses."),
+    CSV: csv(
+        "The columns kind, theirs and ours. Rows without ours: PATCH skips, PUT refuses.",
+        CROSSWALK_CSV,
+    ),
 }
 
 
@@ -40,11 +43,12 @@ OPERATIONS = (
         "GET",
         "getCrosswalk",
         "Get the crosswalk of a source",
+        description="The ids of another system and ours. CSV can be edited and sent back.",
         parameters="limit same_as_limit cursor",
         responses={
             200: Response(
                 "A page as JSON, or all entries as CSV.",
-                {JSON: ref("Crosswalk"), CSV: text()},
+                {JSON: ref("Crosswalk"), CSV: csv("All entries.", CROSSWALK_CSV)},
                 "Cache-Control Vary Content-Disposition",
             )
         },
@@ -66,7 +70,7 @@ OPERATIONS = (
         responses={
             200: Response(
                 "The columns kind, theirs, and ours, which is empty.",
-                {CSV: text()},
+                {CSV: csv("The ids.", MISSING_CSV)},
                 "Cache-Control Content-Disposition",
             )
         },

@@ -12,8 +12,8 @@ from api_gateway.openapi.model import (
     json_content,
     object_with,
     ref,
-    text,
 )
+from api_gateway.openapi.operations.lines import ndjson
 
 #: Problem codes of a JSON body.
 BODY_PROBLEMS = "malformed_json incomplete_body invalid_body"
@@ -35,10 +35,11 @@ class Resource(NamedTuple):
     #: Problem codes of an invalid URL and of a missing object.
     bad_url: str
     not_found: str
-    #: Descriptions of PUT and DELETE, and their problem codes of conflicts.
+    #: Descriptions of GET, PUT and DELETE, and the problem codes of conflicts.
     put: str
+    get: str = "The state in the database, which no cache delays."
     put_conflict: str = ""
-    delete: str = ""
+    delete: str = "What was processed before stays as it is."
     delete_conflict: str = ""
     body_required: bool = True
     tail: str | None = None
@@ -53,6 +54,7 @@ def get_put_delete(resource: Resource) -> tuple[Operation, Operation, Operation]
         f"get{resource.name}",
         f"Get {resource.noun}",
         {200: Response("The current state.", content)},
+        description=resource.get,
         problems=f"{resource.bad_url} {resource.not_found}",
         tail=resource.tail,
     )
@@ -98,9 +100,9 @@ def save_many(route: str, name: str, *, conflict: str = "") -> Operation:
 def list_of(name: str, member: str) -> dict[str, Schema]:
     """Returns the content of a list: an array, an object with it, one object, or NDJSON."""
     items = array(ref(name))
-    page = object_with(member, items)
-    page["properties"]["next"] = {"description": "Ignored."}
+    page = object_with(member, items, f"{name}List")
+    page["properties"]["next"] = {"description": "Ignored.", "examples": [None]}
     return {
         JSON: {"anyOf": [items, page, ref(name)]},
-        NDJSON: text(f"One {name} per line."),
+        NDJSON: ndjson(name),
     }

@@ -1,9 +1,11 @@
 """Operations on enrollments and their events."""
 
+import json
+
 from api_gateway.http.openedx_body import MULTIPART_FORM, URLENCODED_FORM
+from api_gateway.openapi.examples import COURSE_ID
 from api_gateway.openapi.model import (
     JSON,
-    TEXT,
     Operation,
     Response,
     array,
@@ -28,31 +30,38 @@ _ENROLLMENT = Response(
 _EVENTS = Response(
     "The events of the enrollment; an empty list without one.", json_content("History"), _PRIVATE
 )
+_STATE = "The state, also of an inactive enrollment, with the details of its course."
+_PAST = "Every change, oldest first: when, by whom, by which submission and line, before and after."
 _FORM = {
+    "title": "EnrollmentForm",
     "type": "object",
     "description": "The same as a form; booleans are words, also with a capital letter.",
     "properties": {
-        "user": TEXT,
-        "email": TEXT,
-        "mode": TEXT,
+        "user": text(examples=["ada"]),
+        "email": text(examples=["ada@example.org"]),
+        "mode": text(examples=["verified"]),
         "is_active": enumeration(["true", "false"]),
         "force_enrollment": enumeration(["true", "false"]),
-        "cohort": TEXT,
-        "enrollment_attributes": text("JSON."),
-        "course_details.course_id": TEXT,
-        "course_id": TEXT,
-        "course_details": text("JSON."),
+        "cohort": text(examples=["Group A"]),
+        "enrollment_attributes": text("JSON.", examples=["[]"]),
+        "course_details.course_id": text(examples=[COURSE_ID]),
+        "course_id": text(examples=[COURSE_ID]),
+        "course_details": text("JSON.", examples=[json.dumps({"course_id": COURSE_ID})]),
     },
+    "examples": [
+        {"user": "ada", "course_details.course_id": COURSE_ID, "mode": "verified"},
+    ],
 }
 
 
-def _detail(id_: str, summary: str, tail: str, response: Response) -> Operation:
+def _detail(id_: str, summary: str, tail: str, response: Response, description: str) -> Operation:
     """Returns an operation that reads one enrollment."""
     return Operation(
         "enrollment_detail",
         "GET",
         id_,
         summary,
+        description=description,
         tail=tail,
         responses={200: response, 404: _HIDDEN},
         problems="invalid_row",
@@ -107,6 +116,7 @@ OPERATIONS = (
         "GET",
         "listActiveEnrollments",
         "List the active enrollments of one learner",
+        description="Without user, those of the caller.",
         parameters="user",
         responses={
             200: Response(
@@ -117,10 +127,16 @@ OPERATIONS = (
         },
         problem_headers=_PRIVATE,
     ),
-    _detail("getEnrollment", "Get an enrollment of a learner", _ONE, _ENROLLMENT),
-    _detail("getOwnEnrollment", "Get an enrollment of the caller", _OWN, _ENROLLMENT),
-    _detail("getHistory", "Get enrollment history", f"{_ONE}/history", _EVENTS),
-    _detail("getOwnHistory", "Get enrollment history of the caller", f"{_OWN}/history", _EVENTS),
+    _detail("getEnrollment", "Get an enrollment of a learner", _ONE, _ENROLLMENT, _STATE),
+    _detail("getOwnEnrollment", "Get an enrollment of the caller", _OWN, _ENROLLMENT, _STATE),
+    _detail("getHistory", "Get enrollment history", f"{_ONE}/history", _EVENTS, _PAST),
+    _detail(
+        "getOwnHistory",
+        "Get enrollment history of the caller",
+        f"{_OWN}/history",
+        _EVENTS,
+        _PAST,
+    ),
     Operation(
         "enrollments",
         "GET",

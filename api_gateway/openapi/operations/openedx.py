@@ -1,6 +1,6 @@
 """Operations of Open edX beside its enrollments, and on roles in courses."""
 
-from api_gateway.http.forms import URLENCODED_FORM
+from api_gateway.http.openedx_body import URLENCODED_FORM
 from api_gateway.openapi.model import (
     JSON,
     TEXT,

@@ -1,8 +1,9 @@
 """Operations on submissions: upload, status, progress, outcomes, cancellation."""
 
+import json
 from collections.abc import Mapping
 
-from api_gateway.openapi.examples import FILE_EXAMPLE
+from api_gateway.openapi.examples import EXAMPLES, FILE_EXAMPLE
 from api_gateway.openapi.model import (
     CSV,
     INTEGER,
@@ -18,41 +19,47 @@ from api_gateway.openapi.model import (
     ref,
     text,
 )
+from api_gateway.openapi.operations.lines import OUTCOMES_CSV, csv, ndjson
 from api_gateway.status.event_stream import EVENT_STREAM_TYPE
 
-_REQUESTS = array(ref("EnrollmentRequest"))
 _STATUS_HEADERS = "ETag Cache-Control Retry-After"
-#: OpenAPI 3.1 has one schema for a stream of events: that of each event.
-_STREAM: Mapping[str, Schema] = {
-    EVENT_STREAM_TYPE: {
-        "type": "object",
-        "description": "One event; the last is named done.",
-        "properties": {
-            "event": enumeration(["progress", "done"]),
-            "id": text("What Last-Event-ID takes."),
-            "retry": {**INTEGER, "description": "Milliseconds before connecting again."},
-            "data": {
-                **text("A Submission as JSON."),
-                "contentMediaType": JSON,
-                "contentSchema": ref("Submission"),
-            },
+_EVENT = {
+    "title": "ProgressEvent",
+    "type": "object",
+    "description": "One event; the last is named done.",
+    "properties": {
+        "event": enumeration(["progress", "done"]),
+        "id": text("What Last-Event-ID takes.", examples=["12"]),
+        "retry": {
+            **INTEGER,
+            "description": "Milliseconds before connecting again.",
+            "examples": [2_000],
         },
-        "required": ["event", "id", "data"],
-    }
+        "data": {
+            **text("A Submission as JSON.", examples=[json.dumps(EXAMPLES["Submission"])]),
+            "contentMediaType": JSON,
+            "contentSchema": ref("Submission"),
+        },
+    },
+    "required": ["event", "id", "data"],
 }
+#: OpenAPI 3.1 has one schema for a stream of events, that of each event; generated clients that
+#: do not read streams get all of it as a string.
+_STREAM: Mapping[str, Schema] = {EVENT_STREAM_TYPE: {"anyOf": [_EVENT, text("All events.")]}}
 _FINISHED = Response(
     "The last event was received already; only with Last-Event-ID.", headers="Cache-Control Vary"
 )
 _FILE = {
-    CSV: text(examples=[FILE_EXAMPLE]),
-    NDJSON: text("One EnrollmentRequest per line."),
-    JSON: {"anyOf": [object_with("enrollments", _REQUESTS), _REQUESTS]},
-    "text/plain": text("CSV or NDJSON; detected."),
+    CSV: csv("Columns of ours, or a file of another system.", FILE_EXAMPLE),
+    NDJSON: ndjson("EnrollmentRequest"),
+    # An array alone is read as well; Python clients cannot tell it from other bodies.
+    JSON: object_with("enrollments", array(ref("EnrollmentRequest")), "EnrollmentRequestList"),
+    "text/plain": text("CSV or NDJSON; detected.", examples=[FILE_EXAMPLE]),
     "application/zip": text(format="binary"),
     "multipart/form-data": {
         "type": "object",
         "description": "An upload from a browser; options may be fields as well.",
-        "properties": {"file": text(format="binary")},
+        "properties": {"file": text("The file.", format="binary", examples=[FILE_EXAMPLE])},
         "required": ["file"],
     },
 }
@@ -67,7 +74,8 @@ OPERATIONS = (
             "CSV has the columns user or email, course_id, and any of mode, is_active, "
             "requested_at, enrollment_attributes, cohort, force_enrollment, in any order; other "
             "columns are stored, named in ignored_columns, and returned with the outcomes, but one "
-            "that looks like a column of ours refuses the file. NDJSON has one request per line. "
+            "that looks like a column of ours refuses the file. NDJSON has one request per line, "
+            "JSON an array of them, alone or as the member enrollments. "
             "A row that cannot be read is invalid by itself; the others are processed. CSV files "
             "of other systems are accepted unchanged and detected by their content: see format. "
             "Their ids are mapped by the crosswalk of their source. A ZIP archive contains one or "
@@ -99,6 +107,7 @@ OPERATIONS = (
         "GET",
         "listSubmissions",
         "List submissions of the caller",
+        description="Those of the same key or subject, whatever became of them.",
         parameters="state limit same_as_limit cursor",
         responses={
             200: Response("A page, newest first.", json_content("SubmissionPage"), "Cache-Control")
@@ -166,8 +175,8 @@ OPERATIONS = (
                 "Outcomes in input order.",
                 {
                     JSON: ref("OutcomePage"),
-                    NDJSON: text("One Outcome per line."),
-                    CSV: text(),
+                    NDJSON: ndjson("Outcome"),
+                    CSV: csv("The columns of the file, and the outcomes.", OUTCOMES_CSV),
                 },
                 "Vary Content-Disposition",
             )

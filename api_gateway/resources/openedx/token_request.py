@@ -2,24 +2,18 @@
 
 import base64
 import binascii
-import io
 from http import HTTPStatus
 from typing import NamedTuple
-from urllib.parse import parse_qsl, unquote_plus
+from urllib.parse import unquote_plus
 
 from falcon.asgi import Request
-from falcon.media.multipart import MultipartForm, MultipartParseError, MultipartParseOptions
-from falcon.util.mediatypes import parse_header
 
+from api_gateway.http.openedx_body import FormFields, parse_openedx_body
 from api_gateway.http.problems import Problem
-from api_gateway.http.request_body import check_is_json, parse_json, read_body
+from api_gateway.http.request_body import read_body
 
-#: Maximum bytes of the body, and number of its fields.
+#: Maximum bytes of the body.
 MAX_TOKEN_REQUEST_BYTES = 16_384
-MAX_TOKEN_REQUEST_FIELDS = 50
-_MAX_BOUNDARY = 70
-_URLENCODED = "application/x-www-form-urlencoded"
-_MULTIPART = "multipart/form-data"
 #: The characters of an `error_description` that RFC 6749 does not permit, and what is sent.
 _UNPERMITTED = str.maketrans({'"': "'", "\\": "/"})
 
@@ -51,37 +45,21 @@ async def read_fields(req: Request) -> dict[str, str]:
     """
     try:
         body = await read_body(req, MAX_TOKEN_REQUEST_BYTES)
-        pairs = _parse(req, body)
+        fields = parse_openedx_body(req, body, _unique_fields)
     except Problem as problem:
         raise _with_error(problem, "invalid_request") from problem
-    except (MultipartParseError, ValueError) as error:
-        raise oauth_problem("invalid_request", "The body is not a form in UTF-8.") from error
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        raise oauth_problem("invalid_request", "A field of the form is given twice.")
+    if not isinstance(fields, dict) or not all(isinstance(it, str) for it in fields.values()):
+        raise oauth_problem("invalid_request", "The body must be an object of texts.")
     return fields
 
 
-def _parse(req: Request, body: bytes) -> list[tuple[str, str]]:
-    """Returns the fields. Raises Problem, MultipartParseError, ValueError."""
-    media_type, options = parse_header(req.content_type or "")
-    kind = media_type.lower()
-    if kind == _URLENCODED or not (kind or body):
-        return parse_qsl(
-            body.decode("ascii"),
-            keep_blank_values=True,
-            errors="strict",
-            max_num_fields=MAX_TOKEN_REQUEST_FIELDS,
-        )
-    if kind == _MULTIPART:
-        boundary = str(options.get("boundary", ""))[:_MAX_BOUNDARY].encode("ascii")
-        parts = MultipartForm(io.BytesIO(body), boundary, len(body), MultipartParseOptions())
-        return [(part.name or "", part.get_data().decode()) for part in parts]
-    check_is_json(req, also=f"{_URLENCODED}, {_MULTIPART}")
-    members = parse_json(body)
-    if not isinstance(members, dict) or not all(isinstance(it, str) for it in members.values()):
-        raise oauth_problem("invalid_request", "The body must be an object of texts.")
-    return list(members.items())
+def _unique_fields(fields: FormFields) -> dict[str, str]:
+    """Returns the fields of a form. Raises Problem 400 for a repeated one (RFC 6749, 3.2)."""
+    pairs = list(fields)
+    unique = dict(pairs)
+    if len(unique) < len(pairs):
+        raise oauth_problem("invalid_request", "A field of the form is given twice.")
+    return unique
 
 
 def client_credentials(req: Request, fields: dict[str, str]) -> ClientCredentials | None:

@@ -74,6 +74,7 @@ OTHERS = {
     "openapi",
     "docs",
     "docs_reasons",
+    "docs_style",
 }
 REQUESTS = [path for paths in LISTS.values() for path in paths]
 

@@ -109,22 +109,6 @@ def test_every_schema_is_one(document):
         Draft202012Validator.check_schema(schema)
 
 
-def test_every_example_keeps_to_its_own_schema(closed):
-    shown = 0
-    for name, schema in closed["components"]["schemas"].items():
-        for example in schema.get("examples", ()):
-            validator(closed, {"$ref": f"#/components/schemas/{name}"}).validate(example)
-            shown += 1
-    for _, _, operation in operations(closed):
-        for answer in operation["responses"].values():
-            for content in answer.get("content", {}).values():
-                if "example" in content:
-                    validator(closed, content["schema"]).validate(content["example"])
-                    shown += 1
-
-    assert shown > 20
-
-
 def test_security_says_what_the_policy_needs(document):
     schemes = set(document["components"]["securitySchemes"])
     for path, method, operation in operations(document):

@@ -252,6 +252,7 @@ def test_a_route_lets_in_who_may_and_nobody_else(small, route, method):
             ("openapi", "GET"),
             ("docs", "GET"),
             ("docs_reasons", "GET"),
+            ("docs_style", "GET"),
         }
     ),
 )

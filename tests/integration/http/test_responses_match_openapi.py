@@ -60,7 +60,17 @@ def ask_all(ask):
 
 @pytest.mark.parametrize(
     ("path", "status"),
-    [(path, 200) for path in ("/livez", "/readyz", "/openapi.json", "/docs", "/docs/reasons")],
+    [
+        (path, 200)
+        for path in (
+            "/livez",
+            "/readyz",
+            "/openapi.json",
+            "/docs",
+            "/docs/reasons",
+            "/docs/style.css",
+        )
+    ],
 )
 def test_answers_of_the_service_itself(ask, path, status):
     ask({}, "GET", path, status)

@@ -1,0 +1,1 @@
+"""The pages for people, rendered from the OpenAPI document: no scripts, one style sheet."""
