@@ -4,7 +4,7 @@ import json
 import uuid
 from collections import defaultdict
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
@@ -36,6 +36,8 @@ BULK = "/api/bulk_enroll/v1/bulk_enroll"
 MEDIA = ("json", "urlencoded", "multipart")
 KEY = {"X-Edx-Api-Key": EDX_KEY}
 ANONYMOUS: Mapping[str, str] = {}
+#: The end of a window or a mode that is over.
+PAST = "2020-01-02T03:04:05Z"
 
 Body = Mapping[str, Any]
 Caller = Mapping[str, str]
@@ -48,11 +50,44 @@ class State(NamedTuple):
     is_active: bool
 
 
+def active(mode: str) -> State:
+    """Returns an active enrollment in a mode."""
+    return State(mode, is_active=True)
+
+
+def inactive(mode: str) -> State:
+    """Returns an inactive enrollment in a mode."""
+    return State(mode, is_active=False)
+
+
+class CoursePool:
+    """Courses that tests take from; many are created at once, for each change waits for a lease."""
+
+    SIZE = 20
+
+    def __init__(self, up: Stack) -> None:
+        self.up = up
+        self._free: dict[str, list[str]] = defaultdict(list)
+
+    def take(self, members: Body) -> str:
+        """Returns the id of a course with these members that no other test has."""
+        free = self._free[json.dumps(members, sort_keys=True)]
+        if not free:
+            word = f"P{uuid.uuid4().hex[:10]}"
+            ids = [f"course-v1:Org{word}+C{number}+{word}" for number in range(self.SIZE)]
+            with self.up.http() as http:
+                many = [{"course_id": course_id, **members} for course_id in ids]
+                ok(http.post("/courses", json=many))
+            free += ids
+        return free.pop()
+
+
 class OpenEdxClient:
     """A client of a running stack; its names and courses are of no other test."""
 
-    def __init__(self, up: Stack, media: str = "json") -> None:
-        self.up = up
+    def __init__(self, courses: CoursePool, media: str = "json") -> None:
+        self.up = up = courses.up
+        self._courses = courses
         self.media = media
         self.word = f"t{uuid.uuid4().hex[:10]}"
         self.admin = {"X-Edx-Api-Key": up.key()}
@@ -68,15 +103,20 @@ class OpenEdxClient:
     # --- what there is
 
     def course(self, *modes: str | Body, **members: object) -> str:
-        """Creates a course, open to all; returns its id. Without modes it has the synthetic one."""
-        self._count += 1
-        org = members.pop("org", f"Org{self.word}")
-        course_id = str(members.pop("course_id", f"course-v1:{org}+C{self._count}+{self.word}"))
+        """Creates a course, open to all; returns its id. Without modes it has the synthetic one.
+
+        `org` and `course_id` may be given.
+        """
         offered = [_mode(mode) for mode in modes]
-        body = {"course_id": course_id, "course_name": f"Course {self._count}", **members}
-        made = self.put(f"/courses/{course_id}", {**body, "course_modes": offered})
+        body = {"course_name": "Course", **members, "course_modes": offered}
+        org, course_id = body.pop("org", None), body.pop("course_id", None)
+        if org is course_id is None:
+            return self._courses.take(body)
+        self._count += 1
+        made_id = str(course_id or f"course-v1:{org}+C{self._count}+{self.word}")
+        made = self.put(f"/courses/{made_id}", body)
         assert made.is_success, made.text
-        return course_id
+        return made_id
 
     def put(self, path: str, body: Body) -> httpx.Response:
         """Puts what Open edX has in its own administration pages."""
@@ -230,14 +270,9 @@ def ok(answer: httpx.Response) -> Any:
     return answer.json()
 
 
-def ago(**span: float) -> str:
-    """Returns a time in the past, as courses have them."""
-    return (datetime.now(UTC) - timedelta(**span)).isoformat()
-
-
 def expired(slug: str) -> Body:
     """Returns a mode whose deadline has passed."""
-    return {"slug": slug, "name": slug.title(), "expiration_datetime": ago(days=2)}
+    return {"slug": slug, "name": slug.title(), "expiration_datetime": PAST}
 
 
 def _mode(mode: str | Body) -> Body:

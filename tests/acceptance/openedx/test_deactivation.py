@@ -2,7 +2,14 @@
 
 import pytest
 
-from tests.support.openedx_client import KEY, OpenEdxClient, State, expired, ok
+from tests.support.openedx_client import (
+    KEY,
+    OpenEdxClient,
+    active,
+    expired,
+    inactive,
+    ok,
+)
 
 #: The modes of a course, and the one that the learner has.
 COURSES = [
@@ -28,7 +35,7 @@ def enrolled(client: OpenEdxClient, modes: list[str], mode: str) -> tuple[str, s
 @EACH
 def test_043_the_key_enrolls_in_each_mode(form, modes, mode):
     course, user = enrolled(form, modes, mode)
-    assert form.state(course, user) == State(mode, True)
+    assert form.state(course, user) == active(mode)
 
 
 @EACH
@@ -37,7 +44,7 @@ def test_044_an_activity_that_is_no_boolean_is_400(form, modes, mode):
     refused = form.enroll(KEY, course, user=user, mode=None, is_active="foo")
     assert refused.status_code == 400
     assert refused.json()["message"] == "'foo' is an invalid enrollment activation status."
-    assert form.state(course, user) == State(mode, True)
+    assert form.state(course, user) == active(mode)
 
 
 @EACH
@@ -45,7 +52,7 @@ def test_045_the_key_deactivates_and_the_mode_stays(form, modes, mode):
     course, user = enrolled(form, modes, mode)
     shown = form.enrolled(course, user, mode=mode, is_active=False)
     assert (shown["mode"], shown["is_active"]) == (mode, False)
-    assert form.state(course, user) == State(mode, False)
+    assert form.state(course, user) == inactive(mode)
 
 
 @EACH
@@ -74,18 +81,18 @@ def test_the_default_mode_is_400_where_it_is_not_offered(form, modes, mode):
     form.enrolled(course, user, mode=mode, is_active=False)
     refused = form.enroll(KEY, course, user=user, mode="audit", is_active=False)
     assert refused.status_code == 400
-    assert form.state(course, user) == State(mode, False)
+    assert form.state(course, user) == inactive(mode)
 
 
 def test_049_global_staff_deactivate_others_and_the_mode_stays(form):
     course, user = enrolled(form, ["audit", "verified"], "verified")
     asked = {"user": user, "mode": "verified", "is_active": False}
     assert ok(form.enroll(form.staff(), course, **asked))["is_active"] is False
-    assert form.state(course, user) == State("verified", False)
+    assert form.state(course, user) == inactive("verified")
 
 
 def test_050_an_enrollment_in_an_expired_mode_is_deactivated(form):
     course, user = enrolled(form, ["audit", "verified"], "verified")
     form.course("audit", expired("verified"), course_id=course)
     form.enrolled(course, user, mode="verified", is_active=False)
-    assert form.state(course, user) == State("verified", False)
+    assert form.state(course, user) == inactive("verified")

@@ -103,9 +103,7 @@ ALL_BIG, ALL_SMALL = ["BIG U1", "BIG U2", "BIG U3"], ["SMALL U1", "SMALL U3"]
     [
         pytest.param({"course_id": "SMALL"}, ALL_SMALL, id="124"),
         pytest.param({"course_id": "BIG"}, ALL_BIG, id="125"),
-        pytest.param(
-            {"course_id": "BIG", "username": "U2,U3"}, ["BIG U2", "BIG U3"], id="126"
-        ),
+        pytest.param({"course_id": "BIG", "username": "U2,U3"}, ["BIG U2", "BIG U3"], id="126"),
         pytest.param({"course_id": "SMALL", "username": "U1,U2"}, ["SMALL U1"], id="127"),
         pytest.param({"username": "U2,U3"}, ["BIG U2", "BIG U3", "SMALL U3"], id="128"),
         pytest.param({"email": "E2"}, ["BIG U2"], id="129"),

@@ -5,7 +5,7 @@ import pytest
 from tests.support.openedx_client import (
     ANONYMOUS,
     KEY,
-    State,
+    active,
     as_learner,
     email_of,
     ok,
@@ -24,7 +24,7 @@ def test_a_learner_enrolls_in_the_default_mode(form, modes):
     course, user = form.course(*modes), form.learner()
     shown = ok(form.enroll(as_learner(user), course, user=user, mode="audit"))
     assert (shown["mode"], shown["is_active"]) == ("audit", True)
-    assert form.state(course, user) == State("audit", True)
+    assert form.state(course, user) == active("audit")
 
 
 def test_003_the_answer_has_the_name_of_the_course(form):
@@ -173,5 +173,5 @@ def test_025_a_change_by_the_key_is_recorded_with_the_key(form):
     course, user = form.course(), form.learner()
     form.enrolled(course, user)
     (event,) = form.events(course, user)
-    assert event["data"]["caller"] == "ENROLL_EDX_API_KEY"
+    assert event["data"]["caller"] == "edx"
     assert event["data"]["submission_id"]

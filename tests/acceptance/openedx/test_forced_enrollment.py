@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.support.openedx_client import KEY, OpenEdxClient, State, ago, as_learner, expired, ok
+from tests.support.openedx_client import (
+    KEY,
+    PAST,
+    OpenEdxClient,
+    active,
+    as_learner,
+    expired,
+    ok,
+)
 
 PROVIDER = {"namespace": "credit", "name": "provider_id", "value": "hogwarts"}
 NO_PROVIDER = {"namespace": "credit", "name": "invalid", "value": "hogwarts"}
@@ -14,12 +22,10 @@ def order(number: str) -> dict[str, str]:
 
 def over(client: OpenEdxClient) -> str:
     """A course with one paid mode, whose window is over."""
-    return client.course("verified", enrollment_end=ago(days=1))
+    return client.course("verified", enrollment_end=PAST)
 
 
-@pytest.mark.parametrize(
-    "force", [pytest.param(False, id="026"), pytest.param(True, id="027")]
-)
+@pytest.mark.parametrize("force", [pytest.param(False, id="026"), pytest.param(True, id="027")])
 def test_a_learner_cannot_force_a_paid_mode(form, force):
     course, user = over(form), form.learner()
     refused = form.enroll(as_learner(user), course, mode="verified", force_enrollment=force)
@@ -50,7 +56,7 @@ def test_029_without_force_the_window_holds_for_global_staff(form):
 def test_030_the_key_chooses_a_professional_mode(form):
     course, user = form.course("professional"), form.learner()
     assert form.enrolled(course, user, mode="professional")["is_active"] is True
-    assert form.state(course, user) == State("professional", True)
+    assert form.state(course, user) == active("professional")
 
 
 @pytest.mark.parametrize(
@@ -64,14 +70,14 @@ def test_the_key_changes_the_mode_both_ways(form, modes):
     course, user = form.course("audit", "verified"), form.learner()
     for mode in modes:
         assert form.enrolled(course, user, mode=mode)["mode"] == mode
-    assert form.state(course, user) == State(modes[-1], True)
+    assert form.state(course, user) == active(modes[-1])
 
 
 def test_033_a_learner_cannot_move_into_a_paid_mode(form):
     course, user = form.course("audit", "verified"), form.learner()
     ok(form.enroll(as_learner(user), course))
     assert form.enroll(as_learner(user), course, mode="verified").status_code == 403
-    assert form.state(course, user) == State("audit", True)
+    assert form.state(course, user) == active("audit")
 
 
 def test_034_global_staff_enroll_others_in_a_paid_mode(form):
@@ -95,7 +101,7 @@ def test_037_a_learner_does_not_move_into_an_expired_mode(form):
     course, user = form.course("audit", expired("verified")), form.learner()
     ok(form.enroll(as_learner(user), course))
     assert form.enroll(as_learner(user), course, mode="verified").status_code == 403
-    assert form.state(course, user) == State("audit", True)
+    assert form.state(course, user) == active("audit")
 
 
 def test_038_the_key_moves_into_credit_with_a_provider(form):
@@ -116,7 +122,7 @@ def test_039_credit_without_its_provider_is_400_and_changes_nothing(form):
         "Missing enrollment attributes: requested mode=credit "
         "required attributes=['credit:provider_id']"
     )
-    assert form.state(course, user) == State("audit", True)
+    assert form.state(course, user) == active("audit")
 
 
 def test_040_attributes_are_stored_with_a_new_enrollment(form):

@@ -4,10 +4,14 @@ from itertools import count, product
 
 import pytest
 
-from tests.support.openedx_client import KEY, State
+from tests.support.openedx_client import (
+    KEY,
+    active,
+    inactive,
+)
 
-H_ON, H_OFF = State("honor", True), State("honor", False)
-V_ON, V_OFF = State("verified", True), State("verified", False)
+H_ON, H_OFF = active("honor"), inactive("honor")
+V_ON, V_OFF = active("verified"), inactive("verified")
 #: In the order of the numbers: from honor and verified, each to honor and verified.
 PAIRS = [
     *((before, after) for before, after in product((H_ON, H_OFF), (H_ON, H_OFF))),

@@ -5,17 +5,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.acceptance.openedx.conftest import EMBEDDED, SERVERS
-from tests.support.openedx_client import KEY, SETTINGS, OpenEdxClient, as_learner
+from tests.support.openedx_client import KEY, SETTINGS, CoursePool, OpenEdxClient, as_learner
 
 LEARNER_RATE, STAFF_RATE = 40, 120
 
 
-@pytest.fixture(scope="module", params=[EMBEDDED, SERVERS], ids=["embedded", "servers"])
+@pytest.fixture(scope="module", params=["sqlite-1", "postgresql-1"], ids=["embedded", "servers"])
 def throttled(request: pytest.FixtureRequest, start_whole) -> Iterator[OpenEdxClient]:
     """A client on a stack with the throttle as it is shipped."""
     with start_whole(request.param, **SETTINGS) as whole:
-        client = OpenEdxClient(whole.up)
+        client = OpenEdxClient(CoursePool(whole.up))
         yield client
         client.close()
 

@@ -3,7 +3,14 @@
 import httpx
 import pytest
 
-from tests.support.openedx_client import OpenEdxClient, State, as_learner, ok
+from tests.support.openedx_client import (
+    OpenEdxClient,
+    State,
+    active,
+    as_learner,
+    inactive,
+    ok,
+)
 
 
 class Leaver:
@@ -24,7 +31,7 @@ class Leaver:
         return {self.client.state(course, self.user) for course in self.courses}
 
 
-ACTIVE, INACTIVE = {State("audit", True)}, {State("audit", False)}
+ACTIVE, INACTIVE = {active("audit")}, {inactive("audit")}
 NO_REQUEST = "No retirement request status for username."
 
 
