@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.support.openedx_client import OpenEdxClient, as_learner, email_of, ok
+from tests.support.openedx_client import OpenEdxClient, as_learner, as_staff, email_of, ok
 
 ALLOWED = "/enrollment_allowed/"
 MISSING = "Please provide a value for 'email' and 'course_id' in the request data."
@@ -45,11 +45,12 @@ def test_139_a_learner_cannot_allow_anybody(form):
 
 
 def test_140_without_an_address_ones_own_are_listed(edx):
-    user = edx.learner(is_staff=True)
-    course = edx.course()
-    assert edx.post(ALLOWED, edx.staff(), email=email_of(user), course_id=course).is_success
-    staff = {"Authorization": edx.staff()["Authorization"]}
-    assert ok(edx.get(ALLOWED, staff)) == []
+    user, course = edx.learner(is_staff=True), edx.course()
+    assert ok(edx.get(ALLOWED, as_staff(user))) == []
+    made = edx.post(ALLOWED, edx.staff(), email=email_of(user), course_id=course)
+    assert made.status_code == 201
+    (shown,) = ok(edx.get(ALLOWED, as_staff(user)))
+    assert (shown["email"], shown["course_id"]) == (email_of(user), course)
 
 
 @pytest.mark.parametrize("path", [ALLOWED, ALLOWED.rstrip("/")])
