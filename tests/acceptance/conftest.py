@@ -51,14 +51,16 @@ def running(folder: Path, *options: str, **environment: str) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def start_whole(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], AbstractContextManager[Whole]]:
-    """Starts a stack of a kind, such as "postgresql-3": its database and number of workers."""
+) -> Callable[..., AbstractContextManager[Whole]]:
+    """Starts a stack of a kind, such as "postgresql-3": its database and number of workers.
+
+    Further arguments are settings, by the names of their variables.
+    """
 
     @contextmanager
-    def start(name: str) -> Iterator[Whole]:
+    def start(name: str, **environment: str) -> Iterator[Whole]:
         kind, workers = name.split("-")
         folder = tmp_path_factory.mktemp(name)
-        environment: dict[str, str] = {}
         url = f"sqlite:///{folder / 'data' / 'enrollment.sqlite3'}"
         with ExitStack() as stack:
             if kind == "postgresql":
@@ -67,7 +69,7 @@ def start_whole(
                 stack.callback(drop_database, base, url)
                 # of its own: workers of another stack would take its messages
                 server = stack.enter_context(redis_process())
-                environment = {"ENROLL_DATABASE_URL": url, "ENROLL_REDIS_URL": server.url}
+                environment |= {"ENROLL_DATABASE_URL": url, "ENROLL_REDIS_URL": server.url}
             up = stack.enter_context(running(folder, "--workers", workers, **environment))
             yield Whole(up, url, int(workers))
 
