@@ -24,10 +24,19 @@ PUBLIC = {
     "getReasons",
     "getDocsStyle",
     "getCourseDetails",
+    "listCatalog",
 }
 LEARNER = PUBLIC | {"askEnrollment", "getOwnEnrollment", "listSubmissions", "getSubmission"}
-SERVER = LEARNER | {"submit", "listOutcomes", "listChanges", "listEnrollments", "putInvitation"}
+LEARNER |= {"listRoles", "getMe", "listAccounts", "getEligibility"}
+SERVER = LEARNER - {"listRoles", "getMe"} | {
+    "submit",
+    "listOutcomes",
+    "listChanges",
+    "listEnrollments",
+    "putInvitation",
+}
 ADMIN = SERVER | {"putCourse", "patchCourses", "putLearner", "putCrosswalk", "bulkEnroll"}
+ADMIN |= {"putCourseRole", "listAllowed", "createAllowed"}
 #: Operations of which each caller must have had a successful answer, or nothing was tested.
 REACHED = {"anonymous": PUBLIC, "learner": LEARNER, "server": SERVER, "admin": ADMIN}
 

@@ -246,6 +246,16 @@ def test_what_a_learner_stated_about_email_is_shown_and_never_set(http, sessions
     assert http.simulate_put("/learners/ada", json=made.json).json == made.json
 
 
+def test_opt_ins_are_deleted_with_their_learner(http, sessions):
+    save(sessions, Learner("ada"), Learner("bob"))
+    with sessions.begin() as session:
+        opt_ins.set_many(session, {("ada", "Uni"): True, ("bob", "Uni"): True})
+    assert http.simulate_delete("/learners/ada").status_code == 204
+
+    assert http.simulate_put("/learners/ada", json={}).json["email_opt_in"] == {}
+    assert http.simulate_get("/learners/bob").json["email_opt_in"] == {"Uni": True}
+
+
 def test_a_name_with_a_space_is_a_name(http):
     assert http.simulate_put("/learners/ada%20lovelace", json={}).json["username"] == "ada lovelace"
 

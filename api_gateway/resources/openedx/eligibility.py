@@ -144,7 +144,7 @@ def read_question(req: Request, names: str) -> Question:
     username, course_id = (canonical_text(before), after) if comma else (caller.username, names)
     if username is None or not may_read_about(caller, username):
         raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.")
-    mode = req.get_param("mode") or None
+    mode = req.get_param("mode")
     if mode is not None and not is_mode(mode):
         raise invalid_option("mode", mode, Rule.LENGTH, f"1 to {MAX_MODE} characters")
     return Question(caller, check_username(username), check_course_key(course_id), mode)

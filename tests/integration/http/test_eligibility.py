@@ -129,6 +129,7 @@ def test_of_others_it_is_404_whoever_they_are(gateway):
         ("ann,no key", "invalid_course_id"),
         ("x*y,course-v1:a+b+c", "invalid_username"),
         ("ann,course-v1:a+b+c?mode=" + "x" * 101, "option_invalid"),
+        ("ann,course-v1:a+b+c?mode=", "option_invalid"),
         ("ann,course-v1:a+b+c?modes=x", "option_invalid"),
     ],
 )

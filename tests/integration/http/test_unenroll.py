@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 
 import pytest
 
+from api_gateway.intake.upload import MAX_GROUPED_ROWS
 from tests.support.gateway import AUDIT, fresh
 
 NOT_SPECIFIED = "Username not specified."
@@ -74,6 +75,15 @@ def test_withdrawals_are_outcomes_and_events_of_a_submission(gateway, retiring):
     course_id = outcomes[0]["course_id"]
     history = gateway.get(f"enrollment/{retiring},{course_id}/history", gateway.admin).json
     assert [event["type"] for event in history["events"]][-1] == "enrollment.deactivated"
+
+
+def test_a_learner_leaves_more_courses_than_one_group_commit_takes(gateway):
+    user = gateway.person(is_retiring=True)
+    courses = [gateway.course(AUDIT) for _ in range(MAX_GROUPED_ROWS + 5)]
+    gateway.submit("user,course_id\n" + "".join(f"{user},{course}\n" for course in courses))
+    answer = ask(gateway, json={"username": user})
+    assert (answer.status_code, answer.json) == (200, ["Uni"])
+    assert active(gateway, user) == [False] * len(courses)
 
 
 @pytest.mark.parametrize("body", [{}, {"user": "ann"}, None])
