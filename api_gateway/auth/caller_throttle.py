@@ -86,8 +86,8 @@ class CallerThrottle:
         """Raises Problem 429 for credentials from an address that failed too often."""
         if not self._is_on or self._failures is None or not self._proven:
             return
-        address = _address(req)
-        if address not in self._proven or _credentials(req) in self._proven[address]:
+        address, credentials = _address(req), _credentials(req)
+        if credentials == (None, None) or credentials in self._proven.get(address, ()):
             return
         seconds = self._throttle.seconds_refused("failures", address, self._failures)
         if seconds is not None:
@@ -128,5 +128,4 @@ def _credentials(req: Request) -> CredentialHeaders:
 
 def _address(req: Request) -> str:
     """Returns the address of the peer, or the one that a trusted proxy names."""
-    client = req.scope.get("client")
-    return address_of(client[0] if client else None)
+    return address_of(req.remote_addr)
