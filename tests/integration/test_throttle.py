@@ -22,6 +22,7 @@ from enrollment.runtime.circuit_breaker import RETRY_INTERVAL
 from enrollment.runtime.setting_values import Rate
 from tests.support.gateway import NO_REDIS
 from tests.support.manual_clock import ManualClock
+from tests.support.roles import restricted_redis
 
 RATE = Rate(40, 60)
 FEW = Rate(3, 60)
@@ -188,6 +189,17 @@ def test_redis_holds_no_names_and_forgets_by_itself(url, clock):
         assert key.startswith(b"enroll:throttle:learner:")
         assert b"ada" not in key
         assert 0 < client.ttl(key) <= 60
+
+
+def test_the_services_user_of_redis_may_run_the_scripts(clock):
+    async def run(url):
+        async with processes(url, clock) as throttle:
+            assert await admitted(throttle, 4, FEW) == 3
+
+    with restricted_redis() as server, capture_logs() as logs:
+        asyncio.run(run(server.service_url))
+        assert {command for command in server.refused() if "client" not in command} == set()
+    assert logs == []
 
 
 @pytest.mark.parametrize("away", [NO_REDIS, "redis://10.255.255.1:6379/0"])

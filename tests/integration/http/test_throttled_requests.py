@@ -7,7 +7,7 @@ import pytest
 from api_gateway.auth.caller_throttle import ADDRESSES_PER_CLIENT
 from tests.support.gateway import AUDIT, EDX_KEY
 from tests.support.manual_clock import ManualClock
-from tests.support.oauth import PATH, SECRET, form, grant
+from tests.support.oauth import FORM, PATH, SECRET, form, grant
 
 CLIENT = f"shop:{SECRET}:shop_worker:staff"
 WRONG = {"X-Edx-Api-Key": "no such key"}
@@ -117,13 +117,15 @@ def test_probes_and_documents_have_none(gateway, path):
 
 
 def token_status(gateway, secret=SECRET, client="shop", **more):
-    return gateway.post(PATH, **form(grant(client, secret)), **more).status_code
+    return gateway.post(PATH, **form(grant(client, secret)) | more).status_code
 
 
 def test_token_requests_have_a_rate_by_address(gateway, clock):
     found = [token_status(gateway, "a wrong secret, guessed") for _ in range(60)]
     assert found == [401] * 60
     assert token_status(gateway) == 429  # although the secret is right
+    key = gateway.key("admin")
+    assert token_status(gateway, headers={**key, "Content-Type": FORM}) == 429
     assert token_status(gateway, remote_addr="192.0.2.2") == 200
     clock.now += 60.5
     answer = gateway.post(PATH, **form(grant("shop")))
@@ -159,6 +161,16 @@ def test_failed_authentications_have_a_rate_by_address(gateway, clock):
     assert gateway.get("enrollment", token, remote_addr="192.0.2.2").status_code == 200
     clock.now += 61
     assert gateway.get("submissions", gateway.admin).status_code == 200
+
+
+def test_keys_cannot_be_guessed_on_public_routes(gateway):
+    """What was guessed would be told by the rate: a key has none."""
+    path = f"course/{gateway.course(AUDIT)}"
+    for number in range(61):
+        gateway.get(path, {"X-Edx-Api-Key": f"guess {number}"})
+
+    assert gateway.get("enrollment", WRONG).status_code == 429
+    assert statuses(gateway, 2, path, gateway.edx) == [429]
 
 
 def test_one_client_with_an_old_key_does_not_lock_out_the_others_of_its_proxy(gateway):
