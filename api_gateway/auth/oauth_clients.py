@@ -126,6 +126,11 @@ class OAuthClients:
             oauth_clients.register_user, client.username, is_staff=client.is_staff
         )
 
+    async def register_configured_users(self) -> None:
+        """Registers the users of the settings' clients as learners."""
+        for client in self._configured.values():
+            await self.register_user(client)
+
     async def _load(self, client_id: str) -> Client | None:
         row = await self._database.read(oauth_clients.find, client_id)
         if row is None:
