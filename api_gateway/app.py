@@ -202,7 +202,9 @@ class Lifespan:
         log_ready(self._parts.settings)
 
     async def _check_database(self) -> None:
-        """Logs if the database cannot be reached, as it may come back.
+        """Checks the database, and registers the users of the clients in the settings.
+
+        Logs if the database cannot be reached, as it may come back.
 
         Raises NotDurable, LaterRelease.
         """
@@ -210,6 +212,8 @@ class Lifespan:
         try:
             await database.run(lambda: check_at_start(database.sessions))
             await database.run(lambda: migrate.check_at_start(database.sessions))
+            if self._parts.settings.oauth_clients and not await database.read(migrate.defect):
+                await self._parts.authenticator.clients.register_configured_users()
         except NotDurable:
             raise
         except DatabaseUnavailable as error:

@@ -20,8 +20,9 @@ ADDRESSES_PER_CLIENT = 5
 MAX_FAILING_ADDRESSES = 10_000
 MAX_PROVEN_PER_ADDRESS = 1_000
 
-#: The headers of a request that carry credentials.
-CredentialHeaders = tuple[str | None, str | None]
+#: Public routes whose requests count to their address, regardless of credentials: a caller who
+#: guesses the secrets of clients may have a key.
+BY_ADDRESS_ALONE = frozenset({"access_token"})
 
 
 class CallerThrottle:
@@ -46,7 +47,8 @@ class CallerThrottle:
             "course_details": ("anonymous", settings.throttle_anonymous),
             "access_token": ("tokens", settings.throttle_tokens),
         }
-        self._proven: OrderedDict[str, set[CredentialHeaders]] = OrderedDict()
+        #: Hashes of the credentials that were valid since the first failure of their address.
+        self._proven: OrderedDict[str, set[int]] = OrderedDict()
 
     async def count_caller(self, req: Request, resp: Response, caller: Caller) -> None:
         """Counts an authenticated request. Raises Problem 429."""
@@ -68,6 +70,10 @@ class CallerThrottle:
         """Whether requests for a public route are throttled at all."""
         return self._is_on and route in self._public and self._public[route][1] is not None
 
+    def has_callers(self, route: str) -> bool:
+        """Whether a request for a public route with valid credentials counts to its caller."""
+        return route not in BY_ADDRESS_ALONE
+
     async def count_anonymous(self, req: Request, resp: Response, route: str) -> None:
         """Counts a request for a public route by its address. Raises Problem 429."""
         policy, rate = self._public[route]
@@ -86,8 +92,8 @@ class CallerThrottle:
         """Raises Problem 429 for credentials from an address that failed too often."""
         if not self._is_on or self._failures is None or not self._proven:
             return
-        address = _address(req)
-        if address not in self._proven or _credentials(req) in self._proven[address]:
+        address, credentials = _address(req), _credentials(req)
+        if credentials is None or credentials in self._proven.get(address, ()):
             return
         seconds = self._throttle.seconds_refused("failures", address, self._failures)
         if seconds is not None:
@@ -98,7 +104,7 @@ class CallerThrottle:
         if not self._is_on or self._failures is None:
             return
         address = _address(req)
-        self._proven.setdefault(address, set()).discard(_credentials(req))
+        self._proven.setdefault(address, set()).discard(_credentials(req) or 0)
         self._proven.move_to_end(address)
         if len(self._proven) > MAX_FAILING_ADDRESSES:
             self._proven.popitem(last=False)
@@ -109,7 +115,7 @@ class CallerThrottle:
     def _note_valid(self, req: Request) -> None:
         proven = self._proven.get(_address(req))
         if proven is not None and len(proven) < MAX_PROVEN_PER_ADDRESS:
-            proven.add(_credentials(req))
+            proven.add(_credentials(req) or 0)
 
     async def _count(self, resp: Response, policy: str, caller: str, rate: Rate) -> None:
         usage = await self._throttle.hit(policy, caller, rate)
@@ -122,11 +128,12 @@ class CallerThrottle:
         await self._throttle.close()
 
 
-def _credentials(req: Request) -> CredentialHeaders:
-    return req.get_header("X-Edx-Api-Key"), req.get_header("Authorization")
+def _credentials(req: Request) -> int | None:
+    """Returns a hash of the credentials, with the secret of this process; None without any."""
+    credentials = req.get_header("X-Edx-Api-Key"), req.get_header("Authorization")
+    return None if credentials == (None, None) else hash(credentials)
 
 
 def _address(req: Request) -> str:
     """Returns the address of the peer, or the one that a trusted proxy names."""
-    client = req.scope.get("client")
-    return address_of(client[0] if client else None)
+    return address_of(req.remote_addr)

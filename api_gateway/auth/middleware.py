@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from itertools import count
 
@@ -109,14 +110,14 @@ class AuthMiddleware:
     async def _throttle_public(
         self, req: falcon.asgi.Request, resp: falcon.asgi.Response, route: str
     ) -> None:
-        """Counts a request for a public route, to its caller if it has valid credentials.
+        """Counts a request for a public route: to its address, or its caller if the route has one.
 
         Raises Problem 429.
         """
-        try:
-            caller = await self._authenticator.identify(req)
-        except (Problem, EnrollmentError):
-            caller = None  # such as credentials that are not valid: the route needs none
+        caller = None
+        if self._throttle.has_callers(route):
+            with suppress(Problem, EnrollmentError):  # invalid credentials: the route needs none
+                caller = await self._identify(req)
         if caller is None:
             await self._throttle.count_anonymous(req, resp, route)
         else:

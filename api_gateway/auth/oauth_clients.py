@@ -68,9 +68,8 @@ def configured_clients(settings: Settings) -> dict[str, Client]:
     for number, given in enumerate(settings.oauth_clients, 1):
         username = None if is_damaged_id(given.username) else parse_username(given.username)
         if username is None:
-            message = (
-                f"ENROLL_OAUTH_CLIENTS: entry {number} ({given.client_id[:40]!r}) has no valid "
-                f"username: {given.username[:40]!r}"
+            message = (  # without the text, which is a secret where parts are interchanged
+                f"ENROLL_OAUTH_CLIENTS: the third part of entry {number} is not a valid username"
             )
             raise SettingsError(message)
         digest = digest_of(given.secret)
@@ -126,6 +125,11 @@ class OAuthClients:
         return await self._database.write(
             oauth_clients.register_user, client.username, is_staff=client.is_staff
         )
+
+    async def register_configured_users(self) -> None:
+        """Registers the users of the settings' clients as learners."""
+        for client in self._configured.values():
+            await self.register_user(client)
 
     async def _load(self, client_id: str) -> Client | None:
         row = await self._database.read(oauth_clients.find, client_id)

@@ -38,14 +38,17 @@ class RedisWindows:
     event loop.
     """
 
-    def __init__(self, url: str, *, clock: Callable[[], float]) -> None:
-        """Connects when first used; `clock` is monotonic."""
+    def __init__(
+        self, url: str, *, clock: Callable[[], float], timeout: float = REDIS_TIMEOUT_SECONDS
+    ) -> None:
+        """Connects when first used; `clock` is monotonic, `timeout` in seconds."""
+        self._timeout = timeout
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=1,
-            timeout=REDIS_TIMEOUT_SECONDS,
-            socket_timeout=REDIS_TIMEOUT_SECONDS,
-            socket_connect_timeout=REDIS_TIMEOUT_SECONDS,
+            timeout=timeout,
+            socket_timeout=timeout,
+            socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
         )
@@ -91,7 +94,7 @@ class RedisWindows:
         if not self._breaker.allow():
             return [None] * len(hits)
         try:
-            async with asyncio.timeout(REDIS_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout):
                 results = await self._run_scripts(hits)
         except (RedisError, OSError, ValueError, TimeoutError) as error:
             self._breaker.record_failure(error)

@@ -190,7 +190,7 @@ def oauth_clients(text: str) -> tuple[OAuthClientSetting, ...]:
     ids = [client.client_id for client in clients]
     for number, client_id in enumerate(ids, 1):
         if client_id in ids[: number - 1]:
-            message = f"has the client {client_id[:40]!r} twice (entry {number})"
+            message = f"has the client of entry {number} twice"
             raise ValueError(message)
     return clients
 

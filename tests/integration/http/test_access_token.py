@@ -12,7 +12,7 @@ from api_gateway.auth.signing_keys import rotate_signing_key
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
 from enrollment.storage.credentials import oauth_clients
-from tests.support.gateway import AUDIT, EDX_KEY, fresh
+from tests.support.gateway import AUDIT, EDX_KEY, Gateway, fresh
 from tests.support.oauth import (
     FORM,
     PATH,
@@ -299,6 +299,22 @@ def test_clients_of_the_settings_get_tokens(start):
     assert gateway.get("enrollments", staff).status_code == 200
     assert gateway.get("enrollments", learner).status_code == 403
     assert gateway.post(PATH, **form(grant("shop", "x" * 20))).status_code == 401
+
+
+def test_users_of_the_settings_are_learners_before_their_first_token(start):
+    gateway = start(oauth_clients=CLIENTS)
+
+    assert learner_of(gateway, "shop_worker") == Learner("shop_worker", is_staff=True)
+    assert learner_of(gateway, "portal") == Learner("portal")
+
+
+def test_a_gateway_starts_on_tables_of_an_earlier_release(tmp_path):
+    made = Gateway(f"sqlite:///{tmp_path / 'empty.sqlite3'}", oauth_clients=CLIENTS)
+    try:
+        assert made.get("/livez").status_code == 200
+        assert made.get("/readyz").status_code == 503
+    finally:
+        made.close()
 
 
 def test_the_tokens_of_a_client_end_when_it_is_taken_out_of_the_settings(start):
