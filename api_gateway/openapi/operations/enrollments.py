@@ -37,6 +37,7 @@ _FORM = {
         "mode": TEXT,
         "is_active": enumeration(["true", "false"]),
         "force_enrollment": enumeration(["true", "false"]),
+        "email_opt_in": enumeration(["true", "false"]),
         "cohort": TEXT,
         "enrollment_attributes": text("JSON."),
         "course_details.course_id": TEXT,

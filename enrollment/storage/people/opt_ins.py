@@ -35,7 +35,7 @@ def find(session: Session, username: str) -> dict[str, bool]:
     """Returns whether the learner opted in, by organization; never stated ones are left out."""
     row = EmailOptInRow
     query = select(row.org, row.is_opted_in).where(row.username == username).order_by(row.org)
-    return dict(session.execute(query).tuples().all())
+    return {found.org: found.is_opted_in for found in session.execute(query)}
 
 
 @cache
