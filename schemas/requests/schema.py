@@ -217,6 +217,11 @@ _V1_ORDER = (
 )
 
 
+def has_course_finding(findings: Iterable[Finding]) -> bool:
+    """Returns whether the course is what Open edX would report first: it checks that before all."""
+    return min(map(_v1_rank, findings)) < _V1_ORDER.index("is_active")
+
+
 def v1_message(findings: Iterable[Finding]) -> str:
     """Returns the message of Open edX for the finding that it would report first."""
     first = min(findings, key=_v1_rank)
