@@ -42,6 +42,7 @@ _FORM = {
         "mode": text(examples=["verified"]),
         "is_active": enumeration(["true", "false"]),
         "force_enrollment": enumeration(["true", "false"]),
+        "email_opt_in": enumeration(["true", "false"]),
         "cohort": text(examples=["Group A"]),
         "enrollment_attributes": text("JSON.", examples=["[]"]),
         "course_details.course_id": text(examples=[COURSE_ID]),
