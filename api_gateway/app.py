@@ -22,8 +22,9 @@ from api_gateway.http import error_handlers
 from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.draining import Draining
 from api_gateway.http.header_limits import limit_headers
+from api_gateway.http.headers import GatewayRequest
 from api_gateway.http.query_parameters import QueryParameters
-from api_gateway.http.response_headers import ResponseHeaders
+from api_gateway.http.response_headers import add_headers
 from api_gateway.http.responses import dumps
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
 from api_gateway.intake.group_commit import GroupCommitter
@@ -226,11 +227,16 @@ def make_asgi_app(parts: Parts) -> Any:
     route_names = {template: name for name, template in ROUTES.items()}
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
-            AuthMiddleware(parts.authenticator, route_names, settings.allowed_hosts),
-            QueryParameters(declared_parameters(ROUTES, V1)),
-            ResponseHeaders(_public_templates(), settings.hsts_seconds),
+            AuthMiddleware(
+                parts.authenticator,
+                route_names,
+                _public_templates(),
+                QueryParameters(declared_parameters(ROUTES, V1)),
+                settings.allowed_hosts,
+            ),
             Lifespan(parts),
-        ]
+        ],
+        request_type=GatewayRequest,
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.auto_parse_qs_csv = False
@@ -239,7 +245,7 @@ def make_asgi_app(parts: Parts) -> Any:
     error_handlers.install(app, V1)
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)
-    return limit_headers(track_disconnects(app))
+    return track_disconnects(add_headers(limit_headers(app), settings.hsts_seconds))
 
 
 def _public_templates() -> frozenset[str]:

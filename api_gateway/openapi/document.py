@@ -88,7 +88,7 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
 }
 
 
-#: Headers of every response of a route that needs credentials (`ResponseHeaders`).
+#: Headers of every response of a route that needs credentials (`add_headers`).
 _PRIVATE_HEADERS = "Cache-Control Vary"
 
 

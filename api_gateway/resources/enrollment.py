@@ -115,7 +115,8 @@ class EnrollmentResource:
         request = check_permitted(received.request, caller)
         check_requested_at(request, self.now())
         request, dropped = drop_unpermitted(request, caller)
-        received = received._replace(request=request)
+        if request is not received.request:
+            received = received._replace(request=request)
         return received.ignoring(*dropped) if dropped else received, fingerprint
 
     async def _store_email(self, caller: Caller) -> None:
