@@ -31,6 +31,7 @@ from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.openapi.query_parameters import declared_parameters
 from api_gateway.parts import Parts
+from api_gateway.reads.enrollment_reads import EnrollmentReads
 from api_gateway.routes import ROUTES, V1, make_resources
 from api_gateway.status.event_stream import EventStreams
 from api_gateway.status.status_reader import StatusReader
@@ -61,10 +62,12 @@ UPLOAD_THREADS = 2
 SWITCH_INTERVAL_SECONDS = 0.0005
 #: Threads that look up credentials, and that read lists.
 AUTH_THREADS = LIST_THREADS = 1
+#: Threads of group reads: one query of each kind runs at a time.
+READ_THREADS = 2
 #: Most connections to the database of a gateway process. Each thread has one, so none waits for the
 #: statement of another one.
-GATEWAY_CONNECTIONS = (
-    DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS + AUTH_THREADS + LIST_THREADS
+GATEWAY_CONNECTIONS = sum(
+    [DATABASE_THREADS, INTAKE_THREADS, UPLOAD_THREADS, AUTH_THREADS, LIST_THREADS, READ_THREADS]
 )
 
 
@@ -76,17 +79,14 @@ def utc_now() -> datetime:
 def make_parts(
     settings: Settings, *, send: Send | None = None, draining: Draining | None = None
 ) -> Parts:
-    """Makes every part; connects and starts nothing.
+    """Makes every part; connects and starts nothing. Raises SettingsError for unusable token keys.
 
-    `send` replaces the sender to the broker; `draining` is that of the server. Raises
-    SettingsError for unusable token keys.
+    `send` replaces the sender to the broker; `draining` is that of the server.
     """
     sessions = _sessions(settings)
-    database = Database(sessions, threads=DATABASE_THREADS)
-    intake_database = Database(sessions, threads=INTAKE_THREADS)
+    database, intake_database, auth_database = _databases(sessions)
     dispatcher = Dispatcher(send or _broker_sender(settings))
     waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
-    auth_database = Database(sessions, threads=AUTH_THREADS)
     authenticator = Authenticator(auth_database, settings, time.monotonic)
     reader = StatusReader(database)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
@@ -97,6 +97,7 @@ def make_parts(
         intake_database=intake_database,
         auth_database=auth_database,
         lists=ListReader(sessions, threads=LIST_THREADS),
+        reads=EnrollmentReads(Database(sessions, threads=READ_THREADS), utc_now),
         group_commit=group_commit,
         upload_store=_upload_store(settings, sessions, dispatcher, group_commit, uploads_pool),
         uploads_pool=uploads_pool,
@@ -111,6 +112,12 @@ def make_parts(
         draining=_release_at_shutdown(waiters, draining or Draining()),
         now=utc_now,
     )
+
+
+def _databases(sessions: Sessions) -> list[Database]:
+    """Returns the thread pools of reads and small writes, of single requests, of credentials."""
+    numbers = (DATABASE_THREADS, INTAKE_THREADS, AUTH_THREADS)
+    return [Database(sessions, threads=number) for number in numbers]
 
 
 def _sessions(settings: Settings) -> Sessions:
@@ -212,6 +219,7 @@ class Lifespan:
         await loop.run_in_executor(None, parts.dispatcher.stop)
         await loop.run_in_executor(None, parts.uploads_pool.shutdown)
         await loop.run_in_executor(None, parts.details.close)
+        await loop.run_in_executor(None, parts.reads.close)
         for database in (
             parts.intake_database,
             parts.auth_database,

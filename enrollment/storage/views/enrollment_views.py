@@ -54,16 +54,6 @@ def find(session: Session, username: str, course_id: str) -> EnrollmentView | No
     return None if row is None else _view(row)
 
 
-def list_active(session: Session, username: str) -> list[EnrollmentView]:
-    """Returns the active enrollments of a learner, oldest first."""
-    rows = session.execute(
-        _select_views()
-        .where(LearnerRow.username == username, EnrollmentRow.is_active)
-        .order_by(EnrollmentRow.created, EnrollmentRow.event_id)
-    )
-    return [_view(row) for row in rows]
-
-
 class EnrollmentFilters(NamedTuple):
     """Filters of a list; an empty one does not filter, several must all match."""
 
