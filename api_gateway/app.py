@@ -24,14 +24,16 @@ from api_gateway.http import error_handlers
 from api_gateway.http.disconnects import track_disconnects
 from api_gateway.http.draining import Draining
 from api_gateway.http.header_limits import limit_headers
+from api_gateway.http.headers import GatewayRequest
 from api_gateway.http.query_parameters import QueryParameters
-from api_gateway.http.response_headers import ResponseHeaders
+from api_gateway.http.response_headers import add_headers
 from api_gateway.http.responses import dumps
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.openapi.query_parameters import declared_parameters
 from api_gateway.parts import Parts
+from api_gateway.reads.enrollment_reads import EnrollmentReads
 from api_gateway.routes import ROUTES, V1, make_resources
 from api_gateway.status.event_stream import EventStreams
 from api_gateway.status.status_reader import StatusReader
@@ -64,10 +66,12 @@ UPLOAD_THREADS = 2
 SWITCH_INTERVAL_SECONDS = 0.0005
 #: Threads that look up credentials, and that read lists.
 AUTH_THREADS = LIST_THREADS = 1
+#: Threads of group reads: one query of each kind runs at a time.
+READ_THREADS = 2
 #: Most connections to the database of a gateway process. Each thread has one, so none waits for the
 #: statement of another one.
-GATEWAY_CONNECTIONS = (
-    DATABASE_THREADS + INTAKE_THREADS + UPLOAD_THREADS + AUTH_THREADS + LIST_THREADS
+GATEWAY_CONNECTIONS = sum(
+    [DATABASE_THREADS, INTAKE_THREADS, UPLOAD_THREADS, AUTH_THREADS, LIST_THREADS, READ_THREADS]
 )
 
 
@@ -88,8 +92,7 @@ def make_parts(
     `send` replaces the sender to the broker, `wall_clock` is the throttle's.
     """
     sessions = _sessions(settings)
-    counts = (DATABASE_THREADS, INTAKE_THREADS, AUTH_THREADS)
-    database, intake_database, auth_database = (Database(sessions, threads=n) for n in counts)
+    database, intake_database, auth_database = _databases(sessions)
     dispatcher = Dispatcher(send or _broker_sender(settings))
     waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
     authenticator = Authenticator(auth_database, settings, time.monotonic)
@@ -102,6 +105,7 @@ def make_parts(
         intake_database=intake_database,
         auth_database=auth_database,
         lists=ListReader(sessions, threads=LIST_THREADS),
+        reads=EnrollmentReads(Database(sessions, threads=READ_THREADS), utc_now),
         group_commit=group_commit,
         upload_store=_upload_store(settings, sessions, dispatcher, group_commit, uploads_pool),
         uploads_pool=uploads_pool,
@@ -122,6 +126,12 @@ def make_parts(
 def _throttle(settings: Settings, wall_clock: Callable[[], float]) -> CallerThrottle:
     windows = RedisWindows(settings.redis_url, clock=time.monotonic)
     return CallerThrottle(Throttle(windows, wall_clock), settings)
+
+
+def _databases(sessions: Sessions) -> list[Database]:
+    """Returns the thread pools of reads and small writes, of single requests, of credentials."""
+    numbers = (DATABASE_THREADS, INTAKE_THREADS, AUTH_THREADS)
+    return [Database(sessions, threads=number) for number in numbers]
 
 
 def _sessions(settings: Settings) -> Sessions:
@@ -228,6 +238,7 @@ class Lifespan:
         await loop.run_in_executor(None, parts.dispatcher.stop)
         await loop.run_in_executor(None, parts.uploads_pool.shutdown)
         await loop.run_in_executor(None, parts.details.close)
+        await loop.run_in_executor(None, parts.reads.close)
         for database in (
             parts.intake_database,
             parts.auth_database,
@@ -244,12 +255,16 @@ def make_asgi_app(parts: Parts) -> Any:
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             AuthMiddleware(
-                parts.authenticator, route_names, parts.throttle, settings.allowed_hosts
+                parts.authenticator,
+                parts.throttle,
+                route_names,
+                _public_templates(),
+                QueryParameters(declared_parameters(ROUTES, V1)),
+                settings.allowed_hosts,
             ),
-            QueryParameters(declared_parameters(ROUTES, V1)),
-            ResponseHeaders(_public_templates(), settings.hsts_seconds),
             Lifespan(parts),
-        ]
+        ],
+        request_type=GatewayRequest,
     )
     app.req_options.strip_url_path_trailing_slash = True
     app.req_options.auto_parse_qs_csv = False
@@ -258,7 +273,7 @@ def make_asgi_app(parts: Parts) -> Any:
     error_handlers.install(app, V1)
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)
-    return limit_headers(track_disconnects(app))
+    return track_disconnects(add_headers(limit_headers(app), settings.hsts_seconds))
 
 
 def _public_templates() -> frozenset[str]:

@@ -14,6 +14,7 @@ from api_gateway.http.draining import Draining
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
+from api_gateway.reads.enrollment_reads import EnrollmentReads
 from api_gateway.status.event_stream import EventStreams
 from api_gateway.status.status_reader import StatusReader
 from api_gateway.status.waiters import Waiters
@@ -32,6 +33,8 @@ class Parts:
     auth_database: Database
     #: The thread of lists.
     lists: ListReader
+    #: Reads of enrollments, in threads of their own.
+    reads: EnrollmentReads
     group_commit: GroupCommitter
     upload_store: UploadStore
     uploads_pool: ThreadPoolExecutor

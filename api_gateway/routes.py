@@ -124,6 +124,7 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
     return {
         "enrollment": EnrollmentResource(
             database=database,
+            reads=parts.reads,
             group_commit=parts.group_commit,
             waiters=parts.waiters,
             now=now,
@@ -131,7 +132,7 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
             self_unenroll=settings.self_unenroll,
             accepts_unknown_learners=settings.accepts_unknown_learners,
         ),
-        "enrollment_detail": EnrollmentDetailResource(database=database, now=now),
+        "enrollment_detail": EnrollmentDetailResource(database=database, reads=parts.reads),
         "enrollments": EnrollmentsResource(lists=parts.lists),
         "course_details": CourseDetailsResource(parts.details),
         "changes": ChangesResource(lists=parts.lists),

@@ -5,6 +5,8 @@ from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, NamedTuple, TypedDict
 
+import orjson
+
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.model import Course, Enrollment, Outcome
 from enrollment.domain.rules import format_timestamp
@@ -55,6 +57,32 @@ def dump_enrollment(
         ),
         "user": username,
     }
+
+
+def splice_enrollment(
+    username: str,
+    mode: str,
+    *,
+    is_active: bool,
+    created: datetime,
+    details: orjson.Fragment | None,
+) -> dict[str, object]:
+    """Returns what `render_spliced` renders as an enrollment, with details that are JSON already.
+
+    Equal to the result of `dump_enrollment`, the reference. `created` is in UTC.
+    """
+    return {
+        "created": created,
+        "mode": mode,
+        "is_active": is_active,
+        "course_details": details,
+        "user": username,
+    }
+
+
+def render_spliced(spliced: dict[str, object] | list[dict[str, object]]) -> bytes:
+    """Renders one enrollment, or a list, as JSON."""
+    return orjson.dumps(spliced, option=orjson.OPT_UTC_Z)
 
 
 def dump_row(username: str, course_id: str, enrollment: Enrollment) -> EnrollmentRowJson:

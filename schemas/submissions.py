@@ -1,8 +1,8 @@
 """Renders the status of submissions."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
-from typing import Annotated, NamedTuple, NotRequired, TypedDict
+from typing import Annotated, NotRequired, TypedDict
 from uuid import UUID, uuid4
 
 import orjson
@@ -215,30 +215,18 @@ def _dump_file(submission: Submission, member: ArchiveMember) -> ArchiveFileJson
     return dumped
 
 
-class _SingleTemplate(NamedTuple):
-    """The rendered status of a single request that was just accepted, with a sample id and time."""
-
-    text: bytes
-    id: bytes
-    received_at: bytes
-
-    def filled(self, submission_id: str, received_at: datetime) -> bytes:
-        """Returns the status of one single request."""
-        member = _received_at_member(format_timestamp(received_at))
-        return self.text.replace(self.received_at, member).replace(self.id, submission_id.encode())
-
-
 @lru_cache(maxsize=1_000)
-def _single_template(caller: str) -> _SingleTemplate:
-    """Renders the template of a caller.
+def _single_template(caller: str) -> bytes:
+    """Renders the status of a caller's request that was just accepted, with two placeholders.
 
     A replacement hits nothing else: the sample id is random, and the member `received_at` contains
     quotes, which no value does unescaped.
     """
     sample = _accepted_single(uuid4(), caller, EPOCH)
-    text = orjson.dumps(dump_submission(sample, now=EPOCH))
-    received_at = _received_at_member(format_timestamp(EPOCH))
-    return _SingleTemplate(text, str(sample.id).encode(), received_at)
+    text = orjson.dumps(dump_submission(sample, now=EPOCH)).replace(b"%", b"%%")
+    received_at = b'"received_at":%b'
+    with_time = text.replace(received_at % _time_in_json(EPOCH), received_at % b"%(received_at)b")
+    return with_time.replace(str(sample.id).encode(), b"%(id)b")
 
 
 def _accepted_single(
@@ -255,8 +243,9 @@ def _accepted_single(
     )
 
 
-def _received_at_member(timestamp: str) -> bytes:
-    return f'"received_at":"{timestamp}"'.encode()
+def _time_in_json(time: datetime) -> bytes:
+    """Returns a time as JSON, equal to `format_timestamp`."""
+    return orjson.dumps(time.astimezone(UTC), option=orjson.OPT_UTC_Z)
 
 
 def render_accepted_single_fast(
@@ -270,7 +259,8 @@ def render_accepted_single_fast(
     if ignored:
         submission = _accepted_single(UUID(submission_id), caller, received_at, ignored)
         return orjson.dumps(dump_submission(submission, now=received_at))
-    return _single_template(caller).filled(submission_id, received_at)
+    values = {b"id": submission_id.encode(), b"received_at": _time_in_json(received_at)}
+    return _single_template(caller) % values
 
 
 def caller_name(caller: str) -> str:

@@ -45,6 +45,7 @@ class CallerThrottle:
         #: Policy and rate of routes without credentials, by route name; others are not throttled.
         self._public: Mapping[str, tuple[str, Rate | None]] = {
             "course_details": ("anonymous", settings.throttle_anonymous),
+            "catalog": ("anonymous", settings.throttle_anonymous),
             "access_token": ("tokens", settings.throttle_tokens),
         }
         #: Hashes of the credentials that were valid since the first failure of their address.

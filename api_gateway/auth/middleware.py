@@ -1,9 +1,10 @@
-"""Middleware: request id, authentication, throttle, authorization."""
+"""Middleware that checks each request before its resource: one, since hooks are coroutines."""
 
 import re
 import secrets
 import time
 from contextlib import suppress
+from functools import lru_cache
 from http import HTTPStatus
 from itertools import count
 
@@ -12,8 +13,10 @@ import falcon.asgi
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.caller_throttle import CallerThrottle
-from api_gateway.auth.permissions import PERMISSIONS, PUBLIC, authorize
+from api_gateway.auth.permissions import PERMISSIONS, check_caller
 from api_gateway.http.problems import Problem, bad_request
+from api_gateway.http.query_parameters import QueryParameters
+from api_gateway.http.response_headers import PUBLIC_ROUTE
 from enrollment.domain.errors import EnrollmentError
 
 #: Request ids that are accepted from clients.
@@ -28,21 +31,31 @@ _ALIASES = {"HEAD": "GET"}
 
 
 class AuthMiddleware:
-    """Sets the id and the caller of each request; rejects requests without permission."""
+    """Sets the id and the caller of each request; rejects requests without permission.
+
+    Then it rejects those with unknown query parameters.
+    """
 
     def __init__(
         self,
         authenticator: Authenticator,
-        route_names: dict[str, str],
         throttle: CallerThrottle,
+        route_names: dict[str, str],
+        public: frozenset[str],
+        parameters: QueryParameters,
         allowed_hosts: frozenset[str] = frozenset(),
     ) -> None:
-        """`allowed_hosts` are in lower case and without ports; empty allows any host."""
+        """`public` are the URI templates of the public routes.
+
+        `allowed_hosts` are in lower case and without ports; empty allows any host.
+        """
         self._authenticator = authenticator
         self._throttle = throttle
         self._allowed_hosts = allowed_hosts
         #: Route names by URI template.
         self._route_names = route_names
+        self._public = public
+        self._parameters = parameters
         #: Request ids are this prefix and a number, which needs no system call per request.
         self._prefix = secrets.token_hex(6)
         self._numbers = count()
@@ -59,7 +72,7 @@ class AuthMiddleware:
         req.context.request_id = request_id
         resp.set_header("X-Request-ID", request_id)
         host = req.get_header("Host")
-        if host is not None and not _HOST.fullmatch(host):
+        if host is not None and not _is_host(host):
             raise bad_request("bad_request", "The Host header is invalid.")
         if self._allowed_hosts and req.path not in _PROBES:
             self._check_host(host or "")
@@ -81,21 +94,26 @@ class AuthMiddleware:
 
         Raises Problem 401, 403, 429, 503; DatabaseUnavailable, Overloaded.
         """
-        route = self._route_names.get(req.uri_template or "")
+        template = req.uri_template or ""
+        if template in self._public:
+            req.scope[PUBLIC_ROUTE] = True
         method = _ALIASES.get(req.method, req.method)
-        requirement = PERMISSIONS.get((route or "", method))
+        route = self._route_names.get(template, "")
+        requirement = PERMISSIONS.get((route, method))
         if requirement is None:
             _check_listed(resource, req.method)
-        if route is None or requirement is None or requirement == PUBLIC:
+        if requirement is None or requirement.public:
             req.context.caller = None
-            if requirement is not None and self._throttle.has_public_rate(route or ""):
-                await self._throttle_public(req, resp, route or "")
-            return
-        caller = await self._identify(req)
-        if caller is not None:
-            await self._throttle.count_caller(req, resp, caller)
-        authorize(caller, route, method)
-        req.context.caller = caller
+            if requirement is not None and self._throttle.has_public_rate(route):
+                await self._throttle_public(req, resp, route)
+        else:
+            caller = await self._identify(req)
+            if caller is not None:
+                await self._throttle.count_caller(req, resp, caller)
+            check_caller(caller, requirement)
+            req.context.caller = caller
+        if req.query_string:
+            self._parameters.check(req)
 
     async def _identify(self, req: falcon.asgi.Request) -> Caller | None:
         """Returns the caller; counts failures. Raises Problem 401, 429, 503."""
@@ -123,17 +141,10 @@ class AuthMiddleware:
         else:
             await self._throttle.count_caller(req, resp, caller)
 
-    async def process_response(
-        self,
-        req: falcon.asgi.Request,
-        resp: falcon.asgi.Response,
-        _resource: object,
-        _succeeded: bool,  # noqa: FBT001 (the framework's signature)
-    ) -> None:
-        """Adds OPTIONS to the Allow header of responses to OPTIONS."""
-        if req.method == "OPTIONS" and (allowed := resp.get_header("Allow")) is not None:
-            methods = {*allowed.split(", "), "OPTIONS"}
-            resp.set_header("Allow", ", ".join(sorted(methods)))
+
+@lru_cache(maxsize=256)
+def _is_host(host: str) -> bool:
+    return _HOST.fullmatch(host) is not None
 
 
 def _check_listed(resource: object, method: str) -> None:

@@ -97,8 +97,12 @@ def authorize(caller: Caller | None, route: str, method: str) -> None:
     Raises LookupError for a route and method without an entry in the table.
     """
     requirement = PERMISSIONS[route, method]
-    if requirement.public:
-        return
+    if not requirement.public:
+        check_caller(caller, requirement)
+
+
+def check_caller(caller: Caller | None, requirement: Requirement) -> None:
+    """Checks the permission for what is not public. Raises Problem 401 or 403."""
     if caller is None:
         raise unauthenticated()
     if not _satisfies(caller, requirement):

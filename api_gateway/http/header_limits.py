@@ -5,7 +5,6 @@ from typing import Any
 
 from api_gateway.http.expect_continue import DeferredContinue
 from api_gateway.http.problems import Problem, bad_request
-from api_gateway.http.response_headers import PRIVATE_HEADERS
 from api_gateway.http.responses import dumps
 
 MAX_HEADER_FIELDS = 100
@@ -24,15 +23,14 @@ def limit_headers(app: Any) -> Any:
     Transfer-Encoding but `chunked`.
     """
 
-    async def limiting(scope: Any, receive: Any, send: Any) -> None:
+    def limiting(scope: Any, receive: Any, send: Any) -> Any:
         problem = _check(scope) if scope["type"] == "http" else None
         if problem is not None:
-            await _respond(send, problem)
-        elif _EXPECTS_CONTINUE in scope:
+            return _respond(send, problem)
+        if _EXPECTS_CONTINUE in scope:
             deferred = DeferredContinue(receive, send)
-            await app(scope, deferred.receive, deferred.send)
-        else:
-            await app(scope, receive, send)
+            return app(scope, deferred.receive, deferred.send)
+        return app(scope, receive, send)
 
     return limiting
 
@@ -91,7 +89,6 @@ async def _respond(send: Any, problem: Problem) -> None:
         (b"content-type", b"application/problem+json"),
         (b"content-length", str(len(body)).encode()),
         (b"connection", b"close"),
-        *((name.lower().encode(), value.encode()) for name, value in PRIVATE_HEADERS.items()),
     ]
     await send({"type": "http.response.start", "status": int(problem.status), "headers": headers})
     await send({"type": "http.response.body", "body": body})

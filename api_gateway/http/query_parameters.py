@@ -1,4 +1,4 @@
-"""Middleware that refuses query parameters that an operation does not declare."""
+"""Refuses query parameters that an operation does not declare."""
 
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
@@ -26,7 +26,7 @@ class DeclaredParameters(NamedTuple):
 
 
 class QueryParameters:
-    """Falcon middleware; `declared` is by URI template and method.
+    """The check of query parameters; `declared` is by URI template and method.
 
     Operations without an entry, which are those of Open edX, accept any parameter.
     """
@@ -34,16 +34,8 @@ class QueryParameters:
     def __init__(self, declared: Mapping[tuple[str, str], DeclaredParameters]) -> None:
         self._declared = declared
 
-    async def process_resource(
-        self,
-        req: falcon.asgi.Request,
-        resp: falcon.asgi.Response,
-        resource: object,
-        params: dict[str, object],
-    ) -> None:
+    def check(self, req: falcon.asgi.Request) -> None:
         """Raises Problem 400 for the first parameter that is not declared."""
-        if not req.query_string:
-            return
         method = _ALIASES.get(req.method, req.method)
         declared = self._declared.get((req.uri_template or "", method))
         if declared is None:

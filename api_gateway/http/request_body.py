@@ -30,8 +30,9 @@ async def read_body(
     declared = req.content_length
     if declared is not None and declared > limit:
         raise _too_long(limit)
-    if declared is not None and req.stream.tell() == declared:
-        body = await req.stream.read()  # already received with the headers: needs no deadline
+    stream = req.stream
+    if declared is not None and stream.tell() == declared:
+        body = await stream.readall()  # already received with the headers: needs no deadline
     else:
         body = await _read_in_time(req, limit, declared, seconds)
     if len(body) < (declared or 0) or DISCONNECTED in req.scope:
@@ -80,7 +81,9 @@ def check_is_json(req: Request, *, accepted: str = JSON_TYPE) -> None:
 def _is_gzip(req: Request, *, allowed: bool) -> bool:
     """Whether the body is gzip. Raises Problem (415) for encodings that are not accepted."""
     header = req.get_header("Content-Encoding")
-    encoding = "identity" if not header else header.strip().lower()
+    if not header:
+        return False
+    encoding = header.strip().lower()
     if encoding == "identity":
         return False
     if encoding == "gzip" and allowed:

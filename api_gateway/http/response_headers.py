@@ -1,12 +1,11 @@
-"""Falcon middleware that sets the headers which every response must have.
+"""ASGI middleware that adds the headers which every response must have.
 
 Responses are private unless their route is public: a shared cache must not keep them, nor give
 them to another caller. A public route decides on its own caching.
 """
 
-from collections.abc import Collection
-
-from falcon.asgi import Request, Response
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 #: Headers of every response: no guessing of types, no addresses with ids in `Referer`.
 COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -16,31 +15,60 @@ PRIVATE_HEADERS = {
     "Cache-Control": "private, no-store",
     "Vary": "Authorization, X-Edx-Api-Key",
 }
+#: Key in the scope that is present once the request is known to be for a public route.
+PUBLIC_ROUTE = "enroll.public_route"
+
+RawHeaders = list[tuple[bytes, bytes]]
 
 
-class ResponseHeaders:
-    """Sets headers of caching and security; `public` are the URI templates of public routes."""
+def add_headers(app: Any, hsts_seconds: float | None) -> Any:
+    """Wraps an ASGI app to add the headers of caching and security to its responses."""
+    always: dict[str, str] = {}
+    if hsts_seconds is not None:
+        always["Strict-Transport-Security"] = f"max-age={hsts_seconds:.0f}"
+    common = AddedHeaders({**COMMON_HEADERS, **always})
+    private = AddedHeaders({**PRIVATE_HEADERS, **always})
 
-    def __init__(self, public: Collection[str], hsts_seconds: float | None) -> None:
-        always: dict[str, str] = {}
-        if hsts_seconds is not None:
-            always["Strict-Transport-Security"] = f"max-age={hsts_seconds:.0f}"
-        self._public = frozenset(public)
-        self._common = [*{**COMMON_HEADERS, **always}.items()]
-        self._private = [*{**PRIVATE_HEADERS, **always}.items()]
+    def adding(scope: Any, receive: Any, send: Any) -> Any:
+        def sending(event: Any) -> Any:
+            if event["type"] == "http.response.start":
+                added = common if PUBLIC_ROUTE in scope else private
+                headers = added.to(event["headers"])
+                event["headers"] = headers if scope["method"] != "OPTIONS" else _complete(headers)
+            return send(event)
 
-    async def process_response(
-        self,
-        req: Request,
-        resp: Response,
-        _resource: object,
-        _succeeded: bool,  # noqa: FBT001 (the framework's signature)
-    ) -> None:
-        """Sets the headers; keeps what else the resource varies by."""
-        if req.uri_template in self._public:
-            resp.set_headers(self._common)
-            return
-        varies_by = resp.get_header("Vary")
-        resp.set_headers(self._private)
-        if varies_by is not None:
-            resp.set_header("Vary", f"{varies_by}, {PRIVATE_HEADERS['Vary']}")
+        return app(scope, receive, sending)
+
+    return adding
+
+
+class AddedHeaders:
+    """Headers, encoded once, that replace those of the same name."""
+
+    def __init__(self, headers: Mapping[str, str]) -> None:
+        self._added = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+        self._names = frozenset(name for name, _ in self._added)
+
+    def to(self, headers: Iterable[tuple[bytes, bytes]]) -> RawHeaders:
+        """Returns the headers with the added ones; keeps what else the response varies by."""
+        given = list(headers)
+        for name, _ in given:
+            if name in self._names:
+                return self._merged(given)
+        return given + self._added
+
+    def _merged(self, given: RawHeaders) -> RawHeaders:
+        kept = [pair for pair in given if pair[0] not in self._names]
+        varies_by = [value for name, value in given if name == b"vary"]
+        return kept + [
+            (name, b", ".join([*varies_by, value]) if name == b"vary" else value)
+            for name, value in self._added
+        ]
+
+
+def _complete(headers: RawHeaders) -> RawHeaders:
+    """Returns the headers of a response to OPTIONS, which is itself one of the methods allowed."""
+    return [
+        (name, b", ".join(sorted({*value.split(b", "), b"OPTIONS"})) if name == b"allow" else value)
+        for name, value in headers
+    ]

@@ -101,7 +101,7 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-#: Headers of every response of a route that needs credentials (`ResponseHeaders`).
+#: Headers of every response of a route that needs credentials (`add_headers`).
 _PRIVATE_HEADERS = "Cache-Control Vary"
 #: Headers of every response to a caller who is throttled.
 _RATE_HEADERS = "RateLimit RateLimit-Policy"

@@ -23,6 +23,7 @@ from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.group_store import Receipt, SingleRequest
+from api_gateway.reads.enrollment_reads import EnrollmentReads
 from api_gateway.resources.common.bulk_body import parse_body
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
@@ -31,12 +32,10 @@ from enrollment.domain.codes import CallerKind
 from enrollment.domain.identity import canonical_text
 from enrollment.domain.model import Course
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
-from enrollment.storage import courses, learners, submissions
-from enrollment.storage.views import enrollment_views
+from enrollment.storage import learners, submissions
 from enrollment.storage.views.enrollment_views import EnrollmentView
 from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
-from schemas.fields import is_storable
 from schemas.findings import Rule, at_pointer, finding
 from schemas.requests.form_members import members_of_form
 from schemas.requests.parsed import (
@@ -59,6 +58,7 @@ class EnrollmentResource:
     """Stores single enrollment requests; lists the enrollments of one learner."""
 
     database: Database
+    reads: EnrollmentReads
     group_commit: GroupCommitter
     waiters: Waiters
     now: Callable[[], datetime]
@@ -116,7 +116,8 @@ class EnrollmentResource:
         request = check_permitted(received.request, caller)
         check_requested_at(request, self.now())
         request, dropped = drop_unpermitted(request, caller)
-        received = received._replace(request=request)
+        if request is not received.request:
+            received = received._replace(request=request)
         return received.ignoring(*dropped) if dropped else received, fingerprint
 
     async def _store_email(self, caller: Caller) -> None:
@@ -201,14 +202,13 @@ class EnrollmentResource:
         """Lists active enrollments, oldest first; of others only in courses of their staff."""
         caller: Caller = req.context.caller
         username = canonical_text(req.get_param("user") or "") or caller.username
-        may_read = may_read_about(caller, username)
-        if username is None or not (may_read or caller.username):
-            write_json(resp, [])
-            return
-        found = await self.database.read(
-            _find_active, username, None if may_read else caller.username
-        )
-        write_json(resp, [self._render(row, course) for row, course in found])
+        resp.content_type = JSON_TYPE
+        if username is not None and may_read_about(caller, username):
+            resp.data = await self.reads.list_active(username)
+        elif username is not None and caller.username is not None:
+            resp.data = await self.reads.list_shared(username, caller.username)
+        else:
+            resp.data = b"[]"
 
     on_head = on_get
 
@@ -291,13 +291,3 @@ def _find_status(session: Session, submission_id: Any) -> Status:
         message = f"the submission {submission_id} was accepted but is not stored"
         raise LookupError(message)
     return queries.get_single_status(session, submission)
-
-
-def _find_active(
-    session: Session, username: str, staff: str | None
-) -> list[tuple[EnrollmentView, Course | None]]:
-    if not is_storable(username):
-        return []
-    found = enrollment_views.list_active(session, username, staff=staff)
-    known = courses.find_all(session, {row.course_id for row in found})
-    return [(row, known.get(row.course_id)) for row in found]

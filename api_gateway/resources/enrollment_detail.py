@@ -3,9 +3,7 @@
 See "Not enrolled" in docs/openedx-compatibility.md.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 from http import HTTPStatus
 from typing import NamedTuple
 
@@ -16,14 +14,12 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.permissions import may_read_about
 from api_gateway.database import Database
 from api_gateway.http.problems import Problem, bad_request
-from api_gateway.http.responses import write_json
+from api_gateway.http.responses import JSON_TYPE, write_json
+from api_gateway.reads.enrollment_reads import EnrollmentReads
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.identity import canonical_text
-from enrollment.domain.model import Course
-from enrollment.storage import courses, events
+from enrollment.storage import events
 from enrollment.storage.views import enrollment_views
-from enrollment.storage.views.enrollment_views import EnrollmentView
-from schemas.enrollments import dump_enrollment
 from schemas.events import EventJson, HistoryJson, dump_event
 from schemas.fields import is_storable
 
@@ -44,7 +40,7 @@ class EnrollmentDetailResource:
     """`{username},{course_id}`, or `{course_id}` for the caller's own, each with `/history`."""
 
     database: Database
-    now: Callable[[], datetime]
+    reads: EnrollmentReads
 
     async def on_get(self, req: Request, resp: Response, names: str) -> None:
         """Responds with the enrollment; without one, as Open edX, with an empty 200."""
@@ -60,11 +56,10 @@ class EnrollmentDetailResource:
                 history["truncated"] = True
             write_json(resp, history)
             return
-        found = await self.database.read(_find, username, parts.course_id)
+        found = await self.reads.find(username, parts.course_id)
         if found is not None:
-            row, course = found
-            body = dump_enrollment(row.username, row.enrollment, course, at=self.now())
-            write_json(resp, body)
+            resp.content_type = JSON_TYPE
+            resp.data = found
 
     on_head = on_get
 
@@ -79,15 +74,6 @@ def parse_detail_path(names: str, caller: Caller) -> PathParts:
     if course_id != rest and parse_course_key(course_id) is not None:
         return PathParts(username, course_id, history=True)
     raise bad_request("invalid_row", f"'{rest[:255]}' is not a valid course id.")
-
-
-def _find(
-    session: Session, username: str, course_id: str
-) -> tuple[EnrollmentView, Course | None] | None:
-    if not is_storable(username):
-        return None
-    row = enrollment_views.find(session, username, course_id)
-    return None if row is None else (row, courses.find(session, course_id))
 
 
 def _read_history(session: Session, username: str, course_id: str) -> list[EventJson]:

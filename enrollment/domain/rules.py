@@ -54,7 +54,8 @@ NO_LEARNER = LearnerContext()
 
 def format_timestamp(moment: datetime) -> str:
     """Formats a time as ISO 8601 in UTC, without a zero fraction (Open edX: Timestamps)."""
-    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat().replace("+00:00", "Z")
 
 
 def refuse_outside_window(request: Request, course: Course) -> Refusal | None:

@@ -23,10 +23,14 @@ _COURSES = "courses"
 _LARGEST_STEP = 1 << 31
 
 
+_EDITION = select(EditionRow.number).where(EditionRow.name == _COURSES)
+#: The current edition as a column of a statement, NULL if there was no change yet.
+EDITION = _EDITION.scalar_subquery().label("edition")
+
+
 def edition(session: Session) -> int:
     """Returns the current edition, to be used in the keys of cached course data."""
-    number = session.scalar(select(EditionRow.number).where(EditionRow.name == _COURSES))
-    return number or 0
+    return session.scalar(_EDITION) or 0
 
 
 def bump_edition(session: Session) -> None:

@@ -53,7 +53,8 @@ def loads(data: bytes | str) -> Any:
         except ValueError:
             return _parse_slowly(raw)
         # orjson keeps the last of two equal keys: the value then has fewer colons than the text.
-        if _count_colons(value, 0) == raw.count(b":"):
+        colons = orjson.dumps(value).count(b":") if _is_plain(value) else _count_colons(value, 0)
+        if colons == raw.count(b":"):
             return value
     return _parse_slowly(raw)
 
@@ -63,6 +64,21 @@ def _encoded(text: str) -> bytes:
         return text.encode()
     except UnicodeEncodeError as error:
         raise _fault("Lone surrogate", text, error.start) from error
+
+
+def _is_plain(value: Any) -> bool:
+    """Returns whether this is certainly an object of texts, truth values and objects of texts."""
+    if type(value) is not dict:
+        return False
+    for item in value.values():
+        kind = type(item)
+        if kind is dict:
+            for text in item.values():
+                if type(text) is not str:
+                    return False
+        elif kind is not str and kind is not bool:
+            return False
+    return True
 
 
 def _count_colons(value: Any, depth: int) -> int:

@@ -30,6 +30,7 @@ def _system_now() -> datetime:
     return datetime.now(UTC)
 
 
+_AUTOCOMMIT = {"isolation_level": "AUTOCOMMIT"}
 #: Key in a session's `info`: the clock that is used on SQLite.
 _NOW = "now"
 
@@ -45,6 +46,8 @@ class Sessions:
         self._lock = write_lock_for(engine)
         self.attempt_locks = attempt_locks_for(engine)
         self._writer = engine.execution_options(writes=True)
+        is_sqlite = engine.dialect.name == "sqlite"
+        self._single = engine if is_sqlite else engine.execution_options(**_AUTOCOMMIT)
         self._info = {_NOW: now or _system_now}
         self._outage = OutageLog()
         #: Whether a write failed; the health check resets it when a probe write succeeds.
@@ -99,6 +102,17 @@ class Sessions:
         ):
             if seconds is not None:
                 limit_transaction_time(session.connection(), seconds)
+            yield session
+
+    @contextmanager
+    def read_statements(self) -> Iterator[Session]:
+        """Yields a session for reading, in which each statement has a snapshot of its own.
+
+        On PostgreSQL it saves the round trips of BEGIN and ROLLBACK; on SQLite it is a transaction.
+        Raises StatementTimeout, DatabaseUnavailable.
+        """
+        opened = self._open_session(self._single)
+        with self._record_result(is_write=False), translate_errors(), opened as session:
             yield session
 
     def _open_session(self, bind: Engine) -> Session:

@@ -9,7 +9,6 @@ from sqlalchemy import (
     Executable,
     Select,
     bindparam,
-    exists,
     literal,
     select,
     tuple_,
@@ -21,8 +20,7 @@ from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import EPOCH, Enrollment
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.enrollments import STATE_COLUMNS, decode_enrollment
-from enrollment.storage.people.course_roles import STAFF_ROLES
-from enrollment.storage.tables import CourseRoleRow, CourseRow, EnrollmentRow, LearnerRow
+from enrollment.storage.tables import CourseRow, EnrollmentRow, LearnerRow
 from enrollment.storage.views.catalog import has_prefix
 
 
@@ -55,26 +53,6 @@ def find(session: Session, username: str, course_id: str) -> EnrollmentView | No
     """Returns an enrollment, active or not; None where there is none."""
     row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
     return None if row is None else _view(row)
-
-
-def list_active(
-    session: Session, username: str, *, staff: str | None = None
-) -> list[EnrollmentView]:
-    """Returns the active enrollments of a learner, oldest first.
-
-    With `staff` only those in the courses of which this person is staff, in one statement whether
-    the learner exists or not, so that its time does not tell.
-    """
-    query = _select_views().where(LearnerRow.username == username, EnrollmentRow.is_active)
-    if staff is not None:
-        is_staff = exists().where(
-            CourseRoleRow.username == staff,
-            CourseRoleRow.course_id == CourseRow.course_id,
-            CourseRoleRow.role.in_(STAFF_ROLES),
-        )
-        query = query.where(is_staff)
-    rows = session.execute(query.order_by(EnrollmentRow.created, EnrollmentRow.event_id))
-    return [_view(row) for row in rows]
 
 
 def active_course_ids(session: Session, username: str) -> list[str]:

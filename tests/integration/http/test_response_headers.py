@@ -4,6 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
+from api_gateway.http.response_headers import PRIVATE_HEADERS, AddedHeaders
 from api_gateway.routes import ROUTES
 from tests.support.gateway import AUDIT, fresh
 
@@ -66,7 +67,23 @@ def test_https_is_required_where_a_setting_says_so(start, seconds, header):
     gateway = start(hsts_seconds=seconds)
 
     for path in ("/livez", "enrollment"):
-        assert gateway.get(path).headers["strict-transport-security"] == header
+        for more in ({}, {"X-Long": "x" * 40_000}):
+            answer = gateway.get(path, headers=more)
+            assert answer.status_code == 431 or not more
+            assert answer.headers["strict-transport-security"] == header
+
+
+def test_a_header_of_the_resource_gives_way_to_that_of_every_answer():
+    added = AddedHeaders(PRIVATE_HEADERS)
+    given = [(b"cache-control", b"public"), (b"set-cookie", b"a"), (b"set-cookie", b"b")]
+
+    assert added.to(iter([*given, (b"vary", b"Accept")])) == [
+        *given[1:],
+        (b"x-content-type-options", b"nosniff"),
+        (b"referrer-policy", b"no-referrer"),
+        (b"cache-control", b"private, no-store"),
+        (b"vary", b"Accept, Authorization, X-Edx-Api-Key"),
+    ]
 
 
 @pytest.mark.parametrize(

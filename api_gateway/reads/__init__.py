@@ -1,0 +1,1 @@
+"""Group reads: many concurrent reads of enrollments, answered by one query."""
