@@ -17,6 +17,8 @@ _BY_NAME: Mapping[str, str] = {
     "course_id": COURSE_ID,
     "course_key": COURSE_ID,
     "org": "Uni",
+    "include_expired": "1",
+    "cursor": "WzFd",
     "cohort": "Tuesday",
     "mode": "verified",
     "role": "staff",
