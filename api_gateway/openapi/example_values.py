@@ -7,6 +7,8 @@ from api_gateway.openapi.examples import COURSE_ID, EXAMPLES, SUBMISSION_ID
 from api_gateway.openapi.examples_of_parts import EXAMPLES_OF_PARTS
 from api_gateway.openapi.model import NDJSON
 
+#: The example of a text of which nothing is known; a test finds it.
+FILLER = "(text)"
 #: Examples of members and parameters by name, where their schemas have none.
 _BY_NAME: Mapping[str, str] = {
     "user": "ada",
@@ -15,6 +17,9 @@ _BY_NAME: Mapping[str, str] = {
     "course_id": COURSE_ID,
     "course_key": COURSE_ID,
     "org": "Uni",
+    "include_expired": "1",
+    "cursor": "WzFd",
+    "cohort": "Tuesday",
     "mode": "verified",
     "role": "staff",
 }
@@ -31,7 +36,7 @@ def add_examples(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     maker = _Maker(schemas)
     for name, schema in schemas.items():
-        if "properties" in schema:
+        if {"properties", "allOf"} & set(schema):
             schema["examples"] = [maker.of_component(name)]
     for parameter in document["components"]["parameters"].values():
         if not {"example", "examples"} & set(parameter):
@@ -66,8 +71,9 @@ class _Maker:
         """Returns an example of a schema; `name` is that of the member or parameter."""
         if "$ref" in schema:
             return self.of_component(schema["$ref"].rpartition("/")[2])
-        if "examples" in schema:
-            return schema["examples"][0]
+        fixed = [schema[keyword] for keyword in ("const", "default") if keyword in schema]
+        if known := (*schema.get("examples", ()), *fixed):
+            return known[0]
         for keyword in ("anyOf", "oneOf", "allOf"):
             if keyword in schema and "properties" not in schema:
                 return self.of(schema[keyword][0], name)
@@ -81,12 +87,9 @@ class _Maker:
 
 
 def _scalar(schema: Mapping[str, Any], kind: object, name: str) -> Any:
-    for keyword in ("const", "default"):
-        if keyword in schema:
-            return schema[keyword]
     if "enum" in schema:
         return schema["enum"][0]
     first = str(kind[0] if isinstance(kind, list) else kind)
     if first == "string":
-        return _BY_NAME.get(name) or _BY_FORMAT.get(schema.get("format", ""), "text")
+        return _BY_NAME.get(name) or _BY_FORMAT.get(schema.get("format", ""), FILLER)
     return {"integer": max(1, schema.get("minimum", 1)), "number": 1.0, "boolean": True}.get(first)

@@ -35,6 +35,7 @@ EXAMPLES_OF_PARTS: Mapping[str, Any] = {
         "is_active: 'perhaps' is neither true nor false: write true or false.",
         errors=_FINDINGS,
     ).body(),
+    "FieldError": {"developer_message": "Value 'x' is not valid for field 'course_id'."},
     "Finding": with_sentence(_FINDINGS[0]),
     "Mode": _DETAILS["course_modes"][0],
     "CoursePage": {"courses": [EXAMPLES["KeptCourse"]], "next": None},

@@ -1,16 +1,18 @@
-"""Gives every object schema of the document a name, so that generated clients have one type each.
+"""Makes the schemas of the document fit for generators of clients.
 
-Operations describe objects where they use them; here these become components. A `title` is the
-name; without one it is made from the operation, or from the component and its member. Equal
-schemas become one component.
+Operations describe objects where they use them; here these become components, so that a client has
+one type for each. A `title` is the name; without one it is made from the operation, or from the
+component and its member. Equal schemas become one component.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from api_gateway.openapi.model import ref
+from api_gateway.openapi.model import JSON, ref
 
+#: Keywords of which one is in every schema of a member; an object of examples has none of them.
+_TYPES = frozenset({"type", "anyOf", "oneOf", "allOf", "$ref"})
 #: Suffix of a body's name by media type; the others have none.
 _FORMS = {"application/x-www-form-urlencoded": "Form", "multipart/form-data": "Upload"}
 
@@ -27,10 +29,26 @@ def name_inline_objects(document: dict[str, Any]) -> None:
             for response in operation["responses"].values():
                 _visit_content(namer, response, f"{base}Response")
 
+    for schema in namer.components.values():
+        _describe_defaults(schema)
+
 
 def _visit_content(namer: "_Namer", body: Mapping[str, Any], name: str) -> None:
-    for media_type, content in body.get("content", {}).items():
+    """Names the schemas of a body, that of JSON first."""
+    contents = body.get("content", {})
+    for media_type in sorted(contents, key=lambda media_type: media_type != JSON):
+        content = contents[media_type]
         content["schema"] = namer.named(content["schema"], name + _FORMS.get(media_type, ""))
+        if media_type in _FORMS and content["schema"] == contents.get(JSON, {}).get("schema"):
+            content["schema"] = namer.form_of(content["schema"])
+
+
+def _describe_defaults(schema: dict[str, Any]) -> None:
+    """Moves defaults of members to their descriptions: clients would send them, even to PATCH."""
+    for part in schema.get("properties", {}).values():
+        if "default" in part and _TYPES & set(part):
+            default = json.dumps(part.pop("default"))
+            part["description"] = f"{part.get('description', '')} Default: {default}.".strip()
 
 
 class _Namer:
@@ -51,6 +69,20 @@ class _Namer:
         name = copy.pop("title", name)
         self.visit_members(copy, name)
         return ref(self._add(copy, name)) if "properties" in copy else copy
+
+    def form_of(self, schema: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns a reference to the component for the form of a component, `NAMEForm`.
+
+        It is a type of its own because a client tells by the type of a body how to send it.
+        """
+        if "$ref" not in schema:
+            return dict(schema)
+        name = schema["$ref"].rpartition("/")[2]
+        form = {
+            "description": f"The members of {name} as fields of a form.",
+            "allOf": [dict(schema), {"description": "Values are text."}],
+        }
+        return ref(self._add(form, f"{name}Form"))
 
     def visit_members(self, schema: dict[str, Any], name: str) -> None:
         """Names the objects among the direct parts of a schema, in place."""

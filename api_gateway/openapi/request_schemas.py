@@ -1,6 +1,5 @@
 """Schemas of request bodies, generated from the marshmallow schemas that validate them."""
 
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -78,15 +77,6 @@ def _make_portable(subschema: dict[str, Any]) -> None:
             subschema["pattern"] = _ANCHORED.sub(r"^(?:\1)$", pattern)
     if subschema.get("minLength") == 0:
         del subschema["minLength"]
-    if "default" in subschema and {"type", "anyOf", "$ref"} & set(subschema):
-        _describe_default(subschema)
-
-
-def _describe_default(member: dict[str, Any]) -> None:
-    """Writes the default into the description: clients would send it, even to PATCH."""
-    default = json.dumps(member.pop("default"))
-    described = f"{member.get('description', '')} Default: {default}."
-    member["description"] = described.strip()
 
 
 def _describe_optional(request: dict[str, Any]) -> None:

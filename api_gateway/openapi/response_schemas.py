@@ -16,7 +16,7 @@ from typing import (
     is_typeddict,
 )
 
-from api_gateway.http.problems import ProblemJson
+from api_gateway.http.problems import FieldErrorJson, ProblemJson
 from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, enumeration, ref
 from api_gateway.resources.health import LiveJson, ReadyJson
 from api_gateway.resources.openedx.access_token import AccessTokenJson
@@ -37,6 +37,7 @@ from schemas.submission_options import OptionsJson
 #: The type of each component. The names are a contract with generated clients.
 RESPONSES: Mapping[str, type] = {
     "Problem": ProblemJson,
+    "FieldError": FieldErrorJson,
     "Finding": FindingJson,
     "Mode": courses.ModeJson,
     "CourseDetails": courses.CourseDetailsJson,

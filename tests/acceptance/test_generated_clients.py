@@ -31,12 +31,16 @@ from enrollment_client import AuthenticatedClient
 from enrollment_client.api.courses import patch_course, put_course
 from enrollment_client.api.enrollments import ask_enrollment, get_enrollment
 from enrollment_client.api.submissions import (
+    bulk_enroll,
     follow_submission,
     get_submission,
     list_outcomes,
     submit,
 )
 from enrollment_client.models import (
+    BulkEnrollAnswer,
+    BulkEnrollRequest,
+    BulkEnrollRequestAction,
     CourseMembers,
     CourseMode,
     CourseReference,
@@ -87,6 +91,13 @@ for body in (listed, csv):
     assert [one.outcome.value for one in page.outcomes] == ["enrolled"], page
     events = follow_submission.sync(submission.submission_id, client=client)
     assert isinstance(events, str) and "event: done" in events, events
+
+several = BulkEnrollRequest(
+    action=BulkEnrollRequestAction.ENROLL, identifiers="dan, eve", courses=course_id
+)
+answer = bulk_enroll.sync(client=client, body=several)
+assert isinstance(answer, BulkEnrollAnswer), answer
+assert len(answer.courses[course_id].results) == 2, answer
 print("used", len(modules))
 """
 

@@ -54,9 +54,13 @@ _FILE = {
     NDJSON: ndjson("EnrollmentRequest"),
     # An array alone is read as well; Python clients cannot tell it from other bodies.
     JSON: object_with("enrollments", array(ref("EnrollmentRequest")), "EnrollmentRequestList"),
-    "text/plain": text("CSV or NDJSON; detected.", examples=[FILE_EXAMPLE]),
+    "text/plain": text(
+        "CSV or NDJSON; detected. In this example the option course_id names the course.",
+        examples=["user,mode\nada,verified\nbob,audit\n"],
+    ),
     "application/zip": text(format="binary"),
     "multipart/form-data": {
+        "title": "FileUpload",
         "type": "object",
         "description": "An upload from a browser; options may be fields as well.",
         "properties": {"file": text("The file.", format="binary", examples=[FILE_EXAMPLE])},

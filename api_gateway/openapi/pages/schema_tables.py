@@ -41,6 +41,8 @@ def schema_section(name: str, schema: Schema) -> str:
     if description := schema.get("description"):
         parts.append(f"<p>{inline(description)}</p>")
     parts.append(table(f"Members of {name}", ("Member", "Type", "", "Description"), members))
+    if "allOf" in schema:
+        parts.append(f"<p>All of {type_html(schema['allOf'][0])}.</p>")
     if others := _others(schema):
         parts.append(f"<p>{others}</p>")
     parts += (

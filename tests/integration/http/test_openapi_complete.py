@@ -6,6 +6,7 @@ from collections import defaultdict
 
 import pytest
 
+from api_gateway.openapi.example_values import FILLER
 from tests.support import openapi_document
 from tests.support.openapi_document import operations, parts, resolved, validator
 
@@ -86,9 +87,13 @@ def test_every_parameter_has_a_description_and_an_example(document):
         assert validator(document, parameter["schema"]).is_valid(parameter["example"]), name
 
 
-def test_no_example_of_a_parameter_is_a_filler(document):
+def test_no_example_is_a_filler(document):
     for name, parameter in document["components"]["parameters"].items():
-        assert parameter["example"] != "text", f"{name} needs an example of its own"
+        assert parameter["example"] != FILLER, f"{name} needs an example of its own"
+    for name, schema in document["components"]["schemas"].items():
+        assert FILLER not in str(schema.get("examples", "")), f"{name} needs an example of its own"
+    for where, media_type, content in bodies(document):
+        assert FILLER not in str(content.get("example", "")), (where, media_type)
 
 
 def test_every_object_is_a_named_component(document):
@@ -136,6 +141,21 @@ def test_no_body_of_several_kinds_can_be_an_array(document):
             ]
             arrays = [part for part in content["schema"].get("anyOf", ()) if "items" in part]
             assert not (others and arrays), operation
+
+
+def test_json_and_forms_are_of_types_that_clients_tell_apart(document):
+    """A generated Python client sends a body as each media type whose type it has."""
+    forms = {"multipart/form-data", "application/x-www-form-urlencoded"}
+    found = 0
+    for _, _, operation in operations(document):
+        content = operation.get("requestBody", {}).get("content", {})
+        if "application/json" in content:
+            json_schema = content["application/json"]["schema"]
+            for media_type in forms & set(content):
+                assert content[media_type]["schema"] != json_schema, operation["operationId"]
+                found += 1
+
+    assert found >= 3
 
 
 def test_no_member_of_a_body_has_a_default_that_clients_would_send(document):
