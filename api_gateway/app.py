@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -13,6 +14,7 @@ from celery import Celery
 from falcon.asgi import Request, Response
 
 from api_gateway.auth.authentication import Authenticator
+from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
 from api_gateway.broker_probe import BrokerProbe, broker_ping
@@ -35,6 +37,8 @@ from api_gateway.status.event_stream import EventStreams
 from api_gateway.status.status_reader import StatusReader
 from api_gateway.status.status_response import render_status
 from api_gateway.status.waiters import Waiters
+from api_gateway.throttle.redis_windows import RedisWindows
+from api_gateway.throttle.throttle import Throttle
 from enrollment.domain.errors import DatabaseUnavailable, NotDurable
 from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import Cache, connect
@@ -73,19 +77,21 @@ def utc_now() -> datetime:
 
 
 def make_parts(
-    settings: Settings, *, send: Send | None = None, draining: Draining | None = None
+    settings: Settings,
+    *,
+    send: Send | None = None,
+    draining: Draining | None = None,
+    wall_clock: Callable[[], float] = time.time,
 ) -> Parts:
-    """Makes every part; connects and starts nothing.
+    """Makes every part; connects and starts nothing. Raises SettingsError.
 
-    `send` replaces the sender to the broker; `draining` is that of the server. Raises
-    SettingsError for unusable token keys.
+    `send` replaces the sender to the broker, `wall_clock` is the throttle's.
     """
     sessions = _sessions(settings)
-    database = Database(sessions, threads=DATABASE_THREADS)
-    intake_database = Database(sessions, threads=INTAKE_THREADS)
+    counts = (DATABASE_THREADS, INTAKE_THREADS, AUTH_THREADS)
+    database, intake_database, auth_database = (Database(sessions, threads=n) for n in counts)
     dispatcher = Dispatcher(send or _broker_sender(settings))
     waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
-    auth_database = Database(sessions, threads=AUTH_THREADS)
     authenticator = Authenticator(auth_database, settings, time.monotonic)
     reader = StatusReader(database)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
@@ -105,11 +111,17 @@ def make_parts(
         event_streams=_event_streams(settings, reader, waiters, authenticator),
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
         authenticator=authenticator,
+        throttle=_throttle(settings, wall_clock),
         ping_redis=CompletionPublisher(settings.redis_url).ping,
         broker=_broker_probe(settings),
         draining=_release_at_shutdown(waiters, draining or Draining()),
         now=utc_now,
     )
+
+
+def _throttle(settings: Settings, wall_clock: Callable[[], float]) -> CallerThrottle:
+    windows = RedisWindows(settings.redis_url, clock=time.monotonic)
+    return CallerThrottle(Throttle(windows, wall_clock), settings)
 
 
 def _sessions(settings: Settings) -> Sessions:
@@ -207,6 +219,7 @@ class Lifespan:
         """Stops the parts, after the work in progress."""
         parts = self._parts
         await parts.waiters.stop()
+        await parts.throttle.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, parts.dispatcher.stop)
         await loop.run_in_executor(None, parts.uploads_pool.shutdown)
@@ -226,7 +239,9 @@ def make_asgi_app(parts: Parts) -> Any:
     route_names = {template: name for name, template in ROUTES.items()}
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
-            AuthMiddleware(parts.authenticator, route_names, settings.allowed_hosts),
+            AuthMiddleware(
+                parts.authenticator, route_names, parts.throttle, settings.allowed_hosts
+            ),
             QueryParameters(declared_parameters(ROUTES, V1)),
             ResponseHeaders(_public_templates(), settings.hsts_seconds),
             Lifespan(parts),

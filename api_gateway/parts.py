@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from api_gateway.auth.authentication import Authenticator
+from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
@@ -40,6 +41,7 @@ class Parts:
     event_streams: EventStreams
     details: CourseDetailsCache
     authenticator: Authenticator
+    throttle: CallerThrottle
     ping_redis: Callable[[], bool]
     #: None if Redis is the broker.
     broker: BrokerProbe | None

@@ -1,5 +1,6 @@
 """Routes: the URI template and the resource of each route name."""
 
+from api_gateway.auth.token_issuer import TokenIssuer
 from api_gateway.intake.pending_rows import PendingRows
 from api_gateway.intake.spool import Spooler
 from api_gateway.openapi.resource import documentation
@@ -15,6 +16,7 @@ from api_gateway.resources.enrollments import EnrollmentsResource
 from api_gateway.resources.health import LiveResource, ReadyResource
 from api_gateway.resources.invitations import InvitationResource
 from api_gateway.resources.learners import LearnerResource, LearnersResource
+from api_gateway.resources.openedx.access_token import AccessTokenResource
 from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
@@ -42,6 +44,7 @@ ROUTES = {
     "crosswalk": f"{BASE}/crosswalks/{{source}}",
     "crosswalk_missing": f"{BASE}/crosswalks/{{source}}/missing",
     "changes": f"{BASE}/changes",
+    "access_token": "/oauth2/access_token",
     "livez": "/livez",
     "readyz": "/readyz",
     "openapi": "/openapi.json",
@@ -58,6 +61,7 @@ V1 = frozenset(
         "enrollments",
         "course_details",
         "bulk_enroll",
+        "access_token",
     )
 )
 
@@ -68,6 +72,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
         **_enrollment_resources(parts),
         **_submission_resources(parts),
         **_reference_data_resources(parts),
+        "access_token": _access_token_resource(parts),
         "livez": LiveResource(),
         "readyz": ReadyResource(
             database=parts.database,
@@ -78,6 +83,17 @@ def make_resources(parts: Parts) -> dict[str, object]:
         ),
         **documentation(ROUTES, V1),
     }
+
+
+def _access_token_resource(parts: Parts) -> AccessTokenResource:
+    authenticator = parts.authenticator
+    issuer = TokenIssuer(
+        authenticator.clients,
+        authenticator.own_keys,
+        max_lifetime=parts.settings.jwt_max_lifetime,
+        now=parts.now,
+    )
+    return AccessTokenResource(issuer, parts.throttle)
 
 
 def _enrollment_resources(parts: Parts) -> dict[str, object]:

@@ -20,6 +20,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.jwt_keys import KeysUnavailable
 from api_gateway.auth.jwt_tokens import Claims, TokenRefused, TokenVerifier
 from api_gateway.auth.key_usage import KeyUsage
+from api_gateway.auth.oauth_clients import OAuthClients, configured_clients
 from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.database import Database
 from api_gateway.http.problems import Problem, unauthenticated, unavailable
@@ -93,15 +94,19 @@ class Authenticator:
     ) -> None:
         """Cache entries expire by `clock`, which is monotonic, tokens by `wall_clock`.
 
-        Raises SettingsError for unusable keys of the external issuer or of our own.
+        Raises SettingsError for unusable keys of the external issuer or of our own, and for
+        unusable clients.
         """
         self._database = database
         self._clock = clock
         self._wall_clock = wall_clock
         self._usage = KeyUsage(database, wall_clock)
         self._edx_key = None if settings.edx_api_key is None else settings.edx_api_key.encode()
-        own_keys = SigningKeys(settings, wall_clock) if settings.own_tokens else None
-        self._verifier = TokenVerifier(settings, own_keys, clock=wall_clock)
+        #: Signs and verifies tokens of our own; None where there are none.
+        self.own_keys = SigningKeys(settings, wall_clock) if settings.own_tokens else None
+        self._verifier = TokenVerifier(settings, self.own_keys, clock=wall_clock)
+        configured = configured_clients(settings)
+        self.clients = OAuthClients(database, configured, clock=clock, wall_clock=wall_clock)
         self._keys = CallerCache[bytes](max_cached)
         self._tokens = CallerCache[str](max_cached)
         self._lookups: dict[bytes, asyncio.Task[Caller | None]] = {}
@@ -189,9 +194,23 @@ class Authenticator:
         if entry is not None and entry[1] is not None:
             return entry[1]
         claims = await self._verified(token)
+        expires_at = now + min(claims.seconds_left, TOKEN_CACHE_SECONDS)
+        if claims.client_id is not None:
+            claims, client_expires_at = await self._of_client(claims, claims.client_id)
+            expires_at = min(expires_at, client_expires_at)
         caller = token_caller(claims)
-        self._tokens.put(token, caller, now + min(claims.seconds_left, TOKEN_CACHE_SECONDS))
+        self._tokens.put(token, caller, expires_at)
         return caller
+
+    async def _of_client(self, claims: Claims, client_id: str) -> tuple[Claims, float]:
+        """Checks that the client of a token is in use; returns how long that may be assumed.
+
+        The token is that of a staff member as long as its client is one. Raises Problem 401.
+        """
+        client, expires_at = await self.clients.find(client_id)
+        if client is None or client.username != claims.username:
+            raise invalid_credentials("The client of the token was revoked.")
+        return claims._replace(is_staff=claims.is_staff and client.is_staff), expires_at
 
     async def _verified(self, token: str) -> Claims:
         """Verifies a token; in a thread if that may fetch keys. Raises Problem 401, 503."""

@@ -40,6 +40,8 @@ class Claims(NamedTuple):
     is_staff: bool
     #: Seconds of validity left at the time of verification.
     seconds_left: float
+    #: The OAuth client that a token of our own was given to.
+    client_id: str | None = None
 
 
 class TokenRefused(Exception):
@@ -68,8 +70,11 @@ def sign_token(
     staff: bool = False,
     minutes: float = 60,
     now: datetime,
+    more: Mapping[str, str] | None = None,
 ) -> str:
     """Signs a token for a person; `verify` rejects one that is valid for too long.
+
+    `more` are claims beside those about the person, such as `client_id`.
 
     Raises ValueError for other claims that `verify` would reject.
     """
@@ -79,6 +84,7 @@ def sign_token(
         raise ValueError(message)
     issued = int(now.timestamp())
     claims: dict[str, Any] = {
+        **(more or {}),
         "iss": OWN_ISSUER,
         "aud": OWN_AUDIENCE,
         "iat": issued,
@@ -131,7 +137,8 @@ class TokenVerifier:
         if issuer is None:
             message = "The token's issuer is unknown."
             raise TokenRefused(message)
-        return self._claims(self._decode(token, issuer, _kid(header)))
+        claims = self._decode(token, issuer, _kid(header))
+        return self._claims(claims, client_id=_client_id(claims) if name == OWN_ISSUER else None)
 
     def _decode(self, token: str, issuer: Issuer, kid: str | None) -> dict[str, Any]:
         """Verifies signature, issuer and audience; returns all claims. Raises TokenRefused."""
@@ -155,12 +162,13 @@ class TokenVerifier:
             message = "The token's signature is invalid."
             raise TokenRefused(message) from error
 
-    def _claims(self, claims: Mapping[str, Any]) -> Claims:
+    def _claims(self, claims: Mapping[str, Any], *, client_id: str | None) -> Claims:
         return Claims(
             username=_username(claims),
             email=_email(claims),
             is_staff=claims.get("administrator") is True,
             seconds_left=self._seconds_left(claims),
+            client_id=client_id,
         )
 
     def _seconds_left(self, claims: Mapping[str, Any]) -> float:
@@ -241,6 +249,13 @@ def _kid(header: Mapping[str, Any]) -> str | None:
     if kid is not None and (not isinstance(kid, str) or len(kid) > MAX_KID_LENGTH):
         _reject_malformed()
     return kid
+
+
+def _client_id(claims: Mapping[str, Any]) -> str | None:
+    client_id = claims.get("client_id")
+    if client_id is not None and not isinstance(client_id, str):
+        _reject_malformed()
+    return client_id
 
 
 def _timestamp(claims: Mapping[str, Any], name: str) -> float:

@@ -1,10 +1,11 @@
-"""Records when API keys were last used, beside the requests that use them."""
+"""Records when API keys and OAuth clients were last used, beside the requests of theirs."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 
 import structlog
+from sqlalchemy.orm import Session
 
 from api_gateway.database import Database
 from enrollment.storage.credentials import api_keys
@@ -22,9 +23,16 @@ class KeyUsage:
     The next one writes all uses that are noted meanwhile. Belongs to one event loop.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        """`clock` is in seconds since 1970."""
+    def __init__(
+        self,
+        database: Database,
+        clock: Callable[[], float],
+        *,
+        record: Callable[[Session, Mapping[int, datetime]], None] = api_keys.record_use,
+    ) -> None:
+        """`clock` is in seconds since 1970; `record` stores the times by id."""
         self._database = database
+        self._record = record
         self._clock = clock
         #: When the uses of each key were noted last; only keys that exist come here.
         self._noted_at: dict[int, float] = {}
@@ -47,7 +55,7 @@ class KeyUsage:
         self._writing.add_done_callback(self._finish)
 
     async def _write(self, used: Mapping[int, datetime]) -> None:
-        await self._database.write(api_keys.record_use, used)
+        await self._database.write(self._record, used)
 
     def _finish(self, task: "asyncio.Task[None]") -> None:
         self._writing = None

@@ -1,15 +1,20 @@
-"""Middleware: request id, authentication, authorization."""
+"""Middleware: request id, authentication, throttle, authorization."""
 
 import re
 import secrets
 import time
+from contextlib import suppress
+from http import HTTPStatus
 from itertools import count
 
 import falcon.asgi
 
 from api_gateway.auth.authentication import Authenticator
+from api_gateway.auth.caller import Caller
+from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC, authorize
-from api_gateway.http.problems import bad_request
+from api_gateway.http.problems import Problem, bad_request
+from enrollment.domain.errors import EnrollmentError
 
 #: Request ids that are accepted from clients.
 _REQUEST_ID = re.compile(r"[\w.:/+=-]{1,128}", re.ASCII)
@@ -29,10 +34,12 @@ class AuthMiddleware:
         self,
         authenticator: Authenticator,
         route_names: dict[str, str],
+        throttle: CallerThrottle,
         allowed_hosts: frozenset[str] = frozenset(),
     ) -> None:
         """`allowed_hosts` are in lower case and without ports; empty allows any host."""
         self._authenticator = authenticator
+        self._throttle = throttle
         self._allowed_hosts = allowed_hosts
         #: Route names by URI template.
         self._route_names = route_names
@@ -70,9 +77,9 @@ class AuthMiddleware:
         resource: object,
         params: dict[str, object],
     ) -> None:
-        """Authenticates and authorizes the request; public routes need neither.
+        """Authenticates, throttles and authorizes the request; public routes need no credentials.
 
-        Raises Problem 401, 403, 503; DatabaseUnavailable, Overloaded.
+        Raises Problem 401, 403, 429, 503; DatabaseUnavailable, Overloaded.
         """
         route = self._route_names.get(req.uri_template or "")
         method = _ALIASES.get(req.method, req.method)
@@ -81,10 +88,40 @@ class AuthMiddleware:
             _check_listed(resource, req.method)
         if route is None or requirement is None or requirement == PUBLIC:
             req.context.caller = None
+            if requirement is not None and self._throttle.has_public_rate(route or ""):
+                await self._throttle_public(req, resp, route or "")
             return
-        caller = await self._authenticator.identify(req)
+        caller = await self._identify(req)
+        if caller is not None:
+            await self._throttle.count_caller(req, resp, caller)
         authorize(caller, route, method)
         req.context.caller = caller
+
+    async def _identify(self, req: falcon.asgi.Request) -> Caller | None:
+        """Returns the caller; counts failures. Raises Problem 401, 429, 503."""
+        self._throttle.check_failures(req)
+        try:
+            return await self._authenticator.identify(req)
+        except Problem as problem:
+            if problem.status is HTTPStatus.UNAUTHORIZED:
+                await self._throttle.count_failure(req)
+            raise
+
+    async def _throttle_public(
+        self, req: falcon.asgi.Request, resp: falcon.asgi.Response, route: str
+    ) -> None:
+        """Counts a request for a public route: to its address, or its caller if the route has one.
+
+        Raises Problem 429.
+        """
+        caller = None
+        if self._throttle.has_callers(route):
+            with suppress(Problem, EnrollmentError):  # invalid credentials: the route needs none
+                caller = await self._identify(req)
+        if caller is None:
+            await self._throttle.count_anonymous(req, resp, route)
+        else:
+            await self._throttle.count_caller(req, resp, caller)
 
     async def process_response(
         self,

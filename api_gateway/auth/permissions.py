@@ -69,6 +69,7 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("crosswalk", "PATCH"): STAFF,
     ("crosswalk_missing", "GET"): ENROLL_OR_STAFF,
     ("changes", "GET"): READ_OR_STAFF,
+    ("access_token", "POST"): PUBLIC,
     ("livez", "GET"): PUBLIC,
     ("readyz", "GET"): PUBLIC,
     ("openapi", "GET"): PUBLIC,

@@ -8,10 +8,12 @@ from typing import Any
 import click
 
 from api_gateway.cli.batches import batches
+from api_gateway.cli.credentials.clients import clients
+from api_gateway.cli.credentials.keys import keys
+from api_gateway.cli.credentials.tokens import tokens
 from api_gateway.cli.db import db
 from api_gateway.cli.doctor import doctor
 from api_gateway.cli.exit_codes import Bug, CannotRun, Interrupted, Unreachable
-from api_gateway.cli.keys import keys
 from api_gateway.cli.remote.courses import courses
 from api_gateway.cli.remote.crosswalks import crosswalks
 from api_gateway.cli.remote.enrollments import enrollments
@@ -21,7 +23,6 @@ from api_gateway.cli.remote.outcomes import outcomes
 from api_gateway.cli.remote.submissions import cancel, status, submissions
 from api_gateway.cli.remote.submit import submit
 from api_gateway.cli.run import beat, gateway, worker
-from api_gateway.cli.tokens import tokens
 from api_gateway.cli.up import up
 from api_gateway.cli.verify import verify
 
@@ -100,7 +101,7 @@ def main() -> None:
 
 for command in (
     *(up, gateway, worker, beat),
-    *(db, keys, tokens, batches, doctor, verify),
+    *(db, keys, clients, tokens, batches, doctor, verify),
     *(courses, learners, invitations, crosswalks, enrollments),
     *(submit, submissions, status, outcomes, cancel),
 ):

@@ -76,6 +76,10 @@ def check_settings(settings: Settings) -> None:
     _check_redis_url("ENROLL_REDIS_URL", settings.redis_url)
     if settings.broker_url.startswith("redis"):
         _check_redis_url("ENROLL_BROKER_URL", settings.broker_url)
+    if settings.oauth_clients:
+        from api_gateway.auth.oauth_clients import configured_clients
+
+        configured_clients(settings)
     if settings.jwt_issuer is not None:
         from api_gateway.auth.jwt_tokens import check_issuer_settings
 

@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from api_gateway.app import GATEWAY_CONNECTIONS
+from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
@@ -65,6 +66,7 @@ def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
         return
     yield CheckResult("ok", "settings", "all values are valid")
     yield from _check_test_settings(settings)
+    yield from check_clients(settings)
     given = names_set()
     if "ENROLL_DATABASE_URL" not in given:
         advice = "set it for gateway, worker and beat, which do not start without it"
@@ -88,6 +90,24 @@ def _check_test_settings(settings: Settings) -> Iterator[CheckResult]:
     if settings.failpoints:
         advice = "unset it: it injects faults"
         yield CheckResult("note", "settings", "ENROLL_FAILPOINTS is set", advice)
+
+
+def check_clients(settings: Settings) -> Iterator[CheckResult]:
+    """Checks that the clients in the settings can get tokens, if there are any."""
+    if not settings.oauth_clients:
+        return
+    keys = SigningKeys(settings) if settings.own_tokens else None
+    if keys is None or keys.current() is None:
+        advice = (
+            "set ENROLL_SIGNING_KEY, or ENROLL_SIGNING_KEY_FILE and run `enroll tokens rotate`"
+            if settings.own_tokens
+            else "unset ENROLL_OWN_TOKENS"
+        )
+        message = "ENROLL_OAUTH_CLIENTS is set, but there is no key to sign their tokens with"
+        yield CheckResult("wrong", "clients", message, advice)
+        return
+    number = len(settings.oauth_clients)
+    yield CheckResult("ok", "clients", f"the settings have {number}, and a key signs their tokens")
 
 
 def check_database(settings: Settings) -> Iterator[CheckResult]:

@@ -54,6 +54,8 @@ def gateway(host: str, port: int, fd: int | None, drain_seconds: float) -> None:
         asgi.create,
         limits=connection_limits(settings.max_connections, settings.max_connections_per_address),
         drain_seconds=drain_seconds,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=[*settings.trusted_proxies],
         host=host,
         port=port,
     )

@@ -33,6 +33,8 @@ class ProblemMembersJson(TypedDict, total=False):
     course_details: CourseDetailsJson
     developer_message: str
     error_code: str
+    error: Annotated[str, Doc("The error code of RFC 6749, 5.2, on the route for tokens.")]
+    error_description: str
     field_errors: dict[str, FieldErrorJson]
     first_submission: Annotated[
         str, Doc("The submission of the first request with the Idempotency-Key.")

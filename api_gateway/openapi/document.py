@@ -22,6 +22,7 @@ from api_gateway.openapi.operations import (
     learners,
     service,
     submissions,
+    tokens,
 )
 from api_gateway.openapi.parameters import HEADERS, PARAMETERS
 from api_gateway.openapi.problem_codes import meanings, statuses
@@ -38,6 +39,7 @@ OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
     "Learners": learners.OPERATIONS,
     "Invitations": invitations.OPERATIONS,
     "Crosswalks": crosswalks.OPERATIONS,
+    "Tokens": tokens.OPERATIONS,
     "Service": service.OPERATIONS,
 }
 PROBLEM_JSON = "application/problem+json"
@@ -90,6 +92,8 @@ _SECURITY_SCHEMES: Mapping[str, Mapping[str, str]] = {
 
 #: Headers of every response of a route that needs credentials (`ResponseHeaders`).
 _PRIVATE_HEADERS = "Cache-Control Vary"
+#: Headers of every response to a caller who is throttled.
+_RATE_HEADERS = "RateLimit RateLimit-Policy"
 
 
 def build(routes: Mapping[str, str], v1: frozenset[str]) -> dict[str, Any]:
@@ -160,7 +164,9 @@ def _security(requirement: Requirement) -> list[dict[str, list[str]]]:
 
 def _responses(operation: Operation, requirement: Requirement, *, is_v1: bool) -> dict[str, Any]:
     media_type = JSON if is_v1 else PROBLEM_JSON
-    always = "" if requirement.public else _PRIVATE_HEADERS
+    always = _RATE_HEADERS if operation.throttled else ""
+    if not requirement.public:
+        always = f"{_PRIVATE_HEADERS} {_RATE_HEADERS}"
     responses = {
         str(status): _response(response, always) for status, response in operation.responses.items()
     }
@@ -179,6 +185,8 @@ def _problems(
     codes = operation.problems.split()
     if not is_v1 and (code := unknown_parameter_code(operation)) not in codes:
         codes.append(code)
+    if not requirement.public or operation.throttled:
+        codes.append("throttled")
     if not requirement.public:
         codes.append("not_authenticated")
         if not requirement.anyone:

@@ -53,6 +53,8 @@ class Operation(NamedTuple):
     tail: str | None = None
     #: Whether the operation can respond `unavailable` and `internal_error`.
     uses_database: bool = True
+    #: Whether a route without credentials is throttled by address; with credentials all are.
+    throttled: bool = False
 
 
 def unknown_parameter_code(operation: Operation) -> str:

@@ -174,6 +174,15 @@ HEADERS: Parameters = {
     "Content-Disposition": _described("A name for the file."),
     "X-Accel-Buffering": _described("Tells proxies not to buffer events."),
     "Content-Security-Policy": _described("The page loads nothing and cannot be framed."),
+    "Pragma": _described("no-cache, for caches of HTTP/1.0."),
+    "RateLimit": _described(
+        "The rate of a throttled caller: r requests are left now, and t seconds pass until there "
+        "are more (draft-ietf-httpapi-ratelimit-headers).",
+        example='"learner";r=39;t=60',
+    ),
+    "RateLimit-Policy": _described(
+        "The rate of a throttled caller: q requests in w seconds.", example='"learner";q=40;w=60'
+    ),
     "WWW-Authenticate": _described("The accepted authentication schemes."),
     "X-Request-ID": _described("The id of the request."),
 }

@@ -18,6 +18,9 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "invalid_body": "The body does not match its schema; see errors.",
         "invalid_course_id": "The URL contains no valid course key.",
         "invalid_email": "The URL contains no valid e-mail address.",
+        "invalid_request": "The token request lacks a field, or has one that is invalid.",
+        "invalid_scope": "The token request names an unknown scope.",
+        "unsupported_grant_type": "The only grant of the token route is client_credentials.",
         "invalid_parameter": "A query parameter is unknown, or has an invalid value.",
         "invalid_source": "The URL contains no valid source.",
         "invalid_username": "The URL contains no valid username.",
@@ -29,7 +32,10 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "option_invalid": "An option is unknown, or has an invalid value.",
         "unclosed_quotes": "A quoted cell of the file is never closed.",
     },
-    401: {"not_authenticated": "Credentials are missing, unknown, expired or revoked."},
+    401: {
+        "invalid_client": "The OAuth client is unknown or revoked, or its secret is wrong.",
+        "not_authenticated": "Credentials are missing, unknown, expired or revoked.",
+    },
     404: {"not_found": "The resource does not exist, or belongs to another caller."},
     405: {"method_not_allowed": "The method is not supported here; Allow lists those that are."},
     408: {"request_timeout": "The body did not arrive in time."},
@@ -50,7 +56,10 @@ _GATEWAY_MEANINGS: Mapping[int, Mapping[str, str]] = {
         "unknown_columns": "The format of the file is not known; errors gives what was found.",
         "unknown_document": "The document does not match its type, or is not a list of requests.",
     },
-    429: {"quota_exceeded": "The caller holds as much as one may; the message names the limit."},
+    429: {
+        "quota_exceeded": "The caller holds as much as one may; the message names the limit.",
+        "throttled": "Too many requests in the last minute; Retry-After says when to go on.",
+    },
     431: {"headers_too_large": "The request headers are too many or too long."},
     503: {"unavailable": "The database is temporarily unavailable. Retry later."},
 }

@@ -19,6 +19,7 @@ from typing import (
 from api_gateway.http.problems import ProblemJson
 from api_gateway.openapi.model import BOOLEAN, NULL, TEXT, Schema, array, enumeration, ref
 from api_gateway.resources.health import LiveJson, ReadyJson
+from api_gateway.resources.openedx.access_token import AccessTokenJson
 from enrollment.domain.events import StoredAttribute, StoredState
 from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions
 from schemas.course_patches import CourseDifferenceJson, PatchedCoursesJson
@@ -62,6 +63,7 @@ RESPONSES: Mapping[str, type] = {
     "BulkEnrollResult": openedx_bulk_enroll.BulkEnrollResultJson,
     "BulkEnrollCourse": openedx_bulk_enroll.BulkEnrollCourseJson,
     "BulkEnrollAnswer": openedx_bulk_enroll.BulkEnrollJson,
+    "AccessToken": AccessTokenJson,
     "Live": LiveJson,
     "Ready": ReadyJson,
 }

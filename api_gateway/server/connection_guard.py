@@ -68,7 +68,7 @@ class ConnectionGuard:
 
     def admit(self, connection: Guarded, host: str | None, loop: asyncio.AbstractEventLoop) -> bool:
         """Counts a new connection until `release`; returns False if there are too many."""
-        address = _address_of(host)
+        address = address_of(host)
         if len(self._connections) >= self.limits.max_connections:
             self._warn_refused("ENROLL_MAX_CONNECTIONS", self.limits.max_connections, address, loop)
             return False
@@ -127,8 +127,18 @@ class ConnectionGuard:
             connection.expire()
 
 
-def _address_of(host: str | None) -> str:
-    """Returns what counts as one address; empty for a Unix socket."""
+def address_of(host: str | None) -> str:
+    """Returns what counts as one address; empty for a Unix socket.
+
+    An IPv6 address counts with its network, an IPv4 address in IPv6 notation as the IPv4 address,
+    and a text that a proxy sent instead of an address as it is.
+    """
     if host is None or ":" not in host:
         return host or ""
-    return str(ipaddress.ip_network((host.partition("%")[0], _IPV6_PREFIX), strict=False))
+    try:
+        address = ipaddress.IPv6Address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))

@@ -20,6 +20,8 @@ class Dependency(StrEnum):
     CACHE = "cache"
     #: The Redis channel of completion events.
     COMPLETION_CHANNEL = "waking"
+    #: The windows of rates in Redis.
+    THROTTLE = "throttle"
 
 
 class CircuitBreaker:

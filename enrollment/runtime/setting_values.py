@@ -3,8 +3,10 @@
 No message shows a value that can be a secret.
 """
 
+import ipaddress
 import re
 from pathlib import Path
+from typing import NamedTuple
 
 from enrollment.runtime import failpoints
 
@@ -12,10 +14,35 @@ from enrollment.runtime import failpoints
 MIN_API_KEY_LENGTH = 32
 #: Longest accepted mode; the same as in requests.
 MAX_MODE_LENGTH = 100
+#: Shortest accepted secret of a client in ENROLL_OAUTH_CLIENTS.
+MIN_CLIENT_SECRET_LENGTH = 16
+#: Longest accepted client id and username, as in the database.
+MAX_CLIENT_NAME_LENGTH = 255
+#: The largest number in a rate: the time of each request in a window is remembered.
+MAX_RATE_AMOUNT = 100_000
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 _FLAGS = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
+_RATE = re.compile(r"([0-9]{1,6})(?:/(s|sec|second|m|min|minute|h|hour|d|day))?")
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_SWITCH = {"on": True, "off": False} | _FLAGS
 #: A host name, an IPv4 address, or an IPv6 address in brackets.
 _HOST_NAME = re.compile(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
+
+
+class Rate(NamedTuple):
+    """At most `amount` requests within any `seconds`."""
+
+    amount: int
+    seconds: int
+
+
+class OAuthClientSetting(NamedTuple):
+    """An OAuth client of the settings."""
+
+    client_id: str
+    secret: str
+    username: str
+    is_staff: bool
 
 
 def check_characters(text: str) -> None:
@@ -119,6 +146,75 @@ def api_key(text: str) -> str:
         message = "must consist of ASCII characters, as it is sent in a header"
         raise ValueError(message)
     return text
+
+
+def switch(text: str) -> bool:
+    """Reads on or off."""
+    if text.lower() not in _SWITCH:
+        message = f"must be on or off, not {text[:40]!r}"
+        raise ValueError(message)
+    return _SWITCH[text.lower()]
+
+
+def rate(text: str) -> Rate | None:
+    """Reads a rate such as `40/minute`, in which `/minute` may be missing; None for unlimited."""
+    if text.lower() == "unlimited":
+        return None
+    match = _RATE.fullmatch(text.lower())
+    if match is None or not 0 < int(match[1]) <= MAX_RATE_AMOUNT:
+        message = (
+            "must be a number of requests from 1 to 100000 in a second, minute, hour or day, such "
+            f"as 40/minute, or unlimited, not {text[:40]!r}"
+        )
+        raise ValueError(message)
+    return Rate(int(match[1]), _UNIT_SECONDS[(match[2] or "minute")[0]])
+
+
+def networks(text: str) -> tuple[str, ...]:
+    """Reads addresses and networks separated by commas."""
+    try:
+        return tuple(str(ipaddress.ip_network(part.strip())) for part in text.split(","))
+    except ValueError as error:
+        message = (
+            "must be addresses or networks separated by commas, such as 10.0.0.5, 10.1.0.0/16, "
+            f"not {text[:100]!r}"
+        )
+        raise ValueError(message) from error
+
+
+def oauth_clients(text: str) -> tuple[OAuthClientSetting, ...]:
+    """Reads `id:secret:username[:staff]`, separated by commas. No message has a secret."""
+    clients = tuple(
+        _oauth_client(entry.strip(), number) for number, entry in enumerate(text.split(","), 1)
+    )
+    ids = [client.client_id for client in clients]
+    for number, client_id in enumerate(ids, 1):
+        if client_id in ids[: number - 1]:
+            message = f"has the client of entry {number} twice"
+            raise ValueError(message)
+    return clients
+
+
+def _oauth_client(entry: str, number: int) -> OAuthClientSetting:
+    parts = entry.split(":")
+    client_id, secret, username = [*parts, "", "", ""][:3]
+    if len(parts) not in {3, 4} or not all(parts) or parts[3:] not in ([], ["staff"]):
+        message = (
+            "must be entries id:secret:username or id:secret:username:staff, separated by commas; "
+            f"entry {number} is not one (no part may be empty, or have a colon or a comma)"
+        )
+        raise ValueError(message)
+    if max(len(client_id), len(username)) > MAX_CLIENT_NAME_LENGTH:
+        message = f"has a name that is too long (entry {number})"
+        raise ValueError(message)
+    if len(secret) < MIN_CLIENT_SECRET_LENGTH or not (secret + client_id).isascii():
+        message = (
+            f"has an entry, number {number}, whose secret is too short or, as its id, not ASCII: "
+            f"at least {MIN_CLIENT_SECRET_LENGTH} characters are needed. Use a random one: "
+            "python3 -c 'import secrets; print(secrets.token_urlsafe(32))'"
+        )
+        raise ValueError(message)
+    return OAuthClientSetting(client_id, secret, username, bool(parts[3:]))
 
 
 def fail_points(text: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from enrollment.domain.events import MAX_ORDINAL
 from enrollment.runtime import server_urls, setting_names, setting_values
+from enrollment.runtime.setting_values import Rate
 
 #: The longest wait for an outcome, in seconds.
 MAX_WAIT_SECONDS = 60.0
@@ -23,6 +24,7 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_UNKNOWN_LEARNERS": "accept: register unknown learners; refuse: learner_not_found.",
     "ENROLL_SELF_UNENROLL": "true: learners may deactivate their own enrollments.",
     "ENROLL_EDX_API_KEY": "A fixed API key, for clients that have a key already.",
+    "ENROLL_OAUTH_CLIENTS": "Clients of POST /oauth2/access_token: id:secret:username[:staff],…",
     "ENROLL_JWT_ISSUER": "The required iss of tokens of an outside issuer.",
     "ENROLL_JWT_AUDIENCE": "The required aud of these tokens.",
     "ENROLL_JWT_ALGORITHM": "The one accepted signature algorithm of these tokens.",
@@ -40,6 +42,14 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_BATCH_ROWS": "Number of requests in a batch of a bulk submission.",
     "ENROLL_MAX_CONNECTIONS": "Maximum number of connections of a gateway process.",
     "ENROLL_MAX_CONNECTIONS_PER_ADDRESS": "The same from one address; default: half of it.",
+    "ENROLL_THROTTLE": "off: limit no rates of requests.",
+    "ENROLL_THROTTLE_LEARNERS": "Requests of one learner (default 40/minute).",
+    "ENROLL_THROTTLE_STAFF": "Requests of one staff member (default 120/minute).",
+    "ENROLL_THROTTLE_KEYS": "Requests of one API key (default: unlimited).",
+    "ENROLL_THROTTLE_ANONYMOUS": "Requests of one address without credentials (40/minute).",
+    "ENROLL_THROTTLE_TOKENS": "Requests of one address for tokens (default 60/minute).",
+    "ENROLL_THROTTLE_FAILURES": "Failed authentications of one address (default 60/minute).",
+    "ENROLL_TRUSTED_PROXIES": "Addresses or networks whose X-Forwarded-For counts (none).",
     "ENROLL_ALLOWED_HOSTS": "Comma list of host names that requests may name (default: any).",
     "ENROLL_HSTS_SECONDS": "max-age of Strict-Transport-Security (default: not sent).",
     "ENROLL_MAX_UPLOADS_PER_CALLER": "Uploads of one caller that a gateway receives at once.",
@@ -51,6 +61,9 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
     "ENROLL_FAILPOINTS": "For fault tests only: the faults to inject.",
 }
+
+
+_40_A_MINUTE, _60_A_MINUTE, _120_A_MINUTE = (Rate(amount, 60) for amount in (40, 60, 120))
 
 
 class SettingsError(ValueError):
@@ -70,6 +83,7 @@ class Settings:
     accepts_unknown_learners: bool = True
     self_unenroll: bool = False
     edx_api_key: str | None = field(default=None, repr=False)
+    oauth_clients: tuple[setting_values.OAuthClientSetting, ...] = field(default=(), repr=False)
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     jwt_algorithm: str | None = None
@@ -88,6 +102,15 @@ class Settings:
     batch_rows: int = 1_000
     max_connections: int = 10_000
     max_connections_per_address: int | None = None
+    throttle: bool = True
+    #: None for unlimited, here and below.
+    throttle_learners: Rate | None = _40_A_MINUTE
+    throttle_staff: Rate | None = _120_A_MINUTE
+    throttle_keys: Rate | None = None
+    throttle_anonymous: Rate | None = _40_A_MINUTE
+    throttle_tokens: Rate | None = _60_A_MINUTE
+    throttle_failures: Rate | None = _60_A_MINUTE
+    trusted_proxies: tuple[str, ...] = ()
     #: Lower case; empty for any.
     allowed_hosts: frozenset[str] = frozenset()
     hsts_seconds: float | None = None
@@ -182,6 +205,15 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "ENROLL_DEFAULT_MODE": setting_values.mode,
     "ENROLL_UNKNOWN_LEARNERS": setting_values.acceptance,
     "ENROLL_EDX_API_KEY": setting_values.api_key,
+    "ENROLL_OAUTH_CLIENTS": setting_values.oauth_clients,
+    "ENROLL_THROTTLE": setting_values.switch,
+    "ENROLL_THROTTLE_LEARNERS": setting_values.rate,
+    "ENROLL_THROTTLE_STAFF": setting_values.rate,
+    "ENROLL_THROTTLE_KEYS": setting_values.rate,
+    "ENROLL_THROTTLE_ANONYMOUS": setting_values.rate,
+    "ENROLL_THROTTLE_TOKENS": setting_values.rate,
+    "ENROLL_THROTTLE_FAILURES": setting_values.rate,
+    "ENROLL_TRUSTED_PROXIES": setting_values.networks,
     "ENROLL_MAX_ATOMIC_ROWS": partial(setting_values.positive_integer, maximum=MAX_ORDINAL),
     "ENROLL_BATCH_ROWS": partial(setting_values.positive_integer, maximum=MAX_ORDINAL),
     "ENROLL_ALLOWED_HOSTS": setting_values.host_names,

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -62,9 +63,16 @@ class Gateway:
     """Sends requests through the application on its own event loop."""
 
     def __init__(
-        self, url: str, *, redis_url: str = NO_REDIS, worker_url: str = "", **environment: str
+        self,
+        url: str,
+        *,
+        redis_url: str = NO_REDIS,
+        worker_url: str = "",
+        wall_clock: Callable[[], float] = time.time,
+        **environment: str,
     ) -> None:
-        """`worker_url`: the same database for another role."""
+        """`worker_url`: the same database for another role; `wall_clock`: that of the throttle."""
+        self._wall_clock = wall_clock
         self._rung: queue.Queue[object] = queue.Queue()
         self.settings = from_env(
             {
@@ -72,6 +80,7 @@ class Gateway:
                 "ENROLL_REDIS_URL": redis_url,
                 "ENROLL_EDX_API_KEY": EDX_KEY,
                 "ENROLL_ACCEPT_DATA_LOSS": "true",
+                "ENROLL_THROTTLE": "off",
                 "ENROLL_SIGNING_KEY": SIGNING_KEY.secret.decode(),
                 **{f"ENROLL_{name.upper()}": value for name, value in environment.items()},
             }
@@ -86,7 +95,7 @@ class Gateway:
         self.processor = Processor(sessions=self.worker_sessions)
 
     async def _make(self) -> testing.ASGIConductor:
-        self.parts = make_parts(self.settings, send=self._rung.put)
+        self.parts = make_parts(self.settings, send=self._rung.put, wall_clock=self._wall_clock)
         return testing.ASGIConductor(make_asgi_app(self.parts))
 
     @property

@@ -129,4 +129,5 @@ class Production:
             "ENROLL_REDIS_URL": self._redis_url,
             "ENROLL_DATA_DIR": str(self._folder / "not there"),
             "ENROLL_ACCEPT_DATA_LOSS": "true",  # the servers of tests need not survive a power cut
+            "ENROLL_THROTTLE": "off",
         }

@@ -68,13 +68,16 @@ def _stat(pid: int) -> tuple[int, int, int] | None:
     return None if words[0] == "Z" else (int(words[1]), int(words[2]), int(words[3]))
 
 
+_FOR_TESTS = {"ENROLL_ACCEPT_DATA_LOSS": "true", "ENROLL_THROTTLE": "off"}
+
+
 def bare(**environment: str) -> dict[str, str]:
     """Returns this environment without settings of the service, plus the given ones.
 
-    The servers of tests need not survive a power cut.
+    The servers of tests need not survive a power cut, and no rates are limited.
     """
     kept = {name: value for name, value in os.environ.items() if "ENROLL_" not in name}
-    return {**kept, "ENROLL_ACCEPT_DATA_LOSS": "true", **environment}
+    return {**kept, **_FOR_TESTS, **environment}
 
 
 def tied(command: Sequence[object]) -> list[str]:

@@ -76,6 +76,7 @@ PASSES = {
     ("crosswalk", "PATCH"): STAFFS,
     ("crosswalk_missing", "GET"): ENROLLERS,
     ("changes", "GET"): READERS,
+    ("access_token", "POST"): EVERYBODY,
     ("livez", "GET"): EVERYBODY,
     ("readyz", "GET"): EVERYBODY,
     ("openapi", "GET"): EVERYBODY,

@@ -208,3 +208,33 @@ def test_secrets_do_not_show(monkeypatch):
 
     assert settings.edx_api_key == f"hunter2{KEY}"
     assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"),
+    [
+        ("40/minute", (40, 60)),
+        ("600", (600, 60)),
+        ("5/s", (5, 1)),
+        ("1000/Hour", (1000, 3600)),
+        ("10/day", (10, 86400)),
+        ("unlimited", None),
+    ],
+)
+def test_a_rate_is_a_number_of_requests_in_a_time(text, rate):
+    assert from_env({"ENROLL_THROTTLE_KEYS": text}).throttle_keys == rate
+
+
+def test_clients_are_read_and_their_secrets_are_not_shown():
+    settings = from_env({"ENROLL_OAUTH_CLIENTS": f"a:{'s' * 16}:ada, b:{'t' * 16}:bob:staff"})
+
+    assert settings.oauth_clients == (("a", "s" * 16, "ada", False), ("b", "t" * 16, "bob", True))
+    assert "ssss" not in repr(settings)
+
+
+def test_no_message_about_a_client_has_its_secret():
+    secret = "a-secret-that-is-long-enough"
+    for text in (f"a:{secret}", f"a:{secret}:", f"a:{secret}:ada:x", f"a:{secret}é:ada", secret):
+        with pytest.raises(SettingsError) as refusal:
+            from_env({"ENROLL_OAUTH_CLIENTS": text})
+        assert secret not in str(refusal.value)

@@ -39,6 +39,7 @@ OPERATIONS = (
             304: Response("Not modified.", headers=_CACHED),
         },
         problems="course_not_found",
+        throttled=True,
     ),
     Operation(
         "courses",

@@ -1,0 +1,1 @@
+"""Resources of the Open edX API beside enrollments."""

@@ -1,0 +1,1 @@
+"""Limits of rates, shared by all processes through Redis."""
