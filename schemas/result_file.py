@@ -29,10 +29,11 @@ NATIVE_HEADER = (
     "enrollment_attributes",
     "cohort",
     "force_enrollment",
+    "email_opt_in",
 )
 #: Columns with typed values. They are rendered as JSON, so that an invalid text keeps its quotes
 #: and is still invalid when the file is sent again.
-_TYPED = frozenset({"is_active", "enrollment_attributes", "force_enrollment"})
+_TYPED = frozenset({"is_active", "enrollment_attributes", "force_enrollment", "email_opt_in"})
 
 
 def safe_cell(cell: str) -> str:
@@ -121,6 +122,7 @@ def cells_from_request(
         "" if attributes is None else _json([a._asdict() for a in attributes]),
         request.cohort or "",
         "true" if request.force else "",
+        "" if request.email_opt_in is None else _json(request.email_opt_in),
     ]
 
 

@@ -63,10 +63,10 @@ def parse_json(body: bytes) -> Any:
         ) from error
 
 
-def check_is_json(req: Request, *, also: str | None = None) -> None:
+def check_is_json(req: Request, *, accepted: str = JSON_TYPE) -> None:
     """Raises Problem (415) unless the Content-Type is JSON, in upper or lower case.
 
-    `also` names another type that the route accepts, for the message.
+    `accepted` names all types that the route accepts, for the message.
     """
     content_type = req.content_type or ""
     if content_type == JSON_TYPE:
@@ -74,7 +74,6 @@ def check_is_json(req: Request, *, also: str | None = None) -> None:
     media_type, _, parameters = content_type.partition(";")
     charset = parameters.strip().lower().removeprefix("charset=").strip('"')
     if media_type.strip().lower() != JSON_TYPE or (charset and charset not in _CHARSETS):
-        accepted = JSON_TYPE if also is None else f"{JSON_TYPE} or {also}"
         raise unsupported(f"Send {accepted} in UTF-8, not {content_type[:100]!r}.")
 
 

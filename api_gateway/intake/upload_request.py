@@ -10,6 +10,7 @@ from falcon.asgi import Request
 from falcon.util.mediatypes import parse_header
 
 from api_gateway.http.fingerprint import start_fingerprint
+from api_gateway.http.openedx_body import MULTIPART_FORM
 from api_gateway.http.problems import bad_request, unsupported
 from api_gateway.http.request_body import read_received
 from api_gateway.intake.spool import Spooler, UploadForm
@@ -21,7 +22,6 @@ T = TypeVar("T")
 
 #: Maximum bytes of a file that is not spooled.
 MAX_BYTES_IN_MEMORY = 16_384
-MULTIPART_FORM = "multipart/form-data"
 _MAX_BOUNDARY = 70
 
 

@@ -88,5 +88,6 @@ def _describe_optional(request: dict[str, Any]) -> None:
     request["description"] = (
         "One learner, one course, and the desired change. Without user and email it is the caller; "
         "without is_active it is true; null is the same as missing, and unknown members are "
-        "ignored. requested_at and force_enrollment are for trusted callers."
+        "ignored. requested_at and force_enrollment are for trusted callers. email_opt_in is kept "
+        "for the learner and the course's organization, if the request is applied."
     )

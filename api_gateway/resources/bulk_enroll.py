@@ -12,10 +12,10 @@ from falcon.asgi import Request, Response
 from api_gateway.auth.caller import Caller
 from api_gateway.database import Database
 from api_gateway.http.fingerprint import start_fingerprint
-from api_gateway.http.forms import URLENCODED_FORM, form_fields
 from api_gateway.http.headers import read_idempotency_key, read_preference
+from api_gateway.http.openedx_body import joined_values, parse_openedx_body
 from api_gateway.http.problems import Problem, too_large
-from api_gateway.http.request_body import check_is_json, parse_json, read_body
+from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import JSON_TYPE, dumps, write_json
 from api_gateway.intake.upload import MAX_GROUPED_ROWS, StoredUpload, Upload
 from api_gateway.intake.upload_store import UploadStore
@@ -67,7 +67,8 @@ class BulkEnrollResource:
         key = read_idempotency_key(req)
         wait, applied = read_preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
         body = await read_body(req, MAX_BULK_ENROLL_BODY)
-        parsed = await parse_body(self.database, body, partial(_parse_body, req, body))
+        parse = partial(parse_openedx_body, req, body, joined_values)
+        parsed = await parse_body(self.database, body, parse)
         bulk = await self._read_bulk(req, body, parsed, key)
         with self.upload_store.lock_key(caller, key):
             stored = await self.upload_store.store_upload(
@@ -130,14 +131,6 @@ class BulkEnrollResource:
             outcomes += [row.outcome for row in page.rows]
             cursor = page.next
         return outcomes
-
-
-def _parse_body(req: Request, body: bytes) -> object:
-    kind = (req.content_type or "").partition(";")[0].strip().lower()
-    if kind == URLENCODED_FORM:
-        return form_fields(body)
-    check_is_json(req, also=URLENCODED_FORM)
-    return parse_json(body)
 
 
 def _make_upload(req: Request, parsed: object, bulk: BulkEnroll, key: str | None) -> Upload:

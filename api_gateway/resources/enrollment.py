@@ -3,7 +3,7 @@
 See "Statuses and messages" and "Other people's enrollments" in docs/openedx-compatibility.md.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -16,10 +16,10 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.permissions import check_mode, may_act_for, may_read_about
 from api_gateway.database import Database
 from api_gateway.http.fingerprint import fingerprint_of_value
-from api_gateway.http.forms import URLENCODED_FORM, form_request
 from api_gateway.http.headers import read_idempotency_key, read_preference
+from api_gateway.http.openedx_body import parse_openedx_body
 from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
-from api_gateway.http.request_body import check_is_json, parse_json, read_body
+from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.group_store import Receipt, SingleRequest
@@ -38,13 +38,14 @@ from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.fields import is_storable
 from schemas.findings import Rule, at_pointer, finding
+from schemas.requests.form_members import members_of_form
 from schemas.requests.parsed import (
     InvalidRequest,
     ParsedRequest,
     ReceivedRequest,
     without_details,
 )
-from schemas.requests.schema import load_single, v1_message
+from schemas.requests.schema import has_course_finding, load_single, v1_message
 from schemas.submissions import SUBMISSIONS_PATH, dump_submission, render_accepted_single_fast
 
 #: Maximum bytes of a request's body.
@@ -107,7 +108,7 @@ class EnrollmentResource:
         """
 
         def receive() -> tuple[ReceivedRequest, bytes]:
-            value = parse_single_body(req, body)
+            value = parse_openedx_body(req, body, members_of_form)
             received = read_single_request(value, caller)
             return received, fingerprint_of_value(req, value) if has_key else b""
 
@@ -212,27 +213,28 @@ class EnrollmentResource:
 def read_single_request(body: object, caller: Caller) -> ReceivedRequest:
     """Reads the request in a parsed body.
 
-    Raises Problem 400 with the texts of Open edX (never 422).
-    Raises 404 first if the caller may not act for the learner.
+    Raises Problem 400 with the texts of Open edX (never 422). A missing or malformed course id
+    comes first, then what `check_permitted` raises, then all else that is malformed (Open edX:
+    Order of checks).
     """
-    username = body.get("user") if isinstance(body, dict) else None
-    named = canonical_text(username) if isinstance(username, str) else ""
-    if named and not may_act_for(caller, named):
-        raise _not_found()
     try:
         return load_single(body)
     except InvalidRequest as error:
+        if isinstance(body, dict) and not has_course_finding(error.findings):
+            check_permitted(_readable_part(body), caller)
         found = map(at_pointer, error.findings)
         raise bad_request("invalid_row", v1_message(error.findings), *found) from error
 
 
-def parse_single_body(req: Request, body: bytes) -> Any:
-    """Parses the body, which is JSON or a form. Raises Problem 400, 415."""
-    kind = (req.content_type or "").partition(";")[0].strip().lower()
-    if kind == URLENCODED_FORM:
-        return form_request(body)
-    check_is_json(req, also=URLENCODED_FORM)
-    return parse_json(body)
+def _readable_part(body: Mapping[str, object]) -> ParsedRequest:
+    """Returns the learner and the mode of a request that is malformed elsewhere."""
+    user, email, mode = (body.get(name) or None for name in ("user", "email", "mode"))
+    return ParsedRequest(
+        None if user is None else canonical_text(str(user)),
+        None if email is None else str(email),
+        course_id="",
+        mode=mode if isinstance(mode, str) else None,
+    )
 
 
 def _not_found() -> Problem:
@@ -243,17 +245,18 @@ def _not_found() -> Problem:
 def check_permitted(request: ParsedRequest, caller: Caller) -> ParsedRequest:
     """Returns the request with its learner, by default the caller.
 
-    Raises Problem: 406 if there is no learner, 404 without a body for another learner, 403 for a
-    mode or a stated time without permission.
+    Raises Problem, in this order: 404 without a body for another learner, 403 for a mode without
+    permission, 406 if there is no learner, 403 for a stated time without permission.
     """
-    if request.username is None and request.email is None:
+    is_named = request.username is not None or request.email is not None
+    if not is_named:
         request = request._replace(username=caller.username)
-        if caller.username is None:
-            text = "The user  does not exist."
-            raise Problem(HTTPStatus.NOT_ACCEPTABLE, "learner_not_found", text)
-    if not may_act_for(caller, request.username):
+    elif not may_act_for(caller, request.username):
         raise _not_found()
     check_mode(caller, request.mode)
+    if not is_named and caller.username is None:
+        text = "The user  does not exist."
+        raise Problem(HTTPStatus.NOT_ACCEPTABLE, "learner_not_found", text)
     if request.requested_at is not None and not caller.rights.state_time:
         text = "Only a trusted caller may state requested_at."
         raise Problem(HTTPStatus.FORBIDDEN, "not_permitted", text)

@@ -43,6 +43,9 @@ class BatchContext:
     learners: Mapping[str, Learner] = field(default_factory=dict)
     #: Keys are (course_id, e-mail in its canonical form).
     invitations: Mapping[EnrollmentKey, Invitation] = field(default_factory=dict)
+    #: Enrollments of learners who are on the staff of the course; at least those that window and
+    #: invitation would refuse.
+    course_staff: Collection[EnrollmentKey] = frozenset()
     #: Inactive enrollments in paid modes that another caller than the learner withdrew.
     withdrawn_by_others: Collection[EnrollmentKey] = frozenset()
     site_default: str = "audit"
@@ -128,7 +131,11 @@ class _NewEnrollmentMemo:
     def __init__(self, context: BatchContext, result: BatchDecision) -> None:
         self._context = context
         self._result = result
-        self._learners, self._enrollments = context.learners, context.enrollments
+        self._learners = context.learners
+        #: Requests for these are left to `_decide_one`.
+        self._special: Collection[EnrollmentKey] = context.enrollments
+        if context.course_staff:
+            self._special = {*context.enrollments, *context.course_staff}
         #: None: requests of this kind are left to `_decide_one`.
         self._memo: dict[tuple[object, ...], _MemoEntry | None] = {}
 
@@ -141,7 +148,7 @@ class _NewEnrollmentMemo:
         line, username, course_id, effective_at, precedence, *change = request
         key = (course_id, username)
         result = self._result
-        if key in result.enrollments or key in self._enrollments:
+        if key in result.enrollments or key in self._special:
             return False
         memo_key = (course_id, effective_at, *change)
         entry = self._memo.get(memo_key)
@@ -236,16 +243,18 @@ def _is_withdrawn_by_other(
 def _learner_context(
     learner: Learner | None, request: Request, context: BatchContext, result: BatchDecision
 ) -> LearnerContext:
-    """Returns the learner and their invitation, marked as used where this batch used it."""
+    """Returns what is known of a learner; their invitation is used where this batch used it."""
+    staff = context.course_staff
+    is_course_staff = bool(staff) and (request.course_id, request.username) in staff
     if learner is None:
-        return NO_LEARNER
+        return LearnerContext(is_course_staff=True) if is_course_staff else NO_LEARNER
     if learner.email is None:
-        return LearnerContext(learner)
+        return LearnerContext(learner, None, is_course_staff)
     key = (request.course_id, learner.email)
     invitation = context.invitations.get(key)
     if invitation is not None and key in result.invitations_used:
         invitation = invitation._replace(used_by=result.invitations_used[key])
-    return LearnerContext(learner, invitation)
+    return LearnerContext(learner, invitation, is_course_staff)
 
 
 def _use_invitation(request: Request, invitation: Invitation, result: BatchDecision) -> None:

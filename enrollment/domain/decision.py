@@ -1,7 +1,8 @@
 """Decides one request against the current enrollment and the rules.
 
 Fields that a change of higher precedence has set are dropped first; fields that are already as
-requested change nothing; what is left is checked by the rules.
+requested change nothing; what is left is checked by the rules, in the order in which Open edX
+checks them: of two faults the first one refuses.
 """
 
 from datetime import datetime
@@ -201,15 +202,16 @@ def _deactivate(case: DecisionInput, change: EffectiveChange) -> Decision:
     if current is not None and current.is_active and change.mode not in {None, current.mode}:
         details = {"active_mode": current.mode, "requested_mode": change.mode}
         return Decision(Code.REFUSED, refusal=Refusal(Reason.MODE_MISMATCH, details))
-    refusal = refuse_cohort(course, change.cohort)
     mode = change.mode or (current.mode if current else None)
-    if change.mode is not None and (current is None or change.mode != current.mode):
-        refusal = refuse_mode(request, course, change.mode, lenient=True) or refusal
-    if refusal is not None:
-        return Decision(Code.REFUSED, refusal=refusal)
     if mode is None:
         mode = default_mode(course, request.effective_at, case.site_default)
     after = _apply(case, change, is_active=False, mode=mode or course.all_modes()[0].slug)
+    refusal = refuse_attributes(current, change.attributes, after)
+    if refusal is None and change.mode is not None and (current is None or mode != current.mode):
+        refusal = refuse_mode(request, course, change.mode, lenient=True)
+    refusal = refusal or refuse_cohort(course, change.cohort)
+    if refusal is not None:
+        return Decision(Code.REFUSED, refusal=refusal)
     if current is None or current.is_active:
         return Decision(Code.DEACTIVATED, after)
     return Decision(Code.MODE_CHANGED if after.mode != current.mode else Code.UPDATED, after)
@@ -228,15 +230,12 @@ def _activate(case: DecisionInput, change: EffectiveChange) -> Decision:
     lenient = (request.force and request.rights.force) or (
         current is not None and request.rights.use_expired
     )
-    refusal = (
-        refuse_entry(request, course, case.learner_context)
-        or refuse_mode(request, course, mode or case.site_default, lenient=lenient)
-        or refuse_when_full(course, case.seats_taken)
-    )
     after = _apply(case, change, is_active=True, mode=mode or case.site_default)
     refusal = (
-        refusal
-        or refuse_attributes(after.mode, after.attributes)
+        refuse_attributes(current, change.attributes, after)
+        or refuse_mode(request, course, after.mode, lenient=lenient)
+        or refuse_entry(request, course, case.learner_context)
+        or refuse_when_full(course, case.seats_taken)
         or refuse_cohort(course, change.cohort)
     )
     if refusal is not None:
@@ -258,8 +257,8 @@ def _update(case: DecisionInput, change: EffectiveChange, current: Enrollment) -
         mode, refusal = current.mode, None
     after = _apply(case, change, is_active=current.is_active, mode=mode)
     refusal = (
-        refusal
-        or refuse_attributes(after.mode, after.attributes)
+        refuse_attributes(current, change.attributes, after)
+        or refusal
         or refuse_cohort(course, change.cohort)
     )
     if refusal is not None:

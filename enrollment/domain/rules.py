@@ -33,16 +33,20 @@ class Refusal(NamedTuple):
 
 
 class LearnerContext(NamedTuple):
-    """The stored learner and their invitation to the course; None where there is none."""
+    """The stored learner, their invitation to the course (None: there is none), and their role."""
 
     learner: Learner | None = None
     invitation: Invitation | None = None
+    #: Whether the learner is on the staff of the course.
+    is_course_staff: bool = False
 
     @property
     def is_ordinary(self) -> bool:
         """Whether no rule treats this learner differently from an unknown one."""
-        learner, invitation = self
-        return invitation is None and (learner is None or not learner.is_staff)
+        learner, invitation, is_course_staff = self
+        return (
+            invitation is None and not is_course_staff and (learner is None or not learner.is_staff)
+        )
 
 
 NO_LEARNER = LearnerContext()
@@ -78,12 +82,14 @@ def refuse_entry(
 ) -> Refusal | None:
     """Refuses a request outside the window or without a required invitation.
 
-    A valid invitation admits to closed and invite-only courses. Staff learners, and `force` by a
-    caller with the right to it, pass both conditions.
+    A valid invitation admits to closed and invite-only courses. Learners who are staff, of the site
+    or of the course, and `force` by a caller with the right to it, pass both conditions.
     """
     if request.force and request.rights.force:
         return None
-    if learner_context.learner is not None and learner_context.learner.is_staff:
+    if learner_context.is_course_staff or (
+        learner_context.learner is not None and learner_context.learner.is_staff
+    ):
         return None
     closed = refuse_outside_window(request, course)
     if closed is None and not course.invite_only:
@@ -137,14 +143,20 @@ def _offered(course: Course, at: datetime) -> list[str]:
     return [mode.slug for mode in course.modes_at(at)]
 
 
-def refuse_attributes(mode: str, attributes: tuple[Attribute, ...]) -> Refusal | None:
-    """Refuses the mode `credit` without the attribute `credit:provider_id`."""
-    if mode == CREDIT and not any(
-        (a.namespace, a.name) == (CREDIT, "provider_id") for a in attributes
-    ):
-        details = {"requested_mode": mode, "required": ["credit:provider_id"]}
-        return Refusal(Reason.ATTRIBUTES_MISSING, details)
-    return None
+def refuse_attributes(
+    current: Enrollment | None, given: tuple[Attribute, ...] | None, after: Enrollment
+) -> Refusal | None:
+    """Refuses the mode `credit` without the attribute `credit:provider_id`, where that counts.
+
+    It counts when an enrollment changes to the mode, and for attributes that the request gives; one
+    that is created without any is accepted (Open edX: Credit needs a provider).
+    """
+    if after.mode != CREDIT or not (given or (current is not None and current.mode != CREDIT)):
+        return None
+    if any((a.namespace, a.name) == (CREDIT, "provider_id") for a in after.attributes):
+        return None
+    details = {"requested_mode": CREDIT, "required": ["credit:provider_id"]}
+    return Refusal(Reason.ATTRIBUTES_MISSING, details)
 
 
 def refuse_cohort(course: Course, cohort: str | None) -> Refusal | None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
@@ -27,6 +27,7 @@ NATIVE_COLUMNS = (
     "cohort",
     "force_enrollment",
     "enrollment_attributes",
+    "email_opt_in",
 )
 #: The course column of clients of Open edX; takes precedence over `course_id`.
 OPENEDX_COURSE_COLUMN = "course_details.course_id"
@@ -51,6 +52,7 @@ _COMMON_FLAGS = {
 }
 _ACTIVE = _COMMON_FLAGS | {"": True}
 _FORCE = _COMMON_FLAGS | {"": False}
+_OPT_IN: Mapping[str, bool | None] = {**_COMMON_FLAGS, "": None}
 #: Signs that stand before text unseen: spaces, and marks of zero width.
 _UNSEEN = r"[\s\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]*"
 #: Beginnings of formulas, which spreadsheets evaluate: also after spaces, in full width, small.
@@ -153,10 +155,10 @@ def fast_reader(
 
 def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
     """Parses all cells but the username; None where it is not certain."""
-    email, course_id, mode, active, requested_at, cohort, forced, attributes = cells
+    email, course_id, mode, active, requested_at, cohort, forced, attributes, opt_in = cells
     is_active, force = _ACTIVE.get(active), _FORCE.get(forced)
     requested_time = parse_timestamp(requested_at) if requested_at else None
-    if attributes or is_active is None or force is None:
+    if attributes or is_active is None or force is None or opt_in not in _OPT_IN:
         return None
     if requested_at and requested_time is None:
         return None
@@ -171,6 +173,7 @@ def _parse_rest(cells: Sequence[str]) -> tuple[Any, ...] | None:
         cohort or None,
         force,
         requested_time,
+        _OPT_IN[opt_in],
     )
 
 
@@ -222,7 +225,7 @@ def row_body(
     body = recognized_cells(cells, columns)
     if course_id is not None:
         body.setdefault("course_id", course_id)
-    for name in ("is_active", "force_enrollment"):
+    for name in ("is_active", "force_enrollment", "email_opt_in"):
         if name in body:
             body[name] = _FLAGS.get(body[name].casefold(), body[name])
     if "enrollment_attributes" in body:

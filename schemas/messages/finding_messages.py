@@ -11,7 +11,7 @@ from schemas.messages.rule_texts import (
     RuleText,
 )
 
-_FLAG_FIELDS = frozenset({"is_active", "force_enrollment"})
+_FLAG_FIELDS = frozenset({"is_active", "force_enrollment", "email_opt_in"})
 
 
 def sentence_of(item: Finding) -> str | None:

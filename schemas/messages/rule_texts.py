@@ -140,6 +140,7 @@ FIELD_TEXTS: Mapping[tuple[Rule, str], RuleText] = {
     ),
     (Rule.TYPE, "is_active"): _FLAG,
     (Rule.TYPE, "force_enrollment"): _FLAG,
+    (Rule.TYPE, "email_opt_in"): _FLAG,
     (Rule.TYPE, "enrollment_attributes"): RuleText(
         "is not a list of attributes",
         "write a JSON list of objects with namespace, name and value",

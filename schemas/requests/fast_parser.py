@@ -5,6 +5,7 @@ not certainly valid is left to the schema (a property test compares both).
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from enrollment.domain.identity import has_invisible, is_canonical
@@ -30,18 +31,46 @@ def parse_request_fast(body: object) -> ParsedRequest | None:
     if type(body) is not dict:
         return None
     get = body.get
-    course_id = _course_of(get("course_id"), get("course_details"))
-    username, email = get("user"), get("email")
-    mode, cohort = get("mode"), get("cohort")
-    is_active, force = get("is_active", True), get("force_enrollment", False)
+    details = get("course_details")
+    course_id = _course_of(get("course_id"), details)
+    username, mode, is_active = get("user"), get("mode"), get("is_active", True)
     if not (
         course_id is not None
         and (username is None or is_username(username))
-        and (email is None or is_email(email))
         and (mode is None or is_short_text(mode, MAX_MODE))
-        and (cohort is None or is_short_text(cohort, MAX_COHORT))
         and type(is_active) is bool
+    ):
+        return None
+    rare = _NO_RARE_MEMBERS if _RARE_MEMBERS.isdisjoint(body) else _rare_members(get)
+    if rare is None:
+        return None
+    email, attributes, cohort, force, at, opt_in = rare
+    if opt_in is None and details is not None and type(details.get("email_opt_in")) is bool:
+        opt_in = details["email_opt_in"]
+    fields = (username, email, course_id, is_active, mode, attributes, cohort, force, at, opt_in)
+    return _new(ParsedRequest, fields)
+
+
+#: Most requests have none of these members.
+_RARE_MEMBERS = frozenset(
+    {
+        *("email", "enrollment_attributes", "cohort", "force_enrollment"),
+        *("requested_at", "email_opt_in"),
+    }
+)
+#: E-mail, attributes, cohort, force, requested time and opt-in of a request without such members.
+_NO_RARE_MEMBERS = (None, None, None, False, None, None)
+
+
+def _rare_members(get: Callable[..., Any]) -> tuple[Any, ...] | None:
+    """Returns the values of the members in the order of `_NO_RARE_MEMBERS`."""
+    email, cohort, opt_in = get("email"), get("cohort"), get("email_opt_in")
+    force = get("force_enrollment", False)
+    if not (
+        (email is None or is_email(email))
+        and (cohort is None or is_short_text(cohort, MAX_COHORT))
         and type(force) is bool
+        and (opt_in is None or type(opt_in) is bool)
     ):
         return None
     if email is not None:
@@ -53,8 +82,7 @@ def parse_request_fast(body: object) -> ParsedRequest | None:
         return None
     if (given := get("requested_at")) is not None and (requested_at := _timestamp(given)) is None:
         return None
-    fields = (username, email, course_id, is_active, mode, attributes, cohort, force, requested_at)
-    return _new(ParsedRequest, fields)
+    return email, attributes, cohort, force, requested_at, opt_in
 
 
 def is_username(text: Any) -> bool:

@@ -24,13 +24,13 @@ REQUEST_MEMBERS = frozenset(
         "cohort",
         "force_enrollment",
         "requested_at",
+        "email_opt_in",
     }
 )
 #: Members that clients of Open edX send, and that are not read here: those that Open edX reads
 #: (docs/openedx-compatibility.md, Ignored members), and the one of its forms.
 CLIENT_MEMBERS = frozenset(
     {
-        "email_opt_in",
         "enterprise_course_consent",
         "enterprise_uuid",
         "linked_enterprise_customer",

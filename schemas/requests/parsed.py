@@ -26,6 +26,8 @@ class ParsedRequest(NamedTuple):
     force: bool = False
     #: In UTC.
     requested_at: datetime | None = None
+    #: Whether the learner wants e-mail from the course's organization. None: not stated.
+    email_opt_in: bool | None = None
 
 
 def without_details(request: ParsedRequest) -> tuple[ParsedRequest, tuple[str, ...]]:

@@ -126,6 +126,7 @@ class RequestSchema(OpenSchema):
     cohort = BoundedString(max_length=MAX_COHORT)
     force_enrollment = StrictBoolean(load_default=False)
     requested_at = TimestampField(error_messages={"invalid": "datetime"})
+    email_opt_in = StrictBoolean()
 
     @pre_load
     def drop_absent_members(self, data: Any, **_: object) -> Any:
@@ -146,6 +147,7 @@ class RequestSchema(OpenSchema):
             cohort=data.get("cohort"),
             force=data["force_enrollment"],
             requested_at=data.get("requested_at"),
+            email_opt_in=data.get("email_opt_in"),
         )
 
 
@@ -153,10 +155,17 @@ _SCHEMA = RequestSchema()
 
 
 def without_absent(body: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the body without absent members, its course id in `course_id`."""
+    """Returns the body without absent members; `course_details` is read into the members beside.
+
+    Mobile clients send an opt-in in there as well, or an e-mail address in its place, which is
+    ignored (Open edX: Ignored members).
+    """
     details = body.get("course_details")
-    course_id = details.get("course_id") if isinstance(details, Mapping) else None
-    given = {**body, "course_id": course_id or body.get("course_id")}
+    if not isinstance(details, Mapping):
+        details = {}
+    given = {**body, "course_id": details.get("course_id") or body.get("course_id")}
+    if given.get("email_opt_in") is None and isinstance(details.get("email_opt_in"), bool):
+        given["email_opt_in"] = details["email_opt_in"]
     for key in ("user", "email", "course_id"):
         if not given.get(key):
             given.pop(key, None)
@@ -206,6 +215,11 @@ _V1_ORDER = (
     "force_enrollment",
     "enrollment_attributes",
 )
+
+
+def has_course_finding(findings: Iterable[Finding]) -> bool:
+    """Returns whether the course is what Open edX would report first: it checks that before all."""
+    return min(map(_v1_rank, findings)) < _V1_ORDER.index("is_active")
 
 
 def v1_message(findings: Iterable[Finding]) -> str:

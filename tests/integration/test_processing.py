@@ -172,7 +172,10 @@ def test_a_row_that_cannot_be_read_costs_itself_alone(world):
         ({"course_id": OTHER}, Reason.COURSE_NOT_FOUND),
         ({"mode": "masters"}, Reason.MODE_UNAVAILABLE),
         ({"cohort": "red"}, Reason.COHORT_NOT_FOUND),
-        ({"mode": "credit"}, Reason.ATTRIBUTES_MISSING),
+        (
+            {"mode": "credit", "attributes": (Attribute("credit", "name", "hogwarts"),)},
+            Reason.ATTRIBUTES_MISSING,
+        ),
     ],
 )
 def test_who_is_refused_leaves_no_trace(world, wish, reason):

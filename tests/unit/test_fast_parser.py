@@ -41,10 +41,14 @@ BODIES = st.fixed_dictionaries(
         "user": USERS | TEXTS | ODD,
         "email": EMAILS | TEXTS | ODD,
         "course_id": KEYS | ODD,
-        "course_details": st.fixed_dictionaries({}, optional={"course_id": KEYS | ODD}) | ODD,
+        "course_details": st.fixed_dictionaries(
+            {}, optional={"course_id": KEYS | ODD, "email_opt_in": ODD}
+        )
+        | ODD,
         "mode": TEXTS | ODD,
         "is_active": st.booleans() | ODD,
         "force_enrollment": st.booleans() | ODD,
+        "email_opt_in": st.booleans() | ODD,
         "cohort": TEXTS | ODD,
         "requested_at": MOMENTS | TEXTS | ODD,
         "enrollment_attributes": ATTRIBUTES | ODD,
@@ -62,6 +66,8 @@ NEAR = st.builds(
             "email": EMAILS,
             "mode": st.sampled_from(["audit", "é", "m" * 100]),
             "is_active": st.booleans(),
+            "email_opt_in": st.booleans() | st.none(),
+            "course_details": st.fixed_dictionaries({}, optional={"email_opt_in": ODD}),
             "cohort": st.sampled_from(["blue", None]),
             "requested_at": MOMENTS,
             "enrollment_attributes": st.just([{"namespace": "a", "name": "b", "value": "c"}]),

@@ -131,6 +131,7 @@ def test_without_a_header_the_columns_are_ours():
         cohort="red",
         force=True,
         requested_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        email_opt_in=False,
     )
 
     cells = cells_from_request(ENROLLED, request)
@@ -146,6 +147,7 @@ def test_without_a_header_the_columns_are_ours():
         "enrollment_attributes": '[{"namespace":"credit","name":"provider_id","value":"x"}]',
         "cohort": "red",
         "force_enrollment": "true",
+        "email_opt_in": "false",
     }
 
 
@@ -156,7 +158,7 @@ def test_a_row_that_could_not_be_read_shows_what_is_known_of_it():
     assert (
         layout_of(None)
         .row_line(invalid, cells_from_request(invalid, None))
-        .startswith("7,,,,,,,,,,inv")
+        .startswith("7,,,,,,,,,,,inv")
     )
 
 
@@ -224,6 +226,7 @@ def test_a_request_that_came_as_json_can_be_sent_again_out_of_its_result_file():
         "mode": "credit",
         "enrollment_attributes": [{"namespace": "credit", "name": "provider_id", "value": "x"}],
         "requested_at": "2026-01-02T03:04:05Z",
+        "email_opt_in": True,
     }
     (row,) = decode_rows(encode_rows(json.dumps(body).encode(), 1), NDJSON_ROWS)
     layout = layout_of(None)

@@ -14,6 +14,7 @@ KEY = "course-v1:edX+DemoX+Demo"
 HEADER = "user,course_id,mode,is_active,requested_at,note"
 WIDE = (
     "user,email,course_id,mode,is_active,requested_at,cohort,force_enrollment,enrollment_attributes"
+    ",email_opt_in"
 )
 
 
@@ -87,6 +88,19 @@ def test_spaces_around_a_cell_do_not_belong_to_it():
     assert one(f" ada b , {KEY} , audit ,").request == ParsedRequest(
         "ada b", None, KEY, mode="audit"
     )
+
+
+@pytest.mark.parametrize(
+    ("cell", "opt_in"),
+    [("", None), ("true", True), ("Yes", True), ("0", False), (" false ", False)],
+)
+def test_an_opt_in_has_a_column(cell, opt_in):
+    assert one(f"ada,{KEY},{cell}", "user,course_id,email_opt_in").request.email_opt_in is opt_in
+
+
+def test_an_opt_in_that_is_neither_is_a_finding():
+    found = one(f"ada,{KEY},maybe", "user,course_id,email_opt_in")
+    assert rules(found) == [("email_opt_in", "maybe", "type")]
 
 
 def test_attributes_are_json_in_a_cell():
@@ -242,10 +256,11 @@ CELLS = st.tuples(
     st.sampled_from(["", "blue", "'+x", " x"]),
     st.sampled_from(["", "", "1", "x"]),
     st.sampled_from(["", "", "[]", "["]),
+    st.sampled_from(["", "", "true", "No", "maybe", " 1"]),
 ).map(list)
 
 
-@given(CELLS, st.integers(0, 9), st.lists(st.sampled_from(["", " ", "x"]), max_size=1))
+@given(CELLS, st.integers(0, 10), st.lists(st.sampled_from(["", " ", "x"]), max_size=1))
 def test_a_row_is_read_quickly_as_it_is_read_slowly(cells, cut, extra):
     columns = columns_of(WIDE)
     cells = (cells[:cut] if cut else cells) + extra

@@ -20,6 +20,7 @@ from enrollment.storage.courses import LoadedCourse
 from enrollment.storage.enrollments import LoadedEnrollment
 from enrollment.storage.learners import LoadedLearner
 from worker.processing.nearest_courses import find_nearest_courses
+from worker.processing.people.course_staff import find_course_staff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,9 @@ class LoadedState:
     #: Inactive enrollments in paid modes that another caller than the learner withdrew. Has only
     #: those that learners ask for.
     withdrawn_by_others: Collection[EnrollmentKey]
+    #: Enrollments of learners on the staff of the course. Has only those that the window or the
+    #: invitation would refuse otherwise.
+    course_staff: Collection[EnrollmentKey]
     #: Known courses that unknown ones are most like.
     nearest_courses: Mapping[str, str]
 
@@ -60,12 +64,16 @@ def load_state(session: Session, requests: Sequence[Request], locking: Locking) 
     )
     known_learners = learners.find_many(session, {username for _, username in pairs})
     loaded = _enrollments(session, pairs, known_courses, known_learners, locking)
+    known_invitations = _invitations(session, pairs, known_learners)
     return LoadedState(
         courses=known_courses,
         learners=known_learners,
         enrollments=loaded,
-        invitations=_invitations(session, pairs, known_learners),
+        invitations=known_invitations,
         withdrawn_by_others=_withdrawn_by_others(session, requests, known_courses, loaded),
+        course_staff=find_course_staff(
+            session, requests, known_courses, known_learners, known_invitations
+        ),
         nearest_courses=find_nearest_courses(session, course_ids - known_courses.keys()),
     )
 

@@ -16,7 +16,9 @@ from enrollment.storage import events as event_store
 from enrollment.storage.enrollments import FIRST_VERSION, EnrollmentWrite
 from enrollment.storage.event_ids import event_id
 from enrollment.storage.events import NewEvent, encode_state
+from enrollment.storage.people import opt_ins
 from worker.processing.load import LoadedState
+from worker.processing.people.opt_ins import applied_opt_ins
 from worker.processing.row_resolution import DecodedRow
 
 #: Creates a NamedTuple without its `__new__`, which is half of the cost per row (decision 14).
@@ -61,6 +63,7 @@ def write_decision(
     with enrollments.write_pipelined(session, writes):
         yield WrittenCounts(event_counts, new_learners)
     invitations.mark_used(session, decision.invitations_used)
+    opt_ins.set_many(session, applied_opt_ins(sources, decision.outcomes))
     _take_seats(session, decision, loaded)
 
 

@@ -272,6 +272,7 @@ def _context(loaded: LoadedState, rules: SiteRules, now: datetime) -> BatchConte
         learners={name: learner.learner for name, learner in loaded.learners.items()},
         invitations=loaded.invitations,
         withdrawn_by_others=loaded.withdrawn_by_others,
+        course_staff=loaded.course_staff,
         site_default=rules.default_mode,
         accepts_unknown_learners=rules.accepts_unknown_learners,
     )

@@ -1,6 +1,6 @@
 """The operation of the bulk enrollment API of Open edX."""
 
-from api_gateway.http.forms import URLENCODED_FORM
+from api_gateway.http.openedx_body import MULTIPART_FORM, URLENCODED_FORM
 from api_gateway.openapi.examples import BULK_ENROLL_EXAMPLE
 from api_gateway.openapi.model import (
     BOOLEAN,
@@ -46,7 +46,7 @@ OPERATIONS = (
             "it is 202, and the outcomes are those of the submission."
         ),
         parameters="Prefer Idempotency-Key",
-        body={JSON: _BODY, URLENCODED_FORM: _BODY},
+        body={JSON: _BODY, URLENCODED_FORM: _BODY, MULTIPART_FORM: _BODY},
         responses={
             200: Response(
                 "The result for each identifier.", json_content("BulkEnrollAnswer"), _STORED_HEADERS

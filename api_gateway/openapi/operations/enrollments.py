@@ -1,6 +1,6 @@
 """Operations on enrollments and their events."""
 
-from api_gateway.http.forms import URLENCODED_FORM
+from api_gateway.http.openedx_body import MULTIPART_FORM, URLENCODED_FORM
 from api_gateway.openapi.model import (
     JSON,
     TEXT,
@@ -36,6 +36,10 @@ _FORM = {
         "email": TEXT,
         "mode": TEXT,
         "is_active": enumeration(["true", "false"]),
+        "force_enrollment": enumeration(["true", "false"]),
+        "email_opt_in": enumeration(["true", "false"]),
+        "cohort": TEXT,
+        "enrollment_attributes": text("JSON."),
         "course_details.course_id": TEXT,
         "course_id": TEXT,
         "course_details": text("JSON."),
@@ -71,7 +75,11 @@ OPERATIONS = (
             "unless clients of Open edX send it."
         ),
         parameters="Prefer Idempotency-Key",
-        body={**json_content("EnrollmentRequest"), URLENCODED_FORM: _FORM},
+        body={
+            **json_content("EnrollmentRequest"),
+            URLENCODED_FORM: _FORM,
+            MULTIPART_FORM: _FORM,
+        },
         responses={
             200: Response(
                 "The enrollment is as requested, or as a later request made it. Only with wait.",
@@ -86,11 +94,12 @@ OPERATIONS = (
             404: Response("The caller may not act for this learner. The body is empty."),
         },
         problems=(
-            "invalid_row malformed_json incomplete_body idempotency_key_invalid course_not_found "
-            "enrollment_not_open enrollment_closed invite_required invite_used invite_expired "
-            "course_full mode_unavailable mode_expired mode_mismatch attributes_missing "
-            "cohort_not_found aborted not_permitted learner_not_found request_timeout cancelled "
-            "idempotency_key_in_flight too_large unsupported_media_type idempotency_key_reused"
+            "invalid_row invalid_body malformed_json incomplete_body idempotency_key_invalid "
+            "course_not_found enrollment_not_open enrollment_closed invite_required invite_used "
+            "invite_expired course_full mode_unavailable mode_expired mode_mismatch "
+            "attributes_missing cohort_not_found aborted not_permitted learner_not_found "
+            "request_timeout cancelled idempotency_key_in_flight too_large unsupported_media_type "
+            "idempotency_key_reused"
         ),
         problem_headers=_STORED_HEADERS,
     ),

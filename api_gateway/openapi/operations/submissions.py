@@ -65,9 +65,10 @@ OPERATIONS = (
         "Submit many requests",
         description=(
             "CSV has the columns user or email, course_id, and any of mode, is_active, "
-            "requested_at, enrollment_attributes, cohort, force_enrollment, in any order; other "
-            "columns are stored, named in ignored_columns, and returned with the outcomes, but one "
-            "that looks like a column of ours refuses the file. NDJSON has one request per line. "
+            "requested_at, enrollment_attributes, cohort, force_enrollment, email_opt_in, in any "
+            "order; other columns are stored, named in ignored_columns, and returned with the "
+            "outcomes, but one that looks like a column of ours refuses the file. NDJSON has one "
+            "request per line. "
             "A row that cannot be read is invalid by itself; the others are processed. CSV files "
             "of other systems are accepted unchanged and detected by their content: see format. "
             "Their ids are mapped by the crosswalk of their source. A ZIP archive contains one or "

@@ -21,12 +21,18 @@ def send_form(gateway, fields):
 
 
 def test_the_202_and_the_submission_name_what_is_not_read(gateway):
-    body = ask(gateway, note="x", email_opt_in=True, enterprise_uuid="None")
+    body = ask(
+        gateway, note="x", email_opt_in=True, linked_enterprise_customer="y", enterprise_uuid="None"
+    )
 
     accepted = gateway.post("enrollment", gateway.server, json=body)
 
     assert accepted.status_code == 202
-    assert accepted.json["ignored_fields"] == ["note", "email_opt_in", "enterprise_uuid"]
+    assert accepted.json["ignored_fields"] == [
+        "note",
+        "linked_enterprise_customer",
+        "enterprise_uuid",
+    ]
     assert accepted.json["ignored_columns"] == []
     link = accepted.json["links"]["self"]
     assert gateway.get(link, gateway.server).json == accepted.json

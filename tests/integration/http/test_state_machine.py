@@ -4,7 +4,7 @@ from itertools import product
 
 import pytest
 
-from enrollment.domain.model import Mode
+from enrollment.domain.model import Course, Mode
 from tests.support.gateway import AUDIT, CREDIT, HONOR, PROFESSIONAL, VERIFIED, ago, fresh
 
 NO_ID = Mode(slug="no-id-professional")
@@ -155,3 +155,58 @@ def test_a_course_without_modes_offers_audit(gateway, is_active):
     course_id, user = gateway.course(), fresh("ann")
     answer = gateway.enroll(gateway.learner(user), course_id, mode="audit", is_active=is_active)
     assert state(answer) == ("audit", True)
+
+
+LEARNER, SERVER = "learner", "edx"
+CLOSED, FULL = {"enrollment_end": ago(days=1)}, {"capacity": 1}
+ACTIVE, INACTIVE = ("audit", True), ("audit", False)
+PAID, FORMERLY_PAID = ("verified", True), ("verified", False)
+
+
+@pytest.mark.parametrize(
+    ("who", "before", "course", "body", "after"),
+    [
+        (LEARNER, None, {}, {}, ACTIVE),
+        (LEARNER, None, {}, {"is_active": False}, INACTIVE),
+        (SERVER, None, CLOSED, {"is_active": False}, INACTIVE),
+        (LEARNER, ACTIVE, CLOSED, {}, ACTIVE),
+        (LEARNER, ACTIVE, FULL, {}, ACTIVE),
+        (SERVER, ACTIVE, CLOSED | FULL, {"mode": "audit"}, ACTIVE),
+        (LEARNER, ACTIVE, {}, {"is_active": False}, ACTIVE),
+        (LEARNER, PAID, {"modes": (VERIFIED,)}, {}, PAID),
+        (LEARNER, PAID, {}, {"mode": "audit"}, PAID),
+        (LEARNER, INACTIVE, {}, {}, ACTIVE),
+        (LEARNER, INACTIVE, CLOSED, {}, "enrollment_closed"),
+        (LEARNER, INACTIVE, {"invite_only": True}, {}, "invite_required"),
+        (SERVER, ACTIVE, CLOSED | FULL, {"mode": "verified"}, PAID),
+        (SERVER, PAID, CLOSED | FULL, {"mode": "audit", "is_active": True}, ACTIVE),
+        (SERVER, PAID, CLOSED, {"is_active": False}, FORMERLY_PAID),
+        (SERVER, PAID, CLOSED, {"is_active": False, "mode": "verified"}, FORMERLY_PAID),
+        (SERVER, FORMERLY_PAID, {}, {"is_active": True}, PAID),
+        (SERVER, FORMERLY_PAID, CLOSED, {"is_active": True}, "enrollment_closed"),
+        (SERVER, PAID, {}, {"is_active": False, "mode": "audit"}, "mode_mismatch"),
+        (SERVER, INACTIVE, CLOSED, {"mode": "verified", "is_active": False}, FORMERLY_PAID),
+        (SERVER, INACTIVE, {}, {"mode": "verified"}, PAID),
+        (SERVER, FORMERLY_PAID, {}, {}, PAID),
+        (SERVER, FORMERLY_PAID, {"modes": (AUDIT,)}, {}, ACTIVE),
+    ],
+)
+def test_each_turn_of_an_enrollment(gateway, who, before, course, body, after):
+    """The rows of the state machine of Open edX, with what is decided otherwise here."""
+    course_id, user = gateway.course(AUDIT, VERIFIED), fresh("ann")
+    if before is not None:
+        mode, is_active = before
+        gateway.enroll(gateway.server, course_id, user, mode=mode)
+        if not is_active:
+            gateway.enroll(gateway.server, course_id, user, is_active=False)
+    changed = {"modes": (AUDIT, VERIFIED), **course}
+    gateway.save(Course(course_id=course_id, **changed))
+    caller = gateway.learner(user) if who is LEARNER else gateway.edx
+
+    answer = gateway.enroll(caller, course_id, user, **body)
+
+    if isinstance(after, str):
+        assert (answer.status_code, answer.json["code"]) == (400, after)
+        assert stands(gateway, user, course_id) == before
+    else:
+        assert state(answer) == after == stands(gateway, user, course_id)

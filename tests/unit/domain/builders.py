@@ -101,6 +101,7 @@ def after(world, decision: BatchDecision):
             else invitation
             for key, invitation in world.invitations.items()
         },
+        course_staff=world.course_staff,
         site_default=world.site_default,
         accepts_unknown_learners=world.accepts_unknown_learners,
     )

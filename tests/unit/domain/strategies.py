@@ -138,6 +138,12 @@ PLAIN = Course(
 )
 
 
+#: Staff of the restricted course: mostly nobody, one whom the service knows, one whom it does not.
+COURSE_STAFF = st.sampled_from(
+    [frozenset()] * 6 + [frozenset({(ALGEBRA, "ada")}), frozenset({(ALGEBRA, "cyd")})]
+)
+
+
 @st.composite
 def worlds(draw, kind=courses):
     """Contexts of a restricted course and an unrestricted one; two of three learners are known."""
@@ -150,6 +156,7 @@ def worlds(draw, kind=courses):
             "bob": Learner("bob", "bob@uni.test"),
         },
         invitations=draw(invitations()),
+        course_staff=draw(COURSE_STAFF),
         site_default=draw(st.sampled_from(("audit", "honor"))),
         accepts_unknown_learners=accepts,
     )

@@ -73,12 +73,40 @@ def test_an_unknown_cohort_refuses_the_whole_request(before, change):
     assert (result(outcome), format_state(state)) == (Reason.COHORT_NOT_FOUND, before)
 
 
-def test_credit_cannot_be_enrolled_in_without_its_provider():
-    world = a_world(a_course(modes=some_modes("credit")))
+@pytest.mark.parametrize(
+    ("before", "change", "becomes"),
+    [
+        ("", {}, Code.ENROLLED),
+        ("", {"attributes": ()}, Code.ENROLLED),
+        ("", {"attributes": NAMED}, Reason.ATTRIBUTES_MISSING),
+        ("", {"attributes": PROVIDER}, Code.ENROLLED),
+        ("", {"is_active": False}, Code.DEACTIVATED),
+        ("", {"is_active": False, "attributes": NAMED}, Reason.ATTRIBUTES_MISSING),
+        ("audit+", {}, Reason.ATTRIBUTES_MISSING),
+        ("audit+", {"attributes": ()}, Reason.ATTRIBUTES_MISSING),
+        ("audit+", {"attributes": PROVIDER}, Code.MODE_CHANGED),
+        ("audit-", {}, Reason.ATTRIBUTES_MISSING),
+        ("audit-", {"is_active": False}, Reason.ATTRIBUTES_MISSING),
+        ("audit-", {"is_active": False, "attributes": PROVIDER}, Code.MODE_CHANGED),
+        ("credit+", {}, Code.UNCHANGED),
+        ("credit+", {"cohort": "red"}, Code.UPDATED),
+        ("credit+", {"attributes": ()}, Code.UNCHANGED),
+        ("credit+", {"attributes": NAMED}, Reason.ATTRIBUTES_MISSING),
+        ("credit+", {"is_active": False}, Code.DEACTIVATED),
+        ("credit+", {"is_active": False, "attributes": NAMED}, Reason.ATTRIBUTES_MISSING),
+        ("credit-", {}, Code.REACTIVATED),
+        ("credit-", {"attributes": NAMED}, Reason.ATTRIBUTES_MISSING),
+    ],
+)
+def test_credit_needs_its_provider_unless_it_is_created_without_attributes(before, change, becomes):
+    course = a_course(modes=some_modes("audit", "credit"), cohorts=("red",))
 
-    assert result(answer(a_request(mode="credit"), world)[0]) == Reason.ATTRIBUTES_MISSING
-    outcome, _ = answer(a_request(mode="credit", attributes=PROVIDER), world)
-    assert result(outcome) == Code.ENROLLED
+    outcome, state = answer(
+        a_request(mode="credit", **change), a_world(course, ada=enrolled(before))
+    )
+
+    assert result(outcome) == becomes
+    assert format_state(state) == before or becomes is not Reason.ATTRIBUTES_MISSING
 
 
 @pytest.mark.parametrize(
@@ -115,6 +143,68 @@ def test_staff_as_the_learner_may_enter_a_closed_course():
         (Code.ENROLLED, None),
         (Code.REFUSED, Reason.ENROLLMENT_CLOSED),
     ]
+
+
+@pytest.mark.parametrize("course", [{"enrollment_end": OVER}, {"invite_only": True}])
+@pytest.mark.parametrize("known", [{}, {"ada": Learner("ada", "ada@example.org")}])
+def test_staff_of_the_course_may_enter_it_as_learners(course, known):
+    world = a_world(
+        a_course(**course), learners=known, course_staff={(a_course().course_id, "ada")}
+    )
+
+    requests = [a_request(name, stated=False) for name in ("ada", "bob")]
+    outcomes = decide_batch(requests, world).outcomes
+
+    assert [outcome.code for outcome in outcomes] == [Code.ENROLLED, Code.REFUSED]
+
+
+def test_staff_of_the_course_do_not_pass_the_seats():
+    full = a_course(invite_only=True, capacity=0)
+    world = a_world(full, course_staff={(full.course_id, "ada")})
+
+    assert result(answer(a_request(), world)[0]) == Reason.COURSE_FULL
+
+
+#: What Open edX checks, in its order: each fault with the course or the request that has it.
+LATE = {"enrollment_end": OVER}
+NO_PROVIDER = {"mode": "credit", "attributes": NAMED}
+
+
+@pytest.mark.parametrize(
+    ("before", "course", "change", "first"),
+    [
+        ("audit+", {}, {"is_active": False, **NO_PROVIDER}, Reason.MODE_MISMATCH),
+        ("audit+", {}, {"is_active": False, "mode": "gone"}, Reason.MODE_MISMATCH),
+        ("audit+", {}, {"is_active": False, "mode": "honor", "cohort": "x"}, Reason.MODE_MISMATCH),
+        ("audit+", {}, NO_PROVIDER, Reason.ATTRIBUTES_MISSING),
+        ("audit-", {}, {"is_active": False, **NO_PROVIDER}, Reason.ATTRIBUTES_MISSING),
+        ("", {}, NO_PROVIDER, Reason.ATTRIBUTES_MISSING),
+        ("", LATE, {"mode": "gone"}, Reason.MODE_UNAVAILABLE),
+        ("", {"invite_only": True}, {"mode": "gone"}, Reason.MODE_UNAVAILABLE),
+        ("", {"capacity": 0}, {"mode": "gone"}, Reason.MODE_UNAVAILABLE),
+        ("", {}, {"mode": "gone", "cohort": "x"}, Reason.MODE_UNAVAILABLE),
+        ("audit-", LATE, {"mode": "gone"}, Reason.MODE_UNAVAILABLE),
+        ("audit+", {}, {"mode": "gone", "cohort": "x"}, Reason.MODE_UNAVAILABLE),
+        (
+            "audit-",
+            {},
+            {"is_active": False, "mode": "gone", "cohort": "x"},
+            Reason.MODE_UNAVAILABLE,
+        ),
+        ("", LATE | {"capacity": 0}, {}, Reason.ENROLLMENT_CLOSED),
+        ("", LATE | {"invite_only": True}, {}, Reason.ENROLLMENT_CLOSED),
+        ("", {"invite_only": True, "capacity": 0}, {}, Reason.INVITE_REQUIRED),
+        ("", LATE, {"cohort": "x"}, Reason.ENROLLMENT_CLOSED),
+        ("", {"capacity": 0}, {"cohort": "x"}, Reason.COURSE_FULL),
+        ("audit-", {"capacity": 0}, {"cohort": "x"}, Reason.COURSE_FULL),
+    ],
+)
+def test_of_two_faults_the_one_that_open_edx_checks_first_refuses(before, course, change, first):
+    world = a_world(a_course(**course), ada=enrolled(before))
+
+    outcome, state = answer(a_request(**change), world)
+
+    assert (result(outcome), format_state(state)) == (first, before)
 
 
 def test_a_mismatch_says_both_modes():

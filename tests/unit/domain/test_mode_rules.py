@@ -129,7 +129,10 @@ def test_who_comes_back_keeps_the_mode_if_it_can_still_be_had(was, by, mode):
     ],
 )
 def test_credit_needs_its_provider(mode, attributes, reason):
-    assert reason_of(refuse_attributes(mode, attributes)) is reason
+    after = an_enrollment(mode, attributes=attributes)
+    assert reason_of(refuse_attributes(an_enrollment("audit"), None, after)) is reason
+    assert reason_of(refuse_attributes(None, attributes, after)) is (reason if attributes else None)
+    assert refuse_attributes(an_enrollment("credit"), None, after) is None
 
 
 @pytest.mark.parametrize(

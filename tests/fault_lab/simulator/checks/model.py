@@ -138,6 +138,8 @@ class Model:
 
     def _refusal_reason(self, key: Key, submitted: SubmittedChange, mode: str | None) -> str | None:
         course = self.courses[key[0]]
+        if mode is not None and mode not in MODES:
+            return "mode_unavailable"
         closed = None
         if course.opens is not None and submitted.at <= course.opens:
             closed = "enrollment_not_open"
@@ -145,8 +147,6 @@ class Model:
             closed = "enrollment_closed"
         if (closed or course.invite_only) and key not in self.invited:
             return closed or "invite_required"
-        if mode is not None and mode not in MODES:
-            return "mode_unavailable"
         if course.capacity is not None and self.seats(key[0]) >= course.capacity:
             return "course_full"
         return None

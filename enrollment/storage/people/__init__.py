@@ -1,0 +1,1 @@
+"""Roles of people in courses, and their opt-ins to e-mail."""

@@ -1,0 +1,1 @@
+"""Roles and opt-ins of people, as the batches need and change them."""
