@@ -1,6 +1,6 @@
 """The operation that gives access tokens to OAuth clients."""
 
-from api_gateway.http.forms import URLENCODED_FORM
+from api_gateway.http.openedx_body import URLENCODED_FORM
 from api_gateway.openapi.model import (
     JSON,
     Operation,
