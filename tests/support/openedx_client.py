@@ -33,7 +33,6 @@ SETTINGS = {
     ),
 }
 BULK = "/api/bulk_enroll/v1/bulk_enroll"
-MEDIA = ("json", "urlencoded", "multipart")
 KEY = {"X-Edx-Api-Key": EDX_KEY}
 ANONYMOUS: Mapping[str, str] = {}
 #: The end of a window or a mode that is over.
@@ -150,7 +149,7 @@ class OpenEdxClient:
         return self._http.get(_at(path), headers=dict(caller), params=_texts(params))
 
     def send(self, method: str, path: str, caller: Caller, body: Body) -> httpx.Response:
-        """Sends a body in the media type of this client."""
+        """Sends a body in the media type of this client: json, urlencoded or multipart."""
         content_type, content = encoded(body, self.media)
         headers = {**caller, **({"Content-Type": content_type} if content_type else {})}
         return self._http.request(method, _at(path), headers=headers, content=content)

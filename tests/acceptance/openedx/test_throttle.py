@@ -13,7 +13,7 @@ LEARNER_RATE, STAFF_RATE = 40, 120
 @pytest.fixture(scope="module", params=["sqlite-1", "postgresql-1"], ids=["embedded", "servers"])
 def throttled(request: pytest.FixtureRequest, start_whole) -> Iterator[OpenEdxClient]:
     """A client on a stack with the throttle as it is shipped."""
-    with start_whole(request.param, **SETTINGS) as whole:
+    with start_whole(request.param, ENROLL_THROTTLE="on", **SETTINGS) as whole:
         client = OpenEdxClient(CoursePool(whole.up))
         yield client
         client.close()
