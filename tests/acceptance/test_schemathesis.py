@@ -20,7 +20,7 @@ PUBLIC = {"isLive", "isReady", "getOpenApi", "getDocs", "getReasons", "getCourse
 PUBLIC |= {"listCatalog"}
 LEARNER = PUBLIC | {"askEnrollment", "getOwnEnrollment", "listSubmissions", "getSubmission"}
 LEARNER |= {"listRoles", "getMe", "listAccounts", "getEligibility"}
-SERVER = LEARNER - {"listRoles", "getMe"} | {
+SERVER = LEARNER - {"listRoles", "getMe", "listAccounts"} | {
     "submit",
     "listOutcomes",
     "listChanges",
