@@ -28,7 +28,7 @@ PUBLIC = {
 }
 LEARNER = PUBLIC | {"askEnrollment", "getOwnEnrollment", "listSubmissions", "getSubmission"}
 LEARNER |= {"listRoles", "getMe", "listAccounts", "getEligibility"}
-SERVER = LEARNER - {"listRoles", "getMe"} | {
+SERVER = LEARNER - {"listRoles", "getMe", "listAccounts"} | {
     "submit",
     "listOutcomes",
     "listChanges",

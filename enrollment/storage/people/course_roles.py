@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import NamedTuple
 
-from sqlalchemy import Select, String, select
+from sqlalchemy import Select, String, func, select
 from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
@@ -31,14 +31,19 @@ class RoleInCourse(NamedTuple):
 def replace(
     session: Session, username: str, course_id: str, role: CourseRole, *, now: datetime
 ) -> str | None:
-    """Makes `role` the only role of a person in a course; returns the role before, or None."""
+    """Makes `role` the only role of a person in a course; returns the role before, or None.
+
+    Waits for other writers of roles: two of them would each leave a role behind (SQLite has a
+    single writer anyway).
+    """
+    postgresql = is_postgresql(session)
+    if postgresql:
+        session.execute(_LOCK)
     before = find_one(session, username, course_id)
-    if before == role:
-        return before
-    _delete(session, username, course_id)
-    insert = insert_on(postgresql=is_postgresql(session))(CourseRoleRow.__table__)
-    row = {"username": username, "course_id": course_id, "role": role.value, "created": now}
-    session.execute(insert.values(row).on_conflict_do_nothing())
+    if before != role:
+        _delete(session, username, course_id)
+        row = {"username": username, "course_id": course_id, "role": role.value, "created": now}
+        session.execute(insert_on(postgresql=postgresql)(CourseRoleRow.__table__).values(row))
     return before
 
 
@@ -63,14 +68,6 @@ def find_one(session: Session, username: str, course_id: str) -> str | None:
     return found[0].role if found else None
 
 
-def staff_courses(session: Session, username: str) -> set[str]:
-    """Returns the courses of which a person is staff or instructor."""
-    query = select(CourseRoleRow.course_id).where(
-        CourseRoleRow.username == username, CourseRoleRow.role.in_(STAFF_ROLES)
-    )
-    return set(session.scalars(query))
-
-
 def staff_pairs(session: Session, pairs: Collection[PersonInCourse]) -> set[PersonInCourse]:
     """Returns those of the pairs where the person is staff or instructor, in one statement."""
     if not pairs:
@@ -80,6 +77,8 @@ def staff_pairs(session: Session, pairs: Collection[PersonInCourse]) -> set[Pers
     return {(username, course_id) for username, course_id in rows}
 
 
+#: An advisory lock of all writers of roles, which are few.
+_LOCK = select(func.pg_advisory_xact_lock(0x726F6C6573))
 _PAIRS = ArrayTable("wanted", username=String(), course_id=String())
 
 

@@ -46,7 +46,7 @@ def test_a_member_that_is_like_none_is_refused_with_all_names(small):
     refused = small.call("PUT", f"learners/{fresh('u')}", small.admin, json={"zzz": 1})
 
     assert refused.json["detail"] == (
-        "zzz: 1 is not a known name: known are username, email, is_active, is_staff."
+        "zzz: 1 is not a known name: known are username, email, is_active, is_staff, retiring."
     )
 
 
