@@ -93,7 +93,10 @@ class OAuthClients:
         self._configured = configured
         self._usage = KeyUsage(database, wall_clock, record=oauth_clients.record_use)
         self._stored = CachedLookup(
-            self._load, seconds=CLIENT_CACHE_SECONDS, clock=clock, max_entries=MAX_CACHED_CLIENTS
+            self._load_in_use,
+            seconds=CLIENT_CACHE_SECONDS,
+            clock=clock,
+            max_entries=MAX_CACHED_CLIENTS,
         )
 
     async def find(self, client_id: str) -> Found[Client | None]:
@@ -107,7 +110,7 @@ class OAuthClients:
         return await self._stored.get(client_id)
 
     async def authenticate(self, client_id: str, candidates: Sequence[str]) -> Client | None:
-        """Returns the client if one of the texts is its secret; registers its user.
+        """Returns the client if one of the texts is its secret.
 
         An unknown client costs the same query and comparisons as a wrong secret, and so does one of
         the settings. Raises DatabaseUnavailable, Overloaded.
@@ -118,6 +121,7 @@ class OAuthClients:
         matches = [hmac.compare_digest(digest, digest_of(text)) for text in candidates]
         if client is None or not any(matches):
             return None
+        self._note_use(client)
         return client
 
     async def register_user(self, client: Client) -> str | None:
@@ -135,5 +139,15 @@ class OAuthClients:
         row = await self._database.read(oauth_clients.find, client_id)
         if row is None:
             return None
-        self._usage.note(row.id)
         return Client(row.client_id, row.username, row.is_staff, row.digest, row.id)
+
+    async def _load_in_use(self, client_id: str) -> Client | None:
+        """Returns the client of a token that is used now."""
+        client = await self._load(client_id)
+        if client is not None:
+            self._note_use(client)
+        return client
+
+    def _note_use(self, client: Client) -> None:
+        if client.number is not None:
+            self._usage.note(client.number)

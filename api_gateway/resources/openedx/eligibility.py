@@ -29,6 +29,7 @@ from enrollment.storage import courses, enrollments, events, invitations, learne
 from enrollment.storage.courses import LoadedCourse
 from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.enrollments import LoadedEnrollment
+from enrollment.storage.people import course_roles
 from schemas.fields import MAX_MODE
 from schemas.findings import Rule
 from schemas.openedx.eligibility import dump_eligibility
@@ -107,6 +108,10 @@ class EligibilityResource:
             learners={} if learner is None else {username: learner},
             invitations=invitations.find_many(session, [(course_id, email)] if email else ()),
             withdrawn_by_others=_withdrawn_by_others(session, key, course, stored),
+            course_staff={
+                (of_course, person)
+                for person, of_course in course_roles.staff_pairs(session, [(username, course_id)])
+            },
             site_default=self.default_mode,
             accepts_unknown_learners=self.accepts_unknown_learners,
         )

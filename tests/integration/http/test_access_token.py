@@ -279,12 +279,16 @@ def test_a_revoked_client_ends_with_its_tokens(gateway):
 
 
 def test_the_use_of_a_client_is_recorded(gateway, client):
-    token_of(gateway, client)
 
     def used():
         with gateway.sessions.read() as session:
             return oauth_clients.find(session, client).last_used_at
 
+    usage = gateway.parts.authenticator.clients._usage
+    assert gateway.post(PATH, **form(grant(client, "a wrong secret, guessed"))).status_code == 401
+    gateway.until(lambda: usage._writing is None)
+    assert used() is None
+    token_of(gateway, client)
     gateway.until(used)
 
 
