@@ -5,6 +5,7 @@ import json
 import pytest
 
 from enrollment.domain.codes import Code
+from enrollment.storage import learners
 from enrollment.storage.people import opt_ins
 from tests.support.in_process_service import (
     ADA,
@@ -115,6 +116,14 @@ def test_dry_runs_and_aborted_files_store_none(world, option):
     world.work()
 
     assert stated(world, "ada", "bob") == {}
+
+
+def test_who_is_deleted_leaves_no_opt_in(world):
+    world.learner("ada")
+    with world.sessions.begin() as session:
+        opt_ins.set_many(session, {("ada", "Uni"): True, ("bob", "Uni"): True})
+        learners.delete(session, "ada")
+    assert stated(world, "ada", "bob") == {"bob": {"Uni": True}}
 
 
 def test_many_are_written_by_one_statement_and_again(world):

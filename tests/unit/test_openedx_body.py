@@ -3,6 +3,7 @@
 import json
 from urllib.parse import urlencode
 
+import falcon.asgi
 import pytest
 from falcon import testing
 from hypothesis import given
@@ -13,6 +14,7 @@ from api_gateway.http.openedx_body import (
     joined_values,
     last_values,
     parse_openedx_body,
+    read_openedx_body,
 )
 from api_gateway.http.problems import Problem
 from schemas.requests.form_members import members_of_form
@@ -79,6 +81,51 @@ def test_the_fields_of_both_forms_are_their_texts(fields):
     assert parse(URLENCODED, urlencode(fields).encode()) == fields
     if fields:
         assert parse(MULTIPART, multipart(fields)) == fields
+
+
+class Reader:
+    """Answers with the members that were read."""
+
+    async def on_post(self, req, resp):
+        resp.media = await read_openedx_body(req, 100)
+
+    on_delete = on_post
+
+
+async def tell(_req, resp, problem, _params):
+    resp.status, resp.media = problem.status, problem.body()
+
+
+@pytest.mark.parametrize("method", ["POST", "DELETE"])
+@pytest.mark.parametrize(
+    ("content_type", "body", "status", "read"),
+    [
+        (None, b"", 200, {}),
+        ("application/JSON; charset=utf-8", b'{"email": "a@b.example"}', 200, None),
+        (URLENCODED, b"email=a%40b.example", 200, None),
+        (MULTIPART, multipart({"email": "a@b.example"}), 200, None),
+        (None, b"email=a", 415, "unsupported_media_type"),
+        ("text/plain", b"email=a", 415, "unsupported_media_type"),
+        ("application/json", b"[]", 400, "invalid_body"),
+        ("application/json", b"{", 400, "malformed_json"),
+        (URLENCODED, b"x" * 101, 413, "too_large"),
+    ],
+)
+def test_a_body_with_one_object_is_read_in_every_media_type(
+    method, content_type, body, status, read
+):
+    app = falcon.asgi.App()
+    app.add_error_handler(Problem, tell)
+    app.add_route("/", Reader())
+    headers = {} if content_type is None else {"Content-Type": content_type}
+
+    answer = testing.simulate_request(app, method, "/", body=body, headers=headers)
+
+    assert answer.status_code == status
+    if status == 200:
+        assert answer.json == ({"email": "a@b.example"} if read is None else read)
+    else:
+        assert answer.json["code"] == read
 
 
 @pytest.mark.parametrize("kind", [None, "application/json", "Application/JSON", URLENCODED])

@@ -1,8 +1,8 @@
 """The transaction that processes claimed batches: load, decide, write; all of it or nothing.
 
 The number of statements does not depend on the number of rows. Locks are taken in one order:
-batches, learners against deletion, courses with a seat limit, new usernames, enrollments, seats,
-the feed.
+batches, learners against deletion, courses with a seat limit, new usernames, enrollments, opt-ins,
+seats, the feed.
 """
 
 from collections.abc import Iterable, Sequence

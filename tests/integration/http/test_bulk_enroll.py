@@ -1,11 +1,10 @@
 """POST /api/bulk_enroll/v1/bulk_enroll: upstream's lists, worked like every other submission."""
 
-from urllib.parse import urlencode
-
 import pytest
 
 from enrollment.domain.model import Invitation
 from enrollment.storage import invitations
+from tests.support.form_bodies import media_of
 from tests.support.gateway import AUDIT, VERIFIED, Gateway, ago, ahead, fresh, utc_now
 
 PATH = "/api/bulk_enroll/v1/bulk_enroll"
@@ -196,8 +195,8 @@ def test_every_identifier_goes_into_every_course(gateway):
 # --- out again ----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("form", [False, True])
-def test_enrolling_and_unenrolling_by_email_as_a_form_and_as_json(gateway, form):
+@pytest.mark.parametrize("kind", ["json", "upper", "urlencoded", "multipart"])
+def test_enrolling_and_unenrolling_by_email_in_every_media_type(gateway, kind):
     email, course_id = addressed(), gateway.course(AUDIT)
     user = gateway.person(email=email)
     for action, before, after in (("enroll", OUT, IN), ("unenroll", IN, OUT)):
@@ -207,11 +206,9 @@ def test_enrolling_and_unenrolling_by_email_as_a_form_and_as_json(gateway, form)
             "courses": course_id,
             "email_students": "false",
         }
-        more = {"json": body}
-        if form:
-            headers = {"Content-Type": "application/x-www-form-urlencoded"}
-            more = {"body": urlencode(body), "headers": headers}
-        answer = gateway.answered("POST", PATH, gateway.staff, **more)
+        content_type, sent = media_of(body)[kind]
+        headers = {"Content-Type": content_type}
+        answer = gateway.answered("POST", PATH, gateway.staff, body=sent, headers=headers)
         assert result(answer, course_id) == {"identifier": email, "before": before, "after": after}
         assert standing(gateway, user, course_id)["is_active"] is after["enrollment"]
     history = gateway.get(f"enrollment/{user},{course_id}/history", gateway.admin).json["events"]
