@@ -123,7 +123,7 @@ def _service_rate(servers: Servers, sample: Sample) -> BulkRate:
         made.load_courses(sample.courses)
         pids, before = with_children(made.worker_pids), events()
         start_seconds, cpu = time.perf_counter(), cpu_seconds(pids)
-        done = made.until_done(made.submit(sample.content))
+        done = made.until_ended(made.submit(sample.content))
         wall, cpu = time.perf_counter() - start_seconds, cpu_seconds(pids) - cpu
         _check(done, sample, total, events() - before)
     start, end = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))

@@ -46,7 +46,7 @@ def _seconds(servers: Servers, *, puts_a_second: float) -> tuple[float, float]:
         made.load_courses(b"\n".join(json.dumps(each).encode() for each in _courses()))
         with _puts(made, puts_a_second) as answered:
             before, start = answered(), time.perf_counter()
-            counts = made.until_done(made.submit(_file()))["counts"]
+            counts = made.until_ended(made.submit(_file()))["counts"]
             seconds = time.perf_counter() - start
             pace = (answered() - before) / seconds
         if counts["enrolled"] != ROWS:

@@ -37,7 +37,7 @@ def _seconds(servers: Servers, *, workers: int) -> float:
         start = time.perf_counter()
         submitted = [made.submit(content, query="?dry_run=true") for content in contents]
         for submission_id in submitted:
-            counts = made.until_done(submission_id)["counts"]
+            counts = made.until_ended(submission_id)["counts"]
             if counts["enrolled"] != ROWS:
                 raise RuntimeError(f"the outcomes are wrong: {counts}")
         return time.perf_counter() - start

@@ -124,7 +124,7 @@ def _file_cost(servers: Servers, url: str, enrollments: int, rows: int, run: int
     with service(servers, url, workers=1) as made:
         made.load_courses(courses())
         before = _wal_totals(url)
-        done = made.until_done(made.submit("".join(_lines(rows, known, run)).encode()))
+        done = made.until_ended(made.submit("".join(_lines(rows, known, run)).encode()))
     counts = done["counts"]
     if (counts["enrolled"], counts["deactivated"]) != (rows * 3 // 4, rows // 4):
         raise RuntimeError(f"the outcomes are wrong: {counts}")

@@ -20,6 +20,7 @@ from bench.stack import ROOT
 
 #: Seconds after the last request within which all responses must arrive.
 DRAIN_SECONDS = 15.0
+_NUMBER = "%010d"
 _END, _LENGTH = b"\r\n\r\n", b"content-length: "
 
 
@@ -27,6 +28,7 @@ class Load(NamedTuple):
     """The requests to send, their rate and their duration."""
 
     port: int
+    #: May have one `%010d`, like the body.
     path: str
     headers: Mapping[str, str]
     #: JSON with one `%010d`, replaced by the number of the request; may be empty.
@@ -38,6 +40,8 @@ class Load(NamedTuple):
     #: Requests per second; None: each connection sends again as soon as it has the response.
     pace: float | None = None
     method: str = "POST"
+    #: Numbers are counted from 0 again after this many.
+    cycle: int | None = None
     #: Expected status.
     wanted: int = 202
 
@@ -83,7 +87,9 @@ class Generator:
         if load.body:
             headers["Content-Length"] = str(len(load.body % 0))
         lines = [f"{load.method} {load.path} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
-        self._template = ("\r\n".join(lines).replace("%", "%%") + "\r\n\r\n" + load.body).encode()
+        head = "\r\n".join(lines).replace("%", "%%").replace(f"%{_NUMBER}", _NUMBER)
+        self._template = (head + "\r\n\r\n" + load.body).encode()
+        self._is_numbered = _NUMBER in load.path or bool(load.body)
         self._number = load.first
         self._poll = select.epoll()
         self._sockets: dict[int, socket.socket] = {}
@@ -135,7 +141,10 @@ class Generator:
 
     def _rendered(self) -> bytes:
         """Returns the request with the next number."""
-        return self._template % (self._number if self._load.body else ())
+        if not self._is_numbered:
+            return self._template % ()
+        cycle = self._load.cycle
+        return self._template % (self._number if cycle is None else self._number % cycle)
 
     def _poll_timeout(self) -> float:
         if self._load.pace is None or not self._idle:

@@ -118,7 +118,7 @@ def _bulk(servers: Servers) -> list[Figure]:
 
 def _processing_seconds(made: Service, file: Sample) -> float:
     """Submits a file; returns the seconds from its first claimed batch to its last outcome."""
-    done = made.until_done(made.submit(file.content))
+    done = made.until_ended(made.submit(file.content))
     start, end = (datetime.fromisoformat(done[name]) for name in ("started_at", "finished_at"))
     return (end - start).total_seconds()
 

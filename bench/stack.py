@@ -198,12 +198,12 @@ class Service:
         answer.raise_for_status()
         return str(answer.json()["submission_id"])
 
-    def until_done(self, submission_id: str) -> dict[str, Any]:
-        """Waits until the submission is done; returns its status."""
+    def until_ended(self, submission_id: str) -> dict[str, Any]:
+        """Waits until the submission is done or cancelled; returns its status."""
         while True:
             answer = self.http.get(f"/submissions/{submission_id}", headers={"Prefer": "wait=30"})
             status: dict[str, Any] = answer.raise_for_status().json()
-            if status["state"] == "done":
+            if status["state"] in {"done", "cancelled"}:
                 return status
 
     def until_worker_is_ready(self) -> None:

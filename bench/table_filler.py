@@ -113,6 +113,17 @@ def grow(url: str, before: int, after: int) -> float:
     return 0.0 if row is None else row[0] / 1e9
 
 
+def add_enrollments(url: str, number: int) -> None:
+    """Adds the first past enrollments with their learners, without events and seats."""
+    spread = {"first": 0, "last": number - 1, "batch": BATCH}
+    spread |= {"each": PER_LEARNER, "courses": COURSES, "ordinal_bits": ORDINAL_BITS}
+    new_learners = {"first": INITIAL_LEARNERS + 1, "last": learners_of(number)}
+    with _connected(url) as connection:
+        connection.execute(_LEARNERS, new_learners)
+        connection.execute(_ENROLLMENTS, spread)
+        _vacuum(connection)
+
+
 def _connected(url: str) -> psycopg.Connection:
     plain = url.replace("postgresql+psycopg://", "postgresql://", 1)
     return psycopg.connect(plain, autocommit=True)
