@@ -66,6 +66,9 @@ class CoursePool:
 
     def __init__(self, up: Stack) -> None:
         self.up = up
+        self.admin = {"X-Edx-Api-Key": up.key()}
+        #: Without TLS settings, which take longer to load than a test.
+        self.http = httpx.Client(base_url=up.url, timeout=PATIENCE, verify=False)
         self._free: dict[str, list[str]] = defaultdict(list)
 
     def take(self, members: Body) -> str:
@@ -74,9 +77,8 @@ class CoursePool:
         if not free:
             word = f"P{uuid.uuid4().hex[:10]}"
             ids = [f"course-v1:Org{word}+C{number}+{word}" for number in range(self.SIZE)]
-            with self.up.http() as http:
-                many = [{"course_id": course_id, **members} for course_id in ids]
-                ok(http.post("/courses", json=many))
+            many = [{"course_id": course_id, **members} for course_id in ids]
+            ok(self.http.post(f"{API}/courses", json=many, headers=self.admin))
             free += ids
         return free.pop()
 
@@ -85,19 +87,15 @@ class OpenEdxClient:
     """A client of a running stack; its names and courses are of no other test."""
 
     def __init__(self, courses: CoursePool, media: str = "json") -> None:
-        self.up = up = courses.up
+        self.up = courses.up
         self._courses = courses
         self.media = media
         self.word = f"t{uuid.uuid4().hex[:10]}"
-        self.admin = {"X-Edx-Api-Key": up.key()}
-        self._http = httpx.Client(base_url=up.url, timeout=PATIENCE)
+        self.admin = courses.admin
+        self._http = courses.http
         self._count = 0
         self._feed = 0
         self._events: dict[str, list[dict[str, Any]]] = defaultdict(list)
-
-    def close(self) -> None:
-        """Closes its connections."""
-        self._http.close()
 
     # --- what there is
 

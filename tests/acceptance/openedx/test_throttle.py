@@ -14,9 +14,9 @@ LEARNER_RATE, STAFF_RATE = 40, 120
 def throttled(request: pytest.FixtureRequest, start_whole) -> Iterator[OpenEdxClient]:
     """A client on a stack with the throttle as it is shipped."""
     with start_whole(request.param, ENROLL_THROTTLE="on", **SETTINGS) as whole:
-        client = OpenEdxClient(CoursePool(whole.up))
-        yield client
-        client.close()
+        pool = CoursePool(whole.up)
+        with pool.http:
+            yield OpenEdxClient(pool)
 
 
 def test_088_the_forty_first_call_in_a_minute_is_429(throttled):
