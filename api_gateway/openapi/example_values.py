@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api_gateway.openapi.body_examples import BODY_EXAMPLES
 from api_gateway.openapi.examples import COURSE_ID, EXAMPLES, SUBMISSION_ID
-from api_gateway.openapi.examples_of_parts import EXAMPLES_OF_PARTS
 from api_gateway.openapi.model import NDJSON
 
 #: The example of a text of which nothing is known; a test finds it.
@@ -52,7 +52,7 @@ def _add_to_content(maker: "_Maker", media_type: str, content: dict[str, Any]) -
     schema = content["schema"]
     if "example" in content or (media_type == NDJSON and "examples" not in schema):
         return
-    if "$ref" in schema or schema.get("type") != "string" or "examples" in schema:
+    if schema.get("type") != "string" or {"$ref", "examples", "enum", "const"} & set(schema):
         content["example"] = maker.of(schema)
 
 
@@ -61,11 +61,33 @@ class _Maker:
 
     def __init__(self, components: Mapping[str, dict[str, Any]]) -> None:
         self._components = components
+        self._known: dict[str, Any] = {**BODY_EXAMPLES, **EXAMPLES}
+        for name in [*self._known]:
+            if name in components:
+                self._learn(components[name], self._known[name])
 
     def of_component(self, name: str) -> Any:
         """Returns the example of a component."""
-        known = {**EXAMPLES_OF_PARTS, **EXAMPLES}
+        known = self._known
         return known[name] if name in known else self.of(self._components[name])
+
+    def _learn(self, schema: Mapping[str, Any], example: Any) -> None:
+        """Keeps the parts of an example as examples of the components that they are of."""
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            component = self._components[name]
+            is_one = isinstance(example, dict) and set(component.get("required", ())) <= {*example}
+            if is_one and self._known.setdefault(name, example) is example:
+                self._learn(component, example)
+        for part in (*schema.get("anyOf", ()), *schema.get("allOf", ())):
+            self._learn(part, example)
+        if isinstance(example, dict):
+            others = schema.get("additionalProperties")
+            parts = schema.get("properties", {})
+            for member, value in example.items():
+                self._learn(parts.get(member) or others or {}, value)
+        for item in example if isinstance(example, list) else ():
+            self._learn(schema.get("items", {}), item)
 
     def of(self, schema: Mapping[str, Any], name: str = "") -> Any:
         """Returns an example of a schema; `name` is that of the member or parameter."""

@@ -17,6 +17,7 @@ _CORRECT_PARAMETER = "Correct the parameter that errors names; expected has the 
 
 #: Remedies by problem code.
 CODE_REMEDIES: Mapping[str, str] = {
+    "already_exists": "Nothing; it is there already.",
     "bad_request": "Correct what the message names.",
     "course_in_use": "Set its end of enrollment instead, or let it stay.",
     "course_missing": "Add the option course_id, or a column with the course.",
@@ -30,9 +31,12 @@ CODE_REMEDIES: Mapping[str, str] = {
     "incomplete_body": _SEND_AGAIN,
     "incomplete_upload": _SEND_AGAIN,
     "invalid_body": "Correct the members that errors names.",
+    "invalid_client": "Send a client id and secret that are valid; secrets are shown once.",
     "invalid_course_id": _CORRECT_URL,
     "invalid_email": _CORRECT_URL,
     "invalid_parameter": _CORRECT_PARAMETER,
+    "invalid_request": "Send the fields that the message names.",
+    "invalid_scope": "Leave scope out.",
     "invalid_source": _CORRECT_URL,
     "invalid_username": _CORRECT_URL,
     "learner_in_use": "Set is_active to false instead.",
@@ -41,6 +45,7 @@ CODE_REMEDIES: Mapping[str, str] = {
     "malformed_json": "Correct the JSON at the line and column in errors.",
     "malformed_zip": "Make the archive again, without encryption and in one part.",
     "method_not_allowed": "Use a method that Allow lists.",
+    "no_user": "Send a token beside the key, or instead of it.",
     "not_authenticated": "Send a valid key or token; WWW-Authenticate names the ways.",
     "not_found": "Check the id, and that it was made with the same key or token.",
     "not_text": "Save the file as CSV in UTF-8.",
@@ -50,11 +55,13 @@ CODE_REMEDIES: Mapping[str, str] = {
     "request_timeout": "Send it again over a steadier connection, compressed or in parts.",
     "submission_finished": "Send a new submission that undoes it.",
     "submission_not_finished": "Come back after Retry-After, or read the pages in JSON.",
+    "throttled": "Come back after Retry-After, and ask less often.",
     "too_large": "Split it into parts below the limit.",
     "unavailable": "Repeat it after Retry-After, with the same Idempotency-Key.",
     "unclosed_quotes": "Close the quotes at the line in errors.",
     "unknown_columns": "Name the columns as expected lists them, or say which format it is.",
     "unknown_document": "Send what the Content-Type says: a list of requests.",
     "unread_columns": "Rename or remove the column, or name it in the option ignore.",
+    "unsupported_grant_type": "Send grant_type=client_credentials.",
     "unsupported_media_type": "Send one of the types that the message names.",
 }

@@ -1,4 +1,4 @@
-"""Examples of pages and of parts of bodies, made from the examples of whole objects."""
+"""Examples of pages and of other bodies, made from the examples of whole objects."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -6,13 +6,10 @@ from typing import Any
 
 from api_gateway.http.problems import Problem
 from api_gateway.openapi.examples import COURSE_ID, EXAMPLE_FACTS, EXAMPLES
-from schemas.messages.finding_messages import with_sentence
 
 _SUBMISSION: Any = EXAMPLES["Submission"]
 _EVENT: Any = EXAMPLES["Event"]
-_BULK: Any = EXAMPLES["BulkEnrollAnswer"]
 _ENROLLMENT: Any = EXAMPLES["Enrollment"]
-_DETAILS: Any = EXAMPLES["CourseDetails"]
 _LEARNER: Any = EXAMPLES["Learner"]
 _COURSE: Any = EXAMPLES["Course"]
 _FINDINGS: Any = EXAMPLE_FACTS["errors"]
@@ -20,11 +17,9 @@ _ROW = {
     **{name: _ENROLLMENT[name] for name in ("created", "mode", "is_active", "user")},
     "course_id": COURSE_ID,
 }
-_BULK_COURSE = _BULK["courses"][COURSE_ID]
 
 #: Examples by name of the component.
-EXAMPLES_OF_PARTS: Mapping[str, Any] = {
-    "CourseReference": {"course_id": COURSE_ID},
+BODY_EXAMPLES: Mapping[str, Any] = {
     "Attribute": {"namespace": "credit", "name": "provider_id", "value": "Uni"},
     "CourseMode": {"slug": "verified", "name": "Verified", "min_price": 49},
     "CourseMembers": {"capacity": 150},
@@ -36,8 +31,6 @@ EXAMPLES_OF_PARTS: Mapping[str, Any] = {
         errors=_FINDINGS,
     ).body(),
     "FieldError": {"developer_message": "Value 'x' is not valid for field 'course_id'."},
-    "Finding": with_sentence(_FINDINGS[0]),
-    "Mode": _DETAILS["course_modes"][0],
     "CoursePage": {"courses": [EXAMPLES["KeptCourse"]], "next": None},
     "PatchedCourses": {
         "saved": 2,
@@ -47,31 +40,16 @@ EXAMPLES_OF_PARTS: Mapping[str, Any] = {
         ],
         "unchanged": 1,
     },
-    "CourseDifference": {
-        "course_id": COURSE_ID,
-        "before": {"capacity": 120},
-        "after": {"capacity": 150},
-    },
-    "EnrollmentRow": _ROW,
     "EnrollmentPage": {"next": None, "previous": None, "results": [_ROW]},
     "OutcomePage": {"outcomes": [EXAMPLES["Outcome"]], "next": None},
-    "Counts": _SUBMISSION["counts"],
     "Options": {"on_error": "continue", "source": "canvas"},
     "ArchiveFile": {"name": "enrollments.csv", "format": "oneroster", "rows": 2, "source": None},
-    "SubmissionLinks": _SUBMISSION["links"],
     "SubmissionPage": {"submissions": [_SUBMISSION], "next": None},
-    "Standing": _EVENT["data"]["after"],
-    "EventData": _EVENT["data"],
     "Changes": {"changes": [_EVENT], "next": 1},
     "History": {"events": [_EVENT]},
     "Crosswalk": {"source": "canvas", "entries": [EXAMPLES["CrosswalkEntry"]], "next": None},
-    "BulkEnrollCourse": _BULK_COURSE,
-    "BulkEnrollResult": _BULK_COURSE["results"][0],
-    "BulkEnrollState": _BULK_COURSE["results"][0]["before"],
-    "Live": {"status": "ok"},
     "Ready": {"status": "ok", "database": "ok", "redis": "ok", "queue": "ok", "findings": []},
     "CourseList": {"courses": [_COURSE]},
     "LearnerList": {"learners": [_LEARNER]},
     "CrosswalkEntryList": {"entries": [EXAMPLES["CrosswalkEntry"]]},
-    "EnrollmentRequestList": {"enrollments": [EXAMPLES["EnrollmentRequest"]]},
 }
