@@ -173,6 +173,12 @@ EXAMPLES: Mapping[str, object] = {
     "NewAllowedEnrollment": _ALLOWED_KEY | {"auto_enroll": True},
     "AllowedEnrollmentKey": _ALLOWED_KEY,
     "AllowedEnrollment": dump_allowed(Invitation(COURSE_ID, "ada@example.org"), _NOW),
+    "AccessToken": {
+        "access_token": "eyJhbGciOiJIUzI1NiIsImtpZCI6IjEifQ.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJl",
+        "expires_in": 3600,
+        "token_type": "JWT",
+        "scope": "read write profile email",
+    },
     "Account": dump_account(Learner("ada", "ada@example.org")),
     "Me": {"username": "ada"},
     "CatalogPage": {

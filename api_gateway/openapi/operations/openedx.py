@@ -39,6 +39,10 @@ RELATIONS = (
         "GET",
         "listRoles",
         "List the roles of the caller in courses",
+        description=(
+            "Needs a token: a key has no user. Each role is staff, instructor, limited_staff or "
+            "support, in one course."
+        ),
         parameters="one_course",
         responses={
             200: Response(
@@ -107,6 +111,7 @@ _ALLOWED = Operation(
     "GET",
     "listAllowed",
     "List the invitations of an e-mail address in the form of Open edX",
+    description="The same invitations as those of `/invitations/{course_id}/{email}`.",
     parameters="invited",
     responses={200: Response("Oldest first.", {JSON: array(ref("AllowedEnrollment"))}, _PRIVATE)},
     problem_headers=_PRIVATE,
@@ -161,6 +166,7 @@ ACCOUNTS = (
         "GET",
         "getMe",
         "Get the username of the caller",
+        description="That of the token; a key has no user.",
         responses={200: Response("The user of the token.", json_content("Me"), _PRIVATE)},
         problem_headers=_PRIVATE,
     ),
@@ -172,6 +178,7 @@ CATALOG = (
         "GET",
         "listCatalog",
         "List courses in the form of Open edX",
+        description="All courses, also invite-only ones, in pages by number.",
         parameters="page catalog_page_size org",
         responses={
             200: Response("Ordered by course id.", json_content("CatalogPage"), "Cache-Control")
