@@ -229,6 +229,8 @@ def read_single_request(body: object, caller: Caller) -> ReceivedRequest:
 
 def parse_single_body(req: Request, body: bytes) -> Any:
     """Parses the body, which is JSON or a form. Raises Problem 400, 415."""
+    if req.content_type == JSON_TYPE:
+        return parse_json(body)
     kind = (req.content_type or "").partition(";")[0].strip().lower()
     if kind == URLENCODED_FORM:
         return form_request(body)
