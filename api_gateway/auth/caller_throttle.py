@@ -42,8 +42,11 @@ class CallerThrottle:
         self._tokens = settings.throttle_tokens
         self._failures = settings.throttle_failures
         #: Policy and rate of routes without credentials, by route name; others are not throttled.
+        anonymous = ("anonymous", settings.throttle_anonymous)
         self._public: Mapping[str, tuple[str, Rate | None]] = {
-            "course_details": ("anonymous", settings.throttle_anonymous),
+            "course_details": anonymous,
+            "v2_course_details": anonymous,
+            "v2_course_legacy": anonymous,
             "access_token": ("tokens", settings.throttle_tokens),
         }
         self._proven: OrderedDict[str, set[CredentialHeaders]] = OrderedDict()

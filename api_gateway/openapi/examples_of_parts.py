@@ -20,6 +20,14 @@ _ROW = {
     **{name: _ENROLLMENT[name] for name in ("created", "mode", "is_active", "user")},
     "course_id": COURSE_ID,
 }
+_NUMBERS = {
+    "count": 1,
+    "num_pages": 1,
+    "current_page": 1,
+    "start": 0,
+    "next": None,
+    "previous": None,
+}
 _BULK_COURSE = _BULK["courses"][COURSE_ID]
 
 #: Examples by name of the component.
@@ -53,6 +61,8 @@ EXAMPLES_OF_PARTS: Mapping[str, Any] = {
     },
     "EnrollmentRow": _ROW,
     "EnrollmentPage": {"next": None, "previous": None, "results": [_ROW]},
+    "LearnerPage": {**_NUMBERS, "results": [_ENROLLMENT]},
+    "AllPage": {**_NUMBERS, "results": [_ROW]},
     "OutcomePage": {"outcomes": [EXAMPLES["Outcome"]], "next": None},
     "Counts": _SUBMISSION["counts"],
     "Options": {"on_error": "continue", "source": "canvas"},

@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.auth.permissions import check_mode, may_act_for, may_read_about
+from api_gateway.auth.permissions import check_mode, listed_learner, may_act_for
 from api_gateway.database import Database
 from api_gateway.http.fingerprint import fingerprint_of_value
 from api_gateway.http.headers import read_idempotency_key, read_preference
@@ -200,14 +200,11 @@ class EnrollmentResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists active enrollments, oldest first; of others only in courses of their staff."""
         caller: Caller = req.context.caller
-        username = canonical_text(req.get_param("user") or "") or caller.username
-        may_read = may_read_about(caller, username)
-        if username is None or not (may_read or caller.username):
+        listed = listed_learner(caller, canonical_text(req.get_param("user") or ""))
+        if listed is None:
             write_json(resp, [])
             return
-        found = await self.database.read(
-            _find_active, username, None if may_read else caller.username
-        )
+        found = await self.database.read(_find_active, listed.username, listed.staff)
         write_json(resp, [self._render(row, course) for row, course in found])
 
     on_head = on_get

@@ -172,7 +172,7 @@ CATALOG = (
         "GET",
         "listCatalog",
         "List courses in the form of Open edX",
-        parameters="page catalog_page_size org",
+        parameters="page numbered_page_size org",
         responses={
             200: Response("Ordered by course id.", json_content("CatalogPage"), "Cache-Control")
         },

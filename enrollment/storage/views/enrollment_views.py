@@ -34,7 +34,8 @@ class EnrollmentView(NamedTuple):
     enrollment: Enrollment
 
 
-def _select_views() -> Select[Any]:
+def select_views() -> Select[Any]:
+    """Returns a query of enrollments, whose rows `decode_view` decodes."""
     return (
         select(LearnerRow.username, CourseRow.course_id, *STATE_COLUMNS)
         .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
@@ -42,11 +43,12 @@ def _select_views() -> Select[Any]:
     )
 
 
-def _view(row: Sequence[Any]) -> EnrollmentView:
+def decode_view(row: Sequence[Any]) -> EnrollmentView:
+    """Decodes a row of `select_views`."""
     return EnrollmentView(row[0], row[1], decode_enrollment(row[2:]))
 
 
-_FIND = _select_views().where(
+_FIND = select_views().where(
     LearnerRow.username == bindparam("username"), CourseRow.course_id == bindparam("course_id")
 )
 
@@ -54,7 +56,7 @@ _FIND = _select_views().where(
 def find(session: Session, username: str, course_id: str) -> EnrollmentView | None:
     """Returns an enrollment, active or not; None where there is none."""
     row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
-    return None if row is None else _view(row)
+    return None if row is None else decode_view(row)
 
 
 def list_active(
@@ -65,16 +67,20 @@ def list_active(
     With `staff` only those in the courses of which this person is staff, in one statement whether
     the learner exists or not, so that its time does not tell.
     """
-    query = _select_views().where(LearnerRow.username == username, EnrollmentRow.is_active)
+    query = select_views().where(LearnerRow.username == username, EnrollmentRow.is_active)
     if staff is not None:
-        is_staff = exists().where(
-            CourseRoleRow.username == staff,
-            CourseRoleRow.course_id == CourseRow.course_id,
-            CourseRoleRow.role.in_(STAFF_ROLES),
-        )
-        query = query.where(is_staff)
+        query = query.where(in_courses_of_staff(staff))
     rows = session.execute(query.order_by(EnrollmentRow.created, EnrollmentRow.event_id))
-    return [_view(row) for row in rows]
+    return [decode_view(row) for row in rows]
+
+
+def in_courses_of_staff(username: str) -> ColumnElement[bool]:
+    """Matches the courses of which a person is staff or instructor."""
+    return exists().where(
+        CourseRoleRow.username == username,
+        CourseRoleRow.course_id == CourseRow.course_id,
+        CourseRoleRow.role.in_(STAFF_ROLES),
+    )
 
 
 def active_course_ids(session: Session, username: str) -> list[str]:
@@ -115,8 +121,8 @@ def page(
     Looks up the rows that the filters name first, so that the planner knows which index has them:
     a page costs the page, however large the tables are.
     """
-    courses = _matching_courses(session, filters)
-    learners = _matching_learners(session, filters)
+    courses = matching_courses(session, filters)
+    learners = matching_learners(session, filters)
     if courses == [] or learners == []:
         return [], None
     found = _newest(session, learners, courses, after=after, limit=limit + 1)
@@ -208,7 +214,7 @@ def _texts(session: Session, key: Any, text: Any, rows: Collection[int]) -> dict
     return dict(tuple(row) for row in session.execute(select(key, text).where(key.in_(rows))))
 
 
-def _matching_courses(session: Session, filters: EnrollmentFilters) -> list[int] | None:
+def matching_courses(session: Session, filters: EnrollmentFilters) -> list[int] | None:
     """Returns the rows of the courses that the filters name; None: they name none."""
     if not filters.course_ids and not filters.course_prefixes:
         return None
@@ -219,7 +225,7 @@ def _matching_courses(session: Session, filters: EnrollmentFilters) -> list[int]
     return list(session.scalars(select(CourseRow.id).where(wanted)))
 
 
-def _matching_learners(session: Session, filters: EnrollmentFilters) -> list[int] | None:
+def matching_learners(session: Session, filters: EnrollmentFilters) -> list[int] | None:
     """Returns the rows of the learners that the filters name; None: they name none."""
     if not filters.usernames and not filters.emails:
         return None
