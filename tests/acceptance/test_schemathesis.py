@@ -24,6 +24,8 @@ PUBLIC = {
     "getReasons",
     "getDocsStyle",
     "getCourseDetails",
+    "getCourseDetailsV2",
+    "getCourseDetailsV2Legacy",
 }
 LEARNER = PUBLIC | {"askEnrollment", "getOwnEnrollment", "listSubmissions", "getSubmission"}
 SERVER = LEARNER | {"submit", "listOutcomes", "listChanges", "listEnrollments", "putInvitation"}
