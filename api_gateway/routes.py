@@ -24,12 +24,14 @@ from api_gateway.resources.openedx.eligibility import EligibilityResource
 from api_gateway.resources.openedx.enrollment_allowed import EnrollmentAllowedResource
 from api_gateway.resources.openedx.roles import CourseRoleResource, RolesResource
 from api_gateway.resources.openedx.unenroll import UnenrollResource
+from api_gateway.resources.openedx_v2.resources import make_v2_resources
 from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
 from api_gateway.status.long_poll import long_poll_quota
 
 BASE = "/api/enrollment/v1"
+BASE_V2 = "/api/enrollment/v2"
 
 #: URI template by route name; `PERMISSIONS` has entries for every name.
 ROUTES = {
@@ -59,6 +61,17 @@ ROUTES = {
     "accounts": "/api/user/v1/accounts",
     "me": "/api/user/v1/me",
     "catalog": "/api/courses/v1/courses",
+    "v2_enrollment": f"{BASE_V2}/enrollment",
+    "v2_unenroll": f"{BASE_V2}/enrollment/unenroll",
+    "v2_enrollment_allowed": f"{BASE_V2}/enrollment/enrollment_allowed",
+    "v2_enrollments": f"{BASE_V2}/enrollments",
+    "v2_enrollment_detail": f"{BASE_V2}/enrollments/{{names:path}}",
+    "v2_course_details": f"{BASE_V2}/courses/{{course_id:path}}",
+    "v2_roles": f"{BASE_V2}/roles",
+    "v2_unenroll_legacy": f"{BASE_V2}/unenroll",
+    "v2_allowed_legacy": f"{BASE_V2}/enrollment_allowed",
+    "v2_enrollment_legacy": f"{BASE_V2}/enrollment/{{names:path}}",
+    "v2_course_legacy": f"{BASE_V2}/course/{{course_id:path}}",
     "access_token": "/oauth2/access_token",
     "livez": "/livez",
     "readyz": "/readyz",
@@ -90,11 +103,12 @@ V1 = frozenset(
 
 def make_resources(parts: Parts) -> dict[str, object]:
     """Returns the resource of each route name."""
+    v1 = {**_enrollment_resources(parts), **_openedx_resources(parts)}
     return {
-        **_enrollment_resources(parts),
+        **v1,
+        **make_v2_resources(v1, parts.lists),
         **_submission_resources(parts),
         **_reference_data_resources(parts),
-        **_openedx_resources(parts),
         "access_token": _access_token_resource(parts),
         "livez": LiveResource(),
         "readyz": ReadyResource(

@@ -43,9 +43,12 @@ class CallerThrottle:
         self._tokens = settings.throttle_tokens
         self._failures = settings.throttle_failures
         #: Policy and rate of routes without credentials, by route name; others are not throttled.
+        anonymous = ("anonymous", settings.throttle_anonymous)
         self._public: Mapping[str, tuple[str, Rate | None]] = {
-            "course_details": ("anonymous", settings.throttle_anonymous),
-            "catalog": ("anonymous", settings.throttle_anonymous),
+            "course_details": anonymous,
+            "catalog": anonymous,
+            "v2_course_details": anonymous,
+            "v2_course_legacy": anonymous,
             "access_token": ("tokens", settings.throttle_tokens),
         }
         #: Hashes of the credentials that were valid since the first failure of their address.

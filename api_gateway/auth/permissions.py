@@ -81,6 +81,22 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("accounts", "GET"): ANYONE,
     ("me", "GET"): ANYONE,
     ("catalog", "GET"): PUBLIC,
+    ("v2_enrollment", "GET"): ANYONE,
+    ("v2_enrollment", "POST"): ANYONE,
+    ("v2_unenroll", "POST"): STAFF,
+    ("v2_enrollment_allowed", "GET"): STAFF,
+    ("v2_enrollment_allowed", "POST"): STAFF,
+    ("v2_enrollment_allowed", "DELETE"): STAFF,
+    ("v2_enrollments", "GET"): READ_OR_STAFF,
+    ("v2_enrollment_detail", "GET"): ANYONE,
+    ("v2_course_details", "GET"): PUBLIC,
+    ("v2_roles", "GET"): ANYONE,
+    ("v2_unenroll_legacy", "POST"): STAFF,
+    ("v2_allowed_legacy", "GET"): STAFF,
+    ("v2_allowed_legacy", "POST"): STAFF,
+    ("v2_allowed_legacy", "DELETE"): STAFF,
+    ("v2_enrollment_legacy", "GET"): ANYONE,
+    ("v2_course_legacy", "GET"): PUBLIC,
     ("access_token", "POST"): PUBLIC,
     ("livez", "GET"): PUBLIC,
     ("readyz", "GET"): PUBLIC,
@@ -136,6 +152,23 @@ def may_act_for(caller: Caller, username: str | None) -> bool:
 def may_read_about(caller: Caller, username: str | None) -> bool:
     """Whether the caller may see a person's enrollments."""
     return may_act_for(caller, username) or caller.may("read")
+
+
+class ListedLearner(NamedTuple):
+    """A learner whose enrollments a caller may list."""
+
+    username: str
+    #: Only those in the courses of which this person is staff; None: all.
+    staff: str | None
+
+
+def listed_learner(caller: Caller, named: str) -> ListedLearner | None:
+    """Returns whose enrollments to list to the caller, by default its own; None for none."""
+    username = named or caller.username
+    may_read = may_read_about(caller, username)
+    if username is None or not (may_read or caller.username):
+        return None
+    return ListedLearner(username, None if may_read else caller.username)
 
 
 def check_mode(caller: Caller, mode: str | None) -> None:

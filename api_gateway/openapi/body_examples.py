@@ -17,6 +17,14 @@ _ROW = {
     **{name: _ENROLLMENT[name] for name in ("created", "mode", "is_active", "user")},
     "course_id": COURSE_ID,
 }
+_NUMBERS = {
+    "count": 1,
+    "num_pages": 1,
+    "current_page": 1,
+    "start": 0,
+    "next": None,
+    "previous": None,
+}
 
 #: Examples by name of the component.
 BODY_EXAMPLES: Mapping[str, Any] = {
@@ -41,6 +49,8 @@ BODY_EXAMPLES: Mapping[str, Any] = {
         "unchanged": 1,
     },
     "EnrollmentPage": {"next": None, "previous": None, "results": [_ROW]},
+    "LearnerPage": {**_NUMBERS, "results": [_ENROLLMENT]},
+    "AllPage": {**_NUMBERS, "results": [_ROW]},
     "OutcomePage": {"outcomes": [EXAMPLES["Outcome"]], "next": None},
     "Options": {"on_error": "continue", "source": "canvas"},
     "ArchiveFile": {"name": "enrollments.csv", "format": "oneroster", "rows": 2, "source": None},

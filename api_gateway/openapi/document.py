@@ -23,6 +23,7 @@ from api_gateway.openapi.operations import (
     invitations,
     learners,
     openedx,
+    openedx_v2,
     service,
     submissions,
     tokens,
@@ -42,6 +43,7 @@ OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
     "Learners": learners.OPERATIONS + openedx.ACCOUNTS + openedx.RELATIONS,
     "Invitations": invitations.OPERATIONS + openedx.INVITATIONS,
     "Crosswalks": crosswalks.OPERATIONS,
+    "Version 2": openedx_v2.OPERATIONS,
     "Tokens": tokens.OPERATIONS,
     "Service": service.OPERATIONS,
 }
@@ -199,8 +201,8 @@ def _problems(
 ) -> dict[int, list[str]]:
     """Returns the problem codes of the operation by status."""
     codes = operation.problems.split()
-    if not is_v1 and (code := unknown_parameter_code(operation)) not in codes:
-        codes.append(code)
+    if not (is_v1 or operation.ignores_unknown):
+        codes.append(unknown_parameter_code(operation))
     if not requirement.public or operation.throttled:
         codes.append("throttled")
     if not requirement.public:
@@ -211,9 +213,11 @@ def _problems(
         codes += ["internal_error", "unavailable"]
     status_of = statuses(is_v1=is_v1)
     problems: dict[int, list[str]] = {}
-    for code in codes:
+    for code in dict.fromkeys(codes):
         problems.setdefault(status_of[code], []).append(code)
-    return problems | {status: more.split() for status, more in operation.other_problems.items()}
+    for status, more in operation.other_problems.items():
+        problems.setdefault(status, []).extend(more.split())
+    return problems
 
 
 def _response(response: Response, always: str) -> dict[str, Any]:

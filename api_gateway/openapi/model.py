@@ -55,6 +55,8 @@ class Operation(NamedTuple):
     tail: str | None = None
     #: Whether the operation can respond `unavailable` and `internal_error`.
     uses_database: bool = True
+    #: Whether unknown query parameters are ignored, as Open edX does, on a route that is not v1.
+    ignores_unknown: bool = False
     #: Whether a route without credentials is throttled by address; with credentials all are.
     throttled: bool = False
 

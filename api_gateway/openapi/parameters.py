@@ -8,9 +8,10 @@ from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID, SUBMISSION_ID
 from api_gateway.openapi.model import INTEGER, TEXT, Schema, array, enumeration, text
 from api_gateway.resources.changes import DEFAULT_CHANGES
+from api_gateway.resources.common.numbered_pages import DEFAULT_NUMBERED_PAGE, MAX_NUMBERED_PAGE
 from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
 from api_gateway.resources.enrollments import MAX_FILTER_VALUES
-from api_gateway.resources.openedx.catalog import DEFAULT_CATALOG_PAGE, MAX_CATALOG_PAGE
+from api_gateway.resources.openedx_v2.learner_enrollments import MINIMAL, ORDERINGS
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
 from schemas.fields import MAX_EMAIL, MAX_MODE
@@ -71,10 +72,32 @@ _QUERY = {
     "accounts_by_email": _list("The e-mail addresses.", array(TEXT), name="email"),
     "org": _described("Filter by organization."),
     "page": _described("The number of the page.", {"type": "integer", "minimum": 1, "default": 1}),
-    "catalog_page_size": _described(
-        f"Courses per page; larger numbers mean {MAX_CATALOG_PAGE}, anything else the default.",
-        {"anyOf": [{"type": "integer"}, TEXT], "default": DEFAULT_CATALOG_PAGE},
+    "numbered_page_size": _described(
+        f"Items per page; larger numbers mean {MAX_NUMBERED_PAGE}, anything else the default.",
+        {"anyOf": [{"type": "integer"}, TEXT], "default": DEFAULT_NUMBERED_PAGE},
         name="page_size",
+    ),
+    "course_key": _described("Filter by course."),
+    "course_keys": _list("Filter by courses: course keys, or org+course prefixes.", _FILTER),
+    "old_course_key": _described(
+        "The older name of course_key.", name="course_id", deprecated=True
+    ),
+    "old_course_keys": _list(
+        "The older name of course_keys.",
+        _FILTER,
+        name="course_ids",
+        deprecated=True,
+    ),
+    "same_as_user": _described(
+        "Another name of user. With both, they must be the same.", name="username"
+    ),
+    "ordering": _described(
+        "The order of the rows. Ids rise with the time of creation.",
+        {**enumeration(ORDERINGS), "default": ORDERINGS[0]},
+    ),
+    "view": _described(
+        "The minimal view has rows with course_id, without course details.",
+        enumeration([MINIMAL]),
     ),
     "mode": _described(
         "The mode that is asked for; by default the one that the rules choose.", _NAME
@@ -209,6 +232,10 @@ HEADERS: Parameters = {
     "ETag": _described("The version of the response."),
     "Cache-Control": _described("Who may cache the response, and for how long."),
     "Vary": _described("The request headers that the response depends on."),
+    "Deprecation": _described(
+        "The request used a parameter that is deprecated since then (RFC 9745).",
+        example="@1767225600",
+    ),
     "Content-Disposition": _described("A name for the file."),
     "X-Accel-Buffering": _described("Tells proxies not to buffer events."),
     "Content-Encoding": _described("gzip, if the request accepts it.", {"const": "gzip"}),

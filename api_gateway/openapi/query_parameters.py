@@ -11,14 +11,14 @@ from api_gateway.openapi.parameters import PARAMETERS
 def declared_parameters(
     routes: Mapping[str, str], v1: frozenset[str]
 ) -> dict[tuple[str, str], DeclaredParameters]:
-    """Returns the parameters by URI template and method, of all routes but those in `v1`."""
+    """Returns the parameters by URI template and method, but of those that ignore others."""
     return {
         (routes[operation.route], operation.method): DeclaredParameters(
             query_names(operation), unknown_parameter_code(operation)
         )
         for operations in OPERATIONS.values()
         for operation in operations
-        if routes[operation.route] not in v1
+        if routes[operation.route] not in v1 and not operation.ignores_unknown
     }
 
 

@@ -27,7 +27,7 @@ from schemas.encoding.json_types import FindingJson, SavedJson
 from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
 from schemas.learners import LearnerJson
-from schemas.openedx import catalog, roles
+from schemas.openedx import catalog, numbered_pages, roles
 from schemas.openedx.accounts import AccountJson, MeJson
 from schemas.openedx.eligibility import EligibilityJson
 from schemas.openedx.enrollment_allowed import AllowedJson
@@ -76,6 +76,8 @@ RESPONSES: Mapping[str, type] = {
     "Me": MeJson,
     "CatalogCourse": catalog.CatalogCourseJson,
     "CatalogPage": catalog.CatalogPageJson,
+    "LearnerPage": numbered_pages.LearnerPageJson,
+    "AllPage": numbered_pages.AllPageJson,
     "CatalogPagination": catalog.PageLinksJson,
     "Eligibility": EligibilityJson,
     "AccessToken": AccessTokenJson,

@@ -13,7 +13,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
-from api_gateway.auth.permissions import check_mode, may_act_for, may_read_about
+from api_gateway.auth.permissions import check_mode, listed_learner, may_act_for
 from api_gateway.database import Database
 from api_gateway.http.fingerprint import fingerprint_of_value
 from api_gateway.http.headers import read_idempotency_key, read_preference
@@ -201,14 +201,14 @@ class EnrollmentResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists active enrollments, oldest first; of others only in courses of their staff."""
         caller: Caller = req.context.caller
-        username = canonical_text(req.get_param("user") or "") or caller.username
+        listed = listed_learner(caller, canonical_text(req.get_param("user") or ""))
         resp.content_type = JSON_TYPE
-        if username is not None and may_read_about(caller, username):
-            resp.data = await self.reads.list_active(username)
-        elif username is not None and caller.username is not None:
-            resp.data = await self.reads.list_shared(username, caller.username)
-        else:
+        if listed is None:
             resp.data = b"[]"
+        elif listed.staff is None:
+            resp.data = await self.reads.list_active(listed.username)
+        else:
+            resp.data = await self.reads.list_shared(listed.username, listed.staff)
 
     on_head = on_get
 

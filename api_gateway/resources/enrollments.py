@@ -6,6 +6,7 @@ See "Listing of all enrollments" in docs/openedx-compatibility.md.
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import NamedTuple
 from urllib.parse import urlencode
 
 from falcon.asgi import Request, Response
@@ -40,13 +41,29 @@ _COURSE_KEY_PREFIX = "course-v1:"
 #: Parameters repeated in the link to the next page.
 _FILTERS = ("course_id", "course_ids", "username", "email", "page_size", "limit")
 _FILTER_NAMES = frozenset({"course_id", "course_ids", "username", "email"})
-_KNOWN = frozenset({*_FILTERS, "cursor"})
 #: Names of the filters on other routes.
 _OTHER_FILTERS = {"user": "username", "course": "course_id", "course_key": "course_id"}
-#: EnrollmentFilters that take a list, with the plural that Open edX uses in messages.
-_PLURALS = {"course_ids": "course_ids", "username": "usernames", "email": "emails"}
+#: The plural that Open edX uses in messages, where the name of the parameter is none.
+_PLURALS = {"username": "usernames", "email": "emails"}
 #: A course filter that matches nothing.
 _NO_COURSE = ("",)
+
+
+class ListParameters(NamedTuple):
+    """The names of the parameters of a list of all enrollments."""
+
+    #: Of the filters by course, those that the request uses.
+    course_id: str
+    course_ids: str
+    #: Of all filters.
+    filters: frozenset[str]
+    #: Of parameters that are no filters.
+    others: frozenset[str]
+
+
+V1_PARAMETERS = ListParameters(
+    "course_id", "course_ids", _FILTER_NAMES, frozenset({"page_size", "limit", "cursor"})
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,13 +74,13 @@ class EnrollmentsResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of the enrollments that match all filters."""
-        filters = read_filters(req)
+        filters = read_filters(req, V1_PARAMETERS)
         limit = _read_page_size(req)
         found, after = await self.lists.read(
             enrollment_views.page, filters, after=_read_position(req), limit=limit
         )
         page: EnrollmentPageJson = {
-            "next": None if after is None else _link(req, encode_cursor(".".join(map(str, after)))),
+            "next": None if after is None else _link(req, encode_cursor(encode_position(after))),
             "previous": None,
             "results": [dump_row(row.username, row.course_id, row.enrollment) for row in found],
         }
@@ -72,43 +89,44 @@ class EnrollmentsResource:
     on_head = on_get
 
 
-def read_filters(req: Request) -> EnrollmentFilters:
+def read_filters(req: Request, names: ListParameters) -> EnrollmentFilters:
     """Reads the filters. Raises Problem 400 with `field_errors` as Open edX does."""
-    given = {name: _values(req, name) for name in ("course_id", "course_ids", "username", "email")}
-    errors = _misspelt_filters(req)
-    for name in _PLURALS:
-        if req.has_param(name) and (error := _check_count(name, len(given[name]))):
-            rule = Rule.LENGTH if given[name] else Rule.REQUIRED
+    course = _given(req, names.course_id)
+    exact = (course,) if course else ()
+    listed = {name: _values(req, name) for name in (names.course_ids, "username", "email")}
+    errors = _misspelt_filters(req, names)
+    for name, values in listed.items():
+        if req.has_param(name) and (error := _check_count(name, len(values))):
+            rule = Rule.LENGTH if values else Rule.REQUIRED
             errors[name] = finding(name, req.get_param(name), rule, error)
-    for course_id in given["course_id"]:
-        if parse_course_key(course_id) is None:
-            message = f"'{course_id[:100]}' is not a valid course id."
-            errors["course_id"] = finding("course_id", course_id, "course_key", message)
-    for username in given["username"]:
+    if course and parse_course_key(course) is None:
+        message = f"'{course[:100]}' is not a valid course id."
+        errors[names.course_id] = finding(names.course_id, course, "course_key", message)
+    for username in listed["username"]:
         if parse_username(username) is None:
             message = f"'{username[:100]}' is not a valid username."
             item = finding("username", username, username_rule(username), message)
             errors.setdefault("username", item)
-    for name in ("course_ids", "email"):
-        if not all(map(is_storable, given[name])):
+    for name in (names.course_ids, "email"):
+        if not all(map(is_storable, listed[name])):
             message = f"{name} contains a NUL or an unpaired surrogate."
             item = finding(name, req.get_param(name), "characters", message)
             errors.setdefault(name, item)
     if errors:
         raise _field_errors(errors)
-    course_ids, prefixes = _combine_course_filters(given["course_id"], given["course_ids"])
-    usernames = tuple(map(canonical_text, given["username"]))
-    return EnrollmentFilters(course_ids, prefixes, usernames=usernames, emails=given["email"])
+    course_ids, prefixes = _combine_course_filters(exact, listed[names.course_ids])
+    usernames = tuple(map(canonical_text, listed["username"]))
+    return EnrollmentFilters(course_ids, prefixes, usernames=usernames, emails=listed["email"])
 
 
-def _misspelt_filters(req: Request) -> dict[str, Finding]:
+def _misspelt_filters(req: Request, names: ListParameters) -> dict[str, Finding]:
     """Returns a finding for each unknown parameter that looks like a filter.
 
     Open edX ignores unknown parameters; an ignored filter would list the enrollments of others.
     """
     errors: dict[str, Finding] = {}
-    for name in req.params.keys() - _KNOWN:
-        near = _OTHER_FILTERS.get(name) or similar_name(name, _FILTER_NAMES)
+    for name in req.params.keys() - names.filters - names.others:
+        near = _OTHER_FILTERS.get(name) or similar_name(name, names.filters)
         if near is not None:
             message = f"Unknown filter '{name[:100]}': did you mean {near}?"
             item = finding(name, req.params[name], Rule.UNKNOWN_MEMBER, message, expected=near)
@@ -122,7 +140,7 @@ def _check_count(name: str, number: int) -> str | None:
         return f"{name} is empty."
     if number <= MAX_FILTER_VALUES:
         return None
-    plural = _PLURALS[name]
+    plural = _PLURALS.get(name, name)
     most = f"A maximum of {MAX_FILTER_VALUES} is allowed"
     return f"Too many {plural} in a single request - {number}. {most}"
 
@@ -150,14 +168,12 @@ def _combine_course_filters(
 
 def _values(req: Request, name: str) -> tuple[str, ...]:
     """Splits a parameter at commas; if it is repeated, the last one counts."""
-    text = _given(req, name) or ""
-    values = text.split(",") if name != "course_id" else [text]
-    return tuple(value for value in values if value)
+    return tuple(value for value in (_given(req, name) or "").split(",") if value)
 
 
 def _given(req: Request, name: str) -> str | None:
     text: str | None = req.get_param(name)
-    return restore_plus(text) if text and name.startswith("course_id") else text
+    return restore_plus(text) if text and name.startswith("course_") else text
 
 
 def _field_errors(errors: dict[str, Finding]) -> Problem:
@@ -179,8 +195,16 @@ def _read_position(req: Request) -> EnrollmentPageKey | None:
         text = read_cursor(req)
     except Problem as problem:
         raise _invalid_cursor() from problem
-    if text is None:
-        return None
+    return None if text is None else decode_position(text)
+
+
+def encode_position(key: EnrollmentPageKey) -> str:
+    """Encodes the key of the last row of a page."""
+    return ".".join(map(str, key))
+
+
+def decode_position(text: str) -> EnrollmentPageKey:
+    """Decodes the key of a row. Raises Problem 404 as Open edX does."""
     parts = text.split(".")
     if len(parts) != len(EnrollmentPageKey._fields) or not all(part.isdecimal() for part in parts):
         raise _invalid_cursor()

@@ -25,6 +25,8 @@ PUBLIC = {
     "getDocsStyle",
     "getCourseDetails",
     "listCatalog",
+    "getCourseDetailsV2",
+    "getCourseDetailsV2Legacy",
 }
 LEARNER = PUBLIC | {"askEnrollment", "getOwnEnrollment", "listSubmissions", "getSubmission"}
 LEARNER |= {"listRoles", "getMe", "listAccounts", "getEligibility"}

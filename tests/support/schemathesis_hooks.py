@@ -11,7 +11,9 @@ from api_gateway.openapi.parameters import PARAMETERS
 KEY = "Idempotency-Key"
 #: Operations that answer 200, no body and no Content-Type where there is no enrollment, as Open
 #: edX does; OpenAPI cannot describe a body that may be missing.
-MAY_BE_EMPTY = {"getEnrollment", "getOwnEnrollment"}
+MAY_BE_EMPTY = {
+    f"get{own}Enrollment{version}" for own in ("", "Own") for version in ("", "V2", "V2Legacy")
+}
 
 
 @schemathesis.hook

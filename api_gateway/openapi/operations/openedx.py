@@ -179,7 +179,7 @@ CATALOG = (
         "listCatalog",
         "List courses in the form of Open edX",
         description="All courses, also invite-only ones, in pages by number.",
-        parameters="page catalog_page_size org",
+        parameters="page numbered_page_size org",
         responses={
             200: Response("Ordered by course id.", json_content("CatalogPage"), "Cache-Control")
         },

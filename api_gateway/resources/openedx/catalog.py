@@ -4,23 +4,22 @@ See "Courses" in docs/openedx-compatibility.md.
 """
 
 from dataclasses import dataclass
-from http import HTTPStatus
-from urllib.parse import urlencode
 
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.database import ListReader
-from api_gateway.http.problems import Problem
 from api_gateway.http.responses import write_json
+from api_gateway.resources.common.numbered_pages import (
+    no_such_page,
+    page_link,
+    read_page_number,
+)
 from enrollment.domain.model import Course
 from enrollment.storage.views import catalog
 from schemas.fields import is_storable
 from schemas.openedx.catalog import CatalogPageJson, dump_catalog_course
 
-DEFAULT_CATALOG_PAGE = 10
-MAX_CATALOG_PAGE = 100
-_MAX_DIGITS = 9
 #: Parameters repeated in the links to other pages.
 _REPEATED = ("org", "page_size")
 
@@ -33,21 +32,20 @@ class CatalogResource:
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists a page of courses, ordered by id. Raises Problem 404 for a page that is none."""
-        size = _number(req, "page_size") or DEFAULT_CATALOG_PAGE
-        size = min(size, MAX_CATALOG_PAGE)
-        page = _number(req, "page") if req.get_param("page") else 1
+        page = read_page_number(req)
         org = req.get_param("org") or None
-        if page is None:
-            raise _no_page()
-        found, count = await self.lists.read(_read_page, org, start=(page - 1) * size, limit=size)
-        pages = max(1, -(-count // size))
-        if page > pages:
-            raise _no_page()
+        found, count = await self.lists.read(_read_page, org, start=page.start, limit=page.size)
+        pages = page.of(count)
+        if page.number > pages:
+            raise no_such_page()
+        has_next, has_previous = page.number < pages, page.number > 1
         body: CatalogPageJson = {
             "results": [dump_catalog_course(course) for course in found],
             "pagination": {
-                "next": _link(req, page + 1) if page < pages else None,
-                "previous": _link(req, page - 1) if page > 1 else None,
+                "next": page_link(req, _REPEATED, page=page.number + 1) if has_next else None,
+                "previous": (
+                    page_link(req, _REPEATED, page=page.number - 1) if has_previous else None
+                ),
                 "count": count,
                 "num_pages": pages,
             },
@@ -65,21 +63,3 @@ def _read_page(
     if org is not None and not is_storable(org):
         return [], 0
     return catalog.numbered_page(session, org, start=start, limit=limit)
-
-
-def _number(req: Request, name: str) -> int | None:
-    """Returns a positive whole number; None for anything else."""
-    text = req.get_param(name) or ""
-    if not (text.isascii() and text.isdigit()) or len(text.lstrip("0")) > _MAX_DIGITS:
-        return None
-    return int(text) or None
-
-
-def _link(req: Request, page: int) -> str:
-    """Returns the URL of another page, with the same filters."""
-    repeated = {name: req.get_param(name) for name in _REPEATED if req.has_param(name)}
-    return f"{req.prefix}{req.path}?{urlencode({**repeated, 'page': page})}"
-
-
-def _no_page() -> Problem:
-    return Problem(HTTPStatus.NOT_FOUND, "invalid_parameter", "Invalid page.")

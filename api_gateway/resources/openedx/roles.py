@@ -33,20 +33,23 @@ class RolesResource:
     database: Database
 
     async def on_get(self, req: Request, resp: Response) -> None:
-        """Lists the roles of the caller, of one course or all. Raises Problem 400 for a server."""
+        """Lists the roles of the caller, of one course or all."""
+        await self.write_roles(req, resp, req.get_param("course_id"))
+
+    on_head = on_get
+
+    async def write_roles(self, req: Request, resp: Response, course_id: str | None) -> None:
+        """Writes the roles of the caller, of one course or all. Raises Problem 400 for a server."""
         caller: Caller = req.context.caller
         if caller.username is None:
             # The closing quote is missing in Open edX as well, and its tests look for this text.
             text = "An error occurred while retrieving roles for user '"
             raise bad_request("no_user", text)
-        course_id = req.get_param("course_id")
         wanted = None if course_id is None else restore_plus(course_id)
         found = await self.database.read(_find, caller.username, wanted)
         roles = [dump_role(one.course_id, one.role) for one in found]
         body: RolesJson = {"roles": roles, "is_staff": caller.is_staff}
         write_json(resp, body)
-
-    on_head = on_get
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

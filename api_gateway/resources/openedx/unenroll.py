@@ -80,22 +80,28 @@ class UnenrollResource:
 
         204 where nothing was active; 404 with a JSON string for a learner who is not retiring.
         """
-        key = read_idempotency_key(req)
-        wait, applied = read_preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
         body = await read_openedx_body(req, MAX_UNENROLL_BODY)
         if "username" not in body:
             write_json(resp, NO_USERNAME, HTTPStatus.NOT_FOUND)
-            return
+        elif not await self.withdraw(req, resp, body):
+            write_json(resp, NOT_RETIRING, HTTPStatus.NOT_FOUND)
+
+    async def withdraw(self, req: Request, resp: Response, body: Mapping[str, Any]) -> bool:
+        """Withdraws the learner in the body, and writes the response.
+
+        Returns False, and writes nothing, for a learner who is not retiring.
+        """
+        key = read_idempotency_key(req)
+        wait, applied = read_preference(req).applied(max(self.default_wait, DEFAULT_WAIT))
         caller: Caller = req.context.caller
         found = await self.database.read(_find, body["username"], caller, key)
         if found.used is None and not found.is_retiring:
-            write_json(resp, NOT_RETIRING, HTTPStatus.NOT_FOUND)
-            return
+            return False
         if applied is not None:
             resp.set_header("Preference-Applied", applied)
         if found.used is None and not found.course_ids:
             resp.status = HTTPStatus.NO_CONTENT
-            return
+            return True
         stored = await self._store(req, body, found, key)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{stored.submission_id}")
         if stored.is_replay:
@@ -103,6 +109,7 @@ class UnenrollResource:
         await self._write_result(
             resp, await self.finished.wait_for(stored.submission_id, caller, wait)
         )
+        return True
 
     async def _store(
         self, req: Request, body: Mapping[str, Any], found: Retirement, key: str | None

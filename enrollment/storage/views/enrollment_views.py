@@ -9,6 +9,7 @@ from sqlalchemy import (
     Executable,
     Select,
     bindparam,
+    exists,
     literal,
     select,
     tuple_,
@@ -20,7 +21,8 @@ from enrollment.domain.identity import canonical_email
 from enrollment.domain.model import EPOCH, Enrollment
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.enrollments import STATE_COLUMNS, decode_enrollment
-from enrollment.storage.tables import CourseRow, EnrollmentRow, LearnerRow
+from enrollment.storage.people.course_roles import STAFF_ROLES
+from enrollment.storage.tables import CourseRoleRow, CourseRow, EnrollmentRow, LearnerRow
 from enrollment.storage.views.catalog import has_prefix
 
 
@@ -32,7 +34,8 @@ class EnrollmentView(NamedTuple):
     enrollment: Enrollment
 
 
-def _select_views() -> Select[Any]:
+def select_views() -> Select[Any]:
+    """Returns a query of enrollments, whose rows `decode_view` decodes."""
     return (
         select(LearnerRow.username, CourseRow.course_id, *STATE_COLUMNS)
         .join(LearnerRow, LearnerRow.id == EnrollmentRow.learner_id)
@@ -40,11 +43,12 @@ def _select_views() -> Select[Any]:
     )
 
 
-def _view(row: Sequence[Any]) -> EnrollmentView:
+def decode_view(row: Sequence[Any]) -> EnrollmentView:
+    """Decodes a row of `select_views`."""
     return EnrollmentView(row[0], row[1], decode_enrollment(row[2:]))
 
 
-_FIND = _select_views().where(
+_FIND = select_views().where(
     LearnerRow.username == bindparam("username"), CourseRow.course_id == bindparam("course_id")
 )
 
@@ -52,7 +56,16 @@ _FIND = _select_views().where(
 def find(session: Session, username: str, course_id: str) -> EnrollmentView | None:
     """Returns an enrollment, active or not; None where there is none."""
     row = session.execute(_FIND, {"username": username, "course_id": course_id}).first()
-    return None if row is None else _view(row)
+    return None if row is None else decode_view(row)
+
+
+def in_courses_of_staff(username: str) -> ColumnElement[bool]:
+    """Matches the courses of which a person is staff or instructor."""
+    return exists().where(
+        CourseRoleRow.username == username,
+        CourseRoleRow.course_id == CourseRow.course_id,
+        CourseRoleRow.role.in_(STAFF_ROLES),
+    )
 
 
 def active_course_ids(session: Session, username: str) -> list[str]:
@@ -93,8 +106,8 @@ def page(
     Looks up the rows that the filters name first, so that the planner knows which index has them:
     a page costs the page, however large the tables are.
     """
-    courses = _matching_courses(session, filters)
-    learners = _matching_learners(session, filters)
+    courses = matching_courses(session, filters)
+    learners = matching_learners(session, filters)
     if courses == [] or learners == []:
         return [], None
     found = _newest(session, learners, courses, after=after, limit=limit + 1)
@@ -186,7 +199,7 @@ def _texts(session: Session, key: Any, text: Any, rows: Collection[int]) -> dict
     return dict(tuple(row) for row in session.execute(select(key, text).where(key.in_(rows))))
 
 
-def _matching_courses(session: Session, filters: EnrollmentFilters) -> list[int] | None:
+def matching_courses(session: Session, filters: EnrollmentFilters) -> list[int] | None:
     """Returns the rows of the courses that the filters name; None: they name none."""
     if not filters.course_ids and not filters.course_prefixes:
         return None
@@ -197,7 +210,7 @@ def _matching_courses(session: Session, filters: EnrollmentFilters) -> list[int]
     return list(session.scalars(select(CourseRow.id).where(wanted)))
 
 
-def _matching_learners(session: Session, filters: EnrollmentFilters) -> list[int] | None:
+def matching_learners(session: Session, filters: EnrollmentFilters) -> list[int] | None:
     """Returns the rows of the learners that the filters name; None: they name none."""
     if not filters.usernames and not filters.emails:
         return None

@@ -212,6 +212,17 @@ ALLOWED = {
     ("eligibility", "GET"): "everybody",
     ("accounts", "GET"): "everybody",
     ("me", "GET"): "everybody",
+    ("v2_enrollment", "GET"): "everybody",
+    ("v2_unenroll", "POST"): "staff admin",
+    ("v2_enrollment_allowed", "GET"): "staff admin",
+    ("v2_enrollment_allowed", "POST"): "staff admin",
+    ("v2_enrollment_allowed", "DELETE"): "staff admin",
+    ("v2_enrollments", "GET"): "staff admin edx read",
+    ("v2_roles", "GET"): "everybody",
+    ("v2_unenroll_legacy", "POST"): "staff admin",
+    ("v2_allowed_legacy", "GET"): "staff admin",
+    ("v2_allowed_legacy", "POST"): "staff admin",
+    ("v2_allowed_legacy", "DELETE"): "staff admin",
 }
 EVERYBODY = ["self", "staff", "admin", "edx", "enroll", "read", "courses"]
 
@@ -249,6 +260,8 @@ def test_a_route_lets_in_who_may_and_nobody_else(small, route, method):
             ("readyz", "GET"),
             ("course_details", "GET"),
             ("catalog", "GET"),
+            ("v2_course_details", "GET"),
+            ("v2_course_legacy", "GET"),
             ("openapi", "GET"),
             ("docs", "GET"),
             ("docs_reasons", "GET"),

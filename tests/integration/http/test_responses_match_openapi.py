@@ -304,6 +304,52 @@ def test_answers_of_open_edx_beside_enrollments(small, ask, ask_all):
     )
 
 
+def test_answers_of_version_2(small, ask, ask_all):
+    v2, user, course_id = "/api/enrollment/v2", small.person(is_retiring=True), small.course(AUDIT)
+    own, body = small.learner(user), {"user": user, "course_id": course_id}
+    ask(own, "POST", f"{v2}/enrollment", 200, call=small.answered, json=body, headers=WAIT)
+    unknown = body | {"course_id": "course-v1:No+Such+One"}
+    ask("server", "POST", f"{v2}/enrollment", 400, call=small.answered, json=unknown, headers=WAIT)
+    by_email = {"email": f"{fresh('no')}@example.org", "course_id": course_id}
+    ask("server", "POST", f"{v2}/enrollment", 404, call=small.answered, json=by_email, headers=WAIT)
+    for one, own_one, details, leave in (
+        ("enrollments/{username},{course_id}", "enrollments/{course_id}", "courses", "enrollment/"),
+        ("enrollment/{username},{course_id}", "enrollment/{course_id}", "course", ""),
+    ):
+        ask_all(
+            (
+                (own, "GET", f"{v2}/{one}", 200, {}),
+                (own, "GET", f"{v2}/{own_one}", 200, {}),
+                (small.learner("eve"), "GET", f"{v2}/{one}", 404, {}),
+                ({}, "GET", f"{v2}/{details}/{{course_id}}", 200, {}),
+                ("staff", "POST", f"{v2}/{leave}unenroll", 400, {"json": {}}),
+                ("staff", "POST", f"{v2}/{leave}unenroll", 404, {"json": {"username": "x"}}),
+                ("server", "GET", f"{v2}/{leave}enrollment_allowed", 403, {}),
+                ("staff", "GET", f"{v2}/{leave}enrollment_allowed", 200, {}),
+            ),
+            username=user,
+            course_id=course_id,
+        )
+        ask({}, "GET", f"{v2}/{details}/{{course_id}}", 404, course_id="course-v1:No+Such+One")
+    ask_all(
+        (
+            ("server", "POST", f"{v2}/enrollment", 202, {"json": body}),
+            (own, "POST", f"{v2}/enrollment", 404, {"json": body | {"user": "eve"}}),
+            (own, "GET", f"{v2}/enrollment", 200, {}),
+            (own, "GET", f"{v2}/enrollment", 200, {"query": "?view=minimal&page_size=1"}),
+            (own, "GET", f"{v2}/enrollment", 400, {"query": "?ordering=mode"}),
+            (own, "GET", f"{v2}/enrollment", 404, {"query": "?page=9"}),
+            ("staff", "GET", f"{v2}/enrollments", 200, {"query": "?page_size=1"}),
+            ("staff", "GET", f"{v2}/enrollments", 200, {"query": f"?course_id={course_id}"}),
+            ("staff", "GET", f"{v2}/enrollments", 400, {"query": "?course_id=1"}),
+            ("staff", "GET", f"{v2}/enrollments", 404, {"query": "?cursor=x"}),
+            (own, "GET", f"{v2}/enrollments", 403, {}),
+            (own, "GET", f"{v2}/roles", 200, {"query": f"?course_id={course_id}"}),
+            ("server", "GET", f"{v2}/roles", 400, {}),
+        )
+    )
+
+
 def test_answers_about_eligibility(small, ask_all):
     path, user = f"{BASE}/eligibility/{{username}},{{course_id}}", fresh("ann")
     ask_all(

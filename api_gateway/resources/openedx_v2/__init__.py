@@ -1,0 +1,1 @@
+"""Routes of version 2 of the Open edX Enrollment API."""
