@@ -60,11 +60,12 @@ each.
 
 Every URL works with and without a trailing slash, without redirects. GET implies HEAD. OPTIONS, and
 405 for any other method, list the methods in `Allow`. Errors are problem details (RFC 9457); on the
-routes of the Open edX API they are sent as `application/json`. `/docs/reasons` explains the codes
-and the rules in `errors`, whose `message` says what is wrong and what to do.
+routes of version 1 of the Open edX API they are sent as `application/json`. `/docs/reasons`
+explains the codes and the rules in `errors`, whose `message` says what is wrong and what to do.
 
 An unknown query parameter is 400 with the nearest name, except on the routes of the Open edX API,
-which ignore it. Every list takes the size of a page as `limit` or `page_size`.
+which ignore it. Every list with a cursor takes the size of a page as `limit` or `page_size`; lists
+with numbered pages take `page_size`.
 
 A JWT together with an API key means the subject of the token with the scopes of the key.
 """

@@ -144,7 +144,7 @@ def test_a_python_client(up, described, tmp_path):
     run_well([*check, *checked], folder=tmp_path)
     used = run([environment / "bin/python", "use_client.py", up.url, up.key()], folder=tmp_path)
     assert used.returncode == 0, used.stderr
-    assert used.stdout.startswith("used 1")
+    assert int(used.stdout.removeprefix("used ")) > 150  # modules
 
 
 def test_a_typescript_client(up, described, tmp_path):

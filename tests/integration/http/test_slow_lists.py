@@ -12,6 +12,10 @@ from tests.support.gateway import AUDIT, Gateway, fresh
 LISTS = {
     "submissions": ("SELECT submission", "submission"),
     "enrollments": ("SELECT enrollment.learner_id, enrollment.course_id", "enrollment"),
+    "/api/enrollment/v2/enrollments": (
+        "SELECT enrollment.learner_id, enrollment.course_id",
+        "enrollment",
+    ),
     "changes": ("SELECT event", "event"),
     "courses": ("SELECT course.id, course.revision", "course"),
     "crosswalks/canvas": ("SELECT crosswalk", "crosswalk"),

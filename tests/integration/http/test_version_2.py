@@ -4,6 +4,7 @@ import pytest
 
 from enrollment.domain.model import Mode
 from tests.support.gateway import AUDIT, HONOR, ago, fresh
+from tests.support.statements import recorded_statements
 
 V2 = "/api/enrollment/v2"
 PROBLEM = "application/problem+json"
@@ -162,6 +163,16 @@ def test_course_staff_see_their_courses_and_others_an_empty_page(gateway, pupil)
     assert len({answer.text for answer in nobody}) == 1
     empty = {"count": 0, "num_pages": 1, "current_page": 1, "start": 0}
     assert nobody[0].json == {**empty, "next": None, "previous": None, "results": []}
+
+
+def test_whether_a_learner_exists_makes_no_difference_in_the_work(gateway, pupil):
+    work = []
+    for name in (pupil[0], fresh("nobody")):
+        with recorded_statements(gateway.sessions.engine) as seen:
+            answer = gateway.get(f"{V2}/enrollment?user={name}", gateway.learner("eve"))
+        work.append((seen, answer.text, {*answer.headers} - {"x-request-id"}))
+    assert work[0] == work[1]
+    assert len(work[0][0]) > 1
 
 
 @pytest.mark.parametrize(
