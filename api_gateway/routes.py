@@ -18,8 +18,8 @@ from api_gateway.resources.health import LiveResource, ReadyResource
 from api_gateway.resources.invitations import InvitationResource
 from api_gateway.resources.learners import LearnerResource, LearnersResource
 from api_gateway.resources.openedx.access_token import AccessTokenResource
-from api_gateway.resources.openedx.accounts import AccountsResource, MeResource
-from api_gateway.resources.openedx.catalog import CatalogResource
+from api_gateway.resources.openedx.accounts import AccountResource, AccountsResource, MeResource
+from api_gateway.resources.openedx.catalog import CatalogCourseResource, CatalogResource
 from api_gateway.resources.openedx.eligibility import EligibilityResource
 from api_gateway.resources.openedx.enrollment_allowed import EnrollmentAllowedResource
 from api_gateway.resources.openedx.roles import CourseRoleResource, RolesResource
@@ -59,8 +59,10 @@ ROUTES = {
     "enrollment_allowed": f"{BASE}/enrollment_allowed",
     "eligibility": f"{BASE}/eligibility/{{names:path}}",
     "accounts": "/api/user/v1/accounts",
+    "account": "/api/user/v1/accounts/{username}",
     "me": "/api/user/v1/me",
     "catalog": "/api/courses/v1/courses",
+    "catalog_course": "/api/courses/v1/courses/{course_id:path}",
     "v2_enrollment": f"{BASE_V2}/enrollment",
     "v2_unenroll": f"{BASE_V2}/enrollment/unenroll",
     "v2_enrollment_allowed": f"{BASE_V2}/enrollment/enrollment_allowed",
@@ -94,8 +96,10 @@ V1 = frozenset(
         "unenroll",
         "enrollment_allowed",
         "accounts",
+        "account",
         "me",
         "catalog",
+        "catalog_course",
         "access_token",
     )
 )
@@ -205,8 +209,10 @@ def _openedx_resources(parts: Parts) -> dict[str, object]:
             accepts_unknown_learners=settings.accepts_unknown_learners,
         ),
         "accounts": AccountsResource(database=database),
+        "account": AccountResource(database=database),
         "me": MeResource(),
         "catalog": CatalogResource(lists=parts.lists),
+        "catalog_course": CatalogCourseResource(database),
     }
 
 

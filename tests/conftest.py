@@ -1,5 +1,6 @@
 """Fixtures for databases and servers."""
 
+import logging
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import redis
+import structlog
 from hypothesis import settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
@@ -54,6 +56,16 @@ def pytest_runtest_setup() -> Generator[None]:
 def pytest_runtest_call() -> Generator[None]:
     with _servers_may_be_missing():
         return (yield)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that a test runs in this process configures the logs; others keep theirs."""
+    before, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**before)
+    root.handlers[:], root.level = handlers, level
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -47,6 +47,7 @@ class CallerThrottle:
         self._public: Mapping[str, tuple[str, Rate | None]] = {
             "course_details": anonymous,
             "catalog": anonymous,
+            "catalog_course": anonymous,
             "v2_course_details": anonymous,
             "v2_course_legacy": anonymous,
             "access_token": ("tokens", settings.throttle_tokens),

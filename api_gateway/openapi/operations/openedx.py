@@ -162,6 +162,16 @@ ACCOUNTS = (
         problem_headers=_PRIVATE,
     ),
     Operation(
+        "account",
+        "GET",
+        "getAccount",
+        "Get an account by its username",
+        description="An account that the caller may not see is not found.",
+        responses={200: Response("The account.", json_content("Account"), _PRIVATE)},
+        problems="not_found",
+        problem_headers=_PRIVATE,
+    ),
+    Operation(
         "me",
         "GET",
         "getMe",
@@ -184,6 +194,15 @@ CATALOG = (
             200: Response("Ordered by course id.", json_content("CatalogPage"), "Cache-Control")
         },
         other_problems={404: "invalid_parameter"},
+    ),
+    Operation(
+        "catalog_course",
+        "GET",
+        "getCatalogCourse",
+        "Get a course in the form of Open edX's list",
+        description="Also an invite-only course.",
+        responses={200: Response("The course.", json_content("CatalogCourse"), "Cache-Control")},
+        problems="invalid_course_id course_not_found",
     ),
 )
 

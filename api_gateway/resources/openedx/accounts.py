@@ -1,4 +1,4 @@
-"""`/api/user/v1/accounts` and `/api/user/v1/me`: accounts of learners.
+"""`/api/user/v1/accounts`, each account by its username, and `/api/user/v1/me`.
 
 See "Accounts" in docs/openedx-compatibility.md.
 """
@@ -47,6 +47,24 @@ class AccountsResource:
         if not shown:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.")
         write_json(resp, [dump_account(one) for one in shown])
+
+    on_head = on_get
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountResource:
+    """One account by its username."""
+
+    database: Database
+
+    async def on_get(self, req: Request, resp: Response, username: str) -> None:
+        """Responds with the account. Raises Problem 404 as `AccountsResource.on_get` does."""
+        caller: Caller = req.context.caller
+        named = canonical_text(username) if is_storable(username) else ""
+        found = _with_caller(await self.database.read(_find, [named], []), caller, [named], [])
+        if not found or not may_read_about(caller, named):
+            raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.")
+        write_json(resp, dump_account(found[0]))
 
     on_head = on_get
 

@@ -1,4 +1,4 @@
-"""`/api/courses/v1/courses`: the courses, in numbered pages.
+"""`/api/courses/v1/courses`: the courses, in numbered pages, and each by its id.
 
 See "Courses" in docs/openedx-compatibility.md.
 """
@@ -8,14 +8,17 @@ from dataclasses import dataclass
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway.database import ListReader
+from api_gateway.database import Database, ListReader
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.numbered_pages import (
     no_such_page,
     page_link,
     read_page_number,
 )
+from api_gateway.resources.courses import check_course_key
+from enrollment.domain.errors import CourseNotFound
 from enrollment.domain.model import Course
+from enrollment.storage import courses
 from enrollment.storage.views import catalog
 from schemas.fields import is_storable
 from schemas.openedx.catalog import CatalogPageJson, dump_catalog_course
@@ -51,6 +54,23 @@ class CatalogResource:
             },
         }
         write_json(resp, body)
+        resp.set_header("Cache-Control", "public, no-cache")
+
+    on_head = on_get
+
+
+class CatalogCourseResource:
+    """One course, for everybody."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def on_get(self, req: Request, resp: Response, course_id: str) -> None:
+        """Responds with the course. Raises Problem 400, CourseNotFound."""
+        course = await self._database.read(courses.find, check_course_key(course_id))
+        if course is None:
+            raise CourseNotFound(course_id)
+        write_json(resp, dump_catalog_course(course))
         resp.set_header("Cache-Control", "public, no-cache")
 
     on_head = on_get

@@ -95,3 +95,23 @@ def test_me_is_the_subject_of_the_token(gateway, path):
         nobody = gateway.get(path, who)
         assert nobody.status_code == 401
         assert nobody.headers["www-authenticate"].startswith("JWT ")
+
+
+@pytest.mark.parametrize("end", ["", "/"])
+def test_an_account_is_found_by_its_path(gateway, person, end):
+    path = f"{ACCOUNTS}/{quote(person['username'])}{end}"
+
+    for who in (gateway.edx, gateway.staff, gateway.learner(person["username"])):
+        answer = gateway.get(path, who)
+        assert (answer.status_code, answer.json) == (200, person)
+
+
+def test_by_path_somebody_else_is_like_nobody(gateway, person):
+    who, seen = gateway.learner(gateway.person()), []
+    for username in (person["username"], fresh("missing")):
+        with recorded_statements(gateway.sessions.engine) as statements:
+            answer = gateway.get(f"{ACCOUNTS}/{username}", who)
+        seen.append((answer.status_code, answer.content, [*statements]))
+
+    assert seen[0] == seen[1]
+    assert seen[0][0] == 404

@@ -94,3 +94,15 @@ def test_an_organization_without_courses_has_none(alone):
     for org in ("un", "Uni+", "%00", "Un_"):
         assert page(alone, f"org={org}")["pagination"]["count"] == 0
     assert page(alone, "org=")["pagination"]["count"] == 1
+
+
+@pytest.mark.parametrize("key", ["course-v1:Uni+LAW+2026", "course-v1%3AUni%2BLAW%2B2026/"])
+def test_one_course_is_as_in_the_list(alone, key):
+    alone.course(course_id="course-v1:Uni+LAW+2026", name="Law", course_start=MAY)
+
+    assert page(alone, path=f"{PATH}/{key}") == page(alone)["results"][0]
+
+
+def test_a_course_that_is_none_is_404_and_no_key_is_400(alone):
+    assert page(alone, path=f"{PATH}/course-v1:Uni+NO+1", status=404)["code"] == "course_not_found"
+    assert page(alone, path=f"{PATH}/nonsense", status=400)["code"] == "invalid_course_id"

@@ -58,11 +58,34 @@ LISTS = {
     ],
     "crosswalk": ["crosswalks/canvas?limit={limit}"],
     "enrollment": ["enrollment?user=copy7"],
+    "enrollment_allowed": ["enrollment_allowed?email=copy7@example.org"],
+    "v2_enrollment": ["/api/enrollment/v2/enrollment?user=copy7&page_size={limit}"],
+    "v2_enrollments": [
+        "/api/enrollment/v2/enrollments?page_size={limit}&username=copy7,copy8",
+        "/api/enrollment/v2/enrollments?page_size={limit}&course_key={small}",
+    ],
+    "v2_enrollment_allowed": [
+        "/api/enrollment/v2/enrollment/enrollment_allowed?email=copy7@example.org"
+    ],
 }
 #: Routes that read one thing, or a file of all its rows page by page.
 OTHERS = {
     "enrollment_detail",
     "course_details",
+    "catalog",  # in the form of Open edX: it counts the courses, which are thousands at most
+    "catalog_course",
+    "account",
+    "accounts",
+    "me",
+    "roles",
+    "course_role",
+    "eligibility",
+    "v2_enrollment_detail",
+    "v2_enrollment_legacy",
+    "v2_course_details",
+    "v2_course_legacy",
+    "v2_allowed_legacy",
+    "v2_roles",
     "submission",
     "submission_events",
     "crosswalk_missing",
