@@ -260,6 +260,7 @@ def test_a_route_lets_in_who_may_and_nobody_else(small, route, method):
             ("readyz", "GET"),
             ("course_details", "GET"),
             ("catalog", "GET"),
+            ("catalog_course", "GET"),
             ("v2_course_details", "GET"),
             ("v2_course_legacy", "GET"),
             ("openapi", "GET"),
