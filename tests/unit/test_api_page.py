@@ -10,7 +10,7 @@ from falcon.routing import CompiledRouter
 
 from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.cli.remote.courses import COURSE_CSV_COLUMNS
-from api_gateway.routes import BASE, ROUTES
+from api_gateway.routes import BASE, BASE_V2, ROUTES
 from enrollment.runtime.settings import VARIABLES
 from schemas.courses import CourseSchema, ModeSchema
 from schemas.invitations import InvitationSchema
@@ -30,8 +30,9 @@ def requests_in(page):
         if words[:1] == ["curl"]:
             method = words[words.index("-X") + 1] if "-X" in words else "GET"
             assert method != "GET" or not BODIES & set(words), command
-            (url,) = (word for word in words if word.startswith(("$API", "$ROOT")))
-            path = urlsplit(url.replace("$API", BASE).replace("$ROOT", "")).path
+            (url,) = (word for word in words if word.startswith(("$API", "$V2", "$ROOT")))
+            url = url.replace("$API", BASE).replace("$V2", BASE_V2).replace("$ROOT", "")
+            path = urlsplit(url).path.removesuffix("/")
             yield method, path.replace("$GEO", "course-v1:a+b+c").replace("$ID", "1")
 
 
