@@ -302,3 +302,11 @@ def test_a_wrong_key_is_401_and_a_right_one_or_a_bearer_token_passes(gateway):
         answer = gateway.get(f"{V2}/enrollment/", who)
         assert answer.status_code == status
         assert status == 200 or is_problem(answer, 401, "not_authenticated")
+
+
+def test_anonymous_readers_of_course_details_share_the_rate_of_version_1(start):
+    gateway = start(throttle="on", throttle_anonymous="3/minute")
+    course_id = gateway.course(AUDIT)
+    paths = [f"course/{course_id}", f"{V2}/courses/{course_id}", f"{V2}/course/{course_id}"]
+    assert [gateway.get(path).status_code for path in paths] == [200] * 3
+    assert [gateway.get(path).status_code for path in paths] == [429] * 3
