@@ -170,7 +170,9 @@ def test_whether_a_learner_exists_makes_no_difference_in_the_work(gateway, pupil
     for name in (pupil[0], fresh("nobody")):
         with recorded_statements(gateway.sessions.engine) as seen:
             answer = gateway.get(f"{V2}/enrollment?user={name}", gateway.learner("eve"))
-        work.append((seen, answer.text, {*answer.headers} - {"x-request-id"}))
+        # the use of API keys is noted in the background, at any time
+        reads = [one for one in seen if one.startswith("SELECT")]
+        work.append((reads, answer.text, {*answer.headers} - {"x-request-id"}))
     assert work[0] == work[1]
     assert len(work[0][0]) > 1
 
