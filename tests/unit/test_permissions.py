@@ -28,7 +28,7 @@ from tests.support.relations.callers import (
     SUBJECTS,
     TOKENS_WITH_KEYS,
 )
-from tests.support.relations.model import OWN, Key
+from tests.support.relations.model import OWN
 from tests.support.relations.table import TABLE
 
 

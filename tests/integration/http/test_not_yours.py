@@ -1,4 +1,4 @@
-"""What is not yours and what is not there are answered alike: to the byte, and by the same SQL.
+"""What is not yours and what is not there are answered alike: same bytes, same SQL, same rows.
 
 How long the answers take is measured by `python -m bench --only privacy`.
 """
@@ -12,7 +12,7 @@ from tests.support.relations.cast import Cast
 from tests.support.relations.model import MISSING, OTHER, STAFFED, cases_of
 from tests.support.relations.requests import request_for
 from tests.support.relations.table import TABLE
-from tests.support.statements import recorded_statements
+from tests.support.statements import recorded_row_counts
 
 PRIVATE = [key for key, rule in TABLE.items() if OTHER in rule.answers]
 #: Headers that differ between any two answers.
@@ -35,18 +35,16 @@ def hidden_from(key):
             for caller, answer in cases_of(TABLE[key], relation):
                 if answer.is_hidden:
                     found.setdefault(caller, []).append(relation)
-    return {
-        caller: relations for caller, relations in found.items() if {OTHER} & {*relations}
-    }
+    return {caller: relations for caller, relations in found.items() if OTHER in relations}
 
 
 def traces(cast, key, caller, relation):
     """All that an asker could tell answers apart by, of GET also what HEAD is answered."""
     asked = request_for(key, cast, relation, caller)
     for method in (key.method, *(["HEAD"] if key.method == "GET" else [])):
-        with recorded_statements(Engine) as statements:
+        with recorded_row_counts(Engine) as statements:
             response = cast.gateway.call(method, asked.path, cast.headers[caller], **asked.more)
-            sent = [text for text in statements if not OF_CREDENTIALS.search(text)]
+            sent = [each for each in statements if not OF_CREDENTIALS.search(each[0])]
         headers = {name: text for name, text in response.headers.items() if name not in VOLATILE}
         yield method, response.status_code, headers, response.content, sent
 

@@ -102,13 +102,6 @@ _ENROLLMENT: Mapping[Key, Rule] = {
         KNOWN,
         {ALL: [(SUBJECTS, OK), (ONLOOKERS - SUBJECTS, NONE), (_KEYS - ONLOOKERS, HIDDEN)]},
     ),
-    Key("eligibility", "GET"): Rule(
-        KNOWN,
-        {
-            OWN: [(SUBJECTS, OK)],
-            **dict.fromkeys((STAFFED, OTHER, *MISSING), _by_onlookers(OK, NOT_FOUND)),
-        },
-    ),
     Key("enrollments", "GET"): Rule(
         READERS, {OTHER: [(READERS, rows(OTHER))], ABSENT: [(READERS, rows())]}
     ),

@@ -8,6 +8,7 @@ from tests.support.relations.callers import (
     ENROLLERS,
     EVERYBODY,
     KNOWN,
+    ONLOOKERS,
     READERS,
     STAFFS,
     SUBJECTS,
@@ -18,12 +19,15 @@ from tests.support.relations.model import (
     ALL,
     CREATED,
     DELETED,
+    MISSING,
     NOT_FOUND,
     OK,
     OTHER,
     OWN,
+    STAFFED,
     Answer,
     Key,
+    Lines,
     Rule,
     rows,
     same_for_all,
@@ -47,6 +51,20 @@ def _of_one_submission(answer: Answer) -> Rule:
         },
     )
 
+
+#: Of enrollments: what onlookers see and others do not.
+_BY_ONLOOKERS: Lines = [(ONLOOKERS, OK), (KNOWN - ONLOOKERS, NOT_FOUND)]
+
+_ENROLLMENTS: Mapping[Key, Rule] = {
+    Key("eligibility", "GET"): Rule(
+        KNOWN,
+        {
+            OWN: [(SUBJECTS, OK)],
+            **dict.fromkeys((STAFFED, OTHER, *MISSING), _BY_ONLOOKERS),
+        },
+    ),
+    Key("changes", "GET"): same_for_all(READERS, all=OK),
+}
 
 _SUBMISSIONS: Mapping[Key, Rule] = {
     Key("submissions", "GET"): Rule(KNOWN, {ALL: [(OWNERS, rows(OWN)), (KNOWN - OWNERS, rows())]}),
@@ -86,13 +104,13 @@ _RECORDS: Mapping[Key, Rule] = {
     Key("crosswalk", "GET"): same_for_all(ENROLLERS, all=OK),
     Key("crosswalk", "PUT"): same_for_all(STAFFS, all=OK),
     Key("crosswalk", "PATCH"): same_for_all(STAFFS, all=OK),
-    Key("changes", "GET"): same_for_all(READERS, all=OK),
     Key("course_role", "GET"): same_for_all(READERS, there=OK, absent=NOT_FOUND),
     Key("course_role", "PUT"): same_for_all(STAFFS, there=OK, absent=CREATED),
     Key("course_role", "DELETE"): same_for_all(STAFFS, there=DELETED, absent=NOT_FOUND),
 }
 
 SERVICE: Mapping[Key, Rule] = {
+    **_ENROLLMENTS,
     **_SUBMISSIONS,
     **_RECORDS,
     **{
