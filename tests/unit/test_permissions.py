@@ -29,6 +29,7 @@ from tests.support.relations.callers import (
     TOKENS_WITH_KEYS,
 )
 from tests.support.relations.model import OWN
+from tests.support.relations.requests import MAKERS
 from tests.support.relations.table import TABLE
 
 
@@ -68,6 +69,10 @@ def status(caller, route, method):
 
 def test_every_route_and_method_is_in_the_table():
     assert {(key.route, key.method) for key in TABLE} == set(PERMISSIONS)
+
+
+def test_only_what_is_in_the_table_is_asked():
+    assert set(MAKERS) <= set(TABLE)
 
 
 def test_every_kind_of_caller_is_somebody():

@@ -6,8 +6,8 @@ from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.routes import ROUTES, V1, make_resources
 from enrollment.domain.model import Mode
 from tests.support.gateway import AUDIT, HONOR, PROFESSIONAL, VERIFIED, ago, fresh
+from tests.support.relations.about import path_of
 from tests.support.relations.callers import EVERYBODY
-from tests.support.relations.requests import path_of
 from tests.support.relations.table import TABLE
 
 NOT_PROVIDED = "Authentication credentials were not provided."

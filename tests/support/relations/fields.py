@@ -106,12 +106,25 @@ FIELDS: Sequence[FieldRule] = [
         before=_ENROLLED,
     ),
     FieldRule(
-        "the same by force",
+        "the same by force (`force_enrollment`)",
         {"mode": "verified", "force_enrollment": True},
         [(LEARNERS, NOT_PERMITTED), (ENROLLERS, APPLIED)],
         applied={"mode": "verified"},
         course={"modes": (AUDIT, LATE)},
         before=_ENROLLED,
+    ),
+    FieldRule(
+        "enroll in an expired mode",
+        {"mode": "verified"},
+        [(LEARNERS, NOT_PERMITTED), (ENROLLERS, _TOO_LATE)],
+        course={"modes": (AUDIT, LATE)},
+    ),
+    FieldRule(
+        "the same by force (`force_enrollment`)",
+        {"mode": "verified", "force_enrollment": True},
+        [(LEARNERS, NOT_PERMITTED), (SERVERS, _TOO_LATE), (STAFFS, APPLIED)],
+        applied={"mode": "verified", "is_active": True},
+        course={"modes": (AUDIT, LATE)},
     ),
     FieldRule(
         "pass the window and invite-only",
@@ -129,6 +142,12 @@ FIELDS: Sequence[FieldRule] = [
         ],
         applied={"is_active": True},
         course=_CLOSED,
+    ),
+    FieldRule(
+        "pass the seats by force (`force_enrollment`)",
+        {"force_enrollment": True},
+        [(LEARNERS | ENROLLERS, Answer(400, "course_full"))],
+        course={"capacity": 0},
     ),
     FieldRule(
         "state `requested_at`",

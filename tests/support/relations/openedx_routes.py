@@ -78,7 +78,14 @@ _ENROLLMENT: Mapping[Key, Rule] = {
             NO_COURSE: _ENROLLS,
         },
     ),
-    Key("enrollment", "POST", "by e-mail"): Rule(KNOWN, {OTHER: _ENROLLS, ABSENT: _ENROLLS}),
+    Key("enrollment", "POST", "by e-mail"): Rule(
+        KNOWN,
+        {
+            OWN: [(SUBJECTS & ENROLLERS, ACCEPTED), (SUBJECTS - ENROLLERS, HIDDEN)],
+            OTHER: _ENROLLS,
+            ABSENT: _ENROLLS,
+        },
+    ),
     Key("enrollment", "POST", "of the caller"): Rule(
         KNOWN, {ALL: [(SUBJECTS, ACCEPTED), (_KEYS, _NO_LEARNER)]}
     ),
