@@ -229,9 +229,11 @@ def fresh_environment(servers: Servers, database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def service(servers: Servers, database_url: str, *, workers: int = 0) -> Iterator[Service]:
+def service(
+    servers: Servers, database_url: str, *, workers: int = 0, **settings: str
+) -> Iterator[Service]:
     """Runs a gateway and workers as in production, with one open course; yields when ready."""
-    environment = fresh_environment(servers, database_url)
+    environment = fresh_environment(servers, database_url) | settings
     with ExitStack() as stack:
         folder = stack.enter_context(working_folder(on_disk=True))
         gateway_made = server(

@@ -46,8 +46,6 @@ class CallerThrottle:
         anonymous = ("anonymous", settings.throttle_anonymous)
         self._public: Mapping[str, tuple[str, Rate | None]] = {
             "course_details": anonymous,
-            "catalog": anonymous,
-            "catalog_course": anonymous,
             "v2_course_details": anonymous,
             "v2_course_legacy": anonymous,
             "access_token": ("tokens", settings.throttle_tokens),

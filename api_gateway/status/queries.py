@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
 from enrollment.domain.codes import Code, Reason
-from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import Course, Outcome
 from enrollment.domain.submissions import ArchiveMember, Submission, is_cancelled_as_whole
 from enrollment.storage import courses, submissions
@@ -38,12 +37,8 @@ def get_visible_submission(session: Session, submission_id: UUID, caller: Caller
 
     Raises SubmissionNotFound.
     """
-    submission = submissions.find(session, submission_id)
-    if submission is None or not submission.published:
-        raise SubmissionNotFound(str(submission_id))
-    if submission.caller != caller.name and not caller.may("admin"):
-        raise SubmissionNotFound(str(submission_id))
-    return submission
+    owner = None if caller.may("admin") else caller.name
+    return submissions.find_visible(session, submission_id, owner)
 
 
 def get_status(session: Session, submission_id: UUID, caller: Caller) -> Status:

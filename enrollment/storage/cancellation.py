@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from enrollment.domain.errors import SubmissionFinished, SubmissionNotFound
+from enrollment.domain.errors import SubmissionFinished
 from enrollment.domain.submissions import Submission
 from enrollment.storage import submissions
 from enrollment.storage.tables import BatchRow, SubmissionRow
@@ -21,9 +21,7 @@ def request_cancel(
     `caller` None may cancel any submission. Locks the batch of a single first, so that no worker
     completes it meanwhile. Raises SubmissionNotFound, SubmissionFinished.
     """
-    submission = submissions.find(session, submission_id)
-    if submission is None or not submission.published or caller not in {None, submission.caller}:
-        raise SubmissionNotFound(str(submission_id))
+    submission = submissions.find_visible(session, submission_id, caller)
     if submission.batch_id is not None:
         completed_at = session.scalars(
             select(BatchRow.answered_at).where(BatchRow.id == submission.batch_id).with_for_update()

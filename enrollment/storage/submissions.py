@@ -30,6 +30,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.types import TypeEngine
 
 from enrollment.domain.codes import CallerKind, Kind, Lane
+from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.submissions import (
     ProgressMark,
     Submission,
@@ -178,6 +179,34 @@ def find(session: Session, submission_id: UUID) -> Submission | None:
     """Returns a submission, or None. The outcome of a single is stored with its batch."""
     row = session.execute(_FIND, {"wanted": submission_id}).first()
     return None if row is None else submission_of(row)
+
+
+_FIND_OF_CALLER = _FIND.where(SubmissionRow.caller == bindparam("owner"))
+
+
+def find_of_caller(session: Session, submission_id: UUID, caller: str) -> Submission | None:
+    """Returns a submission of the caller, or None.
+
+    The database compares the caller: to read the row of another caller takes longer than to read
+    none, which would tell that the submission exists.
+    """
+    parameters = {"wanted": submission_id, "owner": caller}
+    row = session.execute(_FIND_OF_CALLER, parameters).first()
+    return None if row is None else submission_of(row)
+
+
+def find_visible(session: Session, submission_id: UUID, caller: str | None) -> Submission:
+    """Returns a submission that is complete, of the caller; `caller` None stands for any.
+
+    Raises SubmissionNotFound.
+    """
+    if caller is None:
+        submission = find(session, submission_id)
+    else:
+        submission = find_of_caller(session, submission_id, caller)
+    if submission is None or not submission.published:
+        raise SubmissionNotFound(str(submission_id))
+    return submission
 
 
 _IDS: ColumnElement[Any] = bindparam("ids", expanding=True)

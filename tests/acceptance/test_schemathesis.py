@@ -24,12 +24,11 @@ PUBLIC = {
     "getReasons",
     "getDocsStyle",
     "getCourseDetails",
-    "listCatalog",
     "getCourseDetailsV2",
     "getCourseDetailsV2Legacy",
 }
 LEARNER = PUBLIC | {"askEnrollment", "getOwnEnrollment", "listSubmissions", "getSubmission"}
-LEARNER |= {"listRoles", "getMe", "listAccounts", "getEligibility"}
+LEARNER |= {"listRoles", "getMe", "listAccounts", "getEligibility", "listCatalog"}
 SERVER = LEARNER - {"listRoles", "getMe", "listAccounts"} | {
     "submit",
     "listOutcomes",

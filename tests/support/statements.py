@@ -22,3 +22,20 @@ def recorded_statements(engine: Any) -> Iterator[list[str]]:
     event.listen(engine, "before_cursor_execute", note)
     yield seen
     event.remove(engine, "before_cursor_execute", note)
+
+
+@contextmanager
+def recorded_row_counts(engine: Any) -> Iterator[list[tuple[str, int]]]:
+    """Collects the statements like `recorded_statements`, each with the number of its rows.
+
+    The number is -1 for queries of SQLite, which does not know it.
+    """
+    seen: list[tuple[str, int]] = []
+
+    def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+        if not statement.startswith("BEGIN"):
+            seen.append((statement, cursor.rowcount))
+
+    event.listen(engine, "after_cursor_execute", note)
+    yield seen
+    event.remove(engine, "after_cursor_execute", note)

@@ -1,118 +1,58 @@
-"""Who may do what, as a table over every kind of caller, route and method."""
+"""The policy agrees with the table of relations, for every kind of caller, route and method."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from api_gateway.auth import permissions
+from api_gateway.auth.authentication import EDX_CALLER, combine_callers, key_caller, token_caller
 from api_gateway.auth.caller import Caller
+from api_gateway.auth.jwt_tokens import Claims
 from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.http.problems import Problem
 from enrollment.domain.codes import CallerKind
+from enrollment.storage.credentials.api_keys import ApiKey
+from tests.support.relations.callers import (
+    CLIENTS,
+    EDX_KEY,
+    ENROLLERS,
+    EVERYBODY,
+    KEYS,
+    KNOWN,
+    LEARNER,
+    LEARNERS,
+    NOBODY,
+    ONLOOKERS,
+    ROLES,
+    STAFF,
+    SUBJECTS,
+    TOKENS_WITH_KEYS,
+)
+from tests.support.relations.model import OWN
+from tests.support.relations.requests import MAKERS
+from tests.support.relations.table import TABLE
 
-LEARNER = Caller("user:ada", CallerKind.LEARNER, frozenset(), "ada", "ada@example.org")
-STAFF = Caller("user:eve", CallerKind.STAFF, frozenset({"enroll", "read"}), "eve")
+
+def token(*, staff=False, username="ada"):
+    return token_caller(Claims(username, None, staff, 60.0))
 
 
 def key(*scopes):
-    kind = CallerKind.ADMIN if "admin" in scopes else CallerKind.SERVER
-    return Caller("key:sis", kind, frozenset(scopes))
+    return key_caller(ApiKey(1, "sis", frozenset(scopes), None, None, None, None))
 
 
 CALLERS = {
-    "nobody": None,
-    "learner": LEARNER,
-    "staff": STAFF,
-    "no scope": key(),
-    "enroll": key("enroll"),
-    "read": key("read"),
-    "courses": key("courses"),
-    "admin": key("admin"),
-    "edx": key("enroll", "read", "courses"),
-    "learner+enroll": LEARNER._replace(kind=CallerKind.SERVER, scopes=frozenset({"enroll"})),
-    "learner+read": LEARNER._replace(scopes=frozenset({"read"})),
-    "staff+courses": STAFF._replace(scopes=frozenset({"enroll", "read", "courses"})),
-    "learner+admin": LEARNER._replace(kind=CallerKind.ADMIN, scopes=frozenset({"admin"})),
-}
-
-ADMINS = {"admin", "learner+admin"}
-STAFFS = ADMINS | {"staff", "staff+courses"}
-EVERYBODY = set(CALLERS)
-KNOWN = EVERYBODY - {"nobody"}
-ENROLLERS = STAFFS | {"enroll", "edx", "learner+enroll"}
-READERS = STAFFS | {"read", "edx", "learner+read"}
-COURSE_KEEPERS = ADMINS | {"courses", "edx", "staff+courses"}
-
-#: Route and method, and who passes; written down a second time, by people instead of needs.
-PASSES = {
-    ("enrollment", "GET"): KNOWN,
-    ("enrollment", "POST"): KNOWN,
-    ("enrollment_detail", "GET"): KNOWN,
-    ("enrollments", "GET"): READERS,
-    ("course_details", "GET"): EVERYBODY,
-    ("submissions", "GET"): KNOWN,
-    ("submissions", "POST"): ENROLLERS,
-    ("submission", "GET"): KNOWN,
-    ("submission_events", "GET"): KNOWN,
-    ("submission_outcomes", "GET"): KNOWN,
-    ("submission_cancel", "POST"): KNOWN,
-    ("bulk_enroll", "POST"): STAFFS,
-    ("courses", "GET"): COURSE_KEEPERS | READERS,
-    ("courses", "POST"): COURSE_KEEPERS,
-    ("courses", "PATCH"): COURSE_KEEPERS,
-    ("course", "GET"): COURSE_KEEPERS | READERS,
-    ("course", "PUT"): COURSE_KEEPERS,
-    ("course", "PATCH"): COURSE_KEEPERS,
-    ("course", "DELETE"): COURSE_KEEPERS,
-    ("learners", "POST"): STAFFS,
-    ("learner", "GET"): READERS,
-    ("learner", "PUT"): STAFFS,
-    ("learner", "DELETE"): STAFFS,
-    ("invitation", "GET"): ENROLLERS,
-    ("invitation", "PUT"): ENROLLERS,
-    ("invitation", "DELETE"): ENROLLERS,
-    ("crosswalk", "GET"): ENROLLERS,
-    ("crosswalk", "PUT"): STAFFS,
-    ("crosswalk", "PATCH"): STAFFS,
-    ("crosswalk_missing", "GET"): ENROLLERS,
-    ("changes", "GET"): READERS,
-    ("roles", "GET"): KNOWN,
-    ("course_role", "GET"): READERS,
-    ("course_role", "PUT"): STAFFS,
-    ("course_role", "DELETE"): STAFFS,
-    ("unenroll", "POST"): STAFFS,
-    ("enrollment_allowed", "GET"): STAFFS,
-    ("enrollment_allowed", "POST"): STAFFS,
-    ("enrollment_allowed", "DELETE"): STAFFS,
-    ("eligibility", "GET"): KNOWN,
-    ("accounts", "GET"): KNOWN,
-    ("account", "GET"): KNOWN,
-    ("me", "GET"): KNOWN,
-    ("catalog", "GET"): EVERYBODY,
-    ("catalog_course", "GET"): EVERYBODY,
-    ("v2_enrollment", "GET"): KNOWN,
-    ("v2_enrollment", "POST"): KNOWN,
-    ("v2_unenroll", "POST"): STAFFS,
-    ("v2_enrollment_allowed", "GET"): STAFFS,
-    ("v2_enrollment_allowed", "POST"): STAFFS,
-    ("v2_enrollment_allowed", "DELETE"): STAFFS,
-    ("v2_enrollments", "GET"): READERS,
-    ("v2_enrollment_detail", "GET"): KNOWN,
-    ("v2_course_details", "GET"): EVERYBODY,
-    ("v2_roles", "GET"): KNOWN,
-    ("v2_unenroll_legacy", "POST"): STAFFS,
-    ("v2_allowed_legacy", "GET"): STAFFS,
-    ("v2_allowed_legacy", "POST"): STAFFS,
-    ("v2_allowed_legacy", "DELETE"): STAFFS,
-    ("v2_enrollment_legacy", "GET"): KNOWN,
-    ("v2_course_legacy", "GET"): EVERYBODY,
-    ("access_token", "POST"): EVERYBODY,
-    ("livez", "GET"): EVERYBODY,
-    ("readyz", "GET"): EVERYBODY,
-    ("openapi", "GET"): EVERYBODY,
-    ("docs", "GET"): EVERYBODY,
-    ("docs_reasons", "GET"): EVERYBODY,
-    ("docs_style", "GET"): EVERYBODY,
+    NOBODY: None,
+    LEARNER: token(),
+    STAFF: token(staff=True),
+    EDX_KEY: EDX_CALLER,
+    **{kind: token() for kind in ROLES},
+    **{kind: token(staff=staff) for kind, staff in CLIENTS.items()},
+    **{kind: key(*scopes) for kind, scopes in KEYS.items()},
+    **{
+        kind: combine_callers(token(staff=staff), key(*scopes))
+        for kind, (staff, scopes) in TOKENS_WITH_KEYS.items()
+    },
 }
 
 
@@ -124,20 +64,47 @@ def status(caller, route, method):
     return 200
 
 
+# --- the table itself ---------------------------------------------------------------------
+
+
 def test_every_route_and_method_is_in_the_table():
-    assert set(PERMISSIONS) == set(PASSES)
+    assert {(key.route, key.method) for key in TABLE} == set(PERMISSIONS)
 
 
-@pytest.mark.parametrize(("route", "method"), PASSES)
-@pytest.mark.parametrize("who", CALLERS)
-def test_only_those_who_may_pass(who, route, method):
-    expected = 200 if who in PASSES[route, method] else 401 if who == "nobody" else 403
+def test_only_what_is_in_the_table_is_asked():
+    assert set(MAKERS) <= set(TABLE)
 
-    assert status(CALLERS[who], route, method) == expected
+
+def test_every_kind_of_caller_is_somebody():
+    assert set(CALLERS) == KNOWN | {NOBODY}
+
+
+@pytest.mark.parametrize("key", TABLE, ids=str)
+def test_every_caller_who_passes_has_one_answer_in_each_relation(key):
+    rule = TABLE[key]
+    for relation, lines in rule.answers.items():
+        told = [caller for callers, _ in lines for caller in callers]
+        assert len(told) == len(set(told)), relation
+        if relation == OWN:
+            assert SUBJECTS & rule.passes <= set(told) <= rule.passes
+        else:
+            assert set(told) == rule.passes, relation
+
+
+# --- the policy ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", TABLE, ids=str)
+def test_those_pass_who_do_so_in_the_table(key):
+    passes = TABLE[key].passes
+    expected = {who: 200 if who in passes else 403 for who in CALLERS}
+    expected[NOBODY] = 200 if passes == EVERYBODY else 401
+
+    assert {who: status(CALLERS[who], key.route, key.method) for who in CALLERS} == expected
 
 
 @pytest.mark.parametrize(("route", "method"), [("enrollment", "DELETE"), ("livez", "POST"), ("nowhere", "GET")])  # fmt: skip
-@pytest.mark.parametrize("who", CALLERS)
+@pytest.mark.parametrize("who", sorted(CALLERS))
 def test_what_is_not_listed_lets_nobody_pass(who, route, method):
     with pytest.raises(LookupError):
         permissions.authorize(CALLERS[who], route, method)
@@ -159,43 +126,25 @@ def test_a_need_that_names_nothing_lets_nobody_pass():
     )
 
 
-ACTS_FOR = {
-    #: who: (for Ada, for Bob, for somebody known by e-mail alone)
-    "learner": (True, False, False),
-    "staff": (True, True, True),
-    "no scope": (False, False, False),
-    "enroll": (True, True, True),
-    "read": (False, False, False),
-    "courses": (False, False, False),
-    "admin": (True, True, True),
-    "edx": (True, True, True),
-    "learner+enroll": (True, True, True),
-    "learner+read": (True, False, False),
-    "staff+courses": (True, True, True),
-    "learner+admin": (True, True, True),
-}
-READS_ABOUT = ACTS_FOR | {"read": (True, True, True), "learner+read": (True, True, True)}
-
-
 @pytest.mark.parametrize("who", sorted(KNOWN))
 def test_who_acts_for_whom(who):
     people = ("ada", "bob", None)
+    acts = (who in SUBJECTS | ENROLLERS, who in ENROLLERS, who in ENROLLERS)
+    reads = (who in SUBJECTS | ONLOOKERS, who in ONLOOKERS, who in ONLOOKERS)
 
-    assert tuple(permissions.may_act_for(CALLERS[who], name) for name in people) == ACTS_FOR[who]
-    assert (
-        tuple(permissions.may_read_about(CALLERS[who], name) for name in people) == READS_ABOUT[who]
-    )
+    assert tuple(permissions.may_act_for(CALLERS[who], name) for name in people) == acts
+    assert tuple(permissions.may_read_about(CALLERS[who], name) for name in people) == reads
 
 
 @pytest.mark.parametrize("name", ["Ada", "ada ", " ada", "\uff41da", "ada\0", "", "a\u0064\u0307a"])
 def test_a_name_that_only_looks_alike_is_somebody_else(name):
-    assert not permissions.may_act_for(LEARNER, name)
-    assert not permissions.may_read_about(LEARNER, name)
+    assert not permissions.may_act_for(token(), name)
+    assert not permissions.may_read_about(token(), name)
 
 
 @given(own=st.text(min_size=1), other=st.text())
 def test_learners_act_for_themselves_alone(own, other):
-    caller = LEARNER._replace(username=own)
+    caller = Caller(f"user:{own}", CallerKind.LEARNER, frozenset(), own)
 
     assert permissions.may_act_for(caller, other) is (own == other)
     assert permissions.may_read_about(caller, other) is (own == other)
@@ -210,7 +159,7 @@ def test_anybody_may_choose_a_free_mode(who, mode):
 @pytest.mark.parametrize("mode", ["verified", "credit", "", "Audit", "audit "])
 @pytest.mark.parametrize("who", sorted(KNOWN))
 def test_only_learners_are_refused_other_modes(who, mode):
-    if CALLERS[who].kind is not CallerKind.LEARNER:
+    if who not in LEARNERS:
         permissions.check_mode(CALLERS[who], mode)
         return
     with pytest.raises(Problem) as refusal:

@@ -190,10 +190,9 @@ CATALOG = (
         "List courses in the form of Open edX",
         description="All courses, also invite-only ones, in pages by number.",
         parameters="page numbered_page_size org",
-        responses={
-            200: Response("Ordered by course id.", json_content("CatalogPage"), "Cache-Control")
-        },
+        responses={200: Response("Ordered by course id.", json_content("CatalogPage"), _PRIVATE)},
         other_problems={404: "invalid_parameter"},
+        problem_headers=_PRIVATE,
     ),
     Operation(
         "catalog_course",
@@ -201,8 +200,9 @@ CATALOG = (
         "getCatalogCourse",
         "Get a course in the form of Open edX's list",
         description="Also an invite-only course.",
-        responses={200: Response("The course.", json_content("CatalogCourse"), "Cache-Control")},
+        responses={200: Response("The course.", json_content("CatalogCourse"), _PRIVATE)},
         problems="invalid_course_id course_not_found",
+        problem_headers=_PRIVATE,
     ),
 )
 

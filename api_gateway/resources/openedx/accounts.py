@@ -32,8 +32,7 @@ class AccountsResource:
     async def on_get(self, req: Request, resp: Response) -> None:
         """Lists the accounts that the caller may see, by default its own.
 
-        Raises Problem 404 without any; the learner is looked up in any case, so that the time does
-        not tell who exists.
+        Raises Problem 404 without any.
         """
         caller: Caller = req.context.caller
         usernames, emails = _names(req, "username"), _names(req, "email")
@@ -41,9 +40,7 @@ class AccountsResource:
         has_filter = req.has_param("username") or req.has_param("email")
         if not has_filter and caller.username is not None:
             usernames = [caller.username]
-        found = await self.database.read(_find, usernames, emails)
-        found = _with_caller(found, caller, usernames, emails)
-        shown = [one for one in found if may_read_about(caller, one.username)]
+        shown = await _find_visible(self.database, caller, usernames, emails)
         if not shown:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.")
         write_json(resp, [dump_account(one) for one in shown])
@@ -61,10 +58,10 @@ class AccountResource:
         """Responds with the account. Raises Problem 404 as `AccountsResource.on_get` does."""
         caller: Caller = req.context.caller
         named = canonical_text(username) if is_storable(username) else ""
-        found = _with_caller(await self.database.read(_find, [named], []), caller, [named], [])
-        if not found or not may_read_about(caller, named):
+        shown = await _find_visible(self.database, caller, [named], ())
+        if not shown:
             raise Problem(HTTPStatus.NOT_FOUND, "not_found", "Not found.")
-        write_json(resp, dump_account(found[0]))
+        write_json(resp, dump_account(shown[0]))
 
     on_head = on_get
 
@@ -92,6 +89,28 @@ def _names(req: Request, name: str) -> list[str]:
     else:
         parsed = (canonical_text(part) for part in text.split(",") if is_storable(part))
     return [*dict.fromkeys(part for part in parsed if part)]
+
+
+async def _find_visible(
+    database: Database, caller: Caller, usernames: Collection[str], emails: Collection[str]
+) -> list[Learner]:
+    """Returns the accounts that the caller may see.
+
+    For a caller who may not read about others no other account is looked up: neither the answer
+    nor its time tells who exists.
+    """
+    if may_read_about(caller, None):
+        found = await database.read(_find, usernames, emails)
+    elif caller.username is None:
+        found = []
+    else:
+        own = await database.read(_find, [caller.username], ())
+        found = [
+            one
+            for one in own
+            if one.username in usernames or (not usernames and one.email in emails)
+        ]
+    return _with_caller(found, caller, usernames, emails)
 
 
 def _find(session: Session, usernames: Collection[str], emails: Collection[str]) -> list[Learner]:

@@ -29,7 +29,7 @@ _REPEATED = ("org", "page_size")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CatalogResource:
-    """All courses, for everybody, as their details are."""
+    """All courses, for every caller."""
 
     lists: ListReader
 
@@ -54,13 +54,12 @@ class CatalogResource:
             },
         }
         write_json(resp, body)
-        resp.set_header("Cache-Control", "public, no-cache")
 
     on_head = on_get
 
 
 class CatalogCourseResource:
-    """One course, for everybody."""
+    """One course, for every caller."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -71,7 +70,6 @@ class CatalogCourseResource:
         if course is None:
             raise CourseNotFound(course_id)
         write_json(resp, dump_catalog_course(course))
-        resp.set_header("Cache-Control", "public, no-cache")
 
     on_head = on_get
 

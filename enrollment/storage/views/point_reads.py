@@ -5,7 +5,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Select, String, exists, select
+from sqlalchemy import Select, String, select
 from sqlalchemy.orm import Session
 
 from enrollment.storage.bulk.array_params import ArrayTable
@@ -72,28 +72,52 @@ def _find_many(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
 
 
 @cache
-def _list_active(*, is_shared: bool, postgresql: bool) -> Select[*tuple[Any, ...]]:
-    """Selects the active enrollments of learners; `is_shared`: as their course's staff see them."""
-    wanted = (_SHARED if is_shared else _USERNAMES).table(postgresql=postgresql)
+def _list_active(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+    """Selects the active enrollments of learners."""
+    wanted = _USERNAMES.table(postgresql=postgresql)
     source = (
         wanted.join(LearnerRow.__table__, _LEARNER.username == wanted.c.username)
         .join(EnrollmentRow.__table__, _ENROLLMENT.learner_id == _LEARNER.id)
         .join(CourseRow.__table__, _COURSE.id == _ENROLLMENT.course_id)
     )
-    query = (
+    return (
         select(wanted.c.ordinality, EDITION, *_STATE)
         .select_from(source)
         .where(_ENROLLMENT.is_active)
         .order_by(wanted.c.ordinality, _ENROLLMENT.created, _ENROLLMENT.event_id)
     )
-    if not is_shared:
-        return query
-    return query.where(
-        exists().where(
-            _ROLE.username == wanted.c.staff,
-            _ROLE.course_id == _COURSE.course_id,
-            _ROLE.role.in_([role.value for role in STAFF_ROLES]),
+
+
+@cache
+def _list_shared(*, postgresql: bool) -> Select[*tuple[Any, ...]]:
+    """Selects the active enrollments of learners in courses of which the reader is staff.
+
+    It begins with these courses, so that the time does not depend on the learner's enrollments in
+    others, which must not be known to exist; without any course the learner is not looked up.
+    """
+    wanted = _SHARED.table(postgresql=postgresql)
+    courses = (
+        select(wanted.c.ordinality, wanted.c.username, _COURSE.id, _COURSE.course_id)
+        .select_from(
+            wanted.join(CourseRoleRow.__table__, _ROLE.username == wanted.c.staff).join(
+                CourseRow.__table__, _COURSE.course_id == _ROLE.course_id
+            )
         )
+        .where(_ROLE.role.in_([role.value for role in STAFF_ROLES]))
+        .distinct()
+        .cte("staffed")
+        .prefix_with("MATERIALIZED")
+    )
+    state = (courses.c.course_id, *_STATE[1:])
+    source = courses.join(LearnerRow.__table__, _LEARNER.username == courses.c.username).join(
+        EnrollmentRow.__table__,
+        (_ENROLLMENT.learner_id == _LEARNER.id) & (_ENROLLMENT.course_id == courses.c.id),
+    )
+    return (
+        select(courses.c.ordinality, EDITION, *state)
+        .select_from(source)
+        .where(_ENROLLMENT.is_active)
+        .order_by(courses.c.ordinality, _ENROLLMENT.created, _ENROLLMENT.event_id)
     )
 
 
@@ -105,7 +129,7 @@ def find_many(session: Session, keys: Sequence[PointKey]) -> PointReads:
 
 def list_active(session: Session, usernames: Sequence[str]) -> PointReads:
     """Returns the active enrollments of each learner, oldest first."""
-    query = _list_active(is_shared=False, postgresql=is_postgresql(session))
+    query = _list_active(postgresql=is_postgresql(session))
     return _read(session, query, len(usernames), _USERNAMES.parameters(session, usernames))
 
 
@@ -114,7 +138,7 @@ def list_shared(session: Session, keys: Sequence[SharedKey]) -> PointReads:
 
     One statement whether the learners exist or not, so that its time does not tell.
     """
-    query = _list_active(is_shared=True, postgresql=is_postgresql(session))
+    query = _list_shared(postgresql=is_postgresql(session))
     return _read(session, query, len(keys), _SHARED.parameters(session, *zip(*keys, strict=True)))
 
 

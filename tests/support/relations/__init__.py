@@ -1,0 +1,1 @@
+"""Who may do what with whose things: one table, from which tests and documentation are made."""
