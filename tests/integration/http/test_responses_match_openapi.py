@@ -298,8 +298,8 @@ def test_answers_of_open_edx_beside_enrollments(small, ask, ask_all):
             (own, "GET", accounts, 404, {"query": "?username=somebody-else"}),
             (own, "GET", me, 200, {}),
             ("server", "GET", me, 401, {}),
-            ({}, "GET", catalog, 200, {"query": "?page_size=1"}),
-            ({}, "GET", catalog, 404, {"query": "?page=999999"}),
+            ("server", "GET", catalog, 200, {"query": "?page_size=1"}),
+            ("server", "GET", catalog, 404, {"query": "?page=999999"}),
         )
     )
 
