@@ -10,6 +10,7 @@ from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
+from api_gateway.feed.change_stream import ChangeStreams
 from api_gateway.http.draining import Draining
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.group_commit import GroupCommitter
@@ -42,6 +43,7 @@ class Parts:
     waiters: Waiters
     status_reader: StatusReader
     event_streams: EventStreams
+    change_streams: ChangeStreams
     details: CourseDetailsCache
     authenticator: Authenticator
     throttle: CallerThrottle

@@ -153,7 +153,7 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
         "enrollment_detail": EnrollmentDetailResource(database=database, reads=parts.reads),
         "enrollments": EnrollmentsResource(lists=parts.lists),
         "course_details": CourseDetailsResource(parts.details),
-        "changes": ChangesResource(lists=parts.lists),
+        "changes": ChangesResource(lists=parts.lists, streams=parts.change_streams),
     }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api_gateway.feed.change_filter import EVENT_TYPES
 from api_gateway.http.headers import MAX_KEY_LENGTH, MAX_WAIT
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID, SUBMISSION_ID
@@ -128,6 +129,11 @@ _QUERY = {
         {**INTEGER, "maximum": MAX_PAGE, "default": DEFAULT_CHANGES},
         name="limit",
     ),
+    "event_types": _list(
+        "Filter by type.", array(enumeration(EVENT_TYPES)), name="type", example=[EVENT_TYPES[0]]
+    ),
+    "changed_courses": _list("Filter by course.", _FILTER, name="course_id", example=[COURSE_ID]),
+    "changed_learners": _list("Filter by learner.", _FILTER, name="username", example=["ada"]),
     "since": _described("The position after which to start.", {**INTEGER, "default": 0}),
     "state": _described(
         "Filter by state; may be repeated.",

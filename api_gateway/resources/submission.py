@@ -12,11 +12,10 @@ from sqlalchemy.orm import Session
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.quotas import Quota
 from api_gateway.database import Database
-from api_gateway.http.headers import matches_etag, preferred_type, read_preference
-from api_gateway.http.responses import JSON_TYPE
+from api_gateway.http.headers import matches_etag, read_preference
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.status import queries
-from api_gateway.status.event_stream import EVENT_STREAM_TYPE, EventStreams
+from api_gateway.status.event_stream import EVENT_STREAM_TYPE, EventStreams, prefers_events
 from api_gateway.status.long_poll import long_poll
 from api_gateway.status.poll_headers import submission_etag
 from api_gateway.status.queries import Status
@@ -55,7 +54,7 @@ class SubmissionResource:
         wait = read_preference(req).wait
         status = await self.reader.read(submission_id, caller)
         resp.set_header("Vary", "Accept")
-        if req.method != "HEAD" and _prefers_events(req):
+        if req.method != "HEAD" and prefers_events(req):
             self.event_streams.respond(req, resp, status)
             return
         if wait:
@@ -82,14 +81,6 @@ class SubmissionResource:
             waiters=self.waiters,
             is_reached=(lambda it: not matches_etag(req, submission_etag(it))) if has_tag else None,
         )
-
-
-def _prefers_events(req: Request) -> bool:
-    """Returns whether an event stream is preferred; skips the slow negotiation where it can."""
-    return (
-        "text/" in req.accept.lower()
-        and preferred_type(req, [JSON_TYPE, EVENT_STREAM_TYPE]) == EVENT_STREAM_TYPE
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
