@@ -15,9 +15,11 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.caller_throttle import CallerThrottle
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
 from api_gateway.broker_probe import BrokerProbe, broker_ping
+from api_gateway.cors import share_with
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
 from api_gateway.http import error_handlers
@@ -90,8 +92,8 @@ def make_parts(
     sessions = _sessions(settings)
     database, intake_database, auth_database, lists = _databases(sessions)
     dispatcher = Dispatcher(send or _broker_sender(settings))
-    authenticator = Authenticator(auth_database, settings, time.monotonic)
-    streams = make_streams(settings, database, lists, authenticator.identify, dispatcher)
+    links = LinkTokens(Authenticator(auth_database, settings, time.monotonic))
+    streams = make_streams(settings, database, lists, links.identify, dispatcher)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
     group_commit = GroupCommitter(intake_database, dispatcher)
     return Parts(
@@ -110,7 +112,7 @@ def make_parts(
         event_streams=streams.progress,
         change_streams=streams.changes,
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
-        authenticator=authenticator,
+        link_tokens=links,
         throttle=_throttle(settings, wall_clock),
         ping_redis=CompletionPublisher(settings.redis_url).ping,
         broker=_broker_probe(settings),
@@ -239,7 +241,7 @@ def make_asgi_app(parts: Parts) -> Any:
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             AuthMiddleware(
-                parts.authenticator,
+                parts.link_tokens,
                 parts.throttle,
                 route_names,
                 _public_templates(),
@@ -257,7 +259,8 @@ def make_asgi_app(parts: Parts) -> Any:
     error_handlers.install(app, V1)
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)
-    return track_disconnects(add_headers(limit_headers(app), settings.hsts_seconds))
+    shared = share_with(limit_headers(app), settings.cors_origins)
+    return track_disconnects(add_headers(shared, settings.hsts_seconds))
 
 
 def _public_templates() -> frozenset[str]:

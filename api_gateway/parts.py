@@ -7,6 +7,7 @@ from datetime import datetime
 
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.caller_throttle import CallerThrottle
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
@@ -45,7 +46,7 @@ class Parts:
     event_streams: EventStreams
     change_streams: ChangeStreams
     details: CourseDetailsCache
-    authenticator: Authenticator
+    link_tokens: LinkTokens
     throttle: CallerThrottle
     ping_redis: Callable[[], bool]
     #: None if Redis is the broker.
@@ -53,3 +54,8 @@ class Parts:
     #: Whether the process is shutting down.
     draining: Draining
     now: Callable[[], datetime]
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Authenticates by headers; `link_tokens` does so by tokens in links as well."""
+        return self.link_tokens.authenticator

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api_gateway.auth.links.link_tokens import LINK_SECONDS
 from api_gateway.feed.change_filter import EVENT_TYPES
 from api_gateway.http.headers import MAX_KEY_LENGTH, MAX_WAIT
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
@@ -128,6 +129,12 @@ _QUERY = {
         "The maximum number of events; 0 means the default.",
         {**INTEGER, "maximum": MAX_PAGE, "default": DEFAULT_CHANGES},
         name="limit",
+    ),
+    "link_token": _described(
+        "The token in links.events of the submission, for clients that cannot send headers. It can "
+        f"be used for {LINK_SECONDS // 60} minutes, and no longer than the credentials of the "
+        "caller who asked.",
+        name="token",
     ),
     "event_types": _list(
         "Filter by type.", array(enumeration(EVENT_TYPES)), name="type", example=[EVENT_TYPES[0]]

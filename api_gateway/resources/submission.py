@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.quotas import Quota
 from api_gateway.database import Database
 from api_gateway.http.headers import matches_etag, read_preference
@@ -22,7 +23,9 @@ from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader
 from api_gateway.status.status_response import (
     RenderCache,
+    events_path,
     parse_submission_id,
+    with_link_token,
     write_body,
     write_headers,
     write_status,
@@ -44,6 +47,7 @@ class SubmissionResource:
     waiters: Waiters
     event_streams: EventStreams
     quota: Quota
+    link_tokens: LinkTokens
     now: Callable[[], datetime]
     rendered: RenderCache = field(default_factory=RenderCache)
 
@@ -66,7 +70,8 @@ class SubmissionResource:
         if matches_etag(req, rendered.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
         else:
-            write_body(resp, rendered)
+            token = self.link_tokens.issue(req, events_path(submission_id))
+            write_body(resp, with_link_token(rendered, submission_id, token))
 
     on_head = on_get
 
@@ -107,6 +112,7 @@ class CancelResource:
 
     database: Database
     dispatcher: Dispatcher
+    link_tokens: LinkTokens
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
@@ -118,7 +124,8 @@ class CancelResource:
         if cancelled.batch_id is not None:  # a worker may have skipped the locked batch
             self.dispatcher.dispatch(BatchRef(cancelled.batch_id, Lane.INTERACTIVE))
         status = await self.database.read(queries.get_status, submission_id, caller)
-        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
+        token = self.link_tokens.issue(req, events_path(submission_id))
+        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED, token=token)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{submission_id}")
 
 

@@ -16,6 +16,12 @@ from tests.support.gateway import AUDIT, PATIENCE, Gateway, fresh, utc_now
 CSV = {"Content-Type": "text/csv"}
 
 
+def without_token(status):
+    """The status with the link to its events as it is for everybody."""
+    path, _, _ = status["links"]["events"].partition("?")
+    return {**status, "links": {**status["links"], "events": path}}
+
+
 def hand_in(gateway, rows=1, who=None):
     course_id = gateway.course(AUDIT)
     text = "user,course_id\n" + "".join(f"{fresh('u')},{course_id}\n" for _ in range(rows))
@@ -60,7 +66,7 @@ def test_each_move_is_told_until_all_is_done(slow, way):
     ]
     assert len({it.id for it in reader.events}) == 4
     last = slow.get(taken["links"]["self"], slow.admin).json
-    assert reader.events[-1].shown == last
+    assert without_token(reader.events[-1].shown) == without_token(last)
 
 
 def test_the_stream_is_kept_by_nobody_on_the_way(small):
