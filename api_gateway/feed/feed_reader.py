@@ -134,11 +134,15 @@ class FeedReader:
     async def _poll(self) -> None:
         """Asks where the feed ends; logs failures, as the next poll may succeed."""
         try:
-            self._end = await self._database.read(events.last_position)
+            end = await self._database.read(events.last_position)
         except EnrollmentError as error:
             log.info("feed.not_read", because=str(error))
         except Exception:
             log.exception("feed.not_read")
+        else:
+            if end < self._end:  # an older state of the database was restored
+                self._pages.clear()
+            self._end = end
         for news, position in self._waiting.items():
             if self._end > position:
                 news.set()

@@ -135,6 +135,7 @@ _QUERY = {
         f"be used for {LINK_SECONDS // 60} minutes, and no longer than the credentials of the "
         "caller who asked.",
         name="token",
+        example="0f1e2d3c4b5a6978.gAAAAABqZ2V0LWEtbmV3LW9uZQ",
     ),
     "event_types": _list(
         "Filter by type.", array(enumeration(EVENT_TYPES)), name="type", example=[EVENT_TYPES[0]]
