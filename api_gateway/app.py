@@ -15,9 +15,11 @@ from falcon.asgi import Request, Response
 
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.caller_throttle import CallerThrottle
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.middleware import AuthMiddleware
 from api_gateway.auth.permissions import PERMISSIONS, PUBLIC
 from api_gateway.broker_probe import BrokerProbe, broker_ping
+from api_gateway.cors import share_with
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
 from api_gateway.http import error_handlers
@@ -27,7 +29,6 @@ from api_gateway.http.header_limits import limit_headers
 from api_gateway.http.headers import GatewayRequest
 from api_gateway.http.query_parameters import QueryParameters
 from api_gateway.http.response_headers import add_headers
-from api_gateway.http.responses import dumps
 from api_gateway.intake.dispatcher import Dispatcher, Send, batch_sender
 from api_gateway.intake.group_commit import GroupCommitter
 from api_gateway.intake.upload_store import UploadStore
@@ -35,10 +36,7 @@ from api_gateway.openapi.query_parameters import declared_parameters
 from api_gateway.parts import Parts
 from api_gateway.reads.enrollment_reads import EnrollmentReads
 from api_gateway.routes import ROUTES, V1, make_resources
-from api_gateway.status.event_stream import EventStreams
-from api_gateway.status.status_reader import StatusReader
-from api_gateway.status.status_response import render_status
-from api_gateway.status.waiters import Waiters
+from api_gateway.streams import make_streams
 from api_gateway.throttle.redis_windows import RedisWindows
 from api_gateway.throttle.throttle import Throttle
 from enrollment.domain.errors import DatabaseUnavailable, NotDurable
@@ -92,11 +90,10 @@ def make_parts(
     `send` replaces the sender to the broker, `wall_clock` is the throttle's.
     """
     sessions = _sessions(settings)
-    database, intake_database, auth_database = _databases(sessions)
+    database, intake_database, auth_database, lists = _databases(sessions)
     dispatcher = Dispatcher(send or _broker_sender(settings))
-    waiters = Waiters(database, settings.redis_url, on_completed=dispatcher.on_completed)
-    authenticator = Authenticator(auth_database, settings, time.monotonic)
-    reader = StatusReader(database)
+    links = LinkTokens(Authenticator(auth_database, settings, time.monotonic))
+    streams = make_streams(settings, database, lists, links.identify, dispatcher)
     uploads_pool = ThreadPoolExecutor(UPLOAD_THREADS, thread_name_prefix="uploads")
     group_commit = GroupCommitter(intake_database, dispatcher)
     return Parts(
@@ -104,21 +101,22 @@ def make_parts(
         database=database,
         intake_database=intake_database,
         auth_database=auth_database,
-        lists=ListReader(sessions, threads=LIST_THREADS),
+        lists=lists,
         reads=EnrollmentReads(Database(sessions, threads=READ_THREADS), utc_now),
         group_commit=group_commit,
         upload_store=_upload_store(settings, sessions, dispatcher, group_commit, uploads_pool),
         uploads_pool=uploads_pool,
         dispatcher=dispatcher,
-        waiters=waiters,
-        status_reader=reader,
-        event_streams=_event_streams(settings, reader, waiters, authenticator),
+        waiters=streams.waiters,
+        status_reader=streams.reader,
+        event_streams=streams.progress,
+        change_streams=streams.changes,
         details=CourseDetailsCache(database, Cache(connect(settings.redis_url)), now=utc_now),
-        authenticator=authenticator,
+        link_tokens=links,
         throttle=_throttle(settings, wall_clock),
         ping_redis=CompletionPublisher(settings.redis_url).ping,
         broker=_broker_probe(settings),
-        draining=_release_at_shutdown(waiters, draining or Draining()),
+        draining=streams.released_by(draining or Draining()),
         now=utc_now,
     )
 
@@ -128,32 +126,19 @@ def _throttle(settings: Settings, wall_clock: Callable[[], float]) -> CallerThro
     return CallerThrottle(Throttle(windows, wall_clock), settings)
 
 
-def _databases(sessions: Sessions) -> list[Database]:
-    """Returns the thread pools of reads and small writes, of single requests, of credentials."""
-    numbers = (DATABASE_THREADS, INTAKE_THREADS, AUTH_THREADS)
-    return [Database(sessions, threads=number) for number in numbers]
+def _databases(sessions: Sessions) -> tuple[Database, Database, Database, ListReader]:
+    """Returns the thread pools: reads and small writes, single requests, credentials, lists."""
+    return (
+        Database(sessions, threads=DATABASE_THREADS),
+        Database(sessions, threads=INTAKE_THREADS),
+        Database(sessions, threads=AUTH_THREADS),
+        ListReader(sessions, threads=LIST_THREADS),
+    )
 
 
 def _sessions(settings: Settings) -> Sessions:
     return durable_sessions(
         settings.database_url, pool_size=GATEWAY_CONNECTIONS, accepts_loss=settings.accept_data_loss
-    )
-
-
-def _release_at_shutdown(waiters: Waiters, draining: Draining) -> Draining:
-    draining.on_begin(waiters.release)
-    return draining
-
-
-def _event_streams(
-    settings: Settings, reader: StatusReader, waiters: Waiters, authenticator: Authenticator
-) -> EventStreams:
-    return EventStreams(
-        reader=reader,
-        waiters=waiters,
-        render=lambda status: dumps(render_status(status, utc_now())),
-        identify=authenticator.identify,
-        max_per_caller=settings.max_streams_per_caller,
     )
 
 
@@ -233,6 +218,7 @@ class Lifespan:
         """Stops the parts, after the work in progress."""
         parts = self._parts
         await parts.waiters.stop()
+        await parts.change_streams.reader.stop()
         await parts.throttle.close()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, parts.dispatcher.stop)
@@ -255,7 +241,7 @@ def make_asgi_app(parts: Parts) -> Any:
     app: falcon.asgi.App[Request, Response] = falcon.asgi.App(
         middleware=[
             AuthMiddleware(
-                parts.authenticator,
+                parts.link_tokens,
                 parts.throttle,
                 route_names,
                 _public_templates(),
@@ -273,7 +259,8 @@ def make_asgi_app(parts: Parts) -> Any:
     error_handlers.install(app, V1)
     for name, resource in make_resources(parts).items():
         app.add_route(ROUTES[name], resource)
-    return track_disconnects(add_headers(limit_headers(app), settings.hsts_seconds))
+    shared = share_with(limit_headers(app), settings.cors_origins)
+    return track_disconnects(add_headers(shared, settings.hsts_seconds))
 
 
 def _public_templates() -> frozenset[str]:

@@ -7,9 +7,11 @@ from datetime import datetime
 
 from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.caller_throttle import CallerThrottle
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.broker_probe import BrokerProbe
 from api_gateway.course_details_cache import CourseDetailsCache
 from api_gateway.database import Database, ListReader
+from api_gateway.feed.change_stream import ChangeStreams
 from api_gateway.http.draining import Draining
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.group_commit import GroupCommitter
@@ -42,8 +44,9 @@ class Parts:
     waiters: Waiters
     status_reader: StatusReader
     event_streams: EventStreams
+    change_streams: ChangeStreams
     details: CourseDetailsCache
-    authenticator: Authenticator
+    link_tokens: LinkTokens
     throttle: CallerThrottle
     ping_redis: Callable[[], bool]
     #: None if Redis is the broker.
@@ -51,3 +54,8 @@ class Parts:
     #: Whether the process is shutting down.
     draining: Draining
     now: Callable[[], datetime]
+
+    @property
+    def authenticator(self) -> Authenticator:
+        """Authenticates by headers; `link_tokens` does so by tokens in links as well."""
+        return self.link_tokens.authenticator

@@ -153,7 +153,7 @@ def _enrollment_resources(parts: Parts) -> dict[str, object]:
         "enrollment_detail": EnrollmentDetailResource(database=database, reads=parts.reads),
         "enrollments": EnrollmentsResource(lists=parts.lists),
         "course_details": CourseDetailsResource(parts.details),
-        "changes": ChangesResource(lists=parts.lists),
+        "changes": ChangesResource(lists=parts.lists, streams=parts.change_streams),
     }
 
 
@@ -167,12 +167,16 @@ def _submission_resources(parts: Parts) -> dict[str, object]:
             waiters=parts.waiters,
             event_streams=streams,
             quota=long_poll_quota(settings.max_long_polls_per_caller),
+            link_tokens=parts.link_tokens,
             now=now,
         ),
         "submission_events": EventsResource(reader=reader, event_streams=streams),
         "submission_outcomes": OutcomesResource(database=database, lists=lists, now=now),
         "submission_cancel": CancelResource(
-            database=database, dispatcher=parts.dispatcher, now=now
+            database=database,
+            dispatcher=parts.dispatcher,
+            link_tokens=parts.link_tokens,
+            now=now,
         ),
         "bulk_enroll": BulkEnrollResource(
             database=database,
@@ -223,6 +227,7 @@ def _uploads_resource(parts: Parts) -> SubmissionsResource:
         lists=parts.lists,
         upload_store=parts.upload_store,
         spooler=Spooler(settings.max_upload_bytes, max_per_caller=settings.max_uploads_per_caller),
+        link_tokens=parts.link_tokens,
         pending_rows=PendingRows(database, settings.max_pending_rows_per_caller),
         now=parts.now,
     )

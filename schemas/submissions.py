@@ -67,7 +67,9 @@ class LinksJson(TypedDict):
 
     self: str
     outcomes: str
-    events: str
+    events: Annotated[
+        str, Doc("With a token for browsers, where one submission is asked for or uploaded.")
+    ]
     cancel: str
 
 

@@ -11,6 +11,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Generic, NamedTuple, TypeVar
 
 import falcon.asgi
@@ -117,14 +118,28 @@ class Authenticator:
         Raises Problem 401 for invalid credentials, 503 if the keys of the external issuer
         cannot be read; DatabaseUnavailable, Overloaded.
         """
-        key, token = self._credentials(req)
+        key, token = self.credentials(req)
         key_holder = None if key is None else await self._from_key(key)
+        return await self._combined(key_holder, token)
+
+    async def identify_link(self, digest: bytes | None, token: str | None) -> Caller | None:
+        """Returns the caller of an API key with this hash, of a JWT, or of both.
+
+        Raises as `identify`.
+        """
+        key_holder = None
+        if digest is not None:
+            is_edx_key = self._edx_key is not None and digest == sha256(self._edx_key).digest()
+            key_holder = EDX_CALLER if is_edx_key else await self._from_digest(digest)
+        return await self._combined(key_holder, token)
+
+    async def _combined(self, key_holder: Caller | None, token: str | None) -> Caller | None:
         if token is None:
             return key_holder
         subject = await self._from_token(token)
         return subject if key_holder is None else combine_callers(subject, key_holder)
 
-    def _credentials(self, req: falcon.asgi.Request) -> Credentials:
+    def credentials(self, req: falcon.asgi.Request) -> Credentials:
         """Reads both headers; a bearer credential is an API key if it has the format of one."""
         key = req.get_header("X-Edx-Api-Key") or None
         authorization = _authorization(req)
@@ -147,12 +162,14 @@ class Authenticator:
         """Returns the caller of an API key. Raises Problem 401."""
         if self._is_edx_key(key):
             return EDX_CALLER
-        digest = digest_of(key)
+        if not looks_like_api_key(key):
+            raise invalid_credentials("The API key is not valid.")
+        return await self._from_digest(digest_of(key))
+
+    async def _from_digest(self, digest: bytes) -> Caller:
+        """Returns the caller of the API key with this hash. Raises Problem 401."""
         entry = self._keys.get(digest, self._clock())
-        if entry is not None:
-            caller = entry[1]
-        else:
-            caller = await self._look_up_once(digest) if looks_like_api_key(key) else None
+        caller = await self._look_up_once(digest) if entry is None else entry[1]
         if caller is None:
             raise invalid_credentials("The API key is not valid.")
         if caller is _EXPIRED_KEY:

@@ -10,9 +10,9 @@ from itertools import count
 
 import falcon.asgi
 
-from api_gateway.auth.authentication import Authenticator
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.caller_throttle import CallerThrottle
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.permissions import PERMISSIONS, check_caller
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.query_parameters import QueryParameters
@@ -38,7 +38,7 @@ class AuthMiddleware:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        authenticator: LinkTokens,
         throttle: CallerThrottle,
         route_names: dict[str, str],
         public: frozenset[str],

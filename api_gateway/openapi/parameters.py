@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from api_gateway.auth.links.link_tokens import LINK_SECONDS
+from api_gateway.feed.change_filter import EVENT_TYPES
 from api_gateway.http.headers import MAX_KEY_LENGTH, MAX_WAIT
 from api_gateway.http.pagination import DEFAULT_PAGE, MAX_PAGE
 from api_gateway.openapi.examples import COURSE_ID, SUBMISSION_ID
@@ -128,6 +130,18 @@ _QUERY = {
         {**INTEGER, "maximum": MAX_PAGE, "default": DEFAULT_CHANGES},
         name="limit",
     ),
+    "link_token": _described(
+        "The token in links.events of the submission, for clients that cannot send headers. It can "
+        f"be used for {LINK_SECONDS // 60} minutes, and no longer than the credentials of the "
+        "caller who asked.",
+        name="token",
+        example="0f1e2d3c4b5a6978.gAAAAABqZ2V0LWEtbmV3LW9uZQ",
+    ),
+    "event_types": _list(
+        "Filter by type.", array(enumeration(EVENT_TYPES)), name="type", example=[EVENT_TYPES[0]]
+    ),
+    "changed_courses": _list("Filter by course.", _FILTER, name="course_id", example=[COURSE_ID]),
+    "changed_learners": _list("Filter by learner.", _FILTER, name="username", example=["ada"]),
     "since": _described("The position after which to start.", {**INTEGER, "default": 0}),
     "state": _described(
         "Filter by state; may be repeated.",

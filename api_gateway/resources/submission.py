@@ -10,20 +10,22 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.quotas import Quota
 from api_gateway.database import Database
-from api_gateway.http.headers import matches_etag, preferred_type, read_preference
-from api_gateway.http.responses import JSON_TYPE
+from api_gateway.http.headers import matches_etag, read_preference
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.status import queries
-from api_gateway.status.event_stream import EVENT_STREAM_TYPE, EventStreams
+from api_gateway.status.event_stream import EVENT_STREAM_TYPE, EventStreams, prefers_events
 from api_gateway.status.long_poll import long_poll
 from api_gateway.status.poll_headers import submission_etag
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader
 from api_gateway.status.status_response import (
     RenderCache,
+    events_path,
     parse_submission_id,
+    with_link_token,
     write_body,
     write_headers,
     write_status,
@@ -45,6 +47,7 @@ class SubmissionResource:
     waiters: Waiters
     event_streams: EventStreams
     quota: Quota
+    link_tokens: LinkTokens
     now: Callable[[], datetime]
     rendered: RenderCache = field(default_factory=RenderCache)
 
@@ -55,7 +58,7 @@ class SubmissionResource:
         wait = read_preference(req).wait
         status = await self.reader.read(submission_id, caller)
         resp.set_header("Vary", "Accept")
-        if req.method != "HEAD" and _prefers_events(req):
+        if req.method != "HEAD" and prefers_events(req):
             self.event_streams.respond(req, resp, status)
             return
         if wait:
@@ -67,7 +70,8 @@ class SubmissionResource:
         if matches_etag(req, rendered.etag):
             resp.status = HTTPStatus.NOT_MODIFIED
         else:
-            write_body(resp, rendered)
+            token = self.link_tokens.issue(req, events_path(submission_id))
+            write_body(resp, with_link_token(rendered, submission_id, token))
 
     on_head = on_get
 
@@ -82,14 +86,6 @@ class SubmissionResource:
             waiters=self.waiters,
             is_reached=(lambda it: not matches_etag(req, submission_etag(it))) if has_tag else None,
         )
-
-
-def _prefers_events(req: Request) -> bool:
-    """Returns whether an event stream is preferred; skips the slow negotiation where it can."""
-    return (
-        "text/" in req.accept.lower()
-        and preferred_type(req, [JSON_TYPE, EVENT_STREAM_TYPE]) == EVENT_STREAM_TYPE
-    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +112,7 @@ class CancelResource:
 
     database: Database
     dispatcher: Dispatcher
+    link_tokens: LinkTokens
     now: Callable[[], datetime]
 
     async def on_post(self, req: Request, resp: Response, id: str) -> None:  # noqa: A002
@@ -127,7 +124,8 @@ class CancelResource:
         if cancelled.batch_id is not None:  # a worker may have skipped the locked batch
             self.dispatcher.dispatch(BatchRef(cancelled.batch_id, Lane.INTERACTIVE))
         status = await self.database.read(queries.get_status, submission_id, caller)
-        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
+        token = self.link_tokens.issue(req, events_path(submission_id))
+        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED, token=token)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{submission_id}")
 
 

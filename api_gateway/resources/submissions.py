@@ -10,6 +10,7 @@ from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
 from api_gateway.auth.caller import Caller
+from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.database import Database, ListReader
 from api_gateway.http.headers import read_idempotency_key
 from api_gateway.http.pagination import encode_cursor, read_page_size
@@ -27,7 +28,7 @@ from api_gateway.resources.common.submission_params import (
 )
 from api_gateway.status import queries
 from api_gateway.status.queries import Status
-from api_gateway.status.status_response import write_status
+from api_gateway.status.status_response import events_path, write_status
 from enrollment.domain.codes import State
 from enrollment.domain.model import microseconds
 from enrollment.domain.submissions import Submission
@@ -44,6 +45,7 @@ class SubmissionsResource:
     lists: ListReader
     upload_store: UploadStore
     spooler: Spooler
+    link_tokens: LinkTokens
     pending_rows: PendingRows
     now: Callable[[], datetime]
 
@@ -71,15 +73,16 @@ class SubmissionsResource:
                 stored = await self.upload_store.store_upload(
                     upload, is_in_memory=received.is_in_memory
                 )
-        await self._write_accepted(stored, caller, resp)
+        await self._write_accepted(stored, req, resp)
 
-    async def _write_accepted(self, stored: StoredUpload, caller: Caller, resp: Response) -> None:
-        id_ = stored.submission_id
+    async def _write_accepted(self, stored: StoredUpload, req: Request, resp: Response) -> None:
+        id_, caller = stored.submission_id, req.context.caller
         if stored.submission is not None:
             status = Status(stored.submission)
         else:
             status = await self.database.read(queries.get_status, id_, caller)
-        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED)
+        token = self.link_tokens.issue(req, events_path(id_))
+        write_status(resp, status, self.now(), code=HTTPStatus.ACCEPTED, token=token)
         resp.set_header("Location", f"{SUBMISSIONS_PATH}/{id_}")
         if stored.is_replay:
             resp.set_header("Idempotency-Replayed", "true")

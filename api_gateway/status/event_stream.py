@@ -15,7 +15,9 @@ from falcon.asgi import Request, Response, SSEvent
 from api_gateway.auth.caller import Caller
 from api_gateway.auth.quotas import Quota
 from api_gateway.http.disconnects import DISCONNECTED, ON_DISCONNECT
+from api_gateway.http.headers import preferred_type
 from api_gateway.http.problems import Problem
+from api_gateway.http.responses import JSON_TYPE
 from api_gateway.status.poll_headers import progress_token
 from api_gateway.status.queries import Status
 from api_gateway.status.status_reader import StatusReader, after_progress, after_silence
@@ -33,7 +35,7 @@ CALLER_CHECK_SECONDS = 3.0
 #: Minimum seconds between two events: a file may make progress many times per second.
 MIN_EVENT_INTERVAL_SECONDS = 0.25
 #: Milliseconds after which a disconnected client should reconnect.
-_RECONNECT_MILLISECONDS = 2_000
+RECONNECT_MILLISECONDS = 2_000
 #: The last words of a stream whose process shuts down; the client reconnects to another one.
 SHUTDOWN_COMMENT = "the server is shutting down; reconnect"
 #: Maximum number of open streams per process, of all callers.
@@ -129,7 +131,7 @@ class EventStream:
         return SSEvent(
             event="progress" if status.submission.finished_at is None else "done",
             event_id=progress_token(status.submission),
-            retry=_RECONNECT_MILLISECONDS,
+            retry=RECONNECT_MILLISECONDS,
             data=self._streams.render(status),
         )
 
@@ -145,7 +147,7 @@ class EventStream:
             freshness = (after_progress if has_progressed else after_silence)(known.submission)
             return await self._streams.reader.read(known.submission.id, self._caller, freshness)
         except (EnrollmentError, Problem) as error:
-            has_ended = isinstance(error, SubmissionNotFound) or _is_refusal(error)
+            has_ended = isinstance(error, SubmissionNotFound) or is_refusal(error)
             event = "progress.ended" if has_ended else "progress.not_read"
             log.info(event, submission_id=str(known.submission.id), because=str(error))
             if has_ended:
@@ -176,6 +178,14 @@ class EventStream:
             raise SubmissionNotFound(str(self._initial.submission.id))
 
 
-def _is_refusal(error: Exception) -> bool:
+def prefers_events(req: Request) -> bool:
+    """Returns whether an event stream is preferred; skips the slow negotiation where it can."""
+    return (
+        "text/" in req.accept.lower()
+        and preferred_type(req, [JSON_TYPE, EVENT_STREAM_TYPE]) == EVENT_STREAM_TYPE
+    )
+
+
+def is_refusal(error: Exception) -> bool:
     """Whether the credentials are invalid; false if they only cannot be verified now."""
     return isinstance(error, Problem) and error.status != HTTPStatus.SERVICE_UNAVAILABLE

@@ -17,6 +17,7 @@ from enrollment.domain.errors import SubmissionNotFound
 from enrollment.domain.model import EPOCH
 from schemas.enrollments import EnrollmentJson, dump_enrollment
 from schemas.submissions import (
+    SUBMISSIONS_PATH,
     SubmissionJson,
     dump_submission,
 )
@@ -84,11 +85,37 @@ def _render(status: Status, now: datetime) -> RenderedStatus:
     return RenderedStatus(tag, headers, dumps(body))
 
 
+def with_link_token(
+    rendered: RenderedStatus, submission_id: UUID, token: str | None
+) -> RenderedStatus:
+    """Returns the rendered status with a token in its link to the events; as it is without one.
+
+    The link is replaced in the body, which clients share otherwise. No text of a client can look
+    like it: quotes in a string are escaped.
+    """
+    if token is None:
+        return rendered
+    link = f'"events":"{events_path(submission_id)}'.encode()
+    return rendered._replace(
+        body=rendered.body.replace(link, b"%b?token=%b" % (link, token.encode()), 1)
+    )
+
+
+def events_path(submission_id: UUID) -> str:
+    """Returns the path of the event stream of a submission."""
+    return f"{SUBMISSIONS_PATH}/{submission_id}/events"
+
+
 def write_status(
-    resp: Response, status: Status, now: datetime, *, code: HTTPStatus = HTTPStatus.OK
+    resp: Response,
+    status: Status,
+    now: datetime,
+    *,
+    code: HTTPStatus = HTTPStatus.OK,
+    token: str | None = None,
 ) -> None:
-    """Writes the status with its headers."""
-    rendered = _render(status, now)
+    """Writes the status with its headers; `token` is for the link to its events."""
+    rendered = with_link_token(_render(status, now), status.submission.id, token)
     write_headers(resp, rendered)
     write_body(resp, rendered, code)
 

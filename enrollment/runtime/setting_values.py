@@ -28,6 +28,13 @@ _SWITCH = {"on": True, "off": False} | _FLAGS
 #: A host name, an IPv4 address, or an IPv6 address in brackets.
 _HOST_NAME = re.compile(r"[a-z0-9_.-]+|\[[0-9a-f:.]+\]")
 
+#: The value of Origin in requests of browsers; names beyond ASCII are written in Punycode there.
+_ORIGIN = re.compile(
+    r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])"
+    r"(?::(?P<port>[0-9]{1,5}))?"
+)
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+
 
 class Rate(NamedTuple):
     """At most `amount` requests within any `seconds`."""
@@ -132,6 +139,27 @@ def host_names(text: str) -> frozenset[str]:
             )
             raise ValueError(message)
     return hosts
+
+
+def origins(text: str) -> frozenset[str]:
+    """Reads origins separated by commas; returns them as browsers send them.
+
+    There is no `*` and no `null`: each page that may read answers is named.
+    """
+    return frozenset(_origin(origin.strip()) for origin in text.split(","))
+
+
+def _origin(text: str) -> str:
+    match = _ORIGIN.fullmatch(text.lower())
+    if match is None or int(match["port"] or 1) not in range(1, 65_536):
+        message = (
+            "must be origins such as https://portal.example.org or http://localhost:3000, without "
+            f"a path and separated by commas, not {text[:100]!r}"
+        )
+        raise ValueError(message)
+    scheme, host, port = match["scheme"], match["host"], match["port"]
+    is_default = port is None or int(port) == _DEFAULT_PORTS[scheme]
+    return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{int(port)}"
 
 
 def api_key(text: str) -> str:

@@ -51,6 +51,7 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_THROTTLE_FAILURES": "Failed authentications of one address (default 60/minute).",
     "ENROLL_TRUSTED_PROXIES": "Addresses or networks whose X-Forwarded-For counts (none).",
     "ENROLL_ALLOWED_HOSTS": "Comma list of host names that requests may name (default: any).",
+    "ENROLL_CORS_ORIGINS": "Origins whose pages may call this service from a browser (none).",
     "ENROLL_HSTS_SECONDS": "max-age of Strict-Transport-Security (default: not sent).",
     "ENROLL_MAX_UPLOADS_PER_CALLER": "Uploads of one caller that a gateway receives at once.",
     "ENROLL_MAX_STREAMS_PER_CALLER": "Event streams of one caller in a gateway process.",
@@ -113,6 +114,8 @@ class Settings:
     trusted_proxies: tuple[str, ...] = ()
     #: Lower case; empty for any.
     allowed_hosts: frozenset[str] = frozenset()
+    #: As browsers send them; empty for none.
+    cors_origins: frozenset[str] = frozenset()
     hsts_seconds: float | None = None
     max_uploads_per_caller: int = 4
     max_streams_per_caller: int = 2_000
@@ -217,6 +220,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "ENROLL_MAX_ATOMIC_ROWS": partial(setting_values.positive_integer, maximum=MAX_ORDINAL),
     "ENROLL_BATCH_ROWS": partial(setting_values.positive_integer, maximum=MAX_ORDINAL),
     "ENROLL_ALLOWED_HOSTS": setting_values.host_names,
+    "ENROLL_CORS_ORIGINS": setting_values.origins,
     "ENROLL_RETENTION_DAYS": partial(setting_values.positive_integer, maximum=_MAX_RETENTION_DAYS),
     "ENROLL_LOG_LEVEL": setting_values.log_level,
     "ENROLL_FAILPOINTS": setting_values.fail_points,

@@ -94,6 +94,16 @@ def test_the_records_are_where_the_data_is_and_the_queue_where_redis_is():
         ("ENROLL_HSTS_SECONDS", "1e10"),
         ("ENROLL_ALLOWED_HOSTS", ","),
         ("ENROLL_ALLOWED_HOSTS", "a:80"),
+        ("ENROLL_CORS_ORIGINS", "*"),
+        ("ENROLL_CORS_ORIGINS", "null"),
+        ("ENROLL_CORS_ORIGINS", "https://"),
+        ("ENROLL_CORS_ORIGINS", "portal.example.org"),
+        ("ENROLL_CORS_ORIGINS", "https://portal.example.org/"),
+        ("ENROLL_CORS_ORIGINS", "https://*.example.org"),
+        ("ENROLL_CORS_ORIGINS", "https://portal.example.org:99999"),
+        ("ENROLL_CORS_ORIGINS", "https://a@portal.example.org"),
+        ("ENROLL_CORS_ORIGINS", "https://portal.example.org,"),
+        ("ENROLL_CORS_ORIGINS", "ftp://portal.example.org"),
         ("ENROLL_EDX_API_KEY", "hunter2"),
         ("ENROLL_EDX_API_KEY", "hunter2" * 5 + "\n"),
         ("ENROLL_EDX_API_KEY", "hunter2" * 5 + "\x07x"),
@@ -238,3 +248,16 @@ def test_no_message_about_a_client_has_its_secret():
         with pytest.raises(SettingsError) as refusal:
             from_env({"ENROLL_OAUTH_CLIENTS": text})
         assert secret not in str(refusal.value)
+
+
+def test_origins_are_those_that_browsers_send():
+    text = "https://Portal.Example.org:443, http://localhost:3000,http://[::1]:80"
+
+    settings = from_env({"ENROLL_CORS_ORIGINS": text})
+
+    assert settings.cors_origins == {
+        "https://portal.example.org",
+        "http://localhost:3000",
+        "http://[::1]",
+    }
+    assert from_env({}).cors_origins == frozenset()

@@ -2,8 +2,9 @@
 
 import json
 
+from api_gateway.feed.change_filter import EVENT_TYPES
 from api_gateway.http.openedx_body import MULTIPART_FORM, URLENCODED_FORM
-from api_gateway.openapi.examples import COURSE_ID
+from api_gateway.openapi.examples import COURSE_ID, EXAMPLES
 from api_gateway.openapi.model import (
     JSON,
     Operation,
@@ -14,6 +15,7 @@ from api_gateway.openapi.model import (
     ref,
     text,
 )
+from api_gateway.status.event_stream import EVENT_STREAM_TYPE
 
 _PRIVATE = "Cache-Control"
 _ONE = "{username},{course_id}"
@@ -30,6 +32,27 @@ _ENROLLMENT = Response(
 _EVENTS = Response(
     "The events of the enrollment; an empty list without one.", json_content("History"), _PRIVATE
 )
+#: As for the progress of submissions: the schema of each event, or all of them as a string.
+_CHANGE_STREAM = {
+    "anyOf": [
+        {
+            "title": "ChangeEvent",
+            "type": "object",
+            "description": "One event of the stream.",
+            "properties": {
+                "event": enumeration(EVENT_TYPES),
+                "id": text("The position, which Last-Event-ID takes.", examples=["1"]),
+                "data": {
+                    **text("An Event as JSON.", examples=[json.dumps(EXAMPLES["Event"])]),
+                    "contentMediaType": JSON,
+                    "contentSchema": ref("Event"),
+                },
+            },
+            "required": ["event", "id", "data"],
+        },
+        text("All events."),
+    ]
+}
 _STATE = "The state, also of an inactive enrollment, with the details of its course."
 _PAST = "Every change, oldest first: when, by whom, by which submission and line, before and after."
 _FORM = {
@@ -162,13 +185,26 @@ OPERATIONS = (
         "List events of the change feed",
         description=(
             "Positions start at 1 and have no gaps; no event ever appears before one that was "
-            "already read. Continue with `since` set to `next`."
+            "already read. Continue with `since` set to `next`, also where a filter left nothing "
+            "of a page; at the end of the feed both are equal. With `Accept: text/event-stream` "
+            "the events are streamed as they happen (server-sent events): `id` is the position, "
+            "`event` the type, `data` the event. A stream starts after `Last-Event-ID`, otherwise "
+            "after `since`; `limit` does not count. A block with an id but no data, every 15 "
+            "seconds at least, tells how far the feed was read. A stream has no end of its own: "
+            "it ends at a shutdown, and within 5 seconds after the caller's key or token expires."
         ),
-        parameters="since changes_limit same_as_limit",
+        parameters=(
+            "since changes_limit same_as_limit event_types changed_courses changed_learners "
+            "Last-Event-ID"
+        ),
         responses={
-            200: Response("Events, ordered by position.", json_content("Changes"), _PRIVATE)
+            200: Response(
+                "Events, ordered by position.",
+                {**json_content("Changes"), EVENT_STREAM_TYPE: _CHANGE_STREAM},
+                f"{_PRIVATE} Vary X-Accel-Buffering",
+            )
         },
-        problems="invalid_parameter",
-        problem_headers=_PRIVATE,
+        problems="invalid_parameter quota_exceeded",
+        problem_headers=f"{_PRIVATE} Vary",
     ),
 )

@@ -152,9 +152,10 @@ OPERATIONS = (
             "named `progress`, the last one `done` (its state says whether the submission was "
             "cancelled). Frequent changes are combined; the last is always sent. A comment every "
             "15 seconds keeps the connection alive. Within 5 seconds after the caller's key or "
-            "token expires the stream ends without `done`."
+            "token expires the stream ends without `done`. Instead of a key or a token in a header "
+            "the request may have that of `links.events` as `token`."
         ),
-        parameters="Last-Event-ID",
+        parameters="Last-Event-ID link_token",
         responses={
             200: Response("The events.", _STREAM, "Cache-Control X-Accel-Buffering"),
             204: _FINISHED,

@@ -1,0 +1,1 @@
+"""Links that carry credentials, for clients that cannot send headers."""
