@@ -7,9 +7,6 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from api_gateway.auth.caller import Caller
-from api_gateway.intake.record_collector import states_of_upload
-from api_gateway.intake.upload import CompleteUpload, new_bulk
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable, EnrollmentError, KeyReused
 from enrollment.runtime.failpoints import Point, fail_point
@@ -21,6 +18,9 @@ from enrollment.storage.queue import batches, record_states
 from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
 from enrollment.storage.queue.complete_files import BatchesOfFile, insert_files
 from enrollment.storage.submissions import NewSingle
+from intake_store.submitter import Submitter
+from intake_store.upload import CompleteUpload, new_bulk
+from intake_store.upload_states import states_of_upload
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, encode_singles
 
@@ -28,7 +28,7 @@ from schemas.requests.single_payload import Single, encode_singles
 class SingleRequest(NamedTuple):
     """An authenticated, authorized and validated single request."""
 
-    caller: Caller
+    caller: Submitter
     request: ParsedRequest
     #: Monotonic seconds at which the first byte was read.
     first_byte: float
