@@ -73,7 +73,7 @@ def test_each_entry_is_one_submission_whoever_is_killed(kind, server, tmp_path, 
         append(client, service.key, users)
         for point in ("inbound.stored", "reply.sent", "intake.before_commit"):
             doomed = service.start("beat", ENROLL_FAILPOINTS=f"{point}=crash%40")
-            wait_until(lambda doomed=doomed: doomed.status() is not None, service.log)
+            wait_until(lambda doomed=doomed: doomed.process.poll() is not None, service.log)
         service.worker.kill()
         service.worker = service.start("worker")
         service.start("beat")

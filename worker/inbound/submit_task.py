@@ -80,7 +80,13 @@ def register_submit(
 ) -> None:
     """Declares the task on the app."""
 
-    @app.task(name=TaskName.SUBMIT.value, bind=True)
+    # A message is not acknowledged where its worker process died or was stopped for its time.
+    @app.task(
+        name=TaskName.SUBMIT.value,
+        bind=True,
+        reject_on_worker_lost=True,
+        acks_on_failure_or_timeout=False,
+    )
     def submit(self: "Task[Any, Any]", /, *positional: object, **arguments: Any) -> list[str]:
         """Stores requests for the holder of an API key; returns the ids of the submissions."""
         logs.clear()
