@@ -1,6 +1,7 @@
 """One message of another system: the API key it bears, its requests, its id, where to reply."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -190,11 +191,11 @@ def _parse(text: str) -> object:
 def _normalized(value: object) -> object:
     """Returns the value as it is read from its JSON text. Raises MessageRefusal if it has none."""
     try:
-        return _parse(canonical_json(value).decode())
-    except TypeError as error:
-        raise MessageRefusal(
-            "malformed_json", f"requests cannot be read as JSON: {error}."
-        ) from error
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        message = f"requests cannot be read as JSON: {error}."
+        raise MessageRefusal("malformed_json", message) from error
+    return _parse(text)
 
 
 def _invalid(message: str) -> MessageRefusal:

@@ -84,6 +84,7 @@ def register_submit(
     @app.task(
         name=TaskName.SUBMIT.value,
         bind=True,
+        shared=False,
         reject_on_worker_lost=True,
         acks_on_failure_or_timeout=False,
     )
