@@ -5,6 +5,7 @@ each the privileges that its processes use, and no others: a gateway cannot chan
 its history.
 """
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -61,6 +62,13 @@ _OWNED = text(
     " WHERE schemaname = current_schema() AND pg_has_role(tableowner, 'USAGE')"
 )
 
+#: The privilege to update one column, which comes last.
+_ONE_COLUMN = re.compile(r", UPDATE \((\w+)\)$")
+_HAS_COLUMN = text(
+    "SELECT true FROM pg_attribute"
+    " WHERE attrelid = quote_ident(:table)::regclass AND attname = :name AND NOT attisdropped"
+)
+
 
 def grant(session: Session) -> None:
     """Grants both roles their privileges on our tables, and revokes all others (PostgreSQL).
@@ -81,6 +89,9 @@ def _grant_table(
     session: Session, role: str, table: str, privileges: str, sequence: str | None
 ) -> None:
     session.execute(text(f'REVOKE ALL ON "{table}" FROM {role}'))
+    column = _ONE_COLUMN.search(privileges)
+    if column is not None and not session.scalar(_HAS_COLUMN, {"table": table, "name": column[1]}):
+        privileges = privileges.removesuffix(column[0])  # an earlier revision of the tables
     if privileges:
         session.execute(text(f'GRANT {privileges} ON "{table}" TO {role}'))
     if sequence is not None and "INSERT" in privileges:
