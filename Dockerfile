@@ -14,6 +14,7 @@ COPY pyproject.toml README.md LICENSE ./
 COPY enrollment/ enrollment/
 COPY schemas/ schemas/
 COPY api_gateway/ api_gateway/
+COPY intake_store/ intake_store/
 COPY worker/ worker/
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
  && /opt/enroll/bin/pip install --no-deps --no-index wheels/*.whl \

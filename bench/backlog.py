@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 
 from api_gateway.auth.caller import Caller
-from api_gateway.intake.group_store import SingleRequest, store_group
 from bench.progress_query import counting
 from bench.stack import COURSE, Servers, Size, fresh_environment, process
 from bench.table import Figure, rate
@@ -17,6 +16,7 @@ from enrollment.domain.codes import CallerKind
 from enrollment.domain.model import Course, Mode
 from enrollment.storage import courses
 from enrollment.storage.engine.sessions import sessions_for
+from intake_store.group_store import SingleRequest, store_group
 from schemas.requests.parsed import ParsedRequest
 from tests.support.servers import create_database, drop_database
 from tests.support.temporary_folders import working_folder

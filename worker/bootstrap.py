@@ -1,5 +1,6 @@
 """Composition root of a worker process: database sessions, Celery app, tasks, signal handlers."""
 
+import atexit
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
@@ -24,6 +25,8 @@ from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.engines import WORKER_CONNECTIONS
 from worker.celery_app import make_celery_app
+from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
+from worker.inbound.submit_task import register_submit
 from worker.maintenance import Maintenance
 from worker.post_commit import PostCommitNotifier
 from worker.processing.processor import Processor
@@ -59,6 +62,9 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     )
     purge = Purge(sessions=sessions, retention=timedelta(days=settings.retention_days))
     register(app, processor, maintenance, purge, notifier)
+    register_submit(app, make_calls(settings, sessions, notifier.dispatch))
+    if process == "beat":
+        _connect_inbound_loops(settings, app)
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process)
     return app
@@ -104,6 +110,24 @@ def _connect_process_signals(processor: Processor) -> None:
     worker_init.connect(check_database, weak=False)
     worker_process_init.connect(start_child, weak=False)
     worker_process_shutdown.connect(stop_child, weak=False)
+
+
+def _connect_inbound_loops(settings: Settings, app: Celery) -> None:
+    """Runs the loops of the way in beside the schedule, from its start to the end of the process.
+
+    The schedule has no child processes, which must not be forked beside threads.
+    """
+    sessions = durable_sessions(
+        settings.database_url, pool_size=LOOP_CONNECTIONS, accepts_loss=settings.accept_data_loss
+    )
+    notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
+    loops = make_loops(settings, sessions, notifier.dispatch)
+
+    def start(**_: Any) -> None:
+        loops.start()
+        atexit.register(loops.stop)
+
+    beat_init.connect(start, weak=False)
 
 
 def _connect_logging(level: str, process: str) -> None:

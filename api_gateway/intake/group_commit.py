@@ -13,16 +13,16 @@ from typing import NamedTuple
 import structlog
 
 from api_gateway.database import Database
-from api_gateway.intake import group_store
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.group_store import Receipt, Storable, StoreResult
-from api_gateway.intake.upload import CompleteUpload
 from enrollment.domain.errors import (
     Conflict,
     DatabaseUnavailable,
     EnrollmentError,
     Overloaded,
 )
+from intake_store import group_store
+from intake_store.group_store import Receipt, Storable, StoreResult
+from intake_store.upload import CompleteUpload
 
 log = structlog.get_logger()
 

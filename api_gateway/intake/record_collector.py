@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from functools import partial
 
 from api_gateway.database import retry_on_conflict
-from enrollment.domain.codes import Kind
-from enrollment.domain.submissions import Submission
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches, record_states
 from enrollment.storage.queue.batches import BatchResult
 from enrollment.storage.queue.record_states import BatchRecordStates
 from enrollment.storage.uploads import NewBulk
+from intake_store.upload_states import submission_of_new
 from schemas.files.record_states import (
     RecordKey,
     encode_states,
@@ -32,7 +31,7 @@ class RecordCollector:
 
     def __init__(self, sessions: Sessions, bulk: NewBulk) -> None:
         self._sessions = sessions
-        self._submission = _submission_of(bulk)
+        self._submission = submission_of_new(bulk)
         self._may_have_records = may_have_records(self._submission)
         #: Ordinals of the batches that may end a record.
         self._ordinals: list[int] = []
@@ -72,34 +71,3 @@ class RecordCollector:
 
     def _states_of(self, batch: BatchResult) -> dict[RecordKey, bool]:
         return states_of_batch(self._submission, batch.payload)
-
-
-def states_of_upload(bulk: NewBulk, payloads: Sequence[bytes]) -> list[BatchRecordStates]:
-    """Returns the states of the records of a file that is in memory; none if it ends no record."""
-    submission = _submission_of(bulk)
-    if not may_have_records(submission):
-        return []
-    if not any(may_end_records(submission, payload) for payload in payloads):
-        return []
-    states = [states_of_batch(submission, payload) for payload in payloads]
-    if all(is_kept for one in states for is_kept in one.values()):
-        return []
-    return [BatchRecordStates(n, encode_states(one)) for n, one in enumerate(states) if one]
-
-
-def _submission_of(bulk: NewBulk) -> Submission:
-    """Returns the submission as a worker will read it, as far as its rows depend on it."""
-    return Submission(
-        id=bulk.id,
-        kind=Kind.BULK,
-        caller=bulk.caller,
-        caller_kind=bulk.caller_kind,
-        received_at=bulk.received_at,
-        total=0,
-        lane=bulk.lane,
-        encoding=bulk.encoding,
-        format=bulk.format,
-        header=bulk.header,
-        files=bulk.files,
-        options=bulk.options,
-    )

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from typing import IO, Any, NamedTuple
 
-from api_gateway.intake.upload import CompleteUpload, Upload
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.submissions import ArchiveMember, SubmissionOptions, encode_files
+from intake_store.upload import CompleteUpload, Upload
 from schemas.encoding.canonical_json import canonical_json_text
 from schemas.files.archives.zip_splitter import split_archive
 from schemas.files.batch_draft import BatchDraft, FileInfo, FileOptions

@@ -22,15 +22,7 @@ from api_gateway.database import retry_on_conflict
 from api_gateway.intake.dispatcher import Dispatcher
 from api_gateway.intake.file_problems import file_problems
 from api_gateway.intake.group_commit import GroupCommitter
-from api_gateway.intake.group_store import Receipt, store_group
 from api_gateway.intake.record_collector import RecordCollector
-from api_gateway.intake.upload import (
-    CompleteUpload,
-    StoredUpload,
-    Upload,
-    new_bulk,
-    queued_submission,
-)
 from api_gateway.intake.upload_split import BatchGroups, SplitUpload, split_upload
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
@@ -48,6 +40,14 @@ from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.queue import batches
 from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
 from enrollment.storage.uploads import NewBulk
+from intake_store.group_store import Receipt, store_group
+from intake_store.upload import (
+    CompleteUpload,
+    StoredUpload,
+    Upload,
+    new_bulk,
+    queued_submission,
+)
 from schemas.files.batch_draft import BatchDraft
 from schemas.files.source import Limits
 from schemas.files.splitter import ZIP, format_of

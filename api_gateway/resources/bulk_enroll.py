@@ -17,7 +17,6 @@ from api_gateway.http.openedx_body import joined_values, parse_openedx_body
 from api_gateway.http.problems import Problem, too_large
 from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import JSON_TYPE, dumps, write_json
-from api_gateway.intake.upload import MAX_GROUPED_ROWS, Upload
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.resources.common.bulk_body import parse_body
 from api_gateway.resources.common.finished_submission import DEFAULT_WAIT, FinishedSubmissions
@@ -26,6 +25,7 @@ from api_gateway.status.status_response import write_status
 from enrollment.domain.codes import Lane
 from enrollment.domain.submissions import SubmissionOptions
 from enrollment.storage import courses, idempotency
+from intake_store.upload import MAX_GROUPED_ROWS, Upload
 from schemas.encoding.canonical_json import canonical_json
 from schemas.openedx_bulk_enroll import (
     BulkEnroll,

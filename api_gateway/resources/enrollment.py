@@ -22,7 +22,6 @@ from api_gateway.http.problems import Problem, ProblemMembersJson, bad_request
 from api_gateway.http.request_body import read_body
 from api_gateway.http.responses import JSON_TYPE, write_json
 from api_gateway.intake.group_commit import GroupCommitter
-from api_gateway.intake.group_store import Receipt, SingleRequest
 from api_gateway.reads.enrollment_reads import EnrollmentReads
 from api_gateway.resources.common.bulk_body import parse_body
 from api_gateway.status import queries
@@ -34,6 +33,7 @@ from enrollment.domain.model import Course
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from enrollment.storage import learners, submissions
 from enrollment.storage.views.enrollment_views import EnrollmentView
+from intake_store.group_store import Receipt, SingleRequest
 from schemas.courses import dump_details
 from schemas.enrollments import SUCCESS_CODES, EnrollmentJson, dump_enrollment, v1_refusal
 from schemas.findings import Rule, at_pointer, finding

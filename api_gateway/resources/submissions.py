@@ -17,7 +17,6 @@ from api_gateway.http.pagination import encode_cursor, read_page_size
 from api_gateway.http.responses import write_json
 from api_gateway.intake.pending_rows import PendingRows
 from api_gateway.intake.spool import Spooler
-from api_gateway.intake.upload import StoredUpload, Upload
 from api_gateway.intake.upload_request import receive_upload
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.resources.common.submission_params import (
@@ -34,6 +33,7 @@ from enrollment.domain.model import microseconds
 from enrollment.domain.submissions import Submission
 from enrollment.storage.views import submission_views
 from enrollment.storage.views.submission_views import SubmissionPageKey
+from intake_store.upload import StoredUpload, Upload
 from schemas.submissions import SUBMISSIONS_PATH, SubmissionPageJson, dump_submission
 
 

@@ -23,6 +23,8 @@ class TaskName(StrEnum):
     PROCESS = "batch.process"
     REDISPATCH = "batch.sweep"
     PURGE = "records.tidy"
+    #: Called by other applications.
+    SUBMIT = "enrollment.submit"
 
 
 class QueueName(StrEnum):
@@ -34,6 +36,8 @@ class QueueName(StrEnum):
 
     UPKEEP = "0-upkeep"
     INTERACTIVE = "1-interactive"
+    #: Calls of other applications: storing one takes milliseconds, as for the gateway.
+    SUBMIT = "2-submit"
     BULK = "3-bulk"
 
 

@@ -43,6 +43,10 @@ class Point(StrEnum):
     SWEEP_READ = "sweep.read"
     #: S9: they are dispatched.
     SWEEP_ANNOUNCED = "sweep.announced"
+    #: Requests of a stream or a task are committed, and their messages are not acknowledged.
+    INBOUND_STORED = "inbound.stored"
+    #: A reply is sent, and still counts as owed.
+    REPLY_SENT = "reply.sent"
 
 
 class Action(StrEnum):

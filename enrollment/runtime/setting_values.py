@@ -18,6 +18,8 @@ MAX_MODE_LENGTH = 100
 MIN_CLIENT_SECRET_LENGTH = 16
 #: Longest accepted client id and username, as in the database.
 MAX_CLIENT_NAME_LENGTH = 255
+#: Longest accepted name of a Redis stream; those of replies begin with it.
+MAX_STREAM_NAME_LENGTH = 200
 #: The largest number in a rate: the time of each request in a window is remembered.
 MAX_RATE_AMOUNT = 100_000
 _LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -67,6 +69,14 @@ def check_characters(text: str) -> None:
 
 def plain_text(text: str) -> str:
     """Reads any text."""
+    return text
+
+
+def stream_name(text: str) -> str:
+    """Reads the name of a Redis stream, or the beginning of one."""
+    if len(text) > MAX_STREAM_NAME_LENGTH:
+        message = f"is too long: at most {MAX_STREAM_NAME_LENGTH} characters are possible"
+        raise ValueError(message)
     return text
 
 

@@ -18,6 +18,8 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_DATABASE_URL": "The database: postgresql+psycopg://… or sqlite:///path.",
     "ENROLL_REDIS_URL": "Redis for the cache, completion events and, by default, the queue.",
     "ENROLL_BROKER_URL": "The queue, if it is not the Redis above (amqp://… for RabbitMQ).",
+    "ENROLL_REQUEST_STREAM": "The Redis stream from which requests are read (default: none).",
+    "ENROLL_REPLY_PREFIX": "The beginning of the streams that may get replies.",
     "ENROLL_DATA_DIR": "The folder in which enroll up keeps its files.",
     "ENROLL_DEFAULT_WAIT": "Seconds that POST /enrollment waits for its outcome by default.",
     "ENROLL_DEFAULT_MODE": "The mode of requests without one, if the course offers it.",
@@ -79,6 +81,8 @@ class Settings:
     redis_url: str = field(repr=False)
     broker_url: str = field(repr=False)
     data_dir: Path = Path(".enroll")
+    request_stream: str | None = None
+    reply_prefix: str | None = None
     default_wait: float = 0.0
     default_mode: str = "audit"
     accepts_unknown_learners: bool = True
@@ -204,6 +208,8 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "ENROLL_DATABASE_URL": server_urls.database_url,
     "ENROLL_REDIS_URL": server_urls.redis_url,
     "ENROLL_BROKER_URL": server_urls.broker_url,
+    "ENROLL_REQUEST_STREAM": setting_values.stream_name,
+    "ENROLL_REPLY_PREFIX": setting_values.stream_name,
     "ENROLL_DEFAULT_WAIT": partial(setting_values.number, maximum=MAX_WAIT_SECONDS),
     "ENROLL_DEFAULT_MODE": setting_values.mode,
     "ENROLL_UNKNOWN_LEARNERS": setting_values.acceptance,

@@ -447,6 +447,21 @@ class IdempotencyRow(Base):
     created: Mapped[datetime]
 
 
+class ReplyRow(Base):
+    """A reply that is owed: outcomes of a submission for a Redis stream, until it is delivered.
+
+    `sent_id` is the id that the sender gave its message.
+    """
+
+    __tablename__ = "reply"
+    __table_args__ = (UniqueConstraint("submission_id", "stream", "sent_id"),)
+
+    id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
+    submission_id: Mapped[UUID] = mapped_column(ForeignKey("submission.id", ondelete="CASCADE"))
+    stream: Mapped[str] = mapped_column(String(255))
+    sent_id: Mapped[str] = mapped_column(String(255))
+
+
 class ApiKeyRow(Base):
     """An API key of a server; only its hash is stored."""
 

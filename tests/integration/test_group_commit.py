@@ -9,12 +9,12 @@ from sqlalchemy import func, select
 from api_gateway.database import Database
 from api_gateway.intake import group_commit
 from api_gateway.intake.group_commit import GroupCommitter
-from api_gateway.intake.group_store import SingleRequest
 from enrollment.domain.codes import Code, Lane
 from enrollment.domain.errors import DatabaseUnavailable, KeyReused, Overloaded
 from enrollment.storage.engine.engines import make_engine
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
+from intake_store.group_store import SingleRequest
 from tests.support.breakpoints import meeting, together
 from tests.support.in_process_service import ADA, SERVER, World, request
 

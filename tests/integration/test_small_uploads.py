@@ -11,13 +11,13 @@ from sqlalchemy import event, func, select
 from api_gateway.database import Database
 from api_gateway.intake import group_commit
 from api_gateway.intake.group_commit import GroupCommitter
-from api_gateway.intake.group_store import SingleRequest, store_group
-from api_gateway.intake.upload import Upload
 from api_gateway.intake.upload_split import split_upload
 from enrollment.domain.codes import Code, Lane, State
 from enrollment.domain.errors import KeyReused
 from enrollment.domain.submissions import SubmissionOptions
 from enrollment.storage.tables import BatchRow, IdempotencyRow, SubmissionRow
+from intake_store.group_store import SingleRequest, store_group
+from intake_store.upload import Upload
 from schemas.files.source import Limits
 from tests.support.in_process_service import COURSE, SERVER, csv_of, request, row
 from tests.support.statements import recorded_statements

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("api_gateway", "enrollment", "schemas", "worker")
+PACKAGES = ("api_gateway", "enrollment", "intake_store", "schemas", "worker")
 LEVELS = frozenset({"debug", "info", "warning", "error", "exception", "critical"})
 SETTING = re.compile(r"\bENROLL_[A-Z][A-Z_]*[A-Z]\b")
 

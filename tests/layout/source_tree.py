@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-PACKAGES = ("api_gateway", "enrollment", "schemas", "worker")
+PACKAGES = ("api_gateway", "enrollment", "intake_store", "schemas", "worker")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 Documented = ast.Module | ast.ClassDef | Function

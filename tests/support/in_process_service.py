@@ -18,8 +18,6 @@ from api_gateway.audit.report import Report
 from api_gateway.audit.verify import check_snapshot
 from api_gateway.auth.caller import Caller
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.group_store import SingleRequest, StoredGroup, store_group
-from api_gateway.intake.upload import StoredUpload, Upload
 from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.codes import CallerKind, Code, Lane
 from enrollment.domain.events import EnrollmentState, RecordedEvent
@@ -38,6 +36,8 @@ from enrollment.storage.tables import (
     SubmissionRow,
 )
 from enrollment.storage.views import enrollment_views
+from intake_store.group_store import SingleRequest, StoredGroup, store_group
+from intake_store.upload import StoredUpload, Upload
 from schemas.files.source import Limits
 from schemas.outcomes import decode_outcomes
 from schemas.requests.parsed import ParsedRequest

@@ -85,7 +85,8 @@ def test_every_word_with_rabbitmq_has_a_bound_and_is_confirmed(url):
 
 
 def test_lanes_are_looked_at_in_the_order_of_their_names():
-    assert sorted(QueueName) == [QueueName.UPKEEP, QueueName.INTERACTIVE, QueueName.BULK]
+    by_urgency = [QueueName.UPKEEP, QueueName.INTERACTIVE, QueueName.SUBMIT, QueueName.BULK]
+    assert sorted(QueueName) == by_urgency
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,6 @@ from api_gateway.http.headers import read_idempotency_key, read_preference
 from api_gateway.http.openedx_body import read_openedx_body
 from api_gateway.http.problems import Problem
 from api_gateway.http.responses import JSON_TYPE, dumps, write_json
-from api_gateway.intake.upload import MAX_GROUPED_ROWS, Upload
 from api_gateway.intake.upload_store import UploadStore
 from api_gateway.resources.common.finished_submission import DEFAULT_WAIT, FinishedSubmissions
 from api_gateway.status.queries import Status
@@ -35,6 +34,7 @@ from enrollment.domain.submissions import SubmissionOptions
 from enrollment.storage import idempotency, learners
 from enrollment.storage.idempotency import KeyUse
 from enrollment.storage.views import enrollment_views
+from intake_store.upload import MAX_GROUPED_ROWS, Upload
 from schemas.encoding.canonical_json import canonical_json
 from schemas.enrollments import v1_refusal
 from schemas.fields import is_storable

@@ -5,6 +5,7 @@ each the privileges that its processes use, and no others: a gateway cannot chan
 its history.
 """
 
+import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -42,11 +43,12 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "event": Privileges(_READ, _APPEND),
     "feed": Privileges(_READ, _APPEND),
     "maintenance": Privileges(_READ, _CHANGE),
-    "submission": Privileges(_ALL, "SELECT, UPDATE, DELETE"),
-    "batch": Privileges(_CHANGE, "SELECT, UPDATE, DELETE"),
-    "record_states": Privileges(_APPEND, "SELECT, DELETE"),
-    "idempotency": Privileges(_CHANGE, "SELECT, DELETE"),
-    "api_key": Privileges(_CHANGE, ""),
+    "submission": Privileges(_ALL, _ALL),
+    "batch": Privileges(_CHANGE, _ALL),
+    "record_states": Privileges(_APPEND, "SELECT, INSERT, DELETE"),
+    "idempotency": Privileges(_CHANGE, "SELECT, INSERT, DELETE"),
+    "reply": Privileges("", "SELECT, INSERT, DELETE"),
+    "api_key": Privileges(_CHANGE, "SELECT, UPDATE (last_used_at)"),
     "oauth_client": Privileges(_CHANGE, ""),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),
 }
@@ -58,6 +60,13 @@ _OWNED = text(
     " FROM pg_tables LEFT JOIN pg_attribute"
     " ON attrelid = quote_ident(tablename)::regclass AND attname = 'id'"
     " WHERE schemaname = current_schema() AND pg_has_role(tableowner, 'USAGE')"
+)
+
+#: The privilege to update one column, which comes last.
+_ONE_COLUMN = re.compile(r", UPDATE \((\w+)\)$")
+_HAS_COLUMN = text(
+    "SELECT true FROM pg_attribute"
+    " WHERE attrelid = quote_ident(:table)::regclass AND attname = :name AND NOT attisdropped"
 )
 
 
@@ -80,6 +89,9 @@ def _grant_table(
     session: Session, role: str, table: str, privileges: str, sequence: str | None
 ) -> None:
     session.execute(text(f'REVOKE ALL ON "{table}" FROM {role}'))
+    column = _ONE_COLUMN.search(privileges)
+    if column is not None and not session.scalar(_HAS_COLUMN, {"table": table, "name": column[1]}):
+        privileges = privileges.removesuffix(column[0])  # an earlier revision of the tables
     if privileges:
         session.execute(text(f'GRANT {privileges} ON "{table}" TO {role}'))
     if sequence is not None and "INSERT" in privileges:

@@ -11,8 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import update
 
-from api_gateway.intake.group_store import SingleRequest
 from enrollment.storage.tables import BatchRow
+from intake_store.group_store import SingleRequest
 from schemas.events import dump_event
 from schemas.outcomes import decode_outcomes, dump_outcome, encode_outcomes
 from tests.fault_lab.checker.check import CheckResult, Verdict, check

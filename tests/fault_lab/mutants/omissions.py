@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import select, update
 
-from api_gateway.intake import group_store
 from enrollment.domain.errors import Conflict
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches, claims, quarantine
 from enrollment.storage.queue.batches import BatchRef
 from enrollment.storage.tables import BatchRow
+from intake_store import group_store
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows
 from tests.fault_lab.simulator.environment import patched
 from tests.fault_lab.simulator.fault_rates import FaultRates

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from api_gateway.intake import group_store, upload_store
+from api_gateway.intake import upload_store
 from api_gateway.intake.record_collector import RecordCollector
 from api_gateway.intake.upload_split import BatchGroups
 from api_gateway.intake.upload_store import UploadStore
@@ -13,6 +13,7 @@ from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage import events
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import batches
+from intake_store import group_store
 from tests.fault_lab.mutants.registry import mutant, mutant_that_shows, while_singles_overtake_files
 from tests.fault_lab.simulator.environment import patched
 from tests.fault_lab.simulator.processes import ProcessCrashed

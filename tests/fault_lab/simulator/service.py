@@ -8,10 +8,7 @@ from uuid import UUID
 
 from kombu.exceptions import OperationalError
 
-from api_gateway.intake import group_store
 from api_gateway.intake.dispatcher import Dispatcher
-from api_gateway.intake.group_store import Receipt, SingleRequest
-from api_gateway.intake.upload import Upload
 from api_gateway.intake.upload_store import UploadStore
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import (
@@ -26,6 +23,9 @@ from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage import cancellation
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.queue.batches import BatchRef
+from intake_store import group_store
+from intake_store.group_store import Receipt, SingleRequest
+from intake_store.upload import Upload
 from schemas.files.source import Limits
 from schemas.requests.parsed import ParsedRequest
 from tests.fault_lab.simulator.broker import Broker, Message

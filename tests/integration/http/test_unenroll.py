@@ -4,7 +4,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from api_gateway.intake.upload import MAX_GROUPED_ROWS
+from intake_store.upload import MAX_GROUPED_ROWS
 from tests.support.gateway import AUDIT, fresh
 
 NOT_SPECIFIED = "Username not specified."

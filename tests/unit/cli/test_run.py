@@ -136,7 +136,7 @@ def test_a_lane_that_is_none_is_said_to_be(enroll, monkeypatch):
     result = enroll("worker", "--lanes", "bulk,foo")
 
     assert result.exit_code == 2
-    assert "'foo' is not one of upkeep, interactive, bulk" in result.stderr
+    assert "'foo' is not one of upkeep, interactive, submit, bulk" in result.stderr
 
 
 @pytest.mark.parametrize("words", [("up", "--port", "0"), ("db", "upgrade")])

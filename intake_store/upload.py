@@ -5,10 +5,10 @@ from datetime import datetime
 from typing import IO, Any, NamedTuple
 from uuid import UUID
 
-from api_gateway.auth.caller import Caller
 from enrollment.domain.codes import Kind, Lane
 from enrollment.domain.submissions import Submission, SubmissionOptions
 from enrollment.storage.uploads import NewBulk
+from intake_store.submitter import Submitter
 from schemas.files.batch_draft import BatchDraft, FileInfo
 from schemas.files.formats.detect import AUTO
 
@@ -23,7 +23,7 @@ class Upload(NamedTuple):
     file: IO[bytes]
     media_type: str
     gzip: bool
-    caller: Caller
+    caller: Submitter
     options: SubmissionOptions
     lane: Lane | None
     #: Monotonic seconds at which the first byte was read.
@@ -42,7 +42,7 @@ class Upload(NamedTuple):
 class CompleteUpload(NamedTuple):
     """An upload whose batches are all in memory: one transaction stores and publishes it."""
 
-    caller: Caller
+    caller: Submitter
     options: SubmissionOptions
     lane: Lane
     file_info: FileInfo

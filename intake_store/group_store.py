@@ -7,9 +7,6 @@ from uuid import UUID
 
 from sqlalchemy.orm import Session
 
-from api_gateway.auth.caller import Caller
-from api_gateway.intake.record_collector import states_of_upload
-from api_gateway.intake.upload import CompleteUpload, new_bulk
 from enrollment.domain.codes import Lane
 from enrollment.domain.errors import DatabaseUnavailable, EnrollmentError, KeyReused
 from enrollment.runtime.failpoints import Point, fail_point
@@ -21,6 +18,9 @@ from enrollment.storage.queue import batches, record_states
 from enrollment.storage.queue.batches import BatchRef, NewBatch, intake_number
 from enrollment.storage.queue.complete_files import BatchesOfFile, insert_files
 from enrollment.storage.submissions import NewSingle
+from intake_store.submitter import Submitter
+from intake_store.upload import CompleteUpload, new_bulk
+from intake_store.upload_states import states_of_upload
 from schemas.requests.parsed import ParsedRequest
 from schemas.requests.single_payload import Single, encode_singles
 
@@ -28,7 +28,7 @@ from schemas.requests.single_payload import Single, encode_singles
 class SingleRequest(NamedTuple):
     """An authenticated, authorized and validated single request."""
 
-    caller: Caller
+    caller: Submitter
     request: ParsedRequest
     #: Monotonic seconds at which the first byte was read.
     first_byte: float
@@ -57,6 +57,9 @@ class Receipt(NamedTuple):
 #: The result of one member: a receipt, or the error to raise.
 StoreResult = Receipt | EnrollmentError
 
+#: Stores more in the transaction of a group, from the result of each member.
+AlsoStore = Callable[[Session, Sequence[StoreResult]], None]
+
 
 class StoredGroup(NamedTuple):
     """The results of one transaction, and the batches to dispatch."""
@@ -77,12 +80,17 @@ class _Member(NamedTuple, Generic[R]):
 
 
 def store_group(
-    sessions: Sessions, group: Sequence[Storable], monotonic: Callable[[], float]
+    sessions: Sessions,
+    group: Sequence[Storable],
+    monotonic: Callable[[], float],
+    *,
+    also: AlsoStore | None = None,
 ) -> StoredGroup:
     """Stores a group in one transaction; returns one result per member.
 
     The single requests become one batch; every upload has batches of its own. A member with a key
-    that was used before gets the receipt of the earlier request.
+    that was used before gets the receipt of the earlier request. `also` stores more in the same
+    transaction.
     """
     with sessions.begin() as session:
         session.connection()  # the time until there is a connection counts as waiting time
@@ -101,9 +109,11 @@ def store_group(
         }
         known = [index for index in range(len(group)) if index not in results]
         results |= _replay(session, {index: group[index] for index in known})
+        in_order = [results[index] for index in range(len(group))]
+        if also is not None:
+            also(session, in_order)
         fail_point(Point.INTAKE_BEFORE_COMMIT)
     fail_point(Point.INTAKE_COMMITTED)
-    in_order = [results[index] for index in range(len(group))]
     return StoredGroup(in_order, list(dict.fromkeys(first_batches)))
 
 

@@ -1,0 +1,1 @@
+"""Replies that are owed to senders of requests, until they are delivered."""

@@ -1,0 +1,1 @@
+"""Stores accepted requests durably: the transaction behind every way in."""

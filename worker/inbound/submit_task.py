@@ -1,0 +1,122 @@
+"""The task `enrollment.submit`, which other applications call by its name.
+
+The message is the only copy of its requests, unlike those of batches. So it is acknowledged after
+the commit, and put on the queue again where the commit is not possible now.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from celery import Celery, Task
+from celery.exceptions import Reject, SoftTimeLimitExceeded
+from redis import Redis, RedisError
+
+from enrollment.domain.errors import DatabaseUnavailable, Overloaded
+from enrollment.runtime import logs
+from enrollment.runtime.broker import READ_TIMEOUT_SECONDS, QueueName, TaskName
+from enrollment.runtime.failpoints import Point, fail_point
+from worker.inbound.intake import Accepted, InboundIntake, Postponed
+from worker.inbound.messages import MessageRefusal, ReplyStreams, call_message
+from worker.inbound.reply_entries import MAX_REPLIES, refusal_entry
+
+log = structlog.get_logger()
+
+#: Names of the arguments.
+ARGUMENTS = frozenset({"key", "requests", "idempotency_key", "reply"})
+#: Seconds that a worker waits before it puts a message on the queue again.
+REPEAT_PAUSE = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmitCalls:
+    """Handles calls of the task. Belongs to one thread."""
+
+    intake: InboundIntake
+    replies: ReplyStreams
+    redis: Redis
+
+    def submit(self, arguments: dict[str, Any], task_id: str) -> list[str] | Postponed:
+        """Stores the requests of a call; returns the ids of its submissions, none if refused."""
+        try:
+            verdict = self._verdict(arguments, task_id)
+            if isinstance(verdict, Accepted):
+                return [str(verdict.submission_id)]
+            if isinstance(verdict, MessageRefusal):
+                self._refuse(arguments, task_id, verdict)
+                return []
+        except (DatabaseUnavailable, Overloaded, RedisError, SoftTimeLimitExceeded) as error:
+            return Postponed(str(error))
+        return verdict
+
+    def _verdict(
+        self, arguments: dict[str, Any], task_id: str
+    ) -> Accepted | MessageRefusal | Postponed:
+        if unknown := arguments.keys() - ARGUMENTS:
+            known = ", ".join(sorted(ARGUMENTS))
+            text = f"The argument {min(unknown)[:50]!r} is unknown: known are {known}."
+            return MessageRefusal("invalid_message", text)
+        try:
+            message = call_message(arguments, task_id, self.replies)
+        except MessageRefusal as refusal:
+            return refusal
+        (verdict,) = self.intake.accept([message])
+        return verdict
+
+    def _refuse(self, arguments: dict[str, Any], task_id: str, refusal: MessageRefusal) -> None:
+        """Logs a refusal, and replies it if a reply is wanted. Raises RedisError."""
+        log.warning("inbound.refused", task_id=task_id, code=refusal.code, because=refusal.message)
+        reply_to = arguments.get("reply")
+        if self.replies.allows(reply_to):
+            own_id = arguments.get("idempotency_key")
+            entry = refusal_entry(own_id if isinstance(own_id, str) else task_id, refusal)
+            self.redis.xadd(str(reply_to), entry, maxlen=MAX_REPLIES, approximate=True)
+
+
+def register_submit(
+    app: Celery, calls: SubmitCalls, *, sleep: Callable[[float], None] = time.sleep
+) -> None:
+    """Declares the task on the app."""
+
+    # A message is not acknowledged where its worker process died or was stopped for its time.
+    @app.task(
+        name=TaskName.SUBMIT.value,
+        bind=True,
+        shared=False,
+        reject_on_worker_lost=True,
+        acks_on_failure_or_timeout=False,
+    )
+    def submit(self: "Task[Any, Any]", /, *positional: object, **arguments: Any) -> list[str]:
+        """Stores requests for the holder of an API key; returns the ids of the submissions."""
+        logs.clear()
+        task_id = str(self.request.id)
+        if positional:
+            arguments["(positional)"] = positional
+        result = calls.submit(arguments, task_id)
+        fail_point(Point.INBOUND_STORED)
+        if not isinstance(result, Postponed):
+            return result
+        log.warning("task.postponed", because=result.because)
+        sleep(REPEAT_PAUSE)
+        _send_again(app, arguments, task_id)
+        return []
+
+
+def _send_again(app: Celery, arguments: dict[str, Any], task_id: str) -> None:
+    """Puts a call on the queue again, behind the others. Raises Reject if that fails.
+
+    A rejected message would be at the head of the queue, and RabbitMQ 4 drops it the 20th time.
+    """
+    try:
+        app.send_task(
+            TaskName.SUBMIT.value,
+            kwargs=arguments,
+            task_id=task_id,
+            queue=QueueName.SUBMIT.value,
+            confirm_timeout=READ_TIMEOUT_SECONDS,
+            retry=False,
+        )
+    except Exception as error:
+        raise Reject(str(error), requeue=True) from error
