@@ -43,6 +43,12 @@ class Point(StrEnum):
     SWEEP_READ = "sweep.read"
     #: S9: they are dispatched.
     SWEEP_ANNOUNCED = "sweep.announced"
+    #: The relay has read events and not published them; the subject is the channel.
+    RELAY_READ = "relay.read"
+    #: They are published, and the position is not stored.
+    RELAY_PUBLISHED = "relay.published"
+    #: The position is stored.
+    RELAY_STORED = "relay.stored"
 
 
 class Action(StrEnum):
