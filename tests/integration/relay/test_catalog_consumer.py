@@ -1,9 +1,7 @@
 """Courses follow the catalog events of Open edX's bus; malformed events stop nothing."""
 
-import io
 from datetime import UTC, datetime
 
-import fastavro
 import pytest
 from redis import Redis
 from structlog.testing import capture_logs
@@ -13,70 +11,11 @@ from enrollment.storage import courses
 from enrollment.storage.course_edition import edition
 from tests.fault_lab.stack.proxy import Proxy
 from tests.fault_lab.stack.proxy_modes import Pass, Reset
+from tests.support.catalog_events import KEY, body, consume_all, send
 from tests.support.in_process_service import COURSE, OTHER
 from tests.support.manual_clock import ManualClock
 from tests.support.servers import LOOPBACK
 from worker.relay.catalog_consumer import GROUP, CatalogConsumer
-
-KEY = "course-catalog-info-changed"
-TYPE = "org.openedx.content_authoring.course.catalog_info.changed.v1"
-OPTIONAL = ["null", "string"]
-#: Written from the contract.
-WRITER = fastavro.parse_schema(
-    {
-        "type": "record",
-        "name": "CloudEvent",
-        "fields": [
-            {
-                "name": "catalog_info",
-                "type": {
-                    "type": "record",
-                    "name": "I",
-                    "fields": [
-                        {"name": "course_key", "type": "string"},
-                        {"name": "name", "type": "string"},
-                        {
-                            "name": "schedule_data",
-                            "type": {
-                                "type": "record",
-                                "name": "S",
-                                "fields": [
-                                    {"name": "start", "type": "string"},
-                                    {"name": "pacing", "type": "string"},
-                                    {"name": "end", "type": OPTIONAL},
-                                    {"name": "enrollment_start", "type": OPTIONAL},
-                                    {"name": "enrollment_end", "type": OPTIONAL},
-                                ],
-                            },
-                        },
-                        {"name": "hidden", "type": "boolean"},
-                        {"name": "invitation_only", "type": "boolean"},
-                    ],
-                },
-            }
-        ],
-    }
-)
-
-
-def body(course_id=COURSE, name="Algebra II", *, invitation_only=True, **schedule):
-    info = {
-        "course_key": course_id,
-        "name": name,
-        "schedule_data": {
-            "start": "2026-09-01T08:00:00+00:00",
-            "pacing": "self",
-            "end": "2026-12-01T00:00:00+00:00",
-            "enrollment_start": None,
-            "enrollment_end": "2026-10-01T02:00:00+02:00",
-            **schedule,
-        },
-        "hidden": False,
-        "invitation_only": invitation_only,
-    }
-    written = io.BytesIO()
-    fastavro.schemaless_writer(written, WRITER, {"catalog_info": info})
-    return written.getvalue()
 
 
 @pytest.fixture
@@ -89,19 +28,6 @@ def client(redis_url):
 def catalog(world, redis_url):
     world.course(name="Algebra", modes=["audit", "verified"], capacity=7, cohorts=("a",))
     return CatalogConsumer(world.sessions, redis_url, KEY, holder="one")
-
-
-def send(client, data, type_=TYPE):
-    return client.xadd(KEY, {"type": type_, "id": "x", "event_data": data})
-
-
-def consume_all(consumer):
-    """Consumes until two calls in a row find nothing: the first may only make the group."""
-    total, empty = 0, 0
-    while empty < 2:
-        number = consumer.consume_next()
-        total, empty = total + number, 0 if number else empty + 1
-    return total
 
 
 def stored(world, course_id=COURSE):
