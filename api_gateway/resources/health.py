@@ -117,15 +117,14 @@ class ReadyResource:
             self._unready(resp, defect)
             return
         redis, queue = await self._ping_servers()
-        backlog = state.backlog
         findings = self._findings(state, redis=redis, queue=queue)
         body: ReadyJson = {
             "status": "degraded" if findings else "ok",
             "database": "ok",
             "redis": "ok" if redis else "away",
             "queue": "ok" if queue else "away",
-            "waiting_batches": backlog.waiting,
-            "parked_batches": backlog.parked,
+            "waiting_batches": state.backlog.waiting,
+            "parked_batches": state.backlog.parked,
             "findings": findings,
         }
         if state.lags:
