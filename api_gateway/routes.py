@@ -29,6 +29,7 @@ from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
 from api_gateway.status.long_poll import long_poll_quota
+from api_gateway.status.relay_lag import enabled_channels
 
 BASE = "/api/enrollment/v1"
 BASE_V2 = "/api/enrollment/v2"
@@ -121,6 +122,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
             broker=parts.broker,
             draining=parts.draining,
             now=parts.now,
+            channels=enabled_channels(parts.settings),
         ),
         **documentation(ROUTES, V1),
     }

@@ -1,7 +1,7 @@
 """Renders events in structured CloudEvents 1.0 JSON."""
 
 from typing import Annotated, Literal, NotRequired, TypedDict
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import RecordedEvent, StoredState
@@ -9,7 +9,7 @@ from enrollment.domain.rules import format_timestamp
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.submissions import caller_name
 
-#: The `source` of every event.
+#: The `source` of every event that this installation's own API returns.
 EVENT_SOURCE = "/api/enrollment/v1"
 
 
@@ -54,16 +54,26 @@ class HistoryJson(TypedDict):
     truncated: NotRequired[Annotated[Literal[True], Doc("Older events are in the feed only.")]]
 
 
-def dump_event(event: RecordedEvent) -> EventJson:
-    """Renders an event.
+def event_source(installation_id: UUID) -> str:
+    """Returns the `source` of events that leave this installation: it names the installation."""
+    return f"{EVENT_SOURCE}/installations/{installation_id}"
 
-    The id is a UUIDv5 of the submission's id and the event's number: equal in every delivery, and
-    different in every installation.
+
+def public_event_id(event: RecordedEvent) -> UUID:
+    """Returns the id of an event outside of the database.
+
+    A UUIDv5 of the submission's id and the event's number: equal in every delivery, and different
+    in every installation.
     """
+    return uuid5(event.submission_id, str(event.id))
+
+
+def dump_event(event: RecordedEvent, *, source: str = EVENT_SOURCE) -> EventJson:
+    """Renders an event."""
     return {
         "specversion": "1.0",
-        "id": str(uuid5(event.submission_id, str(event.id))),
-        "source": EVENT_SOURCE,
+        "id": str(public_event_id(event)),
+        "source": source,
         "type": f"enrollment.{event.kind.value}",
         "subject": f"{event.course_id}/{event.username}",
         "time": format_timestamp(event.at),

@@ -13,7 +13,7 @@ from enrollment.runtime.private_files import (
     restrict_new_files,
 )
 from enrollment.runtime.settings import SettingsError, from_env, sqlite_url
-from worker.bootstrap import build_app, log_when_ready
+from worker.bootstrap import build_app, log_when_ready, run_relay_with_beat
 
 
 def main(arguments: list[str]) -> NoReturn:
@@ -34,6 +34,8 @@ def main(arguments: list[str]) -> NoReturn:
     level = f"--loglevel={settings.log_level.upper()}"
     app = build_app(settings, process=options.what)
     lanes = [queue.name.lower() for queue in options.lanes]
+    if options.what == "beat":
+        run_relay_with_beat(settings)
     log_when_ready(settings, {} if options.what == "beat" else {"lanes": lanes})
     command = ["beat"] if options.what == "beat" else _worker(options)
     app.start(["--quiet", *command, level])

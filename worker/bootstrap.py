@@ -18,6 +18,7 @@ from celery.signals import (
 from enrollment.domain.errors import NotDurable
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.completion_channel import CompletionPublisher
+from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.gc_tuning import relax_gc
 from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
@@ -33,8 +34,11 @@ from worker.processing.processor import Processor
 from worker.processing.strategies import SiteRules
 from worker.processing.transaction import BatchTransaction
 from worker.purge import Purge
+from worker.relay.threads import make_relay_threads
 from worker.tasks import register
 
+#: Connections of the relay: one for each of its threads.
+RELAY_CONNECTIONS = 3
 #: Exit status of commands that find the database unusable.
 EXIT_DATABASE_UNUSABLE = 3
 
@@ -68,6 +72,20 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process)
     return app
+
+
+def run_relay_with_beat(settings: Settings) -> None:
+    """Makes the scheduler's process run the relay in threads beside the schedule."""
+    sessions = durable_sessions(
+        settings.database_url, pool_size=RELAY_CONNECTIONS, accepts_loss=settings.accept_data_loss
+    )
+    threads = make_relay_threads(settings, sessions, RelayCounters())
+
+    def start(**_: Any) -> None:
+        threads.start()
+        atexit.register(threads.stop)
+
+    beat_init.connect(start, weak=False)
 
 
 def log_when_ready(settings: Settings, fields: Mapping[str, object]) -> None:

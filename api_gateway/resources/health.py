@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal, NamedTuple, NotRequired, TypedDict
 
@@ -16,11 +17,13 @@ from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
+from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.runtime import failpoints
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
 from enrollment.storage.engine.durability import DurabilityFact
+from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import Backlog, load_backlog
 from enrollment.storage.upkeep import maintenance_turns
 from schemas.encoding.json_types import Count, Doc
@@ -55,6 +58,7 @@ class ReadyJson(TypedDict):
     ]
     waiting_batches: NotRequired[Count]
     parked_batches: NotRequired[Count]
+    relay: NotRequired[Annotated[list[RelayLagJson], Doc("The channels that are enabled.")]]
     findings: list[str]
 
 
@@ -67,6 +71,7 @@ class DatabaseState(NamedTuple):
     backlog: Backlog = Backlog(0, None, 0)
     #: When last nothing was left to purge.
     purged_at: datetime | None = None
+    lags: tuple[ChannelLag, ...] = ()
 
 
 class LiveResource:
@@ -90,6 +95,8 @@ class ReadyResource:
     #: Probes the broker; None if Redis is the broker.
     broker: BrokerProbe | None
     draining: Draining = field(default_factory=Draining)
+    #: The channels of the relay that are enabled.
+    channels: tuple[ChannelName, ...] = ()
 
     async def on_get(self, req: Request, resp: Response) -> None:
         """Reports the state of the database, Redis, the broker and the queue."""
@@ -98,7 +105,7 @@ class ReadyResource:
             return
         try:
             async with asyncio.timeout(READINESS_TIMEOUT_SECONDS):
-                state = await self.database.read(_read_database_state)
+                state = await self.database.read(partial(_read_database_state, self.channels))
         except NotDurable as error:
             self._unready(resp, f"the database can lose commits: {error}")
             return
@@ -110,17 +117,18 @@ class ReadyResource:
             self._unready(resp, defect)
             return
         redis, queue = await self._ping_servers()
-        backlog = state.backlog
         findings = self._findings(state, redis=redis, queue=queue)
         body: ReadyJson = {
             "status": "degraded" if findings else "ok",
             "database": "ok",
             "redis": "ok" if redis else "away",
             "queue": "ok" if queue else "away",
-            "waiting_batches": backlog.waiting,
-            "parked_batches": backlog.parked,
+            "waiting_batches": state.backlog.waiting,
+            "parked_batches": state.backlog.parked,
             "findings": findings,
         }
+        if state.lags:
+            body["relay"] = [dump_lag(lag) for lag in state.lags]
         write_json(resp, body)
 
     on_head = on_get
@@ -178,7 +186,7 @@ class ReadyResource:
                 f"expired data was last purged completely at {state.purged_at.isoformat()}: "
                 "check that beat and workers run, and the log for purge.part_failed"
             )
-        return findings
+        return findings + [lag.finding for lag in state.lags if lag.finding]
 
     def _unready(self, resp: Response, finding: str) -> None:
         body: ReadyJson = {"status": "unready", "findings": [finding]}
@@ -186,7 +194,7 @@ class ReadyResource:
         resp.set_header("Retry-After", "2")
 
 
-def _read_database_state(session: Session) -> DatabaseState:
+def _read_database_state(channels: tuple[ChannelName, ...], session: Session) -> DatabaseState:
     facts = durability.load_durability_facts(session)
     if defect := durability.cannot_write(facts):
         session.invalidate()  # another connection may reach a server that accepts writes
@@ -194,4 +202,4 @@ def _read_database_state(session: Session) -> DatabaseState:
     if defect := migrate.defect(session):
         return DatabaseState(facts, defect)
     backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
-    return DatabaseState(facts, "", backlog, purged_at)
+    return DatabaseState(facts, "", backlog, purged_at, tuple(load_lags(session, channels)))

@@ -22,6 +22,11 @@ class Dependency(StrEnum):
     COMPLETION_CHANNEL = "waking"
     #: The windows of rates in Redis.
     THROTTLE = "throttle"
+    #: The Redis stream of events.
+    EVENT_STREAM = "event_stream"
+    #: The event bus of Open edX: events out, and catalog events in.
+    EVENT_BUS = "event_bus"
+    CATALOG = "catalog"
 
 
 class CircuitBreaker:

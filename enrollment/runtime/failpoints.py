@@ -47,6 +47,12 @@ class Point(StrEnum):
     INBOUND_STORED = "inbound.stored"
     #: A reply is sent, and still counts as owed.
     REPLY_SENT = "reply.sent"
+    #: The relay has read events and not published them; the subject is the channel.
+    RELAY_READ = "relay.read"
+    #: They are published, and the position is not stored.
+    RELAY_PUBLISHED = "relay.published"
+    #: The position is stored.
+    RELAY_STORED = "relay.stored"
 
 
 class Action(StrEnum):

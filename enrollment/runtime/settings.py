@@ -59,6 +59,16 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_MAX_STREAMS_PER_CALLER": "Event streams of one caller in a gateway process.",
     "ENROLL_MAX_LONG_POLLS_PER_CALLER": "Long polls of one caller in a gateway process.",
     "ENROLL_MAX_PENDING_ROWS_PER_CALLER": "Unprocessed rows with which a caller may upload more.",
+    "ENROLL_EVENT_STREAM": "Name of the Redis stream to which changes are published (none).",
+    "ENROLL_EVENT_STREAM_LENGTH": "About how many events that stream keeps (default 100,000).",
+    "ENROLL_EVENT_BUS": "true: publish changes to the event bus of Open edX.",
+    "ENROLL_EVENT_BUS_URL": "The Redis of that bus, if it is not ENROLL_REDIS_URL.",
+    "ENROLL_EVENT_BUS_PREFIX": "The prefix of the bus's topics (none).",
+    "ENROLL_EVENT_BUS_CREATED_TOPIC": "Topic of new enrollments.",
+    "ENROLL_EVENT_BUS_CHANGED_TOPIC": "Topic of enrollments that changed or came back.",
+    "ENROLL_EVENT_BUS_UNENROLLMENT_TOPIC": "Topic of enrollments that ended.",
+    "ENROLL_EVENT_BUS_CATALOG": "true: courses follow the catalog events of the bus.",
+    "ENROLL_EVENT_BUS_CATALOG_TOPIC": "Topic of these events.",
     "ENROLL_RETENTION_DAYS": "Days that submissions and their outcomes are kept.",
     "ENROLL_LOG_LEVEL": "debug, info, warning or error.",
     "ENROLL_ACCEPT_DATA_LOSS": "For tests and benchmarks: true accepts possible loss of commits.",
@@ -125,6 +135,16 @@ class Settings:
     max_streams_per_caller: int = 2_000
     max_long_polls_per_caller: int = 2_000
     max_pending_rows_per_caller: int = 10_000_000
+    event_stream: str | None = None
+    event_stream_length: int = 100_000
+    event_bus: bool = False
+    event_bus_url: str | None = field(default=None, repr=False)
+    event_bus_prefix: str = ""
+    event_bus_created_topic: str = "course-enrollment-lifecycle"
+    event_bus_changed_topic: str = "course-enrollment-lifecycle"
+    event_bus_unenrollment_topic: str = "course-unenrollment-lifecycle"
+    event_bus_catalog: bool = False
+    event_bus_catalog_topic: str = "course-catalog-info-changed"
     retention_days: int = 30
     log_level: str = "info"
     accept_data_loss: bool = False
@@ -210,6 +230,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "ENROLL_BROKER_URL": server_urls.broker_url,
     "ENROLL_REQUEST_STREAM": setting_values.stream_name,
     "ENROLL_REPLY_PREFIX": setting_values.stream_name,
+    "ENROLL_EVENT_BUS_URL": server_urls.redis_url,
     "ENROLL_DEFAULT_WAIT": partial(setting_values.number, maximum=MAX_WAIT_SECONDS),
     "ENROLL_DEFAULT_MODE": setting_values.mode,
     "ENROLL_UNKNOWN_LEARNERS": setting_values.acceptance,

@@ -1,8 +1,9 @@
 """Changes to many courses in one transaction."""
 
 from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.model import Course
@@ -28,3 +29,44 @@ def modify_all(
     ]
     courses.save_all(session, [after for _, after in changes])
     return changes
+
+
+class UpdatedCourses(NamedTuple):
+    """Ids of courses that were changed, and of those that do not exist."""
+
+    changed: list[str]
+    unknown: list[str]
+
+
+def update_existing(session: Session, patches: Mapping[str, Mapping[str, Any]]) -> UpdatedCourses:
+    """Sets columns of courses that exist, by course id; modes, seats and cohorts stay.
+
+    Waits for batches that block changes and locks the rows in the order in which batches lock them,
+    unless nothing differs.
+    """
+    found = courses.find_all(session, patches)
+    unknown = sorted(patches.keys() - found.keys())
+    if not _differing(found, patches):
+        return UpdatedCourses([], unknown)
+    course_edition.exclude_batches(session)
+    ids = select(CourseRow.id).where(CourseRow.course_id.in_(sorted(found)))
+    session.execute(ids.order_by(CourseRow.id).with_for_update()).all()
+    changed = _differing(courses.find_all(session, patches), patches)
+    for course_id in changed:
+        session.execute(
+            update(CourseRow)
+            .where(CourseRow.course_id == course_id)
+            .values(**patches[course_id], revision=CourseRow.revision + 1)
+        )
+    if changed:
+        course_edition.bump_edition(session)
+    return UpdatedCourses(changed, unknown)
+
+
+def _differing(found: Mapping[str, Course], patches: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns the ids of the courses in which a patch changes something, sorted."""
+    return sorted(
+        course_id
+        for course_id, course in found.items()
+        if any(getattr(course, name) != value for name, value in patches[course_id].items())
+    )

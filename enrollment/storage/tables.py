@@ -393,6 +393,30 @@ class FeedRow(Base):
     batch_id: Mapped[int] = mapped_column(BigInteger, unique=True)
 
 
+class RelayPositionRow(Base):
+    """How far the relay has published the change feed to one channel, and which relay does it.
+
+    `holder` publishes to the channel until `held_until`; it renews that with every position.
+    """
+
+    __tablename__ = "relay_position"
+
+    channel: Mapped[str] = mapped_column(String(40), primary_key=True)
+    #: Position of the last event that was published; 0 before the first.
+    position: Mapped[int] = mapped_column(BigInteger)
+    moved_at: Mapped[datetime | None]
+    holder: Mapped[str | None] = mapped_column(String(64))
+    held_until: Mapped[datetime | None]
+
+
+class InstallationRow(Base):
+    """The random id of this installation; one row. Restored with a backup, it stays the same."""
+
+    __tablename__ = "installation"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+
+
 class MaintenanceRow(Base):
     """A recurring task that is done in turns; it exists once for each name.
 

@@ -19,6 +19,11 @@ _READ = "SELECT"
 _APPEND = "SELECT, INSERT"
 _CHANGE = "SELECT, INSERT, UPDATE"
 _ALL = "SELECT, INSERT, UPDATE, DELETE"
+#: Columns that a batch changes, and those that an event of Open edX's catalog changes.
+_COURSE_COLUMNS = (
+    "seats_taken, name, enrollment_start, enrollment_end, course_start, course_end, invite_only,"
+    " self_paced, revision"
+)
 
 
 class Privileges(NamedTuple):
@@ -31,9 +36,9 @@ class Privileges(NamedTuple):
 #: Every table must be listed. `FOR UPDATE` needs the privilege to update a column.
 PRIVILEGES: Mapping[str, Privileges] = {
     "alembic_version": Privileges(_READ, _READ),
-    "course": Privileges(_ALL, "SELECT, UPDATE (seats_taken)"),
+    "course": Privileges(_ALL, f"SELECT, UPDATE ({_COURSE_COLUMNS})"),
     "mode": Privileges(_ALL, _READ),
-    "edition": Privileges(_CHANGE, _READ),
+    "edition": Privileges(_CHANGE, _CHANGE),
     "learner": Privileges(_ALL, _CHANGE),
     "course_role": Privileges(_ALL, _READ),
     "email_opt_in": Privileges(_ALL, _CHANGE),
@@ -43,6 +48,8 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "event": Privileges(_READ, _APPEND),
     "feed": Privileges(_READ, _APPEND),
     "maintenance": Privileges(_READ, _CHANGE),
+    "relay_position": Privileges(_READ, _CHANGE),
+    "installation": Privileges(_READ, _READ),
     "submission": Privileges(_ALL, _ALL),
     "batch": Privileges(_CHANGE, _ALL),
     "record_states": Privileges(_APPEND, "SELECT, INSERT, DELETE"),
