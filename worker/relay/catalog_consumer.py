@@ -26,7 +26,7 @@ from worker.relay.streams import TIMEOUT_SECONDS
 log = structlog.get_logger()
 
 #: The consumer group, and the name of its only consumer.
-GROUP = "enroll"
+CATALOG_GROUP = "enroll"
 CONSUMER = "enroll"
 #: Most entries that are read at once, and so applied by one transaction.
 BATCH_ENTRIES = 100
@@ -79,7 +79,7 @@ class CatalogConsumer:
         try:
             entries = self._read()
             if entries and self._apply(entries):
-                self._redis.xack(self._key, GROUP, *(entry.id for entry in entries))
+                self._redis.xack(self._key, CATALOG_GROUP, *(entry.id for entry in entries))
         except (RedisError, OSError) as error:
             self._has_pending = True
             self._breaker.record_failure(error)
@@ -116,12 +116,12 @@ class CatalogConsumer:
         except ResponseError as error:
             if not str(error).startswith("NOGROUP"):
                 raise
-            self._redis.xgroup_create(self._key, GROUP, id="0", mkstream=True)
+            self._redis.xgroup_create(self._key, CATALOG_GROUP, id="0", mkstream=True)
             return []
 
     def _read_from(self, start: str) -> list[_Entry]:
         answer: Any = self._redis.xreadgroup(
-            GROUP, CONSUMER, {self._key: start}, count=BATCH_ENTRIES
+            CATALOG_GROUP, CONSUMER, {self._key: start}, count=BATCH_ENTRIES
         )
         streams = answer.values() if isinstance(answer, dict) else (each[1] for each in answer)
         # redis-py answers RESP3 with one more list around the entries.

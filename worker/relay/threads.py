@@ -24,7 +24,7 @@ log = structlog.get_logger()
 #: Seconds between two looks for new events, unless a completion event comes earlier.
 POLL_SECONDS = 1.0
 #: Seconds that the threads may take to end.
-JOIN_SECONDS = 5.0
+THREAD_END_SECONDS = 5.0
 
 
 class _Task(NamedTuple):
@@ -66,7 +66,7 @@ class RelayThreads:
         self._stop.set()
         self._wake()
         for thread in self._threads:
-            thread.join(JOIN_SECONDS)
+            thread.join(THREAD_END_SECONDS)
 
     def _wake(self) -> None:
         for wake in self._wakes:

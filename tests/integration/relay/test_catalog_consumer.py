@@ -15,7 +15,7 @@ from tests.support.catalog_events import KEY, body, consume_all, send
 from tests.support.in_process_service import COURSE, OTHER
 from tests.support.manual_clock import ManualClock
 from tests.support.servers import LOOPBACK
-from worker.relay.catalog_consumer import GROUP, CatalogConsumer
+from worker.relay.catalog_consumer import CATALOG_GROUP, CatalogConsumer
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def stored(world, course_id=COURSE):
 
 
 def pending(client):
-    return client.xpending(KEY, GROUP)["pending"]
+    return client.xpending(KEY, CATALOG_GROUP)["pending"]
 
 
 def test_a_course_takes_name_dates_pacing_and_invitation_from_the_event(world, catalog, client):
