@@ -42,6 +42,8 @@ check(problem?.code === "invalid_row", JSON.stringify(problem));
 const feed = await client.GET("/api/enrollment/v1/changes", {
   params: { query: { since: 0, limit: 1000 } },
 });
-const event = feed.data?.changes.find((one) => one.data.course_id === course_id);
+// the other type of this answer is the stream of the feed, a string
+const page = feed.data as components["schemas"]["Changes"];
+const event = page.changes.find((one) => one.data.course_id === course_id);
 check(event?.data.user === "ada", JSON.stringify(feed.data));
 console.log("used", event.type);
