@@ -7,6 +7,7 @@ consumer is gone. Repeated entries are found by their id.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -100,7 +101,7 @@ class StreamConsumer:
     def close(self) -> None:
         """Leaves the group, unless entries of this consumer are pending."""
         if not self.redis.xpending_range(self.stream, GROUP, "-", "+", 1, consumername=self.name):
-            self.redis.xgroup_delconsumer(self.stream, GROUP, self.name)
+            self._forget(self.name)
 
     def _create_group(self) -> None:
         """Creates the group, from the first entry on, and the stream."""
@@ -143,7 +144,12 @@ class StreamConsumer:
         consumers: Any = self.redis.xinfo_consumers(self.stream, GROUP)
         for each in consumers:
             if each["pending"] == 0 and each["idle"] > FORGET_MS:
-                self.redis.xgroup_delconsumer(self.stream, GROUP, each["name"])
+                self._forget(each["name"])
+
+    def _forget(self, consumer: str | bytes) -> None:
+        """Removes a consumer from the group."""
+        with suppress(ResponseError):  # fakeredis refuses it while the stream is empty
+            self.redis.xgroup_delconsumer(self.stream, GROUP, consumer)
 
     def _take_in(self, entries: Sequence[_Entry]) -> None:
         """Stores entries, a limited number of bytes at once, and acknowledges each part."""
