@@ -251,6 +251,13 @@ def test_one_message_that_fails_costs_itself_alone(inbound, monkeypatch):
     assert "inbound.not_stored" in {line["event"] for line in logs}
 
 
+def test_a_stream_need_not_exist_yet(inbound):
+    consumer = inbound.consumer()
+    assert consumer.consume(1) == consumer.consume(1) == 0
+    inbound.append(one())
+    assert consumer.consume(1) == 1
+
+
 def test_a_flushed_redis_gets_its_group_again(inbound):
     consumer = inbound.consume()
     inbound.redis.flushdb()
@@ -258,7 +265,7 @@ def test_a_flushed_redis_gets_its_group_again(inbound):
     inbound.consume(consumer)
 
     assert inbound.submissions() == 1
-    inbound.append(one("bob"))  # fakeredis keeps consumers of an empty stream
+    inbound.append(one("bob"))
     consumer.close()
     assert inbound.redis.xinfo_consumers(STREAM, "enroll") == []
 

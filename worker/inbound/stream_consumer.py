@@ -41,6 +41,9 @@ FORGET_MS = 3_600_000
 #: Most entries of a dead-letter stream, about.
 MAX_DEAD = 10_000
 
+#: Errors of a stream that does not exist, or has no group; the second is that of fakeredis.
+_WITHOUT_GROUP = ("NOGROUP", "The XGROUP subcommand requires the key to exist")
+
 #: Fields of an entry as they are received.
 _Fields = Mapping[bytes, bytes]
 
@@ -88,7 +91,7 @@ class StreamConsumer:
             if entries:
                 self._take_in(entries)
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
+            if not str(error).startswith(_WITHOUT_GROUP):
                 self._after = b"0"
                 raise
             self._create_group()
@@ -148,7 +151,7 @@ class StreamConsumer:
 
     def _forget(self, consumer: str | bytes) -> None:
         """Removes a consumer from the group."""
-        with suppress(ResponseError):  # fakeredis refuses it while the stream is empty
+        with suppress(ResponseError):  # the stream may be deleted meanwhile
             self.redis.xgroup_delconsumer(self.stream, GROUP, consumer)
 
     def _take_in(self, entries: Sequence[_Entry]) -> None:
