@@ -39,7 +39,7 @@ def test_each_process_says_once_what_it_is_and_with_what_it_works(production):
         assert record["redis"] == record["queue"] == without_secrets(production.redis.url)
         assert {"ENROLL_DATABASE_URL", "ENROLL_EDX_API_KEY"} <= set(record["settings"])
         assert EDX_KEY not in json.dumps(record)
-        lanes = ["interactive", "upkeep", "bulk"] if process == "worker" else None
+        lanes = ["interactive", "submit", "upkeep", "bulk"] if process == "worker" else None
         assert sorted(record.get("lanes") or []) == sorted(lanes or [])
 
 

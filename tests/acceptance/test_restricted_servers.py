@@ -1,11 +1,18 @@
 """With the rights of `deploy/` the whole service works, and cannot do more."""
 
+import json
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import redis
 
 from tests.support.service_processes import Running, ended, needs_proc, open_course, wait_until
 
 pytestmark = needs_proc
+
+SUBMIT_CLIENT = Path(__file__).parents[1] / "support" / "submit_client.py"
 
 #: Sent by redis-py to name itself, and harmless where it is refused; Redis before 7.2 has it not.
 NOT_NEEDED = {"command client", "command client|setinfo"}
@@ -40,6 +47,25 @@ def test_a_worker_that_dies_gives_its_messages_back(production):
         accepted = one.post("/enrollment", json=single, headers={"Prefer": "respond-async"})
         production.start_worker()
         ended(other, accepted.json()["submission_id"], production.log)
+    assert production.redis.refused() - NOT_NEEDED == set()
+
+
+def test_requests_over_a_stream_and_by_the_task_need_no_more(production):
+    course = "course-v1:Uni+Stream+2026"
+    stream, replies = "enroll:requests", "enroll:requests:reply:sis"
+    enroll = {"user": "ada", "course_id": course}
+    entry = {"key": production.key, "request": json.dumps(enroll), "reply_to": replies}
+    with production.clients() as (one, _), redis.Redis.from_url(production.redis.url) as client:
+        assert one.put(f"/courses/{course}", json=open_course(course)).status_code == 201
+        client.xadd(stream, entry)
+        client.xadd(stream, {"request": "nothing"})
+        command = [sys.executable, "-I", SUBMIT_CLIENT, production.redis.url]
+        subprocess.run([*command, production.key, course, "bob"], check=True, timeout=60)
+        wait_until(lambda: client.xlen(replies) == 2, production.log)
+        wait_until(lambda: client.xlen(f"{stream}:dead") == 1, production.log)
+        production.beat.end()
+        production.beat = production._run("beat")
+
     assert production.redis.refused() - NOT_NEEDED == set()
 
 

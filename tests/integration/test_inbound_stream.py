@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime.failpoints import FailPointReached, arm
-from enrollment.storage.tables import BatchRow
+from enrollment.storage.replies import owed_replies
+from enrollment.storage.tables import BatchRow, ReplyRow
+from enrollment.storage.upkeep import retention
 from tests.support.in_process_service import COURSE, OTHER
 from tests.support.inbound import FIXED_KEY, REPLIES, STREAM, Inbound, one
 from worker.inbound import intake, stream_consumer
@@ -249,6 +251,13 @@ def test_one_message_that_fails_costs_itself_alone(inbound, monkeypatch):
     assert "inbound.not_stored" in {line["event"] for line in logs}
 
 
+def test_a_stream_need_not_exist_yet(inbound):
+    consumer = inbound.consumer()
+    assert consumer.consume(1) == consumer.consume(1) == 0
+    inbound.append(one())
+    assert consumer.consume(1) == 1
+
+
 def test_a_flushed_redis_gets_its_group_again(inbound):
     consumer = inbound.consume()
     inbound.redis.flushdb()
@@ -256,8 +265,7 @@ def test_a_flushed_redis_gets_its_group_again(inbound):
     inbound.consume(consumer)
 
     assert inbound.submissions() == 1
-    if not inbound.redis.exists(STREAM):
-        return  # the embedded Redis deletes an empty stream with its groups
+    inbound.append(one("bob"))
     consumer.close()
     assert inbound.redis.xinfo_consumers(STREAM, "enroll") == []
 
@@ -288,3 +296,39 @@ def test_a_stream_of_another_type_does_not_hold_up_others(inbound):
 
     assert len(inbound.entries(REPLIES)) == 1
     assert [each["event"] for each in logs] == ["reply.undeliverable"]
+
+
+def test_replies_that_are_owed_do_not_outlive_their_submissions(inbound):
+    inbound.append(one(), reply_to=REPLIES)
+    inbound.append(one("bob"), one("cleo"), reply_to=REPLIES)
+    inbound.consume()
+    inbound.world.work()
+    long_after = datetime.now(UTC) + timedelta(days=1)
+    for delete in (
+        retention.purge_singles,
+        retention.hide_expired_files,
+        retention.delete_hidden_files,
+        retention.delete_hidden_files,
+    ):
+        with inbound.world.sessions.begin() as session:
+            arguments = {} if delete is retention.delete_hidden_files else {"before": long_after}
+            delete(session, limit=100, **arguments)
+    inbound.send_replies()
+
+    assert inbound.submissions() == 0
+    with inbound.world.sessions.read() as session:
+        assert session.query(ReplyRow.id).all() == []
+    assert inbound.entries(REPLIES) == []
+
+
+def test_a_second_sender_sends_nothing_meanwhile(inbound):
+    inbound.append(one(), reply_to=REPLIES)
+    inbound.consume()
+    inbound.world.work()
+
+    with owed_replies.sole_sender(inbound.world.sessions) as is_sole:
+        assert is_sole
+        inbound.send_replies()
+    assert inbound.entries(REPLIES) == []
+    inbound.send_replies()
+    assert len(inbound.entries(REPLIES)) == 1

@@ -130,4 +130,5 @@ class Production:
             "ENROLL_DATA_DIR": str(self._folder / "not there"),
             "ENROLL_ACCEPT_DATA_LOSS": "true",  # the servers of tests need not survive a power cut
             "ENROLL_THROTTLE": "off",
+            "ENROLL_REQUEST_STREAM": "enroll:requests",
         }

@@ -7,6 +7,7 @@ consumer is gone. Repeated entries are found by their id.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -39,6 +40,9 @@ CLAIM_INTERVAL, ABANDONED_MS = 5.0, 30_000
 FORGET_MS = 3_600_000
 #: Most entries of a dead-letter stream, about.
 MAX_DEAD = 10_000
+
+#: Errors of a stream that does not exist, or has no group; the second is that of fakeredis.
+_WITHOUT_GROUP = ("NOGROUP", "The XGROUP subcommand requires the key to exist")
 
 #: Fields of an entry as they are received.
 _Fields = Mapping[bytes, bytes]
@@ -87,7 +91,7 @@ class StreamConsumer:
             if entries:
                 self._take_in(entries)
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
+            if not str(error).startswith(_WITHOUT_GROUP):
                 self._after = b"0"
                 raise
             self._create_group()
@@ -100,7 +104,7 @@ class StreamConsumer:
     def close(self) -> None:
         """Leaves the group, unless entries of this consumer are pending."""
         if not self.redis.xpending_range(self.stream, GROUP, "-", "+", 1, consumername=self.name):
-            self.redis.xgroup_delconsumer(self.stream, GROUP, self.name)
+            self._forget(self.name)
 
     def _create_group(self) -> None:
         """Creates the group, from the first entry on, and the stream."""
@@ -143,7 +147,12 @@ class StreamConsumer:
         consumers: Any = self.redis.xinfo_consumers(self.stream, GROUP)
         for each in consumers:
             if each["pending"] == 0 and each["idle"] > FORGET_MS:
-                self.redis.xgroup_delconsumer(self.stream, GROUP, each["name"])
+                self._forget(each["name"])
+
+    def _forget(self, consumer: str | bytes) -> None:
+        """Removes a consumer from the group."""
+        with suppress(ResponseError):  # the stream may be deleted meanwhile
+            self.redis.xgroup_delconsumer(self.stream, GROUP, consumer)
 
     def _take_in(self, entries: Sequence[_Entry]) -> None:
         """Stores entries, a limited number of bytes at once, and acknowledges each part."""
