@@ -10,7 +10,7 @@ from enrollment.storage.engine.sessions import Sessions
 from worker.relay.channels import Channel, EventBusChannel, EventStreamChannel, Topics
 from worker.relay.relay import Relay
 
-STREAM = "enrollment-events"
+STREAM = "enroll:events"
 TOPICS = Topics("dev", "created", "changed", "course-unenrollment-lifecycle")
 
 

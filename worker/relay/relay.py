@@ -25,7 +25,7 @@ from worker.relay.streams import StreamEntry
 log = structlog.get_logger()
 
 #: Most events that are published at once.
-BATCH_EVENTS = 500
+BATCH_EVENTS = 1_000
 #: Seconds after which another relay may take over the channel of one that stored nothing.
 RELAY_LEASE_SECONDS = 10.0
 #: The last part of these, in which nothing is published any more: a call of Redis may take 4.

@@ -14,23 +14,30 @@ from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.sessions import Sessions
-from worker.relay.catalog_consumer import CatalogConsumer
+from worker.relay.catalog_consumer import BATCH_ENTRIES, CatalogConsumer
 from worker.relay.channels import Channel, EventBusChannel, EventStreamChannel, Topics, stream_key
-from worker.relay.relay import Relay
+from worker.relay.relay import BATCH_EVENTS, Relay
 from worker.relay.wake_listener import WakeListener
 
 log = structlog.get_logger()
 
 #: Seconds between two looks for new events, unless a completion event comes earlier.
 POLL_SECONDS = 1.0
+#: Seconds until the next portion after one that was not full. Each portion stores a position: so
+#: many small commits do not make as many more.
+LINGER_SECONDS = 0.05
+#: Seconds until the next attempt after an error that is no outage, such as missing migrations.
+FAILURE_PAUSE_SECONDS = 5.0
 #: Seconds that the threads may take to end.
 THREAD_END_SECONDS = 5.0
 
 
 class _Task(NamedTuple):
     name: str
-    #: Does the next portion; returns 0 if there is nothing to do now.
+    #: Does the next portion; returns its size, 0 if there is nothing to do now.
     work: Callable[[], int]
+    #: The size of a portion behind which more is to be expected.
+    full: int
     #: Called at the end of the process.
     release: Callable[[], None]
 
@@ -38,7 +45,7 @@ class _Task(NamedTuple):
 class RelayThreads:
     """One thread for each channel, one for the catalog, one that listens for wake-ups.
 
-    A failure of one is logged and tried again after a second; it stops no other.
+    A failure of one is logged and tried again; it stops no other.
     """
 
     def __init__(self, tasks: Sequence[_Task], redis_url: str) -> None:
@@ -75,8 +82,11 @@ class RelayThreads:
     def _repeat(self, task: _Task, wake: threading.Event) -> None:
         while not self._stop.is_set():
             wake.clear()
-            if not self._try(task.name, task.work):
+            number = self._try(task.name, task.work)
+            if not number:
                 wake.wait(POLL_SECONDS)
+            elif number < task.full:
+                self._stop.wait(LINGER_SECONDS)
         self._try(task.name, task.release)
 
     def _try(self, name: str, work: Callable[[], int | None]) -> int:
@@ -84,9 +94,10 @@ class RelayThreads:
             return work() or 0
         except (Conflict, DatabaseUnavailable) as error:
             log.warning("relay.postponed", task=name, because=str(error))
+            self._stop.wait(POLL_SECONDS)
         except Exception:  # the border of the thread: it goes on after any failure
             log.exception("relay.failed", task=name)
-        self._stop.wait(POLL_SECONDS)
+            self._stop.wait(FAILURE_PAUSE_SECONDS)
         return 0
 
 
@@ -96,11 +107,13 @@ def make_relay_threads(
     """Returns the threads of the channels that the settings enable. Connects to nothing."""
     holder = f"{socket.gethostname()[:20]}:{os.getpid()}:{uuid4().hex}"[:64]
     relays = [Relay(sessions, each, counters, holder=holder) for each in _channels(settings)]
-    tasks = [_Task(each.channel.name, each.publish_next, each.release) for each in relays]
+    tasks = [
+        _Task(each.channel.name, each.publish_next, BATCH_EVENTS, each.release) for each in relays
+    ]
     if settings.event_bus_catalog:
         key = stream_key(settings.event_bus_prefix, settings.event_bus_catalog_topic)
         consumer = CatalogConsumer(sessions, _event_bus_url(settings), key, holder=holder)
-        tasks.append(_Task("catalog", consumer.consume_next, consumer.release))
+        tasks.append(_Task("catalog", consumer.consume_next, BATCH_ENTRIES, consumer.release))
     return RelayThreads(tasks, settings.redis_url)
 
 

@@ -6,6 +6,7 @@ import pytest
 from redis import Redis
 from structlog.testing import capture_logs
 
+from api_gateway.local_stack.embedded_redis import EmbeddedRedis
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.storage import courses
 from enrollment.storage.course_edition import edition
@@ -57,6 +58,19 @@ def test_a_course_takes_name_dates_pacing_and_invitation_from_the_event(world, c
     assert pending(client) == 0
     with world.sessions.read() as session:
         assert edition(session) > earlier
+
+
+def test_the_embedded_redis_serves_the_consumer_as_well(world):
+    world.course(name="Algebra")
+    with EmbeddedRedis() as redis, Redis.from_url(redis.url) as client:
+        consumer = CatalogConsumer(world.sessions, redis.url, KEY, holder="one")
+        send(client, b"noise")
+        send(client, body())
+        assert consume_all(consumer) == 2
+        send(client, body(name="Algebra III"))
+        assert consume_all(consumer) == 1
+
+    assert stored(world).name == "Algebra III"
 
 
 def test_the_last_event_of_a_course_wins(world, catalog, client):

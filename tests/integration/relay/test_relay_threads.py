@@ -54,7 +54,7 @@ def test_without_the_channel_the_relay_looks_by_itself(changes, redis_url):
 
 
 def test_a_channel_that_fails_stops_no_other_and_is_tried_again(changes, redis_url, monkeypatch):
-    monkeypatch.setattr(threads_module, "POLL_SECONDS", 0.01)
+    monkeypatch.setattr(threads_module, "FAILURE_PAUSE_SECONDS", 0.01)
     given = {
         "ENROLL_REDIS_URL": redis_url,
         "ENROLL_EVENT_STREAM": STREAM,
