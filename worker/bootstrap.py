@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -18,12 +19,18 @@ from enrollment.domain.errors import NotDurable
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
+from enrollment.runtime.outbound.guarded_http import guarded_client
+from enrollment.runtime.outbound.policy import outbound_policy
+from enrollment.runtime.outbound.secret_encryption import secret_encryption
 from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.engines import WORKER_CONNECTIONS
 from worker.celery_app import make_celery_app
+from worker.deliveries.attempt import Sender
+from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
+from worker.deliveries.endpoint_delivery import EndpointDelivery
 from worker.maintenance import Maintenance
 from worker.post_commit import PostCommitNotifier
 from worker.processing.processor import Processor
@@ -61,7 +68,27 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     register(app, processor, maintenance, purge, notifier)
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process)
+    if process == "beat":
+        _connect_webhooks(settings)
     return app
+
+
+def _connect_webhooks(settings: Settings) -> None:
+    """Makes the schedule's process send webhooks, too, from its start."""
+    sessions = durable_sessions(
+        settings.database_url,
+        pool_size=DELIVERY_CONNECTIONS,
+        accepts_loss=settings.accept_data_loss,
+    )
+    sender = Sender(http=guarded_client(outbound_policy(settings)))
+    encryption = partial(secret_encryption, settings)
+    delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
+    loop = DeliveryLoop(sessions, delivery)
+
+    def start(**_: Any) -> None:
+        loop.start()
+
+    beat_init.connect(start, weak=False)
 
 
 def log_when_ready(settings: Settings, fields: Mapping[str, object]) -> None:

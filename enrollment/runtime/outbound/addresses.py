@@ -42,7 +42,7 @@ _ISATAP = 0x5EFE
 _LOW_32 = (1 << 32) - 1
 
 
-class RefusedDestination(Exception):
+class RefusedDestination(ValueError):
     """A URL or an address that must not be called; the message says why, without the address."""
 
 

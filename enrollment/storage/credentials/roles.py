@@ -48,6 +48,9 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "idempotency": Privileges(_CHANGE, "SELECT, DELETE"),
     "api_key": Privileges(_CHANGE, ""),
     "oauth_client": Privileges(_CHANGE, ""),
+    "webhook": Privileges(_ALL, "SELECT, UPDATE"),
+    "webhook_delivery": Privileges(_CHANGE, _ALL),
+    "webhook_position": Privileges(_READ, "SELECT, UPDATE"),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),
 }
 
