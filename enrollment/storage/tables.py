@@ -532,7 +532,7 @@ class WebhookDeliveryRow(Base):
     __tablename__ = "webhook_delivery"
     __table_args__ = (
         UniqueConstraint("webhook_id", "message_id"),
-        Index("ix_webhook_delivery_list", "webhook_id", "id"),
+        Index("ix_webhook_delivery_list", "webhook_id", "state", "id"),
         Index(
             "ix_webhook_delivery_due",
             "webhook_id",

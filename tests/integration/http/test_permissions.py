@@ -201,6 +201,17 @@ ALLOWED = {
     ("crosswalk", "PUT"): "staff admin",
     ("crosswalk", "PATCH"): "staff admin",
     ("crosswalk_missing", "GET"): "staff admin edx enroll",
+    ("webhooks", "GET"): "admin",
+    ("webhooks", "POST"): "admin",
+    ("webhook", "GET"): "admin",
+    ("webhook", "PUT"): "admin",
+    ("webhook", "DELETE"): "admin",
+    ("webhook_rotate", "POST"): "admin",
+    ("webhook_enable", "POST"): "admin",
+    ("webhook_disable", "POST"): "admin",
+    ("webhook_redeliver", "POST"): "admin",
+    ("webhook_deliveries", "GET"): "admin",
+    ("webhook_delivery_redeliver", "POST"): "admin",
     ("roles", "GET"): "everybody",
     ("course_role", "GET"): "staff admin edx read",
     ("course_role", "PUT"): "staff admin",
@@ -234,6 +245,8 @@ def path_of(route):
         "rest": "a/b/c/d@example.org",
         "names": "ann,a/b/c",
         "source": "canvas",
+        "webhook": "01900000-0000-7000-8000-000000000000",
+        "delivery": "1",
     }
     return ROUTES[route].replace(":path", "").format(**given)
 
@@ -274,7 +287,16 @@ def test_without_credentials_every_route_but_the_public_ones_is_401(small, route
     path = (
         ROUTES[route]
         .replace(":path", "")
-        .format(course_id="a/b/c", username="ann", rest="x", names="ann,a/b/c", id="1", source="s")
+        .format(
+            course_id="a/b/c",
+            username="ann",
+            rest="x",
+            names="ann,a/b/c",
+            id="1",
+            source="s",
+            webhook="1",
+            delivery="1",
+        )
     )
     for who in ({}, {"X-Edx-Api-Key": ""}, {"Authorization": "Basic YTpi"}):
         answer = small.call(method, path, who)

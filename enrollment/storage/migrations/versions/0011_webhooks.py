@@ -84,7 +84,7 @@ def _create_deliveries() -> None:
 
 def _create_indexes() -> None:
     table = "webhook_delivery"
-    op.create_index("ix_webhook_delivery_list", table, ["webhook_id", "id"])
+    op.create_index("ix_webhook_delivery_list", table, ["webhook_id", "state", "id"])
     for name, columns in {
         "ix_webhook_delivery_due": ["webhook_id", "next_attempt_at"],
         "ix_webhook_delivery_order": ["webhook_id", "order_key", "id"],
