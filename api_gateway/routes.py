@@ -28,6 +28,7 @@ from api_gateway.resources.openedx_v2.resources import make_v2_resources
 from api_gateway.resources.outcomes import OutcomesResource
 from api_gateway.resources.submission import CancelResource, EventsResource, SubmissionResource
 from api_gateway.resources.submissions import SubmissionsResource
+from api_gateway.resources.webhooks.resources import make_webhook_resources
 from api_gateway.status.long_poll import long_poll_quota
 from api_gateway.status.relay_lag import enabled_channels
 
@@ -54,6 +55,16 @@ ROUTES = {
     "crosswalk": f"{BASE}/crosswalks/{{source}}",
     "crosswalk_missing": f"{BASE}/crosswalks/{{source}}/missing",
     "changes": f"{BASE}/changes",
+    "webhooks": f"{BASE}/webhooks",
+    "webhook": f"{BASE}/webhooks/{{webhook}}",
+    "webhook_rotate": f"{BASE}/webhooks/{{webhook}}/rotate",
+    "webhook_enable": f"{BASE}/webhooks/{{webhook}}/enable",
+    "webhook_disable": f"{BASE}/webhooks/{{webhook}}/disable",
+    "webhook_redeliver": f"{BASE}/webhooks/{{webhook}}/redeliver",
+    "webhook_deliveries": f"{BASE}/webhooks/{{webhook}}/deliveries",
+    "webhook_delivery_redeliver": (
+        f"{BASE}/webhooks/{{webhook}}/deliveries/{{delivery}}/redeliver"
+    ),
     "roles": f"{BASE}/roles",
     "course_role": f"{BASE}/roles/{{rest:path}}",
     "unenroll": f"{BASE}/unenroll",
@@ -114,6 +125,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
         **make_v2_resources(v1, parts.lists),
         **_submission_resources(parts),
         **_reference_data_resources(parts),
+        **make_webhook_resources(parts.settings, parts.database, parts.lists, parts.now),
         "access_token": _access_token_resource(parts),
         "livez": LiveResource(),
         "readyz": ReadyResource(

@@ -59,6 +59,8 @@ class Rule(StrEnum):
     INVISIBLE_CHARACTER = "invisible_character"
     #: A username and an e-mail address of two learners.
     CONTRADICTION = "contradiction"
+    #: A URL that must not be called.
+    DESTINATION = "destination"
     #: The number of further findings.
     OMITTED = "omitted"
 

@@ -3,6 +3,7 @@
 import atexit
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from celery import Celery
@@ -20,12 +21,18 @@ from enrollment.runtime import failpoints, logs
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.gc_tuning import relax_gc
+from enrollment.runtime.outbound.guarded_http import guarded_client
+from enrollment.runtime.outbound.policy import outbound_policy
+from enrollment.runtime.outbound.secret_encryption import secret_encryption
 from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.engines import WORKER_CONNECTIONS
 from worker.celery_app import make_celery_app
+from worker.deliveries.attempt import Sender
+from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
+from worker.deliveries.endpoint_delivery import EndpointDelivery
 from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
 from worker.inbound.submit_task import register_submit
 from worker.maintenance import Maintenance
@@ -71,6 +78,8 @@ def build_app(settings: Settings, *, process: str) -> Celery:
         _connect_inbound_loops(settings, app)
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process)
+    if process == "beat":
+        _connect_webhooks(settings)
     return app
 
 
@@ -84,6 +93,24 @@ def run_relay_with_beat(settings: Settings) -> None:
     def start(**_: Any) -> None:
         threads.start()
         atexit.register(threads.stop)
+
+    beat_init.connect(start, weak=False)
+
+
+def _connect_webhooks(settings: Settings) -> None:
+    """Makes the schedule's process send webhooks, too, from its start."""
+    sessions = durable_sessions(
+        settings.database_url,
+        pool_size=DELIVERY_CONNECTIONS,
+        accepts_loss=settings.accept_data_loss,
+    )
+    sender = Sender(http=guarded_client(outbound_policy(settings)))
+    encryption = partial(secret_encryption, settings)
+    delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
+    loop = DeliveryLoop(sessions, delivery)
+
+    def start(**_: Any) -> None:
+        loop.start()
 
     beat_init.connect(start, weak=False)
 

@@ -21,6 +21,7 @@ from enrollment.runtime.broker import PURGE_INTERVAL
 from enrollment.storage import idempotency
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.upkeep import maintenance_turns, retention
+from enrollment.storage.webhooks import deliveries
 
 log = structlog.get_logger()
 
@@ -101,6 +102,7 @@ class Purge:
                 "singles",
                 partial(retention.purge_singles, before=expired, limit=batches),
             ),
+            ("deliveries", partial(deliveries.purge, before=expired, limit=KEYS_PER_PORTION)),
         ]
         at = first % len(parts)
         return dict(parts[at:] + parts[:at])

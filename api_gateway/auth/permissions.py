@@ -35,6 +35,7 @@ STAFF = Requirement(staff=True)
 ENROLL_OR_STAFF = Requirement(staff=True, scopes=frozenset({"enroll"}))
 READ_OR_STAFF = Requirement(staff=True, scopes=frozenset({"read"}))
 COURSES_SCOPE = Requirement(scopes=frozenset({"courses"}))
+ADMIN_SCOPE = Requirement(scopes=frozenset({"admin"}))
 COURSES_OR_READ_OR_STAFF = Requirement(staff=True, scopes=frozenset({"courses", "read"}))
 
 #: Requirements by route name and method.
@@ -70,6 +71,17 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("crosswalk", "PATCH"): STAFF,
     ("crosswalk_missing", "GET"): ENROLL_OR_STAFF,
     ("changes", "GET"): READ_OR_STAFF,
+    ("webhooks", "GET"): ADMIN_SCOPE,
+    ("webhooks", "POST"): ADMIN_SCOPE,
+    ("webhook", "GET"): ADMIN_SCOPE,
+    ("webhook", "PUT"): ADMIN_SCOPE,
+    ("webhook", "DELETE"): ADMIN_SCOPE,
+    ("webhook_rotate", "POST"): ADMIN_SCOPE,
+    ("webhook_enable", "POST"): ADMIN_SCOPE,
+    ("webhook_disable", "POST"): ADMIN_SCOPE,
+    ("webhook_redeliver", "POST"): ADMIN_SCOPE,
+    ("webhook_deliveries", "GET"): ADMIN_SCOPE,
+    ("webhook_delivery_redeliver", "POST"): ADMIN_SCOPE,
     ("roles", "GET"): ANYONE,
     ("course_role", "GET"): READ_OR_STAFF,
     ("course_role", "PUT"): STAFF,
@@ -137,7 +149,7 @@ def _satisfies(caller: Caller, requirement: Requirement) -> bool:
 
 def describe_missing(caller: Caller, requirement: Requirement) -> str:
     """Returns a sentence that names the scopes that the caller lacks, and those of its key."""
-    scopes = sorted(requirement.scopes)
+    scopes = sorted(requirement.scopes - {"admin"})
     needed = f"an API key with the scope {' or '.join([*scopes, 'admin'])}"
     staff = ", or the token of a staff member" if requirement.staff else ""
     held = f" The scopes here are: {', '.join(sorted(caller.scopes)) or 'none'}."

@@ -22,6 +22,7 @@ from api_gateway.cli.remote.learners import learners
 from api_gateway.cli.remote.outcomes import outcomes
 from api_gateway.cli.remote.submissions import cancel, status, submissions
 from api_gateway.cli.remote.submit import submit
+from api_gateway.cli.remote.webhooks.commands import webhooks
 from api_gateway.cli.run import beat, gateway, worker
 from api_gateway.cli.up import up
 from api_gateway.cli.verify import verify
@@ -102,7 +103,7 @@ def main() -> None:
 for command in (
     *(up, gateway, worker, beat),
     *(db, keys, clients, tokens, batches, doctor, verify),
-    *(courses, learners, invitations, crosswalks, enrollments),
+    *(courses, learners, invitations, crosswalks, enrollments, webhooks),
     *(submit, submissions, status, outcomes, cancel),
 ):
     main.add_command(command)

@@ -25,6 +25,37 @@ _NUMBERS = {
     "next": None,
     "previous": None,
 }
+WEBHOOK_EXAMPLE = {
+    "url": "https://lms.example.org/hooks/enrollments",
+    "types": ["enrollment.created", "enrollment.deactivated"],
+    "courses": ["DemoX+*"],
+}
+_WEBHOOK = {
+    "id": "019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a11",
+    "description": None,
+    "callers": [],
+    "enabled": True,
+    "disabled_reason": None,
+    "disabled_at": None,
+    "failures": 0,
+    "created": "2026-09-01T12:00:00Z",
+    "previous_secret_until": None,
+    **WEBHOOK_EXAMPLE,
+}
+_DELIVERY = {
+    "id": 1,
+    "message_id": "1f0c2f6e-0b2f-5f43-9d4c-5b7f3c7a9b10",
+    "type": "enrollment.created",
+    "position": 1,
+    "state": "pending",
+    "attempts": 1,
+    "created": "2026-09-01T12:00:00Z",
+    "next_attempt_at": "2026-09-01T12:00:06Z",
+    "attempted_at": "2026-09-01T12:00:01Z",
+    "status": 503,
+    "answer": "Service Unavailable",
+    "error": "refused",
+}
 
 #: Examples by name of the component.
 BODY_EXAMPLES: Mapping[str, Any] = {
@@ -58,6 +89,13 @@ BODY_EXAMPLES: Mapping[str, Any] = {
     "Changes": {"changes": [_EVENT], "next": 1},
     "History": {"events": [_EVENT]},
     "Crosswalk": {"source": "canvas", "entries": [EXAMPLES["CrosswalkEntry"]], "next": None},
+    "NewWebhook": WEBHOOK_EXAMPLE,
+    "FeedRange": {"first": 1, "last": 1_000},
+    "Webhook": _WEBHOOK,
+    "Webhooks": {"webhooks": [_WEBHOOK]},
+    "Delivery": _DELIVERY,
+    "Deliveries": {"deliveries": [_DELIVERY], "next": None},
+    "Queued": {"queued": 12},
     "Ready": {"status": "ok", "database": "ok", "redis": "ok", "queue": "ok", "findings": []},
     "CourseList": {"courses": [_COURSE]},
     "LearnerList": {"learners": [_LEARNER]},

@@ -27,6 +27,7 @@ from api_gateway.openapi.operations import (
     service,
     submissions,
     tokens,
+    webhooks,
 )
 from api_gateway.openapi.parameters import HEADERS, PARAMETERS
 from api_gateway.openapi.problem_codes import meanings, statuses
@@ -43,6 +44,7 @@ OPERATIONS: Mapping[str, tuple[Operation, ...]] = {
     "Learners": learners.OPERATIONS + openedx.ACCOUNTS + openedx.RELATIONS,
     "Invitations": invitations.OPERATIONS + openedx.INVITATIONS,
     "Crosswalks": crosswalks.OPERATIONS,
+    "Webhooks": webhooks.OPERATIONS,
     "Version 2": openedx_v2.OPERATIONS,
     "Tokens": tokens.OPERATIONS,
     "Service": service.OPERATIONS,

@@ -16,6 +16,7 @@ from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from api_gateway.resources.openedx_v2.learner_enrollments import MINIMAL, ORDERINGS
 from enrollment.domain.codes import Code, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
+from enrollment.domain.webhooks.messages import DeliveryState
 from schemas.fields import MAX_EMAIL, MAX_MODE
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 
@@ -60,6 +61,8 @@ _PATH = {
     ),
     "email": _described("The e-mail address.", _bounded(MAX_EMAIL), example="ada@example.org"),
     "id": _described("The submission_id from the 202 response.", _UUID, example=_ID),
+    "webhook": _described("The id of the webhook.", _UUID, example=_ID),
+    "delivery": _described("The id of the delivery.", {"type": "integer", "minimum": 1}, example=1),
     "source": _described("The system that the ids come from.", _SOURCE, example="canvas"),
 }
 _QUERY = {
@@ -143,6 +146,7 @@ _QUERY = {
     "changed_courses": _list("Filter by course.", _FILTER, name="course_id", example=[COURSE_ID]),
     "changed_learners": _list("Filter by learner.", _FILTER, name="username", example=["ada"]),
     "since": _described("The position after which to start.", {**INTEGER, "default": 0}),
+    "delivery_state": _described("Filter by state.", enumeration([*DeliveryState]), name="state"),
     "state": _described(
         "Filter by state; may be repeated.",
         array(enumeration([*State])),

@@ -15,6 +15,7 @@ from schemas.learners import LearnerSchema
 from schemas.openedx.enrollment_allowed import AllowedKeySchema, AllowedSchema
 from schemas.openedx.roles import CourseRoleSchema
 from schemas.requests.schema import AttributeSchema, CourseDetailsSchema, RequestSchema
+from schemas.webhooks.endpoints import RangeSchema, WebhookSchema
 
 #: Component names of nested schemas.
 _NESTED_NAMES: Mapping[type[Schema], str] = {
@@ -45,6 +46,8 @@ def add_request_schemas(spec: APISpec) -> None:
         "CourseRoleMembers": CourseRoleSchema(),
         "NewAllowedEnrollment": AllowedSchema(),
         "AllowedEnrollmentKey": AllowedKeySchema(),
+        "NewWebhook": WebhookSchema(),
+        "FeedRange": RangeSchema(),
     }
     for name, schema in bodies.items():
         spec.components.schema(name, schema=schema)

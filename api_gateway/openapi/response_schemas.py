@@ -34,6 +34,7 @@ from schemas.openedx.eligibility import EligibilityJson
 from schemas.openedx.enrollment_allowed import AllowedJson
 from schemas.outcomes import BulkEnrollStateJson, OutcomeJson, OutcomePageJson
 from schemas.submission_options import OptionsJson
+from schemas.webhooks import endpoints as webhooks
 
 #: The type of each component. The names are a contract with generated clients.
 RESPONSES: Mapping[str, type] = {
@@ -82,6 +83,11 @@ RESPONSES: Mapping[str, type] = {
     "CatalogPagination": catalog.PageLinksJson,
     "Eligibility": EligibilityJson,
     "AccessToken": AccessTokenJson,
+    "Webhook": webhooks.WebhookJson,
+    "Webhooks": webhooks.WebhooksJson,
+    "Delivery": webhooks.DeliveryJson,
+    "Deliveries": webhooks.DeliveriesJson,
+    "Queued": webhooks.QueuedJson,
     "Live": LiveJson,
     "Ready": ReadyJson,
     "RelayLag": RelayLagJson,

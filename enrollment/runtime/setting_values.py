@@ -186,6 +186,20 @@ def api_key(text: str) -> str:
     return text
 
 
+def encryption_keys(text: str) -> tuple[str, ...]:
+    """Reads keys separated by commas. No message has a key."""
+    keys = tuple(key.strip() for key in text.split(","))
+    for number, key in enumerate(keys, 1):
+        if len(key) < MIN_API_KEY_LENGTH:
+            message = (
+                f"has a key, number {number}, that is too short: {len(key)} characters, and at "
+                f"least {MIN_API_KEY_LENGTH} are needed. Use a random one: "
+                "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+            )
+            raise ValueError(message)
+    return keys
+
+
 def switch(text: str) -> bool:
     """Reads on or off."""
     if text.lower() not in _SWITCH:

@@ -37,6 +37,8 @@ VARIABLES: Mapping[str, str] = {
     "ENROLL_OWN_TOKENS": "false: take no tokens of our own (enroll tokens create).",
     "ENROLL_SIGNING_KEY": "The key that signs our own tokens, and former keys after commas.",
     "ENROLL_SIGNING_KEY_FILE": "File with that key; default: signing.key in the data folder.",
+    "ENROLL_ENCRYPTION_KEY": "The key that encrypts stored secrets, and former keys after commas.",
+    "ENROLL_PRIVATE_DESTINATIONS": "true: webhooks may name private addresses, and http.",
     "ENROLL_MAX_UPLOAD_BYTES": "Maximum size of an upload, after decompression.",
     "ENROLL_MAX_UPLOAD_ROWS": "Maximum number of rows in a submission.",
     "ENROLL_MAX_JSON_BYTES": "Maximum size of a JSON document (use NDJSON or CSV for more).",
@@ -110,6 +112,8 @@ class Settings:
     own_tokens: bool = True
     signing_key: str | None = field(default=None, repr=False)
     signing_key_file: Path | None = None
+    encryption_key: tuple[str, ...] = field(default=(), repr=False)
+    private_destinations: bool = False
     max_upload_bytes: int = 1_000_000_000
     max_upload_rows: int = 2_000_000
     max_json_bytes: int = 16_000_000
@@ -236,6 +240,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "ENROLL_UNKNOWN_LEARNERS": setting_values.acceptance,
     "ENROLL_EDX_API_KEY": setting_values.api_key,
     "ENROLL_OAUTH_CLIENTS": setting_values.oauth_clients,
+    "ENROLL_ENCRYPTION_KEY": setting_values.encryption_keys,
     "ENROLL_THROTTLE": setting_values.switch,
     "ENROLL_THROTTLE_LEARNERS": setting_values.rate,
     "ENROLL_THROTTLE_STAFF": setting_values.rate,

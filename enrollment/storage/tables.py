@@ -531,3 +531,91 @@ class SecretRow(Base):
 
     name: Mapped[str] = mapped_column(String(40), primary_key=True)
     value: Mapped[bytes]
+
+
+class WebhookRow(Base):
+    """An endpoint of another system to which messages are sent.
+
+    `leased_until` is set while a process sends to it, so that only one does; `not_before` while
+    it rests after a failure.
+    """
+
+    __tablename__ = "webhook"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    url: Mapped[str] = mapped_column(Text)
+    description: Mapped[str | None]
+    #: Filters: empty for all.
+    types: Mapped[list[str]] = mapped_column(JSON)
+    courses: Mapped[list[str]] = mapped_column(JSON)
+    callers: Mapped[list[str]] = mapped_column(JSON)
+    #: Encrypted, both.
+    secret: Mapped[str]
+    previous_secret: Mapped[str | None]
+    previous_until: Mapped[datetime | None]
+    created: Mapped[datetime]
+    #: Null while it is enabled, else why and since when it is not.
+    disabled_reason: Mapped[str | None] = mapped_column(String(40))
+    disabled_at: Mapped[datetime | None]
+    #: The end of the feed when it was made: it receives what came later.
+    since: Mapped[int] = mapped_column(BigInteger)
+    #: Failed attempts since the last success.
+    failures: Mapped[int] = mapped_column(Integer, server_default="0")
+    not_before: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+
+
+class WebhookDeliveryRow(Base):
+    """One message for one endpoint, with its last attempt."""
+
+    __tablename__ = "webhook_delivery"
+    __table_args__ = (
+        UniqueConstraint("webhook_id", "message_id"),
+        Index("ix_webhook_delivery_list", "webhook_id", "state", "id"),
+        Index(
+            "ix_webhook_delivery_due",
+            "webhook_id",
+            "next_attempt_at",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        Index(
+            "ix_webhook_delivery_order",
+            "webhook_id",
+            "order_key",
+            "id",
+            sqlite_where=text("state = 'pending'"),
+            postgresql_where=text("state = 'pending'"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigSerial, primary_key=True)
+    webhook_id: Mapped[UUID] = mapped_column(ForeignKey("webhook.id", ondelete="CASCADE"))
+    message_id: Mapped[UUID]
+    type: Mapped[str] = mapped_column(String(40))
+    #: Position in the feed, from which the message is rendered; else it is in `body`.
+    position: Mapped[int | None] = mapped_column(BigInteger)
+    body: Mapped[str | None]
+    #: Hash of the subject: messages of one subject are sent in order.
+    order_key: Mapped[int] = mapped_column(BigInteger)
+    state: Mapped[str] = mapped_column(String(10))
+    attempts: Mapped[int] = mapped_column(Integer, server_default="0")
+    created: Mapped[datetime]
+    #: Null when it is not pending.
+    next_attempt_at: Mapped[datetime | None]
+    attempted_at: Mapped[datetime | None]
+    #: Status of the last answer, its first bytes, or why there was none.
+    status: Mapped[int | None]
+    answer: Mapped[str | None]
+    error: Mapped[str | None] = mapped_column(String(40))
+
+
+class WebhookPositionRow(Base):
+    """How far a source of messages was read: the feed, or the submissions that are done."""
+
+    __tablename__ = "webhook_position"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    position: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    read_until: Mapped[datetime | None]

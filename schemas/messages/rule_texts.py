@@ -43,6 +43,11 @@ RULE_TEXTS: Mapping[Rule, RuleText] = {
         "rename it to {expected}, or leave it out",
     ),
     Rule.LENGTH: RuleText("is too short or too long", "write a value of another length"),
+    Rule.DESTINATION: RuleText(
+        "must not be called",
+        "write the https URL of a public server",
+        "must not be called: {detail}",
+    ),
     Rule.RANGE: RuleText(
         "is out of range", "write a value within the limits", "is out of range: {detail}"
     ),

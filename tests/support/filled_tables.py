@@ -72,6 +72,14 @@ n + 1000000 FROM (SELECT max(last) AS last FROM feed) AS head, generate_series(0
 INSERT INTO crosswalk (source, kind, theirs, ours) SELECT 'canvas', 'learner', 't' || n, 'copy'
 || n FROM generate_series(1, %(rows)s) AS n;
 
+INSERT INTO webhook (id, url, types, courses, callers, secret, created, since) VALUES
+('01900000-0000-7000-8000-000000000000', 'https://lms.example.org/', '[]', '[]', '[]', 'x', now(),
+0);
+
+INSERT INTO webhook_delivery (webhook_id, message_id, type, position, order_key, state, created)
+SELECT '01900000-0000-7000-8000-000000000000', gen_random_uuid(), 'enrollment.created', n, n,
+'delivered', now() FROM generate_series(1, %(rows)s) AS n;
+
 INSERT INTO idempotency (caller, key, fingerprint, submission_id, created) SELECT %(caller)s, n,
 '', %(file)s, now() - n * interval '1 second' FROM generate_series(1, %(rows)s) AS n
 """

@@ -81,6 +81,7 @@ class Gateway:
                 "ENROLL_EDX_API_KEY": EDX_KEY,
                 "ENROLL_ACCEPT_DATA_LOSS": "true",
                 "ENROLL_THROTTLE": "off",
+                "ENROLL_ENCRYPTION_KEY": "e" * 32,
                 "ENROLL_SIGNING_KEY": SIGNING_KEY.secret.decode(),
                 **{f"ENROLL_{name.upper()}": value for name, value in environment.items()},
             }

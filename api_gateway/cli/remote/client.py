@@ -118,6 +118,14 @@ class Service:
         """Sends a request that may be repeated, with a JSON body if there is one."""
         return self._send(lambda: self._http.request(method, API_PREFIX + path, json=body))
 
+    def call_once(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """Sends a request that must not be repeated: its response is shown only once."""
+        try:
+            response = self._http.request(method, API_PREFIX + path, json=body)
+        except httpx.TransportError as error:
+            raise self._unreachable(error) from error
+        return self._checked(response, is_upload=False)
+
     def post_once(self, path: str, body: object, headers: Mapping[str, str]) -> httpx.Response:
         """Sends a POST request; all attempts have the same Idempotency-Key."""
         headers = {**headers, "Idempotency-Key": str(uuid.uuid4())}

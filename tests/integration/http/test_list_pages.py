@@ -13,6 +13,7 @@ from api_gateway.routes import BASE_V2
 from enrollment.storage import idempotency, migrate
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.upkeep import retention
+from enrollment.storage.webhooks import deliveries
 from tests.support.filled_tables import CALLER, fill
 from tests.support.gateway import Gateway, ago
 from tests.support.in_process_service import COURSE, OTHER, World
@@ -58,6 +59,11 @@ LISTS = {
         "submissions/{file}/outcomes?limit={limit}&outcome=enrolled",
     ],
     "crosswalk": ["crosswalks/canvas?limit={limit}"],
+    "webhook_deliveries": [
+        "webhooks/01900000-0000-7000-8000-000000000000/deliveries?limit={limit}",
+        "webhooks/01900000-0000-7000-8000-000000000000/deliveries?limit={limit}&state=delivered",
+        "webhooks/01900000-0000-7000-8000-000000000000/deliveries?limit={limit}&state=failed",
+    ],
     "enrollment": ["enrollment?user=copy7"],
     "enrollment_allowed": ["enrollment_allowed?email=copy7@example.org"],
     "v2_enrollment_allowed": [
@@ -101,6 +107,8 @@ OTHERS = {
     "course",
     "learner",
     "invitation",
+    "webhooks",  # a few, all of which are listed
+    "webhook",
     "livez",
     "readyz",
     "openapi",
@@ -120,6 +128,7 @@ PURGES: dict[str, Callable[[Any, Any], object]] = {
         session, before=before, now=before, limit=LIMIT
     ),
     "hidden files": lambda session, before: retention.delete_hidden_files(session, limit=LIMIT),
+    "deliveries": lambda session, before: deliveries.purge(session, before=before, limit=LIMIT),
     "singles": lambda session, before: retention.purge_singles(session, before=before, limit=LIMIT),
 }
 

@@ -1,0 +1,122 @@
+"""Operations on webhooks."""
+
+from api_gateway.openapi.model import Operation, Response, json_content
+from api_gateway.openapi.operations.crud import BODY_PROBLEMS, TRANSFER_PROBLEMS
+
+_ONE = json_content("Webhook")
+_BODY = f"{BODY_PROBLEMS} {TRANSFER_PROBLEMS}"
+
+
+def _action(name: str, summary: str, description: str, response: str) -> Operation:
+    return Operation(
+        f"webhook_{name}",
+        "POST",
+        f"{name}Webhook",
+        summary,
+        {200: Response(response, _ONE)},
+        description=description,
+        problems="not_found",
+    )
+
+
+OPERATIONS = (
+    Operation(
+        "webhooks",
+        "GET",
+        "listWebhooks",
+        "List all webhooks",
+        {200: Response("All webhooks, oldest first.", json_content("Webhooks"))},
+        description="The endpoints of other systems to which messages are sent.",
+    ),
+    Operation(
+        "webhooks",
+        "POST",
+        "addWebhook",
+        "Add a webhook",
+        {201: Response("Added; the secret is never shown again.", _ONE)},
+        description=(
+            "Messages are CloudEvents about what happens from now on, signed as Standard Webhooks "
+            "says. The URL must be https and of a public server."
+        ),
+        body=json_content("NewWebhook"),
+        problems=_BODY,
+    ),
+    Operation(
+        "webhook",
+        "GET",
+        "getWebhook",
+        "Get a webhook",
+        {200: Response("The current state.", _ONE)},
+        description="Without its secret.",
+        problems="not_found",
+    ),
+    Operation(
+        "webhook",
+        "PUT",
+        "putWebhook",
+        "Replace the URL and the filters of a webhook",
+        {200: Response("Replaced.", _ONE)},
+        description="Members that are not given get their defaults. The secret stays.",
+        body=json_content("NewWebhook"),
+        problems=f"not_found {_BODY}",
+    ),
+    Operation(
+        "webhook",
+        "DELETE",
+        "deleteWebhook",
+        "Delete a webhook",
+        {204: Response("Deleted.")},
+        description="Its deliveries are deleted as well; nothing more is sent.",
+        problems="not_found",
+    ),
+    _action(
+        "rotate",
+        "Replace the secret of a webhook",
+        "The secret before it signs as well for 24 hours: each message has two signatures then.",
+        "The new secret, which is never shown again.",
+    ),
+    _action(
+        "enable",
+        "Enable a webhook",
+        "What is pending is sent at once. What happened while it was disabled is not.",
+        "Enabled.",
+    ),
+    _action(
+        "disable",
+        "Disable a webhook",
+        "Nothing is sent or queued until it is enabled. An endpoint that answers 410 is disabled.",
+        "Disabled.",
+    ),
+    Operation(
+        "webhook_redeliver",
+        "POST",
+        "redeliverRange",
+        "Send the messages about a range of the change feed again",
+        {202: Response("The number of messages.", json_content("Queued"))},
+        description=(
+            "At most 10,000 positions, both ends included. Messages that match the filters are "
+            "sent with the same ids, whether they were sent before or not."
+        ),
+        body=json_content("FeedRange"),
+        problems=f"not_found {_BODY}",
+    ),
+    Operation(
+        "webhook_deliveries",
+        "GET",
+        "listDeliveries",
+        "List the deliveries of a webhook",
+        {200: Response("A page, newest first.", json_content("Deliveries"))},
+        description="Each message with its last attempt: status, first bytes of the answer.",
+        parameters="delivery_state limit same_as_limit cursor",
+        problems="not_found invalid_parameter",
+    ),
+    Operation(
+        "webhook_delivery_redeliver",
+        "POST",
+        "redeliver",
+        "Send a message again",
+        {202: Response("It is sent at once, with the same id.", json_content("Delivery"))},
+        description="The attempts are counted anew.",
+        problems="not_found",
+    ),
+)

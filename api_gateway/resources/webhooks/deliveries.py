@@ -1,0 +1,140 @@
+"""`/webhooks/{id}/deliveries`: the log of an endpoint, and sending again."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from http import HTTPStatus
+from uuid import UUID
+
+from falcon.asgi import Request, Response
+from sqlalchemy.orm import Session
+
+from api_gateway.database import ListReader
+from api_gateway.http.pagination import encode_cursor, invalid_cursor, read_cursor, read_page_size
+from api_gateway.http.problems import bad_request
+from api_gateway.http.responses import write_json
+from api_gateway.resources.common.bulk_body import read_object
+from api_gateway.resources.webhooks.endpoints import (
+    WebhookParts,
+    parse_webhook_id,
+    webhook_not_found,
+)
+from enrollment.domain.webhooks.messages import DeliveryState
+from enrollment.domain.webhooks.records import Delivery
+from enrollment.storage.events import events_after
+from enrollment.storage.webhooks import deliveries, endpoints
+from schemas.findings import Rule, finding
+from schemas.webhooks.endpoints import DeliveriesJson, QueuedJson, dump_delivery, load_range
+from schemas.webhooks.messages import event_messages
+
+#: Ids of deliveries have fewer digits.
+_MAX_DIGITS = 18
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveriesResource:
+    """The deliveries of one endpoint."""
+
+    parts: WebhookParts
+    lists: ListReader
+
+    async def on_get(self, req: Request, resp: Response, webhook: str) -> None:
+        """Lists the deliveries, newest first."""
+        webhook_id, limit = parse_webhook_id(webhook), read_page_size(req)
+        state, before = _read_state(req), _read_before(req)
+        found = await self.lists.read(
+            _read_page, webhook_id, state=state, before=before, limit=limit
+        )
+        if found is None:
+            raise webhook_not_found()
+        last = encode_cursor(str(found[-1].id)) if len(found) == limit else None
+        body: DeliveriesJson = {"deliveries": list(map(dump_delivery, found)), "next": last}
+        write_json(resp, body)
+
+    on_head = on_get
+
+
+@dataclass(frozen=True, slots=True)
+class RedeliverResource:
+    """Sends one message again."""
+
+    parts: WebhookParts
+
+    async def on_post(self, req: Request, resp: Response, webhook: str, delivery: str) -> None:
+        """Lets the message be sent at once, with the same id."""
+        webhook_id = parse_webhook_id(webhook)
+        if not _is_number(delivery):
+            raise webhook_not_found()
+        sent = await self.parts.database.write(
+            deliveries.send_again, webhook_id, int(delivery), now=self.parts.now()
+        )
+        if sent is None:
+            raise webhook_not_found()
+        write_json(resp, dump_delivery(sent), HTTPStatus.ACCEPTED)
+
+
+@dataclass(frozen=True, slots=True)
+class RedeliverRangeResource:
+    """Sends the messages about a range of the feed again."""
+
+    parts: WebhookParts
+
+    async def on_post(self, req: Request, resp: Response, webhook: str) -> None:
+        """Queues what matches the filters of the endpoint, whether it was sent before or not."""
+        webhook_id = parse_webhook_id(webhook)
+        first, last = await read_object(req, self.parts.database, load_range)
+        queued = await self.parts.database.write(
+            _queue_range, webhook_id, first, last, now=self.parts.now()
+        )
+        if queued is None:
+            raise webhook_not_found()
+        body: QueuedJson = {"queued": queued}
+        write_json(resp, body, HTTPStatus.ACCEPTED)
+
+
+def _read_page(
+    session: Session,
+    webhook_id: UUID,
+    *,
+    state: DeliveryState | None,
+    before: int | None,
+    limit: int,
+) -> list[Delivery] | None:
+    """Returns a page of deliveries; None without the endpoint."""
+    if endpoints.find(session, webhook_id) is None:
+        return None
+    return deliveries.page(session, webhook_id, state=state, before=before, limit=limit)
+
+
+def _queue_range(
+    session: Session, webhook_id: UUID, first: int, last: int, *, now: datetime
+) -> int | None:
+    """Queues messages about events; returns how many, None without the endpoint."""
+    webhook = endpoints.find(session, webhook_id)
+    if webhook is None:
+        return None
+    events = events_after(session, first - 1, limit=last - first + 1)
+    return deliveries.queue(session, [webhook], event_messages(events), now=now, again=True)
+
+
+def _read_state(req: Request) -> DeliveryState | None:
+    text = req.get_param("state")
+    if not text:
+        return None
+    if text not in set(DeliveryState):
+        found = finding("state", text, Rule.ONE_OF, expected=[*DeliveryState])
+        message = f"state must be one of {', '.join(DeliveryState)}."
+        raise bad_request("invalid_parameter", message, found)
+    return DeliveryState(text)
+
+
+def _read_before(req: Request) -> int | None:
+    text = read_cursor(req)
+    if text is None:
+        return None
+    if not _is_number(text):
+        raise invalid_cursor(text)
+    return int(text)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS

@@ -1,0 +1,164 @@
+"""Deliveries: messages that are to be sent to endpoints, and what became of them."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, delete, select, update
+from sqlalchemy.orm import Session, aliased
+
+from enrollment.domain.webhooks.messages import DeliveryState, WebhookMessage
+from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
+from enrollment.storage.bulk.array_params import insert_on
+from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.tables import WebhookDeliveryRow, WebhookRow
+
+_PENDING = DeliveryState.PENDING.value
+
+
+_COLUMNS = tuple(getattr(WebhookDeliveryRow, name) for name in Delivery._fields)
+
+
+def _delivery(row: Any) -> Delivery:
+    delivery = Delivery._make(row)
+    return delivery._replace(state=DeliveryState(delivery.state))
+
+
+def order_key(subject: str) -> int:
+    """Returns the number by which messages of a subject are kept in order."""
+    return int.from_bytes(hashlib.sha256(subject.encode()).digest()[:8], signed=True)
+
+
+def queue(
+    session: Session,
+    webhooks: Iterable[Webhook],
+    messages: Sequence[WebhookMessage],
+    *,
+    now: datetime,
+    again: bool = False,
+) -> int:
+    """Queues messages for the endpoints whose filters they match; returns how many deliveries.
+
+    A message that was queued for an endpoint before stays as it is; with `again` it is sent again.
+    """
+    rows = [
+        {
+            "webhook_id": webhook.id,
+            "message_id": message.id,
+            "type": message.type,
+            "position": message.position,
+            "body": message.body,
+            "order_key": order_key(message.subject),
+            "state": _PENDING,
+            "created": now,
+            "next_attempt_at": now,
+        }
+        for message in messages
+        for webhook in webhooks
+        if webhook.filter.matches(message)
+    ]
+    if rows:
+        statement = insert_on(postgresql=is_postgresql(session))(WebhookDeliveryRow)
+        key = ["webhook_id", "message_id"]
+        anew = {"state": _PENDING, "next_attempt_at": now, "attempts": 0}
+        session.execute(
+            statement.on_conflict_do_update(index_elements=key, set_=anew)
+            if again
+            else statement.on_conflict_do_nothing(index_elements=key),
+            rows,
+        )
+    return len(rows)
+
+
+def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -> list[Delivery]:
+    """Returns deliveries of an endpoint that are due, oldest first.
+
+    Leaves out those whose subject has an earlier one that waits for its next attempt.
+    """
+    row, earlier = WebhookDeliveryRow, aliased(WebhookDeliveryRow)
+    is_blocked = (
+        select(earlier.id)
+        .where(
+            earlier.webhook_id == row.webhook_id,
+            earlier.order_key == row.order_key,
+            earlier.state == _PENDING,
+            earlier.id < row.id,
+            earlier.next_attempt_at > now,
+        )
+        .exists()
+    )
+    query = (
+        select(*_COLUMNS)
+        .where(
+            row.webhook_id == webhook_id,
+            row.state == _PENDING,
+            row.next_attempt_at <= now,
+            ~is_blocked,
+        )
+        .order_by(row.next_attempt_at, row.id)
+        .limit(limit)
+    )
+    found = [_delivery(each) for each in session.execute(query)]
+    return sorted(found, key=lambda delivery: delivery.id)
+
+
+def record(session: Session, results: Iterable[AttemptResult]) -> None:
+    """Stores the results of attempts of deliveries that are still pending."""
+    for result in results:
+        values = result._asdict()
+        delivery_id = values.pop("delivery_id")
+        session.execute(
+            update(WebhookDeliveryRow)
+            .where(WebhookDeliveryRow.id == delivery_id, WebhookDeliveryRow.state == _PENDING)
+            .values(**values, attempts=WebhookDeliveryRow.attempts + 1)
+        )
+
+
+def page(
+    session: Session,
+    webhook_id: UUID,
+    *,
+    state: DeliveryState | None,
+    before: int | None,
+    limit: int,
+) -> list[Delivery]:
+    """Returns deliveries of an endpoint, newest first, those before an id.
+
+    One query for each state: an index has them in this order, however few are in one state.
+    """
+    row = WebhookDeliveryRow
+    found: list[Delivery] = []
+    for each in DeliveryState if state is None else (state,):
+        query = select(*_COLUMNS).where(row.webhook_id == webhook_id, row.state == each.value)
+        if before is not None:
+            query = query.where(row.id < before)
+        rows = session.execute(query.order_by(row.id.desc()).limit(limit))
+        found += map(_delivery, rows)
+    return sorted(found, key=lambda delivery: delivery.id, reverse=True)[:limit]
+
+
+def send_again(
+    session: Session, webhook_id: UUID, delivery_id: int, *, now: datetime
+) -> Delivery | None:
+    """Lets a message be sent once more, with the same id; None if there is no such delivery."""
+    row = WebhookDeliveryRow
+    key = and_(row.webhook_id == webhook_id, row.id == delivery_id)
+    session.execute(update(row).where(key).values(state=_PENDING, next_attempt_at=now, attempts=0))
+    found = session.execute(select(*_COLUMNS).where(key)).one_or_none()
+    return None if found is None else _delivery(found)
+
+
+def purge(session: Session, *, before: datetime, limit: int) -> bool:
+    """Deletes up to `limit` ended deliveries queued before a time; returns if more may be left."""
+    row, ids = WebhookDeliveryRow, list[int]()
+    for webhook_id in session.scalars(select(WebhookRow.id)).all():
+        for state in (DeliveryState.DELIVERED, DeliveryState.FAILED):
+            # The oldest by id are the oldest by time: an index ends the search.
+            of_state = row.webhook_id == webhook_id, row.state == state.value
+            oldest = select(row.id, row.created).where(*of_state).order_by(row.id)
+            found = session.execute(oldest.limit(limit - len(ids))).all()
+            ids += [each[0] for each in found if each[1] < before]
+    session.execute(delete(row).where(row.id.in_(ids)))
+    return len(ids) == limit

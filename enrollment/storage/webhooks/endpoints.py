@@ -1,0 +1,161 @@
+"""Endpoints: URLs to which messages are sent, with their filters and secrets."""
+
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy.orm import Session
+
+from enrollment.domain.webhooks.messages import WebhookFilter
+from enrollment.domain.webhooks.records import Webhook, WebhookMembers
+from enrollment.storage.events import last_position
+from enrollment.storage.tables import WebhookDeliveryRow, WebhookRow
+
+
+def _webhook(row: WebhookRow) -> Webhook:
+    filters = WebhookFilter(*map(frozenset, (row.types, row.courses, row.callers)))
+    return Webhook(
+        row.id,
+        row.url,
+        row.description,
+        filters,
+        row.secret,
+        row.previous_secret,
+        row.previous_until,
+        row.created,
+        row.disabled_reason,
+        row.disabled_at,
+        row.since,
+        row.failures,
+    )
+
+
+def _columns(members: WebhookMembers) -> dict[str, object]:
+    lists = zip(("types", "courses", "callers"), members.filter, strict=True)
+    return {
+        "url": members.url,
+        "description": members.description,
+        **{name: sorted(values) for name, values in lists},
+    }
+
+
+def add(
+    session: Session, members: WebhookMembers, *, webhook_id: UUID, secret: str, now: datetime
+) -> Webhook:
+    """Adds an endpoint, which receives what happens from now on; `secret` is encrypted."""
+    row = WebhookRow(
+        id=webhook_id,
+        secret=secret,
+        created=now,
+        since=last_position(session),
+        failures=0,
+        **_columns(members),
+    )
+    session.add(row)
+    session.flush()
+    return _webhook(row)
+
+
+def replace(session: Session, webhook_id: UUID, members: WebhookMembers) -> Webhook | None:
+    """Replaces what the owner states, and lets an endpoint that rested be tried again."""
+    return _update(session, webhook_id, not_before=None, **_columns(members))
+
+
+def rotate(
+    session: Session, webhook_id: UUID, secret: str, *, previous_until: datetime
+) -> Webhook | None:
+    """Sets a new encrypted secret; the one before signs as well until a time."""
+    return _update(
+        session,
+        webhook_id,
+        secret=secret,
+        previous_secret=WebhookRow.secret,
+        previous_until=previous_until,
+    )
+
+
+def enable(session: Session, webhook_id: UUID) -> Webhook | None:
+    """Lets messages be sent to the endpoint, at once."""
+    return _update(
+        session, webhook_id, disabled_reason=None, disabled_at=None, failures=0, not_before=None
+    )
+
+
+def disable(session: Session, webhook_id: UUID, reason: str, *, now: datetime) -> Webhook | None:
+    """Lets no message be sent to the endpoint, and none be queued for it."""
+    return _update(session, webhook_id, disabled_reason=reason, disabled_at=now)
+
+
+def _update(session: Session, webhook_id: UUID, **values: object) -> Webhook | None:
+    session.execute(update(WebhookRow).where(WebhookRow.id == webhook_id).values(**values))
+    return find(session, webhook_id)
+
+
+def remove(session: Session, webhook_id: UUID) -> bool:
+    """Deletes an endpoint with its deliveries; returns whether it existed."""
+    found = session.scalar(
+        delete(WebhookRow).where(WebhookRow.id == webhook_id).returning(WebhookRow.id)
+    )
+    return found is not None
+
+
+def find(session: Session, webhook_id: UUID) -> Webhook | None:
+    """Returns an endpoint."""
+    query = select(WebhookRow).where(WebhookRow.id == webhook_id)
+    row = session.scalar(query.execution_options(populate_existing=True))
+    return None if row is None else _webhook(row)
+
+
+def find_all(session: Session) -> list[Webhook]:
+    """Returns all endpoints, oldest first."""
+    query = select(WebhookRow).order_by(WebhookRow.created, WebhookRow.id)
+    return [_webhook(row) for row in session.scalars(query)]
+
+
+def _is_free(now: datetime) -> ColumnElement[bool]:
+    """Returns whether an endpoint is enabled, does not rest, and no process sends to it."""
+    return (
+        WebhookRow.disabled_reason.is_(None)
+        & or_(WebhookRow.not_before.is_(None), WebhookRow.not_before <= now)
+        & or_(WebhookRow.leased_until.is_(None), WebhookRow.leased_until <= now)
+    )
+
+
+def find_due(session: Session, *, now: datetime) -> list[tuple[UUID, bool]]:
+    """Returns the endpoints to which something is to be sent, and whether the last attempt failed.
+
+    One look-up in an index for each endpoint.
+    """
+    due = (
+        select(WebhookDeliveryRow.id)
+        .where(
+            WebhookDeliveryRow.webhook_id == WebhookRow.id,
+            WebhookDeliveryRow.state == "pending",
+            WebhookDeliveryRow.next_attempt_at <= now,
+        )
+        .exists()
+    )
+    query = select(WebhookRow.id, WebhookRow.failures).where(_is_free(now), due)
+    return [(row[0], row[1] > 0) for row in session.execute(query)]
+
+
+def lease(session: Session, webhook_id: UUID, *, now: datetime, until: datetime) -> Webhook | None:
+    """Leases an endpoint to this process until a time; None if another one has it."""
+    found = session.scalar(
+        update(WebhookRow)
+        .where(WebhookRow.id == webhook_id, _is_free(now))
+        .values(leased_until=until)
+        .returning(WebhookRow.id)
+    )
+    return None if found is None else find(session, webhook_id)
+
+
+def end_lease(
+    session: Session, webhook_id: UUID, *, failures: int, not_before: datetime | None
+) -> None:
+    """Ends the lease, with the number of failures in a row and the time until which to rest."""
+    session.execute(
+        update(WebhookRow)
+        .where(WebhookRow.id == webhook_id)
+        .values(leased_until=None, failures=failures, not_before=not_before)
+    )

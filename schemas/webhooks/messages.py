@@ -1,0 +1,89 @@
+"""Messages for webhooks: which there are about events and submissions, and their bodies."""
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypedDict
+from uuid import UUID, uuid5
+
+import orjson
+
+from enrollment.domain.events import RecordedEvent
+from enrollment.domain.rules import format_timestamp
+from enrollment.domain.webhooks.messages import SUBMISSION_DONE, WebhookMessage
+from enrollment.domain.webhooks.records import DoneSubmission
+from schemas.encoding.json_types import Count, Doc, Timestamp, Uuid
+from schemas.events import EVENT_SOURCE, dump_event
+from schemas.submissions import caller_name
+
+
+class DoneDataJson(TypedDict):
+    """The submission that is done."""
+
+    submission_id: Uuid
+    caller: str
+    total: Count
+    counts: Annotated[dict[str, Any] | None, Doc("Outcomes of a file; null for a single request.")]
+    finished_at: Timestamp
+
+
+class DoneJson(TypedDict):
+    """A submission is done (CloudEvents 1.0)."""
+
+    specversion: Literal["1.0"]
+    id: Uuid
+    source: str
+    type: str
+    subject: str
+    time: Timestamp
+    datacontenttype: str
+    data: DoneDataJson
+
+
+def event_messages(events: Iterable[RecordedEvent]) -> list[WebhookMessage]:
+    """Returns the messages about events; they are rendered from the feed when they are sent."""
+    return [
+        WebhookMessage(
+            uuid5(event.submission_id, str(event.id)),
+            f"enrollment.{event.kind.value}",
+            event.course_id,
+            caller_name(event.caller),
+            f"{event.course_id}/{event.username}",
+            event.position,
+        )
+        for event in events
+    ]
+
+
+def render_event(event: RecordedEvent) -> bytes:
+    """Renders the body of a message about an event: the same bytes in every attempt."""
+    return orjson.dumps(dump_event(event))
+
+
+def done_message(done: DoneSubmission) -> WebhookMessage:
+    """Returns the message about a submission that is done, with its body."""
+    message_id: UUID = uuid5(done.id, SUBMISSION_DONE)
+    finished_at = format_timestamp(done.finished_at)
+    body: DoneJson = {
+        "specversion": "1.0",
+        "id": str(message_id),
+        "source": EVENT_SOURCE,
+        "type": SUBMISSION_DONE,
+        "subject": str(done.id),
+        "time": finished_at,
+        "datacontenttype": "application/json",
+        "data": {
+            "submission_id": str(done.id),
+            "caller": caller_name(done.caller),
+            "total": done.total,
+            "counts": done.tally,
+            "finished_at": finished_at,
+        },
+    }
+    return WebhookMessage(
+        message_id,
+        SUBMISSION_DONE,
+        None,
+        caller_name(done.caller),
+        str(done.id),
+        None,
+        orjson.dumps(body).decode(),
+    )

@@ -1,0 +1,123 @@
+"""Webhooks over HTTP: endpoints, their secrets, the log of deliveries, sending again."""
+
+from uuid import uuid4
+
+import pytest
+
+from enrollment.storage.webhooks import endpoints
+from tests.support.gateway import fresh
+from worker.deliveries.fan_out import read_feed
+
+URL = "https://lms.example.org/hook"
+
+
+def add(gateway, **members):
+    answer = gateway.call("POST", "webhooks", gateway.admin, json={"url": URL, **members})
+    assert answer.status_code == 201, answer.text
+    return answer.json
+
+
+def call(gateway, method, hook, path="", **more):
+    return gateway.call(method, f"webhooks/{hook['id']}{path}", gateway.admin, **more)
+
+
+def test_a_secret_is_shown_once_and_stored_encrypted(gateway):
+    made = add(gateway, types=["enrollment.created"], courses=["Uni+*"], callers=["sis"])
+    assert made["secret"].startswith("whsec_")
+    shown = call(gateway, "GET", made).json
+    assert shown == {name: value for name, value in made.items() if name != "secret"}
+    assert shown in gateway.call("GET", "webhooks", gateway.admin).json["webhooks"]
+    with gateway.sessions.read() as session:
+        stored = [hook.secret for hook in endpoints.find_all(session)]
+    assert not any(made["secret"] in each for each in stored)
+
+
+def test_what_is_put_replaces_and_the_secret_stays(gateway):
+    made = add(gateway, types=["submission.done"], description="LMS")
+    put = call(gateway, "PUT", made, json={"url": f"{URL}/2"})
+    assert put.status_code == 200
+    assert (put.json["url"], put.json["types"], put.json["description"]) == (f"{URL}/2", [], None)
+    assert "secret" not in put.json
+
+
+def test_a_rotation_gives_a_new_secret(gateway):
+    made = add(gateway)
+    rotated = call(gateway, "POST", made, "/rotate").json
+    assert rotated["secret"] != made["secret"]
+    assert rotated["previous_secret_until"] > rotated["created"]
+
+
+def test_an_endpoint_is_disabled_enabled_and_deleted(gateway):
+    made = add(gateway)
+    disabled = call(gateway, "POST", made, "/disable").json
+    assert (disabled["enabled"], disabled["disabled_reason"]) == (False, "operator")
+    enabled = call(gateway, "POST", made, "/enable").json
+    assert (enabled["enabled"], enabled["disabled_reason"]) == (True, None)
+    assert call(gateway, "DELETE", made).status_code == 204
+    assert call(gateway, "DELETE", made).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("members", "field", "rule"),
+    [
+        ({"url": "http://lms.example.org/"}, "url", "destination"),
+        ({"url": "https://127.0.0.1/"}, "url", "destination"),
+        ({"url": "https://169.254.169.254/latest"}, "url", "destination"),
+        ({"url": "https://lms.example.org:6379/"}, "url", "destination"),
+        ({"url": "https://a:b@lms.example.org/"}, "url", "destination"),
+        ({}, "url", "required"),
+        ({"url": URL, "types": ["enrollment.made"]}, "types.0", "one_of"),
+        ({"url": URL, "courses": ["*"]}, "courses.0", "course_key"),
+        ({"url": URL, "courses": "Uni+*"}, "courses", "type"),
+        ({"url": URL, "secret": "whsec_x"}, "secret", "unknown"),
+    ],
+)
+def test_an_invalid_endpoint_is_refused(small, members, field, rule):
+    answer = small.call("POST", "webhooks", small.admin, json=members)
+    assert (answer.status_code, answer.json["code"]) == (400, "invalid_body")
+    assert (answer.json["errors"][0]["field"], answer.json["errors"][0]["rule"]) == (field, rule)
+
+
+def test_unknown_ids_are_404(small):
+    made = add(small)
+    paths = ["", "/deliveries"]
+    for webhook in (str(uuid4()), "x"):
+        for path in paths:
+            assert call(small, "GET", {"id": webhook}, path).status_code == 404
+        for action in ("rotate", "enable", "disable", "deliveries/1/redeliver"):
+            assert call(small, "POST", {"id": webhook}, f"/{action}").status_code == 404
+    for delivery in ("999", "x", "9" * 30):
+        path = f"/deliveries/{delivery}/redeliver"
+        assert call(small, "POST", made, path).status_code == 404
+
+
+def test_only_admins_see_webhooks(small):
+    for headers in (small.key("enroll", "read", "courses"), small.staff):
+        answer = small.call("GET", "webhooks", headers)
+        assert answer.status_code == 403
+        assert "the scope admin." in answer.json["message"]
+
+
+def test_deliveries_are_listed_and_sent_again(gateway):
+    made = add(gateway, types=["enrollment.created"])
+    names = [fresh("hooked") for _ in range(3)]
+    course = gateway.course()
+    for name in names:
+        gateway.enroll(gateway.admin, course, name)
+    while read_feed(gateway.worker_sessions):
+        continue
+    first = call(gateway, "GET", made, "/deliveries?limit=2&state=pending").json
+    rest = call(gateway, "GET", made, f"/deliveries?limit=2&cursor={first['next']}").json
+    found = first["deliveries"] + rest["deliveries"]
+    positions = [each["position"] for each in found]
+    assert len(found) == 3
+    assert positions == sorted(positions, reverse=True)
+    assert call(gateway, "GET", made, "/deliveries?state=failed").json["deliveries"] == []
+    assert call(gateway, "GET", made, "/deliveries?state=x").status_code == 400
+    again = call(gateway, "POST", made, f"/deliveries/{found[0]['id']}/redeliver")
+    assert (again.status_code, again.json["message_id"]) == (202, found[0]["message_id"])
+    span = {"first": positions[-1], "last": positions[0]}
+    assert call(gateway, "POST", made, "/redeliver", json=span).json == {"queued": 3}
+    assert len(call(gateway, "GET", made, "/deliveries").json["deliveries"]) == 3
+    for invalid in ({"first": 2, "last": 1}, {"first": 1, "last": 10_001}, {"first": 0, "last": 1}):
+        assert call(gateway, "POST", made, "/redeliver", json=invalid).status_code == 400

@@ -1,0 +1,1 @@
+"""Webhooks: queues messages for endpoints, and sends them."""

@@ -1,0 +1,104 @@
+"""One attempt to send a message to an endpoint."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from importlib.metadata import version
+from typing import NamedTuple
+
+import httpx
+import structlog
+
+from enrollment.domain.webhooks.retries import parse_retry_after
+from enrollment.runtime.outbound.addresses import RefusedDestination
+from enrollment.runtime.outbound.guarded_http import OUTBOUND_TOTAL_SECONDS, total_seconds
+from worker.deliveries.signatures import signed_headers
+
+log = structlog.get_logger()
+
+#: Bytes of an answer that are read and stored.
+ANSWER_BYTES = 1_000
+#: Status that asks for no more messages (410 Gone).
+_UNSUBSCRIBED = 410
+#: Error of each kind of failure without an answer; the first that fits.
+_ERRORS: Sequence[tuple[type[Exception], str]] = (
+    (RefusedDestination, "destination_refused"),
+    (httpx.ConnectTimeout, "connect_timeout"),
+    (httpx.TimeoutException, "timeout"),
+    (httpx.ConnectError, "not_reachable"),
+    (httpx.RequestError, "connection_lost"),
+    (httpx.InvalidURL, "destination_refused"),
+)
+
+
+class AttemptOutcome(NamedTuple):
+    """The answer of an endpoint, or why there is none."""
+
+    status: int | None = None
+    answer: str | None = None
+    #: None for a success.
+    error: str | None = None
+    #: Seconds that the endpoint asked to wait.
+    retry_after: float = 0.0
+
+    @property
+    def is_unsubscribed(self) -> bool:
+        """Whether the endpoint wants no more messages."""
+        return self.status == _UNSUBSCRIBED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sender:
+    """Sends messages; may be used by several threads."""
+
+    http: httpx.Client
+    total: float = OUTBOUND_TOTAL_SECONDS
+
+    def send(
+        self, url: str, message_id: str, body: bytes, secrets: Sequence[str], *, now: datetime
+    ) -> AttemptOutcome:
+        """Sends a message, signed with each secret; waits for the answer in bounded time."""
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": f"enrollment-service/{version('enrollment-service')}",
+            **signed_headers(message_id, int(now.timestamp()), body, secrets),
+        }
+        try:
+            with total_seconds(self.total):
+                return self._exchange(url, headers, body, now)
+        except (httpx.RequestError, httpx.InvalidURL, RefusedDestination) as error:
+            log.info("webhook.attempt_failed", because=type(error).__name__)
+            return AttemptOutcome(error=_error_of(error))
+
+    def _exchange(
+        self, url: str, headers: Mapping[str, str], body: bytes, now: datetime
+    ) -> AttemptOutcome:
+        with self.http.stream("POST", url, content=body, headers=headers) as response:
+            answer = _read_start(response)
+            error = None if response.is_success else _refusal(response)
+            retry_after = parse_retry_after(response.headers, now)
+            return AttemptOutcome(response.status_code, answer, error, retry_after)
+
+
+def _error_of(error: Exception) -> str:
+    return next(name for kind, name in _ERRORS if isinstance(error, kind))
+
+
+def _refusal(response: httpx.Response) -> str:
+    return "redirect" if response.is_redirect else "refused"
+
+
+def _read_start(response: httpx.Response) -> str:
+    """Returns the first bytes of an answer as text that can be stored.
+
+    An answer that stops there is one: its status was read.
+    """
+    start = b""
+    try:
+        for chunk in response.iter_raw(ANSWER_BYTES):
+            start += chunk
+            if len(start) >= ANSWER_BYTES:
+                break
+    except httpx.RequestError as error:
+        log.info("webhook.answer_cut", because=type(error).__name__)
+    return start[:ANSWER_BYTES].decode(errors="replace").replace("\0", "\ufffd")
