@@ -7,7 +7,8 @@ import click
 from api_gateway.cli.context import data_dir_option
 from api_gateway.cli.exit_codes import CHECK_FAILED
 from api_gateway.cli.output import examples, json_option, print_json
-from enrollment.runtime.settings import VARIABLES, misspelt_names, names_set
+from enrollment.runtime.setting_names import VARIABLES
+from enrollment.runtime.settings import misspelt_names, names_set
 
 _MARKS = {"ok": "ok   ", "note": "note ", "wrong": "WRONG"}
 

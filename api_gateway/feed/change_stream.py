@@ -32,7 +32,7 @@ from enrollment.domain.errors import EnrollmentError
 log = structlog.get_logger()
 
 #: Seconds before the database is asked again after a failure.
-RETRY_SECONDS = 1.0
+READ_RETRY_SECONDS = 1.0
 #: Seconds between two reads at the end of the feed.
 MIN_READ_INTERVAL_SECONDS = 0.05
 
@@ -119,7 +119,7 @@ class ChangeStream:
             return await self._reader.page(self._position)
         except EnrollmentError as error:
             log.info("changes.not_read", because=str(error))
-        await asyncio.sleep(RETRY_SECONDS)
+        await asyncio.sleep(READ_RETRY_SECONDS)
         return ()
 
     async def _wait(self) -> None:
@@ -146,5 +146,5 @@ class ChangeStream:
                 log.info("changes.caller_not_known", because=str(error))
                 if is_refusal(error):
                     return False
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(READ_RETRY_SECONDS)
         return False

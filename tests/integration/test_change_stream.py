@@ -34,7 +34,7 @@ def _small_and_eager(monkeypatch):
     monkeypatch.setattr(feed_reader, "PAGE_EVENTS", 3)
     monkeypatch.setattr(feed_reader, "MIN_FEED_POLL_SECONDS", 0.0)
     monkeypatch.setattr(change_stream, "MIN_READ_INTERVAL_SECONDS", 0.0)
-    monkeypatch.setattr(change_stream, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(change_stream, "READ_RETRY_SECONDS", 0.0)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from sqlalchemy.engine import make_url
 
-from enrollment.runtime.settings import VARIABLES
+from enrollment.runtime.setting_names import VARIABLES
 from tests.support.binaries import postgres_programs
 
 ROOT = Path(__file__).parents[2]

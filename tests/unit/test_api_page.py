@@ -11,7 +11,7 @@ from falcon.routing import CompiledRouter
 from api_gateway.auth.permissions import PERMISSIONS
 from api_gateway.cli.remote.courses import COURSE_CSV_COLUMNS
 from api_gateway.routes import BASE, BASE_V2, ROUTES
-from enrollment.runtime.settings import VARIABLES
+from enrollment.runtime.setting_names import VARIABLES
 from schemas.courses import CourseSchema, ModeSchema
 from schemas.invitations import InvitationSchema
 from schemas.learners import LearnerSchema

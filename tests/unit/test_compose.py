@@ -9,7 +9,8 @@ import click
 import pytest
 import yaml
 
-from enrollment.runtime.settings import VARIABLES, from_env
+from enrollment.runtime.setting_names import VARIABLES
+from enrollment.runtime.settings import from_env
 from tests.support.production import environment_of
 from tests.support.servers import AS_IN_PRODUCTION
 

@@ -8,8 +8,8 @@ import click
 import pytest
 
 from enrollment.domain.codes import Code, Reason
-from enrollment.runtime.setting_names import CLIENT_VARIABLES
-from enrollment.runtime.settings import VARIABLES, SettingsError, check_variables
+from enrollment.runtime.setting_names import CLIENT_VARIABLES, VARIABLES
+from enrollment.runtime.settings import SettingsError, check_variables
 from schemas.findings import Rule
 
 ROOT = Path(__file__).parents[2]

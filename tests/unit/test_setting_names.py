@@ -2,9 +2,8 @@
 
 import pytest
 
-from enrollment.runtime.setting_names import unknown_names
+from enrollment.runtime.setting_names import VARIABLES, unknown_names
 from enrollment.runtime.settings import (
-    VARIABLES,
     SettingsError,
     check_variables,
     from_env,

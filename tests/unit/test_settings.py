@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api_gateway.http.headers import MAX_WAIT
+from enrollment.runtime.setting_names import VARIABLES
 from enrollment.runtime.setting_values import MAX_MODE_LENGTH
 from enrollment.runtime.settings import (
     MAX_WAIT_SECONDS,
-    VARIABLES,
     Settings,
     SettingsError,
     from_env,

@@ -22,7 +22,7 @@ from worker.relay.wake_listener import WakeListener
 log = structlog.get_logger()
 
 #: Seconds between two looks for new events, unless a completion event comes earlier.
-POLL_SECONDS = 1.0
+RELAY_POLL_SECONDS = 1.0
 #: Seconds until the next portion after one that was not full. Each portion stores a position: so
 #: many small commits do not make as many more.
 LINGER_SECONDS = 0.05
@@ -84,7 +84,7 @@ class RelayThreads:
             wake.clear()
             number = self._try(task.name, task.work)
             if not number:
-                wake.wait(POLL_SECONDS)
+                wake.wait(RELAY_POLL_SECONDS)
             elif number < task.full:
                 self._stop.wait(LINGER_SECONDS)
         self._try(task.name, task.release)
@@ -94,7 +94,7 @@ class RelayThreads:
             return work() or 0
         except (Conflict, DatabaseUnavailable) as error:
             log.warning("relay.postponed", task=name, because=str(error))
-            self._stop.wait(POLL_SECONDS)
+            self._stop.wait(RELAY_POLL_SECONDS)
         except Exception:  # the border of the thread: it goes on after any failure
             log.exception("relay.failed", task=name)
             self._stop.wait(FAILURE_PAUSE_SECONDS)

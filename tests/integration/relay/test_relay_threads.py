@@ -36,7 +36,7 @@ def changes(world):
 
 
 def test_a_completion_event_wakes_the_relay(world, redis_url, monkeypatch):
-    monkeypatch.setattr(threads_module, "POLL_SECONDS", 3_600)
+    monkeypatch.setattr(threads_module, "RELAY_POLL_SECONDS", 3_600)
     world.course()
     with running(world.sessions, ENROLL_REDIS_URL=redis_url, ENROLL_EVENT_STREAM=STREAM):
         world.send([row("ada")])

@@ -8,8 +8,7 @@ from click.testing import CliRunner, Result
 
 from api_gateway.auth.api_keys import digest_of
 from api_gateway.cli import main
-from enrollment.runtime.setting_names import CLIENT_VARIABLES
-from enrollment.runtime.settings import VARIABLES
+from enrollment.runtime.setting_names import CLIENT_VARIABLES, VARIABLES
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.scripted_server import Scripted

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import update
 
 from api_gateway.auth.signing_keys import parse_signing_keys
-from enrollment.runtime.settings import VARIABLES
+from enrollment.runtime.setting_names import VARIABLES
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import sessions_for
 from enrollment.storage.tables import ApiKeyRow

@@ -8,7 +8,8 @@ import pytest
 
 from api_gateway.cli import doctor_checks
 from api_gateway.cli.doctor_checks import check_disk, check_server
-from enrollment.runtime.settings import VARIABLES, from_env
+from enrollment.runtime.setting_names import VARIABLES
+from enrollment.runtime.settings import from_env
 from enrollment.storage.engine.server_facts import ServerFacts, load_server_facts
 from enrollment.storage.engine.sessions import sessions_for
 
