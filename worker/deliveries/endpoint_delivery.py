@@ -27,7 +27,7 @@ MESSAGES_PER_SLICE = 20
 #: Seconds after which a slice begins no further attempt.
 SLICE_SECONDS = 5.0
 #: Seconds for which an endpoint is leased: longer than a slice with its last attempt.
-ENDPOINT_LEASE_SECONDS = 120
+ENDPOINT_LEASE_SECONDS = 60
 #: Seconds for which an endpoint rests whose secret cannot be decrypted here.
 NO_KEY_PAUSE = 60
 
