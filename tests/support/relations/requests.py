@@ -194,6 +194,23 @@ def _course_role(**more: Any) -> Maker:
     return make
 
 
+_WEBHOOK = {"url": "https://hooks.example.org/enrollments"}
+
+
+def _webhooks(about: About) -> Asked:
+    return Asked(about.path(), {"json": _WEBHOOK})
+
+
+def _webhook(**more: Any) -> Maker:
+    def make(about: About) -> Asked:
+        gateway, wanted = about.cast.gateway, str(uuid4())
+        if about.is_there:
+            wanted = gateway.post("webhooks", gateway.admin, json=_WEBHOOK).json["id"]
+        return Asked(about.path(webhook=wanted, delivery="1"), dict(more))
+
+    return make
+
+
 def _access_token(about: About) -> Asked:
     client = fresh("client")
     oauth.add_client(about.cast.gateway.sessions, client, user="ada")
@@ -249,6 +266,16 @@ MAKERS: Mapping[Key, Maker] = {
     Key("crosswalk", "GET"): _crosswalk,
     Key("crosswalk", "PUT"): _crosswalk,
     Key("crosswalk", "PATCH"): _crosswalk,
+    Key("webhooks", "POST"): _webhooks,
+    Key("webhook", "GET"): _webhook(),
+    Key("webhook", "PUT"): _webhook(json=_WEBHOOK),
+    Key("webhook", "DELETE"): _webhook(),
+    Key("webhook_rotate", "POST"): _webhook(),
+    Key("webhook_enable", "POST"): _webhook(),
+    Key("webhook_disable", "POST"): _webhook(),
+    Key("webhook_redeliver", "POST"): _webhook(json={"first": 1, "last": 2}),
+    Key("webhook_deliveries", "GET"): _webhook(),
+    Key("webhook_delivery_redeliver", "POST"): _webhook(),
     Key("course_role", "GET"): _course_role(),
     Key("course_role", "PUT"): _course_role(json={"role": "staff"}),
     Key("course_role", "DELETE"): _course_role(),

@@ -109,7 +109,22 @@ _RECORDS: Mapping[Key, Rule] = {
     Key("course_role", "DELETE"): same_for_all(STAFFS, there=DELETED, absent=NOT_FOUND),
 }
 
+_WEBHOOKS: Mapping[Key, Rule] = {
+    Key("webhooks", "GET"): same_for_all(ADMINS, all=OK),
+    Key("webhooks", "POST"): same_for_all(ADMINS, all=CREATED),
+    Key("webhook", "GET"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("webhook", "PUT"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("webhook", "DELETE"): same_for_all(ADMINS, there=DELETED, absent=NOT_FOUND),
+    Key("webhook_rotate", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("webhook_enable", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("webhook_disable", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("webhook_redeliver", "POST"): same_for_all(ADMINS, there=ACCEPTED, absent=NOT_FOUND),
+    Key("webhook_deliveries", "GET"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("webhook_delivery_redeliver", "POST"): same_for_all(ADMINS, absent=NOT_FOUND),
+}
+
 SERVICE: Mapping[Key, Rule] = {
+    **_WEBHOOKS,
     **_ENROLLMENTS,
     **_SUBMISSIONS,
     **_RECORDS,
