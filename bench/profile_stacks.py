@@ -72,7 +72,7 @@ TASK = ("register.<locals>.process_batch (worker/tasks.py",)
 #: Functions by stage of a request in the gateway.
 GATEWAY_STAGES: Mapping[str, Sequence[str]] = MappingProxyType(
     {
-        "storing it": ("store_group (api_gateway/intake/group_store.py",),
+        "storing it": ("store_group (intake_store/group_store.py",),
         "ringing": ("BatchPublisher.publish (enrollment/runtime/broker.py",),
         "looking at what became of it": ("Database.read.<locals>.work (api_gateway/database.py",),
     }

@@ -114,10 +114,18 @@ class CatalogConsumer:
             self._has_pending = False
             return self._read_from(">")
         except ResponseError as error:
-            if not str(error).startswith("NOGROUP"):
-                raise
-            self._redis.xgroup_create(self._key, CATALOG_GROUP, id="0", mkstream=True)
+            self._create_group(error)
             return []
+
+    def _create_group(self, cause: ResponseError) -> None:
+        """Creates the group, and the stream. Raises `cause` if there is one: it was not missing.
+
+        Servers have different words for a group and for a stream that are missing.
+        """
+        try:
+            self._redis.xgroup_create(self._key, CATALOG_GROUP, id="0", mkstream=True)
+        except ResponseError:
+            raise cause from None
 
     def _read_from(self, start: str) -> list[_Entry]:
         answer: Any = self._redis.xreadgroup(

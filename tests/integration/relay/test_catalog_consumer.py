@@ -64,6 +64,9 @@ def test_the_embedded_redis_serves_the_consumer_as_well(world):
     world.course(name="Algebra")
     with EmbeddedRedis() as redis, Redis.from_url(redis.url) as client:
         consumer = CatalogConsumer(world.sessions, redis.url, KEY, holder="one")
+        with capture_logs() as logs:  # nothing was sent yet, so there is no stream
+            assert consume_all(consumer) == 0
+        assert logs == []
         send(client, b"noise")
         send(client, body())
         assert consume_all(consumer) == 2
@@ -165,6 +168,14 @@ def test_an_event_is_acknowledged_after_the_commit_only(
     assert consume_all(CatalogConsumer(world.sessions, redis_url, KEY, holder="two")) == 1
     assert stored(world).name == "Algebra II"
     assert pending(client) == 0
+
+
+def test_a_key_of_another_type_is_an_outage(world, catalog, client):
+    client.set(KEY, "of another type")
+    with capture_logs() as logs:
+        assert catalog.consume_next() == 0
+
+    assert [each["event"] for each in logs] == ["catalog.unreachable"]
 
 
 def test_of_two_consumers_one_works(world, catalog, client, redis_url):
