@@ -88,6 +88,7 @@ BODY_EXAMPLES: Mapping[str, Any] = {
     "SubmissionPage": {"submissions": [_SUBMISSION], "next": None},
     "Changes": {"changes": [_EVENT], "next": 1},
     "History": {"events": [_EVENT]},
+    "RelayLag": {"channel": "event_stream", "lag_events": 0, "lag_seconds": 0},
     "Crosswalk": {"source": "canvas", "entries": [EXAMPLES["CrosswalkEntry"]], "next": None},
     "NewWebhook": WEBHOOK_EXAMPLE,
     "FeedRange": {"first": 1, "last": 1_000},
