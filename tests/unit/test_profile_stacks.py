@@ -10,7 +10,7 @@ import pytest
 from bench import profile_stacks
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("api_gateway", "enrollment", "schemas", "worker")
+PACKAGES = ("api_gateway", "enrollment", "intake_store", "schemas", "worker")
 OWN = [
     *profile_stacks.WAITS,
     *profile_stacks.TASK,
