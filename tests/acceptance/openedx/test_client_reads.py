@@ -120,13 +120,14 @@ def test_an_account_is_found_by_its_address_before_each_enrollment(edx):
 @pytest.mark.parametrize("path", ["/api/courses/v1/courses/", "/api/courses/v1/courses"])
 def test_courses_are_listed_by_numbered_pages(edx, path):
     edx.course()
-    shown = ok(edx.get(path, ANONYMOUS, page_size=2))
+    assert edx.get(path, ANONYMOUS).status_code == 401
+    shown = ok(edx.get(path, KEY, page_size=2))
     assert set(shown["pagination"]) >= {"next", "previous", "count", "num_pages"}
     assert shown["pagination"]["count"] >= len(shown["results"]) == 2
     assert "page=2" in shown["pagination"]["next"]
     first = shown["results"][0]
     assert first["id"] == first["course_id"]
-    second = ok(edx.send_raw("GET", shown["pagination"]["next"]))
+    second = ok(edx.send_raw("GET", shown["pagination"]["next"], headers=KEY))
     assert second["results"][0]["id"] not in [one["id"] for one in shown["results"]]
 
 
