@@ -15,6 +15,7 @@ from tests.support.relations.callers import ENROLLERS
 from tests.support.relations.cast import Cast
 from tests.support.relations.model import (
     ABSENT,
+    NOT_ENROLLED,
     OTHER,
     OWN,
     Key,
@@ -49,6 +50,8 @@ def _list(about: About) -> Asked:
 
 def _enroll(about: About) -> Asked:
     user, course_id = about.learner
+    if about.relation == NOT_ENROLLED:
+        user = about.cast.gateway.person()  # others ask about the one who stays out
     body = {"user": user, "course_details": {"course_id": course_id}}
     return Asked(about.path(), {"json": body, "headers": _ASYNC})
 
