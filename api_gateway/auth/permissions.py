@@ -122,16 +122,6 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
 }
 
 
-def authorize(caller: Caller | None, route: str, method: str) -> None:
-    """Checks the caller's permission. Raises Problem 401 or 403.
-
-    Raises LookupError for a route and method without an entry in the table.
-    """
-    requirement = PERMISSIONS[route, method]
-    if not requirement.public:
-        check_caller(caller, requirement)
-
-
 def check_caller(caller: Caller | None, requirement: Requirement) -> None:
     """Checks the permission for what is not public. Raises Problem 401 or 403."""
     if caller is None:
