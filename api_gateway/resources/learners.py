@@ -73,7 +73,7 @@ class LearnerResource:
 
     async def on_delete(self, req: Request, resp: Response, username: str) -> None:
         """Deletes a learner who was never enrolled."""
-        await self._database.write(delete_learner, check_username(username))
+        await self._database.write(learners.delete, check_username(username))
         resp.status = HTTPStatus.NO_CONTENT
 
 
@@ -107,15 +107,6 @@ def find_shown(session: Session, username: str) -> tuple[Learner, Mapping[str, b
     """Returns a learner and what they stated about e-mail; None without the learner."""
     learner = learners.find(session, username)
     return None if learner is None else (learner, opt_ins.find(session, username))
-
-
-def delete_learner(session: Session, username: str) -> None:
-    """Deletes a learner with the opt-ins, which another person of this name must not inherit.
-
-    Raises LearnerNotFound, LearnerInUse.
-    """
-    learners.delete(session, username)
-    opt_ins.delete(session, username)
 
 
 def put_learner(session: Session, learner: Learner) -> SavedLearner:

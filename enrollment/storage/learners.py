@@ -17,7 +17,7 @@ from enrollment.storage.bulk.array_params import ArrayTable, insert_on
 from enrollment.storage.bulk.pipelining import Statement, pipelined
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.error_mapping import unique_violation_as_conflict
-from enrollment.storage.tables import EmailOptInRow, EnrollmentRow, LearnerRow
+from enrollment.storage.tables import CourseRoleRow, EmailOptInRow, EnrollmentRow, LearnerRow
 
 #: Statements of every batch are built on the table: the mapper costs more than the rest.
 _LEARNERS = LearnerRow.metadata.tables[LearnerRow.__tablename__]
@@ -102,9 +102,10 @@ def find(session: Session, username: str) -> Learner | None:
 
 
 def delete(session: Session, username: str) -> None:
-    """Deletes a learner without enrollments, and their opt-ins to e-mail.
+    """Deletes a learner without enrollments, with their opt-ins to e-mail and roles in courses.
 
-    Raises LearnerNotFound, LearnerInUse, and Conflict where the lock is not free in time.
+    Another person of this name must not inherit them. Raises LearnerNotFound, LearnerInUse, and
+    Conflict where the lock is not free in time.
     """
     if is_postgresql(session):
         session.execute(_LOCK_TIMEOUT)
@@ -118,11 +119,9 @@ def delete(session: Session, username: str) -> None:
     if session.scalar(used) is not None:
         raise LearnerInUse(username)
     session.execute(delete_from(_LEARNERS).where(_LEARNER.id == row_id))
-    session.execute(
-        delete_from(EmailOptInRow)
-        .where(EmailOptInRow.username == username)
-        .execution_options(synchronize_session=False)
-    )
+    for row in (EmailOptInRow, CourseRoleRow):
+        table = row.metadata.tables[row.__tablename__]
+        session.execute(delete_from(table).where(table.c.username == username))
 
 
 def find_many(session: Session, usernames: Collection[str]) -> dict[str, LoadedLearner]:

@@ -8,10 +8,11 @@ from falcon import testing
 
 from api_gateway.database import Database
 from api_gateway.resources.learners import LearnerResource, LearnersResource
+from enrollment.domain.codes import CourseRole
 from enrollment.domain.errors import Conflict, EmailTaken, LearnerInUse, LearnerNotFound
 from enrollment.domain.model import Learner
 from enrollment.storage import learners
-from enrollment.storage.people import opt_ins
+from enrollment.storage.people import course_roles, opt_ins
 from enrollment.storage.tables import EnrollmentRow
 from tests.support.context_managers import at_once
 from tests.support.small_gateway import app_with_errors
@@ -254,6 +255,19 @@ def test_opt_ins_are_deleted_with_their_learner(http, sessions):
 
     assert http.simulate_put("/learners/ada", json={}).json["email_opt_in"] == {}
     assert http.simulate_get("/learners/bob").json["email_opt_in"] == {"Uni": True}
+
+
+def test_another_learner_of_the_name_does_not_inherit_a_role(sessions):
+    save(sessions, Learner("ada"), Learner("bob"))
+    course_id, now = "course-v1:Uni+ALG+2026", datetime(2026, 9, 1, tzinfo=UTC)
+    with sessions.begin() as session:
+        for name in ("ada", "bob"):
+            course_roles.replace(session, name, course_id, CourseRole.STAFF, now=now)
+        learners.delete(session, "ada")
+
+    with sessions.read() as session:
+        assert course_roles.find(session, "ada") == []
+        assert course_roles.find_one(session, "bob", course_id) == "staff"
 
 
 def test_a_name_with_a_space_is_a_name(http):

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import cache
 
 from sqlalchemy import Boolean, Executable, String, select
-from sqlalchemy import delete as delete_from
 from sqlalchemy.orm import Session
 
 from enrollment.storage.bulk.array_params import ArrayTable, insert_on
@@ -38,11 +37,6 @@ def find(session: Session, username: str) -> dict[str, bool]:
         )
     )
     return dict(sorted((org, is_opted_in) for org, is_opted_in in rows))
-
-
-def delete(session: Session, username: str) -> None:
-    """Deletes all that a learner stated."""
-    session.execute(delete_from(EmailOptInRow).where(EmailOptInRow.username == username))
 
 
 @cache
