@@ -5,14 +5,14 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 
 import httpx
 import pytest
 
 from tests.support.service import Service
-from tests.support.service_processes import API, client, wait_until
+from tests.support.service_processes import API, PATIENCE, client, wait_until
 
 OTHER_KEY = "the one key of another server, which is long enough"
 COURSE = "course-v1:Uni+ALG+2026"
@@ -145,28 +145,30 @@ def assert_over_quota(answer, setting):
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-class SlowUpload:
-    """An upload that has begun, and ends when it is told to."""
+@contextmanager
+def slow_upload(service, key):
+    """An upload that has a place, and ends with the block.
 
-    def __init__(self, service, key):
-        self.socket = socket.create_connection(("127.0.0.1", httpx.URL(service.url).port))
-        self.socket.sendall(
+    The server says 100 as soon as it waits for the body, which is after it gave out the place.
+    """
+    with socket.create_connection(("127.0.0.1", httpx.URL(service.url).port)) as connection:
+        connection.settimeout(PATIENCE)
+        connection.sendall(
             f"POST {API}/submissions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}\r\n"
-            "Content-Type: text/csv\r\nContent-Length: 1000000\r\n\r\nuser,".encode()
+            "Content-Type: text/csv\r\nContent-Length: 1000000\r\n"
+            "Expect: 100-continue\r\n\r\n".encode()
         )
-
-    def close(self):
-        self.socket.close()
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 ")
+        yield
 
 
 def test_one_key_cannot_hold_all_places_for_uploads(small, one, other):
-    held = [SlowUpload(small, small.key) for _ in range(3)]
-
-    over = wait_until(lambda: answer if (answer := upload(one)).is_client_error else None)
-    theirs = upload(other)
-    listed = one.post("/submissions", content=file_of(1), headers={"Content-Type": "text/csv"})
-    for each in held:
-        each.close()
+    with ExitStack() as held:
+        for _ in range(3):
+            held.enter_context(slow_upload(small, small.key))
+        over = upload(one)
+        theirs = upload(other)
+        listed = one.post("/submissions", content=file_of(1), headers={"Content-Type": "text/csv"})
     again = wait_until(lambda: answer if (answer := upload(one)).is_success else None)
 
     assert_over_quota(over, "ENROLL_MAX_UPLOADS_PER_CALLER")
