@@ -59,6 +59,12 @@ def fresh(word: str) -> str:
     return f"{word}{next(_numbers)}"
 
 
+def without_token(status: dict[str, Any]) -> dict[str, Any]:
+    """Returns a submission without the token of `links.events`, which is new in each answer."""
+    links = status["links"]
+    return {**status, "links": {**links, "events": links["events"].partition("?")[0]}}
+
+
 class Gateway:
     """Sends requests through the application on its own event loop."""
 

@@ -16,13 +16,14 @@ from tests.support.locks import ROOT, read_lock
 INSTALL_SECONDS = 300
 #: Locked packages whose latest release in `later_releases` is broken.
 BROKEN = ("coverage", "fakeredis", "sqlalchemy")
-#: The build requirements of the project.
-SOURCES = ("api_gateway", "enrollment", "schemas", "worker", "requirements")
+PACKAGES = ("api_gateway", "enrollment", "intake_store", "schemas", "worker")
+#: What an installation from the source needs.
+SOURCES = (*PACKAGES, "requirements")
 FILES = ("Makefile", "MANIFEST.in", "pyproject.toml", *(path.name for path in ROOT.glob("*.md")))
 #: Imports every module except the programs.
-IMPORT_ALL = """
+IMPORT_ALL = f"""
 import importlib, pkgutil
-for name in ("api_gateway", "enrollment", "schemas", "worker"):
+for name in {PACKAGES}:
     package = importlib.import_module(name)
     for module in pkgutil.walk_packages(package.__path__, name + "."):
         if not module.name.endswith(("__main__", "migrations.env")):
