@@ -27,6 +27,7 @@ from bench import (
     latency_under_load,
     lists,
     memory,
+    messages,
     privacy,
     profile_stacks,
     reads,
@@ -69,6 +70,7 @@ MEASURES: dict[str, Callable[[Servers, Size], list[Figure]]] = {
     "slow_upload": slow_upload.measure,
     "memory": memory.measure,
     "growth": growth.measure,
+    "messages": messages.measure,
     "where": profile_stacks.measure,
 }
 

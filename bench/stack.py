@@ -180,6 +180,13 @@ class Service:
     worker_pids: Sequence[int]
     key: str
     http: httpx.Client
+    #: The settings of its processes, and the folder of their logs.
+    environment: Mapping[str, str]
+    folder: Path
+
+    def beat(self) -> AbstractContextManager[subprocess.Popen[bytes]]:
+        """Runs beat."""
+        return process("worker", "beat", environment=self.environment, log=self.folder / "beat.log")
 
     @property
     def headers(self) -> dict[str, str]:
@@ -254,6 +261,8 @@ def service(
             worker_pids=[worker.pid for worker in started],
             key=servers.key,
             http=stack.enter_context(httpx.Client(base_url=address, headers=bearer, timeout=300)),
+            environment=environment,
+            folder=folder,
         )
         made.load_courses(json.dumps({"course_id": COURSE}).encode())
         if workers:
