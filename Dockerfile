@@ -1,7 +1,12 @@
 # The service's one image; what a container does is its command: gateway, worker, beat, db upgrade.
+# The base by digest, so that each build has the same one:
+#   docker build --build-arg PYTHON_IMAGE=python:3.12-slim@sha256:… .
+ARG PYTHON_IMAGE=python:3.12-slim
 
-FROM python:3.12-slim AS build
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
+FROM ${PYTHON_IMAGE} AS build
+# two builds of one source have the same files: times, and the order of sets in compiled modules
+ARG SOURCE_DATE_EPOCH=315532800
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_NO_COMPILE=1 PYTHONHASHSEED=0
 WORKDIR /build
 
 # first what changes seldom: the locked packages, of which nothing is resolved or compiled here
@@ -16,12 +21,17 @@ COPY schemas/ schemas/
 COPY api_gateway/ api_gateway/
 COPY intake_store/ intake_store/
 COPY worker/ worker/
+# the wheel by its name, not by its path, which pip would record with a hash of its own
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir wheels . \
- && /opt/enroll/bin/pip install --no-deps --no-index wheels/*.whl \
+ && /opt/enroll/bin/pip install --no-deps --no-index --find-links wheels enrollment-service \
  && /opt/enroll/bin/pip check \
- && /opt/enroll/bin/pip uninstall --yes pip
+ && /opt/enroll/bin/pip uninstall --yes pip \
+ && find /opt/enroll -name __pycache__ -prune -exec rm -r {} + \
+ && /opt/enroll/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/enroll/lib \
+ && find /opt/enroll -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 
-FROM python:3.12-slim
+FROM ${PYTHON_IMAGE}
+ARG SOURCE_DATE_EPOCH=315532800
 ENV PATH=/opt/enroll/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
@@ -32,4 +42,13 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# for every command: settings, database, Redis and queue; a gateway is better asked for /readyz
+HEALTHCHECK --interval=60s --timeout=30s --start-period=60s --retries=3 CMD ["enroll", "doctor"]
 ENTRYPOINT ["enroll"]
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="enrollment-service" \
+      org.opencontainers.image.description="Takes course enrollments and tells the outcome of each" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="$VERSION" \
+      org.opencontainers.image.revision="$REVISION"

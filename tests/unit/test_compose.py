@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
-IMAGE = "enrollment-service:local"
+HAPROXY = ROOT / "deploy" / "haproxy"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+IMAGE = "enrollment-service:${IMAGE_TAG:-local}"
 OURS = sorted(name for name, service in SERVICES.items() if service["image"] == IMAGE)
 
 
@@ -41,7 +43,7 @@ def option(service: dict, name: str) -> str:
 
 def test_the_stack_is_complete():
     assert OURS == ["beat", "gateway", "migrate", "worker"]
-    assert set(SERVICES) == {*OURS, "postgres", "redis"}
+    assert set(SERVICES) == {*OURS, "postgres", "proxy", "redis"}
 
 
 def test_postgresql_has_what_is_measured_with():
@@ -105,11 +107,16 @@ def test_no_password_has_a_default():
     assert uses == [":-"] * 2
 
 
-def test_the_published_port_is_the_one_the_gateway_listens_on():
-    gateway = SERVICES["gateway"]
-    (published,) = gateway["ports"]
-    assert published.split(":") == ["127.0.0.1", "8000", option(gateway, "--port")]
+def test_the_proxy_has_the_published_port_and_the_gateways():
+    gateway, proxy = SERVICES["gateway"], SERVICES["proxy"]
+    assert "ports" not in gateway  # there may be several
+    (published,) = proxy["ports"]
+    assert published == "127.0.0.1:8000:8000"
+    assert set(proxy["networks"]) <= set(gateway["networks"])
     assert f"EXPOSE {option(gateway, '--port')}" in DOCKERFILE
+    servers = (HAPROXY / "compose.cfg").read_text()
+    assert f"gateway:{option(gateway, '--port')}" in servers
+    assert 'bind "${ENROLL_PROXY_BIND-:8000}"' in (HAPROXY / "haproxy.cfg").read_text()
 
 
 def test_the_gateway_is_healthy_when_it_says_that_it_is_ready():
@@ -119,6 +126,34 @@ def test_the_gateway_is_healthy_when_it_says_that_it_is_ready():
     url = urlsplit(re.search(r"http://[^']+", code).group())
     assert (url.hostname, url.path) == ("127.0.0.1", "/readyz")
     assert str(url.port) == option(gateway, "--port")
+
+
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - {"migrate"}))
+def test_each_that_stays_is_bounded_and_watched(name):
+    service = SERVICES[name]
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert service["logging"]["options"]["max-size"]
+    assert service["restart"] == "unless-stopped"
+    assert "test" in service["healthcheck"]
+
+
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_workers_and_beat_are_watched_by_an_existing_command(name):
+    kind, program, *words = SERVICES[name]["healthcheck"]["test"]
+    assert (kind, program) == ("CMD", "enroll")
+    command, rest = command_of(words)
+    assert not isinstance(command, click.Group)
+    assert rest == []
+    assert f'CMD ["enroll", "{words[0]}"]' in DOCKERFILE
+
+
+def test_the_memory_of_a_gateway_has_room_for_its_uploads():
+    """Files in memory count as memory."""
+    gateway = SERVICES["gateway"]
+    (folder,) = gateway["tmpfs"]
+    in_files = int(re.search(r"size=(\d+)m", folder).group(1))
+    assert int(gateway["mem_limit"].removesuffix("m")) >= in_files + 500
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -137,9 +172,8 @@ def test_redis_keeps_what_it_was_given():
 
 
 def test_the_image_runs_the_projects_own_script_as_its_own_user():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert 'ENTRYPOINT ["enroll"]' in DOCKERFILE
-    assert project["scripts"] == {"enroll": "api_gateway.cli:main"}
+    assert PROJECT["scripts"] == {"enroll": "api_gateway.cli:main"}
     user = re.search(r"^USER (\S+)", DOCKERFILE, re.MULTILINE).group(1)
     assert {SERVICES[name]["user"] for name in OURS} == {user}
 
@@ -148,6 +182,21 @@ def test_the_image_installs_locked_packages_only():
     installs = re.findall(r"pip install (?!--no-deps --no-index)[^\n]*", DOCKERFILE)
     assert installs
     assert all("--no-deps --require-hashes" in line for line in installs)
+
+
+def test_the_image_says_what_it_is():
+    labels = dict(re.findall(r'org\.opencontainers\.image\.(\w+)="([^"]*)"', DOCKERFILE))
+    assert labels["title"] == PROJECT["name"]
+    assert labels["licenses"] == PROJECT["license"]
+    assert (labels["version"], labels["revision"]) == ("$VERSION", "$REVISION")
+    assert f"ARG VERSION={PROJECT['version']}\n" in DOCKERFILE
+
+
+def test_the_base_is_an_argument_that_can_have_a_digest():
+    assert DOCKERFILE.count("FROM ${PYTHON_IMAGE}") == DOCKERFILE.count("FROM ") == 2
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    passed = SERVICES["migrate"]["build"]["args"]["PYTHON_IMAGE"]
+    assert passed == f"${{PYTHON_IMAGE:-{base}}}"
 
 
 @pytest.mark.parametrize("lock", ["runtime.txt", "local.txt", "dev.txt", "build.txt"])
