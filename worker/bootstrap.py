@@ -35,7 +35,11 @@ from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.engines import WORKER_CONNECTIONS
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.upkeep.heartbeats import ProcessKind, ProcessRecord
+from worker.background.heartbeat import make_heartbeat
 from worker.background.metrics_server import serve_metrics
+from worker.background.repeating_thread import RepeatingThread, stop_together
 from worker.celery_app import make_celery_app
 from worker.deliveries.attempt import Sender
 from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
@@ -57,7 +61,7 @@ RELAY_CONNECTIONS = 3
 EXIT_DATABASE_UNUSABLE = 3
 
 
-def build_app(settings: Settings, *, process: str) -> Celery:
+def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     """Returns a worker's application with every task. Connects to nothing before the first task."""
     failpoints.arm(settings.failpoints)
     app = make_celery_app(settings.broker_url)
@@ -78,14 +82,35 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     register(app, processor, maintenance, purge, notifier)
     register_submit(app, make_calls(settings, sessions, notifier.dispatch))
     _connect_process_signals(processor)
-    if process == "worker":
+    _connect_logging(settings.log_level, process.kind)
+    if process.kind == ProcessKind.WORKER:
         pool = PoolUse({"worker": sessions.engine})
-        _connect_metrics(settings, worker_process_init, process, pool)
-    _connect_logging(settings.log_level, process)
-    if process == "beat":
+        _connect_metrics(settings, worker_process_init, process.kind, pool)
+    else:
         _connect_inbound_loops(settings, app)
         _connect_webhooks(settings)
+    _connect_heartbeat(sessions, process)
     return app
+
+
+def _connect_heartbeat(sessions: Sessions, process: ProcessRecord) -> None:
+    """Makes the process say that it lives; of a worker its child does, which does the work."""
+    running: list[RepeatingThread] = []
+
+    def start(**_: Any) -> None:
+        thread = make_heartbeat(sessions, process)
+        running.append(thread)
+        thread.start()
+
+    def stop(**_: Any) -> None:
+        stop_together(running)
+
+    if process.kind == ProcessKind.WORKER:
+        worker_process_init.connect(start, weak=False)
+        worker_process_shutdown.connect(stop, weak=False)
+    else:
+        beat_init.connect(start, weak=False)
+        atexit.register(stop)
 
 
 def run_relay_with_beat(settings: Settings) -> None:
