@@ -24,6 +24,11 @@ class ProcessStates(NamedTuple):
         return [each for each in self._of(ProcessKind.WORKER) if each.is_alive(self.now)]
 
     @property
+    def is_beat_alive(self) -> bool:
+        """Whether a beat lives."""
+        return any(each.is_alive(self.now) for each in self._of(ProcessKind.BEAT))
+
+    @property
     def beat_age(self) -> float | None:
         """Seconds since a beat was seen; None if there is none."""
         ages = [(self.now - each.last_seen).total_seconds() for each in self._of(ProcessKind.BEAT)]
@@ -43,7 +48,7 @@ class ProcessStates(NamedTuple):
         else:
             missing = sorted({queue.name.lower() for queue in QueueName} - served)
             found += [f"no worker serves the lane {lane}" for lane in missing]
-        if not any(each.is_alive(self.now) for each in self._of(ProcessKind.BEAT)):
+        if not self.is_beat_alive:
             found.append(
                 "beat does not run: nothing is re-dispatched, purged, published or sent to webhooks"
             )

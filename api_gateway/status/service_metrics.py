@@ -8,9 +8,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 from sqlalchemy.orm import Session
 
+from api_gateway.status.process_states import ProcessStates, load_process_states
 from api_gateway.status.relay_lag import ChannelLag, load_lags
 from enrollment.domain.codes import Lane
-from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import LaneBacklog, load_lane_backlogs
 
@@ -21,13 +21,14 @@ class ServiceState(NamedTuple):
     now: datetime
     lanes: dict[Lane, LaneBacklog]
     lags: Sequence[ChannelLag]
+    processes: ProcessStates
 
 
 def load_service_state(channels: tuple[ChannelName, ...], session: Session) -> ServiceState:
     """Reads the state; its cost is bounded."""
-    return ServiceState(
-        database_now(session), load_lane_backlogs(session), load_lags(session, channels)
-    )
+    processes = load_process_states(session)
+    lags = load_lags(session, channels)
+    return ServiceState(processes.now, load_lane_backlogs(session), lags, processes)
 
 
 class ServiceMetrics(Collector):
@@ -46,6 +47,7 @@ class ServiceMetrics(Collector):
         if self._state is not None:
             yield from _queue_metrics(self._state)
             yield from _relay_metrics(self._state.lags)
+            yield from _process_metrics(self._state.processes)
 
 
 def _queue_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:
@@ -78,3 +80,15 @@ def _relay_metrics(lags: Sequence[ChannelLag]) -> Iterable[GaugeMetricFamily]:
         events.add_metric([lag.channel.value], lag.events)
         age.add_metric([lag.channel.value], lag.age.total_seconds())
     return events, age
+
+
+def _process_metrics(processes: ProcessStates) -> Iterable[GaugeMetricFamily]:
+    workers = GaugeMetricFamily("enroll_live_workers", "Workers that live, by their heartbeats.")
+    workers.add_metric([], len(processes.live_workers))
+    beat = GaugeMetricFamily("enroll_beat_up", "Whether beat lives, by its heartbeats.")
+    beat.add_metric([], processes.is_beat_alive)
+    dead = GaugeMetricFamily(
+        "enroll_dead_processes", "Workers and beats that ended without notice lately."
+    )
+    dead.add_metric([], len(processes.dead))
+    return workers, beat, dead
