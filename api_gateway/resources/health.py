@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal, NamedTuple, NotRequired, TypedDict
@@ -17,6 +17,7 @@ from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
+from api_gateway.status.process_states import ProcessStates, load_process_states
 from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.runtime import failpoints
@@ -59,7 +60,14 @@ class ReadyJson(TypedDict):
     waiting_batches: NotRequired[Count]
     parked_batches: NotRequired[Count]
     relay: NotRequired[Annotated[list[RelayLagJson], Doc("The channels that are enabled.")]]
+    workers: NotRequired[Annotated[Count, Doc("Workers that live.")]]
+    beat_age_seconds: NotRequired[
+        Annotated[Count | None, Doc("Seconds since beat was seen; null: it does not run.")]
+    ]
     findings: list[str]
+
+
+NO_PROCESSES = ProcessStates(datetime.min.replace(tzinfo=UTC), ())
 
 
 class DatabaseState(NamedTuple):
@@ -72,6 +80,7 @@ class DatabaseState(NamedTuple):
     #: When last nothing was left to purge.
     purged_at: datetime | None = None
     lags: tuple[ChannelLag, ...] = ()
+    processes: ProcessStates = NO_PROCESSES
 
 
 class LiveResource:
@@ -117,6 +126,11 @@ class ReadyResource:
             self._unready(resp, defect)
             return
         redis, queue = await self._ping_servers()
+        write_json(resp, self._body(state, redis=redis, queue=queue))
+
+    on_head = on_get
+
+    def _body(self, state: DatabaseState, *, redis: bool, queue: bool) -> ReadyJson:
         findings = self._findings(state, redis=redis, queue=queue)
         body: ReadyJson = {
             "status": "degraded" if findings else "ok",
@@ -125,13 +139,13 @@ class ReadyResource:
             "queue": "ok" if queue else "away",
             "waiting_batches": state.backlog.waiting,
             "parked_batches": state.backlog.parked,
+            "workers": len(state.processes.live_workers),
+            "beat_age_seconds": _whole(state.processes.beat_age),
             "findings": findings,
         }
         if state.lags:
             body["relay"] = [dump_lag(lag) for lag in state.lags]
-        write_json(resp, body)
-
-    on_head = on_get
+        return body
 
     async def _probe_refused_writes(self) -> str:
         """Returns why writes fail, empty if they do not.
@@ -186,7 +200,8 @@ class ReadyResource:
                 f"expired data was last purged completely at {state.purged_at.isoformat()}: "
                 "check that beat and workers run, and the log for purge.part_failed"
             )
-        return findings + [lag.finding for lag in state.lags if lag.finding]
+        findings += [lag.finding for lag in state.lags if lag.finding]
+        return findings + state.processes.findings()
 
     def _unready(self, resp: Response, finding: str) -> None:
         body: ReadyJson = {"status": "unready", "findings": [finding]}
@@ -202,4 +217,9 @@ def _read_database_state(channels: tuple[ChannelName, ...], session: Session) ->
     if defect := migrate.defect(session):
         return DatabaseState(facts, defect)
     backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
-    return DatabaseState(facts, "", backlog, purged_at, tuple(load_lags(session, channels)))
+    lags, processes = tuple(load_lags(session, channels)), load_process_states(session)
+    return DatabaseState(facts, "", backlog, purged_at, lags, processes)
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)
