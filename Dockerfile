@@ -42,8 +42,10 @@ USER 10001:10001
 WORKDIR /tmp
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# for every command: settings, database, Redis and queue; a gateway is better asked for /readyz
-HEALTHCHECK --interval=60s --timeout=30s --start-period=60s --retries=3 CMD ["enroll", "doctor"]
+# a gateway that is ready, or a worker or beat whose heartbeat is not old
+HEALTHCHECK --interval=30s --timeout=20s --start-period=60s --retries=3 CMD \
+    python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/readyz', timeout=4)" 2>/dev/null \
+    || enroll workers --here
 ENTRYPOINT ["enroll"]
 ARG VERSION=0.1.0
 ARG REVISION=unknown

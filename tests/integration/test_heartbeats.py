@@ -1,6 +1,7 @@
 """Workers and beat say that they live; who does not is named."""
 
 import json
+import socket
 from datetime import timedelta
 from uuid import uuid4
 
@@ -140,3 +141,19 @@ def test_enroll_workers_lists_them(seen, sessions, monkeypatch):
 
 def test_without_processes_there_is_no_age():
     assert ProcessStates(None, ()).beat_age is None
+
+
+def test_a_container_is_asked_for_its_own_process(seen, sessions, monkeypatch):
+    monkeypatch.setenv(
+        "ENROLL_DATABASE_URL", sessions.engine.url.render_as_string(hide_password=False)
+    )
+    here = socket.gethostname()
+    seen(process())
+    elsewhere = CliRunner().invoke(main, ["workers", "--here"])
+    seen(process(name="hung")._replace(host=here), seconds=40)
+    hung = CliRunner().invoke(main, ["workers", "--here"])
+    seen(process(name="next")._replace(host=here))
+    alive = CliRunner().invoke(main, ["workers", "--here"])
+
+    assert (elsewhere.exit_code, hung.exit_code, alive.exit_code) == (6, 6, 0)
+    assert [line.split("\t")[2] for line in alive.stdout.splitlines()] == ["hung", "next"]

@@ -144,8 +144,9 @@ def test_workers_and_beat_are_watched_by_an_existing_command(name):
     assert (kind, program) == ("CMD", "enroll")
     command, rest = command_of(words)
     assert not isinstance(command, click.Group)
-    assert rest == []
-    assert f'CMD ["enroll", "{words[0]}"]' in DOCKERFILE
+    assert rest == ["--here"]
+    assert "--here" in {spelling for one in command.params for spelling in one.opts}
+    assert "|| enroll workers --here\n" in DOCKERFILE
 
 
 def test_the_memory_of_a_gateway_has_room_for_its_uploads():

@@ -10,6 +10,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from api_gateway.cli.exit_codes import CHECK_FAILED
 from enrollment.runtime.setting_names import VARIABLES
 from enrollment.runtime.settings import from_env
 
@@ -104,10 +105,16 @@ def test_it_is_everything_that_a_production_has():
 def test_each_pod_runs_an_existing_command(key):
     known, words = option_names(container(key)["args"])
     assert {word for word in words if word.startswith("--")} <= known
-    for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
-        if command := container(key).get(probe, {}).get("exec", {}).get("command"):
-            assert command[0] == "enroll"
-            assert option_names(command[1:])[1] == []
+
+
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_workers_and_beat_are_asked_for_their_heartbeat(name):
+    one = container(("Deployment", name))
+    ready, alive = (one[probe]["exec"]["command"] for probe in ("readinessProbe", "livenessProbe"))
+    assert ready == ["enroll", "workers", "--here"]
+    assert alive == ["sh", "-c", f"{' '.join(ready)}; test $? -ne {CHECK_FAILED}"]
+    known, words = option_names(ready[1:])
+    assert set(words) <= known
 
 
 @names
