@@ -20,11 +20,11 @@ start_engine() {
         >"$work/network.log" 2>&1 &
     echo $! >"$work/network.pid"
     export DOCKER_HOST="unix://$work/docker.sock" DOCKER_CONFIG="$work/config"
-    for _ in $(seq 100); do
+    for _ in $(seq 300); do
         if docker version >/dev/null 2>&1; then return; fi
         sleep 0.2
     done
-    tail -20 "$work/engine.log" >&2
+    tail --lines 20 "$work/engine.log" >&2
     return 1
 }
 

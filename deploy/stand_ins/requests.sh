@@ -12,7 +12,7 @@ first_enrollment() {
     echo
     call --request PUT "$api/courses/$course" --json '{"course_name": "Geometry"}'
     echo
-    call "$api/enrollment" --json \
+    call "$api/enrollment" --header 'Prefer: wait=30' --json \
         '{"user": "ada", "mode": "audit", "course_details": {"course_id": "'$course'"}}'
     echo
 }
@@ -20,7 +20,7 @@ first_enrollment() {
 send_file() { # ROWS: a file of new learners goes through, with every row done
     local rows=$1 name=$RANDOM$RANDOM id state
     id=$(awk -v rows="$rows" -v course="$course" -v name="$name" 'BEGIN {
-            print "username,course_id,mode"
+            print "user,course_id,mode"
             for (i = 0; i < rows; i++) print "u" name "x" i "," course ",audit" }' |
         call "$api/submissions" --header 'Content-Type: text/csv' --data-binary @- |
         python3 -c 'import json, sys; print(json.load(sys.stdin)["submission_id"])')

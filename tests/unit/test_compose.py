@@ -1,6 +1,7 @@
 """What the container files say fits the program that they run."""
 
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -18,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
+STAND_INS = (ROOT / "deploy" / "stand_ins" / "images.sh").read_text()
 HAPROXY = ROOT / "deploy" / "haproxy"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 IMAGE = "enrollment-service:${IMAGE_TAG:-local}"
@@ -210,3 +212,19 @@ def test_the_locks_name_no_index_and_leave_no_package_without_a_hash(lock):
     packages = re.findall(r"^[a-z0-9][^\n]*(?:\n    --hash=[^\n]*)*", text, re.MULTILINE)
     assert packages
     assert all("--hash=sha256:" in package for package in packages)
+
+
+def test_there_is_a_stand_in_for_each_image_that_is_pulled():
+    """deploy/check_containers.sh runs where no registry of images can be reached."""
+    made = re.findall(r"^ *(?:root=\S+ )?import (\S+:\S+)", STAND_INS, re.MULTILINE)
+    (base,) = re.findall(r"^ARG PYTHON_IMAGE=(\S+)$", DOCKERFILE, re.MULTILINE)
+    pulled = {service["image"] for service in SERVICES.values()} - {IMAGE}
+    assert sorted(made) == sorted({base, *pulled})
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "deploy").rglob("*.sh")), ids=lambda path: path.name
+)
+def test_bash_can_read_each_script(script):
+    read = subprocess.run(["bash", "-n", script], capture_output=True, text=True, check=False)
+    assert (read.returncode, read.stderr) == (0, "")
