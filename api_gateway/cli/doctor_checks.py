@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from api_gateway.app import GATEWAY_CONNECTIONS
 from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.cli.checks.check_result import CheckResult
-from api_gateway.cli.checks.process_checks import check_processes, check_relay
+from api_gateway.cli.checks.process_checks import check_processes, check_relay, check_webhooks
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
@@ -124,6 +124,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
             if migrate.defect(session) == "":
                 yield from check_relay(session, enabled_channels(settings))
                 yield from check_processes(load_process_states(session))
+                yield from check_webhooks(session)
             if is_postgresql(session):
                 yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:

@@ -27,6 +27,8 @@ from enrollment.storage.engine.durability import DurabilityFact
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import Backlog, load_backlog
 from enrollment.storage.upkeep import maintenance_turns
+from enrollment.storage.webhooks import deliveries
+from enrollment.storage.webhooks.deliveries import PendingDeliveries
 from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
@@ -40,6 +42,13 @@ READINESS_TIMEOUT_SECONDS = 4.0
 
 
 _Reachability = Literal["ok", "away"]
+
+
+class PendingDeliveriesJson(TypedDict):
+    """Messages to enabled webhooks that are not delivered yet."""
+
+    pending_deliveries: Annotated[Count, Doc("Counted to 10,000.")]
+    oldest_pending_seconds: Annotated[Count, Doc("Age of the oldest of them.")]
 
 
 class LiveJson(TypedDict):
@@ -60,6 +69,7 @@ class ReadyJson(TypedDict):
     waiting_batches: NotRequired[Count]
     parked_batches: NotRequired[Count]
     relay: NotRequired[Annotated[list[RelayLagJson], Doc("The channels that are enabled.")]]
+    webhooks: NotRequired[Annotated[PendingDeliveriesJson, Doc("Left out if nothing is pending.")]]
     workers: NotRequired[Annotated[Count, Doc("Workers that live.")]]
     beat_age_seconds: NotRequired[
         Annotated[Count | None, Doc("Seconds since beat was seen; null: it does not run.")]
@@ -81,6 +91,7 @@ class DatabaseState(NamedTuple):
     purged_at: datetime | None = None
     lags: tuple[ChannelLag, ...] = ()
     processes: ProcessStates = NO_PROCESSES
+    deliveries: PendingDeliveries = PendingDeliveries()
 
 
 class LiveResource:
@@ -145,6 +156,11 @@ class ReadyResource:
         }
         if state.lags:
             body["relay"] = [dump_lag(lag) for lag in state.lags]
+        if state.deliveries.number:
+            body["webhooks"] = {
+                "pending_deliveries": state.deliveries.number,
+                "oldest_pending_seconds": int(state.deliveries.age(state.processes.now)),
+            }
         return body
 
     async def _probe_refused_writes(self) -> str:
@@ -218,7 +234,8 @@ def _read_database_state(channels: tuple[ChannelName, ...], session: Session) ->
         return DatabaseState(facts, defect)
     backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
     lags, processes = tuple(load_lags(session, channels)), load_process_states(session)
-    return DatabaseState(facts, "", backlog, purged_at, lags, processes)
+    pending = deliveries.load_pending(session)
+    return DatabaseState(facts, "", backlog, purged_at, lags, processes, pending)
 
 
 def _whole(seconds: float | None) -> int | None:

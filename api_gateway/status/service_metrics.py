@@ -13,6 +13,8 @@ from api_gateway.status.relay_lag import ChannelLag, load_lags
 from enrollment.domain.codes import Lane
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import LaneBacklog, load_lane_backlogs
+from enrollment.storage.webhooks import deliveries
+from enrollment.storage.webhooks.deliveries import PendingDeliveries
 
 
 class ServiceState(NamedTuple):
@@ -22,13 +24,15 @@ class ServiceState(NamedTuple):
     lanes: dict[Lane, LaneBacklog]
     lags: Sequence[ChannelLag]
     processes: ProcessStates
+    deliveries: PendingDeliveries
 
 
 def load_service_state(channels: tuple[ChannelName, ...], session: Session) -> ServiceState:
     """Reads the state; its cost is bounded."""
     processes = load_process_states(session)
     lags = load_lags(session, channels)
-    return ServiceState(processes.now, load_lane_backlogs(session), lags, processes)
+    pending = deliveries.load_pending(session)
+    return ServiceState(processes.now, load_lane_backlogs(session), lags, processes, pending)
 
 
 class ServiceMetrics(Collector):
@@ -48,6 +52,7 @@ class ServiceMetrics(Collector):
             yield from _queue_metrics(self._state)
             yield from _relay_metrics(self._state.lags)
             yield from _process_metrics(self._state.processes)
+            yield from _webhook_metrics(self._state)
 
 
 def _queue_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:
@@ -92,3 +97,16 @@ def _process_metrics(processes: ProcessStates) -> Iterable[GaugeMetricFamily]:
     )
     dead.add_metric([], len(processes.dead))
     return workers, beat, dead
+
+
+def _webhook_metrics(state: ServiceState) -> Iterable[GaugeMetricFamily]:
+    number = GaugeMetricFamily(
+        "enroll_webhook_pending_deliveries",
+        "Messages to enabled endpoints that are pending, counted to 10,000.",
+    )
+    number.add_metric([], state.deliveries.number)
+    age = GaugeMetricFamily(
+        "enroll_webhook_oldest_pending_age_seconds", "Age of the oldest of them."
+    )
+    age.add_metric([], state.deliveries.age(state.now))
+    return number, age

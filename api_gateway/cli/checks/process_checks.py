@@ -7,7 +7,9 @@ from sqlalchemy.orm import Session
 from api_gateway.cli.checks.check_result import CheckResult
 from api_gateway.status.process_states import ProcessStates
 from api_gateway.status.relay_lag import load_lags
+from enrollment.storage.engine.sessions import database_now
 from enrollment.storage.outbox.relay_positions import ChannelName
+from enrollment.storage.webhooks import deliveries
 
 
 def check_relay(session: Session, channels: Iterable[ChannelName]) -> Iterator[CheckResult]:
@@ -31,3 +33,11 @@ def check_processes(states: ProcessStates) -> Iterator[CheckResult]:
     if not findings:
         number = len(states.live_workers)
         yield CheckResult("ok", "workers", f"{number} live, and so does beat")
+
+
+def check_webhooks(session: Session) -> Iterator[CheckResult]:
+    """Reports messages to webhooks that are pending: an endpoint may refuse them, for days."""
+    if (pending := deliveries.load_pending(session)).number:
+        age = round(pending.age(database_now(session)))
+        message = f"{pending.number} deliveries are pending, the oldest for {age} s"
+        yield CheckResult("note", "webhooks", message, "`enroll webhooks deliveries` says why")
