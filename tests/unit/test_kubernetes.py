@@ -97,7 +97,7 @@ def test_it_is_everything_that_a_production_has():
         ("Service", "gateway"),
         *(("PodDisruptionBudget", name) for name in ("gateway", "worker")),
         *(("HorizontalPodAutoscaler", name) for name in ("gateway", "worker")),
-        *(("NetworkPolicy", name) for name in ("default", "callers")),
+        *(("NetworkPolicy", name) for name in ("default", "callers", "metrics")),
     }
 
 
@@ -154,6 +154,24 @@ def test_the_settings_of_the_map_exist_and_are_valid():
     assert set(data) <= set(VARIABLES)
     assert from_env(data, requires_database=True).log_level == "info"
     assert not any("KEY" in name or "SECRET" in name for name in data)
+
+
+@pytest.mark.parametrize("name", ["worker", "beat"])
+def test_metrics_are_served_where_prometheus_may_connect(name):
+    served = OBJECTS["ConfigMap", "enrollment"]["data"]["ENROLL_METRICS_PORT"]
+    (port,) = container(("Deployment", name))["ports"]
+    assert served == f"0.0.0.0:{port['containerPort']}"
+    policy = OBJECTS["NetworkPolicy", "metrics"]["spec"]
+    assert name in policy["podSelector"]["matchExpressions"][0]["values"]
+    (rule,) = policy["ingress"]
+    assert [one["port"] for one in rule["ports"]] == [port["name"]]
+
+
+def test_the_autoscaler_follows_a_metric_that_there_is():
+    (metric,) = OBJECTS["HorizontalPodAutoscaler", "worker"]["spec"]["metrics"]
+    name = metric["external"]["metric"]["name"]
+    page = (FOLDER.parents[1] / "docs" / "operations.md").read_text()
+    assert f"`{name}`" in page.partition("| served by |")[2].partition("\n\n")[0]
 
 
 def test_every_variable_that_a_comment_names_is_a_setting():
