@@ -36,7 +36,8 @@ ENV PATH=/opt/enroll/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1
 RUN useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin enroll
-COPY --from=build /opt/enroll /opt/enroll
+# not /opt/enroll itself: a folder that COPY makes has the time of the build
+COPY --from=build /opt/ /opt/
 USER 10001:10001
 # whatever is written goes to a place that a container may lose
 WORKDIR /tmp
