@@ -36,6 +36,7 @@ def proxied(request, production, tmp_path_factory):
         yield port, production.key
 
 
+@pytest.mark.slow
 def test_silent_and_slow_clients_are_cut_and_hold_up_nobody(proxied):
     port, key = proxied
     slow = b"GET /readyz HTTP/1.1\r\nHost: x\r\nX-Slow: "
