@@ -1,7 +1,7 @@
 #!/bin/bash
 # Builds the image and runs docker-compose.yml for real, on a Debian machine without a registry of
 # images: with a Docker engine in a network namespace of its own, and stand-ins for the base images.
-#   sudo deploy/check_containers.sh [FOLDER]      about 5 minutes, 4 GB in FOLDER (a temporary one)
+#   sudo deploy/check_containers.sh [FOLDER]      5 to 10 minutes, 4 GB in FOLDER (a temporary one)
 # The transcript is on stdout (docs/evidence/containers.txt is one); it ends with "All checks passed".
 # A folder that is given stays, with its base system, and makes the next run faster.
 set -euo pipefail
