@@ -7,14 +7,18 @@ leased in the database.
 
 import random
 import threading
-from collections.abc import Callable
 from uuid import UUID
 
 import structlog
 
-from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.webhooks import endpoints
+from worker.background.repeating_thread import (
+    LoopEvents,
+    Pauses,
+    RepeatingThread,
+    stop_together,
+)
 from worker.deliveries.endpoint_delivery import EndpointDelivery
 from worker.deliveries.fan_out import EVENTS_PER_SLICE, read_feed, read_submissions
 
@@ -24,8 +28,11 @@ log = structlog.get_logger()
 HEALTHY_THREADS, FAILING_THREADS = 16, 8
 #: Connections to the database: attempts hold none while they wait for an answer.
 DELIVERY_CONNECTIONS = 4
-#: Seconds between two looks for work, and after a failure of the database.
-POLL_SECONDS, OUTAGE_SECONDS = 0.5, 2.0
+#: Seconds between two looks for work.
+POLL_SECONDS = 0.5
+
+_PAUSES = Pauses(outage=2.0, failure=2.0)
+_EVENTS = LoopEvents("webhooks.database_unavailable", "webhooks.step_failed", "webhooks.resumed")
 
 
 class DeliveryLoop:
@@ -36,49 +43,36 @@ class DeliveryLoop:
         self._delivery = delivery
         self._stopped = threading.Event()
         self._work = threading.Event()
-        self._threads: list[threading.Thread] = []
+        self._loops = [
+            RepeatingThread(name, step, _EVENTS, pauses=_PAUSES)
+            for name, step in (("fan-out", self._queue_messages), ("deliveries", self._start_due))
+        ]
         #: Threads that send, by endpoint, and whether it is one that fails.
         self._running: dict[UUID, tuple[threading.Thread, bool]] = {}
         self._lock = threading.Lock()
 
     def start(self) -> None:
         """Starts reading and sending, each in a thread of its own."""
-        for name, step in {"fan-out": self._queue_messages, "deliveries": self._start_due}.items():
-            thread = threading.Thread(target=self._repeat, args=(step,), name=name, daemon=True)
-            self._threads.append(thread)
-            thread.start()
+        for loop in self._loops:
+            loop.start()
 
     def stop(self) -> None:
         """Stops after the attempts that are being made."""
         self._stopped.set()
         self._work.set()
-        for thread in self._threads:
-            thread.join()
+        stop_together(self._loops)
         with self._lock:
             running = [thread for thread, _ in self._running.values()]
         for thread in running:
             thread.join()
 
-    def _repeat(self, step: Callable[[], bool]) -> None:
-        """Repeats a step until the loop is stopped; rests when there was nothing to do."""
-        while not self._stopped.is_set():
-            try:
-                rest = 0.0 if step() else POLL_SECONDS
-            except (Conflict, DatabaseUnavailable) as error:
-                log.info("webhooks.database_unavailable", because=str(error))
-                rest = OUTAGE_SECONDS
-            except Exception:
-                log.exception("webhooks.step_failed")
-                rest = OUTAGE_SECONDS
-            self._stopped.wait(rest)
-
-    def _queue_messages(self) -> bool:
-        """Reads a slice of the feed, and submissions; returns whether more is left in the feed."""
+    def _queue_messages(self) -> float:
+        """Reads a slice of the feed, and submissions; rests unless more is left in the feed."""
         read = read_feed(self._sessions) or 0
         read_submissions(self._sessions)
-        return read >= EVENTS_PER_SLICE
+        return 0.0 if read >= EVENTS_PER_SLICE else POLL_SECONDS
 
-    def _start_due(self) -> bool:
+    def _start_due(self) -> float:
         """Starts a slice for each endpoint with due deliveries; waits until one ends."""
         self._work.clear()
         with self._sessions.read() as session:
@@ -87,7 +81,7 @@ class DeliveryLoop:
         for webhook_id, is_failing in due:
             self._start_slice(webhook_id, is_failing=is_failing)
         self._work.wait(POLL_SECONDS)
-        return True
+        return 0.0
 
     def _start_slice(self, webhook_id: UUID, *, is_failing: bool) -> None:
         """Starts a daemon thread, which must not hold up the end of the process."""

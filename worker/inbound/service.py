@@ -13,9 +13,9 @@ from enrollment.runtime.completion_channel import bounded_redis
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue.batches import BatchRef
+from worker.background.repeating_thread import LoopEvents, RepeatingThread, stop_together
 from worker.inbound.intake import InboundIntake
 from worker.inbound.key_holders import KeyHolders
-from worker.inbound.loops import RepeatingThread
 from worker.inbound.messages import ReplyStreams
 from worker.inbound.reply_sender import MAX_TOGETHER, ReplySender
 from worker.inbound.stream_consumer import StreamConsumer, dead_letter_stream
@@ -27,6 +27,8 @@ REDIS_SECONDS = 3.0
 REPLY_INTERVAL = 0.25
 #: Connections of the loops: the transaction of each, and the lock of the sender.
 LOOP_CONNECTIONS = 3
+
+_EVENTS = LoopEvents("inbound.interrupted", "inbound.failed", "inbound.resumed")
 
 #: Dispatches a batch.
 Dispatch = Callable[[BatchRef], object]
@@ -75,8 +77,7 @@ class InboundLoops:
 
     def stop(self) -> None:
         """Ends the threads, and leaves the consumer group if Redis is there."""
-        for thread in self.threads:
-            thread.stop()
+        stop_together(self.threads)
         if self.consumer is not None:
             with suppress(RedisError, OSError):  # the group forgets the consumer later
                 self.consumer.close()
@@ -88,7 +89,7 @@ def make_loops(settings: Settings, sessions: Sessions, dispatch: Dispatch) -> In
     if replies.prefix is None:
         return InboundLoops()
     sender = ReplySender(sessions=sessions, redis=_redis(settings))
-    threads = [RepeatingThread("replies", lambda: _pause_after(sender.send_due()))]
+    threads = [RepeatingThread("replies", lambda: _pause_after(sender.send_due()), _EVENTS)]
     consumer = None
     if settings.request_stream is not None:
         consumer = StreamConsumer(
@@ -98,7 +99,7 @@ def make_loops(settings: Settings, sessions: Sessions, dispatch: Dispatch) -> In
             intake=make_intake(settings, sessions, dispatch),
             replies=replies,
         )
-        threads.append(RepeatingThread("requests", _consume_with(consumer)))
+        threads.append(RepeatingThread("requests", _consume_with(consumer), _EVENTS))
     return InboundLoops(tuple(threads), consumer)
 
 

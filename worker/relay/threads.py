@@ -2,24 +2,23 @@
 
 import os
 import socket
-import threading
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import NamedTuple
 from uuid import uuid4
 
-import structlog
-
-from enrollment.domain.errors import Conflict, DatabaseUnavailable
 from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.settings import Settings
 from enrollment.storage.engine.sessions import Sessions
+from worker.background.repeating_thread import (
+    LoopEvents,
+    Pauses,
+    RepeatingThread,
+    stop_together,
+)
 from worker.relay.catalog_consumer import BATCH_ENTRIES, CatalogConsumer
 from worker.relay.channels import Channel, EventBusChannel, EventStreamChannel, Topics, stream_key
 from worker.relay.relay import BATCH_EVENTS, Relay
 from worker.relay.wake_listener import WakeListener
-
-log = structlog.get_logger()
 
 #: Seconds between two looks for new events, unless a completion event comes earlier.
 RELAY_POLL_SECONDS = 1.0
@@ -28,77 +27,27 @@ RELAY_POLL_SECONDS = 1.0
 LINGER_SECONDS = 0.05
 #: Seconds until the next attempt after an error that is no outage, such as missing migrations.
 FAILURE_PAUSE_SECONDS = 5.0
-#: Seconds that the threads may take to end.
-THREAD_END_SECONDS = 5.0
+
+_EVENTS = LoopEvents("relay.postponed", "relay.failed", "relay.resumed")
+_WAKE_EVENTS = LoopEvents("relay.wake_lost", "relay.wake_failed", "relay.wake_resumed")
 
 
-class _Task(NamedTuple):
-    name: str
-    #: Does the next portion; returns its size, 0 if there is nothing to do now.
-    work: Callable[[], int]
-    #: The size of a portion behind which more is to be expected.
-    full: int
-    #: Called at the end of the process.
-    release: Callable[[], None]
-
-
-class RelayThreads:
+class RelayThreads(NamedTuple):
     """One thread for each channel, one for the catalog, one that listens for wake-ups.
 
-    A failure of one is logged and tried again; it stops no other.
+    Without channels none. A failure of one stops no other.
     """
 
-    def __init__(self, tasks: Sequence[_Task], redis_url: str) -> None:
-        self._tasks = tasks
-        self._stop = threading.Event()
-        self._wakes = [threading.Event() for _ in tasks]
-        self._listener = WakeListener(redis_url, self._wake)
-        self._threads: list[threading.Thread] = []
+    threads: tuple[RepeatingThread, ...] = ()
 
     def start(self) -> None:
-        """Starts the threads; without tasks none."""
-        targets: list[tuple[str, Callable[[], None]]] = [
-            (task.name, partial(self._repeat, task, wake))
-            for task, wake in zip(self._tasks, self._wakes, strict=True)
-        ]
-        if targets:
-            targets.append(("relay-wake", partial(self._listener.run, self._stop)))
-        for name, target in targets:
-            thread = threading.Thread(target=target, name=name, daemon=True)
+        """Starts the threads."""
+        for thread in self.threads:
             thread.start()
-            self._threads.append(thread)
 
     def stop(self) -> None:
-        """Ends the threads and their leases; one that takes too long is left behind."""
-        self._stop.set()
-        self._wake()
-        for thread in self._threads:
-            thread.join(THREAD_END_SECONDS)
-
-    def _wake(self) -> None:
-        for wake in self._wakes:
-            wake.set()
-
-    def _repeat(self, task: _Task, wake: threading.Event) -> None:
-        while not self._stop.is_set():
-            wake.clear()
-            number = self._try(task.name, task.work)
-            if not number:
-                wake.wait(RELAY_POLL_SECONDS)
-            elif number < task.full:
-                self._stop.wait(LINGER_SECONDS)
-        self._try(task.name, task.release)
-
-    def _try(self, name: str, work: Callable[[], int | None]) -> int:
-        try:
-            return work() or 0
-        except (Conflict, DatabaseUnavailable) as error:
-            log.warning("relay.postponed", task=name, because=str(error))
-            self._stop.wait(RELAY_POLL_SECONDS)
-        except Exception:  # the border of the thread: it goes on after any failure
-            log.exception("relay.failed", task=name)
-            self._stop.wait(FAILURE_PAUSE_SECONDS)
-        return 0
+        """Ends the threads and their leases."""
+        stop_together(self.threads)
 
 
 def make_relay_threads(
@@ -107,14 +56,52 @@ def make_relay_threads(
     """Returns the threads of the channels that the settings enable. Connects to nothing."""
     holder = f"{socket.gethostname()[:20]}:{os.getpid()}:{uuid4().hex}"[:64]
     relays = [Relay(sessions, each, counters, holder=holder) for each in _channels(settings)]
-    tasks = [
-        _Task(each.channel.name, each.publish_next, BATCH_EVENTS, each.release) for each in relays
+    threads = [
+        _make_thread(each.channel.name, each.publish_next, BATCH_EVENTS, each.release)
+        for each in relays
     ]
     if settings.event_bus_catalog:
         key = stream_key(settings.event_bus_prefix, settings.event_bus_catalog_topic)
         consumer = CatalogConsumer(sessions, _event_bus_url(settings), key, holder=holder)
-        tasks.append(_Task("catalog", consumer.consume_next, BATCH_ENTRIES, consumer.release))
-    return RelayThreads(tasks, settings.redis_url)
+        threads.append(
+            _make_thread("catalog", consumer.consume_next, BATCH_ENTRIES, consumer.release)
+        )
+    if threads:
+        threads.append(_make_listener(settings.redis_url, tuple(threads)))
+    return RelayThreads(tuple(threads))
+
+
+def _make_thread(
+    name: str, work: Callable[[], int], full: int, release: Callable[[], None]
+) -> RepeatingThread:
+    """Returns a thread that does portions of work.
+
+    `work` returns the size of its portion; behind one of the size `full` more is to be expected.
+    """
+
+    def step() -> float:
+        number = work()
+        if number >= full:
+            return 0.0
+        return LINGER_SECONDS if number else RELAY_POLL_SECONDS
+
+    return RepeatingThread(
+        name,
+        step,
+        _EVENTS,
+        pauses=Pauses(outage=RELAY_POLL_SECONDS, failure=FAILURE_PAUSE_SECONDS),
+        unwoken_rest=LINGER_SECONDS,
+        at_end=release,
+    )
+
+
+def _make_listener(redis_url: str, woken: Sequence[RepeatingThread]) -> RepeatingThread:
+    def wake() -> None:
+        for thread in woken:
+            thread.wake()
+
+    listener = WakeListener(redis_url, wake)
+    return RepeatingThread("relay-wake", listener.listen, _WAKE_EVENTS, at_end=listener.close)
 
 
 def _channels(settings: Settings) -> list[Channel]:

@@ -1,0 +1,1 @@
+"""Threads that a process of the worker runs beside its tasks."""
