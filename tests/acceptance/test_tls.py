@@ -22,7 +22,8 @@ from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import connect
 from enrollment.runtime.server_urls import database_url
 from enrollment.storage.engine.sessions import sessions_for
-from tests.support.rabbitmq import rabbitmq_process
+from tests.support.binaries import ServerMissing
+from tests.support.rabbitmq import RabbitServer, rabbitmq_process
 from tests.support.servers import LOOPBACK
 from tests.support.service import Service, ask, hand_in, open_for_all
 from tests.support.service_processes import API, ENROLL, PATIENCE, ended, needs_proc
@@ -124,14 +125,23 @@ def test_a_server_that_is_not_the_named_one_gets_no_data(urls, tmp_path_factory,
         connection.ensure_connection(max_retries=1, timeout=PATIENCE)
 
 
+@pytest.fixture
+def rabbitmq() -> Iterator[RabbitServer]:
+    with ExitStack() as stack:
+        try:
+            yield stack.enter_context(rabbitmq_process())
+        except ServerMissing as missing:
+            pytest.skip(str(missing))
+
+
 @pytest.mark.slow
-def test_rabbitmq_is_verified_by_an_authority_of_ones_own(tmp_path, tmp_path_factory):
+def test_rabbitmq_is_verified_by_an_authority_of_ones_own(rabbitmq, tmp_path, tmp_path_factory):
     # kombu makes an address of the name `localhost`
     certificates = make_certificates(tmp_path, with_address=True)
     other = make_certificates(tmp_path_factory.mktemp("other"))
-    with rabbitmq_process() as server, ExitStack() as stack:
+    with ExitStack() as stack:
         port, wrong = (
-            stack.enter_context(tls_front(server.port, each)) for each in (certificates, other)
+            stack.enter_context(tls_front(rabbitmq.port, each)) for each in (certificates, other)
         )
         url = f"amqps://guest:guest@{LOOPBACK}:{port}//?ssl_ca_certs="
         broker_ping(f"{url}{certificates.authority}")()

@@ -93,7 +93,7 @@ def test_a_client_that_vanishes_gives_its_locks_back(pooled, direct):
     migrate.upgrade(direct)
     there = make_url(pooled)
     with (
-        SilentCut(there.port, 1) as cut,
+        SilentCut(there.port, 1, without_sync=True) as cut,
         psycopg.connect(direct.replace("+psycopg", ""), autocommit=True) as watching,
         psycopg.connect(
             host=there.host, port=cut.port, user=there.username, dbname=there.database
@@ -103,7 +103,7 @@ def test_a_client_that_vanishes_gives_its_locks_back(pooled, direct):
         held = [there.database]
         assert watching.execute(OPEN, held).fetchone() == (2,)  # its own statement is one
         cut.arm()
-        client.pgconn.send_query(b"SELECT 1")
+        client.pgconn.send_query_params(b"SELECT $1", [b"1"])
         client.pgconn.flush()
         wait_until(lambda: watching.execute(OPEN, held).fetchone() == (1,))
         client.pgconn.finish()

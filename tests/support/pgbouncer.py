@@ -11,12 +11,11 @@ from pathlib import Path
 import psycopg
 from sqlalchemy.engine import make_url
 
+from tests.support.binaries import FETCHED
 from tests.support.servers import LOOPBACK, NOBODY, free_port
 from tests.support.service_processes import wait_until
 from tests.support.temporary_folders import working_folder
 
-#: Where `tests/servers/fetch.sh` puts newer releases.
-FETCHED = Path.home() / ".cache" / "enrollment-service-tests" / "servers" / "bin"
 #: Debian keeps it where only root's PATH leads.
 _SYSTEM = "/usr/bin:/usr/local/bin:/usr/sbin:/usr/local/sbin"
 
