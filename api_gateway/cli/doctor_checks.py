@@ -10,14 +10,15 @@ from typing import Literal, NamedTuple
 
 import httpx
 import redis
-from kombu import Connection
-from kombu.exceptions import OperationalError
+from amqp import AMQPError
+from kombu.exceptions import KombuError
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
 
 from api_gateway.app import GATEWAY_CONNECTIONS
 from api_gateway.auth.signing_keys import SigningKeys
+from api_gateway.broker_probe import broker_ping
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
@@ -28,6 +29,7 @@ from api_gateway.server.listening import descriptor_limits, max_open_connections
 from api_gateway.status.relay_lag import enabled_channels, load_lags
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import server_urls
+from enrollment.runtime.redis_servers.pools import pool
 from enrollment.runtime.settings import Settings, SettingsError, names_set
 from enrollment.storage import migrate
 from enrollment.storage.engine import durability
@@ -208,9 +210,8 @@ def check_redis(url: str, *, is_named: bool) -> Iterator[CheckResult]:
 
 
 def _connect_redis(url: str) -> redis.Redis:
-    return redis.Redis.from_url(
-        url, socket_timeout=_TIMEOUT_SECONDS, socket_connect_timeout=_TIMEOUT_SECONDS, retry=None
-    )
+    timeouts = {"socket_timeout": _TIMEOUT_SECONDS, "socket_connect_timeout": _TIMEOUT_SECONDS}
+    return redis.Redis.from_pool(pool(redis.ConnectionPool, url, retry=None, **timeouts))
 
 
 def _check_redis_version(version: str) -> CheckResult:
@@ -230,14 +231,13 @@ def _check_eviction_policy(policy: str) -> CheckResult:
 
 
 def check_broker(url: str) -> CheckResult:
-    """Checks that a broker other than Redis answers."""
-    with Connection(url, connect_timeout=_TIMEOUT_SECONDS) as connection:
-        safe_url = connection.as_uri()
-        try:
-            connection.ensure_connection(max_retries=1, timeout=int(_TIMEOUT_SECONDS))
-        except OperationalError as error:
-            advice = "check that it runs and ENROLL_BROKER_URL is right"
-            return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
+    """Checks that another broker than the Redis above answers."""
+    safe_url = server_urls.without_secrets(url)
+    try:
+        broker_ping(url)()
+    except (AMQPError, KombuError, OSError, redis.RedisError) as error:
+        advice = "check that it runs and ENROLL_BROKER_URL is right"
+        return CheckResult("wrong", "broker", f"{safe_url}: {_one_line(error)}", advice)
     return CheckResult("ok", "broker", f"{safe_url} answers")
 
 
