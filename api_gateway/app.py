@@ -44,6 +44,7 @@ from enrollment.runtime.broker import broker_settings
 from enrollment.runtime.cache import Cache, connect
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.gc_tuning import relax_gc
+from enrollment.runtime.metrics.instruments import describe_process
 from enrollment.runtime.process_record import log_ready
 from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
@@ -194,6 +195,7 @@ class Lifespan:
         await self._check_database()
         self._parts.dispatcher.start()
         self._parts.waiters.start()
+        describe_process("gateway")
         log_ready(self._parts.settings)
 
     async def _check_database(self) -> None:

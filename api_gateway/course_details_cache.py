@@ -24,6 +24,7 @@ import orjson
 from api_gateway.database import Database
 from enrollment.domain.model import Course
 from enrollment.runtime.cache import Cache
+from enrollment.runtime.metrics.instruments import COURSE_CACHE_LOOKUPS
 from enrollment.storage import course_edition, courses
 from schemas.courses import dump_details
 
@@ -38,6 +39,8 @@ TTL_JITTER_SECONDS = 15.0
 MAX_ENTRIES = 10_000
 #: Maximum number of writes to Redis in progress; entries beyond are not written.
 MAX_PENDING_PUTS = 64
+
+_HIT, _REDIS, _DATABASE = map(COURSE_CACHE_LOOKUPS.labels, ("hit", "redis", "database"))
 
 
 class CachedDetails(NamedTuple):
@@ -96,7 +99,10 @@ class CourseDetailsCache:
         lease = self._lease
         if self._clock() - lease.started_at >= LEASE_SECONDS:
             return NOT_CACHED
-        return lease.entries.get(key, NOT_CACHED)
+        found = lease.entries.get(key, NOT_CACHED)
+        if found is not NOT_CACHED:
+            _HIT.inc()
+        return found
 
     async def get(self, key: DetailsKey) -> CachedDetails | None:
         """Returns the details of a course; None if it does not exist.
@@ -105,6 +111,7 @@ class CourseDetailsCache:
         """
         lease = await self._current_lease()
         if key in lease.entries:
+            _HIT.inc()
             return lease.entries[key]
         task = lease.loading.get(key)
         if task is None:
@@ -150,6 +157,7 @@ class CourseDetailsCache:
         try:
             redis_key = f"course:{lease.edition}:{key[0]}:{key[1]:d}"
             body = await self._load_from_redis(redis_key)
+            (_DATABASE if body is None else _REDIS).inc()
             if body is None:
                 body = await self._load_from_database(redis_key, key)
             entry = None if body is None else CachedDetails(body, etag_of(body))

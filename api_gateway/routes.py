@@ -17,6 +17,7 @@ from api_gateway.resources.enrollments import EnrollmentsResource
 from api_gateway.resources.health import LiveResource, ReadyResource
 from api_gateway.resources.invitations import InvitationResource
 from api_gateway.resources.learners import LearnerResource, LearnersResource
+from api_gateway.resources.metrics import MetricsResource
 from api_gateway.resources.openedx.access_token import AccessTokenResource
 from api_gateway.resources.openedx.accounts import AccountResource, AccountsResource, MeResource
 from api_gateway.resources.openedx.catalog import CatalogCourseResource, CatalogResource
@@ -89,6 +90,7 @@ ROUTES = {
     "access_token": "/oauth2/access_token",
     "livez": "/livez",
     "readyz": "/readyz",
+    "metrics": "/metrics",
     "openapi": "/openapi.json",
     "docs": "/docs",
     "docs_reasons": "/docs/reasons",
@@ -135,6 +137,9 @@ def make_resources(parts: Parts) -> dict[str, object]:
             draining=parts.draining,
             now=parts.now,
             channels=enabled_channels(parts.settings),
+        ),
+        "metrics": MetricsResource(
+            database=parts.database, channels=enabled_channels(parts.settings)
         ),
         **documentation(ROUTES, V1),
     }

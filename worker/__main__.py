@@ -13,6 +13,8 @@ from enrollment.runtime.private_files import (
     restrict_new_files,
 )
 from enrollment.runtime.settings import SettingsError, from_env, sqlite_url
+from enrollment.storage.upkeep.heartbeats import ProcessKind
+from worker.background.heartbeat import describe_this_process
 from worker.bootstrap import build_app, log_when_ready, run_relay_with_beat
 
 
@@ -32,12 +34,14 @@ def main(arguments: list[str]) -> NoReturn:
         parser.error(str(error))
     logs.configure(settings.log_level, process=options.what)
     level = f"--loglevel={settings.log_level.upper()}"
-    app = build_app(settings, process=options.what)
-    lanes = [queue.name.lower() for queue in options.lanes]
-    if options.what == "beat":
+    is_beat = options.what == "beat"
+    lanes = [] if is_beat else [queue.name.lower() for queue in options.lanes]
+    name = f"beat-{os.getpid()}" if is_beat else options.name
+    app = build_app(settings, describe_this_process(ProcessKind(options.what), name, lanes))
+    if is_beat:
         run_relay_with_beat(settings)
-    log_when_ready(settings, {} if options.what == "beat" else {"lanes": lanes})
-    command = ["beat"] if options.what == "beat" else _worker(options)
+    log_when_ready(settings, {} if is_beat else {"lanes": lanes})
+    command = ["beat"] if is_beat else _worker(options)
     app.start(["--quiet", *command, level])
 
 

@@ -15,12 +15,18 @@ from celery.signals import (
     worker_process_shutdown,
     worker_ready,
 )
+from celery.utils.dispatch import Signal
+from prometheus_client import REGISTRY
+from prometheus_client.registry import Collector
 
 from enrollment.domain.errors import NotDurable
 from enrollment.runtime import failpoints, logs
 from enrollment.runtime.completion_channel import CompletionPublisher
 from enrollment.runtime.counters.relay_counters import RelayCounters
 from enrollment.runtime.gc_tuning import relax_gc
+from enrollment.runtime.metrics.instruments import describe_process
+from enrollment.runtime.metrics.pool_use import PoolUse
+from enrollment.runtime.metrics.relay_metrics import RelayMetrics
 from enrollment.runtime.outbound.guarded_http import guarded_client
 from enrollment.runtime.outbound.policy import outbound_policy
 from enrollment.runtime.outbound.secret_encryption import secret_encryption
@@ -29,6 +35,11 @@ from enrollment.runtime.settings import Settings
 from enrollment.storage import migrate
 from enrollment.storage.engine.durability import check_at_start, durable_sessions
 from enrollment.storage.engine.engines import WORKER_CONNECTIONS
+from enrollment.storage.engine.sessions import Sessions
+from enrollment.storage.upkeep.heartbeats import ProcessKind, ProcessRecord
+from worker.background.heartbeat import make_heartbeat
+from worker.background.metrics_server import serve_metrics
+from worker.background.repeating_thread import RepeatingThread, stop_together
 from worker.celery_app import make_celery_app
 from worker.deliveries.attempt import Sender
 from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
@@ -50,7 +61,7 @@ RELAY_CONNECTIONS = 3
 EXIT_DATABASE_UNUSABLE = 3
 
 
-def build_app(settings: Settings, *, process: str) -> Celery:
+def build_app(settings: Settings, process: ProcessRecord) -> Celery:
     """Returns a worker's application with every task. Connects to nothing before the first task."""
     failpoints.arm(settings.failpoints)
     app = make_celery_app(settings.broker_url)
@@ -60,12 +71,8 @@ def build_app(settings: Settings, *, process: str) -> Celery:
         accepts_loss=settings.accept_data_loss,
     )
     notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
-    processor = Processor(
-        sessions=sessions,
-        transaction=BatchTransaction(
-            rules=SiteRules(settings.default_mode, settings.accepts_unknown_learners)
-        ),
-    )
+    rules = SiteRules(settings.default_mode, settings.accepts_unknown_learners)
+    processor = Processor(sessions=sessions, transaction=BatchTransaction(rules=rules))
     maintenance = Maintenance(
         sessions=sessions,
         dispatch=notifier.dispatch,
@@ -74,13 +81,36 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     purge = Purge(sessions=sessions, retention=timedelta(days=settings.retention_days))
     register(app, processor, maintenance, purge, notifier)
     register_submit(app, make_calls(settings, sessions, notifier.dispatch))
-    if process == "beat":
-        _connect_inbound_loops(settings, app)
     _connect_process_signals(processor)
-    _connect_logging(settings.log_level, process)
-    if process == "beat":
+    _connect_logging(settings.log_level, process.kind)
+    if process.kind == ProcessKind.WORKER:
+        pool = PoolUse({"worker": sessions.engine})
+        _connect_metrics(settings, worker_process_init, process.kind, pool)
+    else:
+        _connect_inbound_loops(settings, app)
         _connect_webhooks(settings)
+    _connect_heartbeat(sessions, process)
     return app
+
+
+def _connect_heartbeat(sessions: Sessions, process: ProcessRecord) -> None:
+    """Makes the process say that it lives; of a worker its child does, which does the work."""
+    running: list[RepeatingThread] = []
+
+    def start(**_: Any) -> None:
+        thread = make_heartbeat(sessions, process)
+        running.append(thread)
+        thread.start()
+
+    def stop(**_: Any) -> None:
+        stop_together(running)
+
+    if process.kind == ProcessKind.WORKER:
+        worker_process_init.connect(start, weak=False)
+        worker_process_shutdown.connect(stop, weak=False)
+    else:
+        beat_init.connect(start, weak=False)
+        atexit.register(stop)
 
 
 def run_relay_with_beat(settings: Settings) -> None:
@@ -88,13 +118,34 @@ def run_relay_with_beat(settings: Settings) -> None:
     sessions = durable_sessions(
         settings.database_url, pool_size=RELAY_CONNECTIONS, accepts_loss=settings.accept_data_loss
     )
-    threads = make_relay_threads(settings, sessions, RelayCounters())
+    counters = RelayCounters()
+    threads = make_relay_threads(settings, sessions, counters)
 
     def start(**_: Any) -> None:
         threads.start()
         atexit.register(threads.stop)
 
     beat_init.connect(start, weak=False)
+    pool = PoolUse({"relay": sessions.engine})
+    _connect_metrics(settings, beat_init, "beat", RelayMetrics(counters), pool)
+
+
+def _connect_metrics(settings: Settings, starts: Signal, kind: str, *collectors: Collector) -> None:
+    """Makes the process serve its metrics from that signal on, if the settings ask for it.
+
+    A worker's are served by its child process, which does the work.
+    """
+    address = settings.metrics_port
+    if address is None:
+        return
+
+    def start(**_: Any) -> None:
+        describe_process(kind)
+        for collector in collectors:
+            REGISTRY.register(collector)
+        serve_metrics(address)
+
+    starts.connect(start, weak=False)
 
 
 def _connect_webhooks(settings: Settings) -> None:

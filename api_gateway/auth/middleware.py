@@ -14,6 +14,7 @@ from api_gateway.auth.caller import Caller
 from api_gateway.auth.caller_throttle import CallerThrottle
 from api_gateway.auth.links.link_tokens import LinkTokens
 from api_gateway.auth.permissions import PERMISSIONS, check_caller
+from api_gateway.http.observation.request_metrics import ROUTE
 from api_gateway.http.problems import Problem, bad_request
 from api_gateway.http.query_parameters import QueryParameters
 from api_gateway.http.response_headers import PUBLIC_ROUTE
@@ -99,6 +100,7 @@ class AuthMiddleware:
             req.scope[PUBLIC_ROUTE] = True
         method = _ALIASES.get(req.method, req.method)
         route = self._route_names.get(template, "")
+        req.scope[ROUTE] = route
         requirement = PERMISSIONS.get((route, method))
         if requirement is None:
             _check_listed(resource, req.method)

@@ -115,6 +115,7 @@ PERMISSIONS: Mapping[tuple[str, str], Requirement] = {
     ("access_token", "POST"): PUBLIC,
     ("livez", "GET"): PUBLIC,
     ("readyz", "GET"): PUBLIC,
+    ("metrics", "GET"): READ_OR_STAFF,
     ("openapi", "GET"): PUBLIC,
     ("docs", "GET"): PUBLIC,
     ("docs_reasons", "GET"): PUBLIC,

@@ -26,6 +26,7 @@ from api_gateway.cli.remote.webhooks.commands import webhooks
 from api_gateway.cli.run import beat, gateway, worker
 from api_gateway.cli.up import up
 from api_gateway.cli.verify import verify
+from api_gateway.cli.workers import workers
 
 __all__ = ["main"]
 
@@ -102,7 +103,7 @@ def main() -> None:
 
 for command in (
     *(up, gateway, worker, beat),
-    *(db, keys, clients, tokens, batches, doctor, verify),
+    *(db, keys, clients, tokens, batches, workers, doctor, verify),
     *(courses, learners, invitations, crosswalks, enrollments, webhooks),
     *(submit, submissions, status, outcomes, cancel),
 ):

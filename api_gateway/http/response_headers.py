@@ -1,11 +1,14 @@
-"""ASGI middleware that adds the headers which every response must have.
+"""ASGI middleware that adds the headers which every response must have, and measures it.
 
 Responses are private unless their route is public: a shared cache must not keep them, nor give
 them to another caller. A public route decides on its own caching.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from api_gateway.http.observation.request_metrics import measure_request
 
 #: Headers of every response: no guessing of types, no addresses with ids in `Referer`.
 COMMON_HEADERS = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
@@ -30,11 +33,14 @@ def add_headers(app: Any, hsts_seconds: float | None) -> Any:
     private = AddedHeaders({**PRIVATE_HEADERS, **always})
 
     def adding(scope: Any, receive: Any, send: Any) -> Any:
+        arrived = time.perf_counter()
+
         def sending(event: Any) -> Any:
             if event["type"] == "http.response.start":
                 added = common if PUBLIC_ROUTE in scope else private
                 headers = added.to(event["headers"])
                 event["headers"] = headers if scope["method"] != "OPTIONS" else _complete(headers)
+                measure_request(scope, event["status"], time.perf_counter() - arrived)
             return send(event)
 
         return app(scope, receive, sending)

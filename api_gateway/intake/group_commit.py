@@ -20,6 +20,7 @@ from enrollment.domain.errors import (
     EnrollmentError,
     Overloaded,
 )
+from enrollment.runtime.metrics.instruments import COMMIT_GROUP_REQUESTS
 from intake_store import group_store
 from intake_store.group_store import Receipt, Storable, StoreResult
 from intake_store.upload import CompleteUpload
@@ -112,6 +113,7 @@ class GroupCommitter:
         except Exception as error:  # noqa: BLE001 (one bad request must not fail the group)
             await self._commit_halves(group, error)
             return
+        COMMIT_GROUP_REQUESTS.observe(len(group))
         for pending, result in zip(group, results, strict=True):
             _resolve(pending, result)
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Literal, NamedTuple, NotRequired, TypedDict
@@ -17,6 +17,7 @@ from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
+from api_gateway.status.process_states import ProcessStates, load_process_states
 from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.runtime import failpoints
@@ -26,6 +27,8 @@ from enrollment.storage.engine.durability import DurabilityFact
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import Backlog, load_backlog
 from enrollment.storage.upkeep import maintenance_turns
+from enrollment.storage.webhooks import deliveries
+from enrollment.storage.webhooks.deliveries import PendingDeliveries
 from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
@@ -39,6 +42,13 @@ READINESS_TIMEOUT_SECONDS = 4.0
 
 
 _Reachability = Literal["ok", "away"]
+
+
+class PendingDeliveriesJson(TypedDict):
+    """Messages to enabled webhooks that are not delivered yet."""
+
+    pending_deliveries: Annotated[Count, Doc("Counted to 10,000.")]
+    oldest_pending_seconds: Annotated[Count, Doc("Age of the oldest of them.")]
 
 
 class LiveJson(TypedDict):
@@ -59,7 +69,15 @@ class ReadyJson(TypedDict):
     waiting_batches: NotRequired[Count]
     parked_batches: NotRequired[Count]
     relay: NotRequired[Annotated[list[RelayLagJson], Doc("The channels that are enabled.")]]
+    webhooks: NotRequired[Annotated[PendingDeliveriesJson, Doc("Left out if nothing is pending.")]]
+    workers: NotRequired[Annotated[Count, Doc("Workers that live.")]]
+    beat_age_seconds: NotRequired[
+        Annotated[Count | None, Doc("Seconds since beat was seen; null: it does not run.")]
+    ]
     findings: list[str]
+
+
+NO_PROCESSES = ProcessStates(datetime.min.replace(tzinfo=UTC), ())
 
 
 class DatabaseState(NamedTuple):
@@ -72,6 +90,8 @@ class DatabaseState(NamedTuple):
     #: When last nothing was left to purge.
     purged_at: datetime | None = None
     lags: tuple[ChannelLag, ...] = ()
+    processes: ProcessStates = NO_PROCESSES
+    deliveries: PendingDeliveries = PendingDeliveries()
 
 
 class LiveResource:
@@ -117,6 +137,11 @@ class ReadyResource:
             self._unready(resp, defect)
             return
         redis, queue = await self._ping_servers()
+        write_json(resp, self._body(state, redis=redis, queue=queue))
+
+    on_head = on_get
+
+    def _body(self, state: DatabaseState, *, redis: bool, queue: bool) -> ReadyJson:
         findings = self._findings(state, redis=redis, queue=queue)
         body: ReadyJson = {
             "status": "degraded" if findings else "ok",
@@ -125,13 +150,18 @@ class ReadyResource:
             "queue": "ok" if queue else "away",
             "waiting_batches": state.backlog.waiting,
             "parked_batches": state.backlog.parked,
+            "workers": len(state.processes.live_workers),
+            "beat_age_seconds": _whole(state.processes.beat_age),
             "findings": findings,
         }
         if state.lags:
             body["relay"] = [dump_lag(lag) for lag in state.lags]
-        write_json(resp, body)
-
-    on_head = on_get
+        if state.deliveries.number:
+            body["webhooks"] = {
+                "pending_deliveries": state.deliveries.number,
+                "oldest_pending_seconds": int(state.deliveries.age(state.processes.now)),
+            }
+        return body
 
     async def _probe_refused_writes(self) -> str:
         """Returns why writes fail, empty if they do not.
@@ -186,7 +216,8 @@ class ReadyResource:
                 f"expired data was last purged completely at {state.purged_at.isoformat()}: "
                 "check that beat and workers run, and the log for purge.part_failed"
             )
-        return findings + [lag.finding for lag in state.lags if lag.finding]
+        findings += [lag.finding for lag in state.lags if lag.finding]
+        return findings + state.processes.findings()
 
     def _unready(self, resp: Response, finding: str) -> None:
         body: ReadyJson = {"status": "unready", "findings": [finding]}
@@ -202,4 +233,10 @@ def _read_database_state(channels: tuple[ChannelName, ...], session: Session) ->
     if defect := migrate.defect(session):
         return DatabaseState(facts, defect)
     backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
-    return DatabaseState(facts, "", backlog, purged_at, tuple(load_lags(session, channels)))
+    lags, processes = tuple(load_lags(session, channels)), load_process_states(session)
+    pending = deliveries.load_pending(session)
+    return DatabaseState(facts, "", backlog, purged_at, lags, processes, pending)
+
+
+def _whole(seconds: float | None) -> int | None:
+    return None if seconds is None else int(seconds)

@@ -1,9 +1,13 @@
-"""Logs: one JSON object per line on stderr, including those of libraries; secrets are masked."""
+"""Logs on stderr, including those of libraries; secrets are masked.
+
+One JSON object per line; on a terminal lines for people.
+"""
 
 import json
 import logging
 import re
 import sys
+from collections.abc import Callable
 from typing import TextIO
 
 import structlog
@@ -21,6 +25,10 @@ _NOISY = (
     *("alembic", "celery.app.trace", "celery.beat", "celery.worker.strategy"),
     *("httpcore", "httpx", "kombu", "uvicorn.access"),
 )
+#: Members at the beginning of a line for people.
+_HEAD = ("at", "level", "process", "event")
+
+Renderer = Callable[[WrappedLogger, str, EventDict], str]
 _SECRET_FIELDS = frozenset({"authorization", "key", "password", "secret", "token"})
 
 
@@ -33,8 +41,10 @@ def configure(level: str, *, process: str, stream: TextIO | None = None) -> None
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     ]
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(_formatter(process, shared))
+    output = stream or sys.stderr
+    handler = logging.StreamHandler(output)
+    render = _render_for_people if output.isatty() else _render
+    handler.setFormatter(_formatter(process, shared, render))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
@@ -59,7 +69,7 @@ def clear() -> None:
     structlog.contextvars.clear_contextvars()
 
 
-def _formatter(process: str, shared: list[Processor]) -> logging.Formatter:
+def _formatter(process: str, shared: list[Processor], render: Renderer) -> logging.Formatter:
     def name_process(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
         event["process"] = process
         return event
@@ -72,7 +82,7 @@ def _formatter(process: str, shared: list[Processor]) -> logging.Formatter:
             structlog.processors.StackInfoRenderer(),
             name_process,
             _truncate_and_mask,
-            _render,
+            render,
         ],
     )
 
@@ -89,6 +99,24 @@ def _truncate_and_mask(_logger: WrappedLogger, _method: str, event: EventDict) -
 def _render(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     """Renders ASCII only, so that no value can break the line or control a terminal."""
     line = json.dumps({"event": event.pop("event", None), **event}, default=str, skipkeys=True)
+    return _mask(line)
+
+
+def _render_for_people(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    """Renders time, level, process, event and facts; a traceback follows line by line.
+
+    ASCII only, as in JSON.
+    """
+    at, level, process, name = (str(event.pop(key, "")) for key in _HEAD)
+    event.pop("logger", None)
+    traceback = str(event.pop("exception", ""))
+    facts = [f"{key}={json.dumps(value, default=str)}" for key, value in event.items()]
+    head = json.dumps(f"{at[11:19]} {level.upper():<8}{process:<10} {name}")[1:-1]
+    lines = [json.dumps(f"    {line}")[1:-1] for line in traceback.splitlines()]
+    return _mask("\n".join([" ".join([head, *facts]), *lines]))
+
+
+def _mask(text: str) -> str:
     for secret, replacement in _SECRETS:
-        line = secret.sub(replacement, line)
-    return line
+        text = secret.sub(replacement, text)
+    return text

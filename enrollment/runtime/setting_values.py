@@ -222,6 +222,25 @@ def rate(text: str) -> Rate | None:
     return Rate(int(match[1]), _UNIT_SECONDS[(match[2] or "minute")[0]])
 
 
+class ListenAddress(NamedTuple):
+    """Where a process listens."""
+
+    port: int
+    #: Reached by processes of this machine only.
+    host: str = "127.0.0.1"
+
+
+def listen_address(text: str) -> ListenAddress:
+    """Reads PORT or ADDRESS:PORT; an IPv6 address is in brackets."""
+    host, _, port = text.rpartition(":")
+    try:
+        name = str(ipaddress.ip_address(host.strip("[]"))) if host else "127.0.0.1"
+        return ListenAddress(positive_integer(port, maximum=65_535), name)
+    except ValueError as error:
+        message = f"must be a port, or address:port such as 0.0.0.0:9464, not {text[:100]!r}"
+        raise ValueError(message) from error
+
+
 def networks(text: str) -> tuple[str, ...]:
     """Reads addresses and networks separated by commas."""
     try:

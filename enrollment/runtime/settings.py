@@ -86,6 +86,7 @@ class Settings:
     event_bus_catalog_topic: str = "course-catalog-info-changed"
     retention_days: int = 30
     log_level: str = "info"
+    metrics_port: setting_values.ListenAddress | None = None
     accept_data_loss: bool = False
     failpoints: str = ""
 
@@ -191,6 +192,7 @@ _READERS: Mapping[str, Callable[[str], object]] = {
     "ENROLL_ALLOWED_HOSTS": setting_values.host_names,
     "ENROLL_CORS_ORIGINS": setting_values.origins,
     "ENROLL_RETENTION_DAYS": partial(setting_values.positive_integer, maximum=_MAX_RETENTION_DAYS),
+    "ENROLL_METRICS_PORT": setting_values.listen_address,
     "ENROLL_LOG_LEVEL": setting_values.log_level,
     "ENROLL_FAILPOINTS": setting_values.fail_points,
 }

@@ -486,6 +486,23 @@ class ReplyRow(Base):
     sent_id: Mapped[str] = mapped_column(String(255))
 
 
+class ProcessHeartbeatRow(Base):
+    """A worker or beat, when it was seen last. It is deleted when the process ends by itself."""
+
+    __tablename__ = "process_heartbeat"
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(String(255))
+    host: Mapped[str] = mapped_column(String(255))
+    pid: Mapped[int] = mapped_column(BigInteger)
+    version: Mapped[str] = mapped_column(String(100))
+    lanes: Mapped[list[str]] = mapped_column(JSON)
+    since: Mapped[datetime]
+    last_seen: Mapped[datetime]
+    batches: Mapped[int] = mapped_column(BigInteger)
+
+
 class ApiKeyRow(Base):
     """An API key of a server; only its hash is stored."""
 

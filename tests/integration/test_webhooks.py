@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
+from api_gateway.cli.checks.process_checks import check_webhooks
 from enrollment.domain.webhooks.messages import DeliveryState, WebhookFilter
 from enrollment.domain.webhooks.records import WebhookMembers
 from enrollment.domain.webhooks.retries import RETRY_SECONDS
@@ -21,6 +22,7 @@ from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.events import last_position
 from enrollment.storage.tables import WebhookDeliveryRow
 from enrollment.storage.webhooks import deliveries, endpoints, positions
+from enrollment.storage.webhooks.deliveries import PendingDeliveries
 from tests.support.in_process_service import COURSE, OTHER, request
 from tests.support.webhook_receiver import (
     WebhookReceiver,
@@ -129,6 +131,25 @@ def test_a_message_is_signed_and_delivered_once(hooks, ready):
     assert (body["type"], body["data"]["user"]) == ("enrollment.created", "ada")
     (delivery,) = hooks.log(hook)
     assert (delivery.state, delivery.status, delivery.attempts) == ("delivered", 204, 1)
+
+
+def test_what_is_pending_is_counted_until_the_endpoint_is_disabled(hooks, ready, sessions):
+    def pending():
+        with sessions.read() as session:
+            marks = [each.mark for each in check_webhooks(session)]
+            return deliveries.load_pending(session), marks
+
+    assert pending() == (PendingDeliveries(), [])
+    webhook = hooks.add("http://127.0.0.1:1/", types=["enrollment.created"])
+    ready("ada")
+    hooks.read_all()
+    found, marks = pending()
+    assert found.number == 1
+    assert 0 <= found.age(datetime.now(UTC)) < 60
+    assert marks == ["note"]
+    with sessions.begin() as session:
+        endpoints.disable(session, webhook.id, "gone", now=datetime.now(UTC))
+    assert pending() == (PendingDeliveries(), [])
 
 
 def test_filters_decide_what_is_queued(hooks, ready):

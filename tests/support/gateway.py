@@ -6,10 +6,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from uuid import uuid4
 
 from falcon import testing
 
@@ -20,13 +21,17 @@ from api_gateway.auth.signing_keys import SigningKey
 from api_gateway.routes import BASE
 from api_gateway.status.waiters import WaitKey
 from enrollment.domain.codes import Lane
+from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.domain.model import Course, Learner, Mode
+from enrollment.runtime.broker import QueueName
 from enrollment.runtime.settings import from_env
 from enrollment.storage import courses, learners
 from enrollment.storage.credentials import api_keys
 from enrollment.storage.engine.sessions import Sessions, sessions_for
 from enrollment.storage.queue import redispatch
 from enrollment.storage.queue.batches import BatchRef
+from enrollment.storage.upkeep import heartbeats
+from enrollment.storage.upkeep.heartbeats import ProcessKind, ProcessRecord
 from worker.processing.processor import Processor
 
 #: A Redis that is unavailable; the gateway must work without it.
@@ -65,6 +70,15 @@ def without_token(status: dict[str, Any]) -> dict[str, Any]:
     return {**status, "links": {**links, "events": links["events"].partition("?")[0]}}
 
 
+def pretend_to_run(sessions: Sessions) -> None:
+    """Stores the heartbeats of a worker and of beat, which live for a day."""
+    lanes = [queue.name.lower() for queue in QueueName]
+    with sessions.begin() as session:
+        for kind, served in ((ProcessKind.WORKER, lanes), (ProcessKind.BEAT, [])):
+            record = ProcessRecord(uuid4(), kind.value, fresh(kind), "test", 1, "0", served)
+            heartbeats.record(session, record, batches=0, now=ahead(days=1))
+
+
 class Gateway:
     """Sends requests through the application on its own event loop."""
 
@@ -100,6 +114,8 @@ class Gateway:
         self._keys: dict[tuple[str, ...], Headers] = {}
         self.worker_sessions = sessions_for(worker_url) if worker_url else self.sessions
         self.processor = Processor(sessions=self.worker_sessions)
+        with suppress(DatabaseUnavailable):  # some tests have none
+            pretend_to_run(self.worker_sessions)
 
     async def _make(self) -> testing.ASGIConductor:
         self.parts = make_parts(self.settings, send=self._rung.put, wall_clock=self._wall_clock)

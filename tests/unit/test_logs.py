@@ -175,3 +175,30 @@ def test_a_long_text_is_cut_in_the_middle():
     (record,) = records(stream)
     assert len(str(record["value"])) < logs.MAX_FIELD_LENGTH + 10
     assert str(record["value"]).endswith("z")
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def test_on_a_terminal_lines_are_for_people_and_still_masked_and_safe():
+    stream = Terminal()
+    logs.configure("info", process="gateway", stream=stream)
+
+    log = structlog.get_logger("x")
+    log.warning("queue.unreachable", because="redis://u:hunter2@h\x1b[31m\nsecond", number=3)
+    try:
+        fail("enr_0123456789abcdefgh\x1b]0;x")
+    except RuntimeError:
+        log.exception("request.failed")
+
+    first, second, *traceback = stream.getvalue().splitlines()
+    assert first[8:] == (
+        r' WARNING gateway    queue.unreachable because="redis://u:***@h\u001b[31m\nsecond" number=3'
+    )
+    assert second.endswith(" ERROR   gateway    request.failed")
+    assert traceback[0] == "    Traceback (most recent call last):"
+    assert traceback[-1] == r"    RuntimeError: enr_***\u001b]0;x"

@@ -1,4 +1,4 @@
-"""The pace of messages to other systems: files that are being processed come first.
+"""How fast messages leave: files that are being processed come first.
 
 A worker needs most of a small machine while it processes a file. What is sent meanwhile takes that
 from it, and can as well be sent a little later.

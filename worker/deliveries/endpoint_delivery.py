@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.webhooks.messages import DeliveryState
 from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
 from enrollment.domain.webhooks.retries import endpoint_pause, retry_delay
+from enrollment.runtime.metrics.instruments import WEBHOOK_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.events import events_after
@@ -135,6 +136,8 @@ class EndpointDelivery:
             if is_unsubscribed:
                 endpoints.disable(session, webhook.id, "gone", now=now)
                 log.warning("webhook.disabled", webhook=str(webhook.id))
+        for result in results:
+            WEBHOOK_ATTEMPTS.labels(result.state.value).inc()
 
 
 def _body(session: Session, delivery: Delivery) -> bytes:

@@ -1,7 +1,7 @@
 """Turns messages into submissions: the rules of HTTP, one transaction for many messages."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import chain
@@ -23,6 +23,7 @@ from enrollment.domain.errors import (
 from enrollment.domain.model import RIGHTS
 from enrollment.domain.rules import MAX_CLOCK_SKEW, format_timestamp
 from enrollment.domain.submissions import SubmissionOptions
+from enrollment.runtime.metrics.instruments import INBOUND_REQUESTS
 from enrollment.storage.engine.sessions import Sessions
 from enrollment.storage.queue import open_files
 from enrollment.storage.queue.batches import BatchRef
@@ -72,6 +73,11 @@ class Postponed(NamedTuple):
 
 
 Verdict = Accepted | MessageRefusal | Postponed
+_RESULTS: Mapping[type[Verdict], str] = {
+    Accepted: "accepted",
+    MessageRefusal: "refused",
+    Postponed: "postponed",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,6 +214,12 @@ class InboundIntake:
         return {
             index: _verdict(result) for index, result in zip(group, stored.results, strict=True)
         }
+
+
+def count_verdicts(verdicts: Iterable[Verdict]) -> None:
+    """Counts requests by what became of them, in the metrics."""
+    for verdict in verdicts:
+        INBOUND_REQUESTS.labels(_RESULTS[type(verdict)]).inc()
 
 
 def _upload(message: InboundMessage, holder: KeyHolder, first_byte: float) -> CompleteUpload:

@@ -16,7 +16,7 @@ import structlog
 from redis import Redis, ResponseError
 
 from enrollment.runtime.failpoints import Point, fail_point
-from worker.inbound.intake import InboundIntake, Postponed, Verdict
+from worker.inbound.intake import InboundIntake, Postponed, Verdict, count_verdicts
 from worker.inbound.messages import (
     MAX_MESSAGE_BYTES,
     MAX_SENT_ID,
@@ -177,6 +177,7 @@ class StreamConsumer:
         ]
         fail_point(Point.INBOUND_STORED)
         self._acknowledge(read, verdicts)
+        count_verdicts(verdicts)
 
     def _message(self, entry: _Entry) -> InboundMessage | MessageRefusal:
         try:

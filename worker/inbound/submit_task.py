@@ -18,7 +18,7 @@ from enrollment.domain.errors import DatabaseUnavailable, Overloaded
 from enrollment.runtime import logs
 from enrollment.runtime.broker import READ_TIMEOUT_SECONDS, QueueName, TaskName
 from enrollment.runtime.failpoints import Point, fail_point
-from worker.inbound.intake import Accepted, InboundIntake, Postponed
+from worker.inbound.intake import Accepted, InboundIntake, Postponed, count_verdicts
 from worker.inbound.messages import MessageRefusal, ReplyStreams, call_message
 from worker.inbound.reply_entries import MAX_REPLIES, refusal_entry
 
@@ -42,6 +42,7 @@ class SubmitCalls:
         """Stores the requests of a call; returns the ids of its submissions, none if refused."""
         try:
             verdict = self._verdict(arguments, task_id)
+            count_verdicts([verdict])
             if isinstance(verdict, Accepted):
                 return [str(verdict.submission_id)]
             if isinstance(verdict, MessageRefusal):

@@ -32,6 +32,7 @@ from worker.processing.transaction import (
     ProbePassed,
     ProcessedBatches,
     TransactionResult,
+    count_result,
 )
 
 log = structlog.get_logger()
@@ -95,7 +96,9 @@ class Processor:
             locking = Locking.ALL if locks_all else Locking.CAPPED
             self._cancel_pending()
             with self.sessions.attempt_locks.scope() as locks:
+                started = time.monotonic()
                 ended = self._attempt(batch_id, locks, locking)
+                count_result(ended.result, time.monotonic() - started)
                 is_late = time.monotonic() > until
                 is_last = attempt == MAX_CONFLICT_ATTEMPTS or (is_late and locks_all)
                 processed = self._conclude(batch_id, ended, is_last=is_last)

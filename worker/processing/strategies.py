@@ -4,6 +4,7 @@ Each `prepare` function takes locks, decodes the rows and loads the state that t
 prepared batches then decide (a pure function) and persist the decision.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,7 +23,7 @@ from enrollment.domain.batch_decision import (
     decide_all_or_nothing,
     decide_batch,
 )
-from enrollment.domain.codes import FAILURE_CODES
+from enrollment.domain.codes import FAILURE_CODES, Code
 from enrollment.domain.dry_run import dry_run_effects
 from enrollment.domain.model import Outcome
 from enrollment.domain.submissions import SubmissionOptions, Tally
@@ -80,6 +81,16 @@ class Persisted(NamedTuple):
         """Returns the number of outcomes by code, and of new learners, of one batch."""
         learners_created = self.learner_counts.get(batch_id, 0)
         return self.outcomes[batch_id].tally + Tally(learners_created=learners_created)
+
+    @property
+    def total(self) -> Tally:
+        """The number of outcomes of all batches."""
+        counts: Counter[Code] = Counter()
+        reasons: Counter[str] = Counter()
+        for encoded in self.outcomes.values():
+            counts.update(encoded.tally.counts)
+            reasons.update(encoded.tally.reasons)
+        return Tally(counts=counts, reasons=reasons)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ batches, learners against deletion, courses with a seat limit, new usernames, en
 seats, the feed.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -15,8 +15,10 @@ import structlog
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import Code
+from enrollment.domain.errors import Conflict, DatabaseUnavailable, StatementTimeout
 from enrollment.domain.submissions import Submission, Tally
 from enrollment.runtime.failpoints import Point, fail_point
+from enrollment.runtime.metrics.batch_metrics import count_attempt, count_rows
 from enrollment.storage import events, submissions
 from enrollment.storage.queue import batches, redispatch
 from enrollment.storage.queue.batches import BatchRef, CompletedBatch
@@ -42,6 +44,9 @@ from worker.processing.strategies import (
 log = structlog.get_logger()
 
 
+NO_OUTCOMES = Tally()
+
+
 class ProcessedBatches(NamedTuple):
     """The batches that one transaction completed, and the next ones to dispatch."""
 
@@ -49,6 +54,8 @@ class ProcessedBatches(NamedTuple):
     #: Submissions of files that made progress.
     submission_ids: tuple[UUID, ...] = ()
     next: tuple[BatchRef, ...] = ()
+    #: Outcomes of rows; those of dry runs are left out.
+    tally: Tally = NO_OUTCOMES
     #: Whether `next` goes to the end of the queue, although this worker has time left.
     is_deferred: bool = False
 
@@ -61,6 +68,25 @@ class ProbePassed(NamedTuple):
 TransactionResult = (
     ProcessedBatches | ProbePassed | OverlayIncomplete | TooManyDryRuns | RecordsIncomplete
 )
+#: Names of what completed nothing, by the type of the result; that of any other error is `failed`.
+_RESULT_NAMES: Mapping[type, str] = {
+    ProbePassed: "deferred",
+    OverlayIncomplete: "deferred",
+    RecordsIncomplete: "deferred",
+    TooManyDryRuns: "deferred",
+    Conflict: "conflict",
+    StatementTimeout: "timeout",
+    DatabaseUnavailable: "unavailable",
+}
+
+
+def count_result(result: TransactionResult | Exception, seconds: float) -> None:
+    """Counts the end of an attempt in the metrics; one that found nothing to do is none."""
+    if not isinstance(result, ProcessedBatches):
+        count_attempt(_RESULT_NAMES.get(type(result), "failed"), seconds)
+    elif result.batch_ids:
+        count_attempt("done", seconds)
+        count_rows(len(result.batch_ids), result.tally.counts, result.tally.reasons)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +126,7 @@ class BatchTransaction:
             result.batch_ids + completed.batch_ids,
             result.submission_ids + completed.submission_ids,
             result.next,
+            result.tally + completed.tally,
         )
 
     def _process(
@@ -125,7 +152,9 @@ class BatchTransaction:
         fail_point(Point.WORK_BEFORE_COMMIT)
         if isinstance(prepared, PreparedDryRun) and not processed.next:
             self.overlays.drop(prepared.submission_id)
-        return processed
+        if isinstance(prepared, PreparedDryRun):
+            return processed
+        return processed._replace(tally=written.total)
 
     def _prepare(
         self,
@@ -159,14 +188,17 @@ def _store_cancelled(
     session: Session, cancelled: Sequence[ClaimedBatch], by_id: SubmissionsById, now: datetime
 ) -> ProcessedBatches:
     """Completes the remaining batches of cancelled submissions, by one statement each."""
+    counts = 0
     for submission, its_batches in _by_submission(cancelled, by_id):
         first = its_batches[0].ordinal or 0
         number = batches.cancel_from(session, submission.id, first, now=now)
+        counts += number
         tally = submission.tally + Tally(counts={Code.CANCELLED: number})
         submissions.update_tally(session, submission, tally, finished=True, now=now)
     return ProcessedBatches(
         tuple(batch.id for batch in cancelled),
         tuple(submission.id for submission, _ in _by_submission(cancelled, by_id)),
+        tally=Tally(counts={Code.CANCELLED: counts}) if counts else NO_OUTCOMES,
     )
 
 

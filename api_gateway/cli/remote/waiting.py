@@ -1,5 +1,6 @@
 """Waits until a submission is finished, and prints its result."""
 
+import math
 import time
 from collections.abc import Mapping
 from http import HTTPStatus
@@ -20,7 +21,10 @@ STATUS_WAIT_SECONDS = 10
 STATUS_INTERVAL_SECONDS = 0.25
 #: Seconds for which an outage of the service is waited out.
 OUTAGE_PATIENCE_SECONDS = 600.0
+#: Seconds without an outcome after which it is said that no worker has begun.
+NOT_TAKEN_SECONDS = 10.0
 _FINISHED = frozenset({"done", "cancelled"})
+_NOT_TAKEN = "No worker has taken it yet: `enroll workers` lists those that run."
 
 
 def wait_until_finished(
@@ -48,9 +52,13 @@ def _wait(
     headers: dict[str, str] = {}
     body: dict[str, Any] = {}
     patience = OUTAGE_PATIENCE_SECONDS if is_accepted else 0.0
+    said_at = time.monotonic() + NOT_TAKEN_SECONDS
     with progress("rows", is_shown=is_shown) as display:
         while body.get("state") not in _FINISHED:
             if body:
+                if time.monotonic() >= said_at and _is_untouched(body):
+                    click.echo(_NOT_TAKEN, err=True)
+                    said_at = math.inf
                 time.sleep(STATUS_INTERVAL_SECONDS)
             path = f"/submissions/{submission_id}"
             response = service.get(path, headers=headers, patience=patience)
@@ -68,6 +76,12 @@ def _wait(
                 body.get("eta_seconds"),
             )
     return body
+
+
+def _is_untouched(submission: Mapping[str, Any]) -> bool:
+    """Returns whether no row has an outcome."""
+    counts = submission["counts"]
+    return bool(counts["pending"] == counts["total"])
 
 
 def print_submission(submission: Mapping[str, Any]) -> None:

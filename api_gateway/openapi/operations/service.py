@@ -6,6 +6,7 @@ from api_gateway.openapi.model import HTML, JSON, Operation, Response, Schema, j
 
 _HEADERS = "ETag Cache-Control Content-Security-Policy Vary"
 _STYLE = {"text/css": text(examples=[":root { color-scheme: light dark; }"])}
+_METRICS = {"text/plain": text(examples=["# TYPE enroll_parked_batches gauge"])}
 _PAGE = {HTML: text(examples=["<!doctype html>…"])}
 
 
@@ -53,6 +54,19 @@ OPERATIONS = (
                 "Retry-After",
             ),
         },
+        uses_database=False,
+    ),
+    Operation(
+        "metrics",
+        "GET",
+        "getMetrics",
+        "Get the metrics of this process for Prometheus",
+        description=(
+            "Needs the scope read. What this gateway counts, and the state of the queue and of "
+            "the relay, which every gateway reads from the database: take their maximum. Workers "
+            "and beat serve their own metrics at ENROLL_METRICS_PORT."
+        ),
+        responses={200: Response("The metrics.", _METRICS)},
         uses_database=False,
     ),
     _static(

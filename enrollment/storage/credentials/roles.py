@@ -55,6 +55,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "record_states": Privileges(_APPEND, "SELECT, INSERT, DELETE"),
     "idempotency": Privileges(_CHANGE, "SELECT, INSERT, DELETE"),
     "reply": Privileges("", "SELECT, INSERT, DELETE"),
+    "process_heartbeat": Privileges(_READ, _ALL),
     "api_key": Privileges(_CHANGE, "SELECT, UPDATE (last_used_at)"),
     "oauth_client": Privileges(_CHANGE, ""),
     "webhook": Privileges(_ALL, "SELECT, UPDATE"),

@@ -38,8 +38,8 @@ _SERVER_KEEPALIVE = {
 SERVER_TIMEOUT_SECONDS = 11.0
 #: Seconds for the request to cancel a statement.
 CANCEL_SECONDS = 2.0
-#: Most connections of a worker: its transaction, and that of its attempt locks.
-WORKER_CONNECTIONS = 2
+#: Most connections of a worker: its transaction, that of its attempt locks, and its heartbeat.
+WORKER_CONNECTIONS = 3
 #: Seconds that SQLite waits for another process's lock.
 SQLITE_BUSY_SECONDS = 10.0
 

@@ -3,10 +3,10 @@
 import hashlib
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.webhooks.messages import DeliveryState, WebhookMessage
@@ -15,6 +15,8 @@ from enrollment.storage.bulk.array_params import insert_on
 from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.tables import WebhookDeliveryRow, WebhookRow
 
+#: Pending deliveries that are counted at most.
+MAX_PENDING_COUNTED = 10_000
 _PENDING = DeliveryState.PENDING.value
 
 
@@ -114,6 +116,31 @@ def record(session: Session, results: Iterable[AttemptResult]) -> None:
             .where(WebhookDeliveryRow.id == delivery_id, WebhookDeliveryRow.state == _PENDING)
             .values(**values, attempts=WebhookDeliveryRow.attempts + 1)
         )
+
+
+class PendingDeliveries(NamedTuple):
+    """The number of deliveries to enabled endpoints that are pending, and the oldest one's time."""
+
+    number: int = 0
+    oldest: datetime | None = None
+
+    def age(self, now: datetime) -> float:
+        """Returns the age of the oldest one in seconds; 0 without one."""
+        return 0.0 if self.oldest is None else max((now - self.oldest).total_seconds(), 0.0)
+
+
+def load_pending(session: Session) -> PendingDeliveries:
+    """Counts pending deliveries, up to `MAX_PENDING_COUNTED` of them."""
+    row = WebhookDeliveryRow
+    counted = (
+        select(row.created)
+        .join(WebhookRow, WebhookRow.id == row.webhook_id)
+        .where(row.state == _PENDING, WebhookRow.disabled_at.is_(None))
+        .limit(MAX_PENDING_COUNTED)
+        .subquery()
+    )
+    number, oldest = session.execute(select(func.count(), func.min(counted.c.created))).one()
+    return PendingDeliveries(number, oldest)
 
 
 def page(

@@ -111,6 +111,7 @@ OTHERS = {
     "webhook",
     "livez",
     "readyz",
+    "metrics",
     "openapi",
     "docs",
     "docs_reasons",

@@ -76,6 +76,10 @@ def test_answers_of_the_service_itself(ask, path, status):
     ask({}, "GET", path, status)
 
 
+def test_metrics(ask):
+    ask("admin", "GET", "/metrics", 200)
+
+
 def test_answers_about_one_enrollment(small, ask, ask_all):
     course_id, user = small.course(AUDIT, VERIFIED, name="Algebra", cohorts=("A",)), fresh("ada")
     attributes = [{"namespace": "a", "name": "b", "value": "c"}]

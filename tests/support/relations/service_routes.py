@@ -124,6 +124,7 @@ _WEBHOOKS: Mapping[Key, Rule] = {
 }
 
 SERVICE: Mapping[Key, Rule] = {
+    Key("metrics", "GET"): same_for_all(READERS, all=OK),
     **_WEBHOOKS,
     **_ENROLLMENTS,
     **_SUBMISSIONS,

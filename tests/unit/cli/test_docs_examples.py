@@ -22,7 +22,7 @@ from enrollment.runtime.settings import from_env
 from enrollment.storage import migrate
 from enrollment.storage.engine.sessions import sessions_for
 from tests.support.documented import DOCS, blocks, examples, normalised, output_of
-from tests.support.gateway import Gateway
+from tests.support.gateway import Gateway, pretend_to_run
 from tests.support.in_process_service import World, request, row
 from tests.support.scripted_server import Answer
 from tests.support.servers import postgres_server
@@ -121,6 +121,7 @@ def test_the_doctor_prints_what_is_shown(enroll, service, redis_url, monkeypatch
     service.answers["GET", "/readyz"] = [Answer(body={"status": "ok"})]
     with postgres_server(durable=True, own=True) as url:
         migrate.upgrade(url)
+        pretend_to_run(sessions_for(url))
         monkeypatch.setenv("ENROLL_DATABASE_URL", url)
         monkeypatch.setenv("ENROLL_REDIS_URL", redis_url)
         monkeypatch.setenv("ENROLL_URL", service.url)

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from api_gateway.cli.remote import waiting
 from tests.support.scripted_server import DONE, FAILED, ID, QUEUED, Answer
 
 
@@ -35,6 +36,28 @@ def test_submit_waits_for_the_end_and_its_code_says_whether_all_were_accepted(
     assert f"total\t{last['counts']['total']}" in result.stdout
     assert ("course_full\t2" in result.stdout) == (code == 1)
     assert "rows: 3 of 3" in result.stderr
+
+
+@pytest.mark.parametrize(("seconds", "is_said"), [(0.0, True), (3_600.0, False)])
+def test_it_is_said_once_that_no_worker_has_begun(
+    enroll, service, rows, monkeypatch, seconds, is_said
+):
+    monkeypatch.setattr(waiting, "NOT_TAKEN_SECONDS", seconds)
+    monkeypatch.setattr(waiting, "STATUS_INTERVAL_SECONDS", 0.0)
+    service.on("POST", "/submissions", Answer(202, QUEUED))
+    service.on(
+        "GET",
+        f"/submissions/{ID}",
+        Answer(200, QUEUED, {"ETag": '"1"'}),
+        Answer(304),
+        Answer(304),
+        Answer(200, DONE),
+    )
+
+    result = enroll("submit", rows, "--url", service.url, "--key", "K")
+
+    assert result.exit_code == 0, result.output
+    assert result.stderr.count("No worker has taken it yet") == is_said
 
 
 def test_every_call_of_submit_has_a_key_of_its_own(enroll, service, rows):

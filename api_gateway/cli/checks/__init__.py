@@ -1,0 +1,1 @@
+"""Checks of `enroll doctor`, and their results."""

@@ -1,0 +1,43 @@
+"""Checks of what runs beside the gateway: workers, beat, the relay."""
+
+from collections.abc import Iterable, Iterator
+
+from sqlalchemy.orm import Session
+
+from api_gateway.cli.checks.check_result import CheckResult
+from api_gateway.status.process_states import ProcessStates
+from api_gateway.status.relay_lag import load_lags
+from enrollment.storage.engine.sessions import database_now
+from enrollment.storage.outbox.relay_positions import ChannelName
+from enrollment.storage.webhooks import deliveries
+
+
+def check_relay(session: Session, channels: Iterable[ChannelName]) -> Iterator[CheckResult]:
+    """Checks that the channels of the relay that are enabled are not far behind."""
+    for lag in load_lags(session, channels):
+        if lag.finding:
+            yield CheckResult("wrong", "relay", lag.finding)
+        else:
+            yield CheckResult("ok", "relay", f"{lag.channel} is {lag.events} events behind")
+
+
+def check_processes(states: ProcessStates) -> Iterator[CheckResult]:
+    """Checks that workers and beat live, unless all of them were stopped."""
+    if not states.seen:
+        advice = "`enroll up`, or `enroll worker` and `enroll beat`, starts them"
+        yield CheckResult("note", "workers", "no worker and no beat runs", advice)
+        return
+    findings = states.findings()
+    for finding in findings:
+        yield CheckResult("wrong", "workers", finding, "see the log of the process; start it again")
+    if not findings:
+        number = len(states.live_workers)
+        yield CheckResult("ok", "workers", f"{number} live, and so does beat")
+
+
+def check_webhooks(session: Session) -> Iterator[CheckResult]:
+    """Reports messages to webhooks that are pending: an endpoint may refuse them, for days."""
+    if (pending := deliveries.load_pending(session)).number:
+        age = round(pending.age(database_now(session)))
+        message = f"{pending.number} deliveries are pending, the oldest for {age} s"
+        yield CheckResult("note", "webhooks", message, "`enroll webhooks deliveries` says why")

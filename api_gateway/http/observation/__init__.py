@@ -1,0 +1,1 @@
+"""Observation of requests: metrics and access records."""

@@ -1,0 +1,125 @@
+"""`/metrics` of a gateway: requests, commits, the cache, and the queue as the database has it."""
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from enrollment.domain.errors import DatabaseUnavailable
+from enrollment.storage.queue.backlog import LaneBacklog, load_lane_backlogs
+from tests.support.gateway import AUDIT, fresh
+
+
+@pytest.fixture
+def values(gateway):
+    """Reads the metrics: name and labels to value."""
+
+    def read():
+        answer = gateway.get("/metrics", gateway.key("read"))
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith("text/plain")
+        return {
+            (sample.name, *sorted(sample.labels.values())): sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+        }
+
+    return read
+
+
+@pytest.fixture
+def gained(values):
+    """Runs something; returns by how much each metric grew."""
+
+    def run(work):
+        before = values()
+        work()
+        after = values()
+        return {
+            name: value - before.get(name, 0.0)
+            for name, value in after.items()
+            if value != before.get(name, 0.0)
+        }
+
+    return run
+
+
+def requests(route, method, status):
+    return ("enroll_http_request_duration_seconds_count", *sorted((route, method, str(status))))
+
+
+def test_requests_are_counted_by_route_and_status(gateway, gained):
+    course_id = gateway.course(AUDIT)
+    body = {"user": fresh("ada"), "course_details": {"course_id": course_id}}
+
+    def work():
+        gateway.post("/api/enrollment/v1/enrollment", gateway.key("enroll"), json=body)
+        gateway.get("/livez")
+        gateway.get(f"/no/{fresh('such')}")
+        gateway.get("/api/enrollment/v1/changes")
+
+    grown = gained(work)
+    for route, method, status in (
+        ("enrollment", "POST", 202),
+        ("livez", "GET", 200),
+        ("none", "GET", 404),
+        ("changes", "GET", 401),
+    ):
+        assert grown[requests(route, method, status)] == 1
+    assert grown[("enroll_commit_group_requests_count",)] == 1
+
+
+def test_paths_and_methods_of_clients_make_no_labels(gateway, values):
+    for number in range(3):
+        gateway.get(f"/api/enrollment/v1/course/c{number}")
+        gateway.get(f"/private{number}")
+    labels = {label for name in values() for label in name[1:]}
+    assert not [label for label in labels if "private" in label or "/" in label]
+
+
+def test_lookups_of_courses_are_counted(gateway, gained):
+    course_id = gateway.course(AUDIT)
+    path = f"/api/enrollment/v1/course/{course_id}"
+
+    def look_twice():
+        gateway.get(path)
+        gateway.get(path)
+
+    grown = gained(look_twice)
+    lookups = {
+        name[1]: value
+        for name, value in grown.items()
+        if name[0] == "enroll_course_cache_lookups_total"
+    }
+    assert lookups["database"] == 1
+    assert sum(lookups.values()) == 2
+
+
+def test_the_queue_is_read_from_the_database(gateway, values):
+    gateway.work()
+    assert values()["enroll_queue_batches", "interactive"] == 0
+    course_id = gateway.course(AUDIT)
+    body = {"user": fresh("ada"), "course_details": {"course_id": course_id}}
+    gateway.post("/api/enrollment/v1/enrollment", gateway.key("enroll"), json=body)
+
+    found = values()
+    assert found["enroll_database_up",] == 1
+    assert found["enroll_queue_batches", "interactive"] == 1
+    assert found["enroll_queue_oldest_batch_age_seconds", "interactive"] >= 0
+    assert found["enroll_queue_batches", "bulk"] == 0
+    assert found["enroll_parked_batches",] == 0
+    gateway.work()
+    with gateway.sessions.read() as session:
+        assert load_lane_backlogs(session) == dict.fromkeys(
+            load_lane_backlogs(session), LaneBacklog()
+        )
+
+
+def test_without_the_database_the_metrics_of_the_process_remain(gateway, values, monkeypatch):
+    async def fail(*_):
+        raise DatabaseUnavailable("away")
+
+    values()  # the key is known from here on
+    monkeypatch.setattr(type(gateway.parts.database), "read", fail)
+    found = values()
+    assert found["enroll_database_up",] == 0
+    assert ("enroll_parked_batches",) not in found
+    assert "process_resident_memory_bytes" in {name[0] for name in found}
