@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
+from worker.destinations.openedx.client import OpenedxDestination
 from worker.destinations.protocol import KindFactory
 
 #: Makes the client of a destination, by the name of its kind.
-KINDS: Mapping[str, KindFactory] = {}
+KINDS: Mapping[str, KindFactory] = {"openedx": OpenedxDestination}

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from enrollment.domain.model import Attribute
+from enrollment.domain.model import Attribute, Mode
 
 
 class Destination(NamedTuple):
@@ -79,5 +79,4 @@ class RemoteCourse(NamedTuple):
     enrollment_start: datetime | None
     enrollment_end: datetime | None
     invitation_only: bool
-    #: Slugs.
-    modes: tuple[str, ...]
+    modes: tuple[Mode, ...]
