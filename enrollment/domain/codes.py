@@ -70,6 +70,8 @@ class ChangeKind(StrEnum):
     MODE_CHANGED = "mode_changed"
     DEACTIVATED = "deactivated"
     UPDATED = "updated"
+    #: Any of these changes, taken over from a destination.
+    IMPORTED = "imported"
 
 
 class Lane(StrEnum):
