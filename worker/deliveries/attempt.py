@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 import structlog
 
-from enrollment.domain.webhooks.retries import parse_retry_after
+from enrollment.domain.retries import parse_retry_after
 from enrollment.runtime.outbound.addresses import RefusedDestination
 from enrollment.runtime.outbound.guarded_http import OUTBOUND_TOTAL_SECONDS, total_seconds
 from worker.deliveries.signatures import signed_headers
