@@ -33,6 +33,9 @@ from worker.celery_app import make_celery_app
 from worker.deliveries.attempt import Sender
 from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
 from worker.deliveries.endpoint_delivery import EndpointDelivery
+from worker.destinations.clients import DestinationClients
+from worker.destinations.destination_delivery import DestinationDelivery
+from worker.destinations.destination_loop import DESTINATION_CONNECTIONS, DestinationLoop
 from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
 from worker.inbound.submit_task import register_submit
 from worker.maintenance import Maintenance
@@ -80,6 +83,7 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     _connect_logging(settings.log_level, process)
     if process == "beat":
         _connect_webhooks(settings)
+        _connect_destinations(settings)
     return app
 
 
@@ -108,6 +112,25 @@ def _connect_webhooks(settings: Settings) -> None:
     encryption = partial(secret_encryption, settings)
     delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
     loop = DeliveryLoop(sessions, delivery)
+
+    def start(**_: Any) -> None:
+        loop.start()
+
+    beat_init.connect(start, weak=False)
+
+
+def _connect_destinations(settings: Settings) -> None:
+    """Makes the schedule's process send states to destinations, too, from its start."""
+    sessions = durable_sessions(
+        settings.database_url,
+        pool_size=DESTINATION_CONNECTIONS,
+        accepts_loss=settings.accept_data_loss,
+    )
+    clients = DestinationClients(
+        http=guarded_client(outbound_policy(settings)),
+        encryption=partial(secret_encryption, settings),
+    )
+    loop = DestinationLoop(sessions, DestinationDelivery(sessions=sessions, clients=clients))
 
     def start(**_: Any) -> None:
         loop.start()

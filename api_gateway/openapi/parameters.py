@@ -14,9 +14,8 @@ from api_gateway.resources.common.numbered_pages import DEFAULT_NUMBERED_PAGE, M
 from api_gateway.resources.common.submission_params import MAX_IGNORE_CHARS
 from api_gateway.resources.enrollments import MAX_FILTER_VALUES
 from api_gateway.resources.openedx_v2.learner_enrollments import MINIMAL, ORDERINGS
-from enrollment.domain.codes import Code, Lane, OnError, Reason, State
+from enrollment.domain.codes import Code, DeliveryState, Lane, OnError, Reason, State
 from enrollment.domain.course_keys import MAX_COURSE_ID
-from enrollment.domain.webhooks.messages import DeliveryState
 from schemas.fields import MAX_EMAIL, MAX_MODE
 from schemas.files.formats.detect import AUTO, FORMAT_NAMES
 

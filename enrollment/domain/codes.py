@@ -74,6 +74,15 @@ class ChangeKind(StrEnum):
     IMPORTED = "imported"
 
 
+class DeliveryState(StrEnum):
+    """The state of a delivery to another system."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    #: It was refused for good, or the last attempt failed.
+    FAILED = "failed"
+
+
 class Lane(StrEnum):
     """The queue of a batch; separate queues, so that no single request waits for a bulk job."""
 

@@ -6,14 +6,10 @@ from typing import Annotated, Any, NotRequired, TypedDict
 
 from marshmallow import ValidationError, validate
 
-from enrollment.domain.course_keys import MAX_COURSE_ID
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.course_keys import MAX_COURSE_ID, is_course_filter
 from enrollment.domain.rules import format_timestamp
-from enrollment.domain.webhooks.messages import (
-    MESSAGE_TYPES,
-    DeliveryState,
-    WebhookFilter,
-    is_course_filter,
-)
+from enrollment.domain.webhooks.messages import MESSAGE_TYPES, WebhookFilter
 from enrollment.domain.webhooks.records import (
     Delivery,
     Webhook,

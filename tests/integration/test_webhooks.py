@@ -11,9 +11,10 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import update
 
-from enrollment.domain.webhooks.messages import DeliveryState, WebhookFilter
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.retries import RETRY_SECONDS
+from enrollment.domain.webhooks.messages import WebhookFilter
 from enrollment.domain.webhooks.records import WebhookMembers
-from enrollment.domain.webhooks.retries import RETRY_SECONDS
 from enrollment.runtime.outbound.addresses import OutboundPolicy
 from enrollment.runtime.outbound.guarded_http import guarded_client
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import httpx
 import structlog
 
-from enrollment.domain.webhooks.retries import parse_retry_after
+from enrollment.domain.retries import parse_retry_after
 from enrollment.runtime.outbound.exchanges import (
     CALL_ERRORS,
     failure_name,

@@ -18,7 +18,7 @@ from api_gateway.resources.webhooks.endpoints import (
     parse_webhook_id,
     webhook_not_found,
 )
-from enrollment.domain.webhooks.messages import DeliveryState
+from enrollment.domain.codes import DeliveryState
 from enrollment.domain.webhooks.records import Delivery
 from enrollment.storage.events import events_after
 from enrollment.storage.webhooks import deliveries, endpoints

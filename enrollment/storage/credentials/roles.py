@@ -60,6 +60,8 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "webhook": Privileges(_ALL, "SELECT, UPDATE"),
     "webhook_delivery": Privileges(_CHANGE, _ALL),
     "webhook_position": Privileges(_READ, "SELECT, UPDATE"),
+    "destination": Privileges(_ALL, "SELECT, UPDATE"),
+    "destination_delivery": Privileges(_CHANGE, _ALL),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),
 }
 

@@ -11,7 +11,7 @@ import httpx
 import structlog
 
 from enrollment.domain.destinations.records import Auth
-from enrollment.domain.webhooks.retries import parse_retry_after
+from enrollment.domain.retries import parse_retry_after
 from enrollment.runtime.outbound.exchanges import CALL_ERRORS, failure_name, read_bounded
 from enrollment.runtime.outbound.guarded_http import OUTBOUND_TOTAL_SECONDS, total_seconds
 from worker.destinations.openedx.answers import LmsAnswer, LmsFailure
