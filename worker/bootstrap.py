@@ -36,6 +36,8 @@ from worker.deliveries.endpoint_delivery import EndpointDelivery
 from worker.destinations.clients import DestinationClients
 from worker.destinations.destination_delivery import DestinationDelivery
 from worker.destinations.destination_loop import DESTINATION_CONNECTIONS, DestinationLoop
+from worker.destinations.reports.report_loop import REPORT_CONNECTIONS
+from worker.destinations.reports.service import make_report_loop
 from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
 from worker.inbound.submit_task import register_submit
 from worker.maintenance import Maintenance
@@ -84,6 +86,7 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     if process == "beat":
         _connect_webhooks(settings)
         _connect_destinations(settings)
+        _connect_reports(settings, app)
     return app
 
 
@@ -134,6 +137,21 @@ def _connect_destinations(settings: Settings) -> None:
 
     def start(**_: Any) -> None:
         loop.start()
+
+    beat_init.connect(start, weak=False)
+
+
+def _connect_reports(settings: Settings, app: Celery) -> None:
+    """Makes the schedule's process do the jobs of destinations, too, from its start."""
+    sessions = durable_sessions(
+        settings.database_url, pool_size=REPORT_CONNECTIONS, accepts_loss=settings.accept_data_loss
+    )
+    notifier = PostCommitNotifier(app, CompletionPublisher(settings.redis_url))
+    loop = make_report_loop(settings, sessions, notifier.dispatch)
+
+    def start(**_: Any) -> None:
+        loop.start()
+        atexit.register(loop.stop)
 
     beat_init.connect(start, weak=False)
 

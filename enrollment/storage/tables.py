@@ -696,3 +696,45 @@ class DestinationDeliveryRow(Base):
     status: Mapped[int | None]
     answer: Mapped[str | None]
     error: Mapped[str | None] = mapped_column(Text)
+
+
+class DestinationReportRow(Base):
+    """A job that compares with a destination, or reads it; `leased_by` is the process at it."""
+
+    __tablename__ = "destination_report"
+    __table_args__ = (
+        Index("ix_destination_report_list", "destination_id", "created"),
+        Index("ix_destination_report_due", "state", "created"),
+    )
+
+    id: Mapped[UUID] = mapped_column(primary_key=True)
+    destination_id: Mapped[UUID] = mapped_column(ForeignKey("destination.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(10))
+    is_applied: Mapped[bool]
+    state: Mapped[str] = mapped_column(String(10))
+    created: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    leased_until: Mapped[datetime | None]
+    leased_by: Mapped[str | None] = mapped_column(String(64))
+    error: Mapped[str | None]
+    counts: Mapped[dict[str, int]] = mapped_column(JSON)
+
+
+class DestinationDifferenceRow(Base):
+    """An enrollment that differs between here and a destination, in one report."""
+
+    __tablename__ = "destination_difference"
+
+    report_id: Mapped[UUID] = mapped_column(
+        ForeignKey("destination_report.id", ondelete="CASCADE"), primary_key=True
+    )
+    number: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    kind: Mapped[str] = mapped_column(String(20))
+    course_id: Mapped[str] = mapped_column(String(255))
+    username: Mapped[str] = mapped_column(String(255))
+    mode_here: Mapped[str | None] = mapped_column(String(100))
+    is_active_here: Mapped[bool | None]
+    mode_there: Mapped[str | None] = mapped_column(String(100))
+    is_active_there: Mapped[bool | None]
+    is_queued: Mapped[bool]

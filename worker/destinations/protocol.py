@@ -15,6 +15,14 @@ from enrollment.domain.destinations.records import (
 )
 
 
+class DestinationFailure(Exception):
+    """A destination cannot be read; `name` is a stable name of the reason."""
+
+    def __init__(self, name: str, message: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class DestinationKind(Protocol):
     """A client of one destination. Several threads call `apply` at once, for other enrollments."""
 
@@ -22,10 +30,10 @@ class DestinationKind(Protocol):
         """Sends a state in bounded time; a failure of the destination is a result, no exception."""
 
     def list_states(self, courses: Sequence[str]) -> Iterator[RemoteState]:
-        """Yields the enrollments of courses, or all if none is named."""
+        """Yields the enrollments of courses, or all if none is named. Raises DestinationFailure."""
 
     def read_courses(self) -> Iterator[RemoteCourse]:
-        """Yields the courses of the destination."""
+        """Yields the courses of the destination. Raises DestinationFailure."""
 
     def close(self) -> None:
         """Ends what belongs to this client alone; the HTTP client is closed by its owner."""

@@ -11,7 +11,7 @@ from enrollment.domain.events import EnrollmentState
 from enrollment.storage.engine.sessions import Sessions
 from tests.support.in_process_service import COURSE, OTHER, World, hours_ago, request, row
 from tests.support.relays import bus_relay, publish_all
-from worker.destinations.imports import ImportIntake
+from worker.destinations.reports.import_intake import ImportIntake
 
 CREATED = datetime(2026, 1, 2, tzinfo=UTC)
 

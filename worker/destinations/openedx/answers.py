@@ -4,6 +4,7 @@ import json
 from typing import Any, NamedTuple
 
 from enrollment.runtime.outbound.exchanges import storable_text
+from worker.destinations.protocol import DestinationFailure
 
 #: Bytes of an answer that are stored.
 STORED_BYTES = 1_000
@@ -43,10 +44,9 @@ class LmsAnswer(NamedTuple):
         return found if isinstance(found, dict) else None
 
 
-class LmsFailure(Exception):
+class LmsFailure(DestinationFailure):
     """A call got no answer that can be used; the message is a stable name of the failure."""
 
     def __init__(self, name: str, answer: LmsAnswer | None = None) -> None:
-        super().__init__(name if answer is None else f"{name} (status {answer.status})")
-        self.name = name
+        super().__init__(name, name if answer is None else f"{name} (status {answer.status})")
         self.answer = answer
