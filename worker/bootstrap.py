@@ -79,11 +79,10 @@ def build_app(settings: Settings, *, process: str) -> Celery:
     purge = Purge(sessions=sessions, retention=timedelta(days=settings.retention_days))
     register(app, processor, maintenance, purge, notifier)
     register_submit(app, make_calls(settings, sessions, notifier.dispatch))
-    if process == "beat":
-        _connect_inbound_loops(settings, app)
     _connect_process_signals(processor)
     _connect_logging(settings.log_level, process)
     if process == "beat":
+        _connect_inbound_loops(settings, app)
         _connect_webhooks(settings)
         _connect_destinations(settings)
         _connect_reports(settings, app)
