@@ -30,6 +30,33 @@ WEBHOOK_EXAMPLE = {
     "types": ["enrollment.created", "enrollment.deactivated"],
     "courses": ["DemoX+*"],
 }
+_DIFFERENCE = {
+    "number": 1,
+    "difference": "missing_there",
+    "user": "ada",
+    "course_id": COURSE_ID,
+    "mode_here": "audit",
+    "is_active_here": True,
+    "mode_there": None,
+    "is_active_there": None,
+    "queued": False,
+}
+_REPORT_ID = "0199f2c4-7d1e-7c55-8a36-3d8f0c2b9e11"
+_REPORT = {
+    "id": _REPORT_ID,
+    "destination": "lms",
+    "kind": "reconcile",
+    "applied": False,
+    "state": "done",
+    "error": None,
+    "created": "2026-09-01T08:00:00Z",
+    "started_at": "2026-09-01T08:00:01Z",
+    "finished_at": "2026-09-01T08:00:09Z",
+    "counts": {"here": 42_665, "there": 42_664, "differences": 1, "missing_there": 1},
+    "links": {"self": f"/api/enrollment/v1/destinations/lms/reports/{_REPORT_ID}"},
+    "differences": [_DIFFERENCE],
+    "next": None,
+}
 _WEBHOOK = {
     "id": "019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a11",
     "description": None,
@@ -92,6 +119,7 @@ BODY_EXAMPLES: Mapping[str, Any] = {
     "Crosswalk": {"source": "canvas", "entries": [EXAMPLES["CrosswalkEntry"]], "next": None},
     "NewWebhook": WEBHOOK_EXAMPLE,
     "FeedRange": {"first": 1, "last": 1_000},
+    "DestinationReport": _REPORT,
     "Webhook": _WEBHOOK,
     "Webhooks": {"webhooks": [_WEBHOOK]},
     "Delivery": _DELIVERY,

@@ -61,6 +61,8 @@ _PATH = {
     "email": _described("The e-mail address.", _bounded(MAX_EMAIL), example="ada@example.org"),
     "id": _described("The submission_id from the 202 response.", _UUID, example=_ID),
     "webhook": _described("The id of the webhook.", _UUID, example=_ID),
+    "destination": _described("The name of the destination.", example="lms"),
+    "report": _described("The id of the report.", _UUID, example=_ID),
     "delivery": _described("The id of the delivery.", {"type": "integer", "minimum": 1}, example=1),
     "source": _described("The system that the ids come from.", _SOURCE, example="canvas"),
 }
@@ -198,6 +200,10 @@ _QUERY = {
     "bom": _described(
         "Whether CSV begins with a byte order mark, by which spreadsheets know UTF-8.",
         {**enumeration(["true", "1", "false", "0"]), "default": "true"},
+    ),
+    "apply": _described(
+        "Whether what is missing or differs is sent to the destination.",
+        {**enumeration(["true", "1", "false", "0"]), "default": "false"},
     ),
     "dry_run": _described(
         "Process everything and report the outcomes, without any change.",

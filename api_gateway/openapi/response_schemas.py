@@ -24,6 +24,7 @@ from api_gateway.status.relay_lag import RelayLagJson
 from enrollment.domain.events import StoredAttribute, StoredState
 from schemas import courses, crosswalks, enrollments, openedx_bulk_enroll, submissions
 from schemas.course_patches import CourseDifferenceJson, PatchedCoursesJson
+from schemas.destinations import reports
 from schemas.encoding.json_types import FindingJson, SavedJson
 from schemas.events import ChangesJson, EventDataJson, EventJson, HistoryJson
 from schemas.invitations import InvitationJson
@@ -83,6 +84,9 @@ RESPONSES: Mapping[str, type] = {
     "CatalogPagination": catalog.PageLinksJson,
     "Eligibility": EligibilityJson,
     "AccessToken": AccessTokenJson,
+    "DestinationReport": reports.DestinationReportJson,
+    "Difference": reports.DifferenceJson,
+    "ReportLinks": reports.ReportLinksJson,
     "Webhook": webhooks.WebhookJson,
     "Webhooks": webhooks.WebhooksJson,
     "Delivery": webhooks.DeliveryJson,

@@ -214,6 +214,10 @@ def _webhook(**more: Any) -> Maker:
     return make
 
 
+def _job(about: About) -> Asked:
+    return Asked(about.path(destination=fresh("lms"), report=str(uuid4())))
+
+
 def _access_token(about: About) -> Asked:
     client = fresh("client")
     oauth.add_client(about.cast.gateway.sessions, client, user="ada")
@@ -269,6 +273,10 @@ MAKERS: Mapping[Key, Maker] = {
     Key("crosswalk", "GET"): _crosswalk,
     Key("crosswalk", "PUT"): _crosswalk,
     Key("crosswalk", "PATCH"): _crosswalk,
+    Key("destination_reconcile", "POST"): _job,
+    Key("destination_pull", "POST"): _job,
+    Key("destination_import", "POST"): _job,
+    Key("destination_report", "GET"): _job,
     Key("webhooks", "POST"): _webhooks,
     Key("webhook", "GET"): _webhook(),
     Key("webhook", "PUT"): _webhook(json=_WEBHOOK),
