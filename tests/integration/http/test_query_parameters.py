@@ -28,6 +28,7 @@ def path_of(route):
         rest="course-v1:A+B+C/ada@example.org",
         source="canvas",
         webhook="019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a10",
+        destination="lms",
         delivery="1",
         names="ada,course-v1:A+B+C",
     )

@@ -22,6 +22,7 @@ SAMPLES = {
     "rest": "a/b/c/ann@example.org",
     "source": "canvas",
     "webhook": "01900000-0000-7000-8000-000000000000",
+    "destination": "none",
     "delivery": "1",
 }
 OFFERED = {route: {method for known, method in PERMISSIONS if known == route} for route in ROUTES}

@@ -123,7 +123,20 @@ _WEBHOOKS: Mapping[Key, Rule] = {
     Key("webhook_delivery_redeliver", "POST"): same_for_all(ADMINS, absent=NOT_FOUND),
 }
 
+_DESTINATIONS: Mapping[Key, Rule] = {
+    Key("destinations", "GET"): same_for_all(ADMINS, all=OK),
+    Key("destination", "GET"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination", "PUT"): same_for_all(ADMINS, there=OK, absent=CREATED),
+    Key("destination", "DELETE"): same_for_all(ADMINS, there=DELETED, absent=NOT_FOUND),
+    Key("destination_pause", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination_resume", "POST"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination_retry", "POST"): same_for_all(ADMINS, there=ACCEPTED, absent=NOT_FOUND),
+    Key("destination_deliveries", "GET"): same_for_all(ADMINS, there=OK, absent=NOT_FOUND),
+    Key("destination_delivery_retry", "POST"): same_for_all(ADMINS, absent=NOT_FOUND),
+}
+
 SERVICE: Mapping[Key, Rule] = {
+    **_DESTINATIONS,
     **_WEBHOOKS,
     **_ENROLLMENTS,
     **_SUBMISSIONS,
