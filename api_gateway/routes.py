@@ -12,6 +12,7 @@ from api_gateway.resources.course_details import CourseDetailsResource
 from api_gateway.resources.courses import CourseResource, CoursesResource
 from api_gateway.resources.crosswalks import CrosswalkResource, MissingIdsResource
 from api_gateway.resources.destinations.reports import make_report_resources
+from api_gateway.resources.destinations.resources import make_destination_resources
 from api_gateway.resources.enrollment import EnrollmentResource
 from api_gateway.resources.enrollment_detail import EnrollmentDetailResource
 from api_gateway.resources.enrollments import EnrollmentsResource
@@ -65,6 +66,15 @@ ROUTES = {
     "webhook_deliveries": f"{BASE}/webhooks/{{webhook}}/deliveries",
     "webhook_delivery_redeliver": (
         f"{BASE}/webhooks/{{webhook}}/deliveries/{{delivery}}/redeliver"
+    ),
+    "destinations": f"{BASE}/destinations",
+    "destination": f"{BASE}/destinations/{{destination}}",
+    "destination_pause": f"{BASE}/destinations/{{destination}}/pause",
+    "destination_resume": f"{BASE}/destinations/{{destination}}/resume",
+    "destination_retry": f"{BASE}/destinations/{{destination}}/retry",
+    "destination_deliveries": f"{BASE}/destinations/{{destination}}/deliveries",
+    "destination_delivery_retry": (
+        f"{BASE}/destinations/{{destination}}/deliveries/{{delivery}}/retry"
     ),
     "destination_reconcile": f"{BASE}/destinations/{{destination}}/reconcile",
     "destination_pull": f"{BASE}/destinations/{{destination}}/pull",
@@ -131,6 +141,7 @@ def make_resources(parts: Parts) -> dict[str, object]:
         **_submission_resources(parts),
         **_reference_data_resources(parts),
         **make_webhook_resources(parts.settings, parts.database, parts.lists, parts.now),
+        **make_destination_resources(parts.settings, parts.database, parts.lists, parts.now),
         **make_report_resources(parts.database, parts.lists, parts.now),
         "access_token": _access_token_resource(parts),
         "livez": LiveResource(),

@@ -128,8 +128,9 @@ def _connect_destinations(settings: Settings) -> None:
         pool_size=DESTINATION_CONNECTIONS,
         accepts_loss=settings.accept_data_loss,
     )
+    policy = outbound_policy(settings)
     clients = DestinationClients(
-        http=guarded_client(outbound_policy(settings)),
+        make_http=lambda number: guarded_client(policy, max_connections=number),
         encryption=partial(secret_encryption, settings),
     )
     loop = DestinationLoop(sessions, DestinationDelivery(sessions=sessions, clients=clients))

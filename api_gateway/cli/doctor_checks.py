@@ -2,11 +2,11 @@
 
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import httpx
 import redis
@@ -24,8 +24,9 @@ from api_gateway.cli.context import (
     load_settings,
     stack_environment,
 )
+from api_gateway.cli.delivery_checks import CheckResult, check_destinations, check_relay
 from api_gateway.server.listening import descriptor_limits, max_open_connections
-from api_gateway.status.relay_lag import enabled_channels, load_lags
+from api_gateway.status.relay_lag import enabled_channels
 from enrollment.domain.errors import DatabaseUnavailable
 from enrollment.runtime import server_urls
 from enrollment.runtime.settings import Settings, SettingsError, names_set
@@ -35,7 +36,6 @@ from enrollment.storage.engine.dialect import is_postgresql
 from enrollment.storage.engine.engines import WORKER_CONNECTIONS
 from enrollment.storage.engine.server_facts import MIN_POSTGRESQL, ServerFacts, load_server_facts
 from enrollment.storage.engine.sessions import sessions_for
-from enrollment.storage.outbox.relay_positions import ChannelName
 
 #: Oldest supported version of Redis.
 MIN_REDIS_VERSION = (6, 2)
@@ -45,15 +45,6 @@ MAX_CLOCK_OFFSET = timedelta(seconds=2)
 MIN_FREE_BYTES = 1_000_000_000
 #: Time limit of each connection, in seconds.
 _TIMEOUT_SECONDS = 3.0
-
-
-class CheckResult(NamedTuple):
-    """The result of one check, with advice if there is something to do."""
-
-    mark: Literal["ok", "note", "wrong"]
-    subject: str
-    message: str
-    advice: str = ""
 
 
 def run_checks(data_dir: Path, url: str | None) -> Iterator[CheckResult]:
@@ -130,6 +121,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
                 yield CheckResult(fact.level, "durability", fact.message, fact.advice)
             if migrate.defect(session) == "":
                 yield from check_relay(session, enabled_channels(settings))
+                yield from check_destinations(session)
             if is_postgresql(session):
                 yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:
@@ -145,15 +137,6 @@ def check_tls(database_url: str, sslmode: str | None) -> Iterator[CheckResult]:
         message = f"the connection to {', '.join(hosts)} does not verify the server's certificate"
         advice = "add ?sslmode=verify-full&sslrootcert=FILE to ENROLL_DATABASE_URL"
         yield CheckResult("note", "database", message, advice)
-
-
-def check_relay(session: Session, channels: Iterable[ChannelName]) -> Iterator[CheckResult]:
-    """Checks that the channels of the relay that are enabled are not far behind."""
-    for lag in load_lags(session, channels):
-        if lag.finding:
-            yield CheckResult("wrong", "relay", lag.finding)
-        else:
-            yield CheckResult("ok", "relay", f"{lag.channel} is {lag.events} events behind")
 
 
 def _check_migrations(session: Session) -> CheckResult:

@@ -83,6 +83,39 @@ _DELIVERY = {
     "answer": "Service Unavailable",
     "error": "refused",
 }
+DESTINATION_EXAMPLE = {
+    "kind": "openedx",
+    "url": "https://lms.example.org",
+    "auth": {"client_id": "enrollments", "client_secret": "hidden"},
+    "courses": ["DemoX+*"],
+    "concurrency": 4,
+    "requests_per_second": 10,
+}
+_DESTINATION = {
+    **{name: value for name, value in DESTINATION_EXAMPLE.items() if name != "auth"},
+    "name": "lms",
+    "paused": False,
+    "pull_courses_every": None,
+    "failures": 0,
+    "rests_until": None,
+    "created": "2026-09-01T12:00:00Z",
+}
+_STATE_DELIVERY = {
+    "id": 1,
+    "user": "ada",
+    "course_id": COURSE_ID,
+    "position": 7,
+    "arrived_position": 3,
+    "state": "failed",
+    "forced": False,
+    "attempts": 1,
+    "created": "2026-09-01T12:00:00Z",
+    "next_attempt_at": None,
+    "attempted_at": "2026-09-01T12:00:01Z",
+    "status": 400,
+    "answer": "No such mode.",
+    "error": "refused",
+}
 
 #: Examples by name of the component.
 BODY_EXAMPLES: Mapping[str, Any] = {
@@ -125,6 +158,24 @@ BODY_EXAMPLES: Mapping[str, Any] = {
     "Delivery": _DELIVERY,
     "Deliveries": {"deliveries": [_DELIVERY], "next": None},
     "Queued": {"queued": 12},
+    "NewDestination": DESTINATION_EXAMPLE,
+    "DestinationAuth": DESTINATION_EXAMPLE["auth"],
+    "Destination": _DESTINATION,
+    "Destinations": {"destinations": [_DESTINATION]},
+    "StateDelivery": _STATE_DELIVERY,
+    "Arrival": {
+        "destination": "lms",
+        "state": "delivered",
+        "attempted_at": "2026-09-01T12:00:01Z",
+    },
+    "DestinationBacklog": {
+        "name": "lms",
+        "paused": False,
+        "pending": 0,
+        "oldest_pending": None,
+        "failed": 0,
+    },
+    "StateDeliveries": {"deliveries": [_STATE_DELIVERY], "next": None},
     "Ready": {"status": "ok", "database": "ok", "redis": "ok", "queue": "ok", "findings": []},
     "CourseList": {"courses": [_COURSE]},
     "LearnerList": {"learners": [_LEARNER]},

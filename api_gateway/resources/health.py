@@ -17,6 +17,7 @@ from api_gateway.broker_probe import BrokerProbe
 from api_gateway.database import Database
 from api_gateway.http.draining import Draining
 from api_gateway.http.responses import write_json
+from api_gateway.status.destination_backlog import ReportedBacklog, report_backlogs
 from api_gateway.status.relay_lag import ChannelLag, RelayLagJson, dump_lag, load_lags
 from enrollment.domain.errors import EnrollmentError, NotDurable
 from enrollment.runtime import failpoints
@@ -26,6 +27,7 @@ from enrollment.storage.engine.durability import DurabilityFact
 from enrollment.storage.outbox.relay_positions import ChannelName
 from enrollment.storage.queue.backlog import Backlog, load_backlog
 from enrollment.storage.upkeep import maintenance_turns
+from schemas.destinations.deliveries import BacklogJson, dump_backlog
 from schemas.encoding.json_types import Count, Doc
 
 log = structlog.get_logger()
@@ -59,6 +61,7 @@ class ReadyJson(TypedDict):
     waiting_batches: NotRequired[Count]
     parked_batches: NotRequired[Count]
     relay: NotRequired[Annotated[list[RelayLagJson], Doc("The channels that are enabled.")]]
+    destinations: NotRequired[Annotated[list[BacklogJson], Doc("What waits for each destination.")]]
     findings: list[str]
 
 
@@ -72,6 +75,7 @@ class DatabaseState(NamedTuple):
     #: When last nothing was left to purge.
     purged_at: datetime | None = None
     lags: tuple[ChannelLag, ...] = ()
+    destinations: tuple[ReportedBacklog, ...] = ()
 
 
 class LiveResource:
@@ -127,8 +131,7 @@ class ReadyResource:
             "parked_batches": state.backlog.parked,
             "findings": findings,
         }
-        if state.lags:
-            body["relay"] = [dump_lag(lag) for lag in state.lags]
+        _add_backlogs(body, state)
         write_json(resp, body)
 
     on_head = on_get
@@ -186,12 +189,20 @@ class ReadyResource:
                 f"expired data was last purged completely at {state.purged_at.isoformat()}: "
                 "check that beat and workers run, and the log for purge.part_failed"
             )
-        return findings + [lag.finding for lag in state.lags if lag.finding]
+        findings += [lag.finding for lag in state.lags if lag.finding]
+        return findings + [each.finding for each in state.destinations if each.finding]
 
     def _unready(self, resp: Response, finding: str) -> None:
         body: ReadyJson = {"status": "unready", "findings": [finding]}
         write_json(resp, body, HTTPStatus.SERVICE_UNAVAILABLE)
         resp.set_header("Retry-After", "2")
+
+
+def _add_backlogs(body: ReadyJson, state: DatabaseState) -> None:
+    if state.lags:
+        body["relay"] = [dump_lag(lag) for lag in state.lags]
+    if state.destinations:
+        body["destinations"] = [dump_backlog(each.backlog) for each in state.destinations]
 
 
 def _read_database_state(channels: tuple[ChannelName, ...], session: Session) -> DatabaseState:
@@ -202,4 +213,5 @@ def _read_database_state(channels: tuple[ChannelName, ...], session: Session) ->
     if defect := migrate.defect(session):
         return DatabaseState(facts, defect)
     backlog, purged_at = load_backlog(session), maintenance_turns.last_end(session)
-    return DatabaseState(facts, "", backlog, purged_at, tuple(load_lags(session, channels)))
+    lags, destinations = load_lags(session, channels), report_backlogs(session)
+    return DatabaseState(facts, "", backlog, purged_at, tuple(lags), tuple(destinations))

@@ -15,6 +15,7 @@ from sqlalchemy import (
     CheckConstraint,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -639,7 +640,7 @@ class DestinationRow(Base):
     #: Filter: empty for all.
     courses: Mapped[list[str]] = mapped_column(JSON)
     concurrency: Mapped[int] = mapped_column(Integer)
-    requests_per_second: Mapped[float | None]
+    requests_per_second: Mapped[float | None] = mapped_column(Float)
     is_paused: Mapped[bool]
     pull_courses_every: Mapped[int | None] = mapped_column(Integer)
     created: Mapped[datetime]

@@ -15,7 +15,7 @@ from enrollment.domain.destinations.reports import (
 )
 from enrollment.domain.rules import format_timestamp
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
-from schemas.result_file import safe_cell
+from schemas.files.safe_cells import safe_cell
 
 
 class DifferenceJson(TypedDict):

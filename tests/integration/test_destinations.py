@@ -34,7 +34,7 @@ REFUSED = ApplyResult(400, "no such mode", "refused", is_permanent=True)
 def destinations(sessions: Sessions):
     made = Destinations(sessions)
     yield made
-    made.http.close()
+    made.delivery.clients.close()
 
 
 @pytest.fixture
@@ -379,7 +379,7 @@ def test_without_the_key_or_the_kind_nothing_is_sent_and_nothing_is_lost(destina
     lms = destinations.add()
     ready("ada")
     for encryption, kinds in ((no_key, {"openedx": ScriptedKind}), (None, {})):
-        clients = DestinationClients(http=destinations.http, encryption=encryption, kinds=kinds)
+        clients = DestinationClients(make_http=None, encryption=encryption, kinds=kinds)
         unable = DestinationDelivery(sessions=destinations.sessions, clients=clients)
         destinations.make_due()
         assert unable.deliver_slice(lms.id) == 0

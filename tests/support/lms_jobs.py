@@ -37,8 +37,11 @@ class LmsJobs:
 
     def __init__(self, sessions: Sessions, url: str, auth: str, **members: object) -> None:
         self.sessions = sessions
-        self._http = guarded_client(OutboundPolicy(allows_private=True))
-        self._clients = DestinationClients(http=self._http, encryption=lambda: _ENCRYPTION)
+        policy = OutboundPolicy(allows_private=True)
+        self._clients = DestinationClients(
+            make_http=lambda number: guarded_client(policy, max_connections=number),
+            encryption=lambda: _ENCRYPTION,
+        )
         self.delivery = DestinationDelivery(sessions=sessions, clients=self._clients)
         self.loop = self.another_process("one")
         self.stored = self._add(url, auth, members)
@@ -84,7 +87,6 @@ class LmsJobs:
     ) -> None:
         """Closes the connections."""
         self._clients.close()
-        self._http.close()
 
     def deliver_all(self) -> None:
         """Queues what is in the feed, and sends until nothing is due."""

@@ -26,9 +26,9 @@ SAMPLES = {
     "email": "ada@example.org",
     "id": "01900000-0000-7000-8000-000000000000",
     "source": "canvas",
-    "destination": "none",
     "report": "01900000-0000-7000-8000-000000000000",
     "webhook": "01900000-0000-7000-8000-000000000000",
+    "destination": "lms",
     "delivery": "1",
 }
 

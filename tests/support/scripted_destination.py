@@ -73,13 +73,14 @@ class Destinations:
     def __init__(self, sessions: Sessions) -> None:
         self.sessions = sessions
         self.kinds: dict[str, ScriptedKind] = {}
-        self.http = httpx.Client()
         self.delivery = self.another_process()
 
     def another_process(self) -> DestinationDelivery:
         """Returns another one that sends."""
         clients = DestinationClients(
-            http=self.http, encryption=lambda: ENCRYPTION, kinds={"openedx": self._make}
+            make_http=lambda _: httpx.Client(),
+            encryption=lambda: ENCRYPTION,
+            kinds={"openedx": self._make},
         )
         return DestinationDelivery(sessions=self.sessions, clients=clients, random=lambda: 0.5)
 
@@ -107,6 +108,17 @@ class Destinations:
             auth = ENCRYPTION.encrypt('{"api_key": "secret"}')
             now = datetime.now(UTC)
             stored, _ = registry.put(session, destination, auth, destination_id=uuid4(), now=now)
+        assert stored is not None
+        return stored
+
+    def use(self, name: str, kind: ScriptedKind) -> StoredDestination:
+        """Returns a destination that was added elsewhere, which gets a client."""
+        self.kinds[name] = kind
+        with self.sessions.begin() as session:
+            auth = ENCRYPTION.encrypt('{"api_key": "secret"}')
+            row = DestinationRow
+            session.execute(update(row).where(row.name == name).values(auth=auth))
+            stored = registry.find(session, name)
         assert stored is not None
         return stored
 

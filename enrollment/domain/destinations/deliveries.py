@@ -77,9 +77,14 @@ class Arrival(NamedTuple):
     course_id: str
     username: str
     destination: str
+    #: Position in the feed of the change that is to arrive, or has arrived.
+    position: int
     state: DeliveryState
-    error: str | None
     attempted_at: datetime | None
+
+    def for_change(self, position: int) -> "Arrival":
+        """Returns this for a change of the enrollment: one that is not queued yet is pending."""
+        return self if self.position >= position else self._replace(state=DeliveryState.PENDING)
 
 
 class DestinationBacklog(NamedTuple):

@@ -13,20 +13,24 @@ from enrollment.storage.tables import DestinationDeliveryRow, DestinationRow
 _ROW = DestinationDeliveryRow
 #: Deliveries that are counted at most: more are as many.
 MAX_COUNTED_DELIVERIES = 100_000
+_ANY_DESTINATION = select(DestinationRow.id).limit(1)
 
 
 def find_arrivals(session: Session, keys: Iterable[tuple[str, str]]) -> list[Arrival]:
-    """Returns the deliveries of enrollments, by (course_id, username), in one statement."""
+    """Returns the deliveries of enrollments, by (course_id, username), in one statement.
+
+    Without destinations another one finds that there are none, and nothing is looked up.
+    """
     wanted = set(keys)
-    if not wanted:
+    if not wanted or session.scalar(_ANY_DESTINATION) is None:
         return []
     query = (
         select(
             _ROW.course_id,
             _ROW.username,
             DestinationRow.name,
+            _ROW.position,
             _ROW.state,
-            _ROW.error,
             _ROW.attempted_at,
         )
         .join(DestinationRow, DestinationRow.id == _ROW.destination_id)

@@ -1,11 +1,11 @@
 """Deliveries: enrollments whose state is to arrive in a destination, one row for each."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, false, or_, select, update
+from sqlalchemy import Boolean, ColumnElement, and_, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.codes import DeliveryState
@@ -143,36 +143,63 @@ def _is_of(destination_id: UUID) -> ColumnElement[bool]:
 
 
 def record(session: Session, results: Iterable[SentState]) -> None:
-    """Stores the results of attempts.
+    """Stores the results of attempts, in two statements.
 
     A delivery that was queued again since then keeps waiting, for the later change.
     """
-    for result in results:
-        has_arrived = result.state is DeliveryState.DELIVERED
-        values: dict[str, Any] = {
-            "attempted_at": result.attempted_at,
-            "status": result.status,
-            "answer": result.answer,
-            "error": result.error,
-            **({"arrived_position": result.position} if has_arrived else {}),
-        }
-        ended = {
-            "state": result.state.value,
-            "attempts": _ROW.attempts + 1,
-            "next_attempt_at": result.next_attempt_at,
-            **({"is_forced": false()} if has_arrived else {}),
-        }
-        is_same = and_(_ROW.id == result.delivery_id, _ROW.version == result.version)
-        found = update(_ROW).where(is_same).values(**values, **ended).returning(_ROW.id)
-        if session.scalar(found) is None:
-            _record_older(session, result, values)
+    rows = [_parameters(result) for result in results]
+    if rows:
+        session.connection().execute(_RECORD_OLDER, rows)
+        session.connection().execute(_RECORD, rows)
 
 
-def _record_older(session: Session, result: SentState, values: Mapping[str, Any]) -> None:
-    """Stores the attempt of a state that was changed since, which does not end the delivery."""
-    wait = {} if result.next_attempt_at is None else {"next_attempt_at": result.next_attempt_at}
-    is_waiting = and_(_ROW.id == result.delivery_id, _ROW.state == _PENDING)
-    session.execute(update(_ROW).where(is_waiting).values(**values, **wait))
+def _parameters(result: SentState) -> dict[str, object]:
+    has_arrived = result.state is DeliveryState.DELIVERED
+    return {
+        "sent_id": result.delivery_id,
+        "sent_version": result.version,
+        "new_state": result.state.value,
+        "new_attempted_at": result.attempted_at,
+        "new_next_attempt_at": result.next_attempt_at,
+        "new_status": result.status,
+        "new_answer": result.answer,
+        "new_error": result.error,
+        "arrived": result.position if has_arrived else None,
+        "stays_forced": not has_arrived,
+    }
+
+
+_TABLE = _ROW.metadata.tables[_ROW.__tablename__]
+_CELLS = _TABLE.c
+#: The last attempt, in any case.
+_ATTEMPT: dict[str, Any] = {
+    "attempted_at": bindparam("new_attempted_at", type_=_CELLS.attempted_at.type),
+    "status": bindparam("new_status", type_=_CELLS.status.type),
+    "answer": bindparam("new_answer", type_=_CELLS.answer.type),
+    "error": bindparam("new_error", type_=_CELLS.error.type),
+    "arrived_position": func.coalesce(
+        bindparam("arrived", type_=_CELLS.arrived_position.type), _CELLS.arrived_position
+    ),
+}
+_NEXT = bindparam("new_next_attempt_at", type_=_CELLS.next_attempt_at.type)
+_IS_SENT = _CELLS.id == bindparam("sent_id")
+_RECORD = (
+    update(_TABLE)
+    .where(_IS_SENT, _CELLS.version == bindparam("sent_version"))
+    .values(
+        **_ATTEMPT,
+        state=bindparam("new_state"),
+        attempts=_CELLS.attempts + 1,
+        next_attempt_at=_NEXT,
+        is_forced=and_(_CELLS.is_forced, bindparam("stays_forced", type_=Boolean())),
+    )
+)
+#: An attempt of a state that was changed since does not end the delivery.
+_RECORD_OLDER = (
+    update(_TABLE)
+    .where(_IS_SENT, _CELLS.version != bindparam("sent_version"), _CELLS.state == _PENDING)
+    .values(**_ATTEMPT, next_attempt_at=func.coalesce(_NEXT, _CELLS.next_attempt_at))
+)
 
 
 def send_again(session: Session, delivery_ids: Iterable[int], *, at: datetime) -> None:

@@ -7,7 +7,7 @@ import pytest
 from falcon import testing
 from sqlalchemy import update
 
-from api_gateway.cli.doctor_checks import check_relay
+from api_gateway.cli.delivery_checks import check_relay
 from api_gateway.database import Database
 from api_gateway.resources.health import ReadyResource
 from api_gateway.status.relay_lag import enabled_channels

@@ -21,8 +21,9 @@ def make_report_loop(
     settings: Settings, sessions: Sessions, dispatch: Callable[[BatchRef], object]
 ) -> ReportLoop:
     """Returns the loop of a process. Connects to nothing."""
+    policy = outbound_policy(settings)
     clients = DestinationClients(
-        http=guarded_client(outbound_policy(settings)),
+        make_http=lambda number: guarded_client(policy, max_connections=number),
         encryption=partial(secret_encryption, settings),
     )
     return ReportLoop(

@@ -28,12 +28,7 @@ _DIFFERENCES = {
 _NO_OUTCOMES = frozenset({"there", "submissions"})
 
 
-@click.group()
-def destinations() -> None:
-    """Keep other systems, such as an LMS, in the same state."""
-
-
-@destinations.command(
+@click.command(
     epilog=examples(
         "enroll destinations reconcile lms",
         "enroll destinations reconcile lms --apply",
