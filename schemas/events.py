@@ -6,6 +6,7 @@ from uuid import UUID, uuid5
 from enrollment.domain.codes import ChangeKind
 from enrollment.domain.events import RecordedEvent, StoredState
 from enrollment.domain.rules import format_timestamp
+from schemas.destinations.deliveries import ArrivalJson
 from schemas.encoding.json_types import Count, Doc, OneOf, Ordinal, Timestamp, Uuid
 from schemas.submissions import caller_name
 
@@ -52,6 +53,9 @@ class HistoryJson(TypedDict):
 
     events: list[EventJson]
     truncated: NotRequired[Annotated[Literal[True], Doc("Older events are in the feed only.")]]
+    destinations: NotRequired[
+        Annotated[list[ArrivalJson], Doc("Whether the last change has arrived; only with any.")]
+    ]
 
 
 def event_source(installation_id: UUID) -> str:

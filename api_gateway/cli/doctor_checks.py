@@ -20,7 +20,12 @@ from api_gateway.app import GATEWAY_CONNECTIONS
 from api_gateway.auth.signing_keys import SigningKeys
 from api_gateway.broker_probe import broker_ping
 from api_gateway.cli.checks.check_result import CheckResult
-from api_gateway.cli.checks.process_checks import check_processes, check_relay, check_webhooks
+from api_gateway.cli.checks.process_checks import (
+    check_destinations,
+    check_processes,
+    check_relay,
+    check_webhooks,
+)
 from api_gateway.cli.context import (
     REDIS_URL_FILE,
     check_settings,
@@ -127,6 +132,7 @@ def check_database(settings: Settings) -> Iterator[CheckResult]:
                 yield from check_relay(session, enabled_channels(settings))
                 yield from check_processes(load_process_states(session))
                 yield from check_webhooks(session)
+                yield from check_destinations(session)
             if is_postgresql(session):
                 yield from check_server(load_server_facts(session))
     except DatabaseUnavailable as error:

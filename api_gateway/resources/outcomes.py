@@ -1,6 +1,6 @@
 """`/submissions/{id}/outcomes`: the outcomes of a submission, in input order."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -21,6 +21,8 @@ from api_gateway.status.queries import OutcomeFilter, OutcomeRow, OutcomesCursor
 from api_gateway.status.status_response import parse_submission_id
 from enrollment.domain.codes import Code, Reason
 from enrollment.domain.submissions import ArchiveMember, Submission
+from enrollment.storage.destinations import arrivals
+from schemas.destinations.deliveries import ArrivalJson, dump_arrival
 from schemas.files.formats.detect import NATIVE
 from schemas.files.raw_rows import member_at
 from schemas.findings import finding
@@ -77,9 +79,21 @@ class OutcomesResource:
             {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}
             for row in page.rows
         ]
+        await self._add_arrivals(outcomes)
         next_cursor = None if page.next is None else encode_cursor(f"{page.next[0]}.{page.next[1]}")
         body: OutcomePageJson = {"outcomes": outcomes, "next": next_cursor}
         write_json(resp, body)
+
+    async def _add_arrivals(self, outcomes: Sequence[OutcomeJson]) -> None:
+        """Adds to outcomes whether the enrollments' states have arrived in destinations."""
+        keys = [(outcome["course_id"] or "", outcome["user"] or "") for outcome in outcomes]
+        found: dict[tuple[str, str], list[ArrivalJson]] = {}
+        for arrival in await self.lists.read(arrivals.find_arrivals, keys):
+            key = arrival.course_id, arrival.username
+            found.setdefault(key, []).append(dump_arrival(arrival))
+        for key, outcome in zip(keys, outcomes, strict=True):
+            if key in found and "mode" in outcome:
+                outcome["destinations"] = found[key]
 
     async def _stream(
         self,

@@ -12,9 +12,10 @@ import pytest
 from sqlalchemy import update
 
 from api_gateway.cli.checks.process_checks import check_webhooks
-from enrollment.domain.webhooks.messages import DeliveryState, WebhookFilter
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.retries import RETRY_SECONDS
+from enrollment.domain.webhooks.messages import WebhookFilter
 from enrollment.domain.webhooks.records import WebhookMembers
-from enrollment.domain.webhooks.retries import RETRY_SECONDS
 from enrollment.runtime.outbound.addresses import OutboundPolicy
 from enrollment.runtime.outbound.guarded_http import guarded_client
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption

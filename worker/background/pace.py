@@ -1,7 +1,7 @@
-"""How fast messages leave: files that are being processed come first.
+"""Slows down messages to other systems while files are being processed.
 
-A worker needs most of a small machine while it processes a file. What is sent meanwhile takes that
-from it, and can as well be sent a little later.
+A worker needs most of a small machine while it processes a file. A message that is sent meanwhile
+takes that from it, and can as well be sent a little later.
 """
 
 import time

@@ -10,9 +10,9 @@ from uuid import UUID
 import structlog
 from sqlalchemy.orm import Session
 
-from enrollment.domain.webhooks.messages import DeliveryState
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.retries import endpoint_pause, retry_delay
 from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
-from enrollment.domain.webhooks.retries import endpoint_pause, retry_delay
 from enrollment.runtime.metrics.instruments import WEBHOOK_ATTEMPTS
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
 from enrollment.storage.engine.sessions import Sessions, database_now

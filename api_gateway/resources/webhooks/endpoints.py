@@ -12,13 +12,13 @@ from uuid import UUID
 from falcon.asgi import Request, Response
 
 from api_gateway.database import Database
-from api_gateway.http.problems import Problem, unavailable
+from api_gateway.http.problems import Problem
 from api_gateway.http.responses import write_json
 from api_gateway.resources.common.bulk_body import read_object
+from api_gateway.resources.common.secret_store import SecretStore
 from enrollment.domain.webhooks.records import Webhook, WebhookMembers
 from enrollment.runtime.ids import uuid7
 from enrollment.runtime.outbound.addresses import OutboundPolicy, parse_target
-from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
 from enrollment.storage.webhooks import endpoints
 from schemas.webhooks.endpoints import WebhooksJson, dump_webhook, load_webhook
 
@@ -36,8 +36,7 @@ class WebhookParts:
     database: Database
     now: Callable[[], datetime]
     policy: OutboundPolicy
-    #: Returns the keys, and makes one if there is none. Raises NoEncryptionKey.
-    encryption: Callable[[], SecretEncryption]
+    secrets: SecretStore
 
     async def read_members(self, req: Request) -> WebhookMembers:
         """Reads the body of an endpoint. Raises Problem 400, 408, 413, 415."""
@@ -47,10 +46,7 @@ class WebhookParts:
     async def new_secret(self) -> tuple[str, str]:
         """Returns a new secret, and its encrypted form. Raises Problem 503 without a key."""
         secret = "whsec_" + base64.b64encode(secrets.token_bytes(_SECRET_BYTES)).decode()
-        try:
-            return secret, await self.database.run(lambda: self.encryption().encrypt(secret))
-        except NoEncryptionKey as error:
-            raise unavailable(f"Secrets cannot be stored: {error}.") from error
+        return secret, await self.secrets.encrypt(secret)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,12 @@ from uuid import UUID
 from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import Session, aliased
 
-from enrollment.domain.webhooks.messages import DeliveryState, WebhookMessage
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.webhooks.messages import WebhookMessage
 from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
 from enrollment.storage.bulk.array_params import insert_on
 from enrollment.storage.engine.dialect import is_postgresql
+from enrollment.storage.sending.delivery_log import newest_first
 from enrollment.storage.tables import WebhookDeliveryRow, WebhookRow
 
 #: Pending deliveries that are counted at most.
@@ -151,19 +153,11 @@ def page(
     before: int | None,
     limit: int,
 ) -> list[Delivery]:
-    """Returns deliveries of an endpoint, newest first, those before an id.
-
-    One query for each state: an index has them in this order, however few are in one state.
-    """
+    """Returns deliveries of an endpoint, newest first, those before an id."""
     row = WebhookDeliveryRow
-    found: list[Delivery] = []
-    for each in DeliveryState if state is None else (state,):
-        query = select(*_COLUMNS).where(row.webhook_id == webhook_id, row.state == each.value)
-        if before is not None:
-            query = query.where(row.id < before)
-        rows = session.execute(query.order_by(row.id.desc()).limit(limit))
-        found += map(_delivery, rows)
-    return sorted(found, key=lambda delivery: delivery.id, reverse=True)[:limit]
+    owner = row.webhook_id == webhook_id
+    found = newest_first(session, row, _COLUMNS, owner, state=state, before=before, limit=limit)
+    return list(map(_delivery, found))
 
 
 def send_again(

@@ -3,12 +3,13 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, or_, select, update
+from sqlalchemy import ColumnElement, delete, select, update
 from sqlalchemy.orm import Session
 
 from enrollment.domain.webhooks.messages import WebhookFilter
 from enrollment.domain.webhooks.records import Webhook, WebhookMembers
 from enrollment.storage.events import last_position
+from enrollment.storage.sending import leases
 from enrollment.storage.tables import WebhookDeliveryRow, WebhookRow
 
 
@@ -114,11 +115,7 @@ def find_all(session: Session) -> list[Webhook]:
 
 def _is_free(now: datetime) -> ColumnElement[bool]:
     """Returns whether an endpoint is enabled, does not rest, and no process sends to it."""
-    return (
-        WebhookRow.disabled_reason.is_(None)
-        & or_(WebhookRow.not_before.is_(None), WebhookRow.not_before <= now)
-        & or_(WebhookRow.leased_until.is_(None), WebhookRow.leased_until <= now)
-    )
+    return WebhookRow.disabled_reason.is_(None) & leases.is_free(WebhookRow, now)
 
 
 def find_due(session: Session, *, now: datetime) -> list[tuple[UUID, bool]]:
@@ -141,21 +138,12 @@ def find_due(session: Session, *, now: datetime) -> list[tuple[UUID, bool]]:
 
 def lease(session: Session, webhook_id: UUID, *, now: datetime, until: datetime) -> Webhook | None:
     """Leases an endpoint to this process until a time; None if another one has it."""
-    found = session.scalar(
-        update(WebhookRow)
-        .where(WebhookRow.id == webhook_id, _is_free(now))
-        .values(leased_until=until)
-        .returning(WebhookRow.id)
-    )
-    return None if found is None else find(session, webhook_id)
+    is_leased = leases.lease(session, WebhookRow, webhook_id, _is_free(now), until=until)
+    return find(session, webhook_id) if is_leased else None
 
 
 def end_lease(
     session: Session, webhook_id: UUID, *, failures: int, not_before: datetime | None
 ) -> None:
     """Ends the lease, with the number of failures in a row and the time until which to rest."""
-    session.execute(
-        update(WebhookRow)
-        .where(WebhookRow.id == webhook_id)
-        .values(leased_until=None, failures=failures, not_before=not_before)
-    )
+    leases.end_lease(session, WebhookRow, webhook_id, failures=failures, not_before=not_before)

@@ -1,4 +1,4 @@
-"""How far the sources of messages were read, and the submissions that are done."""
+"""How far the feed was read for webhooks and destinations, and the submissions that are done."""
 
 from datetime import datetime
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from enrollment.domain.webhooks.records import DoneSubmission
 from enrollment.storage.tables import BatchRow, SubmissionRow, WebhookPositionRow
 
-FEED, SUBMISSIONS = "feed", "submissions"
+FEED, SUBMISSIONS, DESTINATIONS = "feed", "submissions", "destinations"
 
 
 class ReadPosition(NamedTuple):

@@ -9,7 +9,8 @@ from api_gateway.cli.output import Command, examples, print_json, print_table
 from api_gateway.cli.remote.client import Service
 from api_gateway.cli.remote.connection import with_service
 from api_gateway.cli.remote.pages import pages
-from enrollment.domain.webhooks.messages import MESSAGE_TYPES, DeliveryState
+from enrollment.domain.codes import DeliveryState
+from enrollment.domain.webhooks.messages import MESSAGE_TYPES
 
 _ID = "019a1e9c-7c11-7c2f-9d5e-2b1f6f3f7a11"
 _COLUMNS = ("id", "url", "enabled", "failures", "types", "courses", "callers")
