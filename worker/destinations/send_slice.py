@@ -43,11 +43,14 @@ class SendSlice:
     stopped: threading.Event
     monotonic: Callable[[], float] = time.monotonic
     attempted: list[AttemptedState] = field(default_factory=list)
-    #: Attempts that were started.
-    started: int = 0
+    #: Waits for a number of seconds; by default until no further attempt is to begin.
+    wait: Callable[[float], object] | None = None
+    #: Seconds from the start of the slice until the rate allows the next attempt.
+    next_slot: float = 0.0
     #: Set when no further attempt is to begin.
     _ended: threading.Event = field(default_factory=threading.Event)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _pace: threading.Lock = field(default_factory=threading.Lock)
     _start: float = 0.0
 
     def run(self) -> Sequence[AttemptedState]:
@@ -61,12 +64,6 @@ class SendSlice:
         for thread in threads:
             thread.join()
         return sorted(self.attempted, key=lambda each: _key(each.due))
-
-    @property
-    def next_slot(self) -> float:
-        """Seconds from the start of the slice until the rate allows the next attempt."""
-        rate = self.destination.requests_per_second
-        return 0.0 if rate is None else self.started / rate
 
     @property
     def elapsed(self) -> float:
@@ -87,20 +84,25 @@ class SendSlice:
                 self._ended.set()
 
     def _take(self) -> DueState | None:
-        """Waits for the next slot of the rate; returns the state to send then, None at the end."""
-        with self._lock:
-            slot = self.next_slot
-            if not self.due or slot >= DESTINATION_SLICE_SECONDS:
+        """Waits for the next slot of the rate; returns the state to send then, None at the end.
+
+        One thread after the other: a slot begins no earlier than an interval after the last one,
+        however late that was.
+        """
+        with self._pace:
+            if not self.due or self.next_slot >= DESTINATION_SLICE_SECONDS:
                 return None
-            self.started += 1
-            due = self.due.popleft()
-        while (wait := slot - self.elapsed) > 0:
-            if self._ended.wait(wait):
-                break
-        is_over = self.elapsed >= DESTINATION_SLICE_SECONDS
-        if is_over or self._ended.is_set() or self.stopped.is_set():
-            return None
-        return due
+            while (rest := self.next_slot - self.elapsed) > 0 and not self._has_ended:
+                (self.wait or self._ended.wait)(rest)
+            if self._has_ended or self.elapsed >= DESTINATION_SLICE_SECONDS:
+                return None
+            rate = self.destination.requests_per_second
+            self.next_slot = 0.0 if rate is None else self.elapsed + 1 / rate
+            return self.due.popleft()
+
+    @property
+    def _has_ended(self) -> bool:
+        return self._ended.is_set() or self.stopped.is_set()
 
 
 def _key(due: DueState) -> tuple[str, str]:
