@@ -31,7 +31,11 @@ from enrollment.storage.engine.durability import check_at_start, durable_session
 from enrollment.storage.engine.engines import WORKER_CONNECTIONS
 from worker.celery_app import make_celery_app
 from worker.deliveries.attempt import Sender
-from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
+from worker.deliveries.delivery_loop import (
+    DELIVERY_CONNECTIONS,
+    MAX_OUTBOUND_CONNECTIONS,
+    DeliveryLoop,
+)
 from worker.deliveries.endpoint_delivery import EndpointDelivery
 from worker.inbound.service import LOOP_CONNECTIONS, make_calls, make_loops
 from worker.inbound.submit_task import register_submit
@@ -104,7 +108,8 @@ def _connect_webhooks(settings: Settings) -> None:
         pool_size=DELIVERY_CONNECTIONS,
         accepts_loss=settings.accept_data_loss,
     )
-    sender = Sender(http=guarded_client(outbound_policy(settings)))
+    http = guarded_client(outbound_policy(settings), max_connections=MAX_OUTBOUND_CONNECTIONS)
+    sender = Sender(http=http)
     encryption = partial(secret_encryption, settings)
     delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
     loop = DeliveryLoop(sessions, delivery)

@@ -19,8 +19,9 @@ from api_gateway.reads.enrollment_reads import EnrollmentReads
 from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.identity import canonical_text
 from enrollment.storage import events
+from enrollment.storage.outbox.installation import installation_id
 from enrollment.storage.views import enrollment_views
-from schemas.events import EventJson, HistoryJson, dump_event
+from schemas.events import EventJson, HistoryJson, dump_event, event_source
 from schemas.fields import is_storable
 
 _HISTORY = "/history"
@@ -82,4 +83,5 @@ def _read_history(session: Session, username: str, course_id: str) -> list[Event
     newest = enrollment_views.newest_event(session, username, course_id)
     if newest is None:
         return []
-    return [dump_event(event) for event in events.history(session, newest)]
+    source = event_source(installation_id(session))
+    return [dump_event(event, source=source) for event in events.history(session, newest)]

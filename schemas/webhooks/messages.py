@@ -11,7 +11,7 @@ from enrollment.domain.rules import format_timestamp
 from enrollment.domain.webhooks.messages import SUBMISSION_DONE, WebhookMessage
 from enrollment.domain.webhooks.records import DoneSubmission
 from schemas.encoding.json_types import Count, Doc, Timestamp, Uuid
-from schemas.events import EVENT_SOURCE, dump_event
+from schemas.events import dump_event, public_event_id
 from schemas.submissions import caller_name
 
 
@@ -42,7 +42,7 @@ def event_messages(events: Iterable[RecordedEvent]) -> list[WebhookMessage]:
     """Returns the messages about events; they are rendered from the feed when they are sent."""
     return [
         WebhookMessage(
-            uuid5(event.submission_id, str(event.id)),
+            public_event_id(event),
             f"enrollment.{event.kind.value}",
             event.course_id,
             caller_name(event.caller),
@@ -53,19 +53,19 @@ def event_messages(events: Iterable[RecordedEvent]) -> list[WebhookMessage]:
     ]
 
 
-def render_event(event: RecordedEvent) -> bytes:
+def render_event(event: RecordedEvent, *, source: str) -> bytes:
     """Renders the body of a message about an event: the same bytes in every attempt."""
-    return orjson.dumps(dump_event(event))
+    return orjson.dumps(dump_event(event, source=source))
 
 
-def done_message(done: DoneSubmission) -> WebhookMessage:
+def done_message(done: DoneSubmission, *, source: str) -> WebhookMessage:
     """Returns the message about a submission that is done, with its body."""
     message_id: UUID = uuid5(done.id, SUBMISSION_DONE)
     finished_at = format_timestamp(done.finished_at)
     body: DoneJson = {
         "specversion": "1.0",
         "id": str(message_id),
-        "source": EVENT_SOURCE,
+        "source": source,
         "type": SUBMISSION_DONE,
         "subject": str(done.id),
         "time": finished_at,

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, delete, select, update
+from sqlalchemy import and_, bindparam, delete, select, update
 from sqlalchemy.orm import Session, aliased
 
 from enrollment.domain.webhooks.messages import DeliveryState, WebhookMessage
@@ -19,6 +19,15 @@ _PENDING = DeliveryState.PENDING.value
 
 
 _COLUMNS = tuple(getattr(WebhookDeliveryRow, name) for name in Delivery._fields)
+#: Takes the members of results; that of the id has a name that no column has.
+_RECORD = (
+    update(WebhookDeliveryRow)
+    .where(WebhookDeliveryRow.id == bindparam("delivery_id"), WebhookDeliveryRow.state == _PENDING)
+    .values(
+        {name: bindparam(name) for name in AttemptResult._fields[1:]}
+        | {"attempts": WebhookDeliveryRow.attempts + 1}
+    )
+)
 
 
 def _delivery(row: Any) -> Delivery:
@@ -73,9 +82,9 @@ def queue(
 
 
 def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -> list[Delivery]:
-    """Returns deliveries of an endpoint that are due, oldest first.
+    """Returns deliveries of an endpoint that are due, in the order in which they became so.
 
-    Leaves out those whose subject has an earlier one that waits for its next attempt.
+    Of each subject only the oldest one that is pending: so they may be sent at the same time.
     """
     row, earlier = WebhookDeliveryRow, aliased(WebhookDeliveryRow)
     is_blocked = (
@@ -85,7 +94,6 @@ def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -
             earlier.order_key == row.order_key,
             earlier.state == _PENDING,
             earlier.id < row.id,
-            earlier.next_attempt_at > now,
         )
         .exists()
     )
@@ -100,20 +108,14 @@ def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -
         .order_by(row.next_attempt_at, row.id)
         .limit(limit)
     )
-    found = [_delivery(each) for each in session.execute(query)]
-    return sorted(found, key=lambda delivery: delivery.id)
+    return [_delivery(each) for each in session.execute(query)]
 
 
 def record(session: Session, results: Iterable[AttemptResult]) -> None:
-    """Stores the results of attempts of deliveries that are still pending."""
-    for result in results:
-        values = result._asdict()
-        delivery_id = values.pop("delivery_id")
-        session.execute(
-            update(WebhookDeliveryRow)
-            .where(WebhookDeliveryRow.id == delivery_id, WebhookDeliveryRow.state == _PENDING)
-            .values(**values, attempts=WebhookDeliveryRow.attempts + 1)
-        )
+    """Stores the results of attempts of deliveries that are still pending, in one round trip."""
+    rows = [result._asdict() for result in results]
+    if rows:
+        session.connection().execute(_RECORD, rows)
 
 
 def page(

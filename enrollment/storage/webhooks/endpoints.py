@@ -151,11 +151,19 @@ def lease(session: Session, webhook_id: UUID, *, now: datetime, until: datetime)
 
 
 def end_lease(
-    session: Session, webhook_id: UUID, *, failures: int, not_before: datetime | None
+    session: Session,
+    webhook_id: UUID,
+    until: datetime,
+    *,
+    failures: int,
+    not_before: datetime | None,
 ) -> None:
-    """Ends the lease, with the number of failures in a row and the time until which to rest."""
+    """Ends the lease until `until`, with the failures in a row and the time until which to rest.
+
+    Changes nothing if that lease is over, and another process has the endpoint.
+    """
     session.execute(
         update(WebhookRow)
-        .where(WebhookRow.id == webhook_id)
+        .where(WebhookRow.id == webhook_id, WebhookRow.leased_until == until)
         .values(leased_until=None, failures=failures, not_before=not_before)
     )
