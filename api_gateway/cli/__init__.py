@@ -14,6 +14,7 @@ from api_gateway.cli.credentials.tokens import tokens
 from api_gateway.cli.db import db
 from api_gateway.cli.doctor import doctor
 from api_gateway.cli.exit_codes import Bug, CannotRun, Interrupted, Unreachable
+from api_gateway.cli.relay import relay
 from api_gateway.cli.remote.courses import courses
 from api_gateway.cli.remote.crosswalks import crosswalks
 from api_gateway.cli.remote.enrollments import enrollments
@@ -102,7 +103,7 @@ def main() -> None:
 
 for command in (
     *(up, gateway, worker, beat),
-    *(db, keys, clients, tokens, batches, doctor, verify),
+    *(db, keys, clients, tokens, batches, relay, doctor, verify),
     *(courses, learners, invitations, crosswalks, enrollments, webhooks),
     *(submit, submissions, status, outcomes, cancel),
 ):
