@@ -1,6 +1,7 @@
 """Messages for webhooks: which there are about events and submissions, and their bodies."""
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any, Literal, TypedDict
 from uuid import UUID, uuid5
 
@@ -8,7 +9,7 @@ import orjson
 
 from enrollment.domain.events import RecordedEvent
 from enrollment.domain.rules import format_timestamp
-from enrollment.domain.webhooks.messages import SUBMISSION_DONE, WebhookMessage
+from enrollment.domain.webhooks.messages import CHALLENGE, SUBMISSION_DONE, WebhookMessage
 from enrollment.domain.webhooks.records import DoneSubmission
 from schemas.encoding.json_types import Count, Doc, Timestamp, Uuid
 from schemas.events import dump_event, public_event_id
@@ -36,6 +37,25 @@ class DoneJson(TypedDict):
     time: Timestamp
     datacontenttype: str
     data: DoneDataJson
+
+
+class ChallengeDataJson(TypedDict):
+    """The text that a receiver must send back."""
+
+    challenge: str
+
+
+class ChallengeJson(TypedDict):
+    """A receiver is asked whether it wants messages (CloudEvents 1.0)."""
+
+    specversion: Literal["1.0"]
+    id: Uuid
+    source: str
+    type: str
+    subject: Annotated[str, Doc("The id of the webhook.")]
+    time: Timestamp
+    datacontenttype: str
+    data: ChallengeDataJson
 
 
 def event_messages(events: Iterable[RecordedEvent]) -> list[WebhookMessage]:
@@ -87,3 +107,35 @@ def done_message(done: DoneSubmission, *, source: str) -> WebhookMessage:
         None,
         orjson.dumps(body).decode(),
     )
+
+
+def challenge_message(
+    webhook_id: UUID, message_id: UUID, challenge: str, *, source: str, now: datetime
+) -> WebhookMessage:
+    """Returns the message that asks the receiver of an endpoint to send a text back."""
+    body: ChallengeJson = {
+        "specversion": "1.0",
+        "id": str(message_id),
+        "source": source,
+        "type": CHALLENGE,
+        "subject": str(webhook_id),
+        "time": format_timestamp(now),
+        "datacontenttype": "application/json",
+        "data": {"challenge": challenge},
+    }
+    text = orjson.dumps(body).decode()
+    return WebhookMessage(message_id, CHALLENGE, None, "", str(webhook_id), None, text)
+
+
+def answers_challenge(body: bytes, answer: str) -> bool:
+    """Returns whether an answer has the text of a challenge: alone, or as `challenge` in JSON.
+
+    One that merely repeats the message does not: many pages do that to everybody.
+    """
+    challenge: str = orjson.loads(body)["data"]["challenge"]
+    try:
+        found = orjson.loads(answer)
+    except ValueError:
+        return answer.strip() == challenge
+    text = found.get("challenge") if isinstance(found, dict) else found
+    return isinstance(text, str) and text == challenge

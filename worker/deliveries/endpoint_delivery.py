@@ -9,13 +9,15 @@ from typing import NamedTuple
 from uuid import UUID
 
 import structlog
+from sqlalchemy.orm import Session
 
-from enrollment.domain.webhooks.messages import DeliveryState
+from enrollment.domain.webhooks.messages import CHALLENGE, DeliveryState, DisabledReason
 from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
 from enrollment.domain.webhooks.retries import endpoint_pause, retry_delay
 from enrollment.runtime.outbound.secret_encryption import NoEncryptionKey, SecretEncryption
 from enrollment.storage.engine.sessions import Sessions, database_now
 from enrollment.storage.webhooks import deliveries, endpoints
+from schemas.webhooks.messages import answers_challenge
 from worker.deliveries.attempt import AttemptOutcome, Sender
 from worker.deliveries.bodies import render_bodies
 from worker.deliveries.parallel_sending import EndedAttempt, ParallelSending
@@ -68,8 +70,7 @@ class EndpointDelivery:
             webhook = endpoints.lease(session, webhook_id, now=now, until=until)
             if webhook is None:
                 return 0
-            limit = 1 if webhook.failures else MESSAGES_PER_SLICE
-            due = deliveries.find_due(session, webhook_id, now=now, limit=limit)
+            due = _find_due(session, webhook, now)
             bodies = render_bodies(session, due)
         try:
             secrets = self._secrets(webhook, now)
@@ -110,14 +111,13 @@ class EndpointDelivery:
         body = slice_.bodies.get(delivery.id)
         if body is None:
             return AttemptOutcome(error="event_missing")
+        at = slice_.start + timedelta(seconds=elapsed)
         try:
-            return self.sender.send(
-                slice_.webhook.url,
-                str(delivery.message_id),
-                body,
-                slice_.secrets,
-                now=slice_.start + timedelta(seconds=elapsed),
+            outcome = self.sender.send(
+                slice_.webhook.url, str(delivery.message_id), body, slice_.secrets, now=at
             )
+            is_challenge = delivery.type == CHALLENGE and outcome.error is None
+            return _checked_answer(outcome, body) if is_challenge else outcome
         except Exception:  # one message must not take the results of the others with it
             log.exception("webhook.attempt_failed", webhook=str(slice_.webhook.id))
             return AttemptOutcome(error="internal_error")
@@ -154,6 +154,24 @@ class EndpointDelivery:
                 session, webhook.id, slice_.until, failures=failures, not_before=not_before
             )
             deliveries.record(session, results)
+            for each in ended:
+                if each.delivery.type == CHALLENGE and each.outcome.error is None:
+                    endpoints.verify(session, webhook.id, webhook.url)
             if is_unsubscribed:
-                endpoints.disable(session, webhook.id, "gone", now=now)
+                endpoints.disable(session, webhook.id, DisabledReason.UNSUBSCRIBED, now=now)
                 log.warning("webhook.disabled", webhook=str(webhook.id))
+
+
+def _find_due(session: Session, webhook: Webhook, now: datetime) -> list[Delivery]:
+    """Returns what is sent to an endpoint next: nothing but its challenge until it is verified."""
+    if webhook.disabled_reason == DisabledReason.UNVERIFIED:
+        return deliveries.find_due_challenge(session, webhook.id, now=now)
+    limit = 1 if webhook.failures else MESSAGES_PER_SLICE
+    return deliveries.find_due(session, webhook.id, now=now, limit=limit)
+
+
+def _checked_answer(outcome: AttemptOutcome, body: bytes) -> AttemptOutcome:
+    """Returns the outcome of a challenge: a failure unless its text came back."""
+    if answers_challenge(body, outcome.answer or ""):
+        return outcome
+    return outcome._replace(error="challenge_unanswered")

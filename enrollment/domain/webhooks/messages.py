@@ -9,10 +9,24 @@ from enrollment.domain.course_keys import parse_course_key
 
 #: Type of the message about a submission that is done.
 SUBMISSION_DONE = "submission.done"
-#: Every type of message.
+#: Type of the message that asks a receiver whether it wants messages. Filters do not know it.
+CHALLENGE = "webhook.challenge"
+#: Every type of message that filters know.
 MESSAGE_TYPES = (*(f"enrollment.{kind.value}" for kind in ChangeKind), SUBMISSION_DONE)
 #: Ends a filter for all courses of an organization: `org+*`.
 ANY_COURSE = "+*"
+
+
+class DisabledReason(StrEnum):
+    """Why no messages are sent to an endpoint."""
+
+    OPERATOR = "operator"
+    #: It answered 410.
+    UNSUBSCRIBED = "gone"
+    #: Its receiver has not answered the challenge yet.
+    UNVERIFIED = "unverified"
+    #: It does not exist any more for callers; a purge deletes it with its deliveries.
+    REMOVED = "removed"
 
 
 class DeliveryState(StrEnum):

@@ -57,7 +57,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "reply": Privileges("", "SELECT, INSERT, DELETE"),
     "api_key": Privileges(_CHANGE, "SELECT, UPDATE (last_used_at)"),
     "oauth_client": Privileges(_CHANGE, ""),
-    "webhook": Privileges(_ALL, "SELECT, UPDATE"),
+    "webhook": Privileges(_CHANGE, "SELECT, UPDATE, DELETE"),
     "webhook_delivery": Privileges(_CHANGE, _ALL),
     "webhook_position": Privileges(_READ, "SELECT, UPDATE"),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, and_, bindparam, delete, select, update
 from sqlalchemy.orm import Session, aliased
 
-from enrollment.domain.webhooks.messages import DeliveryState, WebhookMessage
+from enrollment.domain.webhooks.messages import DeliveryState, DisabledReason, WebhookMessage
 from enrollment.domain.webhooks.records import AttemptResult, Delivery, Webhook
 from enrollment.storage.bulk.array_params import insert_on
 from enrollment.storage.engine.dialect import is_postgresql
@@ -81,6 +81,42 @@ def queue(
     return len(rows)
 
 
+def queue_challenge(
+    session: Session, webhook_id: UUID, challenge: WebhookMessage, *, now: datetime
+) -> None:
+    """Queues a challenge for an endpoint; those before it end, as their answer means nothing."""
+    row = WebhookDeliveryRow
+    session.execute(
+        update(row)
+        .where(row.webhook_id == webhook_id, _is_challenge(webhook_id), row.state == _PENDING)
+        .values(state=DeliveryState.FAILED.value, next_attempt_at=None)
+    )
+    session.add(
+        row(
+            webhook_id=webhook_id,
+            message_id=challenge.id,
+            type=challenge.type,
+            position=None,
+            body=challenge.body,
+            order_key=order_key(challenge.subject),
+            state=_PENDING,
+            created=now,
+            next_attempt_at=now,
+        )
+    )
+    session.flush()
+
+
+def _is_challenge(webhook_id: UUID) -> ColumnElement[bool]:
+    """Returns whether a delivery is a challenge: the endpoint is its subject."""
+    return WebhookDeliveryRow.order_key == order_key(str(webhook_id))
+
+
+def find_due_challenge(session: Session, webhook_id: UUID, *, now: datetime) -> list[Delivery]:
+    """Returns the challenge of an endpoint if it is due."""
+    return _due(session, webhook_id, _is_challenge(webhook_id), now=now, limit=1)
+
+
 def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -> list[Delivery]:
     """Returns deliveries of an endpoint that are due, in the order in which they became so.
 
@@ -97,13 +133,20 @@ def find_due(session: Session, webhook_id: UUID, *, now: datetime, limit: int) -
         )
         .exists()
     )
+    return _due(session, webhook_id, ~is_blocked, now=now, limit=limit)
+
+
+def _due(
+    session: Session, webhook_id: UUID, which: ColumnElement[bool], *, now: datetime, limit: int
+) -> list[Delivery]:
+    row = WebhookDeliveryRow
     query = (
         select(*_COLUMNS)
         .where(
             row.webhook_id == webhook_id,
             row.state == _PENDING,
             row.next_attempt_at <= now,
-            ~is_blocked,
+            which,
         )
         .order_by(row.next_attempt_at, row.id)
         .limit(limit)
@@ -153,8 +196,11 @@ def send_again(
 
 
 def purge(session: Session, *, before: datetime, limit: int) -> bool:
-    """Deletes up to `limit` ended deliveries queued before a time; returns if more may be left."""
-    row, ids = WebhookDeliveryRow, list[int]()
+    """Deletes up to `limit` ended deliveries queued before a time; returns if more may be left.
+
+    And those of endpoints that were removed, and at last these.
+    """
+    row, ids = WebhookDeliveryRow, _of_removed(session, limit)
     for webhook_id in session.scalars(select(WebhookRow.id)).all():
         for state in (DeliveryState.DELIVERED, DeliveryState.FAILED):
             # The oldest by id are the oldest by time: an index ends the search.
@@ -164,3 +210,16 @@ def purge(session: Session, *, before: datetime, limit: int) -> bool:
             ids += [each[0] for each in found if each[1] < before]
     session.execute(delete(row).where(row.id.in_(ids)))
     return len(ids) == limit
+
+
+def _of_removed(session: Session, limit: int) -> list[int]:
+    """Returns up to `limit` deliveries of removed endpoints; deletes an endpoint without any."""
+    row, ids = WebhookDeliveryRow, list[int]()
+    is_removed = WebhookRow.disabled_reason == DisabledReason.REMOVED
+    for webhook_id in session.scalars(select(WebhookRow.id).where(is_removed)).all():
+        of_webhook = select(row.id).where(row.webhook_id == webhook_id)
+        found = session.scalars(of_webhook.limit(limit - len(ids))).all()
+        ids += found
+        if not found and len(ids) < limit:
+            session.execute(delete(WebhookRow).where(WebhookRow.id == webhook_id))
+    return ids
