@@ -13,9 +13,9 @@ from enrollment.storage.webhooks import deliveries, endpoints, positions
 from tests.integration.test_webhooks import ENCRYPTION, Hooks
 from tests.support.in_process_service import COURSE, request
 from tests.support.webhook_receiver import WebhookReceiver, answers
-from worker.deliveries import endpoint_delivery
+from worker.deliveries import endpoint_delivery, fan_out
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
-from worker.deliveries.fan_out import read_feed
+from worker.deliveries.fan_out import read_feed, read_submissions
 
 CREATED = "enrollment.created"
 
@@ -151,7 +151,7 @@ def test_an_endpoint_that_is_added_beside_the_reader_misses_nothing(hooks, enrol
     made = []
 
     def add_once(_connection, _cursor, statement, *_):
-        if not made and "FROM webhook ORDER" in " ".join(statement.split()):
+        if not made and "ORDER BY webhook.created" in statement:
             made.append(None)
             made.append(hooks.add("http://127.0.0.1:9/", types=[CREATED]))
             world.ask(request("ben", COURSE))
@@ -194,3 +194,18 @@ def test_purge_takes_bounded_portions(hooks, enroll):
             deliveries.purge(session, before=future, limit=2)
         left.append(len(hooks.log(hook)))
     assert left == [3, 1, 0]
+
+
+def test_no_end_of_a_submission_is_left_out_where_many_end_at_once(
+    hooks, enroll, world, monkeypatch
+):
+    """They end in the same transaction, long ago, and do not fit into one read."""
+    monkeypatch.setattr(fan_out, "SUBMISSIONS_PER_SLICE", 4)
+    monkeypatch.setattr(fan_out, "VISIBLE_AFTER", timedelta())
+    hook = hooks.add("http://127.0.0.1:9/", types=["submission.done"])
+    for users in (("a", "b", "c"), ("d", "e", "f")):
+        world.ask(*(request(user, COURSE) for user in users))
+        world.work()
+    for _ in range(4):
+        read_submissions(hooks.sessions)
+    assert len(hooks.log(hook)) == 6

@@ -17,7 +17,7 @@ from schemas.webhooks.messages import done_message, event_messages
 
 #: Events that are read and queued by one transaction.
 EVENTS_PER_SLICE = 500
-#: Most submissions of each kind that are read at once.
+#: About how many submissions of each kind are read at once.
 SUBMISSIONS_PER_SLICE = 1_000
 #: A submission becomes visible at its commit, later than the time it has: so much is read again.
 VISIBLE_AFTER = timedelta(seconds=60)
@@ -109,7 +109,7 @@ def _read_submissions(
     session: Session, receivers: Sequence[Webhook], after: datetime, now: datetime
 ) -> int:
     limit = SUBMISSIONS_PER_SLICE
-    done = positions.done_submissions(session, after=after, until=now, limit=limit)
+    done, until = positions.done_submissions(session, after=after, until=now, limit=limit)
     source = event_source(installation_id(session))
     queued = 0
     for webhook in receivers:
@@ -119,8 +119,6 @@ def _read_submissions(
             if each.finished_at >= webhook.created
         ]
         queued += deliveries.queue(session, [webhook], later, now=now)
-    read_until = now - VISIBLE_AFTER
-    if len(done) >= limit:  # the earlier end of both kinds: nothing before it was left out
-        read_until = min(read_until, done[limit - 1].finished_at)
+    read_until = min(now - VISIBLE_AFTER, until)
     positions.advance(session, positions.SUBMISSIONS, read_until=max(after, read_until))
     return queued
