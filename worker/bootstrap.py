@@ -42,7 +42,11 @@ from worker.background.metrics_server import serve_metrics
 from worker.background.repeating_thread import RepeatingThread, stop_together
 from worker.celery_app import make_celery_app
 from worker.deliveries.attempt import Sender
-from worker.deliveries.delivery_loop import DELIVERY_CONNECTIONS, DeliveryLoop
+from worker.deliveries.delivery_loop import (
+    DELIVERY_CONNECTIONS,
+    MAX_OUTBOUND_CONNECTIONS,
+    DeliveryLoop,
+)
 from worker.deliveries.endpoint_delivery import EndpointDelivery
 from worker.destinations.clients import DestinationClients
 from worker.destinations.destination_delivery import DestinationDelivery
@@ -162,7 +166,8 @@ def _connect_webhooks(settings: Settings) -> None:
         pool_size=DELIVERY_CONNECTIONS,
         accepts_loss=settings.accept_data_loss,
     )
-    sender = Sender(http=guarded_client(outbound_policy(settings)))
+    http = guarded_client(outbound_policy(settings), max_connections=MAX_OUTBOUND_CONNECTIONS)
+    sender = Sender(http=http)
     encryption = partial(secret_encryption, settings)
     delivery = EndpointDelivery(sessions=sessions, sender=sender, encryption=encryption)
     loop = DeliveryLoop(sessions, delivery)

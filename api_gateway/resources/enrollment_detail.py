@@ -20,9 +20,10 @@ from enrollment.domain.course_keys import parse_course_key
 from enrollment.domain.identity import canonical_text
 from enrollment.storage import events
 from enrollment.storage.destinations import arrivals
+from enrollment.storage.outbox.installation import installation_id
 from enrollment.storage.views import enrollment_views
 from schemas.destinations.deliveries import dump_arrival
-from schemas.events import HistoryJson, dump_event
+from schemas.events import HistoryJson, dump_event, event_source
 from schemas.fields import is_storable
 
 _HISTORY = "/history"
@@ -81,7 +82,8 @@ def _read_history(session: Session, username: str, course_id: str) -> HistoryJso
     if newest is None:
         return {"events": []}
     found = events.history(session, newest)
-    history: HistoryJson = {"events": list(map(dump_event, found))}
+    source = event_source(installation_id(session))
+    history: HistoryJson = {"events": [dump_event(each, source=source) for each in found]}
     if found and found[0].before is not None:
         history["truncated"] = True
     arrived = arrivals.find_arrivals(session, [(course_id, username)])

@@ -61,7 +61,10 @@ class WebhookJson(TypedDict):
     courses: Annotated[list[str], Doc("Only these courses, or `org+*`; empty: all.")]
     callers: Annotated[list[str], Doc("Only what these callers caused; empty: all.")]
     enabled: bool
-    disabled_reason: Annotated[str | None, Doc("`operator`, or `gone` after a 410.")]
+    disabled_reason: Annotated[
+        str | None,
+        Doc("`operator`, `gone` after a 410, or `unverified` until it answers the challenge."),
+    ]
     disabled_at: Timestamp | None
     failures: Annotated[Count, Doc("Failed attempts since the last success.")]
     created: Timestamp

@@ -312,7 +312,7 @@ def test_messages_of_one_enrollment_stay_in_order_and_others_pass(hooks, ready):
             endpoints.enable(session, hook.id)  # it rests no longer; the message does
         assert hooks.deliver(hook) == 1
         hooks.make_due(hook)
-        assert hooks.deliver(hook) == 2
+        assert [hooks.deliver(hook) for _ in range(3)] == [1, 1, 0]
     sent = [json.loads(message.body) for message in receiver.received]
     assert [(each["data"]["user"], each["type"].partition(".")[2]) for each in sent] == [
         ("ada", "created"),

@@ -177,6 +177,22 @@ def test_the_ports_of_our_own_servers_are_refused():
     parse_target("http://10.0.0.1:6003/", policy)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://u:p@one:6001,two:6002/x",
+        "postgresql+psycopg://u:p@/x?host=one:6001&host=two:6002",
+    ],
+)
+def test_the_ports_of_every_server_of_ours_are_refused(url):
+    environment = {
+        "ENROLL_DATABASE_URL": url,
+        "ENROLL_EVENT_BUS_URL": "rediss://u:p@lms:6003",
+        "ENROLL_PRIVATE_DESTINATIONS": "true",
+    }
+    assert {6001, 6002, 6003} <= outbound_policy(from_env(environment)).refused_ports
+
+
 class Resolver:
     """Answers of a name server, one after another; the last one is repeated."""
 

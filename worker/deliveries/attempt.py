@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from importlib.metadata import version
 from typing import NamedTuple
 
@@ -56,7 +57,7 @@ class Sender:
         """Sends a message, signed with each secret; waits for the answer in bounded time."""
         headers = {
             "Content-Type": "application/json",
-            "User-Agent": f"enrollment-service/{version('enrollment-service')}",
+            "User-Agent": _user_agent(),
             **signed_headers(message_id, int(now.timestamp()), body, secrets),
         }
         try:
@@ -77,6 +78,11 @@ class Sender:
             error = None if response.is_success else _refusal(response)
             retry_after = parse_retry_after(response.headers, now)
             return AttemptOutcome(response.status_code, answer, error, retry_after)
+
+
+@cache
+def _user_agent() -> str:
+    return f"enrollment-service/{version('enrollment-service')}"
 
 
 def _refusal(response: httpx.Response) -> str:

@@ -19,13 +19,15 @@ from worker.background.repeating_thread import (
     RepeatingThread,
     stop_together,
 )
-from worker.deliveries.endpoint_delivery import EndpointDelivery
+from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
 from worker.deliveries.fan_out import EVENTS_PER_SLICE, read_feed, read_submissions
 
 log = structlog.get_logger()
 
 #: Threads for endpoints that work, and for those whose last attempt failed.
 HEALTHY_THREADS, FAILING_THREADS = 16, 8
+#: Connections to endpoints: as many as may be in use at once, so that no attempt waits for one.
+MAX_OUTBOUND_CONNECTIONS = HEALTHY_THREADS * IN_FLIGHT + FAILING_THREADS
 #: Connections to the database: attempts hold none while they wait for an answer.
 DELIVERY_CONNECTIONS = 4
 #: Seconds between two looks for work.

@@ -65,7 +65,7 @@ class RedeliverResource:
         if (delivery_id := parse_delivery_id(delivery)) is None:
             raise webhook_not_found()
         sent = await self.parts.database.write(
-            deliveries.send_again, webhook_id, delivery_id, now=self.parts.now()
+            _send_again, webhook_id, delivery_id, now=self.parts.now()
         )
         if sent is None:
             raise webhook_not_found()
@@ -103,6 +103,15 @@ def _read_page(
     if endpoints.find(session, webhook_id) is None:
         return None
     return deliveries.page(session, webhook_id, state=state, before=before, limit=limit)
+
+
+def _send_again(
+    session: Session, webhook_id: UUID, delivery_id: int, *, now: datetime
+) -> Delivery | None:
+    """Lets a message be sent again; None without the endpoint or the delivery."""
+    if endpoints.find(session, webhook_id) is None:
+        return None
+    return deliveries.send_again(session, webhook_id, delivery_id, now=now)
 
 
 def _queue_range(

@@ -21,6 +21,8 @@ def make_webhook_resources(
         now=now,
         policy=outbound_policy(settings),
         secrets=SecretStore(database, partial(secret_encryption, settings, creates=True)),
+        is_challenging=settings.webhook_challenge and not settings.private_destinations,
+        max_webhooks=settings.max_webhooks,
     )
     return {
         "webhooks": endpoints.WebhooksResource(shared),

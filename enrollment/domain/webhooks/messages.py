@@ -1,5 +1,6 @@
 """Messages for webhooks, and the filters of endpoints."""
 
+from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
 
@@ -8,8 +9,22 @@ from enrollment.domain.course_keys import matches_course
 
 #: Type of the message about a submission that is done.
 SUBMISSION_DONE = "submission.done"
-#: Every type of message.
+#: Type of the message that asks a receiver whether it wants messages. Filters do not know it.
+CHALLENGE = "webhook.challenge"
+#: Every type of message that filters know.
 MESSAGE_TYPES = (*(f"enrollment.{kind.value}" for kind in ChangeKind), SUBMISSION_DONE)
+
+
+class DisabledReason(StrEnum):
+    """Why no messages are sent to an endpoint."""
+
+    OPERATOR = "operator"
+    #: It answered 410.
+    UNSUBSCRIBED = "gone"
+    #: Its receiver has not answered the challenge yet.
+    UNVERIFIED = "unverified"
+    #: It does not exist any more for callers; a purge deletes it with its deliveries.
+    REMOVED = "removed"
 
 
 class WebhookMessage(NamedTuple):

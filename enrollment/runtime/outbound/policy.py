@@ -6,6 +6,11 @@ from enrollment.runtime.settings import Settings
 
 
 def outbound_policy(settings: Settings) -> OutboundPolicy:
-    """Returns the policy; the ports of our own database, Redis and queue are always refused."""
-    own = (settings.database_url, settings.redis_url, settings.broker_url)
+    """Returns the policy; the ports of our own databases, Redis and queues are always refused."""
+    own = (
+        settings.database_url,
+        settings.redis_url,
+        settings.broker_url,
+        settings.event_bus_url or "",
+    )
     return OutboundPolicy(settings.private_destinations, SERVICE_PORTS.union(*map(ports, own)))

@@ -58,7 +58,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "process_heartbeat": Privileges(_READ, _ALL),
     "api_key": Privileges(_CHANGE, "SELECT, UPDATE (last_used_at)"),
     "oauth_client": Privileges(_CHANGE, ""),
-    "webhook": Privileges(_ALL, "SELECT, UPDATE"),
+    "webhook": Privileges(_CHANGE, "SELECT, UPDATE, DELETE"),
     "webhook_delivery": Privileges(_CHANGE, _ALL),
     "webhook_position": Privileges(_READ, "SELECT, UPDATE"),
     "destination": Privileges(_ALL, "SELECT, UPDATE"),

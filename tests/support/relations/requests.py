@@ -203,18 +203,22 @@ _DESTINATION = {
     "auth": {"api_key": "a key of the LMS"},
     "paused": True,
 }
-_WEBHOOK = {"url": "https://hooks.example.org/enrollments"}
+
+
+def _new_webhook() -> dict[str, str]:
+    """Returns a webhook at a host of its own: their number at one host is limited."""
+    return {"url": f"https://{fresh('hooks')}.example.org/enrollments"}
 
 
 def _webhooks(about: About) -> Asked:
-    return Asked(about.path(), {"json": _WEBHOOK})
+    return Asked(about.path(), {"json": _new_webhook()})
 
 
 def _webhook(**more: Any) -> Maker:
     def make(about: About) -> Asked:
         gateway, wanted = about.cast.gateway, str(uuid4())
         if about.is_there:
-            wanted = gateway.post("webhooks", gateway.admin, json=_WEBHOOK).json["id"]
+            wanted = gateway.post("webhooks", gateway.admin, json=_new_webhook()).json["id"]
         return Asked(about.path(webhook=wanted, delivery="1"), dict(more))
 
     return make
@@ -293,7 +297,7 @@ MAKERS: Mapping[Key, Maker] = {
     Key("destination_report", "GET"): _destination(),
     Key("webhooks", "POST"): _webhooks,
     Key("webhook", "GET"): _webhook(),
-    Key("webhook", "PUT"): _webhook(json=_WEBHOOK),
+    Key("webhook", "PUT"): _webhook(json=_new_webhook()),
     Key("webhook", "DELETE"): _webhook(),
     Key("webhook_rotate", "POST"): _webhook(),
     Key("webhook_enable", "POST"): _webhook(),
