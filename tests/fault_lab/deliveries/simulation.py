@@ -9,23 +9,21 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 from redis import Redis
 
 from api_gateway.auth.api_keys import new_api_key
-from enrollment.domain.errors import EnrollmentError
 from enrollment.runtime.counters.relay_counters import RelayCounters
-from enrollment.runtime.failpoints import FailPointReached
 from enrollment.storage.credentials import api_keys
 from tests.fault_lab.checker.deliveries import DeliveryRecord, find_faults
 from tests.fault_lab.checker.ledger import Mark, read_ledger
 from tests.fault_lab.deliveries import entries, rows
 from tests.fault_lab.deliveries.entries import SentMessage
+from tests.fault_lab.deliveries.simulated_threads import Beats, SimulatedThread
 from tests.fault_lab.simulator.environment import Environment, patched
 from tests.fault_lab.simulator.fault_rates import CALM, draw_fault_rates
 from tests.fault_lab.simulator.initial_state import INITIAL_STATES
-from tests.fault_lab.simulator.processes import CrashPlan, Process, ProcessCrashed
 from tests.fault_lab.simulator.schedule import Player, Report
 from tests.fault_lab.simulator.service import SimulatedNotifier
 from tests.fault_lab.simulator.simulation import Simulation
@@ -40,48 +38,11 @@ from worker.inbound.stream_consumer import StreamConsumer
 from worker.relay.channels import EventBusChannel, EventStreamChannel, Topics
 from worker.relay.relay import Relay
 
-#: Errors after which a thread of `enroll beat` takes its next step.
-SURVIVED = (ProcessCrashed, EnrollmentError, FailPointReached)
 #: Steps of a schedule, and rounds of healing: more than the lease of a channel lasts.
 STEPS, MAX_ROUNDS, IDLE_ROUNDS = (20, 60), 60, 4
 CALLER = "faults"
 #: Steps of the clock in seconds.
 PAUSES = (0.001, 0.3, 2.5, 11.0)
-
-
-class _Thread:
-    """A thread of `enroll beat` as a process of its own: it makes its part and takes its steps."""
-
-    def __init__(
-        self, name: str, crash_plan: CrashPlan, make: Callable[[], Callable[[], int]], **how: Any
-    ) -> None:
-        self.process = Process(name, forget=self._forget, **how)
-        self._crash_plan, self._make = crash_plan, make
-        self._step: Callable[[], int] | None = None
-
-    def _forget(self) -> None:
-        self._step = None
-
-    def step(self) -> int:
-        """Takes a step; returns how much was done, 0 if it failed."""
-        try:
-            with self._crash_plan.running(self.process):
-                self._step = self._step or self._make()
-                return self._step()
-        except SURVIVED:
-            return 0
-
-
-class Beats(NamedTuple):
-    """The threads of two beats."""
-
-    consumers: list[_Thread]
-    repliers: list[_Thread]
-    relays: list[_Thread]
-
-    def all(self) -> list[_Thread]:
-        """Returns all threads."""
-        return [*self.consumers, *self.repliers, *self.relays]
 
 
 class DeliveryPlace:
@@ -118,8 +79,8 @@ class DeliverySimulation(Simulation):
         place.redis.flushall()
         self._key, digest = new_api_key()
         with place.environment.sessions.begin() as session:
-            facts = {"name": CALLER, "scopes": frozenset({"enroll"}), "digest": digest}
-            api_keys.add(session, now=self.time.now(), expires_at=None, **facts)
+            scopes, now = frozenset({"enroll"}), self.time.now()
+            api_keys.add(session, name=CALLER, scopes=scopes, digest=digest, now=now)
         self.sent: list[SentMessage] = []
         self._lives = 0
         self.beats = Beats(
@@ -135,8 +96,8 @@ class DeliverySimulation(Simulation):
 
     # --- processes ------------------------------------------------------------------------
 
-    def _thread(self, name: str, make: Callable[[], Callable[[], int]]) -> _Thread:
-        return _Thread(name, self.crash_plan, make, begins=self.time.tick)
+    def _thread(self, name: str, make: Callable[[], Callable[[], int]]) -> SimulatedThread:
+        return SimulatedThread(name, self.crash_plan, make, begins=self.time.tick)
 
     def _new_name(self) -> str:
         self._lives += 1
@@ -223,7 +184,7 @@ class DeliverySimulation(Simulation):
 
     def _append(self, message: SentMessage) -> None:
         self.note(f"message {message.id} is sent: {message.requests}")
-        self._place.redis.xadd(entries.REQUESTS, message.fields(self._key))  # type: ignore[arg-type]
+        self._place.redis.xadd(entries.REQUESTS, message.fields(self._key))
 
     def _draw_request(self) -> dict[str, object]:
         return {
@@ -233,7 +194,7 @@ class DeliverySimulation(Simulation):
             "mode": self.rng.choice((None, *MODES)),
         }
 
-    def _step_any(self, threads: list[_Thread]) -> int:
+    def _step_any(self, threads: list[SimulatedThread]) -> int:
         thread = self.rng.choice(threads)
         done = thread.step()
         self.note(f"{thread.process.name} takes a step: {done}")
