@@ -60,6 +60,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "webhook": Privileges(_ALL, "SELECT, UPDATE"),
     "webhook_delivery": Privileges(_CHANGE, _ALL),
     "webhook_position": Privileges(_READ, "SELECT, UPDATE"),
+    "console_session": Privileges("SELECT, INSERT, DELETE", ""),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),
 }
 
