@@ -12,7 +12,12 @@ from api_gateway.openapi.resource import PageResource, StaticPage, static_page
 
 _SCRIPT, _STYLE = "text/javascript; charset=utf-8", "text/css; charset=utf-8"
 #: Media types of the files in `static` that are served.
-ASSETS = {"console.css": _STYLE, "console.js": _SCRIPT, "htmx.min.js": _SCRIPT}
+ASSETS = {
+    "console.css": _STYLE,
+    "console.js": _SCRIPT,
+    "htmx.min.js": _SCRIPT,
+    "icon.svg": "image/svg+xml",
+}
 
 
 def asset_pages() -> list[ConsolePage]:

@@ -7,8 +7,9 @@ from urllib.parse import quote
 from falcon.asgi import Request, Response
 from sqlalchemy.orm import Session
 
-from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage
+from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage, may_use
 from api_gateway.console.shared import ConsoleParts, see_other
+from api_gateway.status.learner_rows import find_rows
 from enrollment.domain.errors import LearnerNotFound
 from enrollment.domain.events import RecordedEvent
 from enrollment.domain.identity import canonical_email, canonical_text
@@ -18,10 +19,12 @@ from enrollment.storage.invitations import StoredInvitation
 from enrollment.storage.views import enrollment_views
 from enrollment.storage.views.enrollment_views import EnrollmentFilters, EnrollmentView
 from schemas.fields import is_storable
+from schemas.outcomes import dump_outcome
 
 #: Enrollments that are shown, those of them with their history, and events of each.
 _ENROLLMENTS, _HISTORIES, _EVENTS = 200, 25, 50
 _READ = (("learner", "GET"), ("enrollments", "GET"))
+_READ_ROWS = (("submissions", "GET"), ("submission_outcomes", "GET"))
 
 
 def learner_pages(shared: ConsoleParts) -> list[ConsolePage]:
@@ -29,6 +32,7 @@ def learner_pages(shared: ConsoleParts) -> list[ConsolePage]:
     template = f"{CONSOLE_PATH}/learners"
     return [
         ConsolePage(template, LearnerSearchResource(shared), {"GET": _READ}),
+        ConsolePage(f"{CONSOLE_PATH}/rows", LearnerRowsResource(shared), {"GET": _READ_ROWS}),
         ConsolePage(f"{template}/{{username}}", LearnerPageResource(shared), {"GET": _READ}),
     ]
 
@@ -73,6 +77,39 @@ class LearnerPageResource:
         self.shared.renderer.write(req, resp, "learner.html", facts=facts, q=facts.learner.username)
 
     on_head = on_get
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerRowsResource:
+    """The rows about a learner in the caller's own files."""
+
+    shared: ConsoleParts
+
+    async def on_get(self, req: Request, resp: Response) -> None:
+        """Shows rows about a username or an e-mail, those of the newest files first."""
+        user = canonical_text((req.get_param("user") or "").strip())
+        parts, caller = self.shared.parts, req.context.caller
+        names = {user}
+        if may_use(caller, ("learner", "GET")):
+            names |= await parts.database.read(_find_names, user)
+        found = await find_rows(parts.lists, caller.name, names - {""})
+        self.shared.renderer.write(
+            req,
+            resp,
+            "rows.html",
+            user=user,
+            rows=[(row.submission, dump_outcome(row.outcome)) for row in found.rows],
+            searched_since=found.searched_since,
+        )
+
+    on_head = on_get
+
+
+def _find_names(session: Session, text: str) -> set[str]:
+    """Returns username and e-mail of the learner who has one of them."""
+    username = _find_username(session, text)
+    learner = None if username is None else learners.find(session, username)
+    return set() if learner is None else {learner.username, learner.email or learner.username}
 
 
 def _find_username(session: Session, text: str) -> str | None:

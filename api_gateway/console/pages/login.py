@@ -8,7 +8,12 @@ from falcon.asgi import Request, Response
 
 from api_gateway.console.gate import is_own_page
 from api_gateway.console.navigation import CONSOLE_PATH, ConsolePage
-from api_gateway.console.sessions.cookies import LOGIN_COOKIE, check_transport, write_cookie
+from api_gateway.console.sessions.cookies import (
+    LOGIN_COOKIE,
+    check_transport,
+    read_cookie,
+    write_cookie,
+)
 from api_gateway.console.sessions.forms import read_form
 from api_gateway.console.shared import ConsoleParts, see_other
 from api_gateway.http.problems import Problem
@@ -60,7 +65,8 @@ class LoginResource:
         self, req: Request, resp: Response, target: str, problem: Problem | None = None
     ) -> None:
         check_transport(req)
-        token = secrets.token_urlsafe(_TOKEN_BYTES)
+        # that of another tab with the page stays valid
+        token = read_cookie(req, LOGIN_COOKIE) or secrets.token_urlsafe(_TOKEN_BYTES)
         write_cookie(req, resp, LOGIN_COOKIE, token, seconds=LOGIN_SECONDS)
         self.shared.renderer.write(
             req,

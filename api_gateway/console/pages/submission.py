@@ -35,6 +35,8 @@ from schemas.messages.reason_messages import meaning_of_reason
 from schemas.outcomes import OutcomeJson, dump_outcome
 
 _ROWS, _FIRST_FAILURES = 50, 8
+#: Queries for a page of rows at most; where they find few, the page is short and has a next one.
+_READS = 12
 _FAILED = frozenset({Code.REFUSED, Code.INVALID})
 _SEE = (("submission", "GET"), ("submission_outcomes", "GET"))
 
@@ -123,7 +125,7 @@ class SubmissionPageResource:
         """Reads rows from the start, or from the cursor of a request; `next` is a cursor."""
         cursor = queries.OutcomesCursor() if req is None else read_outcomes_cursor(req)
         rows: list[OutcomeJson] = []
-        while True:  # few rows may be selected, and each query reads some batches only
+        for _ in range(_READS):  # few rows may be selected, and each query reads some batches
             page = await self.shared.parts.lists.read(
                 queries.read_outcomes_page,
                 submission,
@@ -135,12 +137,12 @@ class SubmissionPageResource:
                 {**dump_outcome(row.outcome), **member_of(submission, row.outcome.line)}
                 for row in page.rows
             ]
-            if page.next is None or page.next == cursor or len(rows) == limit:
-                break
+            if page.next is None or page.next == cursor:
+                return RowsPage(rows, None)
             cursor = page.next
-        is_end = page.next is None or page.next == cursor
-        after = None if is_end or page.next is None else f"{page.next[0]}.{page.next[1]}"
-        return RowsPage(rows, None if after is None else encode_cursor(after))
+            if len(rows) == limit:
+                break
+        return RowsPage(rows, encode_cursor(f"{cursor.ordinal}.{cursor.skip}"))
 
     def _events_link(self, req: Request, submission: Submission) -> str | None:
         """Returns the address of the event stream while there is progress to come."""

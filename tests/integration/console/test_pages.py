@@ -55,7 +55,7 @@ def test_a_page_runs_and_loads_what_it_names_with_its_nonce(registrar, path):
     assert "unsafe" not in policy
     assert nonce not in registrar.get(path).text
     for tag in re.findall(r"<(?:script|link)[^>]*>", page.text):
-        assert f'nonce="{nonce}"' in tag
+        assert f'nonce="{nonce}"' in tag or 'rel="icon"' in tag
         assert re.search(r'(?:src|href)="/console/static/', tag)
     assert not re.search(r"<style|<[^>]+\s(style|on\w+)=|<script[^>]*>[^<]", page.text)
 
@@ -82,10 +82,12 @@ def test_browsers_are_led_to_the_console_and_programs_are_not(gateway):
 
     assert (html.status_code, html.headers["location"]) == (303, "/console")
     for accepted in ("*/*", "application/json", ""):
-        assert browser.get("/", headers={"Accept": accepted}).status_code == 404
+        missing = browser.get("/", headers={"Accept": accepted})
+        assert (missing.status_code, missing.json["code"]) == (404, "not_found")
+    assert browser.call("POST", "/").headers["allow"] == "GET, HEAD, OPTIONS"
 
 
-@pytest.mark.parametrize("name", ["console.css", "console.js", "htmx.min.js"])
+@pytest.mark.parametrize("name", ["console.css", "console.js", "htmx.min.js", "icon.svg"])
 def test_files_are_kept_by_browsers_until_they_change(gateway, name):
     path = f"/console/static/{name}"
     first = gateway.get(path)

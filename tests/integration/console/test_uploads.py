@@ -34,9 +34,7 @@ def planned(gateway, registrar, content, **fields):
 
 def test_a_plan_shows_what_would_happen_and_changes_nothing(gateway, registrar):
     course_id, user = gateway.course(AUDIT), fresh("user")
-    _, page = planned(
-        gateway, registrar, rows(f"{user},{course_id},x", f"b,{course_id}x,y", "!,,")
-    )
+    _, page = planned(gateway, registrar, rows(f"{user},{course_id},x", f"b,{course_id}x,y", "!,,"))
 
     assert "Nothing has changed yet" in page
     assert (tile(page, "enrolled"), tile(page, "refused") + tile(page, "invalid")) == (1, 2)
@@ -201,3 +199,28 @@ def test_a_list_has_the_submissions_of_a_state(gateway, registrar):
     assert path in registrar.get("/console/submissions", params={"state": "done"}).text
     assert path not in registrar.get("/console/submissions", params={"state": "queued"}).text
     assert path in registrar.get("/console/submissions", params={"state": ""}).text
+
+
+def test_rows_about_a_learner_are_found_in_the_files_of_the_caller(gateway, registrar):
+    course_id, user = gateway.course(AUDIT), fresh("searched")
+    path, _ = planned(gateway, registrar, rows(f"other,{course_id},x", f"{user},{course_id}typo,x"))
+    page = registrar.get("/console/rows", params={"user": user}).text
+    found = registrar.get("/console/learners", params={"q": user}).text
+
+    assert path in page
+    assert '<td class="num">3</td>' in page
+    assert "There is no course" in page
+    assert f"/console/rows?user={user}" in found
+    another = logged_in(gateway, gateway.key("enroll", "read", name="another-one"))
+    assert path not in another.get("/console/rows", params={"user": user}).text
+    for none in ("", "nobody", '"', "\\", "%", "[]"):
+        assert path not in registrar.get("/console/rows", params={"user": none}).text
+
+
+def test_a_row_with_an_email_is_found_by_the_username_and_the_other_way_round(gateway, registrar):
+    email = f"{fresh('mail')}@uni.test"
+    user, course_id = gateway.person(email=email), gateway.course(AUDIT)
+    path, _ = planned(gateway, registrar, f"email,course_id\n{email},{course_id}\n")
+
+    for text in (user, email):
+        assert path in registrar.get("/console/rows", params={"user": text}).text
