@@ -1,6 +1,8 @@
 """A file in the console: its plan, its confirmation, progress, result, and the mended file."""
 
+import io
 import re
+import zipfile
 
 import pytest
 
@@ -88,6 +90,46 @@ def test_every_form_of_a_file_can_be_applied(gateway, registrar, kind):
     gateway.work()
 
     assert sent.status_code == 303
+    assert enrolled(gateway, user, course_id)
+
+
+def test_an_archive_is_applied_with_its_files(gateway, registrar):
+    course_id, users = gateway.course(AUDIT), [fresh("user") for _ in range(3)]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("one.csv", rows(f"{users[0]},{course_id},x", f"{users[1]},{course_id},x"))
+        archive.writestr("two.csv", f"course_id,user\n{course_id},{users[2]}\n{course_id},!!\n")
+        archive.writestr("__MACOSX/._one.csv", b"x")
+    path, page = planned(gateway, registrar, packed.getvalue(), name="files.zip")
+    assert "2 files of the archive" in page
+    sent = registrar.send(f"{path}/apply")
+    gateway.work()
+    ids = [each.rpartition("/")[2] for each in (path, sent.headers["location"])]
+    plan, applied = (gateway.get(f"submissions/{id_}", gateway.admin).json for id_ in ids)
+
+    assert all(enrolled(gateway, user, course_id) for user in users)
+    for member in ("files", "counts", "format", "ignored_columns", "reasons"):
+        assert applied[member] == plan[member]
+    failed = registrar.get(f"{sent.headers['location']}/outcomes.csv", params={"file": "two.csv"})
+    assert failed.text.splitlines()[2].startswith(f"{course_id},!!,invalid")
+
+
+def test_records_of_another_system_that_end_are_applied_as_planned(gateway, registrar):
+    course_id, user = gateway.course(AUDIT), fresh("user")
+    gateway.enroll(gateway.server, course_id, user)
+    content = (
+        "course_id,user_id,role,section_id,status\n"
+        f"{course_id},{user},student,s1,deleted\n{course_id},{user},student,s2,active\n"
+    )
+    path, page = planned(gateway, registrar, content, format="canvas")
+    assert "Another row of the file keeps the learner in the course" in page
+    sent = registrar.send(f"{path}/apply")
+    gateway.work()
+    result = registrar.get(sent.headers["location"]).text
+
+    assert "Another row of the file keeps the learner in the course" in result
+    assert tile(result, "unchanged") == tile(page, "unchanged") == 2
+    assert tile(result, "deactivated") == 0
     assert enrolled(gateway, user, course_id)
 
 
@@ -224,3 +266,20 @@ def test_a_row_with_an_email_is_found_by_the_username_and_the_other_way_round(ga
 
     for text in (user, email):
         assert path in registrar.get("/console/rows", params={"user": text}).text
+
+
+def test_rows_far_apart_are_found_page_by_page(small):
+    gateway = small(batch_rows="1")
+    registrar = logged_in(gateway, gateway.key("enroll", "read", name="registrar"))
+    course_id = gateway.course(AUDIT)
+    many = [f"u{number:03},{course_id},x" for number in range(200)]
+    path, _ = planned(gateway, registrar, rows(*many, f"b,{course_id}x,y"))
+    page = registrar.get(path, params={"reason": "course_not_found"}).text
+    for _ in range(5):
+        if "There is no course" in page[page.index('id="table"') :]:
+            break
+        following = re.search(r'<a class="button" href="([^"]+cursor=[^"]+)"', page)[1]
+        page = registrar.get(following.replace("&amp;", "&")).text
+
+    assert "There is no course" in page[page.index('id="table"') :]
+    assert "cursor=" not in registrar.get(path, params={"reason": "course_full"}).text
