@@ -140,12 +140,13 @@ def check_caller(caller: Caller | None, requirement: Requirement) -> None:
     """Checks the permission for what is not public. Raises Problem 401 or 403."""
     if caller is None:
         raise unauthenticated()
-    if not _satisfies(caller, requirement):
+    if not satisfies(caller, requirement):
         advice = describe_missing(caller, requirement)
         raise forbidden("You do not have permission to perform this action.", advice)
 
 
-def _satisfies(caller: Caller, requirement: Requirement) -> bool:
+def satisfies(caller: Caller, requirement: Requirement) -> bool:
+    """Whether a caller has one of the permissions that are enough."""
     if requirement.anyone or (requirement.staff and caller.is_staff):
         return True
     return any(caller.may(scope) for scope in requirement.scopes)

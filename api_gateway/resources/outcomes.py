@@ -34,7 +34,7 @@ BYTE_ORDER_MARK = "\ufeff"
 #: Maximum number of outcomes read by one query of a stream.
 _OUTCOMES_PER_READ = 2_000
 
-_JSON, _NDJSON, _CSV = "application/json", "application/x-ndjson", "text/csv"
+_JSON, _NDJSON, RESULT_CSV = "application/json", "application/x-ndjson", "text/csv"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,21 +53,33 @@ class OutcomesResource:
         submission = status.submission
         outcome_filter = read_filter(req)._replace(file=read_file(req, submission))
         mark = BYTE_ORDER_MARK if read_flag(req, "bom", default=True) else ""
-        form = preferred_type(req, [_JSON, _NDJSON, _CSV]) or _JSON
+        form = preferred_type(req, [_JSON, _NDJSON, RESULT_CSV]) or _JSON
         resp.set_header("Vary", "Accept")
         if form == _JSON:
             await self._write_page(req, resp, submission, outcome_filter)
             return
+        self.write_file(resp, submission, outcome_filter, form=form, mark=mark)
+
+    on_head = on_get
+
+    def write_file(
+        self,
+        resp: Response,
+        submission: Submission,
+        outcome_filter: OutcomeFilter,
+        *,
+        form: str,
+        mark: str = BYTE_ORDER_MARK,
+    ) -> None:
+        """Responds with all outcomes in CSV or NDJSON. Raises Problem 400, 409 before the end."""
         if submission.finished_at is None:
             raise not_finished_problem(submission, self.now())
-        resp.content_type = f"{form}; charset=utf-8" if form == _CSV else form
-        layout = read_layout(submission, outcome_filter.file) if form == _CSV else None
-        if form == _CSV:
+        resp.content_type = f"{form}; charset=utf-8" if form == RESULT_CSV else form
+        layout = read_layout(submission, outcome_filter.file) if form == RESULT_CSV else None
+        if form == RESULT_CSV:
             name = f"outcomes-{submission.id}.csv"
             resp.set_header("Content-Disposition", f'attachment; filename="{name}"')
         resp.stream = self._stream(submission, outcome_filter, layout, mark)
-
-    on_head = on_get
 
     async def _write_page(
         self, req: Request, resp: Response, submission: Submission, outcome_filter: OutcomeFilter

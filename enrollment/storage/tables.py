@@ -539,6 +539,18 @@ class OAuthClientRow(Base):
     last_used_at: Mapped[datetime | None]
 
 
+class ConsoleSessionRow(Base):
+    """A session of the console, from log-in to log-out; its id is known to the browser only."""
+
+    __tablename__ = "console_session"
+
+    #: SHA-256 of the id.
+    digest: Mapped[bytes] = mapped_column(primary_key=True)
+    caller: Mapped[str] = mapped_column(CallerName)
+    started_at: Mapped[datetime]
+    expires_at: Mapped[datetime] = mapped_column(index=True)
+
+
 class SecretRow(Base):
     """Random values that are written and deleted again, to test whether a write succeeds.
 

@@ -65,6 +65,7 @@ PRIVILEGES: Mapping[str, Privileges] = {
     "destination_delivery": Privileges(_CHANGE, _ALL),
     "destination_report": Privileges(_ALL, _ALL),
     "destination_difference": Privileges(_READ, "SELECT, INSERT, DELETE"),
+    "console_session": Privileges("SELECT, INSERT, DELETE", ""),
     "secret": Privileges("SELECT, INSERT, DELETE", ""),
 }
 

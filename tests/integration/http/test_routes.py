@@ -81,7 +81,6 @@ def test_every_route_takes_its_path_with_a_slash_and_never_redirects(small, rout
 
 
 NOWHERE = [
-    "/",
     "/nothing",
     "/api",
     "/api/enrollment/v1",
