@@ -11,9 +11,11 @@ from enrollment.domain.codes import DeliveryState
 from enrollment.storage.tables import WebhookDeliveryRow
 from enrollment.storage.webhooks import deliveries, endpoints, positions
 from tests.integration.test_webhooks import ENCRYPTION, Hooks
-from tests.support.in_process_service import COURSE, request
+from tests.support.in_process_service import COURSE, request, row
+from tests.support.service_processes import wait_until
 from tests.support.webhook_receiver import WebhookReceiver, answers
-from worker.deliveries import endpoint_delivery, fan_out
+from worker.deliveries import delivery_loop, endpoint_delivery, fan_out
+from worker.deliveries.delivery_loop import DeliveryLoop
 from worker.deliveries.endpoint_delivery import IN_FLIGHT, EndpointDelivery
 from worker.deliveries.fan_out import read_feed, read_submissions
 
@@ -42,6 +44,24 @@ def enroll(world, hooks):
 def sent_to(receiver):
     bodies = [json.loads(message.body) for message in receiver.received]
     return [(body["data"]["user"], body["type"].partition(".")[2]) for body in bodies]
+
+
+def test_while_files_are_processed_slices_are_short_and_far_between(
+    world, hooks, enroll, monkeypatch
+):
+    monkeypatch.setattr(delivery_loop, "YIELDING_SLICE", 2)
+    monkeypatch.setattr(delivery_loop, "LONGEST_REST", 3_600.0)
+    with WebhookReceiver() as receiver:
+        hook = hooks.add(receiver.url, types=[CREATED])
+        enroll("ada", "ben", "carol")
+        world.send([row("dan")])  # a file that no worker has taken
+        loop = DeliveryLoop(hooks.sessions, hooks.delivery)
+        loop.start()
+        try:
+            wait_until(lambda: len(hooks.log(hook, DeliveryState.DELIVERED)) == 2)
+        finally:
+            loop.stop()
+        assert len(receiver.received) == 2
 
 
 def test_a_message_that_was_retried_late_is_not_overtaken(hooks, enroll, monkeypatch):

@@ -39,6 +39,8 @@ class Pace:
 
         `age` is that of the oldest message, in seconds.
         """
-        if age >= MAX_AGE_SECONDS or not self.is_busy():
-            return 0.0
-        return min(self._spent * REST_FACTOR, LONGEST_REST)
+        return min(self._spent * REST_FACTOR, LONGEST_REST) if self.must_yield(age) else 0.0
+
+    def must_yield(self, age: float) -> bool:
+        """Returns whether messages, the oldest of them of this age in seconds, can wait."""
+        return age < MAX_AGE_SECONDS and self.is_busy()

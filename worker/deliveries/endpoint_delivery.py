@@ -61,10 +61,11 @@ class EndpointDelivery:
     monotonic: Callable[[], float] = time.monotonic
     random: Callable[[], float] = random.random
 
-    def deliver_slice(self, webhook_id: UUID) -> int:
+    def deliver_slice(self, webhook_id: UUID, *, limit: int | None = None) -> int:
         """Sends what is due until one attempt fails; returns the number of attempts.
 
-        0 if another process sends to the endpoint. Raises DatabaseUnavailable, Conflict.
+        At most `limit` are sent; none if another process sends to the endpoint. Raises
+        DatabaseUnavailable, Conflict.
         """
         with self.sessions.begin() as session:
             now = database_now(session)
@@ -72,7 +73,7 @@ class EndpointDelivery:
             webhook = endpoints.lease(session, webhook_id, now=now, until=until)
             if webhook is None:
                 return 0
-            due = _find_due(session, webhook, now)
+            due = _find_due(session, webhook, now, limit or MESSAGES_PER_SLICE)
             bodies = render_bodies(session, due)
         try:
             secrets = self._secrets(webhook, now)
@@ -166,12 +167,11 @@ class EndpointDelivery:
             WEBHOOK_ATTEMPTS.labels(result.state.value).inc()
 
 
-def _find_due(session: Session, webhook: Webhook, now: datetime) -> list[Delivery]:
+def _find_due(session: Session, webhook: Webhook, now: datetime, limit: int) -> list[Delivery]:
     """Returns what is sent to an endpoint next: nothing but its challenge until it is verified."""
     if webhook.disabled_reason == DisabledReason.UNVERIFIED:
         return deliveries.find_due_challenge(session, webhook.id, now=now)
-    limit = 1 if webhook.failures else MESSAGES_PER_SLICE
-    return deliveries.find_due(session, webhook.id, now=now, limit=limit)
+    return deliveries.find_due(session, webhook.id, now=now, limit=1 if webhook.failures else limit)
 
 
 def _checked_answer(outcome: AttemptOutcome, body: bytes) -> AttemptOutcome:
